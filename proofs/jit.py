@@ -1,0 +1,105 @@
+"""How kernels are compiled and where the machine code is kept (numba, disk cache, thread-friendly).
+
+Every kernel is a module-level function decorated with `kernel` (called from Python) or `inner` (called from kernels
+only). Kernels release the GIL and are driven by `proofs.workers`; numba's own parallel loops are never used: they abort
+under threads with one threading layer and die in forked children with another.
+
+numba's disk cache notices edits in the module of a kernel, not in the modules it calls into. So the cache directory is
+keyed by the hash of every source a kernel may depend on: the Python files next to it and the word arithmetic of
+`proofs.wide`. A kernel may therefore call only its own directory's kernels and `proofs.wide`.
+
+The directory is $VERIFL_CACHE_DIR, or the platform's cache directory for the user. It holds machine code that will be
+run: keep it writable by its owner alone, which is how it is created. Where it cannot be written, kernels are compiled
+in each process, after one line on stderr.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+CACHE_VARIABLE = "VERIFL_CACHE_DIR"
+_SHARED_SOURCES = ("wide.py", "jit.py")
+_DECORATING = threading.Lock()
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` at its first call, without the GIL, cached on disk where that is possible."""
+    directory = _cache_directory(Path(function.__code__.co_filename).resolve().parent)
+    options = {"nogil": True, "error_model": "numpy"}
+    if directory is None:
+        return cast(Function, numba.njit(function, **options))
+    with _DECORATING:  # numba takes the directory from a global at decoration; give the global back to its owner
+        previous = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(directory)
+        try:
+            return cast(Function, numba.njit(function, cache=True, **options))
+        finally:
+            numba.config.CACHE_DIR = previous
+
+
+def inner(function: Function) -> Function:
+    """Compile `function` as a part of the kernels that call it: no wrapper for Python, no cache entry of its own."""
+    return cast(Function, numba.njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True))
+
+
+def inlined(function: Function) -> Function:
+    """Like `inner`, expanded at every call: for a few words of arithmetic, never for whole algorithms."""
+    return cast(
+        Function, numba.njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True, forceinline=True)
+    )
+
+
+def cache_root() -> Path:
+    """Where compiled kernels are kept: $VERIFL_CACHE_DIR or the user's cache directory of the platform."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path("~/Library/Caches/verifl").expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "verifl" / "Cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "verifl"
+
+
+@functools.cache
+def _cache_directory(sources: Path) -> Path | None:
+    """The writable directory for kernels whose source lies in `sources`, or None after saying so on stderr."""
+    directory = cache_root() / f"kernels-{_source_key(sources)}"
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=directory).close()
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory to expand
+        _warn_once(f"verifl: compiled code is not cached ({error}); set {CACHE_VARIABLE} to a writable directory")
+        return None
+    return directory
+
+
+def _source_key(sources: Path) -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    shared = [Path(__file__).resolve().parent / name for name in _SHARED_SOURCES]
+    for path in [*shared, *sorted(sources.glob("*.py"))]:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()[:24]
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(line: str) -> None:
+    if not _warned:
+        _warned.add(line)
+        print(line, file=sys.stderr)

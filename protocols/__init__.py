@@ -1,0 +1,1 @@
+"""Who says what to whom: messages, encryption, key sharing, rounds, server steps, the transcript log."""

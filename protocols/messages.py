@@ -1,0 +1,214 @@
+"""Every message of the protocol, as values (spec 8; encoding in spec 2).
+
+A message body is one of the frozen dataclasses below; `protocols.encoding` derives its strict canonical CBOR from
+the annotations. A log entry is a signed envelope around an encoded body (`protocols.envelopes`). Fields annotated
+`Reserved` belong to later protocol features: in version 1 they must be null.
+
+Hashes are SHA-256. `entry hash` means the hash of a whole envelope's bytes. `index` means a position in the log.
+Bulk data is never inline: a `Hash32` field documented as a blob names the content-addressed bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class Exactly:
+    """A byte string of exactly this many bytes, or an array of exactly this many items."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A byte string, text or array of at most this many bytes, characters or items."""
+
+    count: int
+
+
+Hash32 = Annotated[bytes, Exactly(32)]
+PublicKey = Annotated[bytes, Exactly(32)]
+Signature = Annotated[bytes, Exactly(64)]
+PartyId = Annotated[str, AtMost(64)]  # [a-z0-9][a-z0-9._-]*
+Text = Annotated[str, AtMost(256)]
+Reserved = None
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """Entry 0, by the log's key: what federation this log is about."""
+
+    federation: PartyId
+    policy: Hash32  # blob: the signed policy file, byte for byte
+    model: Hash32  # blob: d float64 little-endian, the initial model
+    receipts: Reserved
+
+
+@dataclass(frozen=True)
+class RoundKey:
+    """By a trustee: its HPKE public key for one round."""
+
+    federation: PartyId
+    round: int
+    trustee: PartyId
+    public_key: Annotated[bytes, Exactly(1216)]  # X-Wing: ML-KEM-768 encapsulation key, then X25519
+    rotation: Reserved
+
+
+@dataclass(frozen=True)
+class RoundOpen:
+    """By the coordinator: the round's model, seed and keys."""
+
+    federation: PartyId
+    round: int
+    policy: Hash32
+    model: Hash32  # blob: the global model that clients train from
+    checkpoint_size: int  # the last cosigned checkpoint before this entry ...
+    checkpoint_root: Hash32  # ... and its root
+    seed: Hash32  # SHA-256(tag, checkpoint_root, round): expands to the a_j
+    round_keys: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the RoundKey entries, ascending
+    retry_of: int | None  # the aborted round that this one repeats on the same model
+    noise: Reserved
+
+
+@dataclass(frozen=True)
+class EncryptedShare:
+    trustee: PartyId
+    blob: Hash32  # blob: HPKE encapsulation then ciphertext
+
+
+@dataclass(frozen=True)
+class Submission:
+    """By a client: its one message of the round."""
+
+    federation: PartyId
+    round: int
+    round_open: Hash32  # entry hash
+    client: PartyId
+    commitments: Hash32  # blob: rows * 33 bytes, private row last
+    ciphertext: Hash32  # blob: packed residues of the data rows
+    share_commitments: Hash32  # blob: E_0 .. E_{t-1}, t * 33 bytes
+    shares: Annotated[tuple[EncryptedShare, ...], AtMost(64)]  # one per round key, in RoundOpen's order
+    proof: Hash32  # blob: the validity proof
+    coordinate_range: Reserved
+    encryption_proof: Reserved
+    weight: Reserved
+    noise: Reserved
+
+
+@dataclass(frozen=True)
+class Dispute:
+    index: int  # of the Submission in the log
+    reason: Annotated[str, AtMost(64)]  # check name, e.g. share-decryption, share-opening
+
+
+@dataclass(frozen=True)
+class ShareAck:
+    """By a trustee: whose shares it holds and has verified, and whose it disputes."""
+
+    federation: PartyId
+    round: int
+    round_open: Hash32
+    trustee: PartyId
+    acknowledged: tuple[int, ...]  # log indices of Submissions, ascending
+    disputed: tuple[Dispute, ...]  # ascending
+    digest: Hash32  # of (client, submission entry hash) pairs of `acknowledged`, see protocols.cohorts
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    index: int  # of the Submission
+    reason: Annotated[str, AtMost(64)]  # see protocols.cohorts: invalid-proof, malformed, replayed, disputed, ...
+    detail: Text  # the failing check as the verifier named it; for people, re-derived by nobody
+
+
+@dataclass(frozen=True)
+class CohortClosed:
+    """By the coordinator: who is summed and which trustees are asked to release."""
+
+    federation: PartyId
+    round: int
+    round_open: Hash32
+    accepted: tuple[int, ...]  # log indices of Submissions, ascending
+    trustees: Annotated[tuple[PartyId, ...], AtMost(64)]  # Q, in the policy's order
+    excluded: tuple[Exclusion, ...]  # every other Submission of the round, ascending
+    digest: Hash32  # binds round_open, the (client, submission entry hash) pairs of accepted, and trustees
+
+
+@dataclass(frozen=True)
+class KeyShare:
+    """By a trustee in Q: the sum over the cohort of its shares."""
+
+    federation: PartyId
+    round: int
+    cohort: Hash32  # entry hash of CohortClosed
+    digest: Hash32  # CohortClosed.digest
+    trustee: PartyId
+    share: Hash32  # blob: summed share values then summed blinding, 32 bytes each, big-endian
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """By the coordinator: the opened sum."""
+
+    federation: PartyId
+    round: int
+    cohort: Hash32
+    releases: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the t KeyShares used, ascending
+    ciphertext: Hash32  # blob: packed sum of ciphertexts
+    key: Hash32  # blob: N int32 little-endian, K
+    plaintext: Hash32  # blob: d int64 little-endian, U
+    blindings: Hash32  # blob: data_rows * 32 bytes, summed row blindings
+    noise: Reserved
+    weight: Reserved
+
+
+@dataclass(frozen=True)
+class RoundClosed:
+    """By the coordinator: the server step's result."""
+
+    federation: PartyId
+    round: int
+    aggregate: Hash32  # entry hash
+    model: Hash32  # blob: next global model
+    optimizer: Hash32 | None  # blob: optimizer state after the step (float64), null where the rule has none
+
+
+@dataclass(frozen=True)
+class MissingParty:
+    party: PartyId
+    reason: Annotated[str, AtMost(64)]
+
+
+@dataclass(frozen=True)
+class RoundAborted:
+    """By the coordinator: the round ends without an aggregate."""
+
+    federation: PartyId
+    round: int
+    round_open: Hash32
+    cohort: Hash32 | None  # entry hash of CohortClosed if the round had opened
+    reason: Annotated[str, AtMost(64)]  # too-few-submissions, no-quorum, missing-releases, opening-failed, differencing
+    missing: Annotated[tuple[MissingParty, ...], AtMost(64)]
+
+
+Message = (
+    Genesis | RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
+)
+
+TYPES: dict[str, type] = {
+    "genesis": Genesis,
+    "round-key": RoundKey,
+    "round-open": RoundOpen,
+    "submission": Submission,
+    "share-ack": ShareAck,
+    "cohort-closed": CohortClosed,
+    "key-share": KeyShare,
+    "aggregate": Aggregate,
+    "round-closed": RoundClosed,
+    "round-aborted": RoundAborted,
+}
+
+RESERVED_TYPES = frozenset({"key-rotation", "revocation", "receipt", "noise-claim", "federation-closed"})

@@ -1,0 +1,82 @@
+"""The policy every party and auditor pins (spec 4.1): made at enrolment, signed by its issuer, read by all.
+
+The policy is a signed envelope of type `policy` around one canonical CBOR body, kept as `policy.cbor`. Its hash is the
+SHA-256 of that file. Every parameter a verifier uses is read from here, never from what it verifies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from protocols.messages import AtMost, Hash32, PartyId, PublicKey, Reserved, Text
+
+
+@dataclass(frozen=True)
+class Member:
+    id: PartyId
+    public_key: PublicKey  # Ed25519
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    name: Text
+    shape: Annotated[tuple[int, ...], AtMost(16)]
+    dtype: Annotated[str, AtMost(16)]  # of the participant's tensor: float32, float16, bfloat16, float64
+    nonnegative: bool  # a variance: the server step clamps it at zero from below, and the spec says so
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    norm_bound: int  # B, in fixed-point units: exact L2 bound of every accepted update
+    fraction_bits: int  # one unit is 2^-fraction_bits
+    coordinate_bound: Reserved
+    groups: Reserved
+
+
+@dataclass(frozen=True)
+class LatticeRule:
+    degree: int  # N = 4096
+    modulus: int  # q, from the fixed list of spec 6.1
+    plaintext_scale: int  # T, a power of two
+    sigma_tenths: int  # 66: discrete Gaussian of sigma 6.6
+    tail: int  # 86: samples are truncated to [-tail, tail]
+    encryption_proof: Reserved
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """Hyper-parameters are IEEE doubles written as 16 hexadecimal digits of their big-endian bytes."""
+
+    rule: Annotated[str, AtMost(16)]  # fedavg, fedadam
+    learning_rate: Annotated[str, AtMost(16)]
+    beta1: Annotated[str, AtMost(16)] | None
+    beta2: Annotated[str, AtMost(16)] | None
+    epsilon: Annotated[str, AtMost(16)] | None
+
+
+@dataclass(frozen=True)
+class Policy:
+    federation: PartyId
+    origin: Text  # of the log's checkpoints, C2SP tlog-checkpoint
+    log_key: PublicKey  # signs checkpoints and coordinator messages
+    issuer_key: PublicKey  # signs this policy
+    trustees: Annotated[tuple[Member, ...], AtMost(64)]
+    threshold: int  # t
+    corrupt: int  # f
+    roster: tuple[Member, ...]  # clients, ascending by id
+    min_cohort: int
+    max_cohort: int  # n_max
+    max_rounds: int
+    max_aborts: int
+    tensors: tuple[TensorSpec, ...]  # in this order the model is one vector of d coordinates
+    dimension: int  # d
+    initial_model: Hash32
+    update: UpdateRule
+    lattice: LatticeRule
+    step: StepRule
+    projections: int  # k of the argument, 360
+    required_checks: Annotated[tuple[Annotated[str, AtMost(8)], ...], AtMost(32)]  # may not end as skipped
+    weights: Reserved
+    noise: Reserved
+    privacy_budget: Reserved
