@@ -11,7 +11,7 @@ Bulk data is never inline: a `Hash32` field documented as a blob names the conte
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,19 @@ class AtMost:
     count: int
 
 
+@dataclass(frozen=True)
+class Matches:
+    """Text that this regular expression matches from end to end."""
+
+    pattern: str
+
+
 Hash32 = Annotated[bytes, Exactly(32)]
 PublicKey = Annotated[bytes, Exactly(32)]
 Signature = Annotated[bytes, Exactly(64)]
-PartyId = Annotated[str, AtMost(64)]  # [a-z0-9][a-z0-9._-]*
+PartyId = Annotated[str, AtMost(64), Matches("[a-z0-9][a-z0-9._-]{0,63}")]
 Text = Annotated[str, AtMost(256)]
-Reserved = None
+Reserved: TypeAlias = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +202,16 @@ class RoundAborted:
 
 
 Message = (
-    Genesis | RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
+    Genesis
+    | RoundKey
+    | RoundOpen
+    | Submission
+    | ShareAck
+    | CohortClosed
+    | KeyShare
+    | Aggregate
+    | RoundClosed
+    | RoundAborted
 )
 
 TYPES: dict[str, type] = {

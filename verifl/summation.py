@@ -22,7 +22,7 @@ Residues = NDArray[np.int64]
 Summation = Callable[[Iterable[Residues], int], Residues]
 
 BATCH_BYTES = 64 << 20
-MAX_MODULUS = 1 << 62
+MODULUS_LIMIT = 1 << 62
 
 
 def resolve_device(name: str) -> str:
@@ -55,12 +55,12 @@ def add_residues(
     """Sum modulo `modulus` of int64 arrays of one shape (cells,), residues in [0, modulus).
 
     Holds one accumulator and one batch of at most about `batch_bytes` on the device. Raises Misuse for no arrays, other
-    shapes or dtypes, a residue out of range, or a modulus outside [2, 2^62].
+    shapes or dtypes, a residue out of range, or a modulus outside [2, 2^62).
     """
     import torch
 
-    if not 2 <= modulus <= MAX_MODULUS:
-        raise Misuse(f"modulus: expected 2 to 2^62, found {modulus}")
+    if not 2 <= modulus < MODULUS_LIMIT:
+        raise Misuse(f"modulus: expected at least 2 and below 2^62, found {modulus}")
     headroom = (2**63 - 1) // (modulus - 1)
     total: torch.Tensor | None = None
     for batch in _batches(arrays, headroom - 1, batch_bytes):

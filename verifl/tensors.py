@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
@@ -131,9 +133,11 @@ def _distinct_tensors(model: nn.Module, rule: TensorFilter) -> Iterator[tuple[st
     for name, tensor in model.state_dict(keep_vars=True).items():
         if not isinstance(tensor, Tensor) or not rule.selects(name, tensor):
             continue
-        if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
+        if not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         _check_supported(name, tensor)
+        if tensor.numel() == 0:
+            continue
         place = _place(tensor)
         if place not in seen:
             seen.add(place)
@@ -145,7 +149,7 @@ def _place(tensor: Tensor) -> tuple[int, ...]:
 
 
 def _check_supported(name: str, tensor: Tensor) -> None:
-    if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+    if is_lazy(tensor):
         raise Misuse(f"tensors: {name!r} has no shape yet; run one forward pass in the task's model()")
     if tensor.is_meta:
         raise Misuse(f"tensors: {name!r} is on the meta device, expected real values; materialise the model first")
@@ -164,7 +168,7 @@ def _check_overlaps(named: Sequence[tuple[str, Tensor]]) -> None:
         for name, tensor in named
         if tensor.is_contiguous()
     )
-    for (_, end, first), (start, _, second) in zip(spans, spans[1:], strict=False):
+    for (_, end, first), (start, _, second) in pairwise(spans):
         if start < end:
             raise Misuse(f"tensors: {first!r} and {second!r} share part of their memory; exclude one of them")
 
@@ -172,7 +176,7 @@ def _check_overlaps(named: Sequence[tuple[str, Tensor]]) -> None:
 def _check_patterns(model: nn.Module, rule: TensorFilter) -> None:
     names = list(model.state_dict(keep_vars=True))
     for pattern in (*rule.include, *rule.exclude):
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
             known = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
             raise Misuse(f"tensors: pattern {pattern!r} matches no tensor of the model, which has {known}")
 

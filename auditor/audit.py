@@ -1,0 +1,100 @@
+"""The public function: run every check of spec 9 on one transcript, in order, and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from proofs.errors import Malformed, Misuse, Rejected
+
+from auditor.case import Case
+from auditor.findings import DoesNotApply, Findings, Unavailable
+from auditor.report import TITLES, CheckResult, Report, Status
+
+
+class Progress:
+    """What an audit tells while it runs; this one tells nobody. Override what you want to hear."""
+
+    def check(self, number: str, title: str) -> None:
+        """Check `number` starts."""
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` items of the current check are finished."""
+
+    def close(self) -> None:
+        """The audit is over."""
+
+
+def version() -> str:
+    """The auditor's version: that of the distribution."""
+    from proofs import VERSION
+
+    return VERSION
+
+
+def audit(
+    path: Path | str,
+    policy: Path | str | bytes | None,
+    required: Iterable[str] = (),
+    workers: int | None = None,
+    engine: str = "native",
+    progress: Progress | None = None,
+) -> Report:
+    """Audit the transcript directory `path` against `policy`.
+
+    policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
+    what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
+    workers: threads, by default one a core. engine: native, or reference (slow, plain Python).
+    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check or engine. Anything
+    wrong in what the transcript or the policy contains is in the report.
+    """
+    started = time.perf_counter()
+    required = frozenset(required)
+    if unknown := sorted(required - set(TITLES)):
+        raise Misuse(f"required: there is no check {unknown[0]}; the checks are {', '.join(TITLES)}")
+    if engine not in {"native", "reference"}:
+        raise Misuse(f"engine: native or reference, not {engine}")
+    if workers is not None:
+        from proofs.workers import set_workers
+
+        set_workers(workers)
+    progress = progress or Progress()
+    case = Case.open(Path(path), Path(policy) if isinstance(policy, str) else policy, engine, progress.step)
+    results = []
+    for number, title in TITLES.items():
+        progress.check(number, title)
+        results.append(_run(case, number, title, required))
+    return Report(
+        transcript=str(path),
+        version=version(),
+        engine=engine,
+        pinned=policy is not None,
+        federation=case.federation,
+        policy_hash=case.policy_hash,
+        checkpoint=case.checkpoint,
+        checks=tuple(results),
+        trusted=case.trusted,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _run(case: Case, number: str, title: str, required: frozenset[str]) -> CheckResult:
+    """Run one check. What a verifier raises is a finding; what is missing for a check skips it."""
+    from auditor.checks import CHECKS
+
+    findings = Findings(number, title)
+    checked, status, reason = "", None, ""
+    try:
+        checked = CHECKS[number](case, findings)
+    except (Malformed, Rejected) as error:
+        findings.reject(title, error)
+    except Unavailable as missing:
+        checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
+    except DoesNotApply as outside:
+        status, reason = Status.NOT_APPLICABLE, outside.reason
+    if status is Status.SKIPPED and number in required | case.required:
+        findings.add(title, f"{number} is required and may not be skipped", f"skipped ({reason})")
+    result = findings.result(checked, status, reason)
+    case.failed.update({number} if result.status is Status.FAIL else ())
+    return result

@@ -1,0 +1,168 @@
+"""What the checks share while one audit runs: the transcript, the policy, and what earlier checks derived (spec 9.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proofs.errors import Malformed, Misuse, Rejected
+from proofs.parameters import ArgumentParameters
+from protocols.cohorts import MAX_TRUSTEES, Choice
+from protocols.encoding import POLICY_LIMIT
+from protocols.envelopes import open_policy
+from protocols.lattice.parameters import LatticeParameters
+from protocols.log.reader import TranscriptReader
+from protocols.parameters import Inequality, check_policy
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
+from protocols.server_steps import step_constants
+
+from auditor.findings import Unavailable
+from auditor.report import CheckpointSummary
+
+if TYPE_CHECKING:
+    from proofs.engine import Engine
+
+    from auditor.index import Index
+
+Step = Callable[[int, int], None]
+
+# Conditions of spec 4 without which sizes and parameters cannot be computed at all.
+_NEEDED = frozenset({"trustees", "dimension", "dimension-positive", "dimension-limit", "plaintext-int64", "scale"})
+
+
+@dataclass
+class Case:
+    """One audit in progress. Checks read what earlier ones filled in; `Unavailable` where that could not be done.
+
+    policy_fault: why the policy does not open. roots: root of the log at each published size (I1). own_faults: for
+    each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7). choices:
+    the cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round
+    (I8). pruned: ciphertexts that are not there (I1). failed: numbers of the checks that failed so far.
+    """
+
+    path: Path
+    reader: TranscriptReader
+    engine_name: str
+    step: Step
+    unpinned: bool
+    pinned_policy: PinnedPolicy | None = None
+    policy_fault: Malformed | Rejected | None = None
+    conditions: tuple[Inequality, ...] = ()
+    checkpoint: CheckpointSummary | None = None
+    filed: Index | None = None
+    roots: dict[int, bytes] = field(default_factory=dict)
+    pruned: set[bytes] = field(default_factory=set)
+    own_faults: dict[int, str | None] = field(default_factory=dict)
+    choices: dict[int, Choice] = field(default_factory=dict)
+    releases: dict[int, dict[str, int]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def open(cls, path: Path, policy: Path | bytes | None, engine: str, step: Step) -> Case:
+        """Open the directory and the policy. Raises OSError where either cannot be read at all."""
+        os.listdir(path)  # says why, if there is no such directory
+        case = cls(path, TranscriptReader(path), engine, step, policy is None)
+        try:
+            case._open_policy(_policy_bytes(case.reader, policy))
+        except (Malformed, Rejected) as error:
+            case.policy_fault = error
+        return case
+
+    def _open_policy(self, data: bytes) -> None:
+        policy, _ = open_policy(data)
+        self.pinned_policy = PinnedPolicy(policy, data, hashlib.sha256(data).digest())
+        self.conditions = tuple(check_policy(policy))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that is audited against."""
+        if self.pinned_policy is None:
+            raise Unavailable("because I2 failed: the policy does not open")
+        return self.pinned_policy.policy
+
+    @cached_property
+    def pinned(self) -> PinnedPolicy:
+        """The policy with the sizes and parameters that follow from it, which are known to be computable."""
+        policy = self.policy
+        failing = [each.name for each in self.conditions if not each.holds and each.name in _NEEDED]
+        if self.pinned_policy is None or failing or len(policy.trustees) > MAX_TRUSTEES:
+            raise Unavailable("because I2 failed: the policy's parameters cannot be used")
+        try:
+            step_constants(policy.step)
+            LatticeParameters.from_rule(policy.lattice)
+            ArgumentParameters(policy.dimension, policy.update.norm_bound, policy.projections)
+        except (Misuse, Rejected):
+            raise Unavailable("because I2 failed: the policy's parameters cannot be used") from None
+        return self.pinned_policy
+
+    @property
+    def index(self) -> Index:
+        """The whole log, filed."""
+        if self.filed is None:
+            raise Unavailable("because I1 failed: the log cannot be read to its end")
+        return self.filed
+
+    @property
+    def federation(self) -> str | None:
+        """The federation's name, if the policy opens."""
+        return None if self.pinned_policy is None else self.pinned_policy.policy.federation
+
+    @property
+    def policy_hash(self) -> str | None:
+        """SHA-256 of the policy file in hexadecimal, if it opens."""
+        return None if self.pinned_policy is None else self.pinned_policy.hash.hex()
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Numbers of the checks that the policy does not allow to be skipped."""
+        return frozenset() if self.pinned_policy is None else frozenset(self.pinned_policy.policy.required_checks)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The arithmetic, loaded when a check first needs it."""
+        from proofs.engines import get_engine
+
+        return get_engine(self.engine_name)
+
+    def blob(self, name: bytes, size: int) -> bytes:
+        """A blob of exactly `size` bytes with SHA-256 `name`; raises Rejected("blob-...")."""
+        data = self.reader.blob(name, size)
+        if len(data) != size:
+            raise Rejected("blob-size", f"{size} bytes", f"{len(data)} bytes")
+        return data
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """What an unpinned audit takes on the transcript's word."""
+        if not self.unpinned:
+            return ()
+        if self.pinned_policy is None:
+            return ("nothing: the transcript's own policy does not open",)
+        policy = self.policy
+        return (
+            f"the policy file itself, {self.pinned_policy.hash.hex()}",
+            f"its issuer's key, {policy.issuer_key.hex()}",
+            f"the log's and coordinator's key, {policy.log_key.hex()}",
+            *(f"the key of trustee {member.id}, {member.public_key.hex()}" for member in policy.trustees),
+            f"the roster of {len(policy.roster)} clients and their keys",
+            f"t = {policy.threshold} of m = {len(policy.trustees)} trustees, at most f = {policy.corrupt} corrupt",
+            f"cohorts of {policy.min_cohort} to {policy.max_cohort}, norm bound {policy.update.norm_bound} units of "
+            f"2^-{policy.update.fraction_bits}",
+            f"the initial model, {policy.initial_model.hex()}",
+        )
+
+
+def _policy_bytes(reader: TranscriptReader, policy: Path | bytes | None) -> bytes:
+    """The pinned file's bytes, or the transcript's own; at most one byte more than a policy can have."""
+    if policy is None:
+        return reader.policy()
+    if isinstance(policy, bytes):
+        return policy
+    with policy.open("rb") as file:
+        return file.read(POLICY_LIMIT + 1)

@@ -1,0 +1,194 @@
+"""I1: the log is one canonical, signed, cosigned history, and the directory holds it and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from proofs.errors import Malformed, Rejected
+from protocols.log.checkpoint import SignedNote, check_note, parse_note
+from protocols.log.files import Directory
+from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.tiles import CHECKPOINT, Tile, TileStack, blob_path, bundles, note_path, tile_bytes
+
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import Index
+from auditor.report import CheckpointSummary
+
+PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
+
+
+def check_log(case: Case, findings: Findings) -> str:
+    """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees, with no other signature.
+    2. So is every file under checkpoints/; each is for the size it is named for, none is beyond `checkpoint`, and that
+    of the last size is the same bytes. 3. Every entry decodes to one canonical message. 4. Every hash tile is what the
+    entries hash to. 5. The root at every published size is the one signed there, so each checkpoint extends all
+    before it. 6. Every file belongs to a log of this size. 7. Every blob that an entry names is there, has its hash and
+    the size of its role; only ciphertexts may be missing.
+    """
+    note = _latest(case, findings)
+    if note is None:
+        return "no checkpoint that can be read"
+    published = _published(case, findings, note)
+    if not _read_entries(case, findings, note, published):
+        return f"{len(published)} checkpoints; the entries cannot all be read"
+    files = _check_files(case, findings, note.checkpoint.size)
+    blobs = _check_blobs(case, findings)
+    return f"{note.checkpoint.size} entries, {len(published)} checkpoints, {files} files, {blobs} blobs"
+
+
+def _latest(case: Case, findings: Findings) -> SignedNote | None:
+    """Rule 1."""
+    try:
+        data = case.reader.latest()
+        note = parse_note(data)
+    except (Malformed, Rejected) as error:
+        findings.reject("checkpoint", error)
+        return None
+    cosigners = tuple(_check_signatures(case, findings, "checkpoint", note))
+    head = note.checkpoint
+    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), cosigners)
+    if head.size == 0:
+        findings.add("checkpoint, size", "at least the genesis entry", "an empty log")
+    return note
+
+
+def _check_signatures(case: Case, findings: Findings, where: str, note: SignedNote) -> list[str]:
+    if case.pinned_policy is None:
+        return []
+    policy = case.policy
+    try:
+        return check_note(note, policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+    except Rejected as error:
+        findings.reject(where, error)
+        return []
+
+
+def _published(case: Case, findings: Findings, latest: SignedNote) -> dict[int, SignedNote]:
+    """Rule 2: the checkpoints by size, those that decode."""
+    sizes = case.reader.checkpoints()
+    if latest.checkpoint.size not in sizes:
+        findings.add(note_path(latest.checkpoint.size), "a copy of the latest checkpoint", "no such file")
+    published = {}
+    for size in sizes:
+        where = note_path(size)
+        try:
+            data = case.reader.note(size)
+            note = parse_note(data)
+        except (Malformed, Rejected) as error:
+            findings.reject(where, error)
+            continue
+        if findings.expect(f"{where}, size", size, note.checkpoint.size):
+            published[size] = note
+        if size > latest.checkpoint.size:
+            findings.add(where, f"no checkpoint beyond the latest, of size {latest.checkpoint.size}", f"size {size}")
+        if size == latest.checkpoint.size and data != case.reader.latest():
+            findings.add(where, "the bytes of checkpoint", "other bytes")
+        _check_signatures(case, findings, where, note)
+    return published
+
+
+def _read_entries(case: Case, findings: Findings, note: SignedNote, published: dict[int, SignedNote]) -> bool:
+    """Rules 3 to 5, in one pass. False if a bundle cannot be read: then nothing after it can be judged."""
+    size = note.checkpoint.size
+    index = Index(None if case.pinned_policy is None else case.policy)
+    frontier, stack = Frontier(), TileStack()
+    directory = Directory(case.path)
+    try:
+        for entry in _entries(case, size):
+            hashed = leaf_hash(entry)
+            index.add(entry)
+            frontier.append(hashed)
+            _check_tiles(directory, findings, stack.append(hashed))
+            if frontier.size in published or frontier.size == size:
+                case.roots[frontier.size] = frontier.root()
+    except (Malformed, Rejected) as error:
+        findings.reject(f"tile/entries, after entry {frontier.size - 1}", error)
+        return False
+    _check_tiles(directory, findings, stack.partial())
+    for where, signed in [(CHECKPOINT, note), *((note_path(each), other) for each, other in published.items())]:
+        if signed.checkpoint.size <= size:
+            found = case.roots.get(signed.checkpoint.size, frontier.root())
+            findings.expect(f"{where}, root", signed.checkpoint.root, found)
+    index.report(findings)
+    case.filed = index
+    return True
+
+
+def _entries(case: Case, size: int) -> Iterator[bytes]:
+    for bundle in bundles(size):
+        case.step(bundle.start, size)
+        yield from case.reader.entries(bundle.start, bundle.start + bundle.width)
+
+
+def _check_tiles(directory: Directory, findings: Findings, tiles: list[tuple[Tile, bytes]]) -> None:
+    for tile, expected in tiles:
+        try:
+            found = directory.read(tile.path, tile_bytes(tile.width))
+        except Rejected as error:
+            findings.reject(tile.path, error)
+            continue
+        if found != expected:
+            findings.add(tile.path, "the hashes of the entries under it", "other bytes")
+
+
+def _check_files(case: Case, findings: Findings, size: int) -> int:
+    """Rule 6. Blobs that nothing names are I12's and P7's; every other unknown path is reported here."""
+    expected = case.reader.expected_files(size, case.index.blobs)
+    count = 0
+    for path in case.reader.files():
+        count += 1
+        if path not in expected and not is_blob_path(path):
+            findings.add(path, "only files of the transcript's layout", "an unknown file")
+    return count
+
+
+def is_blob_path(path: str) -> bool:
+    """Whether a file lies where a blob of some hash would lie."""
+    name = path.rpartition("/")[2]
+    return len(name) == 64 and set(name) <= set("0123456789abcdef") and path == blob_path(bytes.fromhex(name))
+
+
+def _check_blobs(case: Case, findings: Findings) -> int:
+    """Rule 7. Returns how many were read."""
+    sizes = blob_sizes(case)
+    read = 0
+    for position, (name, (roles, first)) in enumerate(case.index.blobs.items()):
+        case.step(position, len(case.index.blobs))
+        if roles == PRUNABLE and not case.reader.has_blob(name) and not _something_there(case, name):
+            case.pruned.add(name)
+            continue
+        where = f"{blob_path(name)} ({roles}, named by entry {first})"
+        for size in sorted({sizes[role] for role in roles.split("+")}):
+            try:
+                case.blob(name, size)
+            except (Malformed, Rejected) as error:
+                findings.reject(where, error)
+        read += 1
+    return read
+
+
+def _something_there(case: Case, name: bytes) -> bool:
+    """Whether the blob's path is taken by what is no regular file, a symlink for one."""
+    path = case.path / blob_path(name)
+    return path.is_symlink() or path.exists()
+
+
+def blob_sizes(case: Case) -> dict[str, int]:
+    """The exact size of a blob, by the field that names it (spec 9.4)."""
+    pinned = case.pinned
+    return {
+        "policy": len(pinned.data),
+        "model": pinned.model_size,
+        "optimizer": 2 * pinned.model_size,
+        "commitments": pinned.commitments_size,
+        "ciphertext": pinned.ciphertext_size,
+        "share_commitments": pinned.share_commitments_size,
+        "shares": pinned.sealed_share_size,
+        "proof": pinned.proof_size,
+        "share": pinned.share_size,
+        "key": pinned.lattice.degree * 4,
+        "plaintext": pinned.policy.dimension * 8,
+        "blindings": (pinned.secret_length - pinned.key_scalars) * 32,
+    }

@@ -1,0 +1,80 @@
+"""I2: genesis and parameters equal the policy, and every inequality on them holds."""
+
+from __future__ import annotations
+
+import hashlib
+
+from proofs.errors import Malformed, Rejected
+from protocols.cohorts import MAX_TRUSTEES
+from protocols.server_steps import decode_model
+
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import label
+
+# Conditions of spec 4 on who the parties are; I3 reports these.
+IDENTITY = frozenset(
+    {
+        "trustee-ids",
+        "trustee-keys",
+        "client-ids",
+        "client-keys",
+        "roster-order",
+        "one-key-per-id",
+        "one-id-per-key",
+        "role-names",
+        "log-key",
+        "issuer-key",
+    }
+)
+
+
+def check_parameters(case: Case, findings: Findings) -> str:
+    """I2. 1. The policy opens and its issuer signed it. 2. Every condition of spec 4 holds. 3. The transcript's policy
+    file is this policy. 4. Entry 0, and no other, is Genesis, of this federation, policy and initial model. 5. The
+    initial model decodes."""
+    if case.policy_fault is not None:
+        findings.reject("policy", case.policy_fault)
+        return "the policy, which does not open"
+    policy = case.policy
+    conditions = [each for each in case.conditions if each.name not in IDENTITY]
+    for each in conditions:
+        if not each.holds:
+            findings.add(f"policy, {each.name}", f"{each.explanation} ({each.relation} {each.right})", str(each.left))
+    if len(policy.trustees) > MAX_TRUSTEES:
+        findings.add("policy, trustees", f"at most {MAX_TRUSTEES}", str(len(policy.trustees)))
+    _check_file(case, findings)
+    _check_model(case, findings)
+    _check_genesis(case, findings)
+    return f"{len(conditions)} conditions, genesis, initial model of {policy.dimension} coordinates"
+
+
+def _check_file(case: Case, findings: Findings) -> None:
+    try:
+        data = case.reader.policy()
+    except (Malformed, Rejected) as error:
+        findings.reject("policy.cbor", error)
+        return
+    findings.expect("policy.cbor, SHA-256", case.policy_hash, hashlib.sha256(data).hexdigest())
+
+
+def _check_genesis(case: Case, findings: Findings) -> None:
+    index = case.index
+    index.report(findings)
+    if not index.genesis or index.genesis[0].index != 0:
+        findings.add("entry 0", "genesis", index.steps[0].type or "bytes that do not decode" if index.steps else "nothing")
+    for entry in index.genesis:
+        name = label(entry.index, entry.message)
+        if entry.index != 0:
+            findings.add(name, "genesis at entry 0 only", f"genesis at entry {entry.index}")
+        findings.expect(f"{name}, policy", case.policy_hash, entry.message.policy.hex())
+        findings.expect(f"{name}, model", case.policy.initial_model, entry.message.model)
+
+
+def _check_model(case: Case, findings: Findings) -> None:
+    size = case.pinned.model_size
+    name = case.policy.initial_model
+    try:
+        decode_model(case.blob(name, size), case.policy.dimension)
+    except (Malformed, Rejected) as error:
+        findings.reject(f"initial model, blob {name.hex()}", error)

@@ -1,0 +1,143 @@
+"""I4: the rounds follow each other, each opened on what the one before closed with, under keys made for it."""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass, field
+
+from proofs.errors import Rejected
+from protocols import hpke
+from protocols.contexts import round_seed
+from protocols.messages import RoundOpen
+
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import Entry, Round, Step, label
+
+BETWEEN, OPEN, CLOSED, SUMMED = "between rounds", "an open round", "a closed cohort", "an aggregate"
+
+# state -> type of the next entry -> next state (spec 9.5): everything else is out of order
+GRAMMAR: dict[str, dict[str, str]] = {
+    BETWEEN: {"round-key": BETWEEN, "round-open": OPEN},
+    OPEN: {"submission": OPEN, "share-ack": OPEN, "cohort-closed": CLOSED, "round-aborted": BETWEEN},
+    CLOSED: {"key-share": CLOSED, "aggregate": SUMMED, "round-aborted": BETWEEN},
+    SUMMED: {"round-closed": BETWEEN},
+}
+ENDS = frozenset({"round-closed", "round-aborted"})
+
+
+@dataclass
+class _Thread:
+    """What one round hands to the next. ended: size of the log when the last round ended."""
+
+    model: bytes
+    retry_of: int | None = None
+    barred: frozenset[str] = frozenset()
+    ended: int = 1
+    seen_keys: set[bytes] = field(default_factory=set)
+
+
+def check_rounds(case: Case, findings: Findings) -> str:
+    """I4. 1. Entries come in the order of the grammar, rounds numbered 1, 2, ... up to max_rounds. For each RoundOpen:
+    2. it names the policy and the model that the last finished round left; 3. it names the last checkpoint published
+    before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
+    checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by t or
+    more distinct trustees, none of them barred; 7. no key was used before and each can be used; 8. retry_of names the
+    aborted round before it, or nothing. 9. Every signature of round keys and of RoundOpen holds.
+    """
+    index = case.index
+    index.report(findings)
+    last = _check_order(case, findings, index.steps)
+    thread = _Thread(case.policy.initial_model)
+    opened = 0
+    for found in index.in_order():
+        if found.open is not None:
+            opened += 1
+            _check_open(case, findings, found, found.open, thread)
+        _hand_on(found, thread)
+    if last != BETWEEN:
+        findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
+    keys = sum(len(found.keys) for found in index.rounds.values())
+    return f"{opened} rounds opened, {keys} round keys, the order of {len(index.steps)} entries"
+
+
+def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
+    """Rule 1. Returns the state at the end."""
+    state, number = BETWEEN, 1
+    for position, step in enumerate(steps):
+        if not step.type or (step.type == "genesis" and position == 0):
+            continue
+        after = GRAMMAR[state].get(step.type)
+        if after is None or step.round != number:
+            allowed = " or ".join(GRAMMAR[state])
+            expected = f"{allowed} of round {number}, after {state}"
+            findings.add(f"entry {position}", expected, f"{step.type} of round {step.round}")
+            continue
+        if number > case.policy.max_rounds:
+            findings.add(f"entry {position}", f"at most {case.policy.max_rounds} rounds", f"round {number}")
+        state, number = after, number + (step.type in ENDS)
+    return state
+
+
+def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
+    name, message = label(entry.index, entry.message), entry.message
+    findings.expect(f"{name}, policy", case.policy_hash, message.policy.hex())
+    findings.expect(f"{name}, model", thread.model, message.model)
+    findings.expect(f"{name}, retry_of", thread.retry_of, message.retry_of)
+    _check_checkpoint(case, findings, name, entry, thread)
+    findings.expect(f"{name}, seed", round_seed(message.checkpoint_root, found.number), message.seed)
+    _check_covered(case, findings, name, found, entry.index)
+    _check_keys(case, findings, name, found, message, thread)
+
+
+def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[RoundOpen], thread: _Thread) -> None:
+    """Rule 3."""
+    sizes = sorted(case.roots)
+    before = bisect.bisect_right(sizes, entry.index)
+    last = sizes[before - 1] if before else None
+    findings.expect(f"{name}, checkpoint_size", last, entry.message.checkpoint_size)
+    if last is not None:
+        findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root)
+    if last is None or last < thread.ended:
+        findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last))
+
+
+def _check_covered(case: Case, findings: Findings, name: str, found: Round, opened: int) -> None:
+    """Rule 5: whoever answers has seen the round in a checkpoint that t trustees cosigned."""
+    answers = [*found.submissions, *(entry.index for entry in found.acks)]
+    if answers and not any(opened < size <= min(answers) for size in case.roots):
+        expected = f"a published checkpoint that covers it before entry {min(answers)} answers it"
+        findings.add(name, expected, "none")
+
+
+def _check_keys(
+    case: Case, findings: Findings, name: str, found: Round, message: RoundOpen, thread: _Thread
+) -> None:
+    """Rules 6 and 7."""
+    indices = tuple(entry.index for entry in found.keys)
+    findings.expect(f"{name}, round_keys", indices, message.round_keys)
+    trustees = [entry.message.trustee for entry in found.keys]
+    if len(set(trustees)) != len(trustees) or len(trustees) < case.policy.threshold:
+        expected = f"keys of {case.policy.threshold} or more trustees, one each"
+        findings.add(f"{name}, round_keys", expected, ", ".join(trustees) or "none")
+    for entry in found.keys:
+        where, key = label(entry.index, entry.message), entry.message.public_key
+        if entry.message.trustee in thread.barred:
+            findings.add(where, "a trustee that released in the rounds this one repeats", entry.message.trustee)
+        if key in thread.seen_keys:
+            findings.add(f"{where}, public_key", "a key of this round only", "the key of an earlier round")
+        thread.seen_keys.add(key)
+        try:
+            hpke.check_public_key(key)
+        except Rejected as error:
+            findings.reject(f"{where}, public_key", error)
+
+
+def _hand_on(found: Round, thread: _Thread) -> None:
+    if found.closed is not None:
+        thread.model, thread.retry_of, thread.barred = found.closed.message.model, None, frozenset()
+        thread.ended = found.closed.index + 1
+    elif found.aborted is not None:
+        thread.retry_of, thread.ended = found.number, found.aborted.index + 1
+        if found.cohort is not None:
+            thread.barred |= {missing.party for missing in found.aborted.message.missing}

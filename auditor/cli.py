@@ -1,0 +1,102 @@
+"""The command `verifl-audit`: exit status 0 accepted, 1 rejected, 2 usage or IO, the same in every format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from auditor.audit import Progress, audit, version
+from auditor.report import TITLES
+
+ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("transcript", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")
+@click.option("--unpinned", is_flag=True, help="Take the policy from the transcript itself, and say what that trusts.")
+@click.option("--format", "form", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True)
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="CHECK",
+    type=click.Choice(list(TITLES), case_sensitive=False),
+    help="Fail if this check ends as skipped, e.g. I9. Repeatable; adds to the policy's own list.",
+)
+@click.option("--engine", type=click.Choice(["native", "reference"]), default="native", show_default=True)
+@click.version_option(version(), prog_name="verifl-audit")
+def main(
+    transcript: Path,
+    policy: Path | None,
+    unpinned: bool,
+    form: str,
+    workers: int | None,
+    require: tuple[str, ...],
+    engine: str,
+) -> None:
+    """Audit the published TRANSCRIPT directory of a federation.
+
+    Exit status: 0 accepted, 1 rejected, 2 the audit could not run.
+    """
+    if (policy is None) == (not unpinned):
+        raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
+    progress = _progress()
+    try:
+        report = audit(transcript, policy, require, workers, engine, progress)
+    except OSError as error:
+        progress.close()
+        name = error.filename if error.filename is not None else transcript
+        click.echo(f"verifl-audit: cannot read {name}: {error.strerror or error}", err=True)
+        sys.exit(UNUSABLE)
+    progress.close()
+    from auditor.rendering import write
+
+    write(report, form, _again(transcript, policy, require, engine))
+    sys.exit(ACCEPTED if report.accepted else REJECTED)
+
+
+def _again(transcript: Path, policy: Path | None, require: tuple[str, ...], engine: str) -> list[str]:
+    command = ["verifl-audit", str(transcript)]
+    command += ["--unpinned"] if policy is None else ["--policy", str(policy)]
+    for number in require:
+        command += ["--require", number]
+    return command if engine == "native" else [*command, "--engine", engine]
+
+
+class _Lines(Progress):
+    """One line on standard error as each check starts."""
+
+    def check(self, number: str, title: str) -> None:
+        click.echo(f"{number:<4} {title} ...", err=True)
+
+
+class _Bar(Progress):
+    """A line that is rewritten on a terminal."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("opening the transcript")
+        self._status.start()
+        self._title = ""
+
+    def check(self, number: str, title: str) -> None:
+        self._title = f"{number} {title}"
+        self._status.update(self._title)
+
+    def step(self, done: int, total: int) -> None:
+        self._status.update(f"{self._title}  {done}/{total}")
+
+    def close(self) -> None:
+        self._status.stop()
+
+
+def _progress() -> Progress:
+    return _Bar() if sys.stderr.isatty() else _Lines()
+
+
+if __name__ == "__main__":
+    main()

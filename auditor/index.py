@@ -1,0 +1,270 @@
+"""One pass over the log: every entry decoded, its signature checked, filed under its round (spec 9.3).
+
+What stays in memory is small: decoded messages for the few entries a round has of its own, and for a submission its
+hashes. Bulk data stays on disk. Nothing is judged here but encoding and signature; each fault is kept under the number
+of the check that reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from proofs.errors import Malformed, Rejected
+from protocols import messages
+from protocols.blobs import message_blobs
+from protocols.envelopes import COORDINATOR, check_signature, entry_hash, open_envelope
+from protocols.policy import Policy
+
+from auditor.findings import Findings
+
+Body = TypeVar("Body", bound=messages.Message)
+
+# Which check reports an entry of this type that no rightful party signed, or that names another federation.
+REPORTED_BY = {
+    "round-key": "I4",
+    "round-open": "I4",
+    "submission": "I5",
+    "share-ack": "I8",
+    "cohort-closed": "I7",
+    "key-share": "I8",
+    "aggregate": "I9",
+    "round-closed": "I11",
+    "round-aborted": "I8",
+    "genesis": "I2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[Body]):
+    """One decoded entry: its position, the hash of its envelope, its message."""
+
+    index: int
+    hash: bytes
+    message: Body
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionRecord:
+    """What is kept of a submission: 32-byte hashes, and whose it is. `entry_hash` is the envelope's."""
+
+    index: int
+    entry_hash: bytes
+    client: str
+    round: int
+    round_open: bytes
+    commitments: bytes
+    ciphertext: bytes
+    share_commitments: bytes
+    proof: bytes
+    share_trustees: tuple[str, ...]
+    share_blobs: tuple[bytes, ...]
+
+
+@dataclass
+class Round:
+    """The entries of one round number, by type, in log order. More than one of what must be single is a finding."""
+
+    number: int
+    keys: list[Entry[messages.RoundKey]] = field(default_factory=list)
+    opens: list[Entry[messages.RoundOpen]] = field(default_factory=list)
+    submissions: dict[int, SubmissionRecord] = field(default_factory=dict)
+    acks: list[Entry[messages.ShareAck]] = field(default_factory=list)
+    cohorts: list[Entry[messages.CohortClosed]] = field(default_factory=list)
+    releases: list[Entry[messages.KeyShare]] = field(default_factory=list)
+    aggregates: list[Entry[messages.Aggregate]] = field(default_factory=list)
+    closes: list[Entry[messages.RoundClosed]] = field(default_factory=list)
+    aborts: list[Entry[messages.RoundAborted]] = field(default_factory=list)
+
+    @property
+    def open(self) -> Entry[messages.RoundOpen] | None:
+        """The first RoundOpen: the one that counts."""
+        return self.opens[0] if self.opens else None
+
+    @property
+    def cohort(self) -> Entry[messages.CohortClosed] | None:
+        """The first CohortClosed: the one that counts."""
+        return self.cohorts[0] if self.cohorts else None
+
+    @property
+    def aggregate(self) -> Entry[messages.Aggregate] | None:
+        """The first Aggregate: the one that counts."""
+        return self.aggregates[0] if self.aggregates else None
+
+    @property
+    def closed(self) -> Entry[messages.RoundClosed] | None:
+        """The first RoundClosed: the one that counts."""
+        return self.closes[0] if self.closes else None
+
+    @property
+    def aborted(self) -> Entry[messages.RoundAborted] | None:
+        """The first RoundAborted: the one that counts."""
+        return self.aborts[0] if self.aborts else None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the log says how the round ended."""
+        return bool(self.closes or self.aborts)
+
+    def accepted(self) -> list[SubmissionRecord]:
+        """The cohort's submissions that exist in this round; what does not exist is a finding of I7."""
+        if self.cohort is None:
+            return []
+        chosen = dict.fromkeys(self.cohort.message.accepted)
+        return [self.submissions[index] for index in chosen if index in self.submissions]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A finding kept for the check that will report it."""
+
+    where: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The type and round of one entry, in log order (round 0: genesis; empty type: an entry that does not decode)."""
+
+    type: str
+    round: int
+
+
+class Index:
+    """The log, filed.
+
+    steps: one item an entry. blobs: for each blob that an entry names, the roles it is named for (one word; joined by
+    plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for every type
+    that others refer to by hash. faults: what this pass found, under the number of the check that reports it.
+    """
+
+    def __init__(self, policy: Policy | None) -> None:
+        self.rounds: dict[int, Round] = {}
+        self.genesis: list[Entry[messages.Genesis]] = []
+        self.steps: list[Step] = []
+        self.blobs: dict[bytes, tuple[str, int]] = {}
+        self.faults: dict[str, list[Fault]] = {}
+        self.by_hash: dict[bytes, int] = {}
+        self._policy = policy
+        self._trustees = {} if policy is None else {member.id: member.public_key for member in policy.trustees}
+        self._clients = {} if policy is None else {member.id: member.public_key for member in policy.roster}
+
+    def add(self, data: bytes) -> None:
+        """File the next entry. Total on any bytes: what is wrong becomes a fault."""
+        index = len(self.steps)
+        try:
+            envelope = open_envelope(data)
+        except Malformed as error:
+            self.steps.append(Step("", 0))
+            self._fault("I1", f"entry {index}, {error.where}", error.expected, error.found)
+            return
+        message = envelope.message
+        if isinstance(message, Policy):  # open_envelope refuses it; the type does not say so
+            raise Malformed(f"entry {index}", "a message", "a policy")
+        name = label(index, message)
+        self.steps.append(Step(envelope.type, number_of(message)))
+        check = REPORTED_BY[envelope.type]
+        if self._policy is not None:
+            if message.federation != self._policy.federation:
+                self._fault(check, f"{name}, federation", self._policy.federation, message.federation)
+            self._check_signer(check, name, envelope.signer, envelope.type)
+            key = self._key_of(envelope.type, envelope.signer)
+            if key is not None:
+                try:
+                    check_signature(envelope, key)
+                except Rejected as error:
+                    self._fault(check, f"{name}, signature", error.expected, error.found)
+        self._file(index, entry_hash(data), message)
+
+    def report(self, findings: Findings) -> None:
+        """Hand the faults of one check to it."""
+        for fault in self.faults.get(findings.number, []):
+            findings.add(fault.where, fault.expected, fault.found)
+
+    def in_order(self) -> Iterator[Round]:
+        """The rounds, ascending by number."""
+        for number in sorted(self.rounds):
+            yield self.rounds[number]
+
+    def _name_blob(self, blob: bytes, role: str, index: int) -> None:
+        roles, first = self.blobs.get(blob, (role, index))
+        known = set(roles.split("+"))
+        self.blobs[blob] = (roles if role in known else "+".join(sorted(known | {role})), first)
+
+    def _fault(self, check: str, where: str, expected: str, found: str) -> None:
+        self.faults.setdefault(check, []).append(Fault(where, expected, found))
+
+    def _key_of(self, kind: str, signer: str) -> bytes | None:
+        """The key the policy gives the one who must sign this type, None where it knows nobody of that name."""
+        if signer == COORDINATOR and self._policy is not None:
+            return self._policy.log_key
+        return (self._clients if kind == "submission" else self._trustees).get(signer)
+
+    def _check_signer(self, check: str, name: str, signer: str, kind: str) -> None:
+        if self._key_of(kind, signer) is None:
+            whom = "a client of the roster" if kind == "submission" else "a trustee of the policy"
+            self._fault(check, f"{name}, signer", whom, signer)
+
+    def _file(self, index: int, hashed: bytes, message: messages.Message) -> None:
+        for field_name, blob in message_blobs(message):
+            self._name_blob(blob, field_name.partition("[")[0], index)
+        if isinstance(message, messages.Genesis):
+            self.genesis.append(Entry(index, hashed, message))
+            self.by_hash.setdefault(hashed, index)
+            return
+        found = self.rounds.setdefault(message.round, Round(message.round))
+        if isinstance(message, messages.Submission):
+            found.submissions[index] = _record(index, hashed, message)
+            return
+        self.by_hash.setdefault(hashed, index)
+        match message:
+            case messages.RoundKey():
+                found.keys.append(Entry(index, hashed, message))
+            case messages.RoundOpen():
+                found.opens.append(Entry(index, hashed, message))
+            case messages.ShareAck():
+                found.acks.append(Entry(index, hashed, message))
+            case messages.CohortClosed():
+                found.cohorts.append(Entry(index, hashed, message))
+            case messages.KeyShare():
+                found.releases.append(Entry(index, hashed, message))
+            case messages.Aggregate():
+                found.aggregates.append(Entry(index, hashed, message))
+            case messages.RoundClosed():
+                found.closes.append(Entry(index, hashed, message))
+            case messages.RoundAborted():
+                found.aborts.append(Entry(index, hashed, message))
+
+
+def number_of(message: messages.Message) -> int:
+    """The round an entry belongs to; 0 for genesis."""
+    return 0 if isinstance(message, messages.Genesis) else message.round
+
+
+def label(index: int, message: messages.Message) -> str:
+    """How findings name an entry, e.g. `entry 17 (submission by clinic-3, round 2)`."""
+    kind = next(name for name, cls in messages.TYPES.items() if cls is type(message))
+    by = ""
+    if isinstance(message, messages.Submission):
+        by = f" by {message.client}"
+    elif isinstance(message, messages.RoundKey | messages.ShareAck | messages.KeyShare):
+        by = f" by {message.trustee}"
+    return f"entry {index} ({kind}{by})" if number_of(message) == 0 else f"entry {index} ({kind}{by}, round {number_of(message)})"
+
+
+def _record(index: int, hashed: bytes, message: messages.Submission) -> SubmissionRecord:
+    return SubmissionRecord(
+        index,
+        hashed,
+        message.client,
+        message.round,
+        message.round_open,
+        message.commitments,
+        message.ciphertext,
+        message.share_commitments,
+        message.proof,
+        tuple(share.trustee for share in message.shares),
+        tuple(share.blob for share in message.shares),
+    )

@@ -1,0 +1,125 @@
+"""A report as text, JSON or JSON lines (spec 9.2). The three say the same; rich only adds colour on a terminal."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from auditor.report import CheckResult, Report, Status
+
+WIDTH = 34  # columns of number, status and title
+STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "bold red",
+    Status.SKIPPED: "yellow",
+    Status.NOT_APPLICABLE: "dim",
+}
+WORDS = {Status.PASS: "pass", Status.FAIL: "FAIL", Status.SKIPPED: "skip", Status.NOT_APPLICABLE: "n/a"}
+Line = tuple[str, str]  # text, style
+
+
+def to_json(report: Report) -> str:
+    """One JSON document."""
+    return json.dumps(report.to_dict(), indent=2)
+
+
+def to_json_lines(report: Report) -> str:
+    """One line a check, then one line with everything else."""
+    lines = [json.dumps({"event": "check", **result.to_dict()}) for result in report.checks]
+    return "\n".join([*lines, json.dumps({"event": "audit", **report.summary()})])
+
+
+def to_text(report: Report, command: list[str]) -> str:
+    """The plain text report; `command` is what a reader types to audit again."""
+    return "\n".join(text for text, _ in text_lines(report, command))
+
+
+def write_text(report: Report, command: list[str], stream: TextIO) -> None:
+    """Write the text report to `stream`, coloured where it is a terminal."""
+    if not stream.isatty():
+        stream.write(to_text(report, command) + "\n")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False)
+    for text, style in text_lines(report, command):
+        console.print(Text(text, style=style), soft_wrap=True)
+
+
+def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
+    """The text report, line by line, each with the style a terminal gives it."""
+    yield from _head(report)
+    for group, prefix in (("Integrity", "I"), ("Privacy", "P")):
+        yield "", ""
+        yield group, "bold"
+        for result in report.checks:
+            if result.id.startswith(prefix):
+                yield from _check(result)
+    for result in report.checks:
+        if result.findings:
+            yield from _failure(result)
+    yield from _verdict(report, command)
+
+
+def _head(report: Report) -> Iterator[Line]:
+    yield f"verifl-audit {report.version}", "bold"
+    yield f"  transcript  {report.transcript}", ""
+    yield f"  federation  {report.federation or 'unknown: the policy does not open'}", ""
+    how = "pinned by you" if report.pinned else "NOT PINNED: taken from the transcript"
+    yield f"  policy      {report.policy_hash or 'none'} ({how})", "" if report.pinned else "bold yellow"
+    if report.checkpoint is None:
+        yield "  checkpoint  none that can be read", "bold red"
+    else:
+        yield f"  checkpoint  {report.checkpoint.hash}", ""
+        cosigners = ", ".join(report.checkpoint.cosigners) or "nobody"
+        yield f"              {report.checkpoint.size} entries, root {report.checkpoint.root}", ""
+        yield f"              cosigned by {cosigners}", ""
+    if report.trusted:
+        yield "", ""
+        yield "  UNPINNED. This audit shows that the transcript agrees with itself. Nothing but the transcript says", "bold yellow"
+        yield "  who the parties are. It was trusted for:", "bold yellow"
+        for line in report.trusted:
+            yield f"    - {line}", "yellow"
+
+
+def _check(result: CheckResult) -> Iterator[Line]:
+    said = f"{result.checked} ({result.reason})" if result.checked and result.reason else result.checked or result.reason
+    head = f"  {result.id:<4} {WORDS[result.status]:<5} {result.title}"
+    yield f"{head:<{WIDTH + 14}} {said}".rstrip(), STYLES[result.status]
+    for note in result.notes:
+        yield f"{'':<11} note: {note}", "dim"
+
+
+def _failure(result: CheckResult) -> Iterator[Line]:
+    yield "", ""
+    yield f"{result.id} {result.title}", "bold red"
+    for finding in result.findings:
+        yield f"  {finding.where}", "bold"
+        yield f"    expected  {finding.expected}", ""
+        yield f"    found     {finding.found}", ""
+    if result.omitted:
+        yield f"  and {result.omitted} more of the same check", ""
+
+
+def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
+    yield "", ""
+    if report.accepted:
+        yield f"ACCEPTED{'' if report.pinned else ', unpinned'} in {report.seconds:.1f} s", "bold green"
+    else:
+        bad = [result.id for result in report.checks if not result.acceptable]
+        yield f"REJECTED in {report.seconds:.1f} s: {', '.join(bad)}", "bold red"
+    yield f"audit again: {shlex.join(command)}", "dim"
+
+
+def write(report: Report, form: str, command: list[str], stream: TextIO | None = None) -> None:
+    """Write `report` in `form` (txt, json or jsonl) to `stream`, by default standard output."""
+    stream = stream or sys.stdout
+    if form == "txt":
+        write_text(report, command, stream)
+    else:
+        stream.write((to_json(report) if form == "json" else to_json_lines(report)) + "\n")
+    stream.flush()

@@ -1,0 +1,19 @@
+"""Every domain-separation tag of the project, in one place: two uses of a hash never share one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GENERATOR: Final = b"verifl/v1/generator"
+BLINDING_GENERATOR: Final = b"verifl/v1/blinding-generator"
+ARGUMENT: Final = b"verifl/v1/short-vector-argument"
+ARGUMENT_BATCH: Final = b"verifl/v1/short-vector-argument/batch"
+ROUND_SEED: Final = b"verifl/v1/round-seed"
+SUBMISSION: Final = b"verifl/v1/submission"
+SHARE: Final = b"verifl/v1/encrypted-share"
+ACKNOWLEDGEMENT: Final = b"verifl/v1/acknowledgement"
+COHORT: Final = b"verifl/v1/cohort"
+OPENING: Final = b"verifl/v1/opening"
+ENVELOPE: Final = b"verifl/v1/envelope"
+PUBLIC_ELEMENT: Final = b"verifl/v1/public-element"
+SHARE_BATCH: Final = b"verifl/v1/share-batch"

@@ -1,0 +1,253 @@
+"""Kernels modulo ORDER: sums of products kept exact in wide accumulators, and the folding of a table's rows.
+
+Elements are four uint64, least significant first. Only folding multiplies modulo ORDER, in Montgomery's way by one
+factor held as r 2^256 mod ORDER; everything else is summed without reduction and reduced in Python.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proofs.curve import ORDER
+from proofs.jit import inner, kernel
+from proofs.wide import add_carry, multiply_add, subtract_borrow
+
+ZERO = np.uint64(0)
+N0, N1, N2, N3 = (np.uint64(ORDER >> shift & (2**64 - 1)) for shift in (0, 64, 128, 192))
+NEGATED_INVERSE = np.uint64(-pow(ORDER, -1, 2**64) % 2**64)
+
+
+@inner
+def _load(table, row, column):
+    return table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3]
+
+
+@inner
+def _store(table, row, column, a):
+    table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3] = a
+
+
+@inner
+def _add_order(a, mask):
+    """a + (ORDER & mask), the carry dropped."""
+    c, r0 = add_carry(a[0], N0 & mask, ZERO)
+    c, r1 = add_carry(a[1], N1 & mask, c)
+    c, r2 = add_carry(a[2], N2 & mask, c)
+    c, r3 = add_carry(a[3], N3 & mask, c)
+    return r0, r1, r2, r3
+
+
+@inner
+def _minus(a, b):
+    """(borrow, a - b mod 2^256)."""
+    c, r0 = subtract_borrow(a[0], b[0], ZERO)
+    c, r1 = subtract_borrow(a[1], b[1], c)
+    c, r2 = subtract_borrow(a[2], b[2], c)
+    c, r3 = subtract_borrow(a[3], b[3], c)
+    return c, (r0, r1, r2, r3)
+
+
+@inner
+def subtract(a, b):
+    """a - b mod ORDER."""
+    borrow, difference = _minus(a, b)
+    return _add_order(difference, ZERO - borrow)
+
+
+@inner
+def add(a, b):
+    """a + b mod ORDER."""
+    return subtract(a, subtract((ZERO, ZERO, ZERO, ZERO), b))
+
+
+@inner
+def _step(r, a, b):
+    """(r + a b + m ORDER) / 2^64 on five words, m chosen to make that whole: one word of Montgomery's product."""
+    r0, r1, r2, r3, r4 = r
+    b0, b1, b2, b3 = b
+    c, r0 = multiply_add(a, b0, r0, ZERO)
+    c, r1 = multiply_add(a, b1, r1, c)
+    c, r2 = multiply_add(a, b2, r2, c)
+    c, r3 = multiply_add(a, b3, r3, c)
+    r5, r4 = add_carry(r4, c, ZERO)
+    m = r0 * NEGATED_INVERSE
+    c, r0 = multiply_add(m, N0, r0, ZERO)
+    c, r1 = multiply_add(m, N1, r1, c)
+    c, r2 = multiply_add(m, N2, r2, c)
+    c, r3 = multiply_add(m, N3, r3, c)
+    c, r4 = add_carry(r4, c, ZERO)
+    return r1, r2, r3, r4, r5 + c
+
+
+@inner
+def montgomery_product(a, b):
+    """a b / 2^256 mod ORDER for a, b < ORDER."""
+    r = _step((ZERO, ZERO, ZERO, ZERO, ZERO), a[0], b)
+    r = _step(r, a[1], b)
+    r = _step(r, a[2], b)
+    r = _step(r, a[3], b)
+    borrow, reduced = _minus((r[0], r[1], r[2], r[3]), (N0, N1, N2, N3))
+    if borrow > r[4]:
+        return r[0], r[1], r[2], r[3]
+    return reduced
+
+
+@inner
+def _add_product(r, a, b):
+    """r + a b exactly: nine words plus the product of four words by four."""
+    r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
+    a0, a1, a2, a3 = a
+    b0, b1, b2, b3 = b
+    c, r0 = multiply_add(a0, b0, r0, ZERO)
+    c, r1 = multiply_add(a0, b1, r1, c)
+    c, r2 = multiply_add(a0, b2, r2, c)
+    top, r3 = multiply_add(a0, b3, r3, c)
+    c, r1 = multiply_add(a1, b0, r1, ZERO)
+    c, r2 = multiply_add(a1, b1, r2, c)
+    c, r3 = multiply_add(a1, b2, r3, c)
+    t4, top = multiply_add(a1, b3, top, c)
+    c, r2 = multiply_add(a2, b0, r2, ZERO)
+    c, r3 = multiply_add(a2, b1, r3, c)
+    c, top = multiply_add(a2, b2, top, c)
+    t5, t4 = multiply_add(a2, b3, t4, c)
+    c, r3 = multiply_add(a3, b0, r3, ZERO)
+    c, top = multiply_add(a3, b1, top, c)
+    c, t4 = multiply_add(a3, b2, t4, c)
+    t6, t5 = multiply_add(a3, b3, t5, c)
+    c, r4 = add_carry(r4, top, ZERO)
+    c, r5 = add_carry(r5, t4, c)
+    c, r6 = add_carry(r6, t5, c)
+    c, r7 = add_carry(r7, t6, c)
+    return r0, r1, r2, r3, r4, r5, r6, r7, r8 + c
+
+
+@inner
+def _twice_minus(a, b):
+    """2 a - b mod ORDER: the line through b at 0 and a at 1, at 2."""
+    return add(a, subtract(a, b))
+
+
+@kernel
+def fold_integers(table, challenge, folded):
+    """folded[i] = t[2i] + r (t[2i + 1] - t[2i]) of int64 entries below 2^62 in absolute value.
+
+    folded (ceil(rows / 2), columns, 4); challenge (4,): r 2^256 mod ORDER. An absent last row is zero.
+    """
+    rows, columns = table.shape
+    r = (challenge[0], challenge[1], challenge[2], challenge[3])
+    for i in range(len(folded)):
+        for j in range(columns):
+            low = table[2 * i, j]
+            high = table[2 * i + 1, j] if 2 * i + 1 < rows else 0
+            low_element = _of_integer(low)
+            _store(folded, i, j, add(low_element, montgomery_product(r, _of_integer(high - low))))
+
+
+@inner
+def _of_integer(value):
+    """An int64 modulo ORDER."""
+    sign = value >> 63
+    mask = np.uint64(sign)
+    return _add_order((np.uint64(value), mask, mask, mask), mask)
+
+
+@kernel
+def fold(table, challenge, folded):
+    """The same for elements, table (rows, columns, 4): see `fold_integers`."""
+    rows, columns = table.shape[0], table.shape[1]
+    r = (challenge[0], challenge[1], challenge[2], challenge[3])
+    for i in range(len(folded)):
+        for j in range(columns):
+            low = _load(table, 2 * i, j)
+            high = (ZERO, ZERO, ZERO, ZERO)
+            if 2 * i + 1 < rows:
+                high = _load(table, 2 * i + 1, j)
+            _store(folded, i, j, add(low, montgomery_product(r, subtract(high, low))))
+
+
+@kernel
+def pair_products(left, right):
+    """Nine words each: the exact sums over pairs of rows and over columns of left(X) right(X) at X = 0, 1, 2.
+
+    left(X) = left[2i] + X (left[2i + 1] - left[2i]) mod ORDER; left, right (rows, columns, 4).
+    """
+    rows = left.shape[0]
+    zero = (ZERO, ZERO, ZERO, ZERO)
+    none = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+    at_0, at_1, at_2 = none, none, none
+    for i in range(0, rows, 2):
+        for j in range(left.shape[1]):
+            a, b, c, d = _load(left, i, j), zero, _load(right, i, j), zero
+            if i + 1 < rows:
+                b, d = _load(left, i + 1, j), _load(right, i + 1, j)
+            at_0 = _add_product(at_0, a, c)
+            at_1 = _add_product(at_1, b, d)
+            at_2 = _add_product(at_2, _twice_minus(b, a), _twice_minus(d, c))
+    return at_0, at_1, at_2
+
+
+@kernel
+def element_sums(table, parity):
+    """Six words: the exact sum of all elements in the rows of one parity."""
+    r = (ZERO, ZERO, ZERO, ZERO)
+    high = ZERO
+    for i in range(parity, table.shape[0], 2):
+        for j in range(table.shape[1]):
+            a = _load(table, i, j)
+            c, r0 = add_carry(r[0], a[0], ZERO)
+            c, r1 = add_carry(r[1], a[1], c)
+            c, r2 = add_carry(r[2], a[2], c)
+            c, r3 = add_carry(r[3], a[3], c)
+            r = (r0, r1, r2, r3)
+            high += c
+    return r[0], r[1], r[2], r[3], high
+
+
+@inner
+def _add_square(high, low, value):
+    """(high, low) + value^2 on two words."""
+    magnitude = np.uint64(abs(value))
+    c, low = multiply_add(magnitude, magnitude, low, ZERO)
+    return high + c, low
+
+
+@kernel
+def square_sums(table):
+    """Three 128-bit words pairs (high, low): the exact sums of v(X)^2 at X = 0, 1, 2 over pairs of integer rows.
+
+    |entries| <= 2^40 and fewer than 2^40 of them: (2^40 * 3)^2 * 2^40 < 2^128.
+    """
+    rows, columns = table.shape
+    h0, l0, h1, l1, h2, l2 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for i in range(0, rows, 2):
+        for j in range(columns):
+            low = table[i, j]
+            high = table[i + 1, j] if i + 1 < rows else 0
+            h0, l0 = _add_square(h0, l0, low)
+            h1, l1 = _add_square(h1, l1, high)
+            h2, l2 = _add_square(h2, l2, 2 * high - low)
+    return (h0, l0), (h1, l1), (h2, l2)
+
+
+@kernel
+def signed_products(matrix, weights):
+    """(rows, 6): the exact sums over m of |matrix[r, m]| times weights[0, m], or weights[1, m] for a negative entry.
+
+    matrix int64; weights (2, columns, 4) < ORDER, so that weights[1] = -weights[0] gives the product modulo ORDER.
+    """
+    rows, columns = matrix.shape
+    sums = np.empty((rows, 6), np.uint64)
+    for i in range(rows):
+        r0, r1, r2, r3, r4, r5 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        for j in range(columns):
+            value = matrix[i, j]
+            sign = 1 if value < 0 else 0
+            magnitude = np.uint64(abs(value))
+            c, r0 = multiply_add(magnitude, weights[sign, j, 0], r0, ZERO)
+            c, r1 = multiply_add(magnitude, weights[sign, j, 1], r1, c)
+            c, r2 = multiply_add(magnitude, weights[sign, j, 2], r2, c)
+            c, r3 = multiply_add(magnitude, weights[sign, j, 3], r3, c)
+            c, r4 = add_carry(r4, c, ZERO)
+            r5 += c
+        sums[i, 0], sums[i, 1], sums[i, 2], sums[i, 3], sums[i, 4], sums[i, 5] = r0, r1, r2, r3, r4, r5
+    return sums

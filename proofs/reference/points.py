@@ -1,0 +1,79 @@
+"""Points of secp256k1 over py_ecc: Jacobian triples, and their SEC 1 compressed encoding (SEC 1, 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from py_ecc.secp256k1 import secp256k1
+
+from proofs.curve import FIELD, ORDER, POINT_SIZE
+from proofs.errors import Malformed, Misuse
+
+Jacobian = tuple[int, int, int]  # (X / Z^2, Y / Z^3); py_ecc takes every triple with Y = 0 for the identity
+
+IDENTITY: Final[Jacobian] = (0, 0, 1)
+
+
+def from_affine(point: tuple[int, int]) -> Jacobian:
+    """The affine point (x, y), not the identity."""
+    return (point[0], point[1], 1)
+
+
+def add(left: Jacobian, right: Jacobian) -> Jacobian:
+    """Sum of any two points, equal, opposite and identity included."""
+    return secp256k1.jacobian_add(left, right)  # type: ignore[arg-type, return-value]  # py_ecc types integers as field elements
+
+
+def negate(point: Jacobian) -> Jacobian:
+    return (point[0], -point[1] % FIELD, point[2])
+
+
+def is_identity(point: Jacobian) -> bool:
+    return point[1] == 0  # the group has odd order: no other point has Y = 0
+
+
+def combine(points: Sequence[Jacobian], scalars: Sequence[int]) -> Jacobian:
+    """sum_i scalars[i] points[i], scalars any integers: double and add, the doublings shared (Straus)."""
+    small = [min(scalar % ORDER, -scalar % ORDER) for scalar in scalars]
+    signed = [
+        point if scalar % ORDER == magnitude else negate(point)
+        for point, scalar, magnitude in zip(points, scalars, small, strict=True)
+    ]
+    total = IDENTITY
+    for bit in reversed(range(max(small, default=0).bit_length())):
+        total = secp256k1.jacobian_double(total)  # type: ignore[arg-type, assignment]  # as in `add`
+        for point, magnitude in zip(signed, small, strict=True):
+            if magnitude >> bit & 1:
+                total = add(total, point)
+    return total
+
+
+def encode(point: Jacobian) -> bytes:
+    """33 bytes; raises Misuse for the identity, which has no encoding."""
+    if is_identity(point):
+        raise Misuse("point: the identity has no encoding; a fresh blinding avoids it")
+    inverse = pow(point[2], -1, FIELD)
+    x, y = point[0] * inverse**2 % FIELD, point[1] * inverse**3 % FIELD
+    return bytes([2 + y % 2]) + x.to_bytes(32, "big")
+
+
+def decode(encoded: bytes, index: int) -> Jacobian:
+    """The point of 33 bytes; raises Malformed naming `index` for a bad prefix, x >= FIELD, or x off the curve."""
+    prefix, x = encoded[0], int.from_bytes(encoded[1:], "big")
+    if prefix not in (2, 3):
+        raise Malformed("point-encoding", "prefix 02 or 03", f"{prefix:02x} at point {index}")
+    if x >= FIELD:
+        raise Malformed("point-encoding", "x below the field's prime", f"{x:x} at point {index}")
+    square = (pow(x, 3, FIELD) + 7) % FIELD
+    y = pow(square, (FIELD + 1) // 4, FIELD)
+    if y * y % FIELD != square:
+        raise Malformed("point-encoding", "x of a point on the curve", f"{x:x} at point {index}")
+    return (x, y if y % 2 == prefix % 2 else FIELD - y, 1)
+
+
+def decode_all(encoded: bytes) -> list[Jacobian]:
+    """All points of a whole multiple of 33 bytes, in order; raises Malformed for the first bad one."""
+    if len(encoded) % POINT_SIZE:
+        raise Malformed("point-encoding", f"a multiple of {POINT_SIZE} bytes", f"{len(encoded)} bytes")
+    return [decode(encoded[i : i + POINT_SIZE], i // POINT_SIZE) for i in range(0, len(encoded), POINT_SIZE)]

@@ -1,0 +1,170 @@
+"""Signed envelopes: what a log entry and the policy file are (spec 2.3).
+
+An envelope is a canonical CBOR map {type, version, signer, body, signature}. `body` is the encoding of a message of
+that type; the signature is over
+
+    ENVELOPE tag || canonical CBOR map {type, version, signer, body}
+
+Who must sign is fixed by the type: the party a body names (`client`, `trustee`), "coordinator" otherwise, "issuer"
+for the policy. No party may have either of these two names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated
+
+from proofs.domains import ENVELOPE
+from proofs.errors import Malformed, Misuse
+from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
+from protocols.identities import SigningKey, verify
+from protocols.messages import (
+    RESERVED_TYPES,
+    TYPES,
+    AtMost,
+    KeyShare,
+    Message,
+    PartyId,
+    RoundKey,
+    ShareAck,
+    Signature,
+    Submission,
+)
+from protocols.policy import Policy
+
+VERSION = 1
+COORDINATOR = "coordinator"
+ISSUER = "issuer"
+RESERVED_NAMES = frozenset({COORDINATOR, ISSUER})
+POLICY_TYPE = "policy"
+
+_NAMES: dict[type, str] = {cls: name for name, cls in TYPES.items()} | {Policy: POLICY_TYPE}
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """What the signature covers."""
+
+    type: Annotated[str, AtMost(32)]
+    version: int
+    signer: PartyId
+    body: Annotated[bytes, AtMost(POLICY_LIMIT)]
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """The envelope itself."""
+
+    type: Annotated[str, AtMost(32)]
+    version: int
+    signer: PartyId
+    body: Annotated[bytes, AtMost(POLICY_LIMIT)]
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A decoded envelope whose signature has not been checked. `message` is the value that `body` encodes."""
+
+    type: str
+    signer: str
+    body: bytes
+    signature: bytes
+    message: Message | Policy
+
+
+def seal(message: Message, signer: str, key: SigningKey) -> bytes:
+    """Return the signed envelope of a message, at most ENTRY_LIMIT bytes.
+
+    Raises Misuse where a field is outside its annotation, the entry is too long, or another party must sign.
+    """
+    return _seal(message, signer, key, ENTRY_LIMIT)
+
+
+def open_envelope(data: bytes) -> Envelope:
+    """Decode a log entry and its body (spec 2.3); the signature is not checked.
+
+    Raises Malformed, naming type and field, for anything but the canonical bytes of a known type and version, by the
+    signer that the type demands.
+    """
+    envelope = _open(data, ENTRY_LIMIT)
+    if envelope.type == POLICY_TYPE:
+        raise Malformed("envelope.type", "a message type", "policy, which is never a log entry")
+    return envelope
+
+
+def check_signature(envelope: Envelope, public_key: bytes) -> None:
+    """Accept if `public_key` signed this envelope, or raise Rejected("signature")."""
+    covered = _Signed(envelope.type, VERSION, envelope.signer, envelope.body)
+    verify(public_key, envelope.signature, ENVELOPE + encode(covered, 2 * POLICY_LIMIT))
+
+
+def entry_hash(data: bytes) -> bytes:
+    """SHA-256 of an envelope's bytes: how messages name log entries."""
+    return hashlib.sha256(data).digest()
+
+
+def seal_policy(policy: Policy, key: SigningKey) -> bytes:
+    """Return the policy file: at most POLICY_LIMIT bytes, signed by its issuer.
+
+    Raises Misuse where `key` is not the policy's issuer_key, or as `seal`.
+    """
+    if key.public_key != policy.issuer_key:
+        raise Misuse("key: the policy names another issuer_key")
+    return _seal(policy, ISSUER, key, POLICY_LIMIT)
+
+
+def open_policy(data: bytes) -> tuple[Policy, Envelope]:
+    """Decode a policy file and verify the issuer's signature by the key that the policy names.
+
+    That this issuer is the right one is for the caller to know: by pinning the file or its hash. Raises Malformed, or
+    Rejected("signature").
+    """
+    envelope = _open(data, POLICY_LIMIT)
+    policy = envelope.message
+    if not isinstance(policy, Policy):
+        raise Malformed("envelope.type", POLICY_TYPE, envelope.type)
+    check_signature(envelope, policy.issuer_key)
+    return policy, envelope
+
+
+def required_signer(message: Message | Policy) -> str:
+    """The name that must be the envelope's signer."""
+    if isinstance(message, Submission):
+        return message.client
+    if isinstance(message, RoundKey | ShareAck | KeyShare):
+        return message.trustee
+    return ISSUER if isinstance(message, Policy) else COORDINATOR
+
+
+def _seal(message: Message | Policy, signer: str, key: SigningKey, limit: int) -> bytes:
+    name = _NAMES.get(type(message))
+    if name is None:
+        raise Misuse(f"seal: expected a message, found {type(message).__name__}")
+    if signer != required_signer(message):
+        raise Misuse(f"signer: expected {required_signer(message)} for this {name}, found {signer}")
+    body = encode(message, limit)
+    signature = key.sign(ENVELOPE + encode(_Signed(name, VERSION, signer, body), 2 * limit))
+    return encode(_Wire(name, VERSION, signer, body, signature), limit)
+
+
+def _open(data: bytes, limit: int) -> Envelope:
+    wire = _decode_wire(data, limit)
+    if wire.version != VERSION:
+        raise Malformed("envelope.version", str(VERSION), str(wire.version))
+    cls = Policy if wire.type == POLICY_TYPE else TYPES.get(wire.type)
+    if cls is None:
+        reserved = ", reserved for a later version" if wire.type in RESERVED_TYPES else ""
+        raise Malformed("envelope.type", "a type of version 1", ascii(wire.type) + reserved)
+    message: Message | Policy = decode(cls, wire.body, limit)
+    if wire.signer != required_signer(message):
+        raise Malformed("envelope.signer", f"{required_signer(message)} for this {wire.type}", wire.signer)
+    return Envelope(wire.type, wire.signer, wire.body, wire.signature, message)
+
+
+def _decode_wire(data: bytes, limit: int) -> _Wire:
+    try:
+        return decode(_Wire, data, limit)
+    except Malformed as error:
+        raise Malformed(error.where.replace("_Wire", "envelope", 1), error.expected, error.found) from None

@@ -1,0 +1,179 @@
+"""What a client is shown before it encrypts, and what it verifies (spec 8.4).
+
+A server could show one client its own round keys, its own model or its own parameters. So a client believes a
+RoundOpen only from inside a log that t trustees cosigned, of which it checks everything that it will rely on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from proofs.errors import Malformed, Rejected
+from protocols.contexts import round_seed
+from protocols.encoding import decode, encode
+from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.log.checkpoint import Checkpoint, check_note, parse_note
+from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
+from protocols.pinned import PinnedPolicy
+
+INVITATION_LIMIT = 1 << 20  # bytes
+Path = Annotated[tuple[Hash32, ...], AtMost(64)]
+
+
+@dataclass(frozen=True)
+class LoggedEntry:
+    """An entry, its index, and its inclusion proof in the invitation's checkpoint."""
+
+    index: int
+    entry: Annotated[bytes, AtMost(65535)]
+    inclusion: Path
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """From the coordinator to one client; everything in it is public. `since` is the size of the checkpoint that the
+    client said it saw last, 0 for none."""
+
+    note: Annotated[bytes, AtMost(65536)]
+    round_open: LoggedEntry
+    round_keys: Annotated[tuple[LoggedEntry, ...], AtMost(64)]
+    seed_consistency: Path  # from RoundOpen's checkpoint to the note's
+    since: int
+    since_consistency: Path  # from the client's last checkpoint to the note's
+
+
+@dataclass(frozen=True)
+class VerifiedRound:
+    """A RoundOpen that a client may answer, with the trustees' round keys in RoundOpen's order."""
+
+    message: RoundOpen
+    entry_hash: bytes
+    index: int
+    round_keys: tuple[RoundKey, ...]
+    checkpoint: Checkpoint
+
+
+def encode_invitation(invitation: Invitation) -> bytes:
+    """Canonical bytes; raises Misuse for values outside their fields."""
+    return encode(invitation, INVITATION_LIMIT)
+
+
+def decode_invitation(data: bytes) -> Invitation:
+    """Inverse of `encode_invitation`; raises Malformed."""
+    return decode(Invitation, data, INVITATION_LIMIT)
+
+
+def verify_invitation(pinned: PinnedPolicy, invitation: Invitation, seen: tuple[int, bytes] | None) -> VerifiedRound:
+    """Everything in spec 8.4 that the invitation itself can show. `seen`: (size, root) the client saw last.
+
+    1. The note is the policy's log, signed by its key and cosigned by t trustees: "checkpoint-...".
+    2. It extends what this client saw before: "since", "consistency-proof".
+    3. RoundOpen and every round key are in it: "inclusion-proof".
+    4. RoundOpen is the coordinator's, of this federation and policy: "signature", "federation", "policy-hash", "round";
+       a first round is on the policy's initial model: "model".
+    5. RoundOpen's seed follows from a checkpoint of this same log, before it: "seed", "consistency-proof".
+    6. The round keys are those that RoundOpen lists, from t or more distinct pinned trustees, signed by them for this
+       round: "round-keys", "signature", "unknown-trustee".
+    Raises Malformed, or Rejected with these names.
+    """
+    note = parse_note(invitation.note)
+    policy = pinned.policy
+    check_note(note, policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+    checkpoint = note.checkpoint
+    _check_extends(checkpoint, invitation, seen)
+    envelope = _included(invitation.round_open, checkpoint)
+    message = _check_round_open(pinned, envelope)
+    _check_seed(message, invitation, checkpoint)
+    keys = _check_round_keys(pinned, message, invitation, checkpoint)
+    return VerifiedRound(
+        message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint
+    )
+
+
+def _check_extends(checkpoint: Checkpoint, invitation: Invitation, seen: tuple[int, bytes] | None) -> None:
+    if seen is None:
+        return
+    size, root = seen
+    if invitation.since != size:
+        raise Rejected("since", f"a proof from the last checkpoint seen, of size {size}", str(invitation.since))
+    verify_consistency(size, root, checkpoint.size, checkpoint.root, invitation.since_consistency)
+
+
+def _included(logged: LoggedEntry, checkpoint: Checkpoint) -> Envelope:
+    verify_inclusion(leaf_hash(logged.entry), logged.index, checkpoint.size, logged.inclusion, checkpoint.root)
+    return open_envelope(logged.entry)
+
+
+def _check_round_open(pinned: PinnedPolicy, envelope: Envelope) -> RoundOpen:
+    message = envelope.message
+    if not isinstance(message, RoundOpen):
+        raise Malformed("invitation.round_open", "a round-open entry", envelope.type)
+    check_signature(envelope, pinned.policy.log_key)
+    if message.federation != pinned.policy.federation:
+        raise Rejected("federation", pinned.policy.federation, message.federation)
+    if message.policy != pinned.hash:
+        raise Rejected("policy-hash", pinned.hash.hex(), message.policy.hex())
+    if not 1 <= message.round <= pinned.policy.max_rounds:
+        raise Rejected("round", f"1 to {pinned.policy.max_rounds}", str(message.round))
+    if message.round == 1 and message.model != pinned.policy.initial_model:
+        raise Rejected("model", pinned.policy.initial_model.hex(), message.model.hex())
+    return message
+
+
+def _check_seed(message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint) -> None:
+    if not 1 <= message.checkpoint_size <= invitation.round_open.index:
+        raise Rejected("seed", "a checkpoint before RoundOpen", f"size {message.checkpoint_size}")
+    verify_consistency(
+        message.checkpoint_size,
+        message.checkpoint_root,
+        checkpoint.size,
+        checkpoint.root,
+        invitation.seed_consistency,
+    )
+    expected = round_seed(message.checkpoint_root, message.round)
+    if message.seed != expected:
+        raise Rejected("seed", expected.hex(), message.seed.hex())
+
+
+def _check_round_keys(
+    pinned: PinnedPolicy, message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint
+) -> tuple[RoundKey, ...]:
+    listed = tuple(logged.index for logged in invitation.round_keys)
+    if listed != message.round_keys:
+        raise Rejected("round-keys", f"the entries {message.round_keys}", str(listed))
+    keys = tuple(_check_round_key(pinned, message, _included(each, checkpoint)) for each in invitation.round_keys)
+    check_trustee_set(pinned, (key.trustee for key in keys))
+    return keys
+
+
+def _check_round_key(pinned: PinnedPolicy, message: RoundOpen, envelope: Envelope) -> RoundKey:
+    key = envelope.message
+    if not isinstance(key, RoundKey):
+        raise Malformed("invitation.round_keys", "round-key entries", envelope.type)
+    check_signature(envelope, pinned.trustee_key(key.trustee))
+    if (key.federation, key.round) != (message.federation, message.round):
+        found = f"{key.federation} round {key.round}"
+        raise Rejected("round-keys", f"a key for {message.federation} round {message.round}", found)
+    return key
+
+
+def check_trustee_set(pinned: PinnedPolicy, trustees: Iterable[str]) -> None:
+    """At least t distinct trustees of the policy; raises Rejected("round-keys"), Rejected("unknown-trustee")."""
+    names = list(trustees)
+    for name in names:
+        pinned.trustee_position(name)
+    if len(set(names)) != len(names) or len(names) < pinned.policy.threshold:
+        raise Rejected("round-keys", f"at least {pinned.policy.threshold} distinct trustees", ", ".join(names))
+
+
+def check_model(pinned: PinnedPolicy, message: RoundOpen, model: bytes) -> None:
+    """The model blob is the one that RoundOpen names; raises Rejected("model")."""
+    if len(model) != pinned.model_size:
+        raise Rejected("model", f"{pinned.model_size} bytes", f"{len(model)}")
+    found = hashlib.sha256(model).digest()
+    if found != message.model:
+        raise Rejected("model", message.model.hex(), found.hex())

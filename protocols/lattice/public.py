@@ -1,0 +1,59 @@
+"""The public ring elements a_j of a round, expanded from its seed (spec 6.3)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.domains import PUBLIC_ELEMENT
+from proofs.errors import Misuse
+from protocols.lattice.parameters import LatticeParameters
+from protocols.lattice.transform import transform
+
+SEED_SIZE = 32
+_SPARE_WORDS = 16
+_CACHED_ROUNDS = 2  # of 8 bytes a coordinate each
+
+
+@dataclass(frozen=True, eq=False)
+class PublicElements:
+    """a_0, a_1, ... for `cells` coefficients, transformed: uint64 (ring elements, degree), read-only."""
+
+    parameters: LatticeParameters
+    cells: int
+    transforms: NDArray[np.uint64]
+
+
+@lru_cache(maxsize=_CACHED_ROUNDS)
+def expand(parameters: LatticeParameters, seed: bytes, cells: int) -> PublicElements:
+    """The ring elements that encrypt `cells` >= 1 coefficients under a 32-byte seed; Misuse for other arguments."""
+    if len(seed) != SEED_SIZE:
+        raise Misuse(f"a round's seed is {SEED_SIZE} bytes, not {len(seed)}")
+    if cells < 1:
+        raise Misuse(f"cells must be at least 1, not {cells}")
+    rows = [ring_element(parameters, seed, j) for j in range(parameters.ring_elements(cells))]
+    transforms = transform(np.stack(rows), parameters.modulus)
+    transforms.flags.writeable = False
+    return PublicElements(parameters, cells, transforms)
+
+
+def ring_element(parameters: LatticeParameters, seed: bytes, index: int) -> NDArray[np.uint64]:
+    """Coefficients of a_index, uint64 (degree,), uniform in [0, q).
+
+    SHAKE128(tag || seed || index as 4 bytes, little-endian) is read as 64-bit little-endian words; each keeps its low
+    bits(q) bits, those >= q are skipped, and the first N that are left are the coefficients.
+    """
+    stream = hashlib.shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(4, "little"))
+    wanted = parameters.degree + _SPARE_WORDS
+    while True:
+        words = np.frombuffer(stream.digest(8 * wanted), dtype="<u8") & np.uint64(
+            2 ** parameters.modulus.bit_length() - 1
+        )
+        accepted = words[words < parameters.modulus]
+        if len(accepted) >= parameters.degree:
+            return accepted[: parameters.degree]
+        wanted *= 2

@@ -1,0 +1,121 @@
+"""Reading a directory that somebody else wrote: no symlinks, no special files, sizes before bytes (spec 3.5)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from proofs.errors import Rejected
+
+DEPTH_LIMIT = 12  # directories below the root: more than any path of a transcript has
+
+_REFUSED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
+
+
+class Directory:
+    """The files below `root`, by relative paths with slashes. `root` itself may be a symlink; nothing below may."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The bytes of a regular file.
+
+        Raises Rejected("file-missing"); Rejected("file-kind") for a symlink or special file anywhere on the path;
+        Rejected("file-size") if it has more than `limit` bytes, without reading them. Raises OSError for a failing
+        disk or lacking permissions, which say nothing about the transcript.
+        """
+        descriptor = self._open(path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Rejected("file-kind", f"{path} to be a regular file", "another kind of file")
+            if status.st_size > limit:
+                raise Rejected("file-size", f"{path} of at most {limit} bytes", f"{status.st_size} bytes")
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                data = file.read(status.st_size + 1)
+            if len(data) != status.st_size:
+                raise Rejected("file-size", f"{path} of {status.st_size} bytes", "a file that changes while it is read")
+            return data
+        finally:
+            os.close(descriptor)
+
+    def has(self, path: str) -> bool:
+        """Whether there is a regular file at this path, reached without symlinks."""
+        try:
+            descriptor = self._open(path)
+        except Rejected:
+            return False
+        try:
+            return stat.S_ISREG(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory below the root, sorted; none where it is missing or is no directory."""
+        try:
+            descriptor = self._descend(path.split("/"), path)
+        except Rejected:
+            return []
+        try:
+            return sorted(os.listdir(descriptor))  # noqa: PTH208 - of an open directory, not a path
+        finally:
+            os.close(descriptor)
+
+    def walk(self) -> Iterator[str]:
+        """Every path below the root that is not a directory, in a fixed order; symlinks are listed, not followed.
+
+        A directory deeper than DEPTH_LIMIT is listed with a slash at its end and not entered. Names that are not
+        UTF-8 are given with backslash escapes, so they equal no path of this format.
+        """
+        yield from _walk(self._root, "", 0)
+
+    def _open(self, path: str) -> int:
+        *parents, name = path.split("/")
+        directory = self._descend(parents, path)
+        try:
+            return _open_below(directory, name, os.O_NONBLOCK, path)  # a FIFO must not block
+        finally:
+            os.close(directory)
+
+    def _descend(self, names: list[str], path: str) -> int:
+        current = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for name in names:
+            try:
+                inner = _open_below(current, name, os.O_DIRECTORY, path)
+            finally:
+                os.close(current)
+            current = inner
+        return current
+
+
+def _open_below(directory: int, name: str, flags: int, path: str) -> int:
+    """Open one name in an open directory without following a symlink; `path` is for the error."""
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
+    except FileNotFoundError:
+        raise Rejected("file-missing", path, "no such file") from None
+    except OSError as error:
+        if error.errno in _REFUSED:
+            raise Rejected("file-kind", f"{path} to be a regular file", "a symlink or another kind") from None
+        raise
+
+
+def _walk(directory: Path, prefix: str, depth: int) -> Iterator[str]:
+    with os.scandir(directory) as found:
+        items = sorted(found, key=lambda item: item.name)
+    for item in items:
+        path = prefix + _printable(item.name)
+        if not item.is_dir(follow_symlinks=False):
+            yield path
+        elif depth == DEPTH_LIMIT:
+            yield path + "/"
+        else:
+            yield from _walk(directory / item.name, path + "/", depth + 1)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -1,0 +1,174 @@
+"""Reading a transcript that somebody else published (spec 3.5).
+
+Total: whatever the directory holds, only Malformed and Rejected come out, and OSError for a failing disk. Every size
+is checked before bytes are read; at most one entry bundle or one blob is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from proofs.errors import Misuse, Rejected
+from protocols.encoding import POLICY_LIMIT
+from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
+from protocols.log.files import Directory
+from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.tiles import (
+    BUNDLE_LIMIT,
+    CHECKPOINT,
+    POLICY,
+    Bundle,
+    Tile,
+    TileStack,
+    blob_path,
+    bundle_of,
+    bundles,
+    decode_bundle,
+    note_path,
+    tile_bytes,
+    tree_paths,
+)
+
+_SIZE = re.compile("[1-9][0-9]{0,18}")
+
+
+class TranscriptReader:
+    """A snapshot of a transcript directory: the checkpoint that is the latest when it is first asked for.
+
+    Checks that a tree matches itself, not who signed it: signatures are for `check_note`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._directory = Directory(Path(path))
+        self._latest: bytes | None = None
+        self._bundle: tuple[Bundle, list[bytes]] | None = None
+
+    def latest(self) -> bytes:
+        """The latest checkpoint, a signed note of at most NOTE_LIMIT bytes, not parsed."""
+        if self._latest is None:
+            self._latest = self._directory.read(CHECKPOINT, NOTE_LIMIT)
+        return self._latest
+
+    def head(self) -> Checkpoint:
+        """The tree head of the latest checkpoint. Raises Malformed."""
+        return parse_note(self.latest()).checkpoint
+
+    @property
+    def size(self) -> int:
+        """Number of entries, as the latest checkpoint says. Raises Malformed."""
+        return self.head().size
+
+    def policy(self) -> bytes:
+        """The signed policy file, at most POLICY_LIMIT bytes."""
+        return self._directory.read(POLICY, POLICY_LIMIT)
+
+    def checkpoints(self) -> list[int]:
+        """The sizes that have a file under checkpoints/, ascending; also those beyond the latest, if any."""
+        return sorted(int(name) for name in self._directory.names("checkpoints") if _SIZE.fullmatch(name))
+
+    def note(self, size: int) -> bytes:
+        """The checkpoint of a size, not parsed."""
+        return self._directory.read(note_path(size), NOTE_LIMIT)
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """Entries start .. stop - 1, as the bundles have them; `replay` checks them against the tree.
+
+        Raises Misuse unless 0 <= start <= stop <= size; Rejected("file-*") and Malformed for the bundles.
+        """
+        size = self.size
+        if not 0 <= start <= stop <= size:
+            raise Misuse(f"entries: expected a range within 0 .. {size}, found {start} .. {stop}")
+        found: list[bytes] = []
+        while start < stop:
+            bundle = bundle_of(start, size)
+            inside = self._entries_of(bundle)[start - bundle.start : stop - bundle.start]
+            found += inside
+            start += len(inside)
+        return found
+
+    def replay(self) -> Iterator[list[bytes]]:
+        """Yield the entries of each bundle in order, and check the whole tree on the way (spec 3.5).
+
+        1. every bundle splits into its number of entries: Malformed;
+        2. every tile is what the entries hash to: Rejected("tile-mismatch");
+        3. the root is that of the latest checkpoint: Rejected("checkpoint-root").
+        The checks are complete when the iterator is exhausted.
+        """
+        head, stack, frontier = self.head(), TileStack(), Frontier()
+        for bundle in bundles(head.size):
+            entries = self._entries_of(bundle)
+            for entry in entries:
+                hashed = leaf_hash(entry)
+                frontier.append(hashed)
+                for tile, expected in stack.append(hashed):
+                    self._check_tile(tile, expected)
+            yield entries
+        for tile, expected in stack.partial():
+            self._check_tile(tile, expected)
+        if frontier.root() != head.root:
+            raise Rejected("checkpoint-root", f"{head.root.hex()} at size {head.size}", frontier.root().hex())
+
+    def roots(self, sizes: Iterable[int]) -> dict[int, bytes]:
+        """Replay the tree, and return its root at each of these sizes (Misuse beyond the latest checkpoint's)."""
+        wanted, frontier = set(sizes), Frontier()
+        if wanted and not 0 <= min(wanted) <= max(wanted) <= self.size:
+            raise Misuse(f"sizes: expected 0 .. {self.size}, found {sorted(wanted)[0]} .. {sorted(wanted)[-1]}")
+        found = {0: frontier.root()} if 0 in wanted else {}
+        for entries in self.replay():
+            for entry in entries:
+                frontier.append(leaf_hash(entry))
+                if frontier.size in wanted:
+                    found[frontier.size] = frontier.root()
+        return found
+
+    def blob(self, name: bytes, max_size: int) -> bytes:
+        """The blob with SHA-256 `name`, at most `max_size` bytes.
+
+        Raises Rejected("blob-missing"), ("blob-kind"), ("blob-size"), ("blob-hash").
+        """
+        try:
+            data = self._directory.read(blob_path(name), max_size)
+        except Rejected as error:
+            raise Rejected(error.check.replace("file-", "blob-"), error.expected, error.found) from None
+        found = hashlib.sha256(data).digest()
+        if found != name:
+            raise Rejected("blob-hash", name.hex(), found.hex())
+        return data
+
+    def has_blob(self, name: bytes) -> bool:
+        """Whether the blob's file is there (not pruned); its contents are not read."""
+        return self._directory.has(blob_path(name))
+
+    def files(self) -> Iterator[str]:
+        """Every path in the directory that is not itself a directory, in a fixed order."""
+        return self._directory.walk()
+
+    def expected_files(self, size: int, blob_hashes: Iterable[bytes]) -> set[str]:
+        """What a transcript of `size` entries consists of (spec 3.5): every other file is a finding.
+
+        Of the blobs, missing ones were pruned; of the rest, all must be there. Files under checkpoints/ up to `size`
+        are expected as they are found: each is then a checkpoint to be verified. Raises Rejected("file-missing") at
+        the first tile or bundle that is not there, so a size that is not true costs no memory.
+        """
+        expected = {CHECKPOINT, POLICY, note_path(size)}
+        expected.update(note_path(each) for each in self.checkpoints() if each <= size)
+        expected.update(blob_path(name) for name in blob_hashes)
+        for path in tree_paths(size):
+            if not self._directory.has(path):
+                raise Rejected("file-missing", path, "no such file")
+            expected.add(path)
+        return expected
+
+    def _entries_of(self, bundle: Bundle) -> list[bytes]:
+        if self._bundle is None or self._bundle[0] != bundle:
+            self._bundle = None
+            data = self._directory.read(bundle.path, BUNDLE_LIMIT)
+            self._bundle = (bundle, decode_bundle(data, bundle))
+        return self._bundle[1]
+
+    def _check_tile(self, tile: Tile, expected: bytes) -> None:
+        if self._directory.read(tile.path, tile_bytes(tile.width)) != expected:
+            raise Rejected("tile-mismatch", f"{tile.path} to hold the hashes of its entries", "other bytes")

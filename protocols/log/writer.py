@@ -1,0 +1,291 @@
+"""Writing a transcript so that a kill at any instant leaves the old or the new state (spec 3.4).
+
+The state is the file `checkpoint` and what it needs. A publication writes, in this order, blobs, tiles, entry
+bundles, checkpoints/<size> and `checkpoint`, each by writing a temporary file, syncing it, renaming it and syncing
+its directory; then it removes the partial tiles that the new checkpoint does not need. Opening a directory removes
+what the latest checkpoint does not need, so it is the old or the new state exactly.
+
+POSIX only (flock, fsync of directories).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from proofs.errors import Misuse, Rejected
+from protocols.blobs import blob_hash, entry_blobs
+from protocols.log.checkpoint import Checkpoint, parse_note
+from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.reader import TranscriptReader
+from protocols.log.tiles import (
+    CHECKPOINT,
+    ENTRY_LIMIT,
+    POLICY,
+    Bundle,
+    TileStack,
+    blob_path,
+    bundles,
+    encode_bundle,
+    note_path,
+)
+
+References = Callable[[bytes], Iterable[bytes]]
+Step = Callable[[str], None]
+
+_TEMPORARY = ".tmp"
+_OWN = re.compile(
+    r"(checkpoint|policy\.cbor|checkpoints/[0-9]+|blobs/[0-9a-f]{2}/[0-9a-f]{64}"
+    r"|tile/([0-9]+|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]+)?)(\.tmp)?"
+)
+
+
+class TranscriptWriter:
+    """The one writer of a transcript directory; a second one is refused while the first is open.
+
+    Entries wait in memory from `append` to the `publish` of a checkpoint that covers them; blobs are on disk from
+    `put_blob` on, but those that no published entry names are removed when the directory is opened again. Whoever
+    appends keeps its own copy until `publish` has returned. After an OSError (a full disk) the same call can be
+    repeated.
+
+    `references` gives the blobs that an entry names, and raises Malformed on what is not an entry. `step` is called
+    with a description before each change to the directory; it exists to test crashes.
+    """
+
+    def __init__(self, path: Path | str, references: References = entry_blobs, step: Step | None = None) -> None:
+        self._path = Path(path).absolute()
+        self._references = references
+        self._before = step
+        self._pending: list[bytes] = []
+        self._frontier, self._stack = Frontier(), TileStack()  # of the latest checkpoint
+        self._unsynced: dict[Path, None] = {}  # directories whose renames may not be durable
+        self._stale: set[str] = set()  # partial tiles that the latest checkpoint does not need
+        self._lock = _lock(self._path.with_name(self._path.name + ".lock"))
+        try:
+            self._make_directory(self._path)
+            self._recover()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> TranscriptWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let another writer open the directory; pending entries are dropped."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries, pending ones included."""
+        return self._ahead.size
+
+    @property
+    def published_size(self) -> int:
+        """Number of entries under the latest checkpoint; 0 where there is none."""
+        return self._frontier.size
+
+    def root(self) -> bytes:
+        """The root hash over all entries, pending ones included: what the next checkpoint signs."""
+        return self._ahead.root()
+
+    def append(self, entries: Sequence[bytes]) -> int:
+        """Add entries; return the index of the first. All or none.
+
+        Raises Misuse on an entry that is empty or longer than 65535 bytes, Malformed where it is no envelope.
+        """
+        for entry in entries:
+            if not 0 < len(entry) <= ENTRY_LIMIT:
+                raise Misuse(f"entry: expected 1 .. {ENTRY_LIMIT} bytes, found {len(entry)}")
+            self._references(entry)
+        first = self.size
+        for entry in entries:
+            self._ahead.append(leaf_hash(entry))
+            self._pending.append(entry)
+        return first
+
+    def put_blob(self, data: bytes) -> bytes:
+        """Keep a blob under its hash, and return the hash. Writing the same bytes again changes nothing."""
+        self._check_open()
+        name = blob_hash(data)
+        try:
+            TranscriptReader(self._path).blob(name, len(data))
+        except Rejected:
+            self._write(blob_path(name), data)
+        return name
+
+    def put_policy(self, data: bytes) -> bytes:
+        """Keep the signed policy, as `policy.cbor` and as the blob that Genesis names; return its hash.
+
+        Raises Misuse where the transcript has another policy.
+        """
+        self._check_open()
+        name = self.put_blob(data)
+        try:
+            if TranscriptReader(self._path).policy() != data:
+                raise Misuse(f"{self._path}: this transcript has another policy")
+        except Rejected:
+            self._write(POLICY, data)
+        return name
+
+    def publish(self, note: bytes) -> None:
+        """Make a checkpoint the latest one; durable on return. The same note again changes nothing.
+
+        Raises Malformed where `note` is no checkpoint, Misuse where its size or root is not that of this log, or a
+        blob that it covers is missing.
+        """
+        self._check_open()
+        head = parse_note(note).checkpoint
+        if 0 < head.size == self.published_size and TranscriptReader(self._path).latest() == note:
+            self._remove_stale()
+            return
+        covered, frontier, stack, tree = self._grow(head)
+        for path, data in (*tree, *self._bundles(covered, head.size)):
+            self._write(path, data)
+        self._sync()
+        for path in (note_path(head.size), CHECKPOINT):
+            self._write(path, note)
+            self._sync()
+        self._stale |= self._partial_paths(self._stack, self.published_size) - self._partial_paths(stack, head.size)
+        self._frontier, self._stack = frontier, stack
+        del self._pending[: len(covered)]
+        self._remove_stale()
+
+    def _grow(self, head: Checkpoint) -> tuple[list[bytes], Frontier, TileStack, list[tuple[str, bytes]]]:
+        """The pending entries under a new tree head, the tree with them, and the tiles to write."""
+        if not self.published_size < head.size <= self.size:
+            expected = f"{self.published_size + 1} .. {self.size}"
+            raise Misuse(f"checkpoint: expected a size in {expected}, found {head.size}")
+        covered = self._pending[: head.size - self.published_size]
+        frontier, stack = self._frontier.copy(), self._stack.copy()
+        written = []
+        for entry in covered:
+            hashed = leaf_hash(entry)
+            frontier.append(hashed)
+            written += stack.append(hashed)
+        if frontier.root() != head.root:
+            raise Misuse(f"checkpoint: expected the root {frontier.root().hex()}, found {head.root.hex()}")
+        self._check_blobs(covered)
+        known = self._partial_paths(self._stack, self.published_size)
+        written += [(tile, data) for tile, data in stack.partial() if tile.path not in known]
+        return covered, frontier, stack, [(tile.path, data) for tile, data in written]
+
+    def _bundles(self, covered: Sequence[bytes], size: int) -> Iterable[tuple[str, bytes]]:
+        """The entry bundles that change: the unfinished one, with its entries read back, and those after it."""
+        old = self.published_size
+        first = old - old % 256
+        kept = TranscriptReader(self._path).entries(first, old) if old else []
+        entries = [*kept, *covered]
+        for bundle in bundles(size):
+            if bundle.start >= first:
+                start = bundle.start - first
+                yield bundle.path, encode_bundle(entries[start : start + bundle.width])
+
+    def _check_blobs(self, entries: Iterable[bytes]) -> None:
+        reader = TranscriptReader(self._path)
+        for entry in entries:
+            for name in self._references(entry):
+                if not reader.has_blob(name):
+                    raise Misuse(f"blob {name.hex()}: an entry names it, and put_blob was not called with it")
+
+    def _recover(self) -> None:
+        """Read the log back, check it, and remove what its latest checkpoint does not need."""
+        reader = TranscriptReader(self._path)
+        blobs: set[bytes] = set()
+        expected: set[str] = set()
+        if (self._path / CHECKPOINT).exists():
+            for entries in reader.replay():
+                for entry in entries:
+                    self._frontier.append(leaf_hash(entry))
+                    self._stack.append(leaf_hash(entry))
+                    blobs.update(self._references(entry))
+            expected = reader.expected_files(reader.size, blobs)
+        self._ahead = self._frontier.copy()
+        for path in [path for path in reader.files() if path not in expected and _OWN.fullmatch(path)]:
+            self._remove(path)
+
+    @staticmethod
+    def _partial_paths(stack: TileStack, size: int) -> set[str]:
+        edge = {Bundle(size // 256, size % 256).path} if size % 256 else set()
+        return edge | {tile.path for tile, _ in stack.partial()}
+
+    def _check_open(self) -> None:
+        if self._lock is None:
+            raise Misuse("this writer is closed")
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Replace a file: after a crash it has its old contents or `data`; its directory is synced by `_sync`."""
+        target = self._path / path
+        self._make_directory(target.parent)
+        temporary = target.with_name(target.name + _TEMPORARY)
+        self._step(f"write {path}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o644), "wb") as file:
+            os.fchmod(file.fileno(), 0o644)  # whatever the umask: the directory is for publishing
+            file.write(data)
+            file.flush()
+            self._step(f"sync {path}")
+            os.fsync(file.fileno())
+        self._step(f"rename {path}")
+        temporary.rename(target)
+        self._unsynced[target.parent] = None
+
+    def _make_directory(self, directory: Path) -> None:
+        if directory.is_dir():
+            return
+        if directory != self._path:
+            self._make_directory(directory.parent)
+        self._step(f"mkdir {directory.name}")
+        directory.mkdir(0o755, exist_ok=True)
+        self._unsynced[directory.parent] = None
+
+    def _sync(self) -> None:
+        """Make every rename since the last call durable."""
+        for directory in list(self._unsynced):
+            self._step(f"sync directory {directory.name}")
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            del self._unsynced[directory]
+
+    def _remove_stale(self) -> None:
+        for path in sorted(self._stale):
+            self._remove(path)
+        self._stale.clear()
+
+    def _remove(self, path: str) -> None:
+        target = self._path / path
+        self._step(f"remove {path}")
+        target.unlink(missing_ok=True)
+        if target.parent.name.endswith(".p") and target.parent.is_dir() and not any(target.parent.iterdir()):
+            self._step(f"rmdir {target.parent.name}")
+            target.parent.rmdir()
+
+    def _step(self, description: str) -> None:
+        if self._before is not None:
+            self._before(description)
+
+
+def _lock(path: Path) -> int | None:
+    """Take the lock file beside the directory: inside, it would be published. Held until closed or killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise Misuse(f"{path.with_suffix('')}: another writer has this transcript open") from None
+    return descriptor

@@ -1,0 +1,282 @@
+"""Which parameters fit together: derivation for a new policy, and every inequality of one that exists (spec 4.2-4.5).
+
+B norm bound in units, n largest cohort, T plaintext scale, E tail of the noise, q modulus, N degree, d dimension,
+m trustees, t threshold, f corrupt trustees, k projections.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from proofs.curve import ORDER
+from proofs.errors import Misuse, Rejected
+from proofs.parameters import ArgumentParameters
+from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
+from protocols.fixed_point import norm_bound as scaled_clip
+from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL
+from protocols.policy import LatticeRule, Member, Policy, UpdateRule
+from protocols.server_steps import step_constants
+
+KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
+LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
+PROJECTIONS = 360
+LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
+MOST_TRUSTEES = 64
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+# Bits of classical security of the ring-LWE instance left by Hint-RLWE: primal attack, core-SVP 2^(0.292 beta) with
+# sigma 3.3 for secret and error (spec 6.2 records the model and the other columns). Largest modulus bits -> estimate.
+SECURITY_BITS = {40: 388, 50: 291, 62: 218}
+SECURITY_FLOOR = 190
+
+_CHECK_ID = re.compile(r"I([1-9]|1[0-2])|P[1-7]")
+_ROLES = ("coordinator", "issuer")
+_RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
+
+
+@dataclass(frozen=True)
+class Inequality:
+    """One condition on a policy: left `relation` right, in integers; `explanation` says what it protects."""
+
+    name: str
+    left: int
+    relation: str
+    right: int
+    explanation: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the condition is true."""
+        return bool(_RELATIONS[self.relation](self.left, self.right))
+
+
+def derive(dimension: int, clip_norm: float, resolution: int | None, max_cohort: int) -> tuple[UpdateRule, LatticeRule]:
+    """The update and lattice rules for d coordinates clipped to L2 norm `clip_norm`, cohorts of at most `max_cohort`.
+
+    `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`. Raises Misuse, with the
+    numbers and what to change, where the bound leaves its range or no modulus of the list is large enough.
+    """
+    _check_range("dimension", dimension, 1, LARGEST_DIMENSION)
+    _check_range("max_cohort", max_cohort, 2, LARGEST_COHORT)
+    default = default_fraction_bits(dimension, clip_norm)
+    bits = default if resolution is None else resolution
+    bound = scaled_clip(clip_norm, bits)
+    if not 1 <= bound <= LARGEST_NORM_BOUND:
+        change = "another clip norm" if bits == default else f"{default} fraction bits, or another clip norm"
+        raise Misuse(
+            f"the norm bound floor(clip * 2^fraction_bits) must be between 1 and 2^40, but a clip norm of {clip_norm} "
+            f"with {bits} fraction bits makes it {bound}: use {change}"
+        )
+    return UpdateRule(bound, bits, None, None), _derive_lattice(bound, bits, max_cohort)
+
+
+def default_fraction_bits(dimension: int, clip_norm: float) -> int:
+    """The fewest fraction bits for which B >= 2^16 and B >= 2^10 sqrt(d), at least 0 and with B <= 2^40.
+
+    Rounding then moves an update by about 2^-11.8 of the clip norm in L2, whatever the dimension.
+    """
+    wanted = max(2**16, 2**10 * (math.isqrt(max(dimension, 1) - 1) + 1))
+    return next((b for b in range(LARGEST_FRACTION_BITS) if scaled_clip(clip_norm, b) >= wanted), LARGEST_FRACTION_BITS)
+
+
+def largest_cohort(update: UpdateRule, lattice: LatticeRule) -> int:
+    """The largest n for which no sum can wrap: plaintext, modulus and key digits; 0 where one client is too many."""
+    by_plaintext = (lattice.plaintext_scale - 1) // (2 * update.norm_bound)
+    by_modulus = (lattice.modulus - 1) // (2 * (lattice.tail * lattice.plaintext_scale + update.norm_bound))
+    return min(by_plaintext, by_modulus, LARGEST_COHORT)
+
+
+def check_policy(policy: Policy) -> list[Inequality]:
+    """Every condition a policy must meet, in a fixed order, whether it holds or not. Total on any decoded policy."""
+    return [
+        *_trustee_conditions(policy),
+        *_identity_conditions(policy),
+        *_round_conditions(policy),
+        *_model_conditions(policy),
+        *_update_conditions(policy),
+        *_lattice_conditions(policy),
+        *_noise_conditions(policy),
+        _step_condition(policy),
+    ]
+
+
+def require_sound(policy: Policy) -> None:
+    """Raise Rejected("policy-<name>") at the first condition that fails."""
+    for condition in check_policy(policy):
+        if not condition.holds:
+            raise Rejected(
+                f"policy-{condition.name}",
+                f"{condition.explanation} (left {condition.relation} {condition.right})",
+                f"left = {condition.left}",
+            )
+
+
+def _derive_lattice(bound: int, bits: int, max_cohort: int) -> LatticeRule:
+    scale = _plaintext_scale(bound, max_cohort)
+    needed = _modulus_needed(bound, max_cohort)
+    for modulus in MODULI:
+        if needed < modulus:
+            return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, None)
+    raise Misuse(
+        f"no modulus is large enough: 2 n ({TAIL} T + B) = {needed} must be below {MODULI[-1]}, with cohorts of "
+        f"n = {max_cohort}, B = {bound} and T = {scale}; {_advice(bound, bits, max_cohort)}"
+    )
+
+
+def _advice(bound: int, bits: int, max_cohort: int) -> str:
+    """What to change, in numbers, when no modulus is large enough."""
+    choices = ["lower the clip norm"]
+    spare = next((spare for spare in range(1, bits + 1) if _fits(bound >> spare, max_cohort)), None)
+    if spare is not None:  # floor(clip * 2^(bits - spare)) is bound >> spare, exactly
+        choices.insert(0, f"lower fraction_bits from {bits} to {bits - spare}")
+    cohort = bisect.bisect_left(range(1, max_cohort + 1), True, key=lambda n: not _fits(bound, n))
+    if cohort >= 2:
+        choices.insert(0, f"lower max_cohort from {max_cohort} to {cohort}")
+    return ", or ".join(choices)
+
+
+def _plaintext_scale(bound: int, max_cohort: int) -> int:
+    """T, the smallest power of two above 2 n B."""
+    return 1 << (2 * max_cohort * bound).bit_length()
+
+
+def _modulus_needed(bound: int, max_cohort: int) -> int:
+    """2 n (E T + B), which q must exceed."""
+    return 2 * max_cohort * (TAIL * _plaintext_scale(bound, max_cohort) + bound)
+
+
+def _fits(bound: int, max_cohort: int) -> bool:
+    return bound >= 1 and _modulus_needed(bound, max_cohort) < MODULI[-1]
+
+
+def _trustee_conditions(policy: Policy) -> list[Inequality]:
+    m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
+    return [
+        Inequality("trustees", m, "<=", MOST_TRUSTEES, "the trustees are enumerated by subsets and by cosignatures"),
+        Inequality("threshold-reachable", t, "<=", m, "t trustees must exist"),
+        Inequality("quorum-intersection", 2 * t, ">", m + f, "2t > m + f: two quorums share an honest trustee"),
+        Inequality("corrupt-below-threshold", f, "<=", t - 1, "f <= t - 1: the corrupt trustees cannot open a round"),
+    ]
+
+
+def _identity_conditions(policy: Policy) -> list[Inequality]:
+    clients, trustees = policy.roster, policy.trustees
+    everybody = {*clients, *trustees}
+    ids, keys = {member.id for member in everybody}, {member.public_key for member in everybody}
+    ascending = sum(a.id < b.id for a, b in pairwise(clients))
+    return [
+        *_distinct("trustee", trustees),
+        *_distinct("client", clients),
+        Inequality("roster-order", ascending, "=", max(len(clients) - 1, 0), "clients ascend by id"),
+        Inequality("one-key-per-id", len(ids), "=", len(everybody), "an id that is trustee and client has one key"),
+        Inequality("one-id-per-key", len(keys), "=", len(everybody), "a key that is trustee and client has one id"),
+        Inequality("role-names", len(ids & set(_ROLES)), "=", 0, "coordinator and issuer name roles, not members"),
+        Inequality("log-key", int(policy.log_key in keys), "=", 0, "the coordinator is neither trustee nor client"),
+        Inequality("issuer-key", int(policy.issuer_key in keys), "=", 0, "the issuer is neither trustee nor client"),
+    ]
+
+
+def _distinct(role: str, members: Sequence[Member]) -> list[Inequality]:
+    ids, keys = {member.id for member in members}, {member.public_key for member in members}
+    return [
+        Inequality(f"{role}-ids", len(ids), "=", len(members), f"no two {role}s share an id"),
+        Inequality(f"{role}-keys", len(keys), "=", len(members), f"no two {role}s share a key"),
+    ]
+
+
+def _round_conditions(policy: Policy) -> list[Inequality]:
+    unknown = sum(not _CHECK_ID.fullmatch(name) for name in policy.required_checks)
+    return [
+        Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
+        Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
+        Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
+        Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
+        Inequality("required-checks", unknown, "=", 0, "required checks are named I1 to I12 and P1 to P7"),
+    ]
+
+
+def _model_conditions(policy: Policy) -> list[Inequality]:
+    names = {tensor.name for tensor in policy.tensors}
+    unknown = sum(tensor.dtype not in DTYPES for tensor in policy.tensors)
+    size = sum(math.prod(tensor.shape) for tensor in policy.tensors)
+    return [
+        Inequality("tensor-names", len(names), "=", len(policy.tensors), "no two tensors share a name"),
+        Inequality("tensor-types", unknown, "=", 0, f"tensors are {', '.join(DTYPES)}"),
+        Inequality("dimension", policy.dimension, "=", size, "the tensors together are the vector"),
+        Inequality("dimension-positive", policy.dimension, ">=", 1, "an update has a coordinate"),
+        Inequality("dimension-limit", policy.dimension, "<=", LARGEST_DIMENSION, "sizes stay within their fields"),
+    ]
+
+
+def _update_conditions(policy: Policy) -> list[Inequality]:
+    bound, bits = policy.update.norm_bound, policy.update.fraction_bits
+    plaintext = policy.max_cohort * bound
+    return [
+        Inequality("norm-bound-positive", bound, ">=", 1, "B is at least one unit"),
+        Inequality("norm-bound-limit", bound, "<=", LARGEST_NORM_BOUND, "B is at most 2^40"),
+        Inequality("fraction-bits", bits, "<=", LARGEST_FRACTION_BITS, "one unit is 2^-fraction_bits"),
+        Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n B < 2^63"),
+        Inequality("projections", policy.projections, ">=", PROJECTIONS, "(3/4)^k is at most 2^-149"),
+        _wrap_condition(policy),
+    ]
+
+
+def _wrap_condition(policy: Policy) -> Inequality:
+    """The argument's own limits, from the argument: 2 R C (4 Z)^2 < ord."""
+    explanation = "the argument's relations hold over the integers: 2 R C (4 Z)^2 < ord"
+    try:
+        argument = ArgumentParameters(policy.dimension, policy.update.norm_bound, policy.projections)
+    except Misuse as error:
+        return Inequality("argument", 1, "=", 0, str(error))
+    left = 2 * argument.shape.cells * (4 * argument.response_bound) ** 2
+    return Inequality("argument", left, "<", ORDER, explanation)
+
+
+def _lattice_conditions(policy: Policy) -> list[Inequality]:
+    rule, n, bound = policy.lattice, policy.max_cohort, policy.update.norm_bound
+    scale, error = rule.plaintext_scale, rule.tail * rule.plaintext_scale + bound
+    return [
+        Inequality("degree", rule.degree, "=", DEGREE, "N is fixed"),
+        Inequality("modulus", int(rule.modulus in MODULI), "=", 1, "q is one of the fixed list of spec 6.1"),
+        Inequality("lattice-security", _security(rule), ">=", SECURITY_FLOOR, "classical bits by core-SVP, spec 6.2"),
+        Inequality("scale-power", scale.bit_count(), "=", 1, "T is a power of two"),
+        Inequality("scale", scale, ">", 2 * n * bound, "T > 2 n B: the summed message is read modulo T"),
+        Inequality("decryption", 2 * n * error, "<", rule.modulus, "n (E T + B) < q / 2: no sum wraps around q"),
+    ]
+
+
+def _noise_conditions(policy: Policy) -> list[Inequality]:
+    rule = policy.lattice
+    digits = policy.max_cohort * rule.tail
+    return [
+        Inequality("sigma", rule.sigma_tenths, "=", SIGMA_TENTHS, "sigma is fixed at 6.6"),
+        Inequality("tail", rule.tail, "=", TAIL, "samples are truncated to [-86, 86]"),
+        Inequality("key-digits", digits, "<", KEY_DIGIT_LIMIT, "n E < 2^23: a summed key digit is 24 bits, signed"),
+    ]
+
+
+def _step_condition(policy: Policy) -> Inequality:
+    explanation = "the server step's rule is known and its constants are in range"
+    try:
+        step_constants(policy.step)
+    except Rejected as error:
+        return Inequality("step", 1, "=", 0, f"{explanation}: expected {error.expected}, found {error.found}")
+    return Inequality("step", 0, "=", 0, explanation)
+
+
+def _security(rule: LatticeRule) -> int:
+    if rule.degree != DEGREE:
+        return 0
+    bits = rule.modulus.bit_length()
+    return next((estimate for largest, estimate in SECURITY_BITS.items() if bits <= largest), 0)
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise Misuse(f"{name} must be between {low} and {high}, not {value}")

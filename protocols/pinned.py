@@ -1,0 +1,131 @@
+"""A policy as somebody pinned it: its bytes, its hash, and everything that follows from it (spec 8.1).
+
+N ring degree, d dimension, C columns and R - 1 data rows of the table, t threshold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from proofs.curve import POINT_SIZE, SCALAR_SIZE
+from proofs.errors import Rejected
+from proofs.parameters import ArgumentParameters
+from protocols import hpke
+from protocols.envelopes import open_policy
+from protocols.lattice.parameters import LatticeParameters
+from protocols.parameters import require_sound
+from protocols.policy import Policy
+
+KEY_DIGITS = 10  # of one scalar: N key coefficients travel in ceil(N / 10) scalars (spec 7.1)
+
+
+@dataclass(frozen=True)
+class PinnedPolicy:
+    """One policy and what parties and auditors derive from it; `hash` is SHA-256 of the file's bytes `data`."""
+
+    policy: Policy
+    data: bytes
+    hash: bytes
+
+    @classmethod
+    def open(cls, data: bytes) -> PinnedPolicy:
+        """Decode, verify the issuer's signature, require every condition of spec 4.
+
+        That these are the right bytes is for the caller to know. Raises Malformed, Rejected("signature"),
+        Rejected("policy-<condition>").
+        """
+        policy, _ = open_policy(data)
+        require_sound(policy)
+        return cls(policy, data, hashlib.sha256(data).digest())
+
+    @cached_property
+    def argument(self) -> ArgumentParameters:
+        """Parameters of the validity proof."""
+        return ArgumentParameters(self.policy.dimension, self.policy.update.norm_bound, self.policy.projections)
+
+    @cached_property
+    def lattice(self) -> LatticeParameters:
+        """Parameters of the encryption."""
+        return LatticeParameters.from_rule(self.policy.lattice)
+
+    @cached_property
+    def _trustee_positions(self) -> dict[str, int]:
+        return {member.id: position for position, member in enumerate(self.policy.trustees)}
+
+    @cached_property
+    def _client_positions(self) -> dict[str, int]:
+        return {member.id: position for position, member in enumerate(self.policy.roster)}
+
+    def trustee_key(self, trustee: str) -> bytes:
+        """Ed25519 key of a trustee; raises Rejected("unknown-trustee")."""
+        return self.policy.trustees[self.trustee_position(trustee)].public_key
+
+    def trustee_position(self, trustee: str) -> int:
+        """Position in the policy's list, from 0; raises Rejected("unknown-trustee")."""
+        position = self._trustee_positions.get(trustee)
+        if position is None:
+            raise Rejected("unknown-trustee", "a trustee of the policy", trustee)
+        return position
+
+    def share_point(self, trustee: str) -> int:
+        """Where a trustee's share is taken on the sharing polynomials: its position counted from 1 (spec 7.2)."""
+        return self.trustee_position(trustee) + 1
+
+    def client_key(self, client: str) -> bytes:
+        """Ed25519 key of a client; raises Rejected("unknown-client")."""
+        position = self._client_positions.get(client)
+        if position is None:
+            raise Rejected("unknown-client", "a client of the roster", client)
+        return self.policy.roster[position].public_key
+
+    @property
+    def cells(self) -> int:
+        """Cells of the data rows: what is encrypted, (R - 1) C of them."""
+        return self.argument.shape.data_rows * self.argument.shape.columns
+
+    @property
+    def key_scalars(self) -> int:
+        """Scalars that carry an encryption key."""
+        return -(-self.lattice.degree // KEY_DIGITS)
+
+    @property
+    def secret_length(self) -> int:
+        """Scalars that a client shares: its key, then the blinding of each data row."""
+        return self.key_scalars + self.argument.shape.data_rows
+
+    @property
+    def commitments_size(self) -> int:
+        """Bytes of the blob Submission.commitments."""
+        return self.argument.commitments_size
+
+    @property
+    def proof_size(self) -> int:
+        """Bytes of the blob Submission.proof."""
+        return self.argument.proof_size
+
+    @property
+    def ciphertext_size(self) -> int:
+        """Bytes of the blobs Submission.ciphertext and Aggregate.ciphertext."""
+        return self.lattice.ciphertext_size(self.cells)
+
+    @property
+    def share_commitments_size(self) -> int:
+        """Bytes of the blob Submission.share_commitments."""
+        return self.policy.threshold * POINT_SIZE
+
+    @property
+    def share_size(self) -> int:
+        """Bytes of a share in clear, and of the blob KeyShare.share: its values, then its blinding."""
+        return (self.secret_length + 1) * SCALAR_SIZE
+
+    @property
+    def sealed_share_size(self) -> int:
+        """Bytes of the blob of an EncryptedShare."""
+        return self.share_size + hpke.OVERHEAD
+
+    @property
+    def model_size(self) -> int:
+        """Bytes of a model blob."""
+        return self.policy.dimension * 8

@@ -1,0 +1,147 @@
+"""When a cohort may be closed and a round aborted, by what the log shows (spec 8.7 and 8.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from proofs.errors import Rejected
+from protocols.cohorts import (
+    DUPLICATE,
+    INVALID_PROOF,
+    MALFORMED,
+    REPLAYED,
+    choose_cohort,
+    cohort_digest,
+)
+from protocols.messages import CohortClosed, MissingParty, RoundAborted
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.ledger import CurrentRound
+
+# Reasons of RoundAborted: three before the cohort is closed, two after.
+TOO_FEW_SUBMISSIONS = "too-few-submissions"
+NO_QUORUM = "no-quorum"
+DIFFERENCING = "differencing"
+MISSING_RELEASES = "missing-releases"
+OPENING_FAILED = "opening-failed"
+
+# Reasons of MissingParty.
+NO_ACKNOWLEDGEMENT = "no-acknowledgement"
+NO_RELEASE = "no-release"
+WRONG_RELEASE = "wrong-release"
+
+_OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
+
+
+def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClosed) -> None:
+    """The choice follows from the acknowledgements and from which submissions are called faulty; whether these are
+    is for those with the blobs to judge.
+
+    1. Accepted and excluded together are the round's submissions, each once, ascending.
+    2. Exactly the later submissions of a client are excluded as duplicates.
+    3. A, Q and the other exclusions are those of spec 8.7.
+    4. min_cohort <= |A| <= max_cohort and |Q| >= t.
+    5. The digest is right.
+    Raises Rejected("cohort"), ("cohort-size"), ("cohort-digest").
+    """
+    reasons = {exclusion.index: exclusion.reason for exclusion in message.excluded}
+    _check_partition(current, message, reasons)
+    choice = choose_cohort(
+        pinned.policy,
+        [each.index for each in current.submissions if reasons.get(each.index) not in _OWN_FAULTS],
+        {ack.trustee: ack for ack in current.acks},
+    )
+    if (message.accepted, message.trustees) != (choice.accepted, choice.trustees):
+        expected = f"A = {choice.accepted}, Q = {choice.trustees}"
+        raise Rejected("cohort", expected, f"A = {message.accepted}, Q = {message.trustees}")
+    left_out = {index: reason for index, reason in reasons.items() if reason not in _OWN_FAULTS}
+    if left_out != dict(choice.left_out):
+        raise Rejected("cohort", f"left out {dict(choice.left_out)}", str(left_out))
+    _check_size(pinned, message)
+    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(message.accepted)]
+    expected_digest = cohort_digest(current.entry, pairs, message.trustees)
+    if message.digest != expected_digest:
+        raise Rejected("cohort-digest", expected_digest.hex(), message.digest.hex())
+
+
+def _check_partition(current: CurrentRound, message: CohortClosed, reasons: dict[int, str]) -> None:
+    excluded = tuple(exclusion.index for exclusion in message.excluded)
+    _ascending("accepted", message.accepted)
+    _ascending("excluded", excluded)
+    indices = [each.index for each in current.submissions]
+    if sorted((*message.accepted, *excluded)) != indices:
+        raise Rejected("cohort", f"the submissions {indices}, each once", f"{message.accepted} and {excluded}")
+    firsts = {each.index for each in current.first_submissions()}
+    called = {index for index, reason in reasons.items() if reason == DUPLICATE}
+    if called != set(indices) - firsts:
+        raise Rejected("cohort", f"duplicates {sorted(set(indices) - firsts)}", str(sorted(called)))
+
+
+def _check_size(pinned: PinnedPolicy, message: CohortClosed) -> None:
+    policy = pinned.policy
+    if not policy.min_cohort <= len(message.accepted) <= policy.max_cohort:
+        raise Rejected("cohort-size", f"{policy.min_cohort} to {policy.max_cohort} clients", str(len(message.accepted)))
+    if len(message.trustees) < policy.threshold:
+        raise Rejected("cohort-size", f"at least {policy.threshold} trustees", str(len(message.trustees)))
+
+
+def check_abort(pinned: PinnedPolicy, current: CurrentRound, message: RoundAborted) -> None:
+    """The reason fits the phase, and the missing parties are the right ones.
+
+    Before CohortClosed: too-few-submissions and differencing name nobody; no-quorum names every trustee without an
+    acknowledgement, and fewer than t gave one. After it: missing-releases names every trustee of Q whose release is
+    not in the log, and those whose release is wrong, leaving fewer than t; opening-failed needs t releases.
+    Raises Rejected("abort").
+    """
+    cohort = current.cohort
+    if message.cohort != (cohort.entry if cohort else None):
+        raise Rejected("abort", "the round's cohort-closed, if any", "another")
+    threshold = pinned.policy.threshold
+    if _names_nobody(current, message.reason, threshold):
+        _check_missing(message, ())
+    elif cohort is None and message.reason == NO_QUORUM:
+        if len(current.acks) >= threshold:
+            raise Rejected("abort", f"fewer than {threshold} acknowledgements", str(len(current.acks)))
+        _check_missing(message, unacknowledged(current))
+    elif cohort is not None and message.reason == MISSING_RELEASES:
+        wrong = frozenset(each.party for each in message.missing if each.reason == WRONG_RELEASE)
+        _check_missing(message, unreleased(current, wrong))
+        if len(cohort.message.trustees) - len(message.missing) >= threshold:
+            raise Rejected("abort", f"fewer than {threshold} valid releases", f"missing only {message.missing}")
+    else:
+        raise Rejected("abort", "a reason of this phase of the round", message.reason)
+
+
+def _names_nobody(current: CurrentRound, reason: str, threshold: int) -> bool:
+    if current.cohort is None:
+        return reason in (TOO_FEW_SUBMISSIONS, DIFFERENCING)
+    return reason == OPENING_FAILED and len(current.releases) >= threshold
+
+
+def unacknowledged(current: CurrentRound) -> tuple[MissingParty, ...]:
+    """Trustees with a key in the round and no acknowledgement, in the order of the keys."""
+    known = {ack.trustee for ack in current.acks}
+    return tuple(MissingParty(key.trustee, NO_ACKNOWLEDGEMENT) for key in current.keys if key.trustee not in known)
+
+
+def unreleased(current: CurrentRound, wrong: frozenset[str]) -> tuple[MissingParty, ...]:
+    """Trustees of Q without a release in the log, or with one that is `wrong`, in Q's order."""
+    released = {release.message.trustee for release in current.releases}
+    asked = current.cohort.message.trustees if current.cohort else ()
+    return tuple(
+        MissingParty(trustee, WRONG_RELEASE if trustee in released else NO_RELEASE)
+        for trustee in asked
+        if trustee in wrong or trustee not in released
+    )
+
+
+def _check_missing(message: RoundAborted, expected: Sequence[MissingParty]) -> None:
+    if message.missing != tuple(expected):
+        names = ", ".join(f"{each.party} ({each.reason})" for each in expected) or "nobody"
+        found = ", ".join(f"{each.party} ({each.reason})" for each in message.missing) or "nobody"
+        raise Rejected("abort", names, found)
+
+
+def _ascending(name: str, indices: Sequence[int]) -> None:
+    if any(later <= earlier for earlier, later in pairwise(indices)):
+        raise Rejected("cohort", f"{name} ascending", str(tuple(indices))[:200])

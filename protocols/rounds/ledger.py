@@ -1,0 +1,164 @@
+"""What a log says so far: the state that everybody who follows it derives alike (spec 8.2).
+
+A ledger is a value. `protocols.rounds.rules.apply` makes the next one from one more entry, or refuses the entry. It
+holds what rules and parties need of the past, and is its own durable form: `encode_ledger` is canonical.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from protocols.encoding import decode, encode
+from protocols.messages import (
+    AtMost,
+    CohortClosed,
+    Exactly,
+    Hash32,
+    KeyShare,
+    PartyId,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
+from protocols.pinned import PinnedPolicy
+
+LEDGER_LIMIT = 1 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class LoggedKey:
+    """A round key in the log, for the round that is open or comes next."""
+
+    index: int
+    trustee: PartyId
+    public_key: Annotated[bytes, Exactly(1216)]
+
+
+@dataclass(frozen=True)
+class LoggedSubmission:
+    """A submission of the current round; `entry` is its entry hash."""
+
+    index: int
+    entry: Hash32
+    message: Submission
+
+
+@dataclass(frozen=True)
+class LoggedRelease:
+    """A key share of the current round."""
+
+    index: int
+    message: KeyShare
+
+
+@dataclass(frozen=True)
+class LoggedCohort:
+    """The current round's CohortClosed."""
+
+    index: int
+    entry: Hash32
+    message: CohortClosed
+
+
+@dataclass(frozen=True)
+class OpenedCohort:
+    """Who was in the cohort of a round that reached CohortClosed, whether it was released or not.
+
+    members: one bit for each client of the roster, least significant bit of the first byte first.
+    """
+
+    round: int
+    model: Hash32
+    members: Annotated[bytes, AtMost(1 << 17)]
+
+
+@dataclass(frozen=True)
+class CurrentRound:
+    """A round between RoundOpen and its end."""
+
+    index: int
+    entry: Hash32
+    message: RoundOpen
+    keys: tuple[LoggedKey, ...]
+    submissions: tuple[LoggedSubmission, ...]
+    acks: tuple[ShareAck, ...]
+    cohort: LoggedCohort | None
+    releases: tuple[LoggedRelease, ...]
+    aggregate: Hash32 | None  # entry hash
+
+    @property
+    def number(self) -> int:
+        """The round's number, from 1."""
+        return self.message.round
+
+    def submission(self, index: int) -> LoggedSubmission | None:
+        """The submission at this log index, if it is one of the round."""
+        return next((each for each in self.submissions if each.index == index), None)
+
+    def first_submissions(self) -> Iterator[LoggedSubmission]:
+        """Each client's earliest submission, ascending by index; later ones are duplicates."""
+        clients: set[str] = set()
+        for each in self.submissions:
+            if each.message.client not in clients:
+                clients.add(each.message.client)
+                yield each
+
+    def members(self) -> list[LoggedSubmission]:
+        """The submissions of the cohort, ascending; none before CohortClosed."""
+        accepted = frozenset(self.cohort.message.accepted) if self.cohort else frozenset()
+        return [each for each in self.submissions if each.index in accepted]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The log of `size` entries, read under one policy."""
+
+    size: int
+    model: Hash32 | None  # that the next round opens on; None before genesis
+    rounds: int  # how many were opened: the number of the last RoundOpen
+    retry_of: int | None  # the aborted round that the next one repeats
+    barred: tuple[PartyId, ...]  # trustees that failed to release in this chain of retries
+    opened: tuple[OpenedCohort, ...]
+    aborts: int  # rounds aborted after CohortClosed
+    offenders: tuple[PartyId, ...]  # clients whose offence the log itself shows, ascending
+    ended: int  # size of the log when the last round ended, or after genesis
+    roots: tuple[Hash32, ...]  # of the log at sizes ended, ended + 1, ... while no round is open
+    keys: tuple[LoggedKey, ...]  # for the next round
+    current: CurrentRound | None
+
+    @property
+    def next_round(self) -> int:
+        """Number of the round that RoundOpen may open next, or of the one that is open."""
+        return self.rounds if self.current else self.rounds + 1
+
+
+EMPTY = Ledger(0, None, 0, None, (), (), 0, (), 1, (), (), None)
+
+
+def encode_ledger(ledger: Ledger) -> bytes:
+    """Canonical bytes for a party's store."""
+    return encode(ledger, LEDGER_LIMIT)
+
+
+def decode_ledger(data: bytes) -> Ledger:
+    """Inverse of `encode_ledger`; raises Malformed."""
+    return decode(Ledger, data, LEDGER_LIMIT)
+
+
+def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
+    """OpenedCohort.members for a set of clients of the roster."""
+    bits = sum(1 << position for position, member in enumerate(pinned.policy.roster) if member.id in clients)
+    return bits.to_bytes(-(-len(pinned.policy.roster) // 8), "little")
+
+
+def opened_on(pinned: PinnedPolicy, ledger: Ledger, model: bytes) -> list[frozenset[str]]:
+    """The cohorts opened on `model` in rounds that have ended, as sets of client ids."""
+    running = ledger.current.number if ledger.current else None
+    return [_clients(pinned, each) for each in ledger.opened if each.model == model and each.round != running]
+
+
+def _clients(pinned: PinnedPolicy, opened: OpenedCohort) -> frozenset[str]:
+    bits = int.from_bytes(opened.members, "little")
+    return frozenset(member.id for position, member in enumerate(pinned.policy.roster) if bits >> position & 1)

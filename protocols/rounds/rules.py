@@ -1,0 +1,304 @@
+"""Which entry may come next in a log (spec 8.5): one function per message type, each a numbered rule of the spec.
+
+A trustee cosigns only logs in which every entry passed; the coordinator writes only such entries. These rules need
+entries and the policy, no blobs: what blobs show is judged in `protocols.submissions` and `protocols.opening`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from proofs.errors import Rejected
+from protocols import hpke
+from protocols.cohorts import ack_digest, disputed_by_quorum
+from protocols.contexts import round_seed
+from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.messages import (
+    Aggregate,
+    CohortClosed,
+    Genesis,
+    KeyShare,
+    Message,
+    RoundAborted,
+    RoundClosed,
+    RoundKey,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
+from protocols.rounds.closing import check_abort, check_cohort
+from protocols.rounds.ledger import (
+    CurrentRound,
+    Ledger,
+    LoggedCohort,
+    LoggedKey,
+    LoggedRelease,
+    LoggedSubmission,
+    OpenedCohort,
+    members_bitmap,
+)
+from protocols.server_steps import FEDAVG
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where an entry stands, and what names it."""
+
+    index: int
+    hash: bytes
+    root: bytes  # of the log before it
+
+
+def apply(pinned: PinnedPolicy, ledger: Ledger, data: bytes, root: bytes) -> Ledger:
+    """The ledger after one more entry; `root` is the root of the log of `ledger.size` entries before it.
+
+    Raises Malformed for bytes that are no entry, Rejected with the rule's name for an entry that may not stand here.
+    """
+    envelope = open_envelope(data)
+    message = envelope.message
+    if isinstance(message, Policy):
+        raise Rejected("order", "a log entry", "a policy")
+    check_author(pinned, envelope)
+    if message.federation != pinned.policy.federation:
+        raise Rejected("federation", pinned.policy.federation, message.federation)
+    entry = _Entry(ledger.size, entry_hash(data), root)
+    if ledger.current is None and ledger.size >= ledger.ended:
+        ledger = replace(ledger, roots=(*ledger.roots, root))
+    return replace(_step(pinned, ledger, message, entry), size=ledger.size + 1)
+
+
+def check_author(pinned: PinnedPolicy, envelope: Envelope) -> None:
+    """The signature of the party that this type of entry demands; raises Rejected("signature"), or "unknown-..."."""
+    message = envelope.message
+    if isinstance(message, Submission):
+        key = pinned.client_key(message.client)
+    elif isinstance(message, RoundKey | ShareAck | KeyShare):
+        key = pinned.trustee_key(message.trustee)
+    else:
+        key = pinned.policy.log_key
+    check_signature(envelope, key)
+
+
+def _step(pinned: PinnedPolicy, ledger: Ledger, message: Message, entry: _Entry) -> Ledger:
+    if isinstance(message, Genesis):
+        return _genesis(pinned, ledger, message)
+    if ledger.model is None:
+        raise Rejected("order", "genesis first", type(message).__name__)
+    if isinstance(message, RoundKey):
+        return _round_key(pinned, ledger, message, entry)
+    if isinstance(message, RoundOpen):
+        return _round_open(pinned, ledger, message, entry)
+    current = _current(ledger, message)
+    match message:
+        case Submission():
+            return _submission(ledger, current, message, entry)
+        case ShareAck():
+            return _share_ack(pinned, ledger, current, message)
+        case CohortClosed():
+            return _cohort_closed(pinned, ledger, current, message, entry)
+        case KeyShare():
+            return _key_share(ledger, current, message, entry)
+        case Aggregate():
+            return _aggregate(pinned, ledger, current, message, entry)
+        case RoundClosed():
+            return _round_closed(pinned, ledger, current, message, entry)
+        case RoundAborted():
+            return _round_aborted(pinned, ledger, current, message, entry)
+
+
+def _genesis(pinned: PinnedPolicy, ledger: Ledger, message: Genesis) -> Ledger:
+    if ledger.size:
+        raise Rejected("order", "genesis at index 0 only", f"index {ledger.size}")
+    _same("policy-hash", pinned.hash, message.policy)
+    _same("model", pinned.policy.initial_model, message.model)
+    return replace(ledger, model=message.model)
+
+
+def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, entry: _Entry) -> Ledger:
+    _no_round(ledger, message)
+    _next_number(pinned, ledger, message.round)
+    if message.trustee in ledger.barred:
+        raise Rejected("barred-trustee", "trustees that released", f"{message.trustee}, who did not")
+    if any(key.trustee == message.trustee for key in ledger.keys):
+        raise Rejected("round-keys", "one key a trustee and round", f"another by {message.trustee}")
+    hpke.check_public_key(message.public_key)
+    key = LoggedKey(entry.index, message.trustee, message.public_key)
+    return replace(ledger, keys=(*ledger.keys, key))
+
+
+def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry: _Entry) -> Ledger:
+    _no_round(ledger, message)
+    _next_number(pinned, ledger, message.round)
+    _same("policy-hash", pinned.hash, message.policy)
+    _same("model", ledger.model or b"", message.model)
+    if message.retry_of != ledger.retry_of:
+        raise Rejected("retry", f"retry_of {ledger.retry_of}", str(message.retry_of))
+    _check_seed(ledger, message, entry)
+    indices = tuple(key.index for key in ledger.keys)
+    if message.round_keys != indices or len(indices) < pinned.policy.threshold:
+        expected = f"all round keys {indices}, {pinned.policy.threshold} or more"
+        raise Rejected("round-keys", expected, str(message.round_keys))
+    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None)
+    return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
+
+
+def _check_seed(ledger: Ledger, message: RoundOpen, entry: _Entry) -> None:
+    if not ledger.ended <= message.checkpoint_size <= entry.index:
+        expected = f"a checkpoint of {ledger.ended} to {entry.index} entries"
+        raise Rejected("seed", expected, str(message.checkpoint_size))
+    _same("seed", ledger.roots[message.checkpoint_size - ledger.ended], message.checkpoint_root)
+    _same("seed", round_seed(message.checkpoint_root, message.round), message.seed)
+
+
+def _submission(ledger: Ledger, current: CurrentRound, message: Submission, entry: _Entry) -> Ledger:
+    _before_cohort(current, message)
+    trustees = tuple(share.trustee for share in message.shares)
+    expected = tuple(key.trustee for key in current.keys)
+    if trustees != expected:
+        raise Rejected("shares", ", ".join(expected), ", ".join(trustees))
+    offenders = ledger.offenders
+    if any(each.message.client == message.client for each in current.submissions):
+        offenders = _with(offenders, message.client)
+    logged = LoggedSubmission(entry.index, entry.hash, message)
+    current = replace(current, submissions=(*current.submissions, logged))
+    return replace(ledger, current=current, offenders=offenders)
+
+
+def _share_ack(pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledger:
+    _before_cohort(current, message)
+    if all(key.trustee != message.trustee for key in current.keys):
+        raise Rejected("acknowledgement", "a trustee with a key in this round", message.trustee)
+    if any(ack.trustee == message.trustee for ack in current.acks):
+        raise Rejected("acknowledgement", "one a trustee and round", f"another by {message.trustee}")
+    firsts = {each.index: each for each in current.first_submissions()}
+    disputed = tuple(dispute.index for dispute in message.disputed)
+    for name, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
+        _ascending("acknowledgement", name, indices)
+        for index in indices:
+            if index not in firsts:
+                raise Rejected("acknowledgement", "a client's first submission of this round", f"entry {index}")
+    if both := set(disputed) & set(message.acknowledged):
+        raise Rejected("acknowledgement", "acknowledged or disputed", f"both: {min(both)}")
+    pairs = [(firsts[index].message.client, firsts[index].entry) for index in message.acknowledged]
+    _same("ack-digest", ack_digest(current.entry, message.trustee, pairs), message.digest)
+    current = replace(current, acks=(*current.acks, message))
+    offenders = ledger.offenders
+    acks = {ack.trustee: ack for ack in current.acks}
+    for index in disputed:
+        if disputed_by_quorum(pinned.policy, index, acks):
+            offenders = _with(offenders, firsts[index].message.client)
+    return replace(ledger, current=current, offenders=offenders)
+
+
+def _cohort_closed(
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: CohortClosed, entry: _Entry
+) -> Ledger:
+    _before_cohort(current, message)
+    check_cohort(pinned, current, message)
+    current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
+    clients = frozenset(each.message.client for each in current.members())
+    opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients))
+    return replace(ledger, current=current, opened=(*ledger.opened, opened))
+
+
+def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:
+    cohort = _after_cohort(current, message)
+    _same("cohort", cohort.entry, message.cohort)
+    _same("cohort-digest", cohort.message.digest, message.digest)
+    if message.trustee not in cohort.message.trustees:
+        raise Rejected("release", f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
+    if any(release.message.trustee == message.trustee for release in current.releases):
+        raise Rejected("release", "one a trustee and round", f"another by {message.trustee}")
+    release = LoggedRelease(entry.index, message)
+    return replace(ledger, current=replace(current, releases=(*current.releases, release)))
+
+
+def _aggregate(
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Aggregate, entry: _Entry
+) -> Ledger:
+    cohort = _after_cohort(current, message)
+    _same("cohort", cohort.entry, message.cohort)
+    _ascending("releases", "releases", message.releases)
+    logged = {release.index for release in current.releases}
+    if len(message.releases) != pinned.policy.threshold or not logged.issuperset(message.releases):
+        raise Rejected("releases", f"{pinned.policy.threshold} of the entries {sorted(logged)}", str(message.releases))
+    return replace(ledger, current=replace(current, aggregate=entry.hash))
+
+
+def _round_closed(
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundClosed, entry: _Entry
+) -> Ledger:
+    if current.aggregate is None:
+        raise Rejected("order", "an aggregate before round-closed", "none")
+    _same("aggregate", current.aggregate, message.aggregate)
+    if (message.optimizer is None) != (pinned.policy.step.rule == FEDAVG):
+        raise Rejected("optimizer", f"what {pinned.policy.step.rule} keeps", "another")
+    ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None)
+    return replace(ended, ended=entry.index + 1)
+
+
+def _round_aborted(
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundAborted, entry: _Entry
+) -> Ledger:
+    if current.aggregate is not None:
+        raise Rejected("order", "round-closed after an aggregate", "round-aborted")
+    _same("round-open", current.entry, message.round_open)
+    check_abort(pinned, current, message)
+    aborts = ledger.aborts + (current.cohort is not None)
+    if aborts > pinned.policy.max_aborts:
+        raise Rejected("abort-cap", f"at most {pinned.policy.max_aborts} aborts of opened rounds", str(aborts))
+    barred = ledger.barred
+    if current.cohort is not None:
+        barred = (*barred, *(missing.party for missing in message.missing))
+    ended = replace(ledger, retry_of=current.number, barred=barred, aborts=aborts, current=None)
+    return replace(ended, ended=entry.index + 1)
+
+
+def _current(ledger: Ledger, message: Message) -> CurrentRound:
+    """The open round, if the message is about it."""
+    current = ledger.current
+    if current is None or isinstance(message, Genesis):
+        raise Rejected("order", "an open round", f"{type(message).__name__} outside a round")
+    if message.round != current.number:
+        raise Rejected("round", str(current.number), str(message.round))
+    return current
+
+
+def _no_round(ledger: Ledger, message: Message) -> None:
+    if ledger.current is not None:
+        raise Rejected("order", f"the end of round {ledger.current.number}", type(message).__name__)
+
+
+def _next_number(pinned: PinnedPolicy, ledger: Ledger, number: int) -> None:
+    if number != ledger.rounds + 1 or number > pinned.policy.max_rounds:
+        raise Rejected("round", f"{ledger.rounds + 1}, at most {pinned.policy.max_rounds}", str(number))
+
+
+def _before_cohort(current: CurrentRound, message: Submission | ShareAck | CohortClosed) -> None:
+    if current.cohort is not None:
+        raise Rejected("order", "key shares or the end of the round", type(message).__name__)
+    _same("round-open", current.entry, message.round_open)
+
+
+def _after_cohort(current: CurrentRound, message: KeyShare | Aggregate) -> LoggedCohort:
+    if current.cohort is None or current.aggregate is not None:
+        raise Rejected("order", "a closed cohort without an aggregate", type(message).__name__)
+    return current.cohort
+
+
+def _ascending(check: str, name: str, indices: Sequence[int]) -> None:
+    if any(later <= earlier for earlier, later in pairwise(indices)):
+        raise Rejected(check, f"{name} ascending", str(tuple(indices))[:200])
+
+
+def _same(check: str, expected: bytes, found: bytes) -> None:
+    if expected != found:
+        raise Rejected(check, expected.hex(), found.hex())
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(sorted({*names, name}))

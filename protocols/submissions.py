@@ -1,0 +1,139 @@
+"""When a logged submission is at fault (spec 8.6): the definition that coordinator, trustees and auditors share.
+
+A submission is judged against the policy and the log before it, never against what it says of itself. The faults that
+the log alone shows (duplicate, replayed) come from `SeenSubmissions`; those that need blobs (malformed,
+invalid-proof) from `judge`. An auditor feeds both from the raw entries it reads, in log order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proofs.engine import Engine
+from proofs.errors import Malformed, Rejected
+from proofs.verifier import Claim, verify_batch
+from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
+from protocols.contexts import submission_context
+from protocols.lattice.encryption import unpack
+from protocols.messages import Submission
+from protocols.pinned import PinnedPolicy
+
+# (hash, largest size) -> bytes that have this hash; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
+BlobSource = Callable[[bytes, int], bytes]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a submission is excluded: `reason` of `protocols.cohorts`, `detail` the failing check, for people."""
+
+    reason: str
+    detail: str
+
+
+class SeenSubmissions:
+    """What the log's submissions so far used: at most one a client and round, no commitments, ciphertext or proof
+    twice in any round. About 100 bytes a submission."""
+
+    def __init__(self) -> None:
+        self._clients: dict[int, set[str]] = {}
+        self._blobs: set[bytes] = set()
+
+    def add(self, submission: Submission) -> Fault | None:
+        """Record the next submission of the log, whatever its fate; return its fault against those before it."""
+        fault = self._fault(submission)
+        self._clients.setdefault(submission.round, set()).add(submission.client)
+        self._blobs.update(blob for _, blob in _unique_blobs(submission))
+        return fault
+
+    def _fault(self, submission: Submission) -> Fault | None:
+        if submission.client in self._clients.get(submission.round, ()):
+            return Fault(DUPLICATE, "an earlier submission of this client is in the log")
+        for name, blob in _unique_blobs(submission):
+            if blob in self._blobs:
+                return Fault(REPLAYED, f"{name} of an earlier submission")
+        return None
+
+
+def _unique_blobs(submission: Submission) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("commitments", submission.commitments),
+        ("ciphertext", submission.ciphertext),
+        ("proof", submission.proof),
+    )
+
+
+def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> dict[bytes, int]:
+    """The blobs that a submission names with the one size each must have: a submission that names others is not
+    admitted to the log (spec 8.5), so that nothing of a size the policy does not fix is ever stored."""
+    sizes = {share.blob: pinned.sealed_share_size for share in submission.shares}
+    return sizes | {
+        submission.commitments: pinned.commitments_size,
+        submission.ciphertext: pinned.ciphertext_size,
+        submission.share_commitments: pinned.share_commitments_size,
+        submission.proof: pinned.proof_size,
+    }
+
+
+def read_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:
+    """A blob of exactly `size` bytes; raises Rejected("blob-size") or as the source does."""
+    data = blobs(name, size)
+    if len(data) != size:
+        raise Rejected("blob-size", f"{size} bytes", f"{len(data)} bytes in {name.hex()}")
+    return data
+
+
+def check_ciphertext(pinned: PinnedPolicy, ciphertext: bytes) -> None:
+    """Raise Malformed unless the packed residues are canonical and as many as the data rows have cells."""
+    unpack(pinned.lattice, ciphertext, pinned.cells)
+
+
+def check_share_commitments(engine: Engine, pinned: PinnedPolicy, commitments: bytes) -> None:
+    """Raise Malformed unless these are exactly t encoded points."""
+    if len(commitments) != pinned.share_commitments_size:
+        size = pinned.share_commitments_size
+        raise Malformed("share-commitments", f"{size} bytes", f"{len(commitments)}")
+    engine.decode_points(commitments)
+
+
+def claim_of(pinned: PinnedPolicy, submission: Submission, blobs: BlobSource) -> Claim:
+    """What the submission's proof is to be verified against."""
+    commitments = read_blob(blobs, submission.commitments, pinned.commitments_size)
+    proof = read_blob(blobs, submission.proof, pinned.proof_size)
+    return Claim(commitments, proof, submission_context(submission))
+
+
+def judge(
+    engine: Engine, pinned: PinnedPolicy, submissions: Sequence[Submission], blobs: BlobSource
+) -> list[Fault | None]:
+    """The fault of each submission that its blobs show, or None; proofs are verified in one batch.
+
+    1. Ciphertext and share commitments decode, else MALFORMED.
+    2. The validity proof verifies for the row commitments in the submission's context, else INVALID_PROOF.
+    Raises Rejected("blob-...") where a blob cannot be had: that is the fault of whoever serves it, not the client's.
+    """
+    faults: list[Fault | None] = [_content_fault(engine, pinned, each, blobs) for each in submissions]
+    open_positions = [position for position, fault in enumerate(faults) if fault is None]
+    claims = [claim_of(pinned, submissions[position], blobs) for position in open_positions]
+    verdicts = verify_batch(engine, pinned.argument, claims) if claims else []
+    for position, verdict in zip(open_positions, verdicts, strict=True):
+        if verdict is not None:
+            faults[position] = Fault(INVALID_PROOF, _name(verdict))
+    return faults
+
+
+def _content_fault(engine: Engine, pinned: PinnedPolicy, submission: Submission, blobs: BlobSource) -> Fault | None:
+    ciphertext = read_blob(blobs, submission.ciphertext, pinned.ciphertext_size)
+    commitments = read_blob(blobs, submission.share_commitments, pinned.share_commitments_size)
+    try:
+        check_ciphertext(pinned, ciphertext)
+        check_share_commitments(engine, pinned, commitments)
+    except Malformed as error:
+        return Fault(MALFORMED, _name(error))
+    return None
+
+
+def _name(error: Malformed | Rejected) -> str:
+    """At most 256 characters without control characters: what Exclusion.detail carries."""
+    text = error.check if isinstance(error, Rejected) else error.where
+    return "".join(character if character.isprintable() else "?" for character in text)[:256]

@@ -1,0 +1,244 @@
+"""The configuration of a federation: TOML read into frozen values, everything that can be checked checked at once.
+
+Every error is one line: file, field, what was expected, what was found, and where it helps what to do. Nothing here
+needs the model; what does (the bit budget) is checked by `verifl.plan`, still before any training.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from proofs.errors import Misuse
+from protocols.cohorts import MAX_TRUSTEES
+from protocols.fixed_point import LARGEST_FRACTION_BITS
+
+CheckId = Annotated[str, Field(pattern=r"^(I([1-9]|1[0-2])|P[1-7])$")]
+PARTY_ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+Patterns = Annotated[tuple[str, ...], Field(strict=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FederationConfig(_Table):
+    """name: of the federation and its log. rounds: to run. seed: of training only, never of the protocol."""
+
+    name: str = Field(default="federation", pattern=PARTY_ID)
+    rounds: int = Field(default=3, ge=1, le=1_000_000)
+    seed: int = Field(default=1, ge=0, lt=2**32)
+
+
+class TaskConfig(_Table):
+    """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration."""
+
+    name: Literal["breast-cancer", "digits"] | None = None
+    file: str | None = Field(default=None, min_length=1)
+    clients: int = Field(default=8, ge=2, le=1000)
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.name is None) == (self.file is None):
+            raise ValueError("expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file)")
+        if self.file is not None and "clients" in self.model_fields_set:
+            raise ValueError("`clients` belongs to the built-in tasks; a task file names its own clients")
+        return self
+
+
+class CohortConfig(_Table):
+    """minimum, maximum: how many accepted updates a round's sum may have."""
+
+    minimum: int = Field(default=3, ge=2, le=1_000_000)
+    maximum: int | None = Field(default=None, ge=2, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.maximum is not None and self.maximum < self.minimum:
+            raise ValueError(f"expected maximum >= minimum, found maximum {self.maximum} < minimum {self.minimum}")
+        return self
+
+
+class TrusteesConfig(_Table):
+    """count: m trustees. corrupt: f, how many may collude with the server. threshold: t, needed to open a sum."""
+
+    count: int = Field(default=5, ge=2, le=MAX_TRUSTEES)
+    corrupt: int = Field(default=2, ge=0)
+    threshold: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _thresholds(self) -> Self:
+        m, f, t = self.count, self.corrupt, self.threshold
+        if t > m:
+            raise ValueError(f"expected threshold <= count, found threshold {t} of {m} trustees")
+        if 2 * t <= m + f or f > t - 1:
+            smallest = max((m + f) // 2 + 1, f + 1)
+            raise ValueError(
+                f"expected 2*threshold > count + corrupt and corrupt < threshold (two quorums must share an honest "
+                f"trustee), found threshold {t}, count {m}, corrupt {f}; {_advice(m, f, smallest)}"
+            )
+        return self
+
+
+def _advice(m: int, f: int, smallest: int) -> str:
+    if smallest <= m:
+        return f"use threshold {smallest} or more, or fewer corrupt"
+    return f"{m} trustees cannot withstand {f} corrupt ones; use corrupt {max(m - 1, 0)} or less"
+
+
+class UpdateConfig(_Table):
+    """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
+
+    fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
+    """
+
+    clip_norm: Finite = Field(default=1.0, gt=0)
+    fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
+
+
+class ServerConfig(_Table):
+    """The server step: fedavg (learning_rate, 1.0 when absent) or fedadam (Reddi et al. 2021: learning_rate 0.01,
+    beta1 0.9, beta2 0.99, epsilon 0.001 when absent)."""
+
+    rule: Literal["fedavg", "fedadam"] = "fedavg"
+    learning_rate: Finite | None = Field(default=None, gt=0)
+    beta1: Finite | None = Field(default=None, ge=0, lt=1)
+    beta2: Finite | None = Field(default=None, ge=0, lt=1)
+    epsilon: Finite | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _rule_fields(self) -> Self:
+        extra = [name for name in ("beta1", "beta2", "epsilon") if getattr(self, name) is not None]
+        if self.rule == "fedavg" and extra:
+            raise ValueError(f"`{extra[0]}` belongs to rule fedadam, found rule fedavg; remove it or change the rule")
+        return self
+
+
+class TensorsConfig(_Table):
+    """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.tensors`."""
+
+    include: Patterns = Field(default=("*",), min_length=1)
+    exclude: Patterns = ()
+    trainable_only: bool = False
+    nonnegative: Patterns = ("*running_var",)
+
+
+class LimitsConfig(_Table):
+    """What the policy allows over the life of the federation."""
+
+    max_rounds: int = Field(default=1000, ge=1, le=1_000_000)
+    max_aborts: int = Field(default=8, ge=0, le=1_000_000)
+
+
+class AuditConfig(_Table):
+    """required: checks (I1 to I12, P1 to P7) that no audit under this policy may skip."""
+
+    required: Annotated[tuple[CheckId, ...], Field(strict=False)] = ()
+
+
+class Config(_Table):
+    """A whole configuration; every table but `task` has defaults."""
+
+    federation: FederationConfig = FederationConfig()
+    task: TaskConfig | None = None
+    cohort: CohortConfig = CohortConfig()
+    trustees: TrusteesConfig = TrusteesConfig()
+    update: UpdateConfig = UpdateConfig()
+    server: ServerConfig = ServerConfig()
+    tensors: TensorsConfig = TensorsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    audit: AuditConfig = AuditConfig()
+
+    @classmethod
+    def of(cls, **tables: Mapping[str, object]) -> Config:
+        """From Python, with the file's keys: Config.of(federation={"rounds": 5}, update={"clip_norm": 0.5}).
+
+        Raises Misuse in the words of `read_config`.
+        """
+        return parse_config(tables, "configuration")
+
+    @model_validator(mode="after")
+    def _rounds_within_limit(self) -> Self:
+        if self.federation.rounds > self.limits.max_rounds:
+            raise ValueError(
+                f"expected federation.rounds <= limits.max_rounds, found {self.federation.rounds} > "
+                f"{self.limits.max_rounds}"
+            )
+        return self
+
+
+def read_config(path: Path) -> Config:
+    """The configuration in a TOML file; raises Misuse with one line that names file and field."""
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise Misuse(f"{path}: no such file; `verifl init DIR` writes an example configuration") from None
+    except IsADirectoryError:
+        raise Misuse(f"{path}: is a directory, expected a TOML file; did you mean {path / 'config.toml'}?") from None
+    except UnicodeDecodeError as error:
+        raise Misuse(f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x}") from None
+    except OSError as error:
+        raise Misuse(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misuse(f"{path}: not valid TOML: {error}") from None
+    config = parse_config(document, str(path))
+    if config.task is None:
+        raise Misuse(f'{path}: task: missing, expected a table [task] with name = "breast-cancer" or file = "task.py"')
+    return config
+
+
+def parse_config(document: Mapping[str, object], where: str) -> Config:
+    """The configuration in a parsed document; raises Misuse, naming `where` and the first field that is wrong."""
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
+        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        raise Misuse(f"{where}: {_explain(first)}{more}") from None
+
+
+def _explain(detail: Any) -> str:
+    location = tuple(str(part) for part in detail["loc"])
+    field = ".".join(location)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _unknown(location)
+    if kind == "value_error":
+        return f"{field + ': ' if field else ''}{detail['ctx']['error']}"
+    found = detail["input"]
+    if kind == "finite_number" or (isinstance(found, float) and not math.isfinite(found)):
+        return f"{field}: expected a finite number, found {found}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{field}: expected a table [{field}], found {found!r}"
+    if kind == "string_pattern_mismatch" and field.startswith("audit"):
+        return f"{field}: expected a check, I1 to I12 or P1 to P7, found {found!r}"
+    if kind == "string_pattern_mismatch":
+        return f"{field}: expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit, found {found!r}"
+    expected = detail["msg"].replace("Input should be", "expected")
+    return f"{field}: {expected}, found {found!r}"
+
+
+def _unknown(location: tuple[str, ...]) -> str:
+    *parents, key = location
+    known = _known_keys(tuple(parents))
+    close = get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    return f"unknown key {'.'.join(location)!r}; {hint}"
+
+
+def _known_keys(parents: tuple[str, ...]) -> list[str]:
+    table: Any = Config
+    for parent in parents:
+        annotation = table.model_fields[parent].annotation
+        table = TaskConfig if annotation == TaskConfig | None else annotation
+    return list(table.model_fields)

@@ -1,0 +1,76 @@
+"""What every federation engine is given and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from verifl.config import Config
+from verifl.enrolment import Enrolment, Randomness
+from verifl.local_training import LocalTraining, finite_or_none
+from verifl.progress import Progress
+from verifl.run_directory import RunDirectory
+from verifl.tensors import Vector
+
+
+@dataclass(frozen=True)
+class Session:
+    """One federation about to run. `initial` is the initial model, float64 (d,); `rand` draws protocol randomness."""
+
+    config: Config
+    training: LocalTraining
+    initial: Vector
+    enrolment: Enrolment
+    directory: RunDirectory
+    device: str
+    progress: Progress
+    rand: Randomness
+
+
+@dataclass(frozen=True)
+class RoundSummary:
+    """One round as it ended. seconds: wall time; size: bytes that it added to the transcript.
+
+    excluded: reason by client. aborted: the reason where the round ended without a sum, else None.
+    """
+
+    round: int
+    submitted: tuple[str, ...]
+    accepted: tuple[str, ...]
+    excluded: Mapping[str, str]
+    trustees: tuple[str, ...]
+    metrics: Mapping[str, float]
+    seconds: float
+    size: int
+    aborted: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `metrics.jsonl` and `--format json` have it."""
+        return {
+            "round": self.round,
+            "submitted": list(self.submitted),
+            "accepted": list(self.accepted),
+            "excluded": dict(self.excluded),
+            "trustees": list(self.trustees),
+            "aborted": self.aborted,
+            "metrics": finite_or_none(self.metrics),
+            "seconds": round(self.seconds, 3),
+            "bytes": self.size,
+        }
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """The rounds in order, and the model after the last, float64 (d,)."""
+
+    rounds: tuple[RoundSummary, ...]
+    model: Vector
+
+
+class FederationEngine(Protocol):
+    """Runs the parties of a session until its rounds are done."""
+
+    def run(self, session: Session) -> EngineResult:
+        """Write the transcript into `session.directory` and return how it went."""
+        ...

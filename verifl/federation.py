@@ -1,0 +1,169 @@
+"""The public Python API: `Federation(task, config, out).run()`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proofs.errors import Misuse
+from protocols.server_steps import encode_model
+from verifl.config import Config
+from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
+from verifl.engines.in_process import InProcessEngine
+from verifl.enrolment import Enrolment, enrol
+from verifl.local_training import LocalTraining
+from verifl.plan import Plan, plan_policy, tensor_filter
+from verifl.progress import Progress, Silent
+from verifl.run_directory import RunDirectory, require_unused
+from verifl.state import replacing, save_identity
+from verifl.summation import resolve_device
+from verifl.tasks.base import Task
+from verifl.tasks.loading import checked_task, client_names
+
+
+@dataclass(frozen=True)
+class FederationResult:
+    """What a run left behind, and how its rounds went."""
+
+    directory: Path
+    policy: Path
+    transcript: Path
+    model: Path
+    metrics: Path
+    state: Path
+    rounds: tuple[RoundSummary, ...]
+
+    @property
+    def audit_command(self) -> str:
+        """The command that audits this transcript against its policy."""
+        return f"verifl-audit {shlex.quote(str(self.transcript))} --policy {shlex.quote(str(self.policy))}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--format json`."""
+        names = ("policy", "transcript", "model", "metrics", "state")
+        return {
+            "rounds": [summary.to_dict() for summary in self.rounds],
+            "written": {name: str(getattr(self, name)) for name in names},
+            "audit_command": self.audit_command,
+        }
+
+    def describe(self) -> str:
+        """What was written where, and the command that audits it."""
+        return "\n".join(
+            [
+                f"{self.policy}  signed policy: keep it, auditors pin it",
+                f"{self.transcript}  the transcript: publish it, it holds no secret",
+                f"{self.model}  the trained model",
+                f"{self.metrics}  metrics of each round",
+                f"{self.state}  every party's secrets: publish nothing of it",
+                "",
+                f"audit it: {self.audit_command}",
+            ]
+        )
+
+
+class Federation:
+    """A task under a configuration, to be run once into a new directory.
+
+    device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
+    engine: how the parties run; all in this process by default.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        config: Config,
+        out: Path | str,
+        *,
+        device: str = "auto",
+        progress: Progress | None = None,
+        engine: FederationEngine | None = None,
+    ) -> None:
+        self._task = checked_task(task, "task")
+        self._config = config
+        self._directory = RunDirectory(Path(out))
+        self._device = device
+        self._progress = progress or Silent()
+        self._engine = engine or InProcessEngine()
+
+    def run(self) -> FederationResult:
+        """Train all rounds and write policy, transcript, model, metrics and each party's state.
+
+        Everything that can be wrong with the configuration raises Misuse before anything is written. If no round
+        comes to its end, nothing is left behind; later, the transcript of the rounds that did stays.
+        """
+        directory = self._directory
+        require_unused(directory.path)
+        device = resolve_device(self._device)
+        training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
+        initial = training.initial()
+        enrolment, plan = self._enrol(training, encode_model(initial))
+        self._announce(plan, device)
+        existed = directory.path.exists()
+        directory.create()
+        session = Session(
+            self._config, training, initial, enrolment, directory, device, self._progress, os.urandom
+        )
+        try:
+            _write_enrolment(directory, enrolment)
+            result = self._engine.run(session)
+            _write_model(directory, training, result, plan)
+        except BaseException:
+            _clear_unless_useful(directory, existed)
+            raise
+        return self._result(result)
+
+    def _enrol(self, training: LocalTraining, model: bytes) -> tuple[Enrolment, Plan]:
+        layout = training.layout
+        enrolment = enrol(
+            self._config, layout.specs, layout.dimension, client_names(self._task), model, os.urandom
+        )
+        plan = plan_policy(enrolment.policy_file)
+        plan.require()
+        return enrolment, plan
+
+    def _announce(self, plan: Plan, device: str) -> None:
+        policy = plan.policy
+        self._progress.note(
+            f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
+            f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
+        )
+
+    def _result(self, result: EngineResult) -> FederationResult:
+        where = self._directory
+        return FederationResult(
+            where.path, where.policy, where.transcript, where.model, where.metrics, where.state, result.rounds
+        )
+
+
+def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
+    with replacing(directory.policy) as temporary:
+        temporary.write_bytes(enrolment.policy_file)
+    save_identity(directory.state / "issuer", enrolment.issuer)
+    save_identity(directory.state / "coordinator", enrolment.coordinator)
+    for role, keys in (("clients", enrolment.clients), ("trustees", enrolment.trustees)):
+        for name, key in keys.items():
+            save_identity(directory.state / role / name, key)
+
+
+def _write_model(directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan) -> None:
+    """The whole model as the participants' dtypes hold it, tied tensors once."""
+    from safetensors.torch import save_model
+
+    training.load(result.model)
+    metadata = {"federation": plan.policy.federation, "policy_hash": plan.pinned.hash.hex()}
+    with replacing(directory.model) as temporary:
+        save_model(training.model.cpu(), str(temporary), metadata=metadata)
+
+
+def _clear_unless_useful(directory: RunDirectory, existed: bool) -> None:
+    """After a failure: keep a transcript in which a round ended, otherwise leave the place as it was found."""
+    if directory.metrics.exists() and directory.metrics.stat().st_size > 0:
+        return
+    directory.remove()
+    if existed:
+        directory.path.mkdir()

@@ -1,0 +1,98 @@
+"""One client's turn: global tensors in, the user's loop, tensors out."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from verifl.tasks.base import Task
+from verifl.tasks.user_code import user_code
+from verifl.tensors import TensorFilter, TensorLayout, Vector, describe, read_vector, write_vector
+
+
+class LocalTraining:
+    """Runs a task's clients one after another on one model in memory.
+
+    Tensors that do not travel (integer buffers, filtered tensors) are each client's own: they start from the initial
+    model, and what a client's training made of them is kept for its next turn.
+    """
+
+    def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
+        """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
+        self._task, self._device, self._seed = task, device, seed
+        self._reseed("model")
+        with user_code("task: model() failed"):
+            self.model = task.model().to(device)
+        self.layout: TensorLayout = describe(self.model, rule)
+        self._initial = {name: tensor.detach().clone() for name, tensor in self._local_tensors().items()}
+        self._own: dict[str, dict[str, Tensor]] = {}
+
+    def initial(self) -> Vector:
+        """The travelling tensors as the task initialised them, float64 (d,). Call before the first turn."""
+        return read_vector(self.model, self.layout)
+
+    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+        """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
+
+        Raises Misuse naming the client where the user's code fails; the values may be NaN (see `verifl.update`).
+        """
+        self._load(model, self._own.get(client, {}))
+        before = read_vector(self.model, self.layout)
+        self._reseed(f"train {round_number} {client}")
+        with user_code(f"client {client}: data() failed"):
+            data = self._task.data(client)
+        with user_code(f"client {client}: train() failed"):
+            self._task.train(self.model, client, data)
+        self._own[client] = self._changed()
+        return before, read_vector(self.model, self.layout)
+
+    def evaluate(self, model: Vector) -> dict[str, float]:
+        """The task's metrics of a global model, with the initial local tensors."""
+        self._load(model, {})
+        with user_code("task: evaluate() failed"):
+            metrics: Mapping[str, float] = self._task.evaluate(self.model)
+            return {str(name): float(value) for name, value in metrics.items()}
+
+    def load(self, model: Vector) -> None:
+        """Make `self.model` the global model."""
+        self._load(model, {})
+
+    def _load(self, model: Vector, own: Mapping[str, Tensor]) -> None:
+        """The global tensors and a client's own; gradients of the client before are dropped."""
+        write_vector(self.model, self.layout, model)
+        self.model.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for name, tensor in self._local_tensors().items():
+                tensor.copy_(own.get(name, self._initial[name]))
+
+    def _local_tensors(self) -> dict[str, Tensor]:
+        """By name, every tensor of the state that does not travel, under this or another name."""
+        state = self.model.state_dict(keep_vars=True)
+        travelling = {state[spec.name].data_ptr() for spec in self.layout.specs}
+        return {
+            name: tensor
+            for name, tensor in state.items()
+            if isinstance(tensor, Tensor) and tensor.data_ptr() not in travelling
+        }
+
+    def _changed(self) -> dict[str, Tensor]:
+        return {
+            name: tensor.detach().clone()
+            for name, tensor in self._local_tensors().items()
+            if not torch.equal(tensor, self._initial[name])
+        }
+
+    def _reseed(self, purpose: str) -> None:
+        """Torch's generators for one call of the user's code, from the configured seed."""
+        digest = hashlib.sha256(f"{self._seed} {purpose}".encode()).digest()
+        torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can carry them: NaN and infinities become null."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

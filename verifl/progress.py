@@ -1,0 +1,134 @@
+"""Progress for people, on stderr; reports for programs go to stdout and are no business of this module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+    from verifl.engines.base import RoundSummary
+
+
+class Progress(Protocol):
+    """What a run tells while it goes on. Calls come from one thread."""
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+    def stage(self, text: str) -> None:
+        """What is being done now; replaced by the next."""
+        ...
+
+    def submitted(self, client: str, size: int, clipped: bool) -> None:
+        """A client's submission of `size` bytes is made; its update was longer than the clip norm or not."""
+        ...
+
+    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
+        """A round of `rounds` closed or was aborted."""
+        ...
+
+
+class Silent:
+    """No progress at all."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def submitted(self, client: str, size: int, clipped: bool) -> None:
+        """Nothing."""
+
+    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
+        """Nothing."""
+
+
+class ConsoleProgress:
+    """A spinner with the current stage on a terminal, and a few lines a round, also where there is no terminal."""
+
+    def __init__(self, console: Console, status: Status) -> None:
+        self._console = console
+        self._status = status
+        self._clipped = 0
+        self._sizes: list[int] = []
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def stage(self, text: str) -> None:
+        """Show the text beside the spinner."""
+        self._status.update(text)
+
+    def submitted(self, client: str, size: int, clipped: bool) -> None:
+        """Count; the spinner names the client."""
+        self._sizes.append(size)
+        self._clipped += clipped
+        self._status.update(f"{client} submitted {format_bytes(size)}")
+
+    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
+        """Who submitted, the verdicts, metrics, time and bytes."""
+        for line in round_lines(summary, rounds, self._clipped, self._sizes):
+            self.note(line)
+        self._clipped, self._sizes = 0, []
+
+
+@contextmanager
+def console_progress() -> Iterator[ConsoleProgress]:
+    """Progress on stderr for the duration of the block."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as status:
+        yield ConsoleProgress(console, status)
+
+
+def round_lines(summary: RoundSummary, rounds: int, clipped: int, sizes: Sequence[int]) -> list[str]:
+    """One round in about four lines."""
+    each = f", {format_bytes(max(sizes))} each" if sizes else ""
+    scaled = f"; {clipped} scaled back to the clip norm" if clipped else ""
+    head = f"round {summary.round} of {rounds}"
+    lines = [f"{head}  submitted  {format_names(summary.submitted)}{each}{scaled}"]
+    indent = " " * len(head)
+    lines.append(f"{indent}  verdicts   {_verdicts(summary)}")
+    if summary.aborted is not None:
+        lines.append(f"{indent}  aborted    {summary.aborted}")
+    lines.append(
+        f"{indent}  model      {format_metrics(summary.metrics)}; {summary.seconds:.1f} s, "
+        f"{format_bytes(summary.size)} of transcript"
+    )
+    return lines
+
+
+def format_metrics(metrics: Mapping[str, float]) -> str:
+    """`accuracy 0.9381, loss 0.195`."""
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) or "no metrics"
+
+
+def format_names(names: Sequence[str]) -> str:
+    """Up to ten names, or how many there are."""
+    return ", ".join(names) if 0 < len(names) <= 10 else f"{len(names)} clients"
+
+
+def format_bytes(count: int) -> str:
+    """Decimal units: 102 kB, 1.3 MB."""
+    if count < 1000:
+        return f"{count} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.0f} kB"
+    return f"{count / 1_000_000:.1f} MB"
+
+
+def _verdicts(summary: RoundSummary) -> str:
+    invalid = [f"{client} excluded: {reason}" for client, reason in summary.excluded.items()]
+    if summary.aborted is None:
+        text = f"{len(summary.accepted)} proofs verified and summed; opened by {', '.join(summary.trustees)}"
+    else:
+        text = f"{len(summary.accepted)} in the cohort"
+    return "; ".join([text, *invalid])

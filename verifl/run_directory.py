@@ -1,0 +1,69 @@
+"""Where a run puts its files: what may be published, and what must not."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from proofs.errors import Misuse
+from verifl.state import make_private_directory
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """policy and transcript may be published; state holds every party's secrets; model and metrics are the user's."""
+
+    path: Path
+
+    @property
+    def policy(self) -> Path:
+        """The signed policy, to be pinned by parties and auditors."""
+        return self.path / "policy.cbor"
+
+    @property
+    def transcript(self) -> Path:
+        """The publishable log and its blobs."""
+        return self.path / "transcript"
+
+    @property
+    def state(self) -> Path:
+        """One directory per party, each readable by nobody else."""
+        return self.path / "state"
+
+    @property
+    def model(self) -> Path:
+        """The final model's state, for `safetensors.torch.load_model`."""
+        return self.path / "model.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line and round."""
+        return self.path / "metrics.jsonl"
+
+    def create(self) -> None:
+        """Make the directory, which must not exist or be empty; raises Misuse otherwise."""
+        require_unused(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.state)
+
+    def remove(self) -> None:
+        """Take away everything `create` and the run made."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def require_unused(path: Path) -> None:
+    """Raise Misuse unless `path` is an empty directory or nothing at all."""
+    if path.is_dir() and any(path.iterdir()):
+        raise Misuse(f"{path}: is not empty, and a transcript is never overwritten; choose another --out")
+    if path.exists() and not path.is_dir():
+        raise Misuse(f"{path}: is a file, expected a new or empty directory; choose another --out")
+
+
+def fresh_sibling(path: Path) -> Path:
+    """`path`, or path-2, path-3, ...: the first that is not in use."""
+    number, candidate = 1, path
+    while candidate.exists() and not (candidate.is_dir() and not any(candidate.iterdir())):
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate

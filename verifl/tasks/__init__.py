@@ -1,0 +1,1 @@
+"""What a federation trains: the `Task` protocol, two built-in tasks, and tasks from a user's own file."""

@@ -1,0 +1,95 @@
+"""From the `[task]` table of a configuration to a `Task`, with one clear line for each way a task file can be wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from proofs.errors import Misuse
+from verifl.config import Config, TaskConfig
+from verifl.tasks.base import METHODS, Task
+from verifl.tasks.user_code import user_code
+
+FUNCTION = "task"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+def load_task(config: Config, folder: Path) -> Task[Any]:
+    """The built-in task of that name, or what `task()` of the user's file returns; paths are relative to `folder`.
+
+    Raises Misuse when there is no `[task]`, or the file is missing, does not run, has no `task` function, or returns
+    something incomplete.
+    """
+    if config.task is None:
+        raise Misuse("task: missing, expected a table [task] with `name` or `file`")
+    if config.task.file is None:
+        return _built_in(config.task, config.federation.seed)
+    path = folder / config.task.file
+    return checked_task(_call(_module(path), path), str(path))
+
+
+def checked_task(task: object, where: str) -> Task[Any]:
+    """`task` itself; raises Misuse naming the first method of the protocol it lacks."""
+    for method in METHODS:
+        if not callable(getattr(task, method, None)):
+            raise Misuse(
+                f"{where}: the task is a {type(task).__name__} without the method {method}(); a task has "
+                f"{', '.join(METHODS)}"
+            )
+    return cast(Task[Any], task)
+
+
+def client_names(task: Task[Any]) -> tuple[str, ...]:
+    """The task's clients, checked, in ascending order; raises Misuse for a bad or repeated name."""
+    names: Sequence[object] = tuple(task.clients())
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise Misuse(
+                f"task: client name {name!r} is not usable, expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting "
+                "with a letter or digit"
+            )
+    ids = sorted(cast(Sequence[str], names))
+    repeated = [first for first, second in pairwise(ids) if first == second]
+    if repeated:
+        raise Misuse(f"task: client name {repeated[0]!r} appears twice; names identify clients")
+    return tuple(ids)
+
+
+def _built_in(config: TaskConfig, seed: int) -> Task[Any]:
+    from verifl.tasks.breast_cancer import breast_cancer
+    from verifl.tasks.digits import digits
+
+    build = {"breast-cancer": breast_cancer, "digits": digits}[cast(str, config.name)]
+    return build(config.clients, seed)
+
+
+def _module(path: Path) -> ModuleType:
+    """Run the file as a module of its own, its folder importable as it is for a script."""
+    if not path.is_file():
+        raise Misuse(f"task.file: no file {path}; write one (`verifl init DIR` makes an example) or correct the path")
+    name = f"verifl_task_{re.sub('[^A-Za-z0-9_]', '_', path.stem)}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise Misuse(f"task.file: {path} is not a Python file; expected a name that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    sys.modules[name] = module
+    with user_code(f"task.file: {path} does not run"):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _call(module: ModuleType, path: Path) -> object:
+    function = getattr(module, FUNCTION, None)
+    if not callable(function):
+        raise Misuse(f"task.file: {path} has no function {FUNCTION}(); define `def {FUNCTION}():` that returns a task")
+    with user_code(f"task.file: {path}: {FUNCTION}() failed"):
+        return cast(object, function())

@@ -1,0 +1,40 @@
+"""Splitting one public data set among clients, unevenly: the usual stand-in for real sites."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.errors import Misuse
+
+Indices = NDArray[np.int64]
+
+
+def dirichlet_split(
+    labels: NDArray[np.int64], clients: int, concentration: float, minimum: int, generator: np.random.Generator
+) -> list[Indices]:
+    """Indices per client with label proportions drawn from Dirichlet(concentration) (Hsu, Qi, Brown 2019).
+
+    The smaller the concentration, the more the clients differ. Drawn again until every client has `minimum` samples;
+    raises Misuse when there are too few samples for that.
+    """
+    if clients < 1 or minimum * clients > len(labels):
+        raise Misuse(f"clients: {clients} clients of at least {minimum} samples do not fit {len(labels)} samples")
+    for _ in range(1000):
+        parts = _draw(labels, clients, concentration, generator)
+        if min(len(part) for part in parts) >= minimum:
+            return parts
+    raise Misuse(f"clients: no split among {clients} clients gives each {minimum} samples; use fewer clients")
+
+
+def _draw(
+    labels: NDArray[np.int64], clients: int, concentration: float, generator: np.random.Generator
+) -> list[Indices]:
+    parts: list[list[Indices]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        shares = generator.dirichlet(np.full(clients, concentration))
+        cuts = np.rint(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
+        for part, piece in zip(parts, np.split(members, cuts), strict=True):
+            part.append(piece)
+    return [np.sort(np.concatenate(part)) for part in parts]

@@ -1,0 +1,45 @@
+"""From what a client trained to what it submits: delta, clip, fixed point (spec 4.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import fixed_point
+from protocols.policy import UpdateRule
+from verifl.tensors import TensorLayout, Vector, check_finite
+
+
+@dataclass(frozen=True)
+class EncodedUpdate:
+    """units: int64 (d,), exact L2 norm at most the rule's bound. norm: of the real delta before clipping."""
+
+    units: NDArray[np.int64]
+    norm: float
+    clipped: bool
+
+
+def clip_norm(rule: UpdateRule) -> float:
+    """The L2 bound in the model's own units: B * 2^-fraction_bits."""
+    return float(np.ldexp(float(rule.norm_bound), -rule.fraction_bits))
+
+
+def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
+    """The difference of two float64 vectors of shape (d,), clipped and in fixed point.
+
+    Raises Misuse naming `owner` and the tensor when training left NaN or infinities behind.
+    """
+    check_finite(after, layout, owner)
+    delta = after - before
+    norm = _norm(delta)
+    clip = clip_norm(rule)
+    units = fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound)
+    return EncodedUpdate(units, norm, norm > clip)
+
+
+def _norm(delta: Vector) -> float:
+    """The L2 norm without overflow of the squares."""
+    largest = float(np.abs(delta).max(initial=0.0))
+    return largest * float(np.linalg.norm(delta / largest)) if largest > 0 else 0.0
