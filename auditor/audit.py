@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from proofs.errors import Malformed, Misuse, Rejected
-
-from auditor.case import Case
 from auditor.findings import DoesNotApply, Findings, Unavailable
 from auditor.report import TITLES, CheckResult, Report, Status
+from proofs.errors import Malformed, Misuse, Rejected
+
+if TYPE_CHECKING:
+    from auditor.case import Case
 
 
 class Progress:
@@ -49,6 +51,8 @@ def audit(
     Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check or engine. Anything
     wrong in what the transcript or the policy contains is in the report.
     """
+    from auditor.case import Case
+
     started = time.perf_counter()
     required = frozenset(required)
     if unknown := sorted(required - set(TITLES)):

@@ -1,15 +1,16 @@
-"""What the checks share while one audit runs: the transcript, the policy, and what earlier checks derived (spec 9.3)."""
+"""What the checks of one audit share: the transcript, the policy, and what earlier checks derived (spec 9.3)."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.findings import Unavailable
+from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import ArgumentParameters
 from protocols.cohorts import MAX_TRUSTEES, Choice
@@ -22,18 +23,25 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.server_steps import step_constants
 
-from auditor.findings import Unavailable
-from auditor.report import CheckpointSummary
-
 if TYPE_CHECKING:
-    from proofs.engine import Engine
-
     from auditor.index import Index
+    from proofs.engine import Engine
 
 Step = Callable[[int, int], None]
 
 # Conditions of spec 4 without which sizes and parameters cannot be computed at all.
-_NEEDED = frozenset({"trustees", "dimension", "dimension-positive", "dimension-limit", "plaintext-int64", "scale"})
+_NEEDED = frozenset(
+    {
+        "trustees",
+        "threshold-reachable",
+        "corrupt-below-threshold",
+        "dimension",
+        "dimension-positive",
+        "dimension-limit",
+        "plaintext-int64",
+        "scale",
+    }
+)
 
 
 @dataclass
@@ -66,7 +74,7 @@ class Case:
     @classmethod
     def open(cls, path: Path, policy: Path | bytes | None, engine: str, step: Step) -> Case:
         """Open the directory and the policy. Raises OSError where either cannot be read at all."""
-        os.listdir(path)  # says why, if there is no such directory
+        next(path.iterdir(), None)  # raises what the system says, if there is no such directory
         case = cls(path, TranscriptReader(path), engine, step, policy is None)
         try:
             case._open_policy(_policy_bytes(case.reader, policy))
@@ -152,8 +160,8 @@ class Case:
             *(f"the key of trustee {member.id}, {member.public_key.hex()}" for member in policy.trustees),
             f"the roster of {len(policy.roster)} clients and their keys",
             f"t = {policy.threshold} of m = {len(policy.trustees)} trustees, at most f = {policy.corrupt} corrupt",
-            f"cohorts of {policy.min_cohort} to {policy.max_cohort}, norm bound {policy.update.norm_bound} units of "
-            f"2^-{policy.update.fraction_bits}",
+            f"cohorts of {policy.min_cohort} to {policy.max_cohort} clients",
+            f"the norm bound, {policy.update.norm_bound} units of 2^-{policy.update.fraction_bits}",
             f"the initial model, {policy.initial_model.hex()}",
         )
 

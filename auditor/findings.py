@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from proofs.errors import Malformed, Rejected
-
 from auditor.report import MAX_FINDINGS, CheckResult, Finding, Status, printable
+from proofs.errors import Malformed, Rejected
 
 
 class Unavailable(Exception):  # noqa: N818  not an error: the check ends as skipped

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from auditor.findings import Findings
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
 from protocols.envelopes import COORDINATOR, check_signature, entry_hash, open_envelope
 from protocols.policy import Policy
-
-from auditor.findings import Findings
 
 Body = TypeVar("Body", bound=messages.Message)
 
@@ -251,7 +250,11 @@ def label(index: int, message: messages.Message) -> str:
         by = f" by {message.client}"
     elif isinstance(message, messages.RoundKey | messages.ShareAck | messages.KeyShare):
         by = f" by {message.trustee}"
-    return f"entry {index} ({kind}{by})" if number_of(message) == 0 else f"entry {index} ({kind}{by}, round {number_of(message)})"
+    return (
+        f"entry {index} ({kind}{by})"
+        if number_of(message) == 0
+        else f"entry {index} ({kind}{by}, round {number_of(message)})"
+    )
 
 
 def _record(index: int, hashed: bytes, message: messages.Submission) -> SubmissionRecord:

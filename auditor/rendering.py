@@ -80,14 +80,18 @@ def _head(report: Report) -> Iterator[Line]:
         yield f"              cosigned by {cosigners}", ""
     if report.trusted:
         yield "", ""
-        yield "  UNPINNED. This audit shows that the transcript agrees with itself. Nothing but the transcript says", "bold yellow"
-        yield "  who the parties are. It was trusted for:", "bold yellow"
+        yield (
+            "  UNPINNED. This audit shows that the transcript agrees with itself and no more: nothing else says who",
+            "bold yellow",
+        )
+        yield "  the parties are and what they agreed on. The transcript was believed about:", "bold yellow"
         for line in report.trusted:
             yield f"    - {line}", "yellow"
 
 
 def _check(result: CheckResult) -> Iterator[Line]:
-    said = f"{result.checked} ({result.reason})" if result.checked and result.reason else result.checked or result.reason
+    both = result.checked and result.reason
+    said = f"{result.checked} ({result.reason})" if both else result.checked or result.reason
     head = f"  {result.id:<4} {WORDS[result.status]:<5} {result.title}"
     yield f"{head:<{WIDTH + 14}} {said}".rstrip(), STYLES[result.status]
     for note in result.notes:
@@ -110,8 +114,10 @@ def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
     if report.accepted:
         yield f"ACCEPTED{'' if report.pinned else ', unpinned'} in {report.seconds:.1f} s", "bold green"
     else:
-        bad = [result.id for result in report.checks if not result.acceptable]
-        yield f"REJECTED in {report.seconds:.1f} s: {', '.join(bad)}", "bold red"
+        failed = [result.id for result in report.checks if result.status is Status.FAIL]
+        skipped = sum(result.status is Status.SKIPPED and not result.acceptable for result in report.checks)
+        rest = f"; {skipped} more could not run" if skipped else ""
+        yield f"REJECTED in {report.seconds:.1f} s: {', '.join(failed)} failed{rest}", "bold red"
     yield f"audit again: {shlex.join(command)}", "dim"
 
 

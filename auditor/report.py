@@ -1,4 +1,4 @@
-"""What an audit says (spec 9.2): one result per numbered check, with evidence, as a value that prints the same anywhere.
+"""What an audit says (spec 9.2): one result per numbered check, with its evidence, as a value.
 
 Strings that come out of a transcript were written by whoever is being audited: `printable` makes every one of them
 safe for a terminal before it enters a report.

@@ -71,7 +71,8 @@ class Challenger:
         """int8 (rows, columns), row after row: 0 with probability 1/2, +1 and -1 with 1/4 each; two bits an entry."""
         count = rows * columns
         stream = self._step(_SIGNS, label, _count(rows) + _count(columns), (count + 3) // 4)
-        return _SIGNS_OF_BYTE[np.frombuffer(stream, dtype=np.uint8)].reshape(-1)[:count].reshape(rows, columns)
+        signs: NDArray[np.int8] = _SIGNS_OF_BYTE[np.frombuffer(stream, dtype=np.uint8)].reshape(-1)[:count]
+        return signs.reshape(rows, columns)
 
 
 def _count(value: int) -> bytes:

@@ -29,7 +29,10 @@ import numba
 
 CACHE_VARIABLE = "VERIFL_CACHE_DIR"
 _SHARED_SOURCES = ("wide.py", "jit.py")
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
 _DECORATING = threading.Lock()
+_njit: Any = numba.njit  # called with options its annotations leave out
+_config: Any = numba.config  # filled at run time
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -37,28 +40,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def kernel(function: Function) -> Function:
     """Compile `function` at its first call, without the GIL, cached on disk where that is possible."""
     directory = _cache_directory(Path(function.__code__.co_filename).resolve().parent)
-    options = {"nogil": True, "error_model": "numpy"}
     if directory is None:
-        return cast(Function, numba.njit(function, **options))
+        return cast(Function, _njit(function, **_OPTIONS))
     with _DECORATING:  # numba takes the directory from a global at decoration; give the global back to its owner
-        previous = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(directory)
+        previous = _config.CACHE_DIR
+        _config.CACHE_DIR = str(directory)
         try:
-            return cast(Function, numba.njit(function, cache=True, **options))
+            return cast(Function, _njit(function, cache=True, **_OPTIONS))
         finally:
-            numba.config.CACHE_DIR = previous
+            _config.CACHE_DIR = previous
 
 
 def inner(function: Function) -> Function:
     """Compile `function` as a part of the kernels that call it: no wrapper for Python, no cache entry of its own."""
-    return cast(Function, numba.njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True))
-
-
-def inlined(function: Function) -> Function:
-    """Like `inner`, expanded at every call: for a few words of arithmetic, never for whole algorithms."""
-    return cast(
-        Function, numba.njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True, forceinline=True)
-    )
+    return cast(Function, _njit(function, no_cpython_wrapper=True, **_OPTIONS))
 
 
 def cache_root() -> Path:
@@ -102,4 +97,4 @@ _warned: set[str] = set()
 def _warn_once(line: str) -> None:
     if not _warned:
         _warned.add(line)
-        print(line, file=sys.stderr)
+        sys.stderr.write(line + "\n")

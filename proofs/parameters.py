@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
@@ -52,46 +53,46 @@ class ArgumentParameters:
         if 2 * largest >= ORDER:
             raise Misuse(f"no wrap-around: expected 2 R C (4 Z)^2 < ord = {ORDER}, found {2 * largest}")
 
-    @property
+    @cached_property
     def shape(self) -> TableShape:
         return TableShape(self.dimension)
 
-    @property
+    @cached_property
     def projection_bound(self) -> int:
         """P: bounds |s^T V t| for signs s, t and every table V of norm B, by Cauchy-Schwarz."""
         return math.isqrt(self.norm_bound**2 * self.shape.cells) + 1
 
-    @property
+    @cached_property
     def mask_bound(self) -> int:
         """M: the masks of the projections are uniform in [-M, M]."""
         return (self.projections << RESTART_BITS) * self.projection_bound
 
-    @property
+    @cached_property
     def response_bound(self) -> int:
         """Z: the largest |z_j| that is sent and accepted."""
         return self.mask_bound - self.projection_bound
 
-    @property
+    @cached_property
     def response_width(self) -> int:
         """Bytes of one z_j, two's complement."""
         return self.response_bound.bit_length() // 8 + 1
 
-    @property
+    @cached_property
     def round_degrees(self) -> tuple[int, ...]:
         """Degree of each round's polynomial."""
         return (FIRST_ROUND_DEGREE,) + (LATER_ROUND_DEGREE,) * (self.shape.variables - 1)
 
-    @property
+    @cached_property
     def auxiliary_length(self) -> int:
         """Scalars under the auxiliary commitment: k masks, the pad, the constant and the coefficients of the mask."""
         return self.projections + 2 + sum(self.round_degrees)
 
-    @property
+    @cached_property
     def commitments_size(self) -> int:
         """Bytes of the row commitments."""
         return self.shape.rows * POINT_SIZE
 
-    @property
+    @cached_property
     def proof_size(self) -> int:
         """Bytes of a proof: every proof under these parameters has this size."""
         rounds = sum(self.round_degrees)

@@ -61,7 +61,8 @@ def encode_scalars(scalars: Iterable[int]) -> bytes:
 
 def encode_projections(parameters: ArgumentParameters, projections: Iterable[int]) -> bytes:
     """response_width bytes each, big-endian two's complement."""
-    return b"".join(z.to_bytes(parameters.response_width, "big", signed=True) for z in projections)
+    width = parameters.response_width
+    return b"".join(z.to_bytes(width, "big", signed=True) for z in projections)
 
 
 def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:

@@ -39,7 +39,7 @@ _BLOCK_ROWS = 512
 _HALF = pow(2, -1, ORDER)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Auxiliary:
     """What A commits to, drawn afresh for every attempt. Secret."""
 
@@ -55,7 +55,7 @@ class Auxiliary:
         return [*masks, self.pad, self.constant, *(c for coefficients in self.mask_rounds for c in coefficients)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Projected:
     """A finished first stage: masks committed, signs drawn, projections computed and within [-Z, Z] or not."""
 

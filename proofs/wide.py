@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numba.extending
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
+
+# numba's annotations describe an intrinsic's definition, not what kernels call: (high, low) words from words.
+_types: Any = numba.types
+_intrinsic: Callable[[Callable[..., Any]], Any] = numba.extending.intrinsic
 
 _WORD = ir.IntType(64)
 _WIDE = ir.IntType(128)
@@ -27,11 +30,11 @@ def _split(context: Any, builder: Any, signature: Any, wide: Any) -> Any:
 
 
 def _pair_signature(arity: int) -> Any:
-    return types.UniTuple(types.uint64, 2)(*([types.uint64] * arity))
+    return _types.UniTuple(_types.uint64, 2)(*([_types.uint64] * arity))
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def umul128(typingctx: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
+@_intrinsic
+def umul128(_typing: Any, _a: Any, _b: Any) -> tuple[Any, Callable[..., Any]]:
     """(high, low) words of a * b for two uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, words: Any) -> Any:
@@ -41,8 +44,8 @@ def umul128(typingctx: Any, a: Any, b: Any) -> tuple[Any, Callable[..., Any]]:
     return _pair_signature(2), generate
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def multiply_add(typingctx: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, Callable[..., Any]]:
+@_intrinsic
+def multiply_add(_typing: Any, _a: Any, _b: Any, _c: Any, _d: Any) -> tuple[Any, Callable[..., Any]]:
     """(high, low) words of a * b + c + d for four uint64: never overflows 128 bits."""
 
     def generate(context: Any, builder: Any, signature: Any, words: Any) -> Any:
@@ -53,8 +56,8 @@ def multiply_add(typingctx: Any, a: Any, b: Any, c: Any, d: Any) -> tuple[Any, C
     return _pair_signature(4), generate
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def add_carry(typingctx: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:
+@_intrinsic
+def add_carry(_typing: Any, _a: Any, _b: Any, _c: Any) -> tuple[Any, Callable[..., Any]]:
     """(carry, sum) words of a + b + c for three uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, words: Any) -> Any:
@@ -64,8 +67,8 @@ def add_carry(typingctx: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[...
     return _pair_signature(3), generate
 
 
-@intrinsic  # type: ignore[misc, unused-ignore]
-def subtract_borrow(typingctx: Any, a: Any, b: Any, c: Any) -> tuple[Any, Callable[..., Any]]:
+@_intrinsic
+def subtract_borrow(_typing: Any, _a: Any, _b: Any, _c: Any) -> tuple[Any, Callable[..., Any]]:
     """(borrow, difference) words of a - b - c for three uint64 with c in {0, 1}: borrow is 1 below zero."""
 
     def generate(context: Any, builder: Any, signature: Any, words: Any) -> Any:

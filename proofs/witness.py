@@ -17,7 +17,7 @@ _LIMB_BITS = 20
 _CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums of this many at most 2^60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class CommittedUpdate:
     """A table within the bound with its commitments; secret but for `commitments`.
 

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 from proofs.errors import Misuse
@@ -87,7 +88,7 @@ def chunks(total: int, smallest: int = 1) -> list[tuple[int, int]]:
     """Contiguous (start, stop) covering range(total): one a worker, fewer where they would be below `smallest`."""
     count = max(1, min(worker_count(), total // max(1, smallest)))
     edges = [total * index // count for index in range(count + 1)]
-    return [(start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True) if stop > start]
+    return [(start, stop) for start, stop in pairwise(edges) if stop > start]
 
 
 def map_chunks(function: Callable[[int, int], Result], total: int, smallest: int = 1) -> list[Result]:

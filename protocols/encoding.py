@@ -6,7 +6,7 @@ A dataclass is a map from field names to values, and its annotations are its sch
     bool                                true or false
     Annotated[bytes, Exactly(n)]        byte string; also AtMost(n)
     Annotated[str, AtMost(n)]           text of at most n characters, no control characters; also Matches(pattern)
-    tuple[X, ...]                       array of at most 2^20 items; Annotated with Exactly(n) or AtMost(n) for less
+    tuple[X, ...]                       array; Annotated with Exactly(n) or AtMost(n) for a bound
     a dataclass                         map
     X | None                            X or null
     None                                null (reserved for a later version)
@@ -32,10 +32,9 @@ from protocols.messages import AtMost, Exactly, Matches
 
 ENTRY_LIMIT = 65535  # bytes of a log entry: the length prefix of an entry bundle has 16 bits
 POLICY_LIMIT = 4 * 1024 * 1024  # bytes of a signed policy
-ITEM_LIMIT = 1 << 20  # of one array
+ITEM_LIMIT = 1 << 20  # CBOR items of one document: bounds what is built from POLICY_LIMIT bytes
 INTEGER_LIMIT = 1 << 63
 NESTING_LIMIT = 8
-TOTAL_ITEM_LIMIT = 1 << 21  # CBOR items of one document: bounds what the decoder builds from POLICY_LIMIT bytes
 
 Body = TypeVar("Body")
 
@@ -91,7 +90,7 @@ class _Scan:
     """One pass over the heads of CBOR items: what the schema could never use is refused before it is built.
 
     Accepts: integers >= 0, definite byte strings, text, arrays, maps with text keys, false, true, null; shortest
-    heads; nesting of at most NESTING_LIMIT; at most TOTAL_ITEM_LIMIT items; no byte after the first item.
+    heads; nesting of at most NESTING_LIMIT; at most ITEM_LIMIT items; no byte after the first item.
     """
 
     def __init__(self, data: bytes, where: str) -> None:
@@ -126,8 +125,8 @@ class _Scan:
     def _head(self) -> tuple[int, int]:
         """Read one item's head: its major type, and its argument (value, length or count; 0 for simple values)."""
         self._items += 1
-        if self._items > TOTAL_ITEM_LIMIT:
-            raise Malformed(self._where, f"at most {TOTAL_ITEM_LIMIT} items", "more")
+        if self._items > ITEM_LIMIT:
+            raise Malformed(self._where, f"at most {ITEM_LIMIT} items", "more")
         first = self._take(1)
         major, short = first >> 5, first & 31
         if first in (_FALSE, _TRUE, _NULL):

@@ -43,10 +43,11 @@ def check_release(
     """A released share that opens the sum of the cohort's share commitments at the trustee's point.
 
     share: the blob of KeyShare.share. share_commitments: one blob for each client of A.
-    Raises Malformed, or Rejected("share-opening").
+    Raises Malformed, or Rejected("summed-share").
     """
     decoded = sharing.Share.decode(share, pinned.secret_length)
-    sharing.verify_summed_share(engine, pinned.share_point(trustee), decoded, share_commitments)
+    point = pinned.share_point(trustee)
+    sharing.verify_summed_share(engine, point, decoded, share_commitments, pinned.policy.threshold)
     return decoded
 
 
@@ -56,16 +57,17 @@ def open_sum(
     """Reconstruct K and the blindings from exactly t checked releases, and decrypt.
 
     seed: RoundOpen.seed. releases: by trustee id. ciphertext: int64 residues, the sum over A. count: |A|.
-    Raises Rejected("releases") for another number, and where the sums leave their bounds: Rejected("key-sum") and the
-    like from the sharing, "decryption-noise" from the decryption, "padding" for a value outside the d coordinates.
+    Raises Rejected: "releases" for another number; "key-sum" where K leaves its bounds; "decryption-noise" and
+    "decryption-message" where the decrypted sum does; "padding" for a value outside the d coordinates.
     """
     if len(releases) != pinned.policy.threshold:
         raise Rejected("releases", f"{pinned.policy.threshold} releases", str(len(releases)))
     points = {pinned.share_point(trustee): share for trustee, share in releases.items()}
     scalars = sharing.reconstruct(points)
-    key = sharing.unpack_key_sum(scalars[: pinned.key_scalars])
+    packed = len(scalars) - pinned.argument.shape.data_rows
+    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.tail)
     plaintext = decrypt(pinned, seed, key, ciphertext, count)
-    return OpenedSum(key, plaintext, tuple(scalars[pinned.key_scalars :]))
+    return OpenedSum(key, plaintext, tuple(scalars[packed:]))
 
 
 def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, count: int) -> Integers:

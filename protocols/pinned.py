@@ -9,16 +9,15 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from proofs.curve import POINT_SIZE, SCALAR_SIZE
+from proofs.curve import POINT_SIZE
 from proofs.errors import Rejected
 from proofs.parameters import ArgumentParameters
-from protocols import hpke
+from protocols import hpke, sharing
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import require_sound
 from protocols.policy import Policy
-
-KEY_DIGITS = 10  # of one scalar: N key coefficients travel in ceil(N / 10) scalars (spec 7.1)
+from protocols.roster import check_roster
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,11 @@ class PinnedPolicy:
         """Decode, verify the issuer's signature, require every condition of spec 4.
 
         That these are the right bytes is for the caller to know. Raises Malformed, Rejected("signature"),
-        Rejected("policy-<condition>").
+        Rejected("policy-<condition>"), Rejected("roster-..."), Rejected("public-key").
         """
         policy, _ = open_policy(data)
         require_sound(policy)
+        check_roster(policy)
         return cls(policy, data, hashlib.sha256(data).digest())
 
     @cached_property
@@ -86,14 +86,9 @@ class PinnedPolicy:
         return self.argument.shape.data_rows * self.argument.shape.columns
 
     @property
-    def key_scalars(self) -> int:
-        """Scalars that carry an encryption key."""
-        return -(-self.lattice.degree // KEY_DIGITS)
-
-    @property
     def secret_length(self) -> int:
         """Scalars that a client shares: its key, then the blinding of each data row."""
-        return self.key_scalars + self.argument.shape.data_rows
+        return sharing.secret_length(self.lattice.degree, self.argument.shape.data_rows)
 
     @property
     def commitments_size(self) -> int:
@@ -118,7 +113,7 @@ class PinnedPolicy:
     @property
     def share_size(self) -> int:
         """Bytes of a share in clear, and of the blob KeyShare.share: its values, then its blinding."""
-        return (self.secret_length + 1) * SCALAR_SIZE
+        return sharing.share_size(self.secret_length)
 
     @property
     def sealed_share_size(self) -> int:

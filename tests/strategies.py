@@ -1,4 +1,4 @@
-"""Hypothesis strategies built from the annotations that the encoding is derived from, and messages that fit together."""
+"""Hypothesis strategies for messages, built from the annotations that their encoding is derived from."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return instances(hint)
     if hint is types.NoneType:
         return st.none()
-    return {int: INTEGERS, bool: st.booleans()}.get(hint) or _marked(hint, [])
+    simple = {int: INTEGERS, bool: st.booleans()}
+    return simple[hint] if hint in simple else _marked(hint, [])
 
 
 def _marked(base: Any, marks: list[Any]) -> st.SearchStrategy[Any]:

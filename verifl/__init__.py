@@ -30,7 +30,7 @@ With your own model and data (any PyTorch code; nothing of it has to change):
             features, labels = torch.load("test.pt")
             return {"accuracy": float((model(features).argmax(1) == labels).float().mean())}
 
-    config = Config.of(federation={"rounds": 5}, cohort={"minimum": 3}, update={"clip_norm": 1.0})
+    config = Config.of(federation={"rounds": 5}, update={"clip_norm": 1.0}, limits={"min_cohort": 3})
     result = Federation(Spirals(), config, Path("out")).run()
     report = audit(result.transcript, result.policy)
     print(report.accepted, result.model)

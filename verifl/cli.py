@@ -10,15 +10,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from proofs import VERSION
 from proofs.errors import Misuse, VeriflError
-
-if TYPE_CHECKING:
-    from verifl.federation import FederationResult
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -49,7 +46,11 @@ def cli(debug: bool) -> None:
 @_device
 @_format
 def demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str, style: str) -> int:
-    """Train with 8 sites and 5 trustees on real data, then audit the transcript."""
+    """Train 8 sites on real data, then audit.
+
+    With 5 trustees of whom 2 may be corrupt and 4 open each sum. Writes a fresh directory and prints the report of
+    the audit, what was written where, and the command that audits it again.
+    """
     from verifl.demo import run_demo
 
     return run_demo(out, dataset, rounds, seed, device, style)
@@ -58,7 +59,10 @@ def demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str, st
 @cli.command()
 @click.argument("directory", type=_path)
 def init(directory: Path) -> int:
-    """Write a commented config.toml and an example task.py into DIRECTORY."""
+    """Write an example config.toml and task.py.
+
+    Both are commented and run as they are; DIRECTORY is made if needed, and nothing in it is overwritten.
+    """
     from verifl.scaffold import write_example
 
     config, task = write_example(directory)
@@ -74,9 +78,12 @@ def init(directory: Path) -> int:
 @_device
 @_format
 def run(config: Path, out: Path, device: str, style: str) -> int:
-    """Run the federation that CONFIG describes and write its transcript, policy and model to --out."""
+    """Run the federation that CONFIG describes.
+
+    Writes its policy, transcript, model, metrics and the parties' state to --out.
+    """
     from verifl.config import read_config
-    from verifl.federation import Federation
+    from verifl.federation import Federation, report_run
     from verifl.progress import console_progress
     from verifl.tasks.loading import load_task
 
@@ -92,7 +99,10 @@ def run(config: Path, out: Path, device: str, style: str) -> int:
 @click.argument("config", type=_path)
 @_format
 def plan(config: Path, style: str) -> int:
-    """Show the bit budget, every inequality with its numbers, and the size of a submission, before anybody trains."""
+    """Show what CONFIG means and costs.
+
+    The bit budget, every inequality with its numbers, and the bytes of a submission, before anybody trains.
+    """
     from verifl.config import read_config
     from verifl.plan import describe_plan, make_plan
     from verifl.tasks.loading import load_task
@@ -106,30 +116,22 @@ def plan(config: Path, style: str) -> int:
 
 @cli.group()
 def policy() -> None:
-    """Policies: what every party and auditor pins."""
+    """Look at the policy that everybody pins."""
 
 
 @policy.command()
 @click.argument("file", type=_path)
 @_format
 def show(file: Path, style: str) -> int:
-    """Show the signed policy in FILE: its hash, parties, bounds and whether its conditions hold."""
+    """Show the signed policy in FILE.
+
+    Its hash, parties and bounds, and whether its conditions hold. FILE may be the directory of a run.
+    """
     from verifl.policy_report import describe_policy, policy_dict, read_policy
 
     planned = read_policy(file)
     click.echo(describe_policy(planned) if style == "txt" else _dump(policy_dict(planned), style))
     return OK if not planned.failed else FAILED
-
-
-def report_run(result: FederationResult, style: str) -> None:
-    """What a run wrote and how to audit it; `jsonl` gives a line for each round first."""
-    if style == "txt":
-        click.echo(result.describe())
-        return
-    if style == "jsonl":
-        for summary in result.rounds:
-            click.echo(_dump({"type": "round", **summary.to_dict()}, style))
-    click.echo(_dump({"type": "run", **result.to_dict()} if style == "jsonl" else result.to_dict(), style))
 
 
 def _dump(document: dict[str, Any], style: str) -> str:

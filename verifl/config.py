@@ -53,19 +53,6 @@ class TaskConfig(_Table):
         return self
 
 
-class CohortConfig(_Table):
-    """minimum, maximum: how many accepted updates a round's sum may have."""
-
-    minimum: int = Field(default=3, ge=2, le=1_000_000)
-    maximum: int | None = Field(default=None, ge=2, le=1_000_000)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.maximum is not None and self.maximum < self.minimum:
-            raise ValueError(f"expected maximum >= minimum, found maximum {self.maximum} < minimum {self.minimum}")
-        return self
-
-
 class TrusteesConfig(_Table):
     """count: m trustees. corrupt: f, how many may collude with the server. threshold: t, needed to open a sum."""
 
@@ -131,10 +118,21 @@ class TensorsConfig(_Table):
 
 
 class LimitsConfig(_Table):
-    """What the policy allows over the life of the federation."""
+    """What the policy allows: accepted updates in one sum (max_cohort is the number of clients when absent), rounds,
+    and rounds that opened but ended without a sum."""
 
+    min_cohort: int = Field(default=3, ge=2, le=1_000_000)
+    max_cohort: int | None = Field(default=None, ge=2, le=1_000_000)
     max_rounds: int = Field(default=1000, ge=1, le=1_000_000)
     max_aborts: int = Field(default=8, ge=0, le=1_000_000)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_cohort is not None and self.max_cohort < self.min_cohort:
+            raise ValueError(
+                f"expected max_cohort >= min_cohort, found max_cohort {self.max_cohort} < min_cohort {self.min_cohort}"
+            )
+        return self
 
 
 class AuditConfig(_Table):
@@ -148,7 +146,6 @@ class Config(_Table):
 
     federation: FederationConfig = FederationConfig()
     task: TaskConfig | None = None
-    cohort: CohortConfig = CohortConfig()
     trustees: TrusteesConfig = TrusteesConfig()
     update: UpdateConfig = UpdateConfig()
     server: ServerConfig = ServerConfig()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 
 import click
 
-from auditor import audit
+from auditor import Report, audit, write_report
 from verifl.config import Config
-from verifl.federation import Federation, FederationResult
+from verifl.federation import Federation, FederationResult, report_run
 from verifl.progress import console_progress
 from verifl.run_directory import fresh_sibling
 from verifl.tasks.loading import load_task
@@ -25,9 +24,9 @@ def demo_config(dataset: str, rounds: int, seed: int) -> Config:
     return Config.of(
         federation={"name": f"demo-{dataset}", "rounds": rounds, "seed": seed},
         task={"name": dataset, "clients": SITES},
-        cohort={"minimum": 5},
         trustees={"count": 5, "corrupt": 2, "threshold": 4},
         update={"clip_norm": CLIP_NORMS[dataset]},
+        limits={"min_cohort": 5},
     )
 
 
@@ -42,4 +41,18 @@ def run_demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str
         result = Federation(task, config, directory, device=device, progress=progress).run()
         progress.stage("auditing the transcript")
         report = audit(result.transcript, result.policy)
-    ...
+    _report(result, report, style, time.perf_counter() - started)
+    return 0 if report.accepted else 1
+
+
+def _report(result: FederationResult, report: Report, style: str, seconds: float) -> None:
+    if style == "json":
+        document = {**result.to_dict(), "audit": report.to_dict(), "seconds": round(seconds, 3)}
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    if style == "jsonl":
+        report_run(result, style)
+        write_report(report, style, result.audit_arguments)
+        return
+    write_report(report, style, result.audit_arguments)
+    click.echo(f"\nwritten in {seconds:.0f} s, audit included:\n{result.describe()}")

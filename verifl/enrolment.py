@@ -34,7 +34,12 @@ class Enrolment:
 
 
 def enrol(
-    config: Config, tensors: Sequence[TensorSpec], dimension: int, clients: Sequence[str], model: bytes, rand: Randomness
+    config: Config,
+    tensors: Sequence[TensorSpec],
+    dimension: int,
+    clients: Sequence[str],
+    model: bytes,
+    rand: Randomness,
 ) -> Enrolment:
     """Fresh keys and a policy for a model of these `tensors`, `dimension` coordinates in all.
 
@@ -46,7 +51,7 @@ def enrol(
     issuer, coordinator = SigningKey.generate(rand), SigningKey.generate(rand)
     trustee_keys = {name: SigningKey.generate(rand) for name in trustees}
     client_keys = {name: SigningKey.generate(rand) for name in clients}
-    maximum = config.cohort.maximum or len(clients)
+    maximum = config.limits.max_cohort or len(clients)
     update, lattice = derive(dimension, config.update.clip_norm, config.update.fraction_bits, maximum)
     policy = Policy(
         federation=config.federation.name,
@@ -57,7 +62,7 @@ def enrol(
         threshold=config.trustees.threshold,
         corrupt=config.trustees.corrupt,
         roster=_members(client_keys),
-        min_cohort=config.cohort.minimum,
+        min_cohort=config.limits.min_cohort,
         max_cohort=maximum,
         max_rounds=config.limits.max_rounds,
         max_aborts=config.limits.max_aborts,
@@ -81,9 +86,9 @@ def _members(keys: Mapping[str, SigningKey]) -> tuple[Member, ...]:
 
 
 def _check_clients(config: Config, clients: Sequence[str], trustees: Sequence[str]) -> None:
-    minimum = config.cohort.minimum
+    minimum = config.limits.min_cohort
     if len(clients) < minimum:
-        raise Misuse(f"cohort.minimum: expected at most the task's {len(clients)} clients, found {minimum}")
+        raise Misuse(f"limits.min_cohort: expected at most the task's {len(clients)} clients, found {minimum}")
     taken = sorted({COORDINATOR, ISSUER, *trustees} & set(clients))
     if taken:
         raise Misuse(f"task: client name {taken[0]!r} belongs to another party of the federation; rename the client")

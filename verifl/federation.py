@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proofs.errors import Misuse
+import click
+
 from protocols.server_steps import encode_model
 from verifl.config import Config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
-from verifl.enrolment import Enrolment, enrol
+from verifl.enrolment import Enrolment, Randomness, enrol
 from verifl.local_training import LocalTraining
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
@@ -38,9 +39,9 @@ class FederationResult:
     rounds: tuple[RoundSummary, ...]
 
     @property
-    def audit_command(self) -> str:
-        """The command that audits this transcript against its policy."""
-        return f"verifl-audit {shlex.quote(str(self.transcript))} --policy {shlex.quote(str(self.policy))}"
+    def audit_arguments(self) -> list[str]:
+        """The command line that audits this transcript against its policy."""
+        return ["verifl-audit", str(self.transcript), "--policy", str(self.policy)]
 
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`."""
@@ -48,7 +49,7 @@ class FederationResult:
         return {
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
-            "audit_command": self.audit_command,
+            "audit_command": shlex.join(self.audit_arguments),
         }
 
     def describe(self) -> str:
@@ -61,16 +62,28 @@ class FederationResult:
                 f"{self.metrics}  metrics of each round",
                 f"{self.state}  every party's secrets: publish nothing of it",
                 "",
-                f"audit it: {self.audit_command}",
+                f"audit it: {shlex.join(self.audit_arguments)}",
             ]
         )
+
+
+def report_run(result: FederationResult, style: str) -> None:
+    """Print a result to stdout as txt, json, or jsonl (a line for each round, then one for the run)."""
+    if style == "txt":
+        click.echo(result.describe())
+    elif style == "json":
+        click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+    else:
+        for summary in result.rounds:
+            click.echo(json.dumps({"event": "round", **summary.to_dict()}, allow_nan=False))
+        click.echo(json.dumps({"event": "run", **result.to_dict()}, allow_nan=False))
 
 
 class Federation:
     """A task under a configuration, to be run once into a new directory.
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
-    engine: how the parties run; all in this process by default.
+    engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
     """
 
     def __init__(
@@ -82,6 +95,7 @@ class Federation:
         device: str = "auto",
         progress: Progress | None = None,
         engine: FederationEngine | None = None,
+        rand: Randomness = os.urandom,
     ) -> None:
         self._task = checked_task(task, "task")
         self._config = config
@@ -89,6 +103,7 @@ class Federation:
         self._device = device
         self._progress = progress or Silent()
         self._engine = engine or InProcessEngine()
+        self._rand = rand
 
     def run(self) -> FederationResult:
         """Train all rounds and write policy, transcript, model, metrics and each party's state.
@@ -105,9 +120,7 @@ class Federation:
         self._announce(plan, device)
         existed = directory.path.exists()
         directory.create()
-        session = Session(
-            self._config, training, initial, enrolment, directory, device, self._progress, os.urandom
-        )
+        session = Session(self._config, training, initial, enrolment, directory, device, self._progress, self._rand)
         try:
             _write_enrolment(directory, enrolment)
             result = self._engine.run(session)
@@ -119,9 +132,7 @@ class Federation:
 
     def _enrol(self, training: LocalTraining, model: bytes) -> tuple[Enrolment, Plan]:
         layout = training.layout
-        enrolment = enrol(
-            self._config, layout.specs, layout.dimension, client_names(self._task), model, os.urandom
-        )
+        enrolment = enrol(self._config, layout.specs, layout.dimension, client_names(self._task), model, self._rand)
         plan = plan_policy(enrolment.policy_file)
         plan.require()
         return enrolment, plan

@@ -129,16 +129,18 @@ def describe_plan(plan: Plan) -> str:
     policy, update, lattice = plan.policy, plan.policy.update, plan.policy.lattice
     shape = plan.pinned.argument.shape
     clip = math.ldexp(update.norm_bound, -update.fraction_bits)
+    table = f"{shape.data_rows} + 1 rows of {shape.columns}"
+    trustees = f"m = {len(policy.trustees)} trustees, f = {policy.corrupt} corrupt, t = {policy.threshold} to open"
+    cohorts = f"cohorts of {policy.min_cohort} to {policy.max_cohort}"
+    bound = f"B = {update.norm_bound:,} units of 2^-{update.fraction_bits}"
+    modulus = f"q = {lattice.modulus} ({lattice.modulus.bit_length()} bits)"
+    scale = _number(lattice.plaintext_scale)
     lines = [
         f"Plan of federation {policy.federation!r}",
-        f"  model       d = {policy.dimension:,} coordinates in {len(policy.tensors)} tensors; "
-        f"table of {shape.data_rows} + 1 rows of {shape.columns}",
-        f"  parties     {len(policy.roster)} clients, cohorts of {policy.min_cohort} to {policy.max_cohort}; "
-        f"m = {len(policy.trustees)} trustees, f = {policy.corrupt} corrupt, t = {policy.threshold} to open",
-        f"  update      L2 norm at most {clip:.6g}: B = {update.norm_bound:,} units of 2^-{update.fraction_bits} "
-        f"(resolution {math.ldexp(1.0, -update.fraction_bits):.2g})",
-        f"  encryption  N = {lattice.degree}, q = {lattice.modulus} ({lattice.modulus.bit_length()} bits), "
-        f"T = {_number(lattice.plaintext_scale)}; room for n_max = {plan.largest_cohort:,} clients",
+        f"  model       d = {policy.dimension:,} coordinates in {len(policy.tensors)} tensors; table of {table}",
+        f"  parties     {len(policy.roster)} clients, {cohorts}; {trustees}",
+        f"  update      L2 norm at most {clip:.6g}: {bound} (resolution {math.ldexp(1.0, -update.fraction_bits):.2g})",
+        f"  encryption  N = {lattice.degree}, {modulus}, T = {scale}; room for n_max = {plan.largest_cohort:,} clients",
         "",
         "Conditions",
         *_condition_lines(plan.conditions),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import Index
+from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Directory
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import CHECKPOINT, Tile, TileStack, blob_path, bundles, note_path, tile_bytes
-
-from auditor.case import Case
-from auditor.findings import Findings
-from auditor.index import Index
-from auditor.report import CheckpointSummary
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
 
@@ -190,5 +189,5 @@ def blob_sizes(case: Case) -> dict[str, int]:
         "share": pinned.share_size,
         "key": pinned.lattice.degree * 4,
         "plaintext": pinned.policy.dimension * 8,
-        "blindings": (pinned.secret_length - pinned.key_scalars) * 32,
+        "blindings": pinned.argument.shape.data_rows * 32,
     }

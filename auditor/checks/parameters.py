@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from proofs.errors import Malformed, Rejected
-from protocols.cohorts import MAX_TRUSTEES
-from protocols.server_steps import decode_model
-
 from auditor.case import Case
 from auditor.findings import Findings
 from auditor.index import label
+from proofs.errors import Malformed, Rejected
+from protocols.cohorts import MAX_TRUSTEES
+from protocols.server_steps import decode_model
 
 # Conditions of spec 4 on who the parties are; I3 reports these.
 IDENTITY = frozenset(
@@ -62,7 +61,9 @@ def _check_genesis(case: Case, findings: Findings) -> None:
     index = case.index
     index.report(findings)
     if not index.genesis or index.genesis[0].index != 0:
-        findings.add("entry 0", "genesis", index.steps[0].type or "bytes that do not decode" if index.steps else "nothing")
+        findings.add(
+            "entry 0", "genesis", index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
+        )
     for entry in index.genesis:
         name = label(entry.index, entry.message)
         if entry.index != 0:

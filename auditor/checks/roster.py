@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from proofs.errors import Rejected
-from protocols.identities import check_public_key
-
 from auditor.case import Case
 from auditor.checks.parameters import IDENTITY
 from auditor.findings import Findings
+from proofs.errors import Rejected
+from protocols.identities import check_public_key
 
 
 def check_roster(case: Case, findings: Findings) -> str:
-    """I3. 1. The identity conditions of spec 4 hold. 2. Every key is a canonical point of large order.
+    """I3. 1. The identity conditions of spec 4 hold, and the issuer is not the coordinator. 2. Every key is a canonical
+    point of large order.
 
     Rotations and revocations are reserved types: an entry of one is refused by I1, so none is in force.
     """
@@ -28,5 +28,5 @@ def check_roster(case: Case, findings: Findings) -> str:
         except Rejected as error:
             findings.reject(f"policy, {where}", error)
     if policy.issuer_key == policy.log_key:
-        findings.note("the coordinator issued the policy itself: its key is the issuer's")
+        findings.add("policy, issuer_key", "a key of the issuer alone", "the coordinator's")
     return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys; no rotation in force"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import Entry, Round, Step, label
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
 from protocols.messages import RoundOpen
-
-from auditor.case import Case
-from auditor.findings import Findings
-from auditor.index import Entry, Round, Step, label
 
 BETWEEN, OPEN, CLOSED, SUMMED = "between rounds", "an open round", "a closed cohort", "an aggregate"
 
@@ -110,9 +109,7 @@ def _check_covered(case: Case, findings: Findings, name: str, found: Round, open
         findings.add(name, expected, "none")
 
 
-def _check_keys(
-    case: Case, findings: Findings, name: str, found: Round, message: RoundOpen, thread: _Thread
-) -> None:
+def _check_keys(case: Case, findings: Findings, name: str, found: Round, message: RoundOpen, thread: _Thread) -> None:
     """Rules 6 and 7."""
     indices = tuple(entry.index for entry in found.keys)
     findings.expect(f"{name}, round_keys", indices, message.round_keys)

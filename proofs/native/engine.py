@@ -133,15 +133,15 @@ class NativeEngine:
 def _checked_table(table: Table) -> Table:
     if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] == 0:
         raise Misuse(f"table: expected int64 (rows, columns), found {table.dtype} {table.shape}")
-    if table.size and not (-LARGEST_ENTRY <= table.min() and table.max() <= LARGEST_ENTRY):
+    if table.size and (table.min() < -LARGEST_ENTRY or table.max() > LARGEST_ENTRY):
         raise Misuse("table: expected entries of at most 2^40 in absolute value")
-    return np.ascontiguousarray(table)
+    return np.require(table, requirements=["C", "W"])  # one layout, so that each kernel is compiled once
 
 
 def _checked_signs(name: str, signs: Signs, shape: tuple[int, int] | None = None) -> Signs:
     if signs.dtype != np.int8 or signs.ndim != 2 or (shape is not None and signs.shape != shape):
         raise Misuse(f"{name}: expected int8 {shape or '(projections, n)'}, found {signs.dtype} {signs.shape}")
-    if signs.size and not (signs.min() >= -1 and signs.max() <= 1):
+    if signs.size and (signs.min() < -1 or signs.max() > 1):
         raise Misuse(f"{name}: expected entries -1, 0, 1")
     return signs
 

@@ -6,11 +6,16 @@ equality is equality of words. Products are folded with 2^256 = FOLD (mod FIELD)
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
 from proofs.curve import FIELD
 from proofs.jit import inner
 from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
+
+Word: TypeAlias = np.uint64
+Element: TypeAlias = tuple[Word, Word, Word, Word]
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -20,7 +25,7 @@ LOWEST = np.uint64(FIELD % 2**64)  # the other three words of FIELD are FULL
 
 
 @inner
-def _reduced(r0, r1, r2, r3, carry):
+def _reduced(r0: Word, r1: Word, r2: Word, r3: Word, carry: Word) -> Element:
     """carry * 2^256 + r < 2 * FIELD, minus FIELD where that is needed (it almost never is)."""
     if carry != ZERO or (r3 == FULL and r2 == FULL and r1 == FULL and r0 >= LOWEST):
         c, r0 = add_carry(r0, FOLD, ZERO)
@@ -31,7 +36,7 @@ def _reduced(r0, r1, r2, r3, carry):
 
 
 @inner
-def _folded(r0, r1, r2, r3, r4, r5, r6, r7):
+def _folded(r0: Word, r1: Word, r2: Word, r3: Word, r4: Word, r5: Word, r6: Word, r7: Word) -> Element:
     """An eight-word product modulo FIELD."""
     c, r0 = multiply_add(r4, FOLD, r0, ZERO)
     c, r1 = multiply_add(r5, FOLD, r1, c)
@@ -46,7 +51,7 @@ def _folded(r0, r1, r2, r3, r4, r5, r6, r7):
 
 
 @inner
-def multiply(a, b):
+def multiply(a: Element, b: Element) -> Element:
     """a b mod FIELD."""
     a0, a1, a2, a3 = a
     b0, b1, b2, b3 = b
@@ -70,7 +75,7 @@ def multiply(a, b):
 
 
 @inner
-def square(a):
+def square(a: Element) -> Element:
     """a^2 mod FIELD: the six mixed products once, doubled, and the four squares."""
     a0, a1, a2, a3 = a
     c, r1 = umul128(a0, a1)
@@ -100,7 +105,7 @@ def square(a):
 
 
 @inner
-def add(a, b):
+def add(a: Element, b: Element) -> Element:
     """a + b mod FIELD."""
     c, r0 = add_carry(a[0], b[0], ZERO)
     c, r1 = add_carry(a[1], b[1], c)
@@ -110,7 +115,7 @@ def add(a, b):
 
 
 @inner
-def subtract(a, b):
+def subtract(a: Element, b: Element) -> Element:
     """a - b mod FIELD."""
     c, r0 = subtract_borrow(a[0], b[0], ZERO)
     c, r1 = subtract_borrow(a[1], b[1], c)
@@ -124,31 +129,31 @@ def subtract(a, b):
 
 
 @inner
-def is_zero(a):
+def is_zero(a: Element) -> bool:
     """Whether a = 0."""
-    return (a[0] | a[1] | a[2] | a[3]) == ZERO
+    return bool((a[0] | a[1] | a[2] | a[3]) == ZERO)
 
 
 @inner
-def equal(a, b):
+def equal(a: Element, b: Element) -> bool:
     """Whether a = b."""
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == ZERO
+    return bool(((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == ZERO)
 
 
 @inner
-def below_modulus(a):
+def below_modulus(a: Element) -> bool:
     """Whether four words are the reduced form of an element."""
-    return a[3] != FULL or a[2] != FULL or a[1] != FULL or a[0] < LOWEST
+    return bool(a[3] != FULL or a[2] != FULL or a[1] != FULL or a[0] < LOWEST)
 
 
 @inner
-def negate(a):
+def negate(a: Element) -> Element:
     """-a mod FIELD."""
     return subtract((ZERO, ZERO, ZERO, ZERO), a)
 
 
 @inner
-def square_times(a, count):
+def square_times(a: Element, count: int) -> Element:
     """a^(2^count)."""
     for _ in range(count):
         a = square(a)
@@ -156,7 +161,7 @@ def square_times(a, count):
 
 
 @inner
-def _ones(a):
+def _ones(a: Element) -> tuple[Element, Element, Element]:
     """The powers a^(2^n - 1) for n = 2, 22, 223: what the chains for the inverse and the root share.
 
     FIELD = 2^256 - 2^32 - 977 has 223 leading ones, then 0, then 22 ones (libsecp256k1's addition chain).
@@ -175,7 +180,7 @@ def _ones(a):
 
 
 @inner
-def invert(a):
+def invert(a: Element) -> Element:
     """a^(FIELD - 2): the inverse, and 0 for 0."""
     x2, x22, x223 = _ones(a)
     r = multiply(square_times(x223, 23), x22)
@@ -185,7 +190,7 @@ def invert(a):
 
 
 @inner
-def square_root(a):
+def square_root(a: Element) -> Element:
     """a^((FIELD + 1) / 4): a root of a if it has one (FIELD = 3 mod 4); the caller squares and compares."""
     x2, x22, x223 = _ones(a)
     r = multiply(square_times(x223, 23), x22)

@@ -6,16 +6,15 @@ Both end in a few additions over many independent lanes, which share inversions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proofs.native.points import MULTIPLES, add_points, bucket_sums, commit_digits
 from proofs.native.tables import BLINDING_WINDOWS, generator_tables
-from proofs.native.words import Words, to_words
+from proofs.native.words import Indices, Words, to_words
 from proofs.workers import map_chunks, map_items, worker_count
-
-Indices = NDArray[np.int64]
 
 DIGIT_BITS = 8
 DIGIT_BIAS = 0x80 * ((256**8 - 1) // 255)  # half a digit at every position
@@ -43,7 +42,8 @@ def multiply_points(points: Words, scalars: Sequence[int]) -> Words:
     bias = sum(1 << (bits * window + bits - 1) for window in range(count))
     biased = to_words([scalar + bias for scalar in scalars], 5)
     parts = map_chunks(lambda a, b: _weighted_buckets(bucket_sums(points, biased, a, b, bits)), count)
-    return _horner(np.concatenate(parts)[None], bits)[0]
+    total: Words = _horner(np.concatenate(parts)[None], bits)[0]
+    return total
 
 
 def _row_windows(table: NDArray[np.int64]) -> Indices:
@@ -61,8 +61,9 @@ def _window_sums(table: NDArray[np.int64], windows: Indices) -> Words:
     rows, columns = table.shape
     most = max(1, int(windows.max(initial=1)))
     slices = _slice_count(int(windows.sum()), columns)
-    row, window, part = np.nonzero(np.broadcast_to(
-        (np.arange(most) < windows[:, None])[:, :, None], (rows, most, slices)))
+    row, window, part = np.nonzero(
+        np.broadcast_to((np.arange(most) < windows[:, None])[:, :, None], (rows, most, slices))
+    )
     shifts = np.where(window == windows[row] - 1, ~(window * DIGIT_BITS), window * DIGIT_BITS)
     firsts = part * (columns // slices)
     multiples = generator_tables().multiples(columns)
@@ -89,7 +90,7 @@ def _lane_groups(lanes: int) -> list[tuple[int, int]]:
     workers = worker_count()
     groups = workers * -(-lanes // (MOST_LANES * workers))
     edges = [lanes * group // groups for group in range(groups + 1)] if lanes else [0]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _finished_rows(partial: Words, digits: Indices) -> Words:
@@ -151,7 +152,8 @@ def _total(points: Words) -> Words:
         targets, sources = firsts + np.arange(half), firsts + np.arange(count - half, count)
         add_points(flat, targets.ravel(), flat, sources.ravel(), 1)
         count -= half
-    return flat[firsts.ravel()]
+    totals: Words = flat[firsts.ravel()]
+    return totals
 
 
 def _horner(points: Words, bits: int) -> Words:

@@ -7,9 +7,12 @@ and identity operands are told apart before the shared inversion, since points m
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proofs.jit import inner, kernel
 from proofs.native import field
+from proofs.native.field import Element, Word
+from proofs.native.words import Indices, Words
 
 BLOCK = 512  # lanes that share one inversion
 MULTIPLES = 128  # 1 G .. 128 G: signed digits of eight bits
@@ -17,28 +20,29 @@ COLUMNS = 32  # columns whose digits are laid out at once
 
 _SEVEN = (np.uint64(7), field.ZERO, field.ZERO, field.ZERO)
 _UNIT = (field.ONE, field.ZERO, field.ZERO, field.ZERO)
+_NOTHING = (field.ZERO, field.ZERO, field.ZERO, field.ZERO)
 
-_GENERIC, _DOUBLING, _COPY, _KEEP, _CANCEL = 0, 1, 2, 3, 4
+_GENERIC, _DOUBLING, _COPY, _KEEP, _CANCEL = range(5)  # the first two have a slope
 
 
 @inner
-def _x(points, index):
+def _x(points: Words, index: int) -> Element:
     return points[index, 0], points[index, 1], points[index, 2], points[index, 3]
 
 
 @inner
-def _y(points, index):
+def _y(points: Words, index: int) -> Element:
     return points[index, 4], points[index, 5], points[index, 6], points[index, 7]
 
 
 @inner
-def _set(points, index, x, y):
+def _set(points: Words, index: int, x: Element, y: Element) -> None:
     points[index, 0], points[index, 1], points[index, 2], points[index, 3] = x
     points[index, 4], points[index, 5], points[index, 6], points[index, 7] = y
 
 
 @inner
-def _signed_y(points, signed):
+def _signed_y(points: Words, signed: int) -> Element:
     """y of points[signed], or -y of points[~signed] for a negative index."""
     if signed >= 0:
         return _y(points, signed)
@@ -46,7 +50,7 @@ def _signed_y(points, signed):
 
 
 @inner
-def _classified(x1, y1, x2, y2):
+def _classified(x1: Element, y1: Element, x2: Element, y2: Element) -> tuple[int, Element]:
     """(kind of addition, denominator of its slope); 1 where there is no slope."""
     if field.is_zero(y1):
         return _COPY, _UNIT
@@ -61,7 +65,9 @@ def _classified(x1, y1, x2, y2):
 
 
 @inner
-def _add_lanes(points, targets, others, sources, count, scratch, kinds):
+def _add_lanes(
+    points: Words, targets: Indices, others: Words, sources: Indices, count: int, scratch: Words, kinds: Indices
+) -> None:
     """points[targets[i]] += others[sources[i]] for i < count <= BLOCK, by Montgomery's shared inversion.
 
     A negative source ~s stands for -others[s]. Targets are distinct; no source is another lane's target.
@@ -82,7 +88,7 @@ def _add_lanes(points, targets, others, sources, count, scratch, kinds):
         position = source if source >= 0 else ~source
         reciprocal = field.multiply(inverse, _y(scratch, i))
         inverse = field.multiply(inverse, _x(scratch, i))
-        if kind == _GENERIC or kind == _DOUBLING:
+        if kind <= _DOUBLING:
             x1, y1 = _x(points, target), _y(points, target)
             x2 = _x(others, position)
             if kind == _GENERIC:
@@ -97,12 +103,11 @@ def _add_lanes(points, targets, others, sources, count, scratch, kinds):
         elif kind == _COPY:
             _set(points, target, _x(others, position), _signed_y(others, source))
         elif kind == _CANCEL:
-            _set(points, target, (field.ZERO, field.ZERO, field.ZERO, field.ZERO),
-                 (field.ZERO, field.ZERO, field.ZERO, field.ZERO))
+            _set(points, target, _NOTHING, _NOTHING)
 
 
 @kernel
-def add_points(points, targets, others, sources, times):
+def add_points(points: Words, targets: Indices, others: Words, sources: Indices, times: int) -> None:
     """points[targets[i]] += others[sources[i]] for all i, `times` times over; see `_add_lanes` for the indices.
 
     points, others (., 8) uint64, possibly one array; targets, sources int64. With sources == targets it doubles.
@@ -116,7 +121,9 @@ def add_points(points, targets, others, sources, times):
 
 
 @kernel
-def commit_digits(multiples, table, rows, shifts, firsts, width):
+def commit_digits(
+    multiples: Words, table: NDArray[np.int64], rows: Indices, shifts: Indices, firsts: Indices, width: int
+) -> Words:
     """One point per lane: sum over `width` columns from firsts[l] of digit(table[rows[l], c]) G_c.
 
     multiples (columns * MULTIPLES, 8): G_0, 2 G_0, ..; table int64; lane l takes the signed eight-bit digit at bit
@@ -136,7 +143,7 @@ def commit_digits(multiples, table, rows, shifts, firsts, width):
             top = shift < 0
             if top:
                 shift = ~shift
-            bias = (np.int64(0x0080808080808080) & ((np.int64(1) << shift) - 1))
+            bias = np.int64(0x0080808080808080) & ((np.int64(1) << shift) - 1)
             for k in range(block):
                 value = (table[rows[lane], first + k] + bias) >> shift
                 digits[k, lane] = value if top else ((value + 128) & 255) - 128
@@ -158,7 +165,7 @@ def commit_digits(multiples, table, rows, shifts, firsts, width):
 
 
 @inner
-def _digit(scalars, index, position, bits):
+def _digit(scalars: Words, index: int, position: int, bits: int) -> np.int64:
     """Signed digit at bit `position` of a scalar to which half a digit was added at every position."""
     word, shift = position >> 6, position & 63
     value = scalars[index, word] >> np.uint64(shift)
@@ -168,9 +175,10 @@ def _digit(scalars, index, position, bits):
 
 
 @inner
-def _sort(points, scalars, position, bits, starts, sorted_points):
+def _sort(points: Words, scalars: Words, position: int, bits: int, starts: Indices, sorted_points: Words) -> None:
     """Lay the points with digit +-b out as starts[b] .. starts[b+1], negated where the digit is; b from 1."""
-    starts[:] = 0
+    for b in range(len(starts)):
+        starts[b] = 0
     for i in range(len(points)):
         starts[abs(_digit(scalars, i, position, bits))] += 1
     starts[0] = 0
@@ -188,14 +196,14 @@ def _sort(points, scalars, position, bits, starts, sorted_points):
 
 
 @kernel
-def bucket_sums(points, scalars, first, stop, bits):
+def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int) -> Words:
     """(stop - first, 2^(bits-1), 8): for each window, bucket b - 1 is the sum of the points whose digit is +-b.
 
     Points of one bucket are added in pairs, then pairs of pairs: equal scalars cost no more than random ones.
     scalars (n, 5): see `_digit`.
     """
     buckets = np.int64(1) << (bits - 1)
-    sums = np.zeros((stop - first, buckets, 8), np.uint64)
+    sums = np.zeros(((stop - first) * buckets, 8), np.uint64)
     starts = np.empty(buckets + 2, np.int64)
     work = np.empty((len(points), 8), np.uint64)
     targets = np.empty(BLOCK, np.int64)
@@ -222,12 +230,12 @@ def bucket_sums(points, scalars, first, stop, bits):
             stride *= 2
         for b in range(1, buckets + 1):
             if starts[b + 1] > starts[b]:
-                sums[window - first, b - 1] = work[starts[b]]
-    return sums
+                _set(sums, int((window - first) * buckets + b - 1), _x(work, starts[b]), _y(work, starts[b]))
+    return sums.reshape(stop - first, buckets, 8)
 
 
 @inner
-def _word(encoded, offset):
+def _word(encoded: NDArray[np.uint8], offset: int) -> Word:
     """Eight big-endian bytes."""
     value = field.ZERO
     for k in range(8):
@@ -236,12 +244,12 @@ def _word(encoded, offset):
 
 
 @kernel
-def decompress(encoded, points):
+def decompress(encoded: NDArray[np.uint8], points: Words) -> int:
     """Decode SEC1 compressed points, uint8 (n, 33), into points (n, 8); the index of the first bad one, or n."""
     for i in range(len(encoded)):
         prefix, row = encoded[i, 0], encoded[i]
         x = (_word(row, 25), _word(row, 17), _word(row, 9), _word(row, 1))
-        if (prefix != 2 and prefix != 3) or not field.below_modulus(x):
+        if prefix < 2 or prefix > 3 or not field.below_modulus(x):
             return i
         squared = field.add(field.multiply(field.square(x), x), _SEVEN)
         y = field.square_root(squared)

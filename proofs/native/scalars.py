@@ -6,11 +6,20 @@ factor held as r 2^256 mod ORDER; everything else is summed without reduction an
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from proofs.curve import ORDER
 from proofs.jit import inner, kernel
+from proofs.native.field import Element, Word
+from proofs.native.words import Words
 from proofs.wide import add_carry, multiply_add, subtract_borrow
+
+Five: TypeAlias = tuple[Word, Word, Word, Word, Word]
+Nine: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word, Word]
+Integers: TypeAlias = NDArray[np.int64]
 
 ZERO = np.uint64(0)
 N0, N1, N2, N3 = (np.uint64(ORDER >> shift & (2**64 - 1)) for shift in (0, 64, 128, 192))
@@ -18,17 +27,17 @@ NEGATED_INVERSE = np.uint64(-pow(ORDER, -1, 2**64) % 2**64)
 
 
 @inner
-def _load(table, row, column):
+def _load(table: Words, row: int, column: int) -> Element:
     return table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3]
 
 
 @inner
-def _store(table, row, column, a):
+def _store(table: Words, row: int, column: int, a: Element) -> None:
     table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3] = a
 
 
 @inner
-def _add_order(a, mask):
+def _add_order(a: Element, mask: Word) -> Element:
     """a + (ORDER & mask), the carry dropped."""
     c, r0 = add_carry(a[0], N0 & mask, ZERO)
     c, r1 = add_carry(a[1], N1 & mask, c)
@@ -38,7 +47,7 @@ def _add_order(a, mask):
 
 
 @inner
-def _minus(a, b):
+def _minus(a: Element, b: Element) -> tuple[Word, Element]:
     """(borrow, a - b mod 2^256)."""
     c, r0 = subtract_borrow(a[0], b[0], ZERO)
     c, r1 = subtract_borrow(a[1], b[1], c)
@@ -48,20 +57,20 @@ def _minus(a, b):
 
 
 @inner
-def subtract(a, b):
+def subtract(a: Element, b: Element) -> Element:
     """a - b mod ORDER."""
     borrow, difference = _minus(a, b)
     return _add_order(difference, ZERO - borrow)
 
 
 @inner
-def add(a, b):
+def add(a: Element, b: Element) -> Element:
     """a + b mod ORDER."""
     return subtract(a, subtract((ZERO, ZERO, ZERO, ZERO), b))
 
 
 @inner
-def _step(r, a, b):
+def _step(r: Five, a: Word, b: Element) -> Five:
     """(r + a b + m ORDER) / 2^64 on five words, m chosen to make that whole: one word of Montgomery's product."""
     r0, r1, r2, r3, r4 = r
     b0, b1, b2, b3 = b
@@ -80,7 +89,7 @@ def _step(r, a, b):
 
 
 @inner
-def montgomery_product(a, b):
+def montgomery_product(a: Element, b: Element) -> Element:
     """a b / 2^256 mod ORDER for a, b < ORDER."""
     r = _step((ZERO, ZERO, ZERO, ZERO, ZERO), a[0], b)
     r = _step(r, a[1], b)
@@ -93,7 +102,7 @@ def montgomery_product(a, b):
 
 
 @inner
-def _add_product(r, a, b):
+def _add_product(r: Nine, a: Element, b: Element) -> Nine:
     """r + a b exactly: nine words plus the product of four words by four."""
     r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
     a0, a1, a2, a3 = a
@@ -122,13 +131,13 @@ def _add_product(r, a, b):
 
 
 @inner
-def _twice_minus(a, b):
+def _twice_minus(a: Element, b: Element) -> Element:
     """2 a - b mod ORDER: the line through b at 0 and a at 1, at 2."""
     return add(a, subtract(a, b))
 
 
 @kernel
-def fold_integers(table, challenge, folded):
+def fold_integers(table: Integers, challenge: Words, folded: Words) -> None:
     """folded[i] = t[2i] + r (t[2i + 1] - t[2i]) of int64 entries below 2^62 in absolute value.
 
     folded (ceil(rows / 2), columns, 4); challenge (4,): r 2^256 mod ORDER. An absent last row is zero.
@@ -144,7 +153,7 @@ def fold_integers(table, challenge, folded):
 
 
 @inner
-def _of_integer(value):
+def _of_integer(value: int) -> Element:
     """An int64 modulo ORDER."""
     sign = value >> 63
     mask = np.uint64(sign)
@@ -152,7 +161,7 @@ def _of_integer(value):
 
 
 @kernel
-def fold(table, challenge, folded):
+def fold(table: Words, challenge: Words, folded: Words) -> None:
     """The same for elements, table (rows, columns, 4): see `fold_integers`."""
     rows, columns = table.shape[0], table.shape[1]
     r = (challenge[0], challenge[1], challenge[2], challenge[3])
@@ -166,7 +175,7 @@ def fold(table, challenge, folded):
 
 
 @kernel
-def pair_products(left, right):
+def pair_products(left: Words, right: Words) -> tuple[Nine, Nine, Nine]:
     """Nine words each: the exact sums over pairs of rows and over columns of left(X) right(X) at X = 0, 1, 2.
 
     left(X) = left[2i] + X (left[2i + 1] - left[2i]) mod ORDER; left, right (rows, columns, 4).
@@ -187,8 +196,8 @@ def pair_products(left, right):
 
 
 @kernel
-def element_sums(table, parity):
-    """Six words: the exact sum of all elements in the rows of one parity."""
+def element_sums(table: Words, parity: int) -> Five:
+    """Five words: the exact sum of all elements in the rows of one parity."""
     r = (ZERO, ZERO, ZERO, ZERO)
     high = ZERO
     for i in range(parity, table.shape[0], 2):
@@ -204,7 +213,7 @@ def element_sums(table, parity):
 
 
 @inner
-def _add_square(high, low, value):
+def _add_square(high: Word, low: Word, value: int) -> tuple[Word, Word]:
     """(high, low) + value^2 on two words."""
     magnitude = np.uint64(abs(value))
     c, low = multiply_add(magnitude, magnitude, low, ZERO)
@@ -212,7 +221,7 @@ def _add_square(high, low, value):
 
 
 @kernel
-def square_sums(table):
+def square_sums(table: Integers) -> tuple[tuple[Word, Word], tuple[Word, Word], tuple[Word, Word]]:
     """Three 128-bit words pairs (high, low): the exact sums of v(X)^2 at X = 0, 1, 2 over pairs of integer rows.
 
     |entries| <= 2^40 and fewer than 2^40 of them: (2^40 * 3)^2 * 2^40 < 2^128.
@@ -230,7 +239,7 @@ def square_sums(table):
 
 
 @kernel
-def signed_products(matrix, weights):
+def signed_products(matrix: Integers, weights: Words) -> Words:
     """(rows, 6): the exact sums over m of |matrix[r, m]| times weights[0, m], or weights[1, m] for a negative entry.
 
     matrix int64; weights (2, columns, 4) < ORDER, so that weights[1] = -weights[0] gives the product modulo ORDER.

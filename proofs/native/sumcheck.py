@@ -176,7 +176,7 @@ def _column_dots(left: NDArray[np.int64], right: NDArray[np.int64]) -> list[int]
     """sum_i left[i, j] right[i, j] for |left| <= 3, |right| < 2^63, fewer than 2^28 rows: in halves, so exactly."""
     high = (left * (right >> 32)).sum(axis=0)
     low = (left * (right & 0xFFFFFFFF)).sum(axis=0)
-    return [(h << 32) + l for h, l in zip(high.tolist(), low.tolist(), strict=True)]
+    return [(upper << 32) + lower for upper, lower in zip(high.tolist(), low.tolist(), strict=True)]
 
 
 def _folded(kernel: Callable[..., None], table: NDArray[np.int64] | Words, challenge: int) -> Words:
@@ -188,17 +188,14 @@ def _folded(kernel: Callable[..., None], table: NDArray[np.int64] | Words, chall
 
 def _folded_signs(signs: Signs, weights: Sequence[int], challenge: int) -> Words:
     """w_j (s + r (s' - s)) for pairs of rows s, s' of signs: one of nine values for each j, looked up."""
-    table = [
-        w * (s + challenge * (t - s)) % ORDER for w in weights for s in (-1, 0, 1) for t in (-1, 0, 1)
-    ]
+    table = [w * (s + challenge * (t - s)) % ORDER for w in weights for s in (-1, 0, 1) for t in (-1, 0, 1)]
     even, odd, _ = _evaluations(signs.astype(np.int64))
-    return to_words(table)[9 * np.arange(len(weights)) + 3 * (even + 1) + odd + 1]
+    folded: Words = to_words(table)[9 * np.arange(len(weights)) + 3 * (even + 1) + odd + 1]
+    return folded
 
 
 def _pair_products(left: Words, right: Words) -> Three:
-    parts = map_chunks(
-        lambda a, b: pair_products(left[2 * a : 2 * b], right[2 * a : 2 * b]), _pairs(left), _WORTHWHILE
-    )
+    parts = map_chunks(lambda a, b: pair_products(left[2 * a : 2 * b], right[2 * a : 2 * b]), _pairs(left), _WORTHWHILE)
     return _three(sum(integer(part[x]) for part in parts) for x in range(3))
 
 

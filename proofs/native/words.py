@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import SupportsInt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from proofs.curve import ORDER, POINT_SIZE
 from proofs.errors import Misuse
 
 Words = NDArray[np.uint64]
+Indices = NDArray[np.int64]
 
 
 def to_words(values: Iterable[int], width: int = 4) -> Words:
@@ -26,7 +28,7 @@ def from_words(words: Words) -> list[int]:
     return [int.from_bytes(data[start : start + size], "little") for start in range(0, len(data), size)]
 
 
-def integer(words: Iterable[int]) -> int:
+def integer(words: Iterable[SupportsInt]) -> int:
     """The integer that words spell, least significant first."""
     return sum(int(word) << (64 * position) for position, word in enumerate(words))
 
@@ -40,7 +42,7 @@ def check_scalars(name: str, values: Sequence[int], count: int | None = None) ->
     """Raises Misuse unless there are `count` integers (any number for None), all in [0, ORDER)."""
     if count is not None and len(values) != count:
         raise Misuse(f"{name}: expected {count} scalars, found {len(values)}")
-    if len(values) and not (0 <= min(values) and max(values) < ORDER):
+    if len(values) and (min(values) < 0 or max(values) >= ORDER):
         raise Misuse(f"{name}: expected scalars in [0, ORDER)")
 
 

@@ -22,7 +22,7 @@ def from_affine(point: tuple[int, int]) -> Jacobian:
 
 def add(left: Jacobian, right: Jacobian) -> Jacobian:
     """Sum of any two points, equal, opposite and identity included."""
-    return secp256k1.jacobian_add(left, right)  # type: ignore[arg-type, return-value]  # py_ecc types integers as field elements
+    return secp256k1.jacobian_add(left, right)
 
 
 def negate(point: Jacobian) -> Jacobian:
@@ -42,7 +42,7 @@ def combine(points: Sequence[Jacobian], scalars: Sequence[int]) -> Jacobian:
     ]
     total = IDENTITY
     for bit in reversed(range(max(small, default=0).bit_length())):
-        total = secp256k1.jacobian_double(total)  # type: ignore[arg-type, assignment]  # as in `add`
+        total = secp256k1.jacobian_double(total)
         for point, magnitude in zip(signed, small, strict=True):
             if magnitude >> bit & 1:
                 total = add(total, point)

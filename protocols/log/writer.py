@@ -52,11 +52,18 @@ class TranscriptWriter:
     appends keeps its own copy until `publish` has returned. After an OSError (a full disk) the same call can be
     repeated.
 
+    `keep`: entries that are about to be appended again, since trustees may have seen them; their blobs stay.
     `references` gives the blobs that an entry names, and raises Malformed on what is not an entry. `step` is called
     with a description before each change to the directory; it exists to test crashes.
     """
 
-    def __init__(self, path: Path | str, references: References = entry_blobs, step: Step | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        references: References = entry_blobs,
+        step: Step | None = None,
+        keep: Iterable[bytes] = (),
+    ) -> None:
         self._path = Path(path).absolute()
         self._references = references
         self._before = step
@@ -67,7 +74,7 @@ class TranscriptWriter:
         self._lock = _lock(self._path.with_name(self._path.name + ".lock"))
         try:
             self._make_directory(self._path)
-            self._recover()
+            self._recover(keep)
         except BaseException:
             self.close()
             raise
@@ -199,8 +206,8 @@ class TranscriptWriter:
                 if not reader.has_blob(name):
                     raise Misuse(f"blob {name.hex()}: an entry names it, and put_blob was not called with it")
 
-    def _recover(self) -> None:
-        """Read the log back, check it, and remove what its latest checkpoint does not need."""
+    def _recover(self, keep: Iterable[bytes]) -> None:
+        """Read the log back, check it, and remove what neither its latest checkpoint nor `keep` needs."""
         reader = TranscriptReader(self._path)
         blobs: set[bytes] = set()
         expected: set[str] = set()
@@ -212,6 +219,7 @@ class TranscriptWriter:
                     blobs.update(self._references(entry))
             expected = reader.expected_files(reader.size, blobs)
         self._ahead = self._frontier.copy()
+        expected |= {blob_path(name) for entry in keep for name in self._references(entry)}
         for path in [path for path in reader.files() if path not in expected and _OWN.fullmatch(path)]:
             self._remove(path)
 

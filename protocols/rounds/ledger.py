@@ -1,7 +1,7 @@
 """What a log says so far: the state that everybody who follows it derives alike (spec 8.2).
 
 A ledger is a value. `protocols.rounds.rules.apply` makes the next one from one more entry, or refuses the entry. It
-holds what rules and parties need of the past, and is its own durable form: `encode_ledger` is canonical.
+holds what rules and parties need of the past, in types that `protocols.encoding` can store.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from protocols.encoding import decode, encode
 from protocols.messages import (
     AtMost,
     CohortClosed,
@@ -24,7 +23,7 @@ from protocols.messages import (
 )
 from protocols.pinned import PinnedPolicy
 
-LEDGER_LIMIT = 1 << 30  # bytes
+LEDGER_LIMIT = 1 << 30  # bytes of its encoding
 
 
 @dataclass(frozen=True)
@@ -135,16 +134,6 @@ class Ledger:
 
 
 EMPTY = Ledger(0, None, 0, None, (), (), 0, (), 1, (), (), None)
-
-
-def encode_ledger(ledger: Ledger) -> bytes:
-    """Canonical bytes for a party's store."""
-    return encode(ledger, LEDGER_LIMIT)
-
-
-def decode_ledger(data: bytes) -> Ledger:
-    """Inverse of `encode_ledger`; raises Malformed."""
-    return decode(Ledger, data, LEDGER_LIMIT)
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:

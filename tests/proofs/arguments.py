@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -16,8 +15,6 @@ from proofs.errors import Malformed, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.prover import prove
-from proofs.relations import LinearForm, linear_form
-from proofs.transcript import ArgumentTranscript
 from proofs.verifier import Claim, Verdict, verify
 from proofs.witness import CommittedUpdate, commit_update
 from tests.seeded import seeded
@@ -39,9 +36,9 @@ def reference() -> Engine:
     return get_engine("reference")
 
 
-def random_update(dimension: int, norm_bound: int, seed: object) -> NDArray[np.int64]:
+def random_update(dimension: int, norm_bound: int, seed: int) -> NDArray[np.int64]:
     """An update with exact norm at most the bound, of the size that the bound allows."""
-    generator = np.random.default_rng(abs(hash(str(seed))) if not isinstance(seed, int) else seed)
+    generator = np.random.default_rng(seed)
     limit = math.isqrt(norm_bound**2 // dimension)
     return generator.integers(-limit, limit + 1, size=dimension, dtype=np.int64)
 
@@ -92,28 +89,3 @@ def judge(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> str:
     except (Malformed, Rejected) as verdict:
         return name_of(verdict)
     return "accepted"
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The challenges that a verifier derives for a claim, and the linear form they make."""
-
-    point: tuple[int, ...]
-    form: LinearForm
-    challenge: int
-
-
-def replay(
-    parameters: ArgumentParameters,
-    claim: Claim,
-    transcript: Callable[[ArgumentParameters, bytes], ArgumentTranscript] = ArgumentTranscript,
-) -> Replay:
-    proof = decode_proof(parameters, claim.proof)
-    steps = transcript(parameters, claim.context)
-    steps.projection_signs(claim.commitments, proof.auxiliary)
-    weights = steps.relation_weights(proof.projections)
-    steps.claim(proof.claim)
-    point = tuple(steps.round_challenge(sent) for sent in proof.rounds)
-    opening = steps.opening_weights(proof.evaluation)
-    challenge = steps.opening_challenge(proof.table_announcement, proof.auxiliary_announcement, proof.form_announcement)
-    return Replay(point, linear_form(parameters, weights, point, opening), challenge)

@@ -22,7 +22,7 @@ def test_defaults_are_the_demonstration(tmp_path: Path) -> None:
     config = read(tmp_path, TASK)
     assert (config.trustees.count, config.trustees.corrupt, config.trustees.threshold) == (5, 2, 4)
     assert config.tensors.include == ("*",)
-    assert config.cohort.maximum is None
+    assert config.limits.max_cohort is None
 
 
 def test_a_full_file(tmp_path: Path) -> None:
@@ -31,12 +31,11 @@ def test_a_full_file(tmp_path: Path) -> None:
         """
         federation = { name = "clinics", rounds = 7, seed = 3 }
         task = { file = "task.py" }
-        cohort = { minimum = 3, maximum = 20 }
-        trustees = { count = 7, corrupt = 2, threshold = 5 }
+                trustees = { count = 7, corrupt = 2, threshold = 5 }
         update = { clip_norm = 2, fraction_bits = 16 }
         server = { rule = "fedadam", learning_rate = 0.01, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-3 }
         tensors = { include = ["head.*"], exclude = ["*.bias"], trainable_only = true, nonnegative = [] }
-        limits = { max_rounds = 10, max_aborts = 0 }
+        limits = { min_cohort = 3, max_cohort = 20, max_rounds = 10, max_aborts = 0 }
         """,
     )
     assert config.update.clip_norm == 2.0
@@ -63,8 +62,11 @@ def test_a_full_file(tmp_path: Path) -> None:
         ("[task]", "task: expected exactly one of `name`"),
         ('[task]\nname = "digits"\nfile = "task.py"', "task: expected exactly one of `name`"),
         ('[task]\nfile = "task.py"\nclients = 4', "task: `clients` belongs to the built-in tasks"),
-        (TASK + "[cohort]\nminimum = 1", "cohort.minimum: expected greater than or equal to 2, found 1"),
-        (TASK + "[cohort]\nminimum = 9\nmaximum = 4", "cohort: expected maximum >= minimum, found maximum 4"),
+        (TASK + "[limits]\nmin_cohort = 1", "limits.min_cohort: expected greater than or equal to 2, found 1"),
+        (
+            TASK + "[limits]\nmin_cohort = 9\nmax_cohort = 4",
+            "limits: expected max_cohort >= min_cohort, found max_cohort 4",
+        ),
         (TASK + "[trustees]\nthreshold = 6", "trustees: expected threshold <= count, found threshold 6 of 5 trustees"),
         (TASK + "[trustees]\nthreshold = 3", "found threshold 3, count 5, corrupt 2; use threshold 4 or more"),
         (TASK + "[trustees]\ncount = 3\ncorrupt = 3\nthreshold = 3", "3 trustees cannot withstand 3 corrupt ones"),

@@ -1,0 +1,250 @@
+"""I8: what trustees said, whom the coordinator summed, and what was released for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from itertools import pairwise
+
+from auditor.case import Case
+from auditor.checks.submissions import key_trustees
+from auditor.checks.verdicts import first_acks
+from auditor.findings import Findings
+from auditor.index import Entry, Round, SubmissionRecord, label
+from proofs.errors import Malformed, Rejected
+from protocols import sharing
+from protocols.cohorts import DISPUTED, DUPLICATE, OFFENCES, Choice, ack_digest, cohort_digest
+from protocols.differencing import check_candidate
+from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
+
+# Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
+TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
+MISSING_RELEASES, OPENING_FAILED = "missing-releases", "opening-failed"
+NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE = "no-acknowledgement", "no-release", "wrong-release"
+
+LOGGED = frozenset({DUPLICATE, DISPUTED})  # offences that entries alone show: all that trustees go by
+
+
+def check_cohorts(case: Case, findings: Findings) -> str:
+    """I8. 1. Acknowledgements: by trustees with a key in the round, one each, of first submissions before them,
+    ascending, none both acknowledged and disputed, with the right digest. 2. (A, Q) is what the rule of spec 8.7 gives,
+    with the right digest, and a published checkpoint covers CohortClosed before anybody releases. 3. Releases: by
+    trustees of Q, for this cohort and digest. 4. An Aggregate uses exactly t releases, ascending, each of which opens
+    the sum of the cohort's share commitments. 5. An abort's reason is true, and it names exactly those who are missing.
+
+    Leaves `releases`. Notes name the trustees whose release is wrong.
+    """
+    index = case.index
+    index.report(findings)
+    acks = released = 0
+    for found in index.in_order():
+        acks += _check_acks(case, findings, found)
+        if found.cohort is not None:
+            _check_choice(case, findings, found, found.cohort)
+            released += _check_releases(case, findings, found, found.cohort)
+        if found.aggregate is not None:
+            _check_used(case, findings, found, found.aggregate)
+        if found.aborted is not None:
+            _check_abort(case, findings, found, found.aborted)
+    cohorts = sum(found.cohort is not None for found in index.rounds.values())
+    return f"{acks} acknowledgements, {cohorts} cohorts, {released} releases"
+
+
+def _check_acks(case: Case, findings: Findings, found: Round) -> int:
+    """Rule 1."""
+    seen: set[str] = set()
+    for entry in found.acks:
+        name, message = label(entry.index, entry.message), entry.message
+        findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
+        if message.trustee not in key_trustees(found):
+            findings.add(name, "a trustee with a key in this round", message.trustee)
+        if message.trustee in seen:
+            findings.add(name, "one acknowledgement a trustee and round", "another")
+        seen.add(message.trustee)
+        _check_ack_indices(case, findings, found, entry)
+        members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
+        digest = ack_digest(message.round_open, message.trustee, _pairs(members))
+        findings.expect(f"{name}, digest", digest, message.digest)
+    return len(found.acks)
+
+
+def _check_ack_indices(case: Case, findings: Findings, found: Round, entry: Entry[ShareAck]) -> None:
+    name, message = label(entry.index, entry.message), entry.message
+    disputed = tuple(dispute.index for dispute in message.disputed)
+    firsts = {index for index in found.submissions if case.own_faults.get(index) != DUPLICATE and index < entry.index}
+    for which, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
+        if any(later <= earlier for earlier, later in pairwise(indices)):
+            findings.add(f"{name}, {which}", "ascending log indices", str(indices))
+        for index in sorted(set(indices) - firsts):
+            findings.add(f"{name}, {which}", "a client's first submission of this round, before it", f"entry {index}")
+    for index in sorted(set(disputed) & set(message.acknowledged)):
+        findings.add(name, "acknowledged or disputed", f"both, for entry {index}")
+
+
+def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
+    """Rule 2."""
+    name, message = label(entry.index, entry.message), entry.message
+    choice = case.choices.get(found.number, Choice((), (), {}))
+    findings.expect(f"{name}, accepted", choice.accepted, message.accepted)
+    findings.expect(f"{name}, trustees", choice.trustees, message.trustees)
+    digest = cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
+    findings.expect(f"{name}, digest", digest, message.digest)
+    first = min((release.index for release in found.releases), default=None)
+    if first is not None and not any(entry.index < size <= first for size in case.roots):
+        findings.add(name, f"a published checkpoint that covers it before the release of entry {first}", "none")
+
+
+def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed]) -> int:
+    """Rule 3, and which releases are valid: the first of each trustee that opens the summed share commitments."""
+    shares: dict[int, tuple[Entry[KeyShare], sharing.Share]] = {}
+    for entry in found.releases:
+        name, message = label(entry.index, entry.message), entry.message
+        sound = findings.expect(f"{name}, cohort", cohort.hash, message.cohort)
+        sound = findings.expect(f"{name}, digest", cohort.message.digest, message.digest) and sound
+        if message.trustee not in cohort.message.trustees:
+            findings.add(name, f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
+        elif sound and message.trustee in {member.id for member in case.policy.trustees}:
+            share = _share(case, findings, found, entry)
+            if share is not None:
+                shares.setdefault(case.pinned.share_point(message.trustee), (entry, share))
+    case.releases[found.number] = _valid(case, findings, found, shares)
+    return len(found.releases)
+
+
+def _share(case: Case, findings: Findings, found: Round, entry: Entry[KeyShare]) -> sharing.Share | None:
+    pinned = case.pinned
+    try:
+        data = case.blob(entry.message.share, pinned.share_size)
+    except Rejected as error:
+        findings.reject(label(entry.index, entry.message), error)
+        return None
+    try:
+        return sharing.Share.decode(data, pinned.secret_length)
+    except Malformed as error:
+        findings.note(_wrong(found, entry, error))
+        return None
+
+
+def _valid(
+    case: Case, findings: Findings, found: Round, shares: Mapping[int, tuple[Entry[KeyShare], sharing.Share]]
+) -> dict[str, int]:
+    """Log index of the valid release of each trustee."""
+    pinned, records = case.pinned, found.accepted()
+    if not shares or not records:
+        return {}
+    try:
+        commitments = [case.blob(each.share_commitments, pinned.share_commitments_size) for each in records]
+        points = {point: share for point, (_, share) in shares.items()}
+        verdicts = sharing.verify_summed_shares(case.engine, points, commitments, pinned.policy.threshold)
+    except Rejected as error:
+        findings.reject(f"round {found.number}, share commitments of the cohort", error)
+        return {}
+    valid = {}
+    for point, (entry, _) in shares.items():
+        verdict = verdicts[point]
+        if verdict is None:
+            valid[entry.message.trustee] = entry.index
+        else:
+            findings.note(_wrong(found, entry, verdict))
+    return valid
+
+
+def _wrong(found: Round, entry: Entry[KeyShare], error: Malformed | Rejected) -> str:
+    return f"{entry.message.trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})"
+
+
+def _check_used(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+    """Rule 4."""
+    name, message = label(entry.index, entry.message), entry.message
+    valid = set(case.releases.get(found.number, {}).values())
+    threshold = case.policy.threshold
+    if len(message.releases) != threshold or any(b <= a for a, b in pairwise(message.releases)):
+        findings.add(f"{name}, releases", f"{threshold} ascending log indices", str(message.releases))
+    for index in sorted(set(message.releases) - valid):
+        findings.add(f"{name}, releases", "a trustee's valid release for this cohort", f"entry {index}")
+    findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
+
+
+def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[RoundAborted]) -> None:
+    """Rule 5."""
+    name, message = label(entry.index, entry.message), entry.message
+    findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
+    findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
+    if found.open is None:
+        return
+    reasons = dict(_true_reasons(case, found))
+    if message.reason not in reasons:
+        expected = " or ".join(reasons) or "the round to go on: nothing stops it"
+        findings.add(f"{name}, reason", expected, message.reason)
+        return
+    missing = _names(reasons[message.reason])
+    findings.expect(f"{name}, missing", missing, _names(message.missing))
+
+
+def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
+    """Every reason to abort that holds, with those it must name."""
+    policy = case.policy
+    if found.cohort is not None:
+        valid = case.releases.get(found.number, {})
+        if len(valid) < policy.threshold:
+            yield MISSING_RELEASES, tuple(_unreleased(found, found.cohort.message, valid))
+        else:
+            yield OPENING_FAILED, ()  # I10 re-derives whether it did
+        return
+    acks = first_acks(found)
+    choice = case.choices.get(found.number, Choice((), (), {}))
+    if len(acks) < policy.threshold:
+        yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
+    if len(choice.accepted) < policy.min_cohort:
+        yield TOO_FEW, ()
+    elif _isolates(case, found, choice):
+        yield DIFFERENCING, ()
+
+
+def _unreleased(found: Round, cohort: CohortClosed, valid: Mapping[str, int]) -> Iterator[MissingParty]:
+    released = {release.message.trustee for release in found.releases}
+    for trustee in cohort.trustees:
+        if trustee not in valid:
+            yield MissingParty(trustee, WRONG_RELEASE if trustee in released else NO_RELEASE)
+
+
+def _isolates(case: Case, found: Round, choice: Choice) -> bool:
+    """Whether this cohort's sum, next to those of earlier rounds on the model, would isolate a few clients."""
+    if found.open is None:
+        return False
+    candidate = {found.submissions[index].client for index in choice.accepted}
+    earlier = opened_before(case, found.number, found.open.message.model)
+    try:
+        check_candidate(earlier, candidate, offenders_until(case, found.number, LOGGED), case.policy.min_cohort)
+    except Rejected:
+        return True
+    return False
+
+
+def opened_before(case: Case, number: int, model: bytes) -> list[set[str]]:
+    """The cohorts, as client ids, of earlier rounds on one model that reached CohortClosed."""
+    return [
+        {record.client for record in found.accepted()}
+        for found in case.index.in_order()
+        if found.number < number and found.cohort and found.open and found.open.message.model == model
+    ]
+
+
+def offenders_until(case: Case, number: int, reasons: Set[str] = OFFENCES) -> set[str]:
+    """Clients whose offence, one of `reasons`, lies in the log of rounds up to this one."""
+    offenders = set()
+    for found in case.index.in_order():
+        if found.number > number:
+            break
+        left_out = case.choices.get(found.number, Choice((), (), {})).left_out
+        for index, record in found.submissions.items():
+            if (case.own_faults.get(index) or left_out.get(index)) in reasons:
+                offenders.add(record.client)
+    return offenders
+
+
+def _pairs(records: list[SubmissionRecord]) -> list[tuple[str, bytes]]:
+    return [(record.client, record.entry_hash) for record in records]
+
+
+def _names(missing: tuple[MissingParty, ...]) -> str:
+    return ", ".join(f"{each.party} ({each.reason})" for each in missing) or "nobody"

@@ -1,0 +1,166 @@
+"""P1 to P7: what the transcript says about the clients' privacy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+
+from auditor.case import Case
+from auditor.checks.cohorts import (
+    DIFFERENCING,
+    MISSING_RELEASES,
+    NO_ACKNOWLEDGEMENT,
+    NO_QUORUM,
+    NO_RELEASE,
+    OPENING_FAILED,
+    TOO_FEW,
+    WRONG_RELEASE,
+    offenders_until,
+)
+from auditor.checks.graph import unreferenced
+from auditor.findings import DoesNotApply, Findings, Unavailable
+from auditor.index import Round, label
+from proofs.errors import Rejected
+from protocols.cohorts import EXCLUSIONS
+from protocols.differencing import check_pair
+
+ABORTS = (TOO_FEW, NO_QUORUM, DIFFERENCING, MISSING_RELEASES, OPENING_FAILED)
+MISSING = (NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE)
+_WORD = re.compile("[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def check_cohort_sizes(case: Case, findings: Findings) -> str:
+    """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not."""
+    policy = case.policy
+    sizes = []
+    for found in case.index.in_order():
+        for entry in found.cohorts:
+            accepted = entry.message.accepted
+            clients = {found.submissions[index].client for index in accepted if index in found.submissions}
+            sizes.append(len(clients))
+            if not policy.min_cohort <= len(clients) == len(accepted) <= policy.max_cohort:
+                expected = f"{policy.min_cohort} to {policy.max_cohort} different clients"
+                said = f"{len(clients)} clients in {len(accepted)} submissions"
+                findings.add(f"{label(entry.index, entry.message)}, accepted", expected, said)
+    smallest = f", the smallest of {min(sizes)}" if sizes else ""
+    return f"{len(sizes)} cohorts{smallest}; at least {policy.min_cohort} are demanded"
+
+
+def check_single_release(case: Case, findings: Findings) -> str:
+    """P2. A round has at most one CohortClosed, and each trustee signs at most one KeyShare in it."""
+    releases = 0
+    for found in case.index.in_order():
+        for cohort in found.cohorts[1:]:
+            findings.add(label(cohort.index, cohort.message), "one cohort a round", "another")
+        seen: dict[str, int] = {}
+        for entry in found.releases:
+            releases += 1
+            first = seen.setdefault(entry.message.trustee, entry.index)
+            if first != entry.index:
+                expected = f"one release a trustee and round, that of entry {first}"
+                findings.add(label(entry.index, entry.message), expected, "another")
+    return f"{len(case.index.rounds)} rounds, {releases} releases"
+
+
+def check_threshold(case: Case, findings: Findings) -> str:
+    """P3. 2t > m + f and f <= t - 1 with the policy's numbers. Notes name trustees who are also clients: a corrupt one
+    counts on both sides."""
+    policy = case.policy
+    m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
+    if not 2 * t > m + f:
+        findings.add("policy, threshold", f"2t > m + f = {m + f}", f"2t = {2 * t}")
+    if not f <= t - 1:
+        findings.add("policy, corrupt", f"f <= t - 1 = {t - 1}", f"f = {f}")
+    clients = {member.id for member in policy.roster}
+    both = [member.id for member in policy.trustees if member.id in clients]
+    if both:
+        findings.note(f"trustees who are also clients: {', '.join(both)}")
+    return f"m = {m}, t = {t}, f = {f}; {len(both)} trustees are also clients"
+
+
+def check_sensitivity(case: Case, findings: Findings) -> str:
+    """P4. The bound that every accepted update is proved to obey, after rounding, is the L2 sensitivity of the sum. It
+    stands only if every proof was verified (I6) under sound parameters (I2). This version claims no epsilon."""
+    for number in ("I2", "I6"):
+        if number in case.failed:
+            raise Unavailable(f"because {number} failed: the bound is not proved")
+    _ = case.index
+    rule = case.pinned.policy.update
+    real = float(Fraction(rule.norm_bound, 1 << rule.fraction_bits))
+    findings.note("no epsilon is claimed: the policy asks for no noise")
+    units = f"{rule.norm_bound} units of 2^-{rule.fraction_bits}"
+    return f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units})"
+
+
+def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  the signature of a check
+    """P5. Nothing to account for: this version's policies carry no privacy budget."""
+    _ = case.policy
+    raise DoesNotApply("policies of this version have no privacy budget")
+
+
+def check_differences(case: Case, findings: Findings) -> str:
+    """P6. For every two rounds on one model that reached CohortClosed, released or not, each one-sided difference of
+    their cohorts is empty, or has min_cohort clients or more, or only clients whose offence is in the log up to the
+    later round. Rounds aborted after CohortClosed are within max_aborts. Three or more cohorts, and models that are
+    nearly equal, are not covered."""
+    policy = case.policy
+    by_model: dict[bytes, list[Round]] = {}
+    for found in case.index.in_order():
+        if found.cohort is not None and found.open is not None:
+            by_model.setdefault(found.open.message.model, []).append(found)
+    pairs = 0
+    for rounds in by_model.values():
+        for position, later in enumerate(rounds):
+            for earlier in rounds[:position]:
+                pairs += 1
+                _check_pair(case, findings, earlier, later)
+    aborted = [found for found in case.index.in_order() if found.aborts and found.cohorts]
+    for found in aborted[policy.max_aborts :]:
+        entry = found.aborts[0]
+        expected = f"at most {policy.max_aborts} rounds aborted after their cohort was closed"
+        findings.add(label(entry.index, entry.message), expected, f"{len(aborted)}")
+    return f"{pairs} pairs of cohorts on one model, {len(aborted)} of {policy.max_aborts} aborts"
+
+
+def _check_pair(case: Case, findings: Findings, earlier: Round, later: Round) -> None:
+    first, second = ({record.client for record in found.accepted()} for found in (earlier, later))
+    try:
+        check_pair(first, second, offenders_until(case, later.number), case.policy.min_cohort)
+    except Rejected as error:
+        findings.reject(f"rounds {earlier.number} and {later.number}", error)
+
+
+def check_schema(case: Case, findings: Findings) -> str:
+    """P7. Every entry decodes to a message of this version (I1), so all that it says is in the schema. Here: 1. words
+    are words: reasons are of the lists of spec 8, disputes name a check. 2. No blob is there that nothing names; those
+    that are named have the one size of their role (I1)."""
+    entries = len(case.index.steps)
+    for position, step in enumerate(case.index.steps):
+        if not step.type:
+            findings.add(f"entry {position}", "a message of this version", "bytes that are none")
+    for found in case.index.in_order():
+        _check_words(findings, found)
+    for path in unreferenced(case):
+        findings.add(path, "a blob that an entry names", "one that nothing names")
+    return f"{entries} entries, {len(case.index.blobs)} blobs"
+
+
+def _check_words(findings: Findings, found: Round) -> None:
+    for ack in found.acks:
+        for dispute in ack.message.disputed:
+            if _WORD.fullmatch(dispute.reason) is None:
+                findings.add(f"{label(ack.index, ack.message)}, reason", "the name of a check", dispute.reason)
+    for cohort in found.cohorts:
+        reasons = [exclusion.reason for exclusion in cohort.message.excluded]
+        _check_known(findings, f"{label(cohort.index, cohort.message)}, excluded", reasons, EXCLUSIONS)
+    for aborted in found.aborts:
+        name = label(aborted.index, aborted.message)
+        _check_known(findings, f"{name}, reason", [aborted.message.reason], ABORTS)
+        _check_known(findings, f"{name}, missing", [missing.reason for missing in aborted.message.missing], MISSING)
+
+
+def _check_known(findings: Findings, where: str, words: Sequence[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            findings.add(where, " or ".join(known), word)

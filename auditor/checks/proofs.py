@@ -1,0 +1,93 @@
+"""I6: the validity proof of every submission, verified in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from auditor.case import Case
+from auditor.checks.submissions import submission_label
+from auditor.findings import Findings
+from auditor.index import SubmissionRecord
+from proofs.errors import Malformed, Rejected
+from proofs.verifier import Claim, verify_batch
+from protocols.cohorts import INVALID_PROOF, MALFORMED
+from protocols.contexts import submission_context
+from protocols.envelopes import open_envelope
+from protocols.lattice.encryption import unpack
+from protocols.messages import Submission
+
+BATCH = 32  # submissions in memory at once, without their ciphertexts
+
+
+def check_proofs(case: Case, findings: Findings) -> str:
+    """I6. For every submission that is no duplicate and no replay: 1. its ciphertext (where not pruned) and share
+    commitments decode; 2. its proof verifies for its commitments, in the context of this very submission, under the
+    policy's parameters, with every byte of the proof consumed. An accepted submission that fails 2 is a finding;
+    I7 judges the verdicts on the others.
+
+    Adds malformed and invalid-proof to `own_faults`.
+    """
+    accepted = {record.index for found in case.index.rounds.values() for record in found.accepted()}
+    candidates = [
+        record
+        for found in case.index.in_order()
+        for record in found.submissions.values()
+        if case.own_faults.get(record.index) is None
+    ]
+    verified, invalid = 0, 0
+    for batch in _batches(candidates):
+        case.step(verified, len(candidates))
+        claims = {}
+        for record in batch:
+            claim = _claim(case, findings, record)
+            if claim is not None:
+                claims[record.index] = claim
+        verdicts = verify_batch(case.engine, case.pinned.argument, list(claims.values())) if claims else []
+        verified += len(verdicts)
+        for index, verdict in zip(claims, verdicts, strict=True):
+            if verdict is None:
+                continue
+            invalid += 1
+            case.own_faults[index] = INVALID_PROOF
+            if index in accepted:
+                record = next(each for each in batch if each.index == index)
+                findings.reject(f"{submission_label(record)}, proof", verdict)
+    return f"{verified} proofs, {verified - invalid} valid, {invalid} invalid"
+
+
+def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRecord]]:
+    remaining = iter(records)
+    while batch := list(islice(remaining, BATCH)):
+        yield batch
+
+
+def _claim(case: Case, findings: Findings, record: SubmissionRecord) -> Claim | None:
+    """What is to be verified, or None for a submission that is malformed or whose blobs are not there."""
+    pinned = case.pinned
+    try:
+        if not _content_decodes(case, record):
+            case.own_faults[record.index] = MALFORMED
+            return None
+        commitments = case.blob(record.commitments, pinned.commitments_size)
+        proof = case.blob(record.proof, pinned.proof_size)
+    except Rejected as error:
+        findings.reject(submission_label(record), error)
+        return None
+    message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
+    if not isinstance(message, Submission):
+        raise Malformed(submission_label(record), "the submission that was there before", "another entry")
+    return Claim(commitments, proof, submission_context(message))
+
+
+def _content_decodes(case: Case, record: SubmissionRecord) -> bool:
+    """Whether ciphertext and share commitments decode; raises Rejected where a blob cannot be had."""
+    pinned = case.pinned
+    share_commitments = case.blob(record.share_commitments, pinned.share_commitments_size)
+    try:
+        case.engine.decode_points(share_commitments)
+        if record.ciphertext not in case.pruned:
+            unpack(pinned.lattice, case.blob(record.ciphertext, pinned.ciphertext_size), pinned.cells)
+    except Malformed:
+        return False
+    return True

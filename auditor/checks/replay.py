@@ -1,0 +1,135 @@
+"""I9: the summation and the decryption, done again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.case import Case
+from auditor.checks.cohorts import OPENING_FAILED
+from auditor.checks.opening import opened_by, reconstruct
+from auditor.findings import Findings, Unavailable
+from auditor.index import Entry, Round, label
+from proofs.errors import Malformed, Rejected
+from protocols.lattice.encryption import pack, unpack
+from protocols.messages import Aggregate
+from protocols.opening import check_opening, decode_key, decrypt, encode_plaintext
+from protocols.summation import add_residues
+
+Integers = NDArray[np.int64]
+
+
+def check_replay(case: Case, findings: Findings) -> str:
+    """I9. For each Aggregate: 1. the cohort's ciphertexts sum to `ciphertext`; 2. `ciphertext` decrypts under `key` to
+    `plaintext`, with every error and every value within the bound for so many clients, and zeros beyond the
+    coordinates. 3. Where a round was aborted because its opening failed, it does fail.
+
+    Skipped for a round whose ciphertexts were pruned; 2 is still done if the sum is there.
+    """
+    case.index.report(findings)
+    summed = decrypted = 0
+    pruned: list[int] = []
+    for found in case.index.in_order():
+        if found.aggregate is not None and found.open is not None:
+            total = _sum(case, findings, found, found.aggregate)
+            summed += total is not None
+            if total is None and found.aggregate.message.ciphertext not in case.pruned:
+                total = _published_sum(case, findings, found.aggregate)
+            if total is not None:
+                _check_decryption(case, findings, found, found.aggregate, total)
+                decrypted += 1
+        elif found.aborted is not None and found.aborted.message.reason == OPENING_FAILED:
+            _check_failure(case, findings, found)
+        if _is_pruned(case, found):
+            pruned.append(found.number)
+    checked = f"{summed} sums and {decrypted} decryptions replayed"
+    if pruned:
+        raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(map(str, pruned))}", checked)
+    return checked
+
+
+def _is_pruned(case: Case, found: Round) -> bool:
+    """Whether the sum of a round that was summed, or failed to open, cannot be replayed."""
+    failed = found.aborted is not None and found.aborted.message.reason == OPENING_FAILED
+    wanted = found.aggregate is not None or failed
+    return wanted and any(record.ciphertext in case.pruned for record in found.accepted())
+
+
+def _residues(case: Case, found: Round) -> Iterator[Integers]:
+    pinned = case.pinned
+    for record in found.accepted():
+        try:
+            yield unpack(pinned.lattice, case.blob(record.ciphertext, pinned.ciphertext_size), pinned.cells)
+        except Malformed as error:
+            raise Malformed(f"entry {record.index}, {error.where}", error.expected, error.found) from None
+
+
+def _add(case: Case, found: Round) -> Integers | None:
+    """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
+    records = found.accepted()
+    if not records or any(record.ciphertext in case.pruned for record in records):
+        return None
+    return add_residues(_residues(case, found), case.pinned.lattice.modulus)
+
+
+def _sum(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> Integers | None:
+    """Rule 1."""
+    name = label(entry.index, entry.message)
+    if not found.accepted():
+        findings.add(name, "a cohort to sum", "nobody")
+        return None
+    try:
+        total = _add(case, found)
+    except (Malformed, Rejected) as error:
+        findings.reject(f"{name}, ciphertext", error)
+        return None
+    if total is not None:
+        digest = hashlib.sha256(pack(case.pinned.lattice, total)).digest()
+        findings.expect(f"{name}, ciphertext", digest, entry.message.ciphertext)
+    return total
+
+
+def _published_sum(case: Case, findings: Findings, entry: Entry[Aggregate]) -> Integers | None:
+    pinned = case.pinned
+    try:
+        return unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+    except (Malformed, Rejected) as error:
+        findings.reject(f"{label(entry.index, entry.message)}, ciphertext", error)
+        return None
+
+
+def _check_decryption(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate], total: Integers) -> None:
+    """Rule 2."""
+    name, pinned = label(entry.index, entry.message), case.pinned
+    seed = found.open.message.seed if found.open else b""
+    try:
+        key = decode_key(pinned, case.blob(entry.message.key, pinned.lattice.degree * 4))
+        plaintext = decrypt(pinned, seed, key, total, len(found.accepted()))
+    except (Malformed, Rejected) as error:
+        findings.reject(f"{name}, decryption", error)
+        return
+    digest = hashlib.sha256(encode_plaintext(plaintext)).digest()
+    findings.expect(f"{name}, plaintext", digest, entry.message.plaintext)
+
+
+def _check_failure(case: Case, findings: Findings, found: Round) -> None:
+    """Rule 3: with t valid releases in the log, a round may end without an aggregate only if it cannot be opened."""
+    if found.aborted is None or found.open is None:
+        return
+    name, pinned = label(found.aborted.index, found.aborted.message), case.pinned
+    valid = sorted(case.releases.get(found.number, {}).values())[: case.policy.threshold]
+    try:
+        total = _add(case, found)
+        if total is None:
+            return
+        opened = reconstruct(case, opened_by(case, found, valid), len(found.accepted()))
+        plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))
+        commitments = [case.blob(each.commitments, pinned.commitments_size) for each in found.accepted()]
+        check_opening(case.engine, pinned, plaintext, opened.blindings, commitments)
+    except (Malformed, Rejected) as error:
+        findings.note(f"round {found.number} could not be opened: {error}")
+        return
+    findings.add(f"{name}, reason", "a round that does not open", "one that opens with the releases in the log")

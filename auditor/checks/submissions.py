@@ -1,0 +1,71 @@
+"""I5: every submission is its client's own, for this round, once, and copies nothing."""
+
+from __future__ import annotations
+
+from auditor.case import Case
+from auditor.findings import Findings
+from auditor.index import Round, SubmissionRecord
+from protocols.cohorts import DUPLICATE, REPLAYED
+
+
+def check_submissions(case: Case, findings: Findings) -> str:
+    """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
+    share for each of the round's keys, in their order. 4. No accepted submission is a client's second of a round, or
+    has commitments, ciphertext or proof of an earlier submission of any round.
+
+    Leaves `own_faults`: duplicate, replayed or None for each submission; rule 4 judges the accepted ones, I7 whether
+    the others were excluded for it.
+    """
+    index = case.index
+    index.report(findings)
+    seen: set[bytes] = set()
+    everybody: set[str] = set()
+    count = 0
+    for found in sorted(index.rounds.values(), key=_first_submission):
+        accepted = {record.index for record in found.accepted()}
+        clients: set[str] = set()
+        for record in found.submissions.values():
+            fault = _fault(record, clients, seen)
+            case.own_faults[record.index] = fault
+            _check_shape(findings, found, record)
+            if fault is not None and record.index in accepted:
+                findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
+            clients.add(record.client)
+            seen.update(_unique(record))
+            count += 1
+        everybody |= clients
+    return f"{count} submissions by {len(everybody)} clients"
+
+
+def submission_label(record: SubmissionRecord) -> str:
+    """How findings name a submission."""
+    return f"entry {record.index} (submission by {record.client}, round {record.round})"
+
+
+def _first_submission(found: Round) -> int:
+    """Log order of rounds, which is the order of their numbers unless I4 fails."""
+    return min(found.submissions, default=0)
+
+
+def _fault(record: SubmissionRecord, clients: set[str], seen: set[bytes]) -> str | None:
+    if record.client in clients:
+        return DUPLICATE
+    return REPLAYED if any(blob in seen for blob in _unique(record)) else None
+
+
+def _unique(record: SubmissionRecord) -> tuple[bytes, ...]:
+    return record.commitments, record.ciphertext, record.proof
+
+
+def _check_shape(findings: Findings, found: Round, record: SubmissionRecord) -> None:
+    name = submission_label(record)
+    if found.open is None:
+        findings.add(name, f"a RoundOpen of round {record.round}", "none")
+        return
+    findings.expect(f"{name}, round_open", found.open.hash, record.round_open)
+    findings.expect(f"{name}, shares", ", ".join(key_trustees(found)), ", ".join(record.share_trustees))
+
+
+def key_trustees(found: Round) -> list[str]:
+    """The trustees whose keys the round has, in RoundOpen's order."""
+    return [entry.message.trustee for entry in found.keys]

@@ -1,0 +1,88 @@
+"""I7: every logged submission is accepted for being valid, or excluded for a reason that is true."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from auditor.case import Case
+from auditor.checks.submissions import submission_label
+from auditor.findings import Findings
+from auditor.index import Entry, Round, label
+from protocols.cohorts import MALFORMED, OFFENCES, Choice, choose_cohort
+from protocols.messages import CohortClosed, ShareAck
+
+ACCEPTED = "accepted"
+
+
+def check_verdicts(case: Case, findings: Findings) -> str:
+    """I7. For each CohortClosed: 1. accepted and excluded are ascending, and together name every submission of the
+    round once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
+    acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first reason that holds.
+
+    Leaves `choices`. Notes name the clients whose offences the log proves.
+    """
+    case.index.report(findings)
+    judged = 0
+    for found in case.index.in_order():
+        if found.open is None:
+            continue
+        case.choices[found.number] = choice = _choose(case, found)
+        if found.cohort is not None:
+            _check_partition(findings, found, found.cohort)
+            judged += _check_reasons(case, findings, found, found.cohort.message, choice)
+    return f"{judged} verdicts re-derived"
+
+
+def _choose(case: Case, found: Round) -> Choice:
+    """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed."""
+    end = found.cohort.index if found.cohort is not None else None
+    valid = [
+        index
+        for index in sorted(found.submissions)
+        if case.own_faults.get(index) is None and (end is None or index < end)
+    ]
+    return choose_cohort(case.pinned.policy, valid, first_acks(found))
+
+
+def first_acks(found: Round) -> dict[str, ShareAck]:
+    """The acknowledgement that counts for each trustee: its first, before CohortClosed."""
+    end = found.cohort.index if found.cohort is not None else None
+    acks: dict[str, ShareAck] = {}
+    for entry in found.acks:
+        if end is None or entry.index < end:
+            acks.setdefault(entry.message.trustee, entry.message)
+    return acks
+
+
+def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
+    """Rule 1."""
+    name, message = label(entry.index, entry.message), entry.message
+    excluded = tuple(exclusion.index for exclusion in message.excluded)
+    for which, indices in (("accepted", message.accepted), ("excluded", excluded)):
+        if not _ascending(indices):
+            findings.add(f"{name}, {which}", "ascending log indices", str(indices))
+    for index in sorted({*message.accepted, *excluded} - set(found.submissions)):
+        findings.add(name, f"submissions of round {found.number} only", f"entry {index}")
+    for index in sorted(set(message.accepted) & set(excluded)):
+        findings.add(name, "accepted or excluded", f"both, for entry {index}")
+    findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
+
+
+def _check_reasons(case: Case, findings: Findings, found: Round, message: CohortClosed, choice: Choice) -> int:
+    """Rule 2."""
+    logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
+    logged |= dict.fromkeys(message.accepted, ACCEPTED)
+    for index, record in found.submissions.items():
+        verdict = case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
+        said = logged.get(index, "no verdict")
+        if said == MALFORMED and verdict != MALFORMED and record.ciphertext in case.pruned:
+            said = "malformed, but the ciphertext that would show it is not there"
+        findings.expect(f"{submission_label(record)}, verdict", verdict, said)
+        if verdict in OFFENCES:
+            findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}")
+    return len(found.submissions)
+
+
+def _ascending(indices: Sequence[int]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(indices))

@@ -1,0 +1,225 @@
+"""A client: it believes a round only after checking it, and answers it once (spec 8.4 and 8.5).
+
+What it keeps in its store, under these keys:
+
+    seen    size and root of the newest checkpoint it has verified
+    answer  its submission to the last round it answered, byte for byte
+
+The submission is in the store before anybody hears of it, and after a crash the same bytes are sent again: never a
+second proof or ciphertext for one round, never a second round key for one share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.engine import Engine
+from proofs.errors import Misuse, Rejected
+from proofs.prover import prove
+from proofs.randomness import Randomness
+from proofs.witness import CommittedUpdate, commit_update
+from protocols import hpke, sharing
+from protocols.blobs import blob_hash
+from protocols.contexts import NO_PROOF, share_info, submission_context
+from protocols.encoding import decode, encode
+from protocols.envelopes import seal
+from protocols.identities import SigningKey
+from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
+from protocols.lattice import encryption, public
+from protocols.log.checkpoint import Checkpoint
+from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.exchange import SubmissionPackage
+from protocols.server_steps import decode_model
+from protocols.stores import Store
+
+_SEEN = "seen"
+_ANSWER = "answer"
+_ANSWER_LIMIT = 1 << 40
+
+
+@dataclass(frozen=True)
+class OpenRound:
+    """A round that a client has verified and may answer; `model` float64 (d,) is what to train from."""
+
+    verified: VerifiedRound
+    model: NDArray[np.float64]
+
+    @property
+    def number(self) -> int:
+        """The round's number."""
+        return self.verified.message.round
+
+
+@dataclass(frozen=True)
+class _Seen:
+    size: int
+    root: Hash32
+
+
+@dataclass(frozen=True)
+class _Answer:
+    round: int
+    round_open: Hash32
+    update: Hash32
+    entry: Annotated[bytes, AtMost(65535)]
+    blobs: tuple[Annotated[bytes, AtMost(_ANSWER_LIMIT)], ...]
+
+    def package(self) -> SubmissionPackage:
+        return SubmissionPackage(self.entry, {blob_hash(blob): blob for blob in self.blobs})
+
+
+class Client:
+    """One client of one federation. Methods raise Malformed or Rejected for what it was shown, Misuse for what the
+    caller did."""
+
+    def __init__(
+        self, pinned: PinnedPolicy, identity: SigningKey, name: str, store: Store, engine: Engine, rand: Randomness
+    ) -> None:
+        if pinned.client_key(name) != identity.public_key:
+            raise Misuse(f"identity: the policy has another key for {name}")
+        self._pinned, self._identity, self._name = pinned, identity, name
+        self._store, self._engine, self._rand = store, engine, rand
+
+    @property
+    def name(self) -> str:
+        """The client's id in the policy."""
+        return self._name
+
+    @property
+    def last_seen(self) -> int:
+        """Size of the newest checkpoint it has verified, 0 for none: what an invitation must extend."""
+        seen = self._seen()
+        return 0 if seen is None else seen.size
+
+    def accept(self, invitation: Invitation, model: bytes) -> OpenRound:
+        """Verify an invitation (spec 8.4) and the model blob; remember the checkpoint.
+
+        1. The invitation holds by itself and against the checkpoint seen last: see `verify_invitation`.
+        2. The round comes after every round answered, or is the last one answered itself: "round", "round-answered".
+        3. The model is the one that RoundOpen names, d finite doubles: "model", Malformed.
+        """
+        seen = self._seen()
+        verified = verify_invitation(self._pinned, invitation, None if seen is None else (seen.size, seen.root))
+        self._check_unanswered(verified)
+        check_model(self._pinned, verified.message, model)
+        vector = decode_model(model, self._pinned.policy.dimension)
+        self._remember(verified.checkpoint)
+        return OpenRound(verified, vector)
+
+    def answered(self, opened: OpenRound) -> SubmissionPackage | None:
+        """The submission made to this round before, to be sent again; None if there is none.
+
+        Raises Rejected("round-answered") where another RoundOpen of this number was answered.
+        """
+        self._check_unanswered(opened.verified)
+        answer = self._answer()
+        return answer.package() if answer is not None and answer.round == opened.number else None
+
+    def submit(self, opened: OpenRound, update: NDArray[np.int64]) -> SubmissionPackage:
+        """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B.
+
+        Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound,
+        or another update than the one answered with; Rejected as `answered`.
+        """
+        digest = hashlib.sha256(np.ascontiguousarray(update, dtype="<i8").tobytes()).digest()
+        self._check_unanswered(opened.verified)
+        answer = self._answer()
+        if answer is None or answer.round != opened.number:
+            answer = self._make_answer(opened.verified, update, digest)
+            self._store.put(_ANSWER, encode(answer, _ANSWER_LIMIT))
+        if answer.update != digest:
+            raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
+        return answer.package()
+
+    def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> _Answer:
+        committed = commit_update(self._engine, self._pinned.argument, update, self._rand)
+        key = encryption.generate_key(self._pinned.lattice, self._rand)
+        ciphertext = self._encrypt(verified, committed, key)
+        share_commitments, sealed = self._share(verified, committed, key)
+        submission = self._submission(verified, committed, ciphertext, share_commitments, sealed)
+        context = submission_context(submission)
+        proof = prove(self._engine, self._pinned.argument, committed, context, self._rand)
+        entry = seal(replace(submission, proof=blob_hash(proof)), self._name, self._identity)
+        blobs = (committed.commitments, ciphertext, share_commitments, *sealed, proof)
+        return _Answer(verified.message.round, verified.entry_hash, digest, entry, blobs)
+
+    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
+        """The data rows, whole, under a fresh key (spec 6)."""
+        elements = public.expand(self._pinned.lattice, verified.message.seed, self._pinned.cells)
+        message = committed.table[: self._pinned.argument.shape.data_rows].reshape(-1)
+        residues = encryption.encrypt(self._pinned.lattice, elements, key, message, self._rand)
+        return encryption.pack(self._pinned.lattice, residues)
+
+    def _share(
+        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        """Share commitments, and a sealed share for each round key: of the key and of the data rows' blindings."""
+        policy = self._pinned.policy
+        secret = [*sharing.pack_key(key), *committed.blindings[: self._pinned.argument.shape.data_rows]]
+        commitments, shares = sharing.share_secret(
+            self._engine, secret, len(policy.trustees), policy.threshold, self._rand
+        )
+        sealed = []
+        for round_key in verified.round_keys:
+            share = shares[self._pinned.share_point(round_key.trustee) - 1]
+            info = share_info(
+                policy.federation, verified.message.round, verified.entry_hash, self._name, round_key.trustee
+            )
+            sealed.append(hpke.seal(round_key.public_key, info, share.encode()))
+        return commitments, tuple(sealed)
+
+    def _submission(
+        self,
+        verified: VerifiedRound,
+        committed: CommittedUpdate,
+        ciphertext: bytes,
+        share_commitments: bytes,
+        sealed: tuple[bytes, ...],
+    ) -> Submission:
+        """The message but for its proof."""
+        shares = tuple(
+            EncryptedShare(key.trustee, blob_hash(blob)) for key, blob in zip(verified.round_keys, sealed, strict=True)
+        )
+        return Submission(
+            federation=self._pinned.policy.federation,
+            round=verified.message.round,
+            round_open=verified.entry_hash,
+            client=self._name,
+            commitments=blob_hash(committed.commitments),
+            ciphertext=blob_hash(ciphertext),
+            share_commitments=blob_hash(share_commitments),
+            shares=shares,
+            proof=NO_PROOF,
+            coordinate_range=None,
+            encryption_proof=None,
+            weight=None,
+            noise=None,
+        )
+
+    def _check_unanswered(self, verified: VerifiedRound) -> None:
+        answer = self._answer()
+        if answer is None:
+            return
+        number = verified.message.round
+        if number < answer.round:
+            raise Rejected("round", f"{answer.round} or later", str(number))
+        if number == answer.round and verified.entry_hash != answer.round_open:
+            raise Rejected("round-answered", answer.round_open.hex(), verified.entry_hash.hex())
+
+    def _remember(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.size > self.last_seen:
+            self._store.put(_SEEN, encode(_Seen(checkpoint.size, checkpoint.root)))
+
+    def _seen(self) -> _Seen | None:
+        stored = self._store.get(_SEEN)
+        return None if stored is None else decode(_Seen, stored)
+
+    def _answer(self) -> _Answer | None:
+        stored = self._store.get(_ANSWER)
+        return None if stored is None else decode(_Answer, stored, _ANSWER_LIMIT)

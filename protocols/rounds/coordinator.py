@@ -1,0 +1,459 @@
+"""The coordinator: it runs rounds and writes the log, and no one has to believe it (spec 8.4 to 8.10).
+
+Each step returns a `Publication`: entries for the end of the transcript, after the blobs that they name have been
+stored. `checkpoint` then gives a note for the trustees to cosign, and `cosigned` the note to publish. Everything a
+coordinator knows follows from log and blobs; its store holds what trustees may have seen before the transcript had it.
+
+A step out of order is Misuse. What a party sent wrongly is Malformed or Rejected: it is not logged, nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.engine import Engine
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols import server_steps
+from protocols.blobs import blob_hash
+from protocols.contexts import round_seed
+from protocols.envelopes import COORDINATOR, open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.invitation import Invitation
+from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
+from protocols.messages import (
+    Aggregate,
+    Genesis,
+    KeyShare,
+    Message,
+    MissingParty,
+    RoundAborted,
+    RoundClosed,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
+from protocols.opening import decode_plaintext
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.aggregation import (
+    OpenedAggregate,
+    Summation,
+    judge_release,
+    named,
+    open_cohort,
+    row_commitments,
+    sum_ciphertexts,
+)
+from protocols.rounds.closing import (
+    DIFFERENCING,
+    MISSING_RELEASES,
+    NO_QUORUM,
+    OPENING_FAILED,
+    TOO_FEW_SUBMISSIONS,
+    draft_cohort,
+    unacknowledged,
+    unreleased,
+)
+from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
+from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort, opened_on
+from protocols.rounds.offences import check_cohort_difference
+from protocols.rounds.record import LogRecord, Published
+from protocols.server_steps import StepState
+from protocols.sharing import Share
+from protocols.stores import Store
+from protocols.submissions import BlobSource, Fault, blob_sizes, judge, read_blob
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the coordinator found of a logged submission: `fault` None if it is valid."""
+
+    index: int
+    client: str
+    fault: Fault | None
+
+
+class Coordinator:
+    """The coordinator of one federation.
+
+    blobs reads back what earlier publications stored. summation adds ciphertexts. published is what the transcript has
+    when an earlier coordinator over the same store is resumed.
+    """
+
+    def __init__(
+        self,
+        pinned: PinnedPolicy,
+        identity: SigningKey,
+        store: Store,
+        engine: Engine,
+        summation: Summation,
+        blobs: BlobSource,
+        published: Published | None = None,
+    ) -> None:
+        if identity.public_key != pinned.policy.log_key:
+            raise Misuse("identity: the policy has another log key")
+        self._pinned, self._identity = pinned, identity
+        self._engine, self._summation, self._blobs = engine, summation, blobs
+        self._record = LogRecord(pinned, store, published)
+        self._verdicts: dict[int, Fault | None] = {}  # of the round's submissions, by index
+        self._shares: dict[str, Share | None] = {}  # released in the round; None is a wrong one
+        self._opened: OpenedAggregate | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the log says so far."""
+        return self._record.ledger
+
+    @property
+    def size(self) -> int:
+        """Entries in the log, published or not."""
+        return self._record.size
+
+    @property
+    def published(self) -> int:
+        """Entries under the last checkpoint that has its quorum."""
+        return self._record.published
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """Entries start .. stop - 1: what a trustee that has seen `start` needs to observe a checkpoint of `stop`."""
+        return self._record.entries(start, stop)
+
+    def checkpoint(self) -> bytes:
+        """The log as it stands, signed, for the trustees to observe; durable before it is returned.
+
+        Every blob of earlier publications must have been stored.
+        """
+        head = self._record.propose()
+        return sign_checkpoint(head, head.origin, self._identity)
+
+    def cosigned(self, note: bytes, lines: Iterable[bytes]) -> bytes:
+        """The note of `checkpoint` with those of the trustees' lines that are valid, to be published before the next
+        checkpoint is asked for; raises Rejected("checkpoint-quorum") if they are fewer than t."""
+        policy = self._pinned.policy
+        valid = {}
+        for line in lines:
+            trustee = self._cosigner(note, line)
+            if trustee is not None:
+                valid[trustee] = line
+        complete = add_cosignatures(note, valid.values())
+        check_note(parse_note(complete), policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+        self._record.settle(complete)
+        return complete
+
+    def genesis(self, model: NDArray[np.float64]) -> Publication:
+        """Entry 0. Raises Rejected("model") unless `model`, float64 (d,), is the policy's initial one."""
+        data = server_steps.encode_model(model)
+        message = Genesis(self._pinned.policy.federation, self._pinned.hash, blob_hash(data), receipts=None)
+        return self._log([self._seal(message)], {self._pinned.hash: self._pinned.data, message.model: data})
+
+    def open_round(self, round_keys: Sequence[bytes]) -> Publication:
+        """Open the next round with these RoundKey entries; keys that are not admitted are refused, the others used.
+
+        Raises Rejected("round-keys") if fewer than t are left, Misuse unless a checkpoint covers the last round's end.
+        """
+        ledger = self._between_rounds()
+        if self._record.published < ledger.ended:
+            raise Misuse("open_round: publish a cosigned checkpoint of the last round's end first")
+        used: list[bytes] = []
+        refused: list[Refusal] = []
+        for entry in round_keys:
+            try:
+                self._record.trial([*used, entry])
+                used.append(entry)
+            except (Malformed, Rejected) as error:
+                refused.append(Refusal(entry, error))
+        opened = self._log([*used, self._seal(self._round_open(ledger, len(used)))], refused=tuple(refused))
+        self._verdicts, self._shares, self._opened = {}, {}, None
+        return opened
+
+    def invitation(self, since: int = 0) -> Invitation:
+        """For a client whose `last_seen` is `since`. The model blob goes with it."""
+        return self._record.invitation(self._current(), since)
+
+    def receive(self, package: SubmissionPackage) -> Publication:
+        """Log a submission, valid or not, if it is a roster client's for this round with all its blobs.
+
+        Empty for bytes that are in the log. Refused, by Malformed or Rejected: no submission of a roster client to
+        this RoundOpen ("signature", "round", "order", ...); blobs missing or of another size than the policy fixes
+        ("blob-missing", "blob-size", "blob-hash"); a third submission of one client ("duplicate"); in a retry, a
+        client that was not in the cohort it repeats ("retry-member").
+        """
+        current = self._current()
+        if self._record.position(package.entry, current.index) is not None:
+            return NOTHING
+        message = open_envelope(package.entry).message
+        if not isinstance(message, Submission):
+            raise Malformed("package.entry", "a submission", type(message).__name__)
+        self._record.trial([package.entry])
+        self._check_welcome(current, message)
+        sizes = blob_sizes(self._pinned, message)
+        _check_package(package, sizes)
+        return self._log([package.entry], {name: package.blobs[name] for name in sizes})
+
+    def receive_ack(self, entry: bytes) -> Publication:
+        """Log a trustee's acknowledgement; empty for bytes that are in the log."""
+        return self._receive(entry, ShareAck)
+
+    def verdicts(self) -> list[Verdict]:
+        """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""
+        current = self._current()
+        fresh = [each for each in current.submissions if each.index not in self._verdicts]
+        faults = self._record.log_faults
+        unjudged = [each for each in fresh if each.index not in faults]
+        judged = judge(self._engine, self._pinned, [each.message for each in unjudged], self._blobs)
+        self._verdicts.update({each.index: faults.get(each.index) for each in fresh})
+        self._verdicts.update({each.index: fault for each, fault in zip(unjudged, judged, strict=True)})
+        return [Verdict(each.index, each.message.client, self._verdicts[each.index]) for each in current.submissions]
+
+    def close_cohort(self) -> Publication:
+        """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`."""
+        current = self._collecting()
+        faults = {each.index: each.fault for each in self.verdicts() if each.fault is not None}
+        if len(current.acks) < self._pinned.policy.threshold:
+            return self._abort(current, NO_QUORUM, unacknowledged(current))
+        message = draft_cohort(self._pinned, current, faults)
+        if len(message.accepted) < self._pinned.policy.min_cohort:
+            return self._abort(current, TOO_FEW_SUBMISSIONS)
+        entry = self._seal(message)
+        closed = self._record.trial([entry])
+        try:
+            check_cohort_difference(self._engine, self._pinned, closed, _open(closed), self._blobs)
+        except Rejected as error:
+            if error.check != "differencing":
+                raise
+            return self._abort(current, DIFFERENCING)
+        return self._log([entry])
+
+    def receive_release(self, release: Release) -> Publication:
+        """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
+        self._releasing()
+        message = open_envelope(release.entry).message
+        if not isinstance(message, KeyShare):
+            raise Malformed("release.entry", "a key-share", type(message).__name__)
+        _check_package(SubmissionPackage(release.entry, {message.share: release.blob}), self._share_sizes(message))
+        return self._receive(release.entry, KeyShare, {message.share: release.blob})
+
+    def valid_releases(self) -> list[str]:
+        """Trustees whose release is logged and opens the cohort's commitments, in log order; t of them suffice."""
+        return [trustee for trustee, share in self._releases().items() if share is not None]
+
+    def aggregate(self) -> Publication:
+        """Open the sum with the first t valid releases, or abort: too few of them, or a sum that does not open."""
+        current = self._releasing()
+        threshold = self._pinned.policy.threshold
+        used = dict([(name, share) for name, share in self._releases().items() if share is not None][:threshold])
+        if len(used) < threshold:
+            return self._abort(current, MISSING_RELEASES, self._missing(current))
+        ciphertext = sum_ciphertexts(self._pinned, current, self._summation, self._blobs)
+        commitments = row_commitments(self._pinned, current, self._blobs)
+        try:
+            opened = open_cohort(self._engine, self._pinned, current, used, ciphertext, commitments)
+        except (Malformed, Rejected):
+            return self._abort(current, OPENING_FAILED)
+        self._opened = opened
+        return self._log([self._seal(self._aggregate(current, used, opened))], named(opened.blobs()))
+
+    def close_round(self) -> Publication:
+        """The server step on the opened sum, and the next model."""
+        current = self._current()
+        if current.aggregate is None or current.cohort is None:
+            raise Misuse("close_round: aggregate first")
+        plaintext = self._plaintext(current)
+        count = len(current.cohort.message.accepted)
+        state = server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count)
+        model, optimizer = server_steps.encode_model(state.model), server_steps.encode_optimizer(state)
+        blobs = {"model": model} if optimizer is None else {"model": model, "optimizer": optimizer}
+        hashes = {name: blob_hash(blob) for name, blob in blobs.items()}
+        message = RoundClosed(
+            self._pinned.policy.federation,
+            current.number,
+            current.aggregate,
+            hashes["model"],
+            hashes.get("optimizer"),
+        )
+        return self._log([self._seal(message)], named(blobs))
+
+    def abort(self) -> Publication:
+        """Give up the round: before the cohort is closed, or when fewer than t releases came."""
+        current = self._current()
+        if current.cohort is None:
+            return self._abort(current, TOO_FEW_SUBMISSIONS)
+        if len(self.valid_releases()) >= self._pinned.policy.threshold:
+            raise Misuse("abort: with t valid releases a round must close")
+        return self._abort(current, MISSING_RELEASES, self._missing(current))
+
+    def step_state(self) -> StepState:
+        """The model that rounds open on now, and what the server step remembers."""
+        policy = self._pinned.policy
+        if self.ledger.model is None:
+            raise Misuse("step_state: genesis first")
+        data = read_blob(self._blobs, self.ledger.model, self._pinned.model_size)
+        model = server_steps.decode_model(data, policy.dimension)
+        closed = self._record.last_closed
+        if closed is None:
+            return server_steps.initial_state(policy, model)
+        if closed.optimizer is None:
+            return StepState(model, None, None, self._record.steps)
+        moments = read_blob(self._blobs, closed.optimizer, 2 * self._pinned.model_size)
+        return StepState(model, *server_steps.decode_optimizer(moments, policy.dimension), self._record.steps)
+
+    def _seal(self, message: Message) -> bytes:
+        return seal(message, COORDINATOR, self._identity)
+
+    def _log(
+        self,
+        entries: Sequence[bytes],
+        blobs: dict[bytes, bytes] | None = None,
+        aborted: str | None = None,
+        refused: tuple[Refusal, ...] = (),
+    ) -> Publication:
+        self._record.append(entries)
+        return Publication(tuple(entries), blobs or {}, aborted, refused)
+
+    def _receive(
+        self, entry: bytes, expected: type[ShareAck | KeyShare], blobs: dict[bytes, bytes] | None = None
+    ) -> Publication:
+        current = self._current()
+        if self._record.position(entry, current.index) is not None:
+            return NOTHING
+        message = open_envelope(entry).message
+        if not isinstance(message, expected):
+            raise Malformed("entry", expected.__name__, type(message).__name__)
+        return self._log([entry], blobs)
+
+    def _cosigner(self, note: bytes, line: bytes) -> str | None:
+        """Whose valid cosignature `line` is; None if it is nobody's."""
+        policy = self._pinned.policy
+        try:
+            names = check_note(parse_note(add_cosignatures(note, [line])), policy.log_key, policy.trustees, 1)
+        except (Malformed, Rejected):
+            return None
+        return names[0]
+
+    def _round_open(self, ledger: Ledger, keys: int) -> RoundOpen:
+        size = self._record.published
+        root = self._record.root_at(size)
+        return RoundOpen(
+            federation=self._pinned.policy.federation,
+            round=ledger.next_round,
+            policy=self._pinned.hash,
+            model=ledger.model or b"",
+            checkpoint_size=size,
+            checkpoint_root=root,
+            seed=round_seed(root, ledger.next_round),
+            round_keys=tuple(range(self.size, self.size + keys)),
+            retry_of=ledger.retry_of,
+            noise=None,
+        )
+
+    def _aggregate(self, current: CurrentRound, used: dict[str, Share], opened: OpenedAggregate) -> Aggregate:
+        hashes = {name: blob_hash(blob) for name, blob in opened.blobs().items()}
+        return Aggregate(
+            federation=self._pinned.policy.federation,
+            round=current.number,
+            cohort=_cohort(current).entry,
+            releases=tuple(release.index for release in current.releases if release.message.trustee in used),
+            ciphertext=hashes["ciphertext"],
+            key=hashes["key"],
+            plaintext=hashes["plaintext"],
+            blindings=hashes["blindings"],
+            noise=None,
+            weight=None,
+        )
+
+    def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
+        """Raises Rejected("abort-cap") if the policy allows no further abort: then the federation ends here."""
+        message = RoundAborted(
+            self._pinned.policy.federation,
+            current.number,
+            current.entry,
+            current.cohort.entry if current.cohort else None,
+            reason,
+            tuple(missing),
+        )
+        return self._log([self._seal(message)], aborted=reason)
+
+    def _releases(self) -> dict[str, Share | None]:
+        current = self._current()
+        for release in current.releases:
+            trustee = release.message.trustee
+            if trustee not in self._shares:
+                data = read_blob(self._blobs, release.message.share, self._pinned.share_size)
+                self._shares[trustee] = judge_release(self._engine, self._pinned, current, trustee, data, self._blobs)
+        return self._shares
+
+    def _missing(self, current: CurrentRound) -> tuple[MissingParty, ...]:
+        wrong = frozenset(trustee for trustee, share in self._releases().items() if share is None)
+        return unreleased(current, wrong)
+
+    def _plaintext(self, current: CurrentRound) -> NDArray[np.int64]:
+        """The opened sum: at hand, or read back after a resumption."""
+        if self._opened is not None:
+            return self._opened.total.plaintext
+        entry = self._record.entry_with_hash(current.aggregate, current.index)
+        message = open_envelope(entry).message
+        if not isinstance(message, Aggregate):
+            raise Misuse("close_round: the log has no aggregate")
+        size = self._pinned.policy.dimension * 8
+        return decode_plaintext(self._pinned, read_blob(self._blobs, message.plaintext, size))
+
+    def _share_sizes(self, message: KeyShare) -> dict[bytes, int]:
+        return {message.share: self._pinned.share_size}
+
+    def _check_welcome(self, current: CurrentRound, message: Submission) -> None:
+        earlier = sum(each.message.client == message.client for each in current.submissions)
+        if earlier >= 2:
+            raise Rejected(
+                "duplicate", "at most two submissions, the second as evidence", f"a third by {message.client}"
+            )
+        opened = opened_on(self._pinned, self.ledger, current.message.model)
+        if current.message.retry_of is not None and opened and message.client not in opened[-1]:
+            raise Rejected("retry-member", "a client of the cohort that this round repeats", message.client)
+
+    def _between_rounds(self) -> Ledger:
+        ledger = self.ledger
+        if ledger.model is None or ledger.current is not None:
+            raise Misuse("open_round: genesis first, and the end of the round before")
+        return ledger
+
+    def _current(self) -> CurrentRound:
+        return _open(self.ledger)
+
+    def _collecting(self) -> CurrentRound:
+        current = self._current()
+        if current.cohort is not None:
+            raise Misuse(f"round {current.number}: the cohort is closed already")
+        return current
+
+    def _releasing(self) -> CurrentRound:
+        current = self._current()
+        if current.cohort is None or current.aggregate is not None:
+            raise Misuse(f"round {current.number}: expected a closed cohort without an aggregate")
+        return current
+
+
+def _open(ledger: Ledger) -> CurrentRound:
+    if ledger.current is None:
+        raise Misuse("no round is open")
+    return ledger.current
+
+
+def _cohort(current: CurrentRound) -> LoggedCohort:
+    if current.cohort is None:
+        raise Misuse(f"round {current.number}: the cohort is not closed")
+    return current.cohort
+
+
+def _check_package(package: SubmissionPackage, sizes: dict[bytes, int]) -> None:
+    """Every blob is there, of its size, and has its name for a hash."""
+    for name, size in sizes.items():
+        blob = package.blobs.get(name)
+        if blob is None:
+            raise Rejected("blob-missing", f"the blob {name.hex()}", "none")
+        if len(blob) != size:
+            raise Rejected("blob-size", f"{size} bytes", f"{len(blob)} bytes in {name.hex()}")
+        if blob_hash(blob) != name:
+            raise Rejected("blob-hash", name.hex(), blob_hash(blob).hex())

@@ -1,0 +1,183 @@
+"""The log as its coordinator holds it: every entry, what they say, and what trustees may have seen of them.
+
+In the coordinator's store, under `pending`: the entries after the last published checkpoint, as of the last checkpoint
+it signed. Once a trustee may have cosigned them they can never become others, so they outlive a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from proofs.errors import Misuse, Rejected
+from protocols.encoding import decode, encode
+from protocols.envelopes import entry_hash, open_envelope
+from protocols.invitation import Invitation, LoggedEntry
+from protocols.log.checkpoint import Checkpoint, parse_note
+from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
+from protocols.messages import AtMost, RoundClosed, Submission
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import CurrentRound, Ledger
+from protocols.stores import Store
+from protocols.submissions import Fault, SeenSubmissions
+
+_PENDING = "pending"
+_PENDING_LIMIT = 1 << 34
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a transcript has made public: its latest checkpoint, cosigned, and the entries under it."""
+
+    note: bytes
+    entries: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class _Pending:
+    start: int
+    entries: tuple[Annotated[bytes, AtMost(65535)], ...]
+
+
+def pending_entries(store: Store) -> tuple[bytes, ...]:
+    """Entries that trustees may have seen and no transcript may have yet; their blobs must be kept."""
+    stored = store.get(_PENDING)
+    return () if stored is None else decode(_Pending, stored, _PENDING_LIMIT).entries
+
+
+class LogRecord:
+    """Appends only what the rules admit; remembers what a coordinator needs of the past."""
+
+    def __init__(self, pinned: PinnedPolicy, store: Store, published: Published | None) -> None:
+        self._pinned, self._store = pinned, store
+        self._entries: list[bytes] = []
+        self._hashes: list[bytes] = []
+        self._follower = Follower.start()
+        self._seen = SeenSubmissions()
+        self.log_faults: dict[int, Fault] = {}
+        self.steps = 0  # rounds closed
+        self.last_closed: RoundClosed | None = None
+        self._note = b""
+        self._published = 0
+        self._paths: dict[int, tuple[bytes, ...]] = {}
+        if published is not None:
+            self._restore(published)
+        self._restore_pending()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the entries say."""
+        return self._follower.ledger
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self._follower.size
+
+    @property
+    def published(self) -> int:
+        """Size of the last checkpoint that has its quorum; 0 for none."""
+        return self._published
+
+    def entries(self, start: int, stop: int) -> list[bytes]:
+        """Entries start .. stop - 1."""
+        return self._entries[start:stop]
+
+    def position(self, entry: bytes, start: int) -> int | None:
+        """Index of these very bytes at or after `start`."""
+        return self._entries.index(entry, start) if entry in self._entries[start:] else None
+
+    def entry_with_hash(self, name: bytes | None, start: int) -> bytes:
+        """The entry at or after `start` that has this hash; raises Misuse for none."""
+        for entry in self._entries[start:]:
+            if entry_hash(entry) == name:
+                return entry
+        raise Misuse("the log has no such entry")
+
+    def trial(self, entries: Sequence[bytes]) -> Ledger:
+        """The ledger that these entries would lead to; raises as the rules do, and changes nothing."""
+        return self._follower.extended(self._pinned, entries).ledger
+
+    def append(self, entries: Sequence[bytes]) -> None:
+        """Add entries, all or none; raises Malformed or Rejected as the rules do."""
+        first = self.size
+        self._follower = self._follower.extended(self._pinned, entries)
+        for index, entry in enumerate(entries, first):
+            self._entries.append(entry)
+            self._hashes.append(leaf_hash(entry))
+            self._note_entry(index, entry)
+
+    def propose(self) -> Checkpoint:
+        """The head of the log as it stands, and the pending entries made durable: trustees may now see them."""
+        if not self._entries:
+            raise Misuse("checkpoint: the log has no entry yet, start with genesis")
+        pending = _Pending(self._published, tuple(self._entries[self._published :]))
+        self._store.put(_PENDING, encode(pending, _PENDING_LIMIT))
+        return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
+
+    def settle(self, note: bytes) -> None:
+        """A checkpoint has its quorum."""
+        self._note = note
+        self._published = parse_note(note).checkpoint.size
+        self._paths.clear()
+
+    def root_at(self, size: int) -> bytes:
+        """Root of the first `size` entries."""
+        return root(self._hashes[:size])
+
+    def invitation(self, current: CurrentRound, since: int) -> Invitation:
+        """For a client that last saw a checkpoint of `since` entries (0: none) of this log."""
+        if current.index >= self._published:
+            raise Misuse("invitation: publish a cosigned checkpoint after round-open first")
+        if not 0 <= since <= self._published:
+            raise Rejected("since", f"a checkpoint of at most {self._published} entries", str(since))
+        return Invitation(
+            self._note,
+            self._logged(current.index),
+            tuple(self._logged(key.index) for key in current.keys),
+            self._consistency(current.message.checkpoint_size),
+            since,
+            self._consistency(since),
+        )
+
+    def _logged(self, index: int) -> LoggedEntry:
+        key = -1 - index
+        if key not in self._paths:
+            self._paths[key] = tuple(inclusion_proof(self._hashes[: self._published], index))
+        return LoggedEntry(index, self._entries[index], self._paths[key])
+
+    def _consistency(self, old: int) -> tuple[bytes, ...]:
+        if old not in self._paths:
+            self._paths[old] = tuple(consistency_proof(self._hashes[: self._published], old))
+        return self._paths[old]
+
+    def _note_entry(self, index: int, entry: bytes) -> None:
+        message = open_envelope(entry).message
+        if isinstance(message, Submission):
+            fault = self._seen.add(message)
+            if fault is not None:
+                self.log_faults[index] = fault
+        elif isinstance(message, RoundClosed):
+            self.steps += 1
+            self.last_closed = message
+
+    def _restore(self, published: Published) -> None:
+        for entry in published.entries:
+            self.append([entry])
+        head = parse_note(published.note).checkpoint
+        if (head.size, head.root) != (self.size, self._follower.root()):
+            raise Misuse("published: the entries are not those under the checkpoint")
+        self.settle(published.note)
+
+    def _restore_pending(self) -> None:
+        stored = self._store.get(_PENDING)
+        if stored is None:
+            return
+        pending = decode(_Pending, stored, _PENDING_LIMIT)
+        known = self._entries[pending.start :][: len(pending.entries)]
+        if pending.start > self.size or list(pending.entries[: len(known)]) != known:
+            raise Misuse("store: this coordinator's state belongs to another transcript")
+        for entry in pending.entries[len(known) :]:
+            self.append([entry])

@@ -1,0 +1,320 @@
+"""A trustee: it keeps the log honest before anything leaks, and releases one sum a round (spec 8.4 to 8.10).
+
+What it keeps in its store, under these keys:
+
+    log                  the log it has cosigned: tree frontier and ledger
+    round-key/<n>        private key of round n, erased with the release or with the round
+    share/<n>/<index>    verified share of the submission at a log index, erased likewise
+    ack/<n>, release/<n> what it said in round n, to be said again in the same bytes
+    erased               the last round whose secrets are gone for good
+
+A decision is in the store before anybody hears of it, so a crash at any point loses nothing that was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from proofs.engine import Engine
+from proofs.errors import Malformed, Misuse, Rejected
+from proofs.randomness import Randomness
+from protocols import hpke, sharing
+from protocols.blobs import blob_hash
+from protocols.cohorts import ack_digest
+from protocols.contexts import share_info
+from protocols.encoding import decode, encode
+from protocols.envelopes import open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.log.checkpoint import Checkpoint, check_note, cosign, parse_note
+from protocols.messages import AtMost, Dispute, Hash32, KeyShare, RoundKey, ShareAck
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.exchange import Release
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
+from protocols.rounds.offences import check_cohort_difference
+from protocols.stores import Store
+from protocols.submissions import BlobSource, read_blob
+
+_LOG = "log"
+_ERASED = "erased"
+_RELEASE_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class _StoredRelease:
+    digest: Hash32
+    entry: Annotated[bytes, AtMost(65535)]
+    blob: Annotated[bytes, AtMost(_RELEASE_LIMIT)]
+
+
+class Trustee:
+    """One trustee of one federation. Methods raise Rejected for what the log or the coordinator did wrong, Misuse for
+    what the caller did."""
+
+    def __init__(
+        self, pinned: PinnedPolicy, identity: SigningKey, name: str, store: Store, engine: Engine, rand: Randomness
+    ) -> None:
+        if pinned.trustee_key(name) != identity.public_key:
+            raise Misuse(f"identity: the policy has another key for {name}")
+        self._pinned, self._identity, self._name = pinned, identity, name
+        self._store, self._engine, self._rand = store, engine, rand
+        stored = store.get(_LOG)
+        self._log = Follower.decode(stored) if stored is not None else Follower.start()
+        self._forget(self._erased())
+
+    @property
+    def name(self) -> str:
+        """The trustee's id in the policy."""
+        return self._name
+
+    @property
+    def size(self) -> int:
+        """Entries of the log that it has seen: the next observation starts there."""
+        return self._log.size
+
+    def round_key(self, number: int) -> bytes:
+        """The signed RoundKey of a round to come, always the same bytes.
+
+        Raises Misuse for a round that is over, or whose secrets it erased, or that the policy does not have.
+        """
+        if not max(self._log.ledger.next_round, self._erased() + 1) <= number <= self._pinned.policy.max_rounds:
+            raise Misuse(f"round: expected one to come, found {number}")
+        private = self._store.get(_key("round-key", number))
+        if private is None:
+            private, _ = hpke.generate_round_key(self._rand)
+            self._store.put(_key("round-key", number), private)
+        message = RoundKey(self._pinned.policy.federation, number, self._name, hpke.public_key(private), rotation=None)
+        return seal(message, self._name, self._identity)
+
+    def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
+        """Follow the log to a checkpoint and cosign it.
+
+        note: the checkpoint, signed by the log, other cosignatures allowed. entries: those after `size`, up to the
+        checkpoint. timestamp: POSIX seconds, for the cosignature.
+        1. The checkpoint is this log's, signed by its key: "checkpoint-...".
+        2. It is not smaller than what this trustee saw: "rollback".
+        3. The entries are those in between, each admitted by the rules: "entries", or the rule's name.
+        4. They lead to the checkpoint's root: "fork".
+        5. The new state is durable, the secrets of a round that ended are erased, then comes the signature.
+        Raises Malformed or Rejected; then nothing has changed.
+        """
+        head = self._check_head(note)
+        if len(entries) != head.size - self._log.size:
+            raise Rejected("entries", f"{head.size - self._log.size} after {self._log.size}", str(len(entries)))
+        followed = self._log.extended(self._pinned, entries)
+        if followed.root() != head.root:
+            raise Rejected("fork", followed.root().hex(), head.root.hex())
+        if entries:
+            self._store.put(_LOG, followed.encode())
+            self._log = followed
+        ended = followed.ledger.rounds - (followed.ledger.current is not None)
+        if ended > self._erased():
+            self.erase(ended)
+        self._drop_records(ended)
+        return cosign(head, self._name, self._identity, timestamp)
+
+    def acknowledge(self, number: int, blobs: BlobSource) -> bytes:
+        """The signed ShareAck of the open round over what this trustee has seen of it; once a round, the same bytes.
+
+        Each client's first submission is acknowledged if its share decrypts and opens its commitments, disputed if
+        it does not, and left out if the blobs could not be had: a coordinator that withholds them proves nothing
+        against a client. The shares are durable before the acknowledgement is.
+        Raises Rejected("order") outside the open round, Rejected("round-key") if the log has another key of its own.
+        """
+        stored = self._store.get(_key("ack", number))
+        if stored is not None:
+            return stored
+        current = self._current(number)
+        if current.cohort is not None:
+            raise Rejected("order", "acknowledgements before the cohort is closed", f"round {number} is closed")
+        private = self._private_key(current)
+        held, disputed = self._examine(current, private, blobs)
+        acknowledged = tuple(sorted(held))
+        pairs = [(each.message.client, each.entry) for each in current.first_submissions() if each.index in held]
+        message = ShareAck(
+            self._pinned.policy.federation,
+            number,
+            current.entry,
+            self._name,
+            acknowledged,
+            tuple(sorted(disputed, key=lambda dispute: dispute.index)),
+            ack_digest(current.entry, self._name, pairs),
+        )
+        entry = seal(message, self._name, self._identity)
+        for index, share in held.items():
+            self._store.put(_share_key(number, index), share.encode())
+        self._store.put(_key("ack", number), entry)
+        return entry
+
+    def release(self, number: int, blobs: BlobSource) -> Release:
+        """The sum of the shares of the round's cohort, signed; one cohort a round, the same bytes when asked again.
+
+        1. The log it cosigned has closed this round's cohort: "order". (Then the rules have checked digest, sizes,
+           the choice of A and Q, and the abort cap.)
+        2. It has released no other cohort in this round, before or after any crash: "released".
+        3. It is asked: "release".
+        4. A is within its own acknowledgement: "unacknowledged".
+        5. |A| >= min_cohort: "cohort-size".
+        6. The differencing rule holds on everything opened on this model: "differencing".
+        7. The decision is durable, the round's secrets are erased, then the release is returned.
+        blobs is read only where rule 6 depends on the fault of an excluded submission.
+        """
+        current = self._current(number)
+        if current.cohort is None:
+            raise Rejected("order", "a closed cohort", f"round {number} is collecting")
+        digest = current.cohort.message.digest
+        stored = self._store.get(_key("release", number))
+        if stored is not None:
+            record = decode(_StoredRelease, stored, 2 * _RELEASE_LIMIT)
+            if record.digest != digest:
+                raise Rejected("released", f"the cohort {record.digest.hex()}", digest.hex())
+            return Release(record.entry, record.blob)
+        self._check_release(current, current.cohort, blobs)
+        release = self._sign_release(number, current.cohort)
+        record = _StoredRelease(digest, release.entry, release.blob)
+        self._store.put(_key("release", number), encode(record, 2 * _RELEASE_LIMIT))
+        self.erase(number)
+        return release
+
+    def erase(self, number: int) -> None:
+        """Delete the private keys and shares of every round up to `number`, for good."""
+        if number > self._erased():
+            self._store.put(_ERASED, str(number).encode())
+        self._forget(number)
+
+    def _check_head(self, note: bytes) -> Checkpoint:
+        parsed = parse_note(note)
+        policy = self._pinned.policy
+        check_note(parsed, policy.log_key, policy.trustees, 0, origin=policy.origin)
+        if parsed.checkpoint.size < self._log.size:
+            raise Rejected("rollback", f"at least {self._log.size} entries", str(parsed.checkpoint.size))
+        return parsed.checkpoint
+
+    def _current(self, number: int) -> CurrentRound:
+        current = self._log.ledger.current
+        if current is None or current.number != number:
+            found = "none" if current is None else str(current.number)
+            raise Rejected("order", f"round {number} to be open", found)
+        return current
+
+    def _private_key(self, current: CurrentRound) -> bytes:
+        own = next((key.public_key for key in current.keys if key.trustee == self._name), None)
+        private = self._store.get(_key("round-key", current.number))
+        if own is None or private is None or hpke.public_key(private) != own:
+            found = "none" if own is None else "one whose private key it does not have"
+            raise Rejected("round-key", f"the key of {self._name} for round {current.number}", found)
+        return private
+
+    def _examine(
+        self, current: CurrentRound, private: bytes, blobs: BlobSource
+    ) -> tuple[dict[int, sharing.Share], list[Dispute]]:
+        """(verified shares by log index, disputes) over the submissions whose blobs can be had."""
+        opened: list[tuple[int, sharing.Share, bytes]] = []
+        disputes: list[Dispute] = []
+        for each in current.first_submissions():
+            found = self._open_share(current, each, private, blobs)
+            if isinstance(found, Dispute):
+                disputes.append(found)
+            elif found is not None:
+                opened.append((each.index, *found))
+        indices, shares, commitments = zip(*opened, strict=True) if opened else ((), (), ())
+        point, threshold = self._pinned.share_point(self._name), self._pinned.policy.threshold
+        verdicts = sharing.verify_shares(self._engine, point, shares, commitments, threshold)
+        held = dict(zip(indices, shares, strict=True))
+        for index, verdict in zip(indices, verdicts, strict=True):
+            if verdict is not None:
+                del held[index]
+                disputes.append(Dispute(index, verdict.check))
+        return held, disputes
+
+    def _open_share(
+        self, current: CurrentRound, submission: LoggedSubmission, private: bytes, blobs: BlobSource
+    ) -> tuple[sharing.Share, bytes] | Dispute | None:
+        """The decrypted share with the commitments it must open; a dispute; or None if a blob cannot be had."""
+        message = submission.message
+        mine = next(share.blob for share in message.shares if share.trustee == self._name)
+        try:
+            sealed = _hashed_blob(blobs, mine, self._pinned.sealed_share_size)
+            commitments = _hashed_blob(blobs, message.share_commitments, self._pinned.share_commitments_size)
+        except Rejected:
+            return None
+        info = share_info(message.federation, message.round, current.entry, message.client, self._name)
+        try:
+            clear = hpke.open_sealed(private, info, sealed)
+            return sharing.Share.decode(clear, self._pinned.secret_length), commitments
+        except Rejected as error:
+            return Dispute(submission.index, error.check)
+        except Malformed:
+            return Dispute(submission.index, "share-encoding")
+
+    def _check_release(self, current: CurrentRound, cohort: LoggedCohort, blobs: BlobSource) -> None:
+        if self._name not in cohort.message.trustees:
+            raise Rejected("release", f"one of {', '.join(cohort.message.trustees)}", self._name)
+        acknowledged = self._acknowledged(current.number)
+        for index in cohort.message.accepted:
+            if index not in acknowledged:
+                raise Rejected("unacknowledged", "submissions that it acknowledged", f"entry {index}")
+        if len(cohort.message.accepted) < self._pinned.policy.min_cohort:
+            minimum = self._pinned.policy.min_cohort
+            raise Rejected("cohort-size", f"at least {minimum}", str(len(cohort.message.accepted)))
+        check_cohort_difference(self._engine, self._pinned, self._log.ledger, current, blobs)
+
+    def _acknowledged(self, number: int) -> tuple[int, ...]:
+        """What this trustee said it holds in a round, by its own record."""
+        stored = self._store.get(_key("ack", number))
+        message = open_envelope(stored).message if stored is not None else None
+        return message.acknowledged if isinstance(message, ShareAck) else ()
+
+    def _sign_release(self, number: int, cohort: LoggedCohort) -> Release:
+        blob = sharing.sum_shares(self._share(number, index) for index in cohort.message.accepted).encode()
+        message = KeyShare(
+            self._pinned.policy.federation,
+            number,
+            cohort.entry,
+            cohort.message.digest,
+            self._name,
+            blob_hash(blob),
+        )
+        return Release(seal(message, self._name, self._identity), blob)
+
+    def _share(self, number: int, index: int) -> sharing.Share:
+        stored = self._store.get(_share_key(number, index))
+        if stored is None:
+            raise Rejected("erased", f"the share of entry {index}", f"round {number} was erased")
+        return sharing.Share.decode(stored, self._pinned.secret_length)
+
+    def _erased(self) -> int:
+        return int(self._store.get(_ERASED) or b"0")
+
+    def _forget(self, number: int) -> None:
+        """Delete secrets of rounds up to `number`; again after a crash, if one came between mark and deletion."""
+        self._delete({"round-key", "share"}, number)
+
+    def _drop_records(self, number: int) -> None:
+        """What was said in rounds that are over is in the log."""
+        self._delete({"ack", "release"}, number)
+
+    def _delete(self, kinds: set[str], number: int) -> None:
+        stored = self._store.keys()
+        for key in stored:
+            kind, *rest = key.split("/")
+            if kind in kinds and int(rest[0]) <= number:
+                self._store.delete(key)
+
+
+def _key(kind: str, number: int) -> str:
+    return f"{kind}/{number}"
+
+
+def _share_key(number: int, index: int) -> str:
+    return f"share/{number}/{index}"
+
+
+def _hashed_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:
+    """A blob whose hash this trustee has computed itself; raises Rejected("blob-...")."""
+    data = read_blob(blobs, name, size)
+    if blob_hash(data) != name:
+        raise Rejected("blob-hash", name.hex(), blob_hash(data).hex())
+    return data

@@ -1,0 +1,95 @@
+"""The disk cache of compiled kernels, seen from fresh processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+USE_ONE_KERNEL = """
+import numpy as np
+from proofs.native import NativeEngine
+from proofs.native.scalars import signed_products
+assert NativeEngine().ternary_products(np.array([[1, -1]], np.int8), [5, 3]) == [2]
+stats = signed_products.stats
+print("misses", sum(stats.cache_misses.values()), "hits", sum(stats.cache_hits.values()))
+"""
+
+
+def run(code: str, root: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+
+
+def copied_sources(destination: Path) -> Path:
+    shutil.copytree(ROOT / "proofs", destination / "proofs", ignore=shutil.ignore_patterns("__pycache__"))
+    return destination
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    first = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "cache"))
+    assert first.stdout.split() == ["misses", "1", "hits", "0"]
+    second = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "cache"))
+    assert second.stdout.split() == ["misses", "0", "hits", "1"]
+    assert first.stderr == second.stderr == ""
+
+
+def test_the_cache_directory_is_private(tmp_path: Path) -> None:
+    run("import proofs.native.scalars", VERIFL_CACHE_DIR=str(tmp_path / "cache"))
+    (keyed,) = (tmp_path / "cache").iterdir()
+    assert keyed.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_edit_in_another_kernel_module_empties_the_cache(tmp_path: Path) -> None:
+    """numba itself would miss an edit of proofs/wide.py, and run the old machine code."""
+    sources, cache = copied_sources(tmp_path / "sources"), str(tmp_path / "cache")
+    run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache)
+    assert run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache).stdout.split()[1] == "0"
+    with (sources / "proofs" / "wide.py").open("a") as file:
+        file.write("\n# edited\n")
+    assert run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache).stdout.split()[1] == "1"
+
+
+def test_without_a_writable_directory_one_line_and_no_cache(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the directory should be")
+    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(blocked))
+    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("verifl: compiled code is not cached")
+    assert "VERIFL_CACHE_DIR" in line
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
+def test_the_default_is_the_users_cache_directory(tmp_path: Path) -> None:
+    environment = {"VERIFL_CACHE_DIR": "", "HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    run("import proofs.native.scalars", **environment)
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["verifl"]
+    assert not (tmp_path / ".cache" / "numba").exists()
+
+
+def test_other_users_of_numba_keep_their_settings(tmp_path: Path) -> None:
+    code = "import numba; c = numba.config; old = c.CACHE_DIR; import proofs.native.points; print(old == c.CACHE_DIR)"
+    assert run(code, VERIFL_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path / "own")).stdout.strip() == "True"
+    assert not (tmp_path / "own").exists()
+
+
+def test_importing_the_package_compiles_and_imports_nothing(tmp_path: Path) -> None:
+    code = "import sys, proofs.native, proofs.workers; print('numba' in sys.modules, 'numpy' in sys.modules)"
+    assert run(code, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout.split() == ["False", "False"]
+    assert not (tmp_path / "cache").exists()
+    run("from proofs.native import NativeEngine; NativeEngine()", VERIFL_CACHE_DIR=str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").rglob("*.nbc"))

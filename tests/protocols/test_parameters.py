@@ -1,0 +1,225 @@
+"""Derived parameters meet every condition; every condition is tested at its edge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from proofs.errors import Misuse, Rejected
+from protocols.lattice.parameters import MODULI, TAIL
+from protocols.parameters import (
+    LARGEST_COHORT,
+    check_policy,
+    default_fraction_bits,
+    derive,
+    largest_cohort,
+    require_sound,
+)
+from protocols.policy import Member, Policy, TensorSpec
+from protocols.server_steps import fedavg
+
+
+def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:
+    update, lattice = derive(dimension, clip, None, max_cohort)
+    return Policy(
+        federation="test",
+        origin="test.example/log",
+        log_key=bytes([1]) * 32,
+        issuer_key=bytes([2]) * 32,
+        trustees=tuple(Member(f"trustee{i}", bytes([10 + i]) * 32) for i in range(5)),
+        threshold=4,
+        corrupt=2,
+        roster=tuple(Member(f"client{i}", bytes([100 + i]) * 32) for i in range(clients)),
+        min_cohort=2,
+        max_cohort=max_cohort,
+        max_rounds=10,
+        max_aborts=2,
+        tensors=(TensorSpec("w", (dimension,), "float32", False),),
+        dimension=dimension,
+        initial_model=bytes(32),
+        update=update,
+        lattice=lattice,
+        step=fedavg(),
+        projections=360,
+        required_checks=("I9", "P6"),
+        weights=None,
+        noise=None,
+        privacy_budget=None,
+    )
+
+
+GOOD = sound()
+ALICE, BOB = GOOD.roster[0], GOOD.trustees[0]
+
+
+def failing(policy: Policy) -> list[str]:
+    return [condition.name for condition in check_policy(policy) if not condition.holds]
+
+
+def lattice(policy: Policy, **changes: Any) -> Policy:
+    return replace(policy, lattice=replace(policy.lattice, **changes))
+
+
+def update(policy: Policy, **changes: Any) -> Policy:
+    return replace(policy, update=replace(policy.update, **changes))
+
+
+@given(
+    dimension=st.integers(1, 2**24),
+    clip=st.floats(min_value=1e-6, max_value=1e6),
+    bits=st.none() | st.integers(0, 60),
+    cohort=st.integers(2, LARGEST_COHORT),
+)
+def test_what_is_derived_is_sound(dimension: int, clip: float, bits: int | None, cohort: int) -> None:
+    try:
+        rules = derive(dimension, clip, bits, cohort)
+    except Misuse:
+        assume(False)
+    policy = replace(
+        GOOD,
+        max_cohort=cohort,
+        dimension=dimension,
+        tensors=(TensorSpec("w", (dimension,), "float32", False),),
+        update=rules[0],
+        lattice=rules[1],
+    )
+    require_sound(policy)
+    assert largest_cohort(*rules) >= cohort
+    smaller = [q for q in MODULI if q < rules[1].modulus]
+    assert not any(2 * cohort * (TAIL * rules[1].plaintext_scale + rules[0].norm_bound) < q for q in smaller)
+
+
+def test_the_default_resolution_follows_the_dimension() -> None:
+    assert default_fraction_bits(10, 1.0) == 16
+    assert default_fraction_bits(2**20, 1.0) == 20
+    assert default_fraction_bits(2**20, 0.25) == 22
+    assert default_fraction_bits(10, 1e9) == 0
+
+
+def test_largest_cohort_is_exact() -> None:
+    rules = derive(1000, 1.0, None, 8)
+    most = largest_cohort(*rules)
+    assert failing(replace(GOOD, max_cohort=most)) == []
+    assert set(failing(replace(GOOD, max_cohort=most + 1))) & {"scale", "decryption", "key-digits"}
+
+
+def test_a_budget_that_does_not_fit_says_what_to_change() -> None:
+    with pytest.raises(Misuse) as excinfo:
+        derive(2**20, 1.0, 36, 1000)
+    message = str(excinfo.value)
+    assert str(MODULI[-1]) in message
+    assert "max_cohort from 1000 to 381" in message
+    assert "fraction_bits from 36 to 33" in message
+    assert derive(2**20, 1.0, 36, 381)
+    assert derive(2**20, 1.0, 33, 1000)
+    with pytest.raises(Misuse):
+        derive(2**20, 1.0, 36, 382)
+    with pytest.raises(Misuse):
+        derive(2**20, 1.0, 34, 1000)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1.0, None, 8), "dimension"),
+        ((10, 1.0, None, 1), "max_cohort"),
+        ((10, 1.0, None, LARGEST_COHORT + 1), "max_cohort"),
+        ((10, -1.0, None, 8), "clip norm"),
+        ((10, 1.0, -1, 8), "fraction_bits"),
+        ((10, 1.0, 50, 8), "use 16 fraction bits"),
+        ((10, 1e-3, 2, 8), "use 26 fraction bits"),
+        ((10, 1e15, None, 8), "use another clip norm"),
+    ],
+)
+def test_arguments_out_of_range_are_misuse(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(Misuse, match=message):
+        derive(*arguments)
+
+
+def test_the_good_policy_meets_everything() -> None:
+    assert failing(GOOD) == []
+    require_sound(GOOD)
+    assert all(condition.explanation for condition in check_policy(GOOD))
+
+
+def test_names_are_unique() -> None:
+    names = [condition.name for condition in check_policy(GOOD)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [
+        ("quorum-intersection", replace(GOOD, corrupt=3)),
+        ("quorum-intersection", replace(GOOD, threshold=3)),
+        ("corrupt-below-threshold", replace(GOOD, corrupt=4)),
+        ("threshold-reachable", replace(GOOD, threshold=6)),
+        ("trustees", replace(GOOD, trustees=tuple(Member(f"t{i}", i.to_bytes(32, "big")) for i in range(65)))),
+        ("trustee-ids", replace(GOOD, trustees=(*GOOD.trustees[:4], replace(BOB, public_key=bytes(32))))),
+        ("trustee-keys", replace(GOOD, trustees=(*GOOD.trustees[:4], replace(BOB, id="zoe")))),
+        ("client-ids", replace(GOOD, roster=(ALICE, replace(ALICE, public_key=bytes(32)), *GOOD.roster[1:]))),
+        ("client-keys", replace(GOOD, roster=(replace(ALICE, id="a"), *GOOD.roster))),
+        ("roster-order", replace(GOOD, roster=GOOD.roster[::-1])),
+        ("one-key-per-id", replace(GOOD, roster=(*GOOD.roster, Member("trustee0", bytes(32))))),
+        ("one-id-per-key", replace(GOOD, roster=(*GOOD.roster, Member("zoe", BOB.public_key)))),
+        ("role-names", replace(GOOD, roster=(*GOOD.roster, Member("coordinator", bytes(32))))),
+        ("log-key", replace(GOOD, log_key=BOB.public_key)),
+        ("issuer-key", replace(GOOD, issuer_key=ALICE.public_key)),
+        ("min-cohort", replace(GOOD, min_cohort=1)),
+        ("cohort-range", replace(GOOD, min_cohort=8, max_cohort=7)),
+        ("roster-size", replace(GOOD, roster=GOOD.roster[:1])),
+        ("max-rounds", replace(GOOD, max_rounds=0)),
+        ("required-checks", replace(GOOD, required_checks=("I13",))),
+        ("tensor-names", replace(GOOD, tensors=(replace(GOOD.tensors[0], shape=(500,)),) * 2)),
+        ("tensor-types", replace(GOOD, tensors=(replace(GOOD.tensors[0], dtype="int64"),))),
+        ("dimension", replace(GOOD, dimension=999)),
+        ("dimension-positive", replace(GOOD, dimension=0, tensors=())),
+        ("dimension-limit", replace(GOOD, dimension=2**28 + 1)),
+        ("norm-bound-positive", update(GOOD, norm_bound=0)),
+        ("norm-bound-limit", update(GOOD, norm_bound=2**40 + 1)),
+        ("fraction-bits", update(GOOD, fraction_bits=129)),
+        ("plaintext-int64", replace(update(GOOD, norm_bound=2**40), max_cohort=2**23)),
+        ("projections", replace(GOOD, projections=359)),
+        ("argument", replace(GOOD, projections=4097)),
+        ("degree", lattice(GOOD, degree=2048)),
+        ("modulus", lattice(GOOD, modulus=MODULI[3] - 8192)),
+        ("lattice-security", lattice(GOOD, degree=2048)),
+        ("lattice-security", lattice(GOOD, modulus=2**63 - 25)),
+        ("scale-power", lattice(GOOD, plaintext_scale=GOOD.lattice.plaintext_scale + 1)),
+        ("scale", lattice(GOOD, plaintext_scale=GOOD.lattice.plaintext_scale // 2)),
+        ("decryption", lattice(sound(max_cohort=127), plaintext_scale=2**40)),
+        ("sigma", lattice(GOOD, sigma_tenths=65)),
+        ("tail", lattice(GOOD, tail=85)),
+        ("key-digits", replace(GOOD, max_cohort=LARGEST_COHORT + 1)),
+        ("step", replace(GOOD, step=replace(GOOD.step, rule="sgd"))),
+    ],
+)
+def test_each_condition_is_enforced(name: str, policy: Policy) -> None:
+    assert name in failing(policy)
+    with pytest.raises(Rejected) as excinfo:
+        require_sound(policy)
+    assert excinfo.value.check == f"policy-{failing(policy)[0]}"
+
+
+def test_the_decryption_condition_at_its_edge() -> None:
+    n, bound, scale = GOOD.max_cohort, GOOD.update.norm_bound, GOOD.lattice.plaintext_scale
+    needed = 2 * n * (TAIL * scale + bound)
+    assert "decryption" in failing(lattice(GOOD, modulus=needed))
+    assert "decryption" not in failing(lattice(GOOD, modulus=needed + 1))
+
+
+def test_the_scale_condition_at_its_edge() -> None:
+    policy = lattice(update(GOOD, norm_bound=2**10), plaintext_scale=2**14)
+    assert "scale" in failing(policy)  # 2 n B = 2^14 with n = 8
+    assert "scale" not in failing(update(policy, norm_bound=2**10 - 1))
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1))
+def test_checks_are_total_on_decoded_policies(a: int, b: int, c: int, d: int) -> None:
+    policy = lattice(update(GOOD, norm_bound=a, fraction_bits=b), degree=c, modulus=d, plaintext_scale=a, tail=b)
+    policy = replace(policy, dimension=a, projections=b, max_cohort=c, threshold=d, corrupt=a, trustees=(), roster=())
+    assert failing(policy)

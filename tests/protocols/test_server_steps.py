@@ -1,0 +1,222 @@
+"""Server steps: exact doubles, canonical hyper-parameters, refusals."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols import server_steps
+from protocols.policy import LatticeRule, Member, Policy, StepRule, TensorSpec, UpdateRule
+from protocols.server_steps import StepState, apply_step, fedadam, fedavg, format_double, parse_double
+
+
+def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegative: bool = False) -> Policy:
+    return Policy(
+        federation="test",
+        origin="test.example/log",
+        log_key=bytes([1]) * 32,
+        issuer_key=bytes([2]) * 32,
+        trustees=tuple(Member(f"t{i}", bytes([10 + i]) * 32) for i in range(3)),
+        threshold=3,
+        corrupt=1,
+        roster=tuple(Member(f"c{i}", bytes([20 + i]) * 32) for i in range(4)),
+        min_cohort=2,
+        max_cohort=4,
+        max_rounds=3,
+        max_aborts=1,
+        tensors=(
+            TensorSpec("weight", (dimension // 2, 1), "float32", False),
+            TensorSpec("variance", (dimension - dimension // 2,), "float32", nonnegative),
+        ),
+        dimension=dimension,
+        initial_model=bytes(32),
+        update=UpdateRule(1000, fraction_bits, None, None),
+        lattice=LatticeRule(4096, 0xFFFFFDC001, 8192, 66, 86, None),
+        step=step,
+        projections=360,
+        required_checks=(),
+        weights=None,
+        noise=None,
+        privacy_budget=None,
+    )
+
+
+def integers(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_doubles_have_one_spelling(value: float) -> None:
+    text = format_double(value)
+    if value == 0.0 and math.copysign(1.0, value) < 0:
+        with pytest.raises(Malformed):
+            parse_double(text)
+    else:
+        assert parse_double(text) == value
+        assert format_double(parse_double(text)) == text
+
+
+def test_format_is_big_endian_hexadecimal() -> None:
+    assert format_double(1.0) == "3ff0000000000000"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "3ff", "3FF0000000000000", " 3ff0000000000000", "3ff0000000000000\n", "0x3ff00000000000", "7ff0000000000000",
+     "fff0000000000000", "7ff8000000000001", "8000000000000000", "3ff000000000000g", "３ff0000000000000"],
+)  # fmt: skip
+def test_other_spellings_are_malformed(text: str) -> None:
+    with pytest.raises(Malformed):
+        parse_double(text)
+
+
+@given(st.integers(-(2**62), 2**62), st.integers(1, 97541), st.integers(0, 40))
+def test_mean_is_the_conversion_then_the_division(total: int, count: int, bits: int) -> None:
+    mean = server_steps.mean_update(integers(total), count, bits)
+    nearest = float(total)  # int to double, to nearest even
+    assert mean[0] == float(Fraction(nearest) / (count * 2**bits))
+
+
+def test_fedavg_by_hand() -> None:
+    state = server_steps.initial_state(policy(fedavg(0.5)), np.array([1.0, 2.0, 3.0, 0.1]))
+    after = apply_step(policy(fedavg(0.5)), state, integers(256, -512, 0, 7), 2)
+    assert after.model.tolist() == [1.0 + 0.5 * 0.5, 2.0 + 0.5 * -1.0, 3.0, 0.1 + 0.5 * (7 / 512)]
+    assert (after.first, after.second, after.round) == (None, None, 1)
+    assert state.model.tolist() == [1.0, 2.0, 3.0, 0.1]
+    assert server_steps.encode_optimizer(after) is None
+
+
+@given(st.lists(st.lists(st.integers(-5000, 5000), min_size=4, max_size=4), min_size=1, max_size=4))
+def test_fedadam_equals_python_floats(aggregates: list[list[int]]) -> None:
+    """Python's floats are IEEE doubles, and each operation below is one of them in the order of spec 4.6."""
+    rule = fedadam(0.1, 0.9, 0.99, 1e-3)
+    state = server_steps.initial_state(policy(rule), np.array([0.1, -0.2, 0.3, 0.0]))
+    x, m, v = state.model.tolist(), [0.0] * 4, [1e-3 * 1e-3] * 4
+    for aggregate in aggregates:
+        state = apply_step(policy(rule), state, integers(*aggregate), 3)
+        for i in range(4):
+            u = float(aggregate[i]) / (3 * 2.0**8)
+            m[i] = 0.9 * m[i] + (1.0 - 0.9) * u
+            v[i] = 0.99 * v[i] + (1.0 - 0.99) * (u * u)
+            x[i] = x[i] + (0.1 * m[i]) / (math.sqrt(v[i]) + 1e-3)
+    assert state.model.tolist() == x
+    assert (state.first.tolist(), state.second.tolist()) == (m, v)
+    blob = server_steps.encode_optimizer(state)
+    first, second = server_steps.decode_optimizer(blob, 4)
+    assert (first.tolist(), second.tolist()) == (m, v)
+
+
+def test_fedadam_needs_its_moments() -> None:
+    with pytest.raises(Misuse, match="moments"):
+        apply_step(policy(fedadam()), StepState(np.zeros(4), None, None, 0), integers(1, 1, 1, 1), 2)
+
+
+def test_negative_variance_is_clamped_to_plus_zero() -> None:
+    rule = policy(fedavg(1.0), nonnegative=True)
+    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(-256, -256, -256, 256), 1)
+    assert after.model.tolist() == [-1.0, -1.0, 0.0, 1.0]
+    assert not np.signbit(after.model[2:]).any()
+
+
+def test_minus_zero_is_clamped_to_plus_zero() -> None:
+    rule = policy(fedavg(1.0), nonnegative=True)
+    state = server_steps.initial_state(rule, np.array([0.0, 0.0, -0.0, -0.0]))
+    assert not np.signbit(apply_step(rule, state, integers(0, 0, 0, 0), 1).model).any()
+
+
+def test_subnormal_results_are_kept() -> None:
+    rule = policy(fedavg(5e-324), fraction_bits=0)
+    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 0), 1)
+    assert after.model.tolist() == [5e-324, 1e-323, 1.5e-323, 0.0]
+
+
+def test_overflow_is_rejected_with_its_place() -> None:
+    rule = policy(fedavg(1e308), fraction_bits=0)
+    with pytest.raises(Rejected) as excinfo:
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(0, 0, 1000, 0), 1)
+    assert excinfo.value.check == "server-step"
+    assert "coordinate 2" in excinfo.value.found
+
+
+def test_overflow_in_a_clamped_tensor_is_rejected() -> None:
+    rule = policy(fedavg(1e308), fraction_bits=0, nonnegative=True)
+    state = server_steps.initial_state(rule, np.zeros(4))
+    with pytest.raises(Rejected) as excinfo:
+        apply_step(rule, StepState(state.model + math.nan, None, None, 0), integers(0, 0, 0, 0), 1)
+    assert excinfo.value.check == "server-step"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        StepRule("sgd", format_double(1.0), None, None, None),
+        StepRule("fedavg", format_double(1.0), format_double(0.9), None, None),
+        StepRule("fedavg", format_double(0.0), None, None, None),
+        StepRule("fedavg", format_double(-1.0), None, None, None),
+        StepRule("fedavg", "1.0", None, None, None),
+        StepRule("fedavg", "7ff0000000000000", None, None, None),
+        StepRule("fedadam", format_double(1.0), None, None, None),
+        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(0.99), None),
+        StepRule("fedadam", format_double(1.0), format_double(1.0), format_double(0.99), format_double(1e-3)),
+        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(-0.1), format_double(1e-3)),
+        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(0.99), format_double(0.0)),
+    ],
+)
+def test_rules_out_of_range_are_rejected(rule: StepRule) -> None:
+    with pytest.raises(Rejected) as excinfo:
+        server_steps.step_constants(rule)
+    assert excinfo.value.check == "policy-step"
+
+
+def test_constructors_refuse_what_the_policy_would() -> None:
+    with pytest.raises(Misuse, match="learning_rate"):
+        fedavg(0.0)
+    with pytest.raises(Misuse, match="beta2"):
+        fedadam(beta2=1.0)
+    with pytest.raises(Misuse, match="finite"):
+        fedavg(math.inf)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_model_encoding_round_trips(values: list[float]) -> None:
+    model = np.array(values)
+    data = server_steps.encode_model(model)
+    assert len(data) == 8 * len(values)
+    assert server_steps.encode_model(server_steps.decode_model(data, len(values))) == data
+
+
+@given(st.binary(max_size=64))
+def test_model_decoding_is_total(data: bytes) -> None:
+    try:
+        model = server_steps.decode_model(data, 3)
+    except Malformed:
+        return
+    assert server_steps.encode_model(model) == data
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_models_that_are_not_finite_are_malformed(value: float) -> None:
+    data = np.array([0.0, value]).tobytes()
+    with pytest.raises(Malformed, match="at 1"):
+        server_steps.decode_model(data, 2)
+
+
+def test_negative_second_moments_are_malformed() -> None:
+    with pytest.raises(Malformed):
+        server_steps.decode_optimizer(np.array([0.0, 0.0, 1.0, -0.0]).tobytes(), 2)
+
+
+def test_shapes_that_do_not_fit_are_misuse() -> None:
+    rule = policy(fedavg())
+    with pytest.raises(Misuse, match="aggregate"):
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3), 1)
+    with pytest.raises(Misuse, match="model"):
+        server_steps.initial_state(rule, np.zeros(3))
+    with pytest.raises(Misuse, match="count"):
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), 0)

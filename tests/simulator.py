@@ -1,0 +1,332 @@
+"""A federation inside one process: the real parties, the real log writer, stores in memory, all randomness seeded.
+
+    simulation = Simulation(tmp_path)
+    simulation.start()
+    result = simulation.play_round()
+    simulation.path  # the transcript, simulation.policy_data its policy
+
+`play_round` is an honest round; the steps it takes (`open_round`, `submit`, `acknowledge`, ...) can be taken one by
+one, with some parties silent, crashed or replaced.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.engine import Engine
+from proofs.engines import get_engine
+from protocols import server_steps
+from protocols.blobs import blob_hash
+from protocols.envelopes import open_envelope, seal_policy
+from protocols.identities import SigningKey
+from protocols.log.reader import TranscriptReader
+from protocols.log.writer import TranscriptWriter
+from protocols.messages import Aggregate
+from protocols.opening import decode_plaintext
+from protocols.parameters import derive
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.exchange import Publication, SubmissionPackage
+from protocols.rounds.record import Published, pending_entries
+from protocols.rounds.trustee import Trustee
+from protocols.stores import MemoryStore
+from protocols.summation import add_residues
+from tests.seeded import seeded
+
+Update = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a simulated federation is made of; the defaults are small enough for dozens of rounds a second or so."""
+
+    clients: int = 4
+    trustees: int = 5
+    threshold: int = 4
+    corrupt: int = 2
+    dimension: int = 40
+    min_cohort: int = 2
+    max_cohort: int = 16
+    max_rounds: int = 50
+    max_aborts: int = 3
+    clip_norm: float = 1.0
+    fraction_bits: int = 12
+    step: StepRule | None = None
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """How a round ended: `aborted` names the reason, or `plaintext` is the published sum over `accepted` clients."""
+
+    number: int
+    aborted: str | None
+    accepted: tuple[str, ...]
+    plaintext: Update | None
+
+
+def identity_of(name: str, seed: int = 1) -> SigningKey:
+    """The key of a party by its name."""
+    return SigningKey.generate(seeded(f"identity {seed} {name}"))
+
+
+def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
+    """(policy file, initial model) for a setting."""
+    model = np.linspace(-1.0, 1.0, setting.dimension)
+    update, lattice = derive(setting.dimension, setting.clip_norm, setting.fraction_bits, setting.max_cohort)
+    members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
+    policy = Policy(
+        federation="simulated",
+        origin="example.org/simulated",
+        log_key=identity_of("coordinator", setting.seed).public_key,
+        issuer_key=identity_of("issuer", setting.seed).public_key,
+        trustees=members[1],
+        threshold=setting.threshold,
+        corrupt=setting.corrupt,
+        roster=members[0],
+        min_cohort=setting.min_cohort,
+        max_cohort=setting.max_cohort,
+        max_rounds=setting.max_rounds,
+        max_aborts=setting.max_aborts,
+        tensors=(TensorSpec("weights", (setting.dimension,), "float32", nonnegative=False),),
+        dimension=setting.dimension,
+        initial_model=blob_hash(server_steps.encode_model(model)),
+        update=update,
+        lattice=lattice,
+        step=setting.step or server_steps.fedavg(),
+        projections=360,
+        required_checks=(),
+        weights=None,
+        noise=None,
+        privacy_budget=None,
+    )
+    return seal_policy(policy, identity_of("issuer", setting.seed)), model
+
+
+def _names(setting: Setting) -> tuple[list[str], list[str]]:
+    return [f"client-{i:02}" for i in range(setting.clients)], [f"trustee-{i}" for i in range(setting.trustees)]
+
+
+class Simulation:
+    """One federation. `clients`, `trustees` and `coordinator` are the parties; their stores outlive `restart_*`."""
+
+    def __init__(self, directory: Path, setting: Setting | None = None, engine: Engine | None = None) -> None:
+        self.setting = setting or Setting()
+        self.path = directory / "transcript"
+        self.engine = engine or get_engine()
+        self.policy_data, self.model = make_policy(self.setting)
+        self.pinned = PinnedPolicy.open(self.policy_data)
+        self.clock = 1_700_000_000
+        self.stores: dict[str, MemoryStore] = {}
+        self.restarts = 0
+        self.writer = TranscriptWriter(self.path)
+        client_names, trustee_names = _names(self.setting)
+        self.clients = {name: self._client(name) for name in client_names}
+        self.trustees = {name: self._trustee(name) for name in trustee_names}
+        self.coordinator = self._coordinator(None)
+        self.updates: dict[int, dict[str, Update]] = {}  # what clients submitted, by round
+
+    # ---- parties ----
+
+    def _store(self, name: str) -> MemoryStore:
+        return self.stores.setdefault(name, MemoryStore())
+
+    def _party(self, name: str) -> tuple[PinnedPolicy, SigningKey]:
+        return self.pinned, identity_of(name, self.setting.seed)
+
+    def _client(self, name: str) -> Client:
+        rand = seeded(f"client {self.setting.seed} {name} {self.restarts}")
+        return Client(*self._party(name), name, self._store(name), self.engine, rand)
+
+    def _trustee(self, name: str) -> Trustee:
+        rand = seeded(f"trustee {self.setting.seed} {name} {self.restarts}")
+        return Trustee(*self._party(name), name, self._store(name), self.engine, rand)
+
+    def _coordinator(self, published: Published | None) -> Coordinator:
+        return Coordinator(
+            *self._party("coordinator"), self._store("coordinator"), self.engine, add_residues, self.blob, published
+        )
+
+    def restart_client(self, name: str) -> None:
+        """A crash: only the store is left."""
+        self.restarts += 1
+        self.clients[name] = self._client(name)
+
+    def restart_trustee(self, name: str) -> None:
+        """A crash: only the store is left."""
+        self.restarts += 1
+        self.trustees[name] = self._trustee(name)
+
+    def restart_coordinator(self) -> None:
+        """A crash: the store and the transcript directory are left."""
+        self.writer.close()
+        pending = pending_entries(self._store("coordinator"))
+        self.writer = TranscriptWriter(self.path, keep=pending)
+        reader = TranscriptReader(self.path)
+        size = self.writer.published_size
+        published = Published(reader.latest(), reader.entries(0, size)) if size else None
+        self.coordinator = self._coordinator(published)
+        self.writer.append(self.coordinator.entries(size, self.coordinator.size))
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """What everybody reads blobs from."""
+        return TranscriptReader(self.path).blob(name, limit)
+
+    # ---- carrying things about ----
+
+    def store(self, publication: Publication) -> Publication:
+        """Put a publication into the transcript."""
+        for name, blob in publication.blobs.items():
+            if name == self.pinned.hash:
+                self.writer.put_policy(blob)
+            else:
+                self.writer.put_blob(blob)
+        self.writer.append(publication.entries)
+        return publication
+
+    def checkpoint(self, trustees: Iterable[str] | None = None) -> bytes:
+        """Have the log cosigned by these trustees (all) and published; the note."""
+        note = self.coordinator.checkpoint()
+        complete = self.coordinator.cosigned(note, [self.observe(name, note) for name in self._some(trustees)])
+        self.writer.publish(complete)
+        return complete
+
+    def observe(self, name: str, note: bytes) -> bytes:
+        """One trustee's cosignature line of the log as it stands."""
+        self.clock += 1
+        trustee = self.trustees[name]
+        entries = self.coordinator.entries(trustee.size, self.coordinator.size)
+        return trustee.observe(note, entries, self.clock)
+
+    def _some(self, trustees: Iterable[str] | None) -> list[str]:
+        return list(self.trustees if trustees is None else trustees)
+
+    # ---- one round, step by step ----
+
+    def start(self) -> None:
+        """Genesis, cosigned."""
+        self.store(self.coordinator.genesis(self.model))
+        self.checkpoint()
+
+    def open_round(self, trustees: Iterable[str] | None = None) -> int:
+        """RoundOpen with the keys of these trustees (all that are not barred), cosigned; the round's number."""
+        ledger = self.coordinator.ledger
+        names = [name for name in self._some(trustees) if name not in ledger.barred]
+        keys = [self.trustees[name].round_key(ledger.next_round) for name in names]
+        self.store(self.coordinator.open_round(keys))
+        self.checkpoint()
+        self.updates[ledger.next_round] = {}
+        return ledger.next_round
+
+    def accept(self, name: str) -> OpenRound:
+        """A client's verification of the open round."""
+        client = self.clients[name]
+        current = self.coordinator.ledger.current
+        assert current is not None
+        model = self.blob(current.message.model, self.pinned.model_size)
+        return client.accept(self.coordinator.invitation(client.last_seen), model)
+
+    def package(self, name: str, update: Update | None = None) -> SubmissionPackage:
+        """A client's submission, not sent yet."""
+        opened = self.accept(name)
+        if update is None:
+            update = self.random_update(f"{name} {opened.number}")
+        self.updates[opened.number].setdefault(name, update)
+        return self.clients[name].submit(opened, update)
+
+    def submit(self, name: str, update: Update | None = None) -> Publication:
+        """A client's submission, received."""
+        return self.store(self.coordinator.receive(self.package(name, update)))
+
+    def random_update(self, label: str) -> Update:
+        """A vector well within the norm bound."""
+        generator = np.random.default_rng(struct.unpack(">4Q", seeded(f"update {self.setting.seed} {label}")(32)))
+        bound = self.pinned.policy.update.norm_bound
+        limit = max(1, int(bound / np.sqrt(self.setting.dimension)))
+        return generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
+
+    def acknowledge(self, trustees: Iterable[str] | None = None) -> None:
+        """Submissions cosigned, then acknowledged by these trustees (all with a round key)."""
+        self.checkpoint()
+        current = self.coordinator.ledger.current
+        assert current is not None
+        keyed = [key.trustee for key in current.keys]
+        for name in keyed if trustees is None else trustees:
+            self.store(self.coordinator.receive_ack(self.trustees[name].acknowledge(current.number, self.blob)))
+
+    def close_cohort(self) -> str | None:
+        """The cohort closed and cosigned; the reason if the round was aborted instead."""
+        closed = self.store(self.coordinator.close_cohort())
+        self.checkpoint()
+        return closed.aborted
+
+    def asked(self) -> tuple[str, ...]:
+        """Q."""
+        current = self.coordinator.ledger.current
+        assert current is not None
+        assert current.cohort is not None
+        return current.cohort.message.trustees
+
+    def release(self, trustees: Iterable[str] | None = None) -> None:
+        """The releases of these trustees (Q)."""
+        number = self.coordinator.ledger.rounds
+        for name in self.asked() if trustees is None else trustees:
+            self.store(self.coordinator.receive_release(self.trustees[name].release(number, self.blob)))
+
+    def finish(self) -> RoundResult:
+        """Aggregate and close the round, or abort it; cosigned."""
+        current = self.coordinator.ledger.current
+        assert current is not None
+        accepted = tuple(each.message.client for each in current.members())
+        aggregated = self.store(self.coordinator.aggregate())
+        plaintext = None
+        if aggregated.aborted is None:
+            plaintext = self._plaintext(aggregated)
+            self.store(self.coordinator.close_round())
+        self.checkpoint()
+        return RoundResult(current.number, aggregated.aborted, accepted, plaintext)
+
+    def _plaintext(self, publication: Publication) -> Update:
+        message = open_envelope(publication.entries[0]).message
+        assert isinstance(message, Aggregate)
+        return decode_plaintext(self.pinned, publication.blobs[message.plaintext])
+
+    # ---- whole rounds ----
+
+    def play_round(
+        self,
+        updates: Mapping[str, Update] | None = None,
+        clients: Iterable[str] | None = None,
+        silent: Iterable[str] = (),
+    ) -> RoundResult:
+        """A round in which `clients` (all) submit, and trustees in `silent` do not release."""
+        number = self.open_round()
+        for name in self.clients if clients is None else clients:
+            self.submit(name, None if updates is None else updates[name])
+        self.acknowledge()
+        aborted = self.close_cohort()
+        if aborted is not None:
+            return RoundResult(number, aborted, (), None)
+        self.release([name for name in self.asked() if name not in set(silent)])
+        return self.finish()
+
+    def expected_sum(self, result: RoundResult) -> Update:
+        """The sum of what the accepted clients submitted."""
+        return np.sum([self.updates[result.number][name] for name in result.accepted], axis=0, dtype=np.int64)
+
+    def forge_identity(self, name: str) -> SigningKey:
+        """The key of a party, for a test that lies in its name."""
+        return identity_of(name, self.setting.seed)
+
+
+def with_seed(setting: Setting, seed: int) -> Setting:
+    """The same federation with other keys and other randomness."""
+    return replace(setting, seed=seed)

@@ -1,0 +1,144 @@
+"""Cheating over the witness: norms beyond the bound, modular slack, values in the padding, other rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from proofs.curve import ORDER, POINT_SIZE
+from proofs.parameters import ArgumentParameters
+from proofs.prover import Projected, complete, draw_auxiliary, project
+from proofs.squares import four_squares
+from proofs.transcript import ArgumentTranscript
+from proofs.verifier import Claim
+from proofs.witness import CommittedUpdate, commit_table
+from tests.proofs.arguments import CONTEXT, WeakParameters, honest, judge, native, reference
+from tests.seeded import seeded
+from tests.soundness.forgery import forge, square_root
+
+PARAMETERS = ArgumentParameters(20, 50)  # 2 data rows of 16; 12 padding cells
+
+
+def squares(rows: list[list[int]], norm_bound: int = 50) -> list[int]:
+    return list(four_squares(norm_bound**2 - sum(x * x for row in rows for x in row), seeded(0)))
+
+
+def test_true_witness_by_the_same_road() -> None:
+    rows = [[3, -4], [5]]
+    assert judge(native(), PARAMETERS, forge(native(), PARAMETERS, [*rows, squares(rows)])) == "accepted"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[50, 1], [0], [0]],  # one unit over the bound
+        [[50], [0], [1]],
+        [[0], [0], [0]],  # zero slack where there should be some
+        [[49], [0], [9, 4, 1, 0]],  # one unit short of exact
+        [[2**20] * 16, [0], [0]],
+        [[2**35] * 16, [0], [0]],  # enough for the projections to notice
+    ],
+)
+def test_squares_that_do_not_sum_to_the_bound(rows: list[list[int]]) -> None:
+    verdict = judge(native(), PARAMETERS, forge(native(), PARAMETERS, rows))
+    assert verdict == ("shortness" if rows[0][0] == 2**35 else "linear-relation")
+
+
+@pytest.mark.parametrize("column", [4, 5, 15])
+@pytest.mark.parametrize("value", [1, -7])
+def test_value_in_the_padding(column: int, value: int) -> None:
+    rows = [[3, -4], [0] * column + [value]]
+    claim = forge(native(), PARAMETERS, [*rows, squares(rows)])
+    assert judge(native(), PARAMETERS, claim) == "linear-relation"
+
+
+def test_values_that_cancel_in_the_padding() -> None:
+    rows = [[0], [0] * 4 + [1, -1] * 6]
+    assert judge(native(), PARAMETERS, forge(native(), PARAMETERS, [*rows, squares(rows)])) == "linear-relation"
+
+
+def test_last_cell_is_not_padding_where_the_dimension_fills_the_row() -> None:
+    full = ArgumentParameters(32, 50)
+    rows = [[3, -4], [0] * 15 + [7]]
+    assert judge(native(), full, forge(native(), full, [*rows, squares(rows)])) == "accepted"
+
+
+# ---- square roots modulo the group order ------------------------------------------------------------
+
+
+def modular_table(parameters: ArgumentParameters) -> np.ndarray:
+    """Update far over the bound; the private row makes the sum of squares B^2 modulo the group order.
+
+    n = ((n + 1) / 2)^2 - ((n - 1) / 2)^2, and -1 is a square modulo ORDER.
+    """
+    shape = parameters.shape
+    table = np.zeros((shape.rows, shape.columns), dtype=object)
+    table[0, 0] = 1000
+    slack, half = parameters.norm_bound**2 - 1000**2, pow(2, -1, ORDER)
+    table[-1, 0] = (slack + 1) * half % ORDER
+    table[-1, 1] = square_root(ORDER - 1) * (slack - 1) * half % ORDER
+    assert sum(int(x) ** 2 for x in table.reshape(-1)) % ORDER == parameters.norm_bound**2
+    return table
+
+
+def modular_claim(parameters: ArgumentParameters, wanted: str) -> Claim:
+    """Grinds over masks, once or until every projection misses the huge cells; what is out of range is replaced."""
+    rand, engine, bound = seeded(wanted), reference(), parameters.response_bound
+    committed: CommittedUpdate = commit_table(engine, modular_table(parameters), rand)
+    while True:
+        auxiliary = draw_auxiliary(parameters, rand)
+        commitment = engine.commit(auxiliary.vector(), auxiliary.blinding)
+        transcript = ArgumentTranscript(parameters, CONTEXT)
+        signs = transcript.projection_signs(committed.commitments, commitment)
+        products = ((signs.rows.astype(object) @ committed.table) * signs.columns).sum(axis=1)
+        true = [(y + int(p) + ORDER // 2) % ORDER - ORDER // 2 for y, p in zip(auxiliary.masks, products, strict=True)]
+        if wanted == "first" or all(abs(z) <= bound for z in true):
+            sent = tuple(z if abs(z) <= bound else y for z, y in zip(true, auxiliary.masks, strict=True))
+            sent = tuple(max(-bound, min(bound, z)) for z in sent)
+            projected = Projected(auxiliary, commitment, transcript, signs, sent)
+            proof = complete(engine, parameters, committed, projected, rand)
+            return Claim(committed.commitments, proof.encode(parameters), CONTEXT)
+
+
+def test_modular_square_root_in_the_four_squares() -> None:
+    parameters = ArgumentParameters(16, 50)
+    assert judge(native(), parameters, modular_claim(parameters, "first")) == "linear-relation"
+
+
+def test_modular_square_root_passes_where_one_projection_must_catch_it() -> None:
+    """The equation itself holds modulo the order: only the projections stand in the way, each with chance 1/4."""
+    parameters = WeakParameters(16, 50, 1)
+    assert judge(native(), parameters, modular_claim(parameters, "missed")) == "accepted"
+
+
+# ---- commitments -------------------------------------------------------------------------
+
+
+def test_swapped_rows() -> None:
+    claim = honest(native(), PARAMETERS).claim
+    rows = [claim.commitments[i : i + POINT_SIZE] for i in range(0, len(claim.commitments), POINT_SIZE)]
+    swapped = replace(claim, commitments=b"".join([rows[1], rows[0], *rows[2:]]))
+    assert judge(native(), PARAMETERS, swapped) == "linear-relation"
+
+
+@pytest.mark.parametrize("cheat", ["swapped rows", "another update", "another blinding"])
+def test_proof_over_rows_that_are_not_the_committed_ones(cheat: str) -> None:
+    """The prover proves one table and publishes commitments to another, in its transcript too."""
+    made, rand = honest(native(), PARAMETERS), seeded(5)
+    table, blindings, commitments = made.committed.table, made.committed.blindings, made.committed.commitments
+    if cheat == "swapped rows":
+        table, blindings = table[[1, 0, 2]], (blindings[1], blindings[0], blindings[2])
+        table[1] = np.where(np.arange(16) < 4, table[1], 0)
+        table[2] = 0
+        table[2, :4] = squares([[int(x) for x in row] for row in table[:2]])
+    elif cheat == "another update":
+        commitments = honest(native(), PARAMETERS, np.zeros(20, dtype=np.int64), seed=9).claim.commitments
+    else:
+        blindings = (blindings[0] + 1, *blindings[1:])
+    cheated = CommittedUpdate(table, blindings, commitments)
+    projected = project(native(), PARAMETERS, cheated, CONTEXT, rand)
+    proof = complete(native(), PARAMETERS, cheated, projected, rand)
+    claim = Claim(commitments, proof.encode(PARAMETERS), CONTEXT)
+    assert judge(native(), PARAMETERS, claim) == "table-opening"

@@ -1,0 +1,181 @@
+"""The command line: what it prints, its exit status, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proofs import VERSION
+from verifl import cli
+
+SUBCOMMANDS = (["demo"], ["init"], ["plan"], ["run"], ["policy"], ["policy", "show"])
+
+
+def failing_line(capsys: pytest.CaptureFixture[str], arguments: list[str], status: int = 2) -> str:
+    """The single line on stderr of a command that must fail, and print nothing else."""
+    assert cli.invoke(arguments) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("verifl: ")
+    return line
+
+
+def write_task(folder: Path, train: str = "pass", before: str = "") -> Path:
+    (folder / "task.py").write_text(
+        f"""
+import torch
+{before}
+
+class Mine:
+    def clients(self): return ["x", "y", "z"]
+    def model(self): return torch.nn.Linear(2, 1)
+    def data(self, client): return None
+    def train(self, model, client, data): {train}
+    def evaluate(self, model): return {{}}
+
+def task():
+    return Mine()
+""",
+        encoding="utf-8",
+    )
+    config = folder / "config.toml"
+    config.write_text('[task]\nfile = "task.py"\n', encoding="utf-8")
+    return config
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = {"torch", "numpy", "numba", "pydantic", "rich", "sklearn", "networkx", "cryptography"}
+    code = f"import sys, verifl.cli; verifl.cli.invoke(['--help']); sys.exit(bool({heavy!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_importing_verifl_imports_no_torch() -> None:
+    code = "import sys, verifl; assert 'torch' not in sys.modules; verifl.Task; assert 'torch' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", SUBCOMMANDS, ids=" ".join)
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert cli.invoke([*arguments, "--help"]) == 0
+    assert "Usage: verifl" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(["--version"]) == 0
+    assert VERSION in capsys.readouterr().out
+
+
+def test_without_arguments_it_shows_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["demmo"], "No such command 'demmo'"),
+        (["run", "config.toml"], "Missing option '--out'"),
+        (["plan"], "Missing argument 'CONFIG'"),
+        (["demo", "--rounds", "0"], "Invalid value for '--rounds'"),
+        (["demo", "--dataset", "mnist"], "Invalid value for '--dataset'"),
+        (["plan", "nowhere.toml"], "nowhere.toml: no such file"),
+        (["run", "nowhere.toml", "--out", "out"], "nowhere.toml: no such file"),
+        (["policy", "show", "nowhere.cbor"], "nowhere.cbor: no such file"),
+    ],
+)
+def test_usage_errors(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in failing_line(capsys, arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_init_writes_both_files_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "place"
+    assert cli.invoke(["init", str(folder)]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["config.toml", "task.py"]
+    assert f"verifl run {folder / 'config.toml'}" in capsys.readouterr().out
+    (folder / "config.toml").unlink()
+    (folder / "task.py").write_text("mine", encoding="utf-8")
+    assert "task.py: already exists" in failing_line(capsys, ["init", str(folder)])
+    assert [path.name for path in folder.iterdir()] == ["task.py"]
+    assert (folder / "task.py").read_text(encoding="utf-8") == "mine"
+
+
+def test_plan_of_the_example(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cli.invoke(["init", str(tmp_path)])
+    capsys.readouterr()
+    assert cli.invoke(["plan", str(tmp_path / "config.toml")]) == 0
+    assert "Bytes per submission" in capsys.readouterr().out
+    for style in ("json", "jsonl"):
+        assert cli.invoke(["plan", str(tmp_path / "config.toml"), "--format", style]) == 0
+        assert json.loads(capsys.readouterr().out)["dimension"] == 97
+
+
+def test_plan_refuses_with_the_numbers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = write_task(tmp_path)
+    config.write_text(config.read_text() + "[update]\nfraction_bits = 60\n", encoding="utf-8")
+    line = failing_line(capsys, ["plan", str(config)])
+    assert "must be between 1 and 2^40" in line
+    assert "use 16 fraction bits" in line
+
+
+@pytest.mark.parametrize(
+    ("train", "before", "message"),
+    [
+        ("model.weight.data.fill_(float('nan'))", "", "client x: tensor 'weight' holds 2 NaN or infinite values"),
+        ("raise KeyError('age')", "", "client x: train() failed: KeyError: 'age' (at "),
+        ("setattr(model, 'bias', None)", "", "tensor 'bias' should be float32 of shape (1,), found nothing"),
+        ("pass", "raise RuntimeError('no data here')", "task.py does not run: RuntimeError: no data here (at "),
+    ],
+)
+def test_a_run_that_fails_before_its_first_round_ends_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, train: str, before: str, message: str
+) -> None:
+    config = write_task(tmp_path, train, before)
+    assert cli.invoke(["run", str(config), "--out", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("verifl: ")
+    assert message in last
+    assert not (tmp_path / "out").exists()
+
+
+def test_run_never_overwrites(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = write_task(tmp_path)
+    assert cli.invoke(["run", str(config), "--out", str(tmp_path)]) == 2
+    assert "is not empty, and a transcript is never overwritten" in capsys.readouterr().err
+    assert cli.invoke(["run", str(config), "--out", str(config)]) == 2
+    assert "is a file, expected a new or empty directory" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    config = write_task(tmp_path, before="raise RuntimeError('no data here')")
+    command = [sys.executable, "-m", "verifl", "--debug", "plan", str(config)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in result.stderr
+    assert "no data here" in result.stderr
+
+
+def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = write_task(tmp_path, train="raise KeyboardInterrupt")
+    assert cli.invoke(["run", str(config), "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "verifl: interrupted"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_policy_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "policy.cbor").write_bytes(b"\xa0")
+    assert "expected" in failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)

@@ -1,0 +1,196 @@
+"""Built-in tasks, tasks from files, and one client's turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from proofs.errors import Misuse
+from verifl.config import Config
+from verifl.local_training import LocalTraining
+from verifl.tasks.base import Task
+from verifl.tasks.breast_cancer import breast_cancer
+from verifl.tasks.classification import ClassificationTask
+from verifl.tasks.digits import digits
+from verifl.tasks.loading import load_task
+from verifl.tasks.partition import dirichlet_split
+from verifl.tensors import TensorFilter, write_vector
+
+WHOLE = TensorFilter()
+
+
+@pytest.mark.parametrize("task", [breast_cancer(), digits(5, seed=7)])
+def test_sites_share_the_data_unevenly_and_without_overlap(task: ClassificationTask) -> None:
+    parts = [task.data(client) for client in task.clients()]
+    sizes = [len(labels) for _, labels in parts]
+    assert min(sizes) >= 16
+    assert 2 * max(sizes) > 3 * min(sizes)
+    assert sum(sizes) in (456, 1438)  # four fifths of 569 and of 1797
+    assert all(features.dtype == torch.float32 for features, _ in parts)
+    metrics = task.evaluate(task.model())
+    assert 0 <= metrics["accuracy"] <= 1
+
+
+def test_the_split_depends_on_the_seed_only() -> None:
+    first, again, other = (breast_cancer(seed=seed).data("hospital-1")[0] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_too_many_sites() -> None:
+    with pytest.raises(Misuse, match="1000 clients of at least 16 samples do not fit 456 samples"):
+        breast_cancer(clients=1000)
+    labels = np.array([0] * 10)
+    assert sum(map(len, dirichlet_split(labels, 2, 1.0, 1, np.random.default_rng(0)))) == 10
+
+
+def averaged(training: LocalTraining, task: Task, model: np.ndarray, rounds: int) -> np.ndarray:
+    for number in range(rounds):
+        deltas = [after - before for before, after in (training.train(c, model, number) for c in task.clients())]
+        model = model + np.mean(deltas, axis=0)
+    return model
+
+
+def test_plain_averaging_learns_and_can_be_repeated() -> None:
+    task = breast_cancer()
+    models = []
+    for _ in range(2):
+        training = LocalTraining(task, WHOLE, "cpu", seed=3)
+        models.append(averaged(training, task, training.initial(), 2))
+        assert training.evaluate(models[-1])["accuracy"] > 0.8
+    assert np.array_equal(models[0], models[1])
+
+
+class Personal:
+    """A task with a BatchNorm counter, an own head per client, and a note of what each turn started from."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, float]] = []
+
+    def clients(self) -> list[str]:
+        return ["a", "b"]
+
+    def model(self) -> nn.Module:
+        return nn.ModuleDict({"norm": nn.BatchNorm1d(3), "head": nn.Linear(3, 1)})
+
+    def data(self, client: str) -> Tensor:
+        return torch.full((4, 3), 1.0 if client == "a" else 2.0)
+
+    def train(self, model: nn.Module, client: str, data: Tensor) -> None:
+        norm, head = model["norm"], model["head"]  # type: ignore[index]
+        self.seen.append((client, int(norm.num_batches_tracked), float(head.bias.detach())))
+        model.train()
+        norm(data)
+        with torch.no_grad():
+            head.bias.fill_(10.0 if client == "a" else 20.0)
+        assert head.weight.grad is None
+        head(data).sum().backward()
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {"bias": float(model["head"].bias.detach())}  # type: ignore[index]
+
+
+def test_local_tensors_are_each_clients_own() -> None:
+    task = Personal()
+    training = LocalTraining(task, TensorFilter(exclude=("head.*",)), "cpu", seed=1)
+    model = training.initial()
+    initial_bias = training.evaluate(model)["bias"]
+    for number in range(2):
+        for client in ("a", "b"):
+            before, after = training.train(client, model, number)
+            assert np.array_equal(before, model)
+            assert not np.array_equal(before, after)  # the running statistics moved
+    expected = [("a", 0, initial_bias), ("b", 0, initial_bias), ("a", 1, 10.0), ("b", 1, 20.0)]
+    assert task.seen == [(client, count, pytest.approx(bias)) for client, count, bias in expected]
+    assert training.evaluate(model)["bias"] == pytest.approx(initial_bias)
+
+
+def test_the_turn_starts_from_the_dtype_the_client_has() -> None:
+    class Half(Personal):
+        def model(self) -> nn.Module:
+            return super().model().bfloat16()
+
+        def train(self, model: nn.Module, client: str, data: Tensor) -> None:
+            return None
+
+    training = LocalTraining(Half(), WHOLE, "cpu", seed=1)
+    model = training.initial() + 1e-5
+    before, after = training.train("a", model, 1)
+    assert np.array_equal(before, after)
+
+
+COMPLETE = """
+import torch
+
+class Mine:
+    def clients(self): return ["x", "y", "z"]
+    def model(self): return torch.nn.Linear(2, 1)
+    def data(self, client): return None
+    def train(self, model, client, data): {train}
+    def evaluate(self, model): return {{"loss": {loss}}}
+
+def task():
+    return Mine()
+"""
+
+
+def from_file(tmp_path: Path, text: str) -> Task:
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    return load_task(Config.of(task={"file": "mine.py"}), tmp_path)
+
+
+def test_a_task_from_a_file_imports_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "neighbour_of_mine.py").write_text("NAMES = ['x', 'y']", encoding="utf-8")
+    text = COMPLETE.format(train="pass", loss="1").replace("import torch", "import torch, neighbour_of_mine")
+    assert list(from_file(tmp_path, text).clients()) == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "mine.py has no function task(); define `def task():` that returns a task"),
+        ("task = 3", "mine.py has no function task()"),
+        ("def task(: pass", "mine.py does not run: SyntaxError"),
+        ("import does_not_exist", "mine.py does not run: ModuleNotFoundError: No module named 'does_not_exist'"),
+        ("raise SystemExit(0)", "mine.py does not run: SystemExit: 0"),
+        ("def task():\n    return 1 / 0", "task() failed: ZeroDivisionError: division by zero (at "),
+        ("def task():\n    return 3", "the task is a int without the method clients()"),
+        ("class T:\n    clients = model = data = print\ndef task(): return T()", "without the method train()"),
+    ],
+)
+def test_task_files_that_do_not_work(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(Misuse) as excinfo:
+        from_file(tmp_path, text)
+    assert message in str(excinfo.value)
+    assert "\n" not in str(excinfo.value)
+
+
+def test_a_missing_task_file(tmp_path: Path) -> None:
+    with pytest.raises(Misuse, match=r"task.file: no file .*gone.py"):
+        load_task(Config.of(task={"file": "gone.py"}), tmp_path)
+    (tmp_path / "task.txt").write_text("", encoding="utf-8")
+    with pytest.raises(Misuse, match=r"is not a Python file"):
+        load_task(Config.of(task={"file": "task.txt"}), tmp_path)
+
+
+def test_errors_of_the_users_code_name_client_and_line(tmp_path: Path) -> None:
+    task = from_file(tmp_path, COMPLETE.format(train="raise ValueError('two\\nlines')", loss="'high'"))
+    training = LocalTraining(task, WHOLE, "cpu", seed=1)
+    with pytest.raises(Misuse, match=r"client x: train\(\) failed: ValueError: two lines \(at .*mine.py:8\)"):
+        training.train("x", training.initial(), 1)
+    with pytest.raises(Misuse, match=r"task: evaluate\(\) failed: ValueError: could not convert string to float"):
+        training.evaluate(training.initial())
+
+
+def test_the_template_is_a_task_that_learns() -> None:
+    folder = Path(__file__).parents[2] / "verifl" / "templates"
+    task = load_task(Config.of(task={"file": "task.py"}), folder)
+    training = LocalTraining(task, WHOLE, "cpu", seed=1)
+    start = training.initial()
+    model = averaged(training, task, start, 3)
+    assert training.evaluate(model)["loss"] < 0.7 * training.evaluate(start)["loss"]
+    write_vector(task.model(), training.layout, model)
