@@ -7,6 +7,7 @@ command.
 from __future__ import annotations
 
 from auditor.audit import audit
+from auditor.rendering import write as write_report
 from auditor.report import CheckResult, Finding, Report, Status
 
-__all__ = ["CheckResult", "Finding", "Report", "Status", "audit"]
+__all__ = ["CheckResult", "Finding", "Report", "Status", "audit", "write_report"]

@@ -16,11 +16,15 @@ from proofs.errors import Misuse
 AffinePoint = tuple[int, int]
 
 
+def candidate(tag: bytes, index: int, counter: int) -> bytes:
+    """The x (32 bytes, big-endian) to try after `counter` failures, for engines that lift many at once."""
+    return hashlib.sha256(tag + index.to_bytes(8, "big") + counter.to_bytes(4, "big")).digest()
+
+
 def _hash_to_curve(tag: bytes, index: int) -> AffinePoint:
-    prefix = tag + index.to_bytes(8, "big")
     counter = 0
     while True:
-        x = int.from_bytes(hashlib.sha256(prefix + counter.to_bytes(4, "big")).digest(), "big")
+        x = int.from_bytes(candidate(tag, index, counter), "big")
         if x < FIELD:
             square = (x * x * x + 7) % FIELD
             y = pow(square, (FIELD + 1) // 4, FIELD)

@@ -55,9 +55,10 @@ def encode(body: object, limit: int = ENTRY_LIMIT) -> bytes:
     plain = schema.lower(body, schema.name)
     try:
         schema.lift(plain, schema.name)
+        data = cbor2.dumps(plain, canonical=True)
+        _Scan(data, schema.name).document()
     except Malformed as error:
         raise Misuse(str(error)) from None
-    data = cbor2.dumps(plain, canonical=True)
     if len(data) > limit:
         raise Misuse(f"{schema.name}: encodes to {len(data)} bytes, the limit is {limit}")
     return data

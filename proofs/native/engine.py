@@ -30,7 +30,10 @@ class NativePoints:
 
 
 class NativeEngine:
-    """`proofs.engine.Engine` on compiled kernels and all workers; |table entries| <= 2^40."""
+    """`proofs.engine.Engine` on compiled kernels and all workers.
+
+    Tables to commit to or to prove hold entries of at most 2^40 in absolute value, weighted ones any int64.
+    """
 
     name = "native"
 
@@ -52,13 +55,13 @@ class NativeEngine:
 
     def weighted_columns(self, table: Table, weights: Sequence[int]) -> list[int]:
         """See `Engine`."""
-        table = _checked_table(table)
+        table = _checked_table(table, 2**63)
         check_scalars("weights", weights, len(table))
         return _column_products(table, weights)
 
     def weighted_rows(self, table: Table, weights: Sequence[int]) -> list[int]:
         """See `Engine`."""
-        table = _checked_table(table)
+        table = _checked_table(table, 2**63)
         check_scalars("weights", weights, table.shape[1])
         return _row_products(table, weights)
 
@@ -66,7 +69,7 @@ class NativeEngine:
         """See `Engine`."""
         signs = _checked_signs("signs", signs)
         check_scalars("vector", vector, signs.shape[1])
-        return _row_products(signs.astype(np.int64), vector)
+        return _row_products(signs.astype(np.int64, order="C"), vector)
 
     def ternary_combination(self, signs: Signs, weights: Sequence[int]) -> list[int]:
         """See `Engine`."""
@@ -102,7 +105,7 @@ class NativeEngine:
         count, rest = divmod(len(encoded), POINT_SIZE)
         if rest:
             raise Malformed("points", f"a multiple of {POINT_SIZE} bytes", f"{len(encoded)} bytes")
-        rows = np.frombuffer(encoded, np.uint8).reshape(count, POINT_SIZE)
+        rows = np.frombuffer(encoded, np.uint8).reshape(count, POINT_SIZE).copy()
         words = np.empty((count, 8), np.uint64)
         bad = map_chunks(lambda a, b: (a + decompress(rows[a:b], words[a:b]), b), count, 16)
         for index, stop in bad:
@@ -130,11 +133,11 @@ class NativeEngine:
         return not multiply_points(every, [*scalars, *generator_scalars, blinding_scalar]).any()
 
 
-def _checked_table(table: Table) -> Table:
+def _checked_table(table: Table, largest: int = LARGEST_ENTRY) -> Table:
     if table.dtype != np.int64 or table.ndim != 2 or table.shape[1] == 0:
         raise Misuse(f"table: expected int64 (rows, columns), found {table.dtype} {table.shape}")
-    if table.size and (table.min() < -LARGEST_ENTRY or table.max() > LARGEST_ENTRY):
-        raise Misuse("table: expected entries of at most 2^40 in absolute value")
+    if table.size and (int(table.min()) < -largest or int(table.max()) > largest):
+        raise Misuse(f"table: expected entries of at most {largest} in absolute value")
     return np.require(table, requirements=["C", "W"])  # one layout, so that each kernel is compiled once
 
 
@@ -164,7 +167,7 @@ def _column_products(matrix: NDArray[np.int64] | Signs, weights: Sequence[int]) 
         sums: list[int] = []
         for first in range(start, stop, _COLUMN_BLOCK):
             columns = matrix[:, first : min(stop, first + _COLUMN_BLOCK)]
-            transposed = np.ascontiguousarray(columns.T.astype(np.int64))
+            transposed = columns.T.astype(np.int64, order="C")
             sums += reduced(signed_products(transposed, signed))
         return sums
 

@@ -30,8 +30,8 @@ def commit_table(table: NDArray[np.int64], blindings: Sequence[int]) -> Words:
     """(rows, 8): D_r = sum_c table[r, c] G_c + blindings[r] H for |entries| <= LARGEST_ENTRY."""
     windows = _row_windows(table)
     partial = _window_sums(table, windows)
-    digits = _blinding_digits(blindings)
-    parts = map_chunks(lambda a, b: _finished_rows(partial[a:b], digits[a:b]), len(table), 32)
+    digits, multiples = _blinding_digits(blindings), generator_tables().blinding_multiples
+    parts = map_chunks(lambda a, b: _finished_rows(partial[a:b], digits[a:b], multiples), len(table), 32)
     return np.concatenate(parts)
 
 
@@ -93,10 +93,9 @@ def _lane_groups(lanes: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _finished_rows(partial: Words, digits: Indices) -> Words:
-    """Windows put together by Horner's rule, plus the blinding digits' multiples of H."""
+def _finished_rows(partial: Words, digits: Indices, multiples: Words) -> Words:
+    """Windows put together by Horner's rule, plus the blinding digits' `multiples` of H."""
     sums = _horner(partial, DIGIT_BITS)
-    multiples = generator_tables().blinding_multiples
     for window in range(BLINDING_WINDOWS):
         digit = digits[:, window]
         active = np.flatnonzero(digit)

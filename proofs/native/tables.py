@@ -1,4 +1,7 @@
-"""Multiples of the generators, computed once a process: 8 KiB a generator."""
+"""The generators and their multiples, computed once a process: 8 KiB a generator, in the thread that asks first.
+
+No worker is asked to help while the lock is held: a pool full of threads that wait for it would never answer.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import threading
 
 import numpy as np
 
-from proofs.generators import blinding_generator, generator
-from proofs.native.points import MULTIPLES, add_points
-from proofs.native.words import Words, to_words
-from proofs.workers import map_chunks
+from proofs.curve import POINT_SIZE
+from proofs.domains import BLINDING_GENERATOR, GENERATOR
+from proofs.generators import candidate
+from proofs.native.points import MULTIPLES, add_points, decompress
+from proofs.native.words import Words
 
 BLINDING_WINDOWS = 33  # signed eight-bit digits of a scalar below 2^256, and the carry
 
@@ -40,7 +44,7 @@ class GeneratorTables:
     @functools.cached_property
     def blinding(self) -> Words:
         """(1, 8): H."""
-        return _point_words([blinding_generator()])
+        return _lifted(BLINDING_GENERATOR, 0, 1)
 
     @functools.cached_property
     def blinding_multiples(self) -> Words:
@@ -54,8 +58,7 @@ class GeneratorTables:
     def _grown_points(self, count: int) -> Words:
         known = len(self._points)
         if known < count:
-            fresh = _point_words([generator(index) for index in range(known, count)])
-            self._points = np.concatenate([self._points, fresh])
+            self._points = np.concatenate([self._points, _lifted(GENERATOR, known, count)])
         return self._points
 
 
@@ -65,24 +68,30 @@ def generator_tables() -> GeneratorTables:
     return GeneratorTables()
 
 
-def _point_words(points: list[tuple[int, int]]) -> Words:
-    return to_words([coordinate for point in points for coordinate in point]).reshape(-1, 8)
+def _lifted(tag: bytes, first: int, stop: int) -> Words:
+    """(stop - first, 8): `proofs.generators` in bulk. Decompression stops at an x without a point: try its next x."""
+    encoded = bytearray().join(b"\x02" + candidate(tag, index, 0) for index in range(first, stop))
+    rows = np.frombuffer(encoded, np.uint8).reshape(-1, POINT_SIZE)
+    points = np.empty((len(rows), 8), np.uint64)
+    done, failures = 0, 0
+    while True:
+        lifted = int(decompress(rows[done:], points[done:]))
+        failures = failures + 1 if lifted == 0 else 1
+        done += lifted
+        if done == len(rows):
+            return points
+        rows[done, 1:] = np.frombuffer(candidate(tag, first + done, failures), np.uint8)
 
 
 def _multiples(points: Words) -> Words:
     table = np.zeros((len(points), MULTIPLES, 8), np.uint64)
     table[:, 0] = points
-    map_chunks(lambda start, stop: _fill_multiples(table[start:stop]), len(points), 16)
-    return table.reshape(-1, 8)
-
-
-def _fill_multiples(table: Words) -> None:
-    """From 1 .. k times a point to k + 1 .. 2k times, by adding k times it to each."""
     flat = table.reshape(-1, 8)
     firsts = np.arange(len(table))[:, None] * MULTIPLES
     known = 1
-    while known < MULTIPLES:
+    while known < MULTIPLES:  # from 1 .. k times a point to k + 1 .. 2k times, by adding k times it to each
         table[:, known : 2 * known] = table[:, :known]
         targets = firsts + known + np.arange(known)
         add_points(flat, targets.ravel(), flat, np.repeat(firsts.ravel() + known - 1, known), 1)
         known *= 2
+    return flat

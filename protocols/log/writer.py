@@ -240,7 +240,7 @@ class TranscriptWriter:
         self._step(f"write {path}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, 0o644), "wb") as file:
-            os.fchmod(file.fileno(), 0o644)  # whatever the umask: the directory is for publishing
+            os.fchmod(file.fileno(), 0o644)  # as for directories
             file.write(data)
             file.flush()
             self._step(f"sync {path}")
@@ -255,7 +255,8 @@ class TranscriptWriter:
         if directory != self._path:
             self._make_directory(directory.parent)
         self._step(f"mkdir {directory.name}")
-        directory.mkdir(0o755, exist_ok=True)
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)  # whatever the umask: the directory is for publishing
         self._unsynced[directory.parent] = None
 
     def _sync(self) -> None:

@@ -12,15 +12,14 @@ from py_ecc.secp256k1 import secp256k1
 
 from proofs.curve import FIELD, ORDER
 from proofs.engines import get_engine
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Misuse
 from proofs.generators import blinding_generator, generator
 from proofs.parameters import ArgumentParameters
-from proofs.pedersen import check_opening, commit
 from proofs.randomness import symmetric, uniform_below
 from proofs.shape import TableShape
 from proofs.squares import four_squares
 from proofs.witness import norm_squared
-from tests.proofs.arguments import WeakParameters, native
+from tests.proofs.arguments import WeakParameters
 from tests.seeded import seeded
 
 
@@ -123,6 +122,23 @@ def test_bounds(dimension: int, norm_bound: int, projections: int) -> None:
     assert 4 * parameters.response_bound < ORDER // 2
 
 
+@given(st.integers(1, 2**32), st.integers(1, 2**40), st.integers(1, 4096))
+def test_sizes(dimension: int, norm_bound: int, projections: int) -> None:
+    """The formulas of spec 5.3 and 5.6."""
+    parameters = WeakParameters(dimension, norm_bound, projections)
+    variables, columns = parameters.shape.variables, parameters.shape.columns
+    assert sum(parameters.round_degrees) == 2 * variables + 2
+    assert parameters.auxiliary_length == projections + 2 + 2 * variables + 2
+    scalars = 4 * variables + projections + columns + 11
+    assert parameters.proof_size == 99 + projections * parameters.response_width + 32 * scalars
+    assert parameters.shape.cells * (4 * parameters.response_bound) ** 2 < 2**213
+
+
+def test_sizes_at_a_million_coordinates() -> None:
+    parameters = ArgumentParameters(2**20, 2**24)
+    assert (parameters.proof_size, parameters.commitments_size) == (50_307, 33_825)
+
+
 @given(st.integers(1, 2**300), st.binary())
 def test_uniform_below(bound: int, seed: bytes) -> None:
     assert 0 <= uniform_below(seeded(seed), bound) < bound
@@ -170,15 +186,3 @@ def test_engine_names() -> None:
     assert get_engine("reference") is get_engine("reference")
     with pytest.raises(Misuse, match="native, reference"):
         get_engine("fast")
-
-
-def test_pedersen_openings_add_up() -> None:
-    engine = native()
-    first, second = commit(engine, [1, 2, 3], 10), commit(engine, [4, 5, 6], 20)
-    points = engine.decode_points(first + second)
-    opening = [(7 * x + 9 * y) % ORDER for x, y in ((1, 4), (2, 5), (3, 6))]
-    check_opening(engine, points, [7, 9], opening, 7 * 10 + 9 * 20, "sum")
-    for values, blinding in ((opening, 0), ([*opening[:2], 0], 250), ([*opening, 1], 250)):
-        with pytest.raises(Rejected) as rejection:
-            check_opening(engine, points, [7, 9], values, blinding, "sum")
-        assert rejection.value.check == "sum"

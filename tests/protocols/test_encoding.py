@@ -41,6 +41,11 @@ class Sample:
     later: None
 
 
+@dataclass(frozen=True)
+class Numbers:
+    items: tuple[int, ...]
+
+
 SAMPLE = Sample(True, b"ab", "alice", "größer", (1, 24, 2**63 - 1), (Inner(0),), None, None)
 
 
@@ -187,6 +192,12 @@ def test_other_spellings_are_named(data: bytes, expected: str) -> None:
     assert caught.value.expected == expected
 
 
+def test_the_example_of_the_specification() -> None:
+    data = bytes.fromhex("a2 65 696e646578 07 66 726561736f6e 63 776879")
+    assert encode(Dispute(7, "why")) == data
+    assert decode(Dispute, data) == Dispute(7, "why")
+
+
 def test_unsorted_and_duplicate_keys_are_named() -> None:
     pair = [reference("index") + b"\x07", reference("reason") + reference("why")]
     assert decode(Dispute, b"\xa2" + pair[0] + pair[1]) == Dispute(7, "why")
@@ -285,6 +296,8 @@ def test_hostile_lengths_allocate_nothing() -> None:
 def test_items_are_limited() -> None:
     with pytest.raises(Malformed, match="at most 1048576 items"):
         decode(Policy, b"\x9a\x00\x10\x00\x00" + bytes(1 << 20), POLICY_LIMIT)
+    with pytest.raises(Misuse, match="at most 1048576 items"):
+        encode(Numbers((0,) * (1 << 20)), 1 << 30)
 
 
 def test_what_the_library_accepts_is_not_what_is_accepted() -> None:

@@ -66,7 +66,9 @@ class _Run:
             self._report(summaries[-1])
             if sum(each.aborted is None for each in summaries) == wanted:
                 return EngineResult(tuple(summaries), self._model())
-        raise Rejected("rounds", f"{wanted} closed rounds", f"{len(summaries)} rounds, the last {summaries[-1].aborted}")
+        raise Rejected(
+            "rounds", f"{wanted} closed rounds", f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
+        )
 
     def _round(self) -> RoundSummary:
         """One round of spec 8, from the round keys to its end."""

@@ -21,6 +21,27 @@ stats = signed_products.stats
 print("misses", sum(stats.cache_misses.values()), "hits", sum(stats.cache_hits.values()))
 """
 
+USE_EVERYTHING = """
+import numpy as np
+from proofs.native import NativeEngine, points, scalars
+engine = NativeEngine()
+table = np.arange(-40, 40).reshape(5, 16) * 1000
+frozen = np.frombuffer(table.tobytes(), np.int64).reshape(5, 16)  # not writable
+signs = np.ones((3, 5), np.int8), np.frombuffer(bytes(48), np.int8).reshape(3, 16)
+for case in (table, frozen, np.asfortranarray(table), np.repeat(table, 2, axis=0)[::2]):
+    engine.weighted_columns(case, [1] * 5), engine.weighted_rows(case, [1] * 16)
+    decoded = engine.decode_points(engine.commit_rows(case, [1] * 5))
+    engine.combination_is_zero(engine.concatenate([decoded, decoded]), [1] * 10, [2] * 3, 4)
+    sumcheck = engine.row_sumcheck(case, *signs, [1, 2, 3], [4] * 5, [5] * 16)
+    for _ in range(3):
+        sumcheck.sums(), sumcheck.bind(9)
+for case in (signs[0], np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
+    engine.ternary_products(case, [1] * 5), engine.ternary_combination(case, [1] * 3)
+engine.decode_points(bytearray(engine.commit([1, 2], 3)))
+kernels = [value for module in (points, scalars) for value in vars(module).values() if hasattr(value, "signatures")]
+print([(kernel.__name__, kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1])
+"""
+
 
 def run(code: str, root: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -93,3 +114,8 @@ def test_importing_the_package_compiles_and_imports_nothing(tmp_path: Path) -> N
     assert not (tmp_path / "cache").exists()
     run("from proofs.native import NativeEngine; NativeEngine()", VERIFL_CACHE_DIR=str(tmp_path / "cache"))
     assert not list((tmp_path / "cache").rglob("*.nbc"))
+
+
+def test_every_kernel_is_compiled_once_whatever_the_memory_layout() -> None:
+    """Read-only, transposed and strided arguments are brought into one form: each form would be one compilation."""
+    assert run(USE_EVERYTHING).stdout.strip() == "[]"

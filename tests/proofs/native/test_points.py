@@ -84,7 +84,8 @@ def test_tables_hold_the_multiples() -> None:
     grown = affine(tables.multiples(5))
     assert grown[: 3 * MULTIPLES] == multiples
     assert grown[4 * MULTIPLES] == generator(4)
-    assert affine(tables.points(5)) == [generator(i) for i in range(5)]
+    assert affine(tables.points(300)) == [generator(i) for i in range(300)]
+    assert affine(tables.blinding) == [blinding_generator()]
     blinding = affine(tables.blinding_multiples)
     assert len(blinding) == BLINDING_WINDOWS * MULTIPLES
     assert blinding[MULTIPLES * 32 + 2] == times(3 * 256**32, blinding_generator())

@@ -74,8 +74,9 @@ def test_files_are_publishable_whatever_the_umask(tmp_path: Path) -> None:
         build(tmp_path / "transcript", 12)
     finally:
         os.umask(old)
-    modes = {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "transcript").rglob("*") if file.is_file()}
-    assert modes == {0o644}
+    path = tmp_path / "transcript"
+    modes = {(item.is_dir(), stat.S_IMODE(item.stat().st_mode)) for item in (path, *path.rglob("*"))}
+    assert modes == {(True, 0o755), (False, 0o644)}
     assert stat.S_IMODE((tmp_path / "transcript.lock").stat().st_mode) == 0o600
 
 

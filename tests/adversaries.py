@@ -1,0 +1,208 @@
+"""Parties that lie, for tests: they hold real keys and produce well-formed, rightly signed things that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.witness import CommittedUpdate
+from protocols import hpke
+from protocols.blobs import blob_hash
+from protocols.cohorts import ack_digest
+from protocols.contexts import share_info
+from protocols.envelopes import COORDINATOR, open_envelope, seal
+from protocols.invitation import Invitation, LoggedEntry, VerifiedRound
+from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
+from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
+from protocols.messages import Dispute, Message, ShareAck, Submission
+from protocols.rounds.client import Client
+from protocols.rounds.exchange import Release, SubmissionPackage
+from protocols.rounds.trustee import Trustee
+from tests.simulator import Simulation, identity_of
+
+
+class WrongCiphertextClient(Client):
+    """Encrypts its committed update plus one in the first coordinate: nothing it sends shows that."""
+
+    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
+        table = committed.table.copy()
+        table[0, 0] += 1
+        return super()._encrypt(verified, replace(committed, table=table), key)
+
+
+class WrongKeyClient(Client):
+    """Shares another encryption key than it used."""
+
+    def _share(
+        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        other = key.copy()
+        other[0] = 86 if other[0] != 86 else 85
+        return super()._share(verified, committed, other)
+
+
+class BadShareClient(Client):
+    """Seals noise for the trustees in `victims`, good shares for the others."""
+
+    victims: tuple[str, ...] = ()
+
+    def _share(
+        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        commitments, sealed = super()._share(verified, committed, key)
+        blobs = []
+        for round_key, blob in zip(verified.round_keys, sealed, strict=True):
+            if round_key.trustee in self.victims:
+                message = verified.message
+                info = share_info(message.federation, message.round, verified.entry_hash, self.name, round_key.trustee)
+                noise = bytes(self._pinned.share_size - 1) + b"\x01"
+                blob = hpke.seal(round_key.public_key, info, noise)
+            blobs.append(blob)
+        return commitments, tuple(blobs)
+
+
+def become(simulation: Simulation, name: str, cls: type[Client], **attributes: object) -> None:
+    """Replace an honest client by a lying one with the same identity and store."""
+    honest = simulation.clients[name]
+    liar = cls(*simulation._party(name), name, simulation._store(name), simulation.engine, honest._rand)
+    for attribute, value in attributes.items():
+        setattr(liar, attribute, value)
+    simulation.clients[name] = liar
+
+
+def resigned(
+    simulation: Simulation, package: SubmissionPackage, blobs: Mapping[str, bytes] | None = None, **fields: object
+) -> SubmissionPackage:
+    """A package with other blobs (by field) or other field values, signed again by its client."""
+    message = open_envelope(package.entry).message
+    assert isinstance(message, Submission)
+    named = {name: blob_hash(blob) for name, blob in (blobs or {}).items()}
+    changed = replace(message, **named, **fields)
+    carried = dict(package.blobs) | {blob_hash(blob): blob for blob in (blobs or {}).values()}
+    signer = changed.client
+    return SubmissionPackage(seal(changed, signer, identity_of(signer, simulation.setting.seed)), carried)
+
+
+def with_bad_proof(simulation: Simulation, package: SubmissionPackage) -> SubmissionPackage:
+    """The same submission with one byte of its proof changed."""
+    proof = bytearray(package.blobs[submission_of(package).proof])
+    proof[len(proof) // 2] ^= 1
+    return resigned(simulation, package, {"proof": bytes(proof)})
+
+
+def with_bad_ciphertext(simulation: Simulation, package: SubmissionPackage) -> SubmissionPackage:
+    """The same submission with residues that are not below q."""
+    ciphertext = b"\xff" * simulation.pinned.ciphertext_size
+    return resigned(simulation, package, {"ciphertext": ciphertext})
+
+
+def submission_of(package: SubmissionPackage) -> Submission:
+    """The message in a package."""
+    message = open_envelope(package.entry).message
+    assert isinstance(message, Submission)
+    return message
+
+
+def false_ack(simulation: Simulation, trustee: str, disputed: Iterable[str]) -> bytes:
+    """An acknowledgement of every first submission but those of `disputed` clients, which it complains about."""
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    complained = set(disputed)
+    firsts = list(current.first_submissions())
+    held = [each for each in firsts if each.message.client not in complained]
+    pairs = [(each.message.client, each.entry) for each in held]
+    message = ShareAck(
+        simulation.pinned.policy.federation,
+        current.number,
+        current.entry,
+        trustee,
+        tuple(each.index for each in held),
+        tuple(Dispute(each.index, "share-opening") for each in firsts if each.message.client in complained),
+        ack_digest(current.entry, trustee, pairs),
+    )
+    return seal(message, trustee, identity_of(trustee, simulation.setting.seed))
+
+
+def false_release(simulation: Simulation, trustee: str, blob: bytes | None = None) -> Release:
+    """A release of the closed cohort whose share is made up."""
+    from protocols.messages import KeyShare
+
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    assert current.cohort is not None
+    data = bytes(simulation.pinned.share_size) if blob is None else blob
+    message = KeyShare(
+        simulation.pinned.policy.federation,
+        current.number,
+        current.cohort.entry,
+        current.cohort.message.digest,
+        trustee,
+        blob_hash(data),
+    )
+    return Release(seal(message, trustee, identity_of(trustee, simulation.setting.seed)), data)
+
+
+class ForgedLog:
+    """A log that a malicious coordinator writes with the real log key: whatever it likes, rightly signed."""
+
+    def __init__(self, simulation: Simulation, entries: Iterable[bytes]) -> None:
+        self._simulation = simulation
+        self.entries = list(entries)
+
+    @property
+    def size(self) -> int:
+        return len(self.entries)
+
+    def append(self, message: Message, signer: str = COORDINATOR) -> int:
+        """Seal a message in somebody's name, append it, return its index."""
+        self.entries.append(seal(message, signer, identity_of(signer, self._simulation.setting.seed)))
+        return self.size - 1
+
+    def head(self, size: int | None = None) -> Checkpoint:
+        """The tree head of the first `size` entries (all)."""
+        taken = self.entries if size is None else self.entries[:size]
+        return Checkpoint(self._simulation.pinned.policy.origin, len(taken), self.root(len(taken)))
+
+    def root(self, size: int) -> bytes:
+        """Root of the first `size` entries."""
+        return root([leaf_hash(entry) for entry in self.entries[:size]])
+
+    def note(self, size: int | None = None) -> bytes:
+        """Signed by the log."""
+        head = self.head(size)
+        return sign_checkpoint(head, head.origin, identity_of(COORDINATOR, self._simulation.setting.seed))
+
+    def cosigned_by(self, trustees: Iterable[str]) -> bytes:
+        """Cosigned with the keys of these trustees, as if they had agreed."""
+        keys = {name: identity_of(name, self._simulation.setting.seed) for name in trustees}
+        return add_cosignatures(self.note(), [cosign(self.head(), name, key, 1) for name, key in keys.items()])
+
+    def shown_to(self, trustee: Trustee, timestamp: int = 1) -> bytes:
+        """What an honest trustee answers when asked to cosign this log."""
+        return trustee.observe(self.note(), self.entries[trustee.size :], timestamp)
+
+    def invitation(
+        self, note: bytes, round_open: int, keys: Iterable[int], seed_size: int, since: int = 0
+    ) -> Invitation:
+        """An invitation to the round opened at an index, with true proofs."""
+        hashes = [leaf_hash(entry) for entry in self.entries]
+
+        def logged(index: int) -> LoggedEntry:
+            return LoggedEntry(index, self.entries[index], tuple(inclusion_proof(hashes, index)))
+
+        return Invitation(
+            note,
+            logged(round_open),
+            tuple(logged(index) for index in keys),
+            tuple(consistency_proof(hashes, min(seed_size, self.size))),
+            since,
+            tuple(consistency_proof(hashes, since)),
+        )
+
+
+def fork(simulation: Simulation, size: int) -> ForgedLog:
+    """A forged log that agrees with the simulation's on its first `size` entries."""
+    return ForgedLog(simulation, simulation.coordinator.entries(0, size))

@@ -1,0 +1,225 @@
+"""The adversary of the auditor's tests: it holds every key, and can write any transcript it likes.
+
+A `Forge` loads an honest transcript, lets a test change, insert, remove or reorder entries, blobs and checkpoints, then
+signs everything anew and writes a directory. By default it keeps its story straight: entry hashes, log indices and
+digests in later entries follow the change, so that only the lie itself is left to be found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from proofs.errors import Malformed
+from protocols import messages
+from protocols.cohorts import ack_digest, cohort_digest
+from protocols.envelopes import entry_hash, open_envelope, required_signer, seal
+from protocols.identities import SigningKey
+from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
+from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.reader import TranscriptReader
+from protocols.log.tiles import TileStack, blob_path, bundles, encode_bundle
+from protocols.messages import Message
+from protocols.policy import Policy
+
+REFERENCES = ("round_open", "cohort", "aggregate")  # fields that hold an entry hash
+CLOCK = 1_700_000_000
+
+
+@dataclass
+class Slot:
+    """One entry to be: the message and who signs it, or raw bytes. `was`: its index in the honest log, if any."""
+
+    message: Message | None
+    was: int | None
+    raw: bytes | None = None
+    signer: SigningKey | None = None
+    pinned: frozenset[str] = frozenset()  # fields that are the lie itself and follow nothing
+
+
+@dataclass
+class Forge:
+    """A transcript in pieces. checkpoints: the honest sizes that are published; they move with the entries."""
+
+    policy: Policy
+    policy_data: bytes
+    key_of: Callable[[str], SigningKey]
+    slots: list[Slot]
+    blobs: dict[bytes, bytes]
+    checkpoints: list[int]
+    honest: list[bytes]
+    cosigners: list[str]
+    notes: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path, policy: Policy, policy_data: bytes, key_of: Callable[[str], SigningKey]) -> Forge:
+        reader = TranscriptReader(path)
+        entries = reader.entries(0, reader.size)
+        blobs = {}
+        for found in (path / "blobs").glob("*/*"):
+            blobs[bytes.fromhex(found.name)] = found.read_bytes()
+        slots = [Slot(_message(entry), index) for index, entry in enumerate(entries)]
+        names = [member.id for member in policy.trustees]
+        return cls(policy, policy_data, key_of, slots, blobs, reader.checkpoints(), entries, names)
+
+    # ---- finding ----
+
+    def find(self, kind: type, number: int | None = None, nth: int = 0) -> int:
+        """Position of the nth entry of a type, in a round."""
+        found = [
+            position
+            for position, slot in enumerate(self.slots)
+            if isinstance(slot.message, kind) and (number is None or getattr(slot.message, "round", None) == number)
+        ]
+        return found[nth]
+
+    def message(self, position: int) -> Any:
+        return self.slots[position].message
+
+    def blob(self, name: bytes) -> bytes:
+        return self.blobs[name]
+
+    # ---- changing ----
+
+    def edit(self, position: int, *, signer: str | None = None, **changes: Any) -> None:
+        """Change fields of an entry; what is changed stays as it is when the story is straightened."""
+        slot = self.slots[position]
+        assert slot.message is not None
+        slot.message = replace(slot.message, **changes)
+        slot.pinned |= set(changes)
+        if signer is not None:
+            slot.signer = self.key_of(signer)
+
+    def insert(self, position: int, message: Message, **pins: Any) -> None:
+        """A new entry, signed by its rightful party."""
+        self.slots.insert(position, Slot(message, None, pinned=frozenset(pins.get("pinned", ()))))
+
+    def insert_raw(self, position: int, raw: bytes) -> None:
+        self.slots.insert(position, Slot(None, None, raw))
+
+    def remove(self, position: int) -> None:
+        del self.slots[position]
+
+    def cut(self, position: int) -> None:
+        """Drop this entry and all after it."""
+        del self.slots[position:]
+
+    def put(self, data: bytes) -> bytes:
+        name = hashlib.sha256(data).digest()
+        self.blobs[name] = data
+        return name
+
+    # ---- writing ----
+
+    def entries(self) -> list[bytes]:
+        """Every entry, signed, with later references brought in line."""
+        hashes: dict[bytes, bytes] = {}
+        indices = {slot.was: position for position, slot in enumerate(self.slots) if slot.was is not None}
+        built: list[bytes] = []
+        for slot in self.slots:
+            entry = slot.raw if slot.raw is not None else self._seal(self._straighten(slot, hashes, indices, built), slot)
+            if slot.was is not None:
+                hashes[entry_hash(self.honest[slot.was])] = entry_hash(entry)
+            built.append(entry)
+        return built
+
+    def _straighten(
+        self, slot: Slot, hashes: Mapping[bytes, bytes], indices: Mapping[int, int], built: list[bytes]
+    ) -> Message:
+        message: Any = slot.message
+        changes: dict[str, Any] = {}
+        for name in REFERENCES:
+            value = getattr(message, name, None)
+            if isinstance(value, bytes) and name not in slot.pinned:
+                changes[name] = hashes.get(value, value)
+        for name in ("round_keys", "acknowledged", "accepted", "releases"):
+            if hasattr(message, name) and name not in slot.pinned:
+                changes[name] = tuple(indices[index] for index in getattr(message, name) if index in indices)
+        for name in ("disputed", "excluded"):
+            if hasattr(message, name) and name not in slot.pinned:
+                items = [item for item in getattr(message, name) if item.index in indices]
+                changes[name] = tuple(replace(item, index=indices[item.index]) for item in items)
+        message = replace(message, **changes)
+        if hasattr(message, "digest") and "digest" not in slot.pinned:
+            message = replace(message, digest=_digest(message, built))
+        return message
+
+    def _seal(self, message: Message, slot: Slot) -> bytes:
+        signer = required_signer(message)
+        return seal(message, signer, slot.signer or self.key_of(signer))
+
+    def sizes(self) -> list[int]:
+        """Where the published checkpoints are now: behind the entries that they were behind."""
+        moved = {slot.was: position for position, slot in enumerate(self.slots) if slot.was is not None}
+        sizes = {moved[size - 1] + 1 for size in self.checkpoints if size - 1 in moved}
+        return sorted(sizes | {len(self.slots)})
+
+    def write(self, path: Path) -> Path:
+        """Write the transcript directory."""
+        entries, sizes = self.entries(), self.sizes()
+        write_transcript(path, self.policy_data, entries, self.blobs.values(), {size: self.note for size in sizes})
+        return path
+
+    def note(self, size: int, root: bytes) -> bytes:
+        """A checkpoint, signed by the log and by `cosigners`."""
+        head = Checkpoint(self.policy.origin, size, root)
+        note = sign_checkpoint(head, self.policy.origin, self.key_of("coordinator"))
+        lines = [cosign(head, name, self.key_of(name), CLOCK + size) for name in self.cosigners]
+        return self.notes.get(size, lambda data: data)(add_cosignatures(note, lines))
+
+
+def write_transcript(
+    path: Path,
+    policy: bytes,
+    entries: list[bytes],
+    blobs: Iterable[bytes],
+    notes: Mapping[int, Callable[[int, bytes], bytes]],
+) -> None:
+    """Lay out a transcript directory around any bytes, without the writer's own checks."""
+    files: dict[str, bytes] = {"policy.cbor": policy}
+    stack, frontier = TileStack(), Frontier()
+    for entry in entries:
+        hashed = leaf_hash(entry)
+        frontier.append(hashed)
+        files |= {tile.path: data for tile, data in stack.append(hashed)}
+        if frontier.size in notes:
+            files[f"checkpoints/{frontier.size}"] = notes[frontier.size](frontier.size, frontier.root())
+    files |= {tile.path: data for tile, data in stack.partial()}
+    for bundle in bundles(len(entries)):
+        files[bundle.path] = encode_bundle(entries[bundle.start : bundle.start + bundle.width])
+    files["checkpoint"] = files[f"checkpoints/{len(entries)}"]
+    files |= {blob_path(hashlib.sha256(blob).digest()): blob for blob in blobs}
+    for name, data in files.items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+
+def _message(entry: bytes) -> Message:
+    message = open_envelope(entry).message
+    assert not isinstance(message, Policy)
+    return message
+
+
+def _digest(message: Any, built: list[bytes]) -> bytes:
+    """The digest that fits the entry as it now is."""
+    indices = message.acknowledged if isinstance(message, messages.ShareAck) else getattr(message, "accepted", ())
+    pairs = [(_message(built[index]).client, entry_hash(built[index])) for index in indices]  # type: ignore[union-attr]
+    if isinstance(message, messages.ShareAck):
+        return ack_digest(message.round_open, message.trustee, pairs)
+    if isinstance(message, messages.CohortClosed):
+        return cohort_digest(message.round_open, pairs, message.trustees)
+    cohort = next((each for each in map(_safe, built) if each and each[0] == message.cohort), None)
+    return message.digest if cohort is None else cohort[1].digest
+
+
+def _safe(entry: bytes) -> tuple[bytes, Any] | None:
+    """(hash, message) of a CohortClosed entry."""
+    try:
+        message = open_envelope(entry).message
+    except Malformed:
+        return None
+    return (entry_hash(entry), message) if isinstance(message, messages.CohortClosed) else None

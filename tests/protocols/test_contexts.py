@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.contexts import frame, round_seed, share_info, submission_context
+from protocols.messages import EncryptedShare, Submission
+
+SUBMISSION = Submission(
+    federation="simulated",
+    round=3,
+    round_open=b"\x01" * 32,
+    client="client-00",
+    commitments=b"\x02" * 32,
+    ciphertext=b"\x03" * 32,
+    share_commitments=b"\x04" * 32,
+    shares=(EncryptedShare("trustee-0", b"\x05" * 32), EncryptedShare("trustee-1", b"\x06" * 32)),
+    proof=b"\x07" * 32,
+    coordinate_range=None,
+    encryption_proof=None,
+    weight=None,
+    noise=None,
+)
+OTHER_VALUES = {
+    "federation": "another",
+    "round": 4,
+    "round_open": bytes(32),
+    "client": "client-01",
+    "commitments": bytes(32),
+    "ciphertext": bytes(32),
+    "share_commitments": bytes(32),
+    "shares": SUBMISSION.shares[::-1],
+}
+
+
+@pytest.mark.parametrize("name", sorted(OTHER_VALUES))
+def test_the_context_binds_every_field_but_the_proof(name: str) -> None:
+    changed = replace(SUBMISSION, **{name: OTHER_VALUES[name]})
+    assert submission_context(changed) != submission_context(SUBMISSION)
+
+
+def test_the_context_leaves_only_the_proof_and_reserved_fields_out() -> None:
+    reserved = {"coordinate_range", "encryption_proof", "weight", "noise"}
+    assert {field.name for field in fields(Submission)} == set(OTHER_VALUES) | reserved | {"proof"}
+    assert submission_context(replace(SUBMISSION, proof=bytes(32))) == submission_context(SUBMISSION)
+
+
+def test_a_share_is_bound_to_federation_round_client_and_trustee() -> None:
+    base = ("simulated", 3, bytes(32), "client-00", "trustee-0")
+    others = [
+        ("simulate", 3, bytes(32), "client-00", "trustee-0"),
+        ("simulated", 4, bytes(32), "client-00", "trustee-0"),
+        ("simulated", 3, b"\x01" * 32, "client-00", "trustee-0"),
+        ("simulated", 3, bytes(32), "client-01", "trustee-0"),
+        ("simulated", 3, bytes(32), "client-00", "trustee-1"),
+        ("simulated", 3, bytes(32), "client-00trustee", "-0"),
+    ]
+    assert len({share_info(*each) for each in (base, *others)}) == 7
+
+
+def test_a_seed_is_of_one_log_and_one_round() -> None:
+    assert len({round_seed(bytes(32), 1), round_seed(bytes(32), 2), round_seed(b"\x01" * 32, 1)}) == 3
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=4), max_size=4), st.lists(st.binary(max_size=4), max_size=4))
+def test_a_frame_has_one_reading(first: list[bytes], second: list[bytes]) -> None:
+    assert (frame(b"t", first) == frame(b"t", second)) == (first == second)

@@ -1,0 +1,256 @@
+"""Federations end to end: the example, one's own model, the demonstration; and nothing secret in what is published."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from auditor import audit
+from protocols.log.reader import TranscriptReader
+from protocols.rounds import client as client_module
+from verifl import Config, Federation
+from verifl.engines.base import RoundSummary
+from verifl.federation import FederationResult
+from verifl.state import DirectoryStore
+
+SMALLEST = 24  # bytes of a secret that cannot occur by chance
+
+
+class Line:
+    """y = w x on four clients: a model of three coordinates, so that rounds are quick."""
+
+    def clients(self) -> Sequence[str]:
+        return ["d", "b", "a", "c"]
+
+    def model(self) -> nn.Module:
+        return nn.Linear(2, 1)
+
+    def data(self, client: str) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(ord(client))
+        features = torch.randn(50, 2, generator=generator)
+        return features, features @ torch.tensor([[1.0], [-2.0]]) + 0.5
+
+    def train(self, model: nn.Module, client: str, data: tuple[Tensor, Tensor]) -> None:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(data[0]), data[1]).backward()
+            optimizer.step()
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        features, targets = self.data("z")
+        with torch.no_grad():
+            return {"loss": float(nn.functional.mse_loss(model(features), targets))}
+
+
+class Recorder:
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.sizes: dict[str, int] = {}
+        self.summaries: list[RoundSummary] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def stage(self, text: str) -> None:
+        self.notes.append(text)
+
+    def submitted(self, client: str, size: int, clipped: bool) -> None:
+        self.sizes[client] = size
+
+    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
+        self.summaries.append(summary)
+
+
+CONFIG = Config.of(
+    federation={"rounds": 2, "seed": 5},
+    update={"clip_norm": 2.0},
+    trustees={"count": 3, "corrupt": 1, "threshold": 3},
+    server={"rule": "fedadam", "learning_rate": 0.3},
+)
+
+
+def published_files(result: FederationResult) -> dict[Path, bytes]:
+    files = [path for path in result.transcript.rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in [*files, result.policy]}
+
+
+def test_ones_own_model_is_trained_and_audited(tmp_path: Path) -> None:
+    recorder = Recorder()
+    result = Federation(Line(), CONFIG, tmp_path / "out", progress=recorder).run()
+    report = audit(result.transcript, result.policy)
+    assert report.accepted, [(check.id, check.findings) for check in report.checks if check.findings]
+    assert [summary.accepted for summary in result.rounds] == [("a", "b", "c", "d")] * 2
+    assert list(result.rounds) == recorder.summaries
+    assert sorted(recorder.sizes) == ["a", "b", "c", "d"]
+    lines = [json.loads(line) for line in result.metrics.read_text().splitlines()]
+    assert lines == [summary.to_dict() for summary in result.rounds]
+    assert lines[1]["metrics"]["loss"] < lines[0]["metrics"]["loss"]
+    loaded = nn.Linear(2, 1)
+    load_model(loaded, str(result.model))
+    assert Line().evaluate(loaded)["loss"] == pytest.approx(lines[1]["metrics"]["loss"])
+
+
+def test_every_party_has_its_own_private_directory(tmp_path: Path) -> None:
+    result = Federation(Line(), CONFIG, tmp_path / "out").run()
+    parties = [*(f"clients/{name}" for name in "abcd"), *(f"trustees/trustee-{number}" for number in (1, 2, 3))]
+    for party in [*parties, "coordinator", "issuer"]:
+        assert (result.state / party / "identity.key").stat().st_size == 32
+    for path in result.state.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+    left = DirectoryStore(result.state / "trustees/trustee-1/store").keys()
+    assert not [key for key in left if key.startswith(("share/", "round-key/"))]
+
+
+def test_training_can_be_repeated_although_keys_are_fresh(tmp_path: Path) -> None:
+    first, second = (Federation(Line(), CONFIG, tmp_path / name).run() for name in ("one", "two"))
+    assert [summary.metrics for summary in first.rounds] == [summary.metrics for summary in second.rounds]
+    assert TranscriptReader(first.transcript).latest() != TranscriptReader(second.transcript).latest()
+
+
+def windows(data: bytes) -> np.ndarray:
+    """The eight bytes at every offset, as integers."""
+    if len(data) < 8:
+        return np.zeros(0, dtype=np.uint64)
+    view = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, dtype=np.uint8), 8)
+    return np.ascontiguousarray(view).view(np.uint64).ravel()
+
+
+def occurrences(secrets: Iterable[bytes], data: bytes) -> list[bytes]:
+    """Which secrets occur in `data` as they are, found by their first eight bytes."""
+    by_head: dict[int, list[bytes]] = {}
+    for secret in secrets:
+        by_head.setdefault(int.from_bytes(secret[:8], "little"), []).append(secret)
+    candidates = windows(data)
+    hits = np.unique(candidates[np.isin(candidates, np.array(list(by_head), dtype=np.uint64))])
+    return [secret for head in hits for secret in by_head[int(head)] if secret in data]
+
+
+def scalars(value: bytes) -> list[bytes]:
+    return [value[start : start + 32] for start in range(0, len(value), 32)]
+
+
+def spellings(integers: np.ndarray) -> list[bytes]:
+    """An integer vector in every fixed-width form that the formats use, from its first value that is not zero."""
+    flat = np.trim_zeros(integers.reshape(-1))[:16]
+    return [flat.astype(dtype).tobytes() for dtype in ("<i8", ">i8", "<i4", ">i4", "<f8")]
+
+
+def test_what_is_published_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets: dict[str, list[bytes]] = {name: [] for name in ("drawn", "stored", "blinding", "key", "update", "seed")}
+    put, commit, generate = DirectoryStore.put, client_module.commit_update, client_module.encryption.generate_key
+
+    def recording_put(store: DirectoryStore, key: str, value: bytes) -> None:
+        if key.startswith(("round-key/", "share/")):
+            secrets["stored"] += scalars(value)
+        put(store, key, value)
+
+    def recording_commit(engine, parameters, update, rand):  # type: ignore[no-untyped-def]
+        committed = commit(engine, parameters, update, rand)
+        secrets["blinding"] += [
+            value.to_bytes(32, order) for value in committed.blindings for order in ("big", "little")
+        ]
+        secrets["update"] += spellings(np.asarray(update))
+        return committed
+
+    def recording_generate(parameters, rand):  # type: ignore[no-untyped-def]
+        key = generate(parameters, rand)
+        secrets["key"] += spellings(key)
+        return key
+
+    def recording_rand(count: int) -> bytes:
+        drawn = os.urandom(count)
+        secrets["drawn"].append(drawn)
+        return drawn
+
+    monkeypatch.setattr(DirectoryStore, "put", recording_put)
+    monkeypatch.setattr(client_module, "commit_update", recording_commit)
+    monkeypatch.setattr(client_module.encryption, "generate_key", recording_generate)
+    result = Federation(Wide(), CONFIG, tmp_path / "out", rand=recording_rand).run()
+    secrets["seed"] = [path.read_bytes() for path in result.state.rglob("identity.key")]
+    assert len(secrets["seed"]) == 1 + 1 + 3 + 4
+    assert all(secrets.values())
+    files = published_files(result)
+    for kind, values in secrets.items():
+        long = [value for value in values if len(value) >= SMALLEST and any(value)]
+        assert long, kind
+        spelled = [*long, *(value.hex().encode() for value in long)]
+        for path, data in files.items():
+            assert not occurrences(spelled, data), f"{kind} in {path}"
+
+
+def test_the_search_for_secrets_finds_them() -> None:
+    secret = os.urandom(32)
+    data = os.urandom(1001) + secret + os.urandom(5)
+    assert occurrences([os.urandom(32), secret], data) == [secret]
+    assert occurrences([secret.hex().encode()], data.hex().encode()) == [secret.hex().encode()]
+    assert occurrences([secret], b"") == []
+
+
+class Wide(Line):
+    """The same on more features, so that an update is long enough to be recognised."""
+
+    def model(self) -> nn.Module:
+        return nn.Linear(40, 1)
+
+    def data(self, client: str) -> tuple[Tensor, Tensor]:
+        features, targets = super().data(client)
+        return features.repeat(1, 20), targets
+
+
+def run_command(arguments: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_generated_example_runs_as_it_is(tmp_path: Path) -> None:
+    assert run_command(["verifl", "init", "mine"], tmp_path).returncode == 0
+    config = tmp_path / "mine" / "config.toml"
+    config.write_text(config.read_text().replace("rounds = 3", "rounds = 1"), encoding="utf-8")
+    done = run_command(["verifl", "run", "mine/config.toml", "--out", "out", "--format", "json"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["rounds"][0]["accepted"] == [f"workshop-{number}" for number in range(1, 5)]
+    assert document["audit_command"] == "verifl-audit out/transcript --policy out/policy.cbor"
+    audited = run_command(["auditor.cli", "out/transcript", "--policy", "out/policy.cbor"], tmp_path)
+    assert audited.returncode == 0, audited.stdout
+    shown = run_command(["verifl", "policy", "show", "out"], tmp_path)
+    assert "my-federation" in shown.stdout
+
+
+def test_the_demonstration(tmp_path: Path) -> None:
+    for expected in ("verifl-demo", "verifl-demo-2"):
+        done = run_command(["verifl.cli", "demo", "--rounds", "1"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "ACCEPTED" in done.stdout
+        assert f"audit it: verifl-audit {expected}/transcript --policy {expected}/policy.cbor" in done.stdout
+        assert "round 1 of 1" in done.stderr
+        assert "hospital-8" in done.stderr
+        assert "accuracy" in done.stderr
+    blob = next((tmp_path / "verifl-demo-2" / "transcript" / "blobs").rglob("*/*"))
+    blob.write_bytes(blob.read_bytes()[:-1] + bytes([blob.read_bytes()[-1] ^ 1]))
+    arguments = ["auditor.cli", "verifl-demo-2/transcript", "--policy", "verifl-demo-2/policy.cbor"]
+    assert run_command(arguments, tmp_path).returncode == 1
+
+
+def test_the_demonstration_for_programs(tmp_path: Path) -> None:
+    arguments = ["verifl.cli", "demo", "--rounds", "1", "--dataset", "digits", "--format", "jsonl", "--out", "here"]
+    done = run_command(arguments, tmp_path)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
+    assert events[:2] == ["round", "run"]
+    assert events[-1] == "audit"
+    assert set(events[2:-1]) == {"check"}
