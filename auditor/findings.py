@@ -76,3 +76,8 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, as a report says it: 1 round, 2 rounds."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

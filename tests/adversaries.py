@@ -17,7 +17,7 @@ from protocols.envelopes import COORDINATOR, open_envelope, seal
 from protocols.invitation import Invitation, LoggedEntry, VerifiedRound
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
-from protocols.messages import Dispute, Message, ShareAck, Submission
+from protocols.messages import Dispute, KeyShare, Message, ShareAck, Submission
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import Release, SubmissionPackage
 from protocols.rounds.trustee import Trustee
@@ -54,7 +54,8 @@ class BadShareClient(Client):
     ) -> tuple[bytes, tuple[bytes, ...]]:
         commitments, sealed = super()._share(verified, committed, key)
         blobs = []
-        for round_key, blob in zip(verified.round_keys, sealed, strict=True):
+        for round_key, good in zip(verified.round_keys, sealed, strict=True):
+            blob = good
             if round_key.trustee in self.victims:
                 message = verified.message
                 info = share_info(message.federation, message.round, verified.entry_hash, self.name, round_key.trustee)
@@ -128,8 +129,6 @@ def false_ack(simulation: Simulation, trustee: str, disputed: Iterable[str]) -> 
 
 def false_release(simulation: Simulation, trustee: str, blob: bytes | None = None) -> Release:
     """A release of the closed cohort whose share is made up."""
-    from protocols.messages import KeyShare
-
     current = simulation.coordinator.ledger.current
     assert current is not None
     assert current.cohort is not None

@@ -192,12 +192,13 @@ class Simulation:
         self.writer.append(publication.entries)
         return publication
 
-    def checkpoint(self, trustees: Iterable[str] | None = None) -> bytes:
-        """Have the log cosigned by these trustees (all) and published; the note."""
+    def checkpoint(self, trustees: Iterable[str] | None = None) -> None:
+        """Have the log cosigned by these trustees (all) and published, unless it is already."""
+        if self.coordinator.published == self.coordinator.size:
+            return
         note = self.coordinator.checkpoint()
         complete = self.coordinator.cosigned(note, [self.observe(name, note) for name in self._some(trustees)])
         self.writer.publish(complete)
-        return complete
 
     def observe(self, name: str, note: bytes) -> bytes:
         """One trustee's cosignature line of the log as it stands."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from auditor.case import Case
 from auditor.checks.submissions import key_trustees
 from auditor.checks.verdicts import first_acks
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
@@ -46,7 +46,7 @@ def check_cohorts(case: Case, findings: Findings) -> str:
         if found.aborted is not None:
             _check_abort(case, findings, found, found.aborted)
     cohorts = sum(found.cohort is not None for found in index.rounds.values())
-    return f"{acks} acknowledgements, {cohorts} cohorts, {released} releases"
+    return f"{counted(acks, 'acknowledgement')}, {counted(cohorts, 'cohort')}, {counted(released, 'release')}"
 
 
 def _check_acks(case: Case, findings: Findings, found: Round) -> int:
@@ -171,7 +171,7 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
     if found.open is None:
         return
-    reasons = dict(_true_reasons(case, found))
+    reasons = dict(_true_reasons(case, found, message.reason))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
         findings.add(f"{name}, reason", expected, message.reason)
@@ -180,8 +180,8 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     findings.expect(f"{name}, missing", missing, _names(message.missing))
 
 
-def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
-    """Every reason to abort that holds, with those it must name."""
+def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
+    """Every reason to abort that holds, with those it must name; differencing only where it is what was said."""
     policy = case.policy
     if found.cohort is not None:
         valid = case.releases.get(found.number, {})
@@ -196,7 +196,7 @@ def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[Missing
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
     if len(choice.accepted) < policy.min_cohort:
         yield TOO_FEW, ()
-    elif _isolates(case, found, choice):
+    elif said == DIFFERENCING and _isolates(case, found, choice):
         yield DIFFERENCING, ()
 
 
@@ -213,8 +213,10 @@ def _isolates(case: Case, found: Round, choice: Choice) -> bool:
         return False
     candidate = {found.submissions[index].client for index in choice.accepted}
     earlier = opened_before(case, found.number, found.open.message.model)
+    rounds = [each for each in case.index.in_order() if each.number <= found.number]
+    offenders = set[str]().union(*(offenders_of(case, each, LOGGED) for each in rounds))
     try:
-        check_candidate(earlier, candidate, offenders_until(case, found.number, LOGGED), case.policy.min_cohort)
+        check_candidate(earlier, candidate, offenders, case.policy.min_cohort)
     except Rejected:
         return True
     return False
@@ -229,17 +231,14 @@ def opened_before(case: Case, number: int, model: bytes) -> list[set[str]]:
     ]
 
 
-def offenders_until(case: Case, number: int, reasons: Set[str] = OFFENCES) -> set[str]:
-    """Clients whose offence, one of `reasons`, lies in the log of rounds up to this one."""
-    offenders = set()
-    for found in case.index.in_order():
-        if found.number > number:
-            break
-        left_out = case.choices.get(found.number, Choice((), (), {})).left_out
-        for index, record in found.submissions.items():
-            if (case.own_faults.get(index) or left_out.get(index)) in reasons:
-                offenders.add(record.client)
-    return offenders
+def offenders_of(case: Case, found: Round, reasons: Set[str] = OFFENCES) -> set[str]:
+    """Clients with a submission in this round whose fault is one of `reasons`."""
+    left_out = case.choices.get(found.number, Choice((), (), {})).left_out
+    return {
+        record.client
+        for index, record in found.submissions.items()
+        if (case.own_faults.get(index) or left_out.get(index)) in reasons
+    }
 
 
 def _pairs(records: list[SubmissionRecord]) -> list[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from auditor.case import Case
 from auditor.checks.log import is_blob_path
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Round
 from protocols.log.tiles import blob_path
 
@@ -39,7 +39,7 @@ def check_graph(case: Case, findings: Findings) -> str:
     unnamed = unreferenced(case)
     for path in unnamed:
         findings.add(path, "a blob that an entry names", "one that nothing names")
-    return f"{len(case.index.rounds)} graphs, {nodes} nodes, {edges} edges"
+    return f"{counted(len(case.index.rounds), 'graph')}, {counted(nodes, 'node')}, {counted(edges, 'edge')}"
 
 
 def unreferenced(case: Case) -> list[str]:

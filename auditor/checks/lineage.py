@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from auditor.case import Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
 from protocols.messages import RoundClosed
@@ -39,7 +39,7 @@ def check_lineage(case: Case, findings: Findings) -> str:
             break
         state, steps = following, steps + 1
     final = hashlib.sha256(encode_model(state.model)).hexdigest()
-    return f"{steps} server steps ({policy.step.rule}) to model {final}"
+    return f"{counted(steps, 'server step')} ({policy.step.rule}) to model {final}"
 
 
 def _step(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 
 from auditor.case import Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Index
 from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Rejected
@@ -31,10 +31,11 @@ def check_log(case: Case, findings: Findings) -> str:
         return "no checkpoint that can be read"
     published = _published(case, findings, note)
     if not _read_entries(case, findings, note, published):
-        return f"{len(published)} checkpoints; the entries cannot all be read"
+        return f"{counted(len(published), 'checkpoint')}; the entries cannot all be read"
     files = _check_files(case, findings, note.checkpoint.size)
     blobs = _check_blobs(case, findings)
-    return f"{note.checkpoint.size} entries, {len(published)} checkpoints, {files} files, {blobs} blobs"
+    checkpoints = counted(len(published), "checkpoint")
+    return f"{note.checkpoint.size} entries, {checkpoints}, {files} files, {counted(blobs, 'blob')}"
 
 
 def _latest(case: Case, findings: Findings) -> SignedNote | None:

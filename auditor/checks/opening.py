@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.case import Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
@@ -39,7 +39,8 @@ def check_openings(case: Case, findings: Findings) -> str:
         rounds += 1
         clients += len(found.accepted())
         rows += case.pinned.argument.shape.data_rows
-    return f"{rounds} aggregates: {rows} rows over the commitments of {clients} submissions"
+    over = f"{counted(rows, 'row')} over the commitments of {counted(clients, 'submission')}"
+    return f"{counted(rounds, 'aggregate')}: {over}"
 
 
 def opened_by(case: Case, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:

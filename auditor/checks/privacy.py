@@ -16,10 +16,10 @@ from auditor.checks.cohorts import (
     OPENING_FAILED,
     TOO_FEW,
     WRONG_RELEASE,
-    offenders_until,
+    offenders_of,
 )
 from auditor.checks.graph import unreferenced
-from auditor.findings import DoesNotApply, Findings, Unavailable
+from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
 from proofs.errors import Rejected
 from protocols.cohorts import EXCLUSIONS
@@ -44,7 +44,7 @@ def check_cohort_sizes(case: Case, findings: Findings) -> str:
                 said = f"{len(clients)} clients in {len(accepted)} submissions"
                 findings.add(f"{label(entry.index, entry.message)}, accepted", expected, said)
     smallest = f", the smallest of {min(sizes)}" if sizes else ""
-    return f"{len(sizes)} cohorts{smallest}; at least {policy.min_cohort} are demanded"
+    return f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded"
 
 
 def check_single_release(case: Case, findings: Findings) -> str:
@@ -60,7 +60,7 @@ def check_single_release(case: Case, findings: Findings) -> str:
             if first != entry.index:
                 expected = f"one release a trustee and round, that of entry {first}"
                 findings.add(label(entry.index, entry.message), expected, "another")
-    return f"{len(case.index.rounds)} rounds, {releases} releases"
+    return f"{counted(len(case.index.rounds), 'round')}, {counted(releases, 'release')}"
 
 
 def check_threshold(case: Case, findings: Findings) -> str:
@@ -76,7 +76,7 @@ def check_threshold(case: Case, findings: Findings) -> str:
     both = [member.id for member in policy.trustees if member.id in clients]
     if both:
         findings.note(f"trustees who are also clients: {', '.join(both)}")
-    return f"m = {m}, t = {t}, f = {f}; {len(both)} trustees are also clients"
+    return f"m = {m}, t = {t}, f = {f}; {counted(len(both), 'trustee')} also a client"
 
 
 def check_sensitivity(case: Case, findings: Findings) -> str:
@@ -105,30 +105,27 @@ def check_differences(case: Case, findings: Findings) -> str:
     later round. Rounds aborted after CohortClosed are within max_aborts. Three or more cohorts, and models that are
     nearly equal, are not covered."""
     policy = case.policy
-    by_model: dict[bytes, list[Round]] = {}
+    offenders: set[str] = set()
+    opened: dict[bytes, list[tuple[int, set[str]]]] = {}
+    pairs, aborted = 0, []
     for found in case.index.in_order():
-        if found.cohort is not None and found.open is not None:
-            by_model.setdefault(found.open.message.model, []).append(found)
-    pairs = 0
-    for rounds in by_model.values():
-        for position, later in enumerate(rounds):
-            for earlier in rounds[:position]:
-                pairs += 1
-                _check_pair(case, findings, earlier, later)
-    aborted = [found for found in case.index.in_order() if found.aborts and found.cohorts]
-    for found in aborted[policy.max_aborts :]:
-        entry = found.aborts[0]
+        offenders |= offenders_of(case, found)
+        if found.cohort is None or found.open is None:
+            continue
+        clients = {record.client for record in found.accepted()}
+        earlier = opened.setdefault(found.open.message.model, [])
+        for number, others in earlier:
+            try:
+                check_pair(others, clients, offenders, policy.min_cohort)
+            except Rejected as error:
+                findings.reject(f"rounds {number} and {found.number}", error)
+        pairs += len(earlier)
+        earlier.append((found.number, clients))
+        aborted += found.aborts[:1]
+    for entry in aborted[policy.max_aborts :]:
         expected = f"at most {policy.max_aborts} rounds aborted after their cohort was closed"
-        findings.add(label(entry.index, entry.message), expected, f"{len(aborted)}")
-    return f"{pairs} pairs of cohorts on one model, {len(aborted)} of {policy.max_aborts} aborts"
-
-
-def _check_pair(case: Case, findings: Findings, earlier: Round, later: Round) -> None:
-    first, second = ({record.client for record in found.accepted()} for found in (earlier, later))
-    try:
-        check_pair(first, second, offenders_until(case, later.number), case.policy.min_cohort)
-    except Rejected as error:
-        findings.reject(f"rounds {earlier.number} and {later.number}", error)
+        findings.add(label(entry.index, entry.message), expected, str(len(aborted)))
+    return f"{counted(pairs, 'pair')} of cohorts on one model, {len(aborted)} of {policy.max_aborts} aborts"
 
 
 def check_schema(case: Case, findings: Findings) -> str:
@@ -143,7 +140,7 @@ def check_schema(case: Case, findings: Findings) -> str:
         _check_words(findings, found)
     for path in unreferenced(case):
         findings.add(path, "a blob that an entry names", "one that nothing names")
-    return f"{entries} entries, {len(case.index.blobs)} blobs"
+    return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"
 
 
 def _check_words(findings: Findings, found: Round) -> None:

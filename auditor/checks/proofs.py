@@ -7,7 +7,7 @@ from itertools import islice
 
 from auditor.case import Case
 from auditor.checks.submissions import submission_label
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
@@ -53,7 +53,7 @@ def check_proofs(case: Case, findings: Findings) -> str:
             if index in accepted:
                 record = next(each for each in batch if each.index == index)
                 findings.reject(f"{submission_label(record)}, proof", verdict)
-    return f"{verified} proofs, {verified - invalid} valid, {invalid} invalid"
+    return f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
 
 
 def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRecord]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from auditor.case import Case
 from auditor.checks.cohorts import OPENING_FAILED
 from auditor.checks.opening import opened_by, reconstruct
-from auditor.findings import Findings, Unavailable
+from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
 from protocols.lattice.encryption import pack, unpack
@@ -45,7 +45,7 @@ def check_replay(case: Case, findings: Findings) -> str:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
             pruned.append(found.number)
-    checked = f"{summed} sums and {decrypted} decryptions replayed"
+    checked = f"{counted(summed, 'sum')} and {counted(decrypted, 'decryption')} replayed"
     if pruned:
         raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(map(str, pruned))}", checked)
     return checked

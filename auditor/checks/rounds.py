@@ -6,7 +6,7 @@ import bisect
 from dataclasses import dataclass, field
 
 from auditor.case import Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, Step, label
 from proofs.errors import Rejected
 from protocols import hpke
@@ -57,7 +57,7 @@ def check_rounds(case: Case, findings: Findings) -> str:
     if last != BETWEEN:
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
-    return f"{opened} rounds opened, {keys} round keys, the order of {len(index.steps)} entries"
+    return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {len(index.steps)} entries"
 
 
 def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:

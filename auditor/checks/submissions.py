@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditor.case import Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
 from protocols.cohorts import DUPLICATE, REPLAYED
 
@@ -34,7 +34,7 @@ def check_submissions(case: Case, findings: Findings) -> str:
             seen.update(_unique(record))
             count += 1
         everybody |= clients
-    return f"{count} submissions by {len(everybody)} clients"
+    return f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
 
 
 def submission_label(record: SubmissionRecord) -> str:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from auditor.case import Case
 from auditor.checks.submissions import submission_label
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from protocols.cohorts import MALFORMED, OFFENCES, Choice, choose_cohort
 from protocols.messages import CohortClosed, ShareAck
@@ -31,7 +31,7 @@ def check_verdicts(case: Case, findings: Findings) -> str:
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
             judged += _check_reasons(case, findings, found, found.cohort.message, choice)
-    return f"{judged} verdicts re-derived"
+    return f"{counted(judged, 'verdict')} re-derived"
 
 
 def _choose(case: Case, found: Round) -> Choice:

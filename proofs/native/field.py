@@ -153,46 +153,48 @@ def negate(a: Element) -> Element:
 
 
 @inner
-def square_times(a: Element, count: int) -> Element:
-    """a^(2^count)."""
+def _shifted(a: Element, count: np.int64, b: Element) -> Element:
+    """a^(2^count) b."""
     for _ in range(count):
         a = square(a)
-    return a
+    return multiply(a, b)
 
 
 @inner
 def _ones(a: Element) -> tuple[Element, Element, Element]:
     """The powers a^(2^n - 1) for n = 2, 22, 223: what the chains for the inverse and the root share.
 
+    The counts are spelled as np.int64 because numba compiles a function anew for every literal argument.
+
     FIELD = 2^256 - 2^32 - 977 has 223 leading ones, then 0, then 22 ones (libsecp256k1's addition chain).
     """
-    x2 = multiply(square(a), a)
-    x3 = multiply(square(x2), a)
-    x6 = multiply(square_times(x3, 3), x3)
-    x9 = multiply(square_times(x6, 3), x3)
-    x11 = multiply(square_times(x9, 2), x2)
-    x22 = multiply(square_times(x11, 11), x11)
-    x44 = multiply(square_times(x22, 22), x22)
-    x88 = multiply(square_times(x44, 44), x44)
-    x176 = multiply(square_times(x88, 88), x88)
-    x220 = multiply(square_times(x176, 44), x44)
-    return x2, x22, multiply(square_times(x220, 3), x3)
+    x2 = _shifted(a, np.int64(1), a)
+    x3 = _shifted(x2, np.int64(1), a)
+    x6 = _shifted(x3, np.int64(3), x3)
+    x9 = _shifted(x6, np.int64(3), x3)
+    x11 = _shifted(x9, np.int64(2), x2)
+    x22 = _shifted(x11, np.int64(11), x11)
+    x44 = _shifted(x22, np.int64(22), x22)
+    x88 = _shifted(x44, np.int64(44), x44)
+    x176 = _shifted(x88, np.int64(88), x88)
+    x220 = _shifted(x176, np.int64(44), x44)
+    return x2, x22, _shifted(x220, np.int64(3), x3)
 
 
 @inner
 def invert(a: Element) -> Element:
     """a^(FIELD - 2): the inverse, and 0 for 0."""
     x2, x22, x223 = _ones(a)
-    r = multiply(square_times(x223, 23), x22)
-    r = multiply(square_times(r, 5), a)
-    r = multiply(square_times(r, 3), x2)
-    return multiply(square_times(r, 2), a)
+    r = _shifted(x223, np.int64(23), x22)
+    r = _shifted(r, np.int64(5), a)
+    r = _shifted(r, np.int64(3), x2)
+    return _shifted(r, np.int64(2), a)
 
 
 @inner
 def square_root(a: Element) -> Element:
     """a^((FIELD + 1) / 4): a root of a if it has one (FIELD = 3 mod 4); the caller squares and compares."""
     x2, x22, x223 = _ones(a)
-    r = multiply(square_times(x223, 23), x22)
-    r = multiply(square_times(r, 6), x2)
-    return square_times(r, 2)
+    r = _shifted(x223, np.int64(23), x22)
+    r = _shifted(r, np.int64(6), x2)
+    return square(square(r))

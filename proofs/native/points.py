@@ -66,7 +66,7 @@ def _classified(x1: Element, y1: Element, x2: Element, y2: Element) -> tuple[int
 
 @inner
 def _add_lanes(
-    points: Words, targets: Indices, others: Words, sources: Indices, count: int, scratch: Words, kinds: Indices
+    points: Words, targets: Indices, others: Words, sources: Indices, count: np.int64, scratch: Words, kinds: Indices
 ) -> None:
     """points[targets[i]] += others[sources[i]] for i < count <= BLOCK, by Montgomery's shared inversion.
 
@@ -116,7 +116,7 @@ def add_points(points: Words, targets: Indices, others: Words, sources: Indices,
     kinds = np.empty(BLOCK, np.int64)
     for _ in range(times):
         for start in range(0, len(targets), BLOCK):
-            count = min(BLOCK, len(targets) - start)
+            count = np.int64(min(BLOCK, len(targets) - start))
             _add_lanes(points, targets[start:], others, sources[start:], count, scratch, kinds)
 
 
@@ -148,7 +148,7 @@ def commit_digits(
                 value = (table[rows[lane], first + k] + bias) >> shift
                 digits[k, lane] = value if top else ((value + 128) & 255) - 128
         for k in range(block):
-            count = 0
+            count = np.int64(0)  # a literal would be a second type, and a second compilation
             for lane in range(lanes):
                 digit = digits[k, lane]
                 if digit != 0:
@@ -158,7 +158,7 @@ def commit_digits(
                     count += 1
                     if count == BLOCK:
                         _add_lanes(sums, targets, multiples, sources, count, scratch, kinds)
-                        count = 0
+                        count = np.int64(0)
             if count > 0:
                 _add_lanes(sums, targets, multiples, sources, count, scratch, kinds)
     return sums
@@ -215,7 +215,7 @@ def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int)
         stride, more = 1, True
         while more:
             more = False
-            count = 0
+            count = np.int64(0)
             for b in range(1, buckets + 1):
                 for target in range(starts[b], starts[b + 1] - stride, 2 * stride):
                     more = True
@@ -224,7 +224,7 @@ def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int)
                     count += 1
                     if count == BLOCK:
                         _add_lanes(work, targets, work, sources, count, scratch, kinds)
-                        count = 0
+                        count = np.int64(0)
             if count > 0:
                 _add_lanes(work, targets, work, sources, count, scratch, kinds)
             stride *= 2
@@ -235,20 +235,22 @@ def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int)
 
 
 @inner
-def _word(encoded: NDArray[np.uint8], offset: int) -> Word:
-    """Eight big-endian bytes."""
-    value = field.ZERO
-    for k in range(8):
-        value = (value << np.uint64(8)) | np.uint64(encoded[offset + k])
-    return value
+def _big_endian(encoded: NDArray[np.uint8], index: int) -> Element:
+    """The 32 bytes after the prefix of one encoded point."""
+    x3, x2, x1, x0 = _NOTHING
+    for k in range(1, 9):
+        x3 = (x3 << np.uint64(8)) | np.uint64(encoded[index, k])
+        x2 = (x2 << np.uint64(8)) | np.uint64(encoded[index, k + 8])
+        x1 = (x1 << np.uint64(8)) | np.uint64(encoded[index, k + 16])
+        x0 = (x0 << np.uint64(8)) | np.uint64(encoded[index, k + 24])
+    return x0, x1, x2, x3
 
 
 @kernel
 def decompress(encoded: NDArray[np.uint8], points: Words) -> int:
     """Decode SEC1 compressed points, uint8 (n, 33), into points (n, 8); the index of the first bad one, or n."""
     for i in range(len(encoded)):
-        prefix, row = encoded[i, 0], encoded[i]
-        x = (_word(row, 25), _word(row, 17), _word(row, 9), _word(row, 1))
+        prefix, x = encoded[i, 0], _big_endian(encoded, i)
         if prefix < 2 or prefix > 3 or not field.below_modulus(x):
             return i
         squared = field.add(field.multiply(field.square(x), x), _SEVEN)

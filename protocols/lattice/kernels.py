@@ -11,21 +11,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.jit import inlined, inner, kernel
+from proofs.jit import inner, kernel
 from proofs.wide import umul128
 
 Words = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
 
-@inlined
+@inner
 def _shoup(y: np.uint64, w: np.uint64, companion: np.uint64, q: np.uint64) -> np.uint64:
     """w y mod q, in [0, 2q), for any 64-bit y."""
     quotient, _ = umul128(companion, y)
-    return w * y - quotient * q
+    remainder: np.uint64 = w * y - quotient * q
+    return remainder
 
 
-@inlined
+@inner
 def _reduce(value: np.uint64, bound: np.uint64) -> np.uint64:
     return value - bound if value >= bound else value
 

@@ -253,9 +253,15 @@ def _round_aborted(
         raise Rejected("abort-cap", f"at most {pinned.policy.max_aborts} aborts of opened rounds", str(aborts))
     barred = ledger.barred
     if current.cohort is not None:
-        barred = (*barred, *(missing.party for missing in message.missing))
+        barred = _still_barred(pinned, (*barred, *(missing.party for missing in message.missing)))
     ended = replace(ledger, retry_of=current.number, barred=barred, aborts=aborts, current=None)
     return replace(ended, ended=entry.index + 1)
+
+
+def _still_barred(pinned: PinnedPolicy, barred: tuple[str, ...]) -> tuple[str, ...]:
+    """Nobody, if fewer than t trustees would be left: an outage must not end the federation."""
+    left = len(pinned.policy.trustees) - len(set(barred))
+    return barred if left >= pinned.policy.threshold else ()
 
 
 def _current(ledger: Ledger, message: Message) -> CurrentRound:

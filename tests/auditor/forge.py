@@ -120,7 +120,9 @@ class Forge:
         indices = {slot.was: position for position, slot in enumerate(self.slots) if slot.was is not None}
         built: list[bytes] = []
         for slot in self.slots:
-            entry = slot.raw if slot.raw is not None else self._seal(self._straighten(slot, hashes, indices, built), slot)
+            entry = (
+                slot.raw if slot.raw is not None else self._seal(self._straighten(slot, hashes, indices, built), slot)
+            )
             if slot.was is not None:
                 hashes[entry_hash(self.honest[slot.was])] = entry_hash(entry)
             built.append(entry)
@@ -160,7 +162,7 @@ class Forge:
     def write(self, path: Path) -> Path:
         """Write the transcript directory."""
         entries, sizes = self.entries(), self.sizes()
-        write_transcript(path, self.policy_data, entries, self.blobs.values(), {size: self.note for size in sizes})
+        write_transcript(path, self.policy_data, entries, self.blobs.values(), dict.fromkeys(sizes, self.note))
         return path
 
     def note(self, size: int, root: bytes) -> bytes:

@@ -180,11 +180,9 @@ def test_a_dropped_client_is_refused() -> None:
 def test_the_cut_ring_element_changes_nothing_before_it() -> None:
     key = encryption.generate_key(SMALL, source(8).randbytes)
     message = np.arange(CELLS, dtype=np.int64)
-    whole = encryption.encrypt(SMALL, PUBLIC, key, message, lambda size: bytes(size))
+    whole = encryption.encrypt(SMALL, PUBLIC, key, message, bytes)
     for cells in (1, 16, 17, 33):
-        part = encryption.encrypt(
-            SMALL, public.expand(SMALL, SEED, cells), key, message[:cells], lambda size: bytes(size)
-        )
+        part = encryption.encrypt(SMALL, public.expand(SMALL, SEED, cells), key, message[:cells], bytes)
         assert part.tolist() == whole[:cells].tolist()
         plain = encryption.decrypt_sum(SMALL, public.expand(SMALL, SEED, cells), key, part, 1, CELLS)
         assert plain.tolist() == list(range(cells))

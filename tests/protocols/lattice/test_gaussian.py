@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -29,27 +30,29 @@ def look_up(*values: int) -> list[int]:
 
 def test_thresholds_are_those_of_the_specification() -> None:
     table = b"".join(value.to_bytes(16, "big") for value in gaussian.thresholds())
-    assert hashlib.sha256(table).hexdigest() == "PLACEHOLDER"
+    assert hashlib.sha256(table).hexdigest() == "0cd8c6603147def1a9c9042ac8dc56eeaf7d89c549e841216adc885fef7c3e1c"
 
 
 def test_thresholds_ascend_and_are_symmetric() -> None:
     table = gaussian.thresholds()
     assert len(table) == 172
-    assert all(a < b for a, b in zip(table[:-1], table[1:], strict=True))
+    assert all(a < b for a, b in pairwise(table))
     assert all(a + b in (2**128 - 1, 2**128) for a, b in zip(table, reversed(table), strict=True))
 
 
 def test_thresholds_against_integer_arithmetic() -> None:
-    """The same table from scaled integers: exp(-25/2178)^(e^2) by Taylor's series and exact powers."""
-    scale = 2**400
-    base, term, k = 0, scale, 0
+    """The same table without decimal: exp(25/2178) by Taylor's series in 400-bit fixed point, then its powers."""
+    one = 1 << 400
+    exponential, term, k = 0, one, 0
     while term:
-        base, k = base + term, k + 1
-        term = -term * 25 // (2178 * k) if term > 0 else -(term * 25 // (2178 * k))
-    weights = [base ** (e * e) >> 400 * (e * e - 1) if e else scale for e in range(-86, 87)]
+        exponential, k = exponential + term, k + 1
+        term = term * 25 // (2178 * k)
+    powers = [one]
+    while len(powers) <= 86 * 86:
+        powers.append(powers[-1] * exponential >> 400)
+    weights = [one * one // powers[e * e] for e in range(-86, 87)]
     total = sum(weights)
-    for index, threshold in enumerate(gaussian.thresholds()):
-        assert abs(threshold - (sum(weights[: index + 1]) << 128) // total) <= 1
+    assert gaussian.thresholds() == tuple((sum(weights[: i + 1]) << 128) // total for i in range(172))
 
 
 def test_look_up_at_every_threshold() -> None:
