@@ -1,4 +1,4 @@
-"""Which parameters fit together: derivation for a new policy, and every inequality of one that exists (spec 4.2-4.5).
+"""Which parameters fit together: every condition on a policy, and the derivation of a new one (spec 4.2, 4.3).
 
 B norm bound in units, n largest cohort, T plaintext scale, E tail of the noise, q modulus, N degree, d dimension,
 m trustees, t threshold, f corrupt trustees, k projections.
@@ -178,7 +178,9 @@ def _identity_conditions(policy: Policy) -> list[Inequality]:
         Inequality("one-id-per-key", len(keys), "=", len(everybody), "a key that is trustee and client has one id"),
         Inequality("role-names", len(ids & set(_ROLES)), "=", 0, "coordinator and issuer name roles, not members"),
         Inequality("log-key", int(policy.log_key in keys), "=", 0, "the coordinator is neither trustee nor client"),
-        Inequality("issuer-key", int(policy.issuer_key in keys), "=", 0, "the issuer is neither trustee nor client"),
+        Inequality(
+            "issuer-key", int(policy.issuer_key in {*keys, policy.log_key}), "=", 0, "the issuer has a key of its own"
+        ),
     ]
 
 

@@ -45,7 +45,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from verifl.config import Config
-    from verifl.federation import Federation, FederationResult, RoundSummary
+    from verifl.engines.base import RoundSummary
+    from verifl.federation import Federation, FederationResult
     from verifl.plan import Plan, make_plan
     from verifl.tasks.base import Task
     from verifl.tensors import TensorFilter
@@ -55,7 +56,7 @@ _HOMES = {
     "Federation": "verifl.federation",
     "FederationResult": "verifl.federation",
     "Plan": "verifl.plan",
-    "RoundSummary": "verifl.federation",
+    "RoundSummary": "verifl.engines.base",
     "Task": "verifl.tasks.base",
     "TensorFilter": "verifl.tensors",
     "make_plan": "verifl.plan",

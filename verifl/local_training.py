@@ -48,8 +48,9 @@ class LocalTraining:
             data = self._task.data(client)
         with user_code(f"client {client}: train() failed"):
             self._task.train(self.model, client, data)
+        after = read_vector(self.model, self.layout)
         self._own[client] = self._changed()
-        return before, read_vector(self.model, self.layout)
+        return before, after
 
     def evaluate(self, model: Vector) -> dict[str, float]:
         """The task's metrics of a global model, with the initial local tensors."""

@@ -74,8 +74,16 @@ class ConsoleProgress:
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Who submitted, the verdicts, metrics, time and bytes."""
-        for line in round_lines(summary, rounds, self._clipped, self._sizes):
-            self.note(line)
+        from rich.table import Table
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True)
+        grid.add_column()
+        label = f"round {summary.round} of {rounds}"
+        for position, (word, text) in enumerate(round_rows(summary, self._clipped, self._sizes)):
+            grid.add_row(label if position == 0 else "", word, text)
+        self._console.print(grid, markup=False, highlight=False)
         self._clipped, self._sizes = 0, []
 
 
@@ -89,21 +97,15 @@ def console_progress() -> Iterator[ConsoleProgress]:
         yield ConsoleProgress(console, status)
 
 
-def round_lines(summary: RoundSummary, rounds: int, clipped: int, sizes: Sequence[int]) -> list[str]:
-    """One round in about four lines."""
+def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> list[tuple[str, str]]:
+    """One round as rows of a word and a text."""
     each = f", {format_bytes(max(sizes))} each" if sizes else ""
     scaled = f"; {clipped} scaled back to the clip norm" if clipped else ""
-    head = f"round {summary.round} of {rounds}"
-    lines = [f"{head}  submitted  {format_names(summary.submitted)}{each}{scaled}"]
-    indent = " " * len(head)
-    lines.append(f"{indent}  verdicts   {_verdicts(summary)}")
+    rows = [("submitted", f"{format_names(summary.submitted)}{each}{scaled}"), ("verdicts", _verdicts(summary))]
     if summary.aborted is not None:
-        lines.append(f"{indent}  aborted    {summary.aborted}")
-    lines.append(
-        f"{indent}  model      {format_metrics(summary.metrics)}; {summary.seconds:.1f} s, "
-        f"{format_bytes(summary.size)} of transcript"
-    )
-    return lines
+        rows.append(("aborted", summary.aborted))
+    metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)
+    return [*rows, ("model", f"{metrics}; {summary.seconds:.1f} s, {size} of transcript")]
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
@@ -128,7 +130,7 @@ def format_bytes(count: int) -> str:
 def _verdicts(summary: RoundSummary) -> str:
     invalid = [f"{client} excluded: {reason}" for client, reason in summary.excluded.items()]
     if summary.aborted is None:
-        text = f"{len(summary.accepted)} proofs verified and summed; opened by {', '.join(summary.trustees)}"
+        text = f"{len(summary.accepted)} proofs verified and summed; released by {', '.join(summary.trustees)}"
     else:
         text = f"{len(summary.accepted)} in the cohort"
     return "; ".join([text, *invalid])

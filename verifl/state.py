@@ -66,8 +66,10 @@ class DirectoryStore:
 
 
 def make_private_directory(path: Path) -> None:
-    """Create `path` with mode 0700; raises Misuse if it exists and somebody else may enter it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create `path`, and what is missing above it, with mode 0700; raises Misuse if others may enter it."""
+    for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
+        missing.mkdir(mode=0o700)
+    path.mkdir(mode=0o700, exist_ok=True)
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise Misuse(f"{path}: holds secrets but has mode {mode:03o}, expected 700; run `chmod 700 {path}`")
@@ -86,8 +88,10 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
+        granted = os.fstat(descriptor).st_mode & 0o777
         os.close(descriptor)
         yield temporary
+        temporary.chmod(granted)  # whoever wrote it may have made the file anew
         _sync_file(temporary)
         temporary.replace(path)
     except BaseException:

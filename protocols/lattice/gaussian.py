@@ -1,6 +1,6 @@
 """The noise: a discrete Gaussian by exact cumulative table and 128-bit uniforms (spec 6.4).
 
-sigma = 6.6, truncated to [-86, 86]: what lies outside has probability 2^-122. P(e) is proportional to
+sigma = 6.6, truncated to [-86, 86]: what lies outside has probability 2^-128. P(e) is proportional to
 exp(-e^2 / (2 sigma^2)) = exp(-25 e^2 / 2178). Threshold x is C(x) = floor(2^128 P(X <= x)), and a uniform 128-bit word
 u gives the e with C(e - 1) <= u < C(e): each probability is within 2^-128 of the exact one.
 

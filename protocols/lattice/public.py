@@ -44,10 +44,10 @@ def expand(parameters: LatticeParameters, seed: bytes, cells: int) -> PublicElem
 def ring_element(parameters: LatticeParameters, seed: bytes, index: int) -> NDArray[np.uint64]:
     """Coefficients of a_index, uint64 (degree,), uniform in [0, q).
 
-    SHAKE128(tag || seed || index as 4 bytes, little-endian) is read as 64-bit little-endian words; each keeps its low
+    SHAKE128(tag || seed || index as 8 bytes, big-endian) is read as 64-bit little-endian words; each keeps its low
     bits(q) bits, those >= q are skipped, and the first N that are left are the coefficients.
     """
-    stream = hashlib.shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(4, "little"))
+    stream = hashlib.shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(8, "big"))
     wanted = parameters.degree + _SPARE_WORDS
     while True:
         words = np.frombuffer(stream.digest(8 * wanted), dtype="<u8") & np.uint64(

@@ -15,6 +15,7 @@ from typing import Any
 
 from proofs.errors import Malformed
 from protocols import messages
+from protocols.blobs import entry_blobs
 from protocols.cohorts import ack_digest, cohort_digest
 from protocols.envelopes import entry_hash, open_envelope, required_signer, seal
 from protocols.identities import SigningKey
@@ -53,6 +54,7 @@ class Forge:
     honest: list[bytes]
     cosigners: list[str]
     notes: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
+    loose: list[bytes] = field(default_factory=list)  # blobs to be written although nothing names them
 
     @classmethod
     def load(cls, path: Path, policy: Policy, policy_data: bytes, key_of: Callable[[str], SigningKey]) -> Forge:
@@ -161,8 +163,11 @@ class Forge:
 
     def write(self, path: Path) -> Path:
         """Write the transcript directory."""
-        entries, sizes = self.entries(), self.sizes()
-        write_transcript(path, self.policy_data, entries, self.blobs.values(), dict.fromkeys(sizes, self.note))
+        entries = self.entries()
+        named = {name for entry in entries for name in _named(entry)}
+        blobs = [data for name, data in self.blobs.items() if name in named]
+        notes = dict.fromkeys(self.sizes(), self.note)
+        write_transcript(path, self.policy_data, entries, [*blobs, *self.loose], notes)
         return path
 
     def note(self, size: int, root: bytes) -> bytes:
@@ -198,6 +203,13 @@ def write_transcript(
         target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+
+
+def _named(entry: bytes) -> tuple[bytes, ...]:
+    try:
+        return entry_blobs(entry)
+    except Malformed:
+        return ()
 
 
 def _message(entry: bytes) -> Message:

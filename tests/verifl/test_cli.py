@@ -133,7 +133,11 @@ def test_plan_refuses_with_the_numbers(capsys: pytest.CaptureFixture[str], tmp_p
 @pytest.mark.parametrize(
     ("train", "before", "message"),
     [
-        ("model.weight.data.fill_(float('nan'))", "", "client x: tensor 'weight' holds 2 NaN or infinite values"),
+        (
+            "model.weight.data.fill_(float('nan'))",
+            "",
+            "client x in round 1: tensor 'weight' holds 2 NaN or infinite values",
+        ),
         ("raise KeyError('age')", "", "client x: train() failed: KeyError: 'age' (at "),
         ("setattr(model, 'bias', None)", "", "tensor 'bias' should be float32 of shape (1,), found nothing"),
         ("pass", "raise RuntimeError('no data here')", "task.py does not run: RuntimeError: no data here (at "),

@@ -231,19 +231,20 @@ def test_the_generated_example_runs_as_it_is(tmp_path: Path) -> None:
     assert "my-federation" in shown.stdout
 
 
-def test_the_demonstration(tmp_path: Path) -> None:
-    for expected in ("verifl-demo", "verifl-demo-2"):
-        done = run_command(["verifl.cli", "demo", "--rounds", "1"], tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert "ACCEPTED" in done.stdout
-        assert f"audit it: verifl-audit {expected}/transcript --policy {expected}/policy.cbor" in done.stdout
-        assert "round 1 of 1" in done.stderr
-        assert "hospital-8" in done.stderr
-        assert "accuracy" in done.stderr
+def test_the_demonstration_and_its_tampered_copy(tmp_path: Path) -> None:
+    (tmp_path / "verifl-demo").mkdir()
+    (tmp_path / "verifl-demo" / "kept").write_text("of an earlier demonstration", encoding="utf-8")
+    done = run_command(["verifl.cli", "demo", "--rounds", "1"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "ACCEPTED" in done.stdout
+    assert "audit it: verifl-audit verifl-demo-2/transcript --policy verifl-demo-2/policy.cbor" in done.stdout
+    assert all(word in done.stderr for word in ("round 1 of 1", "hospital-8", "accuracy"))
+    assert [path.name for path in (tmp_path / "verifl-demo").iterdir()] == ["kept"]
     blob = next((tmp_path / "verifl-demo-2" / "transcript" / "blobs").rglob("*/*"))
-    blob.write_bytes(blob.read_bytes()[:-1] + bytes([blob.read_bytes()[-1] ^ 1]))
-    arguments = ["auditor.cli", "verifl-demo-2/transcript", "--policy", "verifl-demo-2/policy.cbor"]
-    assert run_command(arguments, tmp_path).returncode == 1
+    content = blob.read_bytes()
+    blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    report = audit(tmp_path / "verifl-demo-2" / "transcript", tmp_path / "verifl-demo-2" / "policy.cbor")
+    assert not report.accepted
 
 
 def test_the_demonstration_for_programs(tmp_path: Path) -> None:
