@@ -29,17 +29,34 @@ if TYPE_CHECKING:
 
 Step = Callable[[int, int], None]
 
-# Conditions of spec 4 without which sizes and parameters cannot be computed at all.
-_NEEDED = frozenset(
+# Conditions of spec 4.5 that may fail without making sizes and arithmetic undefined: the other checks still run.
+HARMLESS = frozenset(
     {
-        "trustees",
-        "threshold-reachable",
-        "corrupt-below-threshold",
-        "dimension",
-        "dimension-positive",
-        "dimension-limit",
-        "plaintext-int64",
-        "scale",
+        "quorum-intersection",
+        "min-cohort",
+        "cohort-range",
+        "roster-size",
+        "max-rounds",
+        "required-checks",
+        "tensor-names",
+        "tensor-types",
+        "lattice-security",
+        "decryption",
+    }
+)
+# Conditions on who the parties are; I3 reports these.
+IDENTITY = frozenset(
+    {
+        "trustee-ids",
+        "trustee-keys",
+        "client-ids",
+        "client-keys",
+        "roster-order",
+        "one-key-per-id",
+        "one-id-per-key",
+        "role-names",
+        "log-key",
+        "issuer-key",
     }
 )
 
@@ -98,7 +115,7 @@ class Case:
     def pinned(self) -> PinnedPolicy:
         """The policy with the sizes and parameters that follow from it, which are known to be computable."""
         policy = self.policy
-        failing = [each.name for each in self.conditions if not each.holds and each.name in _NEEDED]
+        failing = [each.name for each in self.conditions if not each.holds and each.name not in HARMLESS | IDENTITY]
         if self.pinned_policy is None or failing or len(policy.trustees) > MAX_TRUSTEES:
             raise Unavailable("because I2 failed: the policy's parameters cannot be used")
         try:

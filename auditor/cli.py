@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from auditor.audit import Progress, audit, version
 from auditor.report import TITLES
+from proofs.errors import Misuse
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -47,15 +50,27 @@ def main(
     try:
         report = audit(transcript, policy, require, workers, engine, progress)
     except OSError as error:
-        progress.close()
         name = error.filename if error.filename is not None else transcript
-        click.echo(f"verifl-audit: cannot read {name}: {error.strerror or error}", err=True)
-        sys.exit(UNUSABLE)
+        _give_up(progress, f"cannot read {name}: {error.strerror or error}")
+    except Misuse as error:
+        _give_up(progress, str(error))
+    except KeyboardInterrupt:
+        _give_up(progress, "interrupted")
     progress.close()
     from auditor.rendering import write
 
-    write(report, form, _again(transcript, policy, require, engine))
+    try:
+        write(report, form, _again(transcript, policy, require, engine))
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
+        _give_up(progress, f"cannot write the report: {error.strerror or error}")
     sys.exit(ACCEPTED if report.accepted else REJECTED)
+
+
+def _give_up(progress: Progress, why: str) -> NoReturn:
+    progress.close()
+    click.echo(f"verifl-audit: {why}", err=True)
+    sys.exit(UNUSABLE)
 
 
 def _again(transcript: Path, policy: Path | None, require: tuple[str, ...], engine: str) -> list[str]:

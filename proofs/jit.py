@@ -5,12 +5,12 @@ only). Kernels release the GIL and are driven by `proofs.workers`; numba's own p
 under threads with one threading layer and die in forked children with another.
 
 numba's disk cache notices edits in the module of a kernel, not in the modules it calls into. So the cache directory is
-keyed by the hash of every source a kernel may depend on: the Python files next to it and the word arithmetic of
-`proofs.wide`. A kernel may therefore call only its own directory's kernels and `proofs.wide`.
+keyed by the hash of every source a kernel may depend on: the Python files next to it, the word arithmetic of
+`proofs.wide` and the numbers of `proofs.curve`. A kernel may therefore use only its own directory and those two.
 
 The directory is $VERIFL_CACHE_DIR, or the platform's cache directory for the user. It holds machine code that will be
-run: keep it writable by its owner alone, which is how it is created. Where it cannot be written, kernels are compiled
-in each process, after one line on stderr.
+run: it is created for its owner alone, and not used when others could write into it. Without a usable directory the
+kernels are compiled in each process, after one line on stderr.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any, TypeVar, cast
 import numba
 
 CACHE_VARIABLE = "VERIFL_CACHE_DIR"
-_SHARED_SOURCES = ("wide.py", "jit.py")
+_SHARED_SOURCES = ("wide.py", "jit.py", "curve.py")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _DECORATING = threading.Lock()
 _njit: Any = numba.njit  # called with options its annotations leave out
@@ -60,7 +60,7 @@ def cache_root() -> Path:
     """Where compiled kernels are kept: $VERIFL_CACHE_DIR or the user's cache directory of the platform."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen)
+        return Path(chosen).absolute()
     if sys.platform == "darwin":
         return Path("~/Library/Caches/verifl").expanduser()
     if sys.platform == "win32":
@@ -74,11 +74,21 @@ def _cache_directory(sources: Path) -> Path | None:
     directory = cache_root() / f"kernels-{_source_key(sources)}"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_private(directory)
         tempfile.TemporaryFile(dir=directory).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory to expand
-        _warn_once(f"verifl: compiled code is not cached ({error}); set {CACHE_VARIABLE} to a writable directory")
+        _warn_once(
+            f"verifl: compiled code is not cached ({error}); set {CACHE_VARIABLE} to a writable directory of your own"
+        )
         return None
     return directory
+
+
+def _require_private(directory: Path) -> None:
+    """Raises PermissionError where somebody else could have put machine code for us to run."""
+    status = directory.stat()
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise PermissionError(f"{directory} belongs to somebody else or is writable by others")
 
 
 def _source_key(sources: Path) -> str:

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
+from protocols.blobs import blob_hash
 from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.contexts import submission_context
 from protocols.lattice.encryption import unpack
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 
-# (hash, largest size) -> bytes that have this hash; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
+# (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]
 
 
@@ -76,11 +77,21 @@ def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> dict[bytes, int]
 
 
 def read_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:
-    """A blob of exactly `size` bytes; raises Rejected("blob-size") or as the source does."""
+    """A blob of exactly `size` bytes that has this hash, whatever the source says.
+
+    Raises Rejected("blob-size"), Rejected("blob-hash"), or as the source does.
+    """
     data = blobs(name, size)
+    check_blob(name, size, data)
+    return data
+
+
+def check_blob(name: bytes, size: int, data: bytes) -> None:
+    """Raise Rejected("blob-size") or ("blob-hash") unless `data` has this size and hash."""
     if len(data) != size:
         raise Rejected("blob-size", f"{size} bytes", f"{len(data)} bytes in {name.hex()}")
-    return data
+    if blob_hash(data) != name:
+        raise Rejected("blob-hash", name.hex(), blob_hash(data).hex())
 
 
 def check_ciphertext(pinned: PinnedPolicy, ciphertext: bytes) -> None:

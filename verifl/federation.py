@@ -126,7 +126,8 @@ class Federation:
             result = self._engine.run(session)
             _write_model(directory, training, result, plan)
         except BaseException:
-            _clear_unless_useful(directory, existed)
+            if _clear_unless_useful(directory, existed):
+                self._progress.note(f"kept: {directory.path}, with the transcript of the rounds that came to their end")
             raise
         return self._result(result)
 
@@ -171,10 +172,11 @@ def _write_model(directory: RunDirectory, training: LocalTraining, result: Engin
         save_model(training.model.cpu(), str(temporary), metadata=metadata)
 
 
-def _clear_unless_useful(directory: RunDirectory, existed: bool) -> None:
+def _clear_unless_useful(directory: RunDirectory, existed: bool) -> bool:
     """After a failure: keep a transcript in which a round ended, otherwise leave the place as it was found."""
     if directory.metrics.exists() and directory.metrics.stat().st_size > 0:
-        return
+        return True
     directory.remove()
     if existed:
         directory.path.mkdir()
+    return False

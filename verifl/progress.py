@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -74,16 +75,9 @@ class ConsoleProgress:
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Who submitted, the verdicts, metrics, time and bytes."""
-        from rich.table import Table
-
-        grid = Table.grid(padding=(0, 2))
-        grid.add_column(no_wrap=True)
-        grid.add_column(no_wrap=True)
-        grid.add_column()
-        label = f"round {summary.round} of {rounds}"
-        for position, (word, text) in enumerate(round_rows(summary, self._clipped, self._sizes)):
-            grid.add_row(label if position == 0 else "", word, text)
-        self._console.print(grid, markup=False, highlight=False)
+        rows = round_rows(summary, self._clipped, self._sizes)
+        for line in aligned(f"round {summary.round} of {rounds}", rows, self._console.width):
+            self.note(line)
         self._clipped, self._sizes = 0, []
 
 
@@ -106,6 +100,24 @@ def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> lis
         rows.append(("aborted", summary.aborted))
     metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)
     return [*rows, ("model", f"{metrics}; {summary.seconds:.1f} s, {size} of transcript")]
+
+
+def aligned(label: str, rows: Sequence[tuple[str, str]], width: int) -> list[str]:
+    """The rows under one label, in columns; texts are wrapped at `width` characters, but not to less than 40."""
+    words = max(len(word) for word, _ in rows)
+    indent = " " * (len(label) + words + 4)
+    lines = []
+    for position, (word, text) in enumerate(rows):
+        head = f"{label if position == 0 else '':{len(label)}}  {word:{words}}  "
+        lines += textwrap.wrap(
+            text,
+            max(width, len(indent) + 40),
+            initial_indent=head,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+    return lines
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:

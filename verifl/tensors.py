@@ -1,4 +1,4 @@
-"""Which tensors of a model travel, and how they become one vector and come back (spec 4.4).
+"""Which tensors of a model travel, and how they become one vector and come back (spec 4.1, 4.5).
 
 The rule: every float parameter and every persistent float buffer of the model travels, in `state_dict` order, unless a
 filter says otherwise. A tensor that appears under several names (tied weights) travels once, under its first name.

@@ -76,6 +76,10 @@ def _check_ack_indices(case: Case, findings: Findings, found: Round, entry: Entr
             findings.add(f"{name}, {which}", "ascending log indices", str(indices))
         for index in sorted(set(indices) - firsts):
             findings.add(f"{name}, {which}", "a client's first submission of this round, before it", f"entry {index}")
+    for dispute in message.disputed:
+        if dispute.index in firsts:
+            client = found.submissions[dispute.index].client
+            findings.note(f"{client} and {message.trustee} are in dispute: {dispute.reason}, entry {dispute.index}")
     for index in sorted(set(disputed) & set(message.acknowledged)):
         findings.add(name, "acknowledged or disputed", f"both, for entry {index}")
 

@@ -166,6 +166,8 @@ def _check_blobs(case: Case, findings: Findings) -> int:
             except (Malformed, Rejected) as error:
                 findings.reject(where, error)
         read += 1
+    if case.pruned:
+        findings.note(f"{counted(len(case.pruned), 'ciphertext')} pruned")
     return read
 
 

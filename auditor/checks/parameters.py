@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
-from auditor.case import Case
+from auditor.case import IDENTITY, Case
 from auditor.findings import Findings
 from auditor.index import label
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.server_steps import decode_model
-
-# Conditions of spec 4 on who the parties are; I3 reports these.
-IDENTITY = frozenset(
-    {
-        "trustee-ids",
-        "trustee-keys",
-        "client-ids",
-        "client-keys",
-        "roster-order",
-        "one-key-per-id",
-        "one-id-per-key",
-        "role-names",
-        "log-key",
-        "issuer-key",
-    }
-)
 
 
 def check_parameters(case: Case, findings: Findings) -> str:

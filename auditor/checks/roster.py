@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.case import Case
-from auditor.checks.parameters import IDENTITY
+from auditor.case import IDENTITY, Case
 from auditor.findings import Findings
 from proofs.errors import Rejected
 from protocols.identities import check_public_key

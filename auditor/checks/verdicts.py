@@ -17,7 +17,7 @@ ACCEPTED = "accepted"
 
 def check_verdicts(case: Case, findings: Findings) -> str:
     """I7. For each CohortClosed: 1. accepted and excluded are ascending, and together name every submission of the
-    round once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
+    round before it once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
     acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first reason that holds.
 
     Leaves `choices`. Notes name the clients whose offences the log proves.
@@ -30,7 +30,7 @@ def check_verdicts(case: Case, findings: Findings) -> str:
         case.choices[found.number] = choice = _choose(case, found)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
-            judged += _check_reasons(case, findings, found, found.cohort.message, choice)
+            judged += _check_reasons(case, findings, found, found.cohort, choice)
     return f"{counted(judged, 'verdict')} re-derived"
 
 
@@ -62,18 +62,21 @@ def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed
     for which, indices in (("accepted", message.accepted), ("excluded", excluded)):
         if not _ascending(indices):
             findings.add(f"{name}, {which}", "ascending log indices", str(indices))
-    for index in sorted({*message.accepted, *excluded} - set(found.submissions)):
-        findings.add(name, f"submissions of round {found.number} only", f"entry {index}")
+    earlier = {index for index in found.submissions if index < entry.index}
+    for index in sorted({*message.accepted, *excluded} - earlier):
+        findings.add(name, f"submissions of round {found.number} before it", f"entry {index}")
     for index in sorted(set(message.accepted) & set(excluded)):
         findings.add(name, "accepted or excluded", f"both, for entry {index}")
     findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
 
 
-def _check_reasons(case: Case, findings: Findings, found: Round, message: CohortClosed, choice: Choice) -> int:
-    """Rule 2."""
+def _check_reasons(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed], choice: Choice) -> int:
+    """Rule 2, on the submissions before CohortClosed; I4 reports later ones. Returns how many these are."""
+    message = entry.message
+    earlier = {index: record for index, record in found.submissions.items() if index < entry.index}
     logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     logged |= dict.fromkeys(message.accepted, ACCEPTED)
-    for index, record in found.submissions.items():
+    for index, record in earlier.items():
         verdict = case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
         said = logged.get(index, "no verdict")
         if said == MALFORMED and verdict != MALFORMED and record.ciphertext in case.pruned:
@@ -81,7 +84,7 @@ def _check_reasons(case: Case, findings: Findings, found: Round, message: Cohort
         findings.expect(f"{submission_label(record)}, verdict", verdict, said)
         if verdict in OFFENCES:
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}")
-    return len(found.submissions)
+    return len(earlier)
 
 
 def _ascending(indices: Sequence[int]) -> bool:

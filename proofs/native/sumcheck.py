@@ -1,4 +1,4 @@
-"""The row rounds of the sumcheck: machine integers in the first round, elements modulo ORDER after it (spec 5.6).
+"""The row rounds of the sumcheck: machine integers in the first round, elements modulo ORDER after it (spec 5.7).
 
 The first round, half of all the work by size, needs no modular product. W_j[r] = sum_c t_j[c] v[r, c] is a matrix
 product in double precision, split so that every partial sum is an integer below 2^53: exact in any order of summation.
@@ -151,7 +151,7 @@ def _pairs(table: NDArray[np.int64] | Words) -> int:
 def _exact_product(table: Table, column_signs: Signs) -> Table:
     """(rows, k): table @ column_signs.T for |entries| <= 2^40 and up to 2^16 columns."""
     transposed = column_signs.T.astype(np.float64)
-    low_bits = 53 - table.shape[1].bit_length()  # a sum of `columns` numbers below 2^low_bits stays below 2^53
+    low_bits = 53 - (table.shape[1] - 1).bit_length()  # a sum of `columns` numbers below 2^low_bits stays below 2^53
     product = np.empty((len(table), transposed.shape[1]), np.int64)
     for start in range(0, len(table), _ROW_BLOCK):
         block = table[start : start + _ROW_BLOCK]

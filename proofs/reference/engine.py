@@ -110,7 +110,7 @@ class ReferenceRowSumcheck:
         self._linear = _at(self._linear, challenge)
 
     def row(self) -> list[int]:
-        return list(self._table[0])
+        return [value % ORDER for value in self._table[0]]
 
 
 def _at(matrix: Matrix, x: int) -> Matrix:

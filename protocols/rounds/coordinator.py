@@ -64,7 +64,7 @@ from protocols.rounds.record import LogRecord, Published
 from protocols.server_steps import StepState
 from protocols.sharing import Share
 from protocols.stores import Store
-from protocols.submissions import BlobSource, Fault, blob_sizes, judge, read_blob
+from protocols.submissions import BlobSource, Fault, blob_sizes, check_blob, judge, read_blob
 
 
 @dataclass(frozen=True)
@@ -453,7 +453,4 @@ def _check_package(package: SubmissionPackage, sizes: dict[bytes, int]) -> None:
         blob = package.blobs.get(name)
         if blob is None:
             raise Rejected("blob-missing", f"the blob {name.hex()}", "none")
-        if len(blob) != size:
-            raise Rejected("blob-size", f"{size} bytes", f"{len(blob)} bytes in {name.hex()}")
-        if blob_hash(blob) != name:
-            raise Rejected("blob-hash", name.hex(), blob_hash(blob).hex())
+        check_blob(name, size, blob)

@@ -221,7 +221,8 @@ def _message(entry: bytes) -> Message:
 def _digest(message: Any, built: list[bytes]) -> bytes:
     """The digest that fits the entry as it now is."""
     indices = message.acknowledged if isinstance(message, messages.ShareAck) else getattr(message, "accepted", ())
-    pairs = [(_message(built[index]).client, entry_hash(built[index])) for index in indices]  # type: ignore[union-attr]
+    named = [(_message(built[index]), entry_hash(built[index])) for index in indices if index < len(built)]
+    pairs = [(each.client, hashed) for each, hashed in named if isinstance(each, messages.Submission)]
     if isinstance(message, messages.ShareAck):
         return ack_digest(message.round_open, message.trustee, pairs)
     if isinstance(message, messages.CohortClosed):

@@ -34,6 +34,7 @@ def test_offenders_are_named(simulations) -> None:
     assert "client-04 is named: invalid-proof in round 1" in named
     assert "client-05 is named: disputed in round 1" in named
     assert "client-00 is named: duplicate in round 1" in named
+    assert "client-05 and trustee-2 are in dispute: share-decryption" in " ".join(report.check("I8").notes)
     assert "17 valid, 1 invalid" in report.check("I6").checked
 
 
@@ -75,6 +76,7 @@ def test_pruned_ciphertexts_skip_the_replay_only(simulations, copied, forge) -> 
     report = audit(path, simulations("quiet").policy_data)
     assert report.check("I9").status is Status.SKIPPED
     assert "rounds 1" in report.check("I9").reason
+    assert report.check("I1").notes == ("4 ciphertexts pruned",)
     assert "0 sums and 1 decryption" in report.check("I9").checked
     assert report.accepted
 

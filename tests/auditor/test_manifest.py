@@ -113,7 +113,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.ShareAck, "round"): loose({"I4"}, value(2)),
     (messages.ShareAck, "round_open"): loose({"I8", "I12"}, value(NOWHERE)),
     (messages.ShareAck, "trustee"): loose({"I8"}, value("trustee-1")),
-    (messages.ShareAck, "acknowledged"): loose({"I7", "I8"}, lambda forge, message: message.acknowledged[1:]),
+    (messages.ShareAck, "acknowledged"): Case(lambda forge, message: message.acknowledged[1:], {"I8"}),
     (messages.ShareAck, "disputed"): loose(
         {"I8"}, lambda forge, message: (Dispute(message.acknowledged[0], "share-opening"),)
     ),

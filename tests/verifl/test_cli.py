@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proofs import VERSION
 from verifl import cli
+from verifl.engines.base import RoundSummary
+from verifl.progress import aligned, round_rows
+from verifl.run_directory import fresh_sibling
 
 SUBCOMMANDS = (["demo"], ["init"], ["plan"], ["run"], ["policy"], ["policy", "show"])
 
@@ -183,3 +187,36 @@ def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: 
 def test_a_broken_policy_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "policy.cbor").write_bytes(b"\xa0")
     assert "expected" in failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)
+
+
+def test_a_fresh_directory_is_the_next_number(tmp_path: Path) -> None:
+    assert fresh_sibling(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo").mkdir()
+    assert fresh_sibling(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo" / "file").touch()
+    (tmp_path / "demo-2").touch()
+    assert fresh_sibling(tmp_path / "demo") == tmp_path / "demo-3"
+
+
+def test_a_round_for_people() -> None:
+    summary = RoundSummary(
+        3, ("a", "b"), ("a",), {"b": "invalid-proof"}, ("t-1", "t-2"), {"loss": 0.25}, 1.26, 2_500_000
+    )
+    rows = round_rows(summary, clipped=1, sizes=[90_400, 1])
+    assert rows == [
+        ("submitted", "a, b, 90 kB each; 1 scaled back to the clip norm"),
+        ("verdicts", "1 proofs verified and summed; released by t-1, t-2; b excluded: invalid-proof"),
+        ("model", "loss 0.25; 1.3 s, 2.5 MB of transcript"),
+    ]
+    lines = aligned("round 3 of 9", rows, width=70)
+    assert lines[:2] == [
+        "round 3 of 9  submitted  a, b, 90 kB each; 1 scaled back to the clip",
+        " " * 25 + "norm",
+    ]
+    assert max(map(len, lines)) <= 70
+    aborted = replace(summary, aborted="no-quorum", metrics={})
+    assert round_rows(aborted, 0, [])[1:] == [
+        ("verdicts", "1 in the cohort; b excluded: invalid-proof"),
+        ("aborted", "no-quorum"),
+        ("model", "no metrics; 1.3 s, 2.5 MB of transcript"),
+    ]

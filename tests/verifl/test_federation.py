@@ -16,9 +16,13 @@ from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from auditor import audit
+from proofs.errors import Misuse, Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.rounds import client as client_module
+from protocols.rounds.client import Client
 from verifl import Config, Federation
+from verifl.config import LimitsConfig
+from verifl.engines import in_process
 from verifl.engines.base import RoundSummary
 from verifl.federation import FederationResult
 from verifl.state import DirectoryStore
@@ -120,6 +124,81 @@ def test_training_can_be_repeated_although_keys_are_fresh(tmp_path: Path) -> Non
     assert TranscriptReader(first.transcript).latest() != TranscriptReader(second.transcript).latest()
 
 
+class Tied(Line):
+    """Two layers that share one weight, in bfloat16, with a batch norm."""
+
+    def model(self) -> nn.Module:
+        first, second = nn.Linear(2, 2), nn.Linear(2, 2)
+        second.weight = first.weight
+        return nn.Sequential(first, nn.BatchNorm1d(2), second, nn.Linear(2, 1)).bfloat16()
+
+    def data(self, client: str) -> tuple[Tensor, Tensor]:
+        features, targets = super().data(client)
+        return features.bfloat16(), targets.bfloat16()
+
+
+def test_tied_weights_and_dtypes_come_out_as_they_went_in(tmp_path: Path) -> None:
+    result = Federation(Tied(), Config.of(federation={"rounds": 1}), tmp_path / "out").run()
+    assert audit(result.transcript, result.policy).accepted
+    model = Tied().model()
+    before = model[0].weight.detach().clone()  # type: ignore[index]
+    load_model(model, str(result.model))
+    assert model[2].weight is model[0].weight  # type: ignore[index]
+    assert not torch.equal(model[0].weight, before)  # type: ignore[index]
+    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.bfloat16, torch.int64}
+
+
+class Diverging(Line):
+    """Trains well once, and leaves NaN behind in its second round."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    def train(self, model: nn.Module, client: str, data: tuple[Tensor, Tensor]) -> None:
+        self.turns += 1
+        super().train(model, client, data)
+        if self.turns > len(self.clients()):
+            model.bias.data.fill_(float("nan"))
+
+
+def test_a_failure_in_a_later_round_keeps_the_rounds_before(tmp_path: Path) -> None:
+    recorder = Recorder()
+    with pytest.raises(Misuse, match=r"client a in round 2: tensor 'bias' holds 1 NaN"):
+        Federation(Diverging(), CONFIG, tmp_path / "out", progress=recorder).run()
+    assert recorder.notes[-1].startswith(f"kept: {tmp_path / 'out'}")
+    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 1
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert audit(tmp_path / "out" / "transcript", tmp_path / "out" / "policy.cbor").accepted
+
+
+def absent(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
+    """Two of the four clients are silent in every round until `last`, so that a cohort of three cannot be met."""
+    submit = in_process._Run._submit
+
+    def submit_or_not(run: in_process._Run, client: Client, number: int) -> None:
+        if number > last or client.name in ("a", "b"):
+            submit(run, client, number)
+
+    monkeypatch.setattr(in_process._Run, "_submit", submit_or_not)
+
+
+def test_an_aborted_round_is_reported_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent(monkeypatch, last=1)
+    result = Federation(Line(), CONFIG, tmp_path / "out").run()
+    assert [summary.aborted for summary in result.rounds] == ["too-few-submissions", None, None]
+    assert result.rounds[0].submitted == ("a", "b")
+    assert [len(summary.accepted) for summary in result.rounds] == [0, 4, 4]
+    assert audit(result.transcript, result.policy).accepted
+
+
+def test_too_many_aborted_rounds_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent(monkeypatch, last=99)
+    config = CONFIG.model_copy(update={"limits": LimitsConfig(max_aborts=0)})
+    with pytest.raises(Rejected) as excinfo:
+        Federation(Line(), config, tmp_path / "out").run()
+    assert excinfo.value.check == "rounds"
+
+
 def windows(data: bytes) -> np.ndarray:
     """The eight bytes at every offset, as integers."""
     if len(data) < 8:
@@ -178,11 +257,13 @@ def test_what_is_published_holds_no_secret(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(DirectoryStore, "put", recording_put)
     monkeypatch.setattr(client_module, "commit_update", recording_commit)
     monkeypatch.setattr(client_module.encryption, "generate_key", recording_generate)
-    result = Federation(Wide(), CONFIG, tmp_path / "out", rand=recording_rand).run()
+    recorder = Recorder()
+    result = Federation(Wide(), CONFIG, tmp_path / "out", progress=recorder, rand=recording_rand).run()
     secrets["seed"] = [path.read_bytes() for path in result.state.rglob("identity.key")]
     assert len(secrets["seed"]) == 1 + 1 + 3 + 4
     assert all(secrets.values())
-    files = published_files(result)
+    told = "\n".join([*recorder.notes, *map(repr, recorder.summaries), result.describe()])
+    files = published_files(result) | {Path("progress"): told.encode(), result.metrics: result.metrics.read_bytes()}
     for kind, values in secrets.items():
         long = [value for value in values if len(value) >= SMALLEST and any(value)]
         assert long, kind

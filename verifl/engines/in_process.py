@@ -32,9 +32,17 @@ class InProcessEngine:
     """Runs the clients one after another; the transcript is that of a federation over a network."""
 
     def run(self, session: Session) -> EngineResult:
-        """See `FederationEngine.run`. Raises Rejected("rounds") if too many rounds were aborted."""
-        with TranscriptWriter(session.directory.transcript) as writer:
-            return _Run(session, writer).rounds()
+        """See `FederationEngine.run`. Raises Rejected("rounds") if too many rounds were aborted.
+
+        However it ends, the transcript is left as of its last checkpoint, without the blobs of what came after.
+        """
+        transcript = session.directory.transcript
+        try:
+            with TranscriptWriter(transcript) as writer:
+                return _Run(session, writer).rounds()
+        except BaseException:
+            TranscriptWriter(transcript).close()  # opening a directory recovers it
+            raise
 
 
 class _Run:

@@ -94,6 +94,17 @@ def test_without_a_writable_directory_one_line_and_no_cache(tmp_path: Path) -> N
     assert "VERIFL_CACHE_DIR" in line
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no POSIX permissions")
+def test_a_directory_that_others_can_write_is_not_used(tmp_path: Path) -> None:
+    """The cache is machine code: whoever can write it can run anything as us."""
+    run("import proofs.native.scalars", VERIFL_CACHE_DIR=str(tmp_path))
+    (keyed,) = tmp_path.iterdir()
+    keyed.chmod(0o777)
+    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path))
+    assert "writable by others" in finished.stderr
+    assert not list(keyed.rglob("*.nbc"))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
 def test_the_default_is_the_users_cache_directory(tmp_path: Path) -> None:
     environment = {"VERIFL_CACHE_DIR": "", "HOME": str(tmp_path), "XDG_CACHE_HOME": ""}

@@ -181,12 +181,13 @@ def test_extreme_tables_do_not_overflow() -> None:
 
 @pytest.mark.parametrize("columns", [1, 2, 1000, 8192, 2**14, 2**16])
 def test_exact_products_at_every_width(columns: int) -> None:
-    """Beyond 2^13 columns of 2^40 a sum no longer fits a double: the product is split."""
+    """From 2^13 columns of 2^40 on a sum no longer fits a double: the product is split."""
     randomness = np.random.default_rng(columns)
     signs = randomness.integers(-1, 2, (3, columns)).astype(np.int8)
-    signs[0] = 1
+    signs[0], signs[1, 0] = 1, 1
     table = randomness.integers(-LARGEST, LARGEST, (3, columns), endpoint=True)
     table[0], table[1] = LARGEST - 1, -LARGEST + 1
+    table[:2, 0] -= 1  # so that the sums are odd: beyond 2^53 no double holds them
     wanted = (table.astype(object) @ signs.T.astype(object)).tolist()
     assert _exact_product(table, signs).tolist() == wanted
 

@@ -233,9 +233,7 @@ def test_a_share_copied_from_another_client_is_disputed(simulation: Simulation) 
     victim, thief = simulation.package("client-00"), simulation.package("client-01")
     simulation.store(simulation.coordinator.receive(victim))
     copied = submission_of(victim)
-    stolen = resigned(
-        simulation, thief, {}, shares=copied.shares, share_commitments=copied.share_commitments
-    )
+    stolen = resigned(simulation, thief, {}, shares=copied.shares, share_commitments=copied.share_commitments)
     stolen = replace(stolen, blobs={**victim.blobs, **stolen.blobs})
     simulation.store(simulation.coordinator.receive(stolen))
     simulation.checkpoint()
@@ -385,6 +383,4 @@ def test_cosignatures_verify(simulation: Simulation) -> None:
 
 def test_an_identity_that_the_policy_does_not_have(simulation: Simulation) -> None:
     with pytest.raises(Misuse):
-        Trustee(
-            simulation.pinned, identity_of("client-00"), "trustee-0", MemoryStore(), simulation.engine, seeded(1)
-        )
+        Trustee(simulation.pinned, identity_of("client-00"), "trustee-0", MemoryStore(), simulation.engine, seeded(1))

@@ -1,0 +1,181 @@
+"""The command: its exit status, its formats, what goes where."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auditor.cli import main
+from auditor.report import TITLES
+
+
+@pytest.fixture
+def policy(simulations, tmp_path: Path) -> Path:
+    path = tmp_path / "policy.cbor"
+    path.write_bytes(simulations("quiet").policy_data)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def spoil(path: Path) -> Path:
+    """One bit of the last checkpoint."""
+    data = bytearray((path / "checkpoint").read_bytes())
+    data[-5] ^= 1
+    (path / "checkpoint").write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("form", ["txt", "json", "jsonl"])
+def test_the_status_is_the_same_in_every_format(simulations, copied, policy: Path, form: str) -> None:
+    honest = simulations("quiet").path
+    assert run(honest, "--policy", policy, "--format", form).exit_code == 0
+    assert run(honest, "--unpinned", "--format", form).exit_code == 0
+    assert run(spoil(copied("quiet")), "--policy", policy, "--format", form).exit_code == 1
+    assert run(honest.parent / "nothing", "--policy", policy, "--format", form).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--policy", "POLICY", "--unpinned"],
+        ["--policy", "/nowhere/policy.cbor"],
+        ["--policy", "/"],
+        ["--unpinned", "--format", "xml"],
+        ["--unpinned", "--require", "I13"],
+        ["--unpinned", "--workers", "0"],
+        ["--unpinned", "--engine", "abacus"],
+        ["--unpinned", "--colour"],
+    ],
+)
+def test_wrong_usage_is_status_2(simulations, policy: Path, arguments: list[str]) -> None:
+    given = [str(policy) if each == "POLICY" else each for each in arguments]
+    result = run(simulations("quiet").path, *given)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("place", ["nothing", "file"])
+def test_what_is_no_directory_is_status_2(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    result = run(tmp_path / place, "--unpinned")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("verifl-audit: cannot read ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_empty_directory_is_rejected(tmp_path: Path) -> None:
+    assert run(tmp_path, "--unpinned").exit_code == 1
+
+
+def test_json(simulations, policy: Path) -> None:
+    result = run(simulations("quiet").path, "--policy", policy, "--format", "json")
+    report = json.loads(result.stdout)
+    assert report["accepted"] is True
+    assert report["pinned"] is True
+    assert report["policy_hash"] == simulations("quiet").pinned.hash.hex()
+    assert len(report["checkpoint"]["hash"]) == 64
+    assert [check["id"] for check in report["checks"]] == list(TITLES)
+
+
+def test_json_lines(simulations, copied, policy: Path) -> None:
+    result = run(spoil(copied("quiet")), "--policy", policy, "--format", "jsonl")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["check"] * len(TITLES) + ["audit"]
+    assert lines[0]["status"] == "fail"
+    assert lines[0]["findings"][0]["where"] == "checkpoint"
+    assert lines[-1]["accepted"] is False
+
+
+def test_text(simulations, copied, policy: Path) -> None:
+    result = run(simulations("quiet").path, "--policy", policy)
+    assert "\x1b" not in result.stdout
+    assert "ACCEPTED in" in result.stdout
+    assert f"audit again: verifl-audit {simulations('quiet').path} --policy {policy}" in result.stdout
+    rejected = run(spoil(copied("quiet")), "--policy", policy, "--require", "i9")
+    assert "REJECTED" in rejected.stdout
+    assert "expected" in rejected.stdout
+    assert "--require I9" in rejected.stdout
+
+
+def test_unpinned_is_loud(simulations) -> None:
+    result = run(simulations("quiet").path, "--unpinned")
+    assert "UNPINNED" in result.stdout
+    assert "NOT PINNED" in result.stdout
+    assert "ACCEPTED, unpinned" in result.stdout
+    assert simulations("quiet").pinned.policy.log_key.hex() in result.stdout
+
+
+def test_progress_is_on_standard_error(simulations, policy: Path) -> None:
+    result = run(simulations("quiet").path, "--policy", policy, "--format", "json")
+    assert "I6   validity proofs ..." in result.stderr
+
+
+def test_a_transcript_that_may_not_be_read(copied, policy: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path = copied("quiet")
+    (path / "checkpoint").chmod(0)
+    assert run(path, "--policy", policy).exit_code == 2
+
+
+def test_a_report_that_cannot_be_written_is_status_2(simulations, policy: Path) -> None:
+    command = [sys.executable, "-m", "auditor.cli", str(simulations("quiet").path), "--policy", str(policy)]
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == 2
+    assert "cannot write the report: No space left" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_help_and_version() -> None:
+    assert "verifl-audit, version" in run("--version").stdout
+    assert "Exit status: 0 accepted" in run("--help").stdout
+
+
+BLOCKED = """
+import sys
+for name in {names!r}:
+    sys.modules[name] = None
+from auditor.cli import main
+sys.argv = ["verifl-audit", {path!r}, "--policy", {policy!r}, "--format", "json", "--workers", "1"]
+try:
+    main()
+finally:
+    forbidden = {names!r}
+    print([name for name in sys.modules if sys.modules[name] and name.startswith(forbidden)], file=sys.stderr)
+"""
+
+
+def test_it_runs_without_torch_runtime_prover_parties_and_writer(simulations, policy: Path) -> None:
+    names = (
+        "torch",
+        "sklearn",
+        "verifl",
+        "proofs.prover",
+        "proofs.witness",
+        "proofs.squares",
+        "protocols.rounds",
+        "protocols.log.writer",
+    )
+    script = BLOCKED.format(names=names, path=str(simulations("quiet").path), policy=str(policy))
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["accepted"] is True
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_help_loads_no_arithmetic() -> None:
+    script = "import sys, auditor.cli; print([m for m in ('numba', 'numpy', 'networkx', 'rich') if m in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

@@ -1,0 +1,160 @@
+"""The directory itself: any byte, any missing or extra file, any link, and the place is named."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditor import Report, audit
+from tests.auditor.conftest import failed
+
+
+@pytest.fixture(scope="module")
+def transcript(simulations, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    simulation = simulations("quiet")
+    return Path(shutil.copytree(simulation.path, tmp_path_factory.mktemp("files") / "t")), simulation.policy_data
+
+
+@pytest.fixture
+def restored(transcript: tuple[Path, bytes]) -> Iterator[tuple[Path, bytes]]:
+    """The transcript, put back as it was when the test is over."""
+    path, policy = transcript
+    before = {each: each.read_bytes() for each in path.rglob("*") if each.is_file()}
+    yield path, policy
+    for each in path.rglob("*"):
+        if (each.is_file() or each.is_symlink()) and (each not in before or each.is_symlink()):
+            each.unlink()
+    for each in sorted(path.rglob("*"), reverse=True):
+        if each.is_dir() and not any(each.iterdir()):
+            each.rmdir()
+    for each, data in before.items():
+        each.parent.mkdir(parents=True, exist_ok=True)
+        each.write_bytes(data)
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(each for each in path.rglob("*") if each.is_file())
+
+
+def names(report: Report, path: Path, file: Path) -> bool:
+    """Whether a finding names the file, or for a bundle an entry in it."""
+    relative = file.relative_to(path).as_posix()
+    places = [finding.where for result in report.checks for finding in result.findings]
+    if relative.startswith("tile/entries/"):
+        return any(where.startswith(("entry ", "tile/entries")) for where in places)
+    return any(relative in where or file.name in where for where in places)
+
+
+def test_a_flipped_bit_in_any_file_is_found_and_named(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    rand = random.Random(1)
+    for file in files(path):
+        data = bytearray(file.read_bytes())
+        data[rand.randrange(len(data))] ^= 1 << rand.randrange(8)
+        honest = file.read_bytes()
+        file.write_bytes(data)
+        report = audit(path, policy)
+        file.write_bytes(honest)
+        assert not report.accepted, file
+        assert names(report, path, file), file
+    assert audit(path, policy).accepted
+
+
+def test_a_flipped_bit_in_any_entry_is_found_and_named(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    (bundle,) = (path / "tile" / "entries").rglob("[0-9]*.p/*")
+    honest = bundle.read_bytes()
+    rand = random.Random(2)
+    for position in sorted(rand.sample(range(len(honest)), 20)):
+        data = bytearray(honest)
+        data[position] ^= 1 << rand.randrange(8)
+        bundle.write_bytes(data)
+        report = audit(path, policy)
+        assert not report.accepted
+        assert "I1" in failed(report)
+        assert names(report, path, bundle)
+
+
+@pytest.mark.parametrize("change", ["delete", "truncate", "extend", "empty", "link", "directory"])
+def test_files_that_are_not_what_they_should_be(restored: tuple[Path, bytes], change: str) -> None:
+    path, policy = restored
+    everything = files(path)
+    chosen = [file for file in everything if file.parent.parent.name != "blobs"] + everything[::9]
+    if change == "delete":  # a checkpoint that no rule needs is not missed
+        chosen = [file for file in chosen if file.parent.name != "checkpoints"]
+    for file in dict.fromkeys(chosen):
+        honest = file.read_bytes()
+        file.unlink()
+        if change == "truncate":
+            file.write_bytes(honest[:-1])
+        elif change == "extend":
+            file.write_bytes(honest + b"\0")
+        elif change == "empty":
+            file.write_bytes(b"")
+        elif change == "link":
+            target = path.parent / "elsewhere"
+            target.write_bytes(honest)
+            file.symlink_to(target)
+        elif change == "directory":
+            file.mkdir()
+        report = audit(path, policy, required=["I9"])
+        file.rmdir() if change == "directory" else file.unlink(missing_ok=True)
+        file.write_bytes(honest)
+        if report.accepted:  # the sum of the ciphertexts, which are there
+            assert (change, report.check("I1").notes) == ("delete", ("1 ciphertext pruned",))
+        else:
+            assert names(report, path, file), (change, file)
+
+
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [
+        ("notes.txt", {"I1"}),
+        ("checkpoint.tmp", {"I1"}),
+        ("checkpoints/2", {"I1"}),
+        ("checkpoints/007", {"I1"}),
+        ("tile/0/001", {"I1"}),
+        ("tile/entries/000.p/3", {"I1"}),
+        ("blobs/zz/" + "z" * 64, {"I1"}),
+        ("blobs/00/" + "0" * 64, {"I12", "P7"}),
+        ("blobs/01/" + "0" * 64, {"I1"}),
+        ("blobs/00/" + "0" * 64 + "/x", {"I1"}),
+        ("a/b/c/d/e/f/g/h/i/j/k/l/m/n/o", {"I1"}),
+    ],
+)
+def test_files_that_nobody_asked_for(restored: tuple[Path, bytes], name: str, checks: set[str]) -> None:
+    path, policy = restored
+    extra = path / name
+    extra.parent.mkdir(parents=True, exist_ok=True)
+    extra.write_bytes(b"hello")
+    assert failed(audit(path, policy)) == checks
+
+
+def test_a_file_whose_name_is_no_text(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    (path / os.fsdecode(b"\xff\x1b[31m")).touch()
+    report = audit(path, policy)
+    assert failed(report) == {"I1"}
+    assert "\x1b" not in report.check("I1").findings[0].where
+
+
+def test_a_linked_directory_is_not_entered(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    (path / "blobs").rename(path.parent / "real")
+    (path / "blobs").symlink_to(path.parent / "real")
+    report = audit(path, policy)
+    (path / "blobs").unlink()
+    (path.parent / "real").rename(path / "blobs")
+    assert "I1" in failed(report)
+    assert not report.accepted
+
+
+def test_the_transcript_itself_may_be_reached_by_a_link(transcript: tuple[Path, bytes], tmp_path: Path) -> None:
+    path, policy = transcript
+    (tmp_path / "link").symlink_to(path)
+    assert audit(tmp_path / "link", policy).accepted

@@ -1,0 +1,481 @@
+"""One test for each attack on rounds that the protocol is made to withstand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from proofs.errors import Misuse, Rejected
+from protocols import hpke
+from protocols.cohorts import cohort_digest
+from protocols.contexts import round_seed
+from protocols.envelopes import open_envelope
+from protocols.messages import CohortClosed, Exclusion, RoundAborted, RoundClosed, RoundKey, RoundOpen
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.trustee import Trustee
+from protocols.stores import MemoryStore
+from tests.adversaries import (
+    BadShareClient,
+    ForgedLog,
+    WrongCiphertextClient,
+    WrongKeyClient,
+    become,
+    false_ack,
+    false_release,
+    fork,
+    resigned,
+    submission_of,
+    with_bad_ciphertext,
+    with_bad_proof,
+)
+from tests.seeded import seeded
+from tests.simulator import Simulation
+
+NAMES = [f"trustee-{i}" for i in range(5)]
+CORRUPT, HONEST = NAMES[:2], NAMES[2:]
+
+
+def refused(check: str) -> pytest.RaisesExc[Rejected]:
+    return pytest.RaisesExc(Rejected, check=lambda error: error.check == check)
+
+
+def current_of(simulation: Simulation) -> CurrentRound:
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    return current
+
+
+def submit_all(simulation: Simulation) -> int:
+    number = simulation.open_round()
+    for name in simulation.clients:
+        simulation.submit(name)
+    return number
+
+
+def check_sum(simulation: Simulation, result: object) -> None:
+    assert result.aborted is None  # type: ignore[attr-defined]
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[attr-defined, arg-type]
+
+
+# ---- a private RoundOpen for one client ----
+
+
+def other_model(message: RoundOpen) -> RoundOpen:
+    return replace(message, model=bytes(32))
+
+
+def other_seed(message: RoundOpen) -> RoundOpen:
+    return replace(message, seed=bytes(32))
+
+
+def other_root(message: RoundOpen) -> RoundOpen:
+    return replace(message, checkpoint_root=bytes(32), seed=round_seed(bytes(32), message.round))
+
+
+def other_policy(message: RoundOpen) -> RoundOpen:
+    return replace(message, policy=bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("change", "check"),
+    [(other_model, "model"), (other_seed, "seed"), (other_root, "seed"), (other_policy, "policy-hash")],
+)
+def test_private_round_open(simulation: Simulation, change: Callable[[RoundOpen], RoundOpen], check: str) -> None:
+    """Shown to the trustees before the true one, it is refused for what it says; without them, for its quorum."""
+    private = fork(simulation, 1)
+    private.entries.extend(simulation.trustees[name].round_key(1) for name in NAMES)
+    simulation.open_round()
+    true = current_of(simulation).message
+    index = private.append(change(true))
+    late = Trustee(*simulation._party("trustee-2"), "trustee-2", MemoryStore(), simulation.engine, seeded(1))
+    with refused(check):
+        private.shown_to(late)
+    for name in HONEST:
+        with pytest.raises(Rejected):
+            private.shown_to(simulation.trustees[name])
+    invitation = private.invitation(private.cosigned_by(CORRUPT), index, true.round_keys, true.checkpoint_size)
+    with refused("checkpoint-quorum"):
+        simulation.clients["client-00"].accept(invitation, simulation.blob(true.model, 320))
+
+
+def test_private_round_keys(simulation: Simulation) -> None:
+    """Corrupt trustees sign other keys for one client: honest trustees have cosigned a log with the true ones."""
+    simulation.open_round()
+    true = current_of(simulation).message
+    private = fork(simulation, 1)
+    for name in CORRUPT:
+        _, public = hpke.generate_round_key(seeded(f"private {name}"))
+        private.append(RoundKey("simulated", 1, name, public, None), name)
+    private.entries.extend(simulation.trustees[name].round_key(1) for name in HONEST)
+    index = private.append(true)
+    for name in HONEST:
+        with refused("fork"):
+            private.shown_to(simulation.trustees[name])
+    invitation = private.invitation(private.cosigned_by(CORRUPT), index, true.round_keys, 1)
+    with refused("checkpoint-quorum"):
+        simulation.clients["client-00"].accept(invitation, simulation.blob(true.model, 320))
+
+
+# ---- two cohorts in one round ----
+
+
+def closed_over(simulation: Simulation, log: ForgedLog, accepted: tuple[int, ...], reason: str) -> CohortClosed:
+    """CohortClosed over `accepted` with everything else called at fault, as a malicious coordinator writes it."""
+    ledger = Follower.start().extended(simulation.pinned, log.entries).ledger
+    current = ledger.current
+    assert current is not None
+    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
+    excluded = tuple(Exclusion(each.index, reason, "") for each in current.submissions if each.index not in accepted)
+    trustees = tuple(ack.trustee for ack in current.acks)
+    digest = cohort_digest(current.entry, pairs, trustees)
+    return CohortClosed("simulated", current.number, current.entry, accepted, trustees, excluded, digest)
+
+
+def copied(simulation: Simulation, name: str) -> Trustee:
+    """A trustee in the state that this one is in: a corrupt trustee can be in several."""
+    store = MemoryStore()
+    store._values = dict(simulation.stores[name]._values)
+    return Trustee(*simulation._party(name), name, store, simulation.engine, seeded(name))
+
+
+def released(simulation: Simulation, trustee: Trustee, log: ForgedLog) -> bool:
+    try:
+        log.shown_to(trustee)
+        trustee.release(1, simulation.blob)
+    except Rejected:
+        return False
+    return True
+
+
+def test_split_cohorts_cannot_both_be_released(simulation: Simulation) -> None:
+    submit_all(simulation)
+    simulation.acknowledge()
+    simulation.checkpoint()
+    base = simulation.coordinator.size
+    indices = tuple(each.index for each in current_of(simulation).submissions)
+    logs = [fork(simulation, base), fork(simulation, base)]
+    for log, accepted in zip(logs, (indices, indices[:3]), strict=True):
+        log.append(closed_over(simulation, log, accepted, "invalid-proof"))
+    reached = 0
+    for order in product((0, 1), repeat=len(HONEST)):
+        honest = {name: copied(simulation, name) for name in HONEST}
+        counts = [len(CORRUPT), len(CORRUPT)]
+        for name, first in zip(HONEST, order, strict=True):
+            for choice in (first, 1 - first):  # the server asks each honest trustee for both
+                counts[choice] += released(simulation, honest[name], logs[choice])
+        assert min(counts) < simulation.pinned.policy.threshold
+        reached += max(counts) >= simulation.pinned.policy.threshold
+    assert reached == 2**3  # one cohort of the two can always be opened
+
+
+# ---- abort and retry ----
+
+
+def test_abort_and_retry_cannot_isolate_a_victim(simulation: Simulation) -> None:
+    victim = "client-03"
+    simulation.play_round(silent=CORRUPT)
+    simulation.open_round()
+    for name in list(simulation.clients)[:3]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    honest = fork(simulation, simulation.coordinator.size)
+    indices = tuple(each.index for each in current_of(simulation).submissions)
+    assert simulation.coordinator.close_cohort().aborted == "differencing"
+    indices = tuple(
+        each.index for each in Follower.start().extended(simulation.pinned, honest.entries).ledger.current.submissions
+    )  # type: ignore[union-attr]
+    honest.append(closed_over(simulation, honest, indices, ""))
+    for name in HONEST:
+        honest.shown_to(simulation.trustees[name])
+        with refused("differencing") as excinfo:
+            simulation.trustees[name].release(2, simulation.blob)
+        assert victim in excinfo.value.found
+
+
+def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof") -> None:
+    """Round 1 opened over all and aborted; in its retry client-03 is excluded for `reason`, rightly if `spoil`."""
+    simulation.play_round(silent=CORRUPT)
+    simulation.open_round()
+    for name in simulation.clients:
+        package = simulation.package(name)
+        if name == "client-03" and spoil:
+            package = with_bad_proof(simulation, package)
+        simulation.store(simulation.coordinator.receive(package))
+    simulation.acknowledge()
+    log = fork(simulation, simulation.coordinator.size)
+    indices = tuple(each.index for each in current_of(simulation).submissions)
+    log.append(closed_over(simulation, log, indices[:3], reason))
+    for name in HONEST:
+        log.shown_to(simulation.trustees[name])
+
+
+@pytest.mark.parametrize("reason", ["invalid-proof", "malformed", "replayed"])
+def test_a_victim_called_an_offender_falsely_is_not_isolated(simulation: Simulation, reason: str) -> None:
+    retry_with(simulation, spoil=False, reason=reason)
+    for name in HONEST:
+        with refused("differencing"):
+            simulation.trustees[name].release(2, simulation.blob)
+
+
+def test_a_victim_whose_evidence_is_withheld_is_not_isolated(simulation: Simulation) -> None:
+    retry_with(simulation, spoil=False)
+
+    def blobs(name: bytes, limit: int) -> bytes:
+        raise Rejected("blob-missing", name.hex(), "none")
+
+    with refused("blob-missing"):
+        simulation.trustees["trustee-2"].release(2, blobs)
+
+
+def test_a_victim_is_not_isolated_by_evidence_that_is_not_its_own(simulation: Simulation) -> None:
+    """A server that answers with other bytes than it was asked for."""
+    retry_with(simulation, spoil=False)
+
+    def blobs(name: bytes, limit: int) -> bytes:
+        return bytes(limit)
+
+    with refused("blob-hash"):
+        simulation.trustees["trustee-2"].release(2, blobs)
+
+
+def test_a_real_offender_does_not_block_the_retry(simulation: Simulation) -> None:
+    retry_with(simulation, spoil=True)
+    for name in HONEST:
+        simulation.trustees[name].release(2, simulation.blob)
+
+
+def test_going_back_to_an_earlier_model_cannot_isolate_a_victim(simulation: Simulation) -> None:
+    """The server closes round 1 with the model that it opened on, and opens round 2 without one client."""
+    submit_all(simulation)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.release()
+    simulation.store(simulation.coordinator.aggregate())
+    current = current_of(simulation)
+    assert current.aggregate is not None
+    message = RoundClosed("simulated", 1, current.aggregate, simulation.pinned.policy.initial_model, None)
+    simulation.store(simulation.coordinator._log([simulation.coordinator._seal(message)]))
+    simulation.checkpoint()
+    simulation.open_round()
+    for name in list(simulation.clients)[:3]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    log = fork(simulation, simulation.coordinator.size)
+    log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
+    log.shown_to(simulation.trustees["trustee-2"])
+    with refused("differencing"):
+        simulation.trustees["trustee-2"].release(2, simulation.blob)
+
+
+def test_sybil_swap_between_cohorts(simulate: Callable[..., Simulation]) -> None:
+    """A retry with the victim exchanged for another client: both one-sided differences are one client."""
+    simulation = simulate(clients=5)
+    simulation.play_round(clients=list(simulation.clients)[:4], silent=CORRUPT)
+    simulation.open_round()
+    for name in ("client-00", "client-01", "client-02", "client-04"):
+        package = simulation.package(name)
+        simulation.store(simulation.coordinator._log([package.entry], dict(package.blobs)))
+    simulation.acknowledge()
+    log = fork(simulation, simulation.coordinator.size)
+    log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
+    log.shown_to(simulation.trustees["trustee-2"])
+    with refused("differencing"):
+        simulation.trustees["trustee-2"].release(2, simulation.blob)
+
+
+def test_retry_until_the_aggregate_pleases(simulation: Simulation) -> None:
+    """With t valid releases a round cannot be aborted for want of them, and opened rounds are few."""
+    submit_all(simulation)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.release()
+    with pytest.raises(Misuse, match="must close"):
+        simulation.coordinator.abort()
+    current = current_of(simulation)
+    assert current.cohort is not None
+    message = RoundAborted("simulated", 1, current.entry, current.cohort.entry, "missing-releases", ())
+    log = fork(simulation, simulation.coordinator.size)
+    log.append(message)
+    with refused("abort"):
+        log.shown_to(simulation.trustees["trustee-2"])
+
+
+def test_opened_rounds_are_aborted_at_most_so_often(simulate: Callable[..., Simulation]) -> None:
+    simulation = simulate(max_aborts=1)
+    assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
+    with refused("abort-cap"):
+        simulation.play_round(silent=CORRUPT)
+    with refused("order"):
+        simulation.coordinator._log([simulation.trustees["trustee-0"].round_key(3)])
+
+
+# ---- lying trustees ----
+
+
+def test_a_false_complaint_excludes_the_complainer(simulation: Simulation) -> None:
+    submit_all(simulation)
+    simulation.acknowledge(NAMES[1:])
+    simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, NAMES[0], ["client-01"])))
+    assert simulation.close_cohort() is None
+    assert simulation.asked() == tuple(NAMES[1:])
+    simulation.release()
+    check_sum(simulation, simulation.finish())
+
+
+def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -> None:
+    """With m - f < t they can keep a client out of a cohort; they cannot make an offender of it."""
+    submit_all(simulation)
+    simulation.acknowledge(HONEST)
+    for name in CORRUPT:
+        simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, name, ["client-01"])))
+    closed = simulation.store(simulation.coordinator.close_cohort())
+    message = open_envelope(closed.entries[0]).message
+    assert isinstance(message, CohortClosed)
+    assert [exclusion.reason for exclusion in message.excluded] == ["unacknowledged"]
+    assert simulation.coordinator.ledger.offenders == ()
+
+
+def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> None:
+    become(simulation, "client-01", BadShareClient, victims=tuple(NAMES[:3]))
+    submit_all(simulation)
+    simulation.acknowledge()
+    closed = simulation.store(simulation.coordinator.close_cohort())
+    message = open_envelope(closed.entries[0]).message
+    assert isinstance(message, CohortClosed)
+    assert [(each.reason, each.detail) for each in message.excluded] == [
+        ("disputed", "by trustee-0, trustee-1, trustee-2")
+    ]
+    assert simulation.coordinator.ledger.offenders == ("client-01",)
+
+
+def test_a_wrong_release_is_logged_named_and_not_used(simulation: Simulation) -> None:
+    submit_all(simulation)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.store(simulation.coordinator.receive_release(false_release(simulation, "trustee-0")))
+    simulation.release(NAMES[1:])
+    assert simulation.coordinator.valid_releases() == NAMES[1:]
+    check_sum(simulation, simulation.finish())
+
+
+def test_too_many_wrong_releases_abort_with_their_names(simulation: Simulation) -> None:
+    submit_all(simulation)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    share = simulation.trustees["trustee-2"].release(1, simulation.blob).blob
+    for name, blob in (("trustee-0", share), ("trustee-1", b"\xff" * len(share))):
+        simulation.store(simulation.coordinator.receive_release(false_release(simulation, name, blob)))
+    simulation.release(["trustee-2", "trustee-3"])
+    aborted = simulation.store(simulation.coordinator.aggregate())
+    message = open_envelope(aborted.entries[0]).message
+    assert isinstance(message, RoundAborted)
+    assert [(each.party, each.reason) for each in message.missing] == [
+        ("trustee-0", "wrong-release"),
+        ("trustee-1", "wrong-release"),
+        ("trustee-4", "no-release"),
+    ]
+
+
+# ---- lying clients ----
+
+
+@pytest.mark.parametrize("liar", [WrongCiphertextClient, WrongKeyClient])
+def test_a_ciphertext_that_is_not_of_the_commitments_stops_the_round(
+    simulation: Simulation, liar: type[WrongCiphertextClient]
+) -> None:
+    """Nothing wrong is published, the log stays consistent, and the same clients can repeat the round."""
+    honest = simulation.clients["client-02"]
+    become(simulation, "client-02", liar)
+    result = simulation.play_round()
+    assert result.aborted == "opening-failed"
+    assert simulation.coordinator.ledger.model == simulation.pinned.policy.initial_model
+    simulation.clients["client-02"] = honest
+    result = simulation.play_round()
+    assert result.accepted == tuple(simulation.clients)
+    check_sum(simulation, result)
+
+
+def test_bad_proofs_bad_ciphertexts_and_duplicates_are_logged_and_left_out(simulate: Callable[..., Simulation]) -> None:
+    simulation = simulate(clients=5)
+    simulation.open_round()
+    for name, spoil in (("client-01", with_bad_proof), ("client-03", with_bad_ciphertext)):
+        simulation.store(simulation.coordinator.receive(spoil(simulation, simulation.package(name))))
+    for name in ("client-00", "client-02", "client-04"):
+        simulation.submit(name)
+    twice = with_bad_proof(simulation, simulation.package("client-04"))
+    simulation.store(simulation.coordinator.receive(twice))
+    faults = {verdict.client: verdict.fault.reason for verdict in simulation.coordinator.verdicts() if verdict.fault}
+    assert faults == {"client-01": "invalid-proof", "client-03": "malformed", "client-04": "duplicate"}
+    assert simulation.coordinator.ledger.offenders == ("client-04",)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    result = simulation.finish()
+    assert result.accepted == ("client-00", "client-02", "client-04")
+    check_sum(simulation, result)
+
+
+def test_a_third_submission_is_not_logged(simulation: Simulation) -> None:
+    simulation.open_round()
+    package = simulation.package("client-00")
+    simulation.store(simulation.coordinator.receive(package))
+    simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, package)))
+    with refused("duplicate"):
+        simulation.coordinator.receive(with_bad_ciphertext(simulation, package))
+
+
+def test_a_copy_of_another_clients_submission_is_a_replay(simulation: Simulation) -> None:
+    simulation.open_round()
+    victim = simulation.package("client-00")
+    simulation.store(simulation.coordinator.receive(victim))
+    thief = resigned(simulation, victim, {}, client="client-01")
+    simulation.store(simulation.coordinator.receive(thief))
+    verdicts = [verdict.fault.reason if verdict.fault else None for verdict in simulation.coordinator.verdicts()]
+    assert verdicts == [None, "replayed"]
+
+
+def test_a_proof_of_another_submission_does_not_verify(simulation: Simulation) -> None:
+    """Copied before its owner's submission is in the log, it is no replay, and no proof either."""
+    simulation.open_round()
+    victim, thief = simulation.package("client-00"), simulation.package("client-01")
+    copied_fields = submission_of(victim)
+    blobs = {"commitments": victim.blobs[copied_fields.commitments], "proof": victim.blobs[copied_fields.proof]}
+    simulation.store(simulation.coordinator.receive(resigned(simulation, thief, blobs)))
+    (verdict,) = simulation.coordinator.verdicts()
+    assert verdict.fault is not None
+    assert verdict.fault.reason == "invalid-proof"
+
+
+def test_a_replay_of_an_earlier_round_is_found(simulation: Simulation) -> None:
+    simulation.open_round()
+    old = simulation.package("client-00")
+    simulation.store(simulation.coordinator.receive(old))
+    simulation.store(simulation.coordinator.abort())
+    simulation.checkpoint()
+    simulation.restart_coordinator()
+    simulation.open_round()
+    with refused("round"):
+        simulation.coordinator.receive(old)
+    fresh = simulation.package("client-00")
+    blobs = {"ciphertext": old.blobs[submission_of(old).ciphertext]}
+    simulation.store(simulation.coordinator.receive(resigned(simulation, fresh, blobs)))
+    (verdict,) = simulation.coordinator.verdicts()
+    assert verdict.fault is not None
+    assert (verdict.fault.reason, verdict.fault.detail) == ("replayed", "ciphertext of an earlier submission")
+
+
+@pytest.mark.parametrize("name", ["commitments", "ciphertext", "share_commitments", "proof"])
+@pytest.mark.parametrize("change", [1, -1])
+def test_blobs_of_another_size_are_not_stored(simulation: Simulation, name: str, change: int) -> None:
+    simulation.open_round()
+    package = simulation.package("client-00")
+    blob = package.blobs[getattr(submission_of(package), name)]
+    other = blob + b"\x00" if change == 1 else blob[:-1]
+    with refused("blob-size"):
+        simulation.coordinator.receive(resigned(simulation, package, {name: other}))
+    assert current_of(simulation).submissions == ()

@@ -1,0 +1,86 @@
+"""The federation that is measured: one model of d coordinates, trustees (m, f, t) = (5, 2, 4), room for 128 clients."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.fixed_point import quantize
+from protocols.pinned import PinnedPolicy
+from protocols.policy import TensorSpec
+from protocols.server_steps import encode_model
+from verifl.config import Config
+from verifl.enrolment import Enrolment, enrol
+from verifl.update import clip_norm
+
+COHORT_ROOM = 128  # fixes the modulus, so that figures for few clients compare with those for many
+_EXCESS = 1.25  # norm of the update before clipping, in clip norms
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Keys and policy of everybody; `model` float64 (d,), zeros."""
+
+    pinned: PinnedPolicy
+    enrolment: Enrolment
+    model: NDArray[np.float64]
+
+
+def make_setting(dimension: int, clients: int) -> Setting:
+    """Fresh keys and a policy with the default bit budget for `dimension`, for `clients` clients (two at least)."""
+    model = np.zeros(dimension)
+    config = Config.of(
+        federation={"name": "benchmark"},
+        limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM), "max_rounds": 1},
+    )
+    names = [f"client-{number:05}" for number in range(1, max(clients, 2) + 1)]
+    tensors = [TensorSpec("weights", (dimension,), "float32", nonnegative=False)]
+    enrolment = enrol(config, tensors, dimension, names, encode_model(model), os.urandom)
+    return Setting(PinnedPolicy.open(enrolment.policy_file), enrolment, model)
+
+
+def random_delta(dimension: int) -> NDArray[np.float64]:
+    """A dense update, float64 (d,), Gaussian and longer than the clip norm 1.0: what clipping leaves is at the bound."""
+    delta = np.random.default_rng().standard_normal(dimension)
+    delta *= _EXCESS / float(np.linalg.norm(delta))
+    return delta
+
+
+def in_units(pinned: PinnedPolicy, delta: NDArray[np.float64]) -> NDArray[np.int64]:
+    """What a client commits to: clipped, in fixed point, of norm just below B."""
+    rule = pinned.policy.update
+    return quantize(delta, clip_norm(rule), rule.fraction_bits, rule.norm_bound)
+
+
+def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
+    """The parameters that costs depend on."""
+    policy, shape = pinned.policy, pinned.argument.shape
+    return {
+        "dimension": policy.dimension,
+        "rows": shape.rows,
+        "columns": shape.columns,
+        "norm_bound": policy.update.norm_bound,
+        "projections": policy.projections,
+        "degree": policy.lattice.degree,
+        "modulus_bits": policy.lattice.modulus.bit_length(),
+        "trustees": len(policy.trustees),
+        "threshold": policy.threshold,
+        "corrupt": policy.corrupt,
+    }
+
+
+def describe_sizes(pinned: PinnedPolicy, entry: int) -> dict[str, int]:
+    """Bytes of one submission and of its parts; `entry` of the signed log entry."""
+    parts = {
+        "commitments": pinned.commitments_size,
+        "proof": pinned.proof_size,
+        "ciphertext": pinned.ciphertext_size,
+        "share_commitments": pinned.share_commitments_size,
+        "shares": len(pinned.policy.trustees) * pinned.sealed_share_size,
+        "entry": entry,
+    }
+    return {**parts, "submission": sum(parts.values())}
