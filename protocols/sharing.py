@@ -12,6 +12,7 @@ Everything is linear: sums of shares verify against sums of commitments and reco
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from proofs.domains import SHARE_BATCH
 from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness, uniform_scalars
+from proofs.workers import map_items
 
 DIGIT_BITS = 24
 DIGITS = 10  # of a key in one scalar: 240 bits
@@ -65,11 +67,13 @@ def secret_length(degree: int, data_rows: int) -> int:
 
 def pack_key(key: NDArray[np.int32]) -> list[int]:
     """ceil(N / 10) scalars: sum_i key[10 s + i] 2^(24 i) mod ORDER. Misuse for a coefficient of 2^23 or more."""
-    coefficients = [int(value) for value in key]
-    if any(abs(value) >= DIGIT_LIMIT for value in coefficients):
+    biased = key.astype(np.int64) + DIGIT_LIMIT  # digits of one sign lie side by side in bytes
+    if len(biased) and (biased.min() <= 0 or biased.max() >= 2 * DIGIT_LIMIT):
         raise Misuse(f"key coefficients must be below {DIGIT_LIMIT} in magnitude")
-    groups = (coefficients[start : start + DIGITS] for start in range(0, len(coefficients), DIGITS))
-    return [sum(digit << (DIGIT_BITS * i) for i, digit in enumerate(group)) % ORDER for group in groups]
+    width = DIGIT_BITS // 8
+    data = biased.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :width].tobytes()
+    groups = (data[start : start + DIGITS * width] for start in range(0, len(data), DIGITS * width))
+    return [(int.from_bytes(group, "little") - _bias(len(group) // width)) % ORDER for group in groups]
 
 
 def unpack_key_sum(scalars: Sequence[int], degree: int, bound: int) -> NDArray[np.int64]:
@@ -96,7 +100,8 @@ def share_secret(
         raise Misuse("a secret is a non-empty vector of scalars below the group order")
     coefficients = [list(secret), *(uniform_scalars(rand, len(secret)) for _ in range(threshold - 1))]
     blindings = uniform_scalars(rand, threshold)
-    commitments = b"".join(engine.commit(c, b) for c, b in zip(coefficients, blindings, strict=True))
+    pairs = zip(coefficients, blindings, strict=True)
+    commitments = b"".join(map_items(lambda pair: engine.commit(*pair), pairs))
     return commitments, [_evaluate(coefficients, blindings, x) for x in range(1, trustees + 1)]
 
 
@@ -191,11 +196,8 @@ class _Claim:
 
 def _evaluate(coefficients: Sequence[Sequence[int]], blindings: Sequence[int], x: int) -> Share:
     powers = _powers(x, len(blindings))
-    values = (
-        sum(c * power for c, power in zip(column, powers, strict=True)) % ORDER
-        for column in zip(*coefficients, strict=True)
-    )
-    return Share(tuple(values), sum(b * power for b, power in zip(blindings, powers, strict=True)) % ORDER)
+    values = (sum(map(operator.mul, column, powers)) % ORDER for column in zip(*coefficients, strict=True))
+    return Share(tuple(values), sum(map(operator.mul, blindings, powers)) % ORDER)
 
 
 def _powers(x: int, count: int) -> list[int]:
@@ -277,6 +279,11 @@ def _lagrange_at_zero(nodes: Sequence[int]) -> list[int]:
                 weight = weight * other * pow(other - x, -1, ORDER) % ORDER
         weights.append(weight)
     return weights
+
+
+def _bias(count: int) -> int:
+    """DIGIT_LIMIT in each of `count` digits."""
+    return sum(DIGIT_LIMIT << (DIGIT_BITS * position) for position in range(count))
 
 
 def _signed_digits(scalar: int, count: int, bound: int, index: int) -> list[int]:

@@ -16,6 +16,7 @@ import click
 
 from proofs import VERSION
 from proofs.errors import Misuse, VeriflError
+from verifl.bench.command import bench
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -134,6 +135,9 @@ def show(file: Path, style: str) -> int:
     return OK if not planned.failed else FAILED
 
 
+cli.add_command(bench)
+
+
 def _dump(document: dict[str, Any], style: str) -> str:
     return json.dumps(document, indent=2 if style == "json" else None, allow_nan=False)
 
@@ -148,11 +152,11 @@ def invoke(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("verifl: interrupted", err=True)
         return INTERRUPTED
-    except (click.ClickException, VeriflError, OSError) as error:
+    except (click.ClickException, VeriflError, OSError, ModuleNotFoundError) as error:
         if "--debug" in arguments:
             raise
         click.echo(f"verifl: {_one_line(error)}", err=True)
-        return UNUSABLE if isinstance(error, click.ClickException | Misuse | OSError) else FAILED
+        return FAILED if isinstance(error, VeriflError) and not isinstance(error, Misuse) else UNUSABLE
     return status if isinstance(status, int) else OK
 
 
@@ -160,6 +164,8 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "verifl"
         return f"{' '.join(error.format_message().split())} (see `{command} --help`)"
+    if isinstance(error, ModuleNotFoundError):
+        return f"this needs {error.name}, which is not installed: pip install 'verifl[federation]'"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'input/output'}: {error.strerror}"
     return " ".join(str(error).split())

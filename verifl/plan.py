@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse
 from protocols.envelopes import open_policy
@@ -22,7 +22,9 @@ from verifl.enrolment import enrol
 from verifl.tasks.base import Task
 from verifl.tasks.loading import client_names
 from verifl.tasks.user_code import user_code
-from verifl.tensors import TensorFilter, TensorLayout, describe
+
+if TYPE_CHECKING:
+    from verifl.tensors import TensorFilter, TensorLayout
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def make_plan(task: Task[Any], config: Config) -> Plan:
 
 def task_layout(task: Task[Any], config: Config) -> TensorLayout:
     """Which tensors of the task's model travel."""
+    from verifl.tensors import describe
+
     with user_code("task: model() failed"):
         model = task.model()
     return describe(model, tensor_filter(config))
@@ -112,6 +116,8 @@ def task_layout(task: Task[Any], config: Config) -> TensorLayout:
 
 def tensor_filter(config: Config) -> TensorFilter:
     """The `[tensors]` table as a filter."""
+    from verifl.tensors import TensorFilter
+
     rule = config.tensors
     return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative)
 

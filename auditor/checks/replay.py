@@ -31,7 +31,7 @@ def check_replay(case: Case, findings: Findings) -> str:
     """
     case.index.report(findings)
     summed = decrypted = 0
-    pruned: list[int] = []
+    pruned: list[str] = []
     for found in case.index.in_order():
         if found.aggregate is not None and found.open is not None:
             total = _sum(case, findings, found, found.aggregate)
@@ -44,10 +44,10 @@ def check_replay(case: Case, findings: Findings) -> str:
         elif found.aborted is not None and found.aborted.message.reason == OPENING_FAILED:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
-            pruned.append(found.number)
+            pruned.append(f"{found.number} ({_missing(case, found)})")
     checked = f"{counted(summed, 'sum')} and {counted(decrypted, 'decryption')} replayed"
     if pruned:
-        raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(map(str, pruned))}", checked)
+        raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(pruned)}", checked)
     return checked
 
 
@@ -56,6 +56,12 @@ def _is_pruned(case: Case, found: Round) -> bool:
     failed = found.aborted is not None and found.aborted.message.reason == OPENING_FAILED
     wanted = found.aggregate is not None or failed
     return wanted and any(record.ciphertext in case.pruned for record in found.accepted())
+
+
+def _missing(case: Case, found: Round) -> str:
+    """The first submission whose ciphertext is not there, and how many more."""
+    first, *others = [record.index for record in found.accepted() if record.ciphertext in case.pruned]
+    return f"entry {first} and {len(others)} more" if others else f"entry {first}"
 
 
 def _residues(case: Case, found: Round) -> Iterator[Integers]:

@@ -81,13 +81,13 @@ def unpack(parameters: LatticeParameters, data: bytes, cells: int) -> Integers:
     width = parameters.residue_width
     if len(data) != cells * width:
         raise Malformed("ciphertext", f"{cells * width} bytes", f"{len(data)}")
-    words = np.zeros((cells, _WORD), dtype=np.uint8)
-    words[:, :width] = np.frombuffer(data, dtype=np.uint8).reshape(cells, width)
-    residues = words.view("<u8").reshape(cells)
+    padded = data + bytes(_WORD - width)  # every residue is read as a whole word, with what follows it
+    words = np.ndarray((cells,), dtype="<u8", buffer=padded, strides=(width,))
+    residues = words & np.uint64(2 ** (8 * width) - 1)
     if cells and residues.max() >= parameters.modulus:
         index = int((residues >= parameters.modulus).argmax())
         raise Malformed(f"ciphertext residue {index}", f"below {parameters.modulus}", f"{residues[index]}")
-    return residues.astype(np.int64)
+    return residues.view(np.int64)
 
 
 def _add_scaled(

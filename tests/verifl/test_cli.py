@@ -58,9 +58,24 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def run_code(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
 def test_importing_verifl_imports_no_torch() -> None:
-    code = "import sys, verifl; assert 'torch' not in sys.modules; verifl.Task; assert 'torch' in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    code = "import sys, verifl; verifl.Task, verifl.Config, verifl.make_plan; sys.exit('torch' in sys.modules)"
+    assert run_code(code).returncode == 0
+
+
+def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.modules["torch"] = None; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from verifl import cli
+print(cli.invoke(["init", {str(tmp_path)!r}]), cli.invoke(["demo", "--out", {str(tmp_path / "out")!r}]))
+"""
+    done = run_code(code)
+    assert done.stdout.splitlines()[-1] == "0 2"
+    assert done.stderr == "verifl: this needs torch, which is not installed: pip install 'verifl[federation]'\n"
 
 
 @pytest.mark.parametrize("arguments", SUBCOMMANDS, ids=" ".join)

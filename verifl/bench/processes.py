@@ -20,6 +20,8 @@ import click
 
 from verifl.bench.machine import peak_bytes
 
+TRANSCRIPT, POLICY = "transcript", "policy.cbor"  # of a round, in its directory
+
 _SOURCES = Path(__file__).resolve().parents[2]
 _AUDIT = "from auditor.cli import main; main()"
 
@@ -36,7 +38,7 @@ class Finished:
 
 
 def measure_apart(role: str, **arguments: object) -> Finished:
-    """Run `verifl.bench.command.ROLES[role]` in a fresh process.
+    """Measure `role` of `verifl.bench.command` in a fresh process.
 
     Where it fails, its own line is on stderr already, and the whole command ends with its exit status.
     """

@@ -15,9 +15,9 @@ from protocols.policy import TensorSpec
 from protocols.server_steps import encode_model
 from verifl.config import Config
 from verifl.enrolment import Enrolment, enrol
-from verifl.update import clip_norm
 
 COHORT_ROOM = 128  # fixes the modulus, so that figures for few clients compare with those for many
+_CLIP_NORM = 1.0
 _EXCESS = 1.25  # norm of the update before clipping, in clip norms
 
 
@@ -35,7 +35,8 @@ def make_setting(dimension: int, clients: int) -> Setting:
     model = np.zeros(dimension)
     config = Config.of(
         federation={"name": "benchmark"},
-        limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM), "max_rounds": 1},
+        update={"clip_norm": _CLIP_NORM},
+        limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM)},
     )
     names = [f"client-{number:05}" for number in range(1, max(clients, 2) + 1)]
     tensors = [TensorSpec("weights", (dimension,), "float32", nonnegative=False)]
@@ -44,16 +45,16 @@ def make_setting(dimension: int, clients: int) -> Setting:
 
 
 def random_delta(dimension: int) -> NDArray[np.float64]:
-    """A dense update, float64 (d,), Gaussian and longer than the clip norm 1.0: what clipping leaves is at the bound."""
+    """A dense Gaussian update, float64 (d,), longer than the clip norm: clipping leaves it at the bound."""
     delta = np.random.default_rng().standard_normal(dimension)
-    delta *= _EXCESS / float(np.linalg.norm(delta))
+    delta *= _EXCESS * _CLIP_NORM / float(np.linalg.norm(delta))
     return delta
 
 
 def in_units(pinned: PinnedPolicy, delta: NDArray[np.float64]) -> NDArray[np.int64]:
     """What a client commits to: clipped, in fixed point, of norm just below B."""
     rule = pinned.policy.update
-    return quantize(delta, clip_norm(rule), rule.fraction_bits, rule.norm_bound)
+    return quantize(delta, _CLIP_NORM, rule.fraction_bits, rule.norm_bound)
 
 
 def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:

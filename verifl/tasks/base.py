@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 Data = TypeVar("Data")
 

@@ -168,7 +168,16 @@ def test_no_entry_may_stand_in_another_phase(recorded: RecordedRound) -> None:
                 continue
             with pytest.raises(Rejected) as excinfo:
                 state.extended(recorded.pinned, [recorded.entries[index]])
-            assert excinfo.value.check in {"order", "round", "round-keys", "seed", "retry", "cohort", "release", "releases"}
+            assert excinfo.value.check in {
+                "order",
+                "round",
+                "round-keys",
+                "seed",
+                "retry",
+                "cohort",
+                "release",
+                "releases",
+            }
 
 
 def test_nothing_of_a_round_may_follow_its_end(recorded: RecordedRound) -> None:
