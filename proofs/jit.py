@@ -10,7 +10,8 @@ keyed by the hash of every source a kernel may depend on: the Python files next 
 
 The directory is $VERIFL_CACHE_DIR, or the platform's cache directory for the user. It holds machine code that will be
 run: it is created for its owner alone, and not used when others could write into it. Without a usable directory the
-kernels are compiled in each process, after one line on stderr.
+kernels are compiled in each process, after one line on stderr. With one, the first compilation of a process says so in
+one line: it takes seconds in which a command would seem to hang.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
 
 CACHE_VARIABLE = "VERIFL_CACHE_DIR"
 _SHARED_SOURCES = ("wide.py", "jit.py", "curve.py")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
+_PACKAGES = ("proofs.", "protocols.")
 _DECORATING = threading.Lock()
 _njit: Any = numba.njit  # called with options its annotations leave out
 _config: Any = numba.config  # filled at run time
@@ -78,7 +81,8 @@ def _cache_directory(sources: Path) -> Path | None:
         tempfile.TemporaryFile(dir=directory).close()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home directory to expand
         _warn_once(
-            f"verifl: compiled code is not cached ({error}); set {CACHE_VARIABLE} to a writable directory of your own"
+            f"verifl: compiled code is not cached ({error}), so every process compiles for up to half a minute; "
+            f"set {CACHE_VARIABLE} to a writable directory of your own"
         )
         return None
     return directory
@@ -108,3 +112,17 @@ def _warn_once(line: str) -> None:
     if not _warned:
         _warned.add(line)
         sys.stderr.write(line + "\n")
+
+
+class _CompilationNotice(event.Listener):  # type: ignore[misc]  # numba has no annotations
+    """numba announces each compilation here, and no loading from the cache."""
+
+    def on_start(self, compilation: Any) -> None:
+        if compilation.data["dispatcher"].py_func.__module__.startswith(_PACKAGES):
+            _warn_once("verifl: compiling kernels for this machine, once; this takes up to half a minute")
+
+    def on_end(self, compilation: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _CompilationNotice())

@@ -53,7 +53,7 @@ def check_rounds(case: Case, findings: Findings) -> str:
         if found.open is not None:
             opened += 1
             _check_open(case, findings, found, found.open, thread)
-        _hand_on(found, thread)
+        _hand_on(case, found, thread)
     if last != BETWEEN:
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
@@ -130,11 +130,14 @@ def _check_keys(case: Case, findings: Findings, name: str, found: Round, message
             findings.reject(f"{where}, public_key", error)
 
 
-def _hand_on(found: Round, thread: _Thread) -> None:
+def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
+    """What the next round starts from. Where too few trustees would be left, nobody is barred."""
     if found.closed is not None:
         thread.model, thread.retry_of, thread.barred = found.closed.message.model, None, frozenset()
         thread.ended = found.closed.index + 1
     elif found.aborted is not None:
         thread.retry_of, thread.ended = found.number, found.aborted.index + 1
         if found.cohort is not None:
-            thread.barred |= {missing.party for missing in found.aborted.message.missing}
+            barred = thread.barred | {missing.party for missing in found.aborted.message.missing}
+            left = len({member.id for member in case.policy.trustees} - barred)
+            thread.barred = barred if left >= case.policy.threshold else frozenset()

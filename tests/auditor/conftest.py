@@ -108,10 +108,20 @@ def eventful(directory: Path) -> Simulation:
     return simulation
 
 
+def outage(directory: Path) -> Simulation:
+    """Two of five trustees do not release, so that too few would be left without them; they are back for the retry."""
+    simulation = Simulation(directory)
+    simulation.start()
+    simulation.play_round(silent=["trustee-0", "trustee-1"])
+    simulation.play_round()
+    return simulation
+
+
 MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "quiet": quiet_round,
     "aborted": aborted_round,
     "eventful": eventful,
+    "outage": outage,
 }
 
 

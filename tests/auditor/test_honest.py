@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from auditor import Status, audit
+from auditor.checks import proofs
 from auditor.report import TITLES
-from protocols.messages import Submission
-from tests.auditor.conftest import failed
+from protocols.blobs import blob_hash
+from protocols.envelopes import open_envelope, seal
+from protocols.lattice import encryption
+from protocols.messages import KeyShare, Submission
+from protocols.rounds.exchange import Release
+from tests.auditor.conftest import abort, failed, flipped
+from tests.simulator import Setting, Simulation, identity_of
 
 
-@pytest.mark.parametrize("name", ["quiet", "aborted", "eventful"])
+@pytest.mark.parametrize("name", ["quiet", "aborted", "eventful", "outage"])
 def test_honest_transcripts_are_accepted(simulations, name: str) -> None:
     simulation = simulations(name)
     report = audit(simulation.path, simulation.policy_data)
@@ -103,3 +112,105 @@ def test_reference_engine_agrees(simulations) -> None:
     report = audit(simulation.path, simulation.policy_data, engine="reference")
     assert report.accepted
     assert report.engine == "reference"
+
+
+def too_few(simulation: Simulation) -> str | None:
+    simulation.open_round()
+    simulation.submit("client-00")
+    simulation.acknowledge()
+    return simulation.close_cohort()
+
+
+def no_quorum(simulation: Simulation) -> str | None:
+    simulation.open_round()
+    for name in simulation.clients:
+        simulation.submit(name)
+    simulation.acknowledge(["trustee-0", "trustee-2", "trustee-3"])
+    return simulation.close_cohort()
+
+
+def differencing(simulation: Simulation) -> str | None:
+    """After an aborted round of four, three of them come back."""
+    abort(simulation)
+    return simulation.play_round(clients=["client-00", "client-01", "client-03"]).aborted
+
+
+def wrong_release(simulation: Simulation) -> str | None:
+    """Of five trustees, one releases another share and one nothing."""
+    simulation.open_round()
+    for name in simulation.clients:
+        simulation.submit(name)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.release(["trustee-1", "trustee-3", "trustee-4"])
+    number = simulation.coordinator.ledger.rounds
+    honest = simulation.trustees["trustee-2"].release(number, simulation.blob)
+    message = open_envelope(honest.entry).message
+    assert isinstance(message, KeyShare)
+    share = flipped(honest.blob, -1)
+    entry = seal(replace(message, share=blob_hash(share)), "trustee-2", identity_of("trustee-2"))
+    simulation.store(simulation.coordinator.receive_release(Release(entry, share)))
+    return simulation.finish().aborted
+
+
+def opening_failed(simulation: Simulation) -> str | None:
+    """A client commits to one update and encrypts another: nothing is published, nobody can say who it was."""
+    simulation.open_round()
+    honest = encryption.encrypt
+
+    def another(parameters: Any, public: Any, key: Any, message: Any, rand: Any) -> Any:
+        return honest(parameters, public, key, message + 1, rand)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encryption, "encrypt", another)
+        simulation.submit("client-00")
+    for name in ("client-01", "client-02"):
+        simulation.submit(name)
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.release()
+    return simulation.finish().aborted
+
+
+@pytest.mark.parametrize(
+    ("play", "reason"),
+    [
+        (too_few, "too-few-submissions"),
+        (no_quorum, "no-quorum"),
+        (differencing, "differencing"),
+        (wrong_release, "missing-releases"),
+        (opening_failed, "opening-failed"),
+    ],
+)
+def test_every_true_abort_is_accepted(play: Callable[[Simulation], str | None], reason: str, tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    simulation.start()
+    assert play(simulation) == reason
+    report = audit(simulation.path, simulation.policy_data)
+    assert failed(report) == set()
+    assert report.accepted
+
+
+def test_proofs_are_verified_in_batches(simulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = simulations("eventful")
+    whole = audit(simulation.path, simulation.policy_data)
+    monkeypatch.setattr(proofs, "BATCH", 4)
+    parts = audit(simulation.path, simulation.policy_data)
+    assert replace(parts, seconds=whole.seconds) == whole
+
+
+def test_a_log_of_more_than_one_tile(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, Setting(clients=2, trustees=3, threshold=3, corrupt=1))
+    simulation.start()
+    while simulation.coordinator.size <= 256:
+        simulation.play_round()
+    report = audit(simulation.path, simulation.policy_data)
+    assert report.accepted
+    for name in ("tile/0/000", "tile/1/000.p/1"):
+        file = simulation.path / name
+        honest = file.read_bytes()
+        file.write_bytes(flipped(honest))
+        spoiled = audit(simulation.path, simulation.policy_data)
+        file.write_bytes(honest)
+        assert failed(spoiled) == {"I1"}
+        assert spoiled.check("I1").findings[0].where == name

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proofs.errors import Rejected
 from protocols.rounds.exchange import SubmissionPackage
@@ -36,16 +36,16 @@ LIARS = ("client-03", "client-04")  # the only clients that may be called offend
 CORRUPT = ("trustee-0", "trustee-1")
 
 LIES = st.sampled_from(
-    ["none", "none", "none", "proof", "ciphertext", "oversize", "copy", "share", "shares", "encryption"]
+    ["none", "none", "none", "none", "none", "proof", "ciphertext", "oversize", "copy", "share", "shares", "encryption"]
 )
 
-clients = st.sampled_from(CLIENTS)
-liars = st.sampled_from(LIARS)
-trustees = st.sampled_from(TRUSTEES)
+SILENT = st.sampled_from([None, None, None, None, None, None, *TRUSTEES[1:3]])
+LYING = st.sampled_from([set(), set(), set(), set(), {CORRUPT[0]}, set(CORRUPT)])
+CRASHES = st.sampled_from(["nobody", "nobody", "nobody", "coordinator", *TRUSTEES])
 
 
 class FederationMachine(RuleBasedStateMachine):
-    """Steps that make no sense in the current phase are left out by preconditions; lies never are."""
+    """One federation; each step draws who acts, who lies, who is silent and who crashes first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +56,8 @@ class FederationMachine(RuleBasedStateMachine):
         self.spoiled: set[str] = set()  # clients whose logged submission of this round is not honest
         self.prepared: set[str] = set()  # clients that have made their submission of this round, sent or not
         self.forged: set[str] = set()  # trustees whose acknowledgement of this round is made up
+        self.waves = 0  # how often the clients were asked
+        self.twice: str | None = None  # a client that submitted twice
         self.poisoned = False  # an accepted ciphertext may not match
         self.results: list[RoundResult] = []
 
@@ -67,23 +69,58 @@ class FederationMachine(RuleBasedStateMachine):
     def current(self) -> CurrentRound | None:
         return self.simulation.coordinator.ledger.current
 
-    def collecting(self) -> bool:
-        return self.current is not None and self.current.cohort is None
-
-    def releasing(self) -> bool:
-        return self.current is not None and self.current.cohort is not None
-
-    def idle(self) -> bool:
-        return self.current is None
-
     # ---- the round goes on ----
 
-    @initialize()
-    def first(self) -> None:
-        self.open_round(None)
+    @rule(
+        clients=st.permutations(CLIENTS),
+        lies=st.fixed_dictionaries(dict.fromkeys(LIARS, LIES)),
+        absent=st.none() | st.sampled_from(CLIENTS),
+        trustees=st.permutations(TRUSTEES),
+        corrupt=LYING,
+        silent=SILENT,
+        crash=CRASHES,
+        linger=st.integers(0, 3),
+    )
+    def go_on(
+        self,
+        clients: list[str],
+        lies: dict[str, str],
+        absent: str | None,
+        trustees: list[str],
+        corrupt: set[str],
+        silent: str | None,
+        crash: str,
+        linger: int,
+    ) -> None:
+        """The next step of the round; with `linger` = 0 once more what was done last, where that is possible."""
+        self.crash(crash)
+        current = self.current
+        if current is None:
+            self.open_round(silent)
+        elif current.cohort is not None:
+            if not current.releases or (linger == 0 and len(current.releases) < len(self.simulation.asked())):
+                self.trustees_release(trustees, corrupt, silent)
+            else:
+                self.finish()
+        elif self.waves == 0 or (linger == 0 and self.waves < 2):
+            self.clients_submit(clients, lies, absent)
+        elif not current.acks or (linger == 0 and len(current.acks) < len(current.keys)):
+            self.trustees_acknowledge(trustees, corrupt, silent)
+        else:
+            self.close_cohort()
 
-    @precondition(idle)
-    @rule(absent=st.none() | trustees)
+    @rule(liar=st.sampled_from(LIARS))
+    def disturb(self, liar: str) -> None:
+        """A second submission while the round collects, a late one afterwards."""
+        if self.current is None:
+            return
+        if self.current.cohort is None and liar in self.sent and self.twice is None:
+            self.twice = liar
+            self.receive(with_bad_proof(self.simulation, self.sent[liar]))
+        elif self.current.cohort is not None and liar not in self.prepared:
+            self.prepared.add(liar)
+            assert not self.receive(self.simulation.package(liar))
+
     def open_round(self, absent: str | None) -> None:
         barred = self.simulation.coordinator.ledger.barred
         names = [name for name in TRUSTEES if name != absent and name not in barred]
@@ -91,11 +128,11 @@ class FederationMachine(RuleBasedStateMachine):
             names = [name for name in TRUSTEES if name not in barred]
         self.simulation.open_round(names)
         self.sent, self.spoiled, self.poisoned = {}, set(), False
-        self.prepared, self.forged = set(), set()
+        self.prepared, self.forged, self.waves = set(), set(), 0
+        self.twice = None
 
-    @precondition(collecting)
-    @rule(plan=st.permutations(CLIENTS), lies=st.fixed_dictionaries(dict.fromkeys(LIARS, LIES)), absent=clients)
-    def clients_submit(self, plan: list[str], lies: dict[str, str], absent: str) -> None:
+    def clients_submit(self, plan: list[str], lies: dict[str, str], absent: str | None) -> None:
+        self.waves += 1
         for name in plan:
             if name in self.sent:
                 self.resend(name)
@@ -104,11 +141,7 @@ class FederationMachine(RuleBasedStateMachine):
             elif name != absent:
                 self.submit(name)
 
-    @precondition(collecting)
-    @rule(name=clients)
     def submit(self, name: str) -> None:
-        if name in self.sent:
-            return
         self.prepared.add(name)
         package = self.simulation.package(name)
         if self.receive(package):
@@ -160,14 +193,6 @@ class FederationMachine(RuleBasedStateMachine):
         self.simulation.clients[name] = honest
         return package
 
-    @precondition(collecting)
-    @rule(name=liars)
-    def submit_again(self, name: str) -> None:
-        if name in self.sent:
-            self.receive(with_bad_proof(self.simulation, self.sent[name]))
-
-    @precondition(collecting)
-    @rule(plan=st.permutations(TRUSTEES), complaints=st.sets(st.sampled_from(CORRUPT)), silent=st.none() | trustees)
     def trustees_acknowledge(self, plan: list[str], complaints: set[str], silent: str | None) -> None:
         self.simulation.checkpoint()
         current = self.current
@@ -183,15 +208,11 @@ class FederationMachine(RuleBasedStateMachine):
             else:
                 self.simulation.acknowledge([name])
 
-    @precondition(lambda self: self.collecting() and len(self.current.acks) > 0)
-    @rule()
     def close_cohort(self) -> None:
         verdicts = self.simulation.coordinator.verdicts()
         assert {verdict.client for verdict in verdicts if verdict.fault is not None} <= set(LIARS)
         self.simulation.close_cohort()
 
-    @precondition(releasing)
-    @rule(plan=st.permutations(TRUSTEES), lies=st.sets(st.sampled_from(CORRUPT)), silent=st.none() | trustees)
     def trustees_release(self, plan: list[str], lies: set[str], silent: str | None) -> None:
         current = self.current
         assert current is not None
@@ -205,8 +226,6 @@ class FederationMachine(RuleBasedStateMachine):
             else:
                 self.simulation.release([name])
 
-    @precondition(lambda self: self.releasing() and len(self.current.releases) > 0)
-    @rule()
     def finish(self) -> None:
         enough = len(self.simulation.coordinator.valid_releases()) >= self.simulation.setting.threshold
         result = self.simulation.finish()
@@ -218,23 +237,13 @@ class FederationMachine(RuleBasedStateMachine):
         else:
             assert result.aborted is None
 
-    # ---- things that may happen at any time ----
-
-    @precondition(releasing)
-    @rule(name=clients)
-    def submit_late(self, name: str) -> None:
-        if name not in self.prepared:
-            assert not self.receive(self.simulation.package(name))
-
-    @rule(name=trustees)
-    def crash_trustee(self, name: str) -> None:
-        self.simulation.restart_trustee(name)
-
-    @rule()
-    def crash_coordinator(self) -> None:
-        """Publish first: what nobody has cosigned may be lost, and then clients send it again."""
-        self.simulation.checkpoint()
-        self.simulation.restart_coordinator()
+    def crash(self, name: str) -> None:
+        """The coordinator publishes first: what nobody has cosigned may be lost, and is then sent again."""
+        if name == "coordinator":
+            self.simulation.checkpoint()
+            self.simulation.restart_coordinator()
+        elif name != "nobody":
+            self.simulation.restart_trustee(name)
 
     def number(self) -> int:
         return self.simulation.coordinator.ledger.rounds
@@ -262,8 +271,8 @@ class FederationMachine(RuleBasedStateMachine):
 
 TestFederation = FederationMachine.TestCase
 TestFederation.settings = settings(
-    max_examples=10,
-    stateful_step_count=20,
+    max_examples=15,
+    stateful_step_count=24,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a step takes long: shrinking would take minutes
     suppress_health_check=list(HealthCheck),
