@@ -16,13 +16,13 @@ V8 the auxiliary commitment opens to them      Rejected auxiliary-opening
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
 from proofs.engine import Engine, Points
-from proofs.errors import Malformed, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table, evaluate
 from proofs.proof import Proof, decode_proof
@@ -34,11 +34,19 @@ Verdict = Malformed | Rejected | None
 
 @dataclass(frozen=True)
 class Claim:
-    """What one client published: row commitments, proof, and the context the proof must have been made for."""
+    """What one client published: row commitments, proof, and the context the proof must have been made for.
+
+    Bytes of any content and length; raises Misuse for anything that is not `bytes`.
+    """
 
     commitments: bytes
     proof: bytes
     context: bytes
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if type(getattr(self, field.name)) is not bytes:
+                raise Misuse(f"{field.name}: expected bytes, found {type(getattr(self, field.name)).__name__}")
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,16 @@ def check_roster(policy: Policy) -> None:
     4. No two identities share a key; a client who is also a trustee has one id and one key in both roles, and may
        share with nobody else: ("roster-keys").
     """
-    _check_ids(policy)
     named = [Member("coordinator (log_key)", policy.log_key), Member("issuer (issuer_key)", policy.issuer_key)]
+    check_identities(named, policy.trustees, policy.roster)
+
+
+def check_identities(named: Sequence[Member], trustees: Sequence[Member], roster: Sequence[Member]) -> None:
+    """`check_roster` for identities that are no policy yet; `named` are the holders of the keys that are no party's."""
+    _check_ids(trustees, roster)
     owners: dict[bytes, str] = {}
     keys: dict[str, bytes] = {}
-    for member in (*named, *policy.trustees, *policy.roster):
+    for member in (*named, *trustees, *roster):
         if member.public_key not in owners:
             check_public_key(member.public_key)
         owner = owners.setdefault(member.public_key, member.id)
@@ -40,12 +45,12 @@ def both_roles(policy: Policy) -> tuple[str, ...]:
     return tuple(member.id for member in policy.trustees if member.id in clients)
 
 
-def _check_ids(policy: Policy) -> None:
-    trustees = [member.id for member in policy.trustees]
-    if len(set(trustees)) != len(trustees):
-        raise Rejected("roster-ids", "each trustee once", ", ".join(trustees))
-    _check_ascending(policy.roster)
-    for member in (*policy.trustees, *policy.roster):
+def _check_ids(trustees: Sequence[Member], roster: Sequence[Member]) -> None:
+    names = [member.id for member in trustees]
+    if len(set(names)) != len(names):
+        raise Rejected("roster-ids", "each trustee once", ", ".join(names))
+    _check_ascending(roster)
+    for member in (*trustees, *roster):
         if member.id in RESERVED_NAMES:
             raise Rejected("roster-reserved-name", "an id that is not a signer's role", member.id)
 

@@ -17,6 +17,8 @@ import click
 from proofs import VERSION
 from proofs.errors import Misuse, VeriflError
 from verifl.bench.command import bench
+from verifl.keys_command import keys, passphrase_option, passphrase_source
+from verifl.roster_command import roster
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -76,22 +78,36 @@ def init(directory: Path) -> int:
 @cli.command()
 @click.argument("config", type=_path)
 @click.option("--out", type=_path, required=True, help="A new or empty directory.")
+@click.option("--policy", "policy_file", type=_path, help="The policy that the issuer signed; needs --keys.")
+@click.option("--keys", "folder", type=_path, help="A directory with the key files (*.pem) of the policy's parties.")
+@passphrase_option
 @_device
 @_format
-def run(config: Path, out: Path, device: str, style: str) -> int:
+def run(
+    config: Path,
+    out: Path,
+    policy_file: Path | None,
+    folder: Path | None,
+    passphrase_file: Path | None,
+    device: str,
+    style: str,
+) -> int:
     """Run the federation that CONFIG describes.
 
-    Writes its policy, transcript, model, metrics and the parties' state to --out.
+    Writes its policy, transcript, model, metrics and the parties' state to --out. Without --policy it makes all keys
+    and signs the policy itself.
     """
     from verifl.config import read_config
     from verifl.federation import Federation, report_run
     from verifl.progress import console_progress
+    from verifl.roster_command import read_members
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
+    members = read_members(policy_file, folder, passphrase_source(passphrase_file))
     with console_progress() as progress:
         task = load_task(settings, config.parent)
-        result = Federation(task, settings, out, device=device, progress=progress).run()
+        result = Federation(task, settings, out, device=device, progress=progress, members=members).run()
     report_run(result, style)
     return OK
 
@@ -136,6 +152,8 @@ def show(file: Path, style: str) -> int:
 
 
 cli.add_command(bench)
+cli.add_command(keys)
+cli.add_command(roster)
 
 
 def _dump(document: dict[str, Any], style: str) -> str:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,13 +23,16 @@ CheckId = Annotated[str, Field(pattern=r"^(I([1-9]|1[0-2])|P[1-7])$")]
 PARTY_ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Patterns = Annotated[tuple[str, ...], Field(strict=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a TOML document: no unknown keys, no conversions."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class FederationConfig(_Table):
+class FederationConfig(Table):
     """name: of the federation and its log. rounds: to run. seed: of training only, never of the protocol."""
 
     name: str = Field(default="federation", pattern=PARTY_ID)
@@ -37,7 +40,7 @@ class FederationConfig(_Table):
     seed: int = Field(default=1, ge=0, lt=2**32)
 
 
-class TaskConfig(_Table):
+class TaskConfig(Table):
     """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration."""
 
     name: Literal["breast-cancer", "digits"] | None = None
@@ -53,7 +56,7 @@ class TaskConfig(_Table):
         return self
 
 
-class TrusteesConfig(_Table):
+class TrusteesConfig(Table):
     """count: m trustees. corrupt: f, how many may collude with the server. threshold: t, needed to open a sum."""
 
     count: int = Field(default=5, ge=2, le=MAX_TRUSTEES)
@@ -80,7 +83,7 @@ def _advice(m: int, f: int, smallest: int) -> str:
     return f"{m} trustees cannot withstand {f} corrupt ones; use corrupt {max(m - 1, 0)} or less"
 
 
-class UpdateConfig(_Table):
+class UpdateConfig(Table):
     """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
 
     fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
@@ -90,7 +93,7 @@ class UpdateConfig(_Table):
     fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
 
 
-class ServerConfig(_Table):
+class ServerConfig(Table):
     """The server step: fedavg (learning_rate, 1.0 when absent) or fedadam (Reddi et al. 2021: learning_rate 0.01,
     beta1 0.9, beta2 0.99, epsilon 0.001 when absent)."""
 
@@ -108,7 +111,7 @@ class ServerConfig(_Table):
         return self
 
 
-class TensorsConfig(_Table):
+class TensorsConfig(Table):
     """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.tensors`."""
 
     include: Patterns = Field(default=("*",), min_length=1)
@@ -117,7 +120,7 @@ class TensorsConfig(_Table):
     nonnegative: Patterns = ("*running_var",)
 
 
-class LimitsConfig(_Table):
+class LimitsConfig(Table):
     """What the policy allows: accepted updates in one sum (max_cohort is the number of clients when absent), rounds,
     and rounds that opened but ended without a sum."""
 
@@ -135,13 +138,13 @@ class LimitsConfig(_Table):
         return self
 
 
-class AuditConfig(_Table):
+class AuditConfig(Table):
     """required: checks (I1 to I12, P1 to P7) that no audit under this policy may skip."""
 
     required: Annotated[tuple[CheckId, ...], Field(strict=False)] = ()
 
 
-class Config(_Table):
+class Config(Table):
     """A whole configuration; every table but `task` has defaults."""
 
     federation: FederationConfig = FederationConfig()
@@ -173,20 +176,7 @@ class Config(_Table):
 
 def read_config(path: Path) -> Config:
     """The configuration in a TOML file; raises Misuse with one line that names file and field."""
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise Misuse(f"{path}: no such file; `verifl init DIR` writes an example configuration") from None
-    except IsADirectoryError:
-        raise Misuse(f"{path}: is a directory, expected a TOML file; did you mean {path / 'config.toml'}?") from None
-    except UnicodeDecodeError as error:
-        raise Misuse(f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x}") from None
-    except OSError as error:
-        raise Misuse(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Misuse(f"{path}: not valid TOML: {error}") from None
+    document = read_toml(path, "`verifl init DIR` writes an example configuration", "config.toml")
     config = parse_config(document, str(path))
     if config.task is None:
         raise Misuse(f'{path}: task: missing, expected a table [task] with name = "breast-cancer" or file = "task.py"')
@@ -195,21 +185,44 @@ def read_config(path: Path) -> Config:
 
 def parse_config(document: Mapping[str, object], where: str) -> Config:
     """The configuration in a parsed document; raises Misuse, naming `where` and the first field that is wrong."""
+    return parse_table(Config, document, where)
+
+
+def read_toml(path: Path, hint: str, usual: str) -> dict[str, object]:
+    """A TOML file, parsed; raises Misuse in one line. hint: what makes such a file; usual: its name in a directory."""
     try:
-        return Config.model_validate(document)
+        text = path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise Misuse(f"{path}: no such file; {hint}") from None
+    except IsADirectoryError:
+        raise Misuse(f"{path}: is a directory, expected a TOML file; did you mean {path / usual}?") from None
+    except UnicodeDecodeError as error:
+        raise Misuse(f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x}") from None
+    except OSError as error:
+        raise Misuse(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Misuse(f"{path}: not valid TOML: {error}") from None
+
+
+def parse_table(model: type[Parsed], document: Mapping[str, object], where: str) -> Parsed:
+    """A parsed document as a value of `model`; raises Misuse, naming `where` and the first field that is wrong."""
+    try:
+        return model.model_validate(document)
     except ValidationError as error:
         details = error.errors(include_url=False)
         first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise Misuse(f"{where}: {_explain(first)}{more}") from None
+        raise Misuse(f"{where}: {_explain(first, model)}{more}") from None
 
 
-def _explain(detail: Any) -> str:
+def _explain(detail: Any, model: type[BaseModel]) -> str:
     location = tuple(str(part) for part in detail["loc"])
     field = ".".join(location)
     kind = detail["type"]
     if kind == "extra_forbidden":
-        return _unknown(location)
+        return _unknown(location, model)
     if kind == "value_error":
         return f"{field + ': ' if field else ''}{detail['ctx']['error']}"
     found = detail["input"]
@@ -225,17 +238,20 @@ def _explain(detail: Any) -> str:
     return f"{field}: {expected}, found {found!r}"
 
 
-def _unknown(location: tuple[str, ...]) -> str:
+def _unknown(location: tuple[str, ...], model: type[BaseModel]) -> str:
     *parents, key = location
-    known = _known_keys(tuple(parents))
+    known = _known_keys(tuple(parents), model)
     close = get_close_matches(key, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
     return f"unknown key {'.'.join(location)!r}; {hint}"
 
 
-def _known_keys(parents: tuple[str, ...]) -> list[str]:
-    table: Any = Config
+def _known_keys(parents: tuple[str, ...], model: type[BaseModel]) -> list[str]:
+    """The keys of the table at `parents`, through optional tables and arrays of tables."""
+    table: Any = model
     for parent in parents:
-        annotation = table.model_fields[parent].annotation
-        table = TaskConfig if annotation == TaskConfig | None else annotation
+        if not parent.isdigit():
+            annotation = table.model_fields[parent].annotation
+            tables = (annotation, *get_args(annotation))
+            table = next(each for each in tables if isinstance(each, type) and issubclass(each, BaseModel))
     return list(table.model_fields)

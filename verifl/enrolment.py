@@ -1,36 +1,104 @@
-"""Enrolment: everybody's keys, and the signed policy that all of them and every auditor pin (spec 4.1).
+"""Enrolment: from who takes part and what is trained to the signed policy that everybody pins (spec 4.1).
 
-In one process the issuer makes all keys. In a deployment each party makes its own and sends the public half; the
-policy is the same.
+There is one way to a policy, `make_policy`. In a deployment each party makes its own key, the roster names the public
+halves, and the issuer signs (`verifl roster sign`). Where nobody was enrolled, `enrol` makes all keys itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proofs.errors import Misuse
 from protocols.envelopes import COORDINATOR, ISSUER, seal_policy
 from protocols.identities import SigningKey
 from protocols.parameters import PROJECTIONS, derive
+from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.server_steps import fedadam, fedavg
 from verifl.config import Config, ServerConfig
+from verifl.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 
 Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True)
+class TrainedModel:
+    """What a policy says of the model: its travelling tensors, d coordinates in all, and SHA-256 of the initial one."""
+
+    tensors: tuple[TensorSpec, ...]
+    dimension: int
+    initial: bytes
+
+    @classmethod
+    def of(cls, tensors: Sequence[TensorSpec], dimension: int, model: bytes) -> TrainedModel:
+        """model: the encoded initial model."""
+        return cls(tuple(tensors), dimension, hashlib.sha256(model).digest())
+
+
+@dataclass(frozen=True)
 class Enrolment:
-    """policy_file: the signed policy byte for byte. The keys are secret; those of trustees and clients are by id."""
+    """policy_file: the signed policy byte for byte. The keys are secret; those of trustees and clients are by id.
+
+    issuer: None where the policy came from elsewhere. own_keys: whether all keys were made for this run.
+    """
 
     policy: Policy
     policy_file: bytes
-    issuer: SigningKey
+    issuer: SigningKey | None
     coordinator: SigningKey
     trustees: Mapping[str, SigningKey]
     clients: Mapping[str, SigningKey]
+    own_keys: bool = field(default=True)
+
+
+def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key: bytes) -> Policy:
+    """The policy of these parties for this training, not signed yet.
+
+    The roster decides on names, thresholds and limits. Raises Misuse, naming the field, where the configuration
+    explicitly says otherwise, where the roster lacks somebody, or where the bit budget does not fit.
+    """
+    _check_agreement(roster, config)
+    trustees, clients = roster.trustee_members(), roster.client_members()
+    if roster.log is None:
+        raise Misuse("roster: log: missing; `verifl roster add log ORIGIN PUBLICKEY` names the coordinator")
+    if len(clients) < roster.limits.min_cohort:
+        raise Misuse(
+            f"limits.min_cohort: expected at most the number of clients, {len(clients)}, found "
+            f"{roster.limits.min_cohort}"
+        )
+    if len(trustees) < roster.thresholds.threshold:
+        raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
+                     f"{roster.thresholds.threshold}")  # fmt: skip
+    maximum = roster.limits.max_cohort or len(clients)
+    update, lattice = derive(model.dimension, config.update.clip_norm, config.update.fraction_bits, maximum)
+    return Policy(
+        federation=roster.federation.name,
+        origin=roster.log.origin,
+        log_key=roster.log.key,
+        issuer_key=issuer_key,
+        trustees=trustees,
+        threshold=roster.thresholds.threshold,
+        corrupt=roster.thresholds.corrupt,
+        roster=clients,
+        min_cohort=roster.limits.min_cohort,
+        max_cohort=maximum,
+        max_rounds=roster.limits.max_rounds,
+        max_aborts=roster.limits.max_aborts,
+        tensors=model.tensors,
+        dimension=model.dimension,
+        initial_model=model.initial,
+        update=update,
+        lattice=lattice,
+        step=_step(config.server),
+        projections=PROJECTIONS,
+        required_checks=config.audit.required,
+        weights=None,
+        noise=None,
+        privacy_budget=None,
+    )
 
 
 def enrol(
@@ -41,7 +109,7 @@ def enrol(
     model: bytes,
     rand: Randomness,
 ) -> Enrolment:
-    """Fresh keys and a policy for a model of these `tensors`, `dimension` coordinates in all.
+    """Fresh keys for everybody, and a policy for a model of these `tensors`, `dimension` coordinates in all.
 
     clients: ids, ascending. model: the encoded initial model. Raises Misuse, naming the field of the configuration,
     where the bit budget or the numbers of parties do not fit together.
@@ -51,34 +119,79 @@ def enrol(
     issuer, coordinator = SigningKey.generate(rand), SigningKey.generate(rand)
     trustee_keys = {name: SigningKey.generate(rand) for name in trustees}
     client_keys = {name: SigningKey.generate(rand) for name in clients}
-    maximum = config.limits.max_cohort or len(clients)
-    update, lattice = derive(dimension, config.update.clip_norm, config.update.fraction_bits, maximum)
-    policy = Policy(
-        federation=config.federation.name,
-        origin=f"verifl.log/{config.federation.name}/{coordinator.public_key.hex()[:16]}",
-        log_key=coordinator.public_key,
-        issuer_key=issuer.public_key,
-        trustees=_members(trustee_keys),
-        threshold=config.trustees.threshold,
-        corrupt=config.trustees.corrupt,
-        roster=_members(client_keys),
-        min_cohort=config.limits.min_cohort,
-        max_cohort=maximum,
-        max_rounds=config.limits.max_rounds,
-        max_aborts=config.limits.max_aborts,
-        tensors=tuple(tensors),
-        dimension=dimension,
-        initial_model=hashlib.sha256(model).digest(),
-        update=update,
-        lattice=lattice,
-        step=_step(config.server),
-        projections=PROJECTIONS,
-        required_checks=config.audit.required,
-        weights=None,
-        noise=None,
-        privacy_budget=None,
+    public = coordinator.public_key.hex()
+    roster = make_roster(
+        config.federation.name,
+        ThresholdsTable(threshold=config.trustees.threshold, corrupt=config.trustees.corrupt),
+        config.limits,
+        LogTable(origin=f"verifl.log/{config.federation.name}/{public[:16]}", public_key=public),
+        _members(trustee_keys),
+        _members(client_keys),
     )
+    policy = make_policy(roster, config, TrainedModel.of(tensors, dimension, model), issuer.public_key)
     return Enrolment(policy, seal_policy(policy, issuer), issuer, coordinator, trustee_keys, client_keys)
+
+
+def enrolled(
+    policy_file: bytes, keys: Mapping[bytes, SigningKey], config: Config, model: TrainedModel, clients: Sequence[str]
+) -> Enrolment:
+    """The parties of a signed policy, each with its own of `keys` (by public key), about to train `model`.
+
+    clients: those that the task has. Raises Malformed or Rejected for what is no policy, Misuse where a key is
+    missing or the policy was signed for something else than the configuration describes.
+    """
+    pinned = PinnedPolicy.open(policy_file)
+    policy = pinned.policy
+    _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
+    if config.federation.rounds > policy.max_rounds:
+        raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
+    if strangers := sorted({member.id for member in policy.roster} - set(clients)):
+        raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
+    return Enrolment(
+        policy,
+        policy_file,
+        None,
+        _key(keys, "the coordinator", policy.log_key),
+        {member.id: _key(keys, f"trustee {member.id}", member.public_key) for member in policy.trustees},
+        {member.id: _key(keys, f"client {member.id}", member.public_key) for member in policy.roster},
+        own_keys=False,
+    )
+
+
+def _key(keys: Mapping[bytes, SigningKey], whose: str, public_key: bytes) -> SigningKey:
+    if public_key not in keys:
+        raise Misuse(f"keys: none is that of {whose}, whose public key is {public_key.hex()}")
+    return keys[public_key]
+
+
+def _check_agreement(roster: Roster, config: Config) -> None:
+    """What the configuration says expressly about the parties is what the roster says."""
+    both = {
+        "federation.name": (config.federation, roster.federation.name),
+        "trustees.count": (config.trustees, len(roster.trustees)),
+        "trustees.threshold": (config.trustees, roster.thresholds.threshold),
+        "trustees.corrupt": (config.trustees, roster.thresholds.corrupt),
+        "limits.min_cohort": (config.limits, roster.limits.min_cohort),
+        "limits.max_cohort": (config.limits, roster.limits.max_cohort or len(roster.clients)),
+        "limits.max_rounds": (config.limits, roster.limits.max_rounds),
+        "limits.max_aborts": (config.limits, roster.limits.max_aborts),
+    }
+    for where, (table, decided) in both.items():
+        name = where.partition(".")[2]
+        said = getattr(table, name)
+        if name in table.model_fields_set and said not in (decided, None):
+            raise Misuse(f"{where}: the roster decides and says {decided}, found {said}; remove it or make it equal")
+
+
+def _check_same_training(signed: Policy, described: Policy) -> None:
+    for each in dataclasses.fields(Policy):
+        there, here = getattr(signed, each.name), getattr(described, each.name)
+        if there != here:
+            said = "other weights" if each.name == "initial_model" else f"{here}"[:200]
+            raise Misuse(
+                f"policy: {each.name}: signed for {f'{there}'[:200]}, found {said}; the policy was made for another "
+                "configuration, task or seed"
+            )
 
 
 def _members(keys: Mapping[str, SigningKey]) -> tuple[Member, ...]:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from protocols.identities import SigningKey
 from protocols.server_steps import encode_model
 from verifl.config import Config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
-from verifl.enrolment import Enrolment, Randomness, enrol
+from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
+from verifl.keys import IDENTITY_FILE, write_key
 from verifl.local_training import LocalTraining
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
 from verifl.run_directory import RunDirectory, require_unused
-from verifl.state import replacing, save_identity
+from verifl.state import make_private_directory, replacing
 from verifl.summation import resolve_device
 from verifl.tasks.base import Task
 from verifl.tasks.loading import checked_task, client_names
@@ -79,11 +82,20 @@ def report_run(result: FederationResult, style: str) -> None:
         click.echo(json.dumps({"event": "run", **result.to_dict()}, allow_nan=False))
 
 
+@dataclass(frozen=True)
+class Members:
+    """Whom an issuer enrolled: the policy file byte for byte, and the keys of its parties, by public key."""
+
+    policy_file: bytes
+    keys: Mapping[bytes, SigningKey]
+
+
 class Federation:
     """A task under a configuration, to be run once into a new directory.
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
     engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
+    members: a signed policy and its parties' keys; by default all are made for this run.
     """
 
     def __init__(
@@ -96,7 +108,9 @@ class Federation:
         progress: Progress | None = None,
         engine: FederationEngine | None = None,
         rand: Randomness = os.urandom,
+        members: Members | None = None,
     ) -> None:
+        self._members = members
         self._task = checked_task(task, "task")
         self._config = config
         self._directory = RunDirectory(Path(out))
@@ -132,8 +146,12 @@ class Federation:
         return self._result(result)
 
     def _enrol(self, training: LocalTraining, model: bytes) -> tuple[Enrolment, Plan]:
-        layout = training.layout
-        enrolment = enrol(self._config, layout.specs, layout.dimension, client_names(self._task), model, self._rand)
+        layout, clients = training.layout, client_names(self._task)
+        if self._members is None:
+            enrolment = enrol(self._config, layout.specs, layout.dimension, clients, model, self._rand)
+        else:
+            described = TrainedModel.of(layout.specs, layout.dimension, model)
+            enrolment = enrolled(self._members.policy_file, self._members.keys, self._config, described, clients)
         plan = plan_policy(enrolment.policy_file)
         plan.require()
         return enrolment, plan
@@ -153,13 +171,19 @@ class Federation:
 
 
 def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
+    """The policy, and the keys that were made for this run; keys that came from elsewhere stay there."""
     with replacing(directory.policy) as temporary:
         temporary.write_bytes(enrolment.policy_file)
-    save_identity(directory.state / "issuer", enrolment.issuer)
-    save_identity(directory.state / "coordinator", enrolment.coordinator)
-    for role, keys in (("clients", enrolment.clients), ("trustees", enrolment.trustees)):
-        for name, key in keys.items():
-            save_identity(directory.state / role / name, key)
+    if not enrolment.own_keys:
+        return
+    parties = {Path("coordinator"): enrolment.coordinator}
+    parties |= {Path("trustees", name): key for name, key in enrolment.trustees.items()}
+    parties |= {Path("clients", name): key for name, key in enrolment.clients.items()}
+    if enrolment.issuer is not None:
+        parties[Path("issuer")] = enrolment.issuer
+    for party, key in parties.items():
+        make_private_directory(directory.state / party)
+        write_key(directory.state / party / IDENTITY_FILE, key)
 
 
 def _write_model(directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan) -> None:

@@ -12,10 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proofs.errors import Misuse
-from protocols.identities import SigningKey
 
 _SUFFIX = ".value"
-_IDENTITY = "identity.key"
 
 
 class DirectoryStore:
@@ -98,17 +96,6 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
-
-
-def save_identity(directory: Path, key: SigningKey) -> None:
-    """Keep a party's Ed25519 seed in its state directory."""
-    make_private_directory(directory)
-    write_private(directory / _IDENTITY, key.seed)
-
-
-def load_identity(directory: Path) -> SigningKey:
-    """The identity that `save_identity` kept."""
-    return SigningKey.from_seed((directory / _IDENTITY).read_bytes())
 
 
 def _sync_file(path: Path) -> None:

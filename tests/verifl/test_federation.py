@@ -25,6 +25,7 @@ from verifl.config import LimitsConfig
 from verifl.engines import in_process
 from verifl.engines.base import RoundSummary
 from verifl.federation import FederationResult
+from verifl.keys import IDENTITY_FILE, read_key
 from verifl.state import DirectoryStore
 
 SMALLEST = 24  # bytes of a secret that cannot occur by chance
@@ -111,7 +112,7 @@ def test_every_party_has_its_own_private_directory(tmp_path: Path) -> None:
     result = Federation(Line(), CONFIG, tmp_path / "out").run()
     parties = [*(f"clients/{name}" for name in "abcd"), *(f"trustees/trustee-{number}" for number in (1, 2, 3))]
     for party in [*parties, "coordinator", "issuer"]:
-        assert (result.state / party / "identity.key").stat().st_size == 32
+        assert len(read_key(result.state / party / IDENTITY_FILE).seed) == 32
     for path in result.state.rglob("*"):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
     left = DirectoryStore(result.state / "trustees/trustee-1/store").keys()
@@ -259,7 +260,7 @@ def test_what_is_published_holds_no_secret(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(client_module.encryption, "generate_key", recording_generate)
     recorder = Recorder()
     result = Federation(Wide(), CONFIG, tmp_path / "out", progress=recorder, rand=recording_rand).run()
-    secrets["seed"] = [path.read_bytes() for path in result.state.rglob("identity.key")]
+    secrets["seed"] = [read_key(path).seed for path in result.state.rglob(IDENTITY_FILE)]
     assert len(secrets["seed"]) == 1 + 1 + 3 + 4
     assert all(secrets.values())
     told = "\n".join([*recorder.notes, *map(repr, recorder.summaries), result.describe()])

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs.errors import Misuse
-from protocols.identities import SigningKey
 from protocols.stores import MemoryStore
-from verifl.state import DirectoryStore, load_identity, replacing, save_identity
+from verifl.state import DirectoryStore, replacing
 
 KEYS = st.text(min_size=1, max_size=20).filter(
     lambda key: len(key.encode("utf-8", "ignore")) <= 100 and key.isprintable()
@@ -74,10 +73,3 @@ def test_keys_have_a_length(store: DirectoryStore) -> None:
     store.put("k" * 100, b"")
     with pytest.raises(Misuse, match="1 to 100 bytes"):
         store.put("k" * 101, b"")
-
-
-def test_identities_come_back(tmp_path: Path) -> None:
-    key = SigningKey.generate(os.urandom)
-    save_identity(tmp_path / "clients" / "a", key)
-    assert load_identity(tmp_path / "clients" / "a").public_key == key.public_key
-    assert (tmp_path / "clients" / "a" / "identity.key").stat().st_mode & 0o777 == 0o600

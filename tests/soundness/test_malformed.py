@@ -1,0 +1,240 @@
+"""Whatever the bytes are, the verdict is typed and names the first check that fails: V1 before V2 before V3 before V4.
+
+`judge` lets through as an error everything that is neither Malformed nor Rejected.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import accumulate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proofs.curve import FIELD, ORDER, POINT_SIZE, SCALAR_SIZE
+from proofs.engine import Engine
+from proofs.errors import Misuse
+from proofs.parameters import ArgumentParameters
+from proofs.proof import Proof
+from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
+from proofs.verifier import Claim, verify, verify_batch
+from tests.proofs.arguments import CONTEXT, Honest, WeakParameters, honest, judge, name_of, native, reference
+from tests.seeded import seeded
+from tests.soundness.forgery import another_point
+
+FULL = ArgumentParameters(20, 50)
+WEAK = WeakParameters(20, 50, 2)
+ENGINES = pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
+
+
+@pytest.fixture(scope="module")
+def full() -> Honest:
+    return honest(native(), FULL)
+
+
+@pytest.fixture(scope="module")
+def weak() -> Honest:
+    return honest(native(), WEAK)
+
+
+def boundaries(parameters: ArgumentParameters) -> list[int]:
+    """Offsets in a proof where an item of spec 5.6 starts, and its end."""
+    shape = parameters.shape
+    sizes = [
+        POINT_SIZE,
+        *[parameters.response_width] * parameters.projections,
+        *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + 1),
+        *[POINT_SIZE] * 2,
+        *[SCALAR_SIZE] * (1 + shape.columns + 1 + parameters.auxiliary_length + 1),
+    ]
+    return [0, *accumulate(sizes)]
+
+
+# ---- every length ------------------------------------------------------------------------------------------------
+
+
+def verdicts_by_length(engine: Engine, made: Honest, item: str, lengths: Iterator[int] | list[int]) -> set[str]:
+    """Names of the verdicts on the item cut to each length, or extended to it by a repetition of itself."""
+    data = getattr(made.claim, item)
+    longer = data * (2 + max(lengths := list(lengths)) // max(1, len(data)))
+    return {judge(engine, made.parameters, replace(made.claim, **{item: longer[:length]})) for length in lengths}
+
+
+@ENGINES
+def test_lengths_at_every_boundary(full: Honest, engine: Engine) -> None:
+    size = FULL.proof_size
+    assert boundaries(FULL)[-1] == size
+    near = {edge + step for edge in boundaries(FULL) for step in (-1, 0, 1)} | {2 * size, 3 * size, 2**20}
+    assert verdicts_by_length(engine, full, "proof", sorted(near - {-1, size})) == {"proof-length"}
+    every = set(range(3 * FULL.commitments_size)) - {FULL.commitments_size}
+    assert verdicts_by_length(engine, full, "commitments", sorted(every)) == {"commitments-length"}
+
+
+@pytest.mark.exhaustive
+@ENGINES
+def test_every_length(full: Honest, engine: Engine) -> None:
+    lengths = set(range(2 * FULL.proof_size)) - {FULL.proof_size}
+    assert verdicts_by_length(engine, full, "proof", sorted(lengths)) == {"proof-length"}
+
+
+@pytest.mark.parametrize("parameters", [WeakParameters(1, 1, 1), WEAK, FULL, ArgumentParameters(300, 2**40)])
+def test_lengths_of_other_parameters(full: Honest, parameters: ArgumentParameters) -> None:
+    """A proof of another size is refused by its length, whatever size that is."""
+    other = honest(native(), parameters).claim
+    for bound in (FULL, ArgumentParameters(300, 50)):
+        if len(other.proof) != bound.proof_size:
+            claim = replace(other, commitments=bytes(bound.commitments_size))
+            assert judge(native(), bound, claim) == "proof-length"
+
+
+# ---- every type --------------------------------------------------------------------------------------------------
+
+NOT_BYTES = [None, 7, 1.5, "text", True, [1, 2], (), {}, bytearray(5), memoryview(b"x"), object(), range(3)]
+
+
+@pytest.mark.parametrize("item", ["commitments", "proof", "context"])
+@pytest.mark.parametrize("value", NOT_BYTES, ids=lambda value: type(value).__name__)
+def test_what_is_not_bytes_is_no_claim(full: Honest, item: str, value: object) -> None:
+    """Also mutable bytes: a claim is hashed more than once and must not change meanwhile."""
+    with pytest.raises(Misuse, match=f"{item}: expected bytes"):
+        replace(full.claim, **{item: value})  # type: ignore[arg-type]
+
+
+# ---- every scalar, every point, every projection -----------------------------------------------------------------
+
+
+def items(parameters: ArgumentParameters) -> dict[str, list[tuple[int, int]]]:
+    """(start, stop) of every point, projection and scalar of a proof."""
+    edges = boundaries(parameters)
+    found: dict[str, list[tuple[int, int]]] = {"point": [], "projection": [], "scalar": []}
+    for index, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+        inside = 0 < index <= parameters.projections
+        found["projection" if inside else "point" if stop - start == POINT_SIZE else "scalar"].append((start, stop))
+    return found
+
+
+def spliced(claim: Claim, start: int, data: bytes) -> Claim:
+    return replace(claim, proof=claim.proof[:start] + data + claim.proof[start + len(data) :])
+
+
+@ENGINES
+def test_every_scalar_is_range_checked(weak: Honest, engine: Engine) -> None:
+    for start, _ in items(WEAK)["scalar"]:
+        for value in (ORDER, 2**256 - 1):
+            assert judge(engine, WEAK, spliced(weak.claim, start, value.to_bytes(32, "big"))) == "scalar-range"
+
+
+@ENGINES
+def test_every_point_is_decoded(weak: Honest, engine: Engine) -> None:
+    bad = (bytes(33), b"\x02" + FIELD.to_bytes(32, "big"), b"\x02" + (5).to_bytes(32, "big"), b"\x04" + b"\x01" * 32)
+    for point in bad:
+        for start, _ in items(WEAK)["point"]:
+            assert judge(engine, WEAK, spliced(weak.claim, start, point)) == "point-encoding"
+        for row in range(WEAK.shape.rows):
+            rows = weak.claim.commitments
+            changed = rows[: row * POINT_SIZE] + point + rows[(row + 1) * POINT_SIZE :]
+            assert judge(engine, WEAK, replace(weak.claim, commitments=changed)) == "point-encoding"
+
+
+@ENGINES
+def test_every_projection_is_short(full: Honest, engine: Engine) -> None:
+    width, bound = FULL.response_width, FULL.response_bound
+    extremes = (bound + 1, -bound - 1, 2 ** (8 * width - 1) - 1, -(2 ** (8 * width - 1)))
+    for index, (start, _) in enumerate(items(FULL)["projection"]):
+        value = extremes[index % 4].to_bytes(width, "big", signed=True)
+        assert judge(engine, FULL, spliced(full.claim, start, value)) == "shortness"
+
+
+# ---- the order of the checks -------------------------------------------------------------------------------------
+
+BREAKS = {
+    "commitments-length": lambda made: (b"", None),
+    "proof-length": lambda made: (None, made.claim.proof[:-1]),
+    "scalar-range": lambda made: (None, made.claim.proof[:-32] + b"\xff" * 32),
+    "point-encoding": lambda made: (b"\x07" + made.claim.commitments[1:], None),
+    "shortness": lambda made: (None, spliced(made.claim, POINT_SIZE, b"\x7f" + b"\xff" * 3).proof),
+}
+
+
+@ENGINES
+@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("second", range(5))
+def test_the_first_failure_is_the_verdict(weak: Honest, engine: Engine, first: int, second: int) -> None:
+    """Two things wrong at once, in either item: the check with the lower number speaks."""
+    names = list(BREAKS)
+    claim = weak.claim
+    for name in (names[first], names[second]):
+        commitments, proof = BREAKS[name](replace(weak, claim=claim))
+        claim = replace(
+            claim,
+            commitments=claim.commitments if commitments is None else commitments,
+            proof=claim.proof if proof is None else proof,
+        )
+    assert judge(engine, WEAK, claim) == names[min(first, second)]
+
+
+# ---- random content ----------------------------------------------------------------------------------------------
+
+
+def well_formed(parameters: ArgumentParameters, seed: int) -> Claim:
+    """Passes V1 to V4: everything in range, and nothing of it true."""
+    rand, point = seeded(seed), another_point(5000 + seed % 50)
+    proof = Proof(
+        auxiliary=point,
+        projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
+        claim=uniform_scalar(rand),
+        rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
+        evaluation=uniform_scalar(rand),
+        table_announcement=point,
+        auxiliary_announcement=point,
+        form_announcement=uniform_scalar(rand),
+        table_response=tuple(uniform_scalars(rand, parameters.shape.columns)),
+        table_blinding_response=uniform_scalar(rand),
+        auxiliary_response=tuple(uniform_scalars(rand, parameters.auxiliary_length)),
+        auxiliary_blinding_response=uniform_scalar(rand),
+    )
+    return Claim(point * parameters.shape.rows, proof.encode(parameters), rand(8))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), dimension=st.sampled_from([1, 16, 17, 50]))
+def test_well_formed_noise_fails_the_linear_relation(seed: int, dimension: int) -> None:
+    parameters = WeakParameters(dimension, 50, 2)
+    claim = well_formed(parameters, seed)
+    assert judge(native(), parameters, claim) == judge(reference(), parameters, claim) == "linear-relation"
+
+
+@pytest.mark.parametrize("fill", [0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF])
+def test_constant_bytes(fill: int) -> None:
+    claim = Claim(bytes([fill]) * WEAK.commitments_size, bytes([fill]) * WEAK.proof_size, CONTEXT)
+    expected = {0xFF: "scalar-range", 0x02: "linear-relation"}.get(fill, "point-encoding")  # 02..02 is a point
+    assert judge(native(), WEAK, claim) == judge(reference(), WEAK, claim) == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_engines_agree_on_mangled_proofs(weak: Honest, seed: int) -> None:
+    """Honest bytes cut up: blocks overwritten, moved, zeroed; rows and items exchanged."""
+    rng = random.Random(seed)
+    commitments, proof = bytearray(weak.claim.commitments), bytearray(weak.claim.proof)
+    for _ in range(rng.randint(1, 3)):
+        item = rng.choice([commitments, proof, proof, proof])
+        size = rng.choice([1, 2, SCALAR_SIZE, POINT_SIZE])
+        start, other = (rng.randrange(len(item) - size) for _ in range(2))
+        block = rng.choice([rng.randbytes(size), bytes(size), bytes(item[other : other + size])])
+        item[start : start + size] = block
+    claim = Claim(bytes(commitments), bytes(proof), CONTEXT)
+    verdict = judge(native(), WEAK, claim)
+    assert verdict == judge(reference(), WEAK, claim)
+    assert (verdict == "accepted") == (claim == weak.claim)
+
+
+def test_malformed_neighbours_do_not_disturb_a_batch(weak: Honest) -> None:
+    claims = [well_formed(WEAK, 1), weak.claim, replace(weak.claim, proof=b""), replace(weak.claim, commitments=b"")]
+    expected = ["linear-relation", "accepted", "proof-length", "commitments-length"]
+    for engine in (native(), reference()):
+        assert [name_of(verdict) for verdict in verify_batch(engine, WEAK, claims)] == expected
+    verify(native(), WEAK, weak.claim)

@@ -1,0 +1,294 @@
+"""Clients that lie. Each makes every part of its submission itself and signs it with its own key.
+
+    active  whether it lies now: outside the injected round a liar is honest, over the same store
+    public  what everybody can read: the submissions of the round so far, and blobs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.engine import Engine
+from proofs.errors import Misuse, Rejected
+from proofs.prover import complete, project, prove
+from proofs.randomness import Randomness
+from proofs.squares import four_squares
+from proofs.witness import CommittedUpdate, commit_table, commit_update
+from protocols import hpke
+from protocols.blobs import blob_hash
+from protocols.contexts import share_info, submission_context
+from protocols.envelopes import open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.invitation import VerifiedRound
+from protocols.lattice import encryption
+from protocols.messages import Submission
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.exchange import SubmissionPackage
+from protocols.sharing import Share
+from protocols.stores import Store
+from protocols.submissions import BlobSource, blob_sizes
+
+Units = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PublicRound:
+    """The round as its log has it: submissions in order, and where their blobs are read."""
+
+    submissions: Sequence[Submission]
+    blobs: BlobSource
+
+
+@dataclass(frozen=True)
+class LyingPart:
+    """Who plays a lying client: what `Client` takes, and when it lies. victims: trustees, for those who need them."""
+
+    pinned: PinnedPolicy
+    identity: SigningKey
+    name: str
+    store: Store
+    engine: Engine
+    rand: Randomness
+    active: Callable[[], bool]
+    victims: tuple[str, ...] = ()
+
+
+class LyingClient(Client):
+    """An honest client that makes its submission by hand; what it lies about overrides one step.
+
+    late: it sends after the cohort was closed.
+    """
+
+    late = False
+
+    def __init__(self, part: LyingPart) -> None:
+        super().__init__(part.pinned, part.identity, part.name, part.store, part.engine, part.rand)
+        self._active = part.active
+        self._victims = part.victims
+
+    def packages(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:
+        """What it sends in this round: one package, none or several."""
+        return self.lie(opened, update, public) if self._active() else [self.submit(opened, update)]
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """What it sends when it lies."""
+        return [self.fresh(opened.verified, update)]
+
+    def fresh(self, verified: VerifiedRound, update: Units) -> SubmissionPackage:
+        """A new submission with new keys and masks, which no store remembers."""
+        committed = self.commit(update)
+        key = encryption.generate_key(self._pinned.lattice, self._rand)
+        ciphertext = self._encrypt(verified, committed, key)
+        share_commitments, sealed = self._share(verified, committed, key)
+        message = self._submission(verified, committed, ciphertext, share_commitments, sealed)
+        proof = self.prove(committed, submission_context(message))
+        blobs = (committed.commitments, ciphertext, share_commitments, *sealed, proof)
+        return self.sign(replace(message, proof=blob_hash(proof)), blobs)
+
+    def sign(self, message: Submission, blobs: Sequence[bytes]) -> SubmissionPackage:
+        """A package of these blobs under the client's own signature."""
+        return SubmissionPackage(seal(message, self.name, self._identity), {blob_hash(blob): blob for blob in blobs})
+
+    def commit(self, update: Units) -> CommittedUpdate:
+        """As the honest client does."""
+        return commit_update(self._engine, self._pinned.argument, update, self._rand)
+
+    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        """As the honest client does."""
+        return prove(self._engine, self._pinned.argument, committed, context, self._rand)
+
+    def prove_anything(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        """The honest prover's steps over a table that is not within the bound, without its refusals."""
+        parameters = self._pinned.argument
+        while True:
+            projected = project(self._engine, parameters, committed, context, self._rand)
+            if all(abs(z) <= parameters.response_bound for z in projected.projections):
+                return complete(self._engine, parameters, committed, projected, self._rand).encode(parameters)
+
+
+class OversizedUpdate(LyingClient):
+    """Twice the bound in the first coordinate. The private row, which should fill the norm up to it, is zero."""
+
+    def commit(self, update: Units) -> CommittedUpdate:
+        shape, bound = self._pinned.argument.shape, self._pinned.policy.update.norm_bound
+        table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
+        table.reshape(-1)[: shape.dimension] = update
+        table[0, 0] = 2 * bound
+        return commit_table(self._engine, table, self._rand)
+
+    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        return self.prove_anything(committed, context)
+
+
+class ValueInPadding(LyingClient):
+    """No update at all, and the whole bound in the last cell of the padding: the norm is right."""
+
+    def commit(self, update: Units) -> CommittedUpdate:
+        shape = self._pinned.argument.shape
+        if shape.data_rows * shape.columns == shape.dimension:
+            raise Misuse(f"value-in-padding: {shape.dimension} coordinates fill their rows, there is no padding")
+        table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
+        table[shape.data_rows - 1, -1] = self._pinned.policy.update.norm_bound - 1
+        slack = self._pinned.policy.update.norm_bound**2 - int(table[shape.data_rows - 1, -1]) ** 2
+        table[shape.data_rows, :4] = four_squares(slack, self._rand)
+        return commit_table(self._engine, table, self._rand)
+
+    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        return self.prove_anything(committed, context)
+
+
+class BadProof(LyingClient):
+    """A proof of its own submission with one bit of a response changed."""
+
+    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        proof = bytearray(super().prove(committed, context))
+        proof[-1] ^= 1
+        return bytes(proof)
+
+
+class ReplayedProof(LyingClient):
+    """The proof that it sent in its last round, for another update in another context."""
+
+    def __init__(self, part: LyingPart) -> None:
+        super().__init__(part)
+        self._last: bytes | None = None
+
+    def submit(self, opened: OpenRound, update: Units) -> SubmissionPackage:
+        package = super().submit(opened, update)
+        self._last = package.blobs[_message(package).proof]
+        return package
+
+    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
+        return super().prove(committed, context) if self._last is None else self._last
+
+
+class CopiedSubmission(LyingClient):
+    """The first submission of the round, with the name and signature of the thief."""
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        if not public.submissions:
+            raise Misuse("copied-submission: nobody else has submitted")
+        message = replace(public.submissions[0], client=self.name)
+        blobs = [public.blobs(name, size) for name, size in blob_sizes(self._pinned, message).items()]
+        return [self.sign(message, blobs)]
+
+
+class StaleModel(LyingClient):
+    """A submission to this round's number that answers, and is encrypted under, the RoundOpen before."""
+
+    def __init__(self, part: LyingPart) -> None:
+        super().__init__(part)
+        self._stale: VerifiedRound | None = None
+
+    def submit(self, opened: OpenRound, update: Units) -> SubmissionPackage:
+        self._stale = opened.verified
+        return super().submit(opened, update)
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        if self._stale is None:
+            raise Misuse("stale-model: this client has answered no round before")
+        stale = replace(self._stale, message=replace(self._stale.message, round=opened.number))
+        return [self.fresh(stale, update)]
+
+
+class WrongCiphertext(LyingClient):
+    """Encrypts one more than it committed to in the first coordinate: nothing that it sends shows that."""
+
+    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
+        if not self._active():
+            return super()._encrypt(verified, committed, key)
+        table = committed.table.copy()
+        table[0, 0] += 1
+        return super()._encrypt(verified, replace(committed, table=table), key)
+
+
+class BadShare(LyingClient):
+    """Seals for its victims, with their keys and in the right context, a share of something else."""
+
+    def _share(
+        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
+    ) -> tuple[bytes, tuple[bytes, ...]]:
+        commitments, sealed = super()._share(verified, committed, key)
+        if not self._active():
+            return commitments, sealed
+        blobs = [
+            self._noise(verified, round_key.trustee, round_key.public_key)
+            if round_key.trustee in self._victims
+            else blob
+            for round_key, blob in zip(verified.round_keys, sealed, strict=True)
+        ]
+        return commitments, tuple(blobs)
+
+    def _noise(self, verified: VerifiedRound, trustee: str, public_key: bytes) -> bytes:
+        message = verified.message
+        info = share_info(message.federation, message.round, verified.entry_hash, self.name, trustee)
+        values = tuple(range(1, self._pinned.secret_length + 1))
+        return hpke.seal(public_key, info, Share(values, 1).encode())
+
+
+class Duplicate(LyingClient):
+    """A valid submission, and another valid one as by a client that has lost its store."""
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        return [self.submit(opened, update), self.fresh(opened.verified, update)]
+
+
+class Dropout(LyingClient):
+    """Verifies the round, trains, and says nothing."""
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        return []
+
+
+class Late(LyingClient):
+    """An honest submission after CohortClosed."""
+
+    late = True
+
+    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        return [self.submit(opened, update)]
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What opens one client's submission: its key, its table, and the blindings of the table's rows."""
+
+    key: NDArray[np.int32]
+    committed: CommittedUpdate
+
+
+class Confidant(LyingClient):
+    """Submits honestly, and tells the server everything: so the server can take its part out of a sum."""
+
+    secrets: Secrets | None = None
+
+    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
+        self.secrets = Secrets(key, committed)
+        return super()._encrypt(verified, committed, key)
+
+
+LIARS: dict[str, type[LyingClient]] = {
+    "oversized-update": OversizedUpdate,
+    "value-in-padding": ValueInPadding,
+    "bad-proof": BadProof,
+    "replayed-proof": ReplayedProof,
+    "copied-submission": CopiedSubmission,
+    "stale-model": StaleModel,
+    "wrong-ciphertext": WrongCiphertext,
+    "bad-share": BadShare,
+    "duplicate": Duplicate,
+    "dropout": Dropout,
+    "late": Late,
+}
+
+
+def _message(package: SubmissionPackage) -> Submission:
+    message = open_envelope(package.entry).message
+    if not isinstance(message, Submission):
+        raise Rejected("package", "a submission", type(message).__name__)
+    return message

@@ -1,0 +1,366 @@
+"""The kinds of misbehaviour, and what each leads to: whether the round closes, who notices, and what the audit says.
+
+Light to import: the command line reads it for `--inject list`. The documentation's table is `table()`, and a test for
+each line runs the kind and compares every column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from proofs.errors import Misuse
+
+FIRST_ROUND = 2  # the first round is honest, so that there is a history to replay, to fork and to roll back
+LIST = "list"
+
+
+class Role(StrEnum):
+    """Whose keys the liar holds, and whom PARTY names."""
+
+    CLIENT = "client"
+    TRUSTEE = "trustee"
+    SERVER = "server"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4).
+
+    aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
+    which the liar's submission is excluded. refuser and refusal: the honest party that refuses, and the name of the
+    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned. status: of the audit of
+    this transcript. checks: with status 1 exactly the checks that fail; with status 0 the check whose notes name the
+    liar. alone: where honest parties refuse, exactly the checks that fail in the transcript that the server publishes
+    without them, under its own signature and those of corrupt trustees.
+    """
+
+    status: int = 0
+    checks: tuple[str, ...] = ()
+    aborted: str | None = None
+    verdict: str | None = None
+    refuser: str | None = None
+    refusal: str | None = None
+    stops: bool = False
+    alone: tuple[str, ...] = ()
+    remark: str = ""
+
+    @property
+    def completes(self) -> str:
+        """The second column of the table."""
+        if self.stops:
+            return "no: the run stops, exit status 1"
+        if self.aborted is not None:
+            return f"no: aborted, `{self.aborted}`; then repeated"
+        return "yes"
+
+    @property
+    def noticed(self) -> str:
+        """The third column of the table."""
+        found = []
+        if self.verdict is not None:
+            found.append(f"the coordinator excludes the submission, `{self.verdict}`")
+        if self.refusal is not None:
+            found.append(f"{self.refuser} refuses, `{self.refusal}`")
+        if self.status:
+            found.append("the audit")
+        found += [self.remark] if self.remark else []
+        return "; ".join(found) or "nobody: nothing is wrong with it"
+
+    @property
+    def named_by(self) -> str:
+        """The fifth column of the table."""
+        if not self.checks:
+            return "-"
+        return ", ".join(self.checks) if self.status else f"{', '.join(self.checks)} (note)"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of misbehaviour. by: whose keys the liar holds. party: whom PARTY names, the liar or the victim."""
+
+    name: str
+    by: Role
+    party: Role
+    summary: str
+    outcome: Outcome
+
+    @property
+    def spelling(self) -> str:
+        """As `--inject` takes it."""
+        if self.name == BAD_SHARE:
+            return f"{self.name}[:TRUSTEE,...]"
+        return self.name if self.party is Role.NOBODY else f"{self.name}[:{self.party.upper()}]"
+
+
+@dataclass(frozen=True)
+class Injection:
+    """One `--inject`. parties: empty until `assign` gives the kind one. liar: the client or trustee that lies, if one
+    does; `assign` says who."""
+
+    kind: Kind
+    parties: tuple[str, ...]
+    liar: str = ""
+
+    @property
+    def party(self) -> str:
+        """The one party."""
+        return self.parties[0]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Several injections at once that lead elsewhere than each alone. inject: as on the command line."""
+
+    label: str
+    inject: tuple[str, ...]
+    outcome: Outcome
+
+
+BAD_SHARE = "bad-share"
+_SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do the commitments
+
+_CLIENTS = (
+    Kind(
+        "oversized-update", Role.CLIENT, Role.CLIENT,
+        "submits an update twice as long as the bound, with a proof by the honest prover's own steps",
+        Outcome(checks=("I7",), verdict="invalid-proof"),
+    ),
+    Kind(
+        "value-in-padding", Role.CLIENT, Role.CLIENT,
+        "commits to and encrypts a value in a cell beyond the last coordinate, where no aggregate would carry it",
+        Outcome(checks=("I7",), verdict="invalid-proof"),
+    ),
+    Kind(
+        "bad-proof", Role.CLIENT, Role.CLIENT,
+        "sends a proof with one bit changed",
+        Outcome(checks=("I7",), verdict="invalid-proof"),
+    ),
+    Kind(
+        "replayed-proof", Role.CLIENT, Role.CLIENT,
+        "sends its proof of the round before with a new update",
+        Outcome(verdict="replayed", remark="no offence is noted: whoever copies first makes the original the replay"),
+    ),
+    Kind(
+        "copied-submission", Role.CLIENT, Role.CLIENT,
+        "signs another client's submission of this round as its own",
+        Outcome(verdict="replayed", remark="no offence is noted: whoever copies first makes the original the replay"),
+    ),
+    Kind(
+        "stale-model", Role.CLIENT, Role.CLIENT,
+        "answers the RoundOpen, and so the model, of the round before",
+        Outcome(refuser="the coordinator", refusal="round-open", remark="not logged"),
+    ),
+    Kind(
+        "wrong-ciphertext", Role.CLIENT, Role.CLIENT,
+        "encrypts another update than it committed to",
+        Outcome(aborted="opening-failed", remark="nothing wrong is published; the offender stays unknown"),
+    ),
+    Kind(
+        BAD_SHARE, Role.CLIENT, Role.TRUSTEE,
+        "a client seals a wrong share for TRUSTEE (for several, joined by commas)",
+        Outcome(checks=("I8",), remark="TRUSTEE disputes it, and is not asked to release"),
+    ),
+    Kind(
+        "duplicate", Role.CLIENT, Role.CLIENT,
+        "submits twice in one round, both times validly",
+        Outcome(checks=("I7",), verdict="duplicate", remark="the first submission counts"),
+    ),
+    Kind("dropout", Role.CLIENT, Role.CLIENT, "does not submit", Outcome()),
+    Kind(
+        "late", Role.CLIENT, Role.CLIENT,
+        "submits when the cohort is closed",
+        Outcome(refuser="the coordinator", refusal="order", remark="not logged"),
+    ),
+)  # fmt: skip
+
+_TRUSTEES = (
+    Kind(
+        "lying-trustee", Role.TRUSTEE, Role.TRUSTEE,
+        "releases a share that is not the cohort's sum",
+        Outcome(checks=("I8",), remark="the release is logged as evidence and not used"),
+    ),
+    Kind(
+        "silent-trustee", Role.TRUSTEE, Role.TRUSTEE,
+        "after its round key says nothing for a round: no cosignature, acknowledgement or release",
+        Outcome(remark="m - t may be silent"),
+    ),
+    Kind(
+        "false-complaint", Role.TRUSTEE, Role.TRUSTEE,
+        "disputes the good share of a client",
+        Outcome(checks=("I8",), remark="the complainer is not asked to release; the client is summed"),
+    ),
+    Kind(
+        "colluding-trustees", Role.SERVER, Role.CLIENT,
+        "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
+        Outcome(
+            refuser="a trustee that was shown the second cohort", refusal="fork", alone=("I1", "I7", "I8"),
+            remark="the second cohort gets f + m - t < t shares: its sum stays closed",
+        ),
+    ),
+)  # fmt: skip
+
+_SERVER = (
+    Kind(
+        "server-adds-term", Role.SERVER, Role.NOBODY,
+        "adds a term of its own, encrypted like a client's, to the sum",
+        Outcome(status=1, checks=_SUM),
+    ),
+    Kind(
+        "server-drops-client", Role.SERVER, Role.CLIENT,
+        "leaves CLIENT, who confides its secrets to it, out of the sum of a cohort that has it",
+        Outcome(status=1, checks=_SUM),
+    ),
+    Kind(
+        "server-duplicates-client", Role.SERVER, Role.CLIENT,
+        "counts CLIENT, who confides its secrets to it, twice",
+        Outcome(status=1, checks=_SUM),
+    ),
+    Kind(
+        "server-rejects-valid", Role.SERVER, Role.CLIENT,
+        "excludes the valid submission of CLIENT as an invalid proof",
+        Outcome(status=1, checks=("I7", "I8")),
+    ),
+    Kind(
+        "server-two-cohorts", Role.SERVER, Role.CLIENT,
+        "closes a second cohort, without CLIENT, in a round that has one",
+        Outcome(refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "I12", "P2")),
+    ),
+    Kind(
+        "server-private-open", Role.SERVER, Role.CLIENT,
+        "shows CLIENT a RoundOpen with another model and keys of the corrupt trustees' choice",
+        Outcome(refuser="CLIENT", refusal="checkpoint-quorum", stops=True, alone=("I1", "I4")),
+    ),
+    Kind(
+        "server-forks-log", Role.SERVER, Role.NOBODY,
+        "shows another history, valid in itself, of the rounds that the trustees cosigned",
+        Outcome(refuser="every honest trustee", refusal="fork", stops=True, alone=("I1",)),
+    ),
+    Kind(
+        "server-rolls-back", Role.SERVER, Role.NOBODY,
+        "goes back to the checkpoint before the last round and goes on from there",
+        Outcome(refuser="every honest trustee", refusal="rollback", stops=True, alone=("I1",)),
+    ),
+    Kind(
+        "server-skips-step", Role.SERVER, Role.NOBODY,
+        "closes the round with the model that it was opened on",
+        Outcome(status=1, checks=("I11",)),
+    ),
+    Kind(
+        "abort-and-retry", Role.SERVER, Role.CLIENT,
+        "withholds releases until the round aborts, and repeats it without CLIENT",
+        Outcome(
+            status=1, checks=("P6",), aborted="missing-releases", stops=True,
+            refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",
+        ),
+    ),
+    Kind(
+        "sybil-swap", Role.SERVER, Role.CLIENT,
+        "as abort-and-retry, with a client of its own in the place of CLIENT",
+        Outcome(
+            status=1, checks=("P6",), aborted="missing-releases", stops=True,
+            refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",
+        ),
+    ),
+)  # fmt: skip
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_CLIENTS, *_TRUSTEES, *_SERVER)}
+
+VARIANTS = (
+    Variant(
+        "`bad-share`, for more than f trustees", ("bad-share:trustee-1,trustee-2,trustee-3",),
+        Outcome(checks=("I7",), verdict="disputed"),
+    ),
+    Variant(
+        "`bad-share`, for more than m - t trustees", ("bad-share:trustee-1,trustee-2",),
+        Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
+    ),
+    Variant(
+        "`false-complaint`, by more than m - t trustees", ("false-complaint:trustee-1", "false-complaint:trustee-2"),
+        Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
+    ),
+    Variant(
+        "`lying-trustee`, more than m - t of them", ("lying-trustee:trustee-1", "lying-trustee:trustee-2"),
+        Outcome(checks=("I8",), aborted="missing-releases", remark="the abort names them too"),
+    ),
+    Variant(
+        "`silent-trustee`, more than m - t of them", ("silent-trustee:trustee-1", "silent-trustee:trustee-2"),
+        Outcome(stops=True, refuser="the coordinator", refusal="checkpoint-quorum"),
+    ),
+)  # fmt: skip
+
+
+def parse_injection(text: str) -> Injection:
+    """`KIND` or `KIND:PARTY`; raises Misuse for an unknown kind, or a PARTY where the kind takes none."""
+    name, colon, rest = text.partition(":")
+    kind = KINDS.get(name)
+    if kind is None:
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, KINDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`--inject list` lists the kinds"
+        raise Misuse(f"inject: there is no kind {name!r}; {hint}")
+    parties = tuple(rest.split(",")) if colon else ()
+    if parties and (kind.party is Role.NOBODY or "" in parties or len(set(parties)) != len(parties)):
+        raise Misuse(f"inject: expected {kind.spelling}, found {text!r}")
+    if len(parties) > 1 and kind.name != BAD_SHARE:
+        raise Misuse(f"inject: {name} takes one party, found {rest!r}")
+    return Injection(kind, parties)
+
+
+def assign(injections: Sequence[Injection], clients: Sequence[str], trustees: Sequence[str]) -> tuple[Injection, ...]:
+    """Give every injection its parties: those named, and for the others the first that is free.
+
+    clients, trustees: ids in the policy's order. Raises Misuse for a party that does not exist, two injections on one
+    party, or two lies of the server.
+    """
+    servers = [each.kind.name for each in injections if each.kind.by is Role.SERVER]
+    if len(servers) > 1:
+        raise Misuse(f"inject: the server tells one lie at a time, found {' and '.join(servers)}")
+    known = {Role.CLIENT: clients, Role.TRUSTEE: trustees}
+    taken = [party for each in injections for party in each.parties]
+    for each in injections:
+        for party in each.parties:
+            if party not in known[each.kind.party]:
+                names = ", ".join(known[each.kind.party])
+                raise Misuse(f"inject: {each.kind.name} needs a {each.kind.party}, one of {names}; found {party!r}")
+    repeated = sorted({party for party in taken if taken.count(party) > 1})
+    if repeated:
+        raise Misuse(f"inject: {repeated[0]} has two parts; give each party one")
+    return tuple(_assigned(each, known, taken) for each in injections)
+
+
+def _assigned(injection: Injection, known: dict[Role, Sequence[str]], taken: list[str]) -> Injection:
+    kind, parties = injection.kind, injection.parties
+    if not parties and kind.party is not Role.NOBODY:
+        parties = (_free(kind, kind.party, known, taken),)
+    if kind.by is Role.SERVER:
+        return Injection(kind, parties)
+    return Injection(kind, parties, parties[0] if kind.party is kind.by else _free(kind, kind.by, known, taken))
+
+
+def _free(kind: Kind, role: Role, known: dict[Role, Sequence[str]], taken: list[str]) -> str:
+    free = [party for party in known[role] if party not in taken]
+    if not free:
+        raise Misuse(f"inject: no {role} is left for {kind.name}")
+    taken.append(free[0])
+    return free[0]
+
+
+def listing() -> str:
+    """One line for each kind, as `--inject list` prints them."""
+    width = max(len(kind.spelling) for kind in KINDS.values())
+    return "\n".join(f"{kind.spelling:{width}}  {kind.summary}" for kind in KINDS.values())
+
+
+def table() -> str:
+    """The table of docs/misbehaviour.md."""
+    head = ("kind", "the round completes", "who notices, and how", "audit", "named by", "published by the server alone")
+    rows = [head, tuple("---" for _ in head)]
+    lines = [(f"`{kind.name}`", kind.outcome) for kind in KINDS.values()]
+    for label, outcome in [*lines, *((variant.label, variant.outcome) for variant in VARIANTS)]:
+        alone = f"1: {', '.join(outcome.alone)}" if outcome.alone else "-"
+        rows.append((label, outcome.completes, outcome.noticed, str(outcome.status), outcome.named_by, alone))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

@@ -1,0 +1,50 @@
+"""`verifl roster show`: who is enrolled, in the words of the document or of the policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from verifl.policy_report import read_policy
+from verifl.roster import NAME, Roster, read_roster, roster_of
+
+
+def describe_file(path: Path) -> str:
+    """The enrolment in a document (*.toml) or a policy; a directory stands for the policy or document in it."""
+    if path.is_dir():
+        path = path / NAME if (path / NAME).is_file() else path / "policy.cbor"
+    if path.suffix == ".toml":
+        roster = read_roster(path)
+        return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_missing(roster)])
+    plan = read_policy(path)
+    head = [f"Policy {plan.pinned.hash.hex()}", f"  signed by   {plan.policy.issuer_key.hex()}  issuer"]
+    return "\n".join([*head, *_lines(roster_of(plan.policy))])
+
+
+def _lines(roster: Roster) -> list[str]:
+    limits, thresholds = roster.limits, roster.thresholds
+    log = [] if roster.log is None else [f"  log         {roster.log.public_key}  {roster.log.origin}"]
+    return [
+        f"  federation  {roster.federation.name}",
+        f"  thresholds  m = {len(roster.trustees)} trustees, t = {thresholds.threshold} to open, "
+        f"f = {thresholds.corrupt} corrupt",
+        f"  limits      cohorts of {limits.min_cohort} to {limits.max_cohort or len(roster.clients)}, "
+        f"{limits.max_rounds} rounds, {limits.max_aborts} aborted",
+        *log,
+        *(f"  trustee     {each.public_key}  {each.id}" for each in roster.trustees),
+        *(f"  client      {each.public_key}  {each.id}" for each in roster.clients),
+    ]
+
+
+def _missing(roster: Roster) -> list[str]:
+    """What has to come before `verifl roster sign` can succeed."""
+    m, t, f = len(roster.trustees), roster.thresholds.threshold, roster.thresholds.corrupt
+    missing = []
+    if roster.log is None:
+        missing.append("the log: `verifl roster add log ORIGIN PUBLICKEY`")
+    if m < t:
+        missing.append(f"trustees: {m} of at least {t}")
+    elif 2 * t <= m + f or f >= t:
+        missing.append(f"other thresholds: 2t > m + f and f < t, with t = {t}, m = {m}, f = {f}")
+    if len(roster.clients) < roster.limits.min_cohort:
+        missing.append(f"clients: {len(roster.clients)} of at least {roster.limits.min_cohort}")
+    return [f"  missing     {each}" for each in missing] or ["  complete: sign it with `verifl roster sign`"]
