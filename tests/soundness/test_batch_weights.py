@@ -17,23 +17,19 @@ from tests.soundness.forgery import forgetting
 PARAMETERS = WeakParameters(20, 50, 2)
 
 
-class Recording(Challenger):
-    """Keeps what every batch drew."""
-
-    drawn: list[list[int]] = []  # noqa: RUF012  emptied by `weights_of`
-
-    def weights(self, label: str, count: int) -> list[int]:
-        found = super().weights(label, count)
-        self.drawn.append(found)
-        return found
-
-
 def weights_of(monkeypatch: pytest.MonkeyPatch, parameters: ArgumentParameters, claims: list[Claim]) -> list[int]:
-    Recording.drawn.clear()
+    """What a batch draws."""
+    drawn: list[int] = []
+
+    class Recording(Challenger):
+        def weights(self, label: str, count: int) -> list[int]:
+            drawn.extend(super().weights(label, count))
+            return drawn
+
     with monkeypatch.context() as patch:
         patch.setattr("proofs.verifier.Challenger", Recording)
         verify_batch(native(), parameters, claims)
-    return Recording.drawn[-1]
+    return drawn
 
 
 @pytest.fixture(scope="module")

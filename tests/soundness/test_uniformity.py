@@ -1,0 +1,226 @@
+"""Zero knowledge, smoke-tested: what is published over many proofs looks uniform, and alike for different witnesses.
+
+Challenges are frozen for this (the challenger absorbs nothing), so that r, c and all others are constants: what varies
+from proof to proof comes from the prover's masks alone, and a value without one stands still. Then spec 5.12 says that
+every sent value is uniform, and every two of them jointly (T, T' and f are what V6 to V8 leave of the others).
+
+A proof is a row of cells: each scalar as its place among equal parts of [0, ORDER), each projection of [-Z, Z], each
+point by its abscissa in [0, FIELD). Chi square compares cells with equal shares, witness with witness, and every pair
+of values with independence. The samples are seeded; FALSE_ALARM is shared by all comparisons of a test.
+
+What three or more values tell together is not seen here. That claim and rounds are masked jointly is linear algebra:
+the rank of the mask, in test_zero_knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from proofs.curve import FIELD, ORDER, POINT_SIZE
+from proofs.engine import Table
+from proofs.parameters import ArgumentParameters
+from proofs.proof import Proof, decode_proof
+from proofs.prover import Auxiliary, _Masked, draw_auxiliary, prove
+from proofs.randomness import Randomness
+from proofs.witness import commit_update
+from tests.proofs.arguments import CONTEXT, WeakParameters, native
+from tests.seeded import seeded
+from tests.soundness.forgery import forgetting
+from tests.soundness.significance import FALSE_ALARM, chi_square_limit, homogeneity, uniformity
+
+PARAMETERS = WeakParameters(20, 50, 3)
+SAMPLES = 300
+FEWER = 100  # are enough to notice defective masks
+PARTS = 17  # of one value's range, and residues modulo it: 16 degrees of freedom
+JOINT = 5  # parts for pairs of values: 24 degrees of freedom
+
+Cells = NDArray[np.int64]
+WITNESSES: dict[str, list[int]] = {"zero": [0] * 20, "spike": [0] * 19 + [-50]}
+
+
+def numbers(value: Any) -> list[tuple[int, int]]:
+    """(number, size of its range) of everything in a field of a proof; ranges of points are those of abscissas."""
+    if isinstance(value, tuple):
+        return [number for item in value for number in numbers(item)]
+    if isinstance(value, bytes):
+        return [(int.from_bytes(value[i + 1 : i + 33], "big"), FIELD) for i in range(0, len(value), POINT_SIZE)]
+    return [(value, ORDER)]
+
+
+def published(parameters: ArgumentParameters, commitments: bytes, proof: Proof) -> dict[str, list[tuple[int, int]]]:
+    """By field: the row commitments and all that is in the proof; projections moved to [0, 2 Z]."""
+    bound = parameters.response_bound
+    values = {field.name: numbers(getattr(proof, field.name)) for field in fields(Proof)}
+    values["projections"] = [(z + bound, 2 * bound + 1) for z in proof.projections]
+    return {"commitments": numbers(commitments), **values}
+
+
+def draw(parameters: ArgumentParameters, update: list[int], samples: int, label: str) -> list[dict[str, Any]]:
+    """Fresh commitments and proofs of one update, under challenges that are the same for all of them."""
+    found, rand = [], seeded(label)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proofs.transcript.Challenger", forgetting())
+        for _ in range(samples):
+            committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand)
+            proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand))
+            found.append(published(parameters, committed.commitments, proof))
+    return found
+
+
+@cache
+def sample(witness: str) -> list[dict[str, Any]]:
+    return draw(PARAMETERS, WITNESSES[witness], SAMPLES, f"uniformity of {witness}")
+
+
+def high(drawn: list[dict[str, Any]], parts: int) -> Cells:
+    """(samples, values): which of equal parts of its range a value lies in."""
+    rows = [[number * parts // size for values in each.values() for number, size in values] for each in drawn]
+    return np.array(rows, dtype=np.int64)
+
+
+def low(drawn: list[dict[str, Any]], parts: int) -> Cells:
+    """(samples, values): the residue of a value."""
+    rows = [[number % parts for values in each.values() for number, _ in values] for each in drawn]
+    return np.array(rows, dtype=np.int64)
+
+
+def counted(cells: Cells, parts: int) -> Cells:
+    """(values, parts): how often each part occurred."""
+    return np.stack([(cells == part).sum(axis=0) for part in range(parts)], axis=1)
+
+
+def by_field(counts: Cells, drawn: list[dict[str, Any]]) -> dict[str, Cells]:
+    """(parts,) for each field: its values taken together."""
+    sizes = [len(values) for values in drawn[0].values()]
+    pieces = np.split(counts, np.cumsum(sizes)[:-1])
+    return {name: piece.sum(axis=0) for name, piece in zip(drawn[0], pieces, strict=True)}
+
+
+def joint(cells: Cells) -> Cells:
+    """(pairs, JOINT^2): how often each combination of parts occurred, for every two different values."""
+    ones = (cells[:, :, None] == np.arange(JOINT)).astype(np.int64).reshape(len(cells), -1)
+    values = cells.shape[1]
+    table = (ones.T @ ones).reshape(values, JOINT, values, JOINT).transpose(0, 2, 1, 3)
+    return table[np.triu_indices(values, 1)].reshape(-1, JOINT * JOINT)
+
+
+REDUCTIONS: dict[str, Callable[[list[dict[str, Any]], int], Cells]] = {"high": high, "low": low}
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("witness", WITNESSES)
+def test_every_value_is_uniform(witness: str, reduction: str) -> None:
+    """Each place of the proof by itself."""
+    statistics = uniformity(counted(REDUCTIONS[reduction](sample(witness), PARTS), PARTS))
+    assert statistics.max() < chi_square_limit(PARTS - 1, FALSE_ALARM / statistics.size)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("witness", WITNESSES)
+def test_every_field_is_uniform(witness: str, reduction: str) -> None:
+    """The places of a field together: finer, where they all lean the same way."""
+    drawn = sample(witness)
+    counts = by_field(counted(REDUCTIONS[reduction](drawn, PARTS), PARTS), drawn)
+    assert counts.keys() == {"commitments"} | {field.name for field in fields(Proof)}
+    for name, each in counts.items():
+        assert uniformity(each) < chi_square_limit(PARTS - 1, FALSE_ALARM / len(counts)), name
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_witnesses_look_alike(reduction: str) -> None:
+    left, right = (counted(REDUCTIONS[reduction](sample(name), PARTS), PARTS) for name in WITNESSES)
+    statistics = homogeneity(left, right)
+    assert statistics.max() < chi_square_limit(PARTS - 1, FALSE_ALARM / statistics.size)
+
+
+@pytest.mark.parametrize("witness", WITNESSES)
+def test_every_two_values_are_independent(witness: str) -> None:
+    """A mask used twice shows here: f alone is determined by the others, and by no single one of them."""
+    statistics = uniformity(joint(high(sample(witness), JOINT)))
+    assert statistics.max() < chi_square_limit(JOINT * JOINT - 1, FALSE_ALARM / statistics.size)
+
+
+# ---- would it be noticed? ----------------------------------------------------------------------------------------
+
+
+def without(**changes: Any) -> Callable[[ArgumentParameters, Randomness], Auxiliary]:
+    return lambda parameters, rand: replace(draw_auxiliary(parameters, rand), **changes)
+
+
+def small_masks(parameters: ArgumentParameters, rand: Randomness) -> Auxiliary:
+    """Masks over half of their interval."""
+    drawn = draw_auxiliary(parameters, rand)
+    return replace(drawn, masks=tuple(y // 2 for y in drawn.masks))
+
+
+class Unmasked(_Masked):
+    """The first response bare."""
+
+    def __init__(self, secret: list[int], rand: Randomness) -> None:
+        super().__init__(secret, rand)
+        self.mask[0] = 0
+
+
+class Repeated(_Masked):
+    """Two responses with one mask."""
+
+    def __init__(self, secret: list[int], rand: Randomness) -> None:
+        super().__init__(secret, rand)
+        self.mask[1] = self.mask[0]
+
+
+DEFECTS: dict[str, tuple[str, object]] = {
+    "no pad": ("proofs.prover.draw_auxiliary", without(pad=0)),
+    "no blinding": ("proofs.prover.draw_auxiliary", without(blinding=0, masks=(1, 2, 3), pad=0, constant=0)),
+    "small masks": ("proofs.prover.draw_auxiliary", small_masks),
+    "unmasked response": ("proofs.prover._Masked", Unmasked),
+    "repeated mask": ("proofs.prover._Masked", Repeated),
+}
+
+
+def noticed(drawn: list[dict[str, Any]]) -> bool:
+    """Whether one of the tests above would have failed on these proofs."""
+    single = uniformity(counted(high(drawn, PARTS), PARTS))
+    pairs = uniformity(joint(high(drawn, JOINT)))
+    return bool(
+        single.max() >= chi_square_limit(PARTS - 1, FALSE_ALARM / single.size)
+        or pairs.max() >= chi_square_limit(JOINT * JOINT - 1, FALSE_ALARM / pairs.size)
+    )
+
+
+def test_sound_masks_are_not_noticed() -> None:
+    assert not noticed(draw(PARAMETERS, WITNESSES["spike"], FEWER, "sound"))
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_defective_masks_are_noticed(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The power of the tests: few proofs betray each of these provers, whose proofs are all accepted."""
+    monkeypatch.setattr(*DEFECTS[defect])
+    assert noticed(draw(PARAMETERS, WITNESSES["spike"], FEWER, defect))
+
+
+def test_deterministic_commitments_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blindings that are a function of the update link a client's rounds."""
+    honest_commit = native().commit_rows
+
+    class Deterministic:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(native(), name)
+
+        def commit_rows(self, table: Table, blindings: Any) -> bytes:
+            return honest_commit(table, [int(abs(row).sum()) + 1 for row in table])
+
+    rand = seeded("deterministic")
+    found = [
+        commit_update(Deterministic(), PARAMETERS, np.array(WITNESSES["spike"]), rand).commitments  # type: ignore[arg-type]
+        for _ in range(50)
+    ]
+    assert len(set(found)) == 1
+    assert noticed([{"commitments": numbers(each)} for each in found])
