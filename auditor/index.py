@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from auditor.findings import Findings
+from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
-from protocols.envelopes import COORDINATOR, check_signature, entry_hash, open_envelope
+from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.policy import Policy
 
 Body = TypeVar("Body", bound=messages.Message)
@@ -32,6 +33,8 @@ REPORTED_BY = {
     "round-closed": "I11",
     "round-aborted": "I8",
     "genesis": "I2",
+    "key-rotation": "I3",
+    "revocation": "I3",
 }
 
 
@@ -125,7 +128,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The type and round of one entry, in log order (round 0: genesis; empty type: an entry that does not decode)."""
+    """The type and round of one entry, in log order.
+
+    Round 0: genesis, and what changes the membership. Empty type: an entry that does not decode.
+    """
 
     type: str
     round: int
@@ -137,6 +143,8 @@ class Index:
     steps: one item an entry. blobs: for each blob that an entry names, the roles it is named for (one word; joined by
     plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for every type
     that others refer to by hash. faults: what this pass found, under the number of the check that reports it.
+    changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the root over the
+    changes before it. standing: who is in force, None without a policy.
     """
 
     def __init__(self, policy: Policy | None) -> None:
@@ -146,9 +154,10 @@ class Index:
         self.blobs: dict[bytes, tuple[str, int]] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.by_hash: dict[bytes, int] = {}
+        self.changes: list[Entry[messages.KeyRotation | messages.Revocation]] = []
+        self.memberships: dict[int, bytes] = {}
+        self.standing = None if policy is None else Standing(policy)
         self._policy = policy
-        self._trustees = {} if policy is None else {member.id: member.public_key for member in policy.trustees}
-        self._clients = {} if policy is None else {member.id: member.public_key for member in policy.roster}
 
     def add(self, data: bytes) -> None:
         """File the next entry. Total on any bytes: what is wrong becomes a fault."""
@@ -168,13 +177,10 @@ class Index:
         if self._policy is not None:
             if message.federation != self._policy.federation:
                 self._fault(check, f"{name}, federation", self._policy.federation, message.federation)
-            self._check_signer(check, name, envelope.signer, envelope.type)
-            key = self._key_of(envelope.type, envelope.signer)
-            if key is not None:
-                try:
-                    check_signature(envelope, key)
-                except Rejected as error:
-                    self._fault(check, f"{name}, signature", error.expected, error.found)
+            elif isinstance(message, messages.KeyRotation | messages.Revocation):
+                self._change(index, name, data, envelope)
+        if self.standing is not None and not isinstance(message, messages.KeyRotation | messages.Revocation):
+            self._check_author(self.standing, check, name, envelope)
         self._file(index, entry_hash(data), message)
 
     def report(self, findings: Findings) -> None:
@@ -195,16 +201,31 @@ class Index:
     def _fault(self, check: str, where: str, expected: str, found: str) -> None:
         self.faults.setdefault(check, []).append(Fault(where, expected, found))
 
-    def _key_of(self, kind: str, signer: str) -> bytes | None:
-        """The key the policy gives the one who must sign this type, None where it knows nobody of that name."""
-        if signer == COORDINATOR and self._policy is not None:
-            return self._policy.log_key
-        return (self._clients if kind == "submission" else self._trustees).get(signer)
+    def _change(self, index: int, name: str, data: bytes, envelope: Envelope) -> None:
+        if self.standing is None:
+            return
+        try:
+            self.standing.change(index, data, envelope)
+        except Rejected as error:
+            self._fault("I3", f"{name}, {error.check}", error.expected, error.found)
 
-    def _check_signer(self, check: str, name: str, signer: str, kind: str) -> None:
-        if self._key_of(kind, signer) is None:
-            whom = "a client of the roster" if kind == "submission" else "a trustee of the policy"
-            self._fault(check, f"{name}, signer", whom, signer)
+    def _check_author(self, standing: Standing, check: str, name: str, envelope: Envelope) -> None:
+        """Signed by the party that its type demands, with its key in force. Whoever is out of force is I3's."""
+        try:
+            key = standing.key(envelope.type, envelope.signer)
+        except Rejected as error:
+            out_of_force = error.check == "revoked"
+            self._fault("I3" if out_of_force else check, f"{name}, signer", error.expected, error.found)
+            return
+        try:
+            check_signature(envelope, key)
+        except Rejected as error:
+            replaced = standing.replaced_at(envelope)
+            if replaced is None:
+                self._fault(check, f"{name}, signature", error.expected, error.found)
+            else:
+                found = f"one by the key that entry {replaced} replaced"
+                self._fault("I3", f"{name}, signature", error.expected, found)
 
     def _file(self, index: int, hashed: bytes, message: messages.Message) -> None:
         for field_name, blob in message_blobs(message):
@@ -212,6 +233,9 @@ class Index:
         if isinstance(message, messages.Genesis):
             self.genesis.append(Entry(index, hashed, message))
             self.by_hash.setdefault(hashed, index)
+            return
+        if isinstance(message, messages.KeyRotation | messages.Revocation):
+            self.changes.append(Entry(index, hashed, message))
             return
         found = self.rounds.setdefault(message.round, Round(message.round))
         if isinstance(message, messages.Submission):
@@ -222,6 +246,8 @@ class Index:
             case messages.RoundKey():
                 found.keys.append(Entry(index, hashed, message))
             case messages.RoundOpen():
+                if self.standing is not None:
+                    self.memberships[index] = self.standing.members.root()
                 found.opens.append(Entry(index, hashed, message))
             case messages.ShareAck():
                 found.acks.append(Entry(index, hashed, message))
@@ -238,8 +264,10 @@ class Index:
 
 
 def number_of(message: messages.Message) -> int:
-    """The round an entry belongs to; 0 for genesis."""
-    return 0 if isinstance(message, messages.Genesis) else message.round
+    """The round an entry belongs to; 0 for genesis and for what changes the membership."""
+    if isinstance(message, messages.Genesis | messages.KeyRotation | messages.Revocation):
+        return 0
+    return message.round
 
 
 def label(index: int, message: messages.Message) -> str:
@@ -250,6 +278,8 @@ def label(index: int, message: messages.Message) -> str:
         by = f" by {message.client}"
     elif isinstance(message, messages.RoundKey | messages.ShareAck | messages.KeyShare):
         by = f" by {message.trustee}"
+    elif isinstance(message, messages.KeyRotation | messages.Revocation):
+        by = f" of {message.party}"
     return (
         f"entry {index} ({kind}{by})"
         if number_of(message) == 0

@@ -5,8 +5,8 @@ that type; the signature is over
 
     ENVELOPE tag || canonical CBOR map {type, version, signer, body}
 
-Who must sign is fixed by the type: the party a body names (`client`, `trustee`), "coordinator" otherwise, "issuer"
-for the policy. No party may have either of these two names.
+Who must sign is fixed by the type: the party a body names (`client`, `trustee`, `party` of a rotation), "issuer" for
+the policy and for revocations, "coordinator" otherwise. No party may have either of these two names.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.domains import ENVELOPE
-from proofs.errors import Malformed, Misuse
+from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
 from protocols.identities import SigningKey, verify
 from protocols.messages import (
     RESERVED_TYPES,
     TYPES,
     AtMost,
+    KeyRotation,
     KeyShare,
     Message,
     PartyId,
+    PublicKey,
+    Revocation,
     RoundKey,
     ShareAck,
     Signature,
@@ -38,6 +41,7 @@ COORDINATOR = "coordinator"
 ISSUER = "issuer"
 RESERVED_NAMES = frozenset({COORDINATOR, ISSUER})
 POLICY_TYPE = "policy"
+POSSESSION_TYPE = "key-possession"  # signed inside a rotation; never an entry
 
 _NAMES: dict[type, str] = {cls: name for name, cls in TYPES.items()} | {Policy: POLICY_TYPE}
 
@@ -61,6 +65,16 @@ class _Wire:
     signer: PartyId
     body: Annotated[bytes, AtMost(POLICY_LIMIT)]
     signature: Signature
+
+
+@dataclass(frozen=True)
+class KeyPossession:
+    """What the new key of a KeyRotation signs, as an envelope of type `key-possession` by the party (spec 2.5)."""
+
+    federation: PartyId
+    party: PartyId
+    previous: PublicKey
+    public_key: PublicKey
 
 
 @dataclass(frozen=True)
@@ -129,13 +143,35 @@ def open_policy(data: bytes) -> tuple[Policy, Envelope]:
     return policy, envelope
 
 
+def seal_rotation(federation: str, party: str, old: SigningKey, new: SigningKey) -> bytes:
+    """The entry by which `new` takes the place of `old` as the key of `party`; the same bytes for the same keys."""
+    possession = KeyPossession(federation, party, old.public_key, new.public_key)
+    signature = new.sign(_possessed(possession))
+    return seal(KeyRotation(federation, party, old.public_key, new.public_key, signature), party, old)
+
+
+def check_possession(message: KeyRotation) -> None:
+    """The new key of a rotation signed for it, so nobody takes another's key; raises Rejected("possession")."""
+    possession = KeyPossession(message.federation, message.party, message.previous, message.public_key)
+    try:
+        verify(message.public_key, message.possession, _possessed(possession))
+    except Rejected as error:
+        raise Rejected("possession", error.expected, error.found) from None
+
+
 def required_signer(message: Message | Policy) -> str:
     """The name that must be the envelope's signer."""
     if isinstance(message, Submission):
         return message.client
     if isinstance(message, RoundKey | ShareAck | KeyShare):
         return message.trustee
-    return ISSUER if isinstance(message, Policy) else COORDINATOR
+    if isinstance(message, KeyRotation):
+        return message.party
+    return ISSUER if isinstance(message, Policy | Revocation) else COORDINATOR
+
+
+def _possessed(possession: KeyPossession) -> bytes:
+    return ENVELOPE + encode(_Signed(POSSESSION_TYPE, VERSION, possession.party, encode(possession)))
 
 
 def _seal(message: Message | Policy, signer: str, key: SigningKey, limit: int) -> bytes:

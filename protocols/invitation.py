@@ -17,10 +17,11 @@ from protocols.encoding import decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
-from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
+from protocols.membership import ENROLLED, Membership, changed_by
+from protocols.messages import AtMost, Hash32, KeyRotation, Revocation, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 
-INVITATION_LIMIT = 1 << 20  # bytes
+INVITATION_LIMIT = 1 << 26  # bytes: most of it for changes of a long log, to a client that knows none of them
 Path = Annotated[tuple[Hash32, ...], AtMost(64)]
 
 
@@ -44,6 +45,8 @@ class Invitation:
     seed_consistency: Path  # from RoundOpen's checkpoint to the note's
     since: int
     since_consistency: Path  # from the client's last checkpoint to the note's
+    changes: tuple[LoggedEntry, ...] = ()  # every KeyRotation and Revocation before RoundOpen, but the `known` first
+    known: int = 0  # how many changes the client said that it knew, 0 for all to be sent
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class VerifiedRound:
     index: int
     round_keys: tuple[RoundKey, ...]
     checkpoint: Checkpoint
+    members: Membership = ENROLLED
 
 
 def encode_invitation(invitation: Invitation) -> bytes:
@@ -67,31 +71,65 @@ def decode_invitation(data: bytes) -> Invitation:
     return decode(Invitation, data, INVITATION_LIMIT)
 
 
-def verify_invitation(pinned: PinnedPolicy, invitation: Invitation, seen: tuple[int, bytes] | None) -> VerifiedRound:
-    """Everything in spec 8.4 that the invitation itself can show. `seen`: (size, root) the client saw last.
+def verify_invitation(
+    pinned: PinnedPolicy, invitation: Invitation, seen: tuple[int, bytes] | None, known: Membership = ENROLLED
+) -> VerifiedRound:
+    """Everything in spec 8.4 that the invitation itself can show.
 
-    1. The note is the policy's log, signed by its key and cosigned by t trustees: "checkpoint-...".
+    `seen`: (size, root) the client saw last; `known`: the membership as of then.
+    0. The changes are rightful, in this order, and go on from what the client knows: the names of
+       `protocols.membership.changed_by`, "changes", "federation".
+    1. The note is the policy's log, signed by its key and cosigned by t trustees with keys in force: "checkpoint-...".
     2. It extends what this client saw before: "since", "consistency-proof".
-    3. RoundOpen and every round key are in it: "inclusion-proof".
+    3. RoundOpen, every round key and every change are in it: "inclusion-proof".
     4. RoundOpen is the coordinator's, of this federation and policy: "signature", "federation", "policy-hash", "round";
-       a first round is on the policy's initial model: "model".
+       a first round is on the policy's initial model: "model". It names exactly these changes: "changes".
     5. RoundOpen's seed follows from a checkpoint of this same log, before it: "seed", "consistency-proof".
     6. The round keys are those that RoundOpen lists, from t or more distinct pinned trustees, signed by them for this
-       round: "round-keys", "signature", "unknown-trustee".
+       round with keys in force: "round-keys", "signature", "unknown-trustee", "revoked".
     Raises Malformed, or Rejected with these names.
     """
     note = parse_note(invitation.note)
     policy = pinned.policy
-    check_note(note, policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+    members = _follow_changes(pinned, invitation, known)
+    check_note(note, policy.log_key, members.trustees(policy), policy.threshold, origin=policy.origin)
     checkpoint = note.checkpoint
     _check_extends(checkpoint, invitation, seen)
     envelope = _included(invitation.round_open, checkpoint)
     message = _check_round_open(pinned, envelope)
     _check_seed(message, invitation, checkpoint)
-    keys = _check_round_keys(pinned, message, invitation, checkpoint)
+    for change in invitation.changes:
+        _included(change, checkpoint)
+    if message.changes != members.root():
+        raise Rejected("changes", message.changes.hex(), f"{members.root().hex()}, of {members.count} changes shown")
+    keys = _check_round_keys(pinned, members, message, invitation, checkpoint)
     return VerifiedRound(
-        message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint
+        message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint, members
     )
+
+
+def _follow_changes(pinned: PinnedPolicy, invitation: Invitation, known: Membership) -> Membership:
+    """The membership at RoundOpen. Shown from genesis on, the changes must pass through what the client knows."""
+    if invitation.known not in (0, known.count):
+        raise Rejected("changes", f"changes after the first 0 or {known.count}", f"after {invitation.known}")
+    members = ENROLLED if invitation.known == 0 else known
+    before, agrees = -1, members == known
+    for change in invitation.changes:
+        if not before < change.index < invitation.round_open.index:
+            raise Rejected("changes", "entries ascending, before RoundOpen", f"entry {change.index}")
+        envelope = open_envelope(change.entry)
+        members, before = _changed(pinned, members, change, envelope), change.index
+        agrees = agrees or members == known
+    if not agrees:
+        raise Rejected("changes", f"the {known.count} changes that this client knows, and later ones", "others")
+    return members
+
+
+def _changed(pinned: PinnedPolicy, members: Membership, change: LoggedEntry, envelope: Envelope) -> Membership:
+    message = envelope.message
+    if isinstance(message, KeyRotation | Revocation) and message.federation != pinned.policy.federation:
+        raise Rejected("federation", pinned.policy.federation, message.federation)
+    return changed_by(pinned.policy, members, change.index, change.entry, envelope)
 
 
 def _check_extends(checkpoint: Checkpoint, invitation: Invitation, seen: tuple[int, bytes] | None) -> None:
@@ -140,21 +178,24 @@ def _check_seed(message: RoundOpen, invitation: Invitation, checkpoint: Checkpoi
 
 
 def _check_round_keys(
-    pinned: PinnedPolicy, message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint
+    pinned: PinnedPolicy, members: Membership, message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint
 ) -> tuple[RoundKey, ...]:
     listed = tuple(logged.index for logged in invitation.round_keys)
     if listed != message.round_keys:
         raise Rejected("round-keys", f"the entries {message.round_keys}", str(listed))
-    keys = tuple(_check_round_key(pinned, message, _included(each, checkpoint)) for each in invitation.round_keys)
+    included = [_included(each, checkpoint) for each in invitation.round_keys]
+    keys = tuple(_check_round_key(pinned, members, message, each) for each in included)
     check_trustee_set(pinned, (key.trustee for key in keys))
     return keys
 
 
-def _check_round_key(pinned: PinnedPolicy, message: RoundOpen, envelope: Envelope) -> RoundKey:
+def _check_round_key(
+    pinned: PinnedPolicy, members: Membership, message: RoundOpen, envelope: Envelope
+) -> RoundKey:
     key = envelope.message
     if not isinstance(key, RoundKey):
         raise Malformed("invitation.round_keys", "round-key entries", envelope.type)
-    check_signature(envelope, pinned.trustee_key(key.trustee))
+    check_signature(envelope, members.key(key.trustee, pinned.trustee_key(key.trustee)))
     if (key.federation, key.round) != (message.federation, message.round):
         found = f"{key.federation} round {key.round}"
         raise Rejected("round-keys", f"a key for {message.federation} round {message.round}", found)

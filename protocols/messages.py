@@ -75,6 +75,7 @@ class RoundOpen:
     checkpoint_size: int  # the last cosigned checkpoint before this entry ...
     checkpoint_root: Hash32  # ... and its root
     seed: Hash32  # SHA-256(tag, checkpoint_root, round): expands to the a_j
+    changes: Hash32  # root of the tree over the KeyRotations and Revocations so far, see protocols.membership
     round_keys: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the RoundKey entries, ascending
     retry_of: int | None  # the aborted round that this one repeats on the same model
     noise: Reserved
@@ -201,9 +202,28 @@ class RoundAborted:
     missing: Annotated[tuple[MissingParty, ...], AtMost(64)]
 
 
-Message = (
-    Genesis
-    | RoundKey
+@dataclass(frozen=True)
+class KeyRotation:
+    """By a client or trustee, with the key that it replaces: from this entry on another key is in force."""
+
+    federation: PartyId
+    party: PartyId
+    previous: PublicKey  # in force before this entry, which it signs
+    public_key: PublicKey  # in force from this entry on
+    possession: Signature  # by `public_key`, see protocols.envelopes.KeyPossession
+
+
+@dataclass(frozen=True)
+class Revocation:
+    """By the issuer: from this entry on, a client or trustee takes no part."""
+
+    federation: PartyId
+    party: PartyId
+    reason: Annotated[str, AtMost(64)]  # see protocols.membership: key-compromised, left, expelled
+
+
+RoundMessage = (
+    RoundKey
     | RoundOpen
     | Submission
     | ShareAck
@@ -213,6 +233,7 @@ Message = (
     | RoundClosed
     | RoundAborted
 )
+Message = Genesis | RoundMessage | KeyRotation | Revocation
 
 TYPES: dict[str, type] = {
     "genesis": Genesis,
@@ -225,6 +246,8 @@ TYPES: dict[str, type] = {
     "aggregate": Aggregate,
     "round-closed": RoundClosed,
     "round-aborted": RoundAborted,
+    "key-rotation": KeyRotation,
+    "revocation": Revocation,
 }
 
-RESERVED_TYPES = frozenset({"key-rotation", "revocation", "receipt", "noise-claim", "federation-closed"})
+RESERVED_TYPES = frozenset({"receipt", "noise-claim", "federation-closed"})

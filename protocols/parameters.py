@@ -27,7 +27,7 @@ KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
 PROJECTIONS = 360
 LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
-MOST_TRUSTEES = 64
+MOST_TRUSTEES = 16  # at most C(16, 8) subsets of them are tried for a cohort (spec 8.7)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 # Bits of classical security of the ring-LWE instance left by Hint-RLWE: primal attack, core-SVP 2^(0.292 beta) with

@@ -64,16 +64,19 @@ def _unique_blobs(submission: Submission) -> tuple[tuple[str, bytes], ...]:
     )
 
 
-def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> dict[bytes, int]:
-    """The blobs that a submission names with the one size each must have: a submission that names others is not
-    admitted to the log (spec 8.5), so that nothing of a size the policy does not fix is ever stored."""
-    sizes = {share.blob: pinned.sealed_share_size for share in submission.shares}
-    return sizes | {
-        submission.commitments: pinned.commitments_size,
-        submission.ciphertext: pinned.ciphertext_size,
-        submission.share_commitments: pinned.share_commitments_size,
-        submission.proof: pinned.proof_size,
-    }
+def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> list[tuple[bytes, int]]:
+    """The blobs that a submission names, each with the one size that it must have in its role.
+
+    A submission that names others is not admitted to the log (spec 8.5), so that nothing of a size the policy does
+    not fix is ever stored. A blob named in two roles is listed twice.
+    """
+    return [
+        (submission.commitments, pinned.commitments_size),
+        (submission.ciphertext, pinned.ciphertext_size),
+        (submission.share_commitments, pinned.share_commitments_size),
+        *((share.blob, pinned.sealed_share_size) for share in submission.shares),
+        (submission.proof, pinned.proof_size),
+    ]
 
 
 def read_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:

@@ -1,66 +1,102 @@
 """Each party's private state on disk: directories 0700, files 0600, durable when `put` returns.
 
-One file per key, written beside its final name, flushed, then renamed, so that a crash leaves the old or the new value.
+One file per key: SHA-256 of key and value, then the value. It is written beside its final name, flushed, then renamed,
+so that a crash leaves the old or the new value; a file that is neither is refused, never taken for a value.
 """
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from proofs.errors import Misuse
 
+Step = Callable[[str], None]
+"""Called with a description before each change on disk; it exists to test crashes."""
+
 _SUFFIX = ".value"
+_TEMPORARY = ".tmp"
+_DIGEST = 32
+
+
+def unobserved(step: str) -> None:
+    """The `Step` of everyday."""
 
 
 class DirectoryStore:
     """A `protocols.stores.Store` in one directory; keys are text, file names their hexadecimal UTF-8 bytes."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create; leftovers of an interrupted write are removed. Raises Misuse if others can read it."""
+    def __init__(self, path: Path, step: Step = unobserved) -> None:
+        """Open or create; leftovers of an interrupted write are erased. Raises Misuse if others can read it."""
+        self._step = step
+        step(f"open {path.name}")
         make_private_directory(path)
         self._path = path
-        for leftover in path.glob("*.tmp"):
-            leftover.unlink()
+        for leftover in path.glob(f"*{_TEMPORARY}"):
+            self._erase(leftover)
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None."""
+        """The value, or None. Raises Misuse where the file is not what `put` wrote."""
+        file = self._file(key)
         try:
-            return self._file(key).read_bytes()
+            data = file.read_bytes()
         except FileNotFoundError:
             return None
+        value = data[_DIGEST:]
+        if data[:_DIGEST] != _digest(key, value):
+            raise Misuse(
+                f"{file}: this state file is damaged, and no old copy may take its place: a party that forgot what it "
+                "said could say something else; start a new federation, or have this party replaced in it"
+            )
+        return value
 
     def put(self, key: str, value: bytes) -> None:
         """Store `value`; it survives a power failure once this returns."""
-        write_private(self._file(key), value)
+        file = self._file(key)
+        self._step(f"write {key}")
+        with replacing(file, 0o600) as temporary:
+            temporary.write_bytes(_digest(key, value) + value)
+            self._step(f"rename {key}")
+        self._step(f"stored {key}")
 
     def delete(self, key: str) -> None:
         """Overwrite and remove the value, if there is one. What the disk itself keeps of old blocks is beyond us."""
-        file = self._file(key)
-        try:
-            size = file.stat().st_size
-        except FileNotFoundError:
-            return
-        with file.open("r+b") as stream:
-            stream.write(bytes(size))
-            stream.flush()
-            os.fsync(stream.fileno())
-        file.unlink()
-        _sync_directory(self._path)
+        self._step(f"erase {key}")
+        self._erase(self._file(key))
+        self._step(f"erased {key}")
 
     def keys(self) -> list[str]:
         """All keys, in ascending order."""
         names = (file.name.removesuffix(_SUFFIX) for file in self._path.glob(f"*{_SUFFIX}"))
         return sorted(bytes.fromhex(name).decode() for name in names)
 
+    def _erase(self, file: Path) -> None:
+        try:
+            stream = file.open("r+b")
+        except FileNotFoundError:
+            return
+        with stream:
+            stream.write(bytes(os.fstat(stream.fileno()).st_size))
+            stream.flush()
+            os.fsync(stream.fileno())
+        self._step(f"unlink {file.name}")
+        file.unlink()
+        _sync_directory(self._path)
+
     def _file(self, key: str) -> Path:
         name = key.encode().hex()
         if not 1 <= len(name) <= 200:
             raise Misuse(f"key: expected 1 to 100 bytes of text, found {len(name) // 2}")
         return self._path / f"{name}{_SUFFIX}"
+
+
+def _digest(key: str, value: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + value).digest()
 
 
 def make_private_directory(path: Path) -> None:
@@ -73,6 +109,23 @@ def make_private_directory(path: Path) -> None:
         raise Misuse(f"{path}: holds secrets but has mode {mode:03o}, expected 700; run `chmod 700 {path}`")
 
 
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the lock file at `path`, mode 0600, for the block; the system lets go of it when the process dies.
+
+    Raises Misuse with `refusal` where another process, or another block of this one, holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Misuse(refusal) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data`, mode 0600, atomically and durably."""
     with replacing(path, 0o600) as temporary:
@@ -83,7 +136,7 @@ def write_private(path: Path, data: bytes) -> None:
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """An empty temporary file beside `path`; when the block ends well it is flushed and takes the name `path`,
     otherwise it disappears."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         granted = os.fstat(descriptor).st_mode & 0o777

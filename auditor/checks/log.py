@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from auditor.case import Case
 from auditor.findings import Findings, counted
@@ -19,9 +20,9 @@ PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
 
 
 def check_log(case: Case, findings: Findings) -> str:
-    """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees, with no other signature.
-    2. So is every file under checkpoints/; each is for the size it is named for, none is beyond `checkpoint`, and that
-    of the last size is the same bytes. 3. Every entry decodes to one canonical message. 4. Every hash tile is what the
+    """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees in force at its size with the
+    keys they had there, with no other signature. 2. So is every file under checkpoints/; each is for the size it is
+    named for, none is beyond `checkpoint`, and that of the last size is the same bytes. 3. Every entry decodes to one canonical message. 4. Every hash tile is what the
     entries hash to. 5. The root at every published size is the one signed there, so each checkpoint extends all
     before it. 6. Every file belongs to a log of this size. 7. Every blob that an entry names is there, has its hash and
     the size of its role; only ciphertexts may be missing.
@@ -29,8 +30,13 @@ def check_log(case: Case, findings: Findings) -> str:
     note = _latest(case, findings)
     if note is None:
         return "no checkpoint that can be read"
-    published = _published(case, findings, note)
-    if not _read_entries(case, findings, note, published):
+    signed = [(CHECKPOINT, note)]
+    published = _published(case, findings, note, signed)
+    readable = _read_entries(case, findings, note, published)
+    cosigners = [_check_signatures(case, findings, where, each) for where, each in signed]
+    if case.checkpoint is not None:
+        case.checkpoint = replace(case.checkpoint, cosigners=tuple(cosigners[0]))
+    if not readable:
         return f"{counted(len(published), 'checkpoint')}; the entries cannot all be read"
     files = _check_files(case, findings, note.checkpoint.size)
     blobs = _check_blobs(case, findings)
@@ -46,27 +52,30 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
     except (Malformed, Rejected) as error:
         findings.reject("checkpoint", error)
         return None
-    cosigners = tuple(_check_signatures(case, findings, "checkpoint", note))
     head = note.checkpoint
-    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), cosigners)
+    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), ())
     if head.size == 0:
         findings.add("checkpoint, size", "at least the genesis entry", "an empty log")
     return note
 
 
 def _check_signatures(case: Case, findings: Findings, where: str, note: SignedNote) -> list[str]:
+    """By the log, and by t of the trustees in force at this size (the policy's, if the log cannot be read)."""
     if case.pinned_policy is None:
         return []
-    policy = case.policy
+    policy, standing = case.policy, None if case.filed is None else case.filed.standing
+    trustees = policy.trustees if standing is None else standing.trustees_at(note.checkpoint.size)
     try:
-        return check_note(note, policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+        return check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
     except Rejected as error:
         findings.reject(where, error)
         return []
 
 
-def _published(case: Case, findings: Findings, latest: SignedNote) -> dict[int, SignedNote]:
-    """Rule 2: the checkpoints by size, those that decode."""
+def _published(
+    case: Case, findings: Findings, latest: SignedNote, signed: list[tuple[str, SignedNote]]
+) -> dict[int, SignedNote]:
+    """Rule 2: the checkpoints by size, those that decode; whoever signed them is checked once the log is read."""
     sizes = case.reader.checkpoints()
     if latest.checkpoint.size not in sizes:
         findings.add(note_path(latest.checkpoint.size), "a copy of the latest checkpoint", "no such file")
@@ -85,7 +94,7 @@ def _published(case: Case, findings: Findings, latest: SignedNote) -> dict[int, 
             findings.add(where, f"no checkpoint beyond the latest, of size {latest.checkpoint.size}", f"size {size}")
         if size == latest.checkpoint.size and data != case.reader.latest():
             findings.add(where, "the bytes of checkpoint", "other bytes")
-        _check_signatures(case, findings, where, note)
+        signed.append((where, note))
     return published
 
 

@@ -1,19 +1,28 @@
-"""I3: who the parties are. Unique names, unique usable keys, and nobody in two roles that must be apart."""
+"""I3: who the parties are, and who was in force when. Unique names and keys, and nobody acts who may not."""
 
 from __future__ import annotations
 
 from auditor.case import IDENTITY, Case
-from auditor.findings import Findings
+from auditor.findings import Findings, counted
+from auditor.index import label
 from proofs.errors import Rejected
 from protocols.identities import check_public_key
+from protocols.messages import KeyRotation
 
 
 def check_roster(case: Case, findings: Findings) -> str:
     """I3. 1. The identity conditions of spec 4 hold, and the issuer is not the coordinator. 2. Every key is a canonical
-    point of large order.
-
-    Rotations and revocations are reserved types: an entry of one is refused by I1, so none is in force.
+    point of large order. 3. Every rotation and revocation is rightful (spec 2.5). 4. No entry is by a party that was
+    revoked before it, or signed with a key that was replaced before it. 5. Every RoundOpen names exactly the changes
+    before it. Notes name whose key was rotated and who was revoked.
     """
+    checked = _check_policy(case, findings)
+    changes = _check_changes(case, findings)
+    return f"{checked}; {changes}"
+
+
+def _check_policy(case: Case, findings: Findings) -> str:
+    """Rules 1 and 2."""
     policy = case.policy
     for each in case.conditions:
         if each.name in IDENTITY and not each.holds:
@@ -28,4 +37,25 @@ def check_roster(case: Case, findings: Findings) -> str:
             findings.reject(f"policy, {where}", error)
     if policy.issuer_key == policy.log_key:
         findings.add("policy, issuer_key", "a key of the issuer alone", "the coordinator's")
-    return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys; no rotation in force"
+    return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys"
+
+
+def _check_changes(case: Case, findings: Findings) -> str:
+    """Rules 3 to 5; 3 and 4 were found as the log was read."""
+    index = case.index
+    index.report(findings)
+    for found in index.in_order():
+        for entry in found.opens:
+            if entry.index in index.memberships:
+                name = label(entry.index, entry.message)
+                findings.expect(f"{name}, changes", index.memberships[entry.index], entry.message.changes)
+    rotations = 0
+    for change in index.changes:
+        where, message = label(change.index, change.message), change.message
+        rotated = isinstance(message, KeyRotation)
+        rotations += rotated
+        told = f"now {message.public_key.hex()}" if isinstance(message, KeyRotation) else message.reason
+        findings.note(f"{where}: {told}")
+    if not index.changes:
+        return "no rotation in force"
+    return f"{counted(rotations, 'rotation')} and {counted(len(index.changes) - rotations, 'revocation')} in force"

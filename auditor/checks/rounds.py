@@ -23,6 +23,7 @@ GRAMMAR: dict[str, dict[str, str]] = {
     SUMMED: {"round-closed": BETWEEN},
 }
 ENDS = frozenset({"round-closed", "round-aborted"})
+CHANGES = frozenset({"key-rotation", "revocation"})  # between rounds, before the first key of the next
 
 
 @dataclass
@@ -62,10 +63,16 @@ def check_rounds(case: Case, findings: Findings) -> str:
 
 def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
     """Rule 1. Returns the state at the end."""
-    state, number = BETWEEN, 1
+    state, number, keyed = BETWEEN, 1, False
     for position, step in enumerate(steps):
         if not step.type or (step.type == "genesis" and position == 0):
             continue
+        if step.type in CHANGES:
+            if state != BETWEEN or keyed or position == 0:
+                where = f"{state} of round {number}" if state != BETWEEN or keyed else "the start of the log"
+                findings.add(f"entry {position}", f"{step.type} between rounds, before their first key", where)
+            continue
+        keyed = step.type == "round-key"
         after = GRAMMAR[state].get(step.type)
         if after is None or step.round != number:
             allowed = " or ".join(GRAMMAR[state])
@@ -114,6 +121,7 @@ def _check_keys(case: Case, findings: Findings, name: str, found: Round, message
     indices = tuple(entry.index for entry in found.keys)
     findings.expect(f"{name}, round_keys", indices, message.round_keys)
     trustees = [entry.message.trustee for entry in found.keys]
+    thread.barred = _still_barred(case, thread.barred, found.opens[0].index)
     if len(set(trustees)) != len(trustees) or len(trustees) < case.policy.threshold:
         expected = f"keys of {case.policy.threshold} or more trustees, one each"
         findings.add(f"{name}, round_keys", expected, ", ".join(trustees) or "none")
@@ -139,5 +147,12 @@ def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
         thread.retry_of, thread.ended = found.number, found.aborted.index + 1
         if found.cohort is not None:
             barred = thread.barred | {missing.party for missing in found.aborted.message.missing}
-            left = len({member.id for member in case.policy.trustees} - barred)
-            thread.barred = barred if left >= case.policy.threshold else frozenset()
+            thread.barred = _still_barred(case, barred, found.aborted.index)
+
+
+def _still_barred(case: Case, barred: frozenset[str], size: int) -> frozenset[str]:
+    """`barred`, unless fewer than t of the trustees in force after `size` entries would be left."""
+    standing = case.index.standing
+    trustees = case.policy.trustees if standing is None else standing.trustees_at(size)
+    left = {member.id for member in trustees} - barred
+    return barred if len(left) >= case.policy.threshold else frozenset()

@@ -2,7 +2,7 @@
 
 What it keeps in its store, under these keys:
 
-    seen    size and root of the newest checkpoint it has verified
+    seen    size and root of the newest checkpoint it has verified, and who was in force
     answer  its submission to the last round it answered, byte for byte
 
 The submission is in the store before anybody hears of it, and after a crash the same bytes are sent again: never a
@@ -12,6 +12,7 @@ second proof or ciphertext for one round, never a second round key for one share
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -29,9 +30,9 @@ from protocols.contexts import NO_PROOF, share_info, submission_context
 from protocols.encoding import decode, encode
 from protocols.envelopes import seal
 from protocols.identities import SigningKey
-from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
+from protocols.invitation import INVITATION_LIMIT, Invitation, VerifiedRound, check_model, verify_invitation
 from protocols.lattice import encryption, public
-from protocols.log.checkpoint import Checkpoint
+from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
 from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import SubmissionPackage
@@ -60,6 +61,7 @@ class OpenRound:
 class _Seen:
     size: int
     root: Hash32
+    members: Membership
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,19 @@ class Client:
     caller did."""
 
     def __init__(
-        self, pinned: PinnedPolicy, identity: SigningKey, name: str, store: Store, engine: Engine, rand: Randomness
+        self,
+        pinned: PinnedPolicy,
+        identity: SigningKey,
+        name: str,
+        store: Store,
+        engine: Engine,
+        rand: Randomness,
+        successors: Sequence[SigningKey] = (),
     ) -> None:
-        if pinned.client_key(name) != identity.public_key:
-            raise Misuse(f"identity: the policy has another key for {name}")
-        self._pinned, self._identity, self._name = pinned, identity, name
+        """successors: keys that a rotation put in the place of `identity`, or will."""
+        self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
+        require_own_key(self._members(), name, pinned.client_key(name), self._keys)
 
     @property
     def name(self) -> str:
@@ -97,19 +106,27 @@ class Client:
         seen = self._seen()
         return 0 if seen is None else seen.size
 
+    @property
+    def known_changes(self) -> int:
+        """How many changes of the membership it has verified."""
+        return self._members().count
+
     def accept(self, invitation: Invitation, model: bytes) -> OpenRound:
         """Verify an invitation (spec 8.4) and the model blob; remember the checkpoint.
 
         1. The invitation holds by itself and against the checkpoint seen last: see `verify_invitation`.
         2. The round comes after every round answered, or is the last one answered itself: "round", "round-answered".
-        3. The model is the one that RoundOpen names, d finite doubles: "model", Malformed.
+        3. Its own key in force is one that it holds: "revoked", "own-key".
+        4. The model is the one that RoundOpen names, d finite doubles: "model", Malformed.
         """
         seen = self._seen()
-        verified = verify_invitation(self._pinned, invitation, None if seen is None else (seen.size, seen.root))
+        last = None if seen is None else (seen.size, seen.root)
+        verified = verify_invitation(self._pinned, invitation, last, self._members())
         self._check_unanswered(verified)
+        key_in_force(verified.members, self._name, self._pinned.client_key(self._name), self._keys)
         check_model(self._pinned, verified.message, model)
         vector = decode_model(model, self._pinned.policy.dimension)
-        self._remember(verified.checkpoint)
+        self._remember(verified)
         return OpenRound(verified, vector)
 
     def answered(self, opened: OpenRound) -> SubmissionPackage | None:
@@ -212,13 +229,24 @@ class Client:
         if number == answer.round and verified.entry_hash != answer.round_open:
             raise Rejected("round-answered", answer.round_open.hex(), verified.entry_hash.hex())
 
-    def _remember(self, checkpoint: Checkpoint) -> None:
+    def _remember(self, verified: VerifiedRound) -> None:
+        checkpoint = verified.checkpoint
         if checkpoint.size > self.last_seen:
-            self._store.put(_SEEN, encode(_Seen(checkpoint.size, checkpoint.root)))
+            seen = _Seen(checkpoint.size, checkpoint.root, verified.members)
+            self._store.put(_SEEN, encode(seen, INVITATION_LIMIT))
 
     def _seen(self) -> _Seen | None:
         stored = self._store.get(_SEEN)
-        return None if stored is None else decode(_Seen, stored)
+        return None if stored is None else decode(_Seen, stored, INVITATION_LIMIT)
+
+    def _members(self) -> Membership:
+        """As of the last round that it believed."""
+        seen = self._seen()
+        return ENROLLED if seen is None else seen.members
+
+    @property
+    def _identity(self) -> SigningKey:
+        return key_in_force(self._members(), self._name, self._pinned.client_key(self._name), self._keys)
 
     def _answer(self) -> _Answer | None:
         stored = self._store.get(_ANSWER)

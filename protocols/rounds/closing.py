@@ -33,6 +33,7 @@ NO_ACKNOWLEDGEMENT = "no-acknowledgement"
 NO_RELEASE = "no-release"
 WRONG_RELEASE = "wrong-release"
 
+_DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
 _OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
 
 
@@ -44,8 +45,12 @@ def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[in
     acks = {ack.trustee: ack for ack in current.acks}
     valid = [each.index for each in current.submissions if each.index not in faults]
     choice = choose_cohort(pinned.policy, valid, acks)
-    own = [Exclusion(index, fault.reason, fault.detail) for index, fault in faults.items()]
-    left_out = [Exclusion(index, reason, _detail(index, reason, acks)) for index, reason in choice.left_out.items()]
+    brief = len(faults) + len(choice.left_out) > _DETAILED
+    own = [Exclusion(index, fault.reason, "" if brief else fault.detail) for index, fault in faults.items()]
+    left_out = [
+        Exclusion(index, reason, "" if brief else _detail(index, reason, acks))
+        for index, reason in choice.left_out.items()
+    ]
     pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(choice.accepted)]
     return CohortClosed(
         pinned.policy.federation,

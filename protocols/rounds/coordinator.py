@@ -27,9 +27,11 @@ from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, s
 from protocols.messages import (
     Aggregate,
     Genesis,
+    KeyRotation,
     KeyShare,
     Message,
     MissingParty,
+    Revocation,
     RoundAborted,
     RoundClosed,
     RoundOpen,
@@ -38,6 +40,7 @@ from protocols.messages import (
 )
 from protocols.opening import decode_plaintext
 from protocols.pinned import PinnedPolicy
+from protocols.policy import Member
 from protocols.rounds.aggregation import (
     OpenedAggregate,
     Summation,
@@ -139,7 +142,7 @@ class Coordinator:
             if trustee is not None:
                 valid[trustee] = line
         complete = add_cosignatures(note, valid.values())
-        check_note(parse_note(complete), policy.log_key, policy.trustees, policy.threshold, origin=policy.origin)
+        check_note(parse_note(complete), policy.log_key, self._trustees(), policy.threshold, origin=policy.origin)
         self._record.settle(complete)
         return complete
 
@@ -169,9 +172,24 @@ class Coordinator:
         self._verdicts, self._shares, self._opened = {}, {}, None
         return opened
 
-    def invitation(self, since: int = 0) -> Invitation:
-        """For a client whose `last_seen` is `since`. The model blob goes with it."""
-        return self._record.invitation(self._current(), since)
+    def invitation(self, since: int = 0, known: int = 0) -> Invitation:
+        """For a client whose `last_seen` is `since` and whose `known_changes` is `known`. The model blob goes with it.
+
+        With `known` 0 it carries every change of the membership since genesis.
+        """
+        return self._record.invitation(self._current(), since, known)
+
+    def receive_change(self, entry: bytes) -> Publication:
+        """Log a party's KeyRotation or the issuer's Revocation, between rounds; empty for bytes that are in the log.
+
+        Raises Malformed or Rejected, with the names of `protocols.membership.changed_by`, for one that may not be.
+        """
+        if self._record.position(entry, 0) is not None:
+            return NOTHING
+        message = open_envelope(entry).message
+        if not isinstance(message, KeyRotation | Revocation):
+            raise Malformed("entry", "a key-rotation or revocation", type(message).__name__)
+        return self._log([entry])
 
     def receive(self, package: SubmissionPackage) -> Publication:
         """Log a submission, valid or not, if it is a roster client's for this round with all its blobs.
@@ -182,6 +200,7 @@ class Coordinator:
         client that was not in the cohort it repeats ("retry-member").
         """
         current = self._current()
+        self._check_published(current.index)
         if self._record.position(package.entry, current.index) is not None:
             return NOTHING
         message = open_envelope(package.entry).message
@@ -190,11 +209,12 @@ class Coordinator:
         self._record.trial([package.entry])
         self._check_welcome(current, message)
         sizes = blob_sizes(self._pinned, message)
-        _check_package(package, sizes)
-        return self._log([package.entry], {name: package.blobs[name] for name in sizes})
+        package.check(sizes)
+        return self._log([package.entry], {name: package.blobs[name] for name, _ in sizes})
 
     def receive_ack(self, entry: bytes) -> Publication:
         """Log a trustee's acknowledgement; empty for bytes that are in the log."""
+        self._check_published(self._current().index)
         return self._receive(entry, ShareAck)
 
     def verdicts(self) -> list[Verdict]:
@@ -211,7 +231,7 @@ class Coordinator:
     def close_cohort(self) -> Publication:
         """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`."""
         current = self._collecting()
-        faults = {each.index: each.fault for each in self.verdicts() if each.fault is not None}
+        faults = self._faults()
         if len(current.acks) < self._pinned.policy.threshold:
             return self._abort(current, NO_QUORUM, unacknowledged(current))
         message = draft_cohort(self._pinned, current, faults)
@@ -229,11 +249,11 @@ class Coordinator:
 
     def receive_release(self, release: Release) -> Publication:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
-        self._releasing()
+        self._check_published(_cohort(self._releasing()).index)
         message = open_envelope(release.entry).message
         if not isinstance(message, KeyShare):
             raise Malformed("release.entry", "a key-share", type(message).__name__)
-        _check_package(SubmissionPackage(release.entry, {message.share: release.blob}), self._share_sizes(message))
+        check_blob(message.share, self._pinned.share_size, release.blob)
         return self._receive(release.entry, KeyShare, {message.share: release.blob})
 
     def valid_releases(self) -> list[str]:
@@ -277,11 +297,14 @@ class Coordinator:
         return self._log([self._seal(message)], named(blobs))
 
     def abort(self) -> Publication:
-        """Give up the round: before the cohort is closed, or when fewer than t releases came."""
+        """Give up the round for want of submissions or releases; Misuse where there are enough to go on."""
         current = self._current()
+        policy = self._pinned.policy
         if current.cohort is None:
+            if len(draft_cohort(self._pinned, current, self._faults()).accepted) >= policy.min_cohort:
+                raise Misuse("abort: the cohort can be closed")
             return self._abort(current, TOO_FEW_SUBMISSIONS)
-        if len(self.valid_releases()) >= self._pinned.policy.threshold:
+        if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")
         return self._abort(current, MISSING_RELEASES, self._missing(current))
 
@@ -299,6 +322,14 @@ class Coordinator:
             return StepState(model, None, None, self._record.steps)
         moments = read_blob(self._blobs, closed.optimizer, 2 * self._pinned.model_size)
         return StepState(model, *server_steps.decode_optimizer(moments, policy.dimension), self._record.steps)
+
+    def _faults(self) -> dict[int, Fault]:
+        return {each.index: each.fault for each in self.verdicts() if each.fault is not None}
+
+    def _check_published(self, index: int) -> None:
+        """Whoever answers an entry must have seen it under t cosignatures."""
+        if self._record.published <= index:
+            raise Misuse(f"publish a cosigned checkpoint that covers entry {index} first")
 
     def _seal(self, message: Message) -> bytes:
         return seal(message, COORDINATOR, self._identity)
@@ -324,11 +355,15 @@ class Coordinator:
             raise Malformed("entry", expected.__name__, type(message).__name__)
         return self._log([entry], blobs)
 
+    def _trustees(self) -> tuple[Member, ...]:
+        """Those who are in force, with their keys, as of the log's end."""
+        return self.ledger.members.trustees(self._pinned.policy)
+
     def _cosigner(self, note: bytes, line: bytes) -> str | None:
         """Whose valid cosignature `line` is; None if it is nobody's."""
         policy = self._pinned.policy
         try:
-            names = check_note(parse_note(add_cosignatures(note, [line])), policy.log_key, policy.trustees, 1)
+            names = check_note(parse_note(add_cosignatures(note, [line])), policy.log_key, self._trustees(), 1)
         except (Malformed, Rejected):
             return None
         return names[0]
@@ -344,6 +379,7 @@ class Coordinator:
             checkpoint_size=size,
             checkpoint_root=root,
             seed=round_seed(root, ledger.next_round),
+            changes=ledger.members.root(),
             round_keys=tuple(range(self.size, self.size + keys)),
             retry_of=ledger.retry_of,
             noise=None,
@@ -400,9 +436,6 @@ class Coordinator:
         size = self._pinned.policy.dimension * 8
         return decode_plaintext(self._pinned, read_blob(self._blobs, message.plaintext, size))
 
-    def _share_sizes(self, message: KeyShare) -> dict[bytes, int]:
-        return {message.share: self._pinned.share_size}
-
     def _check_welcome(self, current: CurrentRound, message: Submission) -> None:
         earlier = sum(each.message.client == message.client for each in current.submissions)
         if earlier >= 2:
@@ -445,12 +478,3 @@ def _cohort(current: CurrentRound) -> LoggedCohort:
     if current.cohort is None:
         raise Misuse(f"round {current.number}: the cohort is not closed")
     return current.cohort
-
-
-def _check_package(package: SubmissionPackage, sizes: dict[bytes, int]) -> None:
-    """Every blob is there, of its size, and has its name for a hash."""
-    for name, size in sizes.items():
-        blob = package.blobs.get(name)
-        if blob is None:
-            raise Rejected("blob-missing", f"the blob {name.hex()}", "none")
-        check_blob(name, size, blob)

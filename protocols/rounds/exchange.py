@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from proofs.errors import VeriflError
+from proofs.errors import Rejected, VeriflError
+from protocols.submissions import check_blob
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,17 @@ class SubmissionPackage:
 
     entry: bytes
     blobs: Mapping[bytes, bytes]
+
+    def check(self, sizes: Iterable[tuple[bytes, int]]) -> None:
+        """Every blob of `sizes`, (hash, size) in each of its roles, is there and has both.
+
+        Raises Rejected("blob-missing"), ("blob-size"), ("blob-hash").
+        """
+        for name, size in sizes:
+            blob = self.blobs.get(name)
+            if blob is None:
+                raise Rejected("blob-missing", f"the blob {name.hex()}", "none")
+            check_blob(name, size, blob)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocols.membership import ENROLLED, Membership
 from protocols.messages import (
     AtMost,
     CohortClosed,
@@ -121,11 +122,13 @@ class Ledger:
     barred: tuple[PartyId, ...]  # trustees that failed to release in this chain of retries
     opened: tuple[OpenedCohort, ...]
     aborts: int  # rounds aborted after CohortClosed
-    offenders: tuple[PartyId, ...]  # clients whose offence the log itself shows, ascending
+    offenders: tuple[PartyId, ...]  # clients excluded as duplicate or disputed: the log itself shows it; ascending
     ended: int  # size of the log when the last round ended, or after genesis
     roots: tuple[Hash32, ...]  # of the log at sizes ended, ended + 1, ... while no round is open
     keys: tuple[LoggedKey, ...]  # for the next round
+    used_keys: Annotated[bytes, AtMost(1 << 28)]  # 16 bytes of the hash of every round key so far
     current: CurrentRound | None
+    members: Membership
 
     @property
     def next_round(self) -> int:
@@ -133,7 +136,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, (), 1, (), (), None)
+EMPTY = Ledger(0, None, 0, None, (), (), 0, (), 1, (), (), b"", None, ENROLLED)
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:

@@ -1,8 +1,8 @@
 """Who may be missing from a cohort without being isolated by it (spec 8.8).
 
 An exemption from the differencing rule is as good as the evidence: a coordinator that could call anybody an offender
-could isolate anybody. So trustees count only what the log itself shows (a client's second submission in a round, more
-than f trustees disputing its share) and the faults of the current round that they have verified themselves.
+could isolate anybody. So trustees count only exclusions that the log itself proves (a client's second submission in a
+round, more than f trustees disputing its share) and the faults of the current round that they have verified themselves.
 """
 
 from __future__ import annotations

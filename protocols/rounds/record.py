@@ -16,7 +16,7 @@ from protocols.envelopes import entry_hash, open_envelope
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
-from protocols.messages import AtMost, RoundClosed, Submission
+from protocols.messages import AtMost, KeyRotation, Revocation, RoundClosed, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger
@@ -59,6 +59,7 @@ class LogRecord:
         self.log_faults: dict[int, Fault] = {}
         self.steps = 0  # rounds closed
         self.last_closed: RoundClosed | None = None
+        self._changes: list[int] = []  # indices of the entries that changed the membership
         self._note = b""
         self._published = 0
         self._paths: dict[int, tuple[bytes, ...]] = {}
@@ -127,8 +128,8 @@ class LogRecord:
         """Root of the first `size` entries."""
         return root(self._hashes[:size])
 
-    def invitation(self, current: CurrentRound, since: int) -> Invitation:
-        """For a client that last saw a checkpoint of `since` entries (0: none) of this log."""
+    def invitation(self, current: CurrentRound, since: int, known: int) -> Invitation:
+        """For a client that last saw a checkpoint of `since` entries and knows the first `known` changes."""
         if current.index >= self._published:
             raise Misuse("invitation: publish a cosigned checkpoint after round-open first")
         if not 0 <= since <= self._published:
@@ -140,6 +141,8 @@ class LogRecord:
             self._consistency(current.message.checkpoint_size),
             since,
             self._consistency(since),
+            tuple(self._logged(index) for index in self._changes[known:]),
+            known,
         )
 
     def _logged(self, index: int) -> LoggedEntry:
@@ -159,6 +162,8 @@ class LogRecord:
             fault = self._seen.add(message)
             if fault is not None:
                 self.log_faults[index] = fault
+        elif isinstance(message, KeyRotation | Revocation):
+            self._changes.append(index)
         elif isinstance(message, RoundClosed):
             self.steps += 1
             self.last_closed = message

@@ -6,24 +6,30 @@ entries and the policy, no blobs: what blobs show is judged in `protocols.submis
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from proofs.errors import Rejected
 from protocols import hpke
-from protocols.cohorts import ack_digest, disputed_by_quorum
+from protocols.cohorts import DISPUTED, DUPLICATE, ack_digest
 from protocols.contexts import round_seed
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.membership import Membership, changed_by
 from protocols.messages import (
     Aggregate,
     CohortClosed,
     Genesis,
+    KeyRotation,
     KeyShare,
     Message,
+    Revocation,
     RoundAborted,
     RoundClosed,
     RoundKey,
+    RoundMessage,
     RoundOpen,
     ShareAck,
     Submission,
@@ -42,6 +48,9 @@ from protocols.rounds.ledger import (
     members_bitmap,
 )
 from protocols.server_steps import FEDAVG
+
+_MARK = 16  # bytes of a used key's hash
+_REASON = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # the check that failed for whoever disputes
 
 
 @dataclass(frozen=True)
@@ -62,28 +71,49 @@ def apply(pinned: PinnedPolicy, ledger: Ledger, data: bytes, root: bytes) -> Led
     message = envelope.message
     if isinstance(message, Policy):
         raise Rejected("order", "a log entry", "a policy")
-    check_author(pinned, envelope)
+    if not isinstance(message, KeyRotation | Revocation):
+        check_author(pinned, ledger.members, envelope)
     if message.federation != pinned.policy.federation:
         raise Rejected("federation", pinned.policy.federation, message.federation)
     entry = _Entry(ledger.size, entry_hash(data), root)
     if ledger.current is None and ledger.size >= ledger.ended:
         ledger = replace(ledger, roots=(*ledger.roots, root))
-    return replace(_step(pinned, ledger, message, entry), size=ledger.size + 1)
+    if isinstance(message, KeyRotation | Revocation):
+        ledger = _change(pinned, ledger, message, envelope, data)
+    else:
+        ledger = _step(pinned, ledger, message, entry)
+    return replace(ledger, size=ledger.size + 1)
 
 
-def check_author(pinned: PinnedPolicy, envelope: Envelope) -> None:
-    """The signature of the party that this type of entry demands; raises Rejected("signature"), or "unknown-..."."""
+def check_author(pinned: PinnedPolicy, members: Membership, envelope: Envelope) -> None:
+    """The signature of the party that this type of entry demands, by its key in force.
+
+    Raises Rejected("signature"), ("unknown-..."), ("revoked"). Changes of the membership check their own.
+    """
     message = envelope.message
     if isinstance(message, Submission):
-        key = pinned.client_key(message.client)
+        key = members.key(message.client, pinned.client_key(message.client))
     elif isinstance(message, RoundKey | ShareAck | KeyShare):
-        key = pinned.trustee_key(message.trustee)
+        key = members.key(message.trustee, pinned.trustee_key(message.trustee))
     else:
         key = pinned.policy.log_key
     check_signature(envelope, key)
 
 
-def _step(pinned: PinnedPolicy, ledger: Ledger, message: Message, entry: _Entry) -> Ledger:
+def _change(
+    pinned: PinnedPolicy, ledger: Ledger, message: KeyRotation | Revocation, envelope: Envelope, data: bytes
+) -> Ledger:
+    """Between rounds, before the first round key: whom a round was opened with stays in force to its end."""
+    if ledger.model is None:
+        raise Rejected("order", "genesis first", envelope.type)
+    _no_round(ledger, message)
+    if ledger.keys:
+        raise Rejected("order", f"before the first key of round {ledger.next_round}", envelope.type)
+    members = changed_by(pinned.policy, ledger.members, ledger.size, data, envelope)
+    return replace(ledger, members=members, barred=_still_barred(pinned, members, ledger.barred))
+
+
+def _step(pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage, entry: _Entry) -> Ledger:
     if isinstance(message, Genesis):
         return _genesis(pinned, ledger, message)
     if ledger.model is None:
@@ -97,7 +127,7 @@ def _step(pinned: PinnedPolicy, ledger: Ledger, message: Message, entry: _Entry)
         case Submission():
             return _submission(ledger, current, message, entry)
         case ShareAck():
-            return _share_ack(pinned, ledger, current, message)
+            return _share_ack(ledger, current, message)
         case CohortClosed():
             return _cohort_closed(pinned, ledger, current, message, entry)
         case KeyShare():
@@ -126,8 +156,11 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, entry: _
     if any(key.trustee == message.trustee for key in ledger.keys):
         raise Rejected("round-keys", "one key a trustee and round", f"another by {message.trustee}")
     hpke.check_public_key(message.public_key)
+    mark = hashlib.sha256(message.public_key).digest()[:_MARK]
+    if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
+        raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
     key = LoggedKey(entry.index, message.trustee, message.public_key)
-    return replace(ledger, keys=(*ledger.keys, key))
+    return replace(ledger, keys=(*ledger.keys, key), used_keys=ledger.used_keys + mark)
 
 
 def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry: _Entry) -> Ledger:
@@ -135,6 +168,7 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
     _next_number(pinned, ledger, message.round)
     _same("policy-hash", pinned.hash, message.policy)
     _same("model", ledger.model or b"", message.model)
+    _same("changes", ledger.members.root(), message.changes)
     if message.retry_of != ledger.retry_of:
         raise Rejected("retry", f"retry_of {ledger.retry_of}", str(message.retry_of))
     _check_seed(ledger, message, entry)
@@ -160,15 +194,12 @@ def _submission(ledger: Ledger, current: CurrentRound, message: Submission, entr
     expected = tuple(key.trustee for key in current.keys)
     if trustees != expected:
         raise Rejected("shares", ", ".join(expected), ", ".join(trustees))
-    offenders = ledger.offenders
-    if any(each.message.client == message.client for each in current.submissions):
-        offenders = _with(offenders, message.client)
     logged = LoggedSubmission(entry.index, entry.hash, message)
     current = replace(current, submissions=(*current.submissions, logged))
-    return replace(ledger, current=current, offenders=offenders)
+    return replace(ledger, current=current)
 
 
-def _share_ack(pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledger:
+def _share_ack(ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledger:
     _before_cohort(current, message)
     if all(key.trustee != message.trustee for key in current.keys):
         raise Rejected("acknowledgement", "a trustee with a key in this round", message.trustee)
@@ -181,17 +212,13 @@ def _share_ack(pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, mess
         for index in indices:
             if index not in firsts:
                 raise Rejected("acknowledgement", "a client's first submission of this round", f"entry {index}")
+    if odd := next((each.reason for each in message.disputed if _REASON.fullmatch(each.reason) is None), None):
+        raise Rejected("acknowledgement", "the name of a check as a dispute's reason", ascii(odd))
     if both := set(disputed) & set(message.acknowledged):
         raise Rejected("acknowledgement", "acknowledged or disputed", f"both: {min(both)}")
     pairs = [(firsts[index].message.client, firsts[index].entry) for index in message.acknowledged]
     _same("ack-digest", ack_digest(current.entry, message.trustee, pairs), message.digest)
-    current = replace(current, acks=(*current.acks, message))
-    offenders = ledger.offenders
-    acks = {ack.trustee: ack for ack in current.acks}
-    for index in disputed:
-        if disputed_by_quorum(pinned.policy, index, acks):
-            offenders = _with(offenders, firsts[index].message.client)
-    return replace(ledger, current=current, offenders=offenders)
+    return replace(ledger, current=replace(current, acks=(*current.acks, message)))
 
 
 def _cohort_closed(
@@ -202,7 +229,14 @@ def _cohort_closed(
     current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
     clients = frozenset(each.message.client for each in current.members())
     opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients))
-    return replace(ledger, current=current, opened=(*ledger.opened, opened))
+    shown = {each.index for each in message.excluded if each.reason in (DUPLICATE, DISPUTED)}
+    offenders = {each.message.client for each in current.submissions if each.index in shown}
+    return replace(
+        ledger,
+        current=current,
+        opened=(*ledger.opened, opened),
+        offenders=tuple(sorted(offenders.union(ledger.offenders))),
+    )
 
 
 def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:
@@ -253,21 +287,21 @@ def _round_aborted(
         raise Rejected("abort-cap", f"at most {pinned.policy.max_aborts} aborts of opened rounds", str(aborts))
     barred = ledger.barred
     if current.cohort is not None:
-        barred = _still_barred(pinned, (*barred, *(missing.party for missing in message.missing)))
+        barred = _still_barred(pinned, ledger.members, (*barred, *(missing.party for missing in message.missing)))
     ended = replace(ledger, retry_of=current.number, barred=barred, aborts=aborts, current=None)
     return replace(ended, ended=entry.index + 1)
 
 
-def _still_barred(pinned: PinnedPolicy, barred: tuple[str, ...]) -> tuple[str, ...]:
-    """Nobody, if fewer than t trustees would be left: an outage must not end the federation."""
-    left = len(pinned.policy.trustees) - len(set(barred))
-    return barred if left >= pinned.policy.threshold else ()
+def _still_barred(pinned: PinnedPolicy, members: Membership, barred: tuple[str, ...]) -> tuple[str, ...]:
+    """Nobody, if fewer than t trustees in force would be left: an outage must not end the federation."""
+    left = {member.id for member in members.trustees(pinned.policy)} - set(barred)
+    return barred if len(left) >= pinned.policy.threshold else ()
 
 
-def _current(ledger: Ledger, message: Message) -> CurrentRound:
+def _current(ledger: Ledger, message: RoundMessage) -> CurrentRound:
     """The open round, if the message is about it."""
     current = ledger.current
-    if current is None or isinstance(message, Genesis):
+    if current is None:
         raise Rejected("order", "an open round", f"{type(message).__name__} outside a round")
     if message.round != current.number:
         raise Rejected("round", str(current.number), str(message.round))
@@ -304,7 +338,3 @@ def _ascending(check: str, name: str, indices: Sequence[int]) -> None:
 def _same(check: str, expected: bytes, found: bytes) -> None:
     if expected != found:
         raise Rejected(check, expected.hex(), found.hex())
-
-
-def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    return tuple(sorted({*names, name}))

@@ -27,7 +27,8 @@ from protocols.contexts import share_info
 from protocols.encoding import decode, encode
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
-from protocols.log.checkpoint import Checkpoint, check_note, cosign, parse_note
+from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign, parse_note
+from protocols.membership import key_in_force, require_own_key
 from protocols.messages import AtMost, Dispute, Hash32, KeyShare, RoundKey, ShareAck
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
@@ -54,14 +55,21 @@ class Trustee:
     what the caller did."""
 
     def __init__(
-        self, pinned: PinnedPolicy, identity: SigningKey, name: str, store: Store, engine: Engine, rand: Randomness
+        self,
+        pinned: PinnedPolicy,
+        identity: SigningKey,
+        name: str,
+        store: Store,
+        engine: Engine,
+        rand: Randomness,
+        successors: Sequence[SigningKey] = (),
     ) -> None:
-        if pinned.trustee_key(name) != identity.public_key:
-            raise Misuse(f"identity: the policy has another key for {name}")
-        self._pinned, self._identity, self._name = pinned, identity, name
+        """successors: keys that a rotation put in the place of `identity`, or will."""
+        self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
         stored = store.get(_LOG)
         self._log = Follower.decode(stored) if stored is not None else Follower.start()
+        require_own_key(self._log.ledger.members, name, pinned.trustee_key(name), self._keys)
         self._forget(self._erased())
 
     @property
@@ -97,8 +105,10 @@ class Trustee:
         2. It is not smaller than what this trustee saw: "rollback".
         3. The entries are those in between, each admitted by the rules: "entries", or the rule's name.
         4. They lead to the checkpoint's root: "fork".
-        5. The new state is durable, the secrets of a round that ended are erased, then comes the signature.
-        Raises Malformed or Rejected; then nothing has changed.
+        5. Every other cosignature is by a trustee in force there: "checkpoint-...".
+        6. The new state is durable, the secrets of a round that ended are erased.
+        7. Its own key in force is one that it holds: "revoked", "own-key". Then comes the signature.
+        Raises Malformed or Rejected; before 6, nothing has changed then.
         """
         head = self._check_head(note)
         if len(entries) != head.size - self._log.size:
@@ -106,6 +116,8 @@ class Trustee:
         followed = self._log.extended(self._pinned, entries)
         if followed.root() != head.root:
             raise Rejected("fork", followed.root().hex(), head.root.hex())
+        policy = self._pinned.policy
+        check_note(parse_note(note), policy.log_key, followed.ledger.members.trustees(policy), 0)
         if entries:
             self._store.put(_LOG, followed.encode())
             self._log = followed
@@ -185,12 +197,19 @@ class Trustee:
         self._forget(number)
 
     def _check_head(self, note: bytes) -> Checkpoint:
+        """The log's own signature; who may have cosigned is known only after following it there."""
         parsed = parse_note(note)
         policy = self._pinned.policy
-        check_note(parsed, policy.log_key, policy.trustees, 0, origin=policy.origin)
+        check_note(SignedNote(parsed.checkpoint, parsed.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
         if parsed.checkpoint.size < self._log.size:
             raise Rejected("rollback", f"at least {self._log.size} entries", str(parsed.checkpoint.size))
         return parsed.checkpoint
+
+    @property
+    def _identity(self) -> SigningKey:
+        """Its key in force, by the log it follows; raises Rejected("revoked"), ("own-key")."""
+        enrolled = self._pinned.trustee_key(self._name)
+        return key_in_force(self._log.ledger.members, self._name, enrolled, self._keys)
 
     def _current(self, number: int) -> CurrentRound:
         current = self._log.ledger.current

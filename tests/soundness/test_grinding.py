@@ -137,9 +137,7 @@ def wrapped_claim(parameters: ArgumentParameters, committed: CommittedUpdate, se
     products = ((signs.rows.astype(object) @ committed.table) * signs.columns).sum(axis=1)
     true = [(int(p) + ORDER // 2) % ORDER - ORDER // 2 for p in products]
     sent = tuple(z if abs(z) <= bound else 0 for z in true)
-    proof = complete(
-        engine, parameters, committed, Projected(auxiliary, commitment, transcript, signs, sent), rand
-    )
+    proof = complete(engine, parameters, committed, Projected(auxiliary, commitment, transcript, signs, sent), rand)
     return Claim(committed.commitments, proof.encode(parameters), CONTEXT), list(sent) == true
 
 

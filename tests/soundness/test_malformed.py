@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -110,7 +110,7 @@ def items(parameters: ArgumentParameters) -> dict[str, list[tuple[int, int]]]:
     """(start, stop) of every point, projection and scalar of a proof."""
     edges = boundaries(parameters)
     found: dict[str, list[tuple[int, int]]] = {"point": [], "projection": [], "scalar": []}
-    for index, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for index, (start, stop) in enumerate(pairwise(edges)):
         inside = 0 < index <= parameters.projections
         found["projection" if inside else "point" if stop - start == POINT_SIZE else "scalar"].append((start, stop))
     return found

@@ -322,6 +322,10 @@ def test_the_demonstration_and_its_tampered_copy(tmp_path: Path) -> None:
     assert "audit it: verifl-audit verifl-demo-2/transcript --policy verifl-demo-2/policy.cbor" in done.stdout
     assert all(word in done.stderr for word in ("round 1 of 1", "hospital-8", "accuracy"))
     assert [path.name for path in (tmp_path / "verifl-demo").iterdir()] == ["kept"]
+    again = ["verifl-demo-2/transcript", "--policy", "verifl-demo-2/policy.cbor", "--engine", "reference"]
+    audited = run_command(["auditor.cli", *again], tmp_path)
+    assert audited.returncode == 0, audited.stdout
+    assert "8 proofs, 8 valid, 0 invalid" in audited.stdout
     blob = next((tmp_path / "verifl-demo-2" / "transcript" / "blobs").rglob("*/*"))
     content = blob.read_bytes()
     blob.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -1,7 +1,7 @@
 """Clients that lie. Each makes every part of its submission itself and signs it with its own key.
 
-    active  whether it lies now: outside the injected round a liar is honest, over the same store
-    public  what everybody can read: the submissions of the round so far, and blobs
+active  whether it lies now: outside the injected round a liar is honest, over the same store
+public  what everybody can read: the submissions of the round so far, and blobs
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class OversizedUpdate(LyingClient):
 class ValueInPadding(LyingClient):
     """No update at all, and the whole bound in the last cell of the padding: the norm is right."""
 
-    def commit(self, update: Units) -> CommittedUpdate:
+    def commit(self, update: Units) -> CommittedUpdate:  # noqa: ARG002
         shape = self._pinned.argument.shape
         if shape.data_rows * shape.columns == shape.dimension:
             raise Misuse(f"value-in-padding: {shape.dimension} coordinates fill their rows, there is no padding")
@@ -174,7 +174,7 @@ class CopiedSubmission(LyingClient):
         if not public.submissions:
             raise Misuse("copied-submission: nobody else has submitted")
         message = replace(public.submissions[0], client=self.name)
-        blobs = [public.blobs(name, size) for name, size in blob_sizes(self._pinned, message).items()]
+        blobs = [public.blobs(name, size) for name, size in blob_sizes(self._pinned, message)]
         return [self.sign(message, blobs)]
 
 

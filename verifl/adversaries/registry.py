@@ -31,8 +31,8 @@ class Outcome:
 
     aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
     which the liar's submission is excluded. refuser and refusal: the honest party that refuses, and the name of the
-    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned. status: of the audit of
-    this transcript. checks: with status 1 exactly the checks that fail; with status 0 the check whose notes name the
+    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned. status: of the audit
+    of this transcript. checks: with status 1 exactly the checks that fail; with status 0 the check whose notes name the
     liar. alone: where honest parties refuse, exactly the checks that fail in the transcript that the server publishes
     without them, under its own signature and those of corrupt trustees.
     """

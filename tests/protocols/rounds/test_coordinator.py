@@ -184,8 +184,29 @@ def test_a_round_can_be_given_up(simulation: Simulation) -> None:
     for name in simulation.clients:
         simulation.submit(name)
     simulation.acknowledge()
+    with pytest.raises(Misuse, match="can be closed"):
+        simulation.coordinator.abort()
     simulation.close_cohort()
     assert simulation.store(simulation.coordinator.abort()).aborted == "missing-releases"
+
+
+def test_nobody_answers_what_is_not_published(simulation: Simulation) -> None:
+    keys = [simulation.trustees[name].round_key(1) for name in NAMES]
+    simulation.store(simulation.coordinator.open_round(keys))
+    entry = simulation.coordinator.entries(0, 1)[0]
+    for step in (
+        lambda: simulation.coordinator.receive(SubmissionPackage(entry, {})),
+        lambda: simulation.coordinator.receive_ack(entry),
+    ):
+        with pytest.raises(Misuse, match="publish"):
+            step()
+    simulation.checkpoint()
+    for name in simulation.clients:
+        simulation.submit(name)
+    simulation.acknowledge()
+    simulation.store(simulation.coordinator.close_cohort())
+    with pytest.raises(Misuse, match="publish"):
+        simulation.coordinator.receive_release(false_release(simulation, "trustee-0"))
 
 
 def test_max_cohort_is_kept(simulate: Callable[..., Simulation]) -> None:

@@ -117,6 +117,7 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
         (ACK, "acknowledged", (6,), "acknowledgement"),
         (ACK, "disputed", (Dispute(7, "share-opening"),), "acknowledgement"),
         (ACK, "disputed", (Dispute(3, "share-opening"),), "acknowledgement"),
+        (ACK, "disputed", (Dispute(7, "because I say so"),), "acknowledgement"),
         (ACK, "acknowledged", (7, 8), "ack-digest"),
         (ACK, "digest", ZEROS, "ack-digest"),
         (COHORT, "round_open", ZEROS, "round-open"),
@@ -141,6 +142,12 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
 )
 def test_a_changed_field(recorded: RecordedRound, index: int, field: str, value: object, check: str) -> None:
     assert recorded.changed(index, **{field: value}) == check
+
+
+def test_a_round_key_is_for_one_round_and_one_trustee(recorded: RecordedRound) -> None:
+    first: RoundKey = recorded.messages[KEY]
+    assert recorded.refusal(KEY + 1, replace(first, trustee="trustee-1")) == "round-keys"
+    assert recorded.refusal(LENGTH, replace(first, round=2)) == "round-keys"
 
 
 def test_nothing_can_be_said_twice(recorded: RecordedRound) -> None:

@@ -1,0 +1,61 @@
+"""Who was in force at which place of the log (spec 2.5): followed entry by entry, asked by every other check."""
+
+from __future__ import annotations
+
+import bisect
+
+from proofs.errors import Rejected
+from protocols.envelopes import COORDINATOR, Envelope, check_signature
+from protocols.membership import ENROLLED, Membership, changed_by
+from protocols.messages import KeyRotation, Revocation
+from protocols.policy import Member, Policy
+
+
+class Standing:
+    """The membership as of the entries read so far, and the trustees as of any earlier size of the log."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.members: Membership = ENROLLED
+        self._policy = policy
+        self._clients = {member.id: member.public_key for member in policy.roster}
+        self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
+        self._sizes = [0]  # of the log, from which on ...
+        self._trustees = [policy.trustees]  # ... these are in force
+        self._former: dict[str, list[tuple[bytes, int]]] = {}  # a party's replaced keys, and the entries that did it
+
+    def change(self, index: int, data: bytes, envelope: Envelope) -> None:
+        """A rotation or revocation at `index`; raises Rejected, and then it changes nothing."""
+        message = envelope.message
+        self.members = changed_by(self._policy, self.members, index, data, envelope)
+        if isinstance(message, KeyRotation):
+            self._former.setdefault(message.party, []).append((message.previous, index))
+        if isinstance(message, KeyRotation | Revocation) and message.party in self._enrolled_trustees:
+            self._sizes.append(index + 1)
+            self._trustees.append(self.members.trustees(self._policy))
+
+    def key(self, kind: str, signer: str) -> bytes:
+        """The key in force of the one who must sign an entry of this type.
+
+        Raises Rejected("unknown-signer"), Rejected("revoked").
+        """
+        if signer == COORDINATOR:
+            return self._policy.log_key
+        enrolled = (self._clients if kind == "submission" else self._enrolled_trustees).get(signer)
+        if enrolled is None:
+            whom = "a client of the roster" if kind == "submission" else "a trustee of the policy"
+            raise Rejected("unknown-signer", whom, signer)
+        return self.members.key(signer, enrolled)
+
+    def replaced_at(self, envelope: Envelope) -> int | None:
+        """The entry that replaced the key which signed this envelope; None if no former key of the signer did."""
+        for key, index in self._former.get(envelope.signer, []):
+            try:
+                check_signature(envelope, key)
+            except Rejected:
+                continue
+            return index
+        return None
+
+    def trustees_at(self, size: int) -> tuple[Member, ...]:
+        """The trustees in force after the first `size` entries, with their keys."""
+        return self._trustees[bisect.bisect_right(self._sizes, size) - 1]

@@ -1,0 +1,159 @@
+"""Two engines that share no arithmetic, one argument: the same challenges, the same verdicts, the same names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proofs.challenger import Challenger
+from proofs.curve import ORDER, POINT_SIZE
+from proofs.engine import Engine
+from proofs.parameters import ArgumentParameters
+from proofs.proof import Proof
+from proofs.verifier import Claim, verify_batch
+from tests.proofs.arguments import Honest, WeakParameters, honest, judge, name_of, native, reference
+from tests.soundness.forgery import another_point
+from tests.soundness.test_tampering import TAMPERS
+
+FULL = ArgumentParameters(20, 50)
+WEAK = WeakParameters(20, 50, 3)
+OPENINGS = {"table_blinding_response": "table-opening", "auxiliary_blinding_response": "auxiliary-opening"}
+
+
+@pytest.fixture(scope="module")
+def full() -> Honest:
+    return honest(native(), FULL)
+
+
+@pytest.fixture(scope="module")
+def weak() -> Honest:
+    return honest(native(), WEAK)
+
+
+@pytest.mark.parametrize(
+    ("package", "forbidden"),
+    [
+        ("proofs.reference", ("proofs.native", "numba", "proofs.wide", "proofs.workers")),
+        ("proofs.native.engine", ("proofs.reference", "py_ecc")),
+    ],
+)
+def test_engines_share_no_arithmetic(package: str, forbidden: tuple[str, ...]) -> None:
+    code = f"import sys, {package}; print([name for name in {forbidden!r} if name in sys.modules])"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# ---- challenges --------------------------------------------------------------------------------------------------
+
+
+def steps(monkeypatch: pytest.MonkeyPatch, engine: Engine, parameters: ArgumentParameters) -> list[tuple[Any, ...]]:
+    """Every operation of every challenger, with what went in and the bytes that came out: to prove, then to verify."""
+    found: list[tuple[Any, ...]] = []
+
+    class Recording(Challenger):
+        def _step(self, kind: int, label: str, data: bytes, size: int) -> bytes:
+            output = super()._step(kind, label, data, size)
+            found.append((self._tag, kind, label, data, output, self._state))
+            return output
+
+    with monkeypatch.context() as patch:
+        patch.setattr("proofs.transcript.Challenger", Recording)
+        patch.setattr("proofs.verifier.Challenger", Recording)
+        made = honest(engine, parameters, seed=4)
+        assert judge(engine, parameters, made.claim) == "accepted"
+    return found
+
+
+@pytest.mark.parametrize("parameters", [WEAK, WeakParameters(1, 1, 1), WeakParameters(300, 2**40, 5)])
+def test_same_challenges_byte_for_byte(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = (steps(monkeypatch, engine, parameters) for engine in (native(), reference()))
+    assert left == right
+    length = 6 + 4 + 1 + 2 * parameters.shape.variables + 2 + 4  # operations of spec 5.5, step by step
+    own = [step for step in left if step[0] == left[0][0]]
+    assert len(own) == 2 * length
+    assert own[:length] == own[length:]  # the verifier's transcript is the prover's
+
+
+# ---- the manifest ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
+@pytest.mark.parametrize("name", TAMPERS)
+def test_tampered_field(full: Honest, engine: Engine, name: str) -> None:
+    """One change in every field, at full strength."""
+    change, check = TAMPERS[name]
+    assert judge(engine, FULL, full.edited(**{name: change(full.proof)})) == check
+
+
+def changed(value: Any, position: int) -> Any:
+    """The value with its `position`-th number or point changed, counting through tuples."""
+    if isinstance(value, int):
+        return (value + 1) % ORDER
+    if isinstance(value, bytes):
+        return another_point()
+    for index, item in enumerate(value):
+        if position < size_of(item):
+            return (*value[:index], changed(item, position), *value[index + 1 :])
+        position -= size_of(item)
+    raise IndexError(position)
+
+
+def size_of(value: Any) -> int:
+    return sum(map(size_of, value)) if isinstance(value, tuple) else 1
+
+
+def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
+    """A claim for every number and point of the proof and every row, with the verdict it must get."""
+    for field in fields(Proof):
+        value = getattr(made.proof, field.name)
+        for position in range(size_of(value)):
+            if field.name == "projections":  # towards zero, to stay in range
+                z = value[position]
+                projections = (*value[:position], z - (1 if z > 0 else -1), *value[position + 1 :])
+                yield made.edited(projections=projections), "linear-relation"
+            else:
+                claim = made.edited(**{field.name: changed(value, position)})
+                yield claim, OPENINGS.get(field.name, "linear-relation")
+    rows = made.claim.commitments
+    for start in range(0, len(rows), POINT_SIZE):
+        forged = rows[:start] + another_point() + rows[start + POINT_SIZE :]
+        yield replace(made.claim, commitments=forged), "linear-relation"
+
+
+@pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
+def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) -> None:
+    cases = list(everything_changed(weak))
+    expected_size = 4 + 3 + sum(WEAK.round_degrees) + 3 + 16 + 2 + WEAK.auxiliary_length - 1 + WEAK.shape.rows
+    assert len(cases) == expected_size
+    verdicts = verify_batch(engine, WEAK, [claim for claim, _ in cases])
+    assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
+    for claim, verdict in cases[:: 9 if engine is reference() else 1]:
+        assert judge(engine, WEAK, claim) == verdict
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
+def test_everything_changed(full: Honest, engine: Engine) -> None:
+    for claim, verdict in everything_changed(full):
+        assert judge(engine, FULL, claim) == verdict
+
+
+@pytest.mark.exhaustive
+def test_every_byte_changed(weak: Honest) -> None:
+    """Both engines on every byte of the claim, one bit of it flipped."""
+    for item in ("commitments", "proof", "context"):
+        data = getattr(weak.claim, item)
+        for position in range(len(data)):
+            flipped = bytearray(data)
+            flipped[position] ^= 1 << position % 8
+            claim = replace(weak.claim, **{item: bytes(flipped)})
+            verdict = judge(native(), WEAK, claim)
+            assert verdict != "accepted"
+            assert verdict == judge(reference(), WEAK, claim)

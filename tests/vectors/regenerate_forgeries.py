@@ -1,0 +1,136 @@
+"""Writes tests/vectors/forgeries/*.json: `python -m tests.vectors.regenerate_forgeries` from the repository's root.
+
+Each is a whole claim by a cheating prover, with the verdict that every verifier must reach: a false witness proved by
+the honest steps, rows exchanged, challenges known beforehand, responses bent until an equation holds. Few projections,
+far fewer than are sound, keep them small; two are accepted on purpose: they show what the projections are for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proofs.curve import ORDER, POINT_SIZE
+from proofs.parameters import ArgumentParameters
+from proofs.verifier import Claim
+from proofs.witness import commit_table
+from tests.proofs.arguments import WeakParameters, honest, native, reference
+from tests.seeded import seeded
+from tests.soundness import forgery
+from tests.soundness.test_false_witness import squares
+from tests.soundness.test_frozen_heart import FORGERIES, VERIFIERS
+from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
+from tests.soundness.test_grinding import wrapped_claim, wrapped_table
+from tests.soundness.test_tampering import TAMPERS
+
+DIRECTORY = Path(__file__).parent / "forgeries"
+PARAMETERS = WeakParameters(20, 50, 3)
+
+Forged = tuple[ArgumentParameters, Claim, str]
+
+TABLES: dict[str, tuple[list[list[int]], str]] = {
+    "true witness by the same road": ([[3, -4], [5], squares([[3, -4], [5]])], "accepted"),
+    "norm one above the bound": ([[50, 1], [0], [0]], "linear-relation"),
+    "squares one short": ([[49], [0], [9, 4, 1, 0]], "linear-relation"),
+    "no squares": ([[0], [0], [0]], "linear-relation"),
+    "norm far above the bound": ([[2**20] * 16, [0], [0]], "linear-relation"),
+    "value in the padding": ([[3, -4], [0] * 4 + [1], squares([[3, -4], [1]])], "linear-relation"),
+    "value in the last padding cell": ([[3, -4], [0] * 15 + [7], squares([[3, -4], [7]])], "linear-relation"),
+    "values that cancel in the padding": ([[0], [0] * 4 + [1, -1] * 6, squares([[1] * 12])], "linear-relation"),
+}
+
+
+def of_tables() -> Iterator[tuple[str, Forged]]:
+    for name, (rows, verdict) in TABLES.items():
+        yield name, (PARAMETERS, forgery.forge(native(), PARAMETERS, rows), verdict)
+
+
+def of_frozen_challenges() -> Iterator[tuple[str, Forged]]:
+    """What passes with a transcript that forgets one item."""
+    for label, make in FORGERIES.items():
+        if label == "statement":  # an honest proof, for another verifier
+            continue
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
+            claim = make()
+        yield f"{label} not absorbed", (VERIFIERS.get(label, FROZEN), claim, "linear-relation")
+
+
+def of_wrap_around() -> Iterator[tuple[str, Forged]]:
+    """A modular square root in the private row: hit by a projection, and missed by all."""
+    parameters = WeakParameters(16, 50, 2)
+    committed = commit_table(reference(), wrapped_table(parameters), seeded("wrapped"))
+    found: dict[bool, Claim] = {}
+    for seed in range(20):
+        claim, lucky = wrapped_claim(parameters, committed, seed)
+        found.setdefault(lucky, claim)
+    yield "modular square root, noticed", (parameters, found[False], "linear-relation")
+    yield "modular square root, missed by two projections", (parameters, found[True], "accepted")
+
+
+def of_honest_claims() -> Iterator[tuple[str, Forged]]:
+    """Parts of honest claims changed, exchanged or replayed."""
+    made, other = honest(native(), PARAMETERS), honest(native(), PARAMETERS, seed=2)
+    for field, (change, verdict) in TAMPERS.items():
+        claim = made.edited(**{field: change(made.proof)})
+        yield f"{field.replace('_', ' ')} changed", (PARAMETERS, claim, verdict)
+    claim, rows = made.claim, made.claim.commitments
+    size = POINT_SIZE
+    changed = {
+        "rows exchanged": replace(claim, commitments=rows[size : 2 * size] + rows[:size] + rows[2 * size :]),
+        "row negated": replace(claim, commitments=bytes([rows[0] ^ 1]) + rows[1:]),
+        "commitments of another client": replace(claim, commitments=other.claim.commitments),
+        "proof of another client": replace(claim, proof=other.claim.proof),
+        "context of another client": replace(claim, context=b"round 7, client 4"),
+    }
+    for name, each in changed.items():
+        yield name, (PARAMETERS, each, "linear-relation")
+    for name in ("table", "auxiliary"):
+        form = getattr(forgery.derive(PARAMETERS, claim).form, name)
+        first, second, *rest = getattr(made.proof, f"{name}_response")
+        kept = ((first + form[1]) % ORDER, (second - form[0]) % ORDER, *rest)
+        forged = made.edited(**{f"{name}_response": kept})
+        yield f"{name} responses that keep the linear form", (PARAMETERS, forged, f"{name}-opening")
+
+
+SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
+    of_tables,
+    of_frozen_challenges,
+    of_wrap_around,
+    of_honest_claims,
+)
+
+
+def make_all() -> dict[str, dict[str, Any]]:
+    """Every vector by the name of its file."""
+    return {
+        name.replace(",", "").replace(" ", "-"): {
+            "name": name,
+            "dimension": parameters.dimension,
+            "norm_bound": parameters.norm_bound,
+            "projections": parameters.projections,
+            "context": claim.context.hex(),
+            "commitments": claim.commitments.hex(),
+            "proof": claim.proof.hex(),
+            "expect": verdict,
+        }
+        for source in SOURCES
+        for name, (parameters, claim, verdict) in source()
+    }
+
+
+def main() -> None:
+    DIRECTORY.mkdir(exist_ok=True)
+    for path in DIRECTORY.glob("*.json"):
+        path.unlink()
+    for name, vector in make_all().items():
+        (DIRECTORY / f"{name}.json").write_text(json.dumps(vector, indent=1) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""A federation in one process in which some parties lie: `FederationEngine` for `--inject`.
+
+As in the default engine, parties exchange nothing but what they would send each other over a network. Here any of them
+may also be silent, late or wrong, so whoever refuses something is noted, and the run goes on for as long as t trustees
+go along.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from proofs.engines import get_engine
+from proofs.errors import Misuse, Rejected
+from protocols.log.reader import TranscriptReader
+from protocols.log.writer import TranscriptWriter
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.client import Client
+from protocols.rounds.exchange import Publication, Release, SubmissionPackage
+from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.trustee import Trustee
+from verifl.adversaries import clients, coordinators, trustees
+from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
+from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
+from verifl.adversaries.trustees import NO_ANSWER, Colluding
+from verifl.engines.base import EngineResult, RoundSummary, Session
+from verifl.state import DirectoryStore
+from verifl.summation import summation_on
+from verifl.update import encode_update
+
+Answer = TypeVar("Answer")
+COORDINATOR = "the coordinator"
+CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
+LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
+
+
+class InjectedEngine:
+    """Runs a session with these injections, all of them in round 2. refusals: what honest parties refused in it."""
+
+    def __init__(self, injections: Sequence[Injection]) -> None:
+        self._injections = tuple(injections)
+        self.refusals: list[Refusal] = []
+
+    def run(self, session: Session) -> EngineResult:
+        """See `FederationEngine.run`. Raises Caught where honest parties end the run, Misuse where the injections do
+        not fit the federation."""
+        policy, rounds = session.enrolment.policy, session.config.federation.rounds
+        if rounds < FIRST_ROUND:
+            raise Misuse(f"federation.rounds: expected {FIRST_ROUND} or more with --inject, found {rounds}")
+        injections = assign(
+            self._injections, [each.id for each in policy.roster], [each.id for each in policy.trustees]
+        )
+        transcript = session.directory.transcript
+        try:
+            with TranscriptWriter(transcript) as writer:
+                return _Run(session, writer, injections, self.refusals).rounds()
+        except BaseException:
+            TranscriptWriter(transcript).close()  # opening a directory recovers it
+            raise
+
+
+class _Cast:
+    """Who plays whom: honest parties, and liars in the places that the injections give them."""
+
+    def __init__(self, session: Session, injections: Sequence[Injection], active: Callable[[], bool]) -> None:
+        self.pinned = PinnedPolicy.open(session.enrolment.policy_file)
+        self.blobs = TranscriptReader(session.directory.transcript).blob
+        self._session, self._active, self._engine = session, active, get_engine("native")
+        self.server = next((each for each in injections if each.kind.by is Role.SERVER), None)
+        self._liars = {each.liar: each for each in injections if each.liar}
+        policy = self.pinned.policy
+        self._corrupt = {each.id for each in policy.trustees[: policy.corrupt]} if self.server else set()
+        self.trustees = [self._trustee(member.id) for member in policy.trustees]
+        self.clients = [self._client(member.id) for member in policy.roster]
+        self.coordinator = self._coordinator()
+
+    def forgery(self) -> Forgery:
+        """What the server forges; nothing, where it does not."""
+        name = self.server.kind.name if self.server else ""
+        return FORGERIES.get(name, Forgery)(self._victim())
+
+    def scene(self, refusals: list[Refusal]) -> Scene:
+        """The parties as a malicious server sees them."""
+        session = self._session
+        return Scene(
+            self.pinned,
+            session.enrolment.coordinator,
+            self.coordinator,
+            self.clients,
+            [each for each in self.trustees if isinstance(each, Colluding)],
+            [each for each in self.trustees if not isinstance(each, Colluding)],
+            lambda name: session.enrolment.trustees[name],
+            self.blobs,
+            session.rand,
+            session.directory.transcript,
+            session.directory.path / FORGED,
+            refusals,
+        )
+
+    def _victim(self) -> str:
+        return self.server.party if self.server and self.server.parties else ""
+
+    def _store_of(self, *party: str) -> DirectoryStore:
+        return DirectoryStore(self._session.directory.state.joinpath(*party, "store"))
+
+    def _client(self, name: str) -> Client:
+        identity, store = self._session.enrolment.clients[name], self._store_of("clients", name)
+        liar = self._liars.get(name)
+        confides = self.server is not None and self.server.kind.name in CONFIDES and name == self._victim()
+        if liar is None and not confides:
+            return Client(self.pinned, identity, name, store, self._engine, self._session.rand)
+        play = clients.LIARS[liar.kind.name] if liar else clients.Confidant
+        victims = liar.parties if liar else ()
+        return play(
+            clients.LyingPart(
+                self.pinned, identity, name, store, self._engine, self._session.rand, self._active, victims
+            )
+        )
+
+    def _trustee(self, name: str) -> Trustee:
+        identity, store = self._session.enrolment.trustees[name], self._store_of("trustees", name)
+        liar = self._liars.get(name)
+        if liar is None and name not in self._corrupt:
+            return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand)
+        play = trustees.LIARS[liar.kind.name] if liar else Colluding
+        return play(self.pinned, identity, name, store, self._engine, self._session.rand, self._active)
+
+    def _coordinator(self) -> coordinators.LyingCoordinator:
+        name, session = self.server.kind.name if self.server else "", self._session
+        policy, victim = self.pinned.policy, self._victim()
+        if name in LEAVES_OUT and len(policy.roster) - 1 < policy.min_cohort:
+            raise Misuse(f"inject: {name} needs {policy.min_cohort + 1} clients, found {len(policy.roster)}")
+        others = [member.id for member in policy.roster if member.id != victim]
+        confidants = [each for each in self.clients if isinstance(each, clients.Confidant)]
+        part = coordinators.ServerPart(
+            self.pinned,
+            session.enrolment.coordinator,
+            self._store_of("coordinator"),
+            self._engine,
+            summation_on(session.device),
+            self.blobs,
+            session.rand,
+            self._active,
+            victim,
+            others[-1] if name == "sybil-swap" else "",
+            lambda: confidants[0].secrets if confidants else None,
+        )
+        return coordinators.LIARS.get(name, coordinators.LyingCoordinator)(part)
+
+
+class _Run:
+    """The rounds, with whoever refuses noted."""
+
+    def __init__(
+        self, session: Session, writer: TranscriptWriter, injections: Sequence[Injection], refusals: list[Refusal]
+    ) -> None:
+        self._session, self._writer, self._refusals = session, writer, refusals
+        self._stored = 0  # bytes of entries and blobs so far
+        self._number = 0
+        self._cast = _Cast(session, injections, self._active)
+        self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
+        self._forgery, self._scene = self._cast.forgery(), self._cast.scene(refusals)
+        for each in injections:
+            session.progress.note(f"injected in round {FIRST_ROUND}: {_describe(each)}")
+
+    def rounds(self) -> EngineResult:
+        """Genesis, then rounds until as many as configured have closed."""
+        self._writer.put_policy(self._cast.pinned.data)
+        self._publish(self._coordinator.genesis(self._session.initial))
+        self._checkpoint()
+        wanted, summaries = self._session.config.federation.rounds, list[RoundSummary]()
+        for _ in range(wanted + self._cast.pinned.policy.max_aborts):
+            summaries.append(self._round())
+            self._report(summaries[-1])
+            self._act(self._forgery.ended)
+            if sum(each.aborted is None for each in summaries) == wanted:
+                return EngineResult(tuple(summaries), self._coordinator.step_state().model)
+        raise Rejected(
+            "rounds", f"{wanted} closed rounds", f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
+        )
+
+    def _active(self) -> bool:
+        return self._number == FIRST_ROUND
+
+    def _act(self, moment: Callable[[Scene], None]) -> None:
+        if self._active():
+            moment(self._scene)
+
+    def _round(self) -> RoundSummary:
+        started, stored = time.perf_counter(), self._stored
+        self._open_round()
+        late = self._collect()
+        self._checkpoint()
+        for trustee in self._trustees:
+            entry = self._ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))
+            if entry is not None:
+                self._publish(self._coordinator.receive_ack(entry))
+        last, aborted = self._close(late)
+        self._checkpoint()
+        metrics = self._session.training.evaluate(self._coordinator.step_state().model)
+        return _summary(last, metrics, time.perf_counter() - started, self._stored - stored, aborted)
+
+    def _open_round(self) -> None:
+        self._number = self._coordinator.ledger.next_round
+        self._stage("the trustees make round keys")
+        keys = [self._ask(each.name, "a round key", self._round_key(each)) for each in self._trustees]
+        self._publish(self._coordinator.open_round([key for key in keys if key is not None]))
+        self._checkpoint()
+        self._act(self._forgery.opened)
+
+    def _collect(self) -> list[SubmissionPackage]:
+        """Every client's turn, liars last; returns what is sent too late."""
+        late: list[SubmissionPackage] = []
+        for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
+            for package in self._turn(client):
+                if self._active() and isinstance(client, clients.LyingClient) and client.late:
+                    late.append(package)
+                else:
+                    self._receive(client.name, package)
+        self._stage("the coordinator verifies the proofs")
+        self._coordinator.verdicts()
+        return late
+
+    def _turn(self, client: Client) -> list[SubmissionPackage]:
+        """Verify the round, train, and make what this client sends."""
+        self._stage(f"{client.name} trains")
+        current, training = self._current(), self._session.training
+        model = self._cast.blobs(current.message.model, self._cast.pinned.model_size)
+        opened = client.accept(self._coordinator.invitation(client.last_seen), model)
+        before, after = training.train(client.name, opened.model, self._number)
+        owner = f"client {client.name} in round {self._number}"
+        update = encode_update(before, after, training.layout, self._cast.pinned.policy.update, owner)
+        self._stage(f"{client.name} proves and encrypts")
+        if isinstance(client, clients.LyingClient):
+            said = [each.message for each in current.submissions]
+            packages = client.packages(opened, update.units, clients.PublicRound(said, self._cast.blobs))
+        else:
+            packages = [client.submit(opened, update.units)]
+        for package in packages:
+            size = len(package.entry) + sum(map(len, package.blobs.values()))
+            self._session.progress.submitted(client.name, size, update.clipped)
+        return packages
+
+    def _receive(self, client: str, package: SubmissionPackage) -> None:
+        received = self._ask(COORDINATOR, f"to log what {client} sent", lambda: self._coordinator.receive(package))
+        if received is not None:
+            self._publish(received)
+
+    def _close(self, late: Sequence[SubmissionPackage]) -> tuple[CurrentRound, str | None]:
+        """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
+        before = self._current()
+        aborted = self._publish(self._coordinator.close_cohort())
+        if aborted is not None:
+            return before, aborted
+        self._act(self._forgery.closing)
+        self._checkpoint()
+        self._act(self._forgery.closed)
+        for package in late:
+            self._receive("a late client", package)
+        self._release()
+        last = self._current()
+        self._stage("the coordinator opens the sum")
+        aborted = self._publish(self._coordinator.aggregate())
+        if aborted is None:
+            self._publish(self._coordinator.close_round())
+        return last, aborted
+
+    def _release(self) -> None:
+        """Ask all of Q. Where fewer than t go along because honest ones refuse, the run ends."""
+        cohort, refused = self._current().cohort, len(self._refusals)
+        asked = [each for each in self._trustees if cohort is not None and each.name in cohort.message.trustees]
+        for trustee in asked:
+            self._stage(f"{trustee.name} releases its share of the sum")
+            release = self._ask(trustee.name, "to release", self._share(trustee))
+            if release is not None:
+                self._publish(self._coordinator.receive_release(release))
+        self._stop(self._refusals[refused:], len(asked))
+
+    def _stop(self, refusals: Sequence[Refusal], asked: int) -> None:
+        objections = [each for each in refusals if each.check != NO_ANSWER]
+        if objections and asked - len(refusals) < self._cast.pinned.policy.threshold:
+            raise Caught(objections, "")
+
+    def _checkpoint(self) -> None:
+        """Signed by the coordinator, cosigned by every trustee that will, published."""
+        note, now, refused = self._coordinator.checkpoint(), int(time.time()), len(self._refusals)
+        lines = [self._ask(each.name, "to cosign", self._cosignature(each, note, now)) for each in self._trustees]
+        self._stop(self._refusals[refused:], len(self._trustees))
+        self._writer.publish(self._coordinator.cosigned(note, [line for line in lines if line is not None]))
+
+    def _ask(self, party: str, asked: str, question: Callable[[], Answer]) -> Answer | None:
+        """The answer, or None and the refusal noted; told only once for each party and reason."""
+        known = {(each.party, each.check) for each in self._refusals}
+        answer = self._scene.ask(party, asked, question)
+        if answer is None and (party, self._refusals[-1].check) not in known:
+            self._session.progress.note(f"{party} was asked {asked} and refused: {self._refusals[-1].error}")
+        return answer
+
+    def _round_key(self, trustee: Trustee) -> Callable[[], bytes]:
+        return lambda: trustee.round_key(self._number)
+
+    def _acknowledgement(self, trustee: Trustee) -> Callable[[], bytes]:
+        self._stage(f"{trustee.name} verifies its shares")
+        return lambda: trustee.acknowledge(self._number, self._cast.blobs)
+
+    def _share(self, trustee: Trustee) -> Callable[[], Release]:
+        return lambda: trustee.release(self._number, self._cast.blobs)
+
+    def _cosignature(self, trustee: Trustee, note: bytes, now: int) -> Callable[[], bytes]:
+        size = self._coordinator.size
+        return lambda: trustee.observe(note, self._coordinator.entries(trustee.size, size), now)
+
+    def _publish(self, publication: Publication) -> str | None:
+        """Blobs before the entries that name them; returns why the round was aborted, or None."""
+        for blob in publication.blobs.values():
+            self._writer.put_blob(blob)
+            self._stored += len(blob)
+        if publication.entries:
+            self._writer.append(publication.entries)
+            self._stored += sum(map(len, publication.entries))
+        return publication.aborted
+
+    def _report(self, summary: RoundSummary) -> None:
+        with self._session.directory.metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(summary.to_dict(), allow_nan=False) + "\n")
+        self._session.progress.round_ended(summary, self._session.config.federation.rounds)
+
+    def _current(self) -> CurrentRound:
+        current = self._coordinator.ledger.current
+        if current is None:
+            raise Rejected("order", "an open round", "none")
+        return current
+
+    def _stage(self, text: str) -> None:
+        self._session.progress.stage(f"round {self._number}: {text}")
+
+
+def _summary(last: CurrentRound, metrics: dict[str, float], seconds: float, size: int, why: str | None) -> RoundSummary:
+    names = {each.index: each.message.client for each in last.submissions}
+    excluded = last.cohort.message.excluded if last.cohort else ()
+    return RoundSummary(
+        round=last.number,
+        submitted=tuple(dict.fromkeys(names.values())),
+        accepted=tuple(each.message.client for each in last.members()),
+        excluded={names[exclusion.index]: exclusion.reason for exclusion in excluded},
+        trustees=tuple(release.message.trustee for release in last.releases),
+        metrics=metrics,
+        seconds=seconds,
+        size=size,
+        aborted=why,
+    )
+
+
+def _describe(injection: Injection) -> str:
+    party = ", ".join(injection.parties)
+    by = f"{injection.liar} lies: " if injection.liar and injection.liar not in injection.parties else ""
+    about = f" ({party})" if party else ""
+    return f"{by}{injection.kind.name}{about}: {injection.kind.summary}"

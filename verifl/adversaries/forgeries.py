@@ -1,0 +1,270 @@
+"""Servers that rewrite, hide or double history: lies that honest parties refuse to their face.
+
+Each is played at one moment of the injected round. It shows the lie to those whom it needs, and then publishes by
+itself what it could not get cosigned: a transcript under the log's signature and those of f corrupt trustees. That one
+is for the audit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from proofs.errors import Malformed, Misuse, Rejected
+from proofs.randomness import Randomness
+from protocols import hpke, server_steps
+from protocols.cohorts import INVALID_PROOF
+from protocols.envelopes import open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.client import Client
+from protocols.rounds.closing import NO_ACKNOWLEDGEMENT, NO_QUORUM, draft_cohort
+from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.trustee import Trustee
+from protocols.submissions import BlobSource, Fault
+from verifl.adversaries.forged_log import ForgedLog
+from verifl.adversaries.trustees import Colluding
+
+Answer = TypeVar("Answer")
+FORGED = "forged"  # beside the transcript: what the server publishes alone
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An honest party did not do what it was asked."""
+
+    party: str
+    asked: str
+    error: Malformed | Rejected
+
+    @property
+    def check(self) -> str:
+        """The name of the check."""
+        return self.error.check if isinstance(self.error, Rejected) else "malformed"
+
+
+class Caught(Rejected):
+    """Honest parties refuse, and the run cannot go on without them. check: of the first refusal."""
+
+    def __init__(self, refusals: Sequence[Refusal], left: str) -> None:
+        first = refusals[0]
+        super().__init__(first.check, first.error.expected, first.error.found)
+        self.refusals = tuple(refusals)
+        self._left = left
+
+    def __str__(self) -> str:
+        first = self.refusals[0]
+        names = ", ".join(dict.fromkeys(each.party for each in self.refusals if each.check == first.check))
+        left = f"; {self._left}" if self._left else ""
+        return f"refused {first.asked}: {first.error} (by {names}){left}"
+
+
+@dataclass
+class Scene:
+    """The parties of a run as a malicious server sees them. colluders: the f corrupt trustees. refusals: what honest
+    parties refused so far."""
+
+    pinned: PinnedPolicy
+    key: SigningKey
+    coordinator: Coordinator
+    clients: Sequence[Client]
+    colluders: Sequence[Colluding]
+    honest: Sequence[Trustee]
+    identities: Callable[[str], SigningKey]
+    blobs: BlobSource
+    rand: Randomness
+    transcript: Path
+    forged: Path
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def fork(self, size: int) -> ForgedLog:
+        """A log that agrees with the true one on its first `size` entries."""
+        return ForgedLog(self.pinned, self.key, self.coordinator.entries(0, size))
+
+    def current(self, log: ForgedLog) -> CurrentRound:
+        """The round that a log has open; Misuse for none."""
+        current = Follower.start().extended(self.pinned, log.entries).ledger.current
+        if current is None:
+            raise Misuse("inject: no round is open")
+        return current
+
+    def ask(self, party: str, asked: str, question: Callable[[], Answer]) -> Answer | None:
+        """The answer, or None and the refusal noted."""
+        try:
+            return question()
+        except (Malformed, Rejected) as error:
+            self.refusals.append(Refusal(party, asked, error))
+            return None
+
+    def show(self, log: ForgedLog, trustees: Sequence[Trustee]) -> list[bytes]:
+        """The cosignatures that these trustees give to a forged log."""
+        lines = [self._cosignature(log, each, int(time.time())) for each in trustees]
+        return [line for line in lines if line is not None]
+
+    def _cosignature(self, log: ForgedLog, trustee: Trustee, now: int) -> bytes | None:
+        return self.ask(trustee.name, "to cosign", lambda: log.show(trustee, now))
+
+    def publish(self, log: ForgedLog, lines: Sequence[bytes] = ()) -> None:
+        """A checkpoint of the whole log, with whatever cosignatures there are, and the transcript."""
+        log.cosigned(self.colluders, int(time.time()), lines)
+        log.publish(self.transcript, self.forged)
+
+    def stop(self) -> None:
+        """End the run if somebody refused."""
+        if self.refusals:
+            raise Caught(self.refusals, f"what the server publishes alone is in {self.forged}")
+
+
+class Forgery:
+    """One lie; each moment is of the injected round. victim: the client that it is about, if any."""
+
+    def __init__(self, victim: str) -> None:
+        self.victim = victim
+        self._split: list[bytes] = []
+
+    def opened(self, scene: Scene) -> None:
+        """RoundOpen is cosigned and published; nobody has answered."""
+
+    def closing(self, scene: Scene) -> None:
+        """The coordinator has logged CohortClosed; nobody has seen it."""
+
+    def closed(self, scene: Scene) -> None:
+        """CohortClosed is cosigned and published; nobody has released."""
+
+    def ended(self, scene: Scene) -> None:
+        """The round's end is cosigned and published."""
+
+    def other_cohort(self, scene: Scene, log: ForgedLog, current: CurrentRound) -> CohortClosed:
+        """The cohort without the victim, whose proof is called invalid."""
+        true = {each.index: each.fault for each in scene.coordinator.verdicts() if each.fault is not None}
+        lies = {
+            each.index: Fault(INVALID_PROOF, "linear-relation")
+            for each in current.submissions
+            if each.message.client == self.victim
+        }
+        message = draft_cohort(scene.pinned, replace(current, cohort=None), dict(sorted((lies | true).items())))
+        if not lies or len(message.accepted) < scene.pinned.policy.min_cohort:
+            raise Misuse(f"inject: without {self.victim} there is no cohort of {scene.pinned.policy.min_cohort}")
+        log.append(message)
+        return message
+
+
+class TwoCohorts(Forgery):
+    """A second CohortClosed in the same log."""
+
+    def closed(self, scene: Scene) -> None:
+        log = scene.fork(scene.coordinator.size)
+        self.other_cohort(scene, log, scene.current(log))
+        scene.publish(log, scene.show(log, scene.honest))
+        scene.stop()
+
+
+class PrivateOpen(Forgery):
+    """For one client: a model of the server's choice (all ones), and round keys that the server made for the corrupt
+    trustees. The other trustees' keys are theirs."""
+
+    def opened(self, scene: Scene) -> None:
+        current = scene.current(scene.fork(scene.coordinator.size))
+        true = current.message
+        log = scene.fork(true.round_keys[0])
+        for key, index in zip(current.keys, true.round_keys, strict=True):
+            corrupt = next((each for each in scene.colluders if each.name == key.trustee), None)
+            log.entries.append(
+                self._own_key(scene, true, key.trustee) if corrupt else scene.coordinator.entries(index, index + 1)[0]
+            )
+        ones = server_steps.encode_model(np.ones(scene.pinned.policy.dimension))
+        index = log.append(replace(true, model=log.put(ones)))
+        scene.publish(log)
+        client = next(each for each in scene.clients if each.name == self.victim)
+        note = log.notes[log.size]
+        invitation = log.invitation(note, index, true.round_keys, true.checkpoint_size, client.last_seen)
+        scene.ask(client.name, "to answer", lambda: client.accept(invitation, ones))
+        scene.show(log, scene.honest)
+        scene.stop()
+
+    def _own_key(self, scene: Scene, true: RoundOpen, trustee: str) -> bytes:
+        _, public = hpke.generate_round_key(scene.rand)
+        message = RoundKey(true.federation, true.round, trustee, public, rotation=None)
+        return seal(message, trustee, scene.identities(trustee))
+
+
+class ForksLog(Forgery):
+    """The round as it was, with its first two releases in the other order: valid in itself, and another history."""
+
+    def ended(self, scene: Scene) -> None:
+        log = scene.fork(scene.coordinator.size)
+        first, second, *_ = _of_round(log, KeyShare, scene.coordinator.ledger.rounds)
+        log.entries[first], log.entries[second] = log.entries[second], log.entries[first]
+        scene.publish(log, scene.show(log, scene.honest))
+        scene.stop()
+
+
+class RollsBack(Forgery):
+    """Back to where the round was opened, and on from there as if nobody had answered it."""
+
+    def ended(self, scene: Scene) -> None:
+        number = scene.coordinator.ledger.rounds
+        (opened,) = _of_round(scene.fork(scene.coordinator.size), RoundOpen, number)
+        log = scene.fork(opened + 1)
+        current = scene.current(log)
+        missing = tuple(MissingParty(key.trustee, NO_ACKNOWLEDGEMENT) for key in current.keys)
+        log.append(RoundAborted(scene.pinned.policy.federation, number, current.entry, None, NO_QUORUM, missing))
+        scene.publish(log, scene.show(log, scene.honest))
+        scene.stop()
+
+
+class Split(Forgery):
+    """f corrupt trustees help: m - t honest ones are shown a second cohort, the others the true one. The corrupt ones
+    cosign and release for both."""
+
+    def closing(self, scene: Scene) -> None:
+        deceived, log = self._deceived(scene), scene.fork(scene.coordinator.size - 1)
+        self.other_cohort(scene, log, scene.current(log))
+        self._split = list(log.entries)
+        log.cosigned(scene.colluders, int(time.time()), scene.show(log, deceived))
+        scene.show(scene.fork(scene.coordinator.size), deceived)
+        self._release(scene, log, deceived)
+        scene.publish(log, scene.show(log, deceived))
+
+    def closed(self, scene: Scene) -> None:
+        log = ForgedLog(scene.pinned, scene.key, self._split)
+        scene.show(log, [each for each in scene.honest if each not in self._deceived(scene)])
+
+    def _deceived(self, scene: Scene) -> Sequence[Trustee]:
+        """The honest trustees that the true cohort can do without."""
+        return scene.honest[scene.pinned.policy.threshold - len(scene.colluders) :]
+
+    def _release(self, scene: Scene, log: ForgedLog, deceived: Sequence[Trustee]) -> None:
+        """Every share of the second sum that the server can get."""
+        current = scene.current(log)
+        if current.cohort is None:
+            raise Misuse("inject: the second cohort is not closed")
+        cohort, number = current.cohort, current.number
+        releases = [each.release_anything(number, cohort) for each in scene.colluders]
+        releases += [each.release(number, scene.blobs) for each in deceived]
+        for release in releases:
+            log.entries.append(release.entry)
+            log.put(release.blob)
+
+
+def _of_round(log: ForgedLog, kind: type[KeyShare | RoundOpen], number: int) -> list[int]:
+    """Indices of the entries of one type in one round."""
+    messages = [open_envelope(entry).message for entry in log.entries]
+    return [index for index, each in enumerate(messages) if isinstance(each, kind) and each.round == number]
+
+
+FORGERIES: dict[str, type[Forgery]] = {
+    "server-two-cohorts": TwoCohorts,
+    "server-private-open": PrivateOpen,
+    "server-forks-log": ForksLog,
+    "server-rolls-back": RollsBack,
+    "colluding-trustees": Split,
+}
