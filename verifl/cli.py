@@ -7,10 +7,13 @@ them, so that `--help` is immediate.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +22,10 @@ from proofs.errors import Misuse, VeriflError
 from verifl.bench.command import bench
 from verifl.keys_command import keys, passphrase_option, passphrase_source
 from verifl.roster_command import roster
+
+if TYPE_CHECKING:
+    from verifl.adversaries.registry import Injection
+    from verifl.engines.base import FederationEngine
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -31,6 +38,33 @@ _device = click.option(
     help="Where to train and to sum ciphertexts; the transcript does not depend on it.",
 )  # fmt: skip
 _path = click.Path(path_type=Path)
+
+
+def _injections(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[Injection, ...]:
+    """`--inject` as values; `--inject list` prints the kinds and ends the command."""
+    if not values:
+        return ()
+    from verifl.adversaries.registry import LIST, listing, parse_injection
+
+    if LIST in values:
+        click.echo(listing())
+        context.exit(OK)
+    return tuple(parse_injection(value) for value in values)
+
+
+_inject = click.option(
+    "--inject", multiple=True, metavar="KIND[:PARTY]", is_eager=True, callback=_injections,
+    help="Let a party misbehave in round 2, to see what happens; repeatable. `--inject list` lists the kinds.",
+)  # fmt: skip
+
+_log_format = click.option(
+    "--log-format", type=click.Choice(["txt", "json"]), default="txt", show_default=True,
+    help="Form of what goes to stderr: for people, or one JSON object a line.",
+)  # fmt: skip
+_log_level = click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+    help="The least that goes to stderr.",
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,9 +80,22 @@ def cli(debug: bool) -> None:
 @click.option("--dataset", type=click.Choice(["breast-cancer", "digits"]), default="breast-cancer", show_default=True)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of training only.")
+@_inject
 @_device
+@_log_format
+@_log_level
 @_format
-def demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str, style: str) -> int:
+def demo(
+    out: Path | None,
+    dataset: str,
+    rounds: int,
+    seed: int,
+    inject: tuple[Injection, ...],
+    device: str,
+    log_format: str,
+    log_level: str,
+    style: str,
+) -> int:
     """Train 8 sites on real data, then audit.
 
     With 5 trustees of whom 2 may be corrupt and 4 open each sum. Writes a fresh directory and prints the report of
@@ -56,7 +103,7 @@ def demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str, st
     """
     from verifl.demo import run_demo
 
-    return run_demo(out, dataset, rounds, seed, device, style)
+    return run_demo(out, dataset, rounds, seed, device, style, (log_format, log_level), _engine(inject))
 
 
 @cli.command()
@@ -81,7 +128,11 @@ def init(directory: Path) -> int:
 @click.option("--policy", "policy_file", type=_path, help="The policy that the issuer signed; needs --keys.")
 @click.option("--keys", "folder", type=_path, help="A directory with the key files (*.pem) of the policy's parties.")
 @passphrase_option
+@click.option("--resume", is_flag=True, help="Go on where a run into --out was killed or failed.")
+@_inject
 @_device
+@_log_format
+@_log_level
 @_format
 def run(
     config: Path,
@@ -89,25 +140,42 @@ def run(
     policy_file: Path | None,
     folder: Path | None,
     passphrase_file: Path | None,
+    resume: bool,
+    inject: tuple[Injection, ...],
     device: str,
+    log_format: str,
+    log_level: str,
     style: str,
 ) -> int:
     """Run the federation that CONFIG describes.
 
     Writes its policy, transcript, model, metrics and the parties' state to --out. Without --policy it makes all keys
-    and signs the policy itself.
+    and signs the policy itself. With --resume, the same command goes on from the last complete step, however the run
+    before it ended; if it had not begun, it begins.
     """
     from verifl.config import read_config
     from verifl.federation import Federation, report_run
-    from verifl.progress import console_progress
+    from verifl.logs import logged
     from verifl.roster_command import read_members
+    from verifl.run_directory import RunDirectory
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
     members = read_members(policy_file, folder, passphrase_source(passphrase_file))
-    with console_progress() as progress:
-        task = load_task(settings, config.parent)
-        result = Federation(task, settings, out, device=device, progress=progress, members=members).run()
+    if resume and inject:
+        raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
+    try:
+        with logged(log_format, log_level) as progress:
+            task = load_task(settings, config.parent)
+            engine = _engine(inject)
+            federation = Federation(
+                task, settings, out, device=device, progress=progress, engine=engine, members=members
+            )
+            result = federation.run(resume)
+    except BaseException as error:
+        if RunDirectory(out).resumable and not inject and not (resume and isinstance(error, Misuse)):
+            error.add_note(f"nothing is lost: `{_resumption(config, out, policy_file, folder)}` goes on from there")
+        raise
     report_run(result, style)
     return OK
 
@@ -156,6 +224,21 @@ cli.add_command(keys)
 cli.add_command(roster)
 
 
+def _resumption(config: Path, out: Path, policy_file: Path | None, folder: Path | None) -> str:
+    """The command that goes on with a run."""
+    members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
+    return shlex.join(["verifl", "run", str(config), "--out", str(out), *members, "--resume"])
+
+
+def _engine(injections: tuple[Injection, ...]) -> FederationEngine | None:
+    """The engine in which these parties misbehave; None for the default one."""
+    if not injections:
+        return None
+    from verifl.adversaries.engine import InjectedEngine
+
+    return InjectedEngine(injections)
+
+
 def _dump(document: dict[str, Any], style: str) -> str:
     return json.dumps(document, indent=2 if style == "json" else None, allow_nan=False)
 
@@ -167,15 +250,26 @@ def invoke(arguments: Sequence[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return UNUSABLE
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("verifl: interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        _complain(arguments, "interrupted", error.__cause__ or error)
         return INTERRUPTED
     except (click.ClickException, VeriflError, OSError, ModuleNotFoundError) as error:
         if "--debug" in arguments:
             raise
-        click.echo(f"verifl: {_one_line(error)}", err=True)
+        _complain(arguments, _one_line(error), error)
         return FAILED if isinstance(error, VeriflError) and not isinstance(error, Misuse) else UNUSABLE
     return status if isinstance(status, int) else OK
+
+
+def _complain(arguments: Sequence[str], text: str, error: BaseException) -> None:
+    """One line on stderr: what is wrong and what to do; as a log record where logs are JSON."""
+    line = "; ".join([text, *getattr(error, "__notes__", [])])
+    if "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments):
+        from verifl.logs import json_line
+
+        click.echo(json_line(time.time(), "error", line, {"event": "failed"}), err=True)
+    else:
+        click.echo(f"verifl: {line}", err=True)
 
 
 def _one_line(error: Exception) -> str:

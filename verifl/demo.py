@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from auditor import Report, audit, write_report
+from proofs.errors import Rejected
 from verifl.config import Config
+from verifl.engines.base import FederationEngine
 from verifl.federation import Federation, FederationResult, report_run
-from verifl.progress import console_progress
-from verifl.run_directory import fresh_sibling
+from verifl.logs import logged
+from verifl.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task
 
 CLIP_NORMS = {"breast-cancer": 1.0, "digits": 4.0}
@@ -30,19 +32,46 @@ def demo_config(dataset: str, rounds: int, seed: int) -> Config:
     )
 
 
-def run_demo(out: Path | None, dataset: str, rounds: int, seed: int, device: str, style: str) -> int:
-    """Run, audit, report on stdout; returns 0 if the audit accepts and 1 if it does not."""
+def run_demo(
+    out: Path | None,
+    dataset: str,
+    rounds: int,
+    seed: int,
+    device: str,
+    style: str,
+    logs: tuple[str, str] = ("txt", "info"),
+    engine: FederationEngine | None = None,
+) -> int:
+    """Run, audit, report on stdout; returns 0 if the audit accepts and 1 if it does not.
+
+    logs: their style and level. engine: for parties that misbehave. Where honest ones then end the run, what it left behind is audited, and the
+    result is 1.
+    """
     started = time.perf_counter()
     config = demo_config(dataset, rounds, seed)
     directory = out or fresh_sibling(Path("verifl-demo"))
-    with console_progress() as progress:
+    with logged(*logs) as progress:
         progress.stage("loading PyTorch and the data")
         task = load_task(config, Path())
-        result = Federation(task, config, directory, device=device, progress=progress).run()
+        federation = Federation(task, config, directory, device=device, progress=progress, engine=engine)
+        try:
+            result = federation.run()
+        except Rejected as error:
+            if engine is None:
+                raise
+            return _report_stopped(RunDirectory(directory), error, style)
         progress.stage("auditing the transcript")
         report = audit(result.transcript, result.policy)
     _report(result, report, style, time.perf_counter() - started)
     return 0 if report.accepted else 1
+
+
+def _report_stopped(directory: RunDirectory, error: Rejected, style: str) -> int:
+    """The audit of what a run left that honest parties ended, and on stderr why they did."""
+    report = audit(directory.transcript, directory.policy)
+    write_report(report, style, ["verifl-audit", str(directory.transcript), "--policy", str(directory.policy)])
+    click.echo(f"verifl: the run was stopped: {error}", err=True)
+    return 1
 
 
 def _report(result: FederationResult, report: Report, style: str, seconds: float) -> None:

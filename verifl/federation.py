@@ -12,13 +12,14 @@ from typing import Any
 
 import click
 
+from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from protocols.server_steps import encode_model
 from verifl.config import Config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
 from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
-from verifl.keys import IDENTITY_FILE, write_key
+from verifl.keys import IDENTITY_FILE, read_key, write_key
 from verifl.local_training import LocalTraining
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
@@ -27,6 +28,7 @@ from verifl.state import make_private_directory, replacing
 from verifl.summation import resolve_device
 from verifl.tasks.base import Task
 from verifl.tasks.loading import checked_task, client_names
+from verifl.tensors import Vector
 
 
 @dataclass(frozen=True)
@@ -119,39 +121,78 @@ class Federation:
         self._engine = engine or InProcessEngine()
         self._rand = rand
 
-    def run(self) -> FederationResult:
+    def run(self, resume: bool = False) -> FederationResult:
         """Train all rounds and write policy, transcript, model, metrics and each party's state.
 
-        Everything that can be wrong with the configuration raises Misuse before anything is written. If no round
-        comes to its end, nothing is left behind; later, the transcript of the rounds that did stays.
+        resume: go on in a directory where a run was killed or failed, from the last complete step; or begin, where
+        there is none. Task and configuration must be what they were, but for the number of rounds.
+        Everything that can be wrong with the configuration raises Misuse before anything is written. If a new run fails
+        by its task before any round ended, nothing is left behind; whatever else happens, all that was done stays.
         """
         directory = self._directory
+        if resume and directory.begun:
+            return self._resume()
+        if resume and directory.is_abandoned():
+            _clear_abandoned(directory)
         require_unused(directory.path)
         device = resolve_device(self._device)
         training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
         initial = training.initial()
-        enrolment, plan = self._enrol(training, encode_model(initial))
+        enrolment, plan = self._enrol(training, encode_model(initial), self._members)
         self._announce(plan, device)
         existed = directory.path.exists()
         directory.create()
+        with directory.locked():
+            try:
+                _write_enrolment(directory, enrolment)
+                return self._engage(training, initial, enrolment, plan, device)
+            except Misuse:
+                if _clear_unless_useful(directory, existed):
+                    self._progress.note(f"kept: {directory.path}, with the rounds that came to their end")
+                raise
+
+    def _resume(self) -> FederationResult:
+        directory = self._directory
+        policy_file = directory.policy.read_bytes()
+        device = resolve_device(self._device)
+        with directory.locked():
+            directory.tidy()
+            training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
+            initial = training.initial()
+            members = self._earlier_members(policy_file)
+            enrolment, plan = self._enrol(training, encode_model(initial), members)
+            self._announce(plan, device)
+            return self._engage(training, initial, enrolment, plan, device)
+
+    def _earlier_members(self, policy_file: bytes) -> Members:
+        """Of the run to be resumed: those given again, or those whose keys it made itself."""
+        where = self._directory
+        if self._members is not None:
+            if self._members.policy_file != policy_file:
+                raise Misuse(f"{where.path}: was begun under another policy than the one given; give {where.policy}")
+            return self._members
+        files = sorted(where.state.rglob(IDENTITY_FILE))
+        if not files:
+            raise Misuse(f"{where.path}: its keys are not here; give --policy {where.policy} and --keys as before")
+        keys = [read_key(path) for path in files]
+        return Members(policy_file, {key.public_key: key for key in keys})
+
+    def _engage(
+        self, training: LocalTraining, initial: Vector, enrolment: Enrolment, plan: Plan, device: str
+    ) -> FederationResult:
+        directory = self._directory
         session = Session(self._config, training, initial, enrolment, directory, device, self._progress, self._rand)
-        try:
-            _write_enrolment(directory, enrolment)
-            result = self._engine.run(session)
-            _write_model(directory, training, result, plan)
-        except BaseException:
-            if _clear_unless_useful(directory, existed):
-                self._progress.note(f"kept: {directory.path}, with the transcript of the rounds that came to their end")
-            raise
+        result = self._engine.run(session)
+        _write_model(directory, training, result, plan)
         return self._result(result)
 
-    def _enrol(self, training: LocalTraining, model: bytes) -> tuple[Enrolment, Plan]:
+    def _enrol(self, training: LocalTraining, model: bytes, members: Members | None) -> tuple[Enrolment, Plan]:
         layout, clients = training.layout, client_names(self._task)
-        if self._members is None:
+        if members is None:
             enrolment = enrol(self._config, layout.specs, layout.dimension, clients, model, self._rand)
         else:
             described = TrainedModel.of(layout.specs, layout.dimension, model)
-            enrolment = enrolled(self._members.policy_file, self._members.keys, self._config, described, clients)
+            enrolment = enrolled(members.policy_file, members.keys, self._config, described, clients)
         plan = plan_policy(enrolment.policy_file)
         plan.require()
         return enrolment, plan
@@ -162,6 +203,7 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
+        self._progress.note("interrupted or killed at any time, it goes on with --resume")
 
     def _result(self, result: EngineResult) -> FederationResult:
         where = self._directory
@@ -171,19 +213,19 @@ class Federation:
 
 
 def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
-    """The policy, and the keys that were made for this run; keys that came from elsewhere stay there."""
+    """The keys that were made for this run (those that came from elsewhere stay there), and last the policy: with it,
+    everything is there that a resumption needs."""
+    if enrolment.own_keys:
+        parties = {Path("coordinator"): enrolment.coordinator}
+        parties |= {Path("trustees", name): key for name, key in enrolment.trustees.items()}
+        parties |= {Path("clients", name): key for name, key in enrolment.clients.items()}
+        if enrolment.issuer is not None:
+            parties[Path("issuer")] = enrolment.issuer
+        for party, key in parties.items():
+            make_private_directory(directory.state / party)
+            write_key(directory.state / party / IDENTITY_FILE, key)
     with replacing(directory.policy) as temporary:
         temporary.write_bytes(enrolment.policy_file)
-    if not enrolment.own_keys:
-        return
-    parties = {Path("coordinator"): enrolment.coordinator}
-    parties |= {Path("trustees", name): key for name, key in enrolment.trustees.items()}
-    parties |= {Path("clients", name): key for name, key in enrolment.clients.items()}
-    if enrolment.issuer is not None:
-        parties[Path("issuer")] = enrolment.issuer
-    for party, key in parties.items():
-        make_private_directory(directory.state / party)
-        write_key(directory.state / party / IDENTITY_FILE, key)
 
 
 def _write_model(directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan) -> None:
@@ -197,10 +239,19 @@ def _write_model(directory: RunDirectory, training: LocalTraining, result: Engin
 
 
 def _clear_unless_useful(directory: RunDirectory, existed: bool) -> bool:
-    """After a failure: keep a transcript in which a round ended, otherwise leave the place as it was found."""
+    """After a mistake in the task: keep what is there once a round ended, otherwise leave the place as it was found."""
     if directory.metrics.exists() and directory.metrics.stat().st_size > 0:
         return True
     directory.remove()
     if existed:
         directory.path.mkdir()
     return False
+
+
+def _clear_abandoned(directory: RunDirectory) -> None:
+    """Remove what a run left that was killed before it had a policy: keys that nobody ever heard of."""
+    make_private_directory(directory.state)
+    with directory.locked():
+        if not directory.is_abandoned():
+            raise Misuse(f"{directory.path}: another run has begun there")
+        directory.remove()

@@ -52,6 +52,20 @@ class LocalTraining:
         self._own[client] = self._changed()
         return before, after
 
+    def own_tensors(self, client: str) -> bytes:
+        """What the client's training made of the tensors that do not travel (safetensors); empty if nothing."""
+        from safetensors.torch import save
+
+        own = {name: tensor.cpu().contiguous() for name, tensor in self._own.get(client, {}).items()}
+        return save(own) if own else b""
+
+    def restore_own(self, client: str, tensors: bytes) -> None:
+        """Take up `own_tensors` of an earlier turn, perhaps in another process."""
+        from safetensors.torch import load
+
+        own = load(tensors) if tensors else {}
+        self._own[client] = {name: tensor.to(self._device) for name, tensor in own.items()}
+
     def evaluate(self, model: Vector) -> dict[str, float]:
         """The task's metrics of a global model, with the initial local tensors."""
         self._load(model, {})

@@ -99,7 +99,8 @@ def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> lis
     if summary.aborted is not None:
         rows.append(("aborted", summary.aborted))
     metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)
-    return [*rows, ("model", f"{metrics}; {summary.seconds:.1f} s, {size} of transcript")]
+    took = "" if summary.seconds is None else f"{summary.seconds:.1f} s, "
+    return [*rows, ("model", f"{metrics}; {took}{size} of transcript")]
 
 
 def aligned(label: str, rows: Sequence[tuple[str, str]], width: int) -> list[str]:

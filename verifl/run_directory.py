@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
-from verifl.state import make_private_directory
+from verifl.state import locked, make_private_directory
+
+_LEFTOVER = re.compile(r"\.(policy\.cbor|model\.safetensors|metrics\.jsonl)\.[0-9a-f]+\.tmp")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,33 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         make_private_directory(self.state)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only run in the directory for the block; raises Misuse where another one is."""
+        with locked(self.state / "lock", f"{self.path}: another run has it open; wait for it to end, or stop it"):
+            yield
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run got as far as writing its policy, the last file that it makes before the first entry."""
+        return self.policy.is_file()
+
+    @property
+    def resumable(self) -> bool:
+        """Whether there is anything of a run that a resumption would go on with."""
+        return self.begun or self.is_abandoned()
+
+    def is_abandoned(self) -> bool:
+        """Whether a run was killed here before it had a policy, so that nothing of it can matter to anybody."""
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+        return names != set() and all(name == "state" or _LEFTOVER.fullmatch(name) for name in names)
+
+    def tidy(self) -> None:
+        """Remove what an interrupted write left beside the policy, the model and the metrics."""
+        for path in self.path.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                path.unlink()
+
     def remove(self) -> None:
         """Take away everything `create` and the run made."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -54,6 +86,9 @@ class RunDirectory:
 
 def require_unused(path: Path) -> None:
     """Raise Misuse unless `path` is an empty directory or nothing at all."""
+    directory = RunDirectory(path)
+    if directory.resumable:
+        raise Misuse(f"{path}: holds a run already; continue it with --resume, or choose another --out")
     if path.is_dir() and any(path.iterdir()):
         raise Misuse(f"{path}: is not empty, and a transcript is never overwritten; choose another --out")
     if path.exists() and not path.is_dir():

@@ -146,6 +146,11 @@ class TranscriptWriter:
             self._write(POLICY, data)
         return name
 
+    def sync(self) -> None:
+        """Make every blob put so far durable: before anybody is asked to cosign the entries that name them."""
+        self._check_open()
+        self._sync()
+
     def publish(self, note: bytes) -> None:
         """Make a checkpoint the latest one; durable on return. The same note again changes nothing.
 

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from proofs.errors import Rejected
 from protocols.cohorts import (
-    DISPUTED,
     DUPLICATE,
     INVALID_PROOF,
     MALFORMED,
     REPLAYED,
-    UNACKNOWLEDGED,
     choose_cohort,
     cohort_digest,
 )
-from protocols.messages import CohortClosed, Exclusion, MissingParty, RoundAborted, ShareAck
+from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import CurrentRound
-from protocols.submissions import Fault
 
 # Reasons of RoundAborted: three before the cohort is closed, two after.
 TOO_FEW_SUBMISSIONS = "too-few-submissions"
@@ -33,44 +30,7 @@ NO_ACKNOWLEDGEMENT = "no-acknowledgement"
 NO_RELEASE = "no-release"
 WRONG_RELEASE = "wrong-release"
 
-_DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
 _OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
-
-
-def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[int, Fault]) -> CohortClosed:
-    """CohortClosed by the rule of spec 8.7, given the submissions that are at fault themselves, by index.
-
-    A may be too small to be closed, and Q empty: that is for the caller to see.
-    """
-    acks = {ack.trustee: ack for ack in current.acks}
-    valid = [each.index for each in current.submissions if each.index not in faults]
-    choice = choose_cohort(pinned.policy, valid, acks)
-    brief = len(faults) + len(choice.left_out) > _DETAILED
-    own = [Exclusion(index, fault.reason, "" if brief else fault.detail) for index, fault in faults.items()]
-    left_out = [
-        Exclusion(index, reason, "" if brief else _detail(index, reason, acks))
-        for index, reason in choice.left_out.items()
-    ]
-    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(choice.accepted)]
-    return CohortClosed(
-        pinned.policy.federation,
-        current.number,
-        current.entry,
-        choice.accepted,
-        choice.trustees,
-        tuple(sorted((*own, *left_out), key=lambda exclusion: exclusion.index)),
-        cohort_digest(current.entry, pairs, choice.trustees),
-    )
-
-
-def _detail(index: int, reason: str, acks: Mapping[str, ShareAck]) -> str:
-    """Which trustees left a submission out, as far as 256 characters reach."""
-    if reason == DISPUTED:
-        names = [name for name, ack in acks.items() if any(dispute.index == index for dispute in ack.disputed)]
-        return f"by {', '.join(names)}"[:256]
-    if reason == UNACKNOWLEDGED:
-        return f"by {', '.join(name for name, ack in acks.items() if index not in ack.acknowledged)}"[:256]
-    return ""
 
 
 def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClosed) -> None:

@@ -19,7 +19,6 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols import server_steps
 from protocols.blobs import blob_hash
-from protocols.contexts import round_seed
 from protocols.envelopes import COORDINATOR, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
@@ -32,9 +31,7 @@ from protocols.messages import (
     Message,
     MissingParty,
     Revocation,
-    RoundAborted,
     RoundClosed,
-    RoundOpen,
     ShareAck,
     Submission,
 )
@@ -56,10 +53,10 @@ from protocols.rounds.closing import (
     NO_QUORUM,
     OPENING_FAILED,
     TOO_FEW_SUBMISSIONS,
-    draft_cohort,
     unacknowledged,
     unreleased,
 )
+from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_cohort, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort, opened_on
 from protocols.rounds.offences import check_cohort_difference
@@ -168,7 +165,10 @@ class Coordinator:
                 used.append(entry)
             except (Malformed, Rejected) as error:
                 refused.append(Refusal(entry, error))
-        opened = self._log([*used, self._seal(self._round_open(ledger, len(used)))], refused=tuple(refused))
+        opened = self._log(
+            [*used, self._seal(draft_open(self._pinned, ledger, self._record.published_head(), len(used)))],
+            refused=tuple(refused),
+        )
         self._verdicts, self._shares, self._opened = {}, {}, None
         return opened
 
@@ -274,7 +274,9 @@ class Coordinator:
         except (Malformed, Rejected):
             return self._abort(current, OPENING_FAILED)
         self._opened = opened
-        return self._log([self._seal(self._aggregate(current, used, opened))], named(opened.blobs()))
+        return self._log(
+            [self._seal(draft_aggregate(self._pinned, current, frozenset(used), opened.blobs()))], named(opened.blobs())
+        )
 
     def close_round(self) -> Publication:
         """The server step on the opened sum, and the next model."""
@@ -368,49 +370,9 @@ class Coordinator:
             return None
         return names[0]
 
-    def _round_open(self, ledger: Ledger, keys: int) -> RoundOpen:
-        size = self._record.published
-        root = self._record.root_at(size)
-        return RoundOpen(
-            federation=self._pinned.policy.federation,
-            round=ledger.next_round,
-            policy=self._pinned.hash,
-            model=ledger.model or b"",
-            checkpoint_size=size,
-            checkpoint_root=root,
-            seed=round_seed(root, ledger.next_round),
-            changes=ledger.members.root(),
-            round_keys=tuple(range(self.size, self.size + keys)),
-            retry_of=ledger.retry_of,
-            noise=None,
-        )
-
-    def _aggregate(self, current: CurrentRound, used: dict[str, Share], opened: OpenedAggregate) -> Aggregate:
-        hashes = {name: blob_hash(blob) for name, blob in opened.blobs().items()}
-        return Aggregate(
-            federation=self._pinned.policy.federation,
-            round=current.number,
-            cohort=_cohort(current).entry,
-            releases=tuple(release.index for release in current.releases if release.message.trustee in used),
-            ciphertext=hashes["ciphertext"],
-            key=hashes["key"],
-            plaintext=hashes["plaintext"],
-            blindings=hashes["blindings"],
-            noise=None,
-            weight=None,
-        )
-
     def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
         """Raises Rejected("abort-cap") if the policy allows no further abort: then the federation ends here."""
-        message = RoundAborted(
-            self._pinned.policy.federation,
-            current.number,
-            current.entry,
-            current.cohort.entry if current.cohort else None,
-            reason,
-            tuple(missing),
-        )
-        return self._log([self._seal(message)], aborted=reason)
+        return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)
 
     def _releases(self) -> dict[str, Share | None]:
         current = self._current()

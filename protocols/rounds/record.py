@@ -15,7 +15,7 @@ from protocols.encoding import decode, encode
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
-from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
+from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
 from protocols.messages import AtMost, KeyRotation, Revocation, RoundClosed, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
@@ -124,9 +124,11 @@ class LogRecord:
         self._published = parse_note(note).checkpoint.size
         self._paths.clear()
 
-    def root_at(self, size: int) -> bytes:
-        """Root of the first `size` entries."""
-        return root(self._hashes[:size])
+    def published_head(self) -> Checkpoint:
+        """The last checkpoint that has its quorum; raises Misuse for none."""
+        if not self._note:
+            raise Misuse("publish a cosigned checkpoint first")
+        return parse_note(self._note).checkpoint
 
     def invitation(self, current: CurrentRound, since: int, known: int) -> Invitation:
         """For a client that last saw a checkpoint of `since` entries and knows the first `known` changes."""

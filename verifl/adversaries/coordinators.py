@@ -18,6 +18,7 @@ from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols import server_steps
 from protocols.cohorts import INVALID_PROOF
+from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.lattice import encryption, public
 from protocols.messages import RoundClosed, Submission
@@ -31,8 +32,8 @@ from protocols.rounds.aggregation import (
     row_commitments,
     sum_ciphertexts,
 )
-from protocols.rounds.closing import draft_cohort
 from protocols.rounds.coordinator import Coordinator, Verdict
+from protocols.rounds.drafts import draft_aggregate, draft_cohort
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, LoggedSubmission
 from protocols.stores import Store
@@ -90,8 +91,11 @@ class FalseSum(LyingCoordinator):
         commitments = row_commitments(pinned, current, part.blobs)
         true = open_cohort(part.engine, pinned, current, used, ciphertext, commitments)
         residues, total = self.falsify(current, ciphertext, true.total)
-        self._opened = OpenedAggregate(encryption.pack(pinned.lattice, residues % pinned.lattice.modulus), total)
-        return self._log([self._seal(self._aggregate(current, used, self._opened))], named(self._opened.blobs()))
+        self._opened = false = OpenedAggregate(
+            encryption.pack(pinned.lattice, residues % pinned.lattice.modulus), total
+        )
+        message = draft_aggregate(pinned, current, frozenset(used), false.blobs())
+        return self._log([self._seal(message)], named(false.blobs()))
 
 
 class AddsTerm(FalseSum):
@@ -178,8 +182,6 @@ class AbortsAndRetries(LyingCoordinator):
     _aborted = 0  # the round that was aborted
 
     def receive(self, package: SubmissionPackage) -> Publication:
-        from protocols.envelopes import open_envelope
-
         message = open_envelope(package.entry).message
         if isinstance(message, Submission) and message.client == self._unwelcome():
             raise Rejected("unwelcome", "somebody else", message.client)

@@ -7,7 +7,6 @@ go along.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -26,11 +25,12 @@ from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Ref
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.engines.base import EngineResult, RoundSummary, Session
+from verifl.history import MetricsFile, published_bytes, summarize
 from verifl.state import DirectoryStore
 from verifl.summation import summation_on
 from verifl.update import encode_update
 
-Answer = TypeVar("Answer")
+Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"
 CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
 LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
@@ -53,6 +53,8 @@ class InjectedEngine:
             self._injections, [each.id for each in policy.roster], [each.id for each in policy.trustees]
         )
         transcript = session.directory.transcript
+        if transcript.exists():
+            raise Misuse(f"{transcript}: --inject starts a federation, and does not go on with one")
         try:
             with TranscriptWriter(transcript) as writer:
                 return _Run(session, writer, injections, self.refusals).rounds()
@@ -97,6 +99,7 @@ class _Cast:
             session.directory.transcript,
             session.directory.path / FORGED,
             refusals,
+            session.progress.note,
         )
 
     def _victim(self) -> str:
@@ -157,7 +160,7 @@ class _Run:
         self, session: Session, writer: TranscriptWriter, injections: Sequence[Injection], refusals: list[Refusal]
     ) -> None:
         self._session, self._writer, self._refusals = session, writer, refusals
-        self._stored = 0  # bytes of entries and blobs so far
+        self._metrics = MetricsFile(session.directory.metrics)
         self._number = 0
         self._cast = _Cast(session, injections, self._active)
         self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
@@ -189,36 +192,38 @@ class _Run:
             moment(self._scene)
 
     def _round(self) -> RoundSummary:
-        started, stored = time.perf_counter(), self._stored
+        started, first = time.perf_counter(), self._coordinator.ledger.ended
         self._open_round()
         late = self._collect()
         self._checkpoint()
         for trustee in self._trustees:
-            entry = self._ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))
+            entry = self._scene.ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))
             if entry is not None:
-                self._publish(self._coordinator.receive_ack(entry))
+                self._log(trustee.name, self._coordinator.receive_ack, entry)
         last, aborted = self._close(late)
         self._checkpoint()
         metrics = self._session.training.evaluate(self._coordinator.step_state().model)
-        return _summary(last, metrics, time.perf_counter() - started, self._stored - stored, aborted)
+        entries = self._coordinator.entries(first, self._coordinator.size)
+        size = published_bytes(self._session.directory.transcript, entries)
+        return summarize(last, aborted, metrics, time.perf_counter() - started, size)
 
     def _open_round(self) -> None:
         self._number = self._coordinator.ledger.next_round
         self._stage("the trustees make round keys")
-        keys = [self._ask(each.name, "a round key", self._round_key(each)) for each in self._trustees]
+        keys = [self._scene.ask(each.name, "a round key", self._round_key(each)) for each in self._trustees]
         self._publish(self._coordinator.open_round([key for key in keys if key is not None]))
         self._checkpoint()
         self._act(self._forgery.opened)
 
-    def _collect(self) -> list[SubmissionPackage]:
-        """Every client's turn, liars last; returns what is sent too late."""
-        late: list[SubmissionPackage] = []
+    def _collect(self) -> list[tuple[str, SubmissionPackage]]:
+        """Every client's turn, liars last; returns what is sent too late, and by whom."""
+        late: list[tuple[str, SubmissionPackage]] = []
         for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
             for package in self._turn(client):
                 if self._active() and isinstance(client, clients.LyingClient) and client.late:
-                    late.append(package)
+                    late.append((client.name, package))
                 else:
-                    self._receive(client.name, package)
+                    self._log(client.name, self._coordinator.receive, package)
         self._stage("the coordinator verifies the proofs")
         self._coordinator.verdicts()
         return late
@@ -243,12 +248,13 @@ class _Run:
             self._session.progress.submitted(client.name, size, update.clipped)
         return packages
 
-    def _receive(self, client: str, package: SubmissionPackage) -> None:
-        received = self._ask(COORDINATOR, f"to log what {client} sent", lambda: self._coordinator.receive(package))
+    def _log(self, party: str, receive: Callable[[Sent], Publication], sent: Sent) -> None:
+        """Have the coordinator log what a party sent, if it will."""
+        received = self._scene.ask(COORDINATOR, f"to log what {party} sent", lambda: receive(sent))
         if received is not None:
             self._publish(received)
 
-    def _close(self, late: Sequence[SubmissionPackage]) -> tuple[CurrentRound, str | None]:
+    def _close(self, late: Sequence[tuple[str, SubmissionPackage]]) -> tuple[CurrentRound, str | None]:
         """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
         before = self._current()
         aborted = self._publish(self._coordinator.close_cohort())
@@ -257,8 +263,8 @@ class _Run:
         self._act(self._forgery.closing)
         self._checkpoint()
         self._act(self._forgery.closed)
-        for package in late:
-            self._receive("a late client", package)
+        for name, package in late:
+            self._log(name, self._coordinator.receive, package)
         self._release()
         last = self._current()
         self._stage("the coordinator opens the sum")
@@ -273,9 +279,9 @@ class _Run:
         asked = [each for each in self._trustees if cohort is not None and each.name in cohort.message.trustees]
         for trustee in asked:
             self._stage(f"{trustee.name} releases its share of the sum")
-            release = self._ask(trustee.name, "to release", self._share(trustee))
+            release = self._scene.ask(trustee.name, "to release", self._share(trustee))
             if release is not None:
-                self._publish(self._coordinator.receive_release(release))
+                self._log(trustee.name, self._coordinator.receive_release, release)
         self._stop(self._refusals[refused:], len(asked))
 
     def _stop(self, refusals: Sequence[Refusal], asked: int) -> None:
@@ -286,17 +292,9 @@ class _Run:
     def _checkpoint(self) -> None:
         """Signed by the coordinator, cosigned by every trustee that will, published."""
         note, now, refused = self._coordinator.checkpoint(), int(time.time()), len(self._refusals)
-        lines = [self._ask(each.name, "to cosign", self._cosignature(each, note, now)) for each in self._trustees]
+        lines = [self._scene.ask(each.name, "to cosign", self._cosignature(each, note, now)) for each in self._trustees]
         self._stop(self._refusals[refused:], len(self._trustees))
         self._writer.publish(self._coordinator.cosigned(note, [line for line in lines if line is not None]))
-
-    def _ask(self, party: str, asked: str, question: Callable[[], Answer]) -> Answer | None:
-        """The answer, or None and the refusal noted; told only once for each party and reason."""
-        known = {(each.party, each.check) for each in self._refusals}
-        answer = self._scene.ask(party, asked, question)
-        if answer is None and (party, self._refusals[-1].check) not in known:
-            self._session.progress.note(f"{party} was asked {asked} and refused: {self._refusals[-1].error}")
-        return answer
 
     def _round_key(self, trustee: Trustee) -> Callable[[], bytes]:
         return lambda: trustee.round_key(self._number)
@@ -316,15 +314,12 @@ class _Run:
         """Blobs before the entries that name them; returns why the round was aborted, or None."""
         for blob in publication.blobs.values():
             self._writer.put_blob(blob)
-            self._stored += len(blob)
         if publication.entries:
             self._writer.append(publication.entries)
-            self._stored += sum(map(len, publication.entries))
         return publication.aborted
 
     def _report(self, summary: RoundSummary) -> None:
-        with self._session.directory.metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(summary.to_dict(), allow_nan=False) + "\n")
+        self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 
     def _current(self) -> CurrentRound:
@@ -335,22 +330,6 @@ class _Run:
 
     def _stage(self, text: str) -> None:
         self._session.progress.stage(f"round {self._number}: {text}")
-
-
-def _summary(last: CurrentRound, metrics: dict[str, float], seconds: float, size: int, why: str | None) -> RoundSummary:
-    names = {each.index: each.message.client for each in last.submissions}
-    excluded = last.cohort.message.excluded if last.cohort else ()
-    return RoundSummary(
-        round=last.number,
-        submitted=tuple(dict.fromkeys(names.values())),
-        accepted=tuple(each.message.client for each in last.members()),
-        excluded={names[exclusion.index]: exclusion.reason for exclusion in excluded},
-        trustees=tuple(release.message.trustee for release in last.releases),
-        metrics=metrics,
-        seconds=seconds,
-        size=size,
-        aborted=why,
-    )
 
 
 def _describe(injection: Injection) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +24,9 @@ from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client
-from protocols.rounds.closing import NO_ACKNOWLEDGEMENT, NO_QUORUM, draft_cohort
+from protocols.rounds.closing import NO_ACKNOWLEDGEMENT, NO_QUORUM
 from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
@@ -50,6 +51,9 @@ class Refusal:
         """The name of the check."""
         return self.error.check if isinstance(self.error, Rejected) else "malformed"
 
+    def __str__(self) -> str:
+        return f"{self.party} refuses {self.asked}: {self.error}"
+
 
 class Caught(Rejected):
     """Honest parties refuse, and the run cannot go on without them. check: of the first refusal."""
@@ -64,13 +68,13 @@ class Caught(Rejected):
         first = self.refusals[0]
         names = ", ".join(dict.fromkeys(each.party for each in self.refusals if each.check == first.check))
         left = f"; {self._left}" if self._left else ""
-        return f"refused {first.asked}: {first.error} (by {names}){left}"
+        return f"{names} refused {first.asked}: {first.error}{left}"
 
 
 @dataclass
 class Scene:
     """The parties of a run as a malicious server sees them. colluders: the f corrupt trustees. refusals: what honest
-    parties refused so far."""
+    parties refused so far; `tell` says it to whoever watches."""
 
     pinned: PinnedPolicy
     key: SigningKey
@@ -83,7 +87,8 @@ class Scene:
     rand: Randomness
     transcript: Path
     forged: Path
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[Refusal]
+    tell: Callable[[str], None]
 
     def fork(self, size: int) -> ForgedLog:
         """A log that agrees with the true one on its first `size` entries."""
@@ -97,11 +102,14 @@ class Scene:
         return current
 
     def ask(self, party: str, asked: str, question: Callable[[], Answer]) -> Answer | None:
-        """The answer, or None and the refusal noted."""
+        """The answer, or None and the refusal noted; told only once for each party and reason."""
         try:
             return question()
         except (Malformed, Rejected) as error:
-            self.refusals.append(Refusal(party, asked, error))
+            known = {(each.party, each.check) for each in self.refusals}
+            self.refusals.append(refusal := Refusal(party, asked, error))
+            if (party, refusal.check) not in known:
+                self.tell(str(refusal))
             return None
 
     def show(self, log: ForgedLog, trustees: Sequence[Trustee]) -> list[bytes]:

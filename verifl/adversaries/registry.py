@@ -31,10 +31,10 @@ class Outcome:
 
     aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
     which the liar's submission is excluded. refuser and refusal: the honest party that refuses, and the name of the
-    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned. status: of the audit
-    of this transcript. checks: with status 1 exactly the checks that fail; with status 0 the check whose notes name the
-    liar. alone: where honest parties refuse, exactly the checks that fail in the transcript that the server publishes
-    without them, under its own signature and those of corrupt trustees.
+    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned; after: only when the
+    round is over. status: of the audit of this transcript. checks: with status 1 exactly the checks that fail; with
+    status 0 the check whose notes name the liar. alone: where honest parties refuse, exactly the checks that fail in
+    the transcript that the server publishes without them, under its own signature and those of corrupt trustees.
     """
 
     status: int = 0
@@ -44,16 +44,19 @@ class Outcome:
     refuser: str | None = None
     refusal: str | None = None
     stops: bool = False
+    after: bool = False
     alone: tuple[str, ...] = ()
     remark: str = ""
 
     @property
     def completes(self) -> str:
         """The second column of the table."""
-        if self.stops:
-            return "no: the run stops, exit status 1"
+        stopped = "the run stops, exit status 1"
         if self.aborted is not None:
-            return f"no: aborted, `{self.aborted}`; then repeated"
+            then = f"in the repetition {stopped}" if self.stops else "then repeated"
+            return f"no: aborted, `{self.aborted}`; {then}"
+        if self.stops:
+            return f"yes; then {stopped}" if self.after else f"no: {stopped}"
         return "yes"
 
     @property
@@ -146,7 +149,7 @@ _CLIENTS = (
     Kind(
         "copied-submission", Role.CLIENT, Role.CLIENT,
         "signs another client's submission of this round as its own",
-        Outcome(verdict="replayed", remark="no offence is noted: whoever copies first makes the original the replay"),
+        Outcome(checks=("I8",), verdict="replayed", remark="every trustee disputes its share"),
     ),
     Kind(
         "stale-model", Role.CLIENT, Role.CLIENT,
@@ -196,8 +199,8 @@ _TRUSTEES = (
         "colluding-trustees", Role.SERVER, Role.CLIENT,
         "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
         Outcome(
-            refuser="a trustee that was shown the second cohort", refusal="fork", alone=("I1", "I7", "I8"),
-            remark="the second cohort gets f + m - t < t shares: its sum stays closed",
+            refuser="every honest trustee", refusal="fork", alone=("I1", "I7", "I8"),
+            remark="whichever cohort it was not shown first; the second gets f + m - t < t shares: its sum stays closed",
         ),
     ),
 )  # fmt: skip
@@ -226,7 +229,7 @@ _SERVER = (
     Kind(
         "server-two-cohorts", Role.SERVER, Role.CLIENT,
         "closes a second cohort, without CLIENT, in a round that has one",
-        Outcome(refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "I12", "P2")),
+        Outcome(refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "P2")),
     ),
     Kind(
         "server-private-open", Role.SERVER, Role.CLIENT,
@@ -236,12 +239,12 @@ _SERVER = (
     Kind(
         "server-forks-log", Role.SERVER, Role.NOBODY,
         "shows another history, valid in itself, of the rounds that the trustees cosigned",
-        Outcome(refuser="every honest trustee", refusal="fork", stops=True, alone=("I1",)),
+        Outcome(refuser="every honest trustee", refusal="fork", stops=True, after=True, alone=("I1",)),
     ),
     Kind(
         "server-rolls-back", Role.SERVER, Role.NOBODY,
         "goes back to the checkpoint before the last round and goes on from there",
-        Outcome(refuser="every honest trustee", refusal="rollback", stops=True, alone=("I1",)),
+        Outcome(refuser="every honest trustee", refusal="rollback", stops=True, after=True, alone=("I1",)),
     ),
     Kind(
         "server-skips-step", Role.SERVER, Role.NOBODY,

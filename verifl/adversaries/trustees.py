@@ -17,7 +17,7 @@ from protocols.log.checkpoint import Checkpoint, cosign
 from protocols.messages import Dispute, KeyShare, ShareAck
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
-from protocols.rounds.ledger import LoggedCohort
+from protocols.rounds.ledger import CurrentRound, LoggedCohort
 from protocols.rounds.trustee import Trustee
 from protocols.sharing import Share
 from protocols.stores import Store
@@ -98,6 +98,9 @@ class FalseComplaint(LyingTrustee):
 
 class Colluding(LyingTrustee):
     """Does what the server asks: cosigns any checkpoint, releases for any cohort of whose members it has shares."""
+
+    def _check_release(self, current: CurrentRound, cohort: LoggedCohort, blobs: BlobSource) -> None:
+        """It has no objections."""
 
     def erase(self, number: int) -> None:
         """Keeps everything for as long as the attack goes on."""

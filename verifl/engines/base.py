@@ -30,7 +30,8 @@ class Session:
 
 @dataclass(frozen=True)
 class RoundSummary:
-    """One round as it ended. seconds: wall time; size: bytes that it added to the transcript.
+    """One round as it ended. seconds: wall time of the process that ended it, None where that process was killed before
+    it could say so; size: bytes that it added to the transcript.
 
     excluded: reason by client. aborted: the reason where the round ended without a sum, else None.
     """
@@ -41,7 +42,7 @@ class RoundSummary:
     excluded: Mapping[str, str]
     trustees: tuple[str, ...]
     metrics: Mapping[str, float]
-    seconds: float
+    seconds: float | None
     size: int
     aborted: str | None = None
 
@@ -55,7 +56,7 @@ class RoundSummary:
             "trustees": list(self.trustees),
             "aborted": self.aborted,
             "metrics": finite_or_none(self.metrics),
-            "seconds": round(self.seconds, 3),
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
             "bytes": self.size,
         }
 

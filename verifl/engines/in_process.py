@@ -1,87 +1,170 @@
 """Every party in this process: the default engine.
 
 Client, trustees and coordinator are the state machines of `protocols.rounds`, each with its own state directory, and
-they exchange nothing but what they would send each other over a network.
+they exchange nothing but what they would send each other over a network. What they and the log have on disk is all
+that a run needs to go on where another was killed: every step is taken again from there, and whoever has answered
+already answers with the same bytes.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
 from collections.abc import Sequence
 
 from proofs.engine import Engine
 from proofs.engines import get_engine
-from proofs.errors import Rejected
+from proofs.errors import Misuse, Rejected
+from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client import Client
+from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import Publication
+from protocols.rounds.exchange import Publication, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
+from protocols.server_steps import decode_model
+from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session
-from verifl.state import DirectoryStore
+from verifl.history import MetricsFile, past_rounds, published_bytes, summarize
+from verifl.local_state import LocalState
+from verifl.state import DirectoryStore, Step, unobserved
 from verifl.summation import summation_on
 from verifl.tensors import Vector
 from verifl.update import encode_update
 
 
 class InProcessEngine:
-    """Runs the clients one after another; the transcript is that of a federation over a network."""
+    """Runs the clients one after another; the transcript is that of a federation over a network.
+
+    step: called with a description before each change of a state directory or the transcript; to test crashes.
+    """
+
+    def __init__(self, step: Step = unobserved) -> None:
+        self._step = step
 
     def run(self, session: Session) -> EngineResult:
-        """See `FederationEngine.run`. Raises Rejected("rounds") if too many rounds were aborted.
+        """See `FederationEngine.run`; goes on where the files in the directory end.
 
-        However it ends, the transcript is left as of its last checkpoint, without the blobs of what came after.
+        Raises Rejected("rounds") if too many rounds were aborted. However it ends, the transcript is left as of its
+        last checkpoint, without the blobs of what came after, except for entries that trustees may have seen.
         """
         transcript = session.directory.transcript
+        store = _store_of(session, self._step, "coordinator", "store")
         try:
-            with TranscriptWriter(transcript) as writer:
-                return _Run(session, writer).rounds()
+            with TranscriptWriter(transcript, step=self._step, keep=pending_entries(store)) as writer:
+                return _Run(session, writer, store, self._step).rounds()
         except BaseException:
-            TranscriptWriter(transcript).close()  # opening a directory recovers it
+            with contextlib.suppress(OSError):  # the disk that failed may fail again
+                TranscriptWriter(transcript, keep=pending_entries(store)).close()  # opening a directory recovers it
             raise
 
 
+def _store_of(session: Session, step: Step, *party: str) -> DirectoryStore:
+    return DirectoryStore(session.directory.state.joinpath(*party), step)
+
+
 class _Run:
-    def __init__(self, session: Session, writer: TranscriptWriter) -> None:
-        self._session, self._writer = session, writer
+    def __init__(self, session: Session, writer: TranscriptWriter, store: DirectoryStore, step: Step) -> None:
+        self._session, self._writer, self._step = session, writer, step
         self._blobs = TranscriptReader(session.directory.transcript).blob
-        self._stored = 0  # bytes of entries and blobs so far
+        self._metrics = MetricsFile(session.directory.metrics)
+        self._clock = CosignatureClock()
         enrolment, engine = session.enrolment, get_engine("native")
         self._pinned = PinnedPolicy.open(enrolment.policy_file)
+        published = self._published()
         self._coordinator = Coordinator(
             self._pinned,
             enrolment.coordinator,
-            self._store_of("coordinator"),
+            store,
             engine,
             summation_on(session.device),
             self._blobs,
+            published,
         )
         self._trustees = [self._trustee(member.id, engine) for member in self._pinned.policy.trustees]
         self._clients = [self._client(member.id, engine) for member in self._pinned.policy.roster]
 
     def rounds(self) -> EngineResult:
-        """Genesis, then rounds until as many as configured have closed."""
+        """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
         self._writer.put_policy(self._pinned.data)
-        self._publish(self._coordinator.genesis(self._session.initial))
-        self._checkpoint()
-        wanted, summaries = self._session.config.federation.rounds, []
-        for _ in range(wanted + self._pinned.policy.max_aborts):
+        if self._coordinator.size == 0:
+            self._publish(self._coordinator.genesis(self._session.initial))
+            self._checkpoint()
+        else:
+            self._take_up()
+        wanted, summaries = self._session.config.federation.rounds, self._past()
+        while sum(each.aborted is None for each in summaries) < wanted:
+            if len(summaries) >= wanted + self._pinned.policy.max_aborts:
+                ended = f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
+                raise Rejected("rounds", f"{wanted} closed rounds", ended)
             summaries.append(self._round())
             self._report(summaries[-1])
-            if sum(each.aborted is None for each in summaries) == wanted:
-                return EngineResult(tuple(summaries), self._model())
-        raise Rejected(
-            "rounds", f"{wanted} closed rounds", f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
-        )
+        return EngineResult(tuple(summaries), self._model())
+
+    def _published(self) -> Published | None:
+        """What the transcript already has."""
+        size = self._writer.published_size
+        if size == 0:
+            return None
+        reader = TranscriptReader(self._session.directory.transcript)
+        self._clock.follow(reader.latest())
+        return Published(reader.latest(), reader.entries(0, size))
+
+    def _take_up(self) -> None:
+        """Go on from a log with entries: those that trustees may have seen are published first."""
+        size = self._writer.published_size
+        self._check_states(size)
+        self._writer.append(self._entries(size, self._coordinator.size))
+        self._checkpoint()
+        ledger = self._coordinator.ledger
+        where = f"in round {ledger.rounds}" if ledger.current else f"after {ledger.rounds} rounds"
+        self._session.progress.note(f"resumed {where}, at {self._coordinator.size} log entries")
+
+    def _check_states(self, published: int) -> None:
+        """No trustee's state is older than what it signed, nor the coordinator's than what it had signed."""
+        latest = TranscriptReader(self._session.directory.transcript).latest() if published else b""
+        signers = {each.name for each in parse_note(latest).signatures} if latest else set()
+        for trustee in self._trustees:
+            if trustee.name in signers and trustee.size < published:
+                raise Misuse(_outdated(f"trustees/{trustee.name}", published, trustee.size))
+            if trustee.size > self._coordinator.size:
+                raise Misuse(_outdated("coordinator", trustee.size, self._coordinator.size))
+
+    def _past(self) -> list[RoundSummary]:
+        """The rounds that have ended; one whose line in the metrics is missing is told now."""
+        known, size = self._metrics.measured(), self._coordinator.size
+        transcript = self._session.directory.transcript
+        past = past_rounds(self._pinned, self._entries(0, size), transcript, self._metrics, self._evaluated)
+        if past:
+            self._metrics.rewrite(past)
+        for summary in past:
+            if summary.round not in known:
+                self._session.progress.round_ended(summary, self._session.config.federation.rounds)
+        return past
+
+    def _evaluated(self, model: bytes) -> dict[str, float]:
+        vector = decode_model(self._blobs(model, self._pinned.model_size), self._pinned.policy.dimension)
+        return self._session.training.evaluate(vector)
 
     def _round(self) -> RoundSummary:
-        """One round of spec 8, from the round keys to its end."""
-        started, stored = time.perf_counter(), self._stored
+        """One round of spec 8, from the round keys to its end, or the rest of it."""
+        started, first = time.perf_counter(), self._coordinator.ledger.ended
         number = self._open_round()
+        if self._current().cohort is None:
+            self._collect(number)
+        last, aborted = self._close(number)
+        self._checkpoint()
+        metrics = self._session.training.evaluate(self._model())
+        seconds = time.perf_counter() - started
+        entries = self._entries(first, self._coordinator.size)
+        size = published_bytes(self._session.directory.transcript, entries)
+        return summarize(last, aborted, metrics, seconds, size)
+
+    def _collect(self, number: int) -> None:
+        """Submissions, verdicts and acknowledgements."""
         for client in self._clients:
             self._submit(client, number)
         self._stage(number, "the coordinator verifies the proofs")
@@ -90,41 +173,54 @@ class _Run:
         for trustee in self._trustees:
             self._stage(number, f"{trustee.name} verifies its shares")
             self._publish(self._coordinator.receive_ack(trustee.acknowledge(number, self._blobs)))
-        last, aborted = self._close(number)
-        self._checkpoint()
-        metrics = self._session.training.evaluate(self._model())
-        seconds = time.perf_counter() - started
-        return self._summary(last, metrics, seconds, self._stored - stored, aborted)
 
     def _open_round(self) -> int:
         number = self._coordinator.ledger.next_round
+        if self._coordinator.ledger.current is not None:
+            return number
         self._stage(number, "the trustees make round keys")
         self._publish(self._coordinator.open_round([trustee.round_key(number) for trustee in self._trustees]))
         self._checkpoint()
         return number
 
     def _submit(self, client: Client, number: int) -> None:
-        """The client's turn: verify the round, train, commit, prove, encrypt, share."""
+        """The client's turn: verify the round, then train, commit, prove, encrypt and share, unless it has answered."""
         self._stage(number, f"{client.name} trains")
         opened = client.accept(self._coordinator.invitation(client.last_seen), self._model_blob())
-        training = self._session.training
+        package, clipped = client.answered(opened), False
+        if package is None:
+            self._check_silent(client)
+            package, clipped = self._answer(client, opened)
+        self._publish(self._coordinator.receive(package))
+        size = len(package.entry) + sum(map(len, package.blobs.values()))
+        self._session.progress.submitted(client.name, size, clipped)
+
+    def _answer(self, client: Client, opened: OpenRound) -> tuple[SubmissionPackage, bool]:
+        """(submission, whether the update was longer than the clip norm)"""
+        training, number = self._session.training, opened.number
+        local = LocalState(_store_of(self._session, self._step, "clients", client.name, "training"))
+        training.restore_own(client.name, local.before(number))
         before, after = training.train(client.name, opened.model, number)
+        local.after(number, training.own_tensors(client.name))
         update = encode_update(
             before, after, training.layout, self._pinned.policy.update, f"client {client.name} in round {number}"
         )
         self._stage(number, f"{client.name} proves and encrypts")
-        package = client.submit(opened, update.units)
-        self._publish(self._coordinator.receive(package))
-        size = len(package.entry) + sum(map(len, package.blobs.values()))
-        self._session.progress.submitted(client.name, size, update.clipped)
+        return client.submit(opened, update.units), update.clipped
+
+    def _check_silent(self, client: Client) -> None:
+        """A client that has nothing to send again is none whose submission is in the log."""
+        if client.name in {each.message.client for each in self._current().submissions}:
+            raise Misuse(_outdated(f"clients/{client.name}", self._coordinator.size, client.last_seen))
 
     def _close(self, number: int) -> tuple[CurrentRound, str | None]:
         """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
-        before = self._current()
-        aborted = self._publish(self._coordinator.close_cohort())
-        if aborted is not None:
-            return before, aborted
-        self._checkpoint()
+        if self._current().cohort is None:
+            before = self._current()
+            aborted = self._publish(self._coordinator.close_cohort())
+            if aborted is not None:
+                return before, aborted
+            self._checkpoint()
         cohort = self._current().cohort
         asked = frozenset(cohort.message.trustees) if cohort else frozenset()
         for trustee in self._trustees:
@@ -138,42 +234,28 @@ class _Run:
             self._publish(self._coordinator.close_round())
         return last, aborted
 
-    def _summary(
-        self, last: CurrentRound, metrics: dict[str, float], seconds: float, size: int, aborted: str | None
-    ) -> RoundSummary:
-        names = {each.index: each.message.client for each in last.submissions}
-        excluded = last.cohort.message.excluded if last.cohort else ()
-        return RoundSummary(
-            round=last.number,
-            submitted=tuple(names.values()),
-            accepted=tuple(each.message.client for each in last.members()),
-            excluded={names[exclusion.index]: exclusion.reason for exclusion in excluded},
-            trustees=tuple(release.message.trustee for release in last.releases),
-            metrics=metrics,
-            seconds=seconds,
-            size=size,
-            aborted=aborted,
-        )
-
     def _report(self, summary: RoundSummary) -> None:
-        with self._session.directory.metrics.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(summary.to_dict(), allow_nan=False) + "\n")
+        self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 
     def _publish(self, publication: Publication) -> str | None:
         """Blobs before the entries that name them; returns why the round was aborted, or None."""
         for blob in publication.blobs.values():
             self._writer.put_blob(blob)
-            self._stored += len(blob)
         if publication.entries:
             self._writer.append(publication.entries)
-            self._stored += sum(map(len, publication.entries))
         return publication.aborted
 
     def _checkpoint(self) -> None:
-        """Signed by the coordinator, observed and cosigned by every trustee, published."""
-        note = self._coordinator.checkpoint()
-        size, now = self._coordinator.size, int(time.time())
+        """Signed by the coordinator, observed and cosigned by every trustee, published; unless the last one still is.
+
+        The blobs are durable before the entries that name them may be seen, and these before a trustee sees them.
+        """
+        size = self._coordinator.size
+        if self._coordinator.published == size:
+            return
+        self._writer.sync()
+        note, now = self._coordinator.checkpoint(), self._clock.now()
         lines = [trustee.observe(note, self._entries(trustee.size, size), now) for trustee in self._trustees]
         self._writer.publish(self._coordinator.cosigned(note, lines))
 
@@ -195,13 +277,17 @@ class _Run:
     def _stage(self, number: int, text: str) -> None:
         self._session.progress.stage(f"round {number}: {text}")
 
-    def _store_of(self, *party: str) -> DirectoryStore:
-        return DirectoryStore(self._session.directory.state.joinpath(*party, "store"))
-
     def _trustee(self, name: str, engine: Engine) -> Trustee:
-        identity, store = self._session.enrolment.trustees[name], self._store_of("trustees", name)
-        return Trustee(self._pinned, identity, name, store, engine, self._session.rand)
+        store, rand = _store_of(self._session, self._step, "trustees", name, "store"), self._session.rand
+        return Trustee(self._pinned, self._session.enrolment.trustees[name], name, store, engine, rand)
 
     def _client(self, name: str, engine: Engine) -> Client:
-        identity, store = self._session.enrolment.clients[name], self._store_of("clients", name)
-        return Client(self._pinned, identity, name, store, engine, self._session.rand)
+        store, rand = _store_of(self._session, self._step, "clients", name, "store"), self._session.rand
+        return Client(self._pinned, self._session.enrolment.clients[name], name, store, engine, rand)
+
+
+def _outdated(party: str, said: int, known: int) -> str:
+    return (
+        f"state/{party}: this state is older than what its party said: it knows {known} log entries, and has answered "
+        f"for {said}; never put back an old copy of a state: put back the newest, or start a new federation"
+    )

@@ -1,0 +1,109 @@
+"""The coordinator's messages, as the log and the rules make them; nothing is signed here (spec 8.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from proofs.errors import Misuse
+from protocols.blobs import blob_hash
+from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, choose_cohort, cohort_digest
+from protocols.contexts import round_seed
+from protocols.log.checkpoint import Checkpoint
+from protocols.messages import (
+    Aggregate,
+    CohortClosed,
+    Exclusion,
+    MissingParty,
+    RoundAborted,
+    RoundOpen,
+    ShareAck,
+)
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.ledger import CurrentRound, Ledger
+from protocols.submissions import Fault
+
+_DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
+
+
+def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: int) -> RoundOpen:
+    """RoundOpen on the last published checkpoint `head`, behind `keys` RoundKey entries that are not in `ledger`."""
+    if ledger.model is None:
+        raise Misuse("open_round: genesis first")
+    return RoundOpen(
+        federation=pinned.policy.federation,
+        round=ledger.next_round,
+        policy=pinned.hash,
+        model=ledger.model,
+        checkpoint_size=head.size,
+        checkpoint_root=head.root,
+        seed=round_seed(head.root, ledger.next_round),
+        changes=ledger.members.root(),
+        round_keys=tuple(range(ledger.size, ledger.size + keys)),
+        retry_of=ledger.retry_of,
+        noise=None,
+    )
+
+
+def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[int, Fault]) -> CohortClosed:
+    """CohortClosed by the rule of spec 8.7, given the submissions that are at fault themselves, by index.
+
+    A may be too small to be closed, and Q empty: that is for the caller to see.
+    """
+    acks = {ack.trustee: ack for ack in current.acks}
+    valid = [each.index for each in current.submissions if each.index not in faults]
+    choice = choose_cohort(pinned.policy, valid, acks)
+    brief = len(faults) + len(choice.left_out) > _DETAILED
+    own = [Exclusion(index, fault.reason, "" if brief else fault.detail) for index, fault in faults.items()]
+    left_out = [
+        Exclusion(index, reason, "" if brief else _detail(index, reason, acks))
+        for index, reason in choice.left_out.items()
+    ]
+    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(choice.accepted)]
+    return CohortClosed(
+        pinned.policy.federation,
+        current.number,
+        current.entry,
+        choice.accepted,
+        choice.trustees,
+        tuple(sorted((*own, *left_out), key=lambda exclusion: exclusion.index)),
+        cohort_digest(current.entry, pairs, choice.trustees),
+    )
+
+
+def _detail(index: int, reason: str, acks: Mapping[str, ShareAck]) -> str:
+    """Which trustees left a submission out, as far as 256 characters reach."""
+    if reason == DISPUTED:
+        names = [name for name, ack in acks.items() if any(dispute.index == index for dispute in ack.disputed)]
+        return f"by {', '.join(names)}"[:256]
+    if reason == UNACKNOWLEDGED:
+        return f"by {', '.join(name for name, ack in acks.items() if index not in ack.acknowledged)}"[:256]
+    return ""
+
+
+def draft_aggregate(
+    pinned: PinnedPolicy, current: CurrentRound, used: frozenset[str], blobs: Mapping[str, bytes]
+) -> Aggregate:
+    """Aggregate from the releases of the trustees in `used`; `blobs` by field."""
+    if current.cohort is None:
+        raise Misuse(f"round {current.number}: the cohort is not closed")
+    hashes = {name: blob_hash(blob) for name, blob in blobs.items()}
+    return Aggregate(
+        federation=pinned.policy.federation,
+        round=current.number,
+        cohort=current.cohort.entry,
+        releases=tuple(release.index for release in current.releases if release.message.trustee in used),
+        ciphertext=hashes["ciphertext"],
+        key=hashes["key"],
+        plaintext=hashes["plaintext"],
+        blindings=hashes["blindings"],
+        noise=None,
+        weight=None,
+    )
+
+
+def draft_abort(
+    pinned: PinnedPolicy, current: CurrentRound, reason: str, missing: Sequence[MissingParty]
+) -> RoundAborted:
+    """RoundAborted of the round as it stands."""
+    cohort = current.cohort.entry if current.cohort else None
+    return RoundAborted(pinned.policy.federation, current.number, current.entry, cohort, reason, tuple(missing))

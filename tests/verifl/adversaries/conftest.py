@@ -1,0 +1,118 @@
+"""Federations in which somebody lies: small ones, each run once a session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from proofs.errors import Rejected
+from protocols.log.reader import TranscriptReader
+from protocols.pinned import PinnedPolicy
+from verifl import Config, Federation
+from verifl.adversaries.engine import InjectedEngine
+from verifl.adversaries.forgeries import FORGED, Refusal
+from verifl.adversaries.registry import parse_injection
+from verifl.history import EndedRound, ended_rounds
+
+CLIENTS = ("clinic-1", "clinic-2", "clinic-3", "clinic-4")
+TRUSTEES = tuple(f"trustee-{number}" for number in range(1, 6))
+HONEST = TRUSTEES[2:]  # where the server lies, the first f = 2 trustees are its own
+CONFIG = Config.of(
+    federation={"rounds": 2},
+    trustees={"count": 5, "corrupt": 2, "threshold": 4},
+    limits={"min_cohort": 3, "max_aborts": 3},
+)
+
+
+class Means:
+    """Each client moves two coordinates towards its own number: rounds take no time."""
+
+    def clients(self) -> Sequence[str]:
+        return CLIENTS
+
+    def model(self) -> nn.Module:
+        model = nn.Linear(2, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        return model
+
+    def data(self, client: str) -> float:
+        return float(client[-1])
+
+    def train(self, model: nn.Module, client: str, data: float) -> None:
+        with torch.no_grad():
+            model.get_parameter("weight").add_(torch.tensor([[0.1, -0.05]]) * data)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a run with injections left behind. stopped: why it ended early, or None."""
+
+    directory: Path
+    refusals: tuple[Refusal, ...]
+    stopped: Rejected | None
+
+    @property
+    def policy(self) -> Path:
+        return self.directory / "policy.cbor"
+
+    @property
+    def transcript(self) -> Path:
+        return self.directory / "transcript"
+
+    @property
+    def forged(self) -> Path:
+        return self.directory / FORGED
+
+    @property
+    def pinned(self) -> PinnedPolicy:
+        return PinnedPolicy.open(self.policy.read_bytes())
+
+    def entries(self, path: Path | None = None) -> list[bytes]:
+        reader = TranscriptReader(path or self.transcript)
+        return reader.entries(0, reader.size)
+
+    def rounds(self) -> dict[int, EndedRound]:
+        """The rounds that ended, by number."""
+        return {each.last.number: each for each in ended_rounds(self.pinned, self.entries())}
+
+
+Play = Callable[..., Played]
+
+
+@pytest.fixture(scope="session")
+def unsynced() -> Iterator[None]:
+    """No fsync: whether a crash loses anything is not the question here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def play(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """Run a federation with these injections, as on the command line; each combination once."""
+    played: dict[tuple[str, ...], Played] = {}
+
+    def run(*inject: str) -> Played:
+        if inject not in played:
+            played[inject] = _play(tmp_path_factory.mktemp("played") / "out", inject)
+        return played[inject]
+
+    return run
+
+
+def _play(directory: Path, inject: Sequence[str]) -> Played:
+    engine, stopped = InjectedEngine([parse_injection(each) for each in inject]), None
+    try:
+        Federation(Means(), CONFIG, directory, engine=engine).run()
+    except Rejected as error:
+        stopped = error
+    return Played(directory, tuple(engine.refusals), stopped)

@@ -1,0 +1,132 @@
+"""A test for each line of the table in docs/misbehaviour.md, of every column."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from auditor import Report, Status, audit
+from verifl.adversaries.registry import KINDS, VARIANTS, Injection, Outcome, Role, assign, parse_injection, table
+from verifl.adversaries.trustees import NO_ANSWER
+
+from .conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what is injected, and what the table says of it."""
+
+    inject: tuple[str, ...]
+    outcome: Outcome
+
+    @property
+    def injections(self) -> tuple[Injection, ...]:
+        return assign([parse_injection(each) for each in self.inject], CLIENTS, TRUSTEES)
+
+    @property
+    def liars(self) -> set[str]:
+        return {each.liar for each in self.injections if each.liar}
+
+
+LINES = [
+    *(Line((kind.name,), kind.outcome) for kind in KINDS.values()),
+    *(Line(each.inject, each.outcome) for each in VARIANTS),
+]
+
+
+@pytest.fixture(params=LINES, ids=lambda line: "+".join(line.inject), scope="module")
+def line(request: pytest.FixtureRequest) -> Line:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def played(line: Line, play: Play) -> Played:
+    return play(*line.inject)
+
+
+def failed(report: Report) -> tuple[str, ...]:
+    return tuple(check.id for check in report.checks if check.status is Status.FAIL)
+
+
+def mentions(text: str, party: str) -> bool:
+    return re.search(rf"\b{re.escape(party)}\b(?!-)", text) is not None
+
+
+def test_whether_the_round_completes(line: Line, played: Played) -> None:
+    outcome, rounds = line.outcome, played.rounds()
+    assert (played.stopped is not None) == outcome.stops
+    if outcome.aborted is not None:
+        assert rounds[2].aborted == outcome.aborted
+        assert (3 in rounds and rounds[3].aborted is None) == (not outcome.stops)
+    elif outcome.stops and not outcome.after:
+        assert sorted(rounds) == [1]
+    else:
+        assert sorted(rounds) == [1, 2]
+        assert rounds[2].aborted is None
+
+
+def test_who_notices_and_how(line: Line, played: Played) -> None:
+    outcome = line.outcome
+    refusers = {each.party for each in played.refusals if each.check == outcome.refusal}
+    if outcome.refusal is None:
+        assert {each.check for each in played.refusals} <= {NO_ANSWER}
+    elif played.stopped is not None:
+        assert played.stopped.check == outcome.refusal
+    expected = {
+        "every honest trustee": set(HONEST),
+        "the coordinator": set() if played.stopped else {"the coordinator"},
+        "CLIENT": {CLIENTS[0]},
+        None: set(),
+    }
+    assert refusers == expected[outcome.refuser]
+
+
+def test_whose_submission_is_excluded(line: Line, played: Played) -> None:
+    rounds = played.rounds()
+    if 2 not in rounds or any(each.kind.name == "server-rejects-valid" for each in line.injections):
+        return
+    last = rounds[2].last
+    names = {each.index: each.message.client for each in last.submissions}
+    found = {} if last.cohort is None else {names[each.index]: each.reason for each in last.cohort.message.excluded}
+    by_clients = any(each.kind.by is Role.CLIENT for each in line.injections)
+    victims = line.liars if by_clients else {CLIENTS[0]}
+    assert found == ({} if line.outcome.verdict is None else dict.fromkeys(victims, line.outcome.verdict))
+
+
+def test_what_the_audit_says(line: Line, played: Played) -> None:
+    report, outcome = audit(played.transcript, played.policy), line.outcome
+    assert report.accepted == (outcome.status == 0)
+    assert failed(report) == (outcome.checks if outcome.status else ())
+    if outcome.status == 0:
+        naming = {
+            check.id: {liar for liar in line.liars for note in check.notes if mentions(note, liar)}
+            for check in report.checks
+        }
+        for check in outcome.checks:
+            assert naming[check] == line.liars
+        if not outcome.checks:
+            assert not any(naming.values())
+
+
+def test_what_the_server_publishes_alone(line: Line, played: Played) -> None:
+    assert played.forged.exists() == bool(line.outcome.alone)
+    if line.outcome.alone:
+        report = audit(played.forged, played.policy)
+        assert failed(report) == line.outcome.alone
+        assert report.checkpoint is not None
+        assert len(report.checkpoint.cosigners) < played.pinned.policy.threshold
+
+
+def test_the_document_has_this_table() -> None:
+    assert table() in DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_document_says_what_each_kind_does() -> None:
+    text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
+    for kind in KINDS.values():
+        assert f"`{kind.spelling}`" in text, kind.name

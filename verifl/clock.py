@@ -1,0 +1,40 @@
+"""The time in cosignatures: never earlier than one that was published, whatever the machine's clock does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from protocols.log.checkpoint import parse_note
+
+_LOGGER = logging.getLogger(__name__)
+_TIMESTAMP = 8
+
+
+class CosignatureClock:
+    """POSIX seconds that never go backwards. No rule depends on them, but a statement "as of then" should not err."""
+
+    def __init__(self, read: Callable[[], float] = time.time) -> None:
+        self._read = read
+        self._latest = 0
+        self._warned = False
+
+    def follow(self, note: bytes) -> None:
+        """Take notice of the times in a published checkpoint's cosignatures."""
+        _, *cosignatures = parse_note(note).signatures
+        times = [int.from_bytes(each.signature[:_TIMESTAMP], "big") for each in cosignatures]
+        self._latest = max(self._latest, *times, 0)
+
+    def now(self) -> int:
+        """The clock's time, or the latest one that was used where the clock is behind it; that is logged once."""
+        now = int(self._read())
+        if now < self._latest and not self._warned:
+            self._warned = True
+            _LOGGER.warning(
+                "the clock is %d s behind the last cosignature: set it; until it has caught up the later time is used",
+                self._latest - now,
+                extra={"fields": {"event": "clock-behind", "seconds": self._latest - now}},
+            )
+        self._latest = max(self._latest, now)
+        return self._latest

@@ -1,0 +1,148 @@
+"""What the log says of rounds that have ended: all that a resumed run needs of them, and what their metrics line says.
+
+A summary comes from the log; only its metrics and its duration do not, and are taken from the line that was written
+when the round ended, or, where a kill came before the line, evaluated again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocols.blobs import entry_blobs
+from protocols.envelopes import open_envelope
+from protocols.log.tiles import blob_path
+from protocols.messages import Genesis, RoundAborted, RoundOpen
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import CurrentRound
+from verifl.engines.base import RoundSummary
+from verifl.state import replacing
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EndedRound:
+    """last: the round just before the entry that ended it. aborted: the reason, or None. model: hash of the model after
+    it. start, stop: the log's sizes before and after it."""
+
+    last: CurrentRound
+    aborted: str | None
+    model: bytes
+    start: int
+    stop: int
+
+
+def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRound]:
+    """Every round of a log that has ended, in order; raises Malformed or Rejected for what is no log."""
+    follower, ended = Follower.start(), list[EndedRound]()
+    for entry in entries:
+        before = follower.ledger
+        follower = follower.extended(pinned, [entry])
+        after = follower.ledger
+        if before.current is not None and after.current is None:
+            message = open_envelope(entry).message
+            aborted = message.reason if isinstance(message, RoundAborted) else None
+            start = ended[-1].stop if ended else 1
+            ended.append(EndedRound(before.current, aborted, after.model or b"", start, after.size))
+    return ended
+
+
+def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:
+    """Bytes of these entries and of the blobs that came with them; pruned ones count nothing."""
+    total = 0
+    for entry in entries:
+        total += len(entry)
+        if not isinstance(open_envelope(entry).message, Genesis | RoundOpen):
+            total += sum(_size(transcript / blob_path(name)) for name in entry_blobs(entry))
+    return total
+
+
+def summarize(
+    last: CurrentRound, aborted: str | None, metrics: Metrics, seconds: float | None, size: int
+) -> RoundSummary:
+    """One round, given as it was just before its end."""
+    names = {each.index: each.message.client for each in last.submissions}
+    excluded = last.cohort.message.excluded if last.cohort else ()
+    return RoundSummary(
+        round=last.number,
+        submitted=tuple(dict.fromkeys(names.values())),
+        accepted=tuple(each.message.client for each in last.members()),
+        excluded={names[exclusion.index]: exclusion.reason for exclusion in excluded},
+        trustees=tuple(release.message.trustee for release in last.releases),
+        metrics=metrics,
+        seconds=seconds,
+        size=size,
+        aborted=aborted,
+    )
+
+
+class MetricsFile:
+    """`metrics.jsonl`: a line for each round that has ended, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(self, summary: RoundSummary) -> None:
+        """Add the line of a round that ended just now."""
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(_line(summary))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def rewrite(self, summaries: Iterable[RoundSummary]) -> None:
+        """Replace all lines: after a kill the last ones may be torn or missing."""
+        with replacing(self._path) as temporary:
+            temporary.write_text("".join(map(_line, summaries)), encoding="utf-8")
+
+    def measured(self) -> dict[int, tuple[dict[str, float], float | None]]:
+        """(metrics, seconds) by round, of the lines that can be read."""
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return {}
+        return dict(filter(None, map(_measured, lines)))
+
+
+def past_rounds(
+    pinned: PinnedPolicy,
+    entries: Sequence[bytes],
+    transcript: Path,
+    metrics: MetricsFile,
+    evaluate: Callable[[bytes], dict[str, float]],
+) -> list[RoundSummary]:
+    """The summaries of all rounds that have ended; `evaluate` gets the hash of a model whose line is missing."""
+    measured, summaries = metrics.measured(), []
+    for ended in ended_rounds(pinned, entries):
+        known = measured.get(ended.last.number)
+        values, seconds = known if known is not None else (evaluate(ended.model), None)
+        size = published_bytes(transcript, entries[ended.start : ended.stop])
+        summaries.append(summarize(ended.last, ended.aborted, values, seconds, size))
+    return summaries
+
+
+def _line(summary: RoundSummary) -> str:
+    return json.dumps(summary.to_dict(), allow_nan=False) + "\n"
+
+
+def _measured(line: str) -> tuple[int, tuple[dict[str, float], float | None]] | None:
+    """A line's round, metrics and seconds; None if it is torn, or was never ours."""
+    try:
+        found: Any = json.loads(line)
+        values = {str(name): float("nan" if value is None else value) for name, value in found["metrics"].items()}
+        seconds = found["seconds"]
+        return int(found["round"]), (values, None if seconds is None else float(seconds))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

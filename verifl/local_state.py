@@ -1,0 +1,39 @@
+"""What a client's training keeps for itself from round to round, on disk: tensors that do not travel."""
+
+from __future__ import annotations
+
+from protocols.stores import Store
+
+_PREFIX = "after/"
+
+
+class LocalState:
+    """One client's own tensors, encoded, by the round whose training left them.
+
+    They are durable before the client answers the round, so one that answered never trains it again; and what it had
+    before the round stays until the next one, so one that did not answer trains from the same state again.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def before(self, number: int) -> bytes:
+        """As the last turn before round `number` left them; empty for the initial ones."""
+        earlier = self._earlier(number)
+        return (self._store.get(_key(earlier[-1])) or b"") if earlier else b""
+
+    def after(self, number: int, tensors: bytes) -> None:
+        """The training of round `number` left these."""
+        if tensors != self.before(number) or self._store.get(_key(number)) is not None:
+            self._store.put(_key(number), tensors)
+        for old in self._earlier(number)[:-1]:
+            self._store.delete(_key(old))
+
+    def _earlier(self, number: int) -> list[int]:
+        stored = self._store.keys()
+        known = sorted(int(key.removeprefix(_PREFIX)) for key in stored)
+        return [each for each in known if each < number]
+
+
+def _key(number: int) -> str:
+    return f"{_PREFIX}{number}"
