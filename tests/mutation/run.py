@@ -29,7 +29,7 @@ from tests.mutation.operators import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 JUSTIFIED = Path(__file__).parent / "justified.json"
-MEMORY = 8 << 30  # bytes of address space: a mutant may ask for any amount
+MEMORY = 3 << 30  # bytes of address space: a mutant may ask for any amount
 
 # What is imported, and compiled code loaded, once, before the forks. Nothing here may import a module under test.
 FOUNDATION = ("numba", "pytest", "hypothesis", "py_ecc.secp256k1", "Crypto.Hash.cSHAKE256", "proofs.native.engine")
