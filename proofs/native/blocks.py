@@ -159,9 +159,7 @@ def _halved(table: NDArray[np.int64] | Signs | Words) -> Words:
 
 
 def _fold_job(before: Words, after: Words, challenge: Challenge) -> Job:
-    return Job(
-        lambda a, b: fold(before[2 * a : 2 * b], challenge.element, after[a:b]), len(after), 2 * after.shape[1]
-    )
+    return Job(lambda a, b: fold(before[2 * a : 2 * b], challenge.element, after[a:b]), len(after), 2 * after.shape[1])
 
 
 def _folded_elements(table: Words | None, challenge: Challenge) -> tuple[Words | None, list[Job]]:
@@ -173,9 +171,7 @@ def _folded_elements(table: Words | None, challenge: Challenge) -> tuple[Words |
 
 def _product_steps(left: Words, right: Words) -> Job:
     rows, count = left.shape[:2]
-    return Job(
-        lambda a, b: product_differences(left[2 * a : 2 * b], right[2 * a : 2 * b]), (rows + 1) // 2, count
-    )
+    return Job(lambda a, b: product_differences(left[2 * a : 2 * b], right[2 * a : 2 * b]), (rows + 1) // 2, count)
 
 
 def _dot(left: Sequence[int], right: Sequence[int]) -> int:

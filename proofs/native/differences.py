@@ -1,7 +1,7 @@
 """Kernels of the row rounds of several tables: squares of differences of neighbouring rows, and cheaper folding.
 
-A round's polynomial is, for each pair of rows (e, o), quadratic in X: |e + X (o - e)|^2. Its values at 0 and 1 are known
-from the round before, so each round needs one number a pair: the sum of (o - e)^2, plain or weighted by column.
+For each pair of rows (e, o) a round's polynomial is |e + X (o - e)|^2. Its values at 0 and 1 are known from the round
+before, so each round needs one number a pair: the sum of (o - e)^2, plain or weighted by column.
 
 Sums are exact in wide accumulators; reduction happens in Python. Conventions and letters are those of `scalars`.
 """
@@ -142,7 +142,7 @@ def square_differences(table: Words) -> Words:
 
 @kernel
 def product_differences(left: Words, right: Words) -> Words:
-    """(ceil(rows / 2), 9): per pair of rows the exact sum over columns of the product of left's and right's differences."""
+    """(ceil(rows / 2), 9): per pair of rows the exact sum over columns of left's difference times right's."""
     pairs = (left.shape[0] + 1) // 2
     sums = np.empty((pairs, 9), np.uint64)
     for i in range(pairs):
@@ -284,7 +284,7 @@ def fold_small(table: Integers, challenges: Words, folded: Words) -> None:
 
 @kernel
 def fold_signs(signs: NDArray[np.int8], lookup: Words, folded: Words) -> None:
-    """folded[i, j] = lookup[9 j + 3 (s + 1) + t + 1] for signs s = signs[2i, j], t = signs[2i + 1, j], absent ones zero.
+    """folded[i, j] = lookup[9 j + 3 (s + 1) + t + 1] with s, t = signs[2i, j], signs[2i + 1, j], absent ones 0.
 
     signs (rows, k), lookup (9 k, 4), folded (ceil(rows / 2), k, 4).
     """

@@ -27,16 +27,18 @@ def _block_product(block: Table, signs: NDArray[np.int8]) -> Table:
     growth = block.shape[1].bit_length()  # a sum of `columns` numbers below 2^n stays below 2^(n + growth)
     largest = max(int(block.max()), -int(block.min()))
     if largest < 1 << (_SINGLE_BITS - growth):
-        return (block.astype(np.float32) @ signs.astype(np.float32)).astype(np.int64)
+        product: Table = (block.astype(np.float32) @ signs.astype(np.float32)).astype(np.int64)
+        return product
     doubles, low_bits = signs.astype(np.float64), _DOUBLE_BITS - growth
-    if largest < 1 << low_bits:
-        return (block.astype(np.float64) @ doubles).astype(np.int64)
-    high = (block >> low_bits).astype(np.float64) @ doubles
-    low = (block & ((1 << low_bits) - 1)).astype(np.float64) @ doubles
-    return (high.astype(np.int64) << low_bits) + low.astype(np.int64)
+    high = np.zeros_like(block) if largest < 1 << low_bits else block >> low_bits
+    low = block - (high << low_bits)
+    product = (low.astype(np.float64) @ doubles).astype(np.int64)
+    if high.any():
+        product += (high.astype(np.float64) @ doubles).astype(np.int64) << low_bits
+    return product
 
 
-def column_dots(left: NDArray[np.int64], right: NDArray[np.int64]) -> list[int]:
+def column_dots(left: Signs, right: Table) -> list[int]:
     """sum_i left[i, j] right[i, j] for |left| <= 1, |right| < 2^63, fewer than 2^30 rows: in halves, so exactly."""
     high = (left * (right >> 32)).sum(axis=0)
     low = (left * (right & 0xFFFFFFFF)).sum(axis=0)

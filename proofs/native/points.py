@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from proofs.jit import inner, kernel
 from proofs.native import field
-from proofs.native.field import Element, Word
+from proofs.native.field import Element
 from proofs.native.words import Indices, Words
 
 BLOCK = 512  # lanes that share one inversion

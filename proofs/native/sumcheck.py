@@ -8,12 +8,12 @@ and binding it gives the sums of the next round's rows without reading them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import Block, RoundSums, Signs
+from proofs.engine import Block, RoundSums, Signs, Table
 from proofs.errors import Misuse
 from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
 from proofs.native.differences import weighted_integer_squares, weighted_square_differences
@@ -24,6 +24,7 @@ from proofs.polynomials import eq_table
 
 _TABLES = 4  # that the kernels of weighted squares take at once
 Three = tuple[int, int, int]
+Array = TypeVar("Array")
 
 
 class NativeProjection:
@@ -106,33 +107,40 @@ class _Class:
         self.montgomery_weights = to_words([(weight << 256) % ORDER for weight in weights])
         self.sums = [0] * rows
 
-    def integer_jobs(self, tables: Sequence[NDArray[np.int64]], differences: bool) -> list[Job]:
-        """Of each row, or of each pair of rows for differences, the weighted squares of small integers."""
-        columns = len(self.weights)
+    def row_jobs(self, tables: Sequence[Table]) -> list[Job]:
+        """Of each row the weighted squares of small integers."""
+        empty = np.empty((0, len(self.weights)), np.int64)
+        return [self._row_job(*group) for group in _groups(tables, empty)]
 
-        def job(group: Sequence[NDArray[np.int64]]) -> Job:
-            if differences:
-                return Job(lambda a, b: self._integers([steps(t[2 * a : 2 * b]) for t in group], b - a), pairs, columns)
-            return Job(lambda a, b: self._integers([t[a:b] for t in group], b - a), rows, columns)
+    def integer_step_jobs(self, tables: Sequence[Table]) -> list[Job]:
+        """Of each pair of rows the weighted squares of differences of small integers."""
+        empty = np.empty((0, len(self.weights)), np.int64)
+        return [self._integer_step_job(group) for group in _groups(tables, empty)]
 
-        rows, pairs = len(self.sums), (len(self.sums) + 1) // 2
-        return [job(group) for group in _groups(tables, np.empty((0, columns), np.int64))]
+    def element_step_jobs(self, tables: Sequence[Words]) -> list[Job]:
+        """Of each pair of rows the weighted squares of differences of elements."""
+        empty = np.empty((0, len(self.weights), 4), np.uint64)
+        return [self._element_step_job(*group) for group in _groups(tables, empty)]
 
-    def element_jobs(self, tables: Sequence[Words]) -> list[Job]:
-        """Of each pair of rows the weighted squares of differences."""
-        columns, pairs, weights = len(self.weights), (len(self.sums) + 1) // 2, self.montgomery_weights
+    def _row_job(self, t0: Table, t1: Table, t2: Table, t3: Table) -> Job:
+        def run(a: int, b: int) -> Words:
+            return weighted_integer_squares(t0[a:b], t1[a:b], t2[a:b], t3[a:b], self.weights, b - a)
 
-        def job(group: Sequence[Words]) -> Job:
-            return Job(
-                lambda a, b: weighted_square_differences(*(t[2 * a : 2 * b] for t in group), weights, b - a),
-                pairs,
-                len(group) * columns,
-            )
+        return Job(run, len(self.sums), _TABLES * len(self.weights))
 
-        return [job(group) for group in _groups(tables, np.empty((0, columns, 4), np.uint64))]
+    def _integer_step_job(self, tables: Sequence[Table]) -> Job:
+        def run(a: int, b: int) -> Words:
+            d0, d1, d2, d3 = (steps(table[2 * a : 2 * b]) for table in tables)
+            return weighted_integer_squares(d0, d1, d2, d3, self.weights, b - a)
 
-    def _integers(self, tables: Sequence[NDArray[np.int64]], rows: int) -> Words:
-        return weighted_integer_squares(*tables, self.weights, rows)
+        return Job(run, (len(self.sums) + 1) // 2, _TABLES * len(self.weights))
+
+    def _element_step_job(self, t0: Words, t1: Words, t2: Words, t3: Words) -> Job:
+        def run(a: int, b: int) -> Words:
+            i, j = 2 * a, 2 * b
+            return weighted_square_differences(t0[i:j], t1[i:j], t2[i:j], t3[i:j], self.montgomery_weights, b - a)
+
+        return Job(run, (len(self.sums) + 1) // 2, _TABLES * len(self.weights))
 
 
 class NativeRowSumcheck:
@@ -215,7 +223,7 @@ class NativeRowSumcheck:
         for own in self._classes:
             members = [blocks[index] for index in own.members]
             tables = [block.values for block in members if isinstance(block, IntegerBlock)]
-            requests += [(own.sums, job) for job in own.integer_jobs(tables, differences=False)]
+            requests += [(own.sums, job) for job in own.row_jobs(tables)]
         _add_up(requests)
         for track in self._tracks:
             if isinstance(track.block, IntegerBlock):
@@ -251,25 +259,23 @@ def _prepared(rows: Sequence[int], settled: bool) -> list[int]:
     return list(rows) if settled else [0] * ((len(rows) + 1) // 2)
 
 
-def _requests(
-    track: _Track, squares: list[int], crosses: list[int], weights: Words
-) -> list[tuple[list[int], Job]]:
+def _requests(track: _Track, squares: list[int], crosses: list[int], weights: Words) -> list[tuple[list[int], Job]]:
     block = track.block
     requests = [(squares, block.square_steps())] if track.plain else []
     if isinstance(block, ElementBlock):
         return requests + [(crosses, job) for job in block.cross_steps()]
-    crosses[: len(crosses)] = _plus(crosses, block.linear_steps())
+    crosses[:] = _plus(crosses, block.linear_steps())
     return [*requests, (crosses, block.cross_steps(weights))]
 
 
 def _class_jobs(own: _Class, blocks: Sequence[IntegerBlock | ElementBlock]) -> list[Job]:
     integers = [block.values for block in blocks if isinstance(block, IntegerBlock)]
     if integers:
-        return own.integer_jobs(integers, differences=True)
-    return own.element_jobs([block.values for block in blocks])
+        return own.integer_step_jobs(integers)
+    return own.element_step_jobs([block.values for block in blocks if isinstance(block, ElementBlock)])
 
 
-def _groups(tables: Sequence[Words], empty: Words) -> list[list[Words]]:
+def _groups(tables: Sequence[Array], empty: Array) -> list[list[Array]]:
     """Tables four by four, filled up with empty ones."""
     filled = [*tables, *[empty] * (-len(tables) % _TABLES)]
     return [filled[start : start + _TABLES] for start in range(0, len(filled), _TABLES)]
@@ -279,7 +285,7 @@ def _add_up(requests: Sequence[tuple[list[int], Job]]) -> None:
     """Run the jobs and add the sums each gives, one a row or a pair of rows, to the list that goes with it."""
     for (target, _), parts in zip(requests, run_all([job for _, job in requests]), strict=True):
         values = [value for words in parts for value in reduced(words)]
-        target[: len(values)] = [total + value for total, value in zip(target, values, strict=True)]
+        target[:] = [total + value for total, value in zip(target, values, strict=True)]
 
 
 def _plus(rows: list[int], more: Sequence[int]) -> list[int]:
