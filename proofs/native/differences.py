@@ -25,12 +25,12 @@ from proofs.native.scalars import (
     ZERO,
     Integers,
     Nine,
-    _add_product,
-    _load,
-    _minus,
-    _of_integer,
-    _store,
     add,
+    add_product,
+    load,
+    minus,
+    of_integer,
+    store,
     subtract,
 )
 from proofs.native.words import Words
@@ -55,9 +55,9 @@ def _difference(table: Words, row: int, column: int) -> Element:
     rows = table.shape[0]
     low, high = _ZERO, _ZERO
     if row < rows:
-        low = _load(table, row, column)
+        low = load(table, row, column)
     if row + 1 < rows:
-        high = _load(table, row + 1, column)
+        high = load(table, row + 1, column)
     return subtract(high, low)
 
 
@@ -148,7 +148,7 @@ def product_differences(left: Words, right: Words) -> Words:
     for i in range(pairs):
         r = _NONE
         for j in range(left.shape[1]):
-            r = _add_product(r, _difference(left, 2 * i, j), _difference(right, 2 * i, j))
+            r = add_product(r, _difference(left, 2 * i, j), _difference(right, 2 * i, j))
         _put(sums, i, r)
     return sums
 
@@ -174,7 +174,7 @@ def weighted_square_differences(t0: Words, t1: Words, t2: Words, t3: Words, weig
             if 2 * i < len(t3):
                 r = _add_square(r, _difference(t3, 2 * i, j))
             weight = (weights[j, 0], weights[j, 1], weights[j, 2], weights[j, 3])
-            total = _add_product(total, _lowered(r), weight)
+            total = add_product(total, _lowered(r), weight)
         _put(sums, i, total)
     return sums
 
@@ -259,7 +259,7 @@ def _scaled(a: Word, b: Element) -> Element:
     c, r2 = multiply_add(m, N2, r2, c)
     c, r3 = multiply_add(m, N3, r3, c)
     c, r4 = add_carry(r4, c, ZERO)
-    borrow, reduced = _minus((r1, r2, r3, r4), (N0, N1, N2, N3))
+    borrow, reduced = minus((r1, r2, r3, r4), (N0, N1, N2, N3))
     if borrow > c:
         return r1, r2, r3, r4
     return reduced
@@ -279,7 +279,7 @@ def fold_small(table: Integers, challenges: Words, folded: Words) -> None:
             step = high - low
             sign = 1 if step < 0 else 0
             r = (challenges[sign, 0], challenges[sign, 1], challenges[sign, 2], challenges[sign, 3])
-            _store(folded, i, j, add(_of_integer(low), _scaled(np.uint64(abs(step)), r)))
+            store(folded, i, j, add(of_integer(low), _scaled(np.uint64(abs(step)), r)))
 
 
 @kernel

@@ -24,7 +24,7 @@ def sign_products(table: Table, signs: Signs) -> Table:
 
 def _block_product(block: Table, signs: NDArray[np.int8]) -> Table:
     """In single precision, in double, or in double by halves, as the largest entry needs."""
-    growth = block.shape[1].bit_length()  # a sum of `columns` numbers below 2^n stays below 2^(n + growth)
+    growth = (block.shape[1] - 1).bit_length()  # a sum of `columns` numbers below 2^n stays below 2^(n + growth)
     largest = max(int(block.max()), -int(block.min()))
     if largest < 1 << (_SINGLE_BITS - growth):
         product: Table = (block.astype(np.float32) @ signs.astype(np.float32)).astype(np.int64)
