@@ -20,8 +20,8 @@ from proofs.workers import map_chunks
 
 WEIGHT_BITS, MODULUS_BITS = 52, 62
 _TERMS = 2**13  # products summed in 128 bits
-_TILE = 128  # coefficients whose accumulators stay in the first-level cache
-_AT_ONCE = 4  # outputs computed together, so that carries of one do not wait for another's
+_TILE = 16  # coefficients laid out at once so that each one's chunks are neighbours
+_AT_ONCE = 4  # sums formed together, so that the carries of one do not wait for another's
 
 Reducer: TypeAlias = NDArray[np.uint64]
 
@@ -76,27 +76,37 @@ def cell_products(residues: Integers, row_weights: Integers, column_weights: Int
 def combine_elements(elements: Integers, weights: Integers, constants: Reducer, first: int, stop: int) -> Integers:
     """(T, stop - first): sum_j weights[t, j] elements[j, m] modulo q for coefficients m = first .. stop - 1.
 
-    elements (chunks, N) in [0, q); weights (T, chunks) in [0, 2^52).
+    elements (chunks, N) in [0, q); weights (T, chunks) in [0, 2^52), T a multiple of _AT_ONCE.
     """
-    count = len(weights)
-    combined = np.zeros((count, stop - first), np.int64)
-    lows = np.empty((count, _TILE), np.uint64)
-    highs = np.empty((count, _TILE), np.uint64)
+    combined = np.zeros((len(weights), stop - first), np.int64)
+    most = min(len(elements), _TERMS - 1)  # one term less, for what is already there
+    tile = np.empty((_TILE, most), np.int64)
     for start in range(first, stop, _TILE):
         width = min(_TILE, stop - start)
-        for begin in range(0, len(elements), _TERMS - 1):
-            for t in range(count):
+        for begin in range(0, len(elements), most):
+            count = min(most, len(elements) - begin)
+            for j in range(count):
                 for m in range(width):
-                    lows[t, m], highs[t, m] = np.uint64(combined[t, start - first + m]), ZERO
-            for j in range(begin, min(len(elements), begin + _TERMS - 1)):
-                for t in range(count):
-                    weight = np.uint64(weights[t, j])
-                    for m in range(width):
-                        c, lows[t, m] = multiply_add(weight, np.uint64(elements[j, start + m]), lows[t, m], ZERO)
-                        highs[t, m] += c
-            for t in range(count):
-                for m in range(width):
-                    combined[t, start - first + m] = np.int64(_residue(highs[t, m], lows[t, m], constants))
+                    tile[m, j] = elements[begin + j, start + m]
+            for m in range(width):
+                place = start - first + m
+                for t in range(0, len(weights), _AT_ONCE):
+                    h0, l0, h1, l1 = ZERO, np.uint64(combined[t, place]), ZERO, np.uint64(combined[t + 1, place])
+                    h2, l2, h3, l3 = ZERO, np.uint64(combined[t + 2, place]), ZERO, np.uint64(combined[t + 3, place])
+                    for j in range(count):
+                        value = np.uint64(tile[m, j])
+                        c, l0 = multiply_add(value, np.uint64(weights[t, begin + j]), l0, ZERO)
+                        h0 += c
+                        c, l1 = multiply_add(value, np.uint64(weights[t + 1, begin + j]), l1, ZERO)
+                        h1 += c
+                        c, l2 = multiply_add(value, np.uint64(weights[t + 2, begin + j]), l2, ZERO)
+                        h2 += c
+                        c, l3 = multiply_add(value, np.uint64(weights[t + 3, begin + j]), l3, ZERO)
+                        h3 += c
+                    combined[t, place] = np.int64(_residue(h0, l0, constants))
+                    combined[t + 1, place] = np.int64(_residue(h1, l1, constants))
+                    combined[t + 2, place] = np.int64(_residue(h2, l2, constants))
+                    combined[t + 3, place] = np.int64(_residue(h3, l3, constants))
     return combined
 
 
@@ -184,8 +194,9 @@ def _row_combinations(
 
 
 def _combined(elements: Table, weights: Table, constants: Reducer) -> Table:
-    parts = map_chunks(lambda a, b: combine_elements(elements, weights, constants, a, b), elements.shape[1], _TILE)
-    return np.concatenate(parts, axis=1)
+    filled = np.concatenate([weights, np.zeros((-len(weights) % _AT_ONCE, weights.shape[1]), np.int64)])
+    parts = map_chunks(lambda a, b: combine_elements(elements, filled, constants, a, b), elements.shape[1], 8 * _TILE)
+    return np.concatenate(parts, axis=1)[: len(weights)]
 
 
 def _correlations(extended: Table, weights: Table, constants: Reducer) -> Table:
