@@ -50,7 +50,9 @@ class EncryptionParameters:
         if not 1 <= self.noise_bound <= MAXIMUM_NOISE_BOUND:
             raise Misuse(f"noise bound: expected 1 <= E <= {MAXIMUM_NOISE_BOUND}, found {self.noise_bound}")
         if 2 * self.plaintext_scale * self.noise_bound >= self.modulus:
-            raise Misuse(f"noise: expected 2 T E < q = {self.modulus}, found {2 * self.plaintext_scale * self.noise_bound}")
+            raise Misuse(
+                f"noise: expected 2 T E < q = {self.modulus}, found {2 * self.plaintext_scale * self.noise_bound}"
+            )
 
     @cached_property
     def weight_bits(self) -> int:

@@ -8,7 +8,7 @@
 | N, q, T, E | encryption | ring, plaintext scale, bound on noise |
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
-| P, M, Z | projection_bound, mask_bound, response_bound | of the projections: |s^T V t| < P, masks in [-M, M], Z = M - P |
+| P, M, Z | projection_bound, .. | of the projections: |s^T V t| < P, masks in [-M, M], Z = M - P |
 | P', M', Z' | quotient_* | the same of the quotients of the encryption's combinations |
 """
 

@@ -1,4 +1,4 @@
-"""What the client commits to: its update, noise, and the squares that fill sums of squares up to their bounds (spec 5.9)."""
+"""What the client commits to: its update, its noise, and the squares that fill sums up to their bounds (spec 5.9)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.curve import POINT_SIZE
 from proofs.decompositions import four_square_table, range_roots
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS
 from proofs.engine import Engine, Table
@@ -35,12 +34,15 @@ class CommittedUpdate:
     """The argument's tables with their commitments; secret but for `encoded`.
 
     tables: int64, one for each of the layout's, in its order: the update, row after row, is the first.
-    row_blindings: one scalar for every row of every table. encoded: 33 bytes for every row of every table.
+    row_blindings: one scalar for every row of every table. The commitments are 33 bytes for every row: of update and
+    private row, of the range tables, of the noise tables.
     """
 
     tables: tuple[Table, ...]
     row_blindings: tuple[int, ...]
-    encoded: bytes
+    commitments: bytes
+    range_commitments: bytes = b""
+    encryption_commitments: bytes = b""
 
     @property
     def message(self) -> NDArray[np.int64]:
@@ -51,20 +53,6 @@ class CommittedUpdate:
     def blindings(self) -> tuple[int, ...]:
         """Of the data rows: what is shared behind the packed key."""
         return self.row_blindings[: len(self.tables[0])]
-
-    @property
-    def commitments(self) -> bytes:
-        """33 bytes for every data row, then for the private row."""
-        return self.encoded[: POINT_SIZE * (len(self.tables[0]) + 1)]
-
-    def range_commitments(self, parameters: ArgumentParameters) -> bytes:
-        """33 bytes for every row of the range tables."""
-        start = parameters.commitments_size
-        return self.encoded[start : start + parameters.range_commitments_size]
-
-    def encryption_commitments(self, parameters: ArgumentParameters) -> bytes:
-        """33 bytes for every row of the noise tables."""
-        return self.encoded[parameters.commitments_size + parameters.range_commitments_size :]
 
 
 def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
@@ -147,14 +135,18 @@ def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bou
     return table, groups.slack_table(four_square_table(bound**2)[slack])
 
 
-def commit_tables(engine: Engine, tables: Sequence[Table], rand: Randomness) -> CommittedUpdate:
-    """Row commitments with fresh uniform blindings."""
+def commit_tables(
+    engine: Engine, parameters: ArgumentParameters, tables: Sequence[Table], rand: Randomness
+) -> CommittedUpdate:
+    """Row commitments to all tables of the layout, with fresh uniform blindings."""
     blindings = uniform_scalars(rand, sum(len(table) for table in tables))
     encoded, start = b"", 0
     for table in tables:
         encoded += engine.commit_rows(table, blindings[start : start + len(table)])
         start += len(table)
-    return CommittedUpdate(tuple(tables), tuple(blindings), encoded)
+    update, bounds = parameters.commitments_size, parameters.range_commitments_size
+    parts = encoded[:update], encoded[update : update + bounds], encoded[update + bounds :]
+    return CommittedUpdate(tuple(tables), tuple(blindings), *parts)
 
 
 def commit_update(
@@ -170,7 +162,7 @@ def commit_update(
     blindings are as secret as the update, and must be fresh for every submission.
     """
     tables = [*update_tables(parameters, update, rand), *range_tables(parameters, update)]
-    return commit_tables(engine, [*tables, *noise_tables(parameters, noise)], rand)
+    return commit_tables(engine, parameters, [*tables, *noise_tables(parameters, noise)], rand)
 
 
 def packed_key(key: Table) -> list[int]:
