@@ -2,6 +2,7 @@
 
     field        arithmetic modulo FIELD, for kernels
     points       batched complete affine addition, and what is built on it: kernels
+    jacobian     Horner's rule on single points: a kernel
     scalars      sums and foldings modulo ORDER: kernels
     differences  what a round of the sumcheck sums over pairs of rows: kernels
     weighted     weighted sums of rows: a kernel
