@@ -10,7 +10,7 @@
     words        Python integers and bytes to arrays of words and back
     tables       multiples of the generators
     multiplication   multi-scalar multiplication and row commitments
-    exact        products of integers by signs, on BLAS
+    exact        products of integers by signs: a kernel, and what drives it
     jobs         work over rows of many tables, shared by the workers
     blocks       one table through the row rounds
     sumcheck     projections and the row rounds

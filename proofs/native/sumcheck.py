@@ -17,7 +17,7 @@ from proofs.engine import Block, RoundSums, Signs, Table
 from proofs.errors import Misuse
 from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
 from proofs.native.differences import weighted_integer_squares, weighted_square_differences
-from proofs.native.exact import column_dots, sign_products
+from proofs.native.exact import column_dots, sign_product_job, transposed_signs
 from proofs.native.jobs import Job, run_all
 from proofs.native.words import Words, check_scalars, reduced, to_words
 from proofs.polynomials import eq_table
@@ -33,13 +33,12 @@ class NativeProjection:
     def __init__(self, blocks: Sequence[Block], column_signs: Signs) -> None:
         self._kinds = [(block.plain, block.weights) for block in blocks]
         self._count = len(column_signs)
+        transposed = transposed_signs(column_signs)
+        products = [np.empty((len(block.table), self._count), np.int64) for block in blocks]
+        run_all([sign_product_job(block.table, transposed, own) for block, own in zip(blocks, products, strict=True)])
         self._blocks = [
-            IntegerBlock(
-                block.table,
-                np.ascontiguousarray(block.row_signs.T),
-                sign_products(block.table, column_signs[:, : block.table.shape[1]]),
-            )
-            for block in blocks
+            IntegerBlock(block.table, np.ascontiguousarray(block.row_signs.T), own)
+            for block, own in zip(blocks, products, strict=True)
         ]
         self._used = False
 

@@ -12,7 +12,7 @@ from proofs.engine import Block, RoundSums
 from proofs.errors import Misuse
 from proofs.native import jobs
 from proofs.native.engine import NativeEngine
-from proofs.native.exact import sign_products
+from proofs.native.exact import sign_products, transposed_signs
 from proofs.polynomials import eq_table
 from proofs.reference import ReferenceEngine
 
@@ -188,24 +188,27 @@ def test_extreme_elements_do_not_overflow() -> None:
     check_rounds(statement, [(ORDER + 1) // 2, 0])
 
 
-@pytest.mark.parametrize("columns", [1, 2, 1000, 1024, 8192, 2**14, 2**16])
+@pytest.mark.parametrize("columns", [1, 2, 5, 1000, 1024, 8192, 2**14, 2**16])
 @pytest.mark.parametrize("largest", [LARGEST, 2**43 // 2**16, 127])
 def test_exact_products_at_every_width(columns: int, largest: int) -> None:
-    """In single precision, in double, and beyond 2^13 columns of 2^40 in two parts."""
+    """In one piece of the entries, in two, in three."""
     randomness = np.random.default_rng(columns)
     matrix = randomness.integers(-1, 2, (3, columns)).astype(np.int8)
     matrix[0] = 1
-    table = randomness.integers(-largest, largest, (4, columns), endpoint=True)
+    table = randomness.integers(-largest, largest, (5, columns), endpoint=True)
     table[0], table[1], table[2] = largest, -largest, largest - 1
     wanted = (table.astype(object) @ matrix.T.astype(object)).tolist()
-    assert sign_products(table, matrix).tolist() == wanted
+    assert sign_products(table, transposed_signs(matrix)).tolist() == wanted
 
 
-@pytest.mark.parametrize("bits", range(10, 16))
-def test_exact_products_where_single_precision_ends(bits: int) -> None:
-    for value in (2**bits - 1, 2**bits, -(2**bits)):
-        table = np.full((1, 1024), value, np.int64)
-        assert sign_products(table, np.ones((1, 1024), np.int8)).tolist() == [[1024 * value]]
+@pytest.mark.parametrize("columns", [3, 4, 1023, 1024])
+def test_exact_products_where_a_piece_ends(columns: int) -> None:
+    for bits in range(18, 32):
+        for value in (2**bits - 1, 2**bits, -(2**bits), -(2**bits) - 1):
+            table = np.full((1, columns), value, np.int64)
+            for sign in (1, -1):
+                matrix = np.full((1, columns), sign, np.int8)
+                assert sign_products(table, transposed_signs(matrix)).tolist() == [[sign * columns * value]]
 
 
 def test_one_row_needs_no_round() -> None:
