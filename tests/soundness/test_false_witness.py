@@ -11,9 +11,9 @@ from proofs.curve import ORDER, POINT_SIZE
 from proofs.parameters import ArgumentParameters
 from proofs.prover import Projected, complete, draw_auxiliary, project
 from proofs.squares import four_squares
-from proofs.transcript import ArgumentTranscript
+from proofs.transcript import ArgumentTranscript, Commitments
 from proofs.verifier import Claim
-from proofs.witness import CommittedUpdate, commit_table
+from proofs.witness import CommittedUpdate, commit_tables
 from tests.proofs.arguments import CONTEXT, WeakParameters, honest, judge, native, reference
 from tests.seeded import seeded
 from tests.soundness.forgery import forge, square_root
