@@ -65,7 +65,7 @@ def open_sum(
     points = {pinned.share_point(trustee): share for trustee, share in releases.items()}
     scalars = sharing.reconstruct(points)
     packed = len(scalars) - pinned.argument.shape.data_rows
-    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.tail)
+    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.noise_bound)
     plaintext = decrypt(pinned, seed, key, ciphertext, count)
     return OpenedSum(key, plaintext, tuple(scalars[packed:]))
 

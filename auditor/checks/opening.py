@@ -65,7 +65,7 @@ def reconstruct(case: Case, shares: Mapping[int, sharing.Share], count: int) -> 
         raise Rejected("releases", f"{pinned.policy.threshold} valid releases", str(len(shares)))
     scalars = sharing.reconstruct(shares)
     packed = len(scalars) - pinned.argument.shape.data_rows
-    bound = count * pinned.lattice.tail
+    bound = count * pinned.lattice.noise_bound
     key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, bound)
     return Reconstructed(key, tuple(scalars[packed:]))
 
