@@ -14,6 +14,7 @@ from protocols.blobs import blob_hash
 from protocols.cohorts import ack_digest
 from protocols.contexts import share_info
 from protocols.envelopes import COORDINATOR, open_envelope, seal
+from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry, VerifiedRound
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
@@ -178,6 +179,10 @@ class ForgedLog:
         """Cosigned with the keys of these trustees, as if they had agreed."""
         keys = {name: identity_of(name, self._simulation.setting.seed) for name in trustees}
         return add_cosignatures(self.note(), [cosign(self.head(), name, key, 1) for name, key in keys.items()])
+
+    def line(self, name: str, key: SigningKey) -> bytes:
+        """A cosignature in a trustee's name, by any key."""
+        return cosign(self.head(), name, key, 1)
 
     def shown_to(self, trustee: Trustee, timestamp: int = 1) -> bytes:
         """What an honest trustee answers when asked to cosign this log."""

@@ -23,11 +23,12 @@ from proofs.engine import Engine
 from proofs.engines import get_engine
 from protocols import server_steps
 from protocols.blobs import blob_hash
-from protocols.envelopes import open_envelope, seal_policy
+from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
-from protocols.messages import Aggregate
+from protocols.membership import KEY_COMPROMISED
+from protocols.messages import Aggregate, Revocation
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
@@ -126,6 +127,7 @@ class Simulation:
         self.pinned = PinnedPolicy.open(self.policy_data)
         self.clock = 1_700_000_000
         self.stores: dict[str, MemoryStore] = {}
+        self.successors: dict[str, tuple[SigningKey, ...]] = {}  # the keys that parties rotated to
         self.restarts = 0
         self.writer = TranscriptWriter(self.path)
         client_names, trustee_names = _names(self.setting)
@@ -144,11 +146,11 @@ class Simulation:
 
     def _client(self, name: str) -> Client:
         rand = seeded(f"client {self.setting.seed} {name} {self.restarts}")
-        return Client(*self._party(name), name, self._store(name), self.engine, rand)
+        return Client(*self._party(name), name, self._store(name), self.engine, rand, self.successors.get(name, ()))
 
     def _trustee(self, name: str) -> Trustee:
         rand = seeded(f"trustee {self.setting.seed} {name} {self.restarts}")
-        return Trustee(*self._party(name), name, self._store(name), self.engine, rand)
+        return Trustee(*self._party(name), name, self._store(name), self.engine, rand, self.successors.get(name, ()))
 
     def _coordinator(self, published: Published | None) -> Coordinator:
         return Coordinator(
@@ -197,7 +199,8 @@ class Simulation:
         if self.coordinator.published == self.coordinator.size:
             return
         note = self.coordinator.checkpoint()
-        complete = self.coordinator.cosigned(note, [self.observe(name, note) for name in self._some(trustees)])
+        lines = [self.observe(name, note) for name in self._some(trustees) if self.in_force(name)]
+        complete = self.coordinator.cosigned(note, lines)
         self.writer.publish(complete)
 
     def observe(self, name: str, note: bytes) -> bytes:
@@ -210,6 +213,37 @@ class Simulation:
     def _some(self, trustees: Iterable[str] | None) -> list[str]:
         return list(self.trustees if trustees is None else trustees)
 
+    # ---- changes of the membership ----
+
+    def in_force(self, name: str) -> bool:
+        """Whether a party was not revoked, by the log as it stands."""
+        standing = self.coordinator.ledger.members.standing(name)
+        return standing is None or standing.public_key is not None
+
+    def key_of(self, name: str) -> SigningKey:
+        """The newest key of a party."""
+        return (identity_of(name, self.setting.seed), *self.successors.get(name, ()))[-1]
+
+    def rotation(self, name: str) -> bytes:
+        """A party's rotation to its next key, not sent yet; the party holds the key from now on."""
+        old, taken = self.key_of(name), self.successors.get(name, ())
+        new = identity_of(f"{name} rotated {len(taken) + 1}", self.setting.seed)
+        self.successors[name] = (*taken, new)
+        for restart, parties in ((self.restart_client, self.clients), (self.restart_trustee, self.trustees)):
+            if name in parties:
+                restart(name)
+        return seal_rotation(self.pinned.policy.federation, name, old, new)
+
+    def revocation(self, name: str, reason: str = KEY_COMPROMISED, signer: str = "issuer") -> bytes:
+        """The issuer's revocation of a party, not sent yet; or somebody else's in its name."""
+        message = Revocation(self.pinned.policy.federation, name, reason)
+        return seal(message, "issuer", identity_of(signer, self.setting.seed))
+
+    def change(self, entry: bytes) -> None:
+        """A rotation or revocation, received and cosigned."""
+        self.store(self.coordinator.receive_change(entry))
+        self.checkpoint()
+
     # ---- one round, step by step ----
 
     def start(self) -> None:
@@ -220,7 +254,7 @@ class Simulation:
     def open_round(self, trustees: Iterable[str] | None = None) -> int:
         """RoundOpen with the keys of these trustees (all that are not barred), cosigned; the round's number."""
         ledger = self.coordinator.ledger
-        names = [name for name in self._some(trustees) if name not in ledger.barred]
+        names = [name for name in self._some(trustees) if name not in ledger.barred and self.in_force(name)]
         keys = [self.trustees[name].round_key(ledger.next_round) for name in names]
         self.store(self.coordinator.open_round(keys))
         self.checkpoint()
@@ -310,7 +344,7 @@ class Simulation:
     ) -> RoundResult:
         """A round in which `clients` (all) submit, and trustees in `silent` do not release."""
         number = self.open_round()
-        for name in self.clients if clients is None else clients:
+        for name in filter(self.in_force, self.clients) if clients is None else clients:
             self.submit(name, None if updates is None else updates[name])
         self.acknowledge()
         aborted = self.close_cohort()

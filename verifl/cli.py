@@ -175,6 +175,8 @@ def run(
     except BaseException as error:
         if RunDirectory(out).resumable and not inject and not (resume and isinstance(error, Misuse)):
             error.add_note(f"nothing is lost: `{_resumption(config, out, policy_file, folder)}` goes on from there")
+        if isinstance(error, KeyboardInterrupt):
+            raise click.Abort from error  # which says nothing of its own
         raise
     report_run(result, style)
     return OK

@@ -44,8 +44,8 @@ def run_demo(
 ) -> int:
     """Run, audit, report on stdout; returns 0 if the audit accepts and 1 if it does not.
 
-    logs: their style and level. engine: for parties that misbehave. Where honest ones then end the run, what it left behind is audited, and the
-    result is 1.
+    logs: their style and level. engine: for parties that misbehave. Where honest ones then end the run, what it left
+    behind is audited, and the result is 1.
     """
     started = time.perf_counter()
     config = demo_config(dataset, rounds, seed)

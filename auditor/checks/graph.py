@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING
 
 from auditor.case import Case
-from auditor.checks.log import is_blob_path
+from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
 from auditor.index import Round
 from protocols.log.tiles import blob_path
@@ -38,7 +38,7 @@ def check_graph(case: Case, findings: Findings) -> str:
         _check_reach(findings, found, graph)
     unnamed = unreferenced(case)
     for path in unnamed:
-        findings.add(path, "a blob that an entry names", "one that nothing names")
+        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}")
     return f"{counted(len(case.index.rounds), 'graph')}, {counted(nodes, 'node')}, {counted(edges, 'edge')}"
 
 

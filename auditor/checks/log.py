@@ -14,9 +14,10 @@ from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Directory
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.log.tiles import CHECKPOINT, Tile, TileStack, blob_path, bundles, note_path, tile_bytes
+from protocols.log.tiles import CHECKPOINT, WRITTEN, Tile, TileStack, blob_path, bundles, note_path, tile_bytes
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
+LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
 
 
 def check_log(case: Case, findings: Findings) -> str:
@@ -51,6 +52,8 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
         note = parse_note(data)
     except (Malformed, Rejected) as error:
         findings.reject("checkpoint", error)
+        if isinstance(error, Rejected) and error.check == "file-missing":
+            findings.note(f"nothing was ever published here, or the checkpoint was removed; {LEFTOVER}")
         return None
     head = note.checkpoint
     case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), ())
@@ -149,8 +152,13 @@ def _check_files(case: Case, findings: Findings, size: int) -> int:
     for path in case.reader.files():
         count += 1
         if path not in expected and not is_blob_path(path):
-            findings.add(path, "only files of the transcript's layout", "an unknown file")
+            findings.add(path, "only files of the transcript's layout", _unknown(path))
     return count
+
+
+def _unknown(path: str) -> str:
+    """What a file is that is not expected: a writer's that was killed, or a stranger's."""
+    return f"one that no checkpoint covers; {LEFTOVER}" if WRITTEN.fullmatch(path) else "an unknown file"
 
 
 def is_blob_path(path: str) -> bool:

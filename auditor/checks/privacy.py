@@ -19,6 +19,7 @@ from auditor.checks.cohorts import (
     offenders_of,
 )
 from auditor.checks.graph import unreferenced
+from auditor.checks.log import LEFTOVER
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
 from proofs.errors import Rejected
@@ -139,7 +140,7 @@ def check_schema(case: Case, findings: Findings) -> str:
     for found in case.index.in_order():
         _check_words(findings, found)
     for path in unreferenced(case):
-        findings.add(path, "a blob that an entry names", "one that nothing names")
+        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}")
     return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"
 
 

@@ -7,6 +7,7 @@ consists of is a function of the size alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,11 @@ BUNDLE_LIMIT = TILE_WIDTH * (2 + ENTRY_LIMIT)
 
 CHECKPOINT = "checkpoint"
 POLICY = "policy.cbor"
+TEMPORARY = ".tmp"  # ends the name of a file that is being written
+WRITTEN = re.compile(  # every path that a writer may make, finished or not
+    r"(checkpoint|policy\.cbor|checkpoints/[0-9]+|blobs/[0-9a-f]{2}/[0-9a-f]{64}"
+    r"|tile/([0-9]+|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]+)?)(\.tmp)?"
+)
 
 
 @dataclass(frozen=True)

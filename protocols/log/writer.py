@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +25,8 @@ from protocols.log.tiles import (
     CHECKPOINT,
     ENTRY_LIMIT,
     POLICY,
+    TEMPORARY,
+    WRITTEN,
     Bundle,
     TileStack,
     blob_path,
@@ -36,12 +37,6 @@ from protocols.log.tiles import (
 
 References = Callable[[bytes], Iterable[bytes]]
 Step = Callable[[str], None]
-
-_TEMPORARY = ".tmp"
-_OWN = re.compile(
-    r"(checkpoint|policy\.cbor|checkpoints/[0-9]+|blobs/[0-9a-f]{2}/[0-9a-f]{64}"
-    r"|tile/([0-9]+|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]+)?)(\.tmp)?"
-)
 
 
 class TranscriptWriter:
@@ -225,7 +220,7 @@ class TranscriptWriter:
             expected = reader.expected_files(reader.size, blobs)
         self._ahead = self._frontier.copy()
         expected |= {blob_path(name) for entry in keep for name in self._references(entry)}
-        for path in [path for path in reader.files() if path not in expected and _OWN.fullmatch(path)]:
+        for path in [path for path in reader.files() if path not in expected and WRITTEN.fullmatch(path)]:
             self._remove(path)
 
     @staticmethod
@@ -241,7 +236,7 @@ class TranscriptWriter:
         """Replace a file: after a crash it has its old contents or `data`; its directory is synced by `_sync`."""
         target = self._path / path
         self._make_directory(target.parent)
-        temporary = target.with_name(target.name + _TEMPORARY)
+        temporary = target.with_name(target.name + TEMPORARY)
         self._step(f"write {path}")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, 0o644), "wb") as file:

@@ -119,9 +119,11 @@ class LogRecord:
         return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
 
     def settle(self, note: bytes) -> None:
-        """A checkpoint has its quorum."""
-        self._note = note
-        self._published = parse_note(note).checkpoint.size
+        """A checkpoint of this log has its quorum; raises Misuse for one older than another that had it."""
+        size = parse_note(note).checkpoint.size
+        if size < self._published:
+            raise Misuse(f"cosigned: expected a checkpoint of at least {self._published} entries, found {size}")
+        self._note, self._published = note, size
         self._paths.clear()
 
     def published_head(self) -> Checkpoint:

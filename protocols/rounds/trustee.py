@@ -4,7 +4,7 @@ What it keeps in its store, under these keys:
 
     log                  the log it has cosigned: tree frontier and ledger
     round-key/<n>        private key of round n, erased with the release or with the round
-    share/<n>/<index>    verified share of the submission at a log index, erased likewise
+    share/<n>            verified shares, in the order of the acknowledgement, erased likewise
     ack/<n>, release/<n> what it said in round n, to be said again in the same bytes
     erased               the last round whose secrets are gone for good
 
@@ -13,7 +13,7 @@ A decision is in the store before anybody hears of it, so a crash at any point l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -125,6 +125,8 @@ class Trustee:
         if ended > self._erased():
             self.erase(ended)
         self._drop_records(ended)
+        if self._revoked():
+            self.erase(policy.max_rounds)
         return cosign(head, self._name, self._identity, timestamp)
 
     def acknowledge(self, number: int, blobs: BlobSource) -> bytes:
@@ -155,8 +157,7 @@ class Trustee:
             ack_digest(current.entry, self._name, pairs),
         )
         entry = seal(message, self._name, self._identity)
-        for index, share in held.items():
-            self._store.put(_share_key(number, index), share.encode())
+        self._store.put(_key("share", number), b"".join(held[index].encode() for index in acknowledged))
         self._store.put(_key("ack", number), entry)
         return entry
 
@@ -210,6 +211,10 @@ class Trustee:
         """Its key in force, by the log it follows; raises Rejected("revoked"), ("own-key")."""
         enrolled = self._pinned.trustee_key(self._name)
         return key_in_force(self._log.ledger.members, self._name, enrolled, self._keys)
+
+    def _revoked(self) -> bool:
+        standing = self._log.ledger.members.standing(self._name)
+        return standing is not None and standing.public_key is None
 
     def _current(self, number: int) -> CurrentRound:
         current = self._log.ledger.current
@@ -287,7 +292,7 @@ class Trustee:
         return message.acknowledged if isinstance(message, ShareAck) else ()
 
     def _sign_release(self, number: int, cohort: LoggedCohort) -> Release:
-        blob = sharing.sum_shares(self._share(number, index) for index in cohort.message.accepted).encode()
+        blob = sharing.sum_shares(self._shares(number, cohort.message.accepted)).encode()
         message = KeyShare(
             self._pinned.policy.federation,
             number,
@@ -298,11 +303,16 @@ class Trustee:
         )
         return Release(seal(message, self._name, self._identity), blob)
 
-    def _share(self, number: int, index: int) -> sharing.Share:
-        stored = self._store.get(_share_key(number, index))
+    def _shares(self, number: int, indices: Sequence[int]) -> Iterator[sharing.Share]:
+        """The shares of submissions that it acknowledged, by log index; one record a round, so one write."""
+        stored = self._store.get(_key("share", number))
         if stored is None:
-            raise Rejected("erased", f"the share of entry {index}", f"round {number} was erased")
-        return sharing.Share.decode(stored, self._pinned.secret_length)
+            raise Rejected("erased", f"the shares of round {number}", "they were erased")
+        positions = {index: position for position, index in enumerate(self._acknowledged(number))}
+        size, length = self._pinned.share_size, self._pinned.secret_length
+        for index in indices:
+            start = positions[index] * size
+            yield sharing.Share.decode(stored[start : start + size], length)
 
     def _erased(self) -> int:
         return int(self._store.get(_ERASED) or b"0")
@@ -325,7 +335,3 @@ class Trustee:
 
 def _key(kind: str, number: int) -> str:
     return f"{kind}/{number}"
-
-
-def _share_key(number: int, index: int) -> str:
-    return f"share/{number}/{index}"

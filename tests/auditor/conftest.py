@@ -14,6 +14,7 @@ from auditor import Report, Status, audit
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
+from protocols.membership import LEFT
 from protocols.messages import Submission
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
@@ -117,11 +118,25 @@ def outage(directory: Path) -> Simulation:
     return simulation
 
 
+def changed(directory: Path) -> Simulation:
+    """A round; a client and a trustee rotate their keys, another of each is revoked; a round without these two."""
+    simulation = Simulation(directory)
+    simulation.start()
+    simulation.play_round()
+    simulation.change(simulation.rotation("client-00"))
+    simulation.change(simulation.rotation("trustee-0"))
+    simulation.change(simulation.revocation("client-03", LEFT))
+    simulation.change(simulation.revocation("trustee-4"))
+    simulation.play_round()
+    return simulation
+
+
 MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "quiet": quiet_round,
     "aborted": aborted_round,
     "eventful": eventful,
     "outage": outage,
+    "changed": changed,
 }
 
 

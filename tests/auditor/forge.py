@@ -8,8 +8,9 @@ digests in later entries follow the change, so that only the lie itself is left 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from protocols.envelopes import entry_hash, open_envelope, required_signer, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.merkle import root as merkle_root
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import TileStack, blob_path, bundles, encode_bundle
 from protocols.messages import Message
 from protocols.policy import Policy
 
 REFERENCES = ("round_open", "cohort", "aggregate")  # fields that hold an entry hash
+CHANGES = (messages.KeyRotation, messages.Revocation)
 CLOCK = 1_700_000_000
 
 
@@ -55,6 +58,7 @@ class Forge:
     cosigners: list[str]
     notes: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
     loose: list[bytes] = field(default_factory=list)  # blobs to be written although nothing names them
+    ghosts: set[str] = field(default_factory=set)  # who goes on cosigning after a revocation
 
     @classmethod
     def load(cls, path: Path, policy: Policy, policy_data: bytes, key_of: Callable[[str], SigningKey]) -> Forge:
@@ -122,9 +126,10 @@ class Forge:
         indices = {slot.was: position for position, slot in enumerate(self.slots) if slot.was is not None}
         built: list[bytes] = []
         for slot in self.slots:
-            entry = (
-                slot.raw if slot.raw is not None else self._seal(self._straighten(slot, hashes, indices, built), slot)
-            )
+            if slot.raw is not None:
+                entry = slot.raw
+            else:
+                entry = self._seal(self._straighten(slot, hashes, indices, built), slot, built)
             if slot.was is not None:
                 hashes[entry_hash(self.honest[slot.was])] = entry_hash(entry)
             built.append(entry)
@@ -147,13 +152,22 @@ class Forge:
                 items = [item for item in getattr(message, name) if item.index in indices]
                 changes[name] = tuple(replace(item, index=indices[item.index]) for item in items)
         message = replace(message, **changes)
+        if isinstance(message, messages.RoundOpen) and "changes" not in slot.pinned:
+            hashes_of_changes = [leaf_hash(entry) for entry in built if isinstance(_any(entry), CHANGES)]
+            message = replace(message, changes=merkle_root(hashes_of_changes))
         if hasattr(message, "digest") and "digest" not in slot.pinned:
             message = replace(message, digest=_digest(message, built))
         return message
 
-    def _seal(self, message: Message, slot: Slot) -> bytes:
+    def _seal(self, message: Message, slot: Slot, built: list[bytes]) -> bytes:
         signer = required_signer(message)
-        return seal(message, signer, slot.signer or self.key_of(signer))
+        return seal(message, signer, slot.signer or self.key_at(signer, built))
+
+    def key_at(self, name: str, built: Sequence[bytes]) -> SigningKey:
+        """A party's key after these entries: its first, or the last it rotated to (see `Simulation.rotation`)."""
+        rotations = [_any(entry) for entry in built]
+        count = sum(isinstance(each, messages.KeyRotation) and each.party == name for each in rotations)
+        return self.key_of(f"{name} rotated {count}" if count else name)
 
     def sizes(self) -> list[int]:
         """Where the published checkpoints are now: behind the entries that they were behind."""
@@ -166,15 +180,19 @@ class Forge:
         entries = self.entries()
         named = {name for entry in entries for name in _named(entry)}
         blobs = [data for name, data in self.blobs.items() if name in named]
-        notes = dict.fromkeys(self.sizes(), self.note)
+        notes: dict[int, Callable[[int, bytes], bytes]] = {
+            size: partial(self.note, built=entries[:size]) for size in self.sizes()
+        }
         write_transcript(path, self.policy_data, entries, [*blobs, *self.loose], notes)
         return path
 
-    def note(self, size: int, root: bytes) -> bytes:
-        """A checkpoint, signed by the log and by `cosigners`."""
+    def note(self, size: int, root: bytes, built: Sequence[bytes] = ()) -> bytes:
+        """A checkpoint, signed by the log and by those of `cosigners` whom no entry of `built` revokes."""
         head = Checkpoint(self.policy.origin, size, root)
         note = sign_checkpoint(head, self.policy.origin, self.key_of("coordinator"))
-        lines = [cosign(head, name, self.key_of(name), CLOCK + size) for name in self.cosigners]
+        revoked = {each.party for each in map(_any, built) if isinstance(each, messages.Revocation)}
+        names = [name for name in self.cosigners if name not in revoked - self.ghosts]
+        lines = [cosign(head, name, self.key_at(name, built), CLOCK + size) for name in names]
         return self.notes.get(size, lambda data: data)(add_cosignatures(note, lines))
 
 
@@ -210,6 +228,14 @@ def _named(entry: bytes) -> tuple[bytes, ...]:
         return entry_blobs(entry)
     except Malformed:
         return ()
+
+
+def _any(entry: bytes) -> Any:
+    """The message of an entry, None for bytes that are none."""
+    try:
+        return open_envelope(entry).message
+    except Malformed:
+        return None
 
 
 def _message(entry: bytes) -> Message:

@@ -94,6 +94,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.RoundOpen, "checkpoint_size"): loose({"I4"}, value(0)),
     (messages.RoundOpen, "checkpoint_root"): loose({"I4"}, value(NOWHERE)),
     (messages.RoundOpen, "seed"): loose({"I4", "I9"}, value(NOWHERE)),
+    (messages.RoundOpen, "changes"): loose({"I3"}, value(NOWHERE)),
     (messages.RoundOpen, "round_keys"): loose({"I4"}, lambda forge, message: message.round_keys[:-1]),
     (messages.RoundOpen, "retry_of"): loose({"I4"}, value(1)),
     (messages.Submission, "federation"): loose({"I5", "I6"}, value(FEDERATION)),
@@ -160,6 +161,14 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.RoundAborted, "cohort"): Case(value(None), {"I8", "I12"}, name="aborted"),
     (messages.RoundAborted, "reason"): Case(value("opening-failed"), {"I8"}, name="aborted"),
     (messages.RoundAborted, "missing"): Case(value(()), {"I8"}, name="aborted"),
+    (messages.KeyRotation, "federation"): loose({"I3"}, value(FEDERATION), name="changed"),
+    (messages.KeyRotation, "party"): loose({"I3"}, value("client-01"), name="changed"),
+    (messages.KeyRotation, "previous"): loose({"I3"}, value(NOWHERE), name="changed"),
+    (messages.KeyRotation, "public_key"): loose({"I3"}, value(NOWHERE), name="changed"),
+    (messages.KeyRotation, "possession"): loose({"I3"}, value(bytes(64)), name="changed"),
+    (messages.Revocation, "federation"): loose({"I3"}, value(FEDERATION), name="changed"),
+    (messages.Revocation, "party"): loose({"I3"}, value("client-01"), name="changed"),
+    (messages.Revocation, "reason"): loose({"I3"}, value("call me: +49"), name="changed"),
     (messages.MissingParty, "party"): Case(value((MissingParty("trustee-1", "no-release"),)), {"I8"}, name="aborted"),
     (messages.MissingParty, "reason"): Case(
         value((MissingParty("trustee-0", "wrong-release"),)), {"I8"}, name="aborted"

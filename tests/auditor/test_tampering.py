@@ -430,8 +430,11 @@ def test_every_type_must_be_signed_by_its_party(kind: type, forge, tmp_path: Pat
         Aggregate: "I9",
         RoundClosed: "I11",
         RoundAborted: "I8",
+        messages.KeyRotation: "I3",
+        messages.Revocation: "I3",
     }
-    forged = forge("aborted" if kind is RoundAborted else "quiet")
+    names = {RoundAborted: "aborted", messages.KeyRotation: "changed", messages.Revocation: "changed"}
+    forged = forge(names.get(kind, "quiet"))
     forged.slots[forged.find(kind)].signer = identity_of("mallory")
     report = audit(forged.write(tmp_path / "t"), forged.policy_data)
     assert expected[kind] in failed(report)

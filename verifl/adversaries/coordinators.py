@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proofs.curve import ORDER
 from proofs.engine import Engine
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Misuse
 from proofs.randomness import Randomness
 from protocols import server_steps
 from protocols.cohorts import INVALID_PROOF
@@ -174,23 +174,38 @@ class SkipsStep(LyingCoordinator):
         return self._log([self._seal(message)], blobs)
 
 
-class AbortsAndRetries(LyingCoordinator):
-    """Keeps to itself all releases but t - 1, so that the round is aborted although the server can open its sum. In
-    the repetition, the victim is not admitted and the differencing rule not asked. With a sybil, that client of the
-    server's own stays out of the first round and takes the victim's place in the second."""
-
-    _aborted = 0  # the round that was aborted
+class IgnoresClient(LyingCoordinator):
+    """Loses what one client sends."""
 
     def receive(self, package: SubmissionPackage) -> Publication:
         message = open_envelope(package.entry).message
-        if isinstance(message, Submission) and message.client == self._unwelcome():
-            raise Rejected("unwelcome", "somebody else", message.client)
+        if isinstance(message, Submission) and message.client == self.unwelcome():
+            return NOTHING
         return super().receive(package)
+
+    def unwelcome(self) -> str:
+        """The client whose submission is lost, empty for none."""
+        return self._part.victim if self._part.active() else ""
+
+
+class WithholdsReleases(IgnoresClient):
+    """Keeps to itself all releases but t - 1. The round is aborted, and names trustees that did release; the server
+    can open the sum all the same."""
 
     def receive_release(self, release: Release) -> Publication:
         if self._part.active() and len(self._current().releases) >= self._pinned.policy.threshold - 1:
             return NOTHING
         return super().receive_release(release)
+
+    def unwelcome(self) -> str:
+        return ""
+
+
+class AbortsAndRetries(WithholdsReleases):
+    """In the repetition of such a round the victim is not admitted and the differencing rule not asked. With a sybil,
+    that client of the server's own stays out of the first round and takes the victim's place in the second."""
+
+    _aborted = 0  # the round that was aborted
 
     def close_cohort(self) -> Publication:
         current = self._current()
@@ -201,15 +216,14 @@ class AbortsAndRetries(LyingCoordinator):
         faults = {each.index: each.fault for each in self.verdicts() if each.fault is not None}
         return self._log([self._seal(draft_cohort(self._pinned, current, faults))])
 
+    def unwelcome(self) -> str:
+        if self._repeats(self._current().number):
+            return self._part.victim
+        return self._part.sybil if self._part.active() else ""
+
     def _check_welcome(self, current: CurrentRound, message: Submission) -> None:
         if not self._repeats(current.number):
             super()._check_welcome(current, message)
-
-    def _unwelcome(self) -> str:
-        number = self._current().number
-        if self._repeats(number):
-            return self._part.victim
-        return self._part.sybil if self._part.active() else ""
 
     def _repeats(self, number: int) -> bool:
         return self._aborted > 0 and number == self._aborted + 1
@@ -221,6 +235,8 @@ LIARS: dict[str, type[LyingCoordinator]] = {
     "server-duplicates-client": MiscountsClient,
     "server-rejects-valid": RejectsValid,
     "server-skips-step": SkipsStep,
+    "server-ignores-client": IgnoresClient,
+    "server-withholds-releases": WithholdsReleases,
     "abort-and-retry": AbortsAndRetries,
     "sybil-swap": AbortsAndRetries,
 }

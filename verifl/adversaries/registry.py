@@ -159,7 +159,7 @@ _CLIENTS = (
     Kind(
         "wrong-ciphertext", Role.CLIENT, Role.CLIENT,
         "encrypts another update than it committed to",
-        Outcome(aborted="opening-failed", remark="nothing wrong is published; the offender stays unknown"),
+        Outcome(aborted="opening-failed", remark="the sum does not open; who lies stays unknown"),
     ),
     Kind(
         BAD_SHARE, Role.CLIENT, Role.TRUSTEE,
@@ -183,12 +183,12 @@ _TRUSTEES = (
     Kind(
         "lying-trustee", Role.TRUSTEE, Role.TRUSTEE,
         "releases a share that is not the cohort's sum",
-        Outcome(checks=("I8",), remark="the release is logged as evidence and not used"),
+        Outcome(checks=("I8",), remark="the coordinator finds the share wrong: logged as evidence, not used"),
     ),
     Kind(
         "silent-trustee", Role.TRUSTEE, Role.TRUSTEE,
         "after its round key says nothing for a round: no cosignature, acknowledgement or release",
-        Outcome(remark="m - t may be silent"),
+        Outcome(remark="the coordinator gets no answer; m - t may be silent"),
     ),
     Kind(
         "false-complaint", Role.TRUSTEE, Role.TRUSTEE,
@@ -200,7 +200,7 @@ _TRUSTEES = (
         "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
         Outcome(
             refuser="every honest trustee", refusal="fork", alone=("I1", "I7", "I8"),
-            remark="whichever cohort it was not shown first; the second gets f + m - t < t shares: its sum stays closed",
+            remark="each the cohort it did not see first; the second gets f + m - t < t shares: its sum stays closed",
         ),
     ),
 )  # fmt: skip
@@ -243,7 +243,7 @@ _SERVER = (
     ),
     Kind(
         "server-rolls-back", Role.SERVER, Role.NOBODY,
-        "goes back to the checkpoint before the last round and goes on from there",
+        "goes back to where the round was opened, and on from there as if nobody had answered",
         Outcome(refuser="every honest trustee", refusal="rollback", stops=True, after=True, alone=("I1",)),
     ),
     Kind(
@@ -252,8 +252,21 @@ _SERVER = (
         Outcome(status=1, checks=("I11",)),
     ),
     Kind(
+        "server-ignores-client", Role.SERVER, Role.CLIENT,
+        "does not log the submission of CLIENT",
+        Outcome(remark="nobody but CLIENT, who gets no receipt: to all others it dropped out"),
+    ),
+    Kind(
+        "server-withholds-releases", Role.SERVER, Role.NOBODY,
+        "logs t - 1 of the releases, so that the round aborts although the server can open its sum",
+        Outcome(
+            aborted="missing-releases",
+            remark="nobody but the trustees whom the abort names as silent; at most `max_aborts` times",
+        ),
+    ),
+    Kind(
         "abort-and-retry", Role.SERVER, Role.CLIENT,
-        "withholds releases until the round aborts, and repeats it without CLIENT",
+        "withholds releases so that the round aborts, and repeats it without CLIENT",
         Outcome(
             status=1, checks=("P6",), aborted="missing-releases", stops=True,
             refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from auditor import Report, Status, audit
+from tests.verifl.adversaries.conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
 from verifl.adversaries.registry import KINDS, VARIANTS, Injection, Outcome, Role, assign, parse_injection, table
 from verifl.adversaries.trustees import NO_ANSWER
-
-from .conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
 
@@ -129,4 +128,4 @@ def test_the_document_has_this_table() -> None:
 def test_the_document_says_what_each_kind_does() -> None:
     text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
     for kind in KINDS.values():
-        assert f"`{kind.spelling}`" in text, kind.name
+        assert f"`{kind.spelling}` {kind.summary}." in text, kind.name
