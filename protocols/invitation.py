@@ -189,9 +189,7 @@ def _check_round_keys(
     return keys
 
 
-def _check_round_key(
-    pinned: PinnedPolicy, members: Membership, message: RoundOpen, envelope: Envelope
-) -> RoundKey:
+def _check_round_key(pinned: PinnedPolicy, members: Membership, message: RoundOpen, envelope: Envelope) -> RoundKey:
     key = envelope.message
     if not isinstance(key, RoundKey):
         raise Malformed("invitation.round_keys", "round-key entries", envelope.type)

@@ -223,15 +223,7 @@ class Revocation:
 
 
 RoundMessage = (
-    RoundKey
-    | RoundOpen
-    | Submission
-    | ShareAck
-    | CohortClosed
-    | KeyShare
-    | Aggregate
-    | RoundClosed
-    | RoundAborted
+    RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
 )
 Message = Genesis | RoundMessage | KeyRotation | Revocation
 

@@ -18,11 +18,11 @@ from proofs.curve import ORDER
 from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
 from proofs.parameters import ArgumentParameters
-from proofs.ranges import CoordinateGroup
+from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
-from protocols.policy import CoordinateRule, LatticeRule, Member, Policy, UpdateRule
+from protocols.policy import LatticeRule, Member, Policy, UpdateRule
 from protocols.server_steps import step_constants
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
@@ -58,10 +58,19 @@ class Inequality:
         return bool(_RELATIONS[self.relation](self.left, self.right))
 
 
-def derive(dimension: int, clip_norm: float, resolution: int | None, max_cohort: int) -> tuple[UpdateRule, LatticeRule]:
+def derive(
+    dimension: int,
+    clip_norm: float,
+    resolution: int | None,
+    max_cohort: int,
+    *,
+    coordinate_clip: float | None = None,
+    encryption_proof: bool = False,
+) -> tuple[UpdateRule, LatticeRule]:
     """The update and lattice rules for d coordinates clipped to L2 norm `clip_norm`, cohorts of at most `max_cohort`.
 
-    `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`. Raises Misuse, with the
+    `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`; `coordinate_clip` the bound on
+    every coordinate, None for none. Raises Misuse, with the
     numbers and what to change, where the bound leaves its range or no modulus of the list is large enough.
     """
     _check_range("dimension", dimension, 1, LARGEST_DIMENSION)
@@ -75,8 +84,19 @@ def derive(dimension: int, clip_norm: float, resolution: int | None, max_cohort:
             f"the norm bound floor(clip * 2^fraction_bits) must be between 1 and 2^40, but a clip norm of {clip_norm} "
             f"with {bits} fraction bits makes it {bound}: use {change}"
         )
-    update = UpdateRule(bound, bits, coordinate_bound, groups)
+    coordinate_bound = None if coordinate_clip is None else _coordinate_bound(coordinate_clip, bits)
+    update = UpdateRule(bound, bits, coordinate_bound, ())
     return update, _derive_lattice(message_bound(update), bits, max_cohort, encryption_proof)
+
+
+def _coordinate_bound(clip: float, bits: int) -> int:
+    bound = scaled_clip(clip, bits)
+    if not 1 <= bound <= MAXIMUM_COORDINATE_BOUND:
+        raise Misuse(
+            f"coordinate bound: floor({clip} * 2^{bits}) must be between 1 and {MAXIMUM_COORDINATE_BOUND} units, not "
+            f"{bound}; choose another bound, or other fraction_bits"
+        )
+    return bound
 
 
 def default_fraction_bits(dimension: int, clip_norm: float) -> int:

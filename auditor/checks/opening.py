@@ -16,6 +16,7 @@ from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, decode_blindings, decode_plaintext, encode_blindings, encode_key
+from protocols.parameters import message_bound
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _check_plaintext(case: Case, findings: Findings, found: Round, entry: Entry[
         size = pinned.argument.shape.data_rows * 32
         blindings = decode_blindings(pinned, case.blob(message.blindings, size))
         commitments = [case.blob(record.commitments, pinned.commitments_size) for record in records]
-        bound = len(records) * pinned.policy.update.norm_bound
+        bound = len(records) * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:
             findings.add(f"{name}, plaintext", f"values of at most |A| B = {bound}", str(largest))

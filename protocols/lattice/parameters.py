@@ -38,7 +38,7 @@ class LatticeParameters:
     """What encryption and decryption need to know; raises Misuse where the arithmetic would not be defined.
 
     `degree` is a power of two from 4 to 4096 (a policy admits 4096 only; smaller rings are for tests and are not
-    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what one
+    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what an
     accepted client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
     """
 
@@ -85,9 +85,9 @@ class LatticeParameters:
 
 
 def noise_bound(rule: LatticeRule) -> int:
-    """E: the bound on one accepted client's noise that decryption relies on; with the proof of encryption, the proved one.
+    """E: the bound on an accepted client's noise that decryption relies on; the proved one where it is proved.
 
-    Without it the bound holds for honest clients only, and a dishonest one can stop a round.
+    Without the proof of encryption the bound holds for honest clients only, and a dishonest one can stop a round.
     """
     return max(rule.tail, NOISE_BOUND) if rule.encryption_proof else rule.tail
 

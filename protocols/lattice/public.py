@@ -38,7 +38,7 @@ def expand(parameters: LatticeParameters, seed: bytes, cells: int) -> PublicElem
     if cells < 1:
         raise Misuse(f"cells must be at least 1, not {cells}")
     rows = np.stack([ring_element(parameters, seed, j) for j in range(parameters.ring_elements(cells))])
-    transforms = transform(rows, parameters.modulus)
+    transforms = transform(rows.copy(), parameters.modulus)
     for array in (rows, transforms):
         array.flags.writeable = False
     return PublicElements(parameters, cells, RingElements(rows.view(np.int64)), transforms)
