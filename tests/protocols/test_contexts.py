@@ -43,7 +43,7 @@ def test_the_context_binds_every_field_but_the_proof(name: str) -> None:
 
 
 def test_the_context_leaves_only_the_proof_and_reserved_fields_out() -> None:
-    reserved = {"coordinate_range", "encryption_proof", "weight", "noise"}
+    reserved = {"weight", "noise"}
     assert {field.name for field in fields(Submission)} == set(OTHER_VALUES) | reserved | {"proof"}
     assert submission_context(replace(SUBMISSION, proof=bytes(32))) == submission_context(SUBMISSION)
 
