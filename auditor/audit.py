@@ -42,16 +42,20 @@ def audit(
     workers: int | None = None,
     engine: str = "native",
     progress: Progress | None = None,
+    explain: str | None = None,
 ) -> Report:
     """Audit the transcript directory `path` against `policy`.
 
     policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
-    workers: threads, by default one a core. engine: native, or reference (slow, plain Python).
-    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check or engine. Anything
-    wrong in what the transcript or the policy contains is in the report.
+    workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
+    story the report is to tell.
+    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party.
+    Anything wrong in what the transcript or the policy contains is in the report.
     """
     from auditor.case import Case
+    from auditor.explain import explain as tell
+    from auditor.explain import require_party
 
     started = time.perf_counter()
     required = frozenset(required)
@@ -65,6 +69,8 @@ def audit(
         set_workers(workers)
     progress = progress or Progress()
     case = Case.open(Path(path), Path(policy) if isinstance(policy, str) else policy, engine, progress.step)
+    if explain is not None:
+        require_party(case, explain)
     results = []
     for number, title in TITLES.items():
         progress.check(number, title)
@@ -80,6 +86,7 @@ def audit(
         checks=tuple(results),
         trusted=case.trusted,
         seconds=time.perf_counter() - started,
+        story=None if explain is None else tell(case, results, explain),
     )
 
 

@@ -30,6 +30,7 @@ ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
     help="Fail if this check ends as skipped, e.g. I9. Repeatable; adds to the policy's own list.",
 )
 @click.option("--engine", type=click.Choice(["native", "reference"]), default="native", show_default=True)
+@click.option("--explain", metavar="PARTY", help="Tell the story of a client, a trustee or the coordinator, too.")
 @click.version_option(version(), prog_name="verifl-audit")
 def main(
     transcript: Path,
@@ -39,6 +40,7 @@ def main(
     workers: int | None,
     require: tuple[str, ...],
     engine: str,
+    explain: str | None,
 ) -> None:
     """Audit the published TRANSCRIPT directory of a federation.
 
@@ -48,7 +50,7 @@ def main(
         raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
     progress = _progress()
     try:
-        report = audit(transcript, policy, require, workers, engine, progress)
+        report = audit(transcript, policy, require, workers, engine, progress, explain)
     except OSError as error:
         name = error.filename if error.filename is not None else transcript
         _give_up(progress, f"cannot read {name}: {error.strerror or error}")
@@ -60,7 +62,7 @@ def main(
     from auditor.rendering import write
 
     try:
-        write(report, form, _again(transcript, policy, require, engine))
+        write(report, form, _again(transcript, policy, require, engine, explain))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
         _give_up(progress, f"cannot write the report: {error.strerror or error}")
@@ -73,11 +75,15 @@ def _give_up(progress: Progress, why: str) -> NoReturn:
     sys.exit(UNUSABLE)
 
 
-def _again(transcript: Path, policy: Path | None, require: tuple[str, ...], engine: str) -> list[str]:
+def _again(
+    transcript: Path, policy: Path | None, require: tuple[str, ...], engine: str, explain: str | None
+) -> list[str]:
     command = ["verifl-audit", str(transcript)]
     command += ["--unpinned"] if policy is None else ["--policy", str(policy)]
     for number in require:
         command += ["--require", number]
+    if explain is not None:
+        command += ["--explain", explain]
     return command if engine == "native" else [*command, "--engine", engine]
 
 

@@ -6,9 +6,12 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from auditor.report import CheckResult, Report, Status
+
+if TYPE_CHECKING:
+    from auditor.explain import Story
 
 WIDTH = 34  # columns of number, status and title
 STYLES = {
@@ -27,8 +30,10 @@ def to_json(report: Report) -> str:
 
 
 def to_json_lines(report: Report) -> str:
-    """One line a check, then one line with everything else."""
+    """One line a check, one for the story if there is one, then one line with everything else."""
     lines = [json.dumps({"event": "check", **result.to_dict()}) for result in report.checks]
+    if report.story is not None:
+        lines.append(json.dumps({"event": "story", **report.story.to_dict()}))
     return "\n".join([*lines, json.dumps({"event": "audit", **report.summary()})])
 
 
@@ -62,7 +67,23 @@ def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
     for result in report.checks:
         if result.findings:
             yield from _failure(result)
+    if report.story is not None:
+        yield from _story(report.story)
     yield from _verdict(report, command)
+
+
+def _story(story: Story) -> Iterator[Line]:
+    yield "", ""
+    yield f"The story of {story.party} ({', '.join(story.roles) or 'unknown: the policy does not open'})", "bold"
+    for event in story.events:
+        when = f"round {event.round}" if event.round else "always"
+        where = "" if event.entry is None else f"entry {event.entry}"
+        said = {True: " [re-verified]", False: " [FALSE]", None: ""}[event.holds]
+        yield f"  {when:<10} {where:<12} {event.text}{said}", "bold red" if event.holds is False else ""
+    for check, finding in story.findings:
+        yield f"  {check:<10} {finding.where}: expected {finding.expected}, found {finding.found}", "red"
+    if not story.findings:
+        yield "  no finding is about it", ""
 
 
 def _head(report: Report) -> Iterator[Line]:

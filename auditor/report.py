@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.explain import Story
 
 MAX_TEXT = 240  # characters of one quoted string
 MAX_FINDINGS = 50  # findings listed per check; the rest are counted
@@ -119,7 +122,8 @@ class CheckpointSummary:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole audit. trusted: what was taken on the transcript's own word (empty when a policy was pinned)."""
+    """The whole audit. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
+    story: one party's, where it was asked for."""
 
     transcript: str
     version: str
@@ -131,6 +135,7 @@ class Report:
     checks: tuple[CheckResult, ...]
     trusted: tuple[str, ...]
     seconds: float
+    story: Story | None = None
 
     @property
     def accepted(self) -> bool:
@@ -161,5 +166,6 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON: `summary` and `checks`, a list in the order of spec 9."""
-        return {**self.summary(), "checks": [result.to_dict() for result in self.checks]}
+        """The report as plain values, for JSON: `summary`, `checks` in the order of spec 9, and `story`, if any."""
+        story = {} if self.story is None else {"story": self.story.to_dict()}
+        return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **story}

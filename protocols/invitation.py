@@ -18,7 +18,7 @@ from protocols.envelopes import Envelope, check_signature, entry_hash, open_enve
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
 from protocols.membership import ENROLLED, Membership, changed_by
-from protocols.messages import AtMost, Hash32, KeyRotation, Revocation, RoundKey, RoundOpen
+from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 
 INVITATION_LIMIT = 1 << 26  # bytes: most of it for changes of a long log, to a client that knows none of them
@@ -118,18 +118,12 @@ def _follow_changes(pinned: PinnedPolicy, invitation: Invitation, known: Members
         if not before < change.index < invitation.round_open.index:
             raise Rejected("changes", "entries ascending, before RoundOpen", f"entry {change.index}")
         envelope = open_envelope(change.entry)
-        members, before = _changed(pinned, members, change, envelope), change.index
+        members = changed_by(pinned.policy, members, change.index, change.entry, envelope)
+        before = change.index
         agrees = agrees or members == known
     if not agrees:
         raise Rejected("changes", f"the {known.count} changes that this client knows, and later ones", "others")
     return members
-
-
-def _changed(pinned: PinnedPolicy, members: Membership, change: LoggedEntry, envelope: Envelope) -> Membership:
-    message = envelope.message
-    if isinstance(message, KeyRotation | Revocation) and message.federation != pinned.policy.federation:
-        raise Rejected("federation", pinned.policy.federation, message.federation)
-    return changed_by(pinned.policy, members, change.index, change.entry, envelope)
 
 
 def _check_extends(checkpoint: Checkpoint, invitation: Invitation, seen: tuple[int, bytes] | None) -> None:

@@ -98,18 +98,20 @@ ENROLLED = Membership((), (), Frontier().encode())
 def changed_by(policy: Policy, members: Membership, index: int, data: bytes, envelope: Envelope) -> Membership:
     """The membership after the change in an entry, `data` being its bytes and `envelope` the same decoded.
 
-    1. The party is enrolled and not revoked: "unknown-party", "revoked".
+    1. The federation is the policy's, the party enrolled and not revoked: "federation", "unknown-party", "revoked".
     A rotation: 2. replaces the key in force: "rotation-previous"; 3. is signed by it: "signature"; 4. names a key that
     passes the enrolment rule: "public-key"; 5. that is and was nobody's: "rotation-key"; 6. that signed for it:
     "possession".
     A revocation: 7. is signed by the issuer: "signature"; 8. has a reason of the list: "revocation-reason"; 9. leaves
     at least t trustees, without whom no checkpoint could cover it: "revocation-quorum".
-    Raises Rejected with these names, or "order" for an entry that changes nothing. The federation is the caller's to
-    compare, and so is the place in the log.
+    Raises Rejected with these names, or "order" for an entry that changes nothing. The place in the log is the
+    caller's to judge.
     """
     message = envelope.message
     if not isinstance(message, KeyRotation | Revocation):
         raise Rejected("order", "a key-rotation or revocation", envelope.type)
+    if message.federation != policy.federation:
+        raise Rejected("federation", policy.federation, message.federation)
     current = members.key(message.party, _enrolled(policy, message.party))
     if isinstance(message, KeyRotation):
         _check_rotation(policy, members, message, envelope, current)

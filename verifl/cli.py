@@ -128,6 +128,10 @@ def init(directory: Path) -> int:
 @click.option("--policy", "policy_file", type=_path, help="The policy that the issuer signed; needs --keys.")
 @click.option("--keys", "folder", type=_path, help="A directory with the key files (*.pem) of the policy's parties.")
 @passphrase_option
+@click.option(
+    "--change", "change_files", type=_path, multiple=True,
+    help="A rotation or revocation, to be logged before the next round; may be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was killed or failed.")
 @_inject
 @_device
@@ -140,6 +144,7 @@ def run(
     policy_file: Path | None,
     folder: Path | None,
     passphrase_file: Path | None,
+    change_files: tuple[Path, ...],
     resume: bool,
     inject: tuple[Injection, ...],
     device: str,
@@ -153,6 +158,7 @@ def run(
     and signs the policy itself. With --resume, the same command goes on from the last complete step, however the run
     before it ended; if it had not begun, it begins.
     """
+    from verifl.changes import read_change
     from verifl.config import read_config
     from verifl.federation import Federation, report_run
     from verifl.logs import logged
@@ -162,6 +168,9 @@ def run(
 
     settings = read_config(config)
     members = read_members(policy_file, folder, passphrase_source(passphrase_file))
+    changes = [read_change(path) for path in change_files]
+    if changes and inject:
+        raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
     if resume and inject:
         raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
     try:
@@ -169,12 +178,13 @@ def run(
             task = load_task(settings, config.parent)
             engine = _engine(inject)
             federation = Federation(
-                task, settings, out, device=device, progress=progress, engine=engine, members=members
+                task, settings, out, device=device, progress=progress, engine=engine, members=members, changes=changes
             )
             result = federation.run(resume)
     except BaseException as error:
         if RunDirectory(out).resumable and not inject and not (resume and isinstance(error, Misuse)):
-            error.add_note(f"nothing is lost: `{_resumption(config, out, policy_file, folder)}` goes on from there")
+            command = _resumption(config, out, policy_file, folder, change_files)
+            error.add_note(f"nothing is lost: `{command}` goes on from there")
         if isinstance(error, KeyboardInterrupt):
             raise click.Abort from error  # which says nothing of its own
         raise
@@ -226,9 +236,12 @@ cli.add_command(keys)
 cli.add_command(roster)
 
 
-def _resumption(config: Path, out: Path, policy_file: Path | None, folder: Path | None) -> str:
+def _resumption(
+    config: Path, out: Path, policy_file: Path | None, folder: Path | None, changes: Sequence[Path]
+) -> str:
     """The command that goes on with a run."""
     members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
+    members += [word for path in changes for word in ("--change", str(path))]
     return shlex.join(["verifl", "run", str(config), "--out", str(out), *members, "--resume"])
 
 

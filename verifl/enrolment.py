@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from proofs.errors import Misuse
 from protocols.envelopes import COORDINATOR, ISSUER, seal_policy
 from protocols.identities import SigningKey
+from protocols.membership import Membership
 from protocols.parameters import PROJECTIONS, derive
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.server_steps import fedadam, fedavg
+from verifl.changes import follow_changes, keys_of, membership_of
 from verifl.config import Config, ServerConfig
 from verifl.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 
@@ -42,7 +44,9 @@ class TrainedModel:
 class Enrolment:
     """policy_file: the signed policy byte for byte. The keys are secret; those of trustees and clients are by id.
 
-    issuer: None where the policy came from elsewhere. own_keys: whether all keys were made for this run.
+    issuer: None where the policy came from elsewhere. own_keys: whether all keys were made for this run. Whoever was
+    revoked is missing; successors are the further keys of parties that rotated theirs. changes: rotations and
+    revocations that are to be logged.
     """
 
     policy: Policy
@@ -51,7 +55,9 @@ class Enrolment:
     coordinator: SigningKey
     trustees: Mapping[str, SigningKey]
     clients: Mapping[str, SigningKey]
-    own_keys: bool = field(default=True)
+    own_keys: bool = True
+    successors: Mapping[str, tuple[SigningKey, ...]] = field(default_factory=dict)
+    changes: tuple[bytes, ...] = ()
 
 
 def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key: bytes) -> Policy:
@@ -140,11 +146,18 @@ def enrol(
 
 
 def enrolled(
-    policy_file: bytes, keys: Mapping[bytes, SigningKey], config: Config, model: TrainedModel, clients: Sequence[str]
+    policy_file: bytes,
+    keys: Mapping[bytes, SigningKey],
+    config: Config,
+    model: TrainedModel,
+    clients: Sequence[str],
+    logged: Sequence[bytes] = (),
+    changes: Sequence[bytes] = (),
 ) -> Enrolment:
     """The parties of a signed policy, each with its own of `keys` (by public key), about to train `model`.
 
-    clients: those that the task has. Raises Malformed or Rejected for what is no policy, Misuse where a key is
+    clients: those that the task has. logged: the changes in the log that is gone on with; changes: those to come,
+    which may be among them. Raises Malformed or Rejected for what is no policy, Misuse where a key is
     missing or the policy was signed for something else than the configuration describes.
     """
     pinned = PinnedPolicy.open(policy_file)
@@ -154,15 +167,38 @@ def enrolled(
         raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
     if strangers := sorted({member.id for member in policy.roster} - set(clients)):
         raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
+    coming = tuple(each for each in changes if each not in logged)
+    before = membership_of(policy, logged)
+    after = follow_changes(policy, before, coming)
+    held = {
+        member.id: _keys(keys, member, before, after, (*logged, *coming))
+        for member in (*policy.trustees, *policy.roster)
+    }
     return Enrolment(
         policy,
         policy_file,
         None,
         _key(keys, "the coordinator", policy.log_key),
-        {member.id: _key(keys, f"trustee {member.id}", member.public_key) for member in policy.trustees},
-        {member.id: _key(keys, f"client {member.id}", member.public_key) for member in policy.roster},
+        {member.id: held[member.id][0] for member in before.trustees(policy) if held[member.id]},
+        {member.id: held[member.id][0] for member in before.clients(policy) if held[member.id]},
         own_keys=False,
+        successors={party: own[1:] for party, own in held.items() if len(own) > 1},
+        changes=coming,
     )
+
+
+def _keys(
+    keys: Mapping[bytes, SigningKey], member: Member, before: Membership, after: Membership, changes: Sequence[bytes]
+) -> tuple[SigningKey, ...]:
+    """Those of a party's keys, past and future, that are at hand; raises Misuse if one in force is not.
+
+    Of whoever is revoked, or is about to be, none has to be.
+    """
+    standing = after.standing(member.id)
+    if standing is None or standing.public_key is not None:
+        for members in (before, after):
+            _key(keys, member.id, members.key(member.id, member.public_key))
+    return tuple(keys[each] for each in keys_of(member.id, member.public_key, changes) if each in keys)
 
 
 def _key(keys: Mapping[bytes, SigningKey], whose: str, public_key: bytes) -> SigningKey:

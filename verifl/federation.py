@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import click
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from protocols.server_steps import encode_model
+from verifl.changes import logged_changes
 from verifl.config import Config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
@@ -97,7 +98,8 @@ class Federation:
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
     engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
-    members: a signed policy and its parties' keys; by default all are made for this run.
+    members: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
+    revocations, signed entries, to be logged before the next round.
     """
 
     def __init__(
@@ -111,8 +113,9 @@ class Federation:
         engine: FederationEngine | None = None,
         rand: Randomness = os.urandom,
         members: Members | None = None,
+        changes: Sequence[bytes] = (),
     ) -> None:
-        self._members = members
+        self._members, self._changes = members, tuple(changes)
         self._task = checked_task(task, "task")
         self._config = config
         self._directory = RunDirectory(Path(out))
@@ -188,11 +191,15 @@ class Federation:
 
     def _enrol(self, training: LocalTraining, model: bytes, members: Members | None) -> tuple[Enrolment, Plan]:
         layout, clients = training.layout, client_names(self._task)
+        if members is None and self._changes:
+            raise Misuse("change: there is no policy yet that it could change; give --policy and --keys")
         if members is None:
             enrolment = enrol(self._config, layout.specs, layout.dimension, clients, model, self._rand)
         else:
             described = TrainedModel.of(layout.specs, layout.dimension, model)
-            enrolment = enrolled(members.policy_file, members.keys, self._config, described, clients)
+            logged = logged_changes(self._directory) if self._directory.begun else ()
+            given = (members.policy_file, members.keys)
+            enrolment = enrolled(*given, self._config, described, clients, logged, self._changes)
         plan = plan_policy(enrolment.policy_file)
         plan.require()
         return enrolment, plan

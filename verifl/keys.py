@@ -60,10 +60,10 @@ def read_key(path: Path, passphrase: Passphrase | None = None) -> SigningKey:
 
 
 def read_keys(folder: Path, passphrase: Passphrase | None = None) -> dict[bytes, SigningKey]:
-    """Every key in the *.pem files of a directory, by public key; their names do not matter."""
+    """Every key in the *.pem files under a directory, by public key; their names do not matter."""
     if not folder.is_dir():
         raise Misuse(f"{folder}: expected a directory of key files (*{SUFFIX})")
-    keys = [read_key(path, passphrase) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+    keys = [read_key(path, passphrase) for path in sorted(folder.rglob(f"*{SUFFIX}"))]
     if not keys:
         raise Misuse(f"{folder}: holds no key file (*{SUFFIX}); `verifl keys new FILE` makes one")
     return {key.public_key: key for key in keys}

@@ -1,4 +1,4 @@
-"""`verifl roster`: the issuer's work, from an empty document to the policy that everybody pins, and changes after it."""
+"""`verifl roster`: the issuer's work, from an empty document to the policy that everybody pins, and changes later."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _document = click.option(
     "--roster", "document", type=_path, default=Path("roster.toml"), show_default=True, help="The enrolment document."
 )
 _key = click.option("--key", "key_file", type=_path, required=True, help="The key file that signs.")
+
+_policy = click.option("--policy", "policy_file", type=_path, required=True, help="The policy that enrolled the party.")
 
 
 @click.group()
@@ -87,11 +89,63 @@ def sign(document: Path, config_file: Path, key_file: Path, out: Path, passphras
 
 
 @roster.command()
+@click.argument("party")
+@_policy
+@_key
+@click.option("--new", "new_file", type=_path, required=True, help="The file of the key that takes its place.")
+@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@passphrase_option
+def rotate(
+    party: str, policy_file: Path, key_file: Path, new_file: Path, out: Path, passphrase_file: Path | None
+) -> int:
+    """Replace the key of PARTY, a client or trustee, by another.
+
+    The party itself does this: both keys sign. The file goes to the server, who logs it between two rounds
+    (`verifl run --change FILE`); from then on only the new key counts. Keep the old one until then.
+    """
+    from protocols.envelopes import seal_rotation
+    from verifl.keys import read_key, write_new
+    from verifl.signing import check_rotation, policy_in
+
+    source = passphrase_source(passphrase_file)
+    policy, old, new = policy_in(policy_file), read_key(key_file, source), read_key(new_file, source)
+    entry = seal_rotation(policy.federation, party, old, new)
+    check_rotation(policy, party, old, entry)
+    write_new(out, entry, 0o644, "a signed rotation is never overwritten")
+    click.echo(f"wrote {out}: once the server has logged it, the key of {party} is")
+    click.echo(new.public_key.hex())
+    return 0
+
+
+@roster.command()
+@click.argument("party")
+@_policy
+@_key
+@click.option("--reason", type=click.Choice(["key-compromised", "left", "expelled"]), required=True)
+@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@passphrase_option
+def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path, passphrase_file: Path | None) -> int:
+    """Take PARTY, a client or trustee, out of the federation.
+
+    Signed with the issuer's key. The file goes to the server, who logs it between two rounds (`verifl run --change
+    FILE`); from then on nothing by PARTY counts, and nobody can bring it back but a new policy.
+    """
+    from verifl.keys import read_key, write_new
+    from verifl.signing import policy_in, seal_revocation
+
+    policy, key = policy_in(policy_file), read_key(key_file, passphrase_source(passphrase_file))
+    write_new(out, seal_revocation(policy, party, reason, key), 0o644, "a signed revocation is never overwritten")
+    click.echo(f"wrote {out}: in force once the server has logged it")
+    return 0
+
+
+@roster.command()
 @click.argument("file", type=_path)
 def show(file: Path) -> int:
     """Show who is enrolled in FILE.
 
-    FILE is an enrolment document (and what it lacks is said), or a signed policy.
+    FILE is an enrolment document (and what it lacks is said), a signed policy, or the directory of a transcript or of a
+    run: then with the rotations and revocations of its log.
     """
     from verifl.roster_report import describe_file
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from protocols.envelopes import open_envelope
+from protocols.log.reader import TranscriptReader
+from protocols.messages import KeyRotation, Revocation
 from verifl.policy_report import read_policy
 from verifl.roster import NAME, Roster, read_roster, roster_of
 
 
 def describe_file(path: Path) -> str:
-    """The enrolment in a document (*.toml) or a policy; a directory stands for the policy or document in it."""
+    """The enrolment in a document (*.toml) or a policy; in a directory with a log, with its changes."""
+    log = next((each for each in (path, path / "transcript") if (each / "checkpoint").is_file()), None)
     if path.is_dir():
         path = path / NAME if (path / NAME).is_file() else path / "policy.cbor"
     if path.suffix == ".toml":
@@ -17,18 +21,32 @@ def describe_file(path: Path) -> str:
         return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_missing(roster)])
     plan = read_policy(path)
     head = [f"Policy {plan.pinned.hash.hex()}", f"  signed by   {plan.policy.issuer_key.hex()}  issuer"]
-    return "\n".join([*head, *_lines(roster_of(plan.policy))])
+    changes = [] if log is None else _changes(log)
+    return "\n".join([*head, *_lines(roster_of(plan.policy)), *changes])
+
+
+def _changes(log: Path) -> list[str]:
+    """What the log has changed; the log is read as it stands, `verifl-audit` judges it."""
+    reader = TranscriptReader(log)
+    lines = []
+    for index, entry in enumerate(reader.entries(0, reader.size)):
+        message = open_envelope(entry).message
+        if isinstance(message, KeyRotation):
+            lines.append(f"  entry {index:<6}{message.public_key.hex()}  {message.party}, from here on")
+        elif isinstance(message, Revocation):
+            lines.append(f"  entry {index:<6}revoked ({message.reason})  {message.party}")
+    return lines or [f"  log         no change since the policy, in {reader.size} entries"]
 
 
 def _lines(roster: Roster) -> list[str]:
     limits, thresholds = roster.limits, roster.thresholds
+    parties = f"m = {len(roster.trustees)} trustees"
+    cohorts = f"cohorts of {limits.min_cohort} to {limits.max_cohort or len(roster.clients)}"
     log = [] if roster.log is None else [f"  log         {roster.log.public_key}  {roster.log.origin}"]
     return [
         f"  federation  {roster.federation.name}",
-        f"  thresholds  m = {len(roster.trustees)} trustees, t = {thresholds.threshold} to open, "
-        f"f = {thresholds.corrupt} corrupt",
-        f"  limits      cohorts of {limits.min_cohort} to {limits.max_cohort or len(roster.clients)}, "
-        f"{limits.max_rounds} rounds, {limits.max_aborts} aborted",
+        f"  thresholds  {parties}, t = {thresholds.threshold} to open, f = {thresholds.corrupt} corrupt",
+        f"  limits      {cohorts}, {limits.max_rounds} rounds, {limits.max_aborts} aborted",
         *log,
         *(f"  trustee     {each.public_key}  {each.id}" for each in roster.trustees),
         *(f"  client      {each.public_key}  {each.id}" for each in roster.clients),

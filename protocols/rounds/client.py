@@ -97,7 +97,7 @@ class Draft:
         return tuple(blob for blob in (made.commitments, made.range_commitments, made.encryption_commitments) if blob)
 
 
-def _optional_hash(blob: bytes) -> bytes | None:
+def optional_hash(blob: bytes) -> bytes | None:
     return blob_hash(blob) if blob else None
 
 
@@ -247,8 +247,8 @@ class Client:
             share_commitments=blob_hash(share_commitments),
             shares=shares,
             proof=NO_PROOF,
-            coordinate_range=_optional_hash(committed.range_commitments),
-            encryption_proof=_optional_hash(committed.encryption_commitments),
+            coordinate_range=optional_hash(committed.range_commitments),
+            encryption_proof=optional_hash(committed.encryption_commitments),
             weight=None,
             noise=None,
         )

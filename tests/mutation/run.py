@@ -146,7 +146,9 @@ def run_tests(tests: Sequence[str]) -> int:
     return int(pytest.main(arguments))
 
 
-def judge(module: str, code: CodeType | None, tests: Sequence[str], limit: float, quiet: bool = True) -> tuple[str, float]:
+def judge(
+    module: str, code: CodeType | None, tests: Sequence[str], limit: float, quiet: bool = True
+) -> tuple[str, float]:
     """(status, seconds) of the tests in a forked child, with the module's code replaced if any is given."""
     started = time.monotonic()
     child = os.fork()

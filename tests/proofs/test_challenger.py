@@ -107,6 +107,14 @@ def test_negative_counts_are_refused(call: Callable[[Challenger], object]) -> No
         call(Challenger(b"tag"))
 
 
+def test_counts_up_to_63_bits_are_framed() -> None:
+    """The largest count needs no bytes where the other factor is zero; one more is refused before anything is drawn."""
+    assert Challenger(b"tag").signs("s", 2**63 - 1, 0).shape == (2**63 - 1, 0)
+    for call in (lambda c: c.scalars("x", 2**63), lambda c: c.signs("x", 2**63, 0), lambda c: c.weights("x", 2**63)):
+        with pytest.raises(Misuse, match="count"):
+            call(Challenger(b"tag"))
+
+
 def test_recorded() -> None:
     challenger = Challenger(b"verifl/v1/test")
     challenger.absorb("context", b"hello")

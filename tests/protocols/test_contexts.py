@@ -33,6 +33,8 @@ OTHER_VALUES = {
     "ciphertext": bytes(32),
     "share_commitments": bytes(32),
     "shares": SUBMISSION.shares[::-1],
+    "coordinate_range": bytes(32),
+    "encryption_proof": bytes(32),
 }
 
 

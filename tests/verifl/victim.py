@@ -14,7 +14,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -66,9 +65,7 @@ def serve() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            started = time.perf_counter()
             resume(Path(line.strip()))
-            print(f"{line.strip()}: {time.perf_counter() - started:.2f} s", file=sys.stderr, flush=True)
             os._exit(0)
         _tell(child)
         _tell(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -84,8 +84,8 @@ class _Run:
             self._blobs,
             published,
         )
-        self._trustees = [self._trustee(member.id, engine) for member in self._pinned.policy.trustees]
-        self._clients = [self._client(member.id, engine) for member in self._pinned.policy.roster]
+        self._trustees = [self._trustee(name, engine) for name in enrolment.trustees]
+        self._clients = [self._client(name, engine) for name in enrolment.clients]
 
     def rounds(self) -> EngineResult:
         """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
@@ -100,8 +100,10 @@ class _Run:
             if len(summaries) >= wanted + self._pinned.policy.max_aborts:
                 ended = f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
                 raise Rejected("rounds", f"{wanted} closed rounds", ended)
+            self._change()
             summaries.append(self._round())
             self._report(summaries[-1])
+        self._change()
         return EngineResult(tuple(summaries), self._model())
 
     def _published(self) -> Published | None:
@@ -173,6 +175,20 @@ class _Run:
         for trustee in self._trustees:
             self._stage(number, f"{trustee.name} verifies its shares")
             self._publish(self._coordinator.receive_ack(trustee.acknowledge(number, self._blobs)))
+
+    def _change(self) -> None:
+        """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on."""
+        ledger = self._coordinator.ledger
+        if ledger.current is not None or not self._session.enrolment.changes:
+            return
+        for entry in self._session.enrolment.changes:
+            self._publish(self._coordinator.receive_change(entry))
+        members, policy = self._coordinator.ledger.members, self._pinned.policy
+        trustees = {member.id for member in members.trustees(policy)}
+        clients = {member.id for member in members.clients(policy)}
+        self._trustees = [each for each in self._trustees if each.name in trustees]
+        self._clients = [each for each in self._clients if each.name in clients]
+        self._checkpoint()
 
     def _open_round(self) -> int:
         number = self._coordinator.ledger.next_round
@@ -279,11 +295,15 @@ class _Run:
 
     def _trustee(self, name: str, engine: Engine) -> Trustee:
         store, rand = _store_of(self._session, self._step, "trustees", name, "store"), self._session.rand
-        return Trustee(self._pinned, self._session.enrolment.trustees[name], name, store, engine, rand)
+        enrolment = self._session.enrolment
+        successors = enrolment.successors.get(name, ())
+        return Trustee(self._pinned, enrolment.trustees[name], name, store, engine, rand, successors)
 
     def _client(self, name: str, engine: Engine) -> Client:
         store, rand = _store_of(self._session, self._step, "clients", name, "store"), self._session.rand
-        return Client(self._pinned, self._session.enrolment.clients[name], name, store, engine, rand)
+        enrolment = self._session.enrolment
+        successors = enrolment.successors.get(name, ())
+        return Client(self._pinned, enrolment.clients[name], name, store, engine, rand, successors)
 
 
 def _outdated(party: str, said: int, known: int) -> str:

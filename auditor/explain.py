@@ -1,0 +1,270 @@
+"""One party's story (spec 9.2): what the log has by it and about it, round by round, and what the audit makes of that.
+
+It re-derives nothing: it tells what the checks left in the case, so it says neither more nor less than they do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.case import Case
+from auditor.checks.verdicts import ACCEPTED, first_acks
+from auditor.findings import counted
+from auditor.index import Entry, Round, SubmissionRecord
+from auditor.report import CheckResult, Finding, printable
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.cohorts import MALFORMED
+from protocols.envelopes import COORDINATOR
+from protocols.log.checkpoint import parse_note
+from protocols.messages import KeyRotation, RoundAborted
+
+CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
+UNKNOWN_CAUSE = "it sent none, or the server did not log it"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that the log says. round: 0 for what belongs to none. entry: its log index, if it has one. holds: that
+    the audit re-derived it (true), found otherwise (false), or that it is for nobody to re-derive (null)."""
+
+    round: int
+    entry: int | None
+    text: str
+    holds: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"round": self.round, "entry": self.entry, "text": self.text, "holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Story:
+    """roles: client, trustee, server. findings: with the number of their check, those that mention the party; all of
+    them for the server, who wrote the log."""
+
+    party: str
+    roles: tuple[str, ...]
+    events: tuple[Event, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "party": self.party,
+            "roles": list(self.roles),
+            "events": [event.to_dict() for event in self.events],
+            "findings": [{"check": check, **finding.to_dict()} for check, finding in self.findings],
+        }
+
+
+def require_party(case: Case, party: str) -> None:
+    """Raise Misuse where the policy opens and knows nobody of this name."""
+    if case.pinned_policy is None or _roles(case, party):
+        return
+    known = f"its parties are its clients, its trustees and {COORDINATOR}"
+    raise Misuse(f"explain: the policy knows no {printable(party)!r}; {known}")
+
+
+def explain(case: Case, results: Sequence[CheckResult], party: str) -> Story:
+    """The story of `party` in a case whose checks have all been run."""
+    roles = _roles(case, party) if case.pinned_policy is not None else ()
+    events = tuple(_events(case, party, roles))
+    found = tuple((result.id, each) for result in results for each in result.findings)
+    if SERVER not in roles:
+        found = tuple((check, each) for check, each in found if _mentions(each, party))
+    return Story(printable(party), roles, events, found)
+
+
+def _roles(case: Case, party: str) -> tuple[str, ...]:
+    policy = case.policy
+    having = {
+        CLIENT: any(member.id == party for member in policy.roster),
+        TRUSTEE: any(member.id == party for member in policy.trustees),
+        SERVER: party == COORDINATOR,
+    }
+    return tuple(role for role, has in having.items() if has)
+
+
+def _mentions(finding: Finding, party: str) -> bool:
+    word = re.compile(rf"(?<![a-z0-9._-]){re.escape(party)}(?![a-z0-9_-]|\.[a-z0-9])")
+    return any(word.search(text) for text in (finding.where, finding.expected, finding.found))
+
+
+def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
+    if case.filed is None:
+        yield Event(0, None, "the log cannot be read to its end: nothing can be told", holds=False)
+        return
+    yield from _changes(case, party)
+    if TRUSTEE in roles:
+        yield _cosignatures(case, party)
+    tellers: dict[str, Callable[[Case, Round, str], Iterator[Event]]] = {
+        CLIENT: _client_round,
+        TRUSTEE: _trustee_round,
+        SERVER: _server_round,
+    }
+    for found in case.index.in_order():
+        for role in roles:
+            yield from tellers[role](case, found, party)
+
+
+def _changes(case: Case, party: str) -> Iterator[Event]:
+    """Rotations and revocations of its key."""
+    for entry in case.index.changes:
+        if entry.message.party == party:
+            text = "rotated its key" if isinstance(entry.message, KeyRotation) else "its key was revoked by the issuer"
+            yield Event(0, entry.index, text)
+
+
+# ---- a client ----
+
+
+def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+    records = [record for record in found.submissions.values() if record.client == party]
+    if not records and found.open is not None:
+        yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
+    for record in records:
+        yield Event(found.number, record.index, "submitted")
+        yield from _shares(found, record)
+        yield _verdict(case, found, record)
+
+
+def _shares(found: Round, record: SubmissionRecord) -> Iterator[Event]:
+    """What the trustees said of its shares."""
+    acks = first_acks(found)
+    held = [name for name, ack in acks.items() if record.index in ack.acknowledged]
+    if held:
+        yield Event(found.number, record.index, f"its share acknowledged by {', '.join(held)}")
+    for name, ack in acks.items():
+        for dispute in ack.disputed:
+            if dispute.index == record.index:
+                reason = printable(dispute.reason)
+                yield Event(found.number, record.index, f"in dispute with {name}, who says {reason}: one of them lies")
+
+
+def _verdict(case: Case, found: Round, record: SubmissionRecord) -> Event:
+    if found.cohort is None:
+        return Event(found.number, record.index, f"no verdict: {_end(found)}")
+    message = found.cohort.message
+    logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
+    logged |= dict.fromkeys(message.accepted, ACCEPTED)
+    said = logged.get(record.index, "no verdict")
+    right = _right_verdict(case, found, record, said)
+    text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
+    if right is not None and right != said:
+        text += f". The audit finds: {right}"
+    return Event(found.number, record.index, text, None if right is None else right == said)
+
+
+def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:
+    """The verdict that I7 derived; None where it could not."""
+    choice = case.choices.get(found.number)
+    if choice is None or (said == MALFORMED and record.ciphertext in case.pruned):
+        return None
+    return case.own_faults.get(record.index) or choice.left_out.get(record.index) or ACCEPTED
+
+
+def _sum(found: Round) -> str:
+    return f"its update is in the sum of entry {found.aggregate.index}" if found.aggregate else _end(found)
+
+
+def _end(found: Round) -> str:
+    """How the round ended, if without a sum."""
+    if found.aborted is not None:
+        return f"the round was aborted, {printable(found.aborted.message.reason)} (entry {found.aborted.index})"
+    return "the round has not ended in this log"
+
+
+# ---- a trustee ----
+
+
+def _cosignatures(case: Case, party: str) -> Event:
+    signed = [size for size in sorted(case.roots) if party in _signers(case, size)]
+    text = f"cosigned {len(signed)} of {counted(len(case.roots), 'checkpoint')}"
+    return Event(0, None, f"{text}, the last of {signed[-1]} entries" if signed else text)
+
+
+def _signers(case: Case, size: int) -> set[str]:
+    try:
+        return {signature.name for signature in parse_note(case.reader.note(size)).signatures[1:]}
+    except (Malformed, Rejected):
+        return set()
+
+
+def _trustee_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+    keys = [entry for entry in found.keys if entry.message.trustee == party]
+    if found.open is not None and not keys:
+        yield Event(found.number, None, "no round key in the log: it takes no part in the round")
+    for key in keys:
+        yield Event(found.number, key.index, "made a round key")
+    yield from _acknowledgement(found, party, asked=bool(keys))
+    yield from _release(case, found, party)
+    if found.aborted is not None:
+        yield from _missing(found.number, found.aborted, party)
+
+
+def _acknowledgement(found: Round, party: str, *, asked: bool) -> Iterator[Event]:
+    acks = [entry for entry in found.acks if entry.message.trustee == party]
+    if asked and found.open is not None and not acks:
+        yield Event(found.number, None, f"no acknowledgement in the log: {UNKNOWN_CAUSE}")
+    for ack in acks:
+        held = counted(len(ack.message.acknowledged), "submission")
+        yield Event(found.number, ack.index, f"acknowledged its shares of {held}")
+        for dispute in ack.message.disputed:
+            record = found.submissions.get(dispute.index)
+            whom = record.client if record is not None else f"entry {dispute.index}"
+            reason = printable(dispute.reason)
+            yield Event(found.number, ack.index, f"disputes the share of {whom}, {reason}: one of them lies")
+
+
+def _release(case: Case, found: Round, party: str) -> Iterator[Event]:
+    releases = [entry for entry in found.releases if entry.message.trustee == party]
+    if found.cohort is not None and party in found.cohort.message.trustees and not releases:
+        yield Event(found.number, None, f"was asked to release; no release in the log: {UNKNOWN_CAUSE}")
+    used = found.aggregate.message.releases if found.aggregate is not None else ()
+    for release in releases:
+        how = "released, and its share was used" if release.index in used else "released; its share was not needed"
+        valid = case.releases.get(found.number)
+        if valid is None:
+            yield Event(found.number, release.index, how)
+        elif valid.get(party) == release.index:
+            yield Event(found.number, release.index, how, holds=True)
+        else:
+            text = "released a share that does not open the cohort's sum"
+            yield Event(found.number, release.index, text, holds=False)
+
+
+def _missing(number: int, entry: Entry[RoundAborted], party: str) -> Iterator[Event]:
+    for each in entry.message.missing:
+        if each.party == party:
+            yield Event(number, entry.index, f"the abort names it: {printable(each.reason)}")
+
+
+# ---- the server ----
+
+
+def _server_round(case: Case, found: Round, _: str) -> Iterator[Event]:
+    if found.open is not None:
+        again = "" if found.open.message.retry_of is None else f", again after round {found.open.message.retry_of}"
+        said = f"opened the round for {counted(len(found.keys), 'trustee')}{again}"
+        yield Event(found.number, found.open.index, said)
+        yield Event(found.number, None, f"logged {counted(len(found.submissions), 'submission')}")
+    for cohort in found.cohorts:
+        yield _cohort(case, found, cohort.index, len(cohort.message.accepted), len(cohort.message.excluded))
+    for aggregate in found.aggregates:
+        yield Event(found.number, aggregate.index, "published the sum")
+    for closed in found.closes:
+        yield Event(found.number, closed.index, "closed the round with the next model")
+    for aborted in found.aborts:
+        missing = ", ".join(each.party for each in aborted.message.missing)
+        reason = printable(aborted.message.reason)
+        yield Event(found.number, aborted.index, f"aborted the round: {reason}{missing and f', for want of {missing}'}")
+
+
+def _cohort(case: Case, found: Round, index: int, accepted: int, excluded: int) -> Event:
+    text = f"closed a cohort: {accepted} accepted, {excluded} excluded"
+    choice = case.choices.get(found.number)
+    first = found.cohort is not None and found.cohort.index == index
+    if choice is None or found.cohort is None:
+        return Event(found.number, index, text)
+    return Event(found.number, index, text, holds=first and found.cohort.message.accepted == choice.accepted)

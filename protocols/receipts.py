@@ -1,0 +1,282 @@
+"""A client's receipt: proof that its submission is in the cosigned log, and what became of it (spec 8.12).
+
+It stands by itself: with the policy, and nothing else, anybody can check it at any later time. A receipt is made of
+public entries only, so anyone who holds the log can make one; the client verifies it, and keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import decode, encode
+from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.invitation import LoggedEntry
+from protocols.log.checkpoint import Checkpoint, check_note, parse_note
+from protocols.log.merkle import inclusion_proofs, leaf_hash, verify_inclusion
+from protocols.membership import ENROLLED, Membership, changed_by
+from protocols.messages import (
+    AtMost,
+    CohortClosed,
+    KeyRotation,
+    Message,
+    Revocation,
+    RoundAborted,
+    RoundClosed,
+    RoundOpen,
+    Submission,
+)
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
+
+RECEIPT_VERSION = 1
+RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes of a long log
+ACCEPTED = "accepted"
+CLOSED = "closed"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Entries of one log, each with its inclusion proof in the checkpoint that `note` signs.
+
+    changes: every KeyRotation and Revocation under the checkpoint, in log order. cohort: the CohortClosed that says
+    whether the submission was accepted, None if there is none. end: the RoundClosed or RoundAborted, None if the round
+    is not over at the checkpoint.
+    """
+
+    version: int
+    note: Annotated[bytes, AtMost(65536)]
+    changes: tuple[LoggedEntry, ...]
+    round_open: LoggedEntry
+    submission: LoggedEntry
+    cohort: LoggedEntry | None
+    end: LoggedEntry | None
+
+
+@dataclass(frozen=True)
+class VerifiedReceipt:
+    """What a receipt proves. cosigners: who cosigned the checkpoint. verdict: ACCEPTED, the reason of the exclusion, or
+    None where no cohort was closed. outcome: CLOSED, the reason of the abort, or None where the round is not over."""
+
+    federation: str
+    client: str
+    round: int
+    checkpoint: Checkpoint
+    cosigners: tuple[str, ...]
+    index: int
+    entry: bytes
+    entry_hash: bytes
+    verdict: str | None
+    outcome: str | None
+
+
+def encode_receipt(receipt: Receipt) -> bytes:
+    """Canonical bytes, what a receipt file holds; raises Misuse for values outside their fields."""
+    return encode(receipt, RECEIPT_LIMIT)
+
+
+def decode_receipt(data: bytes) -> Receipt:
+    """Inverse of `encode_receipt`; raises Malformed."""
+    return decode(Receipt, data, RECEIPT_LIMIT)
+
+
+def make_receipts(note: bytes, entries: Sequence[bytes], number: int) -> dict[str, Receipt]:
+    """The receipt of every client with a submission in round `number`, by client.
+
+    entries: the log from its first entry on, at least up to the size of `note`. A client that submitted twice gets one
+    for its first submission, the only one that can be accepted. Empty if the log has no such round. Raises Malformed
+    for what is no note or entry.
+    """
+    size = parse_note(note).checkpoint.size
+    if len(entries) < size:
+        raise Misuse(f"entries: expected {size}, found {len(entries)}")
+    changes: list[int] = []
+    single: dict[type, int] = {}
+    submissions: dict[str, int] = {}
+    for index, entry in enumerate(entries[:size]):
+        message = open_envelope(entry).message
+        if isinstance(message, KeyRotation | Revocation):
+            changes.append(index)
+        elif getattr(message, "round", None) != number:
+            continue
+        elif isinstance(message, Submission):
+            submissions.setdefault(message.client, index)
+        else:
+            single.setdefault(type(message), index)
+    if RoundOpen not in single:
+        return {}
+    cohort, end = single.get(CohortClosed), single.get(RoundClosed, single.get(RoundAborted))
+    wanted = [*changes, *submissions.values(), single[RoundOpen], *(each for each in (cohort, end) if each is not None)]
+    proofs = inclusion_proofs([leaf_hash(entry) for entry in entries[:size]], wanted)
+
+    def logged(index: int) -> LoggedEntry:
+        return LoggedEntry(index, entries[index], tuple(proofs[index]))
+
+    return {
+        client: Receipt(
+            RECEIPT_VERSION,
+            note,
+            tuple(map(logged, changes)),
+            logged(single[RoundOpen]),
+            logged(index),
+            None if cohort is None else logged(cohort),
+            None if end is None else logged(end),
+        )
+        for client, index in submissions.items()
+    }
+
+
+def verify_receipt(pinned: PinnedPolicy, receipt: Receipt) -> VerifiedReceipt:
+    """Check a receipt against a policy alone.
+
+    1. It is of a version that this function knows: Malformed.
+    2. The changes are rightful, in this order, and in the log: the names of `protocols.membership.changed_by`,
+       "changes", "federation". Those before RoundOpen are all there are, by the root that RoundOpen carries: "changes".
+    3. The note is the policy's log, signed by its key and cosigned by t trustees in force at its size:
+       "checkpoint-...".
+    4. RoundOpen, the submission, and cohort and end where they are given are in the log, in this order:
+       "inclusion-proof", "order".
+    5. All are of this federation and one round; RoundOpen is of this policy, the others of this RoundOpen:
+       "federation", "policy-hash", "round", "round-open".
+    6. The submission is signed by a client with its key in force, the others by the coordinator: "unknown-client",
+       "revoked", "signature".
+    7. The cohort says of the submission that it is accepted, or why not: "cohort". A round that was closed had a
+       cohort: "cohort".
+    Raises Malformed, or Rejected with these names.
+    """
+    if receipt.version != RECEIPT_VERSION:
+        raise Malformed("Receipt.version", str(RECEIPT_VERSION), str(receipt.version))
+    policy, note = pinned.policy, parse_note(receipt.note)
+    head = note.checkpoint
+    opened = _included(receipt.round_open, head)
+    at_open, at_note = _follow_changes(policy, receipt, head)
+    cosigners = check_note(note, policy.log_key, at_note.trustees(policy), policy.threshold, origin=policy.origin)
+    message = _check_round_open(pinned, at_open, opened)
+    parts = [receipt.round_open, receipt.submission, *filter(None, (receipt.cohort, receipt.end))]
+    if [part.index for part in parts] != sorted({part.index for part in parts}):
+        found = ", ".join(str(part.index) for part in parts)
+        raise Rejected("order", "round-open, submission, cohort and end, ascending", found)
+    submission = _check_submission(pinned, at_open, message, receipt, head)
+    verdict = _check_cohort(policy, message, receipt, head)
+    outcome = _check_end(policy, message, receipt, head)
+    return VerifiedReceipt(
+        policy.federation,
+        submission.client,
+        submission.round,
+        head,
+        tuple(cosigners),
+        receipt.submission.index,
+        receipt.submission.entry,
+        entry_hash(receipt.submission.entry),
+        verdict,
+        outcome,
+    )
+
+
+def _included(logged: LoggedEntry, head: Checkpoint) -> Envelope:
+    verify_inclusion(leaf_hash(logged.entry), logged.index, head.size, logged.inclusion, head.root)
+    return open_envelope(logged.entry)
+
+
+def _follow_changes(policy: Policy, receipt: Receipt, head: Checkpoint) -> tuple[Membership, Membership]:
+    """The membership at RoundOpen, and at the checkpoint."""
+    members, at_open, before = ENROLLED, ENROLLED, -1
+    for change in receipt.changes:
+        if change.index <= before:
+            raise Rejected("changes", "entries ascending", f"entry {change.index} after entry {before}")
+        envelope = _included(change, head)
+        _check_federation(policy, envelope.message)
+        members, before = changed_by(policy, members, change.index, change.entry, envelope), change.index
+        if change.index < receipt.round_open.index:
+            at_open = members
+    return at_open, members
+
+
+def _check_federation(policy: Policy, message: Message | Policy) -> None:
+    if message.federation != policy.federation:
+        raise Rejected("federation", policy.federation, message.federation)
+
+
+def _check_round_open(pinned: PinnedPolicy, members: Membership, envelope: Envelope) -> RoundOpen:
+    message = envelope.message
+    if not isinstance(message, RoundOpen):
+        raise Malformed("Receipt.round_open", "a round-open entry", envelope.type)
+    check_signature(envelope, pinned.policy.log_key)
+    _check_federation(pinned.policy, message)
+    if message.policy != pinned.hash:
+        raise Rejected("policy-hash", pinned.hash.hex(), message.policy.hex())
+    if message.changes != members.root():
+        raise Rejected("changes", message.changes.hex(), f"{members.root().hex()}, of {members.count} changes shown")
+    return message
+
+
+def _check_submission(
+    pinned: PinnedPolicy, members: Membership, opened: RoundOpen, receipt: Receipt, head: Checkpoint
+) -> Submission:
+    envelope = _included(receipt.submission, head)
+    message = envelope.message
+    if not isinstance(message, Submission):
+        raise Malformed("Receipt.submission", "a submission entry", envelope.type)
+    check_signature(envelope, members.key(message.client, pinned.client_key(message.client)))
+    _check_round(pinned.policy, opened, message)
+    _check_opened_by(receipt, message.round_open)
+    return message
+
+
+def _check_cohort(policy: Policy, opened: RoundOpen, receipt: Receipt, head: Checkpoint) -> str | None:
+    """What the cohort says of the submission."""
+    if receipt.cohort is None:
+        return None
+    envelope = _included(receipt.cohort, head)
+    message = envelope.message
+    if not isinstance(message, CohortClosed):
+        raise Malformed("Receipt.cohort", "a cohort-closed entry", envelope.type)
+    check_signature(envelope, policy.log_key)
+    _check_round(policy, opened, message)
+    _check_opened_by(receipt, message.round_open)
+    index = receipt.submission.index
+    reasons = [each.reason for each in message.excluded if each.index == index]
+    verdicts = [ACCEPTED] * message.accepted.count(index) + reasons
+    if len(verdicts) != 1:
+        raise Rejected("cohort", f"one verdict on entry {index}", ", ".join(verdicts) or "none")
+    return verdicts[0]
+
+
+def _check_end(policy: Policy, opened: RoundOpen, receipt: Receipt, head: Checkpoint) -> str | None:
+    """How the round ended."""
+    if receipt.end is None:
+        return None
+    envelope = _included(receipt.end, head)
+    message = envelope.message
+    if not isinstance(message, RoundClosed | RoundAborted):
+        raise Malformed("Receipt.end", "a round-closed or round-aborted entry", envelope.type)
+    check_signature(envelope, policy.log_key)
+    _check_round(policy, opened, message)
+    cohort = None if receipt.cohort is None else entry_hash(receipt.cohort.entry)
+    if isinstance(message, RoundClosed):
+        if cohort is None:
+            raise Rejected("cohort", "the cohort of a round that was closed", "none")
+        return CLOSED
+    if message.cohort != cohort:
+        raise Rejected("cohort", _hex(message.cohort), _hex(cohort))
+    return message.reason
+
+
+def _check_round(
+    policy: Policy, opened: RoundOpen, message: Submission | CohortClosed | RoundClosed | RoundAborted
+) -> None:
+    _check_federation(policy, message)
+    if message.round != opened.round:
+        raise Rejected("round", str(opened.round), str(message.round))
+
+
+def _check_opened_by(receipt: Receipt, round_open: bytes) -> None:
+    expected = entry_hash(receipt.round_open.entry)
+    if round_open != expected:
+        raise Rejected("round-open", expected.hex(), round_open.hex())
+
+
+def _hex(value: bytes | None) -> str:
+    return "none" if value is None else value.hex()

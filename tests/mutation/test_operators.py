@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import ast
+
+from tests.mutation.operators import mutants
+
+SOURCE = '''
+"""A docstring 1 + 1."""
+
+from __future__ import annotations
+
+def check(x: int | None, limit: int = 3) -> int:
+    """Another < one."""
+    if x >= limit and x:
+        raise Rejected("too-large", "less", f"{x + 1}")
+    absorb("x", x)
+    return x % 7
+'''
+
+
+def test_mutants_of_a_function() -> None:
+    found = [(mutant.before, mutant.after) for mutant in mutants(SOURCE)]
+    assert found == [
+        ("3", "4"),
+        ("3", "2"),
+        ("x >= limit and x", "True"),
+        ("x >= limit and x", "False"),
+        ("x >= limit and x", "x >= limit"),
+        ("x >= limit and x", "x"),
+        ("x >= limit and x", "x >= limit or x"),
+        ("x >= limit", "x > limit"),
+        ("x >= limit", "x < limit"),
+        ("raise Rejected('too-large', 'less', f'{x + 1}')", ""),
+        ("'too-large'", "'too-largeX'"),
+        ("absorb('x', x)", ""),
+        ("'x'", "'xX'"),
+        ("return x % 7", "return None"),
+        ("x % 7", "x"),
+        ("x % 7", "7"),
+        ("x % 7", "x // 7"),
+        ("7", "8"),
+        ("7", "6"),
+    ]
+
+
+def test_each_mutant_is_the_source_with_one_change() -> None:
+    original = ast.unparse(ast.parse(SOURCE))
+    texts = [ast.unparse(mutant.tree) for mutant in mutants(SOURCE)]
+    assert len(set(texts)) == len(texts)
+    assert original not in texts

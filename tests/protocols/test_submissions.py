@@ -1,0 +1,270 @@
+"""When a submission is at fault: what the log shows, and what its blobs show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from proofs.errors import Malformed, Rejected
+from protocols.blobs import blob_hash
+from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
+from protocols.contexts import submission_context
+from protocols.envelopes import open_envelope
+from protocols.messages import Submission
+from protocols.submissions import (
+    Fault,
+    SeenSubmissions,
+    blob_sizes,
+    check_blob,
+    check_ciphertext,
+    check_share_commitments,
+    claim_of,
+    judge,
+    read_blob,
+)
+from tests.simulator import Setting, Simulation
+
+ROLES = ("commitments", "ciphertext", "share_commitments", "proof")
+
+
+class Received:
+    """Three submissions of one round with their blobs, and the means to change both."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        simulation.open_round()
+        packages = [simulation.package(name) for name in simulation.clients]
+        self.pinned, self.engine = simulation.pinned, simulation.engine
+        self.messages: list[Submission] = []
+        for package in packages:
+            message = open_envelope(package.entry).message
+            assert isinstance(message, Submission)
+            self.messages.append(message)
+        self.blobs = {name: blob for package in packages for name, blob in package.blobs.items()}
+
+    def source(self, name: bytes, size: int) -> bytes:
+        if name not in self.blobs:
+            raise Rejected("blob-missing", name.hex(), "nothing")
+        return self.blobs[name]
+
+    def changed(self, message: Submission, role: str, change: Callable[[bytes], bytes]) -> Submission:
+        """The submission with another blob in this role."""
+        data = change(self.blobs[getattr(message, role)])
+        self.blobs[blob_hash(data)] = data
+        return replace(message, **{role: blob_hash(data)})
+
+    def judge(self, *messages: Submission) -> list[Fault | None]:
+        return judge(self.engine, self.pinned, messages, self.source)
+
+
+@pytest.fixture(scope="module")
+def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
+    simulation = Simulation(tmp_path_factory.mktemp("received"), Setting(clients=3))
+    simulation.start()
+    yield Received(simulation)
+    simulation.writer.close()
+
+
+def flipped(position: int) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        changed = bytearray(data)
+        changed[position] ^= 1
+        return bytes(changed)
+
+    return change
+
+
+# ---- what the log shows ----
+
+
+def test_one_submission_a_client_and_round(received: Received) -> None:
+    first, second, _ = received.messages
+    seen = SeenSubmissions()
+    assert seen.add(first) is None
+    assert seen.add(second) is None
+    again = seen.add(replace(first, commitments=bytes(32), ciphertext=b"\x01" * 32, proof=b"\x02" * 32))
+    assert again is not None
+    assert again.reason == DUPLICATE
+
+
+def test_the_next_round_is_another(received: Received) -> None:
+    first = received.messages[0]
+    fresh = {"commitments": bytes(32), "ciphertext": b"\x01" * 32, "proof": b"\x02" * 32}
+    seen = SeenSubmissions()
+    assert seen.add(first) is None
+    assert seen.add(replace(first, round=2, **fresh)) is None
+
+
+@pytest.mark.parametrize("role", ["commitments", "ciphertext", "proof"])
+@pytest.mark.parametrize("later", [1, 2])
+def test_blobs_of_an_earlier_submission(received: Received, role: str, later: int) -> None:
+    """In the same round or another, by anybody."""
+    first, second, _ = received.messages
+    seen = SeenSubmissions()
+    assert seen.add(first) is None
+    fault = seen.add(replace(second, round=later, **{role: getattr(first, role)}))
+    assert fault == Fault(REPLAYED, f"{role} of an earlier submission")
+
+
+def test_share_commitments_may_repeat(received: Received) -> None:
+    """They are Pedersen commitments of a fresh key: whoever repeats them gives away nothing of others."""
+    first, second, _ = received.messages
+    seen = SeenSubmissions()
+    assert seen.add(first) is None
+    assert seen.add(replace(second, share_commitments=first.share_commitments, shares=first.shares)) is None
+
+
+def test_a_duplicate_is_no_replay(received: Received) -> None:
+    seen = SeenSubmissions()
+    seen.add(received.messages[0])
+    fault = seen.add(received.messages[0])
+    assert fault is not None
+    assert fault.reason == DUPLICATE
+
+
+def test_whoever_fails_is_remembered(received: Received) -> None:
+    """The blobs of a duplicate, and that a replaying client has had its turn."""
+    first, second, third = received.messages
+    seen = SeenSubmissions()
+    seen.add(first)
+    seen.add(replace(second, client=first.client))
+    assert [fault.reason for fault in (seen.add(second), seen.add(second)) if fault] == [REPLAYED, DUPLICATE]
+    assert seen.add(third) is None
+
+
+# ---- blobs ----
+
+
+def test_every_blob_has_the_size_of_its_role(received: Received) -> None:
+    pinned, message = received.pinned, received.messages[0]
+    sizes = blob_sizes(pinned, message)
+    assert len(sizes) == len(ROLES) + len(message.shares)
+    assert {name for name, _ in sizes} >= {getattr(message, role) for role in ROLES}
+    for name, size in sizes:
+        assert read_blob(received.source, name, size) == received.blobs[name]
+    assert {size for name, size in sizes if name in {share.blob for share in message.shares}} == {
+        pinned.sealed_share_size
+    }
+
+
+def test_what_a_source_serves_is_checked() -> None:
+    data = b"some bytes"
+    check_blob(blob_hash(data), 10, data)
+    for name, size, check in (
+        (blob_hash(data), 9, "blob-size"),
+        (blob_hash(data), 11, "blob-size"),
+        (blob_hash(b""), 10, "blob-hash"),
+        (blob_hash(b""), 9, "blob-size"),  # the size first: it bounds what is hashed
+    ):
+        for act in (lambda n=name, s=size: check_blob(n, s, data), lambda n=name, s=size: read_blob(serving, n, s)):
+            with pytest.raises(Rejected) as excinfo:
+                act()
+            assert excinfo.value.check == check
+
+
+def serving(name: bytes, size: int) -> bytes:
+    """A source that serves the same bytes to everybody."""
+    return b"some bytes"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_missing_blob_is_nobodys_fault(received: Received, role: str) -> None:
+    """Whoever serves blobs is to blame: no verdict on the client."""
+    message = replace(received.messages[0], **{role: bytes(32)})
+    with pytest.raises(Rejected) as excinfo:
+        received.judge(message)
+    assert excinfo.value.check == "blob-missing"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_blob_of_another_size_is_not_judged(received: Received, role: str) -> None:
+    message = received.changed(received.messages[0], role, lambda data: data + b"\x00")
+    with pytest.raises(Rejected) as excinfo:
+        received.judge(message)
+    assert excinfo.value.check == "blob-size"
+
+
+# ---- what blobs show ----
+
+
+def test_honest_submissions(received: Received) -> None:
+    assert received.judge(*received.messages) == [None, None, None]
+    assert received.judge() == []
+
+
+def not_canonical(data: bytes) -> bytes:
+    return b"\xff" * 16 + data[16:]
+
+
+def test_a_ciphertext_that_does_not_decode(received: Received) -> None:
+    message = received.changed(received.messages[0], "ciphertext", not_canonical)
+    (fault,) = received.judge(message)
+    assert fault is not None
+    assert fault.reason == MALFORMED
+    with pytest.raises(Malformed) as excinfo:
+        check_ciphertext(received.pinned, received.blobs[message.ciphertext])
+    assert fault.detail == excinfo.value.where
+    for data in (b"", received.blobs[received.messages[0].ciphertext][:-1]):
+        with pytest.raises(Malformed):
+            check_ciphertext(received.pinned, data)
+
+
+def test_share_commitments_that_do_not_decode(received: Received) -> None:
+    message = received.changed(received.messages[0], "share_commitments", lambda data: b"\x07" + data[1:])
+    (fault,) = received.judge(message)
+    assert fault is not None
+    assert fault.reason == MALFORMED
+    good = received.blobs[received.messages[0].share_commitments]
+    for data in (b"", good[:-33], good[:-1], good + good[:33]):
+        with pytest.raises(Malformed) as excinfo:
+            check_share_commitments(received.engine, received.pinned, data)
+        assert excinfo.value.where == "share-commitments"
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "detail"),
+    [
+        ("proof", flipped(-1), "auxiliary-opening"),
+        ("proof", flipped(40), "linear-relation"),
+        ("proof", lambda data: data[:-32] + b"\xff" * 32, "scalar-range"),
+        ("proof", lambda data: b"\x07" + data[1:], "point-encoding"),
+        ("commitments", flipped(0), "linear-relation"),
+        ("commitments", lambda data: b"\x07" + data[1:], "point-encoding"),
+        ("ciphertext", flipped(0), "linear-relation"),  # names what the proof was made for
+        ("share_commitments", flipped(0), "linear-relation"),
+    ],
+)
+def test_a_proof_that_does_not_hold(
+    received: Received, role: str, change: Callable[[bytes], bytes], detail: str
+) -> None:
+    message = received.changed(received.messages[0], role, change)
+    assert received.judge(message) == [Fault(INVALID_PROOF, detail)]
+
+
+def test_a_proof_for_another_context(received: Received) -> None:
+    first, second, _ = received.messages
+    assert received.judge(replace(first, round=2)) == [Fault(INVALID_PROOF, "linear-relation")]
+    assert received.judge(replace(first, client=second.client)) == [Fault(INVALID_PROOF, "linear-relation")]
+    claim = claim_of(received.pinned, first, received.source)
+    assert claim.context == submission_context(first)
+    assert (blob_hash(claim.commitments), blob_hash(claim.proof)) == (first.commitments, first.proof)
+
+
+def test_faults_stand_beside_their_submissions(received: Received) -> None:
+    """A malformed one is not verified further, and does not shift the others."""
+    first, second, third = received.messages
+    malformed = received.changed(first, "ciphertext", not_canonical)
+    both = received.changed(malformed, "proof", flipped(-1))
+    invalid = received.changed(second, "proof", flipped(-1))
+    faults = received.judge(both, invalid, third, malformed)
+    assert [fault and fault.reason for fault in faults] == [MALFORMED, INVALID_PROOF, None, MALFORMED]
+    assert [fault and fault.reason for fault in received.judge(malformed, both)] == [MALFORMED, MALFORMED]
+
+
+def test_ciphertexts_are_judged_before_share_commitments(received: Received) -> None:
+    message = received.changed(received.messages[0], "ciphertext", not_canonical)
+    message = received.changed(message, "share_commitments", lambda data: b"\x07" + data[1:])
+    (fault,) = received.judge(message)
+    (alone,) = received.judge(received.changed(received.messages[0], "ciphertext", not_canonical))
+    assert fault == alone

@@ -1,0 +1,67 @@
+"""Changes of who may act: the signed entries that rotate a key or revoke a party, as files and in a run's log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import ENTRY_LIMIT
+from protocols.envelopes import open_envelope
+from protocols.log.reader import TranscriptReader
+from protocols.membership import ENROLLED, Membership, changed_by
+from protocols.messages import KeyRotation, Revocation
+from protocols.policy import Policy
+from protocols.rounds.record import pending_entries
+from verifl.run_directory import RunDirectory
+from verifl.state import DirectoryStore
+
+
+def read_change(path: Path) -> bytes:
+    """The entry in a file that `verifl roster rotate` or `verifl roster revoke` wrote; raises Misuse for another."""
+    with path.open("rb") as file:
+        data = file.read(ENTRY_LIMIT + 1)
+    try:
+        found = open_envelope(data)
+    except Malformed as error:
+        raise Misuse(f"{path}: expected a rotation or revocation: {error}") from None
+    if not isinstance(found.message, KeyRotation | Revocation):
+        raise Misuse(f"{path}: expected a rotation or revocation, found a {found.type} entry")
+    return data
+
+
+def logged_changes(directory: RunDirectory) -> tuple[bytes, ...]:
+    """Those in a run's log, in order, with those that its trustees may have seen already."""
+    transcript = TranscriptReader(directory.transcript)
+    published = transcript.entries(0, transcript.size) if (directory.transcript / "checkpoint").is_file() else []
+    store = directory.state / "coordinator" / "store"
+    pending = pending_entries(DirectoryStore(store)) if store.is_dir() else ()
+    return tuple(dict.fromkeys(each for each in (*published, *pending) if _is_change(each)))
+
+
+def _is_change(entry: bytes) -> bool:
+    return isinstance(open_envelope(entry).message, KeyRotation | Revocation)
+
+
+def follow_changes(policy: Policy, members: Membership, changes: Iterable[bytes]) -> Membership:
+    """The membership after further changes; raises Misuse for one that the log will not take."""
+    for data in changes:
+        try:
+            members = changed_by(policy, members, 0, data, open_envelope(data))
+        except (Malformed, Rejected) as error:
+            raise Misuse(f"change: {error}") from None
+    return members
+
+
+def keys_of(party: str, enrolled: bytes, changes: Iterable[bytes]) -> Iterator[bytes]:
+    """The public keys that a party has had and will have, oldest first."""
+    yield enrolled
+    for data in changes:
+        message = open_envelope(data).message
+        if isinstance(message, KeyRotation) and message.party == party:
+            yield message.public_key
+
+
+def membership_of(policy: Policy, logged: Iterable[bytes]) -> Membership:
+    """As of a run's log."""
+    return follow_changes(policy, ENROLLED, logged)
