@@ -161,17 +161,18 @@ def of_integer(value: int) -> Element:
 
 
 @kernel
-def fold(table: Words, challenge: Words, folded: Words) -> None:
-    """folded[i] = t[2i] + r (t[2i + 1] - t[2i]), an absent last row zero.
+def fold(table: Words, challenge: Words, first: int, stop: int) -> None:
+    """In place: row i becomes t[2i] + r (t[2i + 1] - t[2i]) in columns first .. stop - 1, an absent last row zero.
 
-    table (rows, columns, 4), folded (ceil(rows / 2), columns, 4); challenge (4,): r 2^256 mod ORDER.
+    table (rows, columns, 4); challenge (4,): r 2^256 mod ORDER. ceil(rows / 2) rows are then of use. No row is written
+    before it is read; columns are independent of each other.
     """
     rows, columns = table.shape[0], table.shape[1]
     r = (challenge[0], challenge[1], challenge[2], challenge[3])
     absent = np.zeros((columns, 4), np.uint64)
-    for i in range(len(folded)):
-        even, odd, out = table[2 * i], table[2 * i + 1] if 2 * i + 1 < rows else absent, folded[i]
-        for j in range(columns):
+    for i in range((rows + 1) // 2):
+        even, odd, out = table[2 * i], table[2 * i + 1] if 2 * i + 1 < rows else absent, table[i]
+        for j in range(first, stop):
             low = load(even, j)
             store(out, j, add(low, montgomery_product(r, subtract(load(odd, j), low))))
 
