@@ -149,8 +149,9 @@ def test_sizes_at_a_million_coordinates() -> None:
         ((8192, MODULUS, 2), "degree"),
         ((24, MODULUS, 2), "degree"),
         ((16, MODULUS - 1, 2), "modulus"),
-        ((16, 2**39 - 1, 2), "modulus"),
-        ((16, 2**62 + 1, 2), "modulus"),
+        ((16, MODULUS + 2, 2), "modulus"),  # 40 bits, odd, not prime
+        ((16, 2**39 - 7, 2), "modulus"),  # primes too small and too large
+        ((16, 2**62 + 135, 2), "modulus"),
         ((16, MODULUS, 1), "plaintext scale"),
         ((16, MODULUS, 6), "plaintext scale"),
         ((16, MODULUS, 2, 0), "noise bound"),
@@ -164,9 +165,9 @@ def test_encryption_parameters_range(fields: tuple[int, ...], name: str) -> None
 
 
 def test_plaintext_scale_at_its_edge() -> None:
-    EncryptionParameters(16, 2**40 + 1, 2**32)  # 2 T E = 2^40 = q - 1
+    EncryptionParameters(16, 2**40 + 15, 2**32)  # 2 T E = 2^40
     with pytest.raises(Misuse, match="2 T E"):
-        EncryptionParameters(16, 2**40 - 1, 2**32)
+        EncryptionParameters(16, 2**40 - 87, 2**32)
 
 
 def test_packing_is_that_of_the_sharing() -> None:
