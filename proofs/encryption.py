@@ -30,8 +30,9 @@ _COMBINATION_SOUNDNESS = 149  # bits
 class EncryptionParameters:
     """N, q, T and E; raises Misuse for a ring or a bound that the relations are not made for.
 
-    degree: N, a power of two from 4 to 4096. modulus: q, a prime of 40 to 62 bits. plaintext_scale: T, a power of two with 2 T E < q. noise_bound: E, 1 to 1024: proved bound on
-    the root of the sum of squares of every group of errors or of key coefficients, so on each of them.
+    degree: N, a power of two from 4 to 4096. modulus: q, a prime of 40 to 62 bits. plaintext_scale: T, a power of two
+    with 2 T E < q. noise_bound: E, 1 to 1024: proved bound on the root of the sum of squares of every group of errors
+    or of key coefficients, so on each of them.
     """
 
     degree: int

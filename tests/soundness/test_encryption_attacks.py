@@ -56,7 +56,7 @@ def cheat(
     encrypt: Encrypt | None = None,
     **tables: np.ndarray,
 ) -> Claim:
-    """Committed tables from `true` noise but for `tables`; the encryption is of the committed tables, or `encrypt`'s."""
+    """Committed tables from `true` noise but for `tables`; the encryption is of what is committed, or `encrypt`'s."""
     layout, columns = parameters.layout, parameters.shape.columns
     true = true or noise()
     cells = {ERROR: true.errors, KEY: true.key}
@@ -78,7 +78,8 @@ def encrypting(errors: np.ndarray | None = None, key: np.ndarray | None = None, 
         made = encrypted_by(native(), PARAMETERS, committed, noise())
         parts = (noise().key if key is None else key, noise().errors if errors is None else errors)
         message = [int(u) + shift for u in committed.message]
-        ciphertext = encryption_of(PARAMETERS, made.statement.elements, *(p.tolist() for p in parts), message)
+        key_used, errors_used = (part.tolist() for part in parts)
+        ciphertext = encryption_of(PARAMETERS, made.statement.elements, key_used, errors_used, message)
         return replace(made, statement=replace(made.statement, ciphertext=ciphertext))
 
     return encrypt
@@ -187,7 +188,7 @@ def test_groups_that_cancel() -> None:
     """One group over its bound by as much as the next is below."""
     errors = noise().errors.copy()
     slack = slack_of(PARAMETERS, errors, ERROR)
-    sums = PARAMETERS.layout.error_groups.square_sums(errors.reshape(3, 16))[:, 0]
+    sums = PARAMETERS.layout.error_groups.square_sums(errors.astype(np.int64).reshape(3, 16))[:, 0]
     rest = 128**2 - sums
     slack[0, :4] = four_square_table(128**2)[rest[0] + 1]
     slack[0, 4:8] = four_square_table(128**2)[rest[1] - 1]
@@ -366,8 +367,8 @@ def test_wrong_sign_on_the_wrap_around() -> None:
 class Unbounded(WeakParameters):
     """Quotients of any size."""
 
-    quotient_bound = ORDER  # type: ignore[assignment]
-    wrap_bounds = ()  # type: ignore[assignment]
+    quotient_bound = ORDER
+    wrap_bounds = ()
 
 
 def with_field_quotients(parameters: ArgumentParameters) -> tuple[Claim, list[int]]:
@@ -378,7 +379,8 @@ def with_field_quotients(parameters: ArgumentParameters) -> tuple[Claim, list[in
     ciphertext[5] = (ciphertext[5] + 1) % MODULUS
     encrypted = replace(made.encrypted, statement=replace(made.encrypted.statement, ciphertext=ciphertext))
     projected = project(native(), parameters, made.committed, CONTEXT, seeded(3), encrypted)
-    assert not projected.divisible and projected.relation is not None
+    assert not projected.divisible
+    assert projected.relation is not None
     cells, quotients = projected.relation.cells, []
     for s, floor in enumerate(projected.quotients):
         remainder = -int(cells.rows[s][0]) * int(cells.columns[s][5]) % MODULUS

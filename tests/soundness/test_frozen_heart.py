@@ -122,9 +122,7 @@ def false_full_claim() -> Claim:
     others = {layout.name: table for layout, table in zip(FULL.layout.tables, tables, strict=True)}
     noise = random_noise(FULL)
     assert noise is not None
-    return forge(
-        native(), FULL, rows, 0, others, lambda committed: encrypted_by(native(), FULL, committed, noise)
-    )
+    return forge(native(), FULL, rows, 0, others, lambda committed: encrypted_by(native(), FULL, committed, noise))
 
 
 def bend_full(field: str) -> Claim:
@@ -170,7 +168,8 @@ def forget_share_commitment() -> Claim:
     """E_0 chosen last: (Com(response) - announcement) / c, for another key than the committed one."""
     claim = bend_full("share_response")
     proof, derived = decode_proof(FULL, claim.proof), derive(FULL, claim)
-    assert proof.share_blinding_response is not None and claim.encryption is not None
+    assert proof.share_blinding_response is not None
+    assert claim.encryption is not None
     inverse = pow(derived.challenge, -1, ORDER)
     opening = [response * inverse for response in proof.share_response]
     blinding = proof.share_blinding_response * inverse
@@ -210,7 +209,8 @@ def cell_weights(claim: Claim) -> list[list[int]]:
 
 def kernel(rows: list[list[int]]) -> np.ndarray:
     """A nonzero vector modulo q that all rows annihilate."""
-    matrix, pivots = [list(row) for row in rows], []
+    matrix = [list(row) for row in rows]
+    pivots: list[int] = []
     for row in range(len(matrix)):
         column = next(c for c in range(len(matrix[row])) if matrix[row][c])
         inverse = pow(matrix[row][column], -1, MODULUS)
@@ -224,8 +224,8 @@ def kernel(rows: list[list[int]]) -> np.ndarray:
     free = next(c for c in range(len(matrix[0])) if c not in pivots)
     vector = np.zeros(len(matrix[0]), dtype=np.int64)
     vector[free] = 1
-    for row, column in zip(matrix, pivots, strict=True):
-        vector[column] = -row[free] % MODULUS
+    for reduced, column in zip(matrix, pivots, strict=True):
+        vector[column] = -reduced[free] % MODULUS
     return vector
 
 

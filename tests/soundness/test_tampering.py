@@ -161,7 +161,8 @@ def test_value_moved_between_the_openings_of_the_rows(full: Honest) -> None:
 def test_any_byte_changed(made: Honest, position: int, flip: int, item: str) -> None:
     data = bytearray(getattr(made.claim, item))
     data[position % len(data)] ^= flip
-    assert judge(native(), PARAMETERS, replace(made.claim, **{item: bytes(data)})) != "accepted"
+    changes: dict[str, Any] = {item: bytes(data)}
+    assert judge(native(), PARAMETERS, replace(made.claim, **changes)) != "accepted"
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,7 +170,8 @@ def test_any_byte_changed(made: Honest, position: int, flip: int, item: str) -> 
 def test_any_byte_changed_with_range_and_encryption(full: Honest, position: int, flip: int, item: str) -> None:
     data = bytearray(getattr(full.claim, item))
     data[position % len(data)] ^= flip
-    assert judge(native(), FULL, replace(full.claim, **{item: bytes(data)})) != "accepted"
+    changes: dict[str, Any] = {item: bytes(data)}
+    assert judge(native(), FULL, replace(full.claim, **changes)) != "accepted"
 
 
 # ---- the encryption's statement --------------------------------------------------------------------------------------
@@ -211,8 +213,8 @@ def test_ciphertext_out_of_form(full: Honest) -> None:
         bad = good.copy()
         bad[x] = value
         assert judge(native(), FULL, restated(full, ciphertext=bad)) == "ciphertext"
-    for bad in (good[:-1], np.append(good, 0), good.reshape(1, -1), good.astype(np.int32)):
-        assert judge(native(), FULL, restated(full, ciphertext=bad)) == "ciphertext"
+    for other in (good[:-1], np.append(good, 0), good.reshape(1, -1), good.astype(np.int32)):
+        assert judge(native(), FULL, restated(full, ciphertext=other)) == "ciphertext"
 
 
 def test_elements_of_another_shape_are_the_callers_mistake(full: Honest) -> None:
@@ -241,8 +243,8 @@ def test_rows_moved_to_another_item(full: Honest) -> None:
 
 def test_items_of_relations_that_are_not_in_force(made: Honest) -> None:
     for item in ROWS[1:]:
-        claim = replace(made.claim, **{item: another_point()})
-        assert judge(native(), PARAMETERS, claim) == f"{item.replace('_', '-')}-length"
+        changes: dict[str, Any] = {item: another_point()}
+        assert judge(native(), PARAMETERS, replace(made.claim, **changes)) == f"{item.replace('_', '-')}-length"
 
 
 @pytest.mark.parametrize(
