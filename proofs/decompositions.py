@@ -1,7 +1,7 @@
 """Sums of squares by look-up, for many small integers at once (spec 5.9).
 
 Two squares: for every n below a limit the smallest c with n = b^2 + c^2, filled in by running through all pairs.
-Three squares: 4 m + 1 is a sum of three squares, one of them odd (Legendre, Gauss), so m = a (a + 1) + b^2 + c^2. Taking
+Three squares: 4 m + 1 is a sum of three squares, one odd (Legendre, Gauss), so m = a (a + 1) + b^2 + c^2. Taking
 a as large as possible leaves less than 2 a + 2, and a few smaller a are tried until what is left is a sum of two
 squares. With the largest a first, b and c are short, which makes them cheap to commit to.
 """
@@ -26,7 +26,7 @@ _WHOLE = 2**16  # bounds for which the decompositions of all magnitudes are kept
 
 @lru_cache(maxsize=2)
 def _two_square_table(limit: int) -> NDArray[np.int16]:
-    """For n < limit <= 2^28 the smaller root of a sum of two squares n = b^2 + c^2, c <= b, as small as can be, or -1."""
+    """For n < limit <= 2^28 the least c with n = b^2 + c^2, or -1 where there is none."""
     table = np.full(limit, -1, dtype=np.int16)
     for c in range(math.isqrt(limit // 2), -1, -1):  # downwards, so that the smallest stays
         squares = np.arange(c, math.isqrt(limit - 1) + 1, dtype=np.int64) ** 2 + c * c

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,9 @@ _COMBINATION_SOUNDNESS = 149  # bits
 class EncryptionParameters:
     """N, q, T and E; raises Misuse for a ring or a bound that the relations are not made for.
 
-    degree: N, a power of two from 4 to 4096. modulus: q, odd, of 40 to 62 bits (q must be prime: the caller's list of
-    moduli sees to it). plaintext_scale: T, a power of two with 2 T E < q. noise_bound: E, 1 to 1024: proved bound on
-    the root of the sum of squares of every group of errors or of key coefficients, so on each of them.
+    degree: N, a power of two from 4 to 4096. modulus: q, a prime of 40 to 62 bits. plaintext_scale: T, a power of two
+    with 2 T E < q. noise_bound: E, 1 to 1024: proved bound on the root of the sum of squares of every group of errors
+    or of key coefficients, so on each of them.
     """
 
     degree: int
@@ -43,8 +43,9 @@ class EncryptionParameters:
     def __post_init__(self) -> None:
         if not (4 <= self.degree <= 4096 and self.degree.bit_count() == 1):
             raise Misuse(f"degree: expected a power of two from 4 to 4096, found {self.degree}")
-        if self.modulus % 2 == 0 or not _SMALLEST_MODULUS_BITS <= self.modulus.bit_length() <= _LARGEST_MODULUS_BITS:
-            raise Misuse(f"modulus: expected an odd prime of 40 to 62 bits, found {self.modulus}")
+        sized = _SMALLEST_MODULUS_BITS <= self.modulus.bit_length() <= _LARGEST_MODULUS_BITS
+        if not (sized and _is_prime(self.modulus)):
+            raise Misuse(f"modulus: expected a prime of 40 to 62 bits, found {self.modulus}")
         if not (self.plaintext_scale >= 2 and self.plaintext_scale.bit_count() == 1):
             raise Misuse(f"plaintext scale: expected a power of two, at least 2, found {self.plaintext_scale}")
         if not 1 <= self.noise_bound <= MAXIMUM_NOISE_BOUND:
@@ -97,6 +98,21 @@ class EncryptionStatement:
     elements: RingElements
     ciphertext: NDArray[np.int64]
     share_commitment: bytes
+
+
+_BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
+
+
+@cache
+def _is_prime(n: int) -> bool:
+    """For odd or even n between 38 and 2^64: strong pseudoprimes to all these bases are larger (Sorenson, Webster)."""
+    twos = (n - 1 & 1 - n).bit_length() - 1
+    return n % 2 == 1 and all(_is_strong(n, base, twos) for base in _BASES)
+
+
+def _is_strong(n: int, base: int, twos: int) -> bool:
+    powers = [pow(base, (n - 1) >> twos - i, n) for i in range(twos)]
+    return powers[0] == 1 or n - 1 in powers
 
 
 def array_digest(array: NDArray[np.int64]) -> bytes:

@@ -165,7 +165,7 @@ def commit_update(
     return commit_tables(engine, parameters, [*tables, *noise_tables(parameters, noise)], rand)
 
 
-def packed_key(key: Table) -> list[int]:
+def packed_key(key: NDArray[np.integer]) -> list[int]:
     """ceil(N / 10) integers: sum_i key[10 s + i] 2^(24 i), of the key's coefficients in order. Not reduced."""
     coefficients = [int(value) for value in key.reshape(-1)]
     groups = (coefficients[start : start + KEY_DIGITS] for start in range(0, len(coefficients), KEY_DIGITS))

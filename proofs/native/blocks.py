@@ -134,11 +134,9 @@ class ElementBlock:
         return [_product_steps(left, right) for left, right in pairs]
 
     def folded(self, challenge: Challenge) -> tuple[ElementBlock, list[Job]]:
-        """After one more challenge, once the jobs are done."""
-        values, jobs = _halved(self.values), []
-        left, products = _halved(self.left), _halved(self.products)
-        for before, after in ((self.values, values), (self.left, left), (self.products, products)):
-            jobs.append(_fold_job(before, after, challenge))
+        """After one more challenge, once the jobs are done. In place: this block is then used up."""
+        tables = (self.values, self.left, self.products)
+        (values, left, products), jobs = zip(*(_folded(table, challenge) for table in tables), strict=True)
         linear, more = _folded_elements(self.linear, challenge)
         return ElementBlock(values, left, products, linear), [*jobs, *more]
 
@@ -158,15 +156,18 @@ def _halved(table: NDArray[np.int64] | Signs | Words) -> Words:
     return np.empty(((len(table) + 1) // 2, table.shape[1], 4), np.uint64)
 
 
-def _fold_job(before: Words, after: Words, challenge: Challenge) -> Job:
-    return Job(lambda a, b: fold(before[2 * a : 2 * b], challenge.element, after[a:b]), len(after), 2 * after.shape[1])
+def _folded(table: Words, challenge: Challenge) -> tuple[Words, Job]:
+    """The rows that a job over columns will leave: the upper half of the same memory."""
+    rows, columns = table.shape[:2]
+    half = (rows + 1) // 2
+    return table[:half], Job(lambda a, b: fold(table, challenge.element, a, b), columns, 2 * half)
 
 
 def _folded_elements(table: Words | None, challenge: Challenge) -> tuple[Words | None, list[Job]]:
     if table is None:
         return None, []
-    after = _halved(table)
-    return after, [_fold_job(table, after, challenge)]
+    after, job = _folded(table, challenge)
+    return after, [job]
 
 
 def _product_steps(left: Words, right: Words) -> Job:

@@ -27,8 +27,8 @@ from proofs.native.scalars import (
     Nine,
     add,
     add_product,
+    below_order,
     load,
-    minus,
     of_integer,
     store,
     subtract,
@@ -50,53 +50,23 @@ def _put(sums: Words, row: int, r: Nine) -> None:
 
 
 @inner
-def _difference(table: Words, row: int, column: int) -> Element:
-    """Row + 1 minus row, modulo ORDER; absent rows are zero."""
-    rows = table.shape[0]
-    low, high = _ZERO, _ZERO
-    if row < rows:
-        low = load(table, row, column)
-    if row + 1 < rows:
-        high = load(table, row + 1, column)
-    return subtract(high, low)
+def _get(sums: Words, row: int) -> Nine:
+    return (
+        sums[row, 0], sums[row, 1], sums[row, 2], sums[row, 3], sums[row, 4],
+        sums[row, 5], sums[row, 6], sums[row, 7], sums[row, 8],
+    )  # fmt: skip
 
 
 @inner
-def _add_square(r: Nine, a: Element) -> Nine:
-    """r + a^2 exactly: the six mixed products once, doubled, and the four squares."""
-    a0, a1, a2, a3 = a
-    c, s1 = umul128(a0, a1)
-    c, s2 = multiply_add(a0, a2, c, ZERO)
-    s4, s3 = multiply_add(a0, a3, c, ZERO)
-    c, s3 = multiply_add(a1, a2, s3, ZERO)
-    s5, s4 = multiply_add(a1, a3, s4, c)
-    s6, s5 = multiply_add(a2, a3, s5, ZERO)
-    c, s1 = add_carry(s1, s1, ZERO)
-    c, s2 = add_carry(s2, s2, c)
-    c, s3 = add_carry(s3, s3, c)
-    c, s4 = add_carry(s4, s4, c)
-    c, s5 = add_carry(s5, s5, c)
-    s7, s6 = add_carry(s6, s6, c)
-    high, s0 = umul128(a0, a0)
-    c, s1 = add_carry(s1, high, ZERO)
-    high, low = umul128(a1, a1)
-    c, s2 = add_carry(s2, low, c)
-    c, s3 = add_carry(s3, high, c)
-    high, low = umul128(a2, a2)
-    c, s4 = add_carry(s4, low, c)
-    c, s5 = add_carry(s5, high, c)
-    high, low = umul128(a3, a3)
-    c, s6 = add_carry(s6, low, c)
-    c, s7 = add_carry(s7, high, c)
-    c, r0 = add_carry(r[0], s0, ZERO)
-    c, r1 = add_carry(r[1], s1, c)
-    c, r2 = add_carry(r[2], s2, c)
-    c, r3 = add_carry(r[3], s3, c)
-    c, r4 = add_carry(r[4], s4, c)
-    c, r5 = add_carry(r[5], s5, c)
-    c, r6 = add_carry(r[6], s6, c)
-    c, r7 = add_carry(r[7], s7, c)
-    return r0, r1, r2, r3, r4, r5, r6, r7, r[8] + c
+def _row(table: Words, row: int, absent: Words) -> Words:
+    """A row of the table, zeros where it has none."""
+    return table[row] if row < table.shape[0] else absent
+
+
+@inner
+def _difference(even: Words, odd: Words, column: int) -> Element:
+    """odd minus even at a column, modulo ORDER."""
+    return subtract(load(odd, column), load(even, column))
 
 
 @inner
@@ -130,12 +100,15 @@ def _lowered(r: Nine) -> Element:
 @kernel
 def square_differences(table: Words) -> Words:
     """(ceil(rows / 2), 9): per pair of rows the exact sum over columns of (odd - even)^2; table (rows, columns, 4)."""
-    pairs = (table.shape[0] + 1) // 2
+    pairs, columns = (table.shape[0] + 1) // 2, table.shape[1]
+    absent = np.zeros((columns, 4), np.uint64)
     sums = np.empty((pairs, 9), np.uint64)
     for i in range(pairs):
+        even, odd = table[2 * i], _row(table, 2 * i + 1, absent)
         r = _NONE
-        for j in range(table.shape[1]):
-            r = _add_square(r, _difference(table, 2 * i, j))
+        for j in range(columns):
+            difference = _difference(even, odd, j)
+            r = add_product(r, difference, difference)
         _put(sums, i, r)
     return sums
 
@@ -143,12 +116,15 @@ def square_differences(table: Words) -> Words:
 @kernel
 def product_differences(left: Words, right: Words) -> Words:
     """(ceil(rows / 2), 9): per pair of rows the exact sum over columns of left's difference times right's."""
-    pairs = (left.shape[0] + 1) // 2
+    pairs, columns = (left.shape[0] + 1) // 2, left.shape[1]
+    absent = np.zeros((columns, 4), np.uint64)
     sums = np.empty((pairs, 9), np.uint64)
     for i in range(pairs):
+        left_even, left_odd = left[2 * i], _row(left, 2 * i + 1, absent)
+        right_even, right_odd = right[2 * i], _row(right, 2 * i + 1, absent)
         r = _NONE
-        for j in range(left.shape[1]):
-            r = add_product(r, _difference(left, 2 * i, j), _difference(right, 2 * i, j))
+        for j in range(columns):
+            r = add_product(r, _difference(left_even, left_odd, j), _difference(right_even, right_odd, j))
         _put(sums, i, r)
     return sums
 
@@ -160,23 +136,31 @@ def weighted_square_differences(t0: Words, t1: Words, t2: Words, t3: Words, weig
     Tables (rows, columns, 4) of any numbers of rows, also none; weights (columns, 4) hold w_c 2^256 mod ORDER. Not
     reduced modulo ORDER, but congruent.
     """
+    columns = weights.shape[0]
+    absent = np.zeros((columns, 4), np.uint64)
     sums = np.empty((pairs, 9), np.uint64)
+    squares = np.empty((columns, 9), np.uint64)
     for i in range(pairs):
+        squares[:] = ZERO
+        _add_squares(squares, t0, 2 * i, absent)
+        _add_squares(squares, t1, 2 * i, absent)
+        _add_squares(squares, t2, 2 * i, absent)
+        _add_squares(squares, t3, 2 * i, absent)
         total = _NONE
-        for j in range(weights.shape[0]):
-            r = _NONE
-            if 2 * i < len(t0):
-                r = _add_square(r, _difference(t0, 2 * i, j))
-            if 2 * i < len(t1):
-                r = _add_square(r, _difference(t1, 2 * i, j))
-            if 2 * i < len(t2):
-                r = _add_square(r, _difference(t2, 2 * i, j))
-            if 2 * i < len(t3):
-                r = _add_square(r, _difference(t3, 2 * i, j))
-            weight = (weights[j, 0], weights[j, 1], weights[j, 2], weights[j, 3])
-            total = add_product(total, _lowered(r), weight)
+        for j in range(columns):
+            total = add_product(total, _lowered(_get(squares, j)), load(weights, j))
         _put(sums, i, total)
     return sums
+
+
+@inner
+def _add_squares(squares: Words, table: Words, row: int, absent: Words) -> None:
+    """Add to squares (columns, 9) those of the difference of a row and the next."""
+    if row < table.shape[0]:
+        even, odd = table[row], _row(table, row + 1, absent)
+        for j in range(len(squares)):
+            difference = _difference(even, odd, j)
+            _put(squares, j, add_product(_get(squares, j), difference, difference))
 
 
 @inner
@@ -192,9 +176,10 @@ def integer_squares(table: Integers) -> Words:
     rows, columns = table.shape
     sums = np.empty((rows, 2), np.uint64)
     for i in range(rows):
+        row = table[i]
         high, low = ZERO, ZERO
         for j in range(columns):
-            high, low = _plus_square(high, low, table[i, j])
+            high, low = _plus_square(high, low, row[j])
         sums[i, 0], sums[i, 1] = low, high
     return sums
 
@@ -232,7 +217,7 @@ def weighted_integer_squares(
                 high, low = _plus_square(high, low, t2[i, j])
             if i < len(t3):
                 high, low = _plus_square(high, low, t3[i, j])
-            weight = (weights[j, 0], weights[j, 1], weights[j, 2], weights[j, 3])
+            weight = load(weights, j)
             r = _add_small_product(r, low, weight)
             if high != ZERO:
                 upper = _add_small_product(upper, high, weight)
@@ -259,10 +244,7 @@ def _scaled(a: Word, b: Element) -> Element:
     c, r2 = multiply_add(m, N2, r2, c)
     c, r3 = multiply_add(m, N3, r3, c)
     c, r4 = add_carry(r4, c, ZERO)
-    borrow, reduced = minus((r1, r2, r3, r4), (N0, N1, N2, N3))
-    if borrow > c:
-        return r1, r2, r3, r4
-    return reduced
+    return below_order(c, (r1, r2, r3, r4))
 
 
 @kernel
@@ -272,14 +254,13 @@ def fold_small(table: Integers, challenges: Words, folded: Words) -> None:
     folded (ceil(rows / 2), columns, 4); challenges (2, 4): r 2^64 and -r 2^64 mod ORDER.
     """
     rows, columns = table.shape
+    absent = np.zeros(columns, np.int64)
     for i in range(len(folded)):
+        even, odd, out = table[2 * i], table[2 * i + 1] if 2 * i + 1 < rows else absent, folded[i]
         for j in range(columns):
-            low = table[2 * i, j]
-            high = table[2 * i + 1, j] if 2 * i + 1 < rows else 0
-            step = high - low
-            sign = 1 if step < 0 else 0
-            r = (challenges[sign, 0], challenges[sign, 1], challenges[sign, 2], challenges[sign, 3])
-            store(folded, i, j, add(of_integer(low), _scaled(np.uint64(abs(step)), r)))
+            step = odd[j] - even[j]
+            r = load(challenges, 1 if step < 0 else 0)
+            store(out, j, add(of_integer(even[j]), _scaled(np.uint64(abs(step)), r)))
 
 
 @kernel

@@ -54,15 +54,16 @@ def sign_products(table: Table, signs: Small) -> Table:
     height, width = rows + -rows % _UNROLLED, columns + -columns % _UNROLLED
     piece_bits = _SUM_BITS - width.bit_length()  # pieces below 2^piece_bits in magnitude: sums below 2^31
     product = np.zeros((rows, signs.shape[1]), np.int64)
-    shift, rest = 0, table
-    while shift == 0 or rest.any():
-        upper = rest >> piece_bits if max(int(rest.max()), -int(rest.min())) >> piece_bits else np.zeros_like(rest)
-        piece, sums = np.zeros((height, width), np.int32), np.zeros((height, signs.shape[1]), np.int32)
-        piece[:rows, :columns] = rest - (upper << piece_bits)
+    piece, shift = np.zeros((height, width), np.int32), 0
+    while True:
+        one_left = max(int(table.max()), -int(table.min())) < 1 << piece_bits
+        piece[:rows, :columns] = table if one_left else table & ((1 << piece_bits) - 1)
+        sums = np.zeros((height, signs.shape[1]), np.int32)
         add_sign_products(piece, signs[:width], sums)
         product += sums[:rows].astype(np.int64) << shift
-        shift, rest = shift + piece_bits, upper
-    return product
+        if one_left:
+            return product
+        shift, table = shift + piece_bits, table >> piece_bits
 
 
 def sign_product_job(table: Table, signs: Small, products: Table) -> Job:

@@ -15,27 +15,29 @@ from proofs.curve import ORDER
 from proofs.jit import inner, kernel
 from proofs.native.field import Element, Word
 from proofs.native.words import Words
-from proofs.wide import add_carry, multiply_add, subtract_borrow
+from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
 
 Five: TypeAlias = tuple[Word, Word, Word, Word, Word]
+Eight: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word]
 Nine: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word, Word]
 Integers: TypeAlias = NDArray[np.int64]
 
 ZERO = np.uint64(0)
+ONE = np.uint64(1)
 N0, N1, N2, N3 = (np.uint64(ORDER >> shift & (2**64 - 1)) for shift in (0, 64, 128, 192))
 NEGATED_INVERSE = np.uint64(-pow(ORDER, -1, 2**64) % 2**64)
 
 
 @inner
-def load(table: Words, row: int, column: int) -> Element:
-    """table[row, column] of a table (rows, columns, 4)."""
-    return table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3]
+def load(row: Words, column: int) -> Element:
+    """row[column] of (columns, 4): indexing a row, instead of its table, is what keeps the address out of the loop."""
+    return row[column, 0], row[column, 1], row[column, 2], row[column, 3]
 
 
 @inner
-def store(table: Words, row: int, column: int, a: Element) -> None:
-    """table[row, column] = a."""
-    table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3] = a
+def store(row: Words, column: int, a: Element) -> None:
+    """row[column] = a."""
+    row[column, 0], row[column, 1], row[column, 2], row[column, 3] = a
 
 
 @inner
@@ -66,9 +68,20 @@ def subtract(a: Element, b: Element) -> Element:
 
 
 @inner
+def below_order(carry: Word, a: Element) -> Element:
+    """carry 2^256 + a < 2 ORDER, less ORDER where needed; without a branch, which no processor could foresee."""
+    borrow, reduced = minus(a, (N0, N1, N2, N3))
+    return _add_order(reduced, ZERO - (borrow & (carry ^ ONE)))
+
+
+@inner
 def add(a: Element, b: Element) -> Element:
     """a + b mod ORDER."""
-    return subtract(a, subtract((ZERO, ZERO, ZERO, ZERO), b))
+    c, r0 = add_carry(a[0], b[0], ZERO)
+    c, r1 = add_carry(a[1], b[1], c)
+    c, r2 = add_carry(a[2], b[2], c)
+    c, r3 = add_carry(a[3], b[3], c)
+    return below_order(c, (r0, r1, r2, r3))
 
 
 @inner
@@ -97,39 +110,46 @@ def montgomery_product(a: Element, b: Element) -> Element:
     r = _step(r, a[1], b)
     r = _step(r, a[2], b)
     r = _step(r, a[3], b)
-    borrow, reduced = minus((r[0], r[1], r[2], r[3]), (N0, N1, N2, N3))
-    if borrow > r[4]:
-        return r[0], r[1], r[2], r[3]
-    return reduced
+    return below_order(r[4], (r[0], r[1], r[2], r[3]))
+
+
+@inner
+def product(a: Element, b: Element) -> Eight:
+    """a b exactly."""
+    a0, a1, a2, a3 = a
+    b0, b1, b2, b3 = b
+    c, r0 = umul128(a0, b0)
+    c, r1 = multiply_add(a0, b1, c, ZERO)
+    c, r2 = multiply_add(a0, b2, c, ZERO)
+    r4, r3 = multiply_add(a0, b3, c, ZERO)
+    c, r1 = multiply_add(a1, b0, r1, ZERO)
+    c, r2 = multiply_add(a1, b1, r2, c)
+    c, r3 = multiply_add(a1, b2, r3, c)
+    r5, r4 = multiply_add(a1, b3, r4, c)
+    c, r2 = multiply_add(a2, b0, r2, ZERO)
+    c, r3 = multiply_add(a2, b1, r3, c)
+    c, r4 = multiply_add(a2, b2, r4, c)
+    r6, r5 = multiply_add(a2, b3, r5, c)
+    c, r3 = multiply_add(a3, b0, r3, ZERO)
+    c, r4 = multiply_add(a3, b1, r4, c)
+    c, r5 = multiply_add(a3, b2, r5, c)
+    r7, r6 = multiply_add(a3, b3, r6, c)
+    return r0, r1, r2, r3, r4, r5, r6, r7
 
 
 @inner
 def add_product(r: Nine, a: Element, b: Element) -> Nine:
-    """r + a b exactly: nine words plus the product of four words by four."""
-    r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
-    a0, a1, a2, a3 = a
-    b0, b1, b2, b3 = b
-    c, r0 = multiply_add(a0, b0, r0, ZERO)
-    c, r1 = multiply_add(a0, b1, r1, c)
-    c, r2 = multiply_add(a0, b2, r2, c)
-    top, r3 = multiply_add(a0, b3, r3, c)
-    c, r1 = multiply_add(a1, b0, r1, ZERO)
-    c, r2 = multiply_add(a1, b1, r2, c)
-    c, r3 = multiply_add(a1, b2, r3, c)
-    t4, top = multiply_add(a1, b3, top, c)
-    c, r2 = multiply_add(a2, b0, r2, ZERO)
-    c, r3 = multiply_add(a2, b1, r3, c)
-    c, top = multiply_add(a2, b2, top, c)
-    t5, t4 = multiply_add(a2, b3, t4, c)
-    c, r3 = multiply_add(a3, b0, r3, ZERO)
-    c, top = multiply_add(a3, b1, top, c)
-    c, t4 = multiply_add(a3, b2, t4, c)
-    t6, t5 = multiply_add(a3, b3, t5, c)
-    c, r4 = add_carry(r4, top, ZERO)
-    c, r5 = add_carry(r5, t4, c)
-    c, r6 = add_carry(r6, t5, c)
-    c, r7 = add_carry(r7, t6, c)
-    return r0, r1, r2, r3, r4, r5, r6, r7, r8 + c
+    """r + a b exactly. The product is formed apart, so that the next one need not wait for this sum's carries."""
+    s = product(a, b)
+    c, r0 = add_carry(r[0], s[0], ZERO)
+    c, r1 = add_carry(r[1], s[1], c)
+    c, r2 = add_carry(r[2], s[2], c)
+    c, r3 = add_carry(r[3], s[3], c)
+    c, r4 = add_carry(r[4], s[4], c)
+    c, r5 = add_carry(r[5], s[5], c)
+    c, r6 = add_carry(r[6], s[6], c)
+    c, r7 = add_carry(r[7], s[7], c)
+    return r0, r1, r2, r3, r4, r5, r6, r7, r[8] + c
 
 
 @inner
@@ -141,20 +161,20 @@ def of_integer(value: int) -> Element:
 
 
 @kernel
-def fold(table: Words, challenge: Words, folded: Words) -> None:
-    """folded[i] = t[2i] + r (t[2i + 1] - t[2i]), an absent last row zero.
+def fold(table: Words, challenge: Words, first: int, stop: int) -> None:
+    """In place: row i becomes t[2i] + r (t[2i + 1] - t[2i]) in columns first .. stop - 1, an absent last row zero.
 
-    table (rows, columns, 4), folded (ceil(rows / 2), columns, 4); challenge (4,): r 2^256 mod ORDER.
+    table (rows, columns, 4); challenge (4,): r 2^256 mod ORDER. ceil(rows / 2) rows are then of use. No row is written
+    before it is read; columns are independent of each other.
     """
     rows, columns = table.shape[0], table.shape[1]
     r = (challenge[0], challenge[1], challenge[2], challenge[3])
-    for i in range(len(folded)):
-        for j in range(columns):
-            low = load(table, 2 * i, j)
-            high = (ZERO, ZERO, ZERO, ZERO)
-            if 2 * i + 1 < rows:
-                high = load(table, 2 * i + 1, j)
-            store(folded, i, j, add(low, montgomery_product(r, subtract(high, low))))
+    absent = np.zeros((columns, 4), np.uint64)
+    for i in range((rows + 1) // 2):
+        even, odd, out = table[2 * i], table[2 * i + 1] if 2 * i + 1 < rows else absent, table[i]
+        for j in range(first, stop):
+            low = load(even, j)
+            store(out, j, add(low, montgomery_product(r, subtract(load(odd, j), low))))
 
 
 @kernel

@@ -74,9 +74,7 @@ def test_inequalities_as_specified() -> None:
 def test_all_admitted_parameters_are_far_from_wrapping(
     dimension: int, norm_bound: int, coordinate_bound: int | None, encrypted: bool
 ) -> None:
-    parameters = ArgumentParameters(
-        dimension, norm_bound, 4096, coordinate_bound, (), LARGE if encrypted else None
-    )
+    parameters = ArgumentParameters(dimension, norm_bound, 4096, coordinate_bound, (), LARGE if encrypted else None)
     assert all(bound.left < ORDER >> 10 for bound in parameters.wrap_bounds)
 
 
@@ -84,8 +82,8 @@ def test_all_admitted_parameters_are_far_from_wrapping(
 def test_combinations_are_sound(modulus: int) -> None:
     """S combinations miss a wrong ciphertext with probability at most 2^-149; weights are distinct modulo q."""
     lattice = EncryptionParameters(4096, modulus, 2**30 if modulus > 2**40 else 2**20)
-    assert lattice.combinations * (lattice.weight_bits - 1) >= 149 > (lattice.combinations - 1) * (
-        lattice.weight_bits - 1
+    assert (
+        lattice.combinations * (lattice.weight_bits - 1) >= 149 > (lattice.combinations - 1) * (lattice.weight_bits - 1)
     )
     assert 2**lattice.weight_bits <= modulus
     assert lattice.weight_bits <= 52
@@ -149,8 +147,9 @@ def test_sizes_at_a_million_coordinates() -> None:
         ((8192, MODULUS, 2), "degree"),
         ((24, MODULUS, 2), "degree"),
         ((16, MODULUS - 1, 2), "modulus"),
-        ((16, 2**39 - 1, 2), "modulus"),
-        ((16, 2**62 + 1, 2), "modulus"),
+        ((16, MODULUS + 2, 2), "modulus"),  # 40 bits, odd, not prime
+        ((16, 2**39 - 7, 2), "modulus"),  # primes too small and too large
+        ((16, 2**62 + 135, 2), "modulus"),
         ((16, MODULUS, 1), "plaintext scale"),
         ((16, MODULUS, 6), "plaintext scale"),
         ((16, MODULUS, 2, 0), "noise bound"),
@@ -164,9 +163,9 @@ def test_encryption_parameters_range(fields: tuple[int, ...], name: str) -> None
 
 
 def test_plaintext_scale_at_its_edge() -> None:
-    EncryptionParameters(16, 2**40 + 1, 2**32)  # 2 T E = 2^40 = q - 1
+    EncryptionParameters(16, 2**40 + 15, 2**32)  # 2 T E = 2^40
     with pytest.raises(Misuse, match="2 T E"):
-        EncryptionParameters(16, 2**40 - 1, 2**32)
+        EncryptionParameters(16, 2**40 - 87, 2**32)
 
 
 def test_packing_is_that_of_the_sharing() -> None:
@@ -199,7 +198,7 @@ def test_segments() -> None:
     ],
 )
 def test_groups_are_checked(groups: list[tuple[int, int, int]]) -> None:
-    with pytest.raises(Misuse, match="groups|coordinate bound"):
+    with pytest.raises(Misuse, match=r"groups|coordinate bound"):
         ArgumentParameters(10, 50, 360, 5, tuple(CoordinateGroup(*group) for group in groups))
 
 

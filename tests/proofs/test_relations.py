@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proofs.encryption import EncryptionParameters
+from proofs.encryption import EncryptionParameters, EncryptionStatement, RingElements
 from proofs.errors import Misuse
 from proofs.parameters import ArgumentParameters
-from proofs.prover import prove
+from proofs.prover import Encrypted, prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import verify, verify_batch
 from proofs.witness import Noise, commit_update
@@ -36,10 +36,10 @@ from tests.proofs.arguments import (
     name_of,
     native,
     random_noise,
+)
+from tests.proofs.arguments import (
     reference as reference_engine,
 )
-from proofs.encryption import EncryptionStatement, RingElements
-from proofs.prover import Encrypted
 from tests.seeded import seeded
 
 BETAS = st.one_of(st.sampled_from([0, 1, 2, 127, 128, 2**15, 2**20]), st.integers(0, 300))

@@ -79,7 +79,7 @@ def test_coordinate_beyond_its_bound_is_refused(index: int, value: int) -> None:
     parameters = WeakParameters(20, 500, 1, 30, (CoordinateGroup(4, 9, 0), CoordinateGroup(9, 12, 1)))
     update = np.zeros(20, dtype=np.int64)
     update[index] = value
-    with pytest.raises(Misuse, match="beta|B"):
+    with pytest.raises(Misuse, match=r"beta|B"):
         commit_update(native(), parameters, update, seeded(0))
 
 
@@ -116,7 +116,7 @@ def test_noise_beyond_the_bound_is_refused(key: list[int], errors: list[int]) ->
     [
         Noise(np.zeros(15, dtype=np.int64), np.zeros(32, dtype=np.int64)),
         Noise(np.zeros(16, dtype=np.int64), np.zeros(20, dtype=np.int64)),
-        Noise(np.zeros(16, dtype=np.float64), np.zeros(32, dtype=np.int64)),  # type: ignore[arg-type]
+        Noise(np.zeros(16, dtype=np.float64), np.zeros(32, dtype=np.int64)),
     ],
 )
 def test_noise_of_another_shape_is_refused(noise: Noise) -> None:

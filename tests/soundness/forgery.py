@@ -212,7 +212,8 @@ def _cells(
 ) -> int:
     """E1 and the packing, cell by cell."""
     layout, lattice, statement = parameters.layout, parameters.encryption, claim.encryption
-    assert lattice is not None and statement is not None
+    assert lattice is not None
+    assert statement is not None
     n, columns, constant = lattice.degree, parameters.shape.columns, 0
     key_columns = layout.key_groups.columns
     chunks, residues = statement.elements.coefficients.tolist(), statement.ciphertext.tolist()
@@ -313,7 +314,8 @@ def auxiliary_announcement(parameters: ArgumentParameters, claim: Claim) -> byte
 def share_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
     """The first message that satisfies the share opening: Com(response) - c E_0."""
     proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
-    assert claim.encryption is not None and proof.share_blinding_response is not None
+    assert claim.encryption is not None
+    assert proof.share_blinding_response is not None
     encoded = claim.encryption.share_commitment
     return combination(encoded, [-derived.challenge], proof.share_response, proof.share_blinding_response)
 

@@ -23,9 +23,12 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import POINT_SIZE
+from proofs.encryption import EncryptionStatement
 from proofs.engines import get_engine
-from proofs.prover import prove
-from proofs.witness import CommittedUpdate, commit_update
+from proofs.prover import Encrypted, prove
+from proofs.randomness import uniform_scalar
+from proofs.witness import CommittedUpdate, Noise, commit_update
 from proofs.workers import worker_count
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
@@ -33,7 +36,8 @@ from protocols.contexts import NO_PROOF, share_info, submission_context
 from protocols.encoding import encode
 from protocols.envelopes import seal
 from protocols.lattice import encryption, public
-from protocols.messages import AtMost, EncryptedShare, Submission
+from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
+from protocols.rounds.client import Draft, optional_hash
 from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
 
@@ -48,9 +52,9 @@ Blob = Annotated[bytes, AtMost(PACKAGE_LIMIT)]
 class Submitted:
     """What a verifier and one trustee need of a client's submission."""
 
-    commitments: Blob
-    proof: Blob
-    context: Blob
+    entry: Annotated[bytes, AtMost(65535)]
+    seed: Hash32  # of the round
+    blobs: tuple[Blob, ...]  # all but the shares
     share_commitments: Blob
     sealed: Blob  # the trustee's share
     info: Blob  # what it is sealed under
@@ -95,18 +99,19 @@ class _Measured:
         self._delta = random_delta(setting.pinned.policy.dimension)
         keys = [hpke.generate_round_key(os.urandom) for _ in setting.pinned.policy.trustees]
         self._round_keys = [public_key for _, public_key in keys]
-        self._round_open = os.urandom(32)
+        self._round_open, self._seed = os.urandom(32), os.urandom(32)
         self.private_key = keys[TRUSTEE][0]
         self.entry_size = 0
 
     def submit(self, name: str) -> Submitted:
         """One whole submission, measured."""
-        watch, seed = self._watch, os.urandom(32)
+        watch = self._watch
+        public.expand.cache_clear()  # once a round; a round has one submission of a client
         with watch.phase("client"):
             with watch.phase("quantize"):
                 update = in_units(self._pinned, self._delta)
             with watch.phase("expand"):
-                elements = public.expand(self._pinned.lattice, seed, self._pinned.cells)
+                elements = public.expand(self._pinned.lattice, self._seed, self._pinned.cells)
             with watch.phase("commit"):
                 draft = self._draft(elements, update)
             with watch.phase("encrypt"):
@@ -126,11 +131,8 @@ class _Measured:
                 entry = seal(replace(submission, proof=blob_hash(proof)), name, signer)
         self.entry_size = len(entry)
         info, sealed = self._info(name, TRUSTEE), shared.sealed[TRUSTEE]
-        made = draft.committed
-        claim = Claim(
-            made.commitments, proof, context, made.range_commitments, made.encryption_commitments, statement
-        )
-        return Submitted(claim, shared.commitments, sealed, info)
+        blobs = (*draft.commitments, ciphertext, shared.commitments, proof)
+        return Submitted(entry, self._seed, blobs, shared.commitments, sealed, info)
 
     def _draft(self, elements: public.PublicElements, update: NDArray[np.int64]) -> Draft:
         key = encryption.generate_key(self._pinned.lattice, os.urandom)
@@ -140,9 +142,7 @@ class _Measured:
         return Draft(committed, key, errors, uniform_scalar(os.urandom))
 
     def _encrypt(self, elements: public.PublicElements, draft: Draft) -> NDArray[np.int64]:
-        return encryption.encrypt_with(
-            self._pinned.lattice, elements, draft.key, draft.committed.message, draft.errors
-        )
+        return encryption.encrypt_with(self._pinned.lattice, elements, draft.key, draft.committed.message, draft.errors)
 
     def _statement(
         self, elements: public.PublicElements, residues: NDArray[np.int64], shared: _Shared
