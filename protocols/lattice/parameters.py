@@ -38,8 +38,8 @@ class LatticeParameters:
     """What encryption and decryption need to know; raises Misuse where the arithmetic would not be defined.
 
     `degree` is a power of two from 4 to 4096 (a policy admits 4096 only; smaller rings are for tests and are not
-    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what an
-    accepted client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
+    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what
+    an accepted client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
     """
 
     degree: int

@@ -253,17 +253,22 @@ class Client:
             noise=None,
         )
 
+    def _encrypted(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes
+    ) -> Encrypted | None:
+        """What the proof of encryption is about; None where the policy does not ask for one."""
+        if self._pinned.argument.encryption is None:
+            return None
+        residues = encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
+        elements = self._elements(verified).elements
+        return Encrypted(EncryptionStatement(elements, residues, share_commitments[:POINT_SIZE]), draft.share_blinding)
+
     def _prove(
         self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
     ) -> bytes:
         """The validity proof of everything that the policy asks for."""
-        argument, encrypted = self._pinned.argument, None
-        if argument.encryption is not None:
-            residues = encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
-            elements = self._elements(verified).elements
-            statement = EncryptionStatement(elements, residues, share_commitments[:POINT_SIZE])
-            encrypted = Encrypted(statement, draft.share_blinding)
-        return prove(self._engine, argument, draft.committed, context, self._rand, encrypted)
+        encrypted = self._encrypted(verified, draft, ciphertext, share_commitments)
+        return prove(self._engine, self._pinned.argument, draft.committed, context, self._rand, encrypted)
 
     def _check_unanswered(self, verified: VerifiedRound) -> None:
         answer = self._answer()

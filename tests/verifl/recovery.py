@@ -32,7 +32,6 @@ from protocols.rounds.trustee import Trustee
 from verifl import Config, Federation
 from verifl.engines.in_process import InProcessEngine
 from verifl.federation import FederationResult
-from verifl.progress import Progress
 
 CONFIG = Config.of(
     federation={"rounds": 2, "seed": 5},

@@ -25,7 +25,9 @@ class Victims:
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "tests.verifl.victim"]
-        self._parent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+        self._parent = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+        )
         assert self._line() == "ready"
 
     def __enter__(self) -> Victims:
@@ -58,8 +60,8 @@ class Victims:
 
 def serve() -> None:
     """Fork a run for every directory on stdin: its process id, then how it ended."""
-    from verifl.engines import in_process  # noqa: F401
     from tests.verifl.recovery import resume
+    from verifl.engines import in_process  # noqa: F401
 
     _tell("ready")
     for line in sys.stdin:
