@@ -28,7 +28,8 @@ _ABSORB, _SCALARS, _SIGNS, _WEIGHTS, _INTEGERS = range(5)
 
 # sign of each 2-bit pattern 00, 01, 10, 11; four signs to a byte, least significant pair first
 _PATTERNS = np.array([0, 0, 1, -1], dtype=np.int8)
-_SIGNS_OF_BYTE = _PATTERNS[(np.arange(256)[:, None] >> np.array([0, 2, 4, 6])) & 3]
+_SIGNS_OF_BYTE = np.ascontiguousarray(_PATTERNS[(np.arange(256)[:, None] >> np.array([0, 2, 4, 6])) & 3])
+_FOUR_SIGNS = _SIGNS_OF_BYTE.view(np.uint32).reshape(256)  # the four signs of a byte, looked up at once
 
 
 def _framed(data: bytes) -> bytes:
@@ -80,7 +81,7 @@ class Challenger:
         """int8 (rows, columns), row after row: 0 with probability 1/2, +1 and -1 with 1/4 each; two bits an entry."""
         count = rows * columns
         stream = self._step(_SIGNS, label, _count(rows) + _count(columns), (count + 3) // 4)
-        signs: NDArray[np.int8] = _SIGNS_OF_BYTE[np.frombuffer(stream, dtype=np.uint8)].reshape(-1)[:count]
+        signs = _FOUR_SIGNS[np.frombuffer(stream, dtype=np.uint8)].view(np.int8)[:count]
         return signs.reshape(rows, columns)
 
 

@@ -92,12 +92,17 @@ class EncryptionStatement:
     """What one client's encryption proof is about.
 
     elements: the round's. ciphertext: y, int64 (data_cells,), residues in [0, q). share_commitment: E_0, 33 bytes, the
-    commitment to the packed key followed by the blindings of the data rows.
+    commitment to the packed key followed by the blindings of the data rows. The arrays must not change any more.
     """
 
     elements: RingElements
     ciphertext: NDArray[np.int64]
     share_commitment: bytes
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the ciphertext's residues as 64-bit little-endian integers."""
+        return array_digest(self.ciphertext)
 
 
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from proofs.challenger import Challenger
 from proofs.domains import ARGUMENT
-from proofs.encryption import GROUP_SIZE, KEY_DIGIT_BITS, KEY_DIGITS, EncryptionStatement, array_digest
+from proofs.encryption import GROUP_SIZE, KEY_DIGIT_BITS, KEY_DIGITS, EncryptionStatement
 from proofs.engine import Signs, Table
 from proofs.layout import Layout
 from proofs.parameters import ArgumentParameters
@@ -100,7 +100,7 @@ class ArgumentTranscript:
         self._challenger.absorb("statement", statement_bytes(parameters))
         if encryption is not None:
             self._challenger.absorb("ring-elements", encryption.elements.digest)
-            self._challenger.absorb("ciphertext", array_digest(encryption.ciphertext))
+            self._challenger.absorb("ciphertext", encryption.digest)
             self._challenger.absorb("share-commitment", encryption.share_commitment)
 
     def projection_signs(self, commitments: Commitments) -> ProjectionSigns:

@@ -18,13 +18,13 @@ V8 A and the shared secret open to them        Rejected auxiliary-opening, share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
-from proofs.encryption import EncryptionStatement, array_digest, check_statement
+from proofs.encryption import EncryptionStatement, check_statement
 from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.layout import UPDATE
@@ -116,7 +116,7 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
             pending[index] = _reduce(engine, parameters, claim)
         except (Malformed, Rejected) as failure:
             verdicts[index] = failure
-    weights = _batch_weights(parameters, claims)
+    weights = _batch_weights(parameters, {index: claims[index] for index in pending})
     _bisect(engine, pending, weights, list(pending), verdicts)
     return verdicts
 
@@ -279,28 +279,28 @@ def _equations(
     return [update, *equations, share]
 
 
-def _batch_weights(parameters: ArgumentParameters, claims: Sequence[Claim]) -> list[list[int]]:
+def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) -> dict[int, list[int]]:
     """Weights for the equations of every claim, that nobody knows before all claims are fixed."""
     challenger = Challenger(ARGUMENT_BATCH)
     challenger.absorb("statement", statement_bytes(parameters))
-    for claim in claims:
+    for claim in claims.values():
         challenger.absorb("commitments", claim.commitments)
         challenger.absorb("range-commitments", claim.range_commitments)
         challenger.absorb("encryption-commitments", claim.encryption_commitments)
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
         if claim.encryption is not None:
-            challenger.absorb("ciphertext", array_digest(claim.encryption.ciphertext))
+            challenger.absorb("ciphertext", claim.encryption.digest)
             challenger.absorb("share-commitment", claim.encryption.share_commitment)
     count = 2 if parameters.encryption is None else 4
     flat = challenger.weights("weights", count * len(claims))
-    return [flat[start : start + count] for start in range(0, len(flat), count)]
+    return {index: flat[count * i : count * (i + 1)] for i, index in enumerate(claims)}
 
 
 def _bisect(
     engine: Engine,
-    pending: dict[int, _Openings],
-    weights: Sequence[Sequence[int]],
+    pending: Mapping[int, _Openings],
+    weights: Mapping[int, Sequence[int]],
     indices: list[int],
     verdicts: list[Verdict],
 ) -> None:

@@ -5,7 +5,7 @@
     jacobian     Horner's rule on single points: a kernel
     scalars      sums and foldings modulo ORDER: kernels
     differences  what a round of the sumcheck sums over pairs of rows: kernels
-    weighted     weighted sums of rows: a kernel
+    weighted     weighted sums of rows, and of signs: kernels
     residues     combinations modulo a word-sized q: kernels, and what drives them
     words        Python integers and bytes to arrays of words and back
     tables       multiples of the generators

@@ -39,7 +39,6 @@ from proofs.wide import add_carry, multiply_add, umul128
 Six: TypeAlias = tuple[Word, Word, Word, Word, Word, Word]
 
 _NONE = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-_ZERO = (ZERO, ZERO, ZERO, ZERO)
 K0, K1, K2 = (np.uint64((2**256 - ORDER) >> shift & (2**64 - 1)) for shift in (0, 64, 128))  # 2^256 - ORDER
 
 
@@ -71,7 +70,7 @@ def _difference(even: Words, odd: Words, column: int) -> Element:
 
 @inner
 def _shift_word(r: Nine) -> Nine:
-    """(r + m ORDER) / 2^64, m chosen to make that whole, for r below 2^512 + 2^514."""
+    """(r + m ORDER) / 2^64, m chosen to make that whole, for r below 2^516."""
     m = r[0] * NEGATED_INVERSE
     c, _ = multiply_add(m, N0, r[0], ZERO)
     c, r1 = multiply_add(m, N1, r[1], c)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.curve import FIELD, ORDER, POINT_SIZE
+from proofs.curve import FIELD, POINT_SIZE
 from proofs.engine import Block, Signs, Table
 from proofs.errors import Malformed, Misuse
 from proofs.native.multiplication import LARGEST_ENTRY, commit_table, multiply_points
@@ -17,7 +17,7 @@ from proofs.native.residues import MODULUS_BITS, WEIGHT_BITS, adjoint_combinatio
 from proofs.native.scalars import signed_products
 from proofs.native.sumcheck import NativeProjection
 from proofs.native.tables import generator_tables
-from proofs.native.weighted import signed_column_products
+from proofs.native.weighted import signed_column_products, signed_words, ternary_sums
 from proofs.native.words import Words, check_scalars, encode_points, reduced, to_words
 from proofs.workers import map_chunks
 
@@ -73,13 +73,13 @@ class NativeEngine:
         """See `Engine`."""
         signs = _checked_signs("signs", signs)
         check_scalars("vector", vector, signs.shape[1])
-        return _row_products(signs.astype(np.int64, order="C"), vector)
+        return _ternary_products(signs, vector)
 
     def ternary_combination(self, signs: Signs, weights: Sequence[int]) -> list[int]:
         """See `Engine`."""
         signs = _checked_signs("signs", signs)
         check_scalars("weights", weights, len(signs))
-        return _column_products(signs, weights)
+        return _ternary_products(signs.T, weights)
 
     def project(self, blocks: Sequence[Block], column_signs: Signs) -> NativeProjection:
         """See `Engine`; tables of at most 2^16 columns."""
@@ -190,24 +190,25 @@ def _checked_range(name: str, table: Table, limit: int) -> Table:
     return np.require(table, requirements=["C", "W"])
 
 
-def _signed_weights(weights: Sequence[int]) -> Words:
-    """(2, n, 4): each weight and its negative."""
-    return np.stack([to_words(weights), to_words([-weight % ORDER for weight in weights])])
-
-
 def _row_products(matrix: NDArray[np.int64], weights: Sequence[int]) -> list[int]:
-    signed = _signed_weights(weights)
+    signed = signed_words(to_words(weights))
     parts = map_chunks(lambda a, b: reduced(signed_products(matrix[a:b], signed)), len(matrix), 16)
     return [value for part in parts for value in part]
 
 
-def _column_products(matrix: NDArray[np.int64] | Signs, weights: Sequence[int]) -> list[int]:
-    signed, integers = _signed_weights(weights), matrix.astype(np.int64, order="C", copy=False)
+def _column_products(matrix: NDArray[np.int64], weights: Sequence[int]) -> list[int]:
+    signed = signed_words(to_words(weights))
 
     def block(start: int, stop: int) -> list[int]:
-        return reduced(signed_column_products(integers, signed, start, stop))
+        return reduced(signed_column_products(matrix, signed, start, stop))
 
     return [value for part in map_chunks(block, matrix.shape[1], _COLUMN_BLOCK) for value in part]
+
+
+def _ternary_products(signs: Signs, weights: Sequence[int]) -> list[int]:
+    words, laid_out = to_words(weights), np.require(signs, requirements=["C", "W"])
+    parts = map_chunks(lambda a, b: reduced(ternary_sums(laid_out[a:b], words)), len(signs), 16)
+    return [value for part in parts for value in part]
 
 
 def _malformed_point(index: int, encoded: bytes) -> Malformed:

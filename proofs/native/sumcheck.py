@@ -19,6 +19,7 @@ from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
 from proofs.native.differences import weighted_integer_squares, weighted_square_differences
 from proofs.native.exact import column_dots, sign_product_job, transposed_signs
 from proofs.native.jobs import Job, run_all
+from proofs.native.weighted import signed_words
 from proofs.native.words import Words, check_scalars, reduced, to_words
 from proofs.polynomials import eq_table
 
@@ -37,7 +38,7 @@ class NativeProjection:
         products = [np.empty((len(block.table), self._count), np.int64) for block in blocks]
         run_all([sign_product_job(block.table, transposed, own) for block, own in zip(blocks, products, strict=True)])
         self._blocks = [
-            IntegerBlock(block.table, np.ascontiguousarray(block.row_signs.T), own)
+            IntegerBlock(block.table, np.require(block.row_signs.T, requirements=["C", "W"]), own)
             for block, own in zip(blocks, products, strict=True)
         ]
         self._used = False
@@ -154,9 +155,7 @@ class NativeRowSumcheck:
     ) -> None:
         self._tracks, self._classes = tracks, classes
         self._projection_weights = projection_weights
-        self._signed_weights = np.stack(
-            [to_words(projection_weights), to_words([-weight % ORDER for weight in projection_weights])]
-        )
+        self._signed_weights = signed_words(to_words(projection_weights))
         self._row_point = row_point
         self._round = 0
         self._leading: _Leading | None = None

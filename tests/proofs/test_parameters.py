@@ -75,7 +75,7 @@ def test_all_admitted_parameters_are_far_from_wrapping(
     dimension: int, norm_bound: int, coordinate_bound: int | None, encrypted: bool
 ) -> None:
     parameters = ArgumentParameters(dimension, norm_bound, 4096, coordinate_bound, (), LARGE if encrypted else None)
-    assert all(bound.left < ORDER >> 10 for bound in parameters.wrap_bounds)
+    assert all(bound.left < ORDER >> 30 for bound in parameters.wrap_bounds)
 
 
 @pytest.mark.parametrize("modulus", MODULI)

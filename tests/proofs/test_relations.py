@@ -130,7 +130,6 @@ def test_norm_and_range_both_hold() -> None:
         (300, 16),  # many chunks, one of 16 cells a row of 32
         (300, 8),  # several chunks a row
         (5, 4096),  # the ring of the protocol, one chunk cut short
-        (4200, 4096),  # two chunks
     ],
 )
 def test_chunks(dimension: int, degree: int) -> None:

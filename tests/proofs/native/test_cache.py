@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 USE_ONE_KERNEL = """
 import numpy as np
 from proofs.native import NativeEngine
-from proofs.native.scalars import signed_products
+from proofs.native.weighted import ternary_sums
 assert NativeEngine().ternary_products(np.array([[1, -1]], np.int8), [5, 3]) == [2]
-stats = signed_products.stats
+stats = ternary_sums.stats
 print("misses", sum(stats.cache_misses.values()), "hits", sum(stats.cache_hits.values()))
 """
 
@@ -39,7 +39,9 @@ for case in (table, frozen, np.asfortranarray(table), np.repeat(table, 2, axis=0
         sumcheck.sums(), sumcheck.bind(9)
     engine.residue_combinations(abs(case), abs(case[:, :5]), abs(case), 100003)
     engine.adjoint_combinations(abs(case), abs(case[:, :5]), abs(case), 100003)
-for case in (signs[0], np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
+frozen = np.frombuffer(signs[0].tobytes(), np.int8).reshape(3, 5)
+engine.project([Block(table[:1], frozen[:, :1], True, None)], signs[1]).row_sumcheck([1, 2, 3], [], [1], {}).sums()
+for case in (signs[0], frozen, np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
     engine.ternary_products(case, [1] * 5), engine.ternary_combination(case, [1] * 3)
 engine.decode_points(bytearray(engine.commit([1, 2], 3)))
 modules = (differences, exact, jacobian, points, residues, scalars, weighted)

@@ -57,6 +57,16 @@ def test_ternary(data: st.DataObject, count: int, length: int) -> None:
     assert ENGINE.ternary_combination(matrix, weights) == products(matrix.T, weights)
 
 
+def test_wide_ternary_sums() -> None:
+    matrix = np.ones((2, 5000), np.int8)
+    matrix[1] = -1
+    assert ENGINE.ternary_products(matrix, [ORDER - 1] * 5000) == [-5000 % ORDER, 5000]
+    assert ENGINE.ternary_combination(matrix[:, :3], [ORDER - 1, 1]) == [ORDER - 2] * 3
+    assert ENGINE.ternary_products(matrix[:, ::2], [1] * 2500) == [2500, ORDER - 2500]
+    assert ENGINE.ternary_products(np.zeros((2, 0), np.int8), []) == [0, 0]
+    assert ENGINE.ternary_combination(np.zeros((0, 2), np.int8), []) == [0, 0]
+
+
 def test_wide_sums() -> None:
     """More columns than a transposed block, extreme entries and weights all the way: the accumulators' top words."""
     table = np.full((130, 200), -LARGEST, np.int64)
