@@ -13,6 +13,8 @@ from proofs.errors import Malformed, Misuse, Rejected
 
 if TYPE_CHECKING:
     from auditor.case import Case
+    from auditor.memory import Memory
+    from protocols.log.reader import TranscriptReader
 
 
 class Progress:
@@ -43,13 +45,17 @@ def audit(
     engine: str = "native",
     progress: Progress | None = None,
     explain: str | None = None,
+    *,
+    reader: TranscriptReader | None = None,
+    memory: Memory | None = None,
 ) -> Report:
     """Audit the transcript directory `path` against `policy`.
 
     policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
     workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
-    story the report is to tell.
+    story the report is to tell. reader: of this directory, by default of all that is in it. memory: what this auditor
+    verified in earlier audits; it learns what is verified in this one.
     Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party.
     Anything wrong in what the transcript or the policy contains is in the report.
     """
@@ -68,7 +74,8 @@ def audit(
 
         set_workers(workers)
     progress = progress or Progress()
-    case = Case.open(Path(path), Path(policy) if isinstance(policy, str) else policy, engine, progress.step)
+    pinned = Path(policy) if isinstance(policy, str) else policy
+    case = Case.open(Path(path), pinned, engine, progress.step, reader, memory)
     if explain is not None:
         require_party(case, explain)
     results = []

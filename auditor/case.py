@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.findings import Unavailable
+from auditor.memory import Memory
 from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
@@ -67,7 +68,8 @@ class Case:
     policy_fault: why the policy does not open. roots: root of the log at each published size (I1). own_faults: for
     each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7). choices:
     the cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round
-    (I8). pruned: ciphertexts that are not there (I1). failed: numbers of the checks that failed so far.
+    (I8). memory: what this auditor verified in earlier audits, too. pruned: ciphertexts that are not there (I1).
+    failed: numbers of the checks that failed so far.
     """
 
     path: Path
@@ -85,13 +87,23 @@ class Case:
     own_faults: dict[int, str | None] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     releases: dict[int, dict[str, int]] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
     failed: set[str] = field(default_factory=set)
 
     @classmethod
-    def open(cls, path: Path, policy: Path | bytes | None, engine: str, step: Step) -> Case:
+    def open(
+        cls,
+        path: Path,
+        policy: Path | bytes | None,
+        engine: str,
+        step: Step,
+        reader: TranscriptReader | None = None,
+        memory: Memory | None = None,
+    ) -> Case:
         """Open the directory and the policy. Raises OSError where either cannot be read at all."""
         next(path.iterdir(), None)  # raises what the system says, if there is no such directory
-        case = cls(path, TranscriptReader(path), engine, step, policy is None)
+        case = cls(path, reader or TranscriptReader(path), engine, step, policy is None)
+        case.memory = case.memory if memory is None else memory
         try:
             case._open_policy(_policy_bytes(case.reader, policy))
         except (Malformed, Rejected) as error:

@@ -10,13 +10,30 @@ from typing import NoReturn
 import click
 
 from auditor.audit import Progress, audit, version
+from auditor.commands import COMMANDS
 from auditor.report import TITLES
 from proofs.errors import Misuse
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class AuditCommand(click.Command):
+    """The audit; but the further commands, where the first argument is the name of one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        command = COMMANDS.get(args[0]) if args else None
+        if command is not None:
+            sys.exit(command.main(args[1:], f"{ctx.info_name} {command.name}"))
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Further commands, each with its own --help"):
+            formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in COMMANDS.items()])
+        formatter.write_paragraph()
+        formatter.write_text("A directory of such a name is given as ./compare, ./receipt, ./follow.")
+
+
+@click.command(cls=AuditCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")
 @click.option("--unpinned", is_flag=True, help="Take the policy from the transcript itself, and say what that trusts.")

@@ -34,6 +34,7 @@ _SHARED_SOURCES = ("wide.py", "jit.py", "curve.py")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _PACKAGES = ("proofs.", "protocols.")
 _DECORATING = threading.Lock()
+_register: Any = event.register  # has no annotations
 _njit: Any = numba.njit  # called with options its annotations leave out
 _config: Any = numba.config  # filled at run time
 
@@ -114,7 +115,7 @@ def _warn_once(line: str) -> None:
         sys.stderr.write(line + "\n")
 
 
-class _CompilationNotice(event.Listener):  # type: ignore[misc]  # numba has no annotations
+class _CompilationNotice(event.Listener):
     """numba announces each compilation here, and no loading from the cache."""
 
     def on_start(self, compilation: Any) -> None:
@@ -125,4 +126,4 @@ class _CompilationNotice(event.Listener):  # type: ignore[misc]  # numba has no 
         pass
 
 
-event.register("numba:compile", _CompilationNotice())
+_register("numba:compile", _CompilationNotice())

@@ -44,7 +44,7 @@ def new(file: Path, ask: bool, passphrase_file: Path | None) -> int:
         secret = _prompt(f"Passphrase for {file}", confirm=True)
     key = SigningKey.generate(os.urandom)
     write_key(file, key, secret)
-    click.echo(f"wrote {file}: guard it, nobody can replace it; the public key is", err=True)
+    click.echo(f"wrote {file}: guard it; its public key is", err=True)
     click.echo(key.public_key.hex())
     return 0
 

@@ -12,9 +12,8 @@ from auditor.index import Index
 from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
-from protocols.log.files import Directory
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.log.tiles import CHECKPOINT, WRITTEN, Tile, TileStack, blob_path, bundles, note_path, tile_bytes
+from protocols.log.tiles import CHECKPOINT, WRITTEN, Tile, TileStack, blob_path, bundles, note_path
 from protocols.submissions import extra_sizes
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
@@ -24,10 +23,10 @@ LEFTOVER = "if the run was killed, opening the directory for writing (`verifl ru
 def check_log(case: Case, findings: Findings) -> str:
     """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees in force at its size with the
     keys they had there, with no other signature. 2. So is every file under checkpoints/; each is for the size it is
-    named for, none is beyond `checkpoint`, and that of the last size is the same bytes. 3. Every entry decodes to one canonical message. 4. Every hash tile is what the
-    entries hash to. 5. The root at every published size is the one signed there, so each checkpoint extends all
-    before it. 6. Every file belongs to a log of this size. 7. Every blob that an entry names is there, has its hash and
-    the size of its role; only ciphertexts may be missing.
+    named for, none is beyond `checkpoint`, and that of the last size is the same bytes. 3. Every entry decodes to one
+    canonical message. 4. Every hash tile is what the entries hash to. 5. The root at every published size is the one
+    signed there, so each checkpoint extends all before it. 6. Every file belongs to a log of this size. 7. Every blob
+    that an entry names is there, has its hash and the size of its role; only ciphertexts may be missing.
     """
     note = _latest(case, findings)
     if note is None:
@@ -107,19 +106,18 @@ def _read_entries(case: Case, findings: Findings, note: SignedNote, published: d
     size = note.checkpoint.size
     index = Index(None if case.pinned_policy is None else case.policy)
     frontier, stack = Frontier(), TileStack()
-    directory = Directory(case.path)
     try:
         for entry in _entries(case, size):
             hashed = leaf_hash(entry)
             index.add(entry)
             frontier.append(hashed)
-            _check_tiles(directory, findings, stack.append(hashed))
+            _check_tiles(case, findings, stack.append(hashed))
             if frontier.size in published or frontier.size == size:
                 case.roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
         findings.reject(f"tile/entries, after entry {frontier.size - 1}", error)
         return False
-    _check_tiles(directory, findings, stack.partial())
+    _check_tiles(case, findings, stack.partial())
     for where, signed in [(CHECKPOINT, note), *((note_path(each), other) for each, other in published.items())]:
         if signed.checkpoint.size <= size:
             found = case.roots.get(signed.checkpoint.size, frontier.root())
@@ -135,10 +133,10 @@ def _entries(case: Case, size: int) -> Iterator[bytes]:
         yield from case.reader.entries(bundle.start, bundle.start + bundle.width)
 
 
-def _check_tiles(directory: Directory, findings: Findings, tiles: list[tuple[Tile, bytes]]) -> None:
+def _check_tiles(case: Case, findings: Findings, tiles: list[tuple[Tile, bytes]]) -> None:
     for tile, expected in tiles:
         try:
-            found = directory.read(tile.path, tile_bytes(tile.width))
+            found = case.reader.tile(tile)
         except Rejected as error:
             findings.reject(tile.path, error)
             continue

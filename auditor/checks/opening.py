@@ -14,7 +14,7 @@ from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.messages import Aggregate
+from protocols.messages import Aggregate, KeyShare
 from protocols.opening import check_opening, decode_blindings, decode_plaintext, encode_blindings, encode_key
 from protocols.parameters import message_bound
 
@@ -35,8 +35,12 @@ def check_openings(case: Case, findings: Findings) -> str:
     for found in case.index.in_order():
         if found.aggregate is None:
             continue
-        _check_reconstruction(case, findings, found, found.aggregate)
-        _check_plaintext(case, findings, found, found.aggregate)
+        inputs = _inputs(case, found, found.aggregate)
+        if not case.memory.knows("I10", *inputs):
+            _check_reconstruction(case, findings, found, found.aggregate)
+            _check_plaintext(case, findings, found, found.aggregate)
+            if findings.empty:
+                case.memory.learn("I10", *inputs)
         rounds += 1
         clients += len(found.accepted())
         rows += case.pinned.argument.shape.data_rows
@@ -44,15 +48,27 @@ def check_openings(case: Case, findings: Findings) -> str:
     return f"{counted(rounds, 'aggregate')}: {over}"
 
 
+def _inputs(case: Case, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, ...]:
+    """What an opening depends on: the policy, the aggregate, the valid releases that it uses, the cohort. That blobs
+    are the ones that the entries name, I1 says."""
+    used = [each.hash for each in _used(case, found, entry.message.releases)]
+    accepted = [record.entry_hash for record in found.accepted()]
+    return (case.pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
+
+
+def _used(case: Case, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
+    """The release entries of these indices, of those that I8 found valid."""
+    valid = case.releases.get(found.number, {}).values()
+    return [entry for entry in found.releases if entry.index in indices and entry.index in valid]
+
+
 def opened_by(case: Case, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
     """The shares of these release entries by share point, of those that I8 found valid."""
     pinned = case.pinned
-    valid = case.releases.get(found.number, {}).values()
     shares = {}
-    for entry in found.releases:
-        if entry.index in indices and entry.index in valid:
-            data = case.blob(entry.message.share, pinned.share_size)
-            shares[pinned.share_point(entry.message.trustee)] = sharing.Share.decode(data, pinned.secret_length)
+    for entry in _used(case, found, indices):
+        data = case.blob(entry.message.share, pinned.share_size)
+        shares[pinned.share_point(entry.message.trustee)] = sharing.Share.decode(data, pinned.secret_length)
     return shares
 
 

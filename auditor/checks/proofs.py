@@ -35,8 +35,9 @@ def check_proofs(case: Case, findings: Findings) -> str:
         for record in found.submissions.values()
         if case.own_faults.get(record.index) is None
     ]
-    verified, invalid = 0, 0
-    for batch in _batches(candidates):
+    known = {record.index for record in candidates if case.memory.knows(*_fact(case, record))}
+    verified, invalid = len(known), 0
+    for batch in _batches([record for record in candidates if record.index not in known]):
         case.step(verified, len(candidates))
         claims = {}
         for record in batch:
@@ -46,17 +47,30 @@ def check_proofs(case: Case, findings: Findings) -> str:
         verdicts = verify_batch(case.engine, case.pinned.argument, list(claims.values())) if claims else []
         verified += len(verdicts)
         for index, verdict in zip(claims, verdicts, strict=True):
+            record = next(each for each in batch if each.index == index)
             if verdict is None:
+                _remember(case, record)
                 continue
             invalid += 1
             case.own_faults[index] = INVALID_PROOF
             if index in accepted:
-                record = next(each for each in batch if each.index == index)
                 findings.reject(f"{submission_label(record)}, proof", verdict)
     checked = f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
     if pruned := sum(_needs_pruned(case, record) for record in candidates):
         raise Unavailable(f"{counted(pruned, 'ciphertext')} pruned, which the proofs of encryption are about", checked)
     return checked
+
+
+def _fact(case: Case, record: SubmissionRecord) -> tuple[str, bytes, bytes]:
+    """That the content of a submission decodes and its proof verifies, by what both depend on: the policy, and the
+    entry, which names the blobs. That the blobs are the ones it names, I1 says."""
+    return "I6", case.pinned.hash, record.entry_hash
+
+
+def _remember(case: Case, record: SubmissionRecord) -> None:
+    """What is valid but for a ciphertext that is not there may yet turn out malformed."""
+    if record.ciphertext not in case.pruned:
+        case.memory.learn(*_fact(case, record))
 
 
 def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRecord]]:

@@ -33,6 +33,9 @@ def check_replay(case: Case, findings: Findings) -> str:
     summed = decrypted = 0
     pruned: list[str] = []
     for found in case.index.in_order():
+        if _is_known(case, found):
+            summed, decrypted = summed + 1, decrypted + 1
+            continue
         if found.aggregate is not None and found.open is not None:
             total = _sum(case, findings, found, found.aggregate)
             summed += total is not None
@@ -45,10 +48,27 @@ def check_replay(case: Case, findings: Findings) -> str:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
             pruned.append(f"{found.number} ({_missing(case, found)})")
+        elif found.aggregate is not None and findings.empty:
+            case.memory.learn("I9", *_inputs(case, found))
     checked = f"{counted(summed, 'sum')} and {counted(decrypted, 'decryption')} replayed"
     if pruned:
         raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(pruned)}", checked)
     return checked
+
+
+def _inputs(case: Case, found: Round) -> tuple[bytes, ...]:
+    """What the replay of a round depends on: the policy, the seed, the sum and the summands, by the entries that name
+    them. That the blobs are the ones that are named, I1 says."""
+    entries = (found.open, found.aggregate)
+    own = (b"" if entry is None else entry.hash for entry in entries)
+    return (case.pinned.hash, *own, *(record.entry_hash for record in found.accepted()))
+
+
+def _is_known(case: Case, found: Round) -> bool:
+    """Whether this very sum was replayed before. One whose ciphertexts were pruned since has to say so."""
+    return (
+        found.aggregate is not None and not _is_pruned(case, found) and case.memory.knows("I9", *_inputs(case, found))
+    )
 
 
 def _is_pruned(case: Case, found: Round) -> bool:

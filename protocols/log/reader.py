@@ -124,6 +124,10 @@ class TranscriptReader:
                     found[frontier.size] = frontier.root()
         return found
 
+    def tile(self, tile: Tile) -> bytes:
+        """The hashes of a tile as the file has them; raises Rejected("file-*")."""
+        return self._directory.read(tile.path, tile_bytes(tile.width))
+
     def blob(self, name: bytes, max_size: int) -> bytes:
         """The blob with SHA-256 `name`, at most `max_size` bytes.
 
@@ -170,5 +174,5 @@ class TranscriptReader:
         return self._bundle[1]
 
     def _check_tile(self, tile: Tile, expected: bytes) -> None:
-        if self._directory.read(tile.path, tile_bytes(tile.width)) != expected:
+        if self.tile(tile) != expected:
             raise Rejected("tile-mismatch", f"{tile.path} to hold the hashes of its entries", "other bytes")

@@ -83,7 +83,7 @@ class Trustee:
         return self._log.size
 
     def round_key(self, number: int) -> bytes:
-        """The signed RoundKey of a round to come, always the same bytes.
+        """The signed RoundKey of a round to come; always the same bytes, but for its own key in force.
 
         Raises Misuse for a round that is over, or whose secrets it erased, or that the policy does not have.
         """

@@ -12,6 +12,8 @@ from proofs.errors import Misuse, Rejected
 from protocols.cohorts import (
     COHORT_FULL,
     DISPUTED,
+    EXCLUSIONS,
+    OFFENCES,
     UNACKNOWLEDGED,
     ack_digest,
     choose_cohort,
@@ -119,7 +121,23 @@ def test_fewer_than_t_acknowledgements_choose_nobody() -> None:
     assert choice.left_out == {7: UNACKNOWLEDGED}
 
 
+def test_reasons_are_words_of_the_protocol() -> None:
+    """They stand in signed entries: a change of one is a change of the version."""
+    assert EXCLUSIONS == (
+        "duplicate",
+        "replayed",
+        "malformed",
+        "invalid-proof",
+        "disputed",
+        "cohort-full",
+        "unacknowledged",
+    )
+    assert OFFENCES == {"duplicate", "malformed", "invalid-proof", "disputed"}
+
+
 def test_too_many_trustees_are_refused() -> None:
+    sixteen = replace(POLICY, trustees=tuple(replace(POLICY.trustees[0], id=f"t{i}") for i in range(16)))
+    assert choose_cohort(sixteen, [], {}).trustees == ()
     crowd = replace(POLICY, trustees=tuple(replace(POLICY.trustees[0], id=f"t{i}") for i in range(17)))
     with pytest.raises(Rejected) as excinfo:
         choose_cohort(crowd, [], {})

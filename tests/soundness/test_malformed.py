@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.engine import Engine
-from proofs.errors import Misuse
+from proofs.errors import Malformed, Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
@@ -125,6 +125,25 @@ def test_every_scalar_is_range_checked(weak: Honest, engine: Engine) -> None:
     for start, _ in items(WEAK)["scalar"]:
         for value in (ORDER, 2**256 - 1):
             assert judge(engine, WEAK, spliced(weak.claim, start, value.to_bytes(32, "big"))) == "scalar-range"
+
+
+def test_a_scalar_out_of_range_is_named(weak: Honest) -> None:
+    """By its field, and its index where there are more."""
+    named = []
+    for start, _ in items(WEAK)["scalar"]:
+        with pytest.raises(Malformed) as excinfo:
+            verify(native(), WEAK, spliced(weak.claim, start, ORDER.to_bytes(32, "big")))
+        named.append(excinfo.value.expected.removesuffix(" below the group order"))
+    assert named == [
+        "claim",
+        *(f"rounds[{i}][{j}]" for i, degree in enumerate(WEAK.round_degrees) for j in range(degree)),
+        "evaluation",
+        "form_announcement",
+        *(f"table_response[{i}]" for i in range(WEAK.shape.columns)),
+        "table_blinding_response",
+        *(f"auxiliary_response[{i}]" for i in range(WEAK.auxiliary_length)),
+        "auxiliary_blinding_response",
+    ]
 
 
 @ENGINES

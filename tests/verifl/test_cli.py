@@ -192,13 +192,6 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "no data here" in result.stderr
 
 
-def test_an_interrupt_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = write_task(tmp_path, train="raise KeyboardInterrupt")
-    assert cli.invoke(["run", str(config), "--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "verifl: interrupted"
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_broken_policy_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "policy.cbor").write_bytes(b"\xa0")
     assert "expected" in failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from protocols.log.reader import TranscriptReader
 from protocols.rounds import client as client_module
 from protocols.rounds.client import Client
 from verifl import Config, Federation
-from verifl.config import LimitsConfig
+from verifl.config import FederationConfig, LimitsConfig
 from verifl.engines import in_process
 from verifl.engines.base import RoundSummary
 from verifl.federation import FederationResult
 from verifl.keys import IDENTITY_FILE, read_key
+from verifl.logs import LoggedProgress, logged
 from verifl.state import DirectoryStore
 
 SMALLEST = 24  # bytes of a secret that cannot occur by chance
@@ -228,7 +230,27 @@ def spellings(integers: np.ndarray) -> list[bytes]:
     return [flat.astype(dtype).tobytes() for dtype in ("<i8", ">i8", "<i4", ">i4", "<f8")]
 
 
-def test_what_is_published_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def failing_train(*_: object) -> None:
+    raise RuntimeError("out of memory")
+
+
+def failing_disk(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def failure(directory: Path, train: Callable[..., None]) -> str:
+    """What is said when the third round of a federation fails in a client's turn."""
+    config = CONFIG.model_copy(update={"federation": FederationConfig(rounds=3, seed=5)})
+    task = Wide()
+    task.train = train  # type: ignore[method-assign]
+    with pytest.raises((Misuse, OSError)) as excinfo:
+        Federation(task, config, directory, progress=LoggedProgress()).run(resume=True)
+    return "".join(traceback.format_exception(excinfo.value))
+
+
+def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     kinds = ("drawn", "stored", "blinding", "key", "errors", "update", "seed")
     secrets: dict[str, list[bytes]] = {name: [] for name in kinds}
     put, commit, generate = DirectoryStore.put, client_module.commit_update, client_module.encryption.generate_key
@@ -260,12 +282,15 @@ def test_what_is_published_holds_no_secret(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(DirectoryStore, "put", recording_put)
     monkeypatch.setattr(client_module, "commit_update", recording_commit)
     monkeypatch.setattr(client_module.encryption, "generate_key", recording_generate)
-    recorder = Recorder()
-    result = Federation(Wide(), CONFIG, tmp_path / "out", progress=recorder, rand=recording_rand).run()
+    with logged("json", "debug") as progress:
+        result = Federation(Wide(), CONFIG, tmp_path / "out", progress=progress, rand=recording_rand).run()
+        errors = [failure(result.directory, each) for each in (failing_train, failing_disk)]
+    logs = capsys.readouterr().err
+    assert {json.loads(line)["event"] for line in logs.splitlines()} == {"note", "stage", "submitted", "round"}
     secrets["seed"] = [read_key(path).seed for path in result.state.rglob(IDENTITY_FILE)]
     assert len(secrets["seed"]) == 1 + 1 + 3 + 4
     assert all(secrets.values())
-    told = "\n".join([*recorder.notes, *map(repr, recorder.summaries), result.describe()])
+    told = "\n".join([logs, *errors, *map(repr, result.rounds), result.describe()])
     files = published_files(result) | {Path("progress"): told.encode(), result.metrics: result.metrics.read_bytes()}
     for kind, values in secrets.items():
         long = [value for value in values if len(value) >= SMALLEST and any(value)]

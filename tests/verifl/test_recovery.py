@@ -81,7 +81,8 @@ def kept(directory: Path) -> list[bytes]:
 
 def contents(path: Path) -> dict[str, bytes]:
     store = DirectoryStore(path)
-    values = {key: store.get(key) for key in store.keys()}  # noqa: SIM118: a store is no mapping
+    stored = store.keys()
+    values = {key: store.get(key) for key in stored}
     return {key: value for key, value in values.items() if value is not None}
 
 

@@ -1,10 +1,10 @@
-"""Processes that run a federation and are killed: `python victim.py DIRECTORY` on stdin, one line each.
+"""Processes that run a federation and are killed.
 
 The imports of torch and numba take longer than a tiny federation, so one process imports, and each victim is a fork
 of it that has run nothing yet: a process of its own with its own memory, which SIGKILL ends at any instruction.
 
-    victims = Victims()
-    victims.kill_after(directory, 0.4)  -> True if it was killed, False if it had ended before
+    with Victims() as victims:
+        victims.kill_after(directory, 0.4)  -> True if it was killed, False if it had ended before
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ class Victims:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "tests.verifl.victim"]
         self._parent = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+            [sys.executable, "-m", "tests.verifl.victim"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
         )
         assert self._line() == "ready"
 
@@ -61,7 +64,6 @@ class Victims:
 def serve() -> None:
     """Fork a run for every directory on stdin: its process id, then how it ended."""
     from tests.verifl.recovery import resume
-    from verifl.engines import in_process  # noqa: F401
 
     _tell("ready")
     for line in sys.stdin:

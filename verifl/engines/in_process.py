@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
+from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
@@ -30,10 +31,13 @@ from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session
 from verifl.history import MetricsFile, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
+from verifl.receipts import write_receipts
 from verifl.state import DirectoryStore, Step, unobserved
 from verifl.summation import summation_on
 from verifl.tensors import Vector
 from verifl.update import encode_update
+
+_BLOB_LIMIT = 1 << 40  # bytes; the hash says whether it is the right one
 
 
 class InProcessEngine:
@@ -96,6 +100,8 @@ class _Run:
         else:
             self._take_up()
         wanted, summaries = self._session.config.federation.rounds, self._past()
+        for past in summaries:
+            self._keep_receipts(past.round)
         while sum(each.aborted is None for each in summaries) < wanted:
             if len(summaries) >= wanted + self._pinned.policy.max_aborts:
                 ended = f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
@@ -119,6 +125,7 @@ class _Run:
         """Go on from a log with entries: those that trustees may have seen are published first."""
         size = self._writer.published_size
         self._check_states(size)
+        self._check_blobs()
         self._writer.append(self._entries(size, self._coordinator.size))
         self._checkpoint()
         ledger = self._coordinator.ledger
@@ -134,6 +141,17 @@ class _Run:
                 raise Misuse(_outdated(f"trustees/{trustee.name}", published, trustee.size))
             if trustee.size > self._coordinator.size:
                 raise Misuse(_outdated("coordinator", trustee.size, self._coordinator.size))
+
+    def _check_blobs(self) -> None:
+        """The model that rounds open on, and what the open round named, are there and whole."""
+        try:
+            self._coordinator.step_state()
+            for entry in self._entries(self._coordinator.ledger.ended, self._coordinator.size):
+                for name in entry_blobs(entry):
+                    self._blobs(name, _BLOB_LIMIT)
+        except Rejected as error:
+            advice = f"{error.found}; put the file back from a copy of the transcript, then resume"
+            raise Rejected(error.check, error.expected, advice) from None
 
     def _past(self) -> list[RoundSummary]:
         """The rounds that have ended; one whose line in the metrics is missing is told now."""
@@ -250,7 +268,16 @@ class _Run:
             self._publish(self._coordinator.close_round())
         return last, aborted
 
+    def _keep_receipts(self, number: int) -> None:
+        """Each client's proof that it was heard in a round that has ended, under the latest checkpoint."""
+        note = TranscriptReader(self._session.directory.transcript).latest()
+        entries = self._entries(0, self._coordinator.published)
+        refused = write_receipts(self._session.directory.state, self._pinned, note, entries, number)
+        for client, error in refused.items():
+            self._session.progress.note(f"round {number}: {client} refuses its receipt: {error}")
+
     def _report(self, summary: RoundSummary) -> None:
+        self._keep_receipts(summary.round)
         self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 

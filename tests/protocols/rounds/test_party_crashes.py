@@ -14,7 +14,7 @@ from protocols.stores import MemoryStore
 from tests.simulator import Setting, Simulation
 
 Answer = TypeVar("Answer")
-SMALL = Setting(clients=3, trustees=3, threshold=3, corrupt=1, dimension=20)
+SMALL = Setting(clients=2, trustees=3, threshold=3, corrupt=1, dimension=20)
 
 
 class Crash(BaseException):

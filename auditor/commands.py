@@ -1,0 +1,224 @@
+"""The further commands of `verifl-audit`: compare, receipt, follow. Exit status 0 yes, 1 no, 2 usage or IO."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from proofs.errors import Malformed, Misuse, Rejected
+
+if TYPE_CHECKING:
+    from auditor.following import Followed, FollowState
+    from protocols.pinned import PinnedPolicy
+
+ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _policy_options(unpinned: str) -> Callable[[Function], Function]:
+    def decorate(function: Function) -> Function:
+        function = click.option("--unpinned", is_flag=True, help=unpinned)(function)
+        return click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")(
+            function
+        )
+
+    return decorate
+
+
+@click.command("compare", context_settings=SETTINGS)
+@click.argument("first", metavar="A", type=click.Path(path_type=Path))
+@click.argument("second", metavar="B", type=click.Path(path_type=Path))
+@_policy_options("Take the policy from A, and say so.")
+@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bool, form: str) -> None:
+    """Compare two copies A and B of one federation's transcript.
+
+    Exit status: 0 one continues the other, 1 a fork, shown with the two signed checkpoints, or no signed history,
+    2 usage or IO. This is no audit: it shows which history was signed, not that it is right.
+    """
+    from auditor.comparison import compare, text
+
+    if (policy is None) == (not unpinned):
+        raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
+    with _reporting():
+        pinned, believed = _open_policy(policy, first)
+        found = compare(first, second, pinned, believed)
+        _write(form, found.to_dict(), text(found))
+    sys.exit(ACCEPTED if found.consistent else REJECTED)
+
+
+@click.command("receipt", context_settings=SETTINGS)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--transcript", type=click.Path(path_type=Path), help="Check that this directory contains it, too.")
+@_policy_options("With --transcript: take the policy from the transcript, and say so.")
+@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+def receipt_command(file: Path, transcript: Path | None, policy: Path | None, unpinned: bool, form: str) -> None:
+    """Check the receipt in FILE: that a client's submission is in the cosigned log, and what became of it.
+
+    Exit status: 0 it holds, and the transcript contains it; 1 it does not hold, or the transcript is not the log that
+    it is from; 2 usage or IO.
+    """
+    from auditor.receipts import check_receipt, text
+    from protocols.receipts import RECEIPT_LIMIT
+
+    if unpinned and transcript is None:
+        raise click.UsageError(
+            "a receipt does not hold the policy: --unpinned needs --transcript DIR to take it from; "
+            "or give --policy FILE, the policy pinned at enrolment"
+        )
+    if (policy is None) == (not unpinned):
+        raise click.UsageError(
+            "give either --policy FILE, the policy pinned at enrolment, or --transcript and --unpinned"
+        )
+    with _reporting():
+        data = _read(file, RECEIPT_LIMIT)
+        pinned, believed = _open_policy(policy, transcript)
+        found = check_receipt(file, data, pinned, transcript, believed)
+        _write(form, found.to_dict(), text(found))
+    sys.exit(ACCEPTED if found.accepted else REJECTED)
+
+
+@click.command("follow", context_settings=SETTINGS)
+@click.argument("transcript", type=click.Path(path_type=Path))
+@click.option("--policy", type=click.Path(path_type=Path), required=True, help="The policy you pinned at enrolment.")
+@click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")
+@click.option("--once", is_flag=True, help="Audit once, and end.")
+@click.option("--interval", type=click.FloatRange(0.1, 86400), default=10.0, show_default=True, metavar="SECONDS")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
+def follow_command(
+    transcript: Path, policy: Path, file: Path | None, once: bool, interval: float, workers: int | None
+) -> None:
+    """Audit TRANSCRIPT while its federation runs, again for each new checkpoint, until interrupted.
+
+    Between audits a state file keeps the last checkpoint that was accepted, and which proofs are verified. Exit
+    status: 0 everything so far was accepted, 1 it is wrong, rolled back or forked, 2 usage or IO.
+    """
+    from auditor.following import default_state, load_state
+
+    with _reporting():
+        pinned, _ = _open_policy(policy, None)
+        file = file or default_state(pinned)
+        try:
+            state = load_state(file)
+        except Malformed as error:
+            raise Misuse(f"{file}: no state of a follower: {error}; removing it forgets what was accepted") from None
+        click.echo(f"state in {file}: {_described(state)}", err=True)
+        _follow(transcript, pinned, state, file, once, interval, workers)
+
+
+def _follow(
+    transcript: Path,
+    pinned: PinnedPolicy,
+    state: FollowState | None,
+    file: Path,
+    once: bool,
+    interval: float,
+    workers: int | None,
+) -> None:
+    from auditor.following import follow, latest_note, save_state
+
+    while True:
+        started = time.perf_counter()
+        note = latest_note(transcript)
+        if once or _is_new(note, state):
+            found = follow(transcript, pinned, state, workers=workers)
+            for line in _outcome(found, state, time.perf_counter() - started, str(transcript)):
+                click.echo(line)
+            if found.state is None:
+                sys.exit(REJECTED)
+            save_state(file, found.state)
+            state = found.state
+        if once:
+            sys.exit(ACCEPTED)
+        try:
+            time.sleep(interval)
+        except KeyboardInterrupt:
+            sys.exit(ACCEPTED if state is not None else UNUSABLE)
+
+
+def _is_new(note: bytes | None, state: FollowState | None) -> bool:
+    """Whether there is something to audit; a checkpoint that is gone is, one that was not yet there is not."""
+    return note is not None if state is None else note != state.note
+
+
+def _described(state: FollowState | None) -> str:
+    return "nothing accepted yet" if state is None else f"{state.head.head.size} entries accepted"
+
+
+def _outcome(found: Followed, before: FollowState | None, seconds: float, where: str) -> Iterator[str]:
+    from auditor.comparison import head_text
+
+    if found.state is not None:
+        size, old = found.state.head.head.size, 0 if before is None else before.head.head.size
+        yield f"ACCEPTED up to entry {size - 1} ({size - old} new) in {seconds:.1f} s"
+        return
+    wrong = found.contradiction
+    if wrong is not None:
+        yield f"{wrong.kind}: {wrong.what}"
+        for name, head in zip(("the state", "the transcript"), wrong.heads, strict=False):
+            yield from head_text(name, head)
+        yield ""
+    if found.report is not None:
+        from auditor.rendering import to_text
+
+        yield to_text(found.report, ["verifl-audit", where])
+    else:
+        yield "REJECTED: the transcript does not continue what was accepted before"
+
+
+def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPolicy, str | None]:
+    """The policy, and its hash where it was taken from the transcript."""
+    from protocols.encoding import POLICY_LIMIT
+    from protocols.log.reader import TranscriptReader
+    from protocols.pinned import PinnedPolicy
+
+    if policy is not None:
+        return PinnedPolicy.open(_read(policy, POLICY_LIMIT)), None
+    if transcript is None:
+        raise Misuse("policy: a file, or a transcript to take it from")
+    next(transcript.iterdir(), None)
+    pinned = PinnedPolicy.open(TranscriptReader(transcript).policy())
+    return pinned, pinned.hash.hex()
+
+
+def _read(file: Path, limit: int) -> bytes:
+    """A file's bytes, at most one more than it may have."""
+    with file.open("rb") as stream:
+        return stream.read(limit + 1)
+
+
+def _write(form: str, plain: dict[str, Any], lines: Iterable[str]) -> None:
+    click.echo(json.dumps(plain, indent=2) if form == "json" else "\n".join(lines))
+
+
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Status 2 for what cannot be done, 1 for what a file says wrongly, each with one line on standard error."""
+    try:
+        yield
+    except OSError as error:
+        name = "" if error.filename is None else f" {error.filename}"
+        _end(UNUSABLE, f"cannot read or write{name}: {error.strerror or error}")
+    except Misuse as error:
+        _end(UNUSABLE, str(error))
+    except (Malformed, Rejected) as error:
+        _end(REJECTED, f"rejected: {error}")
+    except KeyboardInterrupt:
+        _end(UNUSABLE, "interrupted")
+
+
+def _end(status: int, why: str) -> NoReturn:
+    click.echo(f"verifl-audit: {why}", err=True)
+    sys.exit(status)
+
+
+COMMANDS = {"compare": compare_command, "receipt": receipt_command, "follow": follow_command}

@@ -1,0 +1,151 @@
+"""Auditing a transcript that grows: what is new since the last time, and that nothing old has changed (spec 9.12)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from auditor.audit import Progress, audit, version
+from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
+from auditor.copies import Copy, SignedHead, open_copy
+from auditor.memory import Memory
+from auditor.report import Report, printable
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import decode, encode
+from protocols.log.checkpoint import parse_note
+from protocols.log.snapshot import SnapshotReader
+from protocols.messages import AtMost, Hash32
+from protocols.pinned import PinnedPolicy
+
+STATE_VERSION = 1
+STATE_LIMIT = 1 << 31  # bytes: 32 for each submission, and 64 for each round
+
+
+@dataclass(frozen=True)
+class FollowState:
+    """What an auditor keeps between audits: the last checkpoint that it accepted, and what it has verified (by which
+    version of itself). It is the auditor's own: whoever can write it can make it believe anything."""
+
+    version: int
+    auditor: Annotated[str, AtMost(64)]
+    policy: Hash32
+    note: Annotated[bytes, AtMost(65536)]
+    facts: Annotated[bytes, AtMost(1 << 30)]
+
+    @property
+    def head(self) -> SignedHead:
+        """The last accepted checkpoint."""
+        note = parse_note(self.note)
+        return SignedHead(self.note, note.checkpoint, tuple(each.name for each in note.signatures[1:]))
+
+    def memory(self) -> Memory:
+        """The facts; none where another version of the auditor found them."""
+        return Memory.decode(self.facts) if self.auditor == version() else Memory()
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One audit. report: None where the history contradicts the state. state: the new one, None unless accepted."""
+
+    report: Report | None
+    contradiction: Contradiction | None
+    state: FollowState | None
+
+    @property
+    def accepted(self) -> bool:
+        """Everything up to the checkpoint is right, and continues what was accepted before."""
+        return self.state is not None
+
+
+def follow(
+    path: Path,
+    pinned: PinnedPolicy,
+    state: FollowState | None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Followed:
+    """Audit the transcript as of its latest checkpoint, given what was accepted before.
+
+    Raises OSError where the directory cannot be read at all, Misuse for a state of another policy.
+    """
+    next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+    if state is not None and state.policy != pinned.hash:
+        raise Misuse(f"the state is of a federation with the policy {state.policy.hex()}, not {pinned.hash.hex()}")
+    reader = SnapshotReader(path)
+    contradiction = None if state is None else _contradiction(path, pinned, state, reader)
+    if contradiction is not None and contradiction.kind != REFUSED:
+        return Followed(None, contradiction, None)
+    memory = Memory() if state is None else state.memory()
+    report = audit(path, pinned.data, workers=workers, progress=progress, reader=reader, memory=memory)
+    if not report.accepted or contradiction is not None:
+        return Followed(report, contradiction, None)
+    after = FollowState(STATE_VERSION, version(), pinned.hash, reader.latest(), memory.encode())
+    return Followed(report, None, after)
+
+
+def latest_note(path: Path) -> bytes | None:
+    """The latest checkpoint, unread; None where there is none yet."""
+    try:
+        return SnapshotReader(path).latest()
+    except Rejected:
+        return None
+
+
+def load_state(file: Path) -> FollowState | None:
+    """The saved state, None if there is no such file; raises Malformed, OSError."""
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    state = decode(FollowState, data, STATE_LIMIT)
+    if state.version != STATE_VERSION:
+        raise Malformed("FollowState.version", str(STATE_VERSION), str(state.version))
+    parse_note(state.note)
+    Memory.decode(state.facts)
+    return state
+
+
+def save_state(file: Path, state: FollowState) -> None:
+    """Replace the saved state, atomically and durably, readable by its owner only; raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(encode(state, STATE_LIMIT))
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def default_state(pinned: PinnedPolicy) -> Path:
+    """One file for a federation, wherever its transcript lies: another copy has to continue the same history."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "verifl" / f"follow-{pinned.hash.hex()[:32]}.cbor"
+
+
+def _contradiction(
+    path: Path, pinned: PinnedPolicy, state: FollowState, reader: SnapshotReader
+) -> Contradiction | None:
+    try:
+        return _against(open_copy(path, pinned, reader), state.head)
+    except (Malformed, Rejected) as error:
+        return Contradiction(REFUSED, printable(str(error)), (state.head,))
+
+
+def _against(copy: Copy, accepted: SignedHead) -> Contradiction | None:
+    size = accepted.head.size
+    if copy.size < size:
+        what = f"{size} entries were accepted, the transcript has only {copy.size}"
+        return Contradiction(ROLLBACK, what, (accepted, copy.latest))
+    if copy.root(size) != accepted.head.root:
+        what = f"the first {size} entries are not those that were accepted"
+        return Contradiction(FORK, what, (accepted, copy.covering(size - 1)))
+    return None

@@ -1,0 +1,143 @@
+"""A client's receipt, checked by itself and against a transcript (spec 9.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction, head_text
+from auditor.copies import Copy, SignedHead, describe, open_copy
+from auditor.report import printable
+from proofs.errors import Malformed, Rejected
+from protocols.pinned import PinnedPolicy
+from protocols.receipts import CLOSED, VerifiedReceipt, decode_receipt, verify_receipt
+
+
+@dataclass(frozen=True)
+class ReceiptReport:
+    """verified: what the receipt proves, None where it does not hold; then `fault` says why."""
+
+    file: str
+    transcript: str | None
+    verified: VerifiedReceipt | None
+    fault: str | None
+    contradiction: Contradiction | None
+    believed: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """The receipt holds, and the transcript, if one was given, contains it."""
+        return self.verified is not None and self.contradiction is None
+
+    def to_dict(self) -> dict[str, Any]:
+        found, wrong = self.verified, self.contradiction
+        return {
+            "accepted": self.accepted,
+            "receipt": self.file,
+            "transcript": self.transcript,
+            "fault": self.fault,
+            "proves": None if found is None else _plain(found),
+            "contradiction": None if wrong is None else wrong.to_dict(),
+            "policy_believed": self.believed,
+        }
+
+
+def check_receipt(
+    file: Path, data: bytes, pinned: PinnedPolicy, transcript: Path | None, believed: str | None = None
+) -> ReceiptReport:
+    """Judge the bytes of a receipt; raises OSError where the transcript cannot be read at all."""
+    where = None if transcript is None else str(transcript)
+    try:
+        receipt = decode_receipt(data)
+        verified = verify_receipt(pinned, receipt)
+    except (Malformed, Rejected) as error:
+        return ReceiptReport(str(file), where, None, printable(str(error)), None, believed)
+    head = SignedHead(receipt.note, verified.checkpoint, verified.cosigners)
+    wrong = None if transcript is None else _compare(transcript, pinned, verified, head)
+    return ReceiptReport(str(file), where, verified, None, wrong, believed)
+
+
+def _compare(
+    transcript: Path, pinned: PinnedPolicy, verified: VerifiedReceipt, head: SignedHead
+) -> Contradiction | None:
+    try:
+        copy = open_copy(transcript, pinned)
+        return _find(copy, verified, head)
+    except (Malformed, Rejected) as error:
+        return Contradiction(REFUSED, printable(str(error)), (head,))
+
+
+def _find(copy: Copy, verified: VerifiedReceipt, head: SignedHead) -> Contradiction | None:
+    index, size = verified.index, head.head.size
+    if copy.size > index and (found := copy.entry(index)) != verified.entry:
+        ours, theirs = describe(index, verified.entry), describe(index, found)
+        return Contradiction(FORK, f"receipt: {ours}; transcript: {theirs}", (head, copy.covering(index)))
+    if copy.size < size:
+        what = f"the receipt's log has {size} entries, the transcript has only {copy.size}"
+        return Contradiction(ROLLBACK, what, (head, copy.latest))
+    if copy.root(size) != head.head.root:
+        what = f"the transcript's first {size} entries are not those of the receipt's checkpoint"
+        return Contradiction(FORK, what, (head, copy.covering(size - 1)))
+    return None
+
+
+def text(report: ReceiptReport) -> Iterator[str]:
+    """The report, line by line."""
+    yield f"  receipt     {report.file}"
+    if report.transcript is not None:
+        yield f"  transcript  {report.transcript}"
+    if report.believed is not None:
+        yield f"  UNPINNED: policy {report.believed} and the keys in it were taken from the transcript"
+    if report.verified is None:
+        yield f"  {report.fault}"
+        yield ""
+        yield "REJECTED: this is no receipt of this federation"
+        return
+    yield from _proved(report.verified)
+    wrong = report.contradiction
+    if wrong is not None:
+        yield ""
+        yield f"{wrong.kind}: {wrong.what}"
+        for name, head in zip(("the receipt", "the transcript"), wrong.heads, strict=False):
+            yield from head_text(name, head)
+    yield ""
+    if wrong is None:
+        yield f"ACCEPTED{'' if report.transcript is None else ': the transcript contains it'}"
+    else:
+        yield "REJECTED: the transcript is not the log that this receipt is from"
+
+
+def _proved(found: VerifiedReceipt) -> Iterator[str]:
+    head = found.checkpoint
+    yield f"  federation  {found.federation}"
+    yield f"  submission  of {found.client} in round {found.round}: entry {found.index}"
+    yield f"              SHA-256 {found.entry_hash.hex()}"
+    yield f"  verdict     {printable(found.verdict or 'none yet')}"
+    yield f"  round       {_outcome(found)}"
+    yield f"  checkpoint  {head.size} entries, root {head.root.hex()}"
+    yield f"              cosigned by {', '.join(found.cosigners)}"
+
+
+def _outcome(found: VerifiedReceipt) -> str:
+    if found.outcome is None:
+        return "not over at this checkpoint"
+    return "closed" if found.outcome == CLOSED else f"aborted: {printable(found.outcome)}"
+
+
+def _plain(found: VerifiedReceipt) -> dict[str, Any]:
+    return {
+        "federation": found.federation,
+        "client": found.client,
+        "round": found.round,
+        "index": found.index,
+        "entry_hash": found.entry_hash.hex(),
+        "verdict": found.verdict,
+        "outcome": found.outcome,
+        "checkpoint": {
+            "size": found.checkpoint.size,
+            "root": found.checkpoint.root.hex(),
+            "cosigners": list(found.cosigners),
+        },
+    }
