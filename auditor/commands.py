@@ -34,7 +34,7 @@ def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     return decorate
 
 
-@click.command("compare", context_settings=SETTINGS)
+@click.command("compare", context_settings=SETTINGS, short_help="Two copies: one history, or a fork.")
 @click.argument("first", metavar="A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @_policy_options("Take the policy from A, and say so.")
@@ -56,7 +56,7 @@ def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bo
     sys.exit(ACCEPTED if found.consistent else REJECTED)
 
 
-@click.command("receipt", context_settings=SETTINGS)
+@click.command("receipt", context_settings=SETTINGS, short_help="A client's proof that it was heard.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--transcript", type=click.Path(path_type=Path), help="Check that this directory contains it, too.")
 @_policy_options("With --transcript: take the policy from the transcript, and say so.")
@@ -87,7 +87,7 @@ def receipt_command(file: Path, transcript: Path | None, policy: Path | None, un
     sys.exit(ACCEPTED if found.accepted else REJECTED)
 
 
-@click.command("follow", context_settings=SETTINGS)
+@click.command("follow", context_settings=SETTINGS, short_help="Audit while the federation runs.")
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), required=True, help="The policy you pinned at enrolment.")
 @click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")

@@ -32,6 +32,9 @@ EXCLUSIONS = (DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED, COHORT_FU
 # Reasons that prove the client's own fault. A replay does not: whoever copies first makes the original the replay.
 OFFENCES = frozenset({DUPLICATE, MALFORMED, INVALID_PROOF, DISPUTED})
 
+# Those that exempt a client from the differencing rule (spec 8.8). Whoever loses its store and submits again is honest.
+EXEMPTING = OFFENCES - {DUPLICATE}
+
 MAX_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
 
 

@@ -185,7 +185,8 @@ def run(
             )
             result = federation.run(resume)
     except BaseException as error:
-        if RunDirectory(out).resumable and not inject and not (resume and isinstance(error, Misuse)):
+        told = isinstance(error, Misuse) and (resume or "--resume" in str(error))
+        if RunDirectory(out).resumable and not inject and not told:
             command = _resumption(config, out, policy_file, folder, change_files)
             error.add_note(f"nothing is lost: `{command}` goes on from there")
         if isinstance(error, KeyboardInterrupt):

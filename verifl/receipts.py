@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from proofs.errors import Malformed, Rejected
+from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import encode_receipt, make_receipts, verify_receipt
+from verifl.run_directory import RunDirectory
 from verifl.state import make_private_directory, write_private
 
 
 def receipt_file(state: Path, client: str, number: int) -> Path:
     """Where the receipt of a client for a round is."""
     return state / "clients" / client / "receipts" / f"round-{number}.cbor"
+
+
+def keep_receipts(directory: RunDirectory, pinned: PinnedPolicy, number: int, note: Callable[[str], None]) -> None:
+    """`write_receipts` for a round of the published transcript that has ended; `note` is told who refuses, and why."""
+    reader = TranscriptReader(directory.transcript)
+    entries = reader.entries(0, reader.size)
+    for client, error in write_receipts(directory.state, pinned, reader.latest(), entries, number).items():
+        note(f"round {number}: {client} refuses its receipt: {error}")
 
 
 def write_receipts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from auditor.case import Case
@@ -12,7 +13,7 @@ from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import DISPUTED, DUPLICATE, OFFENCES, Choice, ack_digest, cohort_digest
+from protocols.cohorts import DUPLICATE, EXEMPTING, Choice, ack_digest, cohort_digest
 from protocols.differencing import check_candidate
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
 
@@ -20,8 +21,6 @@ from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, 
 TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
 MISSING_RELEASES, OPENING_FAILED = "missing-releases", "opening-failed"
 NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE = "no-acknowledgement", "no-release", "wrong-release"
-
-LOGGED = frozenset({DUPLICATE, DISPUTED})  # offences that entries alone show: all that trustees go by
 
 
 def check_cohorts(case: Case, findings: Findings) -> str:
@@ -217,10 +216,8 @@ def _isolates(case: Case, found: Round, choice: Choice) -> bool:
         return False
     candidate = {found.submissions[index].client for index in choice.accepted}
     earlier = opened_before(case, found.number, found.open.message.model)
-    rounds = [each for each in case.index.in_order() if each.number <= found.number]
-    offenders = set[str]().union(*(offenders_of(case, each, LOGGED) for each in rounds))
     try:
-        check_candidate(earlier, candidate, offenders, case.policy.min_cohort)
+        check_candidate(earlier, candidate, exempt_in(case, found), case.policy.min_cohort)
     except Rejected:
         return True
     return False
@@ -235,13 +232,15 @@ def opened_before(case: Case, number: int, model: bytes) -> list[set[str]]:
     ]
 
 
-def offenders_of(case: Case, found: Round, reasons: Set[str] = OFFENCES) -> set[str]:
-    """Clients with a submission in this round whose fault is one of `reasons`."""
+def exempt_in(case: Case, found: Round) -> set[str]:
+    """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
+    fault."""
     left_out = case.choices.get(found.number, Choice((), (), {})).left_out
+    counts = Counter(record.client for record in found.submissions.values())
     return {
         record.client
         for index, record in found.submissions.items()
-        if (case.own_faults.get(index) or left_out.get(index)) in reasons
+        if counts[record.client] == 1 and (case.own_faults.get(index) or left_out.get(index)) in EXEMPTING
     }
 
 

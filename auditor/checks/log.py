@@ -94,7 +94,8 @@ def _published(
         if findings.expect(f"{where}, size", size, note.checkpoint.size):
             published[size] = note
         if size > latest.checkpoint.size:
-            findings.add(where, f"no checkpoint beyond the latest, of size {latest.checkpoint.size}", f"size {size}")
+            expected = f"no checkpoint beyond the latest, of size {latest.checkpoint.size}"
+            findings.add(where, expected, f"size {size}; {LEFTOVER}")
         if size == latest.checkpoint.size and data != case.reader.latest():
             findings.add(where, "the bytes of checkpoint", "other bytes")
         signed.append((where, note))

@@ -16,7 +16,7 @@ from auditor.checks.cohorts import (
     OPENING_FAILED,
     TOO_FEW,
     WRONG_RELEASE,
-    offenders_of,
+    exempt_in,
 )
 from auditor.checks.graph import unreferenced
 from auditor.checks.log import LEFTOVER
@@ -102,22 +102,21 @@ def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  th
 
 def check_differences(case: Case, findings: Findings) -> str:
     """P6. For every two rounds on one model that reached CohortClosed, released or not, each one-sided difference of
-    their cohorts is empty, or has min_cohort clients or more, or only clients whose offence is in the log up to the
-    later round. Rounds aborted after CohortClosed are within max_aborts. Three or more cohorts, and models that are
-    nearly equal, are not covered."""
+    their cohorts is empty, or has min_cohort clients or more; or, of those in the earlier one, only clients whose one
+    submission of the later round is proved at fault. Rounds aborted after CohortClosed are within max_aborts. Three or
+    more cohorts, and models that are nearly equal, are not covered."""
     policy = case.policy
-    offenders: set[str] = set()
     opened: dict[bytes, list[tuple[int, set[str]]]] = {}
     pairs, aborted = 0, []
     for found in case.index.in_order():
-        offenders |= offenders_of(case, found)
         if found.cohort is None or found.open is None:
             continue
         clients = {record.client for record in found.accepted()}
+        exempt = exempt_in(case, found)
         earlier = opened.setdefault(found.open.message.model, [])
         for number, others in earlier:
             try:
-                check_pair(others, clients, offenders, policy.min_cohort)
+                check_pair(others, clients, exempt, policy.min_cohort)
             except Rejected as error:
                 findings.reject(f"rounds {number} and {found.number}", error)
         pairs += len(earlier)

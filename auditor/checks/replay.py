@@ -48,7 +48,7 @@ def check_replay(case: Case, findings: Findings) -> str:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
             pruned.append(f"{found.number} ({_missing(case, found)})")
-        elif found.aggregate is not None and findings.empty:
+        elif found.aggregate is not None and found.open is not None and findings.empty:
             case.memory.learn("I9", *_inputs(case, found))
     checked = f"{counted(summed, 'sum')} and {counted(decrypted, 'decryption')} replayed"
     if pruned:

@@ -300,12 +300,17 @@ class Coordinator:
         return self._log([self._seal(message)], named(blobs))
 
     def abort(self) -> Publication:
-        """Give up the round for want of submissions or releases; Misuse where there are enough to go on."""
+        """Give up the round for want of submissions, acknowledgements or releases; Misuse where there are enough to
+        go on."""
         current = self._current()
         policy = self._pinned.policy
         if current.cohort is None:
-            if len(draft_cohort(self._pinned, current, self._faults()).accepted) >= policy.min_cohort:
+            faults = self._faults()
+            if len(draft_cohort(self._pinned, current, faults).accepted) >= policy.min_cohort:
                 raise Misuse("abort: the cohort can be closed")
+            enough = len(current.submissions) - len(faults) >= policy.min_cohort
+            if enough and len(current.acks) < policy.threshold:
+                return self._abort(current, NO_QUORUM, unacknowledged(current))
             return self._abort(current, TOO_FEW_SUBMISSIONS)
         if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")

@@ -122,7 +122,6 @@ class Ledger:
     barred: tuple[PartyId, ...]  # trustees that failed to release in this chain of retries
     opened: tuple[OpenedCohort, ...]
     aborts: int  # rounds aborted after CohortClosed
-    offenders: tuple[PartyId, ...]  # clients excluded as duplicate or disputed: the log itself shows it; ascending
     ended: int  # size of the log when the last round ended, or after genesis
     roots: tuple[Hash32, ...]  # of the log at sizes ended, ended + 1, ... while no round is open
     keys: tuple[LoggedKey, ...]  # for the next round
@@ -136,7 +135,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, (), 1, (), (), b"", None, ENROLLED)
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED)
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from proofs.errors import Rejected
 from protocols import hpke
-from protocols.cohorts import DISPUTED, DUPLICATE, ack_digest
+from protocols.cohorts import ack_digest
 from protocols.contexts import round_seed
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import Membership, changed_by
@@ -233,14 +233,7 @@ def _cohort_closed(
     current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
     clients = frozenset(each.message.client for each in current.members())
     opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients))
-    shown = {each.index for each in message.excluded if each.reason in (DUPLICATE, DISPUTED)}
-    offenders = {each.message.client for each in current.submissions if each.index in shown}
-    return replace(
-        ledger,
-        current=current,
-        opened=(*ledger.opened, opened),
-        offenders=tuple(sorted(offenders.union(ledger.offenders))),
-    )
+    return replace(ledger, current=current, opened=(*ledger.opened, opened))
 
 
 def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:

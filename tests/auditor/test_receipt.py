@@ -133,7 +133,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "no changes": (lambda r: replace(r, changes=()), "checkpoint-unknown-signature"),
     "twice the same change": (lambda r: replace(r, changes=(r.changes[0], *r.changes)), "changes"),
     "another index": (
-        lambda r: replace(r, submission=replace(r.submission, index=r.submission.index - 1)),
+        lambda r: replace(r, submission=replace(r.submission, index=r.submission.index + 1)),
         "inclusion-proof",
     ),
     "another path": (
@@ -150,7 +150,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     ),
     "no cohort": (lambda r: replace(r, cohort=None), "cohort"),
     "the end for the cohort": (lambda r: replace(r, cohort=r.end), "order"),
-    "another checkpoint": (lambda r: replace(r, note=flipped(r.note, -3)), "checkpoint-cosignature"),
+    "a cosignature less": (lambda r: replace(r, note=r.note[: r.note[:-1].rindex(b"\n") + 1]), "checkpoint-quorum"),
 }
 
 
@@ -179,7 +179,7 @@ def test_another_round_in_the_same_log(simulations, receipt: Receipt) -> None:
     simulation = simulations("changed")
     first = receipts(simulation, 1)["client-00"]
     for wrong, check in (
-        (replace(receipt, round_open=first.round_open, cohort=None, end=None), "changes"),
+        (replace(receipt, round_open=first.round_open, cohort=None, end=None), "signature"),
         (replace(first, cohort=receipt.cohort, end=None), "round"),
         (replace(first, end=receipt.end), "round"),
     ):

@@ -13,6 +13,7 @@ from protocols.cohorts import (
     COHORT_FULL,
     DISPUTED,
     EXCLUSIONS,
+    EXEMPTING,
     OFFENCES,
     UNACKNOWLEDGED,
     ack_digest,
@@ -132,7 +133,8 @@ def test_reasons_are_words_of_the_protocol() -> None:
         "cohort-full",
         "unacknowledged",
     )
-    assert OFFENCES == {"duplicate", "malformed", "invalid-proof", "disputed"}
+    assert set(OFFENCES) == {"duplicate", "malformed", "invalid-proof", "disputed"}
+    assert set(EXEMPTING) == {"malformed", "invalid-proof", "disputed"}
 
 
 def test_too_many_trustees_are_refused() -> None:

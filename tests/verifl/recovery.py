@@ -134,7 +134,7 @@ def overheard(said: Said, monkeypatch: Any) -> Iterator[None]:
 class Original:
     """One run, photographed just before each of the steps in `moments`; `steps` describes all of them."""
 
-    def __init__(self, folder: Path, moments: Callable[[int], bool], monkeypatch: Any) -> None:
+    def __init__(self, folder: Path, moments: Callable[[int, str], bool], monkeypatch: Any) -> None:
         self.directory, self._folder, self._moments = folder / "original", folder, moments
         self.steps: list[str] = []
         self.photographs: dict[int, Path] = {}
@@ -146,7 +146,7 @@ class Original:
     def _step(self, description: str) -> None:
         number = len(self.steps)
         self.steps.append(description)
-        if self._moments(number):
+        if self._moments(number, description):
             self.photographs[number] = self._folder / f"before-{number}"
             shutil.copytree(self.directory, self.photographs[number])
 

@@ -19,12 +19,12 @@ from verifl.federation import FederationResult
 from verifl.state import DirectoryStore
 
 STEPS = 823  # on disk, of the whole run; the sample is drawn from so many
-SAMPLE = 7
+SAMPLE = 5
 KILLS = 6
 
 
 def killed_before(numbers: set[int], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Original(folder, numbers.__contains__, monkeypatch)
+    original = Original(folder, lambda number, _: number in numbers, monkeypatch)
     assert original.photographs
     for number in original.photographs:
         original.check(number, monkeypatch)
@@ -33,6 +33,20 @@ def killed_before(numbers: set[int], folder: Path, monkeypatch: pytest.MonkeyPat
 def test_killed_before_some_steps_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator, stride = random.Random(20), STEPS // SAMPLE
     killed_before({first + generator.randrange(stride) for first in range(0, STEPS, stride)}, tmp_path, monkeypatch)
+
+
+def test_killed_while_a_checkpoint_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def moment(number: int, description: str) -> bool:
+        seen.extend([number] if description == "rename checkpoint" else [])
+        return len(seen) == 3 and seen[-1] == number
+
+    original = Original(tmp_path, moment, monkeypatch)
+    (number,) = original.photographs
+    sizes = TranscriptReader(original.photographs[number] / "transcript").checkpoints()
+    assert sizes[-1] > TranscriptReader(original.photographs[number] / "transcript").size
+    original.check(number, monkeypatch)
 
 
 @pytest.mark.exhaustive

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,13 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import TensorSpec
 from tests.seeded import seeded
 from verifl import cli
-from verifl.config import Config
+from verifl.config import Config, FederationConfig, read_config
+from verifl.engines.in_process import InProcessEngine
 from verifl.enrolment import TrainedModel, enrol, enrolled, make_policy
-from verifl.keys import write_key
+from verifl.federation import Federation, Members
+from verifl.keys import read_keys, write_key
 from verifl.roster import Roster, add_member, read_roster, roster_of, write_roster
+from verifl.tasks.loading import load_task
 
 CLIENTS = ("x", "y", "z")
 TENSORS = (TensorSpec("weights", (3,), "float32", nonnegative=False),)
@@ -422,3 +427,38 @@ def test_a_rotated_party_without_its_new_key_cannot_be_run() -> None:
     assert ready.clients["x"].public_key == key_of("spare").public_key
     assert replace(ready, changes=()) == ready
     assert isinstance(roster_of(ready.policy), Roster)
+
+
+class Killed(BaseException):
+    """As if the process had ended here."""
+
+
+@pytest.mark.parametrize("last", [1, 14, 30])
+@pytest.mark.parametrize("again", [True, False])
+def test_a_run_killed_around_a_change_goes_on(
+    office: Office, monkeypatch: pytest.MonkeyPatch, last: int, again: bool
+) -> None:
+    """Whether or not the files are given again: what a trustee may have seen is in the log, the rest is not."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    assert office.run() == 0
+    files = [office.rotate("trustee-2", "trustee-2", "spare"), office.revoke("trustee-4")]
+    changes = [Path(file).read_bytes() for file in files]
+    config = read_config(Path(office.path("config.toml"))).model_copy(update={"federation": FederationConfig(rounds=2)})
+    members = Members((office.folder / "policy.cbor").read_bytes(), read_keys(office.folder / "keys"))
+    steps = iter(range(last))
+
+    def step(_what: str) -> None:
+        if next(steps, None) is None:
+            raise Killed
+
+    def federation(given: list[bytes], **more: Any) -> Federation:
+        task = load_task(config, office.folder)
+        return Federation(task, config, office.folder / "out", members=members, changes=given, **more)
+
+    with pytest.raises(Killed):
+        federation(changes, engine=InProcessEngine(step)).run(resume=True)
+    federation(changes if again else []).run(resume=True)
+    report = audit(office.folder / "out/transcript", members.policy_file)
+    assert report.accepted
+    logged = len(report.check("I3").notes)
+    assert logged == 2 if again else logged in (0, 2)

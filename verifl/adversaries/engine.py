@@ -26,6 +26,7 @@ from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.engines.base import EngineResult, RoundSummary, Session
 from verifl.history import MetricsFile, published_bytes, summarize
+from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
 from verifl.summation import summation_on
 from verifl.update import encode_update
@@ -319,6 +320,7 @@ class _Run:
         return publication.aborted
 
     def _report(self, summary: RoundSummary) -> None:
+        keep_receipts(self._session.directory, self._cast.pinned, summary.round, self._session.progress.note)
         self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 

@@ -31,7 +31,7 @@ from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session
 from verifl.history import MetricsFile, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
-from verifl.receipts import write_receipts
+from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore, Step, unobserved
 from verifl.summation import summation_on
 from verifl.tensors import Vector
@@ -269,12 +269,7 @@ class _Run:
         return last, aborted
 
     def _keep_receipts(self, number: int) -> None:
-        """Each client's proof that it was heard in a round that has ended, under the latest checkpoint."""
-        note = TranscriptReader(self._session.directory.transcript).latest()
-        entries = self._entries(0, self._coordinator.published)
-        refused = write_receipts(self._session.directory.state, self._pinned, note, entries, number)
-        for client, error in refused.items():
-            self._session.progress.note(f"round {number}: {client} refuses its receipt: {error}")
+        keep_receipts(self._session.directory, self._pinned, number, self._session.progress.note)
 
     def _report(self, summary: RoundSummary) -> None:
         self._keep_receipts(summary.round)

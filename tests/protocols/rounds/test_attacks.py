@@ -18,6 +18,7 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
+from tests import retries
 from tests.adversaries import (
     ForgedLog,
     fork,
@@ -237,6 +238,32 @@ def test_a_real_offender_does_not_block_the_retry(simulation: Simulation) -> Non
     retry_with(simulation, spoil=True)
     for name in HONEST:
         simulation.trustees[name].release(2, simulation.blob)
+
+
+@pytest.mark.parametrize("name", list(retries.UNJUST))
+def test_a_client_without_a_fault_in_the_retry_is_not_isolated(simulation: Simulation, name: str) -> None:
+    """The server withholds releases and repeats the round without a client that lost its store and submitted twice,
+    or that was at fault in another round: the difference of the two sums would be its update."""
+    retries.UNJUST[name](simulation)
+    log = fork(simulation, simulation.coordinator.size)
+    log.append(retries.cohort_of(simulation))
+    number = current_of(simulation).number
+    for trustee in HONEST:
+        log.shown_to(simulation.trustees[trustee])
+        with refused("differencing") as excinfo:
+            simulation.trustees[trustee].release(number, simulation.blob)
+        assert excinfo.value.found == f"a difference of {retries.VICTIM}"
+    assert simulation.coordinator.close_cohort().aborted == "differencing"
+
+
+@pytest.mark.parametrize("name", list(retries.JUST))
+def test_a_client_at_fault_in_the_retry_does_not_block_it(simulation: Simulation, name: str) -> None:
+    retries.JUST[name](simulation)
+    assert simulation.close_cohort() is None
+    simulation.release()
+    result = simulation.finish()
+    assert result.accepted == tuple(retries.others(simulation))
+    check_sum(simulation, result)
 
 
 def test_going_back_to_an_earlier_model_cannot_isolate_a_victim(simulation: Simulation) -> None:

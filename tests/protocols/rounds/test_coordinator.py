@@ -183,6 +183,12 @@ def test_a_round_can_be_given_up(simulation: Simulation) -> None:
     simulation.open_round()
     for name in simulation.clients:
         simulation.submit(name)
+    simulation.acknowledge(NAMES[:3])
+    assert simulation.store(simulation.coordinator.abort()).aborted == "no-quorum"
+    simulation.checkpoint()
+    simulation.open_round()
+    for name in simulation.clients:
+        simulation.submit(name)
     simulation.acknowledge()
     with pytest.raises(Misuse, match="can be closed"):
         simulation.coordinator.abort()

@@ -11,6 +11,7 @@ from proofs.errors import Rejected
 from protocols.envelopes import open_envelope
 from protocols.messages import CohortClosed, RoundAborted
 from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.offences import disputed_clients
 from tests.adversaries import (
     BadShareClient,
     WrongCiphertextClient,
@@ -74,7 +75,7 @@ def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -
     message = open_envelope(closed.entries[0]).message
     assert isinstance(message, CohortClosed)
     assert [exclusion.reason for exclusion in message.excluded] == ["unacknowledged"]
-    assert simulation.coordinator.ledger.offenders == ()
+    assert disputed_clients(simulation.pinned, current_of(simulation)) == set()
 
 
 def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> None:
@@ -87,7 +88,7 @@ def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> N
     assert [(each.reason, each.detail) for each in message.excluded] == [
         ("disputed", "by trustee-0, trustee-1, trustee-2")
     ]
-    assert simulation.coordinator.ledger.offenders == ("client-01",)
+    assert disputed_clients(simulation.pinned, current_of(simulation)) == {"client-01"}
 
 
 def test_a_wrong_release_is_logged_named_and_not_used(simulation: Simulation) -> None:
@@ -150,7 +151,6 @@ def test_bad_proofs_bad_ciphertexts_and_duplicates_are_logged_and_left_out(simul
     assert faults == {"client-01": "invalid-proof", "client-03": "malformed", "client-04": "duplicate"}
     simulation.acknowledge()
     assert simulation.close_cohort() is None
-    assert simulation.coordinator.ledger.offenders == ("client-04",)
     simulation.release()
     result = simulation.finish()
     assert result.accepted == ("client-00", "client-02", "client-04")

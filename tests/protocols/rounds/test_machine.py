@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from proofs.errors import Rejected
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.offences import disputed_clients
 from tests.adversaries import (
     BadShareClient,
     WrongCiphertextClient,
@@ -265,8 +266,9 @@ class FederationMachine(RuleBasedStateMachine):
         self.results.clear()
 
     @invariant()
-    def only_liars_are_offenders(self) -> None:
-        assert set(self.simulation.coordinator.ledger.offenders) <= set(LIARS)
+    def only_liars_are_exempt(self) -> None:
+        if self.current is not None:
+            assert disputed_clients(self.simulation.pinned, self.current) <= set(LIARS)
 
 
 TestFederation = FederationMachine.TestCase
