@@ -13,13 +13,12 @@ from auditor.findings import Unavailable
 from auditor.memory import Memory
 from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
-from proofs.parameters import ArgumentParameters
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.reader import TranscriptReader
-from protocols.parameters import Inequality, check_policy
+from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.server_steps import step_constants
@@ -133,7 +132,7 @@ class Case:
         try:
             step_constants(policy.step)
             LatticeParameters.from_rule(policy.lattice)
-            ArgumentParameters(policy.dimension, policy.update.norm_bound, policy.projections)
+            argument_parameters(policy)
         except (Misuse, Rejected):
             raise Unavailable("because I2 failed: the policy's parameters cannot be used") from None
         return self.pinned_policy

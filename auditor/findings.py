@@ -6,7 +6,7 @@ from auditor.report import MAX_FINDINGS, CheckResult, Finding, Status, printable
 from proofs.errors import Malformed, Rejected
 
 
-class Unavailable(Exception):  # noqa: N818  not an error: the check ends as skipped
+class Unavailable(Exception):
     """The check's inputs are not there. `reason` completes "skipped (...)"; `checked` is what could be done."""
 
     def __init__(self, reason: str, checked: str = "") -> None:
@@ -15,7 +15,7 @@ class Unavailable(Exception):  # noqa: N818  not an error: the check ends as ski
         self.checked = checked
 
 
-class DoesNotApply(Exception):  # noqa: N818  not an error: the check ends as not applicable
+class DoesNotApply(Exception):
     """The policy asks for nothing that this check could judge."""
 
     def __init__(self, reason: str) -> None:

@@ -18,6 +18,7 @@ from protocols import messages
 from protocols.blobs import message_blobs
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.policy import Policy
+from protocols.submissions import named_extras
 
 Body = TypeVar("Body", bound=messages.Message)
 
@@ -62,6 +63,7 @@ class SubmissionRecord:
     proof: bytes
     share_trustees: tuple[str, ...]
     share_blobs: tuple[bytes, ...]
+    extras: tuple[tuple[str, bytes], ...]  # commitments that only some policies ask for, by field
 
 
 @dataclass
@@ -300,4 +302,5 @@ def _record(index: int, hashed: bytes, message: messages.Submission) -> Submissi
         message.proof,
         tuple(share.trustee for share in message.shares),
         tuple(share.blob for share in message.shares),
+        named_extras(message),
     )

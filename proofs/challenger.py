@@ -23,11 +23,13 @@ from proofs.errors import Misuse
 _STATE_SIZE: Final = 64
 _WIDE_SIZE: Final = 64  # 512 bits reduced modulo ORDER: within 2^-256 of uniform
 _WEIGHT_SIZE: Final = 16
-_ABSORB, _SCALARS, _SIGNS, _WEIGHTS = range(4)
+_INTEGER_SIZE: Final = 8
+_ABSORB, _SCALARS, _SIGNS, _WEIGHTS, _INTEGERS = range(5)
 
 # sign of each 2-bit pattern 00, 01, 10, 11; four signs to a byte, least significant pair first
 _PATTERNS = np.array([0, 0, 1, -1], dtype=np.int8)
-_SIGNS_OF_BYTE = _PATTERNS[(np.arange(256)[:, None] >> np.array([0, 2, 4, 6])) & 3]
+_SIGNS_OF_BYTE = np.ascontiguousarray(_PATTERNS[(np.arange(256)[:, None] >> np.array([0, 2, 4, 6])) & 3])
+_FOUR_SIGNS = _SIGNS_OF_BYTE.view(np.uint32).reshape(256)  # the four signs of a byte, looked up at once
 
 
 def _framed(data: bytes) -> bytes:
@@ -67,11 +69,19 @@ class Challenger:
         starts = range(0, len(stream), _WEIGHT_SIZE)
         return [int.from_bytes(stream[start : start + _WEIGHT_SIZE], "big") for start in starts]
 
+    def integers(self, label: str, rows: int, columns: int, bits: int) -> NDArray[np.int64]:
+        """int64 (rows, columns), row after row, uniform in [0, 2^bits), bits <= 63: the low bits of 8 bytes each,
+        little-endian."""
+        size = rows * columns * _INTEGER_SIZE
+        stream = self._step(_INTEGERS, label, _count(rows) + _count(columns) + _count(bits), size)
+        words = np.frombuffer(stream, dtype="<u8").astype(np.uint64) & np.uint64((1 << bits) - 1)
+        return words.astype(np.int64).reshape(rows, columns)
+
     def signs(self, label: str, rows: int, columns: int) -> NDArray[np.int8]:
         """int8 (rows, columns), row after row: 0 with probability 1/2, +1 and -1 with 1/4 each; two bits an entry."""
         count = rows * columns
         stream = self._step(_SIGNS, label, _count(rows) + _count(columns), (count + 3) // 4)
-        signs: NDArray[np.int8] = _SIGNS_OF_BYTE[np.frombuffer(stream, dtype=np.uint8)].reshape(-1)[:count]
+        signs = _FOUR_SIGNS[np.frombuffer(stream, dtype=np.uint8)].view(np.int8)[:count]
         return signs.reshape(rows, columns)
 
 

@@ -10,7 +10,7 @@ Generators: G_0, G_1, ... and H of `proofs.generators`, the same for both engine
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,17 +22,32 @@ Signs = NDArray[np.int8]
 Points = Any  # an engine's own form of a decoded, validated sequence of points
 
 
+@dataclass(frozen=True, eq=False, repr=False)  # secret: stays out of messages
+class Block:
+    """One table of a sumcheck, at the top left of the cube: the rows and columns it lacks are zero.
+
+    table: int64 (rows_b, columns_b) with rows_b >= 1 and entries of at most 2^40 in magnitude. row_signs: int8
+    (k, rows_b) with entries -1, 0, 1. plain: whether its squares count in `RoundSums.square`. weights: which of the
+    sumcheck's column weights its squares take in `RoundSums.weighted`, None for no part in it.
+    """
+
+    table: Table
+    row_signs: Signs
+    plain: bool
+    weights: int | None
+
+
 @dataclass(frozen=True)
 class RoundSums:
-    """One row round, as sums over the rest of the cube, evaluated at the round's variable X.
+    """One row round, as sums over all blocks b and over the rest of the cube, evaluated at the round's X = 0, 1, 2.
 
-    square: of v(X, .)^2 at X = 0, 1, 2; cross: of sum_j left_j(X, .) W_j(X, .) at X = 0, 1, 2;
-    total: of v(X, .) at X = 0, 1 (it is linear in X).
+    square: of v_b(X, .)^2 over the plain blocks. weighted: of eq(row_point[i + 1:], row) weight[column] v_b(X, .)^2
+    over the blocks with weights, i the round. cross: of sum_j left_bj(X, .) W_bj(X, .) + linear_b(X, .) v_b(X, .).
     """
 
     square: tuple[int, int, int]
+    weighted: tuple[int, int, int]
     cross: tuple[int, int, int]
-    total: tuple[int, int]
 
 
 class RowSumcheck(Protocol):
@@ -43,11 +58,34 @@ class RowSumcheck(Protocol):
         ...
 
     def bind(self, challenge: int) -> None:
-        """Fix the current variable; the table of ceil(rows / 2) rows that is left is the next round's."""
+        """Fix the current variable; of n rows of a block, ceil(n / 2) are left, the next round's."""
         ...
 
-    def row(self) -> list[int]:
-        """The single row left once every row variable is bound: one scalar per column."""
+    def rows(self) -> list[list[int]]:
+        """The single row of every block once every row variable is bound: one scalar per column of its own."""
+        ...
+
+
+class Projection(Protocol):
+    """The tables with their signs, before the weights of a sumcheck are known."""
+
+    def values(self) -> list[int]:
+        """k exact integers: sum_b sum_r row_signs_b[j, r] W_bj[r]."""
+        ...
+
+    def row_sumcheck(
+        self,
+        projection_weights: Sequence[int],
+        column_weights: Sequence[Sequence[int]],
+        row_point: Sequence[int],
+        linear: Mapping[int, Sequence[int]],
+    ) -> RowSumcheck:
+        """A sumcheck of len(row_point) row rounds; every block has at most 2^len(row_point) rows. At most one each.
+
+        projection_weights: k scalars; left_bj[r] = projection_weights[j] row_signs_b[j, r]. column_weights: lists of
+        as many scalars as the blocks that name them have columns. linear: by a block's index a dense linear form of
+        rows_b * columns_b scalars, row after row, for small blocks.
+        """
         ...
 
 
@@ -80,20 +118,32 @@ class Engine(Protocol):
         """signs (k, n); one scalar per i: sum_j weights[j] signs[j, i]."""
         ...
 
-    def row_sumcheck(
-        self,
-        table: Table,
-        row_signs: Signs,
-        column_signs: Signs,
-        weights: Sequence[int],
-        extra_left: Sequence[int],
-        extra_right: Sequence[int],
-    ) -> RowSumcheck:
-        """Sum over the cube of v^2 + sum_j left_j(row) right_j(column) v(row, column).
+    def project(self, blocks: Sequence[Block], column_signs: Signs) -> Projection:
+        """column_signs (k, C), C a power of two and at least every block's columns.
 
-        row_signs (k, rows), column_signs (k, columns), weights k scalars: left_j[r] = weights[j] row_signs[j, r],
-        right_j = column_signs[j]; one more pair is given by the scalars extra_left (rows), extra_right (columns).
-        W_j[r] = sum_c right_j[c] v[r, c].
+        W_bj[r] = sum_c column_signs[j, c] table_b[r, c], over the columns the block has.
+        """
+        ...
+
+    def residue_combinations(
+        self, residues: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> list[int]:
+        """One integer in [0, modulus) per s: sum over cells of row_weights[s, r] column_weights[s, c] residues[r, c].
+
+        residues (rows, columns) in [0, modulus); weights (S, rows) and (S, columns) in [0, 2^52); modulus odd, below
+        2^62.
+        """
+        ...
+
+    def adjoint_combinations(
+        self, elements: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> NDArray[np.int64]:
+        """(S, N) in [0, modulus): the functional k -> sum over cells of weight times cell of a k, by coefficient of k.
+
+        elements (chunks, N): a_0, a_1, ... in Z_q[X] / (X^N + 1), coefficients in [0, modulus), N a power of two >= 4.
+        Cell (r, c) has weight row_weights[s, r] column_weights[s, c] and is, with x = r * columns + c, coefficient
+        x mod N of a_j k, j = x div N; chunks = ceil(rows * columns / N), columns a power of two. Entry i is the sum
+        over cells of the weight times (a_j[m - i] for i <= m, -a_j[N + m - i] for i > m), m = x mod N.
         """
         ...
 

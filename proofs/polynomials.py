@@ -7,8 +7,10 @@ equality.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import zip_longest
+from operator import mul
 
 from proofs.curve import ORDER
 
@@ -17,7 +19,10 @@ _HALF = pow(2, -1, ORDER)
 
 def dot(left: Sequence[int], right: Sequence[int]) -> int:
     """sum_i left[i] right[i] modulo ORDER, equal lengths."""
-    return sum(x * y for x, y in zip(left, right, strict=True)) % ORDER
+    if len(left) != len(right):
+        raise ValueError("vectors of different lengths")
+    total: int = sum(map(mul, left, right))
+    return total % ORDER
 
 
 def evaluate(coefficients: Sequence[int], x: int) -> int:
@@ -58,6 +63,26 @@ def quadratic(at_zero: int, at_one: int, at_two: int) -> list[int]:
     return [at_zero % ORDER, (at_one - at_zero - second) % ORDER, second]
 
 
+@cache
+def _lagrange(count: int) -> list[list[int]]:
+    """The polynomials that are 1 at one of 0 .. count - 1 and 0 at the others."""
+    basis = []
+    for i in range(count):
+        coefficients = [1]
+        for j in range(count):
+            if j != i:
+                inverse = pow(i - j, -1, ORDER)
+                coefficients = multiply(coefficients, [-j * inverse % ORDER, inverse])
+        basis.append(coefficients)
+    return basis
+
+
+def interpolate(values: Sequence[int]) -> list[int]:
+    """The polynomial of least degree with these values at 0, 1, .."""
+    basis = _lagrange(len(values))
+    return add(*(scale(coefficients, value) for coefficients, value in zip(basis, values, strict=True)))
+
+
 def eq_table(point: Sequence[int]) -> list[int]:
     """eq(point, i) for every i of the cube: 2^len(point) values."""
     table = [1]
@@ -95,6 +120,22 @@ def eq_prefix(left: Sequence[int], right: Sequence[int], count: int) -> int:
         prefix = (clear * whole + both * prefix if count >> j & 1 else clear * prefix) % ORDER
         whole = whole * (clear + both) % ORDER
     return whole if count >> len(left) else prefix
+
+
+def eq_prefix_sum(point: Sequence[int], count: int) -> int:
+    """sum over i < count of eq(point, i), 0 <= count <= 2^len(point), in O(len(point)): see `eq_prefix`."""
+    prefix = 0
+    for j, x in enumerate(point):
+        prefix = ((1 - x) + x * prefix if count >> j & 1 else (1 - x) * prefix) % ORDER
+    return 1 if count >> len(point) else prefix
+
+
+def product(factors: Iterable[int]) -> int:
+    """Modulo ORDER."""
+    value = 1
+    for factor in factors:
+        value = value * factor % ORDER
+    return value
 
 
 def fold(table: Sequence[int], challenge: int) -> list[int]:

@@ -15,74 +15,116 @@ from proofs.parameters import ArgumentParameters
 
 
 @dataclass(frozen=True)
+class Announcements:
+    """The first messages of the openings; update and share are empty without the encryption's proof."""
+
+    table: bytes
+    auxiliary: bytes
+    update: bytes
+    share: bytes
+    form: int
+
+
+@dataclass(frozen=True)
 class Proof:
     """What the prover sends besides the row commitments, in the order of the bytes.
 
-    Points are 33 undecoded bytes; scalars are in [0, ORDER); projections are signed integers of response_width bytes.
+    Points are 33 undecoded bytes; scalars are in [0, ORDER); projections and quotients are signed integers of
+    response_width and quotient_width bytes. What only the encryption's proof needs is empty, or None, without it.
     """
 
-    auxiliary: bytes  # A, the commitment to masks, pad and mask polynomial
+    auxiliary: bytes  # A, the commitment to masks, pads and mask polynomial
     projections: tuple[int, ...]  # z, k integers
+    quotients: tuple[int, ...]  # z', S integers
     claim: int  # masked sum over the cube
     rounds: tuple[tuple[int, ...], ...]  # of each round's polynomial all coefficients but the linear one, lowest first
-    evaluation: int  # w, the padded table at the final point
-    table_announcement: bytes  # first message of the opening of the row combination
+    evaluations: tuple[int, ...]  # w, every padded table at the final point
+    table_announcement: bytes  # first message of the opening of the combination of rows
     auxiliary_announcement: bytes  # first message of the opening of A
+    update_announcement: bytes  # first message of the opening of the update's rows alone
+    share_announcement: bytes  # first message of the opening of E_0
     form_announcement: int  # the linear form at the first messages' openings
     table_response: tuple[int, ...]  # C scalars
     table_blinding_response: int
     auxiliary_response: tuple[int, ...]  # auxiliary_length scalars
     auxiliary_blinding_response: int
+    update_response: tuple[int, ...]  # C scalars; its blinding follows from the share response
+    share_response: tuple[int, ...]  # share_length scalars
+    share_blinding_response: int | None
+
+    @property
+    def announcements(self) -> Announcements:
+        """The first messages, as the transcript absorbs them."""
+        return Announcements(
+            self.table_announcement,
+            self.auxiliary_announcement,
+            self.update_announcement,
+            self.share_announcement,
+            self.form_announcement,
+        )
 
     def encode(self, parameters: ArgumentParameters) -> bytes:
         """Exactly parameters.proof_size bytes, for a proof made under these parameters."""
+        share_blinding = () if self.share_blinding_response is None else (self.share_blinding_response,)
         return b"".join(
             (
                 self.auxiliary,
-                encode_projections(parameters, self.projections),
+                encode_integers(parameters.response_width, self.projections),
+                encode_integers(parameters.quotient_width, self.quotients),
                 encode_scalars([self.claim]),
                 *(encode_scalars(coefficients) for coefficients in self.rounds),
-                encode_scalars([self.evaluation]),
+                encode_scalars(self.evaluations),
                 self.table_announcement,
                 self.auxiliary_announcement,
+                self.update_announcement,
+                self.share_announcement,
                 encode_scalars([self.form_announcement]),
                 encode_scalars(self.table_response),
                 encode_scalars([self.table_blinding_response]),
                 encode_scalars(self.auxiliary_response),
                 encode_scalars([self.auxiliary_blinding_response]),
+                encode_scalars(self.update_response),
+                encode_scalars(self.share_response),
+                encode_scalars(share_blinding),
             )
         )
 
 
 def encode_scalars(scalars: Iterable[int]) -> bytes:
     """32 bytes each, big-endian; scalars in [0, ORDER)."""
-    return b"".join(scalar.to_bytes(SCALAR_SIZE, "big") for scalar in scalars)
+    return b"".join([scalar.to_bytes(SCALAR_SIZE, "big") for scalar in scalars])
 
 
-def encode_projections(parameters: ArgumentParameters, projections: Iterable[int]) -> bytes:
-    """response_width bytes each, big-endian two's complement."""
-    width = parameters.response_width
-    return b"".join(z.to_bytes(width, "big", signed=True) for z in projections)
+def encode_integers(width: int, integers: Iterable[int]) -> bytes:
+    """`width` bytes each, big-endian two's complement."""
+    return b"".join([z.to_bytes(width, "big", signed=True) for z in integers])
 
 
 def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:
     """Raises Malformed("proof-length") or Malformed("scalar-range"); points are left to the engine."""
     if len(data) != parameters.proof_size:
         raise Malformed("proof-length", f"{parameters.proof_size} bytes", f"{len(data)} bytes")
-    reader = _Reader(data)
+    reader, columns = _Reader(data), parameters.shape.columns
+    encrypted = parameters.encryption is not None
     return Proof(
         auxiliary=reader.take(POINT_SIZE),
         projections=reader.integers(parameters.projections, parameters.response_width),
+        quotients=reader.integers(parameters.quotients, parameters.quotient_width),
         claim=reader.scalar("claim"),
         rounds=tuple(reader.scalars(f"rounds[{i}]", degree) for i, degree in enumerate(parameters.round_degrees)),
-        evaluation=reader.scalar("evaluation"),
+        evaluations=reader.scalars("evaluations", len(parameters.layout.tables)),
         table_announcement=reader.take(POINT_SIZE),
         auxiliary_announcement=reader.take(POINT_SIZE),
+        update_announcement=reader.take(POINT_SIZE if encrypted else 0),
+        share_announcement=reader.take(POINT_SIZE if encrypted else 0),
         form_announcement=reader.scalar("form_announcement"),
-        table_response=reader.scalars("table_response", parameters.shape.columns),
+        table_response=reader.scalars("table_response", columns),
         table_blinding_response=reader.scalar("table_blinding_response"),
         auxiliary_response=reader.scalars("auxiliary_response", parameters.auxiliary_length),
         auxiliary_blinding_response=reader.scalar("auxiliary_blinding_response"),
+        update_response=reader.scalars("update_response", columns if encrypted else 0),
+        share_response=reader.scalars("share_response", parameters.share_length),
+        share_blinding_response=reader.scalar("share_blinding_response") if encrypted else None,
     )
 
 
@@ -104,7 +146,11 @@ class _Reader:
         return value
 
     def scalars(self, name: str, count: int) -> tuple[int, ...]:
-        return tuple(self.scalar(f"{name}[{i}]") for i in range(count))
+        values = tuple([int.from_bytes(self.take(SCALAR_SIZE), "big") for _ in range(count)])
+        if values and max(values) >= ORDER:
+            index = next(i for i, value in enumerate(values) if value >= ORDER)
+            raise Malformed("scalar-range", f"{name}[{index}] below the group order", f"{values[index]:x}")
+        return values
 
     def integers(self, count: int, width: int) -> tuple[int, ...]:
-        return tuple(int.from_bytes(self.take(width), "big", signed=True) for _ in range(count))
+        return tuple([int.from_bytes(self.take(width), "big", signed=True) for _ in range(count)])

@@ -1,9 +1,4 @@
-"""How a vector of d coordinates lies in a table, and the table in the cube of the sumcheck (spec 5.1).
-
-Coordinate i is cell (i // C, i mod C). Cell (r, c) is the point (bits of r, then bits of c) of the cube, each least
-significant bit first. The private row is the last one; rows from `rows` up to 2^row_variables are zero and exist
-nowhere.
-"""
+"""How a vector of d coordinates lies in rows (spec 5.1). Coordinate i is cell (i // C, i mod C)."""
 
 from __future__ import annotations
 
@@ -38,27 +33,22 @@ class TableShape:
 
     @cached_property
     def data_rows(self) -> int:
-        """Rows that carry coordinates: ceil(d / C). Also the index of the private row."""
+        """Rows that carry coordinates: ceil(d / C)."""
         return -(-self.dimension // self.columns)
 
     @cached_property
     def rows(self) -> int:
-        """R: the data rows and the private row."""
+        """The data rows and the private row behind them."""
         return self.data_rows + 1
 
     @cached_property
-    def row_variables(self) -> int:
-        """ceil(log2 R), at least 1."""
-        return (self.rows - 1).bit_length()
-
-    @cached_property
-    def variables(self) -> int:
-        """l, the dimension of the cube."""
-        return self.row_variables + self.column_variables
+    def data_cells(self) -> int:
+        """Cells of the data rows, padding included."""
+        return self.data_rows * self.columns
 
     @cached_property
     def cells(self) -> int:
-        """R C, private row included."""
+        """Cells of the data rows and the private row."""
         return self.rows * self.columns
 
     @cached_property

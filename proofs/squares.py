@@ -30,7 +30,7 @@ def four_squares(n: int, rand: Randomness) -> tuple[int, int, int, int]:
     while True:
         x = _below_root(n, x_parity, rand)
         y = _below_root(n - x * x, y_parity, rand)
-        pair = _two_squares(n - x * x - y * y)
+        pair = two_squares(n - x * x - y * y)
         if pair is not None:
             return x, y, *pair
 
@@ -41,7 +41,7 @@ def _below_root(n: int, parity: int, rand: Randomness) -> int:
     return 2 * uniform_below(rand, choices) + parity if choices > 0 else 0
 
 
-def _two_squares(p: int) -> tuple[int, int] | None:
+def two_squares(p: int) -> tuple[int, int] | None:
     """a^2 + b^2 = p, for most primes p = 1 mod 4; None where the attempt fails."""
     for base in _BASES:
         root = pow(base, p // 4, p) if p > 1 else 0

@@ -1,14 +1,18 @@
-"""What the client commits to: its update, and four squares that fill its norm up to the bound (spec 5.1)."""
+"""What the client commits to: its update, its noise, and the squares that fill sums up to their bounds (spec 5.9)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.decompositions import four_square_table, range_roots
+from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
+from proofs.noise import NoiseGroups
 from proofs.parameters import ArgumentParameters
 from proofs.randomness import Randomness, uniform_scalars
 from proofs.squares import four_squares
@@ -18,16 +22,37 @@ _CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums o
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
-class CommittedUpdate:
-    """A table within the bound with its commitments; secret but for `commitments`.
+class Noise:
+    """Key and errors of an encryption: integers (N,) and (data_cells,). Secret, for one round."""
 
-    table: int64 (R, C), the update row after row, then the private row with four squares in its first cells.
-    blindings: R scalars. commitments: R * 33 bytes, D_r = sum_c table[r, c] G_c + blindings[r] H.
+    key: NDArray[np.integer]
+    errors: NDArray[np.integer]
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class CommittedUpdate:
+    """The argument's tables with their commitments; secret but for `encoded`.
+
+    tables: int64, one for each of the layout's, in its order: the update, row after row, is the first.
+    row_blindings: one scalar for every row of every table. The commitments are 33 bytes for every row: of update and
+    private row, of the range tables, of the noise tables.
     """
 
-    table: Table
-    blindings: tuple[int, ...]
+    tables: tuple[Table, ...]
+    row_blindings: tuple[int, ...]
     commitments: bytes
+    range_commitments: bytes = b""
+    encryption_commitments: bytes = b""
+
+    @property
+    def message(self) -> NDArray[np.int64]:
+        """The cells of the data rows, int64 (data_cells,): what is encrypted."""
+        return self.tables[0].reshape(-1)
+
+    @property
+    def blindings(self) -> tuple[int, ...]:
+        """Of the data rows: what is shared behind the packed key."""
+        return self.row_blindings[: len(self.tables[0])]
 
 
 def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
@@ -45,8 +70,11 @@ def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
     return total
 
 
-def witness_table(parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness) -> Table:
-    """int64 (R, C) whose squares sum to B^2 exactly; raises Misuse for a wrong shape, dtype, or a norm above B."""
+def update_tables(parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness) -> tuple[Table, Table]:
+    """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly.
+
+    Raises Misuse for a wrong shape or dtype, or a norm above B.
+    """
     shape = parameters.shape
     if update.shape != (shape.dimension,) or update.dtype != np.int64:
         raise Misuse(f"update: expected int64 ({shape.dimension},), found {update.dtype} {update.shape}")
@@ -54,24 +82,91 @@ def witness_table(parameters: ArgumentParameters, update: NDArray[np.int64], ran
     if slack < 0:
         found = parameters.norm_bound**2 - slack
         raise Misuse(f"update: expected squared norm <= B^2 = {parameters.norm_bound**2}, found {found}")
-    table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
+    table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
     table.reshape(-1)[: shape.dimension] = update
-    table[shape.data_rows, :4] = four_squares(slack, rand)
-    return table
+    private = np.zeros((1, shape.columns), dtype=np.int64)
+    private[0, :4] = four_squares(slack, rand)
+    return table, private
 
 
-def commit_table(engine: Engine, table: Table, rand: Randomness) -> CommittedUpdate:
-    """Row commitments with fresh uniform blindings."""
-    blindings = uniform_scalars(rand, len(table))
-    return CommittedUpdate(table, tuple(blindings), engine.commit_rows(table, blindings))
+def range_tables(parameters: ArgumentParameters, update: NDArray[np.int64]) -> list[Table]:
+    """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, zero on the padding; [] without bounds.
+
+    Raises Misuse for a coordinate beyond its bound.
+    """
+    if not parameters.segments:
+        return []
+    shape = parameters.shape
+    tables = np.zeros((3, shape.data_cells), dtype=np.int64)
+    for segment in parameters.segments:
+        magnitudes = np.abs(update[segment.start : segment.stop])
+        largest = int(magnitudes.max())
+        if largest > segment.bound:
+            place = f"in [{segment.start}, {segment.stop})"
+            raise Misuse(f"update: expected every |coordinate| {place} <= beta = {segment.bound}, found {largest}")
+        tables[:, segment.start : segment.stop] = range_roots(magnitudes, segment.bound).T
+    return list(tables.reshape(3, shape.data_rows, shape.columns))
+
+
+def noise_tables(parameters: ArgumentParameters, noise: Noise | None) -> list[Table]:
+    """Errors, their slack, key, its slack; [] without the encryption's proof.
+
+    Raises Misuse for other shapes, or a group of squares beyond E^2: an honest one's chance is below 2^-129 per table.
+    """
+    lattice, layout = parameters.encryption, parameters.layout
+    if (lattice is None) != (noise is None):
+        raise Misuse("noise: expected the errors and the key for an encryption's proof, and nothing without it")
+    if lattice is None or noise is None:
+        return []
+    sources = ((noise.errors, layout.error_groups, "errors"), (noise.key, layout.key_groups, "key"))
+    return [table for source in sources for table in _noise_pair(*source, lattice.noise_bound)]
+
+
+def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bound: int) -> tuple[Table, Table]:
+    cells = groups.rows * groups.columns
+    if values.shape != (cells,) or not np.issubdtype(values.dtype, np.integer):
+        raise Misuse(f"{name}: expected {cells} integers, found {values.dtype} {values.shape}")
+    table = values.astype(np.int64).reshape(groups.rows, groups.columns)
+    if max(int(table.max()), -int(table.min())) > bound:
+        raise Misuse(f"{name}: expected magnitudes of at most E = {bound}, found more")
+    slack = bound**2 - groups.square_sums(table)
+    if int(slack.min()) < 0:
+        raise Misuse(f"{name}: expected groups of norm at most E = {bound}, found more; draw noise again")
+    return table, groups.slack_table(four_square_table(bound**2)[slack])
+
+
+def commit_tables(
+    engine: Engine, parameters: ArgumentParameters, tables: Sequence[Table], rand: Randomness
+) -> CommittedUpdate:
+    """Row commitments to all tables of the layout, with fresh uniform blindings."""
+    blindings = uniform_scalars(rand, sum(len(table) for table in tables))
+    encoded, start = b"", 0
+    for table in tables:
+        encoded += engine.commit_rows(table, blindings[start : start + len(table)])
+        start += len(table)
+    update, bounds = parameters.commitments_size, parameters.range_commitments_size
+    parts = encoded[:update], encoded[update : update + bounds], encoded[update + bounds :]
+    return CommittedUpdate(tuple(tables), tuple(blindings), *parts)
 
 
 def commit_update(
-    engine: Engine, parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness
+    engine: Engine,
+    parameters: ArgumentParameters,
+    update: NDArray[np.int64],
+    rand: Randomness,
+    noise: Noise | None = None,
 ) -> CommittedUpdate:
-    """Commit to an update of norm at most B: int64 (d,), fixed-point units.
+    """Commit to an update within the bounds, int64 (d,) in fixed-point units, and to the noise of its encryption.
 
-    Raises Misuse if the exact norm exceeds the bound, or for a wrong shape or dtype. The blindings are as secret as
-    the update, and must be fresh for every submission.
+    Raises Misuse if the exact norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype. The
+    blindings are as secret as the update, and must be fresh for every submission.
     """
-    return commit_table(engine, witness_table(parameters, update, rand), rand)
+    tables = [*update_tables(parameters, update, rand), *range_tables(parameters, update)]
+    return commit_tables(engine, parameters, [*tables, *noise_tables(parameters, noise)], rand)
+
+
+def packed_key(key: NDArray[np.integer]) -> list[int]:
+    """ceil(N / 10) integers: sum_i key[10 s + i] 2^(24 i), of the key's coefficients in order. Not reduced."""
+    coefficients = [int(value) for value in key.reshape(-1)]
+    groups = (coefficients[start : start + KEY_DIGITS] for start in range(0, len(coefficients), KEY_DIGITS))
+    return [sum(digit << (KEY_DIGIT_BITS * i) for i, digit in enumerate(group)) for group in groups]

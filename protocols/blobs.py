@@ -27,7 +27,9 @@ def message_blobs(message: Message | Policy) -> tuple[tuple[str, bytes], ...]:
             own = ("commitments", "ciphertext", "share_commitments", "proof")
             named = tuple((name, getattr(message, name)) for name in own[:3])
             shares = tuple((f"shares[{position}]", share.blob) for position, share in enumerate(message.shares))
-            return (*named, *shares, (own[3], message.proof))
+            optional = (("coordinate_range", message.coordinate_range), ("encryption_proof", message.encryption_proof))
+            more = tuple((name, blob) for name, blob in optional if blob is not None)
+            return (*named, *shares, (own[3], message.proof), *more)
         case KeyShare():
             return (("share", message.share),)
         case Aggregate():

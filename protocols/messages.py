@@ -100,8 +100,8 @@ class Submission:
     share_commitments: Hash32  # blob: E_0 .. E_{t-1}, t * 33 bytes
     shares: Annotated[tuple[EncryptedShare, ...], AtMost(64)]  # one per round key, in RoundOpen's order
     proof: Hash32  # blob: the validity proof
-    coordinate_range: Reserved
-    encryption_proof: Reserved
+    coordinate_range: Hash32 | None  # blob: commitments of the range tables, null without a coordinate bound
+    encryption_proof: Hash32 | None  # blob: commitments of the noise tables, null without the proof of encryption
     weight: Reserved
     noise: Reserved
 
@@ -223,15 +223,7 @@ class Revocation:
 
 
 RoundMessage = (
-    RoundKey
-    | RoundOpen
-    | Submission
-    | ShareAck
-    | CohortClosed
-    | KeyShare
-    | Aggregate
-    | RoundClosed
-    | RoundAborted
+    RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
 )
 Message = Genesis | RoundMessage | KeyRotation | Revocation
 

@@ -23,6 +23,7 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.lattice import encryption, public
+from protocols.parameters import message_bound
 from protocols.pinned import PinnedPolicy
 
 Integers = NDArray[np.int64]
@@ -65,7 +66,7 @@ def open_sum(
     points = {pinned.share_point(trustee): share for trustee, share in releases.items()}
     scalars = sharing.reconstruct(points)
     packed = len(scalars) - pinned.argument.shape.data_rows
-    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.tail)
+    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.noise_bound)
     plaintext = decrypt(pinned, seed, key, ciphertext, count)
     return OpenedSum(key, plaintext, tuple(scalars[packed:]))
 
@@ -73,7 +74,7 @@ def open_sum(
 def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, count: int) -> Integers:
     """U, int64 (d,), from K and the summed ciphertext; raises Rejected as `open_sum` does."""
     elements = public.expand(pinned.lattice, seed, pinned.cells)
-    bound = pinned.policy.update.norm_bound
+    bound = message_bound(pinned.policy.update)
     cells = encryption.decrypt_sum(pinned.lattice, elements, key, ciphertext, count, bound)
     dimension = pinned.policy.dimension
     if cells[dimension:].any():

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from proofs.curve import ORDER
+from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
 from proofs.parameters import ArgumentParameters
+from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
-from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL
+from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
 from protocols.server_steps import step_constants
 
@@ -56,10 +58,19 @@ class Inequality:
         return bool(_RELATIONS[self.relation](self.left, self.right))
 
 
-def derive(dimension: int, clip_norm: float, resolution: int | None, max_cohort: int) -> tuple[UpdateRule, LatticeRule]:
+def derive(
+    dimension: int,
+    clip_norm: float,
+    resolution: int | None,
+    max_cohort: int,
+    *,
+    coordinate_clip: float | None = None,
+    encryption_proof: bool = False,
+) -> tuple[UpdateRule, LatticeRule]:
     """The update and lattice rules for d coordinates clipped to L2 norm `clip_norm`, cohorts of at most `max_cohort`.
 
-    `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`. Raises Misuse, with the
+    `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`; `coordinate_clip` the bound on
+    every coordinate, None for none. Raises Misuse, with the
     numbers and what to change, where the bound leaves its range or no modulus of the list is large enough.
     """
     _check_range("dimension", dimension, 1, LARGEST_DIMENSION)
@@ -73,7 +84,19 @@ def derive(dimension: int, clip_norm: float, resolution: int | None, max_cohort:
             f"the norm bound floor(clip * 2^fraction_bits) must be between 1 and 2^40, but a clip norm of {clip_norm} "
             f"with {bits} fraction bits makes it {bound}: use {change}"
         )
-    return UpdateRule(bound, bits, None, None), _derive_lattice(bound, bits, max_cohort)
+    coordinate_bound = None if coordinate_clip is None else _coordinate_bound(coordinate_clip, bits)
+    update = UpdateRule(bound, bits, coordinate_bound, ())
+    return update, _derive_lattice(message_bound(update), bits, max_cohort, encryption_proof)
+
+
+def _coordinate_bound(clip: float, bits: int) -> int:
+    bound = scaled_clip(clip, bits)
+    if not 1 <= bound <= MAXIMUM_COORDINATE_BOUND:
+        raise Misuse(
+            f"coordinate bound: floor({clip} * 2^{bits}) must be between 1 and {MAXIMUM_COORDINATE_BOUND} units, not "
+            f"{bound}; choose another bound, or other fraction_bits"
+        )
+    return bound
 
 
 def default_fraction_bits(dimension: int, clip_norm: float) -> int:
@@ -87,9 +110,36 @@ def default_fraction_bits(dimension: int, clip_norm: float) -> int:
 
 def largest_cohort(update: UpdateRule, lattice: LatticeRule) -> int:
     """The largest n for which no sum can wrap: plaintext, modulus and key digits; 0 where one client is too many."""
-    by_plaintext = (lattice.plaintext_scale - 1) // (2 * update.norm_bound)
-    by_modulus = (lattice.modulus - 1) // (2 * (lattice.tail * lattice.plaintext_scale + update.norm_bound))
-    return min(by_plaintext, by_modulus, LARGEST_COHORT)
+    bound, noise = message_bound(update), noise_bound(lattice)
+    by_plaintext = (lattice.plaintext_scale - 1) // (2 * bound)
+    by_modulus = (lattice.modulus - 1) // (2 * (noise * lattice.plaintext_scale + bound))
+    return min(by_plaintext, by_modulus, (KEY_DIGIT_LIMIT - 1) // noise)
+
+
+def argument_parameters(policy: Policy) -> ArgumentParameters:
+    """What every validity proof under this policy is made with; raises Misuse where the argument refuses it."""
+    update, lattice = policy.update, policy.lattice
+    encryption = None
+    if lattice.encryption_proof:
+        encryption = EncryptionParameters(
+            lattice.degree, lattice.modulus, lattice.plaintext_scale, noise_bound(lattice)
+        )
+    return ArgumentParameters(
+        policy.dimension,
+        update.norm_bound,
+        policy.projections,
+        update.coordinate_bound,
+        tuple(CoordinateGroup(group.start, group.stop, group.bound) for group in update.groups),
+        encryption,
+    )
+
+
+def message_bound(update: UpdateRule) -> int:
+    """max|m|, the proved bound on one coordinate: beta with the range relation where it is smaller, else B."""
+    if update.coordinate_bound is None:
+        return update.norm_bound
+    largest = max(update.coordinate_bound, *(group.bound for group in update.groups), 0)
+    return max(1, min(update.norm_bound, largest))
 
 
 def check_policy(policy: Policy) -> list[Inequality]:
@@ -117,42 +167,44 @@ def require_sound(policy: Policy) -> None:
             )
 
 
-def _derive_lattice(bound: int, bits: int, max_cohort: int) -> LatticeRule:
-    scale = _plaintext_scale(bound, max_cohort)
-    needed = _modulus_needed(bound, max_cohort)
+def _derive_lattice(bound: int, bits: int, max_cohort: int, encryption_proof: bool) -> LatticeRule:
+    scale, noise = _plaintext_scale(bound, max_cohort), NOISE_BOUND if encryption_proof else TAIL
+    if max_cohort * noise >= KEY_DIGIT_LIMIT:
+        raise Misuse(f"max_cohort must be at most {(KEY_DIGIT_LIMIT - 1) // noise}, not {max_cohort}")
+    needed = _modulus_needed(bound, max_cohort, noise)
     for modulus in MODULI:
         if needed < modulus:
-            return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, None)
+            return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, encryption_proof)
     raise Misuse(
-        f"no modulus is large enough: 2 n ({TAIL} T + B) = {needed} must be below {MODULI[-1]}, with cohorts of "
-        f"n = {max_cohort}, B = {bound} and T = {scale}; {_advice(bound, bits, max_cohort)}"
+        f"no modulus is large enough: 2 n ({noise} T + max|m|) = {needed} must be below {MODULI[-1]}, with cohorts of "
+        f"n = {max_cohort}, max|m| = {bound} and T = {scale}; {_advice(bound, bits, max_cohort, noise)}"
     )
 
 
-def _advice(bound: int, bits: int, max_cohort: int) -> str:
+def _advice(bound: int, bits: int, max_cohort: int, noise: int) -> str:
     """What to change, in numbers, when no modulus is large enough."""
     choices = ["lower the clip norm"]
-    spare = next((spare for spare in range(1, bits + 1) if _fits(bound >> spare, max_cohort)), None)
+    spare = next((spare for spare in range(1, bits + 1) if _fits(bound >> spare, max_cohort, noise)), None)
     if spare is not None:  # floor(clip * 2^(bits - spare)) is bound >> spare, exactly
         choices.insert(0, f"lower fraction_bits from {bits} to {bits - spare}")
-    cohort = bisect.bisect_left(range(1, max_cohort + 1), True, key=lambda n: not _fits(bound, n))
+    cohort = bisect.bisect_left(range(1, max_cohort + 1), True, key=lambda n: not _fits(bound, n, noise))
     if cohort >= 2:
         choices.insert(0, f"lower max_cohort from {max_cohort} to {cohort}")
     return ", or ".join(choices)
 
 
 def _plaintext_scale(bound: int, max_cohort: int) -> int:
-    """T, the smallest power of two above 2 n B."""
+    """T, the smallest power of two above 2 n max|m|."""
     return 1 << (2 * max_cohort * bound).bit_length()
 
 
-def _modulus_needed(bound: int, max_cohort: int) -> int:
-    """2 n (E T + B), which q must exceed."""
-    return 2 * max_cohort * (TAIL * _plaintext_scale(bound, max_cohort) + bound)
+def _modulus_needed(bound: int, max_cohort: int, noise: int) -> int:
+    """2 n (E T + max|m|), which q must exceed."""
+    return 2 * max_cohort * (noise * _plaintext_scale(bound, max_cohort) + bound)
 
 
-def _fits(bound: int, max_cohort: int) -> bool:
-    return bound >= 1 and _modulus_needed(bound, max_cohort) < MODULI[-1]
+def _fits(bound: int, max_cohort: int, noise: int) -> bool:
+    return bound >= 1 and _modulus_needed(bound, max_cohort, noise) < MODULI[-1]
 
 
 def _trustee_conditions(policy: Policy) -> list[Inequality]:
@@ -230,32 +282,31 @@ def _update_conditions(policy: Policy) -> list[Inequality]:
 
 
 def _wrap_condition(policy: Policy) -> Inequality:
-    """The argument's own limits, from the argument: 2 R C (4 Z)^2 < ord."""
-    explanation = "the argument's relations hold over the integers: 2 R C (4 Z)^2 < ord"
+    """The argument's own limits, from the argument (spec 5.3); the largest of them is shown."""
+    explanation = "the argument's relations hold over the integers: both sides of each stay below ord / 2"
     try:
-        argument = ArgumentParameters(policy.dimension, policy.update.norm_bound, policy.projections)
+        argument = argument_parameters(policy)
     except Misuse as error:
         return Inequality("argument", 1, "=", 0, str(error))
-    left = 2 * argument.shape.cells * (4 * argument.response_bound) ** 2
-    return Inequality("argument", left, "<", ORDER, explanation)
+    return Inequality("argument", max(bound.left for bound in argument.wrap_bounds), "<", ORDER, explanation)
 
 
 def _lattice_conditions(policy: Policy) -> list[Inequality]:
-    rule, n, bound = policy.lattice, policy.max_cohort, policy.update.norm_bound
-    scale, error = rule.plaintext_scale, rule.tail * rule.plaintext_scale + bound
+    rule, n, bound = policy.lattice, policy.max_cohort, message_bound(policy.update)
+    scale, error = rule.plaintext_scale, noise_bound(rule) * rule.plaintext_scale + bound
     return [
         Inequality("degree", rule.degree, "=", DEGREE, "N is fixed"),
         Inequality("modulus", int(rule.modulus in MODULI), "=", 1, "q is one of the fixed list of spec 6.1"),
         Inequality("lattice-security", _security(rule), ">=", SECURITY_FLOOR, "classical bits by core-SVP, spec 6.2"),
         Inequality("scale-power", scale.bit_count(), "=", 1, "T is a power of two"),
-        Inequality("scale", scale, ">", 2 * n * bound, "T > 2 n B: the summed message is read modulo T"),
-        Inequality("decryption", 2 * n * error, "<", rule.modulus, "n (E T + B) < q / 2: no sum wraps around q"),
+        Inequality("scale", scale, ">", 2 * n * bound, "T > 2 n max|m|: the summed message is read modulo T"),
+        Inequality("decryption", 2 * n * error, "<", rule.modulus, "n (E T + max|m|) < q / 2: no sum wraps around q"),
     ]
 
 
 def _noise_conditions(policy: Policy) -> list[Inequality]:
     rule = policy.lattice
-    digits = policy.max_cohort * rule.tail
+    digits = policy.max_cohort * noise_bound(rule)
     return [
         Inequality("sigma", rule.sigma_tenths, "=", SIGMA_TENTHS, "sigma is fixed at 6.6"),
         Inequality("tail", rule.tail, "=", TAIL, "samples are truncated to [-86, 86]"),

@@ -15,7 +15,7 @@ from proofs.parameters import ArgumentParameters
 from protocols import hpke, sharing
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
-from protocols.parameters import require_sound
+from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Policy
 from protocols.roster import check_roster
 
@@ -43,7 +43,7 @@ class PinnedPolicy:
     @cached_property
     def argument(self) -> ArgumentParameters:
         """Parameters of the validity proof."""
-        return ArgumentParameters(self.policy.dimension, self.policy.update.norm_bound, self.policy.projections)
+        return argument_parameters(self.policy)
 
     @cached_property
     def lattice(self) -> LatticeParameters:
@@ -94,6 +94,16 @@ class PinnedPolicy:
     def commitments_size(self) -> int:
         """Bytes of the blob Submission.commitments."""
         return self.argument.commitments_size
+
+    @property
+    def range_commitments_size(self) -> int:
+        """Bytes of the blob Submission.coordinate_range; 0 where there must be none."""
+        return self.argument.range_commitments_size
+
+    @property
+    def encryption_commitments_size(self) -> int:
+        """Bytes of the blob Submission.encryption_proof; 0 where there must be none."""
+        return self.argument.encryption_commitments_size
 
     @property
     def proof_size(self) -> int:

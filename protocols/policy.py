@@ -27,11 +27,20 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class CoordinateRule:
+    """Coordinates start <= i < stop are at most `bound` units in magnitude; 0 freezes them."""
+
+    start: int
+    stop: int
+    bound: int
+
+
+@dataclass(frozen=True)
 class UpdateRule:
     norm_bound: int  # B, in fixed-point units: exact L2 bound of every accepted update
     fraction_bits: int  # one unit is 2^-fraction_bits
-    coordinate_bound: Reserved
-    groups: Reserved
+    coordinate_bound: int | None  # beta, in units: exact bound of every coordinate outside the groups; null for none
+    groups: Annotated[tuple[CoordinateRule, ...], AtMost(4096)]  # ascending, disjoint; empty without coordinate_bound
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class LatticeRule:
     plaintext_scale: int  # T, a power of two
     sigma_tenths: int  # 66: discrete Gaussian of sigma 6.6
     tail: int  # 86: samples are truncated to [-tail, tail]
-    encryption_proof: Reserved
+    encryption_proof: bool  # every ciphertext is proved to encrypt what was committed, with bounded noise
 
 
 @dataclass(frozen=True)

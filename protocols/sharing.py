@@ -91,15 +91,20 @@ def unpack_key_sum(scalars: Sequence[int], degree: int, bound: int) -> NDArray[n
 
 
 def share_secret(
-    engine: Engine, secret: Sequence[int], trustees: int, threshold: int, rand: Randomness
+    engine: Engine, secret: Sequence[int], trustees: int, threshold: int, rand: Randomness, blinding: int | None = None
 ) -> tuple[bytes, list[Share]]:
-    """(commitments E_0 .. E_{t-1}, 33 bytes each; the shares of x = 1 .. m) of a vector of scalars in [0, ORDER)."""
+    """(commitments E_0 .. E_{t-1}, 33 bytes each; the shares of x = 1 .. m) of a vector of scalars in [0, ORDER).
+
+    blinding: of E_0, uniform and fresh, for a caller who proves something about what E_0 commits to.
+    """
     if not 1 <= threshold <= trustees:
         raise Misuse(f"a threshold of {threshold} does not fit {trustees} trustees")
     if not secret or not all(0 <= value < ORDER for value in secret):
         raise Misuse("a secret is a non-empty vector of scalars below the group order")
     coefficients = [list(secret), *(uniform_scalars(rand, len(secret)) for _ in range(threshold - 1))]
     blindings = uniform_scalars(rand, threshold)
+    if blinding is not None:
+        blindings[0] = blinding
     pairs = zip(coefficients, blindings, strict=True)
     commitments = b"".join(map_items(lambda pair: engine.commit(*pair), pairs))
     return commitments, [_evaluate(coefficients, blindings, x) for x in range(1, trustees + 1)]

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from proofs.curve import POINT_SIZE
+from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
@@ -17,6 +19,7 @@ from protocols.blobs import blob_hash
 from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.contexts import submission_context
 from protocols.lattice.encryption import unpack
+from protocols.lattice.public import expand
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 
@@ -61,7 +64,31 @@ def _unique_blobs(submission: Submission) -> tuple[tuple[str, bytes], ...]:
         ("commitments", submission.commitments),
         ("ciphertext", submission.ciphertext),
         ("proof", submission.proof),
+        *named_extras(submission),
     )
+
+
+def named_extras(submission: Submission) -> tuple[tuple[str, bytes], ...]:
+    """(field, blob) of the commitments that only some policies ask for, where the submission has them."""
+    extras = (("coordinate_range", submission.coordinate_range), ("encryption_proof", submission.encryption_proof))
+    return tuple((name, blob) for name, blob in extras if blob is not None)
+
+
+def check_extras(pinned: PinnedPolicy, submission: Submission) -> None:
+    """Raise Rejected("relations") unless the submission has exactly the commitments that the policy asks for."""
+    sizes = extra_sizes(pinned)
+    expected = [name for name, size in sizes.items() if size]
+    found = [name for name, _ in named_extras(submission)]
+    if found != expected:
+        raise Rejected("relations", ", ".join(expected) or "none", ", ".join(found) or "none")
+
+
+def extra_sizes(pinned: PinnedPolicy) -> dict[str, int]:
+    """Bytes of the blobs that only some policies ask for, 0 where there must be none."""
+    return {
+        "coordinate_range": pinned.range_commitments_size,
+        "encryption_proof": pinned.encryption_commitments_size,
+    }
 
 
 def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> list[tuple[bytes, int]]:
@@ -76,6 +103,7 @@ def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> list[tuple[bytes
         (submission.share_commitments, pinned.share_commitments_size),
         *((share.blob, pinned.sealed_share_size) for share in submission.shares),
         (submission.proof, pinned.proof_size),
+        *((blob, extra_sizes(pinned)[name]) for name, blob in named_extras(submission)),
     ]
 
 
@@ -110,17 +138,37 @@ def check_share_commitments(engine: Engine, pinned: PinnedPolicy, commitments: b
     engine.decode_points(commitments)
 
 
-def claim_of(pinned: PinnedPolicy, submission: Submission, blobs: BlobSource) -> Claim:
-    """What the submission's proof is to be verified against."""
-    commitments = read_blob(blobs, submission.commitments, pinned.commitments_size)
-    proof = read_blob(blobs, submission.proof, pinned.proof_size)
-    return Claim(commitments, proof, submission_context(submission))
+def claim_of(pinned: PinnedPolicy, submission: Submission, seed: bytes, blobs: BlobSource) -> Claim:
+    """What the submission's proof is to be verified against; `seed` is that of its round.
+
+    Raises Malformed where the ciphertext does not decode, Rejected("relations") or ("blob-...").
+    """
+    check_extras(pinned, submission)
+    sizes = extra_sizes(pinned)
+    extras = {name: read_blob(blobs, blob, sizes[name]) for name, blob in named_extras(submission)}
+    statement = None
+    if pinned.argument.encryption is not None:
+        ciphertext = read_blob(blobs, submission.ciphertext, pinned.ciphertext_size)
+        shared = read_blob(blobs, submission.share_commitments, pinned.share_commitments_size)
+        residues = unpack(pinned.lattice, ciphertext, pinned.cells)
+        elements = expand(pinned.lattice, seed, pinned.cells).elements
+        statement = EncryptionStatement(elements, residues, shared[:POINT_SIZE])
+    return Claim(
+        read_blob(blobs, submission.commitments, pinned.commitments_size),
+        read_blob(blobs, submission.proof, pinned.proof_size),
+        submission_context(submission),
+        extras.get("coordinate_range", b""),
+        extras.get("encryption_proof", b""),
+        statement,
+    )
 
 
 def judge(
-    engine: Engine, pinned: PinnedPolicy, submissions: Sequence[Submission], blobs: BlobSource
+    engine: Engine, pinned: PinnedPolicy, submissions: Sequence[Submission], seed: bytes, blobs: BlobSource
 ) -> list[Fault | None]:
-    """The fault of each submission that its blobs show, or None; proofs are verified in one batch.
+    """The fault that its blobs show of each submission of one round, or None; proofs are verified in one batch.
+
+    seed: RoundOpen.seed of the round.
 
     1. Ciphertext and share commitments decode, else MALFORMED.
     2. The validity proof verifies for the row commitments in the submission's context, else INVALID_PROOF.
@@ -128,7 +176,7 @@ def judge(
     """
     faults: list[Fault | None] = [_content_fault(engine, pinned, each, blobs) for each in submissions]
     open_positions = [position for position, fault in enumerate(faults) if fault is None]
-    claims = [claim_of(pinned, submissions[position], blobs) for position in open_positions]
+    claims = [claim_of(pinned, submissions[position], seed, blobs) for position in open_positions]
     verdicts = verify_batch(engine, pinned.argument, claims) if claims else []
     for position, verdict in zip(open_positions, verdicts, strict=True):
         if verdict is not None:

@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from proofs.witness import CommittedUpdate
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.cohorts import ack_digest
@@ -19,7 +15,7 @@ from protocols.invitation import Invitation, LoggedEntry, VerifiedRound
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
 from protocols.messages import Dispute, KeyShare, Message, ShareAck, Submission
-from protocols.rounds.client import Client
+from protocols.rounds.client import Client, Draft
 from protocols.rounds.exchange import Release, SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from tests.simulator import Simulation, identity_of
@@ -28,21 +24,20 @@ from tests.simulator import Simulation, identity_of
 class WrongCiphertextClient(Client):
     """Encrypts its committed update plus one in the first coordinate: nothing it sends shows that."""
 
-    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
-        table = committed.table.copy()
+    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
+        table, *others = draft.committed.tables
+        table = table.copy()
         table[0, 0] += 1
-        return super()._encrypt(verified, replace(committed, table=table), key)
+        return super()._encrypt(verified, replace(draft, committed=replace(draft.committed, tables=(table, *others))))
 
 
 class WrongKeyClient(Client):
     """Shares another encryption key than it used."""
 
-    def _share(
-        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
-    ) -> tuple[bytes, tuple[bytes, ...]]:
-        other = key.copy()
+    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
+        other = draft.key.copy()
         other[0] = 86 if other[0] != 86 else 85
-        return super()._share(verified, committed, other)
+        return super()._share(verified, replace(draft, key=other))
 
 
 class BadShareClient(Client):
@@ -50,10 +45,8 @@ class BadShareClient(Client):
 
     victims: tuple[str, ...] = ()
 
-    def _share(
-        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
-    ) -> tuple[bytes, tuple[bytes, ...]]:
-        commitments, sealed = super()._share(verified, committed, key)
+    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
+        commitments, sealed = super()._share(verified, draft)
         blobs = []
         for round_key, good in zip(verified.round_keys, sealed, strict=True):
             blob = good

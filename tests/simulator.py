@@ -60,6 +60,8 @@ class Setting:
     max_aborts: int = 3
     clip_norm: float = 1.0
     fraction_bits: int = 12
+    coordinate_clip: float | None = None
+    encryption_proof: bool = False
     step: StepRule | None = None
     seed: int = 1
 
@@ -82,7 +84,14 @@ def identity_of(name: str, seed: int = 1) -> SigningKey:
 def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
     """(policy file, initial model) for a setting."""
     model = np.linspace(-1.0, 1.0, setting.dimension)
-    update, lattice = derive(setting.dimension, setting.clip_norm, setting.fraction_bits, setting.max_cohort)
+    update, lattice = derive(
+        setting.dimension,
+        setting.clip_norm,
+        setting.fraction_bits,
+        setting.max_cohort,
+        coordinate_clip=setting.coordinate_clip,
+        encryption_proof=setting.encryption_proof,
+    )
     members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
     policy = Policy(
         federation="simulated",

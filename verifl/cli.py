@@ -129,7 +129,10 @@ def init(directory: Path) -> int:
 @click.option("--keys", "folder", type=_path, help="A directory with the key files (*.pem) of the policy's parties.")
 @passphrase_option
 @click.option(
-    "--change", "change_files", type=_path, multiple=True,
+    "--change",
+    "change_files",
+    type=_path,
+    multiple=True,
     help="A rotation or revocation, to be logged before the next round; may be repeated.",
 )
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was killed or failed.")
@@ -237,9 +240,7 @@ cli.add_command(keys)
 cli.add_command(roster)
 
 
-def _resumption(
-    config: Path, out: Path, policy_file: Path | None, folder: Path | None, changes: Sequence[Path]
-) -> str:
+def _resumption(config: Path, out: Path, policy_file: Path | None, folder: Path | None, changes: Sequence[Path]) -> str:
     """The command that goes on with a run."""
     members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
     members += [word for path in changes for word in ("--change", str(path))]

@@ -87,10 +87,14 @@ class UpdateConfig(Table):
     """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
 
     fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
+    coordinate_bound: bound of every single coordinate, in the model's units; coordinates beyond it are cut, and proved
+    to be within it. encryption_proof: every client proves that its ciphertext is what it committed to.
     """
 
     clip_norm: Finite = Field(default=1.0, gt=0)
     fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
+    coordinate_bound: Finite | None = Field(default=None, gt=0)
+    encryption_proof: bool = True
 
 
 class ServerConfig(Table):

@@ -79,7 +79,14 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
                      f"{roster.thresholds.threshold}")  # fmt: skip
     maximum = roster.limits.max_cohort or len(clients)
-    update, lattice = derive(model.dimension, config.update.clip_norm, config.update.fraction_bits, maximum)
+    update, lattice = derive(
+        model.dimension,
+        config.update.clip_norm,
+        config.update.fraction_bits,
+        maximum,
+        coordinate_clip=config.update.coordinate_bound,
+        encryption_proof=config.update.encryption_proof,
+    )
     return Policy(
         federation=roster.federation.name,
         origin=roster.log.origin,

@@ -11,12 +11,14 @@ from protocols import fixed_point
 from protocols.policy import UpdateRule
 from verifl.tensors import TensorLayout, Vector, check_finite
 
+Integers = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class EncodedUpdate:
     """units: int64 (d,), exact L2 norm at most the rule's bound. norm: of the real delta before clipping."""
 
-    units: NDArray[np.int64]
+    units: Integers
     norm: float
     clipped: bool
 
@@ -35,8 +37,18 @@ def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: Upd
     delta = after - before
     norm = _norm(delta)
     clip = clip_norm(rule)
-    units = fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound)
+    units = _cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
     return EncodedUpdate(units, norm, norm > clip)
+
+
+def _cut(units: Integers, rule: UpdateRule) -> Integers:
+    """Every coordinate within its own bound; this only ever shortens the vector."""
+    if rule.coordinate_bound is None:
+        return units
+    bounds = np.full(len(units), rule.coordinate_bound, dtype=np.int64)
+    for group in rule.groups:
+        bounds[group.start : group.stop] = group.bound
+    return np.clip(units, -bounds, bounds)
 
 
 def _norm(delta: Vector) -> float:

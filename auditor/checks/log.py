@@ -14,6 +14,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import CHECKPOINT, WRITTEN, Tile, TileStack, blob_path, bundles, note_path
+from protocols.submissions import extra_sizes
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
 LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
@@ -205,6 +206,7 @@ def blob_sizes(case: Case) -> dict[str, int]:
         "share_commitments": pinned.share_commitments_size,
         "shares": pinned.sealed_share_size,
         "proof": pinned.proof_size,
+        **extra_sizes(pinned),
         "share": pinned.share_size,
         "key": pinned.lattice.degree * 4,
         "plaintext": pinned.policy.dimension * 8,

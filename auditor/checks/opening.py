@@ -16,6 +16,7 @@ from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.messages import Aggregate, KeyShare
 from protocols.opening import check_opening, decode_blindings, decode_plaintext, encode_blindings, encode_key
+from protocols.parameters import message_bound
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def reconstruct(case: Case, shares: Mapping[int, sharing.Share], count: int) -> 
         raise Rejected("releases", f"{pinned.policy.threshold} valid releases", str(len(shares)))
     scalars = sharing.reconstruct(shares)
     packed = len(scalars) - pinned.argument.shape.data_rows
-    bound = count * pinned.lattice.tail
+    bound = count * pinned.lattice.noise_bound
     key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, bound)
     return Reconstructed(key, tuple(scalars[packed:]))
 
@@ -108,7 +109,7 @@ def _check_plaintext(case: Case, findings: Findings, found: Round, entry: Entry[
         size = pinned.argument.shape.data_rows * 32
         blindings = decode_blindings(pinned, case.blob(message.blindings, size))
         commitments = [case.blob(record.commitments, pinned.commitments_size) for record in records]
-        bound = len(records) * pinned.policy.update.norm_bound
+        bound = len(records) * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:
             findings.add(f"{name}, plaintext", f"values of at most |A| B = {bound}", str(largest))

@@ -7,15 +7,15 @@ from itertools import islice
 
 from auditor.case import Case
 from auditor.checks.submissions import submission_label
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Unavailable, counted
 from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED
-from protocols.contexts import submission_context
 from protocols.envelopes import open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.messages import Submission
+from protocols.submissions import claim_of
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
 
@@ -55,7 +55,10 @@ def check_proofs(case: Case, findings: Findings) -> str:
             case.own_faults[index] = INVALID_PROOF
             if index in accepted:
                 findings.reject(f"{submission_label(record)}, proof", verdict)
-    return f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
+    checked = f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
+    if pruned := sum(_needs_pruned(case, record) for record in candidates):
+        raise Unavailable(f"{counted(pruned, 'ciphertext')} pruned, which the proofs of encryption are about", checked)
+    return checked
 
 
 def _fact(case: Case, record: SubmissionRecord) -> tuple[str, bytes, bytes]:
@@ -78,20 +81,25 @@ def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRec
 
 def _claim(case: Case, findings: Findings, record: SubmissionRecord) -> Claim | None:
     """What is to be verified, or None for a submission that is malformed or whose blobs are not there."""
-    pinned = case.pinned
+    pinned, opened = case.pinned, case.index.rounds[record.round].open
     try:
         if not _content_decodes(case, record):
             case.own_faults[record.index] = MALFORMED
             return None
-        commitments = case.blob(record.commitments, pinned.commitments_size)
-        proof = case.blob(record.proof, pinned.proof_size)
+        if opened is None or _needs_pruned(case, record):
+            return None
+        message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
+        if not isinstance(message, Submission):
+            raise Malformed(submission_label(record), "the submission that was there before", "another entry")
+        return claim_of(pinned, message, opened.message.seed, case.blob)
     except Rejected as error:
         findings.reject(submission_label(record), error)
         return None
-    message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
-    if not isinstance(message, Submission):
-        raise Malformed(submission_label(record), "the submission that was there before", "another entry")
-    return Claim(commitments, proof, submission_context(message))
+
+
+def _needs_pruned(case: Case, record: SubmissionRecord) -> bool:
+    """Whether the proof is also about a ciphertext that is not there."""
+    return case.pinned.argument.encryption is not None and record.ciphertext in case.pruned
 
 
 def _content_decodes(case: Case, record: SubmissionRecord) -> bool:

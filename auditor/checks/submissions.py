@@ -6,6 +6,7 @@ from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
 from protocols.cohorts import DUPLICATE, REPLAYED
+from protocols.submissions import extra_sizes
 
 
 def check_submissions(case: Case, findings: Findings) -> str:
@@ -27,7 +28,7 @@ def check_submissions(case: Case, findings: Findings) -> str:
         for record in found.submissions.values():
             fault = _fault(record, clients, seen)
             case.own_faults[record.index] = fault
-            _check_shape(findings, found, record)
+            _check_shape(case, findings, found, record)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             clients.add(record.client)
@@ -54,15 +55,17 @@ def _fault(record: SubmissionRecord, clients: set[str], seen: set[bytes]) -> str
 
 
 def _unique(record: SubmissionRecord) -> tuple[bytes, ...]:
-    return record.commitments, record.ciphertext, record.proof
+    return record.commitments, record.ciphertext, record.proof, *(blob for _, blob in record.extras)
 
 
-def _check_shape(findings: Findings, found: Round, record: SubmissionRecord) -> None:
+def _check_shape(case: Case, findings: Findings, found: Round, record: SubmissionRecord) -> None:
     name = submission_label(record)
     if found.open is None:
         findings.add(name, f"a RoundOpen of round {record.round}", "none")
         return
     findings.expect(f"{name}, round_open", found.open.hash, record.round_open)
+    asked = ", ".join(field for field, size in extra_sizes(case.pinned).items() if size)
+    findings.expect(f"{name}, relations", asked or "none", ", ".join(field for field, _ in record.extras) or "none")
     findings.expect(f"{name}, shares", ", ".join(key_trustees(found)), ", ".join(record.share_trustees))
 
 

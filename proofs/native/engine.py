@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.curve import FIELD, ORDER, POINT_SIZE
-from proofs.engine import RowSumcheck, Signs, Table
+from proofs.curve import FIELD, POINT_SIZE
+from proofs.engine import Block, Signs, Table
 from proofs.errors import Malformed, Misuse
 from proofs.native.multiplication import LARGEST_ENTRY, commit_table, multiply_points
 from proofs.native.points import decompress
+from proofs.native.residues import MODULUS_BITS, WEIGHT_BITS, adjoint_combinations, residue_combinations
 from proofs.native.scalars import signed_products
-from proofs.native.sumcheck import IntegerTables, NativeRowSumcheck
+from proofs.native.sumcheck import NativeProjection
 from proofs.native.tables import generator_tables
+from proofs.native.weighted import signed_column_products, signed_words, ternary_sums
 from proofs.native.words import Words, check_scalars, encode_points, reduced, to_words
 from proofs.workers import map_chunks
 
-_COLUMN_BLOCK = 64  # columns transposed at once
+_COLUMN_BLOCK = 128  # columns whose sums one worker takes at least
+_MOST_COLUMNS = 2**16
+_LARGEST_RING = 2**13
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,36 +73,52 @@ class NativeEngine:
         """See `Engine`."""
         signs = _checked_signs("signs", signs)
         check_scalars("vector", vector, signs.shape[1])
-        return _row_products(signs.astype(np.int64, order="C"), vector)
+        return _ternary_products(signs, vector)
 
     def ternary_combination(self, signs: Signs, weights: Sequence[int]) -> list[int]:
         """See `Engine`."""
         signs = _checked_signs("signs", signs)
         check_scalars("weights", weights, len(signs))
-        return _column_products(signs, weights)
+        return _ternary_products(signs.T, weights)
 
-    def row_sumcheck(
-        self,
-        table: Table,
-        row_signs: Signs,
-        column_signs: Signs,
-        weights: Sequence[int],
-        extra_left: Sequence[int],
-        extra_right: Sequence[int],
-    ) -> RowSumcheck:
+    def project(self, blocks: Sequence[Block], column_signs: Signs) -> NativeProjection:
+        """See `Engine`; tables of at most 2^16 columns."""
+        column_signs = _checked_signs("column_signs", column_signs)
+        count, columns = column_signs.shape
+        if not 1 <= columns <= _MOST_COLUMNS or columns & (columns - 1):
+            raise Misuse(f"column_signs: expected a power of two of columns up to 2^16, found {columns}")
+        if not blocks:
+            raise Misuse("blocks: expected at least one, found none")
+        checked = []
+        for block in blocks:
+            table = _checked_table(block.table)
+            if len(table) == 0 or table.shape[1] > columns:
+                raise Misuse(f"table: expected rows and at most {columns} columns, found {table.shape}")
+            row_signs = _checked_signs("row_signs", block.row_signs, (count, len(table)))
+            checked.append(Block(table, row_signs, block.plain, block.weights))
+        return NativeProjection(checked, column_signs)
+
+    def residue_combinations(
+        self, residues: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> list[int]:
         """See `Engine`."""
-        table = _checked_table(table)
-        rows, columns = table.shape
-        if rows == 0 or columns > 2**16:
-            raise Misuse(f"table: expected at least one row and at most 2^16 columns, found {rows} x {columns}")
-        row_signs = _checked_signs("row_signs", row_signs, (len(weights), rows))
-        column_signs = _checked_signs("column_signs", column_signs, (len(weights), columns))
-        check_scalars("weights", weights)
-        check_scalars("extra_left", extra_left, rows)
-        check_scalars("extra_right", extra_right, columns)
-        products = _row_products(table, extra_right) if any(extra_right) else [0] * rows
-        tables = IntegerTables.prepared(table, row_signs, column_signs)
-        return NativeRowSumcheck(tables, weights, extra_left, products)
+        residues, weights = _checked_residues(residues, modulus), (row_weights, column_weights)
+        rows, columns = _checked_weights(*weights, residues.shape)
+        return residue_combinations(residues, rows, columns, modulus)
+
+    def adjoint_combinations(
+        self, elements: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> NDArray[np.int64]:
+        """See `Engine`; rings of at most 2^13 coefficients."""
+        elements = _checked_residues(elements, modulus)
+        rows, columns = _checked_weights(row_weights, column_weights, (row_weights.shape[-1], column_weights.shape[-1]))
+        chunks, size = elements.shape
+        cells = rows.shape[1] * columns.shape[1]
+        if not 4 <= size <= _LARGEST_RING or size & (size - 1) or columns.shape[1] & (columns.shape[1] - 1):
+            raise Misuse(f"elements: expected powers of two, found N = {size} and {columns.shape[1]} columns")
+        if chunks != -(-cells // size):
+            raise Misuse(f"elements: expected {-(-cells // size)} for {cells} cells, found {chunks}")
+        return adjoint_combinations(elements, rows, columns, modulus)
 
     def decode_points(self, encoded: bytes) -> NativePoints:
         """See `Engine`."""
@@ -149,29 +169,46 @@ def _checked_signs(name: str, signs: Signs, shape: tuple[int, int] | None = None
     return signs
 
 
-def _signed_weights(weights: Sequence[int]) -> Words:
-    """(2, n, 4): each weight and its negative."""
-    return np.stack([to_words(weights), to_words([-weight % ORDER for weight in weights])])
+def _checked_residues(residues: Table, modulus: int) -> Table:
+    if not 3 <= modulus < 2**MODULUS_BITS or modulus % 2 == 0:
+        raise Misuse(f"modulus: expected odd, from 3 to 2^{MODULUS_BITS}, found {modulus}")
+    return _checked_range("residues", residues, modulus)
+
+
+def _checked_weights(rows: Table, columns: Table, shape: tuple[int, ...]) -> tuple[Table, Table]:
+    checked = tuple(_checked_range("weights", weights, 2**WEIGHT_BITS) for weights in (rows, columns))
+    if len(rows) != len(columns) or (rows.shape[1], columns.shape[1]) != shape:
+        raise Misuse(f"weights: expected as many lists of {shape}, found {rows.shape} and {columns.shape}")
+    return checked[0], checked[1]
+
+
+def _checked_range(name: str, table: Table, limit: int) -> Table:
+    if table.dtype != np.int64 or table.ndim != 2 or table.size == 0:
+        raise Misuse(f"{name}: expected int64 in two dimensions, not empty, found {table.dtype} {table.shape}")
+    if int(table.min()) < 0 or int(table.max()) >= limit:
+        raise Misuse(f"{name}: expected entries from 0 up to {limit - 1}")
+    return np.require(table, requirements=["C", "W"])
 
 
 def _row_products(matrix: NDArray[np.int64], weights: Sequence[int]) -> list[int]:
-    signed = _signed_weights(weights)
+    signed = signed_words(to_words(weights))
     parts = map_chunks(lambda a, b: reduced(signed_products(matrix[a:b], signed)), len(matrix), 16)
     return [value for part in parts for value in part]
 
 
-def _column_products(matrix: NDArray[np.int64] | Signs, weights: Sequence[int]) -> list[int]:
-    signed = _signed_weights(weights)
+def _column_products(matrix: NDArray[np.int64], weights: Sequence[int]) -> list[int]:
+    signed = signed_words(to_words(weights))
 
     def block(start: int, stop: int) -> list[int]:
-        sums: list[int] = []
-        for first in range(start, stop, _COLUMN_BLOCK):
-            columns = matrix[:, first : min(stop, first + _COLUMN_BLOCK)]
-            transposed = columns.T.astype(np.int64, order="C")
-            sums += reduced(signed_products(transposed, signed))
-        return sums
+        return reduced(signed_column_products(matrix, signed, start, stop))
 
     return [value for part in map_chunks(block, matrix.shape[1], _COLUMN_BLOCK) for value in part]
+
+
+def _ternary_products(signs: Signs, weights: Sequence[int]) -> list[int]:
+    words, laid_out = to_words(weights), np.require(signs, requirements=["C", "W"])
+    parts = map_chunks(lambda a, b: reduced(ternary_sums(laid_out[a:b], words)), len(signs), 16)
+    return [value for part in parts for value in part]
 
 
 def _malformed_point(index: int, encoded: bytes) -> Malformed:

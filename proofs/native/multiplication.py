@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.native.jacobian import horner
 from proofs.native.points import MULTIPLES, add_points, bucket_sums, commit_digits
 from proofs.native.tables import BLINDING_WINDOWS, generator_tables
 from proofs.native.words import Indices, Words, to_words
@@ -42,8 +43,7 @@ def multiply_points(points: Words, scalars: Sequence[int]) -> Words:
     bias = sum(1 << (bits * window + bits - 1) for window in range(count))
     biased = to_words([scalar + bias for scalar in scalars], 5)
     parts = map_chunks(lambda a, b: _weighted_buckets(bucket_sums(points, biased, a, b, bits)), count)
-    total: Words = _horner(np.concatenate(parts)[None], bits)[0]
-    return total
+    return horner(np.concatenate(parts), bits)
 
 
 def _row_windows(table: NDArray[np.int64]) -> Indices:

@@ -15,25 +15,29 @@ from proofs.curve import ORDER
 from proofs.jit import inner, kernel
 from proofs.native.field import Element, Word
 from proofs.native.words import Words
-from proofs.wide import add_carry, multiply_add, subtract_borrow
+from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
 
 Five: TypeAlias = tuple[Word, Word, Word, Word, Word]
+Eight: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word]
 Nine: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word, Word]
 Integers: TypeAlias = NDArray[np.int64]
 
 ZERO = np.uint64(0)
+ONE = np.uint64(1)
 N0, N1, N2, N3 = (np.uint64(ORDER >> shift & (2**64 - 1)) for shift in (0, 64, 128, 192))
 NEGATED_INVERSE = np.uint64(-pow(ORDER, -1, 2**64) % 2**64)
 
 
 @inner
-def _load(table: Words, row: int, column: int) -> Element:
-    return table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3]
+def load(row: Words, column: int) -> Element:
+    """row[column] of (columns, 4): indexing a row, instead of its table, is what keeps the address out of the loop."""
+    return row[column, 0], row[column, 1], row[column, 2], row[column, 3]
 
 
 @inner
-def _store(table: Words, row: int, column: int, a: Element) -> None:
-    table[row, column, 0], table[row, column, 1], table[row, column, 2], table[row, column, 3] = a
+def store(row: Words, column: int, a: Element) -> None:
+    """row[column] = a."""
+    row[column, 0], row[column, 1], row[column, 2], row[column, 3] = a
 
 
 @inner
@@ -47,7 +51,7 @@ def _add_order(a: Element, mask: Word) -> Element:
 
 
 @inner
-def _minus(a: Element, b: Element) -> tuple[Word, Element]:
+def minus(a: Element, b: Element) -> tuple[Word, Element]:
     """(borrow, a - b mod 2^256)."""
     c, r0 = subtract_borrow(a[0], b[0], ZERO)
     c, r1 = subtract_borrow(a[1], b[1], c)
@@ -59,14 +63,25 @@ def _minus(a: Element, b: Element) -> tuple[Word, Element]:
 @inner
 def subtract(a: Element, b: Element) -> Element:
     """a - b mod ORDER."""
-    borrow, difference = _minus(a, b)
+    borrow, difference = minus(a, b)
     return _add_order(difference, ZERO - borrow)
+
+
+@inner
+def below_order(carry: Word, a: Element) -> Element:
+    """carry 2^256 + a < 2 ORDER, less ORDER where needed; without a branch, which no processor could foresee."""
+    borrow, reduced = minus(a, (N0, N1, N2, N3))
+    return _add_order(reduced, ZERO - (borrow & (carry ^ ONE)))
 
 
 @inner
 def add(a: Element, b: Element) -> Element:
     """a + b mod ORDER."""
-    return subtract(a, subtract((ZERO, ZERO, ZERO, ZERO), b))
+    c, r0 = add_carry(a[0], b[0], ZERO)
+    c, r1 = add_carry(a[1], b[1], c)
+    c, r2 = add_carry(a[2], b[2], c)
+    c, r3 = add_carry(a[3], b[3], c)
+    return below_order(c, (r0, r1, r2, r3))
 
 
 @inner
@@ -95,65 +110,50 @@ def montgomery_product(a: Element, b: Element) -> Element:
     r = _step(r, a[1], b)
     r = _step(r, a[2], b)
     r = _step(r, a[3], b)
-    borrow, reduced = _minus((r[0], r[1], r[2], r[3]), (N0, N1, N2, N3))
-    if borrow > r[4]:
-        return r[0], r[1], r[2], r[3]
-    return reduced
+    return below_order(r[4], (r[0], r[1], r[2], r[3]))
 
 
 @inner
-def _add_product(r: Nine, a: Element, b: Element) -> Nine:
-    """r + a b exactly: nine words plus the product of four words by four."""
-    r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
+def product(a: Element, b: Element) -> Eight:
+    """a b exactly."""
     a0, a1, a2, a3 = a
     b0, b1, b2, b3 = b
-    c, r0 = multiply_add(a0, b0, r0, ZERO)
-    c, r1 = multiply_add(a0, b1, r1, c)
-    c, r2 = multiply_add(a0, b2, r2, c)
-    top, r3 = multiply_add(a0, b3, r3, c)
+    c, r0 = umul128(a0, b0)
+    c, r1 = multiply_add(a0, b1, c, ZERO)
+    c, r2 = multiply_add(a0, b2, c, ZERO)
+    r4, r3 = multiply_add(a0, b3, c, ZERO)
     c, r1 = multiply_add(a1, b0, r1, ZERO)
     c, r2 = multiply_add(a1, b1, r2, c)
     c, r3 = multiply_add(a1, b2, r3, c)
-    t4, top = multiply_add(a1, b3, top, c)
+    r5, r4 = multiply_add(a1, b3, r4, c)
     c, r2 = multiply_add(a2, b0, r2, ZERO)
     c, r3 = multiply_add(a2, b1, r3, c)
-    c, top = multiply_add(a2, b2, top, c)
-    t5, t4 = multiply_add(a2, b3, t4, c)
+    c, r4 = multiply_add(a2, b2, r4, c)
+    r6, r5 = multiply_add(a2, b3, r5, c)
     c, r3 = multiply_add(a3, b0, r3, ZERO)
-    c, top = multiply_add(a3, b1, top, c)
-    c, t4 = multiply_add(a3, b2, t4, c)
-    t6, t5 = multiply_add(a3, b3, t5, c)
-    c, r4 = add_carry(r4, top, ZERO)
-    c, r5 = add_carry(r5, t4, c)
-    c, r6 = add_carry(r6, t5, c)
-    c, r7 = add_carry(r7, t6, c)
-    return r0, r1, r2, r3, r4, r5, r6, r7, r8 + c
+    c, r4 = multiply_add(a3, b1, r4, c)
+    c, r5 = multiply_add(a3, b2, r5, c)
+    r7, r6 = multiply_add(a3, b3, r6, c)
+    return r0, r1, r2, r3, r4, r5, r6, r7
 
 
 @inner
-def _twice_minus(a: Element, b: Element) -> Element:
-    """2 a - b mod ORDER: the line through b at 0 and a at 1, at 2."""
-    return add(a, subtract(a, b))
-
-
-@kernel
-def fold_integers(table: Integers, challenge: Words, folded: Words) -> None:
-    """folded[i] = t[2i] + r (t[2i + 1] - t[2i]) of int64 entries below 2^62 in absolute value.
-
-    folded (ceil(rows / 2), columns, 4); challenge (4,): r 2^256 mod ORDER. An absent last row is zero.
-    """
-    rows, columns = table.shape
-    r = (challenge[0], challenge[1], challenge[2], challenge[3])
-    for i in range(len(folded)):
-        for j in range(columns):
-            low = table[2 * i, j]
-            high = table[2 * i + 1, j] if 2 * i + 1 < rows else 0
-            low_element = _of_integer(low)
-            _store(folded, i, j, add(low_element, montgomery_product(r, _of_integer(high - low))))
+def add_product(r: Nine, a: Element, b: Element) -> Nine:
+    """r + a b exactly. The product is formed apart, so that the next one need not wait for this sum's carries."""
+    s = product(a, b)
+    c, r0 = add_carry(r[0], s[0], ZERO)
+    c, r1 = add_carry(r[1], s[1], c)
+    c, r2 = add_carry(r[2], s[2], c)
+    c, r3 = add_carry(r[3], s[3], c)
+    c, r4 = add_carry(r[4], s[4], c)
+    c, r5 = add_carry(r[5], s[5], c)
+    c, r6 = add_carry(r[6], s[6], c)
+    c, r7 = add_carry(r[7], s[7], c)
+    return r0, r1, r2, r3, r4, r5, r6, r7, r[8] + c
 
 
 @inner
-def _of_integer(value: int) -> Element:
+def of_integer(value: int) -> Element:
     """An int64 modulo ORDER."""
     sign = value >> 63
     mask = np.uint64(sign)
@@ -161,81 +161,20 @@ def _of_integer(value: int) -> Element:
 
 
 @kernel
-def fold(table: Words, challenge: Words, folded: Words) -> None:
-    """The same for elements, table (rows, columns, 4): see `fold_integers`."""
+def fold(table: Words, challenge: Words, first: int, stop: int) -> None:
+    """In place: row i becomes t[2i] + r (t[2i + 1] - t[2i]) in columns first .. stop - 1, an absent last row zero.
+
+    table (rows, columns, 4); challenge (4,): r 2^256 mod ORDER. ceil(rows / 2) rows are then of use. No row is written
+    before it is read; columns are independent of each other.
+    """
     rows, columns = table.shape[0], table.shape[1]
     r = (challenge[0], challenge[1], challenge[2], challenge[3])
-    for i in range(len(folded)):
-        for j in range(columns):
-            low = _load(table, 2 * i, j)
-            high = (ZERO, ZERO, ZERO, ZERO)
-            if 2 * i + 1 < rows:
-                high = _load(table, 2 * i + 1, j)
-            _store(folded, i, j, add(low, montgomery_product(r, subtract(high, low))))
-
-
-@kernel
-def pair_products(left: Words, right: Words) -> tuple[Nine, Nine, Nine]:
-    """Nine words each: the exact sums over pairs of rows and over columns of left(X) right(X) at X = 0, 1, 2.
-
-    left(X) = left[2i] + X (left[2i + 1] - left[2i]) mod ORDER; left, right (rows, columns, 4).
-    """
-    rows = left.shape[0]
-    zero = (ZERO, ZERO, ZERO, ZERO)
-    none = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
-    at_0, at_1, at_2 = none, none, none
-    for i in range(0, rows, 2):
-        for j in range(left.shape[1]):
-            a, b, c, d = _load(left, i, j), zero, _load(right, i, j), zero
-            if i + 1 < rows:
-                b, d = _load(left, i + 1, j), _load(right, i + 1, j)
-            at_0 = _add_product(at_0, a, c)
-            at_1 = _add_product(at_1, b, d)
-            at_2 = _add_product(at_2, _twice_minus(b, a), _twice_minus(d, c))
-    return at_0, at_1, at_2
-
-
-@kernel
-def element_sums(table: Words, parity: int) -> Five:
-    """Five words: the exact sum of all elements in the rows of one parity."""
-    r = (ZERO, ZERO, ZERO, ZERO)
-    high = ZERO
-    for i in range(parity, table.shape[0], 2):
-        for j in range(table.shape[1]):
-            a = _load(table, i, j)
-            c, r0 = add_carry(r[0], a[0], ZERO)
-            c, r1 = add_carry(r[1], a[1], c)
-            c, r2 = add_carry(r[2], a[2], c)
-            c, r3 = add_carry(r[3], a[3], c)
-            r = (r0, r1, r2, r3)
-            high += c
-    return r[0], r[1], r[2], r[3], high
-
-
-@inner
-def _add_square(high: Word, low: Word, value: int) -> tuple[Word, Word]:
-    """(high, low) + value^2 on two words."""
-    magnitude = np.uint64(abs(value))
-    c, low = multiply_add(magnitude, magnitude, low, ZERO)
-    return high + c, low
-
-
-@kernel
-def square_sums(table: Integers) -> tuple[tuple[Word, Word], tuple[Word, Word], tuple[Word, Word]]:
-    """Three 128-bit words pairs (high, low): the exact sums of v(X)^2 at X = 0, 1, 2 over pairs of integer rows.
-
-    |entries| <= 2^40 and fewer than 2^40 of them: (2^40 * 3)^2 * 2^40 < 2^128.
-    """
-    rows, columns = table.shape
-    h0, l0, h1, l1, h2, l2 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    for i in range(0, rows, 2):
-        for j in range(columns):
-            low = table[i, j]
-            high = table[i + 1, j] if i + 1 < rows else 0
-            h0, l0 = _add_square(h0, l0, low)
-            h1, l1 = _add_square(h1, l1, high)
-            h2, l2 = _add_square(h2, l2, 2 * high - low)
-    return (h0, l0), (h1, l1), (h2, l2)
+    absent = np.zeros((columns, 4), np.uint64)
+    for i in range((rows + 1) // 2):
+        even, odd, out = table[2 * i], table[2 * i + 1] if 2 * i + 1 < rows else absent, table[i]
+        for j in range(first, stop):
+            low = load(even, j)
+            store(out, j, add(low, montgomery_product(r, subtract(load(odd, j), low))))
 
 
 @kernel

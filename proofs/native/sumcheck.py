@@ -1,215 +1,338 @@
-"""The row rounds of the sumcheck: machine integers in the first round, elements modulo ORDER after it (spec 5.7).
+"""The row rounds over several tables in one cube (spec 5.6).
 
-The first round, half of all the work by size, needs no modular product. W_j[r] = sum_c t_j[c] v[r, c] is a matrix
-product in double precision, split so that every partial sum is an integer below 2^53: exact in any order of summation.
+For a pair of rows (e, o) a sum of squares is a quadratic in X, known at 0 and 1 from the round before, or from the
+tables; its leading coefficient is the sum over the differences o - e. So a round computes one number a pair of rows,
+and binding it gives the sums of the next round's rows without reading them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import RoundSums, Signs, Table
+from proofs.engine import Block, RoundSums, Signs, Table
 from proofs.errors import Misuse
-from proofs.native.scalars import element_sums, fold, fold_integers, pair_products, square_sums
-from proofs.native.words import Words, check_scalars, integer, reduced, to_words
-from proofs.workers import map_chunks
+from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
+from proofs.native.differences import weighted_integer_squares, weighted_square_differences
+from proofs.native.exact import column_dots, sign_product_job, transposed_signs
+from proofs.native.jobs import Job, run_all
+from proofs.native.weighted import signed_words
+from proofs.native.words import Words, check_scalars, reduced, to_words
+from proofs.polynomials import eq_table
 
-_ROW_BLOCK = 1024  # rows converted to double precision at once
-_WORTHWHILE = 4  # pairs of rows below which a second thread does not pay
+_TABLES = 4  # that the kernels of weighted squares take at once
 Three = tuple[int, int, int]
+Array = TypeVar("Array")
 
 
-@dataclass(frozen=True)
-class IntegerTables:
-    """Before the first challenge: v (rows, columns), the left signs (rows, k) and W (rows, k), all small integers."""
+class NativeProjection:
+    """`proofs.engine.Projection`."""
 
-    values: Table
-    signs: Signs
-    products: Table
+    def __init__(self, blocks: Sequence[Block], column_signs: Signs) -> None:
+        self._kinds = [(block.plain, block.weights) for block in blocks]
+        self._count = len(column_signs)
+        transposed = transposed_signs(column_signs)
+        products = [np.empty((len(block.table), self._count), np.int64) for block in blocks]
+        run_all([sign_product_job(block.table, transposed, own) for block, own in zip(blocks, products, strict=True)])
+        self._blocks = [
+            IntegerBlock(block.table, np.require(block.row_signs.T, requirements=["C", "W"]), own)
+            for block, own in zip(blocks, products, strict=True)
+        ]
+        self._used = False
 
-    @classmethod
-    def prepared(cls, table: Table, row_signs: Signs, column_signs: Signs) -> IntegerTables:
-        """|W| <= 2^40 * columns <= 2^56, the caller's bounds."""
-        return cls(table, np.ascontiguousarray(row_signs.T), _exact_product(table, column_signs))
+    def values(self) -> list[int]:
+        """See `Projection`."""
+        totals = [0] * self._count
+        for block in self._blocks:
+            totals = [total + dot for total, dot in zip(totals, column_dots(block.signs, block.products), strict=True)]
+        return totals
 
-    def squares(self) -> Three:
-        """Sums of v(X)^2."""
-        parts = map_chunks(lambda a, b: square_sums(self.values[2 * a : 2 * b]), _pairs(self.values), _WORTHWHILE)
-        return _three(sum((int(part[x][0]) << 64) + int(part[x][1]) for part in parts) for x in range(3))
+    def row_sumcheck(
+        self,
+        projection_weights: Sequence[int],
+        column_weights: Sequence[Sequence[int]],
+        row_point: Sequence[int],
+        linear: Mapping[int, Sequence[int]],
+    ) -> NativeRowSumcheck:
+        """See `Projection`; raises Misuse when called again."""
+        if self._used:
+            raise Misuse("projection: expected one sumcheck, found a second")
+        self._used = True
+        check_scalars("projection_weights", projection_weights, self._count)
+        check_scalars("row_point", row_point)
+        blocks = [
+            IntegerBlock(block.values, block.signs, block.products, _linear_rows(block, linear[index]))
+            if index in linear
+            else block
+            for index, block in enumerate(self._blocks)
+        ]
+        if not all(index in range(len(blocks)) for index in linear):
+            raise Misuse(f"linear: expected indices of {len(blocks)} blocks, found {sorted(linear)}")
+        if max(len(block.values) for block in blocks) > 1 << len(row_point):
+            raise Misuse(f"row_point: expected at most 2^{len(row_point)} rows")
+        classes = _classes(blocks, [weights for _, weights in self._kinds], column_weights)
+        tracks = [_Track(block, plain) for block, (plain, _) in zip(blocks, self._kinds, strict=True)]
+        return NativeRowSumcheck(tracks, classes, projection_weights, row_point)
 
-    def crosses(self, weights: Sequence[int]) -> Three:
-        """Sums of weights[j] left_j(X) W_j(X)."""
-        signs, products = self.signs.astype(np.int64), self.products
-        return _three(
-            sum(w * e for w, e in zip(weights, _column_dots(left, right), strict=True))
-            for left, right in zip(_evaluations(signs), _evaluations(products), strict=True)
-        )
 
-    def totals(self) -> tuple[int, int]:
-        """Sums of v(X); one row's sum is below 2^56."""
-        sums = self.values.sum(axis=1)
-        return sum(sums[0::2].tolist()) % ORDER, sum(sums[1::2].tolist()) % ORDER
+class _Track:
+    """A block in the state of the current round, and the sums of its rows.
 
-    def folded(self, weights: Sequence[int], challenge: int) -> ElementTables:
-        """After the first challenge; the weights are now part of the left factors."""
-        return ElementTables(
-            _folded(fold_integers, self.values, challenge),
-            _folded_signs(self.signs, weights, challenge),
-            _folded(fold_integers, self.products, challenge),
-        )
+    Where a single row is left, in its table and in those it shares weights with, it is not folded any more: the
+    factors 1 - r are gathered.
+    """
 
-    def single_row(self) -> list[int]:
+    def __init__(self, block: IntegerBlock, plain: bool) -> None:
+        self.block: IntegerBlock | ElementBlock = block
+        self.plain = plain
+        self.squares = [0] * (len(block.values) if plain else 0)
+        self.crosses = [0] * len(block.values)
+        self.settled = False
+        self.factor = 1
+
+    def row(self) -> list[int]:
         """The only row."""
-        return [value % ORDER for value in self.values[0].tolist()]
+        return [self.factor * value % ORDER for value in self.block.row()]
 
 
-@dataclass(frozen=True)
-class ElementTables:
-    """Between challenges: v (rows, columns, 4), left factors and W (rows, k, 4), elements modulo ORDER."""
+class _Class:
+    """The tables whose squares share column weights, and the weighted sums of their rows."""
 
-    values: Words
-    left: Words
-    products: Words
+    def __init__(self, members: Sequence[int], weights: Sequence[int], rows: int) -> None:
+        self.members = members
+        self.weights = to_words(weights)
+        self.montgomery_weights = to_words([(weight << 256) % ORDER for weight in weights])
+        self.sums = [0] * rows
 
-    def squares(self) -> Three:
-        """Sums of v(X)^2."""
-        return _pair_products(self.values, self.values)
+    def row_jobs(self, tables: Sequence[Table]) -> list[Job]:
+        """Of each row the weighted squares of small integers."""
+        empty = np.empty((0, len(self.weights)), np.int64)
+        return [self._row_job(*group) for group in _groups(tables, empty)]
 
-    def crosses(self, _weights: Sequence[int]) -> Three:
-        """Sums of left_j(X) W_j(X)."""
-        return _pair_products(self.left, self.products)
+    def integer_step_jobs(self, tables: Sequence[Table]) -> list[Job]:
+        """Of each pair of rows the weighted squares of differences of small integers."""
+        empty = np.empty((0, len(self.weights)), np.int64)
+        return [self._integer_step_job(group) for group in _groups(tables, empty)]
 
-    def totals(self) -> tuple[int, int]:
-        """Sums of v(X)."""
-        return integer(element_sums(self.values, 0)) % ORDER, integer(element_sums(self.values, 1)) % ORDER
+    def element_step_jobs(self, tables: Sequence[Words]) -> list[Job]:
+        """Of each pair of rows the weighted squares of differences of elements."""
+        empty = np.empty((0, len(self.weights), 4), np.uint64)
+        return [self._element_step_job(*group) for group in _groups(tables, empty)]
 
-    def folded(self, _weights: Sequence[int], challenge: int) -> ElementTables:
-        """After one more challenge."""
-        return ElementTables(
-            _folded(fold, self.values, challenge),
-            _folded(fold, self.left, challenge),
-            _folded(fold, self.products, challenge),
-        )
+    def _row_job(self, t0: Table, t1: Table, t2: Table, t3: Table) -> Job:
+        def run(a: int, b: int) -> Words:
+            return weighted_integer_squares(t0[a:b], t1[a:b], t2[a:b], t3[a:b], self.weights, b - a)
 
-    def single_row(self) -> list[int]:
-        """The only row."""
-        return reduced(self.values[0])
+        return Job(run, len(self.sums), _TABLES * len(self.weights))
+
+    def _integer_step_job(self, tables: Sequence[Table]) -> Job:
+        def run(a: int, b: int) -> Words:
+            d0, d1, d2, d3 = (steps(table[2 * a : 2 * b]) for table in tables)
+            return weighted_integer_squares(d0, d1, d2, d3, self.weights, b - a)
+
+        return Job(run, (len(self.sums) + 1) // 2, _TABLES * len(self.weights))
+
+    def _element_step_job(self, t0: Words, t1: Words, t2: Words, t3: Words) -> Job:
+        def run(a: int, b: int) -> Words:
+            i, j = 2 * a, 2 * b
+            return weighted_square_differences(t0[i:j], t1[i:j], t2[i:j], t3[i:j], self.montgomery_weights, b - a)
+
+        return Job(run, (len(self.sums) + 1) // 2, _TABLES * len(self.weights))
 
 
 class NativeRowSumcheck:
-    """`proofs.engine.RowSumcheck`; the one pair with arbitrary scalars has a row's size and stays in Python."""
+    """`proofs.engine.RowSumcheck`."""
 
     def __init__(
-        self, tables: IntegerTables, weights: Sequence[int], extra_left: Sequence[int], extra_products: Sequence[int]
+        self,
+        tracks: Sequence[_Track],
+        classes: Sequence[_Class],
+        projection_weights: Sequence[int],
+        row_point: Sequence[int],
     ) -> None:
-        self._tables: IntegerTables | ElementTables = tables
-        self._weights = tuple(weights)
-        self._extra_left = list(extra_left)
-        self._extra_products = list(extra_products)
+        self._tracks, self._classes = tracks, classes
+        self._projection_weights = projection_weights
+        self._signed_weights = signed_words(to_words(projection_weights))
+        self._row_point = row_point
+        self._round = 0
+        self._leading: _Leading | None = None
+        self._settle()
+        self._first_sums()
 
     def sums(self) -> RoundSums:
-        """See `RowSumcheck`; raises Misuse once a single row is left."""
-        self._require_rows(more_than_one=True)
-        extra = _extra_sums(self._extra_left, self._extra_products)
-        crosses = self._tables.crosses(self._weights)
-        cross = _three(a + b for a, b in zip(crosses, extra, strict=True))
-        return RoundSums(square=self._tables.squares(), cross=cross, total=self._tables.totals())
+        """See `RowSumcheck`; raises Misuse once every row variable is bound."""
+        leading = self._current()
+        suffix = eq_table(self._row_point[self._round + 1 :])
+        square, cross, weighted = [0, 0, 0], [0, 0, 0], [0, 0, 0]
+        for track, squares, crosses in zip(self._tracks, leading.squares, leading.crosses, strict=True):
+            if track.plain:
+                _accumulate(square, track.squares, squares)
+            _accumulate(cross, track.crosses, crosses)
+        for own, steps_of_class in zip(self._classes, leading.weighted, strict=True):
+            _accumulate(weighted, own.sums, steps_of_class, suffix)
+        return RoundSums(square=_values(square), weighted=_values(weighted), cross=_values(cross))
 
     def bind(self, challenge: int) -> None:
-        """See `RowSumcheck`; raises Misuse once a single row is left."""
-        self._require_rows(more_than_one=True)
+        """See `RowSumcheck`; raises Misuse once every row variable is bound."""
+        leading = self._current()
         check_scalars("challenge", [challenge])
-        self._tables = self._tables.folded(self._weights, challenge)
-        self._extra_left = _folded_list(self._extra_left, challenge)
-        self._extra_products = _folded_list(self._extra_products, challenge)
+        forms = Challenge.of(challenge, self._projection_weights if self._round == 0 else [])
+        jobs: list[Job] = []
+        for track, squares, crosses in zip(self._tracks, leading.squares, leading.crosses, strict=True):
+            if track.plain:
+                track.squares = _bound(track.squares, squares, challenge)
+            track.crosses = _bound(track.crosses, crosses, challenge)
+            if track.settled:
+                track.factor = track.factor * (1 - challenge) % ORDER
+            else:
+                track.block, folding = track.block.folded(forms)
+                jobs += folding
+        for own, steps_of_class in zip(self._classes, leading.weighted, strict=True):
+            own.sums = _bound(own.sums, steps_of_class, challenge)
+        run_all(jobs)
+        self._round += 1
+        self._leading = None
+        self._settle()
 
-    def row(self) -> list[int]:
-        """See `RowSumcheck`; raises Misuse while rows are left to bind."""
-        self._require_rows(more_than_one=False)
-        return self._tables.single_row()
+    def rows(self) -> list[list[int]]:
+        """See `RowSumcheck`; raises Misuse while a row variable is left to bind."""
+        if self._round < len(self._row_point):
+            raise Misuse(f"row sumcheck: expected {len(self._row_point)} rounds bound, found {self._round}")
+        return [track.row() for track in self._tracks]
 
-    def _require_rows(self, more_than_one: bool) -> None:
-        if (len(self._tables.values) > 1) is not more_than_one:
-            wanted = "more than one row" if more_than_one else "a single row"
-            raise Misuse(f"row sumcheck: expected {wanted} left, found {len(self._tables.values)}")
+    def _settle(self) -> None:
+        tall = {member for own in self._classes if len(own.sums) > 1 for member in own.members}
+        for index, track in enumerate(self._tracks):
+            track.settled = len(track.crosses) == 1 and index not in tall
 
+    def _first_sums(self) -> None:
+        """Of every row of the tables themselves."""
+        requests: list[tuple[list[int], Job]] = []
+        blocks = [track.block for track in self._tracks]
+        for track in self._tracks:
+            block = track.block
+            if isinstance(block, IntegerBlock):
+                if track.plain:
+                    requests.append((track.squares, block.squares()))
+                requests.append((track.crosses, block.crosses(self._signed_weights)))
+        for own in self._classes:
+            members = [blocks[index] for index in own.members]
+            tables = [block.values for block in members if isinstance(block, IntegerBlock)]
+            requests += [(own.sums, job) for job in own.row_jobs(tables)]
+        _add_up(requests)
+        for track in self._tracks:
+            if isinstance(track.block, IntegerBlock):
+                track.crosses = _plus(track.crosses, track.block.linear_sums())
 
-def _three(values: Iterable[int]) -> Three:
-    at_0, at_1, at_2 = values
-    return at_0 % ORDER, at_1 % ORDER, at_2 % ORDER
-
-
-def _pairs(table: NDArray[np.int64] | Words) -> int:
-    return (len(table) + 1) // 2
-
-
-def _exact_product(table: Table, column_signs: Signs) -> Table:
-    """(rows, k): table @ column_signs.T for |entries| <= 2^40 and up to 2^16 columns."""
-    transposed = column_signs.T.astype(np.float64)
-    low_bits = 53 - (table.shape[1] - 1).bit_length()  # a sum of `columns` numbers below 2^low_bits stays below 2^53
-    product = np.empty((len(table), transposed.shape[1]), np.int64)
-    for start in range(0, len(table), _ROW_BLOCK):
-        block = table[start : start + _ROW_BLOCK]
-        if max(int(block.max()), -int(block.min())) < 1 << low_bits:
-            exact = (block.astype(np.float64) @ transposed).astype(np.int64)
-        else:
-            high = (block >> low_bits).astype(np.float64) @ transposed
-            low = (block & ((1 << low_bits) - 1)).astype(np.float64) @ transposed
-            exact = (high.astype(np.int64) << low_bits) + low.astype(np.int64)
-        product[start : start + _ROW_BLOCK] = exact
-    return product
-
-
-def _evaluations(table: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(pairs, k) each: the lines through pairs of rows at 0, 1, 2."""
-    even, odd = table[0::2], np.zeros_like(table[0::2])
-    odd[: len(table) // 2] = table[1::2]
-    return even, odd, 2 * odd - even
-
-
-def _column_dots(left: NDArray[np.int64], right: NDArray[np.int64]) -> list[int]:
-    """sum_i left[i, j] right[i, j] for |left| <= 3, |right| < 2^63, fewer than 2^28 rows: in halves, so exactly."""
-    high = (left * (right >> 32)).sum(axis=0)
-    low = (left * (right & 0xFFFFFFFF)).sum(axis=0)
-    return [(upper << 32) + lower for upper, lower in zip(high.tolist(), low.tolist(), strict=True)]
-
-
-def _folded(kernel: Callable[..., None], table: NDArray[np.int64] | Words, challenge: int) -> Words:
-    factor = to_words([(challenge << 256) % ORDER])[0]
-    folded = np.empty((_pairs(table), table.shape[1], 4), np.uint64)
-    map_chunks(lambda a, b: kernel(table[2 * a : 2 * b], factor, folded[a:b]), len(folded), _WORTHWHILE)
-    return folded
+    def _current(self) -> _Leading:
+        if self._round >= len(self._row_point):
+            raise Misuse(f"row sumcheck: expected at most {len(self._row_point)} rounds, found another")
+        if self._leading is None:
+            self._leading = _Leading(self._tracks, self._classes, self._signed_weights)
+        return self._leading
 
 
-def _folded_signs(signs: Signs, weights: Sequence[int], challenge: int) -> Words:
-    """w_j (s + r (s' - s)) for pairs of rows s, s' of signs: one of nine values for each j, looked up."""
-    table = [w * (s + challenge * (t - s)) % ORDER for w in weights for s in (-1, 0, 1) for t in (-1, 0, 1)]
-    even, odd, _ = _evaluations(signs.astype(np.int64))
-    folded: Words = to_words(table)[9 * np.arange(len(weights)) + 3 * (even + 1) + odd + 1]
-    return folded
+class _Leading:
+    """The leading coefficients of one round: per pair of rows of every table, and of every class."""
+
+    def __init__(self, tracks: Sequence[_Track], classes: Sequence[_Class], weights: Words) -> None:
+        self.squares = [_prepared(track.squares, track.settled) for track in tracks]
+        self.crosses = [_prepared(track.crosses, track.settled) for track in tracks]
+        self.weighted = [_prepared(own.sums, len(own.sums) == 1) for own in classes]
+        requests: list[tuple[list[int], Job]] = []
+        for track, squares, crosses in zip(tracks, self.squares, self.crosses, strict=True):
+            if not track.settled:
+                requests += _requests(track, squares, crosses, weights)
+        for own, sums in zip(classes, self.weighted, strict=True):
+            if len(own.sums) > 1:
+                requests += [(sums, job) for job in _class_jobs(own, [tracks[index].block for index in own.members])]
+        _add_up(requests)
 
 
-def _pair_products(left: Words, right: Words) -> Three:
-    parts = map_chunks(lambda a, b: pair_products(left[2 * a : 2 * b], right[2 * a : 2 * b]), _pairs(left), _WORTHWHILE)
-    return _three(sum(integer(part[x]) for part in parts) for x in range(3))
+def _prepared(rows: Sequence[int], settled: bool) -> list[int]:
+    """Zeros to add to, one a pair; for a single row against an absent one its own sum, which is the answer."""
+    return list(rows) if settled else [0] * ((len(rows) + 1) // 2)
 
 
-def _extra_sums(left: Sequence[int], right: Sequence[int]) -> Three:
-    sums = [0, 0, 0]
-    for i in range(0, len(left), 2):
-        a, c = left[i], right[i]
-        b, d = (left[i + 1], right[i + 1]) if i + 1 < len(left) else (0, 0)
-        sums[0] += a * c
-        sums[1] += b * d
-        sums[2] += (2 * b - a) * (2 * d - c)
-    return _three(sums)
+def _requests(track: _Track, squares: list[int], crosses: list[int], weights: Words) -> list[tuple[list[int], Job]]:
+    block = track.block
+    requests = [(squares, block.square_steps())] if track.plain else []
+    if isinstance(block, ElementBlock):
+        return requests + [(crosses, job) for job in block.cross_steps()]
+    crosses[:] = _plus(crosses, block.linear_steps())
+    return [*requests, (crosses, block.cross_steps(weights))]
 
 
-def _folded_list(values: Sequence[int], challenge: int) -> list[int]:
-    padded = [*values, 0] if len(values) % 2 else values
-    return [(a + challenge * (b - a)) % ORDER for a, b in zip(padded[0::2], padded[1::2], strict=True)]
+def _class_jobs(own: _Class, blocks: Sequence[IntegerBlock | ElementBlock]) -> list[Job]:
+    integers = [block.values for block in blocks if isinstance(block, IntegerBlock)]
+    if integers:
+        return own.integer_step_jobs(integers)
+    return own.element_step_jobs([block.values for block in blocks if isinstance(block, ElementBlock)])
+
+
+def _groups(tables: Sequence[Array], empty: Array) -> list[list[Array]]:
+    """Tables four by four, filled up with empty ones."""
+    filled = [*tables, *[empty] * (-len(tables) % _TABLES)]
+    return [filled[start : start + _TABLES] for start in range(0, len(filled), _TABLES)]
+
+
+def _add_up(requests: Sequence[tuple[list[int], Job]]) -> None:
+    """Run the jobs and add the sums each gives, one a row or a pair of rows, to the list that goes with it."""
+    for (target, _), parts in zip(requests, run_all([job for _, job in requests]), strict=True):
+        values = [value for words in parts for value in reduced(words)]
+        target[:] = [total + value for total, value in zip(target, values, strict=True)]
+
+
+def _plus(rows: list[int], more: Sequence[int]) -> list[int]:
+    return [total + value for total, value in zip(rows, more, strict=True)] if more else rows
+
+
+def _accumulate(
+    sums: list[int], rows: Sequence[int], leading: Sequence[int], weights: Sequence[int] | None = None
+) -> None:
+    """Add to (value at 0, value at 1, leading coefficient) the pairs' own, weighted or not."""
+    for position, values in enumerate((rows[0::2], rows[1::2], leading)):
+        terms: Iterable[int] = values
+        if weights is not None:
+            terms = (weight * value for weight, value in zip(weights[: len(values)], values, strict=True))
+        sums[position] += sum(terms)
+
+
+def _values(sums: Sequence[int]) -> Three:
+    """At X = 0, 1, 2, from the values at 0 and 1 and the leading coefficient."""
+    at_0, at_1, leading = sums
+    return at_0 % ORDER, at_1 % ORDER, (2 * at_1 - at_0 + 2 * leading) % ORDER
+
+
+def _bound(rows: Sequence[int], leading: Sequence[int], challenge: int) -> list[int]:
+    """Each pair's quadratic at the challenge."""
+    padded = [*rows, 0] if len(rows) % 2 else rows
+    return [
+        (e + challenge * (o - e - d + challenge * d)) % ORDER
+        for e, o, d in zip(padded[0::2], padded[1::2], leading, strict=True)
+    ]
+
+
+def _linear_rows(block: IntegerBlock, form: Sequence[int]) -> list[Sequence[int]]:
+    rows, columns = block.values.shape
+    check_scalars("linear", form, rows * columns)
+    return [form[start : start + columns] for start in range(0, rows * columns, columns)]
+
+
+def _classes(
+    blocks: Sequence[IntegerBlock], names: Sequence[int | None], column_weights: Sequence[Sequence[int]]
+) -> list[_Class]:
+    """One for each list of weights that some block names; raises Misuse for one that does not fit."""
+    if any(name is not None and not 0 <= name < len(column_weights) for name in names):
+        raise Misuse(f"blocks: expected indices of {len(column_weights)} lists of weights, found {names}")
+    classes = []
+    for index, weights in enumerate(column_weights):
+        members = [block for block, name in enumerate(names) if name == index]
+        for member in members:
+            check_scalars("column_weights", weights, blocks[member].values.shape[1])
+        if members:
+            classes.append(_Class(members, weights, max(len(blocks[member].values) for member in members)))
+    return classes

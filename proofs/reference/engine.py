@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
+from operator import mul
+
+import numpy as np
+from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import Points, RoundSums, Signs, Table
+from proofs.engine import Block, Points, RoundSums, Signs, Table
 from proofs.generators import blinding_generator, generator
 from proofs.reference import points as curve
 from proofs.reference.points import Jacobian
@@ -59,20 +64,27 @@ class ReferenceEngine:
     def ternary_combination(self, signs: Signs, weights: Sequence[int]) -> list[int]:
         return [_dot(column, weights) for column in _columns(_integers(signs))]
 
-    def row_sumcheck(
-        self,
-        table: Table,
-        row_signs: Signs,
-        column_signs: Signs,
-        weights: Sequence[int],
-        extra_left: Sequence[int],
-        extra_right: Sequence[int],
-    ) -> ReferenceRowSumcheck:
-        left = [[w * s for s in signs] for w, signs in zip(weights, _integers(row_signs), strict=True)]
-        left.append(list(extra_left))
-        right = [*_integers(column_signs), list(extra_right)]
-        linear = [[_dot(x, y) for y in _columns(right)] for x in _columns(left)]
-        return ReferenceRowSumcheck(_integers(table), linear)
+    def project(self, blocks: Sequence[Block], column_signs: Signs) -> ReferenceProjection:
+        return ReferenceProjection(blocks, _integers(column_signs))
+
+    def residue_combinations(
+        self, residues: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> list[int]:
+        table = _integers(residues)
+        return [
+            sum(x * sum(map(mul, y, row)) for x, row in zip(left, table, strict=True)) % modulus
+            for left, y in zip(_integers(row_weights), _integers(column_weights), strict=True)
+        ]
+
+    def adjoint_combinations(
+        self, elements: Table, row_weights: Table, column_weights: Table, modulus: int
+    ) -> NDArray[np.int64]:
+        chunks = _integers(elements)
+        combinations = []
+        for left, right in zip(_integers(row_weights), _integers(column_weights), strict=True):
+            weights = [x * y for x in left for y in right]
+            combinations.append(_adjoint(chunks, weights, modulus))
+        return np.array(combinations, dtype=np.int64)
 
     def decode_points(self, encoded: bytes) -> Points:
         return curve.decode_all(encoded)
@@ -90,27 +102,118 @@ class ReferenceEngine:
         return curve.is_identity(curve.combine(bases, [*scalars, *generator_scalars, blinding_scalar]))
 
 
-class ReferenceRowSumcheck:
-    """v and the linear form's coefficients a = sum_j left_j right_j, both as full tables, folded pair by pair."""
+class ReferenceProjection:
+    """Blocks and signs; k = 0 projections are allowed."""
 
-    def __init__(self, table: Matrix, linear: Matrix) -> None:
-        self._table = table
-        self._linear = linear
+    def __init__(self, blocks: Sequence[Block], column_signs: Matrix) -> None:
+        self._tables = [_integers(block.table) for block in blocks]
+        self._row_signs = [_integers(block.row_signs) for block in blocks]
+        self._plain = [block.plain for block in blocks]
+        self._weights = [block.weights for block in blocks]
+        self._column_signs = column_signs
+
+    def values(self) -> list[int]:
+        return [
+            sum(
+                sign * sum(t * v for t, v in zip(column_signs, row, strict=False))
+                for table, signs in zip(self._tables, self._row_signs, strict=True)
+                for sign, row in zip(signs[j], table, strict=True)
+            )
+            for j, column_signs in enumerate(self._column_signs)
+        ]
+
+    def row_sumcheck(
+        self,
+        projection_weights: Sequence[int],
+        column_weights: Sequence[Sequence[int]],
+        row_point: Sequence[int],
+        linear: Mapping[int, Sequence[int]],
+    ) -> ReferenceRowSumcheck:
+        blocks = []
+        for index, (table, signs) in enumerate(zip(self._tables, self._row_signs, strict=True)):
+            rows, columns = len(table), len(table[0])
+            form = list(linear.get(index, [0] * (rows * columns)))
+            for r in range(rows):
+                for c in range(columns):
+                    products = zip(projection_weights, signs, self._column_signs, strict=True)
+                    form[r * columns + c] += sum(w * s[r] * t[c] for w, s, t in products)
+            weights = self._weights[index]
+            blocks.append(
+                _FoldedBlock(
+                    table=table,
+                    linear=[form[r * columns : (r + 1) * columns] for r in range(rows)],
+                    plain=self._plain[index],
+                    weights=None if weights is None else list(column_weights[weights]),
+                )
+            )
+        return ReferenceRowSumcheck(blocks, row_point)
+
+
+@dataclass(frozen=True, repr=False)  # secret
+class _FoldedBlock:
+    table: Matrix
+    linear: Matrix  # all linear forms on it, as one full table
+    plain: bool
+    weights: list[int] | None
+
+    def at(self, x: int) -> _FoldedBlock:
+        return replace(self, table=_at(self.table, x), linear=_at(self.linear, x))
+
+    def square(self) -> int:
+        return sum(_dot(row, row) for row in self.table) if self.plain else 0
+
+    def weighted(self, point: Sequence[int]) -> int:
+        if self.weights is None:
+            return 0
+        rows = [_dot(self.weights, [v * v for v in row]) for row in self.table]
+        return sum(_eq(point, y) * row for y, row in enumerate(rows))
+
+    def cross(self) -> int:
+        return sum(map(_dot, self.table, self.linear))
+
+
+class ReferenceRowSumcheck:
+    """Every block and the coefficients of its linear form, both as full tables, folded pair by pair."""
+
+    def __init__(self, blocks: list[_FoldedBlock], row_point: Sequence[int]) -> None:
+        self._blocks = blocks
+        self._later = list(row_point)
 
     def sums(self) -> RoundSums:
-        table = [_at(self._table, x) for x in range(3)]
-        linear = [_at(self._linear, x) for x in range(3)]
-        square = [sum(_dot(row, row) for row in v) % ORDER for v in table]
-        cross = [sum(map(_dot, v, a)) % ORDER for v, a in zip(table, linear, strict=True)]
-        total = [sum(map(sum, v)) % ORDER for v in table]
-        return RoundSums((square[0], square[1], square[2]), (cross[0], cross[1], cross[2]), (total[0], total[1]))
+        at = [[block.at(x) for block in self._blocks] for x in range(3)]
+        square = [sum(block.square() for block in blocks) % ORDER for blocks in at]
+        weighted = [sum(block.weighted(self._later[1:]) for block in blocks) % ORDER for blocks in at]
+        cross = [sum(block.cross() for block in blocks) % ORDER for blocks in at]
+        return RoundSums(_three(square), _three(weighted), _three(cross))
 
     def bind(self, challenge: int) -> None:
-        self._table = _at(self._table, challenge)
-        self._linear = _at(self._linear, challenge)
+        self._blocks = [block.at(challenge) for block in self._blocks]
+        del self._later[0]
 
-    def row(self) -> list[int]:
-        return [value % ORDER for value in self._table[0]]
+    def rows(self) -> list[list[int]]:
+        return [[v % ORDER for v in block.table[0]] for block in self._blocks]
+
+
+def _three(values: list[int]) -> tuple[int, int, int]:
+    return values[0], values[1], values[2]
+
+
+def _eq(point: Sequence[int], index: int) -> int:
+    value = 1
+    for i, coordinate in enumerate(point):
+        value = value * (coordinate if index >> i & 1 else 1 - coordinate) % ORDER
+    return value
+
+
+def _adjoint(chunks: Matrix, weights: Sequence[int], modulus: int) -> list[int]:
+    degree = len(chunks[0])
+    result = [0] * degree
+    for x, weight in enumerate(weights):
+        element, m = chunks[x // degree], x % degree
+        if weight:
+            for i in range(degree):
+                result[i] += weight * (element[m - i] if i <= m else -element[degree + m - i])
+    return [value % modulus for value in result]
 
 
 def _at(matrix: Matrix, x: int) -> Matrix:

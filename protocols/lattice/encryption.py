@@ -38,11 +38,27 @@ def encrypt(
 
     Raises Misuse where shapes do not fit or some 2 |m| >= T: nothing could decrypt that.
     """
+    return encrypt_with(parameters, public, key, message, draw_errors(public, rand))
+
+
+def draw_errors(public: PublicElements, rand: Randomness) -> NDArray[np.int8]:
+    """Fresh noise for one ciphertext: int8 (cells,)."""
+    return sample(public.cells, rand)
+
+
+def encrypt_with(
+    parameters: LatticeParameters,
+    public: PublicElements,
+    key: NDArray[np.int32],
+    message: Integers,
+    errors: NDArray[np.int8],
+) -> Integers:
+    """`encrypt` with the errors given, int8 (cells,): for one ciphertext only, drawn by `draw_errors`."""
     _check_public(parameters, public, message, key)
     if message.size and 2 * max(int(message.max()), -int(message.min())) >= parameters.plaintext_scale:
         raise Misuse(f"messages must be below T / 2 = {parameters.plaintext_scale // 2} in magnitude")
     products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)
-    return _add_scaled(parameters, products, sample(public.cells, rand), message)
+    return _add_scaled(parameters, products, errors, message)
 
 
 def decrypt_sum(
@@ -55,16 +71,16 @@ def decrypt_sum(
 ) -> Integers:
     """The sum of `count` messages, int64 (cells,), from the sums of their keys and of their ciphertexts modulo q.
 
-    Raises Rejected: "key-range" for a key coefficient beyond count * tail, "decryption-noise" for a summed error
+    Raises Rejected: "key-range" for a key coefficient beyond count * noise_bound, "decryption-noise" for a summed error
     beyond it, "decryption-message" for a sum beyond count * message_bound. Misuse for shapes and residues out of range.
     """
     _check_public(parameters, public, ciphertext_sum, key_sum)
     _check_residues(parameters, ciphertext_sum)
     keys = key_sum.astype(np.int64)
-    _check_magnitude("key-range", "key coefficient", keys, count * parameters.tail)
+    _check_magnitude("key-range", "key coefficient", keys, count * parameters.noise_bound)
     products = multiply(public.transforms, keys, parameters.modulus).reshape(-1)[: public.cells].astype(np.int64)
     noise, message = _split(parameters, ciphertext_sum - products)
-    _check_magnitude("decryption-noise", "summed error", noise, count * parameters.tail)
+    _check_magnitude("decryption-noise", "summed error", noise, count * parameters.noise_bound)
     _check_magnitude("decryption-message", "summed message", message, count * message_bound)
     return message
 

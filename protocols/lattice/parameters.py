@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proofs.encryption import MAXIMUM_NOISE_BOUND, NOISE_BOUND
 from proofs.errors import Misuse
 from protocols.policy import LatticeRule
 
@@ -37,7 +38,8 @@ class LatticeParameters:
     """What encryption and decryption need to know; raises Misuse where the arithmetic would not be defined.
 
     `degree` is a power of two from 4 to 4096 (a policy admits 4096 only; smaller rings are for tests and are not
-    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 * 86 T < q.
+    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what
+    an accepted client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
     """
 
     degree: int
@@ -45,6 +47,7 @@ class LatticeParameters:
     plaintext_scale: int
     sigma_tenths: int = SIGMA_TENTHS
     tail: int = TAIL
+    noise_bound: int = TAIL
 
     def __post_init__(self) -> None:
         if not (4 <= self.degree <= DEGREE and _is_power_of_two(self.degree)):
@@ -53,15 +56,19 @@ class LatticeParameters:
             raise Misuse(f"lattice modulus must be one of the fixed list of spec 6.1, not {self.modulus}")
         if not (self.plaintext_scale >= 2 and _is_power_of_two(self.plaintext_scale)):
             raise Misuse(f"plaintext scale must be a power of two, at least 2, not {self.plaintext_scale}")
-        if 2 * self.tail * self.plaintext_scale >= self.modulus:
-            raise Misuse(f"2 * {self.tail} T = {2 * self.tail * self.plaintext_scale} must be below q = {self.modulus}")
+        if not self.tail <= self.noise_bound <= MAXIMUM_NOISE_BOUND:
+            raise Misuse(f"noise bound must be from {self.tail} to {MAXIMUM_NOISE_BOUND}, not {self.noise_bound}")
+        needed = 2 * self.noise_bound * self.plaintext_scale
+        if needed >= self.modulus:
+            raise Misuse(f"2 * {self.noise_bound} T = {needed} must be below q = {self.modulus}")
         if (self.sigma_tenths, self.tail) != (SIGMA_TENTHS, TAIL):
             raise Misuse(f"noise must be sigma 6.6 truncated at {TAIL}, not {self.sigma_tenths}/10 at {self.tail}")
 
     @classmethod
     def from_rule(cls, rule: LatticeRule) -> LatticeParameters:
         """The policy's lattice; raises Misuse as the constructor does."""
-        return cls(rule.degree, rule.modulus, rule.plaintext_scale, rule.sigma_tenths, rule.tail)
+        bound = noise_bound(rule)
+        return cls(rule.degree, rule.modulus, rule.plaintext_scale, rule.sigma_tenths, rule.tail, bound)
 
     @property
     def residue_width(self) -> int:
@@ -75,6 +82,14 @@ class LatticeParameters:
     def ciphertext_size(self, cells: int) -> int:
         """Bytes of a packed ciphertext of `cells` residues."""
         return cells * self.residue_width
+
+
+def noise_bound(rule: LatticeRule) -> int:
+    """E: the bound on an accepted client's noise that decryption relies on; the proved one where it is proved.
+
+    Without the proof of encryption the bound holds for honest clients only, and a dishonest one can stop a round.
+    """
+    return max(rule.tail, NOISE_BOUND) if rule.encryption_proof else rule.tail
 
 
 def _is_power_of_two(value: int) -> bool:

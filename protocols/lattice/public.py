@@ -10,21 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.domains import PUBLIC_ELEMENT
+from proofs.encryption import RingElements
 from proofs.errors import Misuse
 from protocols.lattice.parameters import LatticeParameters
 from protocols.lattice.transform import transform
 
 SEED_SIZE = 32
 _SPARE_WORDS = 16
-_CACHED_ROUNDS = 2  # of 8 bytes a coordinate each
+_CACHED_ROUNDS = 2  # of 16 bytes a coordinate each
 
 
 @dataclass(frozen=True, eq=False)
 class PublicElements:
-    """a_0, a_1, ... for `cells` coefficients, transformed: uint64 (ring elements, degree), read-only."""
+    """a_0, a_1, ... for `cells` coefficients, read-only: as coefficients, and transformed (uint64, same shape)."""
 
     parameters: LatticeParameters
     cells: int
+    elements: RingElements
     transforms: NDArray[np.uint64]
 
 
@@ -35,10 +37,11 @@ def expand(parameters: LatticeParameters, seed: bytes, cells: int) -> PublicElem
         raise Misuse(f"a round's seed is {SEED_SIZE} bytes, not {len(seed)}")
     if cells < 1:
         raise Misuse(f"cells must be at least 1, not {cells}")
-    rows = [ring_element(parameters, seed, j) for j in range(parameters.ring_elements(cells))]
-    transforms = transform(np.stack(rows), parameters.modulus)
-    transforms.flags.writeable = False
-    return PublicElements(parameters, cells, transforms)
+    rows = np.stack([ring_element(parameters, seed, j) for j in range(parameters.ring_elements(cells))])
+    transforms = transform(rows.copy(), parameters.modulus)
+    for array in (rows, transforms):
+        array.flags.writeable = False
+    return PublicElements(parameters, cells, RingElements(rows.view(np.int64)), transforms)
 
 
 def ring_element(parameters: LatticeParameters, seed: bytes, index: int) -> NDArray[np.uint64]:

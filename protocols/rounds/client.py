@@ -19,11 +19,13 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import POINT_SIZE
+from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
-from proofs.prover import prove
-from proofs.randomness import Randomness
-from proofs.witness import CommittedUpdate, commit_update
+from proofs.prover import Encrypted, prove
+from proofs.randomness import Randomness, uniform_scalar
+from proofs.witness import CommittedUpdate, Noise, commit_update
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
 from protocols.contexts import NO_PROOF, share_info, submission_context
@@ -74,6 +76,29 @@ class _Answer:
 
     def package(self) -> SubmissionPackage:
         return SubmissionPackage(self.entry, {blob_hash(blob): blob for blob in self.blobs})
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class Draft:
+    """What a client draws for one submission, all of it secret but the commitments.
+
+    key int32 (N,), errors int8 (cells,), share_blinding: of the share commitment E_0.
+    """
+
+    committed: CommittedUpdate
+    key: NDArray[np.int32]
+    errors: NDArray[np.int8]
+    share_blinding: int
+
+    @property
+    def commitments(self) -> tuple[bytes, ...]:
+        """The blobs of row commitments: of the update, of the range tables, of the noise tables; those there are."""
+        made = self.committed
+        return tuple(blob for blob in (made.commitments, made.range_commitments, made.encryption_commitments) if blob)
+
+
+def optional_hash(blob: bytes) -> bytes | None:
+    return blob_hash(blob) if blob else None
 
 
 class Client:
@@ -155,32 +180,40 @@ class Client:
         return answer.package()
 
     def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> _Answer:
-        committed = commit_update(self._engine, self._pinned.argument, update, self._rand)
-        key = encryption.generate_key(self._pinned.lattice, self._rand)
-        ciphertext = self._encrypt(verified, committed, key)
-        share_commitments, sealed = self._share(verified, committed, key)
-        submission = self._submission(verified, committed, ciphertext, share_commitments, sealed)
-        context = submission_context(submission)
-        proof = prove(self._engine, self._pinned.argument, committed, context, self._rand)
+        draft = self._draft(verified, update)
+        ciphertext = self._encrypt(verified, draft)
+        share_commitments, sealed = self._share(verified, draft)
+        submission = self._submission(verified, draft, ciphertext, share_commitments, sealed)
+        proof = self._prove(verified, draft, ciphertext, share_commitments, submission_context(submission))
         entry = seal(replace(submission, proof=blob_hash(proof)), self._name, self._identity)
-        blobs = (committed.commitments, ciphertext, share_commitments, *sealed, proof)
+        blobs = (*draft.commitments, ciphertext, share_commitments, *sealed, proof)
         return _Answer(verified.message.round, verified.entry_hash, digest, entry, blobs)
 
-    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
-        """The data rows, whole, under a fresh key (spec 6)."""
-        elements = public.expand(self._pinned.lattice, verified.message.seed, self._pinned.cells)
-        message = committed.table[: self._pinned.argument.shape.data_rows].reshape(-1)
-        residues = encryption.encrypt(self._pinned.lattice, elements, key, message, self._rand)
+    def _elements(self, verified: VerifiedRound) -> public.PublicElements:
+        """The round's a_j."""
+        return public.expand(self._pinned.lattice, verified.message.seed, self._pinned.cells)
+
+    def _draft(self, verified: VerifiedRound, update: NDArray[np.int64]) -> Draft:
+        """Commitments, a fresh key and fresh errors."""
+        argument = self._pinned.argument
+        key = encryption.generate_key(self._pinned.lattice, self._rand)
+        errors = encryption.draw_errors(self._elements(verified), self._rand)
+        noise = Noise(key, errors) if argument.encryption is not None else None
+        committed = commit_update(self._engine, argument, update, self._rand, noise)
+        return Draft(committed, key, errors, uniform_scalar(self._rand))
+
+    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
+        """The data rows, whole, under the fresh key (spec 6)."""
+        elements, message = self._elements(verified), draft.committed.message
+        residues = encryption.encrypt_with(self._pinned.lattice, elements, draft.key, message, draft.errors)
         return encryption.pack(self._pinned.lattice, residues)
 
-    def _share(
-        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
-    ) -> tuple[bytes, tuple[bytes, ...]]:
+    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
         """Share commitments, and a sealed share for each round key: of the key and of the data rows' blindings."""
         policy = self._pinned.policy
-        secret = [*sharing.pack_key(key), *committed.blindings[: self._pinned.argument.shape.data_rows]]
+        secret = [*sharing.pack_key(draft.key), *draft.committed.blindings]
         commitments, shares = sharing.share_secret(
-            self._engine, secret, len(policy.trustees), policy.threshold, self._rand
+            self._engine, secret, len(policy.trustees), policy.threshold, self._rand, draft.share_blinding
         )
         sealed = []
         for round_key in verified.round_keys:
@@ -194,7 +227,7 @@ class Client:
     def _submission(
         self,
         verified: VerifiedRound,
-        committed: CommittedUpdate,
+        draft: Draft,
         ciphertext: bytes,
         share_commitments: bytes,
         sealed: tuple[bytes, ...],
@@ -203,6 +236,7 @@ class Client:
         shares = tuple(
             EncryptedShare(key.trustee, blob_hash(blob)) for key, blob in zip(verified.round_keys, sealed, strict=True)
         )
+        committed = draft.committed
         return Submission(
             federation=self._pinned.policy.federation,
             round=verified.message.round,
@@ -213,11 +247,28 @@ class Client:
             share_commitments=blob_hash(share_commitments),
             shares=shares,
             proof=NO_PROOF,
-            coordinate_range=None,
-            encryption_proof=None,
+            coordinate_range=optional_hash(committed.range_commitments),
+            encryption_proof=optional_hash(committed.encryption_commitments),
             weight=None,
             noise=None,
         )
+
+    def _encrypted(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes
+    ) -> Encrypted | None:
+        """What the proof of encryption is about; None where the policy does not ask for one."""
+        if self._pinned.argument.encryption is None:
+            return None
+        residues = encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
+        elements = self._elements(verified).elements
+        return Encrypted(EncryptionStatement(elements, residues, share_commitments[:POINT_SIZE]), draft.share_blinding)
+
+    def _prove(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
+    ) -> bytes:
+        """The validity proof of everything that the policy asks for."""
+        encrypted = self._encrypted(verified, draft, ciphertext, share_commitments)
+        return prove(self._engine, self._pinned.argument, draft.committed, context, self._rand, encrypted)
 
     def _check_unanswered(self, verified: VerifiedRound) -> None:
         answer = self._answer()

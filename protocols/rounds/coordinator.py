@@ -223,7 +223,8 @@ class Coordinator:
         fresh = [each for each in current.submissions if each.index not in self._verdicts]
         faults = self._record.log_faults
         unjudged = [each for each in fresh if each.index not in faults]
-        judged = judge(self._engine, self._pinned, [each.message for each in unjudged], self._blobs)
+        messages = [each.message for each in unjudged]
+        judged = judge(self._engine, self._pinned, messages, current.message.seed, self._blobs)
         self._verdicts.update({each.index: faults.get(each.index) for each in fresh})
         self._verdicts.update({each.index: fault for each, fault in zip(unjudged, judged, strict=True)})
         return [Verdict(each.index, each.message.client, self._verdicts[each.index]) for each in current.submissions]

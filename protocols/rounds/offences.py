@@ -57,7 +57,7 @@ def _proven(
     submissions = [
         each.message for each in _single(current) if each.index in called and each.message.client in suspects
     ]
-    faults = judge(engine, pinned, submissions, blobs)
+    faults = judge(engine, pinned, submissions, current.message.seed, blobs)
     return frozenset(each.client for each, fault in zip(submissions, faults, strict=True) if fault is not None)
 
 

@@ -48,6 +48,7 @@ from protocols.rounds.ledger import (
     members_bitmap,
 )
 from protocols.server_steps import FEDAVG
+from protocols.submissions import check_extras
 
 _MARK = 16  # bytes of a used key's hash
 _REASON = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # the check that failed for whoever disputes
@@ -125,7 +126,7 @@ def _step(pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage,
     current = _current(ledger, message)
     match message:
         case Submission():
-            return _submission(ledger, current, message, entry)
+            return _submission(pinned, ledger, current, message, entry)
         case ShareAck():
             return _share_ack(ledger, current, message)
         case CohortClosed():
@@ -188,8 +189,11 @@ def _check_seed(ledger: Ledger, message: RoundOpen, entry: _Entry) -> None:
     _same("seed", round_seed(message.checkpoint_root, message.round), message.seed)
 
 
-def _submission(ledger: Ledger, current: CurrentRound, message: Submission, entry: _Entry) -> Ledger:
+def _submission(
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Submission, entry: _Entry
+) -> Ledger:
     _before_cohort(current, message)
+    check_extras(pinned, message)
     trustees = tuple(share.trustee for share in message.shares)
     expected = tuple(key.trustee for key in current.keys)
     if trustees != expected:

@@ -156,13 +156,13 @@ def wrong_release(simulation: Simulation) -> str | None:
 def opening_failed(simulation: Simulation) -> str | None:
     """A client commits to one update and encrypts another: nothing is published, nobody can say who it was."""
     simulation.open_round()
-    honest = encryption.encrypt
+    honest = encryption.encrypt_with
 
-    def another(parameters: Any, public: Any, key: Any, message: Any, rand: Any) -> Any:
-        return honest(parameters, public, key, message + 1, rand)
+    def another(parameters: Any, public: Any, key: Any, message: Any, errors: Any) -> Any:
+        return honest(parameters, public, key, message + 1, errors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encryption, "encrypt", another)
+        patch.setattr(encryption, "encrypt_with", another)
         simulation.submit("client-00")
     for name in ("client-01", "client-02"):
         simulation.submit(name)

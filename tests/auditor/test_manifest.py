@@ -110,6 +110,8 @@ CASES: dict[tuple[type, str], Case] = {
     ),
     (messages.EncryptedShare, "blob"): loose({"I6"}, other_share_blob),
     (messages.Submission, "proof"): loose({"I6"}, blob("proof", lambda data: flipped(data, -1))),
+    (messages.Submission, "coordinate_range"): loose({"I6"}, blob("coordinate_range", turned), name="proved"),
+    (messages.Submission, "encryption_proof"): loose({"I6"}, blob("encryption_proof", turned), name="proved"),
     (messages.ShareAck, "federation"): Case(value(FEDERATION), {"I8"}),
     (messages.ShareAck, "round"): loose({"I4"}, value(2)),
     (messages.ShareAck, "round_open"): loose({"I8", "I12"}, value(NOWHERE)),

@@ -29,20 +29,27 @@ from tests.mutation.operators import Mutant, mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 JUSTIFIED = Path(__file__).parent / "justified.json"
-MEMORY = 3 << 30  # bytes of address space: a mutant may ask for any amount
+MODULUS = 0xFFFFFDC001  # of 40 bits
+MEMORY = 8 << 30  # bytes of address space: a mutant may ask for any amount
 
 # What is imported, and compiled code loaded, once, before the forks. Nothing here may import a module under test.
 FOUNDATION = ("numba", "pytest", "hypothesis", "py_ecc.secp256k1", "Crypto.Hash.cSHAKE256", "proofs.native.engine")
+SHARED = ("proofs.polynomials",)  # the native engine keeps the original for one function
 ARGUMENT = (*FOUNDATION, "proofs.generators", "proofs.reference")
 FEDERATION = (*FOUNDATION, "proofs.prover", "proofs.verifier", "protocols.lattice.encryption", "protocols.sharing")
 
 # Tests in the order in which they are run, those that notice most first; on the native engine, as a mutant is the same
 # for both.
 VECTORS = ("tests/vectors/test_forgery_vectors.py", "tests/vectors/test_argument_vectors.py")
+PARAMETERS = ("tests/proofs/test_basics.py", "tests/proofs/test_parameters.py")
 HOSTILE = ("tests/soundness/test_malformed.py", "tests/soundness/test_edges.py", "tests/soundness/test_tampering.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "proofs.shape": ("tests/proofs/test_basics.py", *VECTORS),
-    "proofs.parameters": ("tests/proofs/test_basics.py", *VECTORS, "tests/soundness/test_edges.py"),
+    "proofs.layout": (*VECTORS, *PARAMETERS, "tests/proofs/test_relations.py"),
+    "proofs.noise": (*VECTORS, "tests/proofs/test_relations.py", "tests/soundness/test_encryption_attacks.py"),
+    "proofs.ranges": (*PARAMETERS, *VECTORS, "tests/soundness/test_range_attacks.py"),
+    "proofs.encryption": (*PARAMETERS, *VECTORS, "tests/soundness/test_tampering.py"),
+    "proofs.parameters": (*PARAMETERS, *VECTORS, "tests/soundness/test_edges.py"),
     "proofs.challenger": ("tests/proofs/test_challenger.py", *VECTORS),
     "proofs.polynomials": ("tests/proofs/test_polynomials.py", *VECTORS),
     "proofs.transcript": (*VECTORS, "tests/soundness/test_frozen_heart.py"),
@@ -54,6 +61,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/soundness/test_batch_weights.py",
         *HOSTILE,
         "tests/soundness/test_false_witness.py",
+        "tests/soundness/test_range_attacks.py",
+        "tests/soundness/test_encryption_attacks.py",
         "tests/soundness/test_frozen_heart.py",
     ),
     "protocols.differencing": ("tests/protocols/test_differencing.py",),
@@ -116,6 +125,7 @@ def warm_up() -> None:
     """One worker, so that no thread is lost in a fork; every kernel of the engine loaded; generators computed."""
     import numpy as np
 
+    from proofs.engine import Block
     from proofs.native.engine import NativeEngine
     from proofs.workers import set_workers
 
@@ -129,7 +139,12 @@ def warm_up() -> None:
     engine.weighted_rows(table, [1] * 16)
     engine.ternary_products(signs[0], [1] * 5)
     engine.ternary_combination(signs[0], [1] * 3)
-    sumcheck = engine.row_sumcheck(table, *signs, [1, 2, 3], [4] * 5, [5] * 16)
+    engine.residue_combinations(table + 10**6, table[:, :5] + 10**6, table[:, :16] + 10**6, MODULUS)
+    engine.adjoint_combinations(table + 10**6, table[:, :5] + 10**6, table[:, :16] + 10**6, MODULUS)
+    blocks = [Block(table, signs[0], True, 0), Block(table[:1], signs[0][:, :1], False, 1)]
+    projection = engine.project(blocks, signs[1])
+    projection.values()
+    sumcheck = projection.row_sumcheck([1, 2, 3], [[4] * 16, [5] * 16], [6, 7, 8], {1: [9] * 16})
     for _ in range(3):
         sumcheck.sums()
         sumcheck.bind(9)
@@ -164,6 +179,7 @@ def judge(
                 os.dup2(null, 2)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             if code is not None:
+                sys.modules.pop(module, None)
                 sys.meta_path.insert(0, _Finder(module, path_of(module), code))
             status = run_tests(tests)
         except BaseException:  # noqa: BLE001  whatever a mutant does, it is noticed, and must not leave the child
@@ -196,7 +212,7 @@ def outcomes(module: str, only: frozenset[int] | None = None) -> Iterator[Outcom
     for name in FEDERATION if module.startswith("protocols.") else ARGUMENT:
         importlib.import_module(name)
     warm_up()
-    if module in sys.modules:
+    if module in sys.modules and module not in SHARED:
         raise RuntimeError(f"{module} was imported before it could be changed")
     status, seconds = judge(module, compile(source, str(path), "exec"), tests, 600.0, quiet=False)
     if status != "survived":

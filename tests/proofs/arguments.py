@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import ORDER
+from proofs.encryption import EncryptionParameters, EncryptionStatement, RingElements
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
-from proofs.prover import prove
+from proofs.prover import Encrypted, prove
 from proofs.verifier import Claim, Verdict, verify
-from proofs.witness import CommittedUpdate, commit_update
+from proofs.witness import CommittedUpdate, Noise, commit_update, packed_key
 from tests.seeded import seeded
 
 CONTEXT = b"round 7, client 3"
+MODULUS = 0xFFFFFDC001  # 40 bits, the smallest of spec 6.1
+RING = EncryptionParameters(16, MODULUS, 2**20)
 
 
 class WeakParameters(ArgumentParameters):
@@ -43,6 +48,65 @@ def random_update(dimension: int, norm_bound: int, seed: int) -> NDArray[np.int6
     return generator.integers(-limit, limit + 1, size=dimension, dtype=np.int64)
 
 
+def bounded_update(parameters: ArgumentParameters, seed: int) -> NDArray[np.int64]:
+    """The same, with every coordinate within its bound."""
+    update = random_update(parameters.dimension, parameters.norm_bound, seed)
+    for segment in parameters.segments:
+        place = slice(segment.start, segment.stop)
+        update[place] = np.clip(update[place], -segment.bound, segment.bound)
+    return update
+
+
+def random_noise(parameters: ArgumentParameters, seed: int = 0) -> Noise | None:
+    """Key and errors of about the honest size."""
+    if parameters.encryption is None:
+        return None
+    generator = np.random.default_rng(seed)
+    key = generator.integers(-11, 12, size=parameters.encryption.degree, dtype=np.int64)
+    return Noise(key, generator.integers(-11, 12, size=parameters.shape.data_cells, dtype=np.int64))
+
+
+def ring_elements(parameters: ArgumentParameters, seed: int = 0) -> RingElements:
+    """Uniform a_j."""
+    lattice = parameters.encryption
+    assert lattice is not None
+    shape = (lattice.ring_elements(parameters.shape.data_cells), lattice.degree)
+    return RingElements(np.random.default_rng(seed).integers(0, lattice.modulus, size=shape, dtype=np.int64))
+
+
+def encryption_of(
+    parameters: ArgumentParameters,
+    elements: RingElements,
+    key: Sequence[int],
+    errors: Sequence[int],
+    message: Sequence[int],
+) -> NDArray[np.int64]:
+    """y = a k + T e + u modulo q, cell by cell, in plain integers."""
+    lattice = parameters.encryption
+    assert lattice is not None
+    chunks, n = elements.coefficients.tolist(), lattice.degree
+    residues = []
+    for x, (u, e) in enumerate(zip(message, errors, strict=True)):
+        a, m = chunks[x // n], x % n
+        product = sum((a[m - i] if i <= m else -a[n + m - i]) * int(key[i]) for i in range(n))
+        residues.append((product + lattice.plaintext_scale * int(e) + int(u)) % lattice.modulus)
+    return np.array(residues, dtype=np.int64)
+
+
+def encrypted_by(
+    engine: Engine, parameters: ArgumentParameters, committed: CommittedUpdate, noise: Noise, **changes: Any
+) -> Encrypted:
+    """An honest encryption of the committed message under the noise; `changes` replace parts of the statement."""
+    elements = changes.pop("elements", ring_elements(parameters))
+    ciphertext = encryption_of(
+        parameters, elements, noise.key.tolist(), noise.errors.tolist(), committed.message.tolist()
+    )
+    secret = [scalar % ORDER for scalar in packed_key(noise.key)]
+    share = engine.commit([*secret, *committed.blindings], 17)
+    statement = EncryptionStatement(elements, ciphertext, share)
+    return Encrypted(replace(statement, **changes), 17)
+
+
 @dataclass(frozen=True)
 class Honest:
     """An honest prover's claim and what it knows."""
@@ -50,6 +114,7 @@ class Honest:
     parameters: ArgumentParameters
     committed: CommittedUpdate
     claim: Claim
+    encrypted: Encrypted | None
 
     @property
     def proof(self) -> Proof:
@@ -60,19 +125,35 @@ class Honest:
         return replace(self.claim, proof=replace(self.proof, **changes).encode(self.parameters))
 
 
+def claim_of(committed: CommittedUpdate, proof: bytes, context: bytes, encrypted: Encrypted | None = None) -> Claim:
+    """What a client with these publishes."""
+    return Claim(
+        committed.commitments,
+        proof,
+        context,
+        committed.range_commitments,
+        committed.encryption_commitments,
+        encrypted.statement if encrypted is not None else None,
+    )
+
+
 def honest(
     engine: Engine,
     parameters: ArgumentParameters,
     update: NDArray[np.int64] | None = None,
     context: bytes = CONTEXT,
     seed: bytes | str | int = 0,
+    noise: Noise | None = None,
 ) -> Honest:
     if update is None:
-        update = random_update(parameters.dimension, parameters.norm_bound, 1)
+        update = bounded_update(parameters, 1)
+    if noise is None:
+        noise = random_noise(parameters)
     rand = seeded(seed)
-    committed = commit_update(engine, parameters, update, rand)
-    proof = prove(engine, parameters, committed, context, rand)
-    return Honest(parameters, committed, Claim(committed.commitments, proof, context))
+    committed = commit_update(engine, parameters, update, rand, noise)
+    encrypted = encrypted_by(engine, parameters, committed, noise) if noise is not None else None
+    proof = prove(engine, parameters, committed, context, rand, encrypted)
+    return Honest(parameters, committed, claim_of(committed, proof, context, encrypted), encrypted)
 
 
 def name_of(verdict: Verdict) -> str:
@@ -89,3 +170,8 @@ def judge(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> str:
     except (Malformed, Rejected) as verdict:
         return name_of(verdict)
     return "accepted"
+
+
+def bytes_of(claim: Claim) -> tuple[bytes, ...]:
+    """The parts of a claim that its prover chose."""
+    return claim.commitments, claim.range_commitments, claim.encryption_commitments, claim.proof

@@ -54,8 +54,6 @@ def test_shape(dimension: int) -> None:
     assert shape.columns == 1 << shape.column_variables == max(16, 2 ** math.ceil(math.log2(dimension) / 2))
     assert (shape.data_rows - 1) * shape.columns < dimension <= shape.data_rows * shape.columns
     assert shape.rows == shape.data_rows + 1
-    assert 2 ** (shape.row_variables - 1) < shape.rows <= 2**shape.row_variables
-    assert shape.variables == shape.row_variables + shape.column_variables
     assert shape.cells == shape.rows * shape.columns
     assert 1 <= shape.filled_columns <= shape.columns
     assert (shape.data_rows - 1) * shape.columns + shape.filled_columns == dimension
@@ -88,30 +86,12 @@ def test_soundness_floor() -> None:
     assert 3 ** (k - 1) << 149 > 4 ** (k - 1)
 
 
-def test_no_wrap_inequality_at_its_edge(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No admitted parameters come near it, so the ranges are widened to see it refuse."""
-    monkeypatch.setattr("proofs.parameters.MAXIMUM_NORM_BOUND", 2**200)
-
-    def fits(norm_bound: int) -> bool:
-        shape, k = TableShape(100), 360
-        projection_bound = math.isqrt(norm_bound**2 * shape.cells) + 1
-        response_bound = 2**20 * k * projection_bound - projection_bound
-        return 2 * shape.cells * (4 * response_bound) ** 2 < ORDER
-
-    low, high = 1, 2**200
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    ArgumentParameters(100, low)
-    with pytest.raises(Misuse, match="no wrap-around"):
-        ArgumentParameters(100, high)
-
-
 @given(st.integers(1, 2**32), st.integers(1, 2**40), st.integers(1, 4096))
 def test_bounds(dimension: int, norm_bound: int, projections: int) -> None:
     parameters = WeakParameters(dimension, norm_bound, projections)
     # |s^T V t| <= P: Cauchy-Schwarz over R C cells
     assert parameters.projection_bound**2 > norm_bound**2 * parameters.shape.cells
+    assert parameters.squares_bound == norm_bound**2
     assert parameters.mask_bound == 2**20 * projections * parameters.projection_bound
     assert parameters.response_bound == parameters.mask_bound - parameters.projection_bound
     # restart probability: k masks, each out of range with probability 2 P / (2 M + 1)
@@ -120,23 +100,6 @@ def test_bounds(dimension: int, norm_bound: int, projections: int) -> None:
     assert parameters.response_bound < half
     assert parameters.response_bound >= half >> 8
     assert 4 * parameters.response_bound < ORDER // 2
-
-
-@given(st.integers(1, 2**32), st.integers(1, 2**40), st.integers(1, 4096))
-def test_sizes(dimension: int, norm_bound: int, projections: int) -> None:
-    """The formulas of spec 5.3 and 5.6."""
-    parameters = WeakParameters(dimension, norm_bound, projections)
-    variables, columns = parameters.shape.variables, parameters.shape.columns
-    assert sum(parameters.round_degrees) == 2 * variables + 2
-    assert parameters.auxiliary_length == projections + 2 + 2 * variables + 2
-    scalars = 4 * variables + projections + columns + 11
-    assert parameters.proof_size == 99 + projections * parameters.response_width + 32 * scalars
-    assert parameters.shape.cells * (4 * parameters.response_bound) ** 2 < 2**213
-
-
-def test_sizes_at_a_million_coordinates() -> None:
-    parameters = ArgumentParameters(2**20, 2**24)
-    assert (parameters.proof_size, parameters.commitments_size) == (50_307, 33_825)
 
 
 @given(st.integers(1, 2**300), st.binary())

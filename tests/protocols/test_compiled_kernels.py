@@ -1,4 +1,4 @@
-"""All kernels of all packages: compiled once for a machine, then only loaded."""
+"""All kernels of all packages: compiled once for a machine, then only loaded, with every relation in force."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PLAY_AND_AUDIT = """
 import json, sys, tempfile
 from pathlib import Path
 from auditor import audit
-from tests.simulator import Simulation
+from tests.simulator import Setting, Simulation
 
 with tempfile.TemporaryDirectory() as directory:
-    simulation = Simulation(Path(directory))
+    simulation = Simulation(Path(directory), Setting(coordinate_clip=0.25, encryption_proof=True))
     simulation.start()
     simulation.play_round()
     accepted = audit(simulation.path, simulation.policy_data).accepted

@@ -34,6 +34,9 @@ class Received:
 
     def __init__(self, simulation: Simulation) -> None:
         simulation.open_round()
+        current = simulation.coordinator.ledger.current
+        assert current is not None
+        self.seed = current.message.seed
         packages = [simulation.package(name) for name in simulation.clients]
         self.pinned, self.engine = simulation.pinned, simulation.engine
         self.messages: list[Submission] = []
@@ -55,7 +58,7 @@ class Received:
         return replace(message, **{role: blob_hash(data)})
 
     def judge(self, *messages: Submission) -> list[Fault | None]:
-        return judge(self.engine, self.pinned, messages, self.source)
+        return judge(self.engine, self.pinned, messages, self.seed, self.source)
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +249,7 @@ def test_a_proof_for_another_context(received: Received) -> None:
     first, second, _ = received.messages
     assert received.judge(replace(first, round=2)) == [Fault(INVALID_PROOF, "linear-relation")]
     assert received.judge(replace(first, client=second.client)) == [Fault(INVALID_PROOF, "linear-relation")]
-    claim = claim_of(received.pinned, first, received.source)
+    claim = claim_of(received.pinned, first, received.seed, received.source)
     assert claim.context == submission_context(first)
     assert (blob_hash(claim.commitments), blob_hash(claim.proof)) == (first.commitments, first.proof)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,31 +10,52 @@ import numpy as np
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
-from proofs.engine import Engine
+from proofs.engine import Engine, Table
 from proofs.generators import blinding_generator, generator
+from proofs.layout import ERROR, ERROR_SLACK, KEY, KEY_SLACK, RANGE_TABLES, UPDATE
+from proofs.noise import NoiseGroups
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table, evaluate
 from proofs.proof import decode_proof
-from proofs.prover import complete, project
+from proofs.prover import Encrypted, complete, project
 from proofs.reference import points as curve
-from proofs.relations import LinearForm, linear_form
-from proofs.transcript import ArgumentTranscript
+from proofs.relations import FinalPoint, LinearForm, linear_form
+from proofs.transcript import ArgumentTranscript, Commitments, RelationWeights
 from proofs.verifier import Claim
-from proofs.witness import commit_table
-from tests.proofs.arguments import CONTEXT
+from proofs.witness import CommittedUpdate, commit_tables
+from tests.proofs.arguments import CONTEXT, claim_of
 from tests.seeded import seeded
 
+Encrypt = Callable[[CommittedUpdate], Encrypted]
 
-def forge(engine: Engine, parameters: ArgumentParameters, rows: list[list[int]], seed: bytes | str | int = 0) -> Claim:
-    """The honest prover's steps over any table, without its checks."""
-    shape, rand = parameters.shape, seeded(seed)
-    table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
+
+def forge(
+    engine: Engine,
+    parameters: ArgumentParameters,
+    rows: list[list[int]],
+    seed: bytes | str | int = 0,
+    others: Mapping[str, Table] | None = None,
+    encrypt: Encrypt | None = None,
+) -> Claim:
+    """The honest prover's steps over any tables, without its checks. rows: of the update, then the private row."""
+    layout, rand = parameters.layout, seeded(seed)
+    tables = {table.name: np.zeros((table.rows, table.columns), dtype=np.int64) for table in layout.tables}
+    tables.update(others or {})
     for r, row in enumerate(rows):
-        table[r, : len(row)] = row
-    committed = commit_table(engine, table, rand)
-    projected = project(engine, parameters, committed, CONTEXT, rand)
-    proof = complete(engine, parameters, committed, projected, rand)
-    return Claim(committed.commitments, proof.encode(parameters), CONTEXT)
+        table = tables["private"] if r == parameters.shape.data_rows else tables[UPDATE][r : r + 1]
+        table[0, : len(row)] = row
+    return forge_tables(engine, parameters, [tables[table.name] for table in layout.tables], rand, encrypt)
+
+
+def forge_tables(
+    engine: Engine, parameters: ArgumentParameters, tables: list[Table], rand: Any, encrypt: Encrypt | None = None
+) -> Claim:
+    """Commit to these tables and prove them, whatever they are."""
+    committed = commit_tables(engine, parameters, tables, rand)
+    encrypted = encrypt(committed) if encrypt is not None else None
+    projected = project(engine, parameters, committed, CONTEXT, rand, encrypted)
+    proof = complete(engine, parameters, committed, projected, rand, encrypted)
+    return claim_of(committed, proof.encode(parameters), CONTEXT, encrypted)
 
 
 def forgetting(*labels: str) -> type[Challenger]:
@@ -53,6 +74,7 @@ class Derived:
     """What follows from a claim's bytes: challenges, and V6 to V8 as quantities that vanish for an accepted claim."""
 
     rows: list[int]  # eq(r_rows, r)
+    eta: int
     challenge: int
     form: LinearForm
     gap: int  # of V6
@@ -60,39 +82,157 @@ class Derived:
 
 def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     """V5 and V6 over full tables: slow, and independent of the verifier's short cuts."""
-    shape, proof = parameters.shape, decode_proof(parameters, claim.proof)
-    transcript = ArgumentTranscript(parameters, claim.context)
-    signs = transcript.projection_signs(claim.commitments, proof.auxiliary)
-    weights = transcript.relation_weights(proof.projections)
+    layout, proof = parameters.layout, decode_proof(parameters, claim.proof)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.encryption)
+    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
+    signs = transcript.projection_signs(Commitments(*parts, proof.auxiliary))
+    cells = transcript.cell_weights() if parameters.encryption is not None else None
+    weights = transcript.relation_weights(proof.projections, proof.quotients)
     transcript.claim(proof.claim)
     point, promised = [], proof.claim
     for sent in proof.rounds:
         point.append(transcript.round_challenge(sent))
         promised = evaluate((sent[0], promised - 2 * sent[0] - sum(sent[1:]), *sent[1:]), point[-1])
-    opening = transcript.opening_weights(proof.evaluation)
-    challenge = transcript.opening_challenge(
-        proof.table_announcement, proof.auxiliary_announcement, proof.form_announcement
-    )
-    tau = eq_table(weights.padding_point)
-    at_point = eq_table([*point[shape.row_variables :], *point[: shape.row_variables]])  # columns fastest
-    linear = 0
-    for r in range(shape.rows):
-        for c in range(shape.columns):
-            value = sum(
-                rho * int(s) * int(t)
-                for rho, s, t in zip(weights.projections, signs.rows[:, r], signs.columns[:, c], strict=True)
-            )
-            if r == shape.data_rows - 1 and r * shape.columns + c >= parameters.dimension:
-                value += weights.padding * tau[c]
-            linear += value * at_point[r * shape.columns + c]
-    w = proof.evaluation
-    target = proof.claim - parameters.norm_bound**2 - dot(weights.projections, proof.projections)
-    target += opening[0] * (promised - w * w - w * linear) + opening[1] * w
-    form = linear_form(parameters, weights, point, opening)
-    found = form.at(proof.table_response, proof.auxiliary_response)
+    opening = transcript.opening_weights(proof.evaluations)
+    challenge = transcript.opening_challenge(proof.announcements)
+
+    forms, squares = _Cube(parameters, weights, point), _Cube(parameters, weights, point)
+    for b, table in enumerate(layout.tables):
+        span = layout.spans[b]
+        for y in range(table.rows):
+            for c in range(parameters.shape.columns):
+                pairs = zip(weights.projections, signs.rows[:, span][:, y], signs.columns[:, c], strict=True)
+                forms.add(b, y, c, sum(rho * int(s) * int(t) for rho, s, t in pairs))
+    constant = parameters.norm_bound**2 + dot(weights.projections, proof.projections)
+    constant += _padding(parameters, weights, forms)
+    constant += _range(parameters, weights, forms, squares)
+    if cells is not None and claim.encryption is not None:
+        constant += _noise(parameters, weights, squares)
+        constant += _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
+        modulus = parameters.encryption.modulus if parameters.encryption is not None else 0
+        constant += modulus * dot(weights.quotients, proof.quotients)
+    for b, table in enumerate(layout.tables):
+        if table.plain:
+            squares.everywhere[b] += 1
+    values = zip(squares.values(), forms.values(), proof.evaluations, strict=True)
+    mask = promised - sum(w * (q * w + a) for q, a, w in values)
+    rows = sum(pow(opening.tables, b, ORDER) * w for b, w in enumerate(proof.evaluations))
+    target = proof.claim - constant + opening.second * mask + opening.third * rows
+    final = FinalPoint.of(parameters, point)
+    form = linear_form(parameters, weights, final, opening)
+    found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
     gap = (found - challenge * target - proof.form_announcement) % ORDER
-    rows = eq_table(point[: shape.row_variables])[: shape.rows]
-    return Derived(rows, challenge, form, gap)
+    return Derived(eq_table(point[: layout.row_variables]), opening.tables, challenge, form, gap)
+
+
+class _Cube:
+    """For every table the value at the final point of a polynomial given cell by cell."""
+
+    def __init__(self, parameters: ArgumentParameters, weights: RelationWeights, point: list[int]) -> None:
+        variables = parameters.layout.row_variables
+        self._rows, self._columns = eq_table(point[:variables]), eq_table(point[variables:])
+        self.tau_rows, self.tau_columns = eq_table(weights.row_point), eq_table(weights.column_point)
+        self._sums = [0] * len(parameters.layout.tables)
+        self.everywhere = [0] * len(parameters.layout.tables)
+
+    def add(self, table: int, row: int, column: int, value: int) -> None:
+        self._sums[table] += value * self._rows[row] * self._columns[column]
+
+    def rows(self) -> range:
+        return range(len(self._rows))
+
+    def values(self) -> list[int]:
+        return [(x + y) % ORDER for x, y in zip(self._sums, self.everywhere, strict=True)]
+
+
+def _padding(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cube) -> int:
+    shape = parameters.shape
+    for c in range(shape.columns):
+        if (shape.data_rows - 1) * shape.columns + c >= parameters.dimension:
+            forms.add(0, shape.data_rows - 1, c, weights.padding * forms.tau_columns[c])
+    return 0
+
+
+def _range(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cube, squares: _Cube) -> int:
+    if parameters.coordinate_bound is None:
+        return 0
+    layout, columns = parameters.layout, parameters.shape.columns
+    involved = [layout.index(name) for name in (UPDATE, *RANGE_TABLES)]
+    constant = 0
+    for y in forms.rows():
+        for c in range(columns):
+            value = weights.range * forms.tau_rows[y] * forms.tau_columns[c]
+            for b in involved:
+                squares.add(b, y, c, value)
+            if y < parameters.shape.data_rows:
+                forms.add(involved[1], y, c, value)
+            i = y * columns + c
+            bounds = [s.bound for s in parameters.segments if s.start <= i < s.stop]
+            constant += value * bounds[0] ** 2 if bounds else 0
+    return constant
+
+
+def _noise(parameters: ArgumentParameters, weights: RelationWeights, squares: _Cube) -> int:
+    """Each group's equation times eq(tau, its row) eq(tau, its columns) and the common factor, at its own cells."""
+    layout, lattice, constant = parameters.layout, parameters.encryption, 0
+    assert lattice is not None
+    for names, theta, groups in (
+        ((ERROR, ERROR_SLACK), weights.error, layout.error_groups),
+        ((KEY, KEY_SLACK), weights.key, layout.key_groups),
+    ):
+        noise, slack = (layout.index(name) for name in names)
+        low, high = groups.kept_variables, groups.row_variables
+        factor = theta
+        for tau in weights.row_point[low:high]:
+            factor = factor * (1 - tau) % ORDER
+        first = groups.size.bit_length() - 1
+        among = eq_table(weights.column_point[first : first + groups.per_row.bit_length() - 1])
+        for y in squares.rows():
+            for c in range(groups.columns):
+                squares.add(noise, y, c, factor * squares.tau_rows[y] * among[c // groups.size])
+        constant += sum(factor * squares.tau_rows[y] * lattice.noise_bound**2 for y in range(groups.rows))
+        _slack(squares, slack, groups, theta, among, eq_table(weights.row_point[low:high]))
+    return constant
+
+
+def _slack(squares: _Cube, table: int, groups: NoiseGroups, theta: int, among: list[int], highs: list[int]) -> None:
+    for y in squares.rows():
+        for c in range(groups.slack_columns):
+            high, group = divmod(c // 4, groups.per_row)
+            squares.add(table, y, c, theta * squares.tau_rows[y] * among[group] * highs[high])
+
+
+def _cells(
+    parameters: ArgumentParameters,
+    weights: RelationWeights,
+    forms: _Cube,
+    row_weights: Table,
+    column_weights: Table,
+    claim: Claim,
+) -> int:
+    """E1 and the packing, cell by cell."""
+    layout, lattice, statement = parameters.layout, parameters.encryption, claim.encryption
+    assert lattice is not None
+    assert statement is not None
+    n, columns, constant = lattice.degree, parameters.shape.columns, 0
+    key_columns = layout.key_groups.columns
+    chunks, residues = statement.elements.coefficients.tolist(), statement.ciphertext.tolist()
+    on_key = [0] * n
+    for omega, left, right in zip(weights.quotients, row_weights.tolist(), column_weights.tolist(), strict=True):
+        alpha, total = [0] * n, 0
+        for x, residue in enumerate(residues):
+            weight, (j, m) = left[x // columns] * right[x % columns], divmod(x, n)
+            forms.add(layout.index(UPDATE), x // columns, x % columns, omega * weight)
+            forms.add(layout.index(ERROR), x // columns, x % columns, omega * weight * lattice.plaintext_scale)
+            total += weight * residue
+            for i in range(n):
+                alpha[i] += weight * (chunks[j][m - i] if i <= m else -chunks[j][n + m - i])
+        constant += omega * (total % lattice.modulus)
+        on_key = [value + omega * (a % lattice.modulus) for value, a in zip(on_key, alpha, strict=True)]
+    for i, value in enumerate(on_key):
+        packing = weights.packing * pow(weights.packing_base, i // 10, ORDER) * 2 ** (24 * (i % 10))
+        forms.add(layout.index(KEY), i // key_columns, i % key_columns, value + packing)
+    return constant
 
 
 def edit(parameters: ArgumentParameters, claim: Claim, /, **changes: Any) -> Claim:
@@ -137,19 +277,47 @@ def combination(encoded: bytes, scalars: list[int], opening: tuple[int, ...] | l
     return curve.encode(total)
 
 
+def row_weights(parameters: ArgumentParameters, derived: Derived) -> list[int]:
+    """eta^b eq(r_rows, y) for every row of every table."""
+    tables = enumerate(parameters.layout.tables)
+    return [pow(derived.eta, b, ORDER) * derived.rows[y] % ORDER for b, table in tables for y in range(table.rows)]
+
+
 def table_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
-    """The first message that satisfies V7: Com(response) - c sum eq D."""
+    """The first message that satisfies the table opening: Com(response) - c sum eq D."""
     proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
-    scalars = [-derived.challenge * weight for weight in derived.rows]
-    return combination(claim.commitments, scalars, proof.table_response, proof.table_blinding_response)
+    weights = row_weights(parameters, derived)
+    encoded = claim.commitments + claim.range_commitments + claim.encryption_commitments
+    if parameters.encryption is not None:
+        weights[: parameters.shape.data_rows] = [0] * parameters.shape.data_rows
+    scalars = [-derived.challenge * weight for weight in weights]
+    return combination(encoded, scalars, proof.table_response, proof.table_blinding_response)
+
+
+def update_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+    """The first message that satisfies the update opening."""
+    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    rows = derived.rows[: parameters.shape.data_rows]
+    blinding = dot(rows, proof.share_response[-len(rows) :])
+    scalars = [-derived.challenge * weight for weight in rows]
+    return combination(claim.commitments[: POINT_SIZE * len(rows)], scalars, proof.update_response, blinding)
 
 
 def auxiliary_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
-    """The first message that satisfies V8: Com(response) - c A."""
+    """The first message that satisfies the auxiliary opening: Com(response) - c A."""
     proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
     return combination(
         proof.auxiliary, [-derived.challenge], proof.auxiliary_response, proof.auxiliary_blinding_response
     )
+
+
+def share_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+    """The first message that satisfies the share opening: Com(response) - c E_0."""
+    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    assert claim.encryption is not None
+    assert proof.share_blinding_response is not None
+    encoded = claim.encryption.share_commitment
+    return combination(encoded, [-derived.challenge], proof.share_response, proof.share_blinding_response)
 
 
 def another_point(index: int = 1000) -> bytes:

@@ -9,12 +9,14 @@ import pytest
 from proofs.challenger import Challenger
 from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
+from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
-from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import Honest, WeakParameters, honest, name_of, native
-from tests.soundness.forgery import forgetting
+from proofs.verifier import Claim, _batch_weights, verify_batch
+from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, name_of, native
+from tests.soundness.forgery import another_point, forgetting
 
 PARAMETERS = WeakParameters(20, 50, 2)
+WIDE = WeakParameters(20, 50, 2, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
 
 
 def weights_of(monkeypatch: pytest.MonkeyPatch, parameters: ArgumentParameters, claims: list[Claim]) -> list[int]:
@@ -32,9 +34,19 @@ def weights_of(monkeypatch: pytest.MonkeyPatch, parameters: ArgumentParameters, 
     return drawn
 
 
+def weights_for(parameters: ArgumentParameters, claims: list[Claim]) -> list[int]:
+    """What a batch would draw if these were the claims left after V6, though they are not consistent."""
+    return [weight for each in _batch_weights(parameters, dict(enumerate(claims))).values() for weight in each]
+
+
 @pytest.fixture(scope="module")
 def pair() -> list[Honest]:
     return [honest(native(), PARAMETERS, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def wide() -> list[Honest]:
+    return [honest(native(), WIDE, seed=seed) for seed in (1, 2)]
 
 
 def shifted(made: Honest, table: int = 0, auxiliary: int = 0) -> Claim:
@@ -54,7 +66,7 @@ def test_errors_that_cancel_under_known_weights(
     with monkeypatch.context() as patch:
         patch.setattr("proofs.verifier.Challenger", forgetting("proof"))
         challenger = forgetting("proof")(ARGUMENT_BATCH)
-        known = known_weights(challenger, honest_claims)
+        known = known_weights(challenger, honest_claims, PARAMETERS)
         if within_one_claim:
             claims = [shifted(pair[0], known[1], -known[0]), honest_claims[1]]
         else:
@@ -64,27 +76,45 @@ def test_errors_that_cancel_under_known_weights(
     assert verdicts == ["table-opening", "accepted" if within_one_claim else "table-opening"]
 
 
-def known_weights(challenger: Challenger, claims: list[Claim]) -> list[int]:
-    """The definition of spec 5.9, for a challenger that forgets what it is told to."""
-    shape = PARAMETERS.shape
-    bounds = (PARAMETERS.norm_bound, PARAMETERS.projections, PARAMETERS.mask_bound, PARAMETERS.response_bound)
-    statement = (shape.dimension, shape.rows, shape.columns, *bounds)
+def known_weights(challenger: Challenger, claims: list[Claim], parameters: ArgumentParameters) -> list[int]:
+    """The definition of spec 5.10, for a challenger that forgets what it is told to."""
+    shape, count = parameters.shape, 2
+    bounds = (parameters.norm_bound, parameters.projections, parameters.mask_bound, parameters.response_bound)
+    statement = [shape.dimension, shape.columns, *bounds, len(parameters.segments)]
+    if parameters is WIDE:
+        statement += [0, 20, 20, 8, MODULUS, 2**20, 128, 64, 24, 10, 4, 39]
+        statement += [parameters.quotient_mask_bound, parameters.quotient_bound]
+        count = 4
     challenger.absorb("statement", b"".join(number.to_bytes(32, "big") for number in statement))
     for claim in claims:
         challenger.absorb("commitments", claim.commitments)
+        challenger.absorb("range-commitments", claim.range_commitments)
+        challenger.absorb("encryption-commitments", claim.encryption_commitments)
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
-    return challenger.weights("weights", 2 * len(claims))
+        if claim.encryption is not None:
+            challenger.absorb("ciphertext", claim.encryption.digest)
+            challenger.absorb("share-commitment", claim.encryption.share_commitment)
+    return challenger.weights("weights", count * len(claims))
 
 
-def test_weights_are_those_of_the_specification(pair: list[Honest], monkeypatch: pytest.MonkeyPatch) -> None:
-    claims = [made.claim for made in pair]
-    weights = weights_of(monkeypatch, PARAMETERS, claims)
-    assert weights == known_weights(Challenger(ARGUMENT_BATCH), claims)
-    assert len(set(weights)) == 4
+def test_weights_are_those_of_the_specification(
+    pair: list[Honest], wide: list[Honest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for parameters, made in ((PARAMETERS, pair), (WIDE, wide)):
+        claims = [each.claim for each in made]
+        weights = weights_of(monkeypatch, parameters, claims)
+        assert weights == known_weights(Challenger(ARGUMENT_BATCH), claims, parameters)
+        assert len(set(weights)) == (4 if parameters is PARAMETERS else 8)
 
 
-def test_every_item_changes_every_weight(pair: list[Honest], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_claims_that_failed_before_have_no_weight(pair: list[Honest], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (made.claim for made in pair)
+    batch = [replace(first, proof=b""), second, replace(first, context=b"")]
+    assert weights_of(monkeypatch, PARAMETERS, batch) == known_weights(Challenger(ARGUMENT_BATCH), [second], PARAMETERS)
+
+
+def test_every_item_changes_every_weight(pair: list[Honest]) -> None:
     first, second = (made.claim for made in pair)
     moved = first.context[:1]
     batches = [
@@ -97,7 +127,29 @@ def test_every_item_changes_every_weight(pair: list[Honest], monkeypatch: pytest
         [replace(first, proof=first.proof + moved, context=first.context[1:]), second],  # a byte to the other item
         [replace(first, context=first.context[:-1]), second],
     ]
-    drawn = [weights_of(monkeypatch, PARAMETERS, batch) for batch in batches]
-    drawn.append(weights_of(monkeypatch, WeakParameters(20, 51, 2), [first, second]))
+    drawn = [weights_for(PARAMETERS, batch) for batch in batches]
+    drawn.append(weights_for(WeakParameters(20, 51, 2), [first, second]))
     for position in range(4):
+        assert len({weights[position] for weights in drawn}) == len(drawn)
+
+
+def test_every_item_of_range_and_encryption_changes_every_weight(wide: list[Honest]) -> None:
+    first, second = (made.claim for made in wide)
+    assert second.encryption is not None
+    residues = second.encryption.ciphertext.copy()
+    residues[3] ^= 1
+    other = another_point()
+    statements = [
+        replace(second.encryption, ciphertext=residues),
+        replace(second.encryption, share_commitment=other),
+    ]
+    changed = [
+        second,
+        replace(second, range_commitments=other + second.range_commitments[33:]),
+        replace(second, encryption_commitments=other + second.encryption_commitments[33:]),
+        *(replace(second, encryption=statement) for statement in statements),
+    ]
+    drawn = [weights_for(WIDE, [first, claim]) for claim in changed]
+    assert all(len(set(weights)) == 8 for weights in drawn)
+    for position in range(8):
         assert len({weights[position] for weights in drawn}) == len(drawn)

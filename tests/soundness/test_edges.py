@@ -11,21 +11,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from proofs.challenger import Challenger
 from proofs.curve import FIELD, ORDER
-from proofs.engine import Engine
+from proofs.encryption import EncryptionParameters
+from proofs.engine import Block, Engine
 from proofs.errors import Malformed, Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.proof import decode_proof
-from proofs.prover import Auxiliary, complete, draw_auxiliary, project, projections_of, prove
+from proofs.prover import Auxiliary, complete, draw_auxiliary, project, prove
 from proofs.randomness import Randomness
-from proofs.transcript import ArgumentTranscript
 from proofs.verifier import Claim, verify
 from proofs.witness import commit_update
-from tests.proofs.arguments import CONTEXT, WeakParameters, honest, judge, native, random_update, reference
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    WeakParameters,
+    claim_of,
+    honest,
+    judge,
+    native,
+    random_update,
+    reference,
+)
 from tests.seeded import seeded
-from tests.soundness.forgery import forge
+from tests.soundness.forgery import forge, forgetting
 
 PARAMETERS = WeakParameters(20, 50, 1)
+WIDE = WeakParameters(20, 50, 1, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
 
 
 def claim_with_projection(wanted: int, monkeypatch: pytest.MonkeyPatch) -> Claim:
@@ -59,7 +71,7 @@ def test_prover_sends_projections_up_to_the_bound(excess: int, sign: int, monkey
     """It restarts beyond it, and gives up when that does not help."""
     wanted = sign * (PARAMETERS.response_bound + excess)
     committed = commit_update(native(), PARAMETERS, np.zeros(20, dtype=np.int64), seeded(0))
-    monkeypatch.setattr("proofs.prover.projections_of", lambda table, signs: [0])
+    monkeypatch.setattr(Challenger, "signs", lambda self, label, rows, columns: np.zeros((rows, columns), np.int8))
     monkeypatch.setattr(
         "proofs.prover.draw_auxiliary",
         lambda parameters, rand: replace(draw_auxiliary(parameters, rand), masks=(wanted,)),
@@ -70,6 +82,31 @@ def test_prover_sends_projections_up_to_the_bound(excess: int, sign: int, monkey
     else:
         proof = prove(native(), PARAMETERS, committed, CONTEXT, seeded(1))
         assert decode_proof(PARAMETERS, proof).projections == (wanted,)
+        assert judge(native(), PARAMETERS, claim_of(committed, proof, CONTEXT)) == "accepted"
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_quotient_at_the_bound(excess: int, sign: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """True quotients of a true encryption; with weights known beforehand, a mask that makes the first what it is."""
+    monkeypatch.setattr("proofs.transcript.Challenger", forgetting())
+    made, rand = honest(native(), WIDE), seeded(1)
+    projected = project(native(), WIDE, made.committed, CONTEXT, rand, made.encrypted)
+    shift = sign * (WIDE.quotient_bound + excess) - projected.quotients[0]
+
+    def chosen(parameters: ArgumentParameters, source: Randomness) -> Auxiliary:
+        first, *rest = projected.auxiliary.quotient_masks
+        return replace(draw_auxiliary(parameters, source), quotient_masks=(first + shift, *rest))
+
+    monkeypatch.setattr("proofs.prover.draw_auxiliary", chosen)
+    again = project(native(), WIDE, made.committed, CONTEXT, rand, made.encrypted)
+    assert again.quotients == (sign * (WIDE.quotient_bound + excess), *projected.quotients[1:])
+    proof = complete(native(), WIDE, made.committed, again, rand, made.encrypted).encode(WIDE)
+    claim = claim_of(made.committed, proof, CONTEXT, made.encrypted)
+    assert judge(native(), WIDE, claim) == ("quotient-range" if excess else "accepted")
+    if excess:
+        with pytest.raises(Misuse, match="far beyond"):
+            prove(native(), WIDE, made.committed, CONTEXT, rand, made.encrypted)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +126,17 @@ def test_masks_take_both_ends_of_their_interval(draws: tuple[int, ...], expected
     assert draw_auxiliary(PARAMETERS, rand).masks == (expected,)
 
 
+@pytest.mark.parametrize("end", [-1, 1])
+def test_masks_of_quotients_take_both_ends_of_their_interval(end: int) -> None:
+    bounds = [WIDE.mask_bound, *[WIDE.quotient_mask_bound] * WIDE.quotients]
+    forced = iter([bound * (1 + end) for bound in bounds])
+
+    def rand(size: int) -> bytes:
+        return next(forced, 0).to_bytes(size, "big")
+
+    assert draw_auxiliary(WIDE, rand).quotient_masks == (end * WIDE.quotient_mask_bound,) * WIDE.quotients
+
+
 @pytest.mark.parametrize("norm_bound", [1, 7, 2**20, 2**40])
 def test_norm_at_the_bound_and_one_above_it(norm_bound: int) -> None:
     """The least step: a squared norm of B^2 + 1, which no honest client commits to."""
@@ -104,18 +152,14 @@ def test_projection_bound_is_reached_up_to_rounding() -> None:
     """Equal entries and equal signs meet Cauchy and Schwarz with equality: P is no larger than it must be."""
     parameters = WeakParameters(16 * 15, 16 * 16, 1)
     shape = parameters.shape
-    table = np.full((shape.rows, shape.columns), 16, dtype=np.int64)
-    assert int((table**2).sum()) == parameters.norm_bound**2 == 256 * shape.cells
-    signs = ArgumentTranscript(parameters, b"").projection_signs(b"", b"")
-    ones = replace(
-        signs,
-        rows=np.ones((1, shape.rows), dtype=np.int8),
-        columns=np.ones((1, shape.columns), dtype=np.int8),
-    )
-    assert projections_of(table, ones) == [16 * shape.cells] == [parameters.projection_bound - 1]
+    tables = [np.full((layout.rows, layout.columns), 16, dtype=np.int64) for layout in parameters.layout.tables]
+    assert sum(int((table**2).sum()) for table in tables) == parameters.norm_bound**2 == 256 * shape.cells
+    blocks = [Block(table, np.ones((1, len(table)), dtype=np.int8), True, None) for table in tables]
+    values = native().project(blocks, np.ones((1, shape.columns), dtype=np.int8)).values()
+    assert values == [16 * shape.cells] == [parameters.projection_bound - 1]
 
 
-@pytest.mark.parametrize("field", ["claim", "evaluation", "form_announcement", "table_blinding_response"])
+@pytest.mark.parametrize("field", ["claim", "form_announcement", "table_blinding_response"])
 def test_scalar_at_the_group_order(field: str) -> None:
     """ORDER - 1 is a scalar like any other: what is wrong with it is found by the equations."""
     made = honest(native(), PARAMETERS)

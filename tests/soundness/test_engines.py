@@ -13,17 +13,23 @@ import pytest
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
+from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import Honest, WeakParameters, honest, judge, name_of, native, reference
+from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, judge, name_of, native, reference
 from tests.soundness.forgery import another_point
-from tests.soundness.test_tampering import TAMPERS
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
 
 FULL = ArgumentParameters(20, 50)
 WEAK = WeakParameters(20, 50, 3)
-OPENINGS = {"table_blinding_response": "table-opening", "auxiliary_blinding_response": "auxiliary-opening"}
+WIDE = WeakParameters(20, 50, 3, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
+OPENINGS = {
+    "table_blinding_response": "table-opening",
+    "auxiliary_blinding_response": "auxiliary-opening",
+    "share_blinding_response": "share-opening",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,11 @@ def full() -> Honest:
 @pytest.fixture(scope="module")
 def weak() -> Honest:
     return honest(native(), WEAK)
+
+
+@pytest.fixture(scope="module")
+def wide() -> Honest:
+    return honest(native(), WIDE)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +82,13 @@ def steps(monkeypatch: pytest.MonkeyPatch, engine: Engine, parameters: ArgumentP
     return found
 
 
-@pytest.mark.parametrize("parameters", [WEAK, WeakParameters(1, 1, 1), WeakParameters(300, 2**40, 5)])
+@pytest.mark.parametrize("parameters", [WEAK, WeakParameters(1, 1, 1), WeakParameters(300, 2**40, 5), WIDE])
 def test_same_challenges_byte_for_byte(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = (steps(monkeypatch, engine, parameters) for engine in (native(), reference()))
     assert left == right
-    length = 6 + 4 + 1 + 2 * parameters.shape.variables + 2 + 4  # operations of spec 5.5, step by step
+    length = 6 + 4 + 1 + 2 * parameters.layout.variables + 2 + 4  # operations of spec 5.5, step by step
+    if parameters is WIDE:
+        length += 3 + 2 + 2 + 3 + 2  # statement, rows, weights of cells, of relations with z', announcements
     own = [step for step in left if step[0] == left[0][0]]
     assert len(own) == 2 * length
     assert own[:length] == own[length:]  # the verifier's transcript is the prover's
@@ -92,6 +105,13 @@ def test_tampered_field(full: Honest, engine: Engine, name: str) -> None:
     assert judge(engine, FULL, full.edited(**{name: change(full.proof)})) == check
 
 
+@pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
+@pytest.mark.parametrize("name", ENCRYPTION_TAMPERS)
+def test_tampered_field_of_the_encryption(wide: Honest, engine: Engine, name: str) -> None:
+    change, check = ENCRYPTION_TAMPERS[name]
+    assert judge(engine, WIDE, wide.edited(**{name: change(wide.proof)})) == check
+
+
 def changed(value: Any, position: int) -> Any:
     """The value with its `position`-th number or point changed, counting through tuples."""
     if isinstance(value, int):
@@ -106,36 +126,53 @@ def changed(value: Any, position: int) -> Any:
 
 
 def size_of(value: Any) -> int:
+    if value in (None, b""):
+        return 0
     return sum(map(size_of, value)) if isinstance(value, tuple) else 1
 
 
 def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
     """A claim for every number and point of the proof and every row, with the verdict it must get."""
+    lattice = made.parameters.encryption
+    key_scalars = lattice.key_scalars if lattice is not None else 0
     for field in fields(Proof):
         value = getattr(made.proof, field.name)
         for position in range(size_of(value)):
-            if field.name == "projections":  # towards zero, to stay in range
+            if field.name in {"projections", "quotients"}:  # towards zero, to stay in range
                 z = value[position]
-                projections = (*value[:position], z - (1 if z > 0 else -1), *value[position + 1 :])
-                yield made.edited(projections=projections), "linear-relation"
+                integers = (*value[:position], z - (1 if z > 0 else -1), *value[position + 1 :])
+                yield made.edited(**{field.name: integers}), "linear-relation"
             else:
                 claim = made.edited(**{field.name: changed(value, position)})
-                yield claim, OPENINGS.get(field.name, "linear-relation")
-    rows = made.claim.commitments
-    for start in range(0, len(rows), POINT_SIZE):
-        forged = rows[:start] + another_point() + rows[start + POINT_SIZE :]
-        yield replace(made.claim, commitments=forged), "linear-relation"
+                blinding = field.name == "share_response" and position >= key_scalars
+                yield claim, "update-opening" if blinding else OPENINGS.get(field.name, "linear-relation")
+    for item in ("commitments", "range_commitments", "encryption_commitments"):
+        rows = getattr(made.claim, item)
+        for start in range(0, len(rows), POINT_SIZE):
+            forged: dict[str, Any] = {item: rows[:start] + another_point() + rows[start + POINT_SIZE :]}
+            yield replace(made.claim, **forged), "linear-relation"
 
 
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
 def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) -> None:
     cases = list(everything_changed(weak))
-    expected_size = 4 + 3 + sum(WEAK.round_degrees) + 3 + 16 + 2 + WEAK.auxiliary_length - 1 + WEAK.shape.rows
-    assert len(cases) == expected_size
+    # A, z, claim, rounds, w, T, T', f, table response, its blinding, auxiliary response, its blinding, rows
+    expected = [1, 3, 1, sum(WEAK.round_degrees), 2, 2, 1, 16, 1, WEAK.auxiliary_length, 1, WEAK.layout.total_rows]
+    assert len(cases) == sum(expected)
     verdicts = verify_batch(engine, WEAK, [claim for claim, _ in cases])
     assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
     for claim, verdict in cases[:: 9 if engine is reference() else 1]:
         assert judge(engine, WEAK, claim) == verdict
+
+
+def test_everything_changed_with_range_and_encryption(wide: Honest) -> None:
+    cases = list(everything_changed(wide))
+    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * WIDE.quotient_width) // 32
+    assert len(cases) == 5 + 3 + 4 + scalars + WIDE.layout.total_rows
+    verdicts = verify_batch(native(), WIDE, [claim for claim, _ in cases])
+    assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
+    for claim, verdict in cases[::9]:
+        assert judge(reference(), WIDE, claim) == verdict
 
 
 @pytest.mark.exhaustive

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,15 @@ import pytest
 
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.parameters import ArgumentParameters
-from proofs.prover import Projected, complete, draw_auxiliary, project
+from proofs.prover import complete, project
 from proofs.squares import four_squares
-from proofs.transcript import ArgumentTranscript
 from proofs.verifier import Claim
-from proofs.witness import CommittedUpdate, commit_table
-from tests.proofs.arguments import CONTEXT, WeakParameters, honest, judge, native, reference
+from proofs.witness import CommittedUpdate, commit_tables
+from tests.proofs.arguments import CONTEXT, WeakParameters, claim_of, honest, judge, native, reference
 from tests.seeded import seeded
 from tests.soundness.forgery import forge, square_root
 
+Cheat = Callable[[], tuple[ArgumentParameters, list[np.ndarray]]]
 PARAMETERS = ArgumentParameters(20, 50)  # 2 data rows of 16; 12 padding cells
 
 
@@ -68,49 +69,58 @@ def test_last_cell_is_not_padding_where_the_dimension_fills_the_row() -> None:
 # ---- square roots modulo the group order ------------------------------------------------------------
 
 
-def modular_table(parameters: ArgumentParameters) -> np.ndarray:
-    """Update far over the bound; the private row makes the sum of squares B^2 modulo the group order.
-
-    n = ((n + 1) / 2)^2 - ((n - 1) / 2)^2, and -1 is a square modulo ORDER.
-    """
-    shape = parameters.shape
-    table = np.zeros((shape.rows, shape.columns), dtype=object)
-    table[0, 0] = 1000
-    slack, half = parameters.norm_bound**2 - 1000**2, pow(2, -1, ORDER)
-    table[-1, 0] = (slack + 1) * half % ORDER
-    table[-1, 1] = square_root(ORDER - 1) * (slack - 1) * half % ORDER
-    assert sum(int(x) ** 2 for x in table.reshape(-1)) % ORDER == parameters.norm_bound**2
-    return table
+def modular_roots(n: int) -> tuple[int, int]:
+    """Two field elements whose squares sum to n: ((n + 1) / 2)^2 - ((n - 1) / 2)^2, and -1 is a square modulo ORDER."""
+    half = pow(2, -1, ORDER)
+    return (n + 1) * half % ORDER, square_root(ORDER - 1) * (n - 1) * half % ORDER
 
 
-def modular_claim(parameters: ArgumentParameters, wanted: str) -> Claim:
-    """Grinds over masks, once or until every projection misses the huge cells; what is out of range is replaced."""
-    rand, engine, bound = seeded(wanted), reference(), parameters.response_bound
-    committed: CommittedUpdate = commit_table(engine, modular_table(parameters), rand)
-    while True:
-        auxiliary = draw_auxiliary(parameters, rand)
-        commitment = engine.commit(auxiliary.vector(), auxiliary.blinding)
-        transcript = ArgumentTranscript(parameters, CONTEXT)
-        signs = transcript.projection_signs(committed.commitments, commitment)
-        products = ((signs.rows.astype(object) @ committed.table) * signs.columns).sum(axis=1)
-        true = [(y + int(p) + ORDER // 2) % ORDER - ORDER // 2 for y, p in zip(auxiliary.masks, products, strict=True)]
-        if wanted == "first" or all(abs(z) <= bound for z in true):
-            sent = tuple(z if abs(z) <= bound else y for z, y in zip(true, auxiliary.masks, strict=True))
-            sent = tuple(max(-bound, min(bound, z)) for z in sent)
-            projected = Projected(auxiliary, commitment, transcript, signs, sent)
-            proof = complete(engine, parameters, committed, projected, rand)
-            return Claim(committed.commitments, proof.encode(parameters), CONTEXT)
-
-
-def test_modular_square_root_in_the_four_squares() -> None:
+def in_norm() -> tuple[ArgumentParameters, list[np.ndarray]]:
+    """Update far over the bound; the private row makes the sum of squares B^2 modulo the group order."""
     parameters = ArgumentParameters(16, 50)
-    assert judge(native(), parameters, modular_claim(parameters, "first")) == "linear-relation"
+    update, private = np.zeros((1, 16), dtype=object), np.zeros((1, 16), dtype=object)
+    update[0, 0] = 1000
+    private[0, :2] = modular_roots(50**2 - 1000**2)
+    return parameters, [update, private]
 
 
-def test_modular_square_root_passes_where_one_projection_must_catch_it() -> None:
+def in_range() -> tuple[ArgumentParameters, list[np.ndarray]]:
+    """A coordinate beyond its bound; b and c make its equation hold modulo the group order."""
+    parameters = ArgumentParameters(16, 50, 360, 7)
+    tables = [np.zeros((1, 16), dtype=object) for _ in range(5)]
+    tables[0][0, 0] = 40
+    tables[1][0, 0] = 30
+    for c, (first, second) in enumerate([modular_roots(7**2 - 40**2), *[(7, 0)] * 15]):
+        tables[3][0, c], tables[4][0, c] = first, second
+    return parameters, tables
+
+
+def modular_claim(parameters: ArgumentParameters, tables: list[np.ndarray], until_missed: bool) -> Claim:
+    """Grinds over masks, once or until every projection misses the huge cells; what is out of range is replaced."""
+    rand, engine, bound = seeded(0), reference(), parameters.response_bound
+    committed = commit_tables(engine, parameters, tables, rand)
+    while True:
+        projected = project(engine, parameters, committed, CONTEXT, rand)
+        true = [(z + ORDER // 2) % ORDER - ORDER // 2 for z in projected.projections]
+        if not until_missed or all(abs(z) <= bound for z in true):
+            sent = tuple(z if abs(z) <= bound else y for z, y in zip(true, projected.auxiliary.masks, strict=True))
+            sent = tuple(max(-bound, min(bound, z)) for z in sent)
+            proof = complete(engine, parameters, committed, replace(projected, projections=sent), rand)
+            return claim_of(committed, proof.encode(parameters), CONTEXT)
+
+
+@pytest.mark.parametrize("cheat", [in_norm, in_range])
+def test_square_roots_modulo_the_order(cheat: Cheat) -> None:
+    parameters, tables = cheat()
+    assert judge(native(), parameters, modular_claim(parameters, tables, until_missed=False)) == "linear-relation"
+
+
+@pytest.mark.parametrize("cheat", [in_norm, in_range])
+def test_square_roots_modulo_the_order_pass_where_one_projection_must_catch_them(cheat: Cheat) -> None:
     """The equation itself holds modulo the order: only the projections stand in the way, each with chance 1/4."""
-    parameters = WeakParameters(16, 50, 1)
-    assert judge(native(), parameters, modular_claim(parameters, "missed")) == "accepted"
+    parameters, tables = cheat()
+    weak = WeakParameters(parameters.dimension, parameters.norm_bound, 1, parameters.coordinate_bound)
+    assert judge(native(), weak, modular_claim(weak, tables, until_missed=True)) == "accepted"
 
 
 # ---- commitments -------------------------------------------------------------------------
@@ -127,17 +137,18 @@ def test_swapped_rows() -> None:
 def test_proof_over_rows_that_are_not_the_committed_ones(cheat: str) -> None:
     """The prover proves one table and publishes commitments to another, in its transcript too."""
     made, rand = honest(native(), PARAMETERS), seeded(5)
-    table, blindings, commitments = made.committed.table, made.committed.blindings, made.committed.commitments
+    (table, private), blindings = made.committed.tables, made.committed.row_blindings
+    commitments = made.claim.commitments
     if cheat == "swapped rows":
-        table, blindings = table[[1, 0, 2]], (blindings[1], blindings[0], blindings[2])
+        table, blindings = table[[1, 0]], (blindings[1], blindings[0], blindings[2])
         table[1] = np.where(np.arange(16) < 4, table[1], 0)
-        table[2] = 0
-        table[2, :4] = squares([[int(x) for x in row] for row in table[:2]])
+        private = np.zeros((1, 16), dtype=np.int64)
+        private[0, :4] = squares([[int(x) for x in row] for row in table])
     elif cheat == "another update":
         commitments = honest(native(), PARAMETERS, np.zeros(20, dtype=np.int64), seed=9).claim.commitments
     else:
         blindings = (blindings[0] + 1, *blindings[1:])
-    cheated = CommittedUpdate(table, blindings, commitments)
+    cheated = CommittedUpdate((table, private), blindings, commitments)
     projected = project(native(), PARAMETERS, cheated, CONTEXT, rand)
     proof = complete(native(), PARAMETERS, cheated, projected, rand)
     claim = Claim(commitments, proof.encode(PARAMETERS), CONTEXT)

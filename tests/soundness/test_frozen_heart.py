@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
+from proofs.encryption import EncryptionParameters, RingElements
 from proofs.parameters import ArgumentParameters
 from proofs.proof import decode_proof
+from proofs.ranges import CoordinateGroup
+from proofs.transcript import ArgumentTranscript, Commitments
 from proofs.verifier import Claim
-from tests.proofs.arguments import WeakParameters, honest, judge, native
+from tests.proofs.arguments import MODULUS, WeakParameters, encrypted_by, honest, judge, native, random_noise
 from tests.soundness import forgery
 from tests.soundness.forgery import close_gap, derive, edit, forge
 from tests.soundness.lattices import short_solution
@@ -32,6 +36,7 @@ class WiderMasks(WeakParameters):
 
 PARAMETERS = WeakParameters(20, 50, 6)
 LARGE = WeakParameters(20, 2**40, 6)  # room for projections of 66 bits, 6 times: more than a scalar has
+FULL = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20))
 TOO_LONG = [[50], [1, 1], [0, 0, 0, 0]]  # squared norm 2502 > 2500; padding and everything else in order
 
 Forgery = Callable[[], Claim]
@@ -58,8 +63,9 @@ def forget_commitments() -> Claim:
     """D_0 chosen last: (Com(response) - T - c sum over r > 0 of eq D) / (c eq(r_rows, 0))."""
     claim = bend_response(false_claim())
     proof, derived = decode_proof(PARAMETERS, claim.proof), derive(PARAMETERS, claim)
-    inverse = pow(derived.challenge * derived.rows[0], -1, ORDER)
-    scalars = [-derived.challenge * weight * inverse for weight in derived.rows[1:]] + [-inverse]
+    first, *weights = forgery.row_weights(PARAMETERS, derived)
+    inverse = pow(derived.challenge * first, -1, ORDER)
+    scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
     encoded = claim.commitments[POINT_SIZE:] + proof.table_announcement
     opening = [response * inverse for response in proof.table_response]
     point = forgery.combination(encoded, scalars, opening, proof.table_blinding_response * inverse)
@@ -77,6 +83,32 @@ def forget_auxiliary() -> Claim:
     return edit(PARAMETERS, claim, auxiliary=point)
 
 
+def forget_statement() -> Claim:
+    """An honest proof for other parameters: all else that differs between statements enters V6 by itself."""
+    return honest(native(), PARAMETERS).claim
+
+
+def forget_projections() -> Claim:
+    """A norm above the bound; with the weights of the projections known, z is chosen to make up for it."""
+    return integers_chosen_last(LARGE, forge(native(), LARGE, [[2**40], [1, 1], [0, 0, 0, 0]]), "projections", 2**43)
+
+
+def integers_chosen_last(parameters: ArgumentParameters, claim: Claim, field: str, size: int) -> Claim:
+    """z or z' changed by about `size` until V6 holds.
+
+    The gap of V6 is linear in them, and a short solution exists as soon as all together have more bits than a scalar.
+    """
+    sent = getattr(decode_proof(parameters, claim.proof), field)
+
+    def moved(change: list[int]) -> Claim:
+        return edit(parameters, claim, **{field: tuple(z + delta for z, delta in zip(sent, change, strict=True))})
+
+    start = derive(parameters, moved([0] * len(sent))).gap
+    units = [[int(i == j) for i in range(len(sent))] for j in range(len(sent))]
+    slopes = [(derive(parameters, moved(unit)).gap - start) % ORDER for unit in units]
+    return moved(short_solution(slopes, -start % ORDER, ORDER, size))
+
+
 def forget_claim() -> Claim:
     claim = false_claim()
     return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, claim=x))
@@ -88,11 +120,12 @@ def forget_round() -> Claim:
     return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, rounds=(*rounds, (x, *last[1:]))))
 
 
-def forget_evaluation() -> Claim:
+def forget_evaluations() -> Claim:
     for seed in range(20):
         claim = false_claim(seed)
+        rest = decode_proof(PARAMETERS, claim.proof).evaluations[1:]
         try:
-            return close_gap(PARAMETERS, lambda x, claim=claim: edit(PARAMETERS, claim, evaluation=x))  # type: ignore[misc]
+            return close_gap(PARAMETERS, lambda x, c=claim, r=rest: edit(PARAMETERS, c, evaluations=(x, *r)))  # type: ignore[misc]
         except forgery.NoSquareRootError:
             continue
     raise AssertionError("twenty non-residues in a row")
@@ -117,27 +150,147 @@ def forget_context() -> Claim:
     return replace(honest(native(), PARAMETERS).claim, context=b"round 8, client 3")
 
 
-def forget_statement() -> Claim:
-    """An honest proof for other parameters: all else that differs between statements enters V6 by itself."""
-    return honest(native(), PARAMETERS).claim
+# ---- with range and encryption ---------------------------------------------------------------------------------------
 
 
-def forget_projections() -> Claim:
-    """A norm above the bound; with the weights of the projections known, z is chosen to make up for it.
+def false_full_claim() -> Claim:
+    """An update that is too long; everything else in order."""
+    rows = [[25, -25, 60, 500], [3], [0], [0]]
+    tables = honest(native(), FULL, np.array([25, -25, 60, 100, *[0] * 12, 3, *[0] * 23])).committed.tables
+    others = {layout.name: table for layout, table in zip(FULL.layout.tables, tables, strict=True)}
+    noise = random_noise(FULL)
+    assert noise is not None
+    return forge(native(), FULL, rows, 0, others, lambda committed: encrypted_by(native(), FULL, committed, noise))
 
-    The gap of V6 is linear in z, and a short solution exists as soon as the z together have more bits than a scalar.
+
+def bend_full(field: str) -> Claim:
+    claim = false_full_claim()
+    rest = getattr(decode_proof(FULL, claim.proof), field)[1:]
+    return close_gap(FULL, lambda x: edit(FULL, claim, **{field: (x, *rest)}))
+
+
+def forget_quotients() -> Claim:
+    """The same with the weights of the quotients known: four of 90 bits and more."""
+    return integers_chosen_last(FULL, false_full_claim(), "quotients", 2**65)
+
+
+def forget_range_commitments() -> Claim:
+    return row_chosen_last("range_commitments", FULL.shape.data_rows + 1)
+
+
+def forget_encryption_commitments() -> Claim:
+    return row_chosen_last("encryption_commitments", 4 * FULL.shape.data_rows + 1)
+
+
+def row_chosen_last(item: str, position: int) -> Claim:
+    """The first row of a family of tables as what is missing in the table opening, once the responses stand."""
+    claim = bend_full("table_response")
+    proof, derived = decode_proof(FULL, claim.proof), derive(FULL, claim)
+    weights = forgery.row_weights(FULL, derived)
+    weights[: FULL.shape.data_rows] = [0] * FULL.shape.data_rows
+    inverse = pow(derived.challenge * weights.pop(position), -1, ORDER)
+    encoded = claim.commitments + claim.range_commitments + claim.encryption_commitments
+    others = encoded[: POINT_SIZE * position] + encoded[POINT_SIZE * (position + 1) :] + proof.table_announcement
+    scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
+    opening = [response * inverse for response in proof.table_response]
+    point = forgery.combination(others, scalars, opening, proof.table_blinding_response * inverse)
+    return replace(claim, **{item: point + getattr(claim, item)[POINT_SIZE:]})
+
+
+def forget_update_announcement() -> Claim:
+    claim = bend_full("update_response")
+    return edit(FULL, claim, update_announcement=forgery.update_announcement(FULL, claim))
+
+
+def forget_share_announcement() -> Claim:
+    claim = bend_full("share_response")
+    return edit(FULL, claim, share_announcement=forgery.share_announcement(FULL, claim))
+
+
+def forget_share_commitment() -> Claim:
+    """E_0 chosen last: (Com(response) - announcement) / c, for another key than the committed one."""
+    claim = bend_full("share_response")
+    proof, derived = decode_proof(FULL, claim.proof), derive(FULL, claim)
+    assert proof.share_blinding_response is not None
+    assert claim.encryption is not None
+    inverse = pow(derived.challenge, -1, ORDER)
+    opening = [response * inverse for response in proof.share_response]
+    blinding = proof.share_blinding_response * inverse
+    point = forgery.combination(proof.share_announcement, [-inverse], opening, blinding)
+    return replace(claim, encryption=replace(claim.encryption, share_commitment=point))
+
+
+def forget_ciphertext() -> Claim:
+    """A ciphertext that differs where the weights, known beforehand, cancel modulo q in every combination."""
+    claim = honest(native(), FULL).claim
+    assert claim.encryption is not None
+    residues = claim.encryption.ciphertext + kernel(cell_weights(claim))
+    residues %= MODULUS
+    assert (residues != claim.encryption.ciphertext).any()
+    return replace(claim, encryption=replace(claim.encryption, ciphertext=residues))
+
+
+def forget_ring_elements() -> Claim:
+    """Ring elements that differ in the same way, in their constant coefficients times a power of X."""
+    claim = honest(native(), FULL).claim
+    assert claim.encryption is not None
+    changed = shifted_elements(claim)
+    return replace(claim, encryption=replace(claim.encryption, elements=changed))
+
+
+def cell_weights(claim: Claim) -> list[list[int]]:
+    """The S weights of every cell."""
+    transcript = ArgumentTranscript(FULL, claim.context, claim.encryption)
+    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
+    transcript.projection_signs(Commitments(*parts, decode_proof(FULL, claim.proof).auxiliary))
+    cells = transcript.cell_weights()
+    return [
+        [x * y % MODULUS for x in rows for y in columns]
+        for rows, columns in zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)
+    ]
+
+
+def kernel(rows: list[list[int]]) -> np.ndarray:
+    """A nonzero vector modulo q that all rows annihilate."""
+    matrix = [list(row) for row in rows]
+    pivots: list[int] = []
+    for row in range(len(matrix)):
+        column = next(c for c in range(len(matrix[row])) if matrix[row][c])
+        inverse = pow(matrix[row][column], -1, MODULUS)
+        matrix[row] = [value * inverse % MODULUS for value in matrix[row]]
+        for other in range(len(matrix)):
+            factor = matrix[other][column]
+            if other != row:
+                pairs = zip(matrix[other], matrix[row], strict=True)
+                matrix[other] = [(x - factor * y) % MODULUS for x, y in pairs]
+        pivots.append(column)
+    free = next(c for c in range(len(matrix[0])) if c not in pivots)
+    vector = np.zeros(len(matrix[0]), dtype=np.int64)
+    vector[free] = 1
+    for reduced, column in zip(matrix, pivots, strict=True):
+        vector[column] = -reduced[free] % MODULUS
+    return vector
+
+
+def shifted_elements(claim: Claim) -> RingElements:
+    """a_j + b_j with b_j such that every combination gives zero on every coefficient of the key.
+
+    S N linear equations modulo q in the chunks' N coefficients each: soluble with more chunks than combinations.
     """
-    claim = forge(native(), LARGE, [[2**40], [1, 1], [0, 0, 0, 0]])
-    sent = decode_proof(LARGE, claim.proof).projections
-
-    def gap(change: list[int]) -> int:
-        moved = tuple(z + delta for z, delta in zip(sent, change, strict=True))
-        return derive(LARGE, edit(LARGE, claim, projections=moved)).gap
-
-    start = gap([0] * 6)
-    slopes = [gap([int(i == j) for i in range(6)]) - start for j in range(6)]
-    change = short_solution([slope % ORDER for slope in slopes], -start % ORDER, ORDER, 2**43)
-    return edit(LARGE, claim, projections=tuple(z + delta for z, delta in zip(sent, change, strict=True)))
+    assert claim.encryption is not None
+    coefficients = claim.encryption.elements.coefficients
+    chunks, n = coefficients.shape
+    equations = []
+    for weights in cell_weights(claim):
+        for i in range(n):
+            row = [0] * (chunks * n)
+            for x, weight in enumerate(weights):
+                j, m = divmod(x, n)
+                row[j * n + (m - i) % n] += weight if i <= m else -weight
+            equations.append([value % MODULUS for value in row])
+    change = kernel(equations).reshape(chunks, n)
+    assert change.any()
+    return RingElements((coefficients + change) % MODULUS)
 
 
 FORGERIES: dict[str, Forgery] = {
@@ -148,12 +301,31 @@ FORGERIES: dict[str, Forgery] = {
     "projections": forget_projections,
     "claim": forget_claim,
     "round": forget_round,
-    "evaluation": forget_evaluation,
+    "evaluations": forget_evaluations,
     "table-announcement": forget_table_announcement,
     "auxiliary-announcement": forget_auxiliary_announcement,
     "form-announcement": forget_form_announcement,
 }
+FULL_FORGERIES: dict[str, Forgery] = {
+    "range-commitments": forget_range_commitments,
+    "encryption-commitments": forget_encryption_commitments,
+    "update-announcement": forget_update_announcement,
+    "share-announcement": forget_share_announcement,
+    "share-commitment": forget_share_commitment,
+    "ciphertext": forget_ciphertext,
+    "ring-elements": forget_ring_elements,
+    "quotients": forget_quotients,
+}
 VERIFIERS: dict[str, ArgumentParameters] = {"statement": WiderMasks(20, 50, 6), "projections": LARGE}
+
+
+@pytest.mark.parametrize("label", FULL_FORGERIES)
+def test_forgotten_item_of_range_or_encryption_is_fatal(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
+        claim = FULL_FORGERIES[label]()
+        assert judge(native(), FULL, claim) == "accepted"
+    assert judge(native(), FULL, claim) == "linear-relation"
 
 
 @pytest.mark.parametrize("label", FORGERIES)
@@ -172,8 +344,27 @@ def test_false_claim_is_rejected() -> None:
     assert judge(native(), PARAMETERS, claim) == "linear-relation"
 
 
-def test_second_implementation_agrees_on_honest_claims() -> None:
-    assert derive(PARAMETERS, honest(native(), PARAMETERS).claim).gap == 0
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        PARAMETERS,
+        FULL,
+        WeakParameters(20, 50, 3, 9, (CoordinateGroup(2, 5, 0), CoordinateGroup(7, 20, 40))),
+        WeakParameters(40, 500, 3, None, (), EncryptionParameters(32, MODULUS, 2**20)),  # last chunk cut
+        WeakParameters(5, 500, 3, 9, (), EncryptionParameters(64, MODULUS, 2**20)),  # key taller than the update
+        WeakParameters(70, 500, 3, None, (), EncryptionParameters(4, MODULUS, 2**20)),  # chunks within a row
+    ],
+)
+def test_second_implementation_agrees_on_honest_claims(parameters: WeakParameters) -> None:
+    claim = honest(native(), parameters).claim
+    assert judge(native(), parameters, claim) == "accepted"
+    assert derive(parameters, claim).gap == 0
+
+
+def test_second_implementation_agrees_on_a_false_claim() -> None:
+    claim = false_full_claim()
+    assert derive(FULL, claim).gap != 0
+    assert judge(native(), FULL, claim) == "linear-relation"
 
 
 def test_changed_projection() -> None:
@@ -196,7 +387,9 @@ def test_every_label_has_its_attack(monkeypatch: pytest.MonkeyPatch) -> None:
             labels.add(label)
             super().absorb(label, data)
 
-    claim = honest(native(), PARAMETERS).claim
+    claim, full = honest(native(), PARAMETERS).claim, honest(native(), FULL).claim
     monkeypatch.setattr("proofs.transcript.Challenger", Recording)
     assert judge(native(), PARAMETERS, claim) == "accepted"
     assert labels == FORGERIES.keys()
+    assert judge(native(), FULL, full) == "accepted"
+    assert labels == FORGERIES.keys() | FULL_FORGERIES.keys()

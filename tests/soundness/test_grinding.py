@@ -15,10 +15,11 @@ import pytest
 
 from proofs.curve import ORDER
 from proofs.parameters import ArgumentParameters
-from proofs.prover import Projected, complete, draw_auxiliary
-from proofs.transcript import ArgumentTranscript, ProjectionSigns
+from proofs.prover import Auxiliary, complete, draw_auxiliary, project
+from proofs.randomness import Randomness
+from proofs.transcript import ArgumentTranscript, Commitments, ProjectionSigns
 from proofs.verifier import Claim
-from proofs.witness import CommittedUpdate, commit_table
+from proofs.witness import CommittedUpdate, commit_tables
 from tests.proofs.arguments import CONTEXT, WeakParameters, judge, native, reference
 from tests.seeded import seeded
 from tests.soundness.forgery import NoSquareRootError, square_root
@@ -32,7 +33,7 @@ def drawn_signs(parameters: ArgumentParameters, commitments: bytes, attempts: in
     """The signs of the transcript after this many different mask commitments."""
     rand = seeded(f"grinding {parameters.projections}")
     for _ in range(attempts):
-        yield ArgumentTranscript(parameters, CONTEXT).projection_signs(commitments, rand(33))
+        yield ArgumentTranscript(parameters, CONTEXT).projection_signs(Commitments(commitments, b"", b"", rand(33)))
 
 
 def products_with_cell(signs: ProjectionSigns, row: int, column: int) -> np.ndarray:
@@ -110,34 +111,36 @@ def test_smaller_entries_are_not_what_projections_are_for(entry: int, chance: in
 # ---- the whole attack ------------------------------------------------------------------------------
 
 
-def wrapped_table(parameters: ArgumentParameters) -> np.ndarray:
+def wrapped_tables(parameters: ArgumentParameters) -> list[np.ndarray]:
     """An update far over the bound with one huge cell, the modular square root of what is missing: the worst case.
 
     The sum of squares is B^2 modulo the group order, and one cell is hit as rarely as can be.
     """
     shape = parameters.shape
-    table = np.zeros((shape.rows, shape.columns), dtype=object)
+    update, private = (np.zeros((rows, shape.columns), dtype=object) for rows in (shape.data_rows, 1))
     for first in range(1000, 1100):
-        table[0, 0] = first
+        update[0, 0] = first
         try:
-            table[-1, 0] = square_root((parameters.norm_bound**2 - first**2) % ORDER)
+            private[0, 0] = square_root((parameters.norm_bound**2 - first**2) % ORDER)
         except NoSquareRootError:
             continue
-        return table
+        return [update, private]
     raise AssertionError("a hundred non-residues in a row")
+
+
+def unmasked(parameters: ArgumentParameters, rand: Randomness) -> Auxiliary:
+    return replace(draw_auxiliary(parameters, rand), masks=(0,) * parameters.projections)
 
 
 def wrapped_claim(parameters: ArgumentParameters, committed: CommittedUpdate, seed: int) -> tuple[Claim, bool]:
     """One attempt: masks of 0, projections as they come out (or 0 where they cannot be sent), and whether all could."""
     rand, engine, bound = seeded(f"wrapped {seed}"), reference(), parameters.response_bound
-    auxiliary = replace(draw_auxiliary(parameters, rand), masks=(0,) * parameters.projections)
-    commitment = engine.commit(auxiliary.vector(), auxiliary.blinding)
-    transcript = ArgumentTranscript(parameters, CONTEXT)
-    signs = transcript.projection_signs(committed.commitments, commitment)
-    products = ((signs.rows.astype(object) @ committed.table) * signs.columns).sum(axis=1)
-    true = [(int(p) + ORDER // 2) % ORDER - ORDER // 2 for p in products]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proofs.prover.draw_auxiliary", unmasked)
+        projected = project(engine, parameters, committed, CONTEXT, rand)
+    true = [(z + ORDER // 2) % ORDER - ORDER // 2 for z in projected.projections]
     sent = tuple(z if abs(z) <= bound else 0 for z in true)
-    proof = complete(engine, parameters, committed, Projected(auxiliary, commitment, transcript, signs, sent), rand)
+    proof = complete(engine, parameters, committed, replace(projected, projections=sent), rand)
     return Claim(committed.commitments, proof.encode(parameters), CONTEXT), list(sent) == true
 
 
@@ -145,7 +148,7 @@ def wrapped_claim(parameters: ArgumentParameters, committed: CommittedUpdate, se
 def test_the_best_forgery_is_accepted_at_the_predicted_rate(projections: int, attempts: int) -> None:
     """A norm of 1000 under a bound of 50, proved to the real verifier: accepted with (3/4)^k, and refused otherwise."""
     parameters = WeakParameters(16, 50, projections)
-    committed = commit_table(reference(), wrapped_table(parameters), seeded("wrapped"))
+    committed = commit_tables(reference(), parameters, wrapped_tables(parameters), seeded("wrapped"))
     accepted = 0
     for seed in range(attempts):
         claim, lucky = wrapped_claim(parameters, committed, seed)
@@ -158,7 +161,7 @@ def test_the_best_forgery_is_accepted_at_the_predicted_rate(projections: int, at
 
 def test_at_full_strength_it_does_not_happen() -> None:
     parameters = ArgumentParameters(16, 50)
-    committed = commit_table(reference(), wrapped_table(parameters), seeded("wrapped"))
+    committed = commit_tables(reference(), parameters, wrapped_tables(parameters), seeded("wrapped"))
     for seed in range(3):
         claim, lucky = wrapped_claim(parameters, committed, seed)
         assert not lucky

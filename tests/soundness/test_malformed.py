@@ -9,24 +9,38 @@ import random
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import accumulate, pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE, SCALAR_SIZE
+from proofs.encryption import EncryptionParameters, EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
 from proofs.verifier import Claim, verify, verify_batch
-from tests.proofs.arguments import CONTEXT, Honest, WeakParameters, honest, judge, name_of, native, reference
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    Honest,
+    WeakParameters,
+    honest,
+    judge,
+    name_of,
+    native,
+    reference,
+)
 from tests.seeded import seeded
 from tests.soundness.forgery import another_point
 
 FULL = ArgumentParameters(20, 50)
 WEAK = WeakParameters(20, 50, 2)
+WIDE = WeakParameters(20, 50, 2, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
+ROWS = ("commitments", "range_commitments", "encryption_commitments")
 ENGINES = pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
 
 
@@ -40,15 +54,22 @@ def weak() -> Honest:
     return honest(native(), WEAK)
 
 
+@pytest.fixture(scope="module")
+def wide() -> Honest:
+    return honest(native(), WIDE)
+
+
 def boundaries(parameters: ArgumentParameters) -> list[int]:
     """Offsets in a proof where an item of spec 5.6 starts, and its end."""
-    shape = parameters.shape
+    columns, encrypted = parameters.shape.columns, parameters.encryption is not None
     sizes = [
         POINT_SIZE,
         *[parameters.response_width] * parameters.projections,
-        *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + 1),
-        *[POINT_SIZE] * 2,
-        *[SCALAR_SIZE] * (1 + shape.columns + 1 + parameters.auxiliary_length + 1),
+        *[parameters.quotient_width] * parameters.quotients,
+        *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + len(parameters.layout.tables)),
+        *[POINT_SIZE] * (4 if encrypted else 2),
+        *[SCALAR_SIZE] * (1 + columns + 1 + parameters.auxiliary_length + 1),
+        *[SCALAR_SIZE] * (columns + parameters.share_length + 1 if encrypted else 0),
     ]
     return [0, *accumulate(sizes)]
 
@@ -73,6 +94,16 @@ def test_lengths_at_every_boundary(full: Honest, engine: Engine) -> None:
     assert verdicts_by_length(engine, full, "commitments", sorted(every)) == {"commitments-length"}
 
 
+def test_lengths_with_range_and_encryption(wide: Honest) -> None:
+    size = WIDE.proof_size
+    assert boundaries(WIDE)[-1] == size
+    near = {edge + step for edge in boundaries(WIDE) for step in (-1, 0, 1)} | {2 * size, 2**20}
+    assert verdicts_by_length(native(), wide, "proof", sorted(near - {-1, size})) == {"proof-length"}
+    for item in ROWS:
+        every = set(range(2 * len(getattr(wide.claim, item)))) - {len(getattr(wide.claim, item))}
+        assert verdicts_by_length(native(), wide, item, sorted(every)) == {f"{item.replace('_', '-')}-length"}
+
+
 @pytest.mark.exhaustive
 @ENGINES
 def test_every_length(full: Honest, engine: Engine) -> None:
@@ -95,7 +126,7 @@ def test_lengths_of_other_parameters(full: Honest, parameters: ArgumentParameter
 NOT_BYTES = [None, 7, 1.5, "text", True, [1, 2], (), {}, bytearray(5), memoryview(b"x"), object(), range(3)]
 
 
-@pytest.mark.parametrize("item", ["commitments", "proof", "context"])
+@pytest.mark.parametrize("item", [*ROWS, "proof", "context"])
 @pytest.mark.parametrize("value", NOT_BYTES, ids=lambda value: type(value).__name__)
 def test_what_is_not_bytes_is_no_claim(full: Honest, item: str, value: object) -> None:
     """Also mutable bytes: a claim is hashed more than once and must not change meanwhile."""
@@ -107,12 +138,15 @@ def test_what_is_not_bytes_is_no_claim(full: Honest, item: str, value: object) -
 
 
 def items(parameters: ArgumentParameters) -> dict[str, list[tuple[int, int]]]:
-    """(start, stop) of every point, projection and scalar of a proof."""
-    edges = boundaries(parameters)
-    found: dict[str, list[tuple[int, int]]] = {"point": [], "projection": [], "scalar": []}
-    for index, (start, stop) in enumerate(pairwise(edges)):
-        inside = 0 < index <= parameters.projections
-        found["projection" if inside else "point" if stop - start == POINT_SIZE else "scalar"].append((start, stop))
+    """(start, stop) of every point, projection, quotient and scalar of a proof."""
+    found: dict[str, list[tuple[int, int]]] = {"point": [], "projection": [], "quotient": [], "scalar": []}
+    integers = 1 + parameters.projections
+    for index, (start, stop) in enumerate(pairwise(boundaries(parameters))):
+        if 0 < index < integers + parameters.quotients:
+            kind = "projection" if index < integers else "quotient"
+        else:
+            kind = "point" if stop - start == POINT_SIZE else "scalar"
+        found[kind].append((start, stop))
     return found
 
 
@@ -127,35 +161,63 @@ def test_every_scalar_is_range_checked(weak: Honest, engine: Engine) -> None:
             assert judge(engine, WEAK, spliced(weak.claim, start, value.to_bytes(32, "big"))) == "scalar-range"
 
 
-def test_a_scalar_out_of_range_is_named(weak: Honest) -> None:
+@pytest.mark.parametrize("parameters", [WEAK, WIDE], ids=["weak", "wide"])
+def test_a_scalar_out_of_range_is_named(parameters: ArgumentParameters) -> None:
     """By its field, and its index where there are more."""
-    named = []
-    for start, _ in items(WEAK)["scalar"]:
+    claim, named = honest(native(), parameters).claim, []
+    for start, _ in items(parameters)["scalar"]:
         with pytest.raises(Malformed) as excinfo:
-            verify(native(), WEAK, spliced(weak.claim, start, ORDER.to_bytes(32, "big")))
+            verify(native(), parameters, spliced(claim, start, ORDER.to_bytes(32, "big")))
         named.append(excinfo.value.expected.removesuffix(" below the group order"))
+    encrypted = parameters.encryption is not None
     assert named == [
         "claim",
-        *(f"rounds[{i}][{j}]" for i, degree in enumerate(WEAK.round_degrees) for j in range(degree)),
-        "evaluation",
+        *(f"rounds[{i}][{j}]" for i, degree in enumerate(parameters.round_degrees) for j in range(degree)),
+        *(f"evaluations[{i}]" for i in range(len(parameters.layout.tables))),
         "form_announcement",
-        *(f"table_response[{i}]" for i in range(WEAK.shape.columns)),
+        *(f"table_response[{i}]" for i in range(parameters.shape.columns)),
         "table_blinding_response",
-        *(f"auxiliary_response[{i}]" for i in range(WEAK.auxiliary_length)),
+        *(f"auxiliary_response[{i}]" for i in range(parameters.auxiliary_length)),
         "auxiliary_blinding_response",
+        *(f"update_response[{i}]" for i in range(parameters.shape.columns if encrypted else 0)),
+        *(f"share_response[{i}]" for i in range(parameters.share_length)),
+        *(["share_blinding_response"] if encrypted else []),
     ]
+
+
+BAD_POINTS = bytes(33), b"\x02" + FIELD.to_bytes(32, "big"), b"\x02" + (5).to_bytes(32, "big"), b"\x04" + b"\x01" * 32
 
 
 @ENGINES
 def test_every_point_is_decoded(weak: Honest, engine: Engine) -> None:
-    bad = (bytes(33), b"\x02" + FIELD.to_bytes(32, "big"), b"\x02" + (5).to_bytes(32, "big"), b"\x04" + b"\x01" * 32)
-    for point in bad:
+    for point in BAD_POINTS:
         for start, _ in items(WEAK)["point"]:
             assert judge(engine, WEAK, spliced(weak.claim, start, point)) == "point-encoding"
-        for row in range(WEAK.shape.rows):
+        for row in range(WEAK.layout.total_rows):
             rows = weak.claim.commitments
             changed = rows[: row * POINT_SIZE] + point + rows[(row + 1) * POINT_SIZE :]
             assert judge(engine, WEAK, replace(weak.claim, commitments=changed)) == "point-encoding"
+
+
+def test_every_point_is_decoded_with_range_and_encryption(wide: Honest) -> None:
+    for point in BAD_POINTS:
+        for start, _ in items(WIDE)["point"]:
+            assert judge(native(), WIDE, spliced(wide.claim, start, point)) == "point-encoding"
+        for item in ROWS:
+            rows = getattr(wide.claim, item)
+            for start in range(0, len(rows), POINT_SIZE):
+                changes: dict[str, Any] = {item: rows[:start] + point + rows[start + POINT_SIZE :]}
+                assert judge(native(), WIDE, replace(wide.claim, **changes)) == "point-encoding"
+
+
+def test_every_quotient_is_in_range(wide: Honest) -> None:
+    width, bound = WIDE.quotient_width, WIDE.quotient_bound
+    quotients = items(WIDE)["quotient"]
+    assert len(quotients) == WIDE.quotients
+    for start, _ in quotients:
+        for value in (bound + 1, -bound - 1, 2 ** (8 * width - 1) - 1, -(2 ** (8 * width - 1))):
+            claim = spliced(wide.claim, start, value.to_bytes(width, "big", signed=True))
+            assert judge(native(), WIDE, claim) == "quotient-range"
 
 
 @ENGINES
@@ -198,24 +260,32 @@ def test_the_first_failure_is_the_verdict(weak: Honest, engine: Engine, first: i
 # ---- random content ----------------------------------------------------------------------------------------------
 
 
-def well_formed(parameters: ArgumentParameters, seed: int) -> Claim:
+def well_formed(parameters: ArgumentParameters, seed: int, encryption: EncryptionStatement | None = None) -> Claim:
     """Passes V1 to V4: everything in range, and nothing of it true."""
     rand, point = seeded(seed), another_point(5000 + seed % 50)
     proof = Proof(
         auxiliary=point,
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
+        quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
-        evaluation=uniform_scalar(rand),
+        evaluations=tuple(uniform_scalars(rand, len(parameters.layout.tables))),
         table_announcement=point,
         auxiliary_announcement=point,
+        update_announcement=point if encryption else b"",
+        share_announcement=point if encryption else b"",
         form_announcement=uniform_scalar(rand),
         table_response=tuple(uniform_scalars(rand, parameters.shape.columns)),
         table_blinding_response=uniform_scalar(rand),
         auxiliary_response=tuple(uniform_scalars(rand, parameters.auxiliary_length)),
         auxiliary_blinding_response=uniform_scalar(rand),
+        update_response=tuple(uniform_scalars(rand, parameters.shape.columns)) if encryption else (),
+        share_response=tuple(uniform_scalars(rand, parameters.share_length)),
+        share_blinding_response=uniform_scalar(rand) if encryption else None,
     )
-    return Claim(point * parameters.shape.rows, proof.encode(parameters), rand(8))
+    sizes = parameters.commitments_size, parameters.range_commitments_size, parameters.encryption_commitments_size
+    first, bounds, noise = (point * (size // POINT_SIZE) for size in sizes)
+    return Claim(first, proof.encode(parameters), rand(8), bounds, noise, encryption)
 
 
 @settings(max_examples=30, deadline=None)
@@ -224,6 +294,13 @@ def test_well_formed_noise_fails_the_linear_relation(seed: int, dimension: int) 
     parameters = WeakParameters(dimension, 50, 2)
     claim = well_formed(parameters, seed)
     assert judge(native(), parameters, claim) == judge(reference(), parameters, claim) == "linear-relation"
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_well_formed_noise_about_an_encryption_fails_the_linear_relation(wide: Honest, seed: int) -> None:
+    claim = well_formed(WIDE, seed, wide.claim.encryption)
+    assert judge(native(), WIDE, claim) == judge(reference(), WIDE, claim) == "linear-relation"
 
 
 @pytest.mark.parametrize("fill", [0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF])
@@ -249,6 +326,22 @@ def test_engines_agree_on_mangled_proofs(weak: Honest, seed: int) -> None:
     verdict = judge(native(), WEAK, claim)
     assert verdict == judge(reference(), WEAK, claim)
     assert (verdict == "accepted") == (claim == weak.claim)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_engines_agree_on_mangled_proofs_with_range_and_encryption(wide: Honest, seed: int) -> None:
+    rng = random.Random(seed)
+    name = rng.choice([*ROWS, "proof", "proof", "proof"])
+    item = bytearray(getattr(wide.claim, name))
+    size = rng.choice([1, 2, SCALAR_SIZE, POINT_SIZE])
+    start, other = (rng.randrange(len(item) - size + 1) for _ in range(2))
+    item[start : start + size] = rng.choice([rng.randbytes(size), bytes(size), bytes(item[other : other + size])])
+    changes: dict[str, Any] = {name: bytes(item)}
+    claim = replace(wide.claim, **changes)
+    verdict = judge(native(), WIDE, claim)
+    assert verdict == judge(reference(), WIDE, claim)
+    assert (verdict == "accepted") == (getattr(claim, name) == getattr(wide.claim, name))
 
 
 def test_malformed_neighbours_do_not_disturb_a_batch(weak: Honest) -> None:

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE
+from proofs.encryption import EncryptionParameters, RingElements
+from proofs.errors import Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
+from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
-from tests.proofs.arguments import CONTEXT, Honest, WeakParameters, honest, judge, native
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    RING,
+    Honest,
+    WeakParameters,
+    honest,
+    judge,
+    native,
+    ring_elements,
+)
 from tests.soundness.forgery import another_point, derive, edit
 
 PARAMETERS = ArgumentParameters(20, 50)
+FULL = ArgumentParameters(40, 500, 360, 100, (CoordinateGroup(7, 9, 0),), RING)  # the last chunk of the ring is whole
+ROWS = ("commitments", "range_commitments", "encryption_commitments")
 
 
 @pytest.fixture(scope="module")
 def made() -> Honest:
     return honest(native(), PARAMETERS)
+
+
+@pytest.fixture(scope="module")
+def full() -> Honest:
+    """With range and encryption."""
+    return honest(native(), FULL)
 
 
 def bumped(value: int) -> int:
@@ -32,13 +55,15 @@ def bump_first(values: tuple[int, ...]) -> tuple[int, ...]:
     return (bumped(values[0]), *values[1:])
 
 
+Tamper = tuple[Callable[[Proof], object], str]
+
 # field -> (a change, the check that must name it)
-TAMPERS: dict[str, tuple[Callable[[Proof], object], str]] = {
+TAMPERS: dict[str, Tamper] = {
     "auxiliary": (lambda proof: another_point(), "linear-relation"),
     "projections": (lambda proof: (-proof.projections[0], *proof.projections[1:]), "linear-relation"),
     "claim": (lambda proof: bumped(proof.claim), "linear-relation"),
     "rounds": (lambda proof: (bump_first(proof.rounds[0]), *proof.rounds[1:]), "linear-relation"),
-    "evaluation": (lambda proof: bumped(proof.evaluation), "linear-relation"),
+    "evaluations": (lambda proof: bump_first(proof.evaluations), "linear-relation"),
     "table_announcement": (lambda proof: another_point(), "linear-relation"),
     "auxiliary_announcement": (lambda proof: another_point(), "linear-relation"),
     "form_announcement": (lambda proof: bumped(proof.form_announcement), "linear-relation"),
@@ -47,10 +72,18 @@ TAMPERS: dict[str, tuple[Callable[[Proof], object], str]] = {
     "auxiliary_response": (lambda proof: bump_first(proof.auxiliary_response), "linear-relation"),
     "auxiliary_blinding_response": (lambda proof: bumped(proof.auxiliary_blinding_response), "auxiliary-opening"),
 }
+ENCRYPTION_TAMPERS: dict[str, Tamper] = {
+    "quotients": (lambda proof: (proof.quotients[0] + 1, *proof.quotients[1:]), "linear-relation"),
+    "update_announcement": (lambda proof: another_point(), "linear-relation"),
+    "share_announcement": (lambda proof: another_point(), "linear-relation"),
+    "update_response": (lambda proof: bump_first(proof.update_response), "linear-relation"),
+    "share_response": (lambda proof: bump_first(proof.share_response), "linear-relation"),  # of the key
+    "share_blinding_response": (lambda proof: bumped(proof.share_blinding_response or 0), "share-opening"),
+}
 
 
 def test_manifest() -> None:
-    assert TAMPERS.keys() == {field.name for field in fields(Proof)}
+    assert TAMPERS.keys() | ENCRYPTION_TAMPERS.keys() == {field.name for field in fields(Proof)}
 
 
 @pytest.mark.parametrize("name", TAMPERS)
@@ -59,34 +92,181 @@ def test_tampered_field(made: Honest, name: str) -> None:
     assert judge(native(), PARAMETERS, made.edited(**{name: change(made.proof)})) == check
 
 
+@pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])
+def test_tampered_field_with_range_and_encryption(full: Honest, name: str) -> None:
+    change, check = (TAMPERS | ENCRYPTION_TAMPERS)[name]
+    assert judge(native(), FULL, full.edited(**{name: change(full.proof)})) == check
+
+
+def test_tampered_blinding_in_the_share_response(full: Honest) -> None:
+    """It has no part in the linear form, but is the blinding of the update's rows."""
+    *rest, last = full.proof.share_response
+    assert judge(native(), FULL, full.edited(share_response=(*rest, bumped(last)))) == "update-opening"
+
+
+@pytest.mark.parametrize("b", range(9))
+def test_every_evaluation_counts(full: Honest, b: int) -> None:
+    w = full.proof.evaluations
+    assert len(w) == 9
+    assert judge(native(), FULL, full.edited(evaluations=(*w[:b], bumped(w[b]), *w[b + 1 :]))) == "linear-relation"
+
+
+@pytest.mark.parametrize("s", range(4))
+def test_every_quotient_counts(full: Honest, s: int) -> None:
+    z = full.proof.quotients
+    assert len(z) == 4
+    assert judge(native(), FULL, full.edited(quotients=(*z[:s], z[s] - 1, *z[s + 1 :]))) == "linear-relation"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_quotient_out_of_range(full: Honest, sign: int) -> None:
+    rest, bound = full.proof.quotients[1:], FULL.quotient_bound
+    assert judge(native(), FULL, full.edited(quotients=(sign * (bound + 1), *rest))) == "quotient-range"
+    assert judge(native(), FULL, full.edited(quotients=(sign * bound, *rest))) == "linear-relation"
+    extreme = 1 << 8 * FULL.quotient_width - 1
+    assert judge(native(), FULL, full.edited(quotients=(*rest, -extreme))) == "quotient-range"
+
+
 @pytest.mark.parametrize("index", range(9))
-def test_every_round_counts(made: Honest, index: int) -> None:
-    rounds = made.proof.rounds
-    for position in range(len(rounds[index % len(rounds)])):
+def test_every_round_counts(made: Honest, full: Honest, index: int) -> None:
+    for parameters, each in ((PARAMETERS, made), (FULL, full)):
+        rounds = each.proof.rounds
         i = index % len(rounds)
-        sent = tuple(bumped(x) if k == position else x for k, x in enumerate(rounds[i]))
-        claim = made.edited(rounds=(*rounds[:i], sent, *rounds[i + 1 :]))
-        assert judge(native(), PARAMETERS, claim) == "linear-relation"
+        for position in range(len(rounds[i])):
+            sent = tuple(bumped(x) if k == position else x for k, x in enumerate(rounds[i]))
+            claim = each.edited(rounds=(*rounds[:i], sent, *rounds[i + 1 :]))
+            assert judge(native(), parameters, claim) == "linear-relation"
 
 
-@pytest.mark.parametrize("name", ["table", "auxiliary"])
-def test_responses_that_keep_the_linear_form(made: Honest, name: str) -> None:
+@pytest.mark.parametrize("name", ["table", "auxiliary", "update", "share"])
+def test_responses_that_keep_the_linear_form(full: Honest, name: str) -> None:
     """Two responses changed so that V6 still holds: the openings notice."""
-    form = getattr(derive(PARAMETERS, made.claim).form, name)
-    responses = list(getattr(made.proof, f"{name}_response"))
+    form = getattr(derive(FULL, full.claim).form, name if name != "update" else "table")
+    responses = list(getattr(full.proof, f"{name}_response"))
     responses[0] = (responses[0] + form[1]) % ORDER
     responses[1] = (responses[1] - form[0]) % ORDER
-    claim = made.edited(**{f"{name}_response": tuple(responses)})
-    assert judge(native(), PARAMETERS, claim) == f"{name}-opening"
+    claim = full.edited(**{f"{name}_response": tuple(responses)})
+    assert judge(native(), FULL, claim) == f"{name}-opening"
+
+
+def test_value_moved_between_the_openings_of_the_rows(full: Honest) -> None:
+    """Update and table response enter the form alike."""
+    (x, *update), (y, *table) = full.proof.update_response, full.proof.table_response
+    claim = full.edited(update_response=((x + 1) % ORDER, *update), table_response=((y - 1) % ORDER, *table))
+    assert judge(native(), FULL, claim) == "update-opening"
 
 
 @settings(max_examples=60, deadline=None)
-@given(position=st.integers(0, 2**32), flip=st.integers(1, 255), in_proof=st.booleans())
-def test_any_byte_changed(made: Honest, position: int, flip: int, in_proof: bool) -> None:
-    item = bytearray(made.claim.proof if in_proof else made.claim.commitments)
-    item[position % len(item)] ^= flip
-    claim = replace(made.claim, **{"proof" if in_proof else "commitments": bytes(item)})
-    assert judge(native(), PARAMETERS, claim) != "accepted"
+@given(position=st.integers(0, 2**32), flip=st.integers(1, 255), item=st.sampled_from(["proof", "commitments"]))
+def test_any_byte_changed(made: Honest, position: int, flip: int, item: str) -> None:
+    data = bytearray(getattr(made.claim, item))
+    data[position % len(data)] ^= flip
+    changes: dict[str, Any] = {item: bytes(data)}
+    assert judge(native(), PARAMETERS, replace(made.claim, **changes)) != "accepted"
+
+
+@settings(max_examples=60, deadline=None)
+@given(position=st.integers(0, 2**32), flip=st.integers(1, 255), item=st.sampled_from(["proof", *ROWS]))
+def test_any_byte_changed_with_range_and_encryption(full: Honest, position: int, flip: int, item: str) -> None:
+    data = bytearray(getattr(full.claim, item))
+    data[position % len(data)] ^= flip
+    changes: dict[str, Any] = {item: bytes(data)}
+    assert judge(native(), FULL, replace(full.claim, **changes)) != "accepted"
+
+
+# ---- the encryption's statement --------------------------------------------------------------------------------------
+
+
+def restated(full: Honest, **changes: Any) -> Claim:
+    assert full.claim.encryption is not None
+    return replace(full.claim, encryption=replace(full.claim.encryption, **changes))
+
+
+def test_changed_residue(full: Honest) -> None:
+    assert full.claim.encryption is not None
+    for x in (0, 17, FULL.shape.data_cells - 1):
+        ciphertext = full.claim.encryption.ciphertext.copy()
+        ciphertext[x] = (ciphertext[x] + 1) % MODULUS
+        assert judge(native(), FULL, restated(full, ciphertext=ciphertext)) == "linear-relation"
+
+
+def test_changed_elements(full: Honest) -> None:
+    assert judge(native(), FULL, restated(full, elements=ring_elements(FULL, 1))) == "linear-relation"
+
+
+def test_changed_share_commitment(full: Honest) -> None:
+    assert judge(native(), FULL, restated(full, share_commitment=another_point())) == "linear-relation"
+    for point in (bytes(33), b"\x04" + another_point()[1:]):
+        assert judge(native(), FULL, restated(full, share_commitment=point)) == "point-encoding"
+
+
+@pytest.mark.parametrize("size", [0, 32, 34, 66])
+def test_share_commitment_of_another_length(full: Honest, size: int) -> None:
+    point = (another_point() * 2)[:size]
+    assert judge(native(), FULL, restated(full, share_commitment=point)) == "share-commitment-length"
+
+
+def test_ciphertext_out_of_form(full: Honest) -> None:
+    assert full.claim.encryption is not None
+    good = full.claim.encryption.ciphertext
+    for x, value in ((0, MODULUS), (47, -1), (3, 2**63 - 1)):
+        bad = good.copy()
+        bad[x] = value
+        assert judge(native(), FULL, restated(full, ciphertext=bad)) == "ciphertext"
+    for other in (good[:-1], np.append(good, 0), good.reshape(1, -1), good.astype(np.int32)):
+        assert judge(native(), FULL, restated(full, ciphertext=other)) == "ciphertext"
+
+
+def test_elements_of_another_shape_are_the_callers_mistake(full: Honest) -> None:
+    with pytest.raises(Misuse, match="ring elements"):
+        judge(native(), FULL, restated(full, elements=RingElements(np.zeros((2, 16), dtype=np.int64))))
+
+
+@pytest.mark.parametrize("item", ROWS)
+@pytest.mark.parametrize("change", [-33, -1, 1, 33])
+def test_rows_truncated_or_extended(full: Honest, item: str, change: int) -> None:
+    data = getattr(full.claim, item)
+    resized = data + bytes(change) if change > 0 else data[:change]
+    verdict = judge(native(), FULL, replace(full.claim, **{item: resized}))
+    assert verdict == f"{item.replace('_', '-')}-length"
+
+
+def test_rows_moved_to_another_item(full: Honest) -> None:
+    """All points in order, cut at other places."""
+    moved = replace(
+        full.claim,
+        commitments=full.claim.commitments + full.claim.range_commitments[:33],
+        range_commitments=full.claim.range_commitments[33:],
+    )
+    assert judge(native(), FULL, moved) == "commitments-length"
+
+
+def test_items_of_relations_that_are_not_in_force(made: Honest) -> None:
+    for item in ROWS[1:]:
+        changes: dict[str, Any] = {item: another_point()}
+        assert judge(native(), PARAMETERS, replace(made.claim, **changes)) == f"{item.replace('_', '-')}-length"
+
+
+@pytest.mark.parametrize(
+    ("beta", "groups", "ring", "verdict"),
+    [
+        (101, ((7, 9, 0),), RING, "linear-relation"),
+        (99, ((7, 9, 0),), RING, "shortness"),
+        (100, ((7, 9, 1),), RING, "linear-relation"),
+        (100, ((7, 10, 0),), RING, "shortness"),
+        (100, (), RING, "linear-relation"),
+        (100, ((7, 9, 0),), replace(RING, noise_bound=129), "linear-relation"),
+        (100, ((7, 9, 0),), replace(RING, modulus=2**40 - 87), "linear-relation"),
+        (100, ((7, 9, 0),), replace(RING, plaintext_scale=2**21), "linear-relation"),
+        (100, ((7, 9, 0),), replace(RING, plaintext_scale=2**19), "quotient-range"),
+    ],
+)
+def test_other_bounds_than_the_provers(
+    full: Honest, beta: int, groups: tuple[tuple[int, int, int], ...], ring: EncryptionParameters, verdict: str
+) -> None:
+    """The verifier's own parameters count, whatever the proof was made for."""
+    slices = tuple(CoordinateGroup(*group) for group in groups)
+    assert judge(native(), ArgumentParameters(40, 500, 360, beta, slices, ring), full.claim) == verdict
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,6 +314,7 @@ def test_fewer_rows_than_the_statement_has(made: Honest) -> None:
 
 
 NOT_SCALARS = {"auxiliary", "projections", "table_announcement", "auxiliary_announcement"}
+ENCRYPTION_SCALARS = ["update_response", "share_response", "share_blinding_response"]
 
 
 @pytest.mark.parametrize("name", sorted(TAMPERS.keys() - NOT_SCALARS))
@@ -146,6 +327,13 @@ def test_scalar_that_is_not_canonical(made: Honest, name: str, value: int) -> No
     else:
         new = (*old[:-1], value) if isinstance(old, tuple) else value
     assert judge(native(), PARAMETERS, made.edited(**{name: new})) == "scalar-range"
+
+
+@pytest.mark.parametrize("name", ENCRYPTION_SCALARS)
+def test_scalar_of_the_encryption_that_is_not_canonical(full: Honest, name: str) -> None:
+    old = getattr(full.proof, name)
+    new = (*old[:-1], ORDER) if isinstance(old, tuple) else ORDER
+    assert judge(native(), FULL, full.edited(**{name: new})) == "scalar-range"
 
 
 BAD_POINTS = {
@@ -171,6 +359,17 @@ def test_bad_point(made: Honest, place: str, point: bytes) -> None:
     else:
         claim = made.edited(**{place: point})
     assert judge(native(), PARAMETERS, claim) == "point-encoding"
+
+
+@pytest.mark.parametrize("point", BAD_POINTS.values(), ids=BAD_POINTS.keys())
+@pytest.mark.parametrize("place", ["update_announcement", "share_announcement", *ROWS[1:]])
+def test_bad_point_with_range_and_encryption(full: Honest, place: str, point: bytes) -> None:
+    if place in ROWS:
+        data = getattr(full.claim, place)
+        claim = replace(full.claim, **{place: data[:POINT_SIZE] + point + data[2 * POINT_SIZE :]})
+    else:
+        claim = full.edited(**{place: point})
+    assert judge(native(), FULL, claim) == "point-encoding"
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -24,18 +24,22 @@ import pytest
 from numpy.typing import NDArray
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE
+from proofs.encryption import EncryptionParameters
 from proofs.engine import Table
+from proofs.opening import Masked
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
-from proofs.prover import Auxiliary, _Masked, draw_auxiliary, prove
+from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import Randomness
 from proofs.witness import commit_update
-from tests.proofs.arguments import CONTEXT, WeakParameters, native
+from tests.proofs.arguments import CONTEXT, MODULUS, WeakParameters, encrypted_by, native, random_noise
 from tests.seeded import seeded
 from tests.soundness.forgery import forgetting
 from tests.soundness.significance import FALSE_ALARM, chi_square_limit, homogeneity, uniformity
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS
 
 PARAMETERS = WeakParameters(20, 50, 3)
+WIDE = WeakParameters(20, 50, 3, 50, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
 SAMPLES = 300
 FEWER = 100  # are enough to notice defective masks
 PARTS = 17  # of one value's range, and residues modulo it: 16 degrees of freedom
@@ -51,32 +55,34 @@ def numbers(value: Any) -> list[tuple[int, int]]:
         return [number for item in value for number in numbers(item)]
     if isinstance(value, bytes):
         return [(int.from_bytes(value[i + 1 : i + 33], "big"), FIELD) for i in range(0, len(value), POINT_SIZE)]
-    return [(value, ORDER)]
+    return [] if value is None else [(value, ORDER)]
 
 
-def published(parameters: ArgumentParameters, commitments: bytes, proof: Proof) -> dict[str, list[tuple[int, int]]]:
-    """By field: the row commitments and all that is in the proof; projections moved to [0, 2 Z]."""
-    bound = parameters.response_bound
+def published(parameters: ArgumentParameters, rows: bytes, proof: Proof) -> dict[str, list[tuple[int, int]]]:
+    """By field: the row commitments and all that is in the proof; projections moved to [0, 2 Z], quotients alike."""
     values = {field.name: numbers(getattr(proof, field.name)) for field in fields(Proof)}
-    values["projections"] = [(z + bound, 2 * bound + 1) for z in proof.projections]
-    return {"commitments": numbers(commitments), **values}
+    for name, bound in (("projections", parameters.response_bound), ("quotients", parameters.quotient_bound)):
+        values[name] = [(z + bound, 2 * bound + 1) for z in getattr(proof, name)]
+    return {name: value for name, value in {"commitments": numbers(rows), **values}.items() if value}
 
 
 def draw(parameters: ArgumentParameters, update: list[int], samples: int, label: str) -> list[dict[str, Any]]:
     """Fresh commitments and proofs of one update, under challenges that are the same for all of them."""
-    found, rand = [], seeded(label)
+    found, rand, noise = [], seeded(label), random_noise(parameters)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("proofs.transcript.Challenger", forgetting())
         for _ in range(samples):
-            committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand)
-            proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand))
-            found.append(published(parameters, committed.commitments, proof))
+            committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand, noise)
+            encrypted = encrypted_by(native(), parameters, committed, noise) if noise is not None else None
+            proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand, encrypted))
+            rows = committed.commitments + committed.range_commitments + committed.encryption_commitments
+            found.append(published(parameters, rows, proof))
     return found
 
 
 @cache
-def sample(witness: str) -> list[dict[str, Any]]:
-    return draw(PARAMETERS, WITNESSES[witness], SAMPLES, f"uniformity of {witness}")
+def sample(witness: str, parameters: ArgumentParameters = PARAMETERS) -> list[dict[str, Any]]:
+    return draw(parameters, WITNESSES[witness], SAMPLES, f"uniformity of {witness}")
 
 
 def high(drawn: list[dict[str, Any]], parts: int) -> Cells:
@@ -111,39 +117,49 @@ def joint(cells: Cells) -> Cells:
     return table[np.triu_indices(values, 1)].reshape(-1, JOINT * JOINT)
 
 
+STATEMENTS = pytest.mark.parametrize("parameters", [PARAMETERS, WIDE], ids=["norm", "range and encryption"])
 REDUCTIONS: dict[str, Callable[[list[dict[str, Any]], int], Cells]] = {"high": high, "low": low}
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("witness", WITNESSES)
-def test_every_value_is_uniform(witness: str, reduction: str) -> None:
+@STATEMENTS
+def test_every_value_is_uniform(parameters: ArgumentParameters, witness: str, reduction: str) -> None:
     """Each place of the proof by itself."""
-    statistics = uniformity(counted(REDUCTIONS[reduction](sample(witness), PARTS), PARTS))
+    statistics = uniformity(counted(REDUCTIONS[reduction](sample(witness, parameters), PARTS), PARTS))
     assert statistics.max() < chi_square_limit(PARTS - 1, FALSE_ALARM / statistics.size)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("witness", WITNESSES)
-def test_every_field_is_uniform(witness: str, reduction: str) -> None:
+@STATEMENTS
+def test_every_field_is_uniform(parameters: ArgumentParameters, witness: str, reduction: str) -> None:
     """The places of a field together: finer, where they all lean the same way."""
-    drawn = sample(witness)
+    drawn = sample(witness, parameters)
     counts = by_field(counted(REDUCTIONS[reduction](drawn, PARTS), PARTS), drawn)
-    assert counts.keys() == {"commitments"} | {field.name for field in fields(Proof)}
+    assert counts.keys() == {"commitments"} | {field.name for field in fields(Proof)} - absent(parameters)
     for name, each in counts.items():
         assert uniformity(each) < chi_square_limit(PARTS - 1, FALSE_ALARM / len(counts)), name
 
 
+def absent(parameters: ArgumentParameters) -> set[str]:
+    """Fields without a value."""
+    return set() if parameters.encryption is not None else ENCRYPTION_TAMPERS.keys()
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_witnesses_look_alike(reduction: str) -> None:
-    left, right = (counted(REDUCTIONS[reduction](sample(name), PARTS), PARTS) for name in WITNESSES)
+@STATEMENTS
+def test_witnesses_look_alike(parameters: ArgumentParameters, reduction: str) -> None:
+    left, right = (counted(REDUCTIONS[reduction](sample(name, parameters), PARTS), PARTS) for name in WITNESSES)
     statistics = homogeneity(left, right)
     assert statistics.max() < chi_square_limit(PARTS - 1, FALSE_ALARM / statistics.size)
 
 
 @pytest.mark.parametrize("witness", WITNESSES)
-def test_every_two_values_are_independent(witness: str) -> None:
+@STATEMENTS
+def test_every_two_values_are_independent(parameters: ArgumentParameters, witness: str) -> None:
     """A mask used twice shows here: f alone is determined by the others, and by no single one of them."""
-    statistics = uniformity(joint(high(sample(witness), JOINT)))
+    statistics = uniformity(joint(high(sample(witness, parameters), JOINT)))
     assert statistics.max() < chi_square_limit(JOINT * JOINT - 1, FALSE_ALARM / statistics.size)
 
 
@@ -160,7 +176,7 @@ def small_masks(parameters: ArgumentParameters, rand: Randomness) -> Auxiliary:
     return replace(drawn, masks=tuple(y // 2 for y in drawn.masks))
 
 
-class Unmasked(_Masked):
+class Unmasked(Masked):
     """The first response bare."""
 
     def __init__(self, secret: list[int], rand: Randomness) -> None:
@@ -168,7 +184,7 @@ class Unmasked(_Masked):
         self.mask[0] = 0
 
 
-class Repeated(_Masked):
+class Repeated(Masked):
     """Two responses with one mask."""
 
     def __init__(self, secret: list[int], rand: Randomness) -> None:
@@ -177,11 +193,11 @@ class Repeated(_Masked):
 
 
 DEFECTS: dict[str, tuple[str, object]] = {
-    "no pad": ("proofs.prover.draw_auxiliary", without(pad=0)),
-    "no blinding": ("proofs.prover.draw_auxiliary", without(blinding=0, masks=(1, 2, 3), pad=0, constant=0)),
+    "no pad": ("proofs.prover.draw_auxiliary", without(pads=(0, 0))),
+    "no blinding": ("proofs.prover.draw_auxiliary", without(blinding=0, masks=(1, 2, 3), pads=(0, 0), constant=0)),
     "small masks": ("proofs.prover.draw_auxiliary", small_masks),
-    "unmasked response": ("proofs.prover._Masked", Unmasked),
-    "repeated mask": ("proofs.prover._Masked", Repeated),
+    "unmasked response": ("proofs.opening.Masked", Unmasked),
+    "repeated mask": ("proofs.opening.Masked", Repeated),
 }
 
 

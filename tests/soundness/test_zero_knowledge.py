@@ -4,50 +4,71 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from proofs.curve import ORDER
+from proofs.encryption import EncryptionParameters, EncryptionStatement
 from proofs.generators import generator
+from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
-from proofs.prover import Auxiliary, _MaskRounds, draw_auxiliary, prove
+from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
 from proofs.reference import points as curve
+from proofs.sumcheck import MaskRounds
 from proofs.verifier import Claim
-from tests.proofs.arguments import CONTEXT, WeakParameters, honest, judge, native
+from tests.proofs.arguments import CONTEXT, RING, WeakParameters, honest, judge, native, ring_elements
 from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.forgery import close_gap, edit
 
 PARAMETERS = WeakParameters(20, 50, 6)
+FULL = WeakParameters(40, 500, 6, 100, (), RING)
+STATEMENTS = [PARAMETERS, WeakParameters(20, 50, 6, 9), WeakParameters(40, 500, 6, None, (), RING), FULL]
 
 
 def random_point(seed: int) -> bytes:
     return curve.encode(curve.from_affine(generator(10_000 + seed)))
 
 
-def test_simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parameters", STATEMENTS)
+def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPatch) -> None:
     """With challenges known beforehand, uniform values complete to an accepted proof of any statement."""
     monkeypatch.setattr("proofs.transcript.Challenger", forgery.forgetting())
-    rand, parameters = seeded(0), PARAMETERS
+    rand, encrypted = seeded(0), parameters.encryption is not None
+    columns = parameters.shape.columns
     proof = Proof(
         auxiliary=random_point(0),
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
+        quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
-        evaluation=uniform_scalar(rand),
+        evaluations=tuple(uniform_scalars(rand, len(parameters.layout.tables))),
         table_announcement=random_point(1),
         auxiliary_announcement=random_point(2),
+        update_announcement=random_point(3) if encrypted else b"",
+        share_announcement=random_point(4) if encrypted else b"",
         form_announcement=0,
-        table_response=tuple(uniform_scalars(rand, parameters.shape.columns)),
+        table_response=tuple(uniform_scalars(rand, columns)),
         table_blinding_response=uniform_scalar(rand),
         auxiliary_response=tuple(uniform_scalars(rand, parameters.auxiliary_length)),
         auxiliary_blinding_response=uniform_scalar(rand),
+        update_response=tuple(uniform_scalars(rand, columns)) if encrypted else (),
+        share_response=tuple(uniform_scalars(rand, parameters.share_length)),
+        share_blinding_response=uniform_scalar(rand) if encrypted else None,
     )
-    commitments = b"".join(random_point(3 + r) for r in range(parameters.shape.rows))
-    claim = Claim(commitments, proof.encode(parameters), CONTEXT)
+    points = iter(range(5, 10_000))
+    sizes = parameters.commitments_size, parameters.range_commitments_size, parameters.encryption_commitments_size
+    rows = [b"".join(random_point(next(points)) for _ in range(size // 33)) for size in sizes]
+    statement = None
+    if encrypted:
+        residues = np.arange(parameters.shape.data_cells, dtype=np.int64)
+        statement = EncryptionStatement(ring_elements(parameters), residues, random_point(0))
+    claim = Claim(rows[0], proof.encode(parameters), CONTEXT, rows[1], rows[2], statement)
     claim = close_gap(parameters, lambda x: edit(parameters, claim, form_announcement=x))
-    claim = edit(parameters, claim, table_announcement=forgery.table_announcement(parameters, claim))
-    claim = edit(parameters, claim, auxiliary_announcement=forgery.auxiliary_announcement(parameters, claim))
+    for name in ("table", "auxiliary", *(("update", "share") if encrypted else ())):
+        point = getattr(forgery, f"{name}_announcement")(parameters, claim)
+        claim = edit(parameters, claim, **{f"{name}_announcement": point})
     assert judge(native(), parameters, claim) == "accepted"
 
 
@@ -67,22 +88,23 @@ def rank(matrix: list[list[int]]) -> int:
     return found
 
 
+@pytest.mark.parametrize("beta", [None, 9])
 @pytest.mark.parametrize("dimension", [1, 20, 300])
-def test_masks_cover_every_value_sent_in_the_sumcheck(dimension: int) -> None:
+def test_masks_cover_every_value_sent_in_the_sumcheck(dimension: int, beta: int | None) -> None:
     """Claim and rounds: the linear map from mask coefficients to what they add to the sent values is a bijection.
 
-    One constant serves all rounds, and the four coefficients of the first round's mask match its degree with the pad;
+    One constant serves all rounds, and the coefficients of the first round's mask match its degree with the pads;
     the mask's value at the final point is then determined by the last round, so that opening it shows nothing more.
     """
-    parameters = WeakParameters(dimension, 50, 1)
-    challenges = uniform_scalars(seeded(dimension), parameters.shape.variables)
+    parameters = WeakParameters(dimension, 50, 1, beta)
+    challenges = uniform_scalars(seeded(dimension), parameters.layout.variables)
     size = 1 + sum(parameters.round_degrees)
     matrix = []
     for unit in range(size):
         flat = iter([int(i == unit) for i in range(size)])
         constant = next(flat)
         coefficients = tuple(tuple(next(flat) for _ in range(degree)) for degree in parameters.round_degrees)
-        rounds = _MaskRounds(parameters, Auxiliary((0,), 0, constant, coefficients, 0))
+        rounds = MaskRounds(parameters.layout.variables, constant, coefficients)
         sent = [rounds.total()]
         for challenge in challenges:
             polynomial = rounds.polynomial()
@@ -93,8 +115,11 @@ def test_masks_cover_every_value_sent_in_the_sumcheck(dimension: int) -> None:
     assert rank(matrix) == size
 
 
-def test_restarts_keep_projections_in_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a mask interval made so small that a third of all attempts fail, only z within [-Z, Z] leave the prover."""
+@pytest.mark.parametrize("lattice", [None, RING])
+def test_restarts_keep_responses_in_range(
+    lattice: EncryptionParameters | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With mask intervals so small that many attempts fail, only z and z' within their ranges leave the prover."""
     monkeypatch.setattr("proofs.parameters.RESTART_BITS", 1)
     draws = 0
 
@@ -104,24 +129,27 @@ def test_restarts_keep_projections_in_range(monkeypatch: pytest.MonkeyPatch) -> 
         return draw_auxiliary(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("proofs.prover.draw_auxiliary", counting)
-    parameters = WeakParameters(1, 50, 6)
+    parameters = WeakParameters(1, 50, 6, None, (), lattice)
     for seed in range(60):
         made = honest(native(), parameters, seed=seed)
         assert max(abs(z) for z in made.proof.projections) <= parameters.response_bound
+        assert all(abs(z) <= parameters.quotient_bound for z in made.proof.quotients)
         assert judge(native(), parameters, made.claim) == "accepted"
     assert draws > 60
 
 
-def test_every_value_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One table, the same challenges, other masks: no value that is sent stays the same, so none is bare."""
+@pytest.mark.parametrize("parameters", STATEMENTS)
+def test_every_value_is_masked(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tables and challenges, other masks: no value that is sent stays the same, so none is bare."""
     monkeypatch.setattr("proofs.transcript.Challenger", forgery.forgetting())
-    committed = honest(native(), PARAMETERS).committed
+    made = honest(native(), parameters)
     first, second = (
-        decode_proof(PARAMETERS, prove(native(), PARAMETERS, committed, CONTEXT, seeded(seed))) for seed in (1, 2)
+        decode_proof(parameters, prove(native(), parameters, made.committed, CONTEXT, seeded(seed), made.encrypted))
+        for seed in (1, 2)
     )
     for field in fields(Proof):
         left, right = (flat(getattr(proof, field.name)) for proof in (first, second))
-        assert all(x != y for x, y in zip(left, right, strict=True)), field.name
+        assert all(x != y or x in (b"", None) for x, y in zip(left, right, strict=True)), field.name
 
 
 def flat(value: object) -> list[object]:

@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proofs.curve import ORDER, POINT_SIZE
+from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
 from proofs.verifier import Claim
-from proofs.witness import commit_table
-from tests.proofs.arguments import WeakParameters, honest, native, reference
+from proofs.witness import commit_tables
+from tests.proofs.arguments import MODULUS, WeakParameters, honest, native, reference
 from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.test_false_witness import squares
-from tests.soundness.test_frozen_heart import FORGERIES, VERIFIERS
+from tests.soundness.test_frozen_heart import FORGERIES, FULL_FORGERIES, VERIFIERS
+from tests.soundness.test_frozen_heart import FULL as FROZEN_FULL
 from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
-from tests.soundness.test_grinding import wrapped_claim, wrapped_table
-from tests.soundness.test_tampering import TAMPERS
+from tests.soundness.test_grinding import wrapped_claim, wrapped_tables
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
+from tests.vectors.regenerate_argument import statement_of
 
 DIRECTORY = Path(__file__).parent / "forgeries"
 PARAMETERS = WeakParameters(20, 50, 3)
+FULL = WeakParameters(20, 50, 3, 20, (), EncryptionParameters(8, MODULUS, 2**20))
 
 Forged = tuple[ArgumentParameters, Claim, str]
 
@@ -52,19 +56,20 @@ def of_tables() -> Iterator[tuple[str, Forged]]:
 
 def of_frozen_challenges() -> Iterator[tuple[str, Forged]]:
     """What passes with a transcript that forgets one item."""
-    for label, make in FORGERIES.items():
-        if label == "statement":  # an honest proof, for another verifier
-            continue
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
-            claim = make()
-        yield f"{label} not absorbed", (VERIFIERS.get(label, FROZEN), claim, "linear-relation")
+    for parameters, forgeries in ((FROZEN, FORGERIES), (FROZEN_FULL, FULL_FORGERIES)):
+        for label, make in forgeries.items():
+            if label == "statement":  # an honest proof, for another verifier
+                continue
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
+                claim = make()
+            yield f"{label} not absorbed", (VERIFIERS.get(label, parameters), claim, "linear-relation")
 
 
 def of_wrap_around() -> Iterator[tuple[str, Forged]]:
     """A modular square root in the private row: hit by a projection, and missed by all."""
     parameters = WeakParameters(16, 50, 2)
-    committed = commit_table(reference(), wrapped_table(parameters), seeded("wrapped"))
+    committed = commit_tables(reference(), parameters, wrapped_tables(parameters), seeded("wrapped"))
     found: dict[bool, Claim] = {}
     for seed in range(20):
         claim, lucky = wrapped_claim(parameters, committed, seed)
@@ -98,11 +103,21 @@ def of_honest_claims() -> Iterator[tuple[str, Forged]]:
         yield f"{name} responses that keep the linear form", (PARAMETERS, forged, f"{name}-opening")
 
 
+def of_honest_claims_with_range_and_encryption() -> Iterator[tuple[str, Forged]]:
+    """What only the encryption's proof has, changed one by one."""
+    made = honest(native(), FULL)
+    yield "range and encryption", (FULL, made.claim, "accepted")
+    for field, (change, verdict) in ENCRYPTION_TAMPERS.items():
+        claim = made.edited(**{field: change(made.proof)})
+        yield f"{field.replace('_', ' ')} changed", (FULL, claim, verdict)
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_tables,
     of_frozen_challenges,
     of_wrap_around,
     of_honest_claims,
+    of_honest_claims_with_range_and_encryption,
 )
 
 
@@ -114,8 +129,13 @@ def make_all() -> dict[str, dict[str, Any]]:
             "dimension": parameters.dimension,
             "norm_bound": parameters.norm_bound,
             "projections": parameters.projections,
+            "coordinate_bound": parameters.coordinate_bound,
+            "encryption": asdict(parameters.encryption) if parameters.encryption is not None else None,
             "context": claim.context.hex(),
             "commitments": claim.commitments.hex(),
+            "range_commitments": claim.range_commitments.hex(),
+            "encryption_commitments": claim.encryption_commitments.hex(),
+            "statement": statement_of(claim),
             "proof": claim.proof.hex(),
             "expect": verdict,
         }

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
 from proofs.verifier import Claim, verify_batch
 from tests.proofs.arguments import WeakParameters, judge, name_of, native, reference
 from tests.vectors.regenerate_forgeries import DIRECTORY, make_all
+from tests.vectors.test_argument_vectors import statement
 
 FILES = sorted(DIRECTORY.glob("*.json"))
 ENGINES = pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
@@ -20,8 +22,12 @@ ENGINES = pytest.mark.parametrize("engine", [native(), reference()], ids=["nativ
 
 def load(path: Path) -> tuple[WeakParameters, Claim, dict[str, Any]]:
     vector = json.loads(path.read_text(encoding="ascii"))
-    parameters = WeakParameters(vector["dimension"], vector["norm_bound"], vector["projections"])
-    return parameters, Claim(*(bytes.fromhex(vector[item]) for item in ("commitments", "proof", "context"))), vector
+    lattice = EncryptionParameters(**vector["encryption"]) if vector["encryption"] else None
+    numbers = (vector[name] for name in ("dimension", "norm_bound", "projections", "coordinate_bound"))
+    parameters = WeakParameters(*numbers, (), lattice)
+    items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
+    parts = (bytes.fromhex(vector[item]) for item in items)
+    return parameters, Claim(*parts, statement(vector["statement"])), vector
 
 
 @ENGINES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from proofs.errors import Misuse, Rejected
-from proofs.parameters import ArgumentParameters
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import LatticeParameters
 from protocols.pinned import PinnedPolicy
@@ -21,7 +21,7 @@ from verifl import cli
 from verifl.bench import client, federation, processes, report, setting, summation, verifier
 from verifl.bench.stopwatch import Stopwatch
 
-CLIENT = ["client", "quantize", "commit", "expand", "encrypt", "share", "bind", "prove", "sign"]
+CLIENT = ["client", "quantize", "expand", "commit", "encrypt", "share", "bind", "prove", "sign"]
 VERIFIER = ["verify", "verify alone", "trustee", "release"]
 ROUND = [
     "checkpoint", "accept", "client", "receive", "store", "verify", "trustee", "release",
@@ -73,8 +73,11 @@ def test_validity(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = result["bytes"]
     assert set(sizes) == PARTS
     assert sizes["submission"] == sum(size for name, size in sizes.items() if name != "submission")
-    argument = ArgumentParameters(40, result["setting"]["norm_bound"])
-    assert (sizes["proof"], sizes["commitments"]) == (argument.proof_size, argument.commitments_size)
+    argument = setting.make_setting(40, 2).pinned.argument
+    assert (sizes["proof"], sizes["commitments"]) == (
+        argument.proof_size,
+        argument.commitments_size + argument.encryption_commitments_size,
+    )
 
 
 def test_a_round_and_its_audit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,9 +108,7 @@ def test_a_submission_that_does_not_hold_ends_the_benchmark(tmp_path: Path) -> N
     assert names(verifier.measure_verifier(str(tmp_path), 1)) == VERIFIER
     path = tmp_path / "submission-0"
     made = decode(client.Submitted, path.read_bytes(), client.PACKAGE_LIMIT)
-    moved = client.Submitted(
-        made.commitments, made.proof, made.context + b"x", made.share_commitments, made.sealed, made.info
-    )
+    moved = replace(made, seed=bytes(32))
     path.write_bytes(encode(moved, client.PACKAGE_LIMIT))
     with pytest.raises(Rejected) as excinfo:
         verifier.measure_verifier(str(tmp_path), 1)

@@ -251,7 +251,8 @@ def failure(directory: Path, train: Callable[..., None]) -> str:
 def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    secrets: dict[str, list[bytes]] = {name: [] for name in ("drawn", "stored", "blinding", "key", "update", "seed")}
+    kinds = ("drawn", "stored", "blinding", "key", "errors", "update", "seed")
+    secrets: dict[str, list[bytes]] = {name: [] for name in kinds}
     put, commit, generate = DirectoryStore.put, client_module.commit_update, client_module.encryption.generate_key
 
     def recording_put(store: DirectoryStore, key: str, value: bytes) -> None:
@@ -259,10 +260,11 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
             secrets["stored"] += scalars(value)
         put(store, key, value)
 
-    def recording_commit(engine, parameters, update, rand):  # type: ignore[no-untyped-def]
-        committed = commit(engine, parameters, update, rand)
+    def recording_commit(engine, parameters, update, rand, noise):  # type: ignore[no-untyped-def]
+        committed = commit(engine, parameters, update, rand, noise)
+        secrets["errors"] += spellings(noise.errors)
         secrets["blinding"] += [
-            value.to_bytes(32, order) for value in committed.blindings for order in ("big", "little")
+            value.to_bytes(32, order) for value in committed.row_blindings for order in ("big", "little")
         ]
         secrets["update"] += spellings(np.asarray(update))
         return committed

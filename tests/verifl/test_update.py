@@ -13,7 +13,7 @@ from protocols.policy import TensorSpec, UpdateRule
 from verifl.tensors import TensorLayout
 from verifl.update import clip_norm, encode_update
 
-RULE = UpdateRule(norm_bound=1 << 16, fraction_bits=16, coordinate_bound=None, groups=None)
+RULE = UpdateRule(norm_bound=1 << 16, fraction_bits=16, coordinate_bound=None, groups=())
 
 
 def layout(dimension: int) -> TensorLayout:

@@ -12,22 +12,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.engine import Engine
+from proofs.engine import Engine, Table
 from proofs.errors import Misuse, Rejected
-from proofs.prover import complete, project, prove
+from proofs.prover import complete, in_range, project
 from proofs.randomness import Randomness
 from proofs.squares import four_squares
-from proofs.witness import CommittedUpdate, commit_table, commit_update
+from proofs.witness import CommittedUpdate, commit_tables
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.contexts import share_info, submission_context
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import VerifiedRound
-from protocols.lattice import encryption
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.client import Client, Draft, OpenRound
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
 from protocols.stores import Store
@@ -81,73 +80,83 @@ class LyingClient(Client):
 
     def fresh(self, verified: VerifiedRound, update: Units) -> SubmissionPackage:
         """A new submission with new keys and masks, which no store remembers."""
-        committed = self.commit(update)
-        key = encryption.generate_key(self._pinned.lattice, self._rand)
-        ciphertext = self._encrypt(verified, committed, key)
-        share_commitments, sealed = self._share(verified, committed, key)
-        message = self._submission(verified, committed, ciphertext, share_commitments, sealed)
-        proof = self.prove(committed, submission_context(message))
-        blobs = (committed.commitments, ciphertext, share_commitments, *sealed, proof)
+        draft = self._draft(verified, update)
+        ciphertext = self._encrypt(verified, draft)
+        share_commitments, sealed = self._share(verified, draft)
+        message = self._submission(verified, draft, ciphertext, share_commitments, sealed)
+        proof = self._prove(verified, draft, ciphertext, share_commitments, submission_context(message))
+        blobs = (*draft.commitments, ciphertext, share_commitments, *sealed, proof)
         return self.sign(replace(message, proof=blob_hash(proof)), blobs)
 
     def sign(self, message: Submission, blobs: Sequence[bytes]) -> SubmissionPackage:
         """A package of these blobs under the client's own signature."""
         return SubmissionPackage(seal(message, self.name, self._identity), {blob_hash(blob): blob for blob in blobs})
 
-    def commit(self, update: Units) -> CommittedUpdate:
-        """As the honest client does."""
-        return commit_update(self._engine, self._pinned.argument, update, self._rand)
+    def recommit(self, draft: Draft, tables: Sequence[Table]) -> Draft:
+        """The draft with fresh commitments to other tables."""
+        committed = commit_tables(self._engine, self._pinned.argument, tables, self._rand)
+        return replace(draft, committed=committed)
 
-    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        """As the honest client does."""
-        return prove(self._engine, self._pinned.argument, committed, context, self._rand)
-
-    def prove_anything(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        """The honest prover's steps over a table that is not within the bound, without its refusals."""
-        parameters = self._pinned.argument
+    def prove_anything(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
+    ) -> bytes:
+        """The honest prover's steps over tables that satisfy nothing, without its refusals."""
+        parameters, encrypted = self._pinned.argument, self._encrypted(verified, draft, ciphertext, share_commitments)
         while True:
-            projected = project(self._engine, parameters, committed, context, self._rand)
-            if all(abs(z) <= parameters.response_bound for z in projected.projections):
-                return complete(self._engine, parameters, committed, projected, self._rand).encode(parameters)
+            projected = project(self._engine, parameters, draft.committed, context, self._rand, encrypted)
+            if in_range(parameters, projected):
+                proof = complete(self._engine, parameters, draft.committed, projected, self._rand, encrypted)
+                return proof.encode(parameters)
 
 
-class OversizedUpdate(LyingClient):
+class ProvesAnything(LyingClient):
+    """A client whose tables do not satisfy what it has to prove."""
+
+    def _prove(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
+    ) -> bytes:
+        prover = self.prove_anything if self._active() else super()._prove
+        return prover(verified, draft, ciphertext, share_commitments, context)
+
+
+class OversizedUpdate(ProvesAnything):
     """Twice the bound in the first coordinate. The private row, which should fill the norm up to it, is zero."""
 
-    def commit(self, update: Units) -> CommittedUpdate:
-        shape, bound = self._pinned.argument.shape, self._pinned.policy.update.norm_bound
-        table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
-        table.reshape(-1)[: shape.dimension] = update
-        table[0, 0] = 2 * bound
-        return commit_table(self._engine, table, self._rand)
+    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
+        draft = super()._draft(verified, update)
+        if not self._active():
+            return draft
+        table, private, *others = (table.copy() for table in draft.committed.tables)
+        table[0, 0] = 2 * self._pinned.policy.update.norm_bound
+        private[:] = 0
+        return self.recommit(draft, [table, private, *others])
 
-    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        return self.prove_anything(committed, context)
 
-
-class ValueInPadding(LyingClient):
+class ValueInPadding(ProvesAnything):
     """No update at all, and the whole bound in the last cell of the padding: the norm is right."""
 
-    def commit(self, update: Units) -> CommittedUpdate:  # noqa: ARG002
-        shape = self._pinned.argument.shape
-        if shape.data_rows * shape.columns == shape.dimension:
+    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
+        draft, shape = super()._draft(verified, update), self._pinned.argument.shape
+        if not self._active():
+            return draft
+        if shape.data_cells == shape.dimension:
             raise Misuse(f"value-in-padding: {shape.dimension} coordinates fill their rows, there is no padding")
-        table = np.zeros((shape.rows, shape.columns), dtype=np.int64)
-        table[shape.data_rows - 1, -1] = self._pinned.policy.update.norm_bound - 1
-        slack = self._pinned.policy.update.norm_bound**2 - int(table[shape.data_rows - 1, -1]) ** 2
-        table[shape.data_rows, :4] = four_squares(slack, self._rand)
-        return commit_table(self._engine, table, self._rand)
-
-    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        return self.prove_anything(committed, context)
+        table, private, *others = (np.zeros_like(table) for table in draft.committed.tables)
+        bound = self._pinned.policy.update.norm_bound
+        table[-1, -1] = bound - 1
+        private[0, :4] = four_squares(bound**2 - (bound - 1) ** 2, self._rand)
+        return self.recommit(draft, [table, private, *draft.committed.tables[2 : 2 + len(others)]])
 
 
 class BadProof(LyingClient):
     """A proof of its own submission with one bit of a response changed."""
 
-    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        proof = bytearray(super().prove(committed, context))
-        proof[-1] ^= 1
+    def _prove(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
+    ) -> bytes:
+        proof = bytearray(super()._prove(verified, draft, ciphertext, share_commitments, context))
+        if self._active():
+            proof[-1] ^= 1
         return bytes(proof)
 
 
@@ -163,8 +172,12 @@ class ReplayedProof(LyingClient):
         self._last = package.blobs[_message(package).proof]
         return package
 
-    def prove(self, committed: CommittedUpdate, context: bytes) -> bytes:
-        return super().prove(committed, context) if self._last is None else self._last
+    def _prove(
+        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
+    ) -> bytes:
+        if self._active() and self._last is not None:
+            return self._last
+        return super()._prove(verified, draft, ciphertext, share_commitments, context)
 
 
 class CopiedSubmission(LyingClient):
@@ -196,24 +209,23 @@ class StaleModel(LyingClient):
         return [self.fresh(stale, update)]
 
 
-class WrongCiphertext(LyingClient):
-    """Encrypts one more than it committed to in the first coordinate: nothing that it sends shows that."""
+class WrongCiphertext(ProvesAnything):
+    """Encrypts one more than it committed to in the first coordinate. Nothing shows that but a proof of encryption."""
 
-    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
+    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
         if not self._active():
-            return super()._encrypt(verified, committed, key)
-        table = committed.table.copy()
+            return super()._encrypt(verified, draft)
+        table, *others = draft.committed.tables
+        table = table.copy()
         table[0, 0] += 1
-        return super()._encrypt(verified, replace(committed, table=table), key)
+        return super()._encrypt(verified, replace(draft, committed=replace(draft.committed, tables=(table, *others))))
 
 
 class BadShare(LyingClient):
     """Seals for its victims, with their keys and in the right context, a share of something else."""
 
-    def _share(
-        self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]
-    ) -> tuple[bytes, tuple[bytes, ...]]:
-        commitments, sealed = super()._share(verified, committed, key)
+    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
+        commitments, sealed = super()._share(verified, draft)
         if not self._active():
             return commitments, sealed
         blobs = [
@@ -267,9 +279,9 @@ class Confidant(LyingClient):
 
     secrets: Secrets | None = None
 
-    def _encrypt(self, verified: VerifiedRound, committed: CommittedUpdate, key: NDArray[np.int32]) -> bytes:
-        self.secrets = Secrets(key, committed)
-        return super()._encrypt(verified, committed, key)
+    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
+        self.secrets = Secrets(draft.key, draft.committed)
+        return super()._encrypt(verified, draft)
 
 
 LIARS: dict[str, type[LyingClient]] = {

@@ -128,8 +128,8 @@ class MiscountsClient(FalseSum):
         own = encryption.unpack(
             pinned.lattice, read_blob(self._part.blobs, members[0].message.ciphertext, size), pinned.cells
         )
-        update = secrets.committed.table.reshape(-1)[: pinned.policy.dimension]
-        rows = zip(total.blindings, secrets.committed.blindings, strict=False)  # the private row's is not summed
+        update = secrets.committed.message[: pinned.policy.dimension]
+        rows = zip(total.blindings, secrets.committed.blindings, strict=True)
         return ciphertext + weight * own, OpenedSum(
             total.key + weight * secrets.key,
             total.plaintext + weight * update,

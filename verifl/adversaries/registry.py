@@ -159,7 +159,7 @@ _CLIENTS = (
     Kind(
         "wrong-ciphertext", Role.CLIENT, Role.CLIENT,
         "encrypts another update than it committed to",
-        Outcome(aborted="opening-failed", remark="the sum does not open; who lies stays unknown"),
+        Outcome(checks=("I7",), verdict="invalid-proof"),
     ),
     Kind(
         BAD_SHARE, Role.CLIENT, Role.TRUSTEE,

@@ -23,9 +23,12 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import POINT_SIZE
+from proofs.encryption import EncryptionStatement
 from proofs.engines import get_engine
-from proofs.prover import prove
-from proofs.witness import CommittedUpdate, commit_update
+from proofs.prover import Encrypted, prove
+from proofs.randomness import uniform_scalar
+from proofs.witness import CommittedUpdate, Noise, commit_update
 from proofs.workers import worker_count
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
@@ -33,7 +36,8 @@ from protocols.contexts import NO_PROOF, share_info, submission_context
 from protocols.encoding import encode
 from protocols.envelopes import seal
 from protocols.lattice import encryption, public
-from protocols.messages import AtMost, EncryptedShare, Submission
+from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
+from protocols.rounds.client import Draft, optional_hash
 from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
 
@@ -48,9 +52,9 @@ Blob = Annotated[bytes, AtMost(PACKAGE_LIMIT)]
 class Submitted:
     """What a verifier and one trustee need of a client's submission."""
 
-    commitments: Blob
-    proof: Blob
-    context: Blob
+    entry: Annotated[bytes, AtMost(65535)]
+    seed: Hash32  # of the round
+    blobs: tuple[Blob, ...]  # all but the shares
     share_commitments: Blob
     sealed: Blob  # the trustee's share
     info: Blob  # what it is sealed under
@@ -95,47 +99,65 @@ class _Measured:
         self._delta = random_delta(setting.pinned.policy.dimension)
         keys = [hpke.generate_round_key(os.urandom) for _ in setting.pinned.policy.trustees]
         self._round_keys = [public_key for _, public_key in keys]
-        self._round_open = os.urandom(32)
+        self._round_open, self._seed = os.urandom(32), os.urandom(32)
         self.private_key = keys[TRUSTEE][0]
         self.entry_size = 0
 
     def submit(self, name: str) -> Submitted:
         """One whole submission, measured."""
-        watch, seed = self._watch, os.urandom(32)
+        watch = self._watch
+        public.expand.cache_clear()  # once a round; a round has one submission of a client
         with watch.phase("client"):
             with watch.phase("quantize"):
                 update = in_units(self._pinned, self._delta)
-            with watch.phase("commit"):
-                committed = commit_update(self._engine, self._pinned.argument, update, os.urandom)
             with watch.phase("expand"):
-                elements = public.expand(self._pinned.lattice, seed, self._pinned.cells)
+                elements = public.expand(self._pinned.lattice, self._seed, self._pinned.cells)
+            with watch.phase("commit"):
+                draft = self._draft(elements, update)
             with watch.phase("encrypt"):
-                key, ciphertext = self._encrypt(elements, committed)
+                residues = self._encrypt(elements, draft)
+                ciphertext = encryption.pack(self._pinned.lattice, residues)
             with watch.phase("share"):
-                shared = self._share(name, key, committed)
+                shared = self._share(name, draft)
             with watch.phase("bind"):
-                submission = self._submission(name, committed.commitments, ciphertext, shared)
+                submission = self._submission(name, draft.committed, ciphertext, shared)
                 context = submission_context(submission)
+                statement = self._statement(elements, residues, shared)
             with watch.phase("prove"):
-                proof = prove(self._engine, self._pinned.argument, committed, context, os.urandom)
+                encrypted = None if statement is None else Encrypted(statement, draft.share_blinding)
+                proof = prove(self._engine, self._pinned.argument, draft.committed, context, os.urandom, encrypted)
             with watch.phase("sign"):
                 signer = self._setting.enrolment.clients[name]
                 entry = seal(replace(submission, proof=blob_hash(proof)), name, signer)
         self.entry_size = len(entry)
         info, sealed = self._info(name, TRUSTEE), shared.sealed[TRUSTEE]
-        return Submitted(committed.commitments, proof, context, shared.commitments, sealed, info)
+        blobs = (*draft.commitments, ciphertext, shared.commitments, proof)
+        return Submitted(entry, self._seed, blobs, shared.commitments, sealed, info)
 
-    def _encrypt(self, elements: public.PublicElements, committed: CommittedUpdate) -> tuple[NDArray[np.int32], bytes]:
-        lattice, shape = self._pinned.lattice, self._pinned.argument.shape
-        key = encryption.generate_key(lattice, os.urandom)
-        message = committed.table[: shape.data_rows].reshape(-1)
-        return key, encryption.pack(lattice, encryption.encrypt(lattice, elements, key, message, os.urandom))
+    def _draft(self, elements: public.PublicElements, update: NDArray[np.int64]) -> Draft:
+        key = encryption.generate_key(self._pinned.lattice, os.urandom)
+        errors = encryption.draw_errors(elements, os.urandom)
+        noise = Noise(key, errors) if self._pinned.argument.encryption is not None else None
+        committed = commit_update(self._engine, self._pinned.argument, update, os.urandom, noise)
+        return Draft(committed, key, errors, uniform_scalar(os.urandom))
 
-    def _share(self, name: str, key: NDArray[np.int32], committed: CommittedUpdate) -> _Shared:
-        policy, rows = self._pinned.policy, self._pinned.argument.shape.data_rows
-        secret = [*sharing.pack_key(key), *committed.blindings[:rows]]
+    def _encrypt(self, elements: public.PublicElements, draft: Draft) -> NDArray[np.int64]:
+        return encryption.encrypt_with(self._pinned.lattice, elements, draft.key, draft.committed.message, draft.errors)
+
+    def _statement(
+        self, elements: public.PublicElements, residues: NDArray[np.int64], shared: _Shared
+    ) -> EncryptionStatement | None:
+        if self._pinned.argument.encryption is None:
+            return None
+        return EncryptionStatement(elements.elements, residues, shared.commitments[:POINT_SIZE])
+
+    def _share(self, name: str, draft: Draft) -> _Shared:
+        policy = self._pinned.policy
+        secret = [*sharing.pack_key(draft.key), *draft.committed.blindings]
         trustees, threshold = len(policy.trustees), policy.threshold
-        commitments, shares = sharing.share_secret(self._engine, secret, trustees, threshold, os.urandom)
+        commitments, shares = sharing.share_secret(
+            self._engine, secret, trustees, threshold, os.urandom, draft.share_blinding
+        )
         sealed = (
             hpke.seal(self._round_keys[position], self._info(name, position), share.encode())
             for position, share in enumerate(shares)
@@ -146,7 +168,7 @@ class _Measured:
         policy = self._pinned.policy
         return share_info(policy.federation, _ROUND, self._round_open, name, policy.trustees[position].id)
 
-    def _submission(self, name: str, commitments: bytes, ciphertext: bytes, shared: _Shared) -> Submission:
+    def _submission(self, name: str, committed: CommittedUpdate, ciphertext: bytes, shared: _Shared) -> Submission:
         policy = self._pinned.policy
         shares = [
             EncryptedShare(trustee.id, blob_hash(sealed))
@@ -157,13 +179,13 @@ class _Measured:
             round=_ROUND,
             round_open=self._round_open,
             client=name,
-            commitments=blob_hash(commitments),
+            commitments=blob_hash(committed.commitments),
             ciphertext=blob_hash(ciphertext),
             share_commitments=blob_hash(shared.commitments),
             shares=tuple(shares),
             proof=NO_PROOF,
-            coordinate_range=None,
-            encryption_proof=None,
+            coordinate_range=optional_hash(committed.range_commitments),
+            encryption_proof=optional_hash(committed.encryption_commitments),
             weight=None,
             noise=None,
         )

@@ -17,8 +17,12 @@ from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify, verify_batch
 from protocols import hpke, sharing
+from protocols.blobs import blob_hash
 from protocols.encoding import decode
+from protocols.envelopes import open_envelope
+from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
+from protocols.submissions import claim_of
 from verifl.bench.client import PACKAGE_LIMIT, TRUSTEE, Submitted
 from verifl.bench.stopwatch import Stopwatch
 
@@ -40,12 +44,20 @@ def measure_verifier(directory: str, repeat: int) -> dict[str, Any]:
 
 def _verify(watch: Stopwatch, pinned: PinnedPolicy, submitted: Sequence[Submitted]) -> None:
     engine = get_engine("native")
-    claims = [Claim(each.commitments, each.proof, each.context) for each in submitted]
+    claims = [_claim(pinned, each) for each in submitted]
     with watch.phase("verify", among=len(claims)):
         verdicts = verify_batch(engine, pinned.argument, claims)
     _require(verdicts)
     with watch.phase("verify alone"):
         verify(engine, pinned.argument, claims[0])
+
+
+def _claim(pinned: PinnedPolicy, submitted: Submitted) -> Claim:
+    message = open_envelope(submitted.entry).message
+    if not isinstance(message, Submission):
+        raise Malformed("submission", "a submission", type(message).__name__)
+    named = {blob_hash(blob): blob for blob in submitted.blobs}
+    return claim_of(pinned, message, submitted.seed, lambda name, _: named[name])
 
 
 def _act_as_trustee(watch: Stopwatch, pinned: PinnedPolicy, private: bytes, submitted: Sequence[Submitted]) -> None:

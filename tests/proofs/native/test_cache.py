@@ -15,15 +15,16 @@ ROOT = Path(__file__).resolve().parents[3]
 USE_ONE_KERNEL = """
 import numpy as np
 from proofs.native import NativeEngine
-from proofs.native.scalars import signed_products
+from proofs.native.weighted import ternary_sums
 assert NativeEngine().ternary_products(np.array([[1, -1]], np.int8), [5, 3]) == [2]
-stats = signed_products.stats
+stats = ternary_sums.stats
 print("misses", sum(stats.cache_misses.values()), "hits", sum(stats.cache_hits.values()))
 """
 
 USE_EVERYTHING = """
 import numpy as np
-from proofs.native import NativeEngine, points, scalars
+from proofs.engine import Block
+from proofs.native import NativeEngine, differences, exact, jacobian, points, residues, scalars, weighted
 engine = NativeEngine()
 table = np.arange(-40, 40).reshape(5, 16) * 1000
 frozen = np.frombuffer(table.tobytes(), np.int64).reshape(5, 16)  # not writable
@@ -32,13 +33,19 @@ for case in (table, frozen, np.asfortranarray(table), np.repeat(table, 2, axis=0
     engine.weighted_columns(case, [1] * 5), engine.weighted_rows(case, [1] * 16)
     decoded = engine.decode_points(engine.commit_rows(case, [1] * 5))
     engine.combination_is_zero(engine.concatenate([decoded, decoded]), [1] * 10, [2] * 3, 4)
-    sumcheck = engine.row_sumcheck(case, *signs, [1, 2, 3], [4] * 5, [5] * 16)
+    blocks = [Block(case, signs[0], True, 0), Block(frozen[:1], signs[0][:, :1], False, 1)] * 2
+    sumcheck = engine.project(blocks, signs[1]).row_sumcheck([1, 2, 3], [[4] * 16, [5] * 16], [6, 7, 8], {1: [9] * 16})
     for _ in range(3):
         sumcheck.sums(), sumcheck.bind(9)
-for case in (signs[0], np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
+    engine.residue_combinations(abs(case), abs(case[:, :5]), abs(case), 100003)
+    engine.adjoint_combinations(abs(case), abs(case[:, :5]), abs(case), 100003)
+frozen = np.frombuffer(signs[0].tobytes(), np.int8).reshape(3, 5)
+engine.project([Block(table[:1], frozen[:, :1], True, None)], signs[1]).row_sumcheck([1, 2, 3], [], [1], {}).sums()
+for case in (signs[0], frozen, np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
     engine.ternary_products(case, [1] * 5), engine.ternary_combination(case, [1] * 3)
 engine.decode_points(bytearray(engine.commit([1, 2], 3)))
-kernels = [value for module in (points, scalars) for value in vars(module).values() if hasattr(value, "signatures")]
+modules = (differences, exact, jacobian, points, residues, scalars, weighted)
+kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
 print([(kernel.__name__, kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1])
 """
 

@@ -10,6 +10,7 @@ from proofs.curve import FIELD, ORDER
 from proofs.errors import Malformed, Misuse
 from proofs.generators import blinding_generator, generator
 from proofs.native.engine import NativeEngine
+from proofs.native.jacobian import horner
 from proofs.native.points import BLOCK, MULTIPLES, add_points
 from proofs.native.tables import BLINDING_WINDOWS, generator_tables
 from proofs.native.words import Words, encode_points, from_words, to_words
@@ -166,3 +167,19 @@ def test_small_and_smallest_x_decode_to_both_roots() -> None:
 def test_the_identity_cannot_be_encoded() -> None:
     with pytest.raises(Misuse):
         encode_points(words([G, IDENTITY]))
+
+
+@pytest.mark.parametrize("bits", [0, 1, 5, 8])
+def test_horner_meets_every_case_of_addition(bits: int) -> None:
+    """The second point is what makes the running sum equal, opposite, or nothing; then a generic one follows."""
+    step = pow(2, bits, ORDER)
+    starts = [[], [IDENTITY], [G], [IDENTITY, G]]
+    for upper in starts:
+        running = times(step, total(times(step ** (len(upper) - 1 - i), p) for i, p in enumerate(upper)))
+        opposite = times(ORDER - 1, running)
+        for middle in (running, opposite, IDENTITY, generator(1)):
+            for lower in (IDENTITY, G, generator(2)):
+                ordered = [lower, middle, *upper[::-1]]
+                wanted = total([lower, times(step, total([middle, running]))])
+                assert affine(horner(words(ordered), bits)[None]) == [wanted]
+    assert affine(horner(np.zeros((0, 8), np.uint64), bits)[None]) == [IDENTITY]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import ORDER
+from proofs.engine import Block
 from proofs.errors import Malformed
 from proofs.native.engine import NativeEngine
 from proofs.reference import ReferenceEngine
@@ -32,7 +33,9 @@ def test_the_engines_agree(rows: int, columns: int, count: int, bits: int, seed:
     blindings = [numbers.randrange(1, ORDER) for _ in range(rows)]
     by_row, by_column, weights = scalars(rows), scalars(columns), scalars(count)
     row_signs, column_signs = signs(rows), signs(columns)
-    results, sumchecks = [], []
+    point = scalars((rows - 1).bit_length())
+    results: list[tuple[object, ...]] = []
+    sumchecks = []
     for engine in (NATIVE, REFERENCE):
         commitments = engine.commit_rows(table, blindings)
         points = engine.decode_points(commitments)
@@ -48,14 +51,17 @@ def test_the_engines_agree(rows: int, columns: int, count: int, bits: int, seed:
             engine.ternary_products(column_signs, by_column),
             engine.ternary_combination(row_signs, weights),
         ))  # fmt: skip
-        sumchecks.append(engine.row_sumcheck(table, row_signs, column_signs, weights, by_row, by_column))
+        blocks = [Block(table, row_signs, True, 0), Block(table[:1], row_signs[:, :1], False, None)]
+        projection = engine.project(blocks, column_signs)
+        results[-1] += (projection.values(),)
+        sumchecks.append(projection.row_sumcheck(weights, [by_column], point, {1: by_column}))
     assert results[0] == results[1]
     for _ in range((rows - 1).bit_length()):
         assert sumchecks[0].sums() == sumchecks[1].sums()
         challenge = numbers.randrange(ORDER)
         for sumcheck in sumchecks:
             sumcheck.bind(challenge)
-    assert sumchecks[0].row() == sumchecks[1].row()
+    assert sumchecks[0].rows() == sumchecks[1].rows()
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,213 @@
+"""Combinations of residues modulo a word-sized odd q by small weights (spec 5, encryption relation).
+
+Weights are below 2^52 and residues below q < 2^62, so 2^13 products fit 128 bits: reductions are rare.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.engine import Table
+from proofs.jit import inner, kernel
+from proofs.native.field import Word
+from proofs.native.scalars import ZERO, Integers
+from proofs.native.words import Words, from_words
+from proofs.wide import add_carry, multiply_add, umul128
+from proofs.workers import map_chunks
+
+WEIGHT_BITS, MODULUS_BITS = 52, 62
+_TERMS = 2**13  # products summed in 128 bits
+_TILE = 16  # coefficients laid out at once so that each one's chunks are neighbours
+_AT_ONCE = 4  # sums formed together, so that the carries of one do not wait for another's
+
+Reducer: TypeAlias = NDArray[np.uint64]
+
+
+def reducer(modulus: int) -> Reducer:
+    """(4,): q, floor(2^64 / q), 2^64 mod q, floor(2^64 (2^64 mod q) / q): what `_residue` needs."""
+    fold = 2**64 % modulus
+    return np.array([modulus, 2**64 // modulus, fold, 2**64 * fold // modulus], np.uint64)
+
+
+@inner
+def _residue(high: Word, low: Word, constants: Reducer) -> Word:
+    """high 2^64 + low modulo q < 2^62: quotients estimated by high products are at most one too small."""
+    q, reciprocal, fold, companion = constants[0], constants[1], constants[2], constants[3]
+    estimate, _ = umul128(high, companion)  # Shoup's product, for any high below 2^64
+    upper = high * fold - estimate * q
+    estimate, _ = umul128(low, reciprocal)
+    value: Word = upper + (low - estimate * q)  # below 4 q
+    if value >= q + q:
+        value -= q + q
+    if value >= q:
+        value -= q
+    return value
+
+
+@kernel
+def cell_products(residues: Integers, row_weights: Integers, column_weights: Integers) -> Words:
+    """(S, 4): the exact sums over cells of row_weights[s, r] column_weights[s, c] residues[r, c].
+
+    All non-negative, weights (S, rows), (S, columns) below 2^52, residues below 2^62, up to 2^13 products a flush.
+    """
+    rows, columns = residues.shape
+    sums = np.zeros((len(row_weights), 4), np.uint64)
+    for row in range(rows):
+        for s in range(len(row_weights)):
+            weight = np.uint64(row_weights[s, row])
+            for first in range(0, columns, _TERMS):
+                high, low = ZERO, ZERO
+                for column in range(first, min(columns, first + _TERMS)):
+                    c, low = multiply_add(
+                        np.uint64(residues[row, column]), np.uint64(column_weights[s, column]), low, ZERO
+                    )
+                    high += c
+                c, sums[s, 0] = multiply_add(weight, low, sums[s, 0], ZERO)
+                c, sums[s, 1] = multiply_add(weight, high, sums[s, 1], c)
+                c, sums[s, 2] = add_carry(sums[s, 2], c, ZERO)
+                sums[s, 3] += c
+    return sums
+
+
+@kernel
+def combine_elements(elements: Integers, weights: Integers, constants: Reducer, first: int, stop: int) -> Integers:
+    """(T, stop - first): sum_j weights[t, j] elements[j, m] modulo q for coefficients m = first .. stop - 1.
+
+    elements (chunks, N) in [0, q); weights (T, chunks) in [0, 2^52), T a multiple of _AT_ONCE.
+    """
+    combined = np.zeros((len(weights), stop - first), np.int64)
+    most = min(len(elements), _TERMS - 1)  # one term less, for what is already there
+    tile = np.empty((_TILE, most), np.int64)
+    for start in range(first, stop, _TILE):
+        width = min(_TILE, stop - start)
+        for begin in range(0, len(elements), most):
+            count = min(most, len(elements) - begin)
+            for j in range(count):
+                for m in range(width):
+                    tile[m, j] = elements[begin + j, start + m]
+            for m in range(width):
+                place = start - first + m
+                for t in range(0, len(weights), _AT_ONCE):
+                    h0, l0, h1, l1 = ZERO, np.uint64(combined[t, place]), ZERO, np.uint64(combined[t + 1, place])
+                    h2, l2, h3, l3 = ZERO, np.uint64(combined[t + 2, place]), ZERO, np.uint64(combined[t + 3, place])
+                    for j in range(count):
+                        value = np.uint64(tile[m, j])
+                        c, l0 = multiply_add(value, np.uint64(weights[t, begin + j]), l0, ZERO)
+                        h0 += c
+                        c, l1 = multiply_add(value, np.uint64(weights[t + 1, begin + j]), l1, ZERO)
+                        h1 += c
+                        c, l2 = multiply_add(value, np.uint64(weights[t + 2, begin + j]), l2, ZERO)
+                        h2 += c
+                        c, l3 = multiply_add(value, np.uint64(weights[t + 3, begin + j]), l3, ZERO)
+                        h3 += c
+                    combined[t, place] = np.int64(_residue(h0, l0, constants))
+                    combined[t + 1, place] = np.int64(_residue(h1, l1, constants))
+                    combined[t + 2, place] = np.int64(_residue(h2, l2, constants))
+                    combined[t + 3, place] = np.int64(_residue(h3, l3, constants))
+    return combined
+
+
+@kernel
+def correlate(extended: Integers, weights: Integers, constants: Reducer, first: int, stop: int) -> Integers:
+    """(stop - first,): for i = first .. stop - 1 the sum over c of weights[c] extended[N - i + c], modulo q.
+
+    extended (N + columns,) in [0, q), weights (columns,) in [0, 2^52), columns at most 2^13; stop - first a multiple
+    of _AT_ONCE.
+    """
+    columns = len(weights)
+    size = len(extended) - columns
+    result = np.empty(stop - first, np.int64)
+    for i in range(first, stop, _AT_ONCE):
+        place = size - i
+        h0, l0, h1, l1, h2, l2, h3, l3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        for column in range(columns):
+            weight = np.uint64(weights[column])
+            c, l0 = multiply_add(weight, np.uint64(extended[place + column]), l0, ZERO)
+            h0 += c
+            c, l1 = multiply_add(weight, np.uint64(extended[place + column - 1]), l1, ZERO)
+            h1 += c
+            c, l2 = multiply_add(weight, np.uint64(extended[place + column - 2]), l2, ZERO)
+            h2 += c
+            c, l3 = multiply_add(weight, np.uint64(extended[place + column - 3]), l3, ZERO)
+            h3 += c
+        result[i - first] = np.int64(_residue(h0, l0, constants))
+        result[i - first + 1] = np.int64(_residue(h1, l1, constants))
+        result[i - first + 2] = np.int64(_residue(h2, l2, constants))
+        result[i - first + 3] = np.int64(_residue(h3, l3, constants))
+    return result
+
+
+def residue_combinations(residues: Table, row_weights: Table, column_weights: Table, modulus: int) -> list[int]:
+    """See `Engine`; arguments checked and contiguous."""
+
+    def part(start: int, stop: int) -> list[int]:
+        rows = np.ascontiguousarray(row_weights[:, start:stop])
+        return from_words(cell_products(residues[start:stop], rows, column_weights))
+
+    parts = map_chunks(part, len(residues), 16)
+    return [sum(values) % modulus for values in zip(*parts, strict=True)]
+
+
+def adjoint_combinations(elements: Table, row_weights: Table, column_weights: Table, modulus: int) -> Table:
+    """See `Engine`; arguments checked and contiguous.
+
+    With Q the sum of the elements combined by row weights, each moved to where its row begins, entry i is
+    sum_c column_weights[c] Q[c - i], where Q[t - N] = -Q[t].
+    """
+    count, columns = column_weights.shape
+    size = elements.shape[1]
+    constants = reducer(modulus)
+    moved = _row_combinations(elements, row_weights, columns, modulus, constants)
+    total = np.zeros((count, size), np.int64)
+    for part, sums in enumerate(moved):
+        extended = np.concatenate([-sums % modulus, sums], axis=1)
+        weights = np.ascontiguousarray(column_weights[:, part * size : (part + 1) * size])
+        total = (total + _correlations(extended, weights, constants)) % modulus
+    return total
+
+
+def _row_combinations(
+    elements: Table, row_weights: Table, columns: int, modulus: int, constants: Reducer
+) -> list[Table]:
+    """Q (S, N), one for each piece of N columns that a row is made of: several where columns > N."""
+    count, rows = row_weights.shape
+    chunks, size = elements.shape
+    if columns >= size:
+        pieces = columns // size
+        return [
+            _combined(np.ascontiguousarray(elements[part::pieces]), row_weights, constants) for part in range(pieces)
+        ]
+    in_chunk = size // columns
+    padded = np.zeros((count, chunks * in_chunk), np.int64)
+    padded[:, :rows] = row_weights
+    weights = np.ascontiguousarray(padded.reshape(count, chunks, in_chunk).transpose(0, 2, 1)).reshape(-1, chunks)
+    combined = _combined(elements, weights, constants).reshape(count, in_chunk, size)
+    total = combined[:, 0]
+    for row in range(1, in_chunk):
+        start = row * columns
+        moved = np.concatenate([combined[:, row, start:], -combined[:, row, :start] % modulus], axis=1)
+        total = (total + moved) % modulus
+    return [total]
+
+
+def _combined(elements: Table, weights: Table, constants: Reducer) -> Table:
+    filled = np.concatenate([weights, np.zeros((-len(weights) % _AT_ONCE, weights.shape[1]), np.int64)])
+    parts = map_chunks(lambda a, b: combine_elements(elements, filled, constants, a, b), elements.shape[1], 8 * _TILE)
+    return np.concatenate(parts, axis=1)[: len(weights)]
+
+
+def _correlations(extended: Table, weights: Table, constants: Reducer) -> Table:
+    """(S, N); extended (S, 2 N): -Q, then Q."""
+    size, columns = extended.shape[1] // 2, weights.shape[1]
+
+    def part(start: int, stop: int) -> Table:
+        rows = [
+            correlate(np.ascontiguousarray(row[: size + columns]), own, constants, start * _AT_ONCE, stop * _AT_ONCE)
+            for row, own in zip(extended, weights, strict=True)
+        ]
+        return np.stack(rows)
+
+    return np.concatenate(map_chunks(part, size // _AT_ONCE, 64), axis=1)
