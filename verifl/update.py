@@ -37,12 +37,12 @@ def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: Upd
     delta = after - before
     norm = _norm(delta)
     clip = clip_norm(rule)
-    units = _cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
+    units = cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
     return EncodedUpdate(units, norm, norm > clip)
 
 
-def _cut(units: Integers, rule: UpdateRule) -> Integers:
-    """Every coordinate within its own bound; this only ever shortens the vector."""
+def cut(units: Integers, rule: UpdateRule) -> Integers:
+    """Every coordinate of `units`, int64 (d,), brought within its own bound; this only ever shortens the vector."""
     if rule.coordinate_bound is None:
         return units
     bounds = np.full(len(units), rule.coordinate_bound, dtype=np.int64)

@@ -30,7 +30,7 @@ ROUND = [
 PARTS = {"commitments", "proof", "ciphertext", "share_commitments", "shares", "entry", "submission"}
 SETTING = {
     "dimension", "rows", "columns", "norm_bound", "projections", "degree", "modulus_bits",
-    "trustees", "threshold", "corrupt", "clients",
+    "trustees", "threshold", "corrupt", "clients", "coordinate_bound", "encryption_proof",
 }  # fmt: skip
 MACHINE = {"cpu", "cores", "avx512", "memory", "system", "python", "numpy", "numba", "torch"}
 
@@ -74,10 +74,17 @@ def test_validity(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(sizes) == PARTS
     assert sizes["submission"] == sum(size for name, size in sizes.items() if name != "submission")
     argument = setting.make_setting(40, 2).pinned.argument
-    assert (sizes["proof"], sizes["commitments"]) == (
-        argument.proof_size,
-        argument.commitments_size + argument.encryption_commitments_size,
-    )
+    assert (sizes["proof"], sizes["commitments"]) == (argument.proof_size, argument.commitments_size)
+
+
+def test_validity_with_every_relation(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--repeat", "1", "--encryption-proof", "--coordinate-bound", "0.25")
+    result = run_json(capsys, "validity", "--dimension", "40", "--clients", "2", *options)
+    assert result["setting"]["encryption_proof"] is True
+    made = setting.make_setting(40, 2, encryption_proof=True, coordinate_bound=0.25).pinned.argument
+    assert result["setting"]["coordinate_bound"] == made.coordinate_bound
+    total = made.commitments_size + made.range_commitments_size + made.encryption_commitments_size
+    assert (result["bytes"]["proof"], result["bytes"]["commitments"]) == (made.proof_size, total)
 
 
 def test_a_round_and_its_audit(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +111,7 @@ def test_the_round_that_is_measured_is_a_real_one(tmp_path: Path) -> None:
 
 
 def test_a_submission_that_does_not_hold_ends_the_benchmark(tmp_path: Path) -> None:
-    client.measure_client(20, 1, 1, str(tmp_path))
+    client.measure_client(20, 1, 1, str(tmp_path), encryption_proof=True)
     assert names(verifier.measure_verifier(str(tmp_path), 1)) == VERIFIER
     path = tmp_path / "submission-0"
     made = decode(client.Submitted, path.read_bytes(), client.PACKAGE_LIMIT)

@@ -66,13 +66,21 @@ class _Shared:
     sealed: tuple[bytes, ...]
 
 
-def measure_client(dimension: int, clients: int, repeat: int, directory: str) -> dict[str, Any]:
+def measure_client(
+    dimension: int,
+    clients: int,
+    repeat: int,
+    directory: str,
+    encryption_proof: bool = False,
+    coordinate_bound: float | None = None,
+) -> dict[str, Any]:
     """Phases and bytes of a client, over max(clients, repeat) submissions and a warm-up.
 
     Leaves for `verifier`: policy.cbor, round-key (the trustee's private key) and one file for each of `clients`
     submissions in `directory`.
     """
-    setting, folder, watch = make_setting(dimension, clients), Path(directory), Stopwatch()
+    setting = make_setting(dimension, clients, encryption_proof=encryption_proof, coordinate_bound=coordinate_bound)
+    folder, watch = Path(directory), Stopwatch()
     measured = _Measured(setting, watch)
     measured.submit("client-00001")
     watch.clear()

@@ -33,6 +33,13 @@ _repeat = click.option(
 )
 
 
+_proved = click.option("--encryption-proof", is_flag=True, help="With the proof of encryption.")
+_bounded = click.option(
+    "--coordinate-bound", type=click.FloatRange(min=0, min_open=True),
+    help="With the range relation: bound of every coordinate, of an update of norm 1.",
+)  # fmt: skip
+
+
 @click.group()
 def bench() -> None:
     """Measure what the protocol costs on this machine.
@@ -49,14 +56,26 @@ def bench() -> None:
     help="Submissions in the batch that is verified; each is really made.",
 )  # fmt: skip
 @_repeat
+@_proved
+@_bounded
 @_format
-def validity(dimension: int, clients: int, repeat: int, style: str) -> int:
+def validity(
+    dimension: int, clients: int, repeat: int, encryption_proof: bool, coordinate_bound: float | None, style: str
+) -> int:
     """A client's submission and its verification.
 
     Commitments, proof, encryption, shares; then the verification of a batch, and a trustee's work.
     """
     with _scratch() as folder, _telling("measuring the client") as tell:
-        made = measure_apart("client", dimension=dimension, clients=clients, repeat=repeat, directory=str(folder))
+        made = measure_apart(
+            "client",
+            dimension=dimension,
+            clients=clients,
+            repeat=repeat,
+            directory=str(folder),
+            encryption_proof=encryption_proof,
+            coordinate_bound=coordinate_bound,
+        )
         tell("measuring the verifier")
         verified = measure_apart("verifier", directory=str(folder), repeat=repeat)
     measured = {**made.result, "phases": [*made.result["phases"], *verified.result["phases"]]}
@@ -68,8 +87,12 @@ def validity(dimension: int, clients: int, repeat: int, style: str) -> int:
 @_dimension
 @click.option("--clients", type=click.IntRange(2, 10_000), default=8, show_default=True, help="All of them honest.")
 @_repeat
+@_proved
+@_bounded
 @_format
-def whole_round(dimension: int, clients: int, repeat: int, style: str) -> int:
+def whole_round(
+    dimension: int, clients: int, repeat: int, encryption_proof: bool, coordinate_bound: float | None, style: str
+) -> int:
     """One round with its transcript, and its audit.
 
     Needs about 7 bytes of temporary space a coordinate and client. The audit is `verifl-audit` in a process of its own,
@@ -79,7 +102,15 @@ def whole_round(dimension: int, clients: int, repeat: int, style: str) -> int:
 
     watch, peaks = Stopwatch(), []
     with _scratch() as folder, _telling(f"playing a round of {clients} clients") as tell:
-        played = measure_apart("round", dimension=dimension, clients=clients, repeat=repeat, directory=str(folder))
+        played = measure_apart(
+            "round",
+            dimension=dimension,
+            clients=clients,
+            repeat=repeat,
+            directory=str(folder),
+            encryption_proof=encryption_proof,
+            coordinate_bound=coordinate_bound,
+        )
         tell("auditing the transcript")
         for _ in range(repeat):
             audited = audit_apart(folder / TRANSCRIPT, folder / POLICY)

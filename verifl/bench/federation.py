@@ -40,19 +40,27 @@ from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
 from protocols.summation import add_residues
 from verifl.bench.processes import POLICY, TRANSCRIPT
-from verifl.bench.setting import describe_setting, describe_sizes, in_units, make_setting, random_delta
+from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
 
 
-def measure_round(dimension: int, clients: int, repeat: int, directory: str) -> dict[str, Any]:
+def measure_round(
+    dimension: int,
+    clients: int,
+    repeat: int,
+    directory: str,
+    encryption_proof: bool = False,
+    coordinate_bound: float | None = None,
+) -> dict[str, Any]:
     """Play one round of `clients` clients into `directory`/transcript and measure it; its policy is policy.cbor there.
 
     Every client submits the same update, with keys, noise, blindings and masks of its own. The sum, its decryption and
     the opening are measured `repeat` times, everything else once for each time that it occurs.
     """
     folder = Path(directory)
+    setting = make_setting(dimension, clients, encryption_proof=encryption_proof, coordinate_bound=coordinate_bound)
     with TranscriptWriter(folder / TRANSCRIPT) as writer:
-        played = _Round(dimension, clients, folder, writer)
+        played = _Round(setting, folder, writer)
         played.collect()
         played.acknowledge()
         played.release()
@@ -61,10 +69,10 @@ def measure_round(dimension: int, clients: int, repeat: int, directory: str) -> 
 
 
 class _Round:
-    def __init__(self, dimension: int, clients: int, folder: Path, writer: TranscriptWriter) -> None:
-        self._setting = make_setting(dimension, clients)
+    def __init__(self, setting: Setting, folder: Path, writer: TranscriptWriter) -> None:
+        self._setting = setting
         self._pinned, self._engine = self._setting.pinned, get_engine("native")
-        self._update = in_units(self._pinned, random_delta(dimension))
+        self._update = in_units(self._pinned, random_delta(setting.pinned.policy.dimension))
         self._writer, self._watch = writer, Stopwatch()
         self._blobs = TranscriptReader(folder / TRANSCRIPT).blob
         self._entry_size = 0

@@ -15,6 +15,7 @@ from protocols.policy import TensorSpec
 from protocols.server_steps import encode_model
 from verifl.config import Config
 from verifl.enrolment import Enrolment, enrol
+from verifl.update import cut
 
 COHORT_ROOM = 128  # fixes the modulus, so that figures for few clients compare with those for many
 _CLIP_NORM = 1.0
@@ -30,12 +31,18 @@ class Setting:
     model: NDArray[np.float64]
 
 
-def make_setting(dimension: int, clients: int) -> Setting:
+def make_setting(
+    dimension: int, clients: int, *, encryption_proof: bool = False, coordinate_bound: float | None = None
+) -> Setting:
     """Fresh keys and a policy with the default bit budget for `dimension`, for `clients` clients (two at least)."""
     model = np.zeros(dimension)
     config = Config.of(
         federation={"name": "benchmark"},
-        update={"clip_norm": _CLIP_NORM},
+        update={
+            "clip_norm": _CLIP_NORM,
+            "encryption_proof": encryption_proof,
+            "coordinate_bound": coordinate_bound,
+        },
         limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM)},
     )
     names = [f"client-{number:05}" for number in range(1, max(clients, 2) + 1)]
@@ -54,7 +61,7 @@ def random_delta(dimension: int) -> NDArray[np.float64]:
 def in_units(pinned: PinnedPolicy, delta: NDArray[np.float64]) -> NDArray[np.int64]:
     """What a client commits to: clipped, in fixed point, of norm just below B."""
     rule = pinned.policy.update
-    return quantize(delta, _CLIP_NORM, rule.fraction_bits, rule.norm_bound)
+    return cut(quantize(delta, _CLIP_NORM, rule.fraction_bits, rule.norm_bound), rule)
 
 
 def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
@@ -66,6 +73,8 @@ def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
         "columns": shape.columns,
         "norm_bound": policy.update.norm_bound,
         "projections": policy.projections,
+        "coordinate_bound": policy.update.coordinate_bound,
+        "encryption_proof": policy.lattice.encryption_proof,
         "degree": policy.lattice.degree,
         "modulus_bits": policy.lattice.modulus.bit_length(),
         "trustees": len(policy.trustees),
