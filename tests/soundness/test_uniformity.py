@@ -117,7 +117,13 @@ def joint(cells: Cells) -> Cells:
     return table[np.triu_indices(values, 1)].reshape(-1, JOINT * JOINT)
 
 
-STATEMENTS = pytest.mark.parametrize("parameters", [PARAMETERS, WIDE], ids=["norm", "range and encryption"])
+STATEMENTS = pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param(PARAMETERS, id="norm"),
+        pytest.param(WIDE, id="range and encryption", marks=pytest.mark.exhaustive),
+    ],
+)
 REDUCTIONS: dict[str, Callable[[list[dict[str, Any]], int], Cells]] = {"high": high, "low": low}
 
 

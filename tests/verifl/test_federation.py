@@ -340,6 +340,7 @@ def test_the_generated_example_runs_as_it_is(tmp_path: Path) -> None:
     assert "my-federation" in shown.stdout
 
 
+@pytest.mark.exhaustive  # tests/packaging does the same through the installed commands
 def test_the_demonstration_and_its_tampered_copy(tmp_path: Path) -> None:
     (tmp_path / "verifl-demo").mkdir()
     (tmp_path / "verifl-demo" / "kept").write_text("of an earlier demonstration", encoding="utf-8")
