@@ -203,7 +203,7 @@ def _condition_dict(condition: Inequality) -> dict[str, Any]:
 
 def _size(pinned: PinnedPolicy) -> SubmissionSize:
     return SubmissionSize(
-        commitments=pinned.commitments_size,
+        commitments=pinned.commitments_size + pinned.range_commitments_size + pinned.encryption_commitments_size,
         proof=pinned.proof_size,
         ciphertext=pinned.ciphertext_size,
         share_commitments=pinned.share_commitments_size,

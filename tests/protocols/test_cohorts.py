@@ -146,9 +146,30 @@ def test_too_many_trustees_are_refused() -> None:
     assert excinfo.value.check == "policy-trustees"
 
 
-def test_indices_must_ascend() -> None:
-    with pytest.raises(Misuse):
-        choose_cohort(POLICY, [8, 7], {})
+@pytest.mark.parametrize("valid", [[8, 7], [7, 7], [7, 8, 8], [7, 9, 8]])
+def test_indices_must_ascend(valid: list[int]) -> None:
+    with pytest.raises(Misuse, match="ascending"):
+        choose_cohort(POLICY, valid, {})
+
+
+def test_of_equal_cohorts_the_one_that_more_trustees_hold() -> None:
+    """One client each: 7 is held by the first three trustees, 8 by the last four."""
+    wide = replace(POLICY, threshold=3)
+    held = {0: [7], 1: [7, 8], 2: [7, 8], 3: [8], 4: [8]}
+    choice = choose_cohort(wide, [7, 8], {NAMES[i]: ack(NAMES[i], indices) for i, indices in held.items()})
+    assert choice.accepted == (8,)
+    assert choice.trustees == NAMES[1:]
+
+
+def test_digests_bind_every_part() -> None:
+    """As many parts in the same places, each of them another."""
+    members = [("a", bytes(32)), ("b", bytes(32))]
+    changes = [members[:1], [("c", bytes(32)), members[1]], [members[0], ("b", b"\x01" * 32)], members[::-1]]
+    cohorts = [cohort_digest(bytes(32), each, ("t", "u")) for each in [members, *changes]]
+    cohorts += [cohort_digest(bytes(32), members, names) for names in (("t",), ("t", "v"), ("u", "t"), ("tu",), ())]
+    acks = [ack_digest(bytes(32), "t", each) for each in [members, *changes]]
+    acks += [ack_digest(b"\x01" * 32, "t", members), ack_digest(bytes(32), "u", members)]
+    assert len({*cohorts, *acks}) == len(cohorts) + len(acks) == 17
 
 
 @given(st.lists(st.tuples(st.text("ab", max_size=3), st.binary(min_size=32, max_size=32)), max_size=3))
