@@ -47,7 +47,14 @@ def _device_lines(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in values.items())
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in values.items())
+
+
+def _value(value: int | None) -> str:
+    """A count with its thousands apart; yes, no or none for what is switched."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return f"{value:,}"
 
 
 def _machine(machine: dict[str, Any]) -> str:
