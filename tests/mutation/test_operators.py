@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 
 from tests.mutation.operators import mutants
+from tests.mutation.run import justified, path_of
 
 SOURCE = '''
 """A docstring 1 + 1."""
@@ -48,3 +49,12 @@ def test_each_mutant_is_the_source_with_one_change() -> None:
     texts = [ast.unparse(mutant.tree) for mutant in mutants(SOURCE)]
     assert len(set(texts)) == len(texts)
     assert original not in texts
+
+
+def test_every_listed_survivor_is_a_mutant_of_the_source() -> None:
+    """A reason outlives neither its line nor its mutation."""
+    for module in {key[0] for key in justified()}:
+        source = path_of(module).read_text(encoding="utf-8")
+        lines = source.splitlines()
+        found = {(lines[each.line - 1].strip(), each.before, each.after) for each in mutants(source)}
+        assert {key[1:] for key in justified() if key[0] == module} <= found

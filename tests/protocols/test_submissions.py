@@ -16,6 +16,7 @@ from protocols.messages import Submission
 from protocols.submissions import (
     Fault,
     SeenSubmissions,
+    _name,
     blob_sizes,
     check_blob,
     check_ciphertext,
@@ -271,3 +272,10 @@ def test_ciphertexts_are_judged_before_share_commitments(received: Received) -> 
     (fault,) = received.judge(message)
     (alone,) = received.judge(received.changed(received.messages[0], "ciphertext", not_canonical))
     assert fault == alone
+
+
+def test_details_are_fit_for_a_signed_entry() -> None:
+    """The log takes at most 256 printable characters."""
+    assert _name(Rejected("linear-relation", "", "")) == "linear-relation"
+    assert _name(Malformed("point-encoding", "", "")) == "point-encoding"
+    assert _name(Malformed("a\nb\x1b[31m" + "c" * 300, "", "")) == "a?b?[31m" + "c" * 248
