@@ -66,10 +66,11 @@ class Case:
     """One audit in progress. Checks read what earlier ones filled in; `Unavailable` where that could not be done.
 
     policy_fault: why the policy does not open. roots: root of the log at each published size (I1). own_faults: for
-    each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7). choices:
-    the cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round
-    (I8). memory: what this auditor verified in earlier audits, too. pruned: ciphertexts that are not there (I1).
-    failed: numbers of the checks that failed so far.
+    each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7).
+    failed_proofs: for each submission with an invalid proof, the verifier's check that it fails (I6). choices: the
+    cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round (I8).
+    memory: what this auditor verified in earlier audits, too. pruned: ciphertexts that are not there (I1). failed:
+    numbers of the checks that failed so far.
     """
 
     path: Path
@@ -85,6 +86,7 @@ class Case:
     roots: dict[int, bytes] = field(default_factory=dict)
     pruned: set[bytes] = field(default_factory=set)
     own_faults: dict[int, str | None] = field(default_factory=dict)
+    failed_proofs: dict[int, str] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     releases: dict[int, dict[str, int]] = field(default_factory=dict)
     memory: Memory = field(default_factory=Memory)

@@ -16,7 +16,7 @@ from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.report import CheckResult, Finding, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import MALFORMED
+from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.envelopes import COORDINATOR
 from protocols.log.checkpoint import parse_note
 from protocols.messages import KeyRotation, RoundAborted
@@ -153,13 +153,15 @@ def _verdict(case: Case, found: Round, record: SubmissionRecord) -> Event:
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
     if right is not None and right != said:
         text += f". The audit finds: {right}"
+    if right == INVALID_PROOF:
+        text += f" ({printable(case.failed_proofs[record.index])})"
     return Event(found.number, record.index, text, None if right is None else right == said)
 
 
 def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:
     """The verdict that I7 derived; None where it could not."""
     choice = case.choices.get(found.number)
-    if choice is None or (said == MALFORMED and record.ciphertext in case.pruned):
+    if choice is None or (said in (MALFORMED, INVALID_PROOF) and record.ciphertext in case.pruned):
         return None
     return case.own_faults.get(record.index) or choice.left_out.get(record.index) or ACCEPTED
 

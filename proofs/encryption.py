@@ -24,6 +24,8 @@ MAXIMUM_NOISE_BOUND = 1024
 _SMALLEST_MODULUS_BITS, _LARGEST_MODULUS_BITS = 40, 62
 _LARGEST_WEIGHT_BITS = 52
 _COMBINATION_SOUNDNESS = 149  # bits
+RESIDUE_SIZE = 8  # bytes of a residue modulo q in a proof
+HASH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -91,18 +93,17 @@ class RingElements:
 class EncryptionStatement:
     """What one client's encryption proof is about.
 
-    elements: the round's. ciphertext: y, int64 (data_cells,), residues in [0, q). share_commitment: E_0, 33 bytes, the
-    commitment to the packed key followed by the blindings of the data rows. The arrays must not change any more.
+    elements: the round's. ciphertext: y, int64 (data_cells,), residues in [0, q); or None where only its hash is known
+    any more: then everything is verified but that it is the encryption of the update (spec 5.10). ciphertext_hash: 32
+    bytes, a collision-resistant hash of an injective encoding of y; that it is, the caller answers for.
+    share_commitment: E_0, 33 bytes, the commitment to the packed key followed by the blindings of the data rows. The
+    arrays must not change any more.
     """
 
     elements: RingElements
-    ciphertext: NDArray[np.int64]
+    ciphertext: NDArray[np.int64] | None
+    ciphertext_hash: bytes
     share_commitment: bytes
-
-    @cached_property
-    def digest(self) -> bytes:
-        """SHA-256 of the ciphertext's residues as 64-bit little-endian integers."""
-        return array_digest(self.ciphertext)
 
 
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)
@@ -126,15 +127,23 @@ def array_digest(array: NDArray[np.int64]) -> bytes:
 
 
 def check_statement(parameters: EncryptionParameters, cells: int, statement: EncryptionStatement) -> None:
-    """Raises Malformed("ciphertext") or Malformed("share-commitment-length"); Misuse for elements of another shape."""
+    """Raises Malformed("ciphertext") or Malformed("share-commitment-length"); Misuse for elements or a hash of another
+    shape."""
     elements, ciphertext = statement.elements.coefficients, statement.ciphertext
     shape = (parameters.ring_elements(cells), parameters.degree)
     if elements.shape != shape or elements.dtype != np.int64:
         raise Misuse(f"ring elements: expected int64 {shape}, found {elements.dtype} {elements.shape}")
+    if len(statement.ciphertext_hash) != HASH_SIZE:
+        raise Misuse(f"ciphertext hash: expected {HASH_SIZE} bytes, found {len(statement.ciphertext_hash)}")
+    if ciphertext is not None:
+        _check_ciphertext(parameters, cells, ciphertext)
+    if len(statement.share_commitment) != POINT_SIZE:
+        found = f"{len(statement.share_commitment)} bytes"
+        raise Malformed("share-commitment-length", f"{POINT_SIZE} bytes", found)
+
+
+def _check_ciphertext(parameters: EncryptionParameters, cells: int, ciphertext: NDArray[np.int64]) -> None:
     if ciphertext.shape != (cells,) or ciphertext.dtype != np.int64:
         raise Malformed("ciphertext", f"{cells} residues", f"{ciphertext.dtype} {ciphertext.shape}")
     if int(ciphertext.min()) < 0 or int(ciphertext.max()) >= parameters.modulus:
         raise Malformed("ciphertext", f"residues in [0, {parameters.modulus})", "one out of range")
-    if len(statement.share_commitment) != POINT_SIZE:
-        found = f"{len(statement.share_commitment)} bytes"
-        raise Malformed("share-commitment-length", f"{POINT_SIZE} bytes", found)

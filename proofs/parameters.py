@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
-from proofs.encryption import EncryptionParameters
+from proofs.encryption import RESIDUE_SIZE, EncryptionParameters
 from proofs.errors import Misuse
 from proofs.layout import NOISE_TABLES, PRIVATE, RANGE_TABLES, UPDATE, Layout
 from proofs.ranges import CoordinateGroup, coordinate_segments
@@ -209,7 +209,7 @@ class ArgumentParameters:
         scalars += self.shape.columns + 1 + self.auxiliary_length + 1
         if self.encryption is not None:
             points, scalars = points + 2, scalars + self.shape.columns + self.share_length + 1
-        integers = self.projections * self.response_width + self.quotients * self.quotient_width
+        integers = self.projections * self.response_width + self.quotients * (RESIDUE_SIZE + self.quotient_width)
         return points * POINT_SIZE + integers + scalars * SCALAR_SIZE
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
+from proofs.encryption import RESIDUE_SIZE
 from proofs.errors import Malformed
 from proofs.parameters import ArgumentParameters
 
@@ -30,11 +31,13 @@ class Proof:
     """What the prover sends besides the row commitments, in the order of the bytes.
 
     Points are 33 undecoded bytes; scalars are in [0, ORDER); projections and quotients are signed integers of
-    response_width and quotient_width bytes. What only the encryption's proof needs is empty, or None, without it.
+    response_width and quotient_width bytes, combinations unsigned ones of RESIDUE_SIZE. What only the encryption's
+    proof needs is empty, or None, without it.
     """
 
     auxiliary: bytes  # A, the commitment to masks, pads and mask polynomial
     projections: tuple[int, ...]  # z, k integers
+    combinations: tuple[int, ...]  # Y, S residues modulo q: the combinations of the ciphertext
     quotients: tuple[int, ...]  # z', S integers
     claim: int  # masked sum over the cube
     rounds: tuple[tuple[int, ...], ...]  # of each round's polynomial all coefficients but the linear one, lowest first
@@ -70,6 +73,7 @@ class Proof:
             (
                 self.auxiliary,
                 encode_integers(parameters.response_width, self.projections),
+                encode_residues(self.combinations),
                 encode_integers(parameters.quotient_width, self.quotients),
                 encode_scalars([self.claim]),
                 *(encode_scalars(coefficients) for coefficients in self.rounds),
@@ -95,6 +99,11 @@ def encode_scalars(scalars: Iterable[int]) -> bytes:
     return b"".join([scalar.to_bytes(SCALAR_SIZE, "big") for scalar in scalars])
 
 
+def encode_residues(residues: Iterable[int]) -> bytes:
+    """RESIDUE_SIZE bytes each, big-endian; residues in [0, 2^64)."""
+    return b"".join([residue.to_bytes(RESIDUE_SIZE, "big") for residue in residues])
+
+
 def encode_integers(width: int, integers: Iterable[int]) -> bytes:
     """`width` bytes each, big-endian two's complement."""
     return b"".join([z.to_bytes(width, "big", signed=True) for z in integers])
@@ -109,6 +118,7 @@ def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:
     return Proof(
         auxiliary=reader.take(POINT_SIZE),
         projections=reader.integers(parameters.projections, parameters.response_width),
+        combinations=reader.residues(parameters.quotients),
         quotients=reader.integers(parameters.quotients, parameters.quotient_width),
         claim=reader.scalar("claim"),
         rounds=tuple(reader.scalars(f"rounds[{i}]", degree) for i, degree in enumerate(parameters.round_degrees)),
@@ -151,6 +161,9 @@ class _Reader:
             index = next(i for i, value in enumerate(values) if value >= ORDER)
             raise Malformed("scalar-range", f"{name}[{index}] below the group order", f"{values[index]:x}")
         return values
+
+    def residues(self, count: int) -> tuple[int, ...]:
+        return tuple([int.from_bytes(self.take(RESIDUE_SIZE), "big") for _ in range(count)])
 
     def integers(self, count: int, width: int) -> tuple[int, ...]:
         return tuple([int.from_bytes(self.take(width), "big", signed=True) for _ in range(count)])

@@ -24,6 +24,7 @@ from proofs.relations import (
     FinalPoint,
     cell_forms,
     combine,
+    combined_ciphertext,
     key_form,
     linear_form,
     padding_form,
@@ -76,6 +77,7 @@ class Projected:
     projection: Projection
     projections: tuple[int, ...]  # z
     relation: EncryptionRelation | None
+    combinations: tuple[int, ...]  # Y
     quotients: tuple[int, ...]  # z'
     cell_products: tuple[list[int], ...]  # for every combination, sum_c c_s(c) (u + T e)(r, c) modulo ORDER
     divisible: bool  # whether every quotient is exact: the ciphertext is what was committed
@@ -125,6 +127,8 @@ def _check_tables(parameters: ArgumentParameters, committed: CommittedUpdate, en
     if (encrypted is None) != (parameters.encryption is None):
         raise Misuse("encryption: expected what was encrypted where a proof of encryption is in force, and only there")
     if encrypted is not None and parameters.encryption is not None:
+        if encrypted.statement.ciphertext is None:
+            raise Misuse("encryption: expected the ciphertext, found its hash alone")
         try:
             check_statement(parameters.encryption, parameters.shape.data_cells, encrypted.statement)
         except Malformed as failure:
@@ -168,14 +172,16 @@ def project(
     projection = engine.project(_blocks(parameters, committed, signs), signs.columns)
     products = zip(auxiliary.masks, projection.values(), strict=True)
     relation, quotients, cell_products, divisible = None, list[int](), list[list[int]](), True
+    combinations: tuple[int, ...] = ()
     if statement is not None:
         relation = combine(engine, parameters, transcript.cell_weights(), statement)
-    if relation is not None:
+    if relation is not None and statement is not None and statement.ciphertext is not None:
+        combinations = combined_ciphertext(engine, parameters, relation, statement.ciphertext)
         cell_products = _cell_products(engine, parameters, committed, relation)
         exact = [
             divmod(numerator - value, relation.lattice.modulus)
             for numerator, value in zip(
-                _numerators(parameters, committed, relation, cell_products), relation.ciphertext, strict=True
+                _numerators(parameters, committed, relation, cell_products), combinations, strict=True
             )
         ]
         quotients = [y + quotient for y, (quotient, _) in zip(auxiliary.quotient_masks, exact, strict=True)]
@@ -188,6 +194,7 @@ def project(
         projection=projection,
         projections=tuple(y + product for y, product in products),
         relation=relation,
+        combinations=combinations,
         quotients=tuple(quotients),
         cell_products=tuple(cell_products),
         divisible=divisible,
@@ -243,7 +250,7 @@ def complete(
     encrypted: Encrypted | None = None,
 ) -> Proof:
     """Everything after the projections: sumcheck, then the opening of what is linear."""
-    weights = projected.transcript.relation_weights(projected.projections, projected.quotients)
+    weights = projected.transcript.relation_weights(projected.projections, projected.combinations, projected.quotients)
     summed = _sum(engine, parameters, committed, projected, weights)
     return _open(engine, parameters, committed, projected, weights, summed, rand, encrypted)
 
@@ -284,7 +291,7 @@ def _claim(
     products = [z - y for z, y in zip(projected.projections, auxiliary.masks, strict=True)]
     claim = public_sum(parameters, weights) + dot(weights.projections, products)
     if projected.relation is not None:
-        values = zip(projected.quotients, auxiliary.quotient_masks, projected.relation.ciphertext, strict=True)
+        values = zip(projected.quotients, auxiliary.quotient_masks, projected.combinations, strict=True)
         modulus = projected.relation.lattice.modulus
         claim += dot(weights.quotients, [value + modulus * (z - y) for z, y, value in values])
         scalars = packed_key(committed.tables[parameters.layout.index(KEY)])
@@ -347,6 +354,7 @@ def _open(
     return Proof(
         auxiliary=projected.commitment,
         projections=projected.projections,
+        combinations=projected.combinations,
         quotients=projected.quotients,
         claim=summed.claim,
         rounds=summed.rounds,

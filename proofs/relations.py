@@ -96,29 +96,34 @@ def public_sum(parameters: ArgumentParameters, weights: RelationWeights) -> int:
 
 @dataclass(frozen=True)
 class EncryptionRelation:
-    """The S combinations of y = a k + T e + u modulo q, and what joins them: forms on tables, and public values.
+    """The S combinations of y = a k + T e + u modulo q: the weights, and what makes forms on tables of them.
 
-    cells: c, the weights of the cells. key: (S, N) in [0, q), the coefficients on the key. ciphertext: S values in
-    [0, q), the part of y.
+    cells: c, the weights of the cells. key: (S, N) in [0, q), the coefficients on the key.
     """
 
     lattice: EncryptionParameters
     cells: CellWeights
     key: Table
-    ciphertext: list[int]
 
 
 def combine(
     engine: Engine, parameters: ArgumentParameters, cells: CellWeights, statement: EncryptionStatement
 ) -> EncryptionRelation | None:
     """The combinations with these weights; None without the encryption's proof."""
-    lattice, shape = parameters.encryption, parameters.shape
+    lattice = parameters.encryption
     if lattice is None:
         return None
-    table = statement.ciphertext.reshape(shape.data_rows, shape.columns)
-    weights = (cells.rows, cells.columns, lattice.modulus)
-    key = engine.adjoint_combinations(statement.elements.coefficients, *weights)
-    return EncryptionRelation(lattice, cells, key, engine.residue_combinations(table, *weights))
+    key = engine.adjoint_combinations(statement.elements.coefficients, cells.rows, cells.columns, lattice.modulus)
+    return EncryptionRelation(lattice, cells, key)
+
+
+def combined_ciphertext(
+    engine: Engine, parameters: ArgumentParameters, relation: EncryptionRelation, ciphertext: Table
+) -> tuple[int, ...]:
+    """Y: the S combinations of the ciphertext's residues with the relation's weights, in [0, q)."""
+    shape, cells = parameters.shape, relation.cells
+    table = ciphertext.reshape(shape.data_rows, shape.columns)
+    return tuple(engine.residue_combinations(table, cells.rows, cells.columns, relation.lattice.modulus))
 
 
 @dataclass(frozen=True, repr=False)

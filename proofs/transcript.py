@@ -15,7 +15,7 @@ from proofs.encryption import GROUP_SIZE, KEY_DIGIT_BITS, KEY_DIGITS, Encryption
 from proofs.engine import Signs, Table
 from proofs.layout import Layout
 from proofs.parameters import ArgumentParameters
-from proofs.proof import Announcements, encode_integers, encode_scalars
+from proofs.proof import Announcements, encode_integers, encode_residues, encode_scalars
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ArgumentTranscript:
         self._challenger.absorb("statement", statement_bytes(parameters))
         if encryption is not None:
             self._challenger.absorb("ring-elements", encryption.elements.digest)
-            self._challenger.absorb("ciphertext", encryption.digest)
+            self._challenger.absorb("ciphertext", encryption.ciphertext_hash)
             self._challenger.absorb("share-commitment", encryption.share_commitment)
 
     def projection_signs(self, commitments: Commitments) -> ProjectionSigns:
@@ -122,11 +122,14 @@ class ArgumentTranscript:
         rows = self._challenger.integers("row-weights", count, shape.data_rows, bits)
         return CellWeights(rows, self._challenger.integers("column-weights", count, shape.columns, bits))
 
-    def relation_weights(self, projections: Sequence[int], quotients: Sequence[int]) -> RelationWeights:
-        """Absorbs z and z'; draws rho, theta_p, tau, theta_r, and the encryption's weights."""
+    def relation_weights(
+        self, projections: Sequence[int], combinations: Sequence[int], quotients: Sequence[int]
+    ) -> RelationWeights:
+        """Absorbs z, Y and z'; draws rho, theta_p, tau, theta_r, and the encryption's weights."""
         parameters, layout = self._parameters, self._parameters.layout
         self._challenger.absorb("projections", encode_integers(parameters.response_width, projections))
         if parameters.encryption is not None:
+            self._challenger.absorb("combinations", encode_residues(combinations))
             self._challenger.absorb("quotients", encode_integers(parameters.quotient_width, quotients))
         weights = self._challenger.scalars("projection-weights", parameters.projections)
         padding = self._challenger.scalar("padding-weight")

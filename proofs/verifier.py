@@ -10,7 +10,9 @@ V2 every scalar below the group order          Malformed scalar-range
 V3 every point on the curve                    Malformed point-encoding
 V4 every projection within [-Z, Z]             Rejected shortness
    every quotient within [-Z', Z']             Rejected quotient-range
+   every combination of the ciphertext below q Rejected combination-range
 V5 challenges, rounds, final evaluations       (recomputed; they define what V6 to V8 compare)
+   the combinations are the ciphertext's       Rejected ciphertext-combination (left out without the ciphertext)
 V6 the linear form at the responses            Rejected linear-relation
 V7 the combinations of rows open to them       Rejected update-opening, table-opening
 V8 A and the shared secret open to them        Rejected auxiliary-opening, share-opening
@@ -25,7 +27,7 @@ from proofs.challenger import Challenger
 from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
 from proofs.encryption import EncryptionStatement, check_statement
-from proofs.engine import Engine, Points
+from proofs.engine import Engine, Points, Table
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.layout import UPDATE
 from proofs.parameters import ArgumentParameters
@@ -36,6 +38,7 @@ from proofs.relations import (
     FinalPoint,
     column_weights,
     combine,
+    combined_ciphertext,
     forms_at,
     linear_form,
     public_sum,
@@ -137,7 +140,8 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
     relation = None
     if claim.encryption is not None:
         relation = combine(engine, parameters, transcript.cell_weights(), claim.encryption)
-    weights = transcript.relation_weights(proof.projections, proof.quotients)
+        _check_combinations(engine, parameters, relation, claim.encryption.ciphertext, proof)
+    weights = transcript.relation_weights(proof.projections, proof.combinations, proof.quotients)
     point, last = _replay_rounds(transcript, proof)
     opening = transcript.opening_weights(proof.evaluations)
     challenge = transcript.opening_challenge(proof.announcements)
@@ -174,6 +178,26 @@ def _check_ranges(parameters: ArgumentParameters, proof: Proof) -> None:
         for index, z in enumerate(values):
             if abs(z) > bound:
                 raise Rejected(check, f"|z| <= {bound}", f"{z} at position {index}")
+    modulus = 0 if parameters.encryption is None else parameters.encryption.modulus
+    for index, residue in enumerate(proof.combinations):
+        if residue >= modulus:
+            raise Rejected("combination-range", f"below q = {modulus}", f"{residue} at position {index}")
+
+
+def _check_combinations(
+    engine: Engine,
+    parameters: ArgumentParameters,
+    relation: EncryptionRelation | None,
+    ciphertext: Table | None,
+    proof: Proof,
+) -> None:
+    """V5, where the ciphertext is at hand."""
+    if relation is None or ciphertext is None:
+        return
+    found = combined_ciphertext(engine, parameters, relation, ciphertext)
+    for index, (own, sent) in enumerate(zip(found, proof.combinations, strict=True)):
+        if own != sent:
+            raise Rejected("ciphertext-combination", f"{own} at position {index}", str(sent))
 
 
 def _decode_points(engine: Engine, claim: Claim, proof: Proof) -> Points:
@@ -242,7 +266,7 @@ def _form_value(
     mask_sum = proof.claim - public_sum(parameters, weights) - dot(weights.projections, proof.projections)
     if relation is not None:
         modulus = relation.lattice.modulus
-        values = zip(relation.ciphertext, proof.quotients, strict=True)
+        values = zip(proof.combinations, proof.quotients, strict=True)
         mask_sum -= dot(weights.quotients, [value + modulus * quotient for value, quotient in values])
     rows = evaluate(proof.evaluations, opening.tables)
     return (mask_sum + opening.second * mask_at_point + opening.third * rows) % ORDER
@@ -290,7 +314,8 @@ def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) 
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
         if claim.encryption is not None:
-            challenger.absorb("ciphertext", claim.encryption.digest)
+            challenger.absorb("ring-elements", claim.encryption.elements.digest)
+            challenger.absorb("ciphertext", claim.encryption.ciphertext_hash)
             challenger.absorb("share-commitment", claim.encryption.share_commitment)
     count = 2 if parameters.encryption is None else 4
     flat = challenger.weights("weights", count * len(claims))

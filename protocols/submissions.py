@@ -138,9 +138,12 @@ def check_share_commitments(engine: Engine, pinned: PinnedPolicy, commitments: b
     engine.decode_points(commitments)
 
 
-def claim_of(pinned: PinnedPolicy, submission: Submission, seed: bytes, blobs: BlobSource) -> Claim:
+def claim_of(
+    pinned: PinnedPolicy, submission: Submission, seed: bytes, blobs: BlobSource, *, pruned: bool = False
+) -> Claim:
     """What the submission's proof is to be verified against; `seed` is that of its round.
 
+    pruned: the ciphertext cannot be had any more; that it encrypts the update is then not verified (spec 9, I6).
     Raises Malformed where the ciphertext does not decode, Rejected("relations") or ("blob-...").
     """
     check_extras(pinned, submission)
@@ -148,11 +151,13 @@ def claim_of(pinned: PinnedPolicy, submission: Submission, seed: bytes, blobs: B
     extras = {name: read_blob(blobs, blob, sizes[name]) for name, blob in named_extras(submission)}
     statement = None
     if pinned.argument.encryption is not None:
-        ciphertext = read_blob(blobs, submission.ciphertext, pinned.ciphertext_size)
+        residues = None
+        if not pruned:
+            ciphertext = read_blob(blobs, submission.ciphertext, pinned.ciphertext_size)
+            residues = unpack(pinned.lattice, ciphertext, pinned.cells)
         shared = read_blob(blobs, submission.share_commitments, pinned.share_commitments_size)
-        residues = unpack(pinned.lattice, ciphertext, pinned.cells)
         elements = expand(pinned.lattice, seed, pinned.cells).elements
-        statement = EncryptionStatement(elements, residues, shared[:POINT_SIZE])
+        statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
     return Claim(
         read_blob(blobs, submission.commitments, pinned.commitments_size),
         read_blob(blobs, submission.proof, pinned.proof_size),

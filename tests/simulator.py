@@ -291,10 +291,11 @@ class Simulation:
         return self.store(self.coordinator.receive(self.package(name, update)))
 
     def random_update(self, label: str) -> Update:
-        """A vector well within the norm bound."""
+        """A vector well within the norm bound, and within the bound of every coordinate where there is one."""
         generator = np.random.default_rng(struct.unpack(">4Q", seeded(f"update {self.setting.seed} {label}")(32)))
-        bound = self.pinned.policy.update.norm_bound
-        limit = max(1, int(bound / np.sqrt(self.setting.dimension)))
+        rule = self.pinned.policy.update
+        limit = max(1, int(rule.norm_bound / np.sqrt(self.setting.dimension)))
+        limit = limit if rule.coordinate_bound is None else min(limit, rule.coordinate_bound)
         return generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
 
     def acknowledge(self, trustees: Iterable[str] | None = None) -> None:

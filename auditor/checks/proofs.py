@@ -7,7 +7,7 @@ from itertools import islice
 
 from auditor.case import Case
 from auditor.checks.submissions import submission_label
-from auditor.findings import Findings, Unavailable, counted
+from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
@@ -23,10 +23,10 @@ BATCH = 32  # submissions in memory at once, without their ciphertexts
 def check_proofs(case: Case, findings: Findings) -> str:
     """I6. For every submission that is no duplicate and no replay: 1. its ciphertext (where not pruned) and share
     commitments decode; 2. its proof verifies for its commitments, in the context of this very submission, under the
-    policy's parameters, with every byte of the proof consumed. An accepted submission that fails 2 is a finding;
-    I7 judges the verdicts on the others.
+    policy's parameters, with every byte of the proof consumed; without its ciphertext, all of it but that this is the
+    encryption of the update. An accepted submission that fails 2 is a finding; I7 judges the verdicts on the others.
 
-    Adds malformed and invalid-proof to `own_faults`.
+    Adds malformed and invalid-proof to `own_faults`, and leaves `failed_proofs`.
     """
     accepted = {record.index for found in case.index.rounds.values() for record in found.accepted()}
     candidates = [
@@ -53,11 +53,12 @@ def check_proofs(case: Case, findings: Findings) -> str:
                 continue
             invalid += 1
             case.own_faults[index] = INVALID_PROOF
+            case.failed_proofs[index] = verdict.check if isinstance(verdict, Rejected) else verdict.where
             if index in accepted:
                 findings.reject(f"{submission_label(record)}, proof", verdict)
     checked = f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
-    if pruned := sum(_needs_pruned(case, record) for record in candidates):
-        raise Unavailable(f"{counted(pruned, 'ciphertext')} pruned, which the proofs of encryption are about", checked)
+    if pruned := sum(_without_ciphertext(case, record) for record in candidates):
+        findings.note(f"{counted(pruned, 'ciphertext')} pruned: that they encrypt the committed updates is not checked")
     return checked
 
 
@@ -86,18 +87,19 @@ def _claim(case: Case, findings: Findings, record: SubmissionRecord) -> Claim | 
         if not _content_decodes(case, record):
             case.own_faults[record.index] = MALFORMED
             return None
-        if opened is None or _needs_pruned(case, record):
+        if opened is None:
             return None
         message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
         if not isinstance(message, Submission):
             raise Malformed(submission_label(record), "the submission that was there before", "another entry")
-        return claim_of(pinned, message, opened.message.seed, case.blob)
+        pruned = _without_ciphertext(case, record)
+        return claim_of(pinned, message, opened.message.seed, case.blob, pruned=pruned)
     except Rejected as error:
         findings.reject(submission_label(record), error)
         return None
 
 
-def _needs_pruned(case: Case, record: SubmissionRecord) -> bool:
+def _without_ciphertext(case: Case, record: SubmissionRecord) -> bool:
     """Whether the proof is also about a ciphertext that is not there."""
     return case.pinned.argument.encryption is not None and record.ciphertext in case.pruned
 

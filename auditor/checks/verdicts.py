@@ -9,7 +9,7 @@ from auditor.case import Case
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
-from protocols.cohorts import MALFORMED, OFFENCES, Choice, choose_cohort
+from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, choose_cohort
 from protocols.messages import CohortClosed, ShareAck
 
 ACCEPTED = "accepted"
@@ -79,11 +79,12 @@ def _check_reasons(case: Case, findings: Findings, found: Round, entry: Entry[Co
     for index, record in earlier.items():
         verdict = case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
         said = logged.get(index, "no verdict")
-        if said == MALFORMED and verdict != MALFORMED and record.ciphertext in case.pruned:
-            said = "malformed, but the ciphertext that would show it is not there"
+        if said in (MALFORMED, INVALID_PROOF) and said != verdict and record.ciphertext in case.pruned:
+            said = f"{said}, but the ciphertext that would show it is not there"
         findings.expect(f"{submission_label(record)}, verdict", verdict, said)
         if verdict in OFFENCES:
-            findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}")
+            why = f" ({case.failed_proofs[index]})" if index in case.failed_proofs else ""
+            findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
     return len(earlier)
 
 

@@ -261,7 +261,8 @@ class Client:
             return None
         residues = encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
         elements = self._elements(verified).elements
-        return Encrypted(EncryptionStatement(elements, residues, share_commitments[:POINT_SIZE]), draft.share_blinding)
+        statement = EncryptionStatement(elements, residues, blob_hash(ciphertext), share_commitments[:POINT_SIZE])
+        return Encrypted(statement, draft.share_blinding)
 
     def _prove(
         self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes

@@ -135,15 +135,7 @@ def proved_round(directory: Path) -> Simulation:
     """Everybody honest, under a policy that asks for a coordinate bound and for the proof of encryption."""
     simulation = Simulation(directory, Setting(coordinate_clip=0.25, encryption_proof=True))
     simulation.start()
-    bound = simulation.pinned.policy.update.coordinate_bound
-    assert bound is not None
-    number = simulation.open_round()
-    for name in simulation.clients:
-        simulation.submit(name, np.clip(simulation.random_update(f"{name} {number}"), -bound, bound))
-    simulation.acknowledge()
-    simulation.close_cohort()
-    simulation.release()
-    simulation.finish()
+    simulation.play_round()
     return simulation
 
 

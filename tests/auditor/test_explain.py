@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def test_an_accepted_client(simulations: Simulations) -> None:
 def test_clients_that_were_left_out(simulations: Simulations) -> None:
     simulation = simulations("eventful")
     invalid, disputed = told(simulation, "client-04"), told(simulation, "client-05")
-    assert (verdict(invalid, 1).text, verdict(invalid, 1).holds) == ("excluded: invalid-proof", True)
+    assert re.fullmatch(r"excluded: invalid-proof \([a-z-]+\)", verdict(invalid, 1).text)
+    assert verdict(invalid, 1).holds is True
     assert (verdict(disputed, 1).text, verdict(disputed, 1).holds) == ("excluded: disputed", True)
     opponents = [text for text in said(disputed, 1) if text.startswith("in dispute with ")]
     assert [text.split()[3].rstrip(",") for text in opponents] == ["trustee-0", "trustee-1", "trustee-2"]

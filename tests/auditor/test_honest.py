@@ -90,6 +90,17 @@ def test_pruned_ciphertexts_skip_the_replay_only(simulations, copied, forge) -> 
     assert report.accepted
 
 
+def test_integrity_survives_pruning_under_a_proof_of_encryption(simulations, copied, forge) -> None:
+    path = copied("proved")
+    prune(path, ciphertexts(forge("proved")))
+    report = audit(path, simulations("proved").policy_data)
+    assert report.accepted
+    assert report.check("I6").checked == "4 proofs, 4 valid, 0 invalid"
+    assert report.check("I6").notes == ("4 ciphertexts pruned: that they encrypt the committed updates is not checked",)
+    assert report.check("I9").status is Status.SKIPPED
+    assert report.check("I10").status is Status.PASS
+
+
 def test_required_replay_may_not_be_skipped(simulations, copied, forge) -> None:
     path = copied("quiet")
     prune(path, ciphertexts(forge("quiet"))[:1])

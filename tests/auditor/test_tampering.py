@@ -417,6 +417,29 @@ def test_malformed_may_not_rest_on_a_pruned_ciphertext(forge, tmp_path: Path) ->
     assert "not there" in report.check("I7").findings[0].found
 
 
+def test_invalid_proof_may_not_rest_on_a_pruned_ciphertext(forge, tmp_path: Path) -> None:
+    """A server that excludes a valid submission cannot hide behind the ciphertext that it deletes."""
+    forged = forge("proved")
+    excluded_for("invalid-proof")(forged)
+    path = forged.write(tmp_path / "t")
+    name = forged.message(forged.find(Submission)).ciphertext.hex()
+    (path / "blobs" / name[:2] / name).unlink()
+    report = audit(path, forged.policy_data)
+    assert {"I7"} <= failed(report)
+    assert report.check("I7").findings[0].found == "invalid-proof, but the ciphertext that would show it is not there"
+
+
+@pytest.mark.parametrize("kind", ["commitments", "proof", "encryption_proof", "coordinate_range"])
+def test_a_pruned_ciphertext_covers_for_nothing_else(kind: str, forge, tmp_path: Path) -> None:
+    forged = forge("proved")
+    position = forged.find(Submission)
+    forged.edit(position, **{kind: forged.put(flipped(forged.blob(getattr(forged.message(position), kind)), -1))})
+    path = forged.write(tmp_path / "t")
+    name = forged.message(position).ciphertext.hex()
+    (path / "blobs" / name[:2] / name).unlink()
+    assert "I6" in failed(audit(path, forged.policy_data))
+
+
 @pytest.mark.parametrize("kind", list(messages.TYPES.values()), ids=list(messages.TYPES))
 def test_every_type_must_be_signed_by_its_party(kind: type, forge, tmp_path: Path) -> None:
     expected = {

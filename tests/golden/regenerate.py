@@ -4,8 +4,9 @@ Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: wh
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
 change of the format.
 
-honest: a client rotates its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but
-the published aggregate is one unit off in one coordinate, and everything after it follows, rightly signed.
+honest: under a policy with a coordinate bound and the proof of encryption, a client rotates its key; round 1 is aborted
+for want of submissions; round 2 is closed. rejected: the same, but the published aggregate is one unit off in one
+coordinate, and everything after it follows, rightly signed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from tests.simulator import Setting, Simulation, identity_of
 DIRECTORY = Path(__file__).parent
 FORMAT = 1
 NAMES = ("honest", "rejected")
-SETTING = Setting(clients=2, trustees=2, threshold=2, corrupt=1, dimension=8, max_cohort=4)
+SETTING = Setting(
+    clients=2, trustees=2, threshold=2, corrupt=1, dimension=8, max_cohort=4, coordinate_clip=0.5, encryption_proof=True
+)
 
 
 def play(directory: Path) -> Simulation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -96,15 +97,40 @@ def encryption_of(
 def encrypted_by(
     engine: Engine, parameters: ArgumentParameters, committed: CommittedUpdate, noise: Noise, **changes: Any
 ) -> Encrypted:
-    """An honest encryption of the committed message under the noise; `changes` replace parts of the statement."""
+    """An honest encryption of the committed message under the noise; `changes` as in `restated`."""
     elements = changes.pop("elements", ring_elements(parameters))
     ciphertext = encryption_of(
         parameters, elements, noise.key.tolist(), noise.errors.tolist(), committed.message.tolist()
     )
     secret = [scalar % ORDER for scalar in packed_key(noise.key)]
     share = engine.commit([*secret, *committed.blindings], 17)
-    statement = EncryptionStatement(elements, ciphertext, share)
-    return Encrypted(replace(statement, **changes), 17)
+    statement = EncryptionStatement(elements, ciphertext, hash_of(ciphertext), share)
+    return Encrypted(restated(statement, **changes), 17)
+
+
+def hash_of(ciphertext: NDArray[np.int64]) -> bytes:
+    """SHA-256 of the residues as 64-bit integers: what a caller may promise about the ciphertext."""
+    return hashlib.sha256(ciphertext.astype("<i8").tobytes()).digest()
+
+
+def restated(statement: EncryptionStatement, **changes: Any) -> EncryptionStatement:
+    """The statement with parts replaced; another ciphertext has its own hash unless that is given too."""
+    if changes.get("ciphertext") is not None:
+        changes = {"ciphertext_hash": hash_of(changes["ciphertext"]), **changes}
+    return replace(statement, **changes)
+
+
+def residues_of(statement: EncryptionStatement | None) -> NDArray[np.int64]:
+    """A copy of the ciphertext, which must be there."""
+    assert statement is not None
+    assert statement.ciphertext is not None
+    return statement.ciphertext.copy()
+
+
+def pruned(claim: Claim) -> Claim:
+    """The claim for a verifier that has lost the ciphertext."""
+    assert claim.encryption is not None
+    return replace(claim, encryption=replace(claim.encryption, ciphertext=None))
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,14 @@ from tests.proofs.arguments import (
     bytes_of,
     claim_of,
     encrypted_by,
+    hash_of,
     honest,
     judge,
     name_of,
     native,
+    pruned,
     random_noise,
+    residues_of,
 )
 from tests.proofs.arguments import (
     reference as reference_engine,
@@ -187,7 +190,7 @@ def test_with_the_protocols_encryption_and_sharing() -> None:
         return blindings[-1]
 
     share, _ = share_secret(native(), [*pack_key(key), *committed.blindings], 3, 1, recording)
-    statement = EncryptionStatement(RingElements(elements), ciphertext, share)
+    statement = EncryptionStatement(RingElements(elements), ciphertext, hash_of(ciphertext), share)
     encrypted = Encrypted(statement, int.from_bytes(blindings[-1], "big"))
     proof = prove(native(), parameters, committed, CONTEXT, rand, encrypted)
     verify(native(), parameters, claim_of(committed, proof, CONTEXT, encrypted))
@@ -212,11 +215,42 @@ def test_ciphertext_of_something_else_is_refused_by_the_prover() -> None:
     noise = random_noise(parameters)
     assert noise is not None
     committed = commit_update(native(), parameters, bounded_update(parameters, 1), seeded(1), noise)
-    ciphertext = encrypted_by(native(), parameters, committed, noise).statement.ciphertext
+    ciphertext = residues_of(encrypted_by(native(), parameters, committed, noise).statement)
     ciphertext[7] = (ciphertext[7] + 1) % MODULUS
     wrong = encrypted_by(native(), parameters, committed, noise, ciphertext=ciphertext)
     with pytest.raises(Misuse, match="ciphertext"):
         prove(native(), parameters, committed, CONTEXT, seeded(2), wrong)
+
+
+def test_prover_needs_the_ciphertext() -> None:
+    made = honest(native(), WeakParameters(40, 500, 5, None, (), RING))
+    assert made.encrypted is not None
+    alone = replace(made.encrypted, statement=replace(made.encrypted.statement, ciphertext=None))
+    with pytest.raises(Misuse, match="its hash alone"):
+        prove(native(), made.parameters, made.committed, CONTEXT, seeded(0), alone)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(1, 70), DEGREES, st.sampled_from([None, 0, 5]), st.integers(0, 2**32 - 1))
+def test_complete_without_the_ciphertext(dimension: int, degree: int, beta: int | None, seed: int) -> None:
+    """Once it is pruned, the same proof still stands."""
+    parameters = WeakParameters(dimension, 5000, 5, beta, (), EncryptionParameters(degree, MODULUS, 2**20))
+    claim = pruned(honest(native(), parameters, seed=seed).claim)
+    assert judge(native(), parameters, claim) == judge(reference_engine(), parameters, claim) == "accepted"
+
+
+def test_batch_of_which_some_ciphertexts_are_pruned() -> None:
+    parameters = ArgumentParameters(40, 500, 360, 100, (), RING)
+    made = [honest(native(), parameters, bounded_update(parameters, i), seed=i) for i in range(4)]
+    claims = [made[0].claim, pruned(made[1].claim), made[2].claim, pruned(made[3].claim)]
+    assert verify_batch(native(), parameters, claims) == [None] * 4
+    for position in (2, 3):
+        residue, *rest = made[position].proof.combinations
+        changed = made[position].edited(combinations=((residue + 1) % MODULUS, *rest))
+        claims[position] = changed if position == 2 else pruned(changed)
+    verdicts = [name_of(verdict) for verdict in verify_batch(native(), parameters, claims)]
+    assert verdicts == ["accepted", "accepted", "ciphertext-combination", "linear-relation"]
+    assert verdicts == [judge(native(), parameters, claim) for claim in claims]
 
 
 def test_statement_goes_with_its_parameters() -> None:

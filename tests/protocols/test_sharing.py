@@ -213,6 +213,24 @@ def test_errors_that_cancel_in_a_plain_sum_are_named(engine: Engine) -> None:
     assert checks(sharing.verify_shares(engine, 1, shares, [c for c, _ in parts], 3)) == ["share-opening"] * 2
 
 
+@pytest.mark.parametrize("item", ["value", "blinding"])
+def test_errors_that_cancel_under_known_weights(engine: Engine, item: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: errors w_2 and -w_1 cancel for weights w_1, w_2 known beforehand; the real ones move with the shares."""
+    parts = shared(engine, [1, 2], [3, 4])
+    commitments, honest = [c for c, _ in parts], [own[0] for _, own in parts]
+    weights = sharing._weights(1, honest, commitments)
+    shares = [shifted(honest[0], item, weights[1]), shifted(honest[1], item, -weights[0])]
+    assert checks(sharing.verify_shares(engine, 1, shares, commitments, 3)) == ["share-opening"] * 2
+    monkeypatch.setattr(sharing, "_weights", lambda *_: weights)
+    assert checks(sharing.verify_shares(engine, 1, shares, commitments, 3)) == [None, None]
+
+
+def shifted(share: Share, item: str, step: int) -> Share:
+    if item == "blinding":
+        return replace(share, blinding=(share.blinding + step) % ORDER)
+    return replace(share, values=((share.values[0] + step) % ORDER, *share.values[1:]))
+
+
 def test_a_wrong_blinding_is_named(engine: Engine) -> None:
     ((commitments, shares),) = shared(engine, [1, 2])
     with pytest.raises(Rejected) as excinfo:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proofs.errors import Malformed, Rejected
+from proofs.verifier import verify
 from protocols.blobs import blob_hash
 from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.contexts import submission_context
@@ -65,6 +66,15 @@ class Received:
 @pytest.fixture(scope="module")
 def received(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
     simulation = Simulation(tmp_path_factory.mktemp("received"), Setting(clients=3))
+    simulation.start()
+    yield Received(simulation)
+    simulation.writer.close()
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
+    """The same with the proof of encryption in force."""
+    simulation = Simulation(tmp_path_factory.mktemp("proved"), Setting(clients=3, encryption_proof=True))
     simulation.start()
     yield Received(simulation)
     simulation.writer.close()
@@ -253,6 +263,50 @@ def test_a_proof_for_another_context(received: Received) -> None:
     claim = claim_of(received.pinned, first, received.seed, received.source)
     assert claim.context == submission_context(first)
     assert (blob_hash(claim.commitments), blob_hash(claim.proof)) == (first.commitments, first.proof)
+
+
+def test_a_claim_is_about_the_ciphertext_that_is_named(proved: Received) -> None:
+    """The proof is verified under the hash in the submission, so nothing else may be put in the ciphertext's place."""
+    first, second, _ = proved.messages
+    claim = claim_of(proved.pinned, first, proved.seed, proved.source)
+    assert claim.encryption is not None
+    assert claim.encryption.ciphertext_hash == first.ciphertext == blob_hash(proved.blobs[first.ciphertext])
+
+    def exchanged(name: bytes, size: int) -> bytes:
+        return proved.source(second.ciphertext if name == first.ciphertext else name, size)
+
+    with pytest.raises(Rejected) as excinfo:
+        claim_of(proved.pinned, first, proved.seed, exchanged)
+    assert excinfo.value.check == "blob-hash"
+
+
+def test_a_claim_without_its_ciphertext(proved: Received) -> None:
+    """Pruned, it is not asked for; everything else of the claim is the same, and verified."""
+    first = proved.messages[0]
+    whole = claim_of(proved.pinned, first, proved.seed, proved.source)
+
+    def remaining(name: bytes, size: int) -> bytes:
+        if name == first.ciphertext:
+            raise Rejected("blob-missing", name.hex(), "nothing")
+        return proved.source(name, size)
+
+    claim = claim_of(proved.pinned, first, proved.seed, remaining, pruned=True)
+    assert whole.encryption is not None
+    assert claim.encryption is not None
+    assert claim.encryption.ciphertext is None
+    assert claim.encryption.ciphertext_hash == first.ciphertext
+    assert claim == replace(whole, encryption=claim.encryption)
+    verify(proved.engine, proved.pinned.argument, claim)
+    with pytest.raises(Rejected) as excinfo:
+        claim_of(proved.pinned, first, proved.seed, remaining)
+    assert excinfo.value.check == "blob-missing"
+
+
+def test_a_ciphertext_of_something_else(proved: Received) -> None:
+    """Under its own hash: the proof was made for another."""
+    message = proved.changed(proved.messages[0], "ciphertext", lambda _: proved.blobs[proved.messages[1].ciphertext])
+    assert proved.judge(message) == [Fault(INVALID_PROOF, "ciphertext-combination")]
+    assert proved.judge(*proved.messages) == [None] * 3
 
 
 def test_faults_stand_beside_their_submissions(received: Received) -> None:

@@ -23,7 +23,7 @@ from proofs.relations import FinalPoint, LinearForm, linear_form
 from proofs.transcript import ArgumentTranscript, Commitments, RelationWeights
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
-from tests.proofs.arguments import CONTEXT, claim_of
+from tests.proofs.arguments import CONTEXT, claim_of, residues_of
 from tests.seeded import seeded
 
 Encrypt = Callable[[CommittedUpdate], Encrypted]
@@ -78,6 +78,7 @@ class Derived:
     challenge: int
     form: LinearForm
     gap: int  # of V6
+    mismatch: list[int]  # of V5: Y but for the ciphertext's combinations, modulo q; none without the ciphertext
 
 
 def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
@@ -87,7 +88,7 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
     signs = transcript.projection_signs(Commitments(*parts, proof.auxiliary))
     cells = transcript.cell_weights() if parameters.encryption is not None else None
-    weights = transcript.relation_weights(proof.projections, proof.quotients)
+    weights = transcript.relation_weights(proof.projections, proof.combinations, proof.quotients)
     transcript.claim(proof.claim)
     point, promised = [], proof.claim
     for sent in proof.rounds:
@@ -108,9 +109,10 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     constant += _range(parameters, weights, forms, squares)
     if cells is not None and claim.encryption is not None:
         constant += _noise(parameters, weights, squares)
-        constant += _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
+        _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
         modulus = parameters.encryption.modulus if parameters.encryption is not None else 0
-        constant += modulus * dot(weights.quotients, proof.quotients)
+        sent = zip(proof.combinations, proof.quotients, strict=True)
+        constant += dot(weights.quotients, [value + modulus * quotient for value, quotient in sent])
     for b, table in enumerate(layout.tables):
         if table.plain:
             squares.everywhere[b] += 1
@@ -122,7 +124,36 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     form = linear_form(parameters, weights, final, opening)
     found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
     gap = (found - challenge * target - proof.form_announcement) % ORDER
-    return Derived(eq_table(point[: layout.row_variables]), opening.tables, challenge, form, gap)
+    mismatch = _mismatch(parameters, claim)
+    return Derived(eq_table(point[: layout.row_variables]), opening.tables, challenge, form, gap, mismatch)
+
+
+def products_of_weights(parameters: ArgumentParameters, claim: Claim) -> list[list[int]]:
+    """The weight of every cell in every combination, before reduction modulo q."""
+    transcript = ArgumentTranscript(parameters, claim.context, claim.encryption)
+    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
+    transcript.projection_signs(Commitments(*parts, decode_proof(parameters, claim.proof).auxiliary))
+    cells = transcript.cell_weights()
+    pairs = zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)
+    return [[x * y for x in rows for y in columns] for rows, columns in pairs]
+
+
+def combinations_of(parameters: ArgumentParameters, claim: Claim) -> list[int]:
+    """Y of the claim's ciphertext, in plain integers."""
+    lattice, residues = parameters.encryption, residues_of(claim.encryption).tolist()
+    assert lattice is not None
+    return [
+        sum(weight * residue for weight, residue in zip(weights, residues, strict=True)) % lattice.modulus
+        for weights in products_of_weights(parameters, claim)
+    ]
+
+
+def _mismatch(parameters: ArgumentParameters, claim: Claim) -> list[int]:
+    lattice = parameters.encryption
+    if lattice is None or claim.encryption is None or claim.encryption.ciphertext is None:
+        return []
+    pairs = zip(decode_proof(parameters, claim.proof).combinations, combinations_of(parameters, claim), strict=True)
+    return [(sent - own) % lattice.modulus for sent, own in pairs]
 
 
 class _Cube:
@@ -209,30 +240,27 @@ def _cells(
     row_weights: Table,
     column_weights: Table,
     claim: Claim,
-) -> int:
-    """E1 and the packing, cell by cell."""
+) -> None:
+    """The combinations of the encryption's equations and the packing, cell by cell."""
     layout, lattice, statement = parameters.layout, parameters.encryption, claim.encryption
     assert lattice is not None
     assert statement is not None
-    n, columns, constant = lattice.degree, parameters.shape.columns, 0
+    n, columns = lattice.degree, parameters.shape.columns
     key_columns = layout.key_groups.columns
-    chunks, residues = statement.elements.coefficients.tolist(), statement.ciphertext.tolist()
+    chunks = statement.elements.coefficients.tolist()
     on_key = [0] * n
     for omega, left, right in zip(weights.quotients, row_weights.tolist(), column_weights.tolist(), strict=True):
-        alpha, total = [0] * n, 0
-        for x, residue in enumerate(residues):
+        alpha = [0] * n
+        for x in range(parameters.shape.data_cells):
             weight, (j, m) = left[x // columns] * right[x % columns], divmod(x, n)
             forms.add(layout.index(UPDATE), x // columns, x % columns, omega * weight)
             forms.add(layout.index(ERROR), x // columns, x % columns, omega * weight * lattice.plaintext_scale)
-            total += weight * residue
             for i in range(n):
                 alpha[i] += weight * (chunks[j][m - i] if i <= m else -chunks[j][n + m - i])
-        constant += omega * (total % lattice.modulus)
         on_key = [value + omega * (a % lattice.modulus) for value, a in zip(on_key, alpha, strict=True)]
     for i, value in enumerate(on_key):
         packing = weights.packing * pow(weights.packing_base, i // 10, ORDER) * 2 ** (24 * (i % 10))
         forms.add(layout.index(KEY), i // key_columns, i % key_columns, value + packing)
-    return constant
 
 
 def edit(parameters: ArgumentParameters, claim: Claim, /, **changes: Any) -> Claim:

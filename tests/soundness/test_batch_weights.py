@@ -12,7 +12,7 @@ from proofs.domains import ARGUMENT_BATCH
 from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
 from proofs.verifier import Claim, _batch_weights, verify_batch
-from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, name_of, native
+from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, name_of, native, pruned, ring_elements
 from tests.soundness.forgery import another_point, forgetting
 
 PARAMETERS = WeakParameters(20, 50, 2)
@@ -93,7 +93,8 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
         if claim.encryption is not None:
-            challenger.absorb("ciphertext", claim.encryption.digest)
+            challenger.absorb("ring-elements", claim.encryption.elements.digest)
+            challenger.absorb("ciphertext", claim.encryption.ciphertext_hash)
             challenger.absorb("share-commitment", claim.encryption.share_commitment)
     return challenger.weights("weights", count * len(claims))
 
@@ -136,11 +137,10 @@ def test_every_item_changes_every_weight(pair: list[Honest]) -> None:
 def test_every_item_of_range_and_encryption_changes_every_weight(wide: list[Honest]) -> None:
     first, second = (made.claim for made in wide)
     assert second.encryption is not None
-    residues = second.encryption.ciphertext.copy()
-    residues[3] ^= 1
     other = another_point()
     statements = [
-        replace(second.encryption, ciphertext=residues),
+        replace(second.encryption, ciphertext_hash=bytes(32)),
+        replace(second.encryption, elements=ring_elements(WIDE, 1)),
         replace(second.encryption, share_commitment=other),
     ]
     changed = [
@@ -153,3 +153,4 @@ def test_every_item_of_range_and_encryption_changes_every_weight(wide: list[Hone
     assert all(len(set(weights)) == 8 for weights in drawn)
     for position in range(8):
         assert len({weights[position] for weights in drawn}) == len(drawn)
+    assert weights_for(WIDE, [first, pruned(second)]) == drawn[0]  # the ciphertext counts by its hash

@@ -18,9 +18,9 @@ from proofs.engine import Engine
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, judge, name_of, native, reference
+from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, judge, name_of, native, pruned, reference
 from tests.soundness.forgery import another_point
-from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_ciphertext
 
 FULL = ArgumentParameters(20, 50)
 WEAK = WeakParameters(20, 50, 3)
@@ -88,7 +88,7 @@ def test_same_challenges_byte_for_byte(parameters: ArgumentParameters, monkeypat
     assert left == right
     length = 6 + 4 + 1 + 2 * parameters.layout.variables + 2 + 4  # operations of spec 5.5, step by step
     if parameters is WIDE:
-        length += 3 + 2 + 2 + 3 + 2  # statement, rows, weights of cells, of relations with z', announcements
+        length += 3 + 2 + 2 + 4 + 2  # statement, rows, weights of cells, of relations with Y and z', announcements
     own = [step for step in left if step[0] == left[0][0]]
     assert len(own) == 2 * length
     assert own[:length] == own[length:]  # the verifier's transcript is the prover's
@@ -109,7 +109,9 @@ def test_tampered_field(full: Honest, engine: Engine, name: str) -> None:
 @pytest.mark.parametrize("name", ENCRYPTION_TAMPERS)
 def test_tampered_field_of_the_encryption(wide: Honest, engine: Engine, name: str) -> None:
     change, check = ENCRYPTION_TAMPERS[name]
-    assert judge(engine, WIDE, wide.edited(**{name: change(wide.proof)})) == check
+    claim = wide.edited(**{name: change(wide.proof)})
+    assert judge(engine, WIDE, claim) == check
+    assert judge(engine, WIDE, pruned(claim)) == without_ciphertext(check)
 
 
 def changed(value: Any, position: int) -> Any:
@@ -135,6 +137,7 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
     """A claim for every number and point of the proof and every row, with the verdict it must get."""
     lattice = made.parameters.encryption
     key_scalars = lattice.key_scalars if lattice is not None else 0
+    before_cells = "ciphertext-combination" if lattice is not None else "linear-relation"  # what cell weights are of
     for field in fields(Proof):
         value = getattr(made.proof, field.name)
         for position in range(size_of(value)):
@@ -142,6 +145,11 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
                 z = value[position]
                 integers = (*value[:position], z - (1 if z > 0 else -1), *value[position + 1 :])
                 yield made.edited(**{field.name: integers}), "linear-relation"
+            elif field.name == "combinations":
+                residues = (*value[:position], (value[position] + 1) % MODULUS, *value[position + 1 :])
+                yield made.edited(combinations=residues), before_cells
+            elif field.name == "auxiliary":
+                yield made.edited(auxiliary=changed(value, position)), before_cells
             else:
                 claim = made.edited(**{field.name: changed(value, position)})
                 blinding = field.name == "share_response" and position >= key_scalars
@@ -150,7 +158,7 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
         rows = getattr(made.claim, item)
         for start in range(0, len(rows), POINT_SIZE):
             forged: dict[str, Any] = {item: rows[:start] + another_point() + rows[start + POINT_SIZE :]}
-            yield replace(made.claim, **forged), "linear-relation"
+            yield replace(made.claim, **forged), before_cells
 
 
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
@@ -167,12 +175,14 @@ def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) ->
 
 def test_everything_changed_with_range_and_encryption(wide: Honest) -> None:
     cases = list(everything_changed(wide))
-    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * WIDE.quotient_width) // 32
-    assert len(cases) == 5 + 3 + 4 + scalars + WIDE.layout.total_rows
+    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * (8 + WIDE.quotient_width)) // 32
+    assert len(cases) == 5 + 3 + 2 * 4 + scalars + WIDE.layout.total_rows
     verdicts = verify_batch(native(), WIDE, [claim for claim, _ in cases])
     assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
     for claim, verdict in cases[::9]:
         assert judge(reference(), WIDE, claim) == verdict
+    verdicts = verify_batch(native(), WIDE, [pruned(claim) for claim, _ in cases])
+    assert [name_of(verdict) for verdict in verdicts] == [without_ciphertext(verdict) for _, verdict in cases]
 
 
 @pytest.mark.exhaustive

@@ -17,12 +17,24 @@ from proofs.curve import ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters, RingElements
 from proofs.parameters import ArgumentParameters
 from proofs.proof import decode_proof
+from proofs.prover import Encrypted
 from proofs.ranges import CoordinateGroup
-from proofs.transcript import ArgumentTranscript, Commitments
 from proofs.verifier import Claim
-from tests.proofs.arguments import MODULUS, WeakParameters, encrypted_by, honest, judge, native, random_noise
+from proofs.witness import CommittedUpdate
+from tests.proofs.arguments import (
+    MODULUS,
+    WeakParameters,
+    encrypted_by,
+    honest,
+    judge,
+    native,
+    pruned,
+    random_noise,
+    residues_of,
+    restated,
+)
 from tests.soundness import forgery
-from tests.soundness.forgery import close_gap, derive, edit, forge
+from tests.soundness.forgery import close_gap, derive, edit, forge, products_of_weights
 from tests.soundness.lattices import short_solution
 
 
@@ -37,6 +49,15 @@ class WiderMasks(WeakParameters):
 PARAMETERS = WeakParameters(20, 50, 6)
 LARGE = WeakParameters(20, 2**40, 6)  # room for projections of 66 bits, 6 times: more than a scalar has
 FULL = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20))
+
+
+class ManyCombinations(EncryptionParameters):
+    """Eight residues of 40 bits: together more than a scalar has, which three or four, as policies have, are not."""
+
+    combinations = 8  # type: ignore[assignment]
+
+
+MANY = WeakParameters(40, 500, 6, 100, (), ManyCombinations(8, MODULUS, 2**20))
 TOO_LONG = [[50], [1, 1], [0, 0, 0, 0]]  # squared norm 2502 > 2500; padding and everything else in order
 
 Forgery = Callable[[], Claim]
@@ -94,7 +115,7 @@ def forget_projections() -> Claim:
 
 
 def integers_chosen_last(parameters: ArgumentParameters, claim: Claim, field: str, size: int) -> Claim:
-    """z or z' changed by about `size` until V6 holds.
+    """z, z' or Y changed by about `size` until V6 holds.
 
     The gap of V6 is linear in them, and a short solution exists as soon as all together have more bits than a scalar.
     """
@@ -153,14 +174,18 @@ def forget_context() -> Claim:
 # ---- with range and encryption ---------------------------------------------------------------------------------------
 
 
-def false_full_claim() -> Claim:
-    """An update that is too long; everything else in order."""
+def false_full_claim(parameters: ArgumentParameters = FULL) -> Claim:
+    """An update that is too long, and a coordinate out of its bound; everything else in order."""
     rows = [[25, -25, 60, 500], [3], [0], [0]]
-    tables = honest(native(), FULL, np.array([25, -25, 60, 100, *[0] * 12, 3, *[0] * 23])).committed.tables
-    others = {layout.name: table for layout, table in zip(FULL.layout.tables, tables, strict=True)}
-    noise = random_noise(FULL)
+    tables = honest(native(), parameters, np.array([25, -25, 60, 100, *[0] * 12, 3, *[0] * 23])).committed.tables
+    others = {layout.name: table for layout, table in zip(parameters.layout.tables, tables, strict=True)}
+    noise = random_noise(parameters)
     assert noise is not None
-    return forge(native(), FULL, rows, 0, others, lambda committed: encrypted_by(native(), FULL, committed, noise))
+
+    def encrypt(committed: CommittedUpdate) -> Encrypted:
+        return encrypted_by(native(), parameters, committed, noise)
+
+    return forge(native(), parameters, rows, 0, others, encrypt)
 
 
 def bend_full(field: str) -> Claim:
@@ -172,6 +197,11 @@ def bend_full(field: str) -> Claim:
 def forget_quotients() -> Claim:
     """The same with the weights of the quotients known: four of 90 bits and more."""
     return integers_chosen_last(FULL, false_full_claim(), "quotients", 2**65)
+
+
+def forget_combinations() -> Claim:
+    """Y chosen once the weights of the relations are known, where no ciphertext is left to compare it with."""
+    return integers_chosen_last(MANY, pruned(false_full_claim(MANY)), "combinations", 2**34)
 
 
 def forget_range_commitments() -> Claim:
@@ -221,13 +251,17 @@ def forget_share_commitment() -> Claim:
 
 
 def forget_ciphertext() -> Claim:
-    """A ciphertext that differs where the weights, known beforehand, cancel modulo q in every combination."""
+    """Another ciphertext with its hash: it differs where the weights, known beforehand, cancel in every combination."""
     claim = honest(native(), FULL).claim
     assert claim.encryption is not None
-    residues = claim.encryption.ciphertext + kernel(cell_weights(claim))
-    residues %= MODULUS
-    assert (residues != claim.encryption.ciphertext).any()
-    return replace(claim, encryption=replace(claim.encryption, ciphertext=residues))
+    return replace(claim, encryption=restated(claim.encryption, ciphertext=another_ciphertext(claim)))
+
+
+def another_ciphertext(claim: Claim) -> np.ndarray:
+    """One with the same combinations, modulo q, under the claim's weights of the cells."""
+    residues = (residues_of(claim.encryption) + kernel(cell_weights(claim))) % MODULUS
+    assert (residues != residues_of(claim.encryption)).any()
+    return residues
 
 
 def forget_ring_elements() -> Claim:
@@ -239,15 +273,8 @@ def forget_ring_elements() -> Claim:
 
 
 def cell_weights(claim: Claim) -> list[list[int]]:
-    """The S weights of every cell."""
-    transcript = ArgumentTranscript(FULL, claim.context, claim.encryption)
-    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
-    transcript.projection_signs(Commitments(*parts, decode_proof(FULL, claim.proof).auxiliary))
-    cells = transcript.cell_weights()
-    return [
-        [x * y % MODULUS for x in rows for y in columns]
-        for rows, columns in zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)
-    ]
+    """The S weights of every cell, modulo q."""
+    return [[weight % MODULUS for weight in each] for each in products_of_weights(FULL, claim)]
 
 
 def kernel(rows: list[list[int]]) -> np.ndarray:
@@ -314,18 +341,54 @@ FULL_FORGERIES: dict[str, Forgery] = {
     "share-commitment": forget_share_commitment,
     "ciphertext": forget_ciphertext,
     "ring-elements": forget_ring_elements,
+    "combinations": forget_combinations,
     "quotients": forget_quotients,
 }
-VERIFIERS: dict[str, ArgumentParameters] = {"statement": WiderMasks(20, 50, 6), "projections": LARGE}
+VERIFIERS: dict[str, ArgumentParameters] = {
+    "statement": WiderMasks(20, 50, 6),
+    "projections": LARGE,
+    "combinations": MANY,
+}
+# what the weights of the cells are drawn from: with the ciphertext at hand its combinations are others
+BEFORE_CELL_WEIGHTS = {"range-commitments", "encryption-commitments", "share-commitment", "ciphertext", "ring-elements"}
 
 
 @pytest.mark.parametrize("label", FULL_FORGERIES)
 def test_forgotten_item_of_range_or_encryption_is_fatal(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = VERIFIERS.get(label, FULL)
     with monkeypatch.context() as patch:
         patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
         claim = FULL_FORGERIES[label]()
-        assert judge(native(), FULL, claim) == "accepted"
-    assert judge(native(), FULL, claim) == "linear-relation"
+        assert judge(native(), parameters, claim) == "accepted"
+    expected = "ciphertext-combination" if label in BEFORE_CELL_WEIGHTS else "linear-relation"
+    assert judge(native(), parameters, claim) == expected
+    assert judge(native(), parameters, pruned(claim)) == "linear-relation"
+
+
+def test_combinations_chosen_last_are_not_the_ciphertexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the ciphertext at hand even a verifier that does not absorb them is not deceived."""
+    monkeypatch.setattr("proofs.transcript.Challenger", forgery.forgetting("combinations"))
+    claim, plain = forget_combinations(), false_full_claim(MANY)
+    assert claim.proof != plain.proof
+    assert judge(native(), MANY, claim) == "accepted"
+    assert judge(native(), MANY, replace(claim, encryption=plain.encryption)) == "ciphertext-combination"
+
+
+def test_other_hash_gives_other_weights() -> None:
+    claim = honest(native(), FULL).claim
+    assert claim.encryption is not None
+    other = replace(claim, encryption=replace(claim.encryption, ciphertext_hash=bytes(32)))
+    assert products_of_weights(FULL, other) != products_of_weights(FULL, claim)
+    assert products_of_weights(FULL, pruned(claim)) == products_of_weights(FULL, claim)
+
+
+def test_hash_is_the_callers_promise() -> None:
+    """Under the hash of another ciphertext a prover knows the weights before it chooses the one to show: whoever calls
+    the verifier must have checked that the hash is the ciphertext's."""
+    claim = honest(native(), FULL).claim
+    assert claim.encryption is not None
+    other = replace(claim, encryption=replace(claim.encryption, ciphertext=another_ciphertext(claim)))
+    assert judge(native(), FULL, other) == "accepted"
 
 
 @pytest.mark.parametrize("label", FORGERIES)
@@ -359,12 +422,17 @@ def test_second_implementation_agrees_on_honest_claims(parameters: WeakParameter
     claim = honest(native(), parameters).claim
     assert judge(native(), parameters, claim) == "accepted"
     assert derive(parameters, claim).gap == 0
+    count = 0 if parameters.encryption is None else parameters.encryption.combinations
+    assert derive(parameters, claim).mismatch == [0] * count
 
 
 def test_second_implementation_agrees_on_a_false_claim() -> None:
     claim = false_full_claim()
     assert derive(FULL, claim).gap != 0
     assert judge(native(), FULL, claim) == "linear-relation"
+    residue, *rest = decode_proof(FULL, claim.proof).combinations
+    changed = edit(FULL, claim, combinations=((residue + 1) % MODULUS, *rest))
+    assert derive(FULL, changed).mismatch == [1, 0, 0, 0]
 
 
 def test_changed_projection() -> None:

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE, SCALAR_SIZE
-from proofs.encryption import EncryptionParameters, EncryptionStatement
+from proofs.encryption import RESIDUE_SIZE, EncryptionParameters, EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
-from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
+from proofs.randomness import symmetric, uniform_below, uniform_scalar, uniform_scalars
 from proofs.verifier import Claim, verify, verify_batch
 from tests.proofs.arguments import (
     CONTEXT,
@@ -32,6 +32,7 @@ from tests.proofs.arguments import (
     judge,
     name_of,
     native,
+    pruned,
     reference,
 )
 from tests.seeded import seeded
@@ -65,6 +66,7 @@ def boundaries(parameters: ArgumentParameters) -> list[int]:
     sizes = [
         POINT_SIZE,
         *[parameters.response_width] * parameters.projections,
+        *[RESIDUE_SIZE] * parameters.quotients,
         *[parameters.quotient_width] * parameters.quotients,
         *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + len(parameters.layout.tables)),
         *[POINT_SIZE] * (4 if encrypted else 2),
@@ -138,15 +140,14 @@ def test_what_is_not_bytes_is_no_claim(full: Honest, item: str, value: object) -
 
 
 def items(parameters: ArgumentParameters) -> dict[str, list[tuple[int, int]]]:
-    """(start, stop) of every point, projection, quotient and scalar of a proof."""
-    found: dict[str, list[tuple[int, int]]] = {"point": [], "projection": [], "quotient": [], "scalar": []}
-    integers = 1 + parameters.projections
+    """(start, stop) of every point, projection, combination, quotient and scalar of a proof."""
+    kinds = ("point", "projection", "combination", "quotient", "scalar")
+    found: dict[str, list[tuple[int, int]]] = {kind: [] for kind in kinds}
+    counts = (1, parameters.projections, parameters.quotients, parameters.quotients)
+    first = [kind for kind, count in zip(kinds, counts, strict=False) for _ in range(count)]
     for index, (start, stop) in enumerate(pairwise(boundaries(parameters))):
-        if 0 < index < integers + parameters.quotients:
-            kind = "projection" if index < integers else "quotient"
-        else:
-            kind = "point" if stop - start == POINT_SIZE else "scalar"
-        found[kind].append((start, stop))
+        other = "point" if stop - start == POINT_SIZE else "scalar"
+        found[first[index] if index < len(first) else other].append((start, stop))
     return found
 
 
@@ -210,6 +211,17 @@ def test_every_point_is_decoded_with_range_and_encryption(wide: Honest) -> None:
                 assert judge(native(), WIDE, replace(wide.claim, **changes)) == "point-encoding"
 
 
+def test_every_combination_is_in_range(wide: Honest) -> None:
+    combinations = items(WIDE)["combination"]
+    assert len(combinations) == WIDE.quotients == len(wide.proof.combinations)
+    for (start, stop), residue in zip(combinations, wide.proof.combinations, strict=True):
+        assert wide.claim.proof[start:stop] == residue.to_bytes(8, "big")
+        for value in (MODULUS, MODULUS + 1, residue + MODULUS, 2**63, 2**64 - 1):
+            claim = spliced(wide.claim, start, value.to_bytes(8, "big"))
+            for engine in (native(), reference()):
+                assert judge(engine, WIDE, claim) == judge(engine, WIDE, pruned(claim)) == "combination-range"
+
+
 def test_every_quotient_is_in_range(wide: Honest) -> None:
     width, bound = WIDE.quotient_width, WIDE.quotient_bound
     quotients = items(WIDE)["quotient"]
@@ -257,6 +269,30 @@ def test_the_first_failure_is_the_verdict(weak: Honest, engine: Engine, first: i
     assert judge(engine, WEAK, claim) == names[min(first, second)]
 
 
+def test_order_of_the_checks_of_the_encryption(wide: Honest) -> None:
+    """From the last to the first, one more thing wrong each time."""
+    first = {kind: places[0][0] for kind, places in items(WIDE).items() if kind != "scalar"}
+    claim_at = items(WIDE)["scalar"][0][0]
+    steps = {
+        "linear-relation": (claim_at, bytes(32)),
+        "ciphertext-combination": (first["combination"], bytes(8)),
+        "combination-range": (first["combination"] + 8, b"\xff" * 8),
+        "quotient-range": (first["quotient"], b"\x7f" + b"\xff" * 7),
+        "shortness": (first["projection"], b"\x7f" + b"\xff" * 3),
+        "point-encoding": (0, bytes(33)),
+        "scalar-range": (claim_at, b"\xff" * 32),
+    }
+    claim = wide.claim
+    for verdict, (start, data) in steps.items():
+        claim = spliced(claim, start, data)
+        lost = "linear-relation" if verdict == "ciphertext-combination" else verdict
+        for engine in (native(), reference()):
+            assert judge(engine, WIDE, claim) == verdict
+            assert judge(engine, WIDE, pruned(claim)) == lost
+    claim = replace(claim, proof=claim.proof[:-1])
+    assert judge(native(), WIDE, claim) == judge(native(), WIDE, pruned(claim)) == "proof-length"
+
+
 # ---- random content ----------------------------------------------------------------------------------------------
 
 
@@ -266,6 +302,7 @@ def well_formed(parameters: ArgumentParameters, seed: int, encryption: Encryptio
     proof = Proof(
         auxiliary=point,
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
+        combinations=tuple(uniform_below(rand, MODULUS) for _ in range(parameters.quotients)),
         quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
@@ -298,9 +335,12 @@ def test_well_formed_noise_fails_the_linear_relation(seed: int, dimension: int) 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_well_formed_noise_about_an_encryption_fails_the_linear_relation(wide: Honest, seed: int) -> None:
+def test_well_formed_noise_about_an_encryption_is_rejected(wide: Honest, seed: int) -> None:
+    """By the ciphertext, or where that is pruned by the linear relation."""
     claim = well_formed(WIDE, seed, wide.claim.encryption)
-    assert judge(native(), WIDE, claim) == judge(reference(), WIDE, claim) == "linear-relation"
+    for engine in (native(), reference()):
+        assert judge(engine, WIDE, claim) == "ciphertext-combination"
+        assert judge(engine, WIDE, pruned(claim)) == "linear-relation"
 
 
 @pytest.mark.parametrize("fill", [0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF])
@@ -339,9 +379,11 @@ def test_engines_agree_on_mangled_proofs_with_range_and_encryption(wide: Honest,
     item[start : start + size] = rng.choice([rng.randbytes(size), bytes(size), bytes(item[other : other + size])])
     changes: dict[str, Any] = {name: bytes(item)}
     claim = replace(wide.claim, **changes)
-    verdict = judge(native(), WIDE, claim)
-    assert verdict == judge(reference(), WIDE, claim)
-    assert (verdict == "accepted") == (getattr(claim, name) == getattr(wide.claim, name))
+    same = getattr(claim, name) == getattr(wide.claim, name)
+    for each in (claim, pruned(claim)):
+        verdict = judge(native(), WIDE, each)
+        assert verdict == judge(reference(), WIDE, each)
+        assert (verdict == "accepted") == same
 
 
 def test_malformed_neighbours_do_not_disturb_a_batch(weak: Honest) -> None:

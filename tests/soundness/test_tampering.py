@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE
-from proofs.encryption import EncryptionParameters, RingElements
-from proofs.errors import Misuse
+from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.ranges import CoordinateGroup
@@ -27,7 +25,7 @@ from tests.proofs.arguments import (
     honest,
     judge,
     native,
-    ring_elements,
+    pruned,
 )
 from tests.soundness.forgery import another_point, derive, edit
 
@@ -55,6 +53,10 @@ def bump_first(values: tuple[int, ...]) -> tuple[int, ...]:
     return (bumped(values[0]), *values[1:])
 
 
+def bump_residue(values: tuple[int, ...], s: int) -> tuple[int, ...]:
+    return (*values[:s], (values[s] + 1) % MODULUS, *values[s + 1 :])
+
+
 Tamper = tuple[Callable[[Proof], object], str]
 
 # field -> (a change, the check that must name it)
@@ -73,6 +75,7 @@ TAMPERS: dict[str, Tamper] = {
     "auxiliary_blinding_response": (lambda proof: bumped(proof.auxiliary_blinding_response), "auxiliary-opening"),
 }
 ENCRYPTION_TAMPERS: dict[str, Tamper] = {
+    "combinations": (lambda proof: bump_residue(proof.combinations, 0), "ciphertext-combination"),
     "quotients": (lambda proof: (proof.quotients[0] + 1, *proof.quotients[1:]), "linear-relation"),
     "update_announcement": (lambda proof: another_point(), "linear-relation"),
     "share_announcement": (lambda proof: another_point(), "linear-relation"),
@@ -80,6 +83,15 @@ ENCRYPTION_TAMPERS: dict[str, Tamper] = {
     "share_response": (lambda proof: bump_first(proof.share_response), "linear-relation"),  # of the key
     "share_blinding_response": (lambda proof: bumped(proof.share_blinding_response or 0), "share-opening"),
 }
+
+
+# what the weights of the cells are drawn from: another change of it gives other combinations of the ciphertext
+BEFORE_CELL_WEIGHTS = {"auxiliary"}
+
+
+def without_ciphertext(verdict: str) -> str:
+    """The check that names the same change where the ciphertext is pruned."""
+    return "linear-relation" if verdict == "ciphertext-combination" else verdict
 
 
 def test_manifest() -> None:
@@ -95,7 +107,10 @@ def test_tampered_field(made: Honest, name: str) -> None:
 @pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])
 def test_tampered_field_with_range_and_encryption(full: Honest, name: str) -> None:
     change, check = (TAMPERS | ENCRYPTION_TAMPERS)[name]
-    assert judge(native(), FULL, full.edited(**{name: change(full.proof)})) == check
+    claim = full.edited(**{name: change(full.proof)})
+    verdict = "ciphertext-combination" if name in BEFORE_CELL_WEIGHTS else check
+    assert judge(native(), FULL, claim) == verdict
+    assert judge(native(), FULL, pruned(claim)) == without_ciphertext(check)
 
 
 def test_tampered_blinding_in_the_share_response(full: Honest) -> None:
@@ -116,6 +131,37 @@ def test_every_quotient_counts(full: Honest, s: int) -> None:
     z = full.proof.quotients
     assert len(z) == 4
     assert judge(native(), FULL, full.edited(quotients=(*z[:s], z[s] - 1, *z[s + 1 :]))) == "linear-relation"
+
+
+@pytest.mark.parametrize("s", range(4))
+def test_every_combination_counts(full: Honest, s: int) -> None:
+    """Compared with the ciphertext; without it, the relation to update, errors and key is left."""
+    assert len(full.proof.combinations) == 4
+    claim = full.edited(combinations=bump_residue(full.proof.combinations, s))
+    assert judge(native(), FULL, claim) == "ciphertext-combination"
+    assert judge(native(), FULL, pruned(claim)) == "linear-relation"
+
+
+@pytest.mark.parametrize("s", range(4))
+@pytest.mark.parametrize("value", [MODULUS, MODULUS + 1, 2**63, 2**64 - 1])
+def test_combination_out_of_range(full: Honest, s: int, value: int) -> None:
+    sent = full.proof.combinations
+    claim = full.edited(combinations=(*sent[:s], value, *sent[s + 1 :]))
+    assert judge(native(), FULL, claim) == judge(native(), FULL, pruned(claim)) == "combination-range"
+
+
+def test_no_second_spelling_of_a_combination(full: Honest) -> None:
+    """Y + q with a quotient of one less: the same integer in the linear relation."""
+    (first, *residues), (quotient, *quotients) = full.proof.combinations, full.proof.quotients
+    claim = full.edited(combinations=(first + MODULUS, *residues), quotients=(quotient - 1, *quotients))
+    assert judge(native(), FULL, claim) == judge(native(), FULL, pruned(claim)) == "combination-range"
+
+
+def test_largest_combination(full: Honest) -> None:
+    """q - 1 is a residue like any other: what is wrong with it is found by the equations."""
+    claim = full.edited(combinations=(MODULUS - 1, *full.proof.combinations[1:]))
+    assert judge(native(), FULL, claim) == "ciphertext-combination"
+    assert judge(native(), FULL, pruned(claim)) == "linear-relation"
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -171,55 +217,12 @@ def test_any_byte_changed_with_range_and_encryption(full: Honest, position: int,
     data = bytearray(getattr(full.claim, item))
     data[position % len(data)] ^= flip
     changes: dict[str, Any] = {item: bytes(data)}
-    assert judge(native(), FULL, replace(full.claim, **changes)) != "accepted"
+    claim = replace(full.claim, **changes)
+    assert judge(native(), FULL, claim) != "accepted"
+    assert judge(native(), FULL, pruned(claim)) != "accepted"
 
 
-# ---- the encryption's statement --------------------------------------------------------------------------------------
-
-
-def restated(full: Honest, **changes: Any) -> Claim:
-    assert full.claim.encryption is not None
-    return replace(full.claim, encryption=replace(full.claim.encryption, **changes))
-
-
-def test_changed_residue(full: Honest) -> None:
-    assert full.claim.encryption is not None
-    for x in (0, 17, FULL.shape.data_cells - 1):
-        ciphertext = full.claim.encryption.ciphertext.copy()
-        ciphertext[x] = (ciphertext[x] + 1) % MODULUS
-        assert judge(native(), FULL, restated(full, ciphertext=ciphertext)) == "linear-relation"
-
-
-def test_changed_elements(full: Honest) -> None:
-    assert judge(native(), FULL, restated(full, elements=ring_elements(FULL, 1))) == "linear-relation"
-
-
-def test_changed_share_commitment(full: Honest) -> None:
-    assert judge(native(), FULL, restated(full, share_commitment=another_point())) == "linear-relation"
-    for point in (bytes(33), b"\x04" + another_point()[1:]):
-        assert judge(native(), FULL, restated(full, share_commitment=point)) == "point-encoding"
-
-
-@pytest.mark.parametrize("size", [0, 32, 34, 66])
-def test_share_commitment_of_another_length(full: Honest, size: int) -> None:
-    point = (another_point() * 2)[:size]
-    assert judge(native(), FULL, restated(full, share_commitment=point)) == "share-commitment-length"
-
-
-def test_ciphertext_out_of_form(full: Honest) -> None:
-    assert full.claim.encryption is not None
-    good = full.claim.encryption.ciphertext
-    for x, value in ((0, MODULUS), (47, -1), (3, 2**63 - 1)):
-        bad = good.copy()
-        bad[x] = value
-        assert judge(native(), FULL, restated(full, ciphertext=bad)) == "ciphertext"
-    for other in (good[:-1], np.append(good, 0), good.reshape(1, -1), good.astype(np.int32)):
-        assert judge(native(), FULL, restated(full, ciphertext=other)) == "ciphertext"
-
-
-def test_elements_of_another_shape_are_the_callers_mistake(full: Honest) -> None:
-    with pytest.raises(Misuse, match="ring elements"):
-        judge(native(), FULL, restated(full, elements=RingElements(np.zeros((2, 16), dtype=np.int64))))
+# ---- row commitments and parameters ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("item", ROWS)
@@ -250,14 +253,14 @@ def test_items_of_relations_that_are_not_in_force(made: Honest) -> None:
 @pytest.mark.parametrize(
     ("beta", "groups", "ring", "verdict"),
     [
-        (101, ((7, 9, 0),), RING, "linear-relation"),
+        (101, ((7, 9, 0),), RING, "ciphertext-combination"),
         (99, ((7, 9, 0),), RING, "shortness"),
-        (100, ((7, 9, 1),), RING, "linear-relation"),
+        (100, ((7, 9, 1),), RING, "ciphertext-combination"),
         (100, ((7, 10, 0),), RING, "shortness"),
-        (100, (), RING, "linear-relation"),
-        (100, ((7, 9, 0),), replace(RING, noise_bound=129), "linear-relation"),
-        (100, ((7, 9, 0),), replace(RING, modulus=2**40 - 87), "linear-relation"),
-        (100, ((7, 9, 0),), replace(RING, plaintext_scale=2**21), "linear-relation"),
+        (100, (), RING, "ciphertext-combination"),
+        (100, ((7, 9, 0),), replace(RING, noise_bound=129), "ciphertext-combination"),
+        (100, ((7, 9, 0),), replace(RING, modulus=2**40 - 87), "ciphertext-combination"),
+        (100, ((7, 9, 0),), replace(RING, plaintext_scale=2**21), "ciphertext-combination"),
         (100, ((7, 9, 0),), replace(RING, plaintext_scale=2**19), "quotient-range"),
     ],
 )
@@ -266,7 +269,9 @@ def test_other_bounds_than_the_provers(
 ) -> None:
     """The verifier's own parameters count, whatever the proof was made for."""
     slices = tuple(CoordinateGroup(*group) for group in groups)
-    assert judge(native(), ArgumentParameters(40, 500, 360, beta, slices, ring), full.claim) == verdict
+    parameters = ArgumentParameters(40, 500, 360, beta, slices, ring)
+    assert judge(native(), parameters, full.claim) == verdict
+    assert judge(native(), parameters, pruned(full.claim)) == without_ciphertext(verdict)
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,10 +17,10 @@ from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
 from proofs.reference import points as curve
 from proofs.sumcheck import MaskRounds
 from proofs.verifier import Claim
-from tests.proofs.arguments import CONTEXT, RING, WeakParameters, honest, judge, native, ring_elements
+from tests.proofs.arguments import CONTEXT, RING, WeakParameters, hash_of, honest, judge, native, ring_elements
 from tests.seeded import seeded
 from tests.soundness import forgery
-from tests.soundness.forgery import close_gap, edit
+from tests.soundness.forgery import close_gap, combinations_of, edit
 
 PARAMETERS = WeakParameters(20, 50, 6)
 FULL = WeakParameters(40, 500, 6, 100, (), RING)
@@ -40,6 +40,7 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
     proof = Proof(
         auxiliary=random_point(0),
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
+        combinations=(0,) * parameters.quotients,  # of the ciphertext: below
         quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
@@ -63,8 +64,10 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
     statement = None
     if encrypted:
         residues = np.arange(parameters.shape.data_cells, dtype=np.int64)
-        statement = EncryptionStatement(ring_elements(parameters), residues, random_point(0))
+        statement = EncryptionStatement(ring_elements(parameters), residues, hash_of(residues), random_point(0))
     claim = Claim(rows[0], proof.encode(parameters), CONTEXT, rows[1], rows[2], statement)
+    if encrypted:
+        claim = edit(parameters, claim, combinations=tuple(combinations_of(parameters, claim)))
     claim = close_gap(parameters, lambda x: edit(parameters, claim, form_announcement=x))
     for name in ("table", "auxiliary", *(("update", "share") if encrypted else ())):
         point = getattr(forgery, f"{name}_announcement")(parameters, claim)
@@ -149,6 +152,9 @@ def test_every_value_is_masked(parameters: ArgumentParameters, monkeypatch: pyte
     )
     for field in fields(Proof):
         left, right = (flat(getattr(proof, field.name)) for proof in (first, second))
+        if field.name == "combinations" and left:  # public: a function of the ciphertext and the challenges
+            assert left == right == combinations_of(parameters, made.claim)
+            continue
         assert all(x != y or x in (b"", None) for x, y in zip(left, right, strict=True)), field.name
 
 

@@ -1,7 +1,9 @@
 """Writes tests/vectors/argument/*.json: `python -m tests.vectors.regenerate_argument` from the repository's root.
 
 A vector is a statement, a witness, the seed of the randomness, the claim that they give, and negatives: edits of the
-claim, each with the check that must name it. An edit replaces bytes of one item at an offset; an `append` adds some.
+claim, each with the check that must name it. An edit replaces bytes of one item at an offset; an `append` adds some; a
+`residue` of the ciphertext is replaced at an index. The hash of a ciphertext is SHA-256 of its residues as 64-bit
+little-endian integers. A pruned vector is one to be verified without its ciphertext, which is not there.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
 from proofs.witness import Noise, commit_update
-from tests.proofs.arguments import claim_of, encrypted_by
+from tests.proofs.arguments import claim_of, encrypted_by, pruned, residues_of
 from tests.seeded import seeded
 
 DIRECTORY = Path(__file__).parent / "argument"
@@ -30,7 +32,7 @@ DIRECTORY = Path(__file__).parent / "argument"
 
 @dataclass(frozen=True)
 class Case:
-    """Parameters and witness of a vector; key and errors go with a ring."""
+    """Parameters and witness of a vector; key and errors go with a ring. pruned: verified without the ciphertext."""
 
     update: list[int]
     norm_bound: int
@@ -39,6 +41,7 @@ class Case:
     encryption: EncryptionParameters | None = None
     key: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
+    pruned: bool = False
 
     @property
     def parameters(self) -> ArgumentParameters:
@@ -68,6 +71,7 @@ CASES: dict[str, Case] = {
     ),
 }
 CASES["encryption-range"].update[39] = 0
+CASES["encryption-pruned"] = replace(CASES["encryption"], pruned=True)
 
 
 def make(engine: Engine, name: str) -> dict[str, Any]:
@@ -80,6 +84,8 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
     encrypted = encrypted_by(engine, parameters, committed, noise) if noise is not None else None
     proof = prove(engine, parameters, committed, context, rand, encrypted)
     claim = claim_of(committed, proof, context, encrypted)
+    if case.pruned:
+        claim = pruned(claim)
     return {
         "dimension": parameters.dimension,
         "norm_bound": parameters.norm_bound,
@@ -107,7 +113,8 @@ def statement_of(claim: Claim) -> dict[str, Any] | None:
         return None
     return {
         "elements": claim.encryption.elements.coefficients.tolist(),
-        "ciphertext": claim.encryption.ciphertext.tolist(),
+        "ciphertext": None if claim.encryption.ciphertext is None else claim.encryption.ciphertext.tolist(),
+        "ciphertext_hash": claim.encryption.ciphertext_hash.hex(),
         "share_commitment": claim.encryption.share_commitment.hex(),
     }
 
@@ -119,6 +126,7 @@ def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
     sizes = {
         "auxiliary": 33,
         "projections": parameters.projections * parameters.response_width,
+        "combinations": 8 * parameters.quotients,
         "quotients": parameters.quotients * parameters.quotient_width,
         "claim": 32,
         "rounds": 32 * sum(parameters.round_degrees),
@@ -151,13 +159,17 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
     """One edit per item of the layout (spec 5.6), and per way in which bytes can be wrong."""
     proof, offset = claim.proof, 0
     edits: list[dict[str, Any]] = []
+    there = claim.encryption is not None and claim.encryption.ciphertext is not None
+    before_cell_weights = "ciphertext-combination" if there else "linear-relation"
     for name, size in sizes_of(parameters).items():
         last = offset + size - 1
         if size == 33:
-            edits.append(edit(f"{name} negated", "proof", offset, bytes([proof[offset] ^ 1]), "linear-relation"))
+            expect = before_cell_weights if name == "auxiliary" else "linear-relation"
+            edits.append(edit(f"{name} negated", "proof", offset, bytes([proof[offset] ^ 1]), expect))
             edits.append(edit(f"{name} with a bad prefix", "proof", offset, b"\x04", "point-encoding"))
-        elif name in ("projections", "quotients"):
-            edits.append(edit(f"{name} changed", "proof", last, bytes([proof[last] ^ 1]), "linear-relation"))
+        elif name in ("projections", "quotients", "combinations"):
+            expect = before_cell_weights if name == "combinations" else "linear-relation"
+            edits.append(edit(f"{name} changed", "proof", last, bytes([proof[last] ^ 1]), expect))
             edits.append(beyond_range(parameters, name, offset))
         else:
             changed = bytes([proof[last] ^ 1])
@@ -165,7 +177,7 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
             edits.append(edit(f"{name} not canonical", "proof", last - 31, ORDER.to_bytes(32, "big"), "scalar-range"))
         offset += size
     edits += [
-        edit("another context", "context", 0, b"V", "linear-relation"),
+        edit("another context", "context", 0, b"V", before_cell_weights),
         {"name": "proof extended", "item": "proof", "append": "00", "expect": "proof-length"},
     ]
     for item in ("commitments", "range_commitments", "encryption_commitments"):
@@ -174,11 +186,44 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
         if getattr(claim, item):
             off_curve = (5).to_bytes(32, "big")
             edits.append(edit(f"row of {item} off the curve", item, 1, off_curve, "point-encoding"))
+    return [*edits, *negatives_of_encryption(parameters, claim, before_cell_weights)]
+
+
+def negatives_of_encryption(
+    parameters: ArgumentParameters, claim: Claim, before_cell_weights: str
+) -> list[dict[str, Any]]:
+    """Other spellings of a combination, and other statements."""
+    if parameters.encryption is None or claim.encryption is None:
+        return []
+    modulus, sizes = parameters.encryption.modulus, sizes_of(parameters)
+    start = sizes["auxiliary"] + sizes["projections"]
+    first = int.from_bytes(claim.proof[start : start + 8], "big")
+    last = start + sizes["combinations"] - 8
+    edits = [
+        edit("combination plus q", "proof", start, (first + modulus).to_bytes(8, "big"), "combination-range"),
+        edit("last combination of all ones", "proof", last, b"\xff" * 8, "combination-range"),
+        edit("another hash of the ciphertext", "ciphertext_hash", 0, bytes(32), before_cell_weights),
+        edit("share commitment negated", "share_commitment", 0, negated(claim), before_cell_weights),
+        edit("share commitment off the curve", "share_commitment", 1, (5).to_bytes(32, "big"), "point-encoding"),
+    ]
+    if claim.encryption.ciphertext is not None:
+        last_index = len(claim.encryption.ciphertext) - 1
+        other = (int(claim.encryption.ciphertext[-1]) + 1) % modulus
+        for name, residue, expect in (("changed", other, before_cell_weights), ("of q", modulus, "ciphertext")):
+            edits.append({"name": f"residue {name}", "residue": residue, "index": last_index, "expect": expect})
     return edits
+
+
+def negated(claim: Claim) -> bytes:
+    """The first byte of -E_0."""
+    return bytes([claim.encryption.share_commitment[0] ^ 1]) if claim.encryption is not None else b""
 
 
 def beyond_range(parameters: ArgumentParameters, name: str, offset: int) -> dict[str, Any]:
     """The first integer one above the largest that is allowed."""
+    if name == "combinations":
+        modulus = parameters.encryption.modulus if parameters.encryption is not None else 0
+        return edit(f"{name} out of range", "proof", offset, modulus.to_bytes(8, "big"), "combination-range")
     if name == "projections":
         bound, width, check = parameters.response_bound, parameters.response_width, "shortness"
     else:
@@ -192,14 +237,24 @@ def edit(name: str, item: str, offset: int, data: bytes, expect: str) -> dict[st
 
 def apply(claim: Claim, negative: dict[str, Any]) -> Claim:
     """The claim with a negative's edit."""
-    item = bytearray(getattr(claim, negative["item"]))
+    if "residue" in negative:
+        ciphertext = residues_of(claim.encryption)
+        ciphertext[negative["index"]] = negative["residue"]
+        return about(claim, ciphertext=ciphertext)
+    in_claim = negative["item"] not in ("ciphertext_hash", "share_commitment")
+    item = bytearray(getattr(claim if in_claim else claim.encryption, negative["item"]))
     if "append" in negative:
         item += bytes.fromhex(negative["append"])
     else:
         data = bytes.fromhex(negative["bytes"])
         item[negative["offset"] : negative["offset"] + len(data)] = data
     changes: dict[str, Any] = {negative["item"]: bytes(item)}
-    return replace(claim, **changes)
+    return replace(claim, **changes) if in_claim else about(claim, **changes)
+
+
+def about(claim: Claim, **changes: Any) -> Claim:
+    """The claim about another statement; the ciphertext's hash stays unless it is changed."""
+    return claim if claim.encryption is None else replace(claim, encryption=replace(claim.encryption, **changes))
 
 
 def main() -> None:

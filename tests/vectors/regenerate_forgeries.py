@@ -2,7 +2,8 @@
 
 Each is a whole claim by a cheating prover, with the verdict that every verifier must reach: a false witness proved by
 the honest steps, rows exchanged, challenges known beforehand, responses bent until an equation holds. Few projections,
-far fewer than are sound, keep them small; two are accepted on purpose: they show what the projections are for.
+far fewer than are sound, keep them small; those that are accepted are so on purpose: they show what the projections are
+for, and what a verifier cannot notice once the ciphertext is pruned.
 """
 
 from __future__ import annotations
@@ -18,22 +19,37 @@ import pytest
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
+from proofs.prover import prove
 from proofs.verifier import Claim
 from proofs.witness import commit_tables
-from tests.proofs.arguments import MODULUS, WeakParameters, honest, native, reference
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    WeakParameters,
+    claim_of,
+    hash_of,
+    honest,
+    native,
+    pruned,
+    reference,
+    residues_of,
+)
 from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.test_false_witness import squares
-from tests.soundness.test_frozen_heart import FORGERIES, FULL_FORGERIES, VERIFIERS
+from tests.soundness.test_frozen_heart import BEFORE_CELL_WEIGHTS, FORGERIES, FULL_FORGERIES, VERIFIERS
 from tests.soundness.test_frozen_heart import FULL as FROZEN_FULL
 from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
 from tests.soundness.test_grinding import wrapped_claim, wrapped_tables
-from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_ciphertext
 from tests.vectors.regenerate_argument import statement_of
 
 DIRECTORY = Path(__file__).parent / "forgeries"
 PARAMETERS = WeakParameters(20, 50, 3)
 FULL = WeakParameters(20, 50, 3, 20, (), EncryptionParameters(8, MODULUS, 2**20))
+
+# an honest proof, for another verifier; and more combinations than parameters have
+NOT_RECORDED = {"statement", "combinations"}
 
 Forged = tuple[ArgumentParameters, Claim, str]
 
@@ -58,12 +74,13 @@ def of_frozen_challenges() -> Iterator[tuple[str, Forged]]:
     """What passes with a transcript that forgets one item."""
     for parameters, forgeries in ((FROZEN, FORGERIES), (FROZEN_FULL, FULL_FORGERIES)):
         for label, make in forgeries.items():
-            if label == "statement":  # an honest proof, for another verifier
+            if label in NOT_RECORDED:
                 continue
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("proofs.transcript.Challenger", forgery.forgetting(label))
                 claim = make()
-            yield f"{label} not absorbed", (VERIFIERS.get(label, parameters), claim, "linear-relation")
+            verdict = "ciphertext-combination" if label in BEFORE_CELL_WEIGHTS else "linear-relation"
+            yield f"{label} not absorbed", (VERIFIERS.get(label, parameters), claim, verdict)
 
 
 def of_wrap_around() -> Iterator[tuple[str, Forged]]:
@@ -107,9 +124,27 @@ def of_honest_claims_with_range_and_encryption() -> Iterator[tuple[str, Forged]]
     """What only the encryption's proof has, changed one by one."""
     made = honest(native(), FULL)
     yield "range and encryption", (FULL, made.claim, "accepted")
+    yield "range and encryption, pruned", (FULL, pruned(made.claim), "accepted")
     for field, (change, verdict) in ENCRYPTION_TAMPERS.items():
         claim = made.edited(**{field: change(made.proof)})
         yield f"{field.replace('_', ' ')} changed", (FULL, claim, verdict)
+        yield f"{field.replace('_', ' ')} changed, pruned", (FULL, pruned(claim), without_ciphertext(verdict))
+
+
+def of_ciphertexts() -> Iterator[tuple[str, Forged]]:
+    """A prover who sends the combinations of the right ciphertext and shows another, or none at all any more."""
+    right = honest(native(), FULL)
+    assert right.encrypted is not None
+    wrong = residues_of(right.encrypted.statement)
+    wrong[3] = (wrong[3] + 1) % MODULUS
+    promised = replace(right.encrypted, statement=replace(right.encrypted.statement, ciphertext_hash=hash_of(wrong)))
+    proof = prove(native(), FULL, right.committed, CONTEXT, seeded(3), promised)
+    claim = claim_of(right.committed, proof, CONTEXT, promised)
+    claim = replace(claim, encryption=replace(promised.statement, ciphertext=wrong))
+    yield "wrong ciphertext, right combinations", (FULL, claim, "ciphertext-combination")
+    yield "wrong ciphertext, right combinations, pruned", (FULL, pruned(claim), "accepted")
+    out_of_range = (right.proof.combinations[0] + MODULUS, *right.proof.combinations[1:])
+    yield "combination plus q", (FULL, right.edited(combinations=out_of_range), "combination-range")
 
 
 SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
@@ -118,6 +153,7 @@ SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_wrap_around,
     of_honest_claims,
     of_honest_claims_with_range_and_encryption,
+    of_ciphertexts,
 )
 
 

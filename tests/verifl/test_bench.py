@@ -119,7 +119,7 @@ def test_a_submission_that_does_not_hold_ends_the_benchmark(tmp_path: Path) -> N
     path.write_bytes(encode(moved, client.PACKAGE_LIMIT))
     with pytest.raises(Rejected) as excinfo:
         verifier.measure_verifier(str(tmp_path), 1)
-    assert excinfo.value.check == "linear-relation"
+    assert excinfo.value.check == "ciphertext-combination"
 
 
 def test_the_update_is_dense_and_at_the_bound() -> None:

@@ -130,7 +130,7 @@ class _Measured:
             with watch.phase("bind"):
                 submission = self._submission(name, draft.committed, ciphertext, shared)
                 context = submission_context(submission)
-                statement = self._statement(elements, residues, shared)
+                statement = self._statement(elements, residues, submission.ciphertext, shared)
             with watch.phase("prove"):
                 encrypted = None if statement is None else Encrypted(statement, draft.share_blinding)
                 proof = prove(self._engine, self._pinned.argument, draft.committed, context, os.urandom, encrypted)
@@ -153,11 +153,11 @@ class _Measured:
         return encryption.encrypt_with(self._pinned.lattice, elements, draft.key, draft.committed.message, draft.errors)
 
     def _statement(
-        self, elements: public.PublicElements, residues: NDArray[np.int64], shared: _Shared
+        self, elements: public.PublicElements, residues: NDArray[np.int64], ciphertext_hash: bytes, shared: _Shared
     ) -> EncryptionStatement | None:
         if self._pinned.argument.encryption is None:
             return None
-        return EncryptionStatement(elements.elements, residues, shared.commitments[:POINT_SIZE])
+        return EncryptionStatement(elements.elements, residues, ciphertext_hash, shared.commitments[:POINT_SIZE])
 
     def _share(self, name: str, draft: Draft) -> _Shared:
         policy = self._pinned.policy
