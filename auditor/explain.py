@@ -161,9 +161,11 @@ def _verdict(case: Case, found: Round, record: SubmissionRecord) -> Event:
 def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:
     """The verdict that I7 derived; None where it could not."""
     choice = case.choices.get(found.number)
-    if choice is None or (said in (MALFORMED, INVALID_PROOF) and record.ciphertext in case.pruned):
+    own = case.own_faults.get(record.index)
+    unknown = own is None and said in (MALFORMED, INVALID_PROOF) and record.ciphertext in case.pruned
+    if choice is None or unknown:
         return None
-    return case.own_faults.get(record.index) or choice.left_out.get(record.index) or ACCEPTED
+    return own or choice.left_out.get(record.index) or ACCEPTED
 
 
 def _sum(found: Round) -> str:

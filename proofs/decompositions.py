@@ -74,7 +74,7 @@ def range_roots(magnitudes: Integers, bound: int) -> Integers:
     return _search(distinct, bound)[positions]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _all_range_roots(bound: int) -> Integers:
     return _search(np.arange(bound + 1), bound)
 

@@ -11,7 +11,7 @@ import math
 import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from proofs.curve import ORDER
@@ -73,8 +73,15 @@ def derive(
     every coordinate, None for none. Raises Misuse, with the
     numbers and what to change, where the bound leaves its range or no modulus of the list is large enough.
     """
+    update = derive_update(dimension, clip_norm, resolution)
+    if coordinate_clip is not None:
+        update = replace(update, coordinate_bound=coordinate_units(coordinate_clip, update))
+    return update, derive_lattice(update, max_cohort, encryption_proof)
+
+
+def derive_update(dimension: int, clip_norm: float, resolution: int | None) -> UpdateRule:
+    """The L2 bound in units, without bounds on coordinates; see `derive`."""
     _check_range("dimension", dimension, 1, LARGEST_DIMENSION)
-    _check_range("max_cohort", max_cohort, 2, LARGEST_COHORT)
     default = default_fraction_bits(dimension, clip_norm)
     bits = default if resolution is None else resolution
     bound = scaled_clip(clip_norm, bits)
@@ -84,19 +91,49 @@ def derive(
             f"the norm bound floor(clip * 2^fraction_bits) must be between 1 and 2^40, but a clip norm of {clip_norm} "
             f"with {bits} fraction bits makes it {bound}: use {change}"
         )
-    coordinate_bound = None if coordinate_clip is None else _coordinate_bound(coordinate_clip, bits)
-    update = UpdateRule(bound, bits, coordinate_bound, ())
-    return update, _derive_lattice(message_bound(update), bits, max_cohort, encryption_proof)
+    return UpdateRule(bound, bits, None, ())
 
 
-def _coordinate_bound(clip: float, bits: int) -> int:
-    bound = scaled_clip(clip, bits)
-    if not 1 <= bound <= MAXIMUM_COORDINATE_BOUND:
+def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bound") -> int:
+    """A bound on coordinates, in the model's units, as the policy has it: min(B, floor(clip * 2^fraction_bits)).
+
+    No coordinate is beyond B, so a larger bound is the same as B. Only 0 becomes 0: it freezes. Raises Misuse,
+    beginning with `name`, for a bound that is negative, not finite, less than a unit, or beyond 2^20 units.
+    """
+    bits = update.fraction_bits
+    if not (math.isfinite(clip) and clip >= 0):
+        raise Misuse(f"{name}: expected a finite number, 0 or more, found {clip}")
+    bound = min(update.norm_bound, scaled_clip(clip, bits)) if clip else 0
+    if bound == 0 < clip:
+        finer = 1 - math.frexp(clip)[1]
+        fits = update.norm_bound << finer - bits <= LARGEST_NORM_BOUND
         raise Misuse(
-            f"coordinate bound: floor({clip} * 2^{bits}) must be between 1 and {MAXIMUM_COORDINATE_BOUND} units, not "
-            f"{bound}; choose another bound, or other fraction_bits"
+            f"{name}: {clip} is less than one unit, 2^-{bits} = {math.ldexp(1.0, -bits):.3g}; use 0 to freeze, "
+            f"a larger bound{f', or fraction_bits = {finer} or more' if fits else ''}"
+        )
+    if bound > MAXIMUM_COORDINATE_BOUND:
+        largest = math.ldexp(MAXIMUM_COORDINATE_BOUND, -bits)
+        raise Misuse(
+            f"{name}: {clip} is {bound} units of 2^-{bits}, and a bound on coordinates is at most 2^20 units; use "
+            f"{largest} or less, or fewer fraction_bits"
         )
     return bound
+
+
+def derive_lattice(update: UpdateRule, max_cohort: int, encryption_proof: bool) -> LatticeRule:
+    """The smallest T and q for cohorts of at most `max_cohort` updates; see `derive`."""
+    _check_range("max_cohort", max_cohort, 2, LARGEST_COHORT)
+    bound, noise = message_bound(update), NOISE_BOUND if encryption_proof else TAIL
+    if max_cohort * noise >= KEY_DIGIT_LIMIT:
+        raise Misuse(f"max_cohort must be at most {(KEY_DIGIT_LIMIT - 1) // noise}, not {max_cohort}")
+    scale, needed = _plaintext_scale(bound, max_cohort), _modulus_needed(bound, max_cohort, noise)
+    for modulus in MODULI:
+        if needed < modulus:
+            return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, encryption_proof)
+    raise Misuse(
+        f"no modulus is large enough: 2 n ({noise} T + max|m|) = {needed} must be below {MODULI[-1]}, with cohorts of "
+        f"n = {max_cohort}, max|m| = {bound} and T = {scale}; {_advice(update, max_cohort, noise)}"
+    )
 
 
 def default_fraction_bits(dimension: int, clip_norm: float) -> int:
@@ -114,6 +151,12 @@ def largest_cohort(update: UpdateRule, lattice: LatticeRule) -> int:
     by_plaintext = (lattice.plaintext_scale - 1) // (2 * bound)
     by_modulus = (lattice.modulus - 1) // (2 * (noise * lattice.plaintext_scale + bound))
     return min(by_plaintext, by_modulus, (KEY_DIGIT_LIMIT - 1) // noise)
+
+
+def largest_derivable_cohort(update: UpdateRule, encryption_proof: bool) -> int:
+    """The largest max_cohort for which `derive_lattice` finds parameters; 0 or 1 where there are none."""
+    noise = NOISE_BOUND if encryption_proof else TAIL
+    return _most(message_bound(update), noise, (KEY_DIGIT_LIMIT - 1) // noise)
 
 
 def argument_parameters(policy: Policy) -> ArgumentParameters:
@@ -167,30 +210,23 @@ def require_sound(policy: Policy) -> None:
             )
 
 
-def _derive_lattice(bound: int, bits: int, max_cohort: int, encryption_proof: bool) -> LatticeRule:
-    scale, noise = _plaintext_scale(bound, max_cohort), NOISE_BOUND if encryption_proof else TAIL
-    if max_cohort * noise >= KEY_DIGIT_LIMIT:
-        raise Misuse(f"max_cohort must be at most {(KEY_DIGIT_LIMIT - 1) // noise}, not {max_cohort}")
-    needed = _modulus_needed(bound, max_cohort, noise)
-    for modulus in MODULI:
-        if needed < modulus:
-            return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, encryption_proof)
-    raise Misuse(
-        f"no modulus is large enough: 2 n ({noise} T + max|m|) = {needed} must be below {MODULI[-1]}, with cohorts of "
-        f"n = {max_cohort}, max|m| = {bound} and T = {scale}; {_advice(bound, bits, max_cohort, noise)}"
-    )
-
-
-def _advice(bound: int, bits: int, max_cohort: int, noise: int) -> str:
+def _advice(update: UpdateRule, max_cohort: int, noise: int) -> str:
     """What to change, in numbers, when no modulus is large enough."""
-    choices = ["lower the clip norm"]
+    bound, bits = message_bound(update), update.fraction_bits
+    widest = math.ldexp(MAXIMUM_COORDINATE_BOUND, -bits)  # with which the largest modulus has room for every cohort
+    choices = ["lower the clip norm", f"set coordinate_bound to {widest} or less"]
     spare = next((spare for spare in range(1, bits + 1) if _fits(bound >> spare, max_cohort, noise)), None)
     if spare is not None:  # floor(clip * 2^(bits - spare)) is bound >> spare, exactly
         choices.insert(0, f"lower fraction_bits from {bits} to {bits - spare}")
-    cohort = bisect.bisect_left(range(1, max_cohort + 1), True, key=lambda n: not _fits(bound, n, noise))
+    cohort = _most(bound, noise, max_cohort)
     if cohort >= 2:
         choices.insert(0, f"lower max_cohort from {max_cohort} to {cohort}")
     return ", or ".join(choices)
+
+
+def _most(bound: int, noise: int, limit: int) -> int:
+    """The largest cohort up to `limit` for which some modulus of the list is large enough; 0 for none."""
+    return bisect.bisect_left(range(1, limit + 1), True, key=lambda n: not _fits(bound, n, noise))
 
 
 def _plaintext_scale(bound: int, max_cohort: int) -> int:

@@ -80,6 +80,19 @@ def cli(debug: bool) -> None:
 @click.option("--dataset", type=click.Choice(["breast-cancer", "digits"]), default="breast-cancer", show_default=True)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of training only.")
+@click.option(
+    "--clients",
+    type=click.IntRange(5, 100),
+    default=8,
+    show_default=True,
+    help="Sites that the data is split among; a sum takes 5 of them.",
+)
+@click.option(
+    "--coordinate-bound",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="X",
+    help="Also bound, and prove, every single coordinate of an update; it is cut there. For example 0.05.",
+)
 @_inject
 @_device
 @_log_format
@@ -90,20 +103,23 @@ def demo(
     dataset: str,
     rounds: int,
     seed: int,
+    clients: int,
+    coordinate_bound: float | None,
     inject: tuple[Injection, ...],
     device: str,
     log_format: str,
     log_level: str,
     style: str,
 ) -> int:
-    """Train 8 sites on real data, then audit.
+    """Train several sites on real data, then audit.
 
     With 5 trustees of whom 2 may be corrupt and 4 open each sum. Writes a fresh directory and prints the report of
     the audit, what was written where, and the command that audits it again.
     """
-    from verifl.demo import run_demo
+    from verifl.demo import Demonstration, run_demo
 
-    return run_demo(out, dataset, rounds, seed, device, style, (log_format, log_level), _engine(inject))
+    chosen = Demonstration(dataset, rounds, seed, clients, coordinate_bound)
+    return run_demo(out, chosen, device, style, (log_format, log_level), _engine(inject))
 
 
 @cli.command()
@@ -202,10 +218,12 @@ def run(
 def plan(config: Path, style: str) -> int:
     """Show what CONFIG means and costs.
 
-    The bit budget, every inequality with its numbers, and the bytes of a submission, before anybody trains.
+    The bit budget, every coordinate's bound, every inequality with its numbers, the bytes of a submission, and what the
+    other options would cost and guarantee, before anybody trains.
     """
     from verifl.config import read_config
-    from verifl.plan import describe_plan, make_plan
+    from verifl.plan import make_plan
+    from verifl.plan_report import describe_plan
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -83,18 +83,45 @@ def _advice(m: int, f: int, smallest: int) -> str:
     return f"{m} trustees cannot withstand {f} corrupt ones; use corrupt {max(m - 1, 0)} or less"
 
 
+class GroupConfig(Table):
+    """Tensors with a bound of their own on every coordinate: shell patterns over the names of those that travel.
+
+    coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes nothing there.
+    """
+
+    tensors: Patterns = Field(min_length=1)
+    coordinate_bound: Finite = Field(ge=0)
+
+
 class UpdateConfig(Table):
     """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
 
     fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
     coordinate_bound: bound of every single coordinate, in the model's units; coordinates beyond it are cut, and proved
-    to be within it. encryption_proof: every client proves that its ciphertext is what it committed to.
+    to be within it. encryption_proof: every client proves that its ciphertext is what it committed to. groups: tensors
+    with another bound than the general one; a tensor belongs to the first group that matches it. With groups and no
+    general bound, the norm alone bounds the other tensors.
     """
 
     clip_norm: Finite = Field(default=1.0, gt=0)
     fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
-    coordinate_bound: Finite | None = Field(default=None, gt=0)
+    coordinate_bound: Finite | None = Field(default=None, ge=0)
     encryption_proof: bool = True
+    groups: Annotated[tuple[GroupConfig, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _something_moves(self) -> Self:
+        if self.coordinate_bound == 0 and not any(group.coordinate_bound > 0 for group in self.groups):
+            raise ValueError(
+                "expected coordinate_bound > 0, found 0, which freezes every tensor that is in no group; give those to "
+                "be trained a bound in [[update.groups]], or raise it"
+            )
+        return self
+
+    @property
+    def bounds_coordinates(self) -> bool:
+        """Whether there is any bound on coordinates."""
+        return self.coordinate_bound is not None or bool(self.groups)
 
 
 class ServerConfig(Table):
@@ -230,6 +257,14 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return f"{field + ': ' if field else ''}{detail['ctx']['error']}"
     found = detail["input"]
+    if kind == "missing":
+        return f"{field}: missing"
+    if kind == "too_short":
+        return f"{field}: expected at least one, found none"
+    if kind == "tuple_type":
+        *parents, key = location
+        tables = _tables(_table_at(parents, model).model_fields[key].annotation)
+        return f"{field}: expected {f'tables [[{field}]]' if tables else 'an array'}, found {found!r}"
     if kind == "finite_number" or (isinstance(found, float) and not math.isfinite(found)):
         return f"{field}: expected a finite number, found {found}"
     if kind in ("model_type", "model_attributes_type"):
@@ -244,18 +279,22 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
 
 def _unknown(location: tuple[str, ...], model: type[BaseModel]) -> str:
     *parents, key = location
-    known = _known_keys(tuple(parents), model)
+    known = list(_table_at(parents, model).model_fields)
     close = get_close_matches(key, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
     return f"unknown key {'.'.join(location)!r}; {hint}"
 
 
-def _known_keys(parents: tuple[str, ...], model: type[BaseModel]) -> list[str]:
-    """The keys of the table at `parents`, through optional tables and arrays of tables."""
-    table: Any = model
-    for parent in parents:
-        if not parent.isdigit():
-            annotation = table.model_fields[parent].annotation
-            tables = (annotation, *get_args(annotation))
-            table = next(each for each in tables if isinstance(each, type) and issubclass(each, BaseModel))
-    return list(table.model_fields)
+def _table_at(location: Sequence[str], model: type[BaseModel]) -> type[BaseModel]:
+    """The table at `location`, through optional tables and arrays of tables."""
+    table = model
+    for part in location:
+        if not part.isdigit():
+            table = _tables(table.model_fields[part].annotation)[0]
+    return table
+
+
+def _tables(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that a field may be, or hold in an array."""
+    kinds = (annotation, *get_args(annotation))
+    return [each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)]

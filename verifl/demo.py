@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -18,25 +19,33 @@ from verifl.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task
 
 CLIP_NORMS = {"breast-cancer": 1.0, "digits": 4.0}
-SITES = 8
 
 
-def demo_config(dataset: str, rounds: int, seed: int) -> Config:
-    """8 sites, cohorts of at least 5, trustees (m, f, t) = (5, 2, 4)."""
-    return Config.of(
-        federation={"name": f"demo-{dataset}", "rounds": rounds, "seed": seed},
-        task={"name": dataset, "clients": SITES},
-        trustees={"count": 5, "corrupt": 2, "threshold": 4},
-        update={"clip_norm": CLIP_NORMS[dataset]},
-        limits={"min_cohort": 5},
-    )
+@dataclass(frozen=True)
+class Demonstration:
+    """What of a demonstration can be chosen. sites: at least 5. coordinate_bound: of every coordinate, or None."""
+
+    dataset: str = "breast-cancer"
+    rounds: int = 4
+    seed: int = 1
+    sites: int = 8
+    coordinate_bound: float | None = None
+
+    def config(self) -> Config:
+        """Cohorts of at least 5, trustees (m, f, t) = (5, 2, 4)."""
+        bound = {} if self.coordinate_bound is None else {"coordinate_bound": self.coordinate_bound}
+        return Config.of(
+            federation={"name": f"demo-{self.dataset}", "rounds": self.rounds, "seed": self.seed},
+            task={"name": self.dataset, "clients": self.sites},
+            trustees={"count": 5, "corrupt": 2, "threshold": 4},
+            update={"clip_norm": CLIP_NORMS[self.dataset], **bound},
+            limits={"min_cohort": 5},
+        )
 
 
 def run_demo(
     out: Path | None,
-    dataset: str,
-    rounds: int,
-    seed: int,
+    chosen: Demonstration,
     device: str,
     style: str,
     logs: tuple[str, str] = ("txt", "info"),
@@ -48,7 +57,7 @@ def run_demo(
     behind is audited, and the result is 1.
     """
     started = time.perf_counter()
-    config = demo_config(dataset, rounds, seed)
+    config = chosen.config()
     directory = out or fresh_sibling(Path("verifl-demo"))
     with logged(*logs) as progress:
         progress.stage("loading PyTorch and the data")

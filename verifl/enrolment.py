@@ -15,12 +15,13 @@ from proofs.errors import Misuse
 from protocols.envelopes import COORDINATOR, ISSUER, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
-from protocols.parameters import PROJECTIONS, derive
+from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.server_steps import fedadam, fedavg
 from verifl.changes import follow_changes, keys_of, membership_of
 from verifl.config import Config, ServerConfig
+from verifl.coordinate_groups import bounded
 from verifl.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 
 Randomness = Callable[[int], bytes]
@@ -79,14 +80,9 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
                      f"{roster.thresholds.threshold}")  # fmt: skip
     maximum = roster.limits.max_cohort or len(clients)
-    update, lattice = derive(
-        model.dimension,
-        config.update.clip_norm,
-        config.update.fraction_bits,
-        maximum,
-        coordinate_clip=config.update.coordinate_bound,
-        encryption_proof=config.update.encryption_proof,
-    )
+    rule = config.update
+    update = bounded(derive_update(model.dimension, rule.clip_norm, rule.fraction_bits), rule, model.tensors)
+    lattice = derive_lattice(update, maximum, rule.encryption_proof)
     return Policy(
         federation=roster.federation.name,
         origin=roster.log.origin,

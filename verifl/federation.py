@@ -210,7 +210,6 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
-        self._progress.note("interrupted or killed at any time, it goes on with --resume")
 
     def _result(self, result: EngineResult) -> FederationResult:
         where = self._directory

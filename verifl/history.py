@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.blobs import entry_blobs
+from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.envelopes import open_envelope
 from protocols.log.tiles import blob_path
 from protocols.messages import Genesis, RoundAborted, RoundOpen
@@ -69,6 +70,7 @@ def summarize(
     """One round, given as it was just before its end."""
     names = {each.index: each.message.client for each in last.submissions}
     excluded = last.cohort.message.excluded if last.cohort else ()
+    checked = [each for each in excluded if each.reason in (MALFORMED, INVALID_PROOF)]
     return RoundSummary(
         round=last.number,
         submitted=tuple(dict.fromkeys(names.values())),
@@ -79,6 +81,7 @@ def summarize(
         seconds=seconds,
         size=size,
         aborted=aborted,
+        failed_checks={names[exclusion.index]: exclusion.detail for exclusion in checked},
     )
 
 

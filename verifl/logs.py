@@ -58,7 +58,7 @@ class LoggedProgress:
         """Event `round` with what `metrics.jsonl` says of it; level info, or warning where it was aborted or somebody's
         submission was excluded."""
         how = format_metrics(summary.metrics) if summary.aborted is None else f"aborted, {summary.aborted}"
-        excluded = "".join(f"; {client} excluded, {reason}" for client, reason in summary.excluded.items())
+        excluded = "".join(f"; {client} excluded, {reason}" for client, reason in summary.describe_excluded())
         level = logging.WARNING if summary.aborted is not None or excluded else logging.INFO
         _log(level, "round", f"round {summary.round} of {rounds}: {how}{excluded}", **summary.to_dict())
 

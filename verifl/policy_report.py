@@ -7,7 +7,8 @@ from typing import Any
 
 from proofs.errors import Misuse
 from protocols.encoding import POLICY_LIMIT
-from verifl.plan import Plan, describe_plan, plan_policy
+from verifl.plan import Plan, plan_policy
+from verifl.plan_report import describe_plan
 
 
 def read_policy(path: Path) -> Plan:

@@ -141,7 +141,7 @@ def format_bytes(count: int) -> str:
 
 
 def _verdicts(summary: RoundSummary) -> str:
-    invalid = [f"{client} excluded: {reason}" for client, reason in summary.excluded.items()]
+    invalid = [f"{client} excluded: {reason}" for client, reason in summary.describe_excluded()]
     if summary.aborted is None:
         text = f"{len(summary.accepted)} proofs verified and summed; released by {', '.join(summary.trustees)}"
     else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from math import prod
 
@@ -22,6 +21,7 @@ from torch.nn.parameter import is_lazy
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
+from verifl.patterns import matches, no_match
 
 Vector = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class TensorFilter:
         """Whether the tensor travels, its dtype aside."""
         if self.trainable_only and not (isinstance(tensor, nn.Parameter) and tensor.requires_grad):
             return False
-        return _matches(name, self.include) and not _matches(name, self.exclude)
+        return matches(name, self.include) and not matches(name, self.exclude)
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,6 @@ def check_finite(vector: Vector, layout: TensorLayout, owner: str) -> None:
             )
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def _distinct_tensors(model: nn.Module, rule: TensorFilter) -> Iterator[tuple[str, Tensor]]:
     """Selected float tensors by first name; the same storage under a second name is the same tensor."""
     seen: set[tuple[int, ...]] = set()
@@ -176,9 +172,8 @@ def _check_overlaps(named: Sequence[tuple[str, Tensor]]) -> None:
 def _check_patterns(model: nn.Module, rule: TensorFilter) -> None:
     names = list(model.state_dict(keep_vars=True))
     for pattern in (*rule.include, *rule.exclude):
-        if pattern != "*" and not any(fnmatchcase(name, pattern) for name in names):
-            known = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-            raise Misuse(f"tensors: pattern {pattern!r} matches no tensor of the model, which has {known}")
+        if pattern != "*" and not any(matches(name, [pattern]) for name in names):
+            raise Misuse(f"tensors: {no_match(pattern, names, 'of the model')}")
 
 
 def _spec(name: str, tensor: Tensor, rule: TensorFilter) -> TensorSpec:
@@ -186,7 +181,7 @@ def _spec(name: str, tensor: Tensor, rule: TensorFilter) -> TensorSpec:
         name=name,
         shape=tuple(tensor.shape),
         dtype=DTYPES[tensor.dtype],
-        nonnegative=_matches(name, rule.nonnegative),
+        nonnegative=matches(name, rule.nonnegative),
     )
 
 

@@ -9,14 +9,19 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from proofs.encryption import NOISE_BOUND
 from proofs.errors import Misuse, Rejected
 from protocols.lattice.parameters import MODULI, TAIL
 from protocols.parameters import (
     LARGEST_COHORT,
     check_policy,
+    coordinate_units,
     default_fraction_bits,
     derive,
+    derive_lattice,
+    derive_update,
     largest_cohort,
+    largest_derivable_cohort,
     require_sound,
 )
 from protocols.policy import Member, Policy, TensorSpec
@@ -105,6 +110,55 @@ def test_largest_cohort_is_exact() -> None:
     most = largest_cohort(*rules)
     assert failing(replace(GOOD, max_cohort=most)) == []
     assert set(failing(replace(GOOD, max_cohort=most + 1))) & {"scale", "decryption", "key-digits"}
+
+
+@pytest.mark.parametrize(
+    ("clip", "units"), [(0.0, 0), (-0.0, 0), (2.0**-16, 1), (0.01, 655), (0.05, 3276), (1.0, 65536), (1e300, 65536)]
+)
+def test_a_coordinate_bound_is_rounded_down_and_at_most_the_norm_bound(clip: float, units: int) -> None:
+    rule = derive_update(100, 1.0, 16)
+    assert coordinate_units(clip, rule) == units
+    assert units * 2.0**-16 <= max(clip, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("clip", "bits", "message"),
+    [
+        (-1.0, 16, "here: expected a finite number, 0 or more, found -1.0"),
+        (float("nan"), 16, "here: expected a finite number, 0 or more, found nan"),
+        (float("inf"), 16, "here: expected a finite number, 0 or more, found inf"),
+        (1e-9, 16, "here: 1e-09 is less than one unit, 2^-16 = 1.53e-05; use 0 to freeze, a larger bound, or fraction"),
+        (5e-324, 16, "a larger bound$"),
+        (0.5, 30, "at most 2^20 units; use 0.0009765625 or less, or fewer fraction_bits"),
+    ],
+)
+def test_coordinate_bounds_out_of_range_are_misuse(clip: float, bits: int, message: str) -> None:
+    with pytest.raises(Misuse) as excinfo:
+        coordinate_units(clip, derive_update(100, 1.0, bits), "here")
+    assert message.rstrip("$") in str(excinfo.value)
+    assert not message.endswith("$") or str(excinfo.value).endswith(message[:-1])
+
+
+def test_the_advice_on_resolution_suffices() -> None:
+    assert coordinate_units(1e-9, derive_update(100, 1.0, 30)) == 1
+    assert coordinate_units(0.0009765625, derive_update(100, 1.0, 30)) == 2**20
+
+
+@pytest.mark.parametrize("encryption_proof", [False, True])
+@pytest.mark.parametrize("bits", [16, 28, 40])
+def test_the_largest_cohort_that_parameters_exist_for(bits: int, encryption_proof: bool) -> None:
+    rule = derive_update(100, 1.0, bits)
+    most = largest_derivable_cohort(rule, encryption_proof)
+    assert largest_cohort(rule, derive_lattice(rule, most, encryption_proof)) >= most
+    with pytest.raises(Misuse):
+        derive_lattice(rule, most + 1, encryption_proof)
+
+
+def test_with_any_coordinate_bound_every_cohort_fits() -> None:
+    with pytest.raises(Misuse, match=r"or set coordinate_bound to 1\.52587890625e-05 or less$"):
+        derive(2**20, 1.0, 36, 1000)
+    for proof, noise in ((False, TAIL), (True, NOISE_BOUND)):
+        assert derive(2**20, 1.0, 36, (2**23 - 1) // noise, coordinate_clip=2.0**-16, encryption_proof=proof)
 
 
 def test_a_budget_that_does_not_fit_says_what_to_change() -> None:

@@ -32,13 +32,14 @@ def test_a_full_file(tmp_path: Path) -> None:
         federation = { name = "clinics", rounds = 7, seed = 3 }
         task = { file = "task.py" }
                 trustees = { count = 7, corrupt = 2, threshold = 5 }
-        update = { clip_norm = 2, fraction_bits = 16 }
+        update = { clip_norm = 2, fraction_bits = 16, groups = [{ tensors = ["*.bias"], coordinate_bound = 0 }] }
         server = { rule = "fedadam", learning_rate = 0.01, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-3 }
         tensors = { include = ["head.*"], exclude = ["*.bias"], trainable_only = true, nonnegative = [] }
         limits = { min_cohort = 3, max_cohort = 20, max_rounds = 10, max_aborts = 0 }
         """,
     )
     assert config.update.clip_norm == 2.0
+    assert [(group.tensors, group.coordinate_bound) for group in config.update.groups] == [(("*.bias",), 0.0)]
     assert config.tensors.include == ("head.*",)
 
 
@@ -74,6 +75,38 @@ def test_a_full_file(tmp_path: Path) -> None:
         (TASK + "[update]\nclip_norm = nan", "update.clip_norm: expected a finite number, found nan"),
         (TASK + "[update]\nclip_norm = inf", "update.clip_norm: expected a finite number, found inf"),
         (TASK + "[update]\nfraction_bits = 999", "update.fraction_bits: expected less than or equal to"),
+        (TASK + "[update]\ncoordinate_bound = -1", "update.coordinate_bound: expected greater than or equal to 0"),
+        (TASK + "[update]\ncoordinate_bound = nan", "update.coordinate_bound: expected a finite number, found nan"),
+        (TASK + "[update]\ncoordinate_bound = 0", "update: expected coordinate_bound > 0, found 0, which freezes"),
+        (
+            TASK + '[update]\ncoordinate_bound = 0\ngroups = [{ tensors = ["a"], coordinate_bound = 0 }]',
+            "update: expected coordinate_bound > 0, found 0, which freezes",
+        ),
+        (
+            TASK + '[[update.groups]]\ntensor = ["a"]\ncoordinate_bound = 1',
+            "unknown key 'update.groups.0.tensor'; did you mean 'tensors'?",
+        ),
+        (
+            TASK + '[[update.groups]]\ntensors = ["a"]\ncoordinate_bound = -1',
+            "update.groups.0.coordinate_bound: expected greater than or equal to 0, found -1",
+        ),
+        (
+            TASK + '[[update.groups]]\ntensors = ["a"]\ncoordinate_bound = nan',
+            "update.groups.0.coordinate_bound: expected a finite number, found nan",
+        ),
+        (TASK + '[[update.groups]]\ntensors = ["a"]', "update.groups.0.coordinate_bound: missing"),
+        (
+            TASK + "[[update.groups]]\ntensors = []\ncoordinate_bound = 1",
+            "update.groups.0.tensors: expected at least one, found none",
+        ),
+        (
+            TASK + '[[update.groups]]\ntensors = "a"\ncoordinate_bound = 1',
+            "update.groups.0.tensors: expected an array, found 'a'",
+        ),
+        (
+            TASK + '[update.groups]\ntensors = ["a"]\ncoordinate_bound = 1',
+            "update.groups: expected tables [[update.groups]], found {",
+        ),
         (TASK + "[server]\nbeta1 = 0.9", "server: `beta1` belongs to rule fedadam"),
         (TASK + '[server]\nrule = "sgd"', "server.rule: expected 'fedavg' or 'fedadam', found 'sgd'"),
         (TASK + "[tensors]\ninclude = []", "tensors.include: "),

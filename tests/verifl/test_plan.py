@@ -9,7 +9,8 @@ from torch import nn
 
 from proofs.errors import Misuse
 from verifl.config import Config
-from verifl.plan import describe_plan, make_plan
+from verifl.plan import make_plan, plan_policy
+from verifl.plan_report import describe_plan
 from verifl.tasks.breast_cancer import breast_cancer
 
 
@@ -59,6 +60,101 @@ def test_text_has_the_numbers() -> None:
     assert f"{plan.size.total:,}" in text
 
 
+GROUPS = [{"tensors": ["*.bias"], "coordinate_bound": 0.01}, {"tensors": ["4.weight"], "coordinate_bound": 0}]
+
+
+def test_bounds_are_shown_by_tensor() -> None:
+    plan = make_plan(breast_cancer(), Config.of(update={"coordinate_bound": 0.05, "groups": GROUPS}))
+    text = describe_plan(plan)
+    bounds = text.split("Bounds on each coordinate, exact\n")[1].split("\n\n")[0]
+    assert [line.split() for line in bounds.splitlines()[1:]] == [
+        ["0.04999", "3,276", "1,472", "0.weight,", "2.weight"],
+        ["0.009995", "655", "50", "0.bias,", "2.bias,", "4.bias"],
+        ["0,", "frozen", "0", "32", "4.weight"],
+    ]
+    shown = plan.to_dict()["update"]["coordinate_bounds"]
+    assert shown[1] == {"tensor": "0.bias", "start": 0, "stop": 32, "units": 655}
+    assert len(shown) == len(plan.policy.tensors)
+    assert "Bounds on each" not in describe_plan(make_plan(breast_cancer(), Config()))
+
+
+def test_names_of_many_tensors_are_cut_short() -> None:
+    many = Names(["a", "b", "c"])
+    many.model = lambda: nn.ModuleList(nn.Linear(1, 1) for _ in range(60))  # type: ignore[method-assign, assignment]
+    groups = [{"tensors": ["*.bias"], "coordinate_bound": 0.01}]
+    text = describe_plan(make_plan(many, Config.of(update={"coordinate_bound": 0.05, "groups": groups})))
+    assert "23.weight, and 36 more" in text
+    assert max(map(len, text.split("Conditions")[0].splitlines())) <= 120
+
+
+def test_what_bounds_nothing_is_noted() -> None:
+    plan = make_plan(breast_cancer(), Config.of(update={"coordinate_bound": 3}))
+    assert "note: update.coordinate_bound: 3 is not below clip_norm = 1" in describe_plan(plan)
+    assert "all 6 (bounded by the norm alone)" in describe_plan(plan)
+    assert len(plan.to_dict()["notes"]) == 1
+
+
+@pytest.mark.parametrize("proof", [False, True])
+@pytest.mark.parametrize("bound", [None, 0.05])
+def test_the_chosen_option_is_what_the_plan_is_made_of(bound: float | None, proof: bool) -> None:
+    config = Config.of(update={"coordinate_bound": bound, "encryption_proof": proof})
+    plan = make_plan(breast_cancer(), config)
+    (chosen,) = [option for option in plan.options if option.chosen]
+    assert (chosen.coordinate_range, chosen.encryption_proof) == (bound is not None, proof)
+    assert chosen.costs is not None
+    assert chosen.costs.size == plan.size
+    assert chosen.costs.largest_cohort == plan.largest_cohort
+    assert chosen.costs.modulus == plan.policy.lattice.modulus
+    argument = plan.pinned.argument
+    points = argument.commitments_size + argument.range_commitments_size + argument.encryption_commitments_size
+    assert chosen.costs.work.verified_points == points // 33 + (6 if proof else 3)
+    assert (chosen.costs.work.residue_products > 0) == proof
+    assert [option.example is not None for option in plan.options] == [False, False, bound is None, bound is None]
+
+
+def test_options_stand_side_by_side() -> None:
+    plan = make_plan(breast_cancer(), Config.of(limits={"max_cohort": 1000}))
+    alone, encrypted, ranged, both = plan.options
+    names = ["L2", "L2 + encryption", "L2 + range", "L2 + range + encryption"]
+    assert [option.name for option in plan.options] == names
+    for option in plan.options:
+        assert option.problem is None
+        assert option.costs is not None
+        assert 1000 <= option.costs.largest_cohort <= option.costs.largest_derivable
+        assert ("no client can stop" in option.guarantee) == option.encryption_proof
+        assert ("nobody can be named" in option.guarantee) != option.encryption_proof
+    works = [option.costs.work.committed_values for option in (alone, encrypted, ranged, both) if option.costs]
+    assert works[0] < works[2] < works[1] < works[3]
+    assert encrypted.costs is not None
+    assert encrypted.costs.largest_derivable == 65535
+    text = describe_plan(plan)
+    lines = {line[4:24].strip(): line for line in text.splitlines()}
+    assert "*" in lines["L2"]
+    assert lines["L2 + encryption"].startswith("  > ")
+    assert "*" not in lines["L2 + encryption"]
+    assert f"{encrypted.costs.size.total:,}" in lines["L2 + encryption"]
+    assert "shown with coordinate_bound = 0.125 in [update]" in text
+    assert "shown with" not in describe_plan(make_plan(breast_cancer(), Config.of(update={"coordinate_bound": 0.1})))
+
+
+def test_an_option_that_does_not_fit_says_so_in_its_row() -> None:
+    update = {"fraction_bits": 39, "coordinate_bound": 1e-6}
+    plan = make_plan(breast_cancer(), Config.of(update=update, limits={"max_cohort": 2000}))
+    plan.require()
+    assert [option.costs is None for option in plan.options] == [True, True, False, False]
+    assert [option.problem is not None for option in plan.options] == [True, True, False, False]
+    text = " ".join(describe_plan(plan).split())
+    assert text.count("does not fit: no modulus is large enough") == 2
+    assert "lower max_cohort from 2000 to 127" in text
+    json.dumps(plan.to_dict(), allow_nan=False)
+
+
+def test_a_signed_policy_has_no_options_left() -> None:
+    signed = make_plan(breast_cancer(), Config()).pinned.data
+    assert plan_policy(signed).options == ()
+    assert "Options" not in describe_plan(plan_policy(signed))
+
+
 def test_json_is_plain() -> None:
     document = make_plan(breast_cancer(), Config()).to_dict()
     assert json.loads(json.dumps(document, allow_nan=False))["holds"] is True
@@ -72,7 +168,18 @@ def test_json_is_plain() -> None:
         ({"update": {"fraction_bits": 40}, "limits": {"max_cohort": 100000}}, "max_cohort must be between 2 and 97541"),
         ({"update": {"fraction_bits": 40}, "limits": {"max_cohort": 2000}}, "lower fraction_bits from 40 to"),
         ({"limits": {"min_cohort": 9}}, "limits.min_cohort: expected at most the task's 8 clients, found 9"),
-        ({"tensors": {"include": ["encoder.*"]}}, "pattern 'encoder.*' matches no tensor"),
+        ({"tensors": {"include": ["encoder.*"]}}, "pattern 'encoder.*' matches no tensor of the model; there are 0.we"),
+        (
+            {"tensors": {"exclude": ["0.wieght"]}},
+            "pattern '0.wieght' matches no tensor of the model; did you mean '0.w",
+        ),
+        (
+            {
+                "tensors": {"exclude": ["0.bias"]},
+                "update": {"groups": [{"tensors": ["0.bias"], "coordinate_bound": 0}]},
+            },
+            "update.groups.0.tensors.0: pattern '0.bias' matches no tensor that travels; did you mean",
+        ),
     ],
 )
 def test_refusals(tables: dict[str, dict[str, object]], message: str) -> None:

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.engine import Engine, Table
+from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
-from proofs.prover import complete, in_range, project
 from proofs.randomness import Randomness
-from proofs.squares import four_squares
-from proofs.witness import CommittedUpdate, commit_tables
+from proofs.witness import CommittedUpdate
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.contexts import share_info, submission_context
@@ -65,6 +63,10 @@ class LyingClient(Client):
 
     late = False
 
+    @classmethod
+    def require(cls, pinned: PinnedPolicy) -> None:
+        """Raise Misuse where the policy gives no occasion for the lie."""
+
     def __init__(self, part: LyingPart) -> None:
         super().__init__(part.pinned, part.identity, part.name, part.store, part.engine, part.rand)
         self._active = part.active
@@ -92,64 +94,9 @@ class LyingClient(Client):
         """A package of these blobs under the client's own signature."""
         return SubmissionPackage(seal(message, self.name, self._identity), {blob_hash(blob): blob for blob in blobs})
 
-    def recommit(self, draft: Draft, tables: Sequence[Table]) -> Draft:
-        """The draft with fresh commitments to other tables."""
-        committed = commit_tables(self._engine, self._pinned.argument, tables, self._rand)
-        return replace(draft, committed=committed)
-
-    def prove_anything(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        """The honest prover's steps over tables that satisfy nothing, without its refusals."""
-        parameters, encrypted = self._pinned.argument, self._encrypted(verified, draft, ciphertext, share_commitments)
-        while True:
-            projected = project(self._engine, parameters, draft.committed, context, self._rand, encrypted)
-            if in_range(parameters, projected):
-                proof = complete(self._engine, parameters, draft.committed, projected, self._rand, encrypted)
-                return proof.encode(parameters)
-
-
-class ProvesAnything(LyingClient):
-    """A client whose tables do not satisfy what it has to prove."""
-
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        prover = self.prove_anything if self._active() else super()._prove
-        return prover(verified, draft, ciphertext, share_commitments, context)
-
-
-class OversizedUpdate(ProvesAnything):
-    """Twice the bound in the first coordinate. The private row, which should fill the norm up to it, is zero."""
-
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft = super()._draft(verified, update)
-        if not self._active():
-            return draft
-        table, private, *others = (table.copy() for table in draft.committed.tables)
-        table[0, 0] = 2 * self._pinned.policy.update.norm_bound
-        private[:] = 0
-        return self.recommit(draft, [table, private, *others])
-
-
-class ValueInPadding(ProvesAnything):
-    """No update at all, and the whole bound in the last cell of the padding: the norm is right."""
-
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft, shape = super()._draft(verified, update), self._pinned.argument.shape
-        if not self._active():
-            return draft
-        if shape.data_cells == shape.dimension:
-            raise Misuse(f"value-in-padding: {shape.dimension} coordinates fill their rows, there is no padding")
-        table, private, *others = (np.zeros_like(table) for table in draft.committed.tables)
-        bound = self._pinned.policy.update.norm_bound
-        table[-1, -1] = bound - 1
-        private[0, :4] = four_squares(bound**2 - (bound - 1) ** 2, self._rand)
-        return self.recommit(draft, [table, private, *draft.committed.tables[2 : 2 + len(others)]])
-
 
 class BadProof(LyingClient):
-    """A proof of its own submission with one bit of a response changed."""
+    """A proof of its own submission with one bit of its last response changed."""
 
     def _prove(
         self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
@@ -207,18 +154,6 @@ class StaleModel(LyingClient):
             raise Misuse("stale-model: this client has answered no round before")
         stale = replace(self._stale, message=replace(self._stale.message, round=opened.number))
         return [self.fresh(stale, update)]
-
-
-class WrongCiphertext(ProvesAnything):
-    """Encrypts one more than it committed to in the first coordinate. Nothing shows that but a proof of encryption."""
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        if not self._active():
-            return super()._encrypt(verified, draft)
-        table, *others = draft.committed.tables
-        table = table.copy()
-        table[0, 0] += 1
-        return super()._encrypt(verified, replace(draft, committed=replace(draft.committed, tables=(table, *others))))
 
 
 class BadShare(LyingClient):
@@ -285,13 +220,10 @@ class Confidant(LyingClient):
 
 
 LIARS: dict[str, type[LyingClient]] = {
-    "oversized-update": OversizedUpdate,
-    "value-in-padding": ValueInPadding,
     "bad-proof": BadProof,
     "replayed-proof": ReplayedProof,
     "copied-submission": CopiedSubmission,
     "stale-model": StaleModel,
-    "wrong-ciphertext": WrongCiphertext,
     "bad-share": BadShare,
     "duplicate": Duplicate,
     "dropout": Dropout,

@@ -20,7 +20,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
-from verifl.adversaries import clients, coordinators, trustees
+from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
@@ -33,6 +33,7 @@ from verifl.update import encode_update
 
 Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"
+CLIENTS = provers.FORGERS | clients.LIARS
 CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
 LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
 
@@ -53,6 +54,10 @@ class InjectedEngine:
         injections = assign(
             self._injections, [each.id for each in policy.roster], [each.id for each in policy.trustees]
         )
+        pinned = PinnedPolicy.open(session.enrolment.policy_file)
+        for each in injections:
+            if each.kind.by is Role.CLIENT:
+                CLIENTS[each.kind.name].require(pinned)
         transcript = session.directory.transcript
         if transcript.exists():
             raise Misuse(f"{transcript}: --inject starts a federation, and does not go on with one")
@@ -115,7 +120,7 @@ class _Cast:
         confides = self.server is not None and self.server.kind.name in CONFIDES and name == self._victim()
         if liar is None and not confides:
             return Client(self.pinned, identity, name, store, self._engine, self._session.rand)
-        play = clients.LIARS[liar.kind.name] if liar else clients.Confidant
+        play = CLIENTS[liar.kind.name] if liar else clients.Confidant
         victims = liar.parties if liar else ()
         return play(
             clients.LyingPart(

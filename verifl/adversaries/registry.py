@@ -7,7 +7,7 @@ each line runs the kind and compares every column.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from proofs.errors import Misuse
@@ -27,10 +27,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4).
+    """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4), whose
+    policy bounds coordinates and asks for the proof of encryption.
 
     aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
-    which the liar's submission is excluded. refuser and refusal: the honest party that refuses, and the name of the
+    which the liar's submission is excluded; detail: the check that its proof failed, as the log and the audit name it,
+    where it is always the same. refuser and refusal: the honest party that refuses, and the name of the
     check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned; after: only when the
     round is over. status: of the audit of this transcript. checks: with status 1 exactly the checks that fail; with
     status 0 the check whose notes name the liar. alone: where honest parties refuse, exactly the checks that fail in
@@ -41,6 +43,7 @@ class Outcome:
     checks: tuple[str, ...] = ()
     aborted: str | None = None
     verdict: str | None = None
+    detail: str | None = None
     refuser: str | None = None
     refusal: str | None = None
     stops: bool = False
@@ -64,7 +67,8 @@ class Outcome:
         """The third column of the table."""
         found = []
         if self.verdict is not None:
-            found.append(f"the coordinator excludes the submission, `{self.verdict}`")
+            detail = f" (`{self.detail}`)" if self.detail else ""
+            found.append(f"the coordinator excludes the submission, `{self.verdict}`{detail}")
         if self.refusal is not None:
             found.append(f"{self.refuser} refuses, `{self.refusal}`")
         if self.status:
@@ -82,13 +86,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of misbehaviour. by: whose keys the liar holds. party: whom PARTY names, the liar or the victim."""
+    """One kind of misbehaviour. by: whose keys the liar holds. party: whom PARTY names, the liar or the victim. needs:
+    what of a policy gives occasion for it, if not every policy does."""
 
     name: str
     by: Role
     party: Role
     summary: str
     outcome: Outcome
+    needs: str = ""
+
+    @property
+    def description(self) -> str:
+        """What it does, and what it needs."""
+        return f"{self.summary}; needs {self.needs}" if self.needs else self.summary
 
     @property
     def spelling(self) -> str:
@@ -115,31 +126,74 @@ class Injection:
 
 @dataclass(frozen=True)
 class Variant:
-    """Several injections at once that lead elsewhere than each alone. inject: as on the command line."""
+    """What leads elsewhere than a kind alone. cases: each several injections at once, as on the command line, and all
+    with the same outcome. encryption_proof: of the policy."""
 
     label: str
-    inject: tuple[str, ...]
+    cases: tuple[tuple[str, ...], ...]
     outcome: Outcome
+    encryption_proof: bool = True
 
 
 BAD_SHARE = "bad-share"
 _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do the commitments
 
-_CLIENTS = (
+_INVALID = Outcome(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
+
+_PROVERS = (
     Kind(
         "oversized-update", Role.CLIENT, Role.CLIENT,
         "submits an update twice as long as the bound, with a proof by the honest prover's own steps",
-        Outcome(checks=("I7",), verdict="invalid-proof"),
+        _INVALID,
+    ),
+    Kind(
+        "out-of-range", Role.CLIENT, Role.CLIENT,
+        "submits an update with one coordinate one unit beyond its bound",
+        _INVALID, needs="a bound on coordinates",
     ),
     Kind(
         "value-in-padding", Role.CLIENT, Role.CLIENT,
         "commits to and encrypts a value in a cell beyond the last coordinate, where no aggregate would carry it",
-        Outcome(checks=("I7",), verdict="invalid-proof"),
+        _INVALID, needs="padding",
     ),
+    Kind("wrong-ciphertext", Role.CLIENT, Role.CLIENT, "encrypts another update than it committed to", _INVALID),
+    Kind(
+        "quotient-out-of-range", Role.CLIENT, Role.CLIENT,
+        "encrypts another update, and makes up for it by quotients beyond their range",
+        replace(_INVALID, detail="quotient-range"), needs="the proof of encryption",
+    ),
+    Kind(
+        "oversized-error", Role.CLIENT, Role.CLIENT,
+        "encrypts with an error near a multiple of q / T, which shifts the sum and passes for a small one",
+        _INVALID,
+    ),
+    Kind(
+        "mixed-up-chunks", Role.CLIENT, Role.CLIENT,
+        "exchanges two ring elements of its ciphertext, or its halves where it does not fill two",
+        _INVALID,
+    ),
+    Kind(
+        "oversized-key", Role.CLIENT, Role.CLIENT,
+        "encrypts with and shares a key with one digit so large that it overflows in the sum",
+        _INVALID,
+    ),
+    Kind(
+        "wrong-key", Role.CLIENT, Role.CLIENT,
+        "shares another key than it encrypted with",
+        replace(_INVALID, detail="share-opening"),
+    ),
+    Kind(
+        "wrong-blinding", Role.CLIENT, Role.CLIENT,
+        "shares another blinding than that of its commitment, and proves as if it were the same",
+        replace(_INVALID, detail="update-opening"),
+    ),
+)  # fmt: skip
+
+_CLIENTS = (
     Kind(
         "bad-proof", Role.CLIENT, Role.CLIENT,
         "sends a proof with one bit changed",
-        Outcome(checks=("I7",), verdict="invalid-proof"),
+        replace(_INVALID, detail="share-opening"),
     ),
     Kind(
         "replayed-proof", Role.CLIENT, Role.CLIENT,
@@ -155,11 +209,6 @@ _CLIENTS = (
         "stale-model", Role.CLIENT, Role.CLIENT,
         "answers the RoundOpen, and so the model, of the round before",
         Outcome(refuser="the coordinator", refusal="round-open", remark="not logged"),
-    ),
-    Kind(
-        "wrong-ciphertext", Role.CLIENT, Role.CLIENT,
-        "encrypts another update than it committed to",
-        Outcome(checks=("I7",), verdict="invalid-proof"),
     ),
     Kind(
         BAD_SHARE, Role.CLIENT, Role.TRUSTEE,
@@ -282,28 +331,45 @@ _SERVER = (
     ),
 )  # fmt: skip
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_CLIENTS, *_TRUSTEES, *_SERVER)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_PROVERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
 
 VARIANTS = (
     Variant(
-        "`bad-share`, for more than f trustees", ("bad-share:trustee-1,trustee-2,trustee-3",),
+        "`bad-share`, for more than f trustees", (("bad-share:trustee-1,trustee-2,trustee-3",),),
         Outcome(checks=("I7",), verdict="disputed"),
     ),
     Variant(
-        "`bad-share`, for more than m - t trustees", ("bad-share:trustee-1,trustee-2",),
+        "`bad-share`, for more than m - t trustees", (("bad-share:trustee-1,trustee-2",),),
         Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
     ),
     Variant(
-        "`false-complaint`, by more than m - t trustees", ("false-complaint:trustee-1", "false-complaint:trustee-2"),
+        "`false-complaint`, by more than m - t trustees", (("false-complaint:trustee-1", "false-complaint:trustee-2"),),
         Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
     ),
     Variant(
-        "`lying-trustee`, more than m - t of them", ("lying-trustee:trustee-1", "lying-trustee:trustee-2"),
+        "`lying-trustee`, more than m - t of them", (("lying-trustee:trustee-1", "lying-trustee:trustee-2"),),
         Outcome(checks=("I8",), aborted="missing-releases", remark="the abort names them too"),
     ),
     Variant(
-        "`silent-trustee`, more than m - t of them", ("silent-trustee:trustee-1", "silent-trustee:trustee-2"),
+        "`silent-trustee`, more than m - t of them", (("silent-trustee:trustee-1", "silent-trustee:trustee-2"),),
         Outcome(stops=True, refuser="the coordinator", refusal="checkpoint-quorum"),
+    ),
+    Variant(
+        "`oversized-update`, `out-of-range`, `value-in-padding`, with `encryption_proof = false`",
+        (("oversized-update",), ("out-of-range",), ("value-in-padding",)), _INVALID, encryption_proof=False,
+    ),
+    Variant(
+        "`wrong-ciphertext`, `oversized-error`, `mixed-up-chunks`, `oversized-key`, `wrong-key`, `wrong-blinding`, "
+        "with `encryption_proof = false`",
+        (
+            ("wrong-ciphertext",), ("oversized-error",), ("mixed-up-chunks",), ("oversized-key",), ("wrong-key",),
+            ("wrong-blinding",),
+        ),
+        Outcome(
+            aborted="opening-failed",
+            remark="everybody sees that the sum does not open, and nobody who spoilt it; at most `max_aborts` times",
+        ),
+        encryption_proof=False,
     ),
 )  # fmt: skip
 
@@ -368,7 +434,7 @@ def _free(kind: Kind, role: Role, known: dict[Role, Sequence[str]], taken: list[
 def listing() -> str:
     """One line for each kind, as `--inject list` prints them."""
     width = max(len(kind.spelling) for kind in KINDS.values())
-    return "\n".join(f"{kind.spelling:{width}}  {kind.summary}" for kind in KINDS.values())
+    return "\n".join(f"{kind.spelling:{width}}  {kind.description}" for kind in KINDS.values())
 
 
 def table() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from verifl.config import Config
@@ -33,7 +33,8 @@ class RoundSummary:
     """One round as it ended. seconds: wall time of the process that ended it, None where that process was killed before
     it could say so; size: bytes that it added to the transcript.
 
-    excluded: reason by client. aborted: the reason where the round ended without a sum, else None.
+    excluded: reason by client; failed_checks: the check that a malformed submission or an invalid proof failed, by
+    client. aborted: the reason where the round ended without a sum, else None.
     """
 
     round: int
@@ -45,6 +46,12 @@ class RoundSummary:
     seconds: float | None
     size: int
     aborted: str | None = None
+    failed_checks: Mapping[str, str] = field(default_factory=dict)
+
+    def describe_excluded(self) -> list[tuple[str, str]]:
+        """(client, reason) of those that are not in the cohort, the reason with the check that failed."""
+        checks = {client: f" ({check})" for client, check in self.failed_checks.items()}
+        return [(client, reason + checks.get(client, "")) for client, reason in self.excluded.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """As `metrics.jsonl` and `--format json` have it."""
@@ -53,6 +60,7 @@ class RoundSummary:
             "submitted": list(self.submitted),
             "accepted": list(self.accepted),
             "excluded": dict(self.excluded),
+            "failed_checks": dict(self.failed_checks),
             "trustees": list(self.trustees),
             "aborted": self.aborted,
             "metrics": finite_or_none(self.metrics),

@@ -55,6 +55,7 @@ class InProcessEngine:
         Raises Rejected("rounds") if too many rounds were aborted. However it ends, the transcript is left as of its
         last checkpoint, without the blobs of what came after, except for entries that trustees may have seen.
         """
+        session.progress.note("interrupted or killed at any time, it goes on with --resume")
         transcript = session.directory.transcript
         store = _store_of(session, self._step, "coordinator", "store")
         try:

@@ -26,6 +26,7 @@ HONEST = TRUSTEES[2:]  # where the server lies, the first f = 2 trustees are its
 CONFIG = Config.of(
     federation={"rounds": 2},
     trustees={"count": 5, "corrupt": 2, "threshold": 4},
+    update={"coordinate_bound": 0.3},
     limits={"min_cohort": 3, "max_aborts": 3},
 )
 
@@ -99,20 +100,23 @@ def unsynced() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def play(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Run a federation with these injections, as on the command line; each combination once."""
-    played: dict[tuple[str, ...], Played] = {}
+    played: dict[tuple[bool, tuple[str, ...]], Played] = {}
 
-    def run(*inject: str) -> Played:
-        if inject not in played:
-            played[inject] = _play(tmp_path_factory.mktemp("played") / "out", inject)
-        return played[inject]
+    def run(*inject: str, encryption_proof: bool = True) -> Played:
+        which = (encryption_proof, inject)
+        if which not in played:
+            update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
+            config = CONFIG.model_copy(update={"update": update})
+            played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
+        return played[which]
 
     return run
 
 
-def _play(directory: Path, inject: Sequence[str]) -> Played:
+def _play(directory: Path, inject: Sequence[str], config: Config) -> Played:
     engine, stopped = InjectedEngine([parse_injection(each) for each in inject]), None
     try:
-        Federation(Means(), CONFIG, directory, engine=engine).run()
+        Federation(Means(), config, directory, engine=engine).run()
     except Rejected as error:
         stopped = error
     return Played(directory, tuple(engine.refusals), stopped)

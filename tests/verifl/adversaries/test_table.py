@@ -22,6 +22,10 @@ class Line:
 
     inject: tuple[str, ...]
     outcome: Outcome
+    encryption_proof: bool = True
+
+    def __str__(self) -> str:
+        return "+".join(self.inject) + ("" if self.encryption_proof else ", optimistic")
 
     @property
     def injections(self) -> tuple[Injection, ...]:
@@ -34,18 +38,18 @@ class Line:
 
 LINES = [
     *(Line((kind.name,), kind.outcome) for kind in KINDS.values()),
-    *(Line(each.inject, each.outcome) for each in VARIANTS),
+    *(Line(case, each.outcome, each.encryption_proof) for each in VARIANTS for case in each.cases),
 ]
 
 
-@pytest.fixture(params=LINES, ids=lambda line: "+".join(line.inject), scope="module")
+@pytest.fixture(params=LINES, ids=str, scope="module")
 def line(request: pytest.FixtureRequest) -> Line:
     return request.param
 
 
 @pytest.fixture(scope="module")
 def played(line: Line, play: Play) -> Played:
-    return play(*line.inject)
+    return play(*line.inject, encryption_proof=line.encryption_proof)
 
 
 def failed(report: Report) -> tuple[str, ...]:
@@ -95,6 +99,8 @@ def test_whose_submission_is_excluded(line: Line, played: Played) -> None:
     by_clients = any(each.kind.by is Role.CLIENT for each in line.injections)
     victims = line.liars if by_clients else {CLIENTS[0]}
     assert found == ({} if line.outcome.verdict is None else dict.fromkeys(victims, line.outcome.verdict))
+    if line.outcome.detail is not None and last.cohort is not None:
+        assert [each.detail for each in last.cohort.message.excluded] == [line.outcome.detail]
 
 
 def test_what_the_audit_says(line: Line, played: Played) -> None:
@@ -108,6 +114,8 @@ def test_what_the_audit_says(line: Line, played: Played) -> None:
         }
         for check in outcome.checks:
             assert naming[check] == line.liars
+        if outcome.detail is not None:
+            assert all(note.endswith(f" ({outcome.detail})") for note in report.check("I7").notes)
         if not outcome.checks:
             assert not any(naming.values())
 
@@ -128,4 +136,4 @@ def test_the_document_has_this_table() -> None:
 def test_the_document_says_what_each_kind_does() -> None:
     text = " ".join(DOCUMENT.read_text(encoding="utf-8").split())
     for kind in KINDS.values():
-        assert f"`{kind.spelling}` {kind.summary}." in text, kind.name
+        assert f"`{kind.spelling}` {kind.description}." in text, kind.name

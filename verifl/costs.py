@@ -1,0 +1,71 @@
+"""What one client's submission costs under a policy: bytes, and work that is counted rather than timed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from protocols.pinned import PinnedPolicy
+
+
+@dataclass(frozen=True)
+class SubmissionSize:
+    """Bytes of the parts of one client's submission (the signed entry, about one kilobyte, comes on top)."""
+
+    commitments: int
+    proof: int
+    ciphertext: int
+    share_commitments: int
+    shares: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return self.commitments + self.proof + self.ciphertext + self.share_commitments + self.shares
+
+    def to_dict(self) -> dict[str, int]:
+        """The parts, and their total."""
+        return {**asdict(self), "total": self.total}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations for one submission; `verifl bench` measures their time.
+
+    committed_values: short integers that the client commits to, each one multiplication of a generator by a few bits.
+    client_multiplications: of a generator by a whole scalar, to prove and to share. verified_points: of the client's
+    commitments and proof; every verifier decodes each and multiplies it by a whole scalar. residue_products: of a
+    residue modulo q and a weight, by the client and by every verifier; 0 without the proof of encryption.
+    """
+
+    committed_values: int
+    client_multiplications: int
+    verified_points: int
+    residue_products: int
+
+
+def submission_size(pinned: PinnedPolicy) -> SubmissionSize:
+    """The sizes are exact, whatever the update."""
+    return SubmissionSize(
+        commitments=pinned.commitments_size + pinned.range_commitments_size + pinned.encryption_commitments_size,
+        proof=pinned.proof_size,
+        ciphertext=pinned.ciphertext_size,
+        share_commitments=pinned.share_commitments_size,
+        shares=len(pinned.policy.trustees) * pinned.sealed_share_size,
+    )
+
+
+def submission_work(pinned: PinnedPolicy) -> Work:
+    """From the shapes of spec 5.1, the openings of 5.6 and the sharing of 7.2."""
+    argument = pinned.argument
+    columns, encrypted = argument.shape.columns, argument.encryption is not None
+    openings = 2 * (argument.auxiliary_length + 1) + (columns + 1)  # A and its announcement, that of the tables
+    points = argument.layout.total_rows + 3  # D, A, the two announcements
+    if encrypted:  # the announcements of the update and of E_0, and E_0 itself
+        openings += (columns + 1) + (argument.share_length + 1)
+        points += 3
+    return Work(
+        committed_values=argument.layout.total_cells,
+        client_multiplications=openings + pinned.policy.threshold * (pinned.secret_length + 1),
+        verified_points=points,
+        residue_products=argument.quotients * argument.shape.data_cells,
+    )
