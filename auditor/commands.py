@@ -112,11 +112,12 @@ def follow_command(
         except Malformed as error:
             raise Misuse(f"{file}: no state of a follower: {error}; removing it forgets what was accepted") from None
         click.echo(f"state in {file}: {_described(state)}", err=True)
-        _follow(transcript, pinned, state, file, once, interval, workers)
+        _follow(transcript, policy, pinned, state, file, once, interval, workers)
 
 
 def _follow(
     transcript: Path,
+    policy: Path,
     pinned: PinnedPolicy,
     state: FollowState | None,
     file: Path,
@@ -131,7 +132,8 @@ def _follow(
         note = latest_note(transcript)
         if once or _is_new(note, state):
             found = follow(transcript, pinned, state, workers=workers)
-            for line in _outcome(found, state, time.perf_counter() - started, str(transcript)):
+            again = ["verifl-audit", str(transcript), "--policy", str(policy)]
+            for line in _outcome(found, state, time.perf_counter() - started, again):
                 click.echo(line)
             if found.state is None:
                 sys.exit(REJECTED)
@@ -154,7 +156,7 @@ def _described(state: FollowState | None) -> str:
     return "nothing accepted yet" if state is None else f"{state.head.head.size} entries accepted"
 
 
-def _outcome(found: Followed, before: FollowState | None, seconds: float, where: str) -> Iterator[str]:
+def _outcome(found: Followed, before: FollowState | None, seconds: float, again: list[str]) -> Iterator[str]:
     from auditor.comparison import head_text
 
     if found.state is not None:
@@ -170,7 +172,7 @@ def _outcome(found: Followed, before: FollowState | None, seconds: float, where:
     if found.report is not None:
         from auditor.rendering import to_text
 
-        yield to_text(found.report, ["verifl-audit", where])
+        yield to_text(found.report, again)
     else:
         yield "REJECTED: the transcript does not continue what was accepted before"
 
@@ -182,7 +184,10 @@ def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPo
     from protocols.pinned import PinnedPolicy
 
     if policy is not None:
-        return PinnedPolicy.open(_read(policy, POLICY_LIMIT)), None
+        try:
+            return PinnedPolicy.open(_read(policy, POLICY_LIMIT)), None
+        except (Malformed, Rejected) as error:
+            _end(REJECTED, f"rejected: {policy}: {error}")
     if transcript is None:
         raise Misuse("policy: a file, or a transcript to take it from")
     next(transcript.iterdir(), None)

@@ -30,13 +30,26 @@ def read_change(path: Path) -> bytes:
     return data
 
 
+def log_in(path: Path) -> Path | None:
+    """The log in the directory of a transcript, or of a run; None where there is none."""
+    return next((each for each in (path, path / "transcript") if (each / "checkpoint").is_file()), None)
+
+
+def published_changes(path: Path) -> tuple[bytes, ...]:
+    """Those in the log of a transcript or a run, in order, as it stands; none where there is no log."""
+    log = log_in(path)
+    if log is None:
+        return ()
+    reader = TranscriptReader(log)
+    return tuple(each for each in reader.entries(0, reader.size) if _is_change(each))
+
+
 def logged_changes(directory: RunDirectory) -> tuple[bytes, ...]:
     """Those in a run's log, in order, with those that its trustees may have seen already."""
-    transcript = TranscriptReader(directory.transcript)
-    published = transcript.entries(0, transcript.size) if (directory.transcript / "checkpoint").is_file() else []
     store = directory.state / "coordinator" / "store"
     pending = pending_entries(DirectoryStore(store)) if store.is_dir() else ()
-    return tuple(dict.fromkeys(each for each in (*published, *pending) if _is_change(each)))
+    coming = [each for each in pending if _is_change(each)]
+    return tuple(dict.fromkeys((*published_changes(directory.transcript), *coming)))
 
 
 def _is_change(entry: bytes) -> bool:

@@ -203,8 +203,10 @@ def run(
     except BaseException as error:
         told = isinstance(error, Misuse) and (resume or "--resume" in str(error))
         if RunDirectory(out).resumable and not inject and not told:
-            command = _resumption(config, out, policy_file, folder, change_files)
+            command = _resumption(config, out, policy_file, folder, passphrase_file, change_files)
             error.add_note(f"nothing is lost: `{command}` goes on from there")
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(out)  # the system does not say which file it could not write
         if isinstance(error, KeyboardInterrupt):
             raise click.Abort from error  # which says nothing of its own
         raise
@@ -258,9 +260,17 @@ cli.add_command(keys)
 cli.add_command(roster)
 
 
-def _resumption(config: Path, out: Path, policy_file: Path | None, folder: Path | None, changes: Sequence[Path]) -> str:
+def _resumption(
+    config: Path,
+    out: Path,
+    policy_file: Path | None,
+    folder: Path | None,
+    passphrase_file: Path | None,
+    changes: Sequence[Path],
+) -> str:
     """The command that goes on with a run."""
     members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
+    members += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
     members += [word for path in changes for word in ("--change", str(path))]
     return shlex.join(["verifl", "run", str(config), "--out", str(out), *members, "--resume"])
 

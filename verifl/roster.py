@@ -167,6 +167,21 @@ def add_member(path: Path, role: Role, name: str, public_key: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def missing(roster: Roster) -> list[str]:
+    """What has to come before `verifl roster sign` can succeed; empty for a complete roster."""
+    m, t, f = len(roster.trustees), roster.thresholds.threshold, roster.thresholds.corrupt
+    lacking = []
+    if roster.log is None:
+        lacking.append("the log: `verifl roster add log ORIGIN PUBLICKEY`")
+    if m < t:
+        lacking.append(f"trustees: {m} of at least {t}")
+    elif 2 * t <= m + f or f >= t:
+        lacking.append(f"other thresholds: 2t > m + f and f < t, with t = {t}, m = {m}, f = {f}")
+    if len(roster.clients) < roster.limits.min_cohort:
+        lacking.append(f"clients: {len(roster.clients)} of at least {roster.limits.min_cohort}")
+    return lacking
+
+
 def _checked(document: dict[str, object], path: Path) -> Roster:
     roster = parse_table(Roster, document, str(path))
     try:

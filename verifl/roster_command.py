@@ -20,7 +20,10 @@ _document = click.option(
 )
 _key = click.option("--key", "key_file", type=_path, required=True, help="The key file that signs.")
 
-_policy = click.option("--policy", "policy_file", type=_path, required=True, help="The policy that enrolled the party.")
+_policy = click.option(
+    "--policy", "policy_file", type=_path, required=True,
+    help="The policy that enrolled the party; or a transcript, whose log may have changed its key since.",
+)  # fmt: skip
 
 
 @click.group()
@@ -103,15 +106,12 @@ def rotate(
     The party itself does this: both keys sign. The file goes to the server, who logs it between two rounds
     (`verifl run --change FILE`); from then on only the new key counts. Keep the old one until then.
     """
-    from protocols.envelopes import seal_rotation
     from verifl.keys import read_key, write_new
-    from verifl.signing import check_rotation, policy_in
+    from verifl.signing import rotation
 
     source = passphrase_source(passphrase_file)
-    policy, old, new = policy_in(policy_file), read_key(key_file, source), read_key(new_file, source)
-    entry = seal_rotation(policy.federation, party, old, new)
-    check_rotation(policy, party, old, entry)
-    write_new(out, entry, 0o644, "a signed rotation is never overwritten")
+    old, new = read_key(key_file, source), read_key(new_file, source)
+    write_new(out, rotation(policy_file, party, old, new), 0o644, "a signed rotation is never overwritten")
     click.echo(f"wrote {out}: once the server has logged it, the key of {party} is")
     click.echo(new.public_key.hex())
     return 0
@@ -131,10 +131,10 @@ def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path
     FILE`); from then on nothing by PARTY counts, and nobody can bring it back but a new policy.
     """
     from verifl.keys import read_key, write_new
-    from verifl.signing import policy_in, seal_revocation
+    from verifl.signing import revocation
 
-    policy, key = policy_in(policy_file), read_key(key_file, passphrase_source(passphrase_file))
-    write_new(out, seal_revocation(policy, party, reason, key), 0o644, "a signed revocation is never overwritten")
+    key = read_key(key_file, passphrase_source(passphrase_file))
+    write_new(out, revocation(policy_file, party, reason, key), 0o644, "a signed revocation is never overwritten")
     click.echo(f"wrote {out}: in force once the server has logged it")
     return 0
 

@@ -7,18 +7,19 @@ from pathlib import Path
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import KeyRotation, Revocation
+from verifl.changes import log_in
 from verifl.policy_report import read_policy
-from verifl.roster import NAME, Roster, read_roster, roster_of
+from verifl.roster import NAME, Roster, missing, read_roster, roster_of
 
 
 def describe_file(path: Path) -> str:
     """The enrolment in a document (*.toml) or a policy; in a directory with a log, with its changes."""
-    log = next((each for each in (path, path / "transcript") if (each / "checkpoint").is_file()), None)
+    log = log_in(path)
     if path.is_dir():
         path = path / NAME if (path / NAME).is_file() else path / "policy.cbor"
     if path.suffix == ".toml":
         roster = read_roster(path)
-        return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_missing(roster)])
+        return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_lacking(roster)])
     plan = read_policy(path)
     head = [f"Policy {plan.pinned.hash.hex()}", f"  signed by   {plan.policy.issuer_key.hex()}  issuer"]
     changes = [] if log is None else _changes(log)
@@ -53,16 +54,5 @@ def _lines(roster: Roster) -> list[str]:
     ]
 
 
-def _missing(roster: Roster) -> list[str]:
-    """What has to come before `verifl roster sign` can succeed."""
-    m, t, f = len(roster.trustees), roster.thresholds.threshold, roster.thresholds.corrupt
-    missing = []
-    if roster.log is None:
-        missing.append("the log: `verifl roster add log ORIGIN PUBLICKEY`")
-    if m < t:
-        missing.append(f"trustees: {m} of at least {t}")
-    elif 2 * t <= m + f or f >= t:
-        missing.append(f"other thresholds: 2t > m + f and f < t, with t = {t}, m = {m}, f = {f}")
-    if len(roster.clients) < roster.limits.min_cohort:
-        missing.append(f"clients: {len(roster.clients)} of at least {roster.limits.min_cohort}")
-    return [f"  missing     {each}" for each in missing] or ["  complete: sign it with `verifl roster sign`"]
+def _lacking(roster: Roster) -> list[str]:
+    return [f"  missing     {each}" for each in missing(roster)] or ["  complete: sign it with `verifl roster sign`"]

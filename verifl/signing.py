@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from proofs.errors import Misuse, Rejected
-from protocols.envelopes import ISSUER, open_envelope, seal, seal_policy
+from protocols.envelopes import ISSUER, open_envelope, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
-from protocols.membership import ENROLLED, changed_by
+from protocols.membership import changed_by
 from protocols.messages import Revocation
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.server_steps import encode_model
+from verifl.changes import log_in, membership_of, published_changes
 from verifl.config import read_config
 from verifl.enrolment import TrainedModel, make_policy
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.policy_report import read_policy
-from verifl.roster import Roster
-from verifl.tasks.loading import load_task
+from verifl.roster import Roster, missing
+from verifl.tasks.loading import client_names, load_task
 
 
 def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> Plan:
@@ -28,8 +30,11 @@ def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> Plan:
     """
     from verifl.local_training import LocalTraining
 
+    if lacking := missing(roster):
+        raise Misuse(f"roster: missing: {'; '.join(lacking)}")
     config = read_config(config_file)
     task = load_task(config, config_file.parent)
+    _check_clients(roster, client_names(task))
     training = LocalTraining(task, tensor_filter(config), "cpu", config.federation.seed)
     model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(training.initial()))
     policy = make_policy(roster, config, model, key.public_key)
@@ -47,27 +52,41 @@ def policy_in(path: Path) -> Policy:
     return read_policy(path).policy
 
 
-def seal_revocation(policy: Policy, party: str, reason: str, key: SigningKey) -> bytes:
-    """The entry that revokes a party; raises Misuse for a key that is not the issuer's, or a party it cannot revoke."""
+def revocation(path: Path, party: str, reason: str, key: SigningKey) -> bytes:
+    """The entry that revokes a party of the policy, or of the log, in `path`.
+
+    Raises Misuse for a key that is not the issuer's, or a party it cannot revoke.
+    """
+    policy = policy_in(path)
     if key.public_key != policy.issuer_key:
         raise Misuse(f"key: expected that of the policy's issuer, {policy.issuer_key.hex()}")
     entry = seal(Revocation(policy.federation, party, reason), ISSUER, key)
-    _check(policy, entry)
+    _check(path, policy, entry)
     return entry
 
 
-def check_rotation(policy: Policy, party: str, old: SigningKey, entry: bytes) -> None:
-    """Whether a log could take this rotation; one after an earlier rotation can only be judged by whoever has the log.
+def rotation(path: Path, party: str, old: SigningKey, new: SigningKey) -> bytes:
+    """The entry that replaces the key of a party of the policy, or of the log, in `path`.
 
-    Raises Misuse.
+    Raises Misuse where `old` is not the key in force there, or `new` is or was somebody's.
     """
-    member = next((each for each in (*policy.trustees, *policy.roster) if each.id == party), None)
-    if member is None or member.public_key == old.public_key:
-        _check(policy, entry)
+    policy = policy_in(path)
+    entry = seal_rotation(policy.federation, party, old, new)
+    _check(path, policy, entry)
+    return entry
 
 
-def _check(policy: Policy, entry: bytes) -> None:
+def _check(path: Path, policy: Policy, entry: bytes) -> None:
+    """Whether the log could take this change, as far as `path` tells."""
     try:
-        changed_by(policy, ENROLLED, 0, entry, open_envelope(entry))
+        members = membership_of(policy, published_changes(path))  # those of the policy where there is no log
+        changed_by(policy, members, 0, entry, open_envelope(entry))
     except Rejected as error:
-        raise Misuse(str(error)) from None
+        newer = error.check == "rotation-previous" and log_in(path) is None
+        advice = "; if the log has changed it since, give the transcript as --policy" if newer else ""
+        raise Misuse(f"{error}{advice}") from None
+
+
+def _check_clients(roster: Roster, names: Sequence[str]) -> None:
+    if strangers := sorted({each.id for each in roster.clients} - set(names)):
+        raise Misuse(f"task: has no client {strangers[0]!r}, whom the roster enrols; it has {', '.join(names)}")

@@ -261,6 +261,7 @@ def test_a_rejected_transcript_leaves_no_state(simulations, copied, policy: Path
     result = run(path, "--policy", policy, "--state", tmp_path / "state", "--once")
     assert result.exit_code == 1
     assert "REJECTED in" in result.stdout
+    assert f"audit again: verifl-audit {path} --policy {policy}" in result.stdout
     assert not (tmp_path / "state").exists()
 
 

@@ -194,7 +194,9 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_a_broken_policy_is_rejected(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "policy.cbor").write_bytes(b"\xa0")
-    assert "expected" in failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)
+    line = failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)
+    assert line.startswith(f"verifl: {tmp_path / 'policy.cbor'}: ")
+    assert "expected" in line
 
 
 def test_a_fresh_directory_is_the_next_number(tmp_path: Path) -> None:

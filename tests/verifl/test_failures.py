@@ -95,22 +95,22 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, number: int) -> None:
 def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out = write_task(tmp_path), tmp_path / "out"
+    config, out, secret = write_task(tmp_path), tmp_path / "out", tmp_path / "passphrase"
+    secret.write_text("of no key\n", encoding="utf-8")
+    arguments = ["run", str(config), "--out", str(out), "--passphrase-file", str(secret)]
     sync = state._sync_file
 
     def full(path: Path) -> None:
         if path.parent.name == "store":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: without the name of the file
         sync(path)
 
     with monkeypatch.context() as patch:
         patch.setattr(state, "_sync_file", full)
-        assert cli.invoke(["run", str(config), "--out", str(out)]) == 2
-    line = last_line(capsys)
-    assert line.startswith(f"verifl: {out}")
-    command = f"verifl run {config} --out {out} --resume"
-    assert line.endswith(f": No space left on device; nothing is lost: `{command}` goes on from there")
-    assert cli.invoke(command.split()[1:]) == 0
+        assert cli.invoke(arguments) == 2
+    hint = f"nothing is lost: `verifl {' '.join(arguments)} --resume` goes on from there"
+    assert last_line(capsys) == f"verifl: {out}: No space left on device; {hint}"
+    assert cli.invoke([*arguments, "--resume"]) == 0
     assert audit(out / "transcript", out / "policy.cbor").accepted
 
 

@@ -18,7 +18,7 @@ from tests.verifl.victim import Victims
 from verifl.federation import FederationResult
 from verifl.state import DirectoryStore
 
-STEPS = 823  # on disk, of the whole run; the sample is drawn from so many
+STEPS = 848  # on disk, of the whole run; the sample is drawn from so many
 SAMPLE = 5
 KILLS = 6
 

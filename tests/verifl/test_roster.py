@@ -1,127 +1,23 @@
-"""Enrolment: from an empty document to a run with everybody's own keys, and changes of who may act after it."""
+"""Enrolment: from an empty document to a run with everybody's own keys."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from auditor import audit
 from proofs.errors import Misuse
-from protocols.envelopes import open_envelope, open_policy, seal_rotation
-from protocols.identities import SigningKey
-from protocols.messages import KeyRotation, Revocation
+from protocols.envelopes import open_policy
 from protocols.pinned import PinnedPolicy
-from protocols.policy import TensorSpec
 from tests.seeded import seeded
+from tests.verifl.office import CLIENTS, TRUSTEES, Office, key_of, public
 from verifl import cli
-from verifl.config import Config, FederationConfig, read_config
-from verifl.engines.in_process import InProcessEngine
-from verifl.enrolment import TrainedModel, enrol, enrolled, make_policy
-from verifl.federation import Federation, Members
-from verifl.keys import read_keys, write_key
-from verifl.roster import Roster, add_member, read_roster, roster_of, write_roster
-from verifl.tasks.loading import load_task
-
-CLIENTS = ("x", "y", "z")
-TENSORS = (TensorSpec("weights", (3,), "float32", nonnegative=False),)
-TRUSTEES = ("trustee-1", "trustee-2", "trustee-3", "trustee-4")
-TASK = """
-import torch
-
-class Mine:
-    def clients(self): return ["x", "y", "z"]
-    def model(self): return torch.nn.Linear(2, 1)
-    def data(self, client): return None
-    def train(self, model, client, data): model.weight.data += 0.01
-    def evaluate(self, model): return {"weight": float(model.weight.detach().sum())}
-
-def task():
-    return Mine()
-"""
-
-
-def key_of(name: str) -> SigningKey:
-    return SigningKey.generate(seeded(f"enrolled {name}"))
-
-
-def public(name: str) -> str:
-    return key_of(name).public_key.hex()
-
-
-@dataclass(frozen=True)
-class Office:
-    """The issuer's desk: roster, configuration, and a directory with everybody's key files."""
-
-    folder: Path
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def key(self, name: str) -> str:
-        return self.path(f"keys/{name}.pem")
-
-    def run(self, *more: str, keys: str = "keys", rounds: int = 1) -> int:
-        (self.folder / "config.toml").write_text(f'[task]\nfile = "task.py"\n[federation]\nrounds = {rounds}\n')
-        members = ("--policy", self.path("policy.cbor"), "--keys", self.path(keys))
-        return cli.invoke(["run", self.path("config.toml"), "--out", self.path("out"), *members, *more])
-
-    def sign(self, *more: str) -> int:
-        arguments = [
-            "--config",
-            self.path("config.toml"),
-            "--key",
-            self.key("issuer"),
-            "--out",
-            self.path("policy.cbor"),
-        ]
-        return cli.invoke(["roster", "sign", self.path("roster.toml"), *arguments, *more])
-
-    def rotate(self, name: str, old: str, new: str) -> str:
-        out = self.path(f"{name}-rotation.cbor")
-        files = ("--policy", self.path("policy.cbor"), "--key", self.key(old), "--new", self.key(new), "--out", out)
-        assert cli.invoke(["roster", "rotate", name, *files]) == 0
-        return out
-
-    def revoke(self, name: str, reason: str = "left") -> str:
-        out = self.path(f"{name}-revocation.cbor")
-        files = ("--policy", self.path("policy.cbor"), "--key", self.key("issuer"), "--reason", reason, "--out", out)
-        assert cli.invoke(["roster", "revoke", name, *files]) == 0
-        return out
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    """A complete roster of three clients and four trustees, signed."""
-    office = Office(tmp_path_factory.mktemp("office"))
-    (office.folder / "keys").mkdir()
-    for name in ("issuer", "coordinator", *TRUSTEES, *CLIENTS, "spare"):
-        write_key(Path(office.key(name)), key_of(name))
-    (office.folder / "task.py").write_text(TASK, encoding="utf-8")
-    (office.folder / "config.toml").write_text('[task]\nfile = "task.py"\n', encoding="utf-8")
-    document = write_roster(office.folder)
-    text = document.read_text(encoding="utf-8")
-    document.write_text(text.replace("threshold = 4 ", "threshold = 3 ").replace("corrupt = 2 ", "corrupt = 1 "))
-    add_member(document, "log", "fl.example.org/mine", public("coordinator"))
-    for name in TRUSTEES:
-        add_member(document, "trustee", name, public(name))
-    for name in reversed(CLIENTS):
-        add_member(document, "client", name, public(name))
-    assert office.sign() == 0
-    return office
-
-
-@pytest.fixture
-def office(desk: Office, tmp_path: Path) -> Office:
-    """A copy, to be changed."""
-    shutil.copytree(desk.folder, tmp_path / "office")
-    return Office(tmp_path / "office")
-
+from verifl.config import Config
+from verifl.enrolment import TrainedModel, enrol, make_policy
+from verifl.keys import write_key
+from verifl.roster import read_roster, roster_of
 
 # ---- the document ----
 
@@ -215,9 +111,9 @@ def test_the_policy_is_what_the_roster_says(desk: Office, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("threshold = 3 ", "threshold = 2 ", "quorum-intersection"),
-        ("threshold = 3 ", "threshold = 5 ", "expected at most the 4 trustees"),
-        ("min_cohort = 3 ", "min_cohort = 4 ", "limits.min_cohort"),
+        ("threshold = 3 ", "threshold = 2 ", "missing: other thresholds: 2t > m + f and f < t, with t = 2, m = 4"),
+        ("threshold = 3 ", "threshold = 5 ", "missing: trustees: 4 of at least 5"),
+        ("min_cohort = 3 ", "min_cohort = 4 ", "missing: clients: 3 of at least 4"),
         ("[log]", "# [log]", "roster.toml"),
         pytest.param(public("x"), public("issuer"), "issuer-key", id="issuer as client"),
     ],
@@ -233,6 +129,23 @@ def test_a_policy_that_does_not_hold_is_not_signed(
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (office.folder / "policy.cbor").exists()
+
+
+def test_what_a_roster_lacks_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(["roster", "init", str(tmp_path)]) == 0
+    write_key(tmp_path / "issuer.pem", key_of("issuer"))
+    arguments = ["--config", "nowhere", "--key", str(tmp_path / "issuer.pem")]
+    assert cli.invoke(["roster", "sign", str(tmp_path / "roster.toml"), *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("verifl: roster: missing: the log: `verifl roster add log ORIGIN PUBLICKEY`; trustees: 0 of")
+
+
+def test_clients_without_training_are_not_enrolled(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    edit(office, '["x", "y", "z"]', '["x", "y", "w"]')
+    (office.folder / "policy.cbor").unlink()
+    assert office.sign() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "verifl: task: has no client 'z', whom the roster enrols; it has w, x, y"
 
 
 def test_a_signed_policy_is_not_overwritten(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,155 +223,3 @@ def test_policy_and_keys_go_together(office: Office, capsys: pytest.CaptureFixtu
     arguments = ["run", office.path("config.toml"), "--out", office.path("out"), given, office.path("keys")]
     assert cli.invoke(arguments) == 2
     assert "give both" in capsys.readouterr().err
-
-
-def test_rotations_and_revocations_in_a_run_that_goes_on(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
-    assert office.run() == 0
-    files = [
-        office.rotate("trustee-2", "trustee-2", "spare"),
-        office.revoke("trustee-4", "key-compromised"),
-    ]
-    changes = [word for file in files for word in ("--change", file)]
-    assert office.run("--resume", *changes, rounds=2) == 0
-    Path(office.key("trustee-2")).unlink()
-    Path(office.key("trustee-4")).unlink()
-    assert office.run("--resume", rounds=3) == 0
-    report = audit(office.folder / "out/transcript", office.folder / "policy.cbor")
-    assert report.accepted
-    assert report.check("I3").checked.endswith("1 rotation and 1 revocation in force")
-    assert report.checkpoint is not None
-    assert report.checkpoint.cosigners == ("trustee-1", "trustee-2", "trustee-3")
-    capsys.readouterr()
-    assert cli.invoke(["roster", "show", office.path("out")]) == 0
-    shown = capsys.readouterr().out
-    assert f"{public('spare')}  trustee-2, from here on" in shown
-    assert "revoked (key-compromised)  trustee-4" in shown
-
-
-def test_changes_before_the_first_round(office: Office) -> None:
-    """Keys of who is gone are not needed."""
-    rotation = office.rotate("y", "y", "spare")
-    revocation = office.revoke("trustee-1")
-    Path(office.key("trustee-1")).unlink()
-    assert office.run("--change", rotation, "--change", revocation) == 0
-    report = audit(office.folder / "out/transcript", office.folder / "policy.cbor")
-    assert report.accepted
-    assert len(report.check("I3").notes) == 2
-
-
-def test_a_change_that_no_log_takes_stops_the_run_before_it_begins(
-    office: Office, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rotation = office.rotate("y", "y", "spare")
-    Path(office.key("spare")).unlink()
-    assert office.run("--change", rotation) == 2
-    assert "none is that of y" in capsys.readouterr().err
-    thrice = [word for _ in range(2) for word in ("--change", office.revoke(f"trustee-{_ + 1}"))]
-    assert office.run(*thrice) == 2
-    assert "revocation-quorum" in capsys.readouterr().err
-    assert not (office.folder / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["rotate", "revoke"])
-def test_a_change_is_not_overwritten(office: Office, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    make: Mapping[str, Callable[[], str]] = {
-        "rotate": lambda: office.rotate("y", "y", "spare"),
-        "revoke": lambda: office.revoke("y"),
-    }
-    make[name]()
-    with pytest.raises(AssertionError):
-        make[name]()
-    assert "never overwritten" in capsys.readouterr().err
-
-
-def test_changes_on_file_are_what_the_protocol_signs(office: Office) -> None:
-    entry = Path(office.rotate("y", "y", "spare")).read_bytes()
-    assert entry == seal_rotation("my-federation", "y", key_of("y"), key_of("spare"))
-    message = open_envelope(Path(office.revoke("y")).read_bytes()).message
-    assert message == Revocation("my-federation", "y", "left")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["rotate", "nobody", "--key", "y", "--new", "spare"], "unknown-party"),
-        (["rotate", "y", "--key", "y", "--new", "z"], "rotation-key"),
-        (["rotate", "y", "--key", "y", "--new", "y"], "rotation-key"),
-        (["revoke", "nobody", "--key", "issuer", "--reason", "left"], "unknown-party"),
-        (["revoke", "y", "--key", "coordinator", "--reason", "left"], "expected that of the policy's issuer"),
-        (["revoke", "y", "--key", "issuer", "--reason", "because"], "Invalid value for '--reason'"),
-        (["revoke", "y", "--key", "issuer"], "Missing option '--reason'"),
-    ],
-)
-def test_changes_that_are_not_signed(
-    desk: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
-    names = {"y", "z", "spare", "issuer", "coordinator"}
-    words = [desk.key(word) if word in names and place > 1 else word for place, word in enumerate(arguments)]
-    out = str(tmp_path / "change.cbor")
-    assert cli.invoke(["roster", *words, "--policy", desk.path("policy.cbor"), "--out", out]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert message in line
-    assert not Path(out).exists()
-
-
-def test_other_files_are_no_changes(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("policy.cbor", "task.py"):
-        assert office.run("--change", office.path(name)) == 2
-        assert "expected a rotation or revocation" in capsys.readouterr().err
-
-
-def test_a_rotated_party_without_its_new_key_cannot_be_run() -> None:
-    enrolment = enrol(Config(), TENSORS, 3, CLIENTS, b"model", seeded("run"))
-    own = [enrolment.coordinator, *enrolment.trustees.values(), *enrolment.clients.values()]
-    keys = {key.public_key: key for key in own}
-    rotation = seal_rotation(enrolment.policy.federation, "x", enrolment.clients["x"], key_of("spare"))
-    model = TrainedModel.of(TENSORS, 3, b"model")
-    assert isinstance(open_envelope(rotation).message, KeyRotation)
-    for logged, changes in (((rotation,), ()), ((), (rotation,))):
-        with pytest.raises(Misuse, match="none is that of x"):
-            enrolled(enrolment.policy_file, keys, Config(), model, CLIENTS, logged, changes)
-        both = keys | {key_of("spare").public_key: key_of("spare")}
-        ready = enrolled(enrolment.policy_file, both, Config(), model, CLIENTS, logged, changes)
-        assert ready.clients["x"] == enrolment.clients["x"]
-        assert ready.successors == {"x": (both[key_of("spare").public_key],)}
-    del both[enrolment.clients["x"].public_key]
-    ready = enrolled(enrolment.policy_file, both, Config(), model, CLIENTS, (rotation,))
-    assert ready.clients["x"].public_key == key_of("spare").public_key
-    assert replace(ready, changes=()) == ready
-    assert isinstance(roster_of(ready.policy), Roster)
-
-
-class Killed(BaseException):
-    """As if the process had ended here."""
-
-
-@pytest.mark.parametrize("last", [1, 14, 30])
-@pytest.mark.parametrize("again", [True, False])
-def test_a_run_killed_around_a_change_goes_on(
-    office: Office, monkeypatch: pytest.MonkeyPatch, last: int, again: bool
-) -> None:
-    """Whether or not the files are given again: what a trustee may have seen is in the log, the rest is not."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    assert office.run() == 0
-    files = [office.rotate("trustee-2", "trustee-2", "spare"), office.revoke("trustee-4")]
-    changes = [Path(file).read_bytes() for file in files]
-    config = read_config(Path(office.path("config.toml"))).model_copy(update={"federation": FederationConfig(rounds=2)})
-    members = Members((office.folder / "policy.cbor").read_bytes(), read_keys(office.folder / "keys"))
-    steps = iter(range(last))
-
-    def step(_what: str) -> None:
-        if next(steps, None) is None:
-            raise Killed
-
-    def federation(given: list[bytes], **more: Any) -> Federation:
-        task = load_task(config, office.folder)
-        return Federation(task, config, office.folder / "out", members=members, changes=given, **more)
-
-    with pytest.raises(Killed):
-        federation(changes, engine=InProcessEngine(step)).run(resume=True)
-    federation(changes if again else []).run(resume=True)
-    report = audit(office.folder / "out/transcript", members.policy_file)
-    assert report.accepted
-    logged = len(report.check("I3").notes)
-    assert logged == 2 if again else logged in (0, 2)
