@@ -175,8 +175,8 @@ def _replacements(node: ast.AST) -> Iterator[tuple[Any, Any]]:
         yield node, node.left
         yield node, node.right
     elif isinstance(node, ast.BoolOp):
-        for value in node.values:
-            yield node, value
+        for operand in node.values:
+            yield node, operand
     elif isinstance(node, ast.IfExp):
         yield node, node.body
         yield node, node.orelse

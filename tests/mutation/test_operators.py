@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import ast
+import sys
+from types import ModuleType
+
+import pytest
 
 from tests.mutation.operators import mutants
-from tests.mutation.run import justified, path_of
+from tests.mutation.run import ROOT, TESTS, forget, justified, path_of
+from tests.mutation.table import section
 
 SOURCE = '''
 """A docstring 1 + 1."""
@@ -58,3 +63,23 @@ def test_every_listed_survivor_is_a_mutant_of_the_source() -> None:
         lines = source.splitlines()
         found = {(lines[each.line - 1].strip(), each.before, each.after) for each in mutants(source)}
         assert {key[1:] for key in justified() if key[0] == module} <= found
+
+
+def test_survivors_are_in_the_documentation() -> None:
+    assert (ROOT / "docs/mutation.md").read_text(encoding="utf-8").endswith(f"\n{section()}")
+
+
+def test_every_file_of_tests_exists() -> None:
+    assert [test for tests in TESTS.values() for test in tests if not (ROOT / test).exists()] == []
+
+
+def test_a_shared_module_is_forgotten_wherever_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from package import module` reads the package's attribute: a test would see the module unchanged."""
+    package = ModuleType("package")
+    package.module = ModuleType("package.module")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "package", package)
+    monkeypatch.setitem(sys.modules, "package.module", package.module)
+    forget("package.module")
+    assert "package.module" not in sys.modules
+    assert not hasattr(package, "module")
+    forget("package.module")

@@ -140,6 +140,15 @@ def test_sizes_at_a_million_coordinates() -> None:
     assert sizes == [(50_243, 33_825), (131_117, 69_894), (131_309, 171_270)]
 
 
+def test_nothing_of_relations_that_are_not_in_force() -> None:
+    plain = ArgumentParameters(40, 500)
+    assert (plain.projections, plain.segments, plain.squares_bound) == (360, (), 500**2)
+    assert (plain.combination_bound, plain.quotients) == (0, 0)
+    assert (plain.quotient_mask_bound, plain.quotient_bound, plain._honest_quotient) == (0, 0, 0)
+    assert (plain.share_length, plain.range_commitments_size, plain.encryption_commitments_size) == (0, 0, 0)
+    assert plain.round_degrees == (4, 2, 2, 2, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("fields", "name"),
     [

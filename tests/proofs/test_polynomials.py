@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,41 @@ def test_interpolation(a: int, b: int, c: int) -> None:
     assert [poly.evaluate(poly.line(a, b), x) for x in range(2)] == [a, b]
 
 
+@given(st.lists(SCALARS, min_size=1, max_size=6))
+def test_interpolation_of_any_degree(values: list[int]) -> None:
+    coefficients = poly.interpolate(values)
+    assert len(coefficients) == len(values)
+    assert [poly.evaluate(coefficients, x) for x in range(len(values))] == values
+
+
+def test_unequal_lengths_are_refused() -> None:
+    """Silently cut sums would drop what is to be checked."""
+    for compare in (poly.dot, poly.eq):
+        for left, right in (([1, 2], [3]), ([1], [2, 3])):
+            with pytest.raises(ValueError, match=r"length|shorter|longer"):
+                compare(left, right)
+            with pytest.raises(ValueError, match=r"shorter|longer"):
+                poly.eq_prefix(left, right, 1)
+
+
+def test_results_are_reduced() -> None:
+    """Representatives in [0, ORDER), whatever the sign and size of what goes in."""
+    top = ORDER - 1
+    assert poly.dot([top, top], [top, top]) == 2
+    assert poly.dot([-1], [1]) == top
+    assert poly.evaluate([top, top], top) == 0
+    assert poly.add([top, 1], [1]) == [0, 1]
+    assert poly.scale([-1, 2], top) == [1, ORDER - 2]
+    assert poly.multiply([1, -1], [1, 1]) == [1, 0, top]
+    assert poly.line(ORDER + 1, 0) == [1, top]
+    assert poly.quadratic(ORDER, ORDER + 1, 4) == [0, 0, 1]
+    assert all(0 <= value < ORDER for value in poly.quadratic(3, 1, 0))
+    assert poly.product([top, top, top]) == top
+    assert poly.product([]) == 1
+    assert poly.eq_table([top]) == [2, top]
+    assert poly.fold([1, 2, 3], top) == [0, 6]
+
+
 @settings(max_examples=20)
 @given(st.integers(0, 5), st.data())
 def test_eq(variables: int, data: st.DataObject) -> None:
@@ -36,6 +72,7 @@ def test_eq(variables: int, data: st.DataObject) -> None:
     assert poly.eq(left, right) == poly.dot(lefts, rights)
     for count in range(2**variables + 1):
         assert poly.eq_prefix(left, right, count) == poly.dot(lefts[:count], rights[:count])
+        assert poly.eq_prefix_sum(left, count) == sum(lefts[:count]) % ORDER
 
 
 @given(st.lists(SCALARS, min_size=1, max_size=33), st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,14 +22,18 @@ from protocols.submissions import (
     blob_sizes,
     check_blob,
     check_ciphertext,
+    check_extras,
     check_share_commitments,
     claim_of,
+    extra_sizes,
     judge,
+    named_extras,
     read_blob,
 )
 from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")
+EXTRAS = ("coordinate_range", "encryption_proof")
 
 
 class Received:
@@ -80,6 +85,16 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
     simulation.writer.close()
 
 
+@pytest.fixture(scope="module")
+def related(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
+    """The same with a coordinate bound too: every commitment that a policy can ask for."""
+    setting = Setting(clients=3, encryption_proof=True, coordinate_clip=0.25)
+    simulation = Simulation(tmp_path_factory.mktemp("related"), setting)
+    simulation.start()
+    yield Received(simulation)
+    simulation.writer.close()
+
+
 def flipped(position: int) -> Callable[[bytes], bytes]:
     def change(data: bytes) -> bytes:
         changed = bytearray(data)
@@ -115,6 +130,16 @@ def test_the_next_round_is_another(received: Received) -> None:
 def test_blobs_of_an_earlier_submission(received: Received, role: str, later: int) -> None:
     """In the same round or another, by anybody."""
     first, second, _ = received.messages
+    seen = SeenSubmissions()
+    assert seen.add(first) is None
+    fault = seen.add(replace(second, round=later, **{role: getattr(first, role)}))
+    assert fault == Fault(REPLAYED, f"{role} of an earlier submission")
+
+
+@pytest.mark.parametrize("role", EXTRAS)
+@pytest.mark.parametrize("later", [1, 2])
+def test_commitments_of_a_relation_of_an_earlier_submission(related: Received, role: str, later: int) -> None:
+    first, second, _ = related.messages
     seen = SeenSubmissions()
     assert seen.add(first) is None
     fault = seen.add(replace(second, round=later, **{role: getattr(first, role)}))
@@ -160,6 +185,61 @@ def test_every_blob_has_the_size_of_its_role(received: Received) -> None:
     assert {size for name, size in sizes if name in {share.blob for share in message.shares}} == {
         pinned.sealed_share_size
     }
+
+
+def test_commitments_of_relations_have_their_own_sizes(related: Received) -> None:
+    pinned, message = related.pinned, related.messages[0]
+    assert (message.coordinate_range, message.encryption_proof) != (None, None)
+    rows = pinned.argument.shape.data_rows
+    noise = [table.rows for table in pinned.argument.layout.tables[5:]]
+    expected = {"coordinate_range": 33 * 3 * rows, "encryption_proof": 33 * sum(noise)}
+    assert extra_sizes(pinned) == expected
+    assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
+    sizes = blob_sizes(pinned, message)
+    assert sizes[-2:] == [(getattr(message, role), size) for role, size in expected.items()]
+    assert len(sizes) == len(ROLES) + len(message.shares) + 2
+    for name, size in sizes:
+        assert len(related.blobs[name]) == size
+
+
+def test_no_relation_no_commitments(received: Received) -> None:
+    assert named_extras(received.messages[0]) == ()
+    assert extra_sizes(received.pinned) == dict.fromkeys(EXTRAS, 0)
+
+
+@pytest.mark.parametrize("missing", [("coordinate_range",), ("encryption_proof",), EXTRAS])
+def test_exactly_the_commitments_that_the_policy_asks_for(
+    received: Received, related: Received, missing: tuple[str, ...]
+) -> None:
+    """Too few, and none at all where they are asked for; too many where they are not."""
+    message = related.messages[0]
+    check_extras(related.pinned, message)
+    nothing: dict[str, Any] = dict.fromkeys(missing)
+    fewer = replace(message, **nothing)
+    plain = replace(received.messages[0], **{role: getattr(message, role) for role in missing})
+    for setting, wrong in ((related, fewer), (received, plain)):
+        for act in (
+            lambda at=setting, about=wrong: check_extras(at.pinned, about),
+            lambda at=setting, about=wrong: claim_of(at.pinned, about, at.seed, at.source),
+        ):
+            with pytest.raises(Rejected) as excinfo:
+                act()
+            assert excinfo.value.check == "relations"
+
+
+def test_a_claim_has_the_commitments_of_its_relations(related: Received) -> None:
+    first = related.messages[0]
+    claim = claim_of(related.pinned, first, related.seed, related.source)
+    assert blob_hash(claim.range_commitments) == first.coordinate_range
+    assert blob_hash(claim.encryption_commitments) == first.encryption_proof
+    assert related.judge(*related.messages) == [None] * 3
+    for role in EXTRAS:
+        wrong = related.changed(first, role, flipped(0))
+        assert related.judge(wrong, related.messages[1]) == [Fault(INVALID_PROOF, "ciphertext-combination"), None]
+        longer = related.changed(first, role, lambda data: data + data[:33])
+        with pytest.raises(Rejected) as excinfo:
+            related.judge(longer)
+        assert excinfo.value.check == "blob-size"
 
 
 def test_what_a_source_serves_is_checked() -> None:
