@@ -130,3 +130,21 @@ def test_killed_a_hundred_times(tmp_path: Path, victims: Victims, uninterrupted:
         kills += kill_and_resume(1000 + federations, 8, victims, tmp_path, uninterrupted)
         federations += 1
     print(f"{kills} kills of {federations} federations, at up to {uninterrupted.seconds:.1f} s")
+
+
+@pytest.mark.exhaustive
+def test_one_run_killed_a_hundred_times(tmp_path: Path, victims: Victims, uninterrupted: Reference) -> None:
+    """Every process lives so shortly that a hundred of them do not come to the end."""
+    kills, life = 0, 0.8 * uninterrupted.seconds
+    while kills < 100:
+        directory, before, generator, kills = tmp_path / f"{life}" / "out", Said(), random.Random(life), 0
+        while kills < 100 and victims.kill_after(directory, generator.uniform(0, life)):
+            kills += 1
+            for entry in kept(directory) if (directory / "policy.cbor").exists() else ():
+                before.say(entry)
+        life *= 0.8
+    progress = len(kept(directory))
+    result = resume(directory)
+    check_end(result, [before])
+    check_same_training(result, uninterrupted.result)
+    print(f"{kills} kills of one federation within {life / 0.8:.2f} s each; it had come to {progress} entries")
