@@ -45,7 +45,8 @@ def bounded(update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSp
     ]
     general = _general(update, config, None in owners, groups)
     bounds = [general if owner is None else groups[owner] for owner in owners]
-    if tensors and not any(bounds):
+    sizes = [prod(spec.shape) for spec in tensors]
+    if any(sizes) and not any(size * bound for size, bound in zip(sizes, bounds, strict=True)):
         raise Misuse("update.groups: every tensor is frozen, so nothing could be trained; raise one of the bounds")
     slices = tuple(each for each in _slices(tensors, bounds) if each.bound != general)
     if len(slices) > MOST_SLICES:
@@ -132,8 +133,9 @@ def _ranges(tensors: Sequence[TensorSpec]) -> Iterator[tuple[TensorSpec, int, in
 
 
 def _slices(tensors: Sequence[TensorSpec], bounds: Sequence[int]) -> Iterator[CoordinateRule]:
-    """The whole vector in slices; neighbouring tensors of the same bound are one."""
-    placed = zip(_ranges(tensors), bounds, strict=True)
+    """The whole vector in slices; neighbouring tensors of the same bound are one. Empty tensors are in none."""
+    ranges = zip(_ranges(tensors), bounds, strict=True)
+    placed = [((spec, start, stop), bound) for (spec, start, stop), bound in ranges if start < stop]
     for bound, run in groupby(placed, key=lambda item: item[1]):
         members = [place for place, _ in run]
         yield CoordinateRule(members[0][1], members[-1][2], bound)

@@ -35,6 +35,13 @@ def check_proofs(case: Case, findings: Findings) -> str:
         for record in found.submissions.values()
         if case.own_faults.get(record.index) is None
     ]
+    if any(_without_ciphertext(case, record) for record in candidates):
+        # Ring elements are as many as coordinates, which the ciphertexts would have to show to be there.
+        try:
+            case.blob(case.policy.initial_model, case.pinned.model_size)
+        except Rejected as error:
+            findings.reject("initial model", error)
+            return "no proof"
     known = {record.index for record in candidates if case.memory.knows(*_fact(case, record))}
     verified, invalid = len(known), 0
     for batch in _batches([record for record in candidates if record.index not in known]):

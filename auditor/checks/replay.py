@@ -25,9 +25,9 @@ Integers = NDArray[np.int64]
 def check_replay(case: Case, findings: Findings) -> str:
     """I9. For each Aggregate: 1. the cohort's ciphertexts sum to `ciphertext`; 2. `ciphertext` decrypts under `key` to
     `plaintext`, with every error and every value within the bound for so many clients, and zeros beyond the
-    coordinates. 3. Where a round was aborted because its opening failed, it does fail.
+    coordinates. 3. Where a round was aborted because its opening failed, it does fail: that needs its ciphertexts.
 
-    Skipped for a round whose ciphertexts were pruned; 2 is still done if the sum is there.
+    Skipped for an aggregate whose summands were pruned; 2 is still done if the sum is there.
     """
     case.index.report(findings)
     summed = decrypted = 0
@@ -72,10 +72,8 @@ def _is_known(case: Case, found: Round) -> bool:
 
 
 def _is_pruned(case: Case, found: Round) -> bool:
-    """Whether the sum of a round that was summed, or failed to open, cannot be replayed."""
-    failed = found.aborted is not None and found.aborted.message.reason == OPENING_FAILED
-    wanted = found.aggregate is not None or failed
-    return wanted and any(record.ciphertext in case.pruned for record in found.accepted())
+    """Whether the sum of a round cannot be replayed."""
+    return found.aggregate is not None and any(record.ciphertext in case.pruned for record in found.accepted())
 
 
 def _missing(case: Case, found: Round) -> str:
@@ -150,6 +148,8 @@ def _check_failure(case: Case, findings: Findings, found: Round) -> None:
     try:
         total = _add(case, found)
         if total is None:
+            missing = f"{_missing(case, found)} pruned" if found.accepted() else "nobody"
+            findings.add(f"{name}, reason", "the ciphertexts of the cohort, to see that it does not open", missing)
             return
         opened = reconstruct(case, opened_by(case, found, valid), len(found.accepted()))
         plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))

@@ -101,6 +101,17 @@ def test_integrity_survives_pruning_under_a_proof_of_encryption(simulations, cop
     assert report.check("I10").status is Status.PASS
 
 
+def test_without_ciphertexts_no_work_beyond_the_files(simulations, copied, forge, monkeypatch) -> None:
+    """A transcript of small files may claim any dimension: ring elements are expanded where files are as large."""
+    path = copied("proved")
+    prune(path, ciphertexts(forge("proved")))
+    prune(path, [simulations("proved").pinned.policy.initial_model])
+    monkeypatch.setattr("protocols.submissions.expand", lambda *_: pytest.fail("expanded"))
+    report = audit(path, simulations("proved").policy_data)
+    assert {"I1", "I2", "I6"} <= failed(report)
+    assert report.check("I6").checked == "no proof"
+
+
 def test_required_replay_may_not_be_skipped(simulations, copied, forge) -> None:
     path = copied("quiet")
     prune(path, ciphertexts(forge("quiet"))[:1])

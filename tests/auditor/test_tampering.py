@@ -16,6 +16,7 @@ from protocols.blobs import blob_hash
 from protocols.contexts import round_seed
 from protocols.envelopes import seal
 from protocols.log.checkpoint import add_cosignatures, cosign, parse_note, sign_checkpoint
+from protocols.log.tiles import blob_path
 from protocols.messages import (
     Aggregate,
     CohortClosed,
@@ -427,6 +428,21 @@ def test_invalid_proof_may_not_rest_on_a_pruned_ciphertext(forge, tmp_path: Path
     report = audit(path, forged.policy_data)
     assert {"I7"} <= failed(report)
     assert report.check("I7").findings[0].found == "invalid-proof, but the ciphertext that would show it is not there"
+
+
+@pytest.mark.parametrize("name", ["quiet", "proved"])
+@pytest.mark.parametrize("kept", [0, 3])
+def test_a_failed_opening_may_not_rest_on_pruned_ciphertexts(name: str, kept: int, forge, tmp_path: Path) -> None:
+    """Attack: the server opens the sum for itself, declares that it does not open, and prunes what would show it."""
+    forged = forge(name)
+    abort_instead("opening-failed")(forged)
+    path = forged.write(tmp_path / "t")
+    submissions = [slot.message for slot in forged.slots if isinstance(slot.message, Submission)]
+    for message in submissions[kept:]:
+        (path / blob_path(message.ciphertext)).unlink()
+    report = audit(path, forged.policy_data)
+    assert failed(report) == {"I9"}
+    assert "pruned" in report.check("I9").findings[0].found
 
 
 @pytest.mark.parametrize("kind", ["commitments", "proof", "encryption_proof", "coordinate_range"])

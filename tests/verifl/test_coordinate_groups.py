@@ -68,6 +68,14 @@ def test_neighbours_of_equal_bounds_are_one_slice_and_the_general_bound_is_none(
     assert slices(rule) == [(6, 12, 655)]
 
 
+def test_an_empty_tensor_makes_no_slice() -> None:
+    with_empty = specs(a=(3,), e=(0, 4), b=(2,))
+    rule = bounded(BASE, rules((["e"], 0.0)), with_empty)
+    assert (slices(rule), rule.coordinate_bound) == ([], 2**15)
+    with pytest.raises(Misuse, match="every tensor is frozen"):
+        bounded(BASE, rules((["e"], 0.25), general=0.0), with_empty)
+
+
 def test_groups_for_every_tensor_leave_their_largest_bound_as_the_general_one() -> None:
     rule = bounded(BASE, rules((["*.bias"], 0.01), (["*"], 0.25), general=0.9), MODEL)
     assert rule.coordinate_bound == 2**14
