@@ -64,7 +64,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "proofs.challenger": ("tests/proofs/test_challenger.py", *VECTORS),
     "proofs.polynomials": ("tests/proofs/test_polynomials.py", *VECTORS),
     "proofs.transcript": ("tests/proofs/test_transcript.py", *VECTORS, "tests/soundness/test_frozen_heart.py"),
-    "proofs.relations": (*VECTORS, "tests/proofs/test_relations.py", "tests/soundness/test_frozen_heart.py"),
+    "proofs.relations": (
+        "tests/proofs/test_forms.py",
+        *VECTORS,
+        "tests/proofs/test_relations.py",
+        "tests/soundness/test_frozen_heart.py",
+    ),
     "proofs.proof": (*VECTORS, *HOSTILE),
     "proofs.verifier": (
         *VECTORS,
