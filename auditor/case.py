@@ -69,6 +69,7 @@ class Case:
     each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7).
     failed_proofs: for each submission with an invalid proof, the verifier's check that it fails (I6). choices: the
     cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round (I8).
+    wrong_releases: log indices of those that prove their trustee at fault (I8).
     memory: what this auditor verified in earlier audits, too. pruned: ciphertexts that are not there (I1). failed:
     numbers of the checks that failed so far.
     """
@@ -89,6 +90,7 @@ class Case:
     failed_proofs: dict[int, str] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     releases: dict[int, dict[str, int]] = field(default_factory=dict)
+    wrong_releases: set[int] = field(default_factory=set)
     memory: Memory = field(default_factory=Memory)
     failed: set[str] = field(default_factory=set)
 

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
-from auditor.checks.verdicts import ACCEPTED, first_acks
+from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
+from auditor.checks.verdicts import ACCEPTED
 from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.report import CheckResult, Finding, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import INVALID_PROOF, MALFORMED
+from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES
 from protocols.envelopes import COORDINATOR
 from protocols.log.checkpoint import parse_note
 from protocols.messages import KeyRotation, RoundAborted
 
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
 UNKNOWN_CAUSE = "it sent none, or the server did not log it"
+NOT_SIGNED = "is not signed by this party, for this federation and with its key in force"
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ def _changes(case: Case, party: str) -> Iterator[Event]:
             yield Event(0, entry.index, text)
 
 
+def _disowned(number: int, entry: int, what: str) -> Event:
+    """All there is to say of an entry in the party's name that it did not sign."""
+    return Event(number, entry, f"{what} in its name {NOT_SIGNED}", holds=False)
+
+
 # ---- a client ----
 
 
@@ -123,26 +130,29 @@ def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
     records = [record for record in found.submissions.values() if record.client == party]
     if not records and found.open is not None:
         yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
+    known = statements(case, found)
     for record in records:
+        if record.index in case.index.disowned:
+            yield _disowned(found.number, record.index, "a submission")
+            continue
         yield Event(found.number, record.index, "submitted")
-        yield from _shares(found, record)
-        yield _verdict(case, found, record)
+        yield from _shares(found, record, known)
+        yield _verdict(case, found, record, known)
 
 
-def _shares(found: Round, record: SubmissionRecord) -> Iterator[Event]:
+def _shares(found: Round, record: SubmissionRecord, known: Statements) -> Iterator[Event]:
     """What the trustees said of its shares."""
-    acks = first_acks(found)
-    held = [name for name, ack in acks.items() if record.index in ack.acknowledged]
+    held = [name for name, ack in known.acks.items() if record.index in ack.acknowledged]
     if held:
         yield Event(found.number, record.index, f"its share acknowledged by {', '.join(held)}")
-    for name, ack in acks.items():
+    for name, ack in known.acks.items():
         for dispute in ack.disputed:
-            if dispute.index == record.index:
+            if dispute.index == record.index and answers(found, record.round_open):
                 reason = printable(dispute.reason)
                 yield Event(found.number, record.index, f"in dispute with {name}, who says {reason}: one of them lies")
 
 
-def _verdict(case: Case, found: Round, record: SubmissionRecord) -> Event:
+def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> Event:
     if found.cohort is None:
         return Event(found.number, record.index, f"no verdict: {_end(found)}")
     message = found.cohort.message
@@ -151,19 +161,23 @@ def _verdict(case: Case, found: Round, record: SubmissionRecord) -> Event:
     said = logged.get(record.index, "no verdict")
     right = _right_verdict(case, found, record, said)
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
-    if right is not None and right != said:
+    if not answers(found, record.round_open):
+        text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
+    elif right is not None and right != said:
         text += f". The audit finds: {right}"
     if right == INVALID_PROOF:
         text += f" ({printable(case.failed_proofs[record.index])})"
+    if right in OFFENCES and (why := excuse(case, found, record, right, known)) is not None:
+        text += f". Not its offence: {why}"
     return Event(found.number, record.index, text, None if right is None else right == said)
 
 
 def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:
-    """The verdict that I7 derived; None where it could not."""
+    """The verdict that I7 derived; None where it could not, or where it is about another RoundOpen."""
     choice = case.choices.get(found.number)
     own = case.own_faults.get(record.index)
     unknown = own is None and said in (MALFORMED, INVALID_PROOF) and record.ciphertext in case.pruned
-    if choice is None or unknown:
+    if choice is None or unknown or not answers(found, record.round_open):
         return None
     return own or choice.left_out.get(record.index) or ACCEPTED
 
@@ -200,21 +214,27 @@ def _trustee_round(case: Case, found: Round, party: str) -> Iterator[Event]:
     if found.open is not None and not keys:
         yield Event(found.number, None, "no round key in the log: it takes no part in the round")
     for key in keys:
-        yield Event(found.number, key.index, "made a round key")
-    yield from _acknowledgement(found, party, asked=bool(keys))
+        if key.index in case.index.disowned:
+            yield _disowned(found.number, key.index, "a round key")
+        else:
+            yield Event(found.number, key.index, "made a round key")
+    yield from _acknowledgement(case, found, party, asked=bool(keys))
     yield from _release(case, found, party)
     if found.aborted is not None:
         yield from _missing(found.number, found.aborted, party)
 
 
-def _acknowledgement(found: Round, party: str, *, asked: bool) -> Iterator[Event]:
+def _acknowledgement(case: Case, found: Round, party: str, *, asked: bool) -> Iterator[Event]:
     acks = [entry for entry in found.acks if entry.message.trustee == party]
     if asked and found.open is not None and not acks:
         yield Event(found.number, None, f"no acknowledgement in the log: {UNKNOWN_CAUSE}")
     for ack in acks:
+        if ack.index in case.index.disowned:
+            yield _disowned(found.number, ack.index, "an acknowledgement")
+            continue
         held = counted(len(ack.message.acknowledged), "submission")
         yield Event(found.number, ack.index, f"acknowledged its shares of {held}")
-        for dispute in ack.message.disputed:
+        for dispute in ack.message.disputed if is_own_ack(case, found, ack) else ():
             record = found.submissions.get(dispute.index)
             whom = record.client if record is not None else f"entry {dispute.index}"
             reason = printable(dispute.reason)
@@ -227,15 +247,21 @@ def _release(case: Case, found: Round, party: str) -> Iterator[Event]:
         yield Event(found.number, None, f"was asked to release; no release in the log: {UNKNOWN_CAUSE}")
     used = found.aggregate.message.releases if found.aggregate is not None else ()
     for release in releases:
+        if release.index in case.index.disowned:
+            yield _disowned(found.number, release.index, "a release")
+            continue
         how = "released, and its share was used" if release.index in used else "released; its share was not needed"
         valid = case.releases.get(found.number)
         if valid is None:
             yield Event(found.number, release.index, how)
         elif valid.get(party) == release.index:
             yield Event(found.number, release.index, how, holds=True)
-        else:
+        elif release.index in case.wrong_releases:
             text = "released a share that does not open the cohort's sum"
             yield Event(found.number, release.index, text, holds=False)
+        else:
+            text = "a release that the audit does not count: for another cohort, or not its first"
+            yield Event(found.number, release.index, text)
 
 
 def _missing(number: int, entry: Entry[RoundAborted], party: str) -> Iterator[Event]:

@@ -146,7 +146,8 @@ class Index:
     plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for every type
     that others refer to by hash. faults: what this pass found, under the number of the check that reports it.
     changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the root over the
-    changes before it. standing: who is in force, None without a policy.
+    changes before it. standing: who is in force, None without a policy. disowned: indices of entries that the party
+    they name did not sign for this federation, with its key in force: it is not to blame for what is wrong with them.
     """
 
     def __init__(self, policy: Policy | None) -> None:
@@ -158,6 +159,7 @@ class Index:
         self.by_hash: dict[bytes, int] = {}
         self.changes: list[Entry[messages.KeyRotation | messages.Revocation]] = []
         self.memberships: dict[int, bytes] = {}
+        self.disowned: set[int] = set()
         self.standing = None if policy is None else Standing(policy)
         self._policy = policy
 
@@ -176,13 +178,15 @@ class Index:
         name = label(index, message)
         self.steps.append(Step(envelope.type, number_of(message)))
         check = REPORTED_BY[envelope.type]
+        is_change = isinstance(message, messages.KeyRotation | messages.Revocation)
         if self._policy is not None:
             if message.federation != self._policy.federation:
+                self.disowned.add(index)
                 self._fault(check, f"{name}, federation", self._policy.federation, message.federation)
-            elif isinstance(message, messages.KeyRotation | messages.Revocation):
+            elif is_change:
                 self._change(index, name, data, envelope)
-        if self.standing is not None and not isinstance(message, messages.KeyRotation | messages.Revocation):
-            self._check_author(self.standing, check, name, envelope)
+        if not is_change and not self._is_signed(check, name, envelope):
+            self.disowned.add(index)
         self._file(index, entry_hash(data), message)
 
     def report(self, findings: Findings) -> None:
@@ -211,23 +215,27 @@ class Index:
         except Rejected as error:
             self._fault("I3", f"{name}, {error.check}", error.expected, error.found)
 
-    def _check_author(self, standing: Standing, check: str, name: str, envelope: Envelope) -> None:
-        """Signed by the party that its type demands, with its key in force. Whoever is out of force is I3's."""
+    def _is_signed(self, check: str, name: str, envelope: Envelope) -> bool:
+        """Whether the party that its type demands signed it, with its key in force. Whoever is out of force is I3's."""
+        if self.standing is None:
+            return False
         try:
-            key = standing.key(envelope.type, envelope.signer)
+            key = self.standing.key(envelope.type, envelope.signer)
         except Rejected as error:
             out_of_force = error.check == "revoked"
             self._fault("I3" if out_of_force else check, f"{name}, signer", error.expected, error.found)
-            return
+            return False
         try:
             check_signature(envelope, key)
         except Rejected as error:
-            replaced = standing.replaced_at(envelope)
+            replaced = self.standing.replaced_at(envelope)
             if replaced is None:
                 self._fault(check, f"{name}, signature", error.expected, error.found)
             else:
                 found = f"one by the key that entry {replaced} replaced"
                 self._fault("I3", f"{name}, signature", error.expected, found)
+            return False
+        return True
 
     def _file(self, index: int, hashed: bytes, message: messages.Message) -> None:
         for field_name, blob in message_blobs(message):

@@ -10,6 +10,8 @@ from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import KeyRotation, Revocation
 from protocols.policy import Member, Policy
 
+FORMER_KEYS = 16  # of one party, that a wrong signature is tried with: a log may hold many of both
+
 
 class Standing:
     """The membership as of the entries read so far, and the trustees as of any earlier size of the log."""
@@ -47,8 +49,9 @@ class Standing:
         return self.members.key(signer, enrolled)
 
     def replaced_at(self, envelope: Envelope) -> int | None:
-        """The entry that replaced the key which signed this envelope; None if no former key of the signer did."""
-        for key, index in self._former.get(envelope.signer, []):
+        """The entry that replaced the key which signed this envelope; None if no former key of the signer did, of the
+        last FORMER_KEYS."""
+        for key, index in self._former.get(envelope.signer, [])[-FORMER_KEYS:]:
             try:
                 check_signature(envelope, key)
             except Rejected:

@@ -8,9 +8,13 @@ A the cohort (log indices of submissions), Q the trustees asked to release, m tr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from functools import reduce
+from itertools import combinations, compress, pairwise
+from operator import and_
 
 from proofs import domains
 from proofs.errors import Misuse, Rejected
@@ -62,9 +66,10 @@ def ack_digest(round_open: bytes, trustee: str, members: Iterable[tuple[str, byt
     return tagged_hash(domains.ACKNOWLEDGEMENT, (round_open, trustee.encode(), *_counted_pairs(members)))
 
 
-def disputed_by_quorum(policy: Policy, index: int, acks: Mapping[str, ShareAck]) -> bool:
-    """Whether more than f trustees dispute the submission at `index`: at least one of them is honest."""
-    return sum(any(dispute.index == index for dispute in ack.disputed) for ack in acks.values()) > policy.corrupt
+def disputed_by_quorum(policy: Policy, acks: Mapping[str, ShareAck]) -> frozenset[int]:
+    """The submissions, by log index, that more than f trustees dispute: at least one of these is honest."""
+    votes = Counter(index for ack in acks.values() for index in {dispute.index for dispute in ack.disputed})
+    return frozenset(index for index, count in votes.items() if count > policy.corrupt)
 
 
 def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, ShareAck]) -> Choice:
@@ -80,41 +85,33 @@ def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, Share
         raise Rejected("policy-trustees", f"at most {MAX_TRUSTEES} trustees", str(len(policy.trustees)))
     if any(later <= earlier for earlier, later in pairwise(valid)):
         raise Misuse("valid: expected ascending log indices")
-    undisputed = [index for index in valid if not disputed_by_quorum(policy, index, acks)]
-    candidates = undisputed[: policy.max_cohort]
+    disputed = disputed_by_quorum(policy, acks)
+    candidates = [index for index in valid if index not in disputed][: policy.max_cohort]
     held = {
-        position: frozenset(acks[member.id].acknowledged)
+        position: _mask(candidates, frozenset(acks[member.id].acknowledged))
         for position, member in enumerate(policy.trustees)
         if member.id in acks
     }
-    accepted, quorum = _best(candidates, held, policy.threshold)
-    trustees = tuple(policy.trustees[position].id for position in quorum)
-    left_out = {index: _why_left_out(index, undisputed, candidates) for index in valid if index not in set(accepted)}
-    return Choice(accepted, trustees, left_out)
+    common, quorum = _best(held, policy.threshold)
+    accepted = tuple(compress(candidates, map(int, f"{common:b}".zfill(len(candidates)))))
+    left_out = dict.fromkeys(valid, COHORT_FULL)
+    left_out |= dict.fromkeys(candidates, UNACKNOWLEDGED) | dict.fromkeys(disputed & left_out.keys(), DISPUTED)
+    for index in accepted:
+        del left_out[index]
+    return Choice(accepted, tuple(policy.trustees[position].id for position in quorum), left_out)
 
 
-def _best(
-    candidates: Sequence[int], held: Mapping[int, frozenset[int]], threshold: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Largest A, then largest Q, then first Q. Sets of exactly t suffice: each grows to everybody who holds all of
-    its A, and a best Q has the A of any t of its members."""
-    best: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    best_key: tuple[int, int, tuple[int, ...]] | None = None
-    for core in combinations(sorted(held), threshold):
-        common = frozenset.intersection(*(held[position] for position in core))
-        accepted = tuple(index for index in candidates if index in common)
-        members = frozenset(accepted)
-        quorum = tuple(position for position in sorted(held) if members <= held[position])
-        key = (-len(accepted), -len(quorum), quorum)
-        if best_key is None or key < best_key:
-            best, best_key = (accepted, quorum), key
-    return best
+def _mask(candidates: Sequence[int], acknowledged: AbstractSet[int]) -> int:
+    """A set of candidates as bits, the first of them the highest: one operation of integers then compares two sets."""
+    return int("0" + "".join("01"[index in acknowledged] for index in candidates), 2)
 
 
-def _why_left_out(index: int, undisputed: Sequence[int], candidates: Sequence[int]) -> str:
-    if index not in undisputed:
-        return DISPUTED
-    return UNACKNOWLEDGED if index in candidates else COHORT_FULL
+def _best(held: Mapping[int, int], threshold: int) -> tuple[int, tuple[int, ...]]:
+    """(A, Q), A as a mask: largest A, then largest Q, then first Q. Sets of exactly t suffice: each grows to everybody
+    who holds all of its A, and a best Q has the A of any t of its members. Q determines A, so that no tie is left."""
+    cores = (reduce(and_, core) for core in combinations(held.values(), threshold))
+    choices = ((common, tuple(who for who, mask in held.items() if mask & common == common)) for common in cores)
+    return min(choices, key=lambda choice: (-choice[0].bit_count(), -len(choice[1]), choice[1]), default=(0, ()))
 
 
 def _counted_pairs(members: Iterable[tuple[str, bytes]]) -> list[bytes]:

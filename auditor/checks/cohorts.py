@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
 from auditor.case import Case
+from auditor.checks.naming import first_acks, is_own, is_own_ack
 from auditor.checks.submissions import key_trustees
-from auditor.checks.verdicts import first_acks
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
@@ -30,7 +31,8 @@ def check_cohorts(case: Case, findings: Findings) -> str:
     trustees of Q, for this cohort and digest. 4. An Aggregate uses exactly t releases, ascending, each of which opens
     the sum of the cohort's share commitments. 5. An abort's reason is true, and it names exactly those who are missing.
 
-    Leaves `releases`. Notes name the trustees whose release is wrong.
+    Leaves `releases` and `wrong_releases`. Notes name the trustees whose release is wrong, and who is in dispute: only
+    for what they signed.
     """
     index = case.index
     index.report(findings)
@@ -51,32 +53,37 @@ def check_cohorts(case: Case, findings: Findings) -> str:
 def _check_acks(case: Case, findings: Findings, found: Round) -> int:
     """Rule 1."""
     seen: set[str] = set()
+    keyed = set(key_trustees(found))
+    firsts = {index for index in found.submissions if case.own_faults.get(index) != DUPLICATE}
     for entry in found.acks:
         name, message = label(entry.index, entry.message), entry.message
         findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
-        if message.trustee not in key_trustees(found):
+        if message.trustee not in keyed:
             findings.add(name, "a trustee with a key in this round", message.trustee)
         if message.trustee in seen:
             findings.add(name, "one acknowledgement a trustee and round", "another")
         seen.add(message.trustee)
-        _check_ack_indices(case, findings, found, entry)
+        _check_ack_indices(case, findings, found, entry, firsts)
         members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
         digest = ack_digest(message.round_open, message.trustee, _pairs(members))
         findings.expect(f"{name}, digest", digest, message.digest)
     return len(found.acks)
 
 
-def _check_ack_indices(case: Case, findings: Findings, found: Round, entry: Entry[ShareAck]) -> None:
+def _check_ack_indices(
+    case: Case, findings: Findings, found: Round, entry: Entry[ShareAck], firsts: AbstractSet[int]
+) -> None:
+    """Rule 1, for one acknowledgement. firsts: each client's first submission of the round, by log index."""
     name, message = label(entry.index, entry.message), entry.message
     disputed = tuple(dispute.index for dispute in message.disputed)
-    firsts = {index for index in found.submissions if case.own_faults.get(index) != DUPLICATE and index < entry.index}
+    sound = {index for index in (*message.acknowledged, *disputed) if index in firsts and index < entry.index}
     for which, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
         if any(later <= earlier for earlier, later in pairwise(indices)):
             findings.add(f"{name}, {which}", "ascending log indices", str(indices))
-        for index in sorted(set(indices) - firsts):
+        for index in sorted(set(indices) - sound):
             findings.add(f"{name}, {which}", "a client's first submission of this round, before it", f"entry {index}")
-    for dispute in message.disputed:
-        if dispute.index in firsts:
+    for dispute in message.disputed if is_own_ack(case, found, entry) else ():
+        if dispute.index in sound and is_own(case, found, found.submissions[dispute.index]):
             client = found.submissions[dispute.index].client
             findings.note(f"{client} and {message.trustee} are in dispute: {dispute.reason}, entry {dispute.index}")
     for index in sorted(set(disputed) & set(message.acknowledged)):
@@ -97,9 +104,10 @@ def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[Coh
 
 
 def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed]) -> int:
-    """Rule 3, and which releases are valid: the first of each trustee that opens the summed share commitments."""
+    """Rule 3, and which releases are valid: the first of each trustee, if it opens the summed share commitments. What a
+    trustee signed comes before what is in its name only."""
     shares: dict[int, tuple[Entry[KeyShare], sharing.Share]] = {}
-    for entry in found.releases:
+    for entry in sorted(found.releases, key=lambda each: each.index in case.index.disowned):
         name, message = label(entry.index, entry.message), entry.message
         sound = findings.expect(f"{name}, cohort", cohort.hash, message.cohort)
         sound = findings.expect(f"{name}, digest", cohort.message.digest, message.digest) and sound
@@ -123,7 +131,7 @@ def _share(case: Case, findings: Findings, found: Round, entry: Entry[KeyShare])
     try:
         return sharing.Share.decode(data, pinned.secret_length)
     except Malformed as error:
-        findings.note(_wrong(found, entry, error))
+        _name_wrong(case, findings, found, entry, error)
         return None
 
 
@@ -147,12 +155,24 @@ def _valid(
         if verdict is None:
             valid[entry.message.trustee] = entry.index
         else:
-            findings.note(_wrong(found, entry, verdict))
+            _name_wrong(case, findings, found, entry, verdict)
     return valid
 
 
-def _wrong(found: Round, entry: Entry[KeyShare], error: Malformed | Rejected) -> str:
-    return f"{entry.message.trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})"
+def _name_wrong(
+    case: Case, findings: Findings, found: Round, entry: Entry[KeyShare], error: Malformed | Rejected
+) -> None:
+    """Name the trustee, if it signed this release, for the very submissions that are here."""
+    if entry.index in case.index.disowned or found.cohort is None or not _digest_holds(found, found.cohort):
+        return
+    case.wrong_releases.add(entry.index)
+    trustee = entry.message.trustee
+    findings.note(f"{trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})")
+
+
+def _digest_holds(found: Round, entry: Entry[CohortClosed]) -> bool:
+    message = entry.message
+    return message.digest == cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
 
 
 def _check_used(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:

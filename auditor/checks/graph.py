@@ -1,41 +1,51 @@
 """I12: the evidence as a graph. Whatever is in the log or among the blobs leads somewhere, and to one place only.
 
-One graph a round, so that its size is that of a round: nodes are the round's entries and the blobs they name, an edge
-goes from what is referred to, to what refers to it. Rounds hang together by the models, which I4 and I11 check; an edge
-to an entry of another round is a finding here.
+One graph a round, so that its size is that of a round: nodes are the round's entries, an edge goes from what is
+referred to, to what refers to it. Of entries that must be single the first has edges, and what the round does not have
+is a finding, no node: however often a log repeats itself, a round of E entries has fewer than (16 + 4) E edges. Rounds
+hang together by the models, which I4 and I11 check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
-from auditor.index import Round
+from auditor.index import Entry, Round
+from protocols.cohorts import MAX_TRUSTEES
 from protocols.log.tiles import blob_path
+from protocols.messages import ShareAck
 
 if TYPE_CHECKING:
     import networkx
 
-Node = Hashable
-VALUE = "value"  # what an edge carries: the sum flows along these
-WORD = "word"  # and along these only somebody's statement about it
+
+@dataclass(frozen=True)
+class RoundGraph:
+    """A round's references: all of them, and those along which the sum flows. All else is somebody's statement."""
+
+    references: networkx.DiGraph[int]
+    flow: networkx.DiGraph[int]
 
 
 def check_graph(case: Case, findings: Findings) -> str:
     """I12. 1. Every reference resolves to an entry of the same round that comes before. 2. Each round's graph is
-    acyclic. 3. Along the edges that carry value, an Aggregate is reached from one CohortClosed and from exactly its
-    accepted submissions, and a submission reaches at most one Aggregate. 4. Every entry of a finished round reaches the
-    entry that ends it, or hangs below the CohortClosed. 5. Every blob in the directory is named by an entry.
+    acyclic. 3. Along the edges that carry value, the Aggregate is reached from one CohortClosed and from exactly its
+    accepted submissions. 4. Every entry of a finished round reaches the entry that ends it, or hangs below the
+    CohortClosed. 5. Every blob in the directory is named by an entry. Entries that a round has twice are for I4, I8
+    and P2: here the first of each counts.
     """
     nodes = edges = 0
     for found in case.index.in_order():
-        graph = _build(case, findings, found)
-        nodes, edges = nodes + graph.number_of_nodes(), edges + graph.number_of_edges()
+        graph = build(case, findings, found)
+        nodes += graph.references.number_of_nodes()
+        edges += graph.references.number_of_edges()
         _check_shape(findings, found, graph)
-        _check_reach(findings, found, graph)
+        _check_reach(findings, found, graph.references)
     unnamed = unreferenced(case)
     for path in unnamed:
         findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}")
@@ -48,106 +58,117 @@ def unreferenced(case: Case) -> list[str]:
     return sorted(path for path in case.reader.files() if is_blob_path(path) and path not in named)
 
 
-def _build(case: Case, findings: Findings, found: Round) -> networkx.DiGraph[Node]:
-    import networkx
-
-    graph: networkx.DiGraph[Node] = networkx.DiGraph()
-    for index, source, kind in _edges(found, case.index.by_hash):
-        graph.add_node(index)
-        if source is None:
+def build(case: Case, findings: Findings, found: Round) -> RoundGraph:
+    """The graphs of one round; rule 1 on the way."""
+    graph = RoundGraph(_empty(), _empty())
+    acks = _acks(found)
+    graph.references.add_nodes_from(_entries(found, acks))
+    for source, target, value in _edges(found, acks, case.index.by_hash):
+        if source not in graph.references:
+            expected = f"references to entries of round {found.number}"
+            findings.add(f"entry {target}", expected, "a hash of none" if source < 0 else f"entry {source}")
             continue
-        graph.add_edge(source, index, kind=kind)
-    own = set(_own_entries(found))
-    for source, target in list(graph.edges):
-        if source not in own:
-            findings.add(f"entry {target}", f"references to entries of round {found.number}", f"entry {source}")
-        elif isinstance(source, int) and isinstance(target, int) and source >= target:
+        if source >= target:
             findings.add(f"entry {target}", "references to entries before it", f"entry {source}")
+        graph.references.add_edge(source, target)
+        if value:
+            graph.flow.add_edge(source, target)
     return graph
 
 
-def _own_entries(found: Round) -> Iterator[int]:
-    yield from (entry.index for entry in found.keys)
-    yield from (entry.index for entry in found.opens)
-    yield from found.submissions
-    yield from (entry.index for entry in found.acks)
-    yield from (entry.index for entry in found.cohorts)
-    yield from (entry.index for entry in found.releases)
-    yield from (entry.index for entry in found.aggregates)
-    yield from (entry.index for entry in found.closes)
-    yield from (entry.index for entry in found.aborts)
+def _empty() -> networkx.DiGraph[int]:
+    import networkx
+
+    graph: networkx.DiGraph[int] = networkx.DiGraph()
+    attributes: dict[str, object] = {}  # no edge has any: one dict for all of them, as there may be many
+    graph.edge_attr_dict_factory = lambda: attributes
+    return graph
 
 
-def _edges(found: Round, by_hash: dict[bytes, int]) -> Iterator[tuple[int, int | None, str]]:
-    """(entry, an entry it refers to or None, kind) for every reference of the round's entries."""
-    for key in found.keys:
-        yield key.index, None, WORD
-    for opened in found.opens:
-        yield opened.index, None, WORD
-        yield from ((opened.index, index, WORD) for index in opened.message.round_keys)
-    for record in found.submissions.values():
-        yield record.index, by_hash.get(record.round_open, -1), WORD
+def _acks(found: Round) -> list[Entry[ShareAck]]:
+    """The first acknowledgement of each trustee, before CohortClosed; of no more trustees than a policy may have."""
+    first: dict[str, Entry[ShareAck]] = {}
     for ack in found.acks:
-        yield ack.index, by_hash.get(ack.message.round_open, -1), WORD
-        yield from ((ack.index, index, WORD) for index in ack.message.acknowledged)
-        yield from ((ack.index, dispute.index, WORD) for dispute in ack.message.disputed)
-    for cohort in found.cohorts:
-        yield cohort.index, by_hash.get(cohort.message.round_open, -1), WORD
-        yield from ((cohort.index, index, VALUE) for index in cohort.message.accepted)
-        yield from ((cohort.index, exclusion.index, WORD) for exclusion in cohort.message.excluded)
-        yield from ((cohort.index, ack.index, WORD) for ack in found.acks)
+        if len(first) < MAX_TRUSTEES and (found.cohort is None or ack.index < found.cohort.index):
+            first.setdefault(ack.message.trustee, ack)
+    return list(first.values())
+
+
+def _entries(found: Round, acks: list[Entry[ShareAck]]) -> Iterator[int]:
+    """Every entry that counts."""
+    yield from (entry.index for entry in found.keys)
+    yield from found.submissions
+    yield from (ack.index for ack in acks)
+    yield from (release.index for release in found.releases)
+    for single in (found.open, found.cohort, found.aggregate, found.closed, found.aborted):
+        if single is not None:
+            yield single.index
+
+
+def _edges(found: Round, acks: list[Entry[ShareAck]], by_hash: dict[bytes, int]) -> Iterator[tuple[int, int, bool]]:
+    """(what is referred to, what refers to it, whether value flows) for every reference of the entries that count; -1
+    for a hash that no entry has."""
+    if found.open is not None:
+        yield from ((index, found.open.index, False) for index in found.open.message.round_keys)
+    for record in found.submissions.values():
+        yield by_hash.get(record.round_open, -1), record.index, False
+    for ack in acks:
+        yield by_hash.get(ack.message.round_open, -1), ack.index, False
+        yield from ((index, ack.index, False) for index in ack.message.acknowledged)
+        yield from ((dispute.index, ack.index, False) for dispute in ack.message.disputed)
+    if found.cohort is not None:
+        cohort, closing = found.cohort.index, found.cohort.message
+        yield by_hash.get(closing.round_open, -1), cohort, False
+        yield from ((index, cohort, True) for index in closing.accepted)
+        yield from ((exclusion.index, cohort, False) for exclusion in closing.excluded)
+        yield from ((ack.index, cohort, False) for ack in acks)
     for release in found.releases:
-        yield release.index, by_hash.get(release.message.cohort, -1), VALUE
-    for aggregate in found.aggregates:
-        yield aggregate.index, by_hash.get(aggregate.message.cohort, -1), VALUE
-        yield from ((aggregate.index, index, VALUE) for index in aggregate.message.releases)
-    for closed in found.closes:
-        yield closed.index, by_hash.get(closed.message.aggregate, -1), VALUE
-    for aborted in found.aborts:
-        yield aborted.index, by_hash.get(aborted.message.round_open, -1), WORD
-        if aborted.message.cohort is not None:
-            yield aborted.index, by_hash.get(aborted.message.cohort, -1), WORD
+        yield by_hash.get(release.message.cohort, -1), release.index, True
+    if found.aggregate is not None:
+        yield by_hash.get(found.aggregate.message.cohort, -1), found.aggregate.index, True
+        yield from ((index, found.aggregate.index, True) for index in found.aggregate.message.releases)
+    if found.closed is not None:
+        yield by_hash.get(found.closed.message.aggregate, -1), found.closed.index, True
+    if found.aborted is not None:
+        yield by_hash.get(found.aborted.message.round_open, -1), found.aborted.index, False
+        if found.aborted.message.cohort is not None:
+            yield by_hash.get(found.aborted.message.cohort, -1), found.aborted.index, False
 
 
-def _check_shape(findings: Findings, found: Round, graph: networkx.DiGraph[Node]) -> None:
+def _check_shape(findings: Findings, found: Round, graph: RoundGraph) -> None:
     """Rules 2 and 3."""
     import networkx
 
-    if not networkx.is_directed_acyclic_graph(graph):
-        cycle = " -> ".join(str(source) for source, _ in networkx.find_cycle(graph))
+    if not networkx.is_directed_acyclic_graph(graph.references):
+        cycle = " -> ".join(str(source) for source, _ in networkx.find_cycle(graph.references))
         findings.add(f"round {found.number}", "references that form no cycle", cycle)
         return
-    flow = graph.edge_subgraph([edge for edge in graph.edges if graph.edges[edge]["kind"] == VALUE])
-    cohorts = {entry.index: entry.message.accepted for entry in found.cohorts}
-    reached: dict[int, int] = {}
-    for entry in found.aggregates:
-        above = networkx.ancestors(flow, entry.index) if entry.index in flow else set()
-        sources = sorted(index for index in cohorts if index in above)
-        name = f"entry {entry.index} (aggregate, round {found.number})"
-        if len(sources) != 1:
-            findings.add(name, "one cohort behind it", f"{len(sources)}")
-        summed = sorted(index for index in found.submissions if index in above)
-        findings.expect(f"{name}, submissions that reach it", sorted(cohorts[sources[0]]) if sources else [], summed)
-        for index in summed:
-            other = reached.setdefault(index, entry.index)
-            if other != entry.index:
-                findings.add(f"entry {index}", "a submission in one aggregate", f"in entries {other} and {entry.index}")
+    if found.aggregate is None:
+        return
+    end = found.aggregate.index
+    above = networkx.ancestors(graph.flow, end) if end in graph.flow else set()
+    name = f"entry {end} (aggregate, round {found.number})"
+    accepted: set[int] = set()
+    if found.cohort is not None and found.cohort.index in above:
+        accepted.update(found.cohort.message.accepted)
+    else:
+        findings.add(name, "one cohort behind it", "0")
+    summed = [index for index in found.submissions if index in above]
+    findings.expect(f"{name}, submissions that reach it", sorted(accepted), sorted(summed))
 
 
-def _check_reach(findings: Findings, found: Round, graph: networkx.DiGraph[Node]) -> None:
-    """Rule 4."""
+def _check_reach(findings: Findings, found: Round, graph: networkx.DiGraph[int]) -> None:
+    """Rule 4, in at most three walks."""
     import networkx
 
-    ends = [entry.index for entry in found.closes] + [entry.index for entry in found.aborts]
+    ends = [entry.index for entry in (found.closed, found.aborted) if entry is not None]
     if not ends:
         return
-    live: set[Node] = set(ends)
+    live = set(ends)
     for end in ends:
-        live |= networkx.ancestors(graph, end) if end in graph else set()
-    for cohort in found.cohorts:
-        live |= networkx.descendants(graph, cohort.index)
-    if not found.cohorts:  # an abort before it: what answered the RoundOpen hangs below that
-        for opened in found.opens:
-            live |= networkx.descendants(graph, opened.index)
-    for index in sorted(set(_own_entries(found)) - live):
+        live |= networkx.ancestors(graph, end)
+    root = found.cohort or found.open  # an abort before the cohort: what answered the RoundOpen hangs below that
+    if root is not None:
+        live |= networkx.descendants(graph, root.index)
+    for index in sorted(set(graph) - live):
         findings.add(f"entry {index}", f"an entry that the end of round {found.number} rests on", "a loose one")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from auditor.case import Case
+from auditor.checks.naming import answers
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
@@ -24,7 +25,8 @@ def check_proofs(case: Case, findings: Findings) -> str:
     """I6. For every submission that is no duplicate and no replay: 1. its ciphertext (where not pruned) and share
     commitments decode; 2. its proof verifies for its commitments, in the context of this very submission, under the
     policy's parameters, with every byte of the proof consumed; without its ciphertext, all of it but that this is the
-    encryption of the update. An accepted submission that fails 2 is a finding; I7 judges the verdicts on the others.
+    encryption of the update. An accepted submission that fails 2 is a finding; I7 judges the verdicts on the others. No
+    proof of a submission is judged that answers another RoundOpen than the round's; if accepted, that is a finding.
 
     Adds malformed and invalid-proof to `own_faults`, and leaves `failed_proofs`.
     """
@@ -42,13 +44,15 @@ def check_proofs(case: Case, findings: Findings) -> str:
         except Rejected as error:
             findings.reject("initial model", error)
             return "no proof"
-    known = {record.index for record in candidates if case.memory.knows(*_fact(case, record))}
+    known = {
+        record.index for record in candidates if _is_answer(case, record) and case.memory.knows(*_fact(case, record))
+    }
     verified, invalid = len(known), 0
     for batch in _batches([record for record in candidates if record.index not in known]):
         case.step(verified, len(candidates))
         claims = {}
         for record in batch:
-            claim = _claim(case, findings, record)
+            claim = _claim(case, findings, record, accepted=record.index in accepted)
             if claim is not None:
                 claims[record.index] = claim
         verdicts = verify_batch(case.engine, case.pinned.argument, list(claims.values())) if claims else []
@@ -87,14 +91,21 @@ def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRec
         yield batch
 
 
-def _claim(case: Case, findings: Findings, record: SubmissionRecord) -> Claim | None:
-    """What is to be verified, or None for a submission that is malformed or whose blobs are not there."""
+def _is_answer(case: Case, record: SubmissionRecord) -> bool:
+    return answers(case.index.rounds[record.round], record.round_open)
+
+
+def _claim(case: Case, findings: Findings, record: SubmissionRecord, *, accepted: bool) -> Claim | None:
+    """What is to be verified, or None for a submission that is malformed, whose blobs are not there, or that answers
+    another RoundOpen: the proof may be about another seed."""
     pinned, opened = case.pinned, case.index.rounds[record.round].open
     try:
         if not _content_decodes(case, record):
             case.own_faults[record.index] = MALFORMED
             return None
-        if opened is None:
+        if opened is None or not _is_answer(case, record):
+            if accepted:
+                findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
             return None
         message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
         if not isinstance(message, Submission):

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from auditor.case import Case
+from auditor.checks.naming import excuse, first_acks, statements
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, choose_cohort
-from protocols.messages import CohortClosed, ShareAck
+from protocols.messages import CohortClosed
 
 ACCEPTED = "accepted"
 
@@ -20,7 +21,7 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     round before it once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
     acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first reason that holds.
 
-    Leaves `choices`. Notes name the clients whose offences the log proves.
+    Leaves `choices`. Notes name the clients whose offences the log proves: only for what they signed, in this round.
     """
     case.index.report(findings)
     judged = 0
@@ -45,16 +46,6 @@ def _choose(case: Case, found: Round) -> Choice:
     return choose_cohort(case.pinned.policy, valid, first_acks(found))
 
 
-def first_acks(found: Round) -> dict[str, ShareAck]:
-    """The acknowledgement that counts for each trustee: its first, before CohortClosed."""
-    end = found.cohort.index if found.cohort is not None else None
-    acks: dict[str, ShareAck] = {}
-    for entry in found.acks:
-        if end is None or entry.index < end:
-            acks.setdefault(entry.message.trustee, entry.message)
-    return acks
-
-
 def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
     """Rule 1."""
     name, message = label(entry.index, entry.message), entry.message
@@ -76,13 +67,14 @@ def _check_reasons(case: Case, findings: Findings, found: Round, entry: Entry[Co
     earlier = {index: record for index, record in found.submissions.items() if index < entry.index}
     logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     logged |= dict.fromkeys(message.accepted, ACCEPTED)
+    known = statements(case, found)
     for index, record in earlier.items():
         verdict = case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
         said = logged.get(index, "no verdict")
         if said in (MALFORMED, INVALID_PROOF) and said != verdict and record.ciphertext in case.pruned:
             said = f"{said}, but the ciphertext that would show it is not there"
         findings.expect(f"{submission_label(record)}, verdict", verdict, said)
-        if verdict in OFFENCES:
+        if verdict in OFFENCES and excuse(case, found, record, verdict, known) is None:
             why = f" ({case.failed_proofs[index]})" if index in case.failed_proofs else ""
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
     return len(earlier)

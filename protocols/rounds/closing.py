@@ -58,7 +58,8 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     if left_out != dict(choice.left_out):
         raise Rejected("cohort", f"left out {dict(choice.left_out)}", str(left_out))
     _check_size(pinned, message)
-    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(message.accepted)]
+    accepted = set(message.accepted)
+    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
     expected_digest = cohort_digest(current.entry, pairs, message.trustees)
     if message.digest != expected_digest:
         raise Rejected("cohort-digest", expected_digest.hex(), message.digest.hex())

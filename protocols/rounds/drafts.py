@@ -58,7 +58,8 @@ def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[in
         Exclusion(index, reason, "" if brief else _detail(index, reason, acks))
         for index, reason in choice.left_out.items()
     ]
-    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in set(choice.accepted)]
+    accepted = set(choice.accepted)
+    pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
     return CohortClosed(
         pinned.policy.federation,
         current.number,

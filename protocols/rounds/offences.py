@@ -44,8 +44,8 @@ def check_cohort_difference(
 def disputed_clients(pinned: PinnedPolicy, current: CurrentRound) -> frozenset[str]:
     """Clients whose one submission of this round more than f trustees dispute."""
     acks = {ack.trustee: ack for ack in current.acks}
-    disputed = (each for each in _single(current) if disputed_by_quorum(pinned.policy, each.index, acks))
-    return frozenset(each.message.client for each in disputed)
+    disputed = disputed_by_quorum(pinned.policy, acks)
+    return frozenset(each.message.client for each in _single(current) if each.index in disputed)
 
 
 def _proven(
