@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
@@ -79,10 +79,12 @@ def build(case: Case, findings: Findings, found: Round) -> RoundGraph:
 def _empty() -> networkx.DiGraph[int]:
     import networkx
 
-    graph: networkx.DiGraph[int] = networkx.DiGraph()
-    attributes: dict[str, object] = {}  # no edge has any: one dict for all of them, as there may be many
-    graph.edge_attr_dict_factory = lambda: attributes
-    return graph
+    attributes: dict[str, Any] = {}  # no edge has any: one dict for all of them, as there may be many
+
+    class Bare(networkx.DiGraph):  # type: ignore[type-arg]  # generic for type checkers only
+        edge_attr_dict_factory = staticmethod(lambda: attributes)
+
+    return Bare()
 
 
 def _acks(found: Round) -> list[Entry[ShareAck]]:
