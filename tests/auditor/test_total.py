@@ -20,7 +20,7 @@ from tests.auditor.forge import Forge, write_transcript
 from tests.simulator import identity_of
 from tests.strategies import instances
 
-FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @given(st.lists(st.binary(max_size=200), max_size=5))

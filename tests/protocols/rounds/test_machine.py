@@ -273,7 +273,7 @@ class FederationMachine(RuleBasedStateMachine):
 
 TestFederation = FederationMachine.TestCase
 TestFederation.settings = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=24,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a step takes long: shrinking would take minutes
