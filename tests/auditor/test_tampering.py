@@ -407,27 +407,16 @@ def test_a_wrong_release_is_evidence_against_its_trustee(forge, tmp_path: Path) 
     assert f"{forged.message(unused).trustee} is named: wrong release" in report.check("I8").notes[0]
 
 
-def test_malformed_may_not_rest_on_a_pruned_ciphertext(forge, tmp_path: Path) -> None:
-    forged = forge("quiet")
-    excluded_for("malformed")(forged)
+@pytest.mark.parametrize(("reason", "name"), [("malformed", "quiet"), ("invalid-proof", "proved")])
+def test_an_exclusion_may_not_rest_on_a_pruned_ciphertext(reason: str, name: str, forge, tmp_path: Path) -> None:
+    """Attack: the server excludes a valid submission and deletes the ciphertext that would show that it is valid."""
+    forged = forge(name)
+    excluded_for(reason)(forged)
     path = forged.write(tmp_path / "t")
-    name = forged.message(forged.find(Submission)).ciphertext.hex()
-    (path / "blobs" / name[:2] / name).unlink()
+    (path / blob_path(forged.message(forged.find(Submission)).ciphertext)).unlink()
     report = audit(path, forged.policy_data)
     assert {"I7"} <= failed(report)
-    assert "not there" in report.check("I7").findings[0].found
-
-
-def test_invalid_proof_may_not_rest_on_a_pruned_ciphertext(forge, tmp_path: Path) -> None:
-    """A server that excludes a valid submission cannot hide behind the ciphertext that it deletes."""
-    forged = forge("proved")
-    excluded_for("invalid-proof")(forged)
-    path = forged.write(tmp_path / "t")
-    name = forged.message(forged.find(Submission)).ciphertext.hex()
-    (path / "blobs" / name[:2] / name).unlink()
-    report = audit(path, forged.policy_data)
-    assert {"I7"} <= failed(report)
-    assert report.check("I7").findings[0].found == "invalid-proof, but the ciphertext that would show it is not there"
+    assert report.check("I7").findings[0].found == f"{reason}, but the ciphertext that would show it is not there"
 
 
 @pytest.mark.parametrize("name", ["quiet", "proved"])
