@@ -20,7 +20,8 @@ from proofs.workers import map_chunks
 
 WEIGHT_BITS, MODULUS_BITS = 52, 62
 _TERMS = 2**13  # products summed in 128 bits
-_TILE = 16  # coefficients laid out at once so that each one's chunks are neighbours
+_CHUNKS = 256  # laid out at once: bounds the memory
+_LINE = 8  # coefficients moved at once: a cache line of an element
 _AT_ONCE = 4  # sums formed together, so that the carries of one do not wait for another's
 
 Reducer: TypeAlias = NDArray[np.uint64]
@@ -73,40 +74,58 @@ def cell_products(residues: Integers, row_weights: Integers, column_weights: Int
 
 
 @kernel
-def combine_elements(elements: Integers, weights: Integers, constants: Reducer, first: int, stop: int) -> Integers:
-    """(T, stop - first): sum_j weights[t, j] elements[j, m] modulo q for coefficients m = first .. stop - 1.
+def lay_out(elements: Integers, laid_out: Integers, first: int, stop: int) -> None:
+    """laid_out[m] = elements[:, m] for the coefficients m = first .. stop - 1: each one's terms are neighbours."""
+    for start in range(first, stop, _LINE):
+        for chunk in range(len(elements)):
+            for m in range(start, min(stop, start + _LINE)):
+                laid_out[m, chunk] = elements[chunk, m]
 
-    elements (chunks, N) in [0, q); weights (T, chunks) in [0, 2^52), T a multiple of _AT_ONCE.
+
+@inner
+def _four_sums(
+    laid_out: Integers, weights: Integers, constants: Reducer, place: int, step: int
+) -> tuple[Word, Word, Word, Word]:
+    """Modulo q, for each of four t: the sum over r, j of weights[t, r, j] laid_out[place + r step, j]."""
+    h0, l0, h1, l1, h2, l2, h3, l3 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for r in range(weights.shape[1]):
+        for j in range(weights.shape[2]):
+            value = np.uint64(laid_out[place + r * step, j])
+            c, l0 = multiply_add(value, np.uint64(weights[0, r, j]), l0, ZERO)
+            h0 += c
+            c, l1 = multiply_add(value, np.uint64(weights[1, r, j]), l1, ZERO)
+            h1 += c
+            c, l2 = multiply_add(value, np.uint64(weights[2, r, j]), l2, ZERO)
+            h2 += c
+            c, l3 = multiply_add(value, np.uint64(weights[3, r, j]), l3, ZERO)
+            h3 += c
+    return (
+        _residue(h0, l0, constants),
+        _residue(h1, l1, constants),
+        _residue(h2, l2, constants),
+        _residue(h3, l3, constants),
+    )
+
+
+@kernel
+def combine_elements(laid_out: Integers, weights: Integers, constants: Reducer, first: int, stop: int) -> Integers:
+    """(T, stop - first): sum over rows r, chunks j of weights[t, r, j] E_j[m + r step] modulo q, m = first .. stop - 1.
+
+    laid_out (N, chunks) in [0, q): coefficient m of element j; what is past N is the negative of what is N before.
+    weights (T, N / step, chunks) in [0, 2^52), at most 2^13 of each t; T a multiple of _AT_ONCE.
     """
-    combined = np.zeros((len(weights), stop - first), np.int64)
-    most = min(len(elements), _TERMS - 1)  # one term less, for what is already there
-    tile = np.empty((_TILE, most), np.int64)
-    for start in range(first, stop, _TILE):
-        width = min(_TILE, stop - start)
-        for begin in range(0, len(elements), most):
-            count = min(most, len(elements) - begin)
-            for j in range(count):
-                for m in range(width):
-                    tile[m, j] = elements[begin + j, start + m]
-            for m in range(width):
-                place = start - first + m
-                for t in range(0, len(weights), _AT_ONCE):
-                    h0, l0, h1, l1 = ZERO, np.uint64(combined[t, place]), ZERO, np.uint64(combined[t + 1, place])
-                    h2, l2, h3, l3 = ZERO, np.uint64(combined[t + 2, place]), ZERO, np.uint64(combined[t + 3, place])
-                    for j in range(count):
-                        value = np.uint64(tile[m, j])
-                        c, l0 = multiply_add(value, np.uint64(weights[t, begin + j]), l0, ZERO)
-                        h0 += c
-                        c, l1 = multiply_add(value, np.uint64(weights[t + 1, begin + j]), l1, ZERO)
-                        h1 += c
-                        c, l2 = multiply_add(value, np.uint64(weights[t + 2, begin + j]), l2, ZERO)
-                        h2 += c
-                        c, l3 = multiply_add(value, np.uint64(weights[t + 3, begin + j]), l3, ZERO)
-                        h3 += c
-                    combined[t, place] = np.int64(_residue(h0, l0, constants))
-                    combined[t + 1, place] = np.int64(_residue(h1, l1, constants))
-                    combined[t + 2, place] = np.int64(_residue(h2, l2, constants))
-                    combined[t + 3, place] = np.int64(_residue(h3, l3, constants))
+    size, in_chunk = len(laid_out), weights.shape[1]
+    step, q = size // in_chunk, constants[0]
+    combined = np.empty((len(weights), stop - first), np.int64)
+    for m in range(first, stop):
+        kept = (size - m + step - 1) // step
+        for t in range(0, len(weights), _AT_ONCE):
+            own = weights[t : t + _AT_ONCE]
+            kept_sums = _four_sums(laid_out, own[:, :kept], constants, m, step)
+            moved_sums = _four_sums(laid_out, own[:, kept:], constants, m + kept * step - size, step)
+            for i in range(_AT_ONCE):
+                value = kept_sums[i] + q - moved_sums[i]
+                combined[t + i, m - first] = np.int64(value - q if value >= q else value)
     return combined
 
 
@@ -160,7 +179,7 @@ def adjoint_combinations(elements: Table, row_weights: Table, column_weights: Ta
     count, columns = column_weights.shape
     size = elements.shape[1]
     constants = reducer(modulus)
-    moved = _row_combinations(elements, row_weights, columns, modulus, constants)
+    moved = _row_combinations(elements, row_weights, columns, constants)
     total = np.zeros((count, size), np.int64)
     for part, sums in enumerate(moved):
         extended = np.concatenate([-sums % modulus, sums], axis=1)
@@ -169,34 +188,37 @@ def adjoint_combinations(elements: Table, row_weights: Table, column_weights: Ta
     return total
 
 
-def _row_combinations(
-    elements: Table, row_weights: Table, columns: int, modulus: int, constants: Reducer
-) -> list[Table]:
+def _row_combinations(elements: Table, row_weights: Table, columns: int, constants: Reducer) -> list[Table]:
     """Q (S, N), one for each piece of N columns that a row is made of: several where columns > N."""
-    count, rows = row_weights.shape
-    chunks, size = elements.shape
-    if columns >= size:
+    size = elements.shape[1]
+    if columns > size:
         pieces = columns // size
-        return [
-            _combined(np.ascontiguousarray(elements[part::pieces]), row_weights, constants) for part in range(pieces)
-        ]
-    in_chunk = size // columns
-    padded = np.zeros((count, chunks * in_chunk), np.int64)
-    padded[:, :rows] = row_weights
-    weights = np.ascontiguousarray(padded.reshape(count, chunks, in_chunk).transpose(0, 2, 1)).reshape(-1, chunks)
-    combined = _combined(elements, weights, constants).reshape(count, in_chunk, size)
-    total = combined[:, 0]
-    for row in range(1, in_chunk):
-        start = row * columns
-        moved = np.concatenate([combined[:, row, start:], -combined[:, row, :start] % modulus], axis=1)
-        total = (total + moved) % modulus
-    return [total]
+        each = [np.ascontiguousarray(elements[part::pieces]) for part in range(pieces)]
+        return [_combined(own, row_weights, size, constants) for own in each]
+    return [_combined(elements, row_weights, columns, constants)]
 
 
-def _combined(elements: Table, weights: Table, constants: Reducer) -> Table:
-    filled = np.concatenate([weights, np.zeros((-len(weights) % _AT_ONCE, weights.shape[1]), np.int64)])
-    parts = map_chunks(lambda a, b: combine_elements(elements, filled, constants, a, b), elements.shape[1], 8 * _TILE)
-    return np.concatenate(parts, axis=1)[: len(weights)]
+def _combined(elements: Table, row_weights: Table, step: int, constants: Reducer) -> Table:
+    """(S, N): the rows' parts of N / step elements' coefficients, each moved to where its row begins, weighted."""
+    chunks, size = elements.shape
+    in_chunk, count = size // step, len(row_weights)
+    padded = np.zeros((count + -count % _AT_ONCE, chunks * in_chunk), np.int64)
+    padded[:count, : row_weights.shape[1]] = row_weights
+    weights = padded.reshape(-1, chunks, in_chunk).transpose(0, 2, 1)
+    total = np.zeros((count, size), np.int64)
+    most = min(_CHUNKS, max(1, _TERMS // in_chunk))
+    for start in range(0, chunks, most):
+        block = np.ascontiguousarray(weights[:, :, start : start + most])
+        total = (total + _combined_block(elements[start : start + most], block, constants)[:count]) % int(constants[0])
+    return total
+
+
+def _combined_block(elements: Table, weights: Table, constants: Reducer) -> Table:
+    chunks, size = elements.shape
+    laid_out = np.empty((size, chunks), np.int64)
+    map_chunks(lambda start, stop: lay_out(elements, laid_out, start, stop), size, 8 * _LINE)
+    parts = map_chunks(lambda start, stop: combine_elements(laid_out, weights, constants, start, stop), size, 8 * _LINE)
+    return np.concatenate(parts, axis=1)
 
 
 def _correlations(extended: Table, weights: Table, constants: Reducer) -> Table:

@@ -84,6 +84,15 @@ def test_the_largest_sums_do_not_overflow() -> None:
     assert found.tolist() == [sums]
 
 
+def test_the_largest_sums_of_short_rows_do_not_overflow() -> None:
+    """2^13 terms of one sign at their largest, in the first of two blocks of elements."""
+    modulus, size, chunks = 2**62 - 57, 32, 257
+    elements = np.full((chunks, size), modulus - 1, np.int64)
+    weights = np.full((1, chunks * size), LARGEST_WEIGHT)
+    arguments = elements, weights, np.full((1, 1), LARGEST_WEIGHT), modulus
+    assert ENGINE.adjoint_combinations(*arguments).tolist() == TWIN.adjoint_combinations(*arguments).tolist()
+
+
 def test_many_coefficients_in_several_tiles_and_chunks() -> None:
     randomness = np.random.default_rng(2)
     size, columns, rows, modulus = 512, 64, 20, 0x3FFFFFFFFFFF0001
