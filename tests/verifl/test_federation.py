@@ -210,14 +210,21 @@ def windows(data: bytes) -> np.ndarray:
     return np.ascontiguousarray(view).view(np.uint64).ravel()
 
 
-def occurrences(secrets: Iterable[bytes], data: bytes) -> list[bytes]:
-    """Which secrets occur in `data` as they are, found by their first eight bytes."""
-    by_head: dict[int, list[bytes]] = {}
-    for secret in secrets:
-        by_head.setdefault(int.from_bytes(secret[:8], "little"), []).append(secret)
-    candidates = windows(data)
-    hits = np.unique(candidates[np.isin(candidates, np.array(list(by_head), dtype=np.uint64))])
-    return [secret for head in hits for secret in by_head[int(head)] if secret in data]
+class Searched:
+    """Secrets to look for in many files, each found by its first eight bytes."""
+
+    def __init__(self, secrets: Iterable[bytes]) -> None:
+        self.by_head: dict[int, list[bytes]] = {}
+        for secret in secrets:
+            self.by_head.setdefault(int.from_bytes(secret[:8], "little"), []).append(secret)
+        self.heads = np.array(sorted(self.by_head), dtype=np.uint64)
+
+    def occurring_in(self, data: bytes) -> list[bytes]:
+        """Which of them occur in `data` as they are."""
+        candidates = windows(data)
+        places = np.searchsorted(self.heads, candidates)
+        hits = candidates[self.heads[places % len(self.heads)] == candidates]
+        return [secret for head in np.unique(hits) for secret in self.by_head[int(head)] if secret in data]
 
 
 def scalars(value: bytes) -> list[bytes]:
@@ -295,17 +302,17 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
     for kind, values in secrets.items():
         long = [value for value in values if len(value) >= SMALLEST and any(value)]
         assert long, kind
-        spelled = [*long, *(value.hex().encode() for value in long)]
+        spelled = Searched([*long, *(value.hex().encode() for value in long)])
         for path, data in files.items():
-            assert not occurrences(spelled, data), f"{kind} in {path}"
+            assert not spelled.occurring_in(data), f"{kind} in {path}"
 
 
 def test_the_search_for_secrets_finds_them() -> None:
     secret = os.urandom(32)
     data = os.urandom(1001) + secret + os.urandom(5)
-    assert occurrences([os.urandom(32), secret], data) == [secret]
-    assert occurrences([secret.hex().encode()], data.hex().encode()) == [secret.hex().encode()]
-    assert occurrences([secret], b"") == []
+    assert Searched([os.urandom(32), secret]).occurring_in(data) == [secret]
+    assert Searched([secret.hex().encode()]).occurring_in(data.hex().encode()) == [secret.hex().encode()]
+    assert Searched([secret]).occurring_in(b"") == []
 
 
 class Wide(Line):
