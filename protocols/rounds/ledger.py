@@ -87,6 +87,7 @@ class CurrentRound:
     cohort: LoggedCohort | None
     releases: tuple[LoggedRelease, ...]
     aggregate: Hash32 | None  # entry hash
+    opened: tuple[Hash32, ...]  # the aggregate's blobs: plaintext, blindings; none without it
 
     @property
     def number(self) -> int:
@@ -112,6 +113,18 @@ class CurrentRound:
 
 
 @dataclass(frozen=True)
+class LoggedStep:
+    """The last RoundClosed: what the model and the optimizer state were, what they are, and of which sum they come."""
+
+    seed: Hash32
+    before: tuple[Hash32, ...]  # model, and the optimizer state if there was one
+    after: tuple[Hash32, ...]
+    members: tuple[Submission, ...]
+    plaintext: Hash32
+    blindings: Hash32
+
+
+@dataclass(frozen=True)
 class Ledger:
     """The log of `size` entries, read under one policy."""
 
@@ -128,6 +141,7 @@ class Ledger:
     used_keys: Annotated[bytes, AtMost(1 << 28)]  # 16 bytes of the hash of every round key so far
     current: CurrentRound | None
     members: Membership
+    step: LoggedStep | None  # that made the model; None for the initial one
 
     @property
     def next_round(self) -> int:
@@ -135,7 +149,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED)
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None)
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:

@@ -43,6 +43,7 @@ from protocols.rounds.ledger import (
     LoggedCohort,
     LoggedKey,
     LoggedRelease,
+    LoggedStep,
     LoggedSubmission,
     OpenedCohort,
     members_bitmap,
@@ -177,7 +178,7 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
     if message.round_keys != indices or len(indices) < pinned.policy.threshold:
         expected = f"all round keys {indices}, {pinned.policy.threshold} or more"
         raise Rejected("round-keys", expected, str(message.round_keys))
-    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None)
+    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None, ())
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
 
 
@@ -257,7 +258,8 @@ def _aggregate(
     logged = {release.index for release in current.releases}
     if len(message.releases) != pinned.policy.threshold or not logged.issuperset(message.releases):
         raise Rejected("releases", f"{pinned.policy.threshold} of the entries {sorted(logged)}", str(message.releases))
-    return replace(ledger, current=replace(current, aggregate=entry.hash))
+    opened = (message.plaintext, message.blindings)
+    return replace(ledger, current=replace(current, aggregate=entry.hash, opened=opened))
 
 
 def _round_closed(
@@ -269,7 +271,14 @@ def _round_closed(
     if (message.optimizer is None) != (pinned.policy.step.rule == FEDAVG):
         raise Rejected("optimizer", f"what {pinned.policy.step.rule} keeps", "another")
     ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None)
-    return replace(ended, ended=entry.index + 1)
+    return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message))
+
+
+def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:
+    optimizer = ledger.step.after[1:] if ledger.step is not None else ()
+    after = (message.model,) if message.optimizer is None else (message.model, message.optimizer)
+    members = tuple(each.message for each in current.members())
+    return LoggedStep(current.message.seed, (current.message.model, *optimizer), after, members, *current.opened)
 
 
 def _round_aborted(

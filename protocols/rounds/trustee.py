@@ -34,6 +34,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
+from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
 from protocols.stores import Store
 from protocols.submissions import BlobSource, read_blob
@@ -171,8 +172,9 @@ class Trustee:
         4. A is within its own acknowledgement: "unacknowledged".
         5. |A| >= min_cohort: "cohort-size".
         6. The differencing rule holds on everything opened on this model: "differencing".
-        7. The decision is durable, the round's secrets are erased, then the release is returned.
-        blobs is read only where rule 6 depends on the fault of an excluded submission.
+        7. The model is what the last round made: "lineage".
+        8. The decision is durable, the round's secrets are erased, then the release is returned.
+        blobs is read for rule 7, and where rule 6 depends on the fault of an excluded submission.
         """
         current = self._current(number)
         if current.cohort is None:
@@ -183,6 +185,7 @@ class Trustee:
             record = decode(_StoredRelease, stored, 2 * _RELEASE_LIMIT)
             if record.digest != digest:
                 raise Rejected("released", f"the cohort {record.digest.hex()}", digest.hex())
+            self.erase(number)  # again: a crash may have come before it
             return Release(record.entry, record.blob)
         self._check_release(current, current.cohort, blobs)
         release = self._sign_release(number, current.cohort)
@@ -284,6 +287,8 @@ class Trustee:
             minimum = self._pinned.policy.min_cohort
             raise Rejected("cohort-size", f"at least {minimum}", str(len(cohort.message.accepted)))
         check_cohort_difference(self._engine, self._pinned, self._log.ledger, current, blobs)
+        if self._log.ledger.step is not None:
+            check_step(self._engine, self._pinned, self._log.ledger.step, blobs)
 
     def _acknowledged(self, number: int) -> tuple[int, ...]:
         """What this trustee said it holds in a round, by its own record."""

@@ -120,6 +120,7 @@ class Mortal(Simulation):
         for name in self.asked():
             release = self.trustees[name].release(number, self.blob)
             self.hear(release.entry)
+            assert secrets_of(self.stores[name]) == [], "erased before it is said"
             self.store(self.coordinator.receive_release(release))
         self.store(self.coordinator.aggregate())
         self.store(self.coordinator.close_round())

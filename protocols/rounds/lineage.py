@@ -1,0 +1,68 @@
+"""Whether the model that a round opened on is what the last round made of it (spec 8.9).
+
+A server that could close a round with any model could repeat it on one that differs by a bit, where the differencing
+rule does not see the first cohort, or have all clients train on a model that betrays them. So nobody releases a share
+of a round before having replayed the step to its model: the cohort's proofs, the opening of its sum, the server step.
+With proofs, as a cohort with a commitment that nobody can open could sum to anything.
+"""
+
+from __future__ import annotations
+
+from proofs.curve import SCALAR_SIZE
+from proofs.engine import Engine
+from proofs.errors import Malformed, Rejected
+from proofs.verifier import verify_batch
+from protocols.blobs import blob_hash
+from protocols.opening import check_opening, decode_blindings, decode_plaintext
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.ledger import LoggedStep
+from protocols.server_steps import (
+    StepState,
+    apply_step,
+    decode_model,
+    decode_optimizer,
+    encode_model,
+    encode_optimizer,
+    initial_state,
+)
+from protocols.submissions import BlobSource, claim_of, read_blob
+
+
+def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:
+    """Raise Rejected("lineage") unless the step follows from its cohort; Rejected("blob-...") without the evidence."""
+    try:
+        _check_cohort(engine, pinned, step, blobs)
+        rows, size = pinned.argument.shape.data_rows, pinned.model_size
+        plaintext = decode_plaintext(pinned, read_blob(blobs, step.plaintext, size))
+        blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, rows * SCALAR_SIZE))
+        commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.members]
+        check_opening(engine, pinned, plaintext, blindings, commitments)
+        state = apply_step(pinned.policy, _state_before(pinned, step, blobs), plaintext, len(step.members))
+    except Malformed as error:
+        raise Rejected("lineage", f"{error.where}: {error.expected}", error.found) from error
+    except Rejected as error:
+        if error.check.startswith("blob-"):
+            raise
+        raise Rejected("lineage", f"{error.check}: {error.expected}", error.found) from error
+    optimizer = encode_optimizer(state)
+    made = (encode_model(state.model),) if optimizer is None else (encode_model(state.model), optimizer)
+    found = tuple(blob_hash(each) for each in made)
+    if found != step.after:
+        raise Rejected("lineage", f"the model {found[0].hex()}", f"{step.after[0].hex()}, or another optimizer state")
+
+
+def _check_cohort(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:
+    """Every proof, without its ciphertext: the sum of the commitments is of updates within their bounds."""
+    claims = [claim_of(pinned, each, step.seed, blobs, pruned=True) for each in step.members]
+    for verdict in verify_batch(engine, pinned.argument, claims):
+        if verdict is not None:
+            raise verdict
+
+
+def _state_before(pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> StepState:
+    size, dimension = pinned.model_size, pinned.policy.dimension
+    model = decode_model(read_blob(blobs, step.before[0], size), dimension)
+    if len(step.before) == 1:
+        return initial_state(pinned.policy, model)
+    moments = decode_optimizer(read_blob(blobs, step.before[1], 2 * size), dimension)
+    return StepState(model, *moments, 1)
