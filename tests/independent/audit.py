@@ -1,0 +1,248 @@
+"""A second auditor: reads a transcript and gives each check of spec 9 its status."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tests.independent import content, graph, privacy, rounds, sums
+from tests.independent.case import CHECKS, Case, Entry, Report, references, standing
+from tests.independent.encoding import Body, Envelope, Unreadable, open_entry, open_policy_file
+from tests.independent.identities import Membership, enrollable, verifies
+from tests.independent.log import (
+    BLOB_PATH,
+    DECIMAL,
+    Note,
+    Transcript,
+    Unsound,
+    expected_files,
+    leaf_hashes,
+    note_faults,
+    parse_note,
+    roots,
+    tile_faults,
+)
+from tests.independent.parameters import Numbers
+from tests.independent.policies import (
+    federation_conditions,
+    number_conditions,
+    roster_conditions,
+    shape_conditions,
+)
+
+CHANGES = ("key-rotation", "revocation")
+
+
+def audit(path: Path, policy_path: Path) -> Report:
+    """Audit the transcript at `path` under the pinned policy file."""
+    policy_file = policy_path.read_bytes()
+    report = Report()
+    policy = open_policy(report, policy_file)
+    if policy is None:
+        report.skip(CHECKS, "I2")
+        return report
+    report.required = set(policy["required_checks"])
+    numbers = check_conditions(report, policy)
+    transcript = Transcript(path)
+    case = read_log(report, policy_file, policy, numbers, transcript)
+    if case is None:
+        report.skip([number for number in CHECKS if number not in ("I1", "P3", "P5")], "I1")
+        return report
+    if numbers is None:
+        report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "P5")], "I2")
+        return report
+    check_genesis(case)
+    rounds.check(case)
+    content.check(case)
+    sums.check(case)
+    graph.check(case)
+    privacy.check(case)
+    return report
+
+
+def open_policy(report: Report, data: bytes) -> Body | None:
+    """I2.1."""
+    try:
+        envelope = open_policy_file(data)
+    except Unreadable as fault:
+        report.fail("I2", "policy:", fault)
+        return None
+    if not verifies(envelope.body["issuer_key"], envelope.signature, envelope.signed):
+        report.fail("I2", "policy: signature")
+        return None
+    return envelope.body
+
+
+def check_conditions(report: Report, policy: Body) -> Numbers | None:
+    """I2.2, I3.1 and I3.2; the numbers where they can be computed."""
+    for name, holds in roster_conditions(policy):
+        if not holds:
+            report.fail("I3", f"policy-{name}")
+    members = [*policy["trustees"], *policy["roster"]]
+    keys = {policy["log_key"], policy["issuer_key"], *(member["public_key"] for member in members)}
+    for key in sorted(keys):
+        if not enrollable(key):
+            report.fail("I3", "public key", key.hex())
+    conditions = [*federation_conditions(policy), *shape_conditions(policy)]
+    if all(holds for _, holds in conditions):
+        conditions += number_conditions(policy, Numbers(policy))
+    for name, holds in conditions:
+        if not holds:
+            report.fail("I2", f"policy-{name}")
+    return Numbers(policy) if all(holds for _, holds in conditions) else None
+
+
+# --- I1 -----------------------------------------------------------------------------------------------
+
+
+def read_log(
+    report: Report, policy_file: bytes, policy: Body, numbers: Numbers | None, transcript: Transcript
+) -> Case | None:
+    """I1 and the standing of every entry; None where the entries cannot all be read."""
+    try:
+        latest = parse_note(transcript.note("checkpoint"))
+        raw = transcript.entries(latest.size)
+    except Unsound as fault:
+        report.fail("I1", fault)
+        return None
+    if not raw:
+        report.fail("I1", "an empty log")
+    envelopes = decode_entries(report, raw)
+    memberships = replay_membership(report, policy, envelopes)
+    entries = stand(report, policy, envelopes, memberships)
+    leaves = leaf_hashes(raw)
+    for wrong in tile_faults(transcript.root, leaves):
+        report.fail("I1", wrong)
+    notes = check_notes(report, policy, transcript, latest, memberships)
+    hashes = roots(leaves, sorted(notes))
+    for size, note in notes.items():
+        if hashes[size] != note.root:
+            report.fail("I1", f"checkpoints/{size}: checkpoint-root")
+    check_files(report, transcript, latest.size)
+    usable = numbers if numbers is not None else Numbers(policy)
+    case = Case(report, policy_file, policy, usable, transcript, entries, memberships, sorted(notes), hashes)
+    if numbers is not None:
+        check_blobs(case)
+    return case
+
+
+def decode_entries(report: Report, raw: list[bytes]) -> list[Envelope | None]:
+    """I1.3 and P7.1; None for what is no message, which nothing else looks at."""
+    envelopes: list[Envelope | None] = []
+    for index, data in enumerate(raw):
+        try:
+            envelopes.append(open_entry(data))
+        except Unreadable as fault:
+            report.fail("I1", f"entry {index}: {fault}")
+            report.fail("P7", f"entry {index}: no message")
+            envelopes.append(None)
+    return envelopes
+
+
+def replay_membership(report: Report, policy: Body, envelopes: list[Envelope | None]) -> list[Membership]:
+    """I3.3; the membership before each entry, and after the last."""
+    current = Membership(policy)
+    memberships = [current]
+    for index, envelope in enumerate(envelopes):
+        if envelope is not None and envelope.type in CHANGES:
+            current = current.copy()
+            fault = current.apply(envelope)
+            if fault:
+                report.fail("I3", f"entry {index}: {fault}")
+        memberships.append(current)
+    return memberships
+
+
+def stand(report: Report, policy: Body, envelopes: list[Envelope | None], memberships: list[Membership]) -> list[Entry]:
+    entries = []
+    for index, envelope in enumerate(envelopes):
+        if envelope is None:
+            continue
+        fault = None if envelope.type in CHANGES else standing(envelope, policy, memberships[index])
+        if fault:
+            report.fail(fault[0], f"entry {index} ({envelope.type}): {fault[1]}")
+        entries.append(Entry(index, envelope, fault is None))
+    return entries
+
+
+def check_notes(
+    report: Report, policy: Body, transcript: Transcript, latest: Note, memberships: list[Membership]
+) -> dict[int, Note]:
+    """I1.1 and I1.2: the notes by size, with `checkpoint` among them."""
+    for wrong in note_faults(latest, policy, memberships[-1].trustees()):
+        report.fail("I1", "checkpoint:", wrong)
+    notes = {latest.size: latest}
+    if latest.size not in transcript.sizes():
+        report.fail("I1", f"checkpoints/{latest.size}: file-missing")
+    for size in transcript.sizes():
+        try:
+            notes[size] = published(transcript, size, latest)
+        except Unsound as fault:
+            report.fail("I1", f"checkpoints/{size}:", fault)
+            continue
+        for wrong in note_faults(notes[size], policy, memberships[size].trustees()):
+            report.fail("I1", f"checkpoints/{size}:", wrong)
+    return notes
+
+
+def published(transcript: Transcript, size: int, latest: Note) -> Note:
+    """The note under `checkpoints/`, of the size that its name says; `Unsound` where it is none."""
+    data = transcript.note(f"checkpoints/{size}")
+    note = parse_note(data)
+    if note.size != size or not 1 <= size <= latest.size:
+        raise Unsound("checkpoint-size")
+    if size == latest.size and data != transcript.note("checkpoint"):
+        raise Unsound("not the latest checkpoint")
+    return note
+
+
+def check_files(report: Report, transcript: Transcript, size: int) -> None:
+    """I1.6."""
+    for path in transcript.odd:
+        report.fail("I1", f"{path}: file-kind")
+    for path in transcript.files - expected_files(size):
+        name = path.removeprefix("checkpoints/")
+        if name == path and BLOB_PATH.fullmatch(path):
+            continue
+        if name == path or not DECIMAL.fullmatch(name):
+            report.fail("I1", f"{path}: no file of this log")
+
+
+def check_blobs(case: Case) -> None:
+    """I1.7: every blob is there, has the size of its role and its hash; only ciphertexts may be missing."""
+    named = [(entry, *reference) for entry in case.entries for reference in references(entry)]
+    needed = {digest for _, name, digest in named if name != "ciphertext"}
+    seen: set[tuple[bytes, int]] = set()
+    for entry, name, digest in named:
+        size = len(case.policy_file) if name == "policy" else case.numbers.blob_size(entry.type, name)
+        if (digest, size) in seen or (digest not in needed and not case.has(digest)):
+            continue
+        seen.add((digest, size))
+        try:
+            case.transcript.blob(digest, size)
+        except Unsound as fault:
+            case.fail("I1", f"entry {entry.index}, {name}: {fault}")
+
+
+# --- I2 -----------------------------------------------------------------------------------------------
+
+
+def check_genesis(case: Case) -> None:
+    """I2.3 to I2.5."""
+    try:
+        if case.transcript.policy() != case.policy_file:
+            case.fail("I2", "policy.cbor is another policy")
+    except Unsound as fault:
+        case.fail("I2", fault)
+    first = case.by_index.get(0)
+    if first is None or first.type != "genesis":
+        case.fail("I2", "the log does not begin with Genesis")
+    elif first.body["policy"] != hashlib.sha256(case.policy_file).digest():
+        case.fail("I2", "Genesis names another policy")
+    elif first.body["model"] != case.policy["initial_model"]:
+        case.fail("I2", "Genesis names another model")
+    for entry in case.entries:
+        if entry.index and entry.type == "genesis":
+            case.fail("I2", f"entry {entry.index}: a second Genesis")
+    if sums.initial_model(case) is None:
+        case.fail("I2", "the initial model cannot be read")

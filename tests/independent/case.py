@@ -1,0 +1,239 @@
+"""What an audit has read before it judges: entries under their rounds, standings, blobs (spec 9.2, 9.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tests.independent.curve import Point, decode_points
+from tests.independent.encoding import Body, Envelope
+from tests.independent.identities import Membership, verifies
+from tests.independent.log import Transcript
+from tests.independent.parameters import Numbers
+
+CHECKS = [f"I{i}" for i in range(1, 13)] + [f"P{i}" for i in range(1, 8)]
+OWNER = {
+    "genesis": "I2",
+    "key-rotation": "I3",
+    "revocation": "I3",
+    "round-key": "I4",
+    "round-open": "I4",
+    "submission": "I5",
+    "share-ack": "I8",
+    "key-share": "I8",
+    "round-aborted": "I8",
+    "cohort-closed": "I7",
+    "aggregate": "I9",
+    "round-closed": "I11",
+}
+SUBMISSION_BLOBS = (
+    "commitments",
+    "ciphertext",
+    "share_commitments",
+    "proof",
+    "coordinate_range",
+    "encryption_proof",
+)
+NAMED: Mapping[str, Sequence[str]] = {
+    "genesis": ("policy", "model"),
+    "round-open": ("policy", "model"),
+    "submission": SUBMISSION_BLOBS,
+    "key-share": ("share",),
+    "aggregate": ("ciphertext", "key", "plaintext", "blindings"),
+    "round-closed": ("model", "optimizer"),
+}
+
+
+class Report:
+    """A status and findings for every check (spec 9.2)."""
+
+    def __init__(self, required: Sequence[str] = ()) -> None:
+        self.findings: dict[str, list[str]] = {number: [] for number in CHECKS}
+        self.skipped: dict[str, str] = {}
+        self.required = set(required)
+
+    def fail(self, check: str, *words: object) -> None:
+        self.findings[check].append(" ".join(map(str, words)))
+
+    def skip(self, checks: Sequence[str], why: str) -> None:
+        for number in checks:
+            self.skipped.setdefault(number, why)
+
+    def status(self, check: str) -> str:
+        if self.findings[check]:
+            return "fail"
+        if check in self.skipped:
+            return "fail" if check in self.required else "skipped"
+        return "not-applicable" if check == "P5" else "pass"
+
+    @property
+    def checks(self) -> dict[str, str]:
+        return {number: self.status(number) for number in CHECKS}
+
+    @property
+    def accepted(self) -> bool:
+        allowed = {"P5": {"pass", "not-applicable"}}
+        if self.skipped.get("I9") == "pruned":
+            allowed["I9"] = {"pass", "skipped"}
+        return all(status in allowed.get(number, {"pass"}) for number, status in self.checks.items())
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the log; `own` says that its party signed it, for this federation, with its key in force."""
+
+    index: int
+    envelope: Envelope
+    own: bool
+
+    @property
+    def type(self) -> str:
+        return self.envelope.type
+
+    @property
+    def body(self) -> Body:
+        return self.envelope.body
+
+    @property
+    def hash(self) -> bytes:
+        return self.envelope.hash
+
+
+@dataclass
+class Round:
+    """The entries of one round, by type, in log order."""
+
+    number: int
+    entries: list[Entry] = field(default_factory=list)
+
+    def all(self, kind: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.type == kind]
+
+    def first(self, kind: str) -> Entry | None:
+        return next(iter(self.all(kind)), None)
+
+    @cached_property
+    def opened(self) -> Entry | None:
+        return self.first("round-open")
+
+    @cached_property
+    def closed(self) -> Entry | None:
+        return self.first("cohort-closed")
+
+    @cached_property
+    def submissions(self) -> list[Entry]:
+        return self.all("submission")
+
+    @property
+    def judged(self) -> list[Entry]:
+        """Submissions before CohortClosed, or all where there is none."""
+        return [entry for entry in self.submissions if self.closed is None or entry.index < self.closed.index]
+
+    @cached_property
+    def acks(self) -> dict[str, Entry]:
+        """The first acknowledgement of each trustee before CohortClosed."""
+        acks: dict[str, Entry] = {}
+        for entry in self.all("share-ack"):
+            if self.closed is None or entry.index < self.closed.index:
+                acks.setdefault(entry.body["trustee"], entry)
+        return acks
+
+    @cached_property
+    def accepted(self) -> list[Entry]:
+        """The submissions that the logged cohort accepts, ascending."""
+        wanted = set(self.closed.body["accepted"]) if self.closed else set()
+        return [entry for entry in self.submissions if entry.index in wanted]
+
+    @property
+    def end(self) -> Entry | None:
+        return next((entry for entry in self.entries if entry.type in ("round-closed", "round-aborted")), None)
+
+
+@dataclass
+class Case:
+    """Everything that the checks after I1 look at."""
+
+    report: Report
+    policy_file: bytes
+    policy: Body
+    numbers: Numbers
+    transcript: Transcript
+    entries: list[Entry]
+    memberships: list[Membership]
+    published: list[int]
+    roots: Mapping[int, bytes]
+    faults: dict[int, str] = field(default_factory=dict)
+    valid_releases: set[int] = field(default_factory=set)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """By number, ascending."""
+        rounds: dict[int, Round] = {}
+        for entry in self.entries:
+            if "round" in entry.body:
+                number = entry.body["round"]
+                rounds.setdefault(number, Round(number)).entries.append(entry)
+        return [rounds[number] for number in sorted(rounds)]
+
+    @cached_property
+    def by_index(self) -> dict[int, Entry]:
+        return {entry.index: entry for entry in self.entries}
+
+    def before(self, index: int) -> list[Entry]:
+        return [entry for entry in self.entries if entry.index < index]
+
+    @cached_property
+    def points(self) -> dict[str, int]:
+        """Share points: positions in the policy's list, from 1."""
+        return {member["id"]: x for x, member in enumerate(self.policy["trustees"], 1)}
+
+    def fail(self, check: str, *words: object) -> None:
+        self.report.fail(check, *words)
+
+    def covered(self, low: int, high: int) -> bool:
+        """Whether some published size s has low < s <= high."""
+        return any(low < size <= high for size in self.published)
+
+    def blob(self, entry: Entry, name: str) -> bytes:
+        """A blob by the field that names it; `Unsound` where it cannot be had."""
+        return self.transcript.blob(entry.body[name], self.numbers.blob_size(entry.type, name))
+
+    def has(self, digest: bytes) -> bool:
+        return self.transcript.occupied(digest)
+
+    def share_commitments(self, entry: Entry) -> list[Point]:
+        return decode_points(self.blob(entry, "share_commitments"))
+
+    def faultless(self, of_round: Round) -> list[int]:
+        """Submissions before CohortClosed without a fault of their own."""
+        return [entry.index for entry in of_round.judged if entry.index not in self.faults]
+
+
+def references(entry: Entry) -> Iterator[tuple[str, bytes]]:
+    """The blobs that an entry names, by field; those of shares as `blob`."""
+    for name in NAMED.get(entry.type, ()):
+        if entry.body[name] is not None:
+            yield name, entry.body[name]
+    if entry.type == "submission":
+        yield from (("blob", share["blob"]) for share in entry.body["shares"])
+
+
+def standing(entry: Envelope, policy: Body, membership: Membership) -> tuple[str, str] | None:
+    """What is wrong with signature, signer or federation of one entry, and the check that owns it (9.3, I3.4)."""
+    owner = OWNER[entry.type]
+    if entry.body["federation"] != policy["federation"]:
+        return owner, "federation"
+    if entry.signer == "coordinator":
+        return None if verifies(policy["log_key"], entry.signature, entry.signed) else (owner, "signature")
+    members = policy["roster"] if entry.type == "submission" else policy["trustees"]
+    if entry.signer not in {member["id"] for member in members}:
+        return owner, "unknown party"
+    if entry.signer in membership.revoked:
+        return "I3", "revoked"
+    if verifies(membership.keys[entry.signer], entry.signature, entry.signed):
+        return None
+    old = membership.replaced.get(entry.signer, [])[-16:]
+    if any(verifies(key, entry.signature, entry.signed) for key in old):
+        return "I3", "signed with a replaced key"
+    return owner, "signature"

@@ -1,0 +1,271 @@
+"""The numbers that follow from a policy (spec 4.2, 5.1, 5.3, 9.4)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from tests.independent.encoding import Body
+
+DEGREE = 4096
+PROVED_NOISE, TAIL = 128, 86
+
+
+def log2_ceiling(number: int) -> int:
+    return (number - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the argument (5.1)."""
+
+    name: str
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Groups of a noise table of r rows and c columns, and its slack table (spec 5.1)."""
+
+    rows: int
+    columns: int
+
+    @property
+    def size(self) -> int:
+        return min(64, self.columns)
+
+    @property
+    def per_row(self) -> int:
+        return self.columns // self.size
+
+    @property
+    def row_bits(self) -> int:
+        return log2_ceiling(self.rows)
+
+    @property
+    def kept_bits(self) -> int:
+        return max(0, self.row_bits - log2_ceiling(self.size // 4))
+
+    @property
+    def slack_rows(self) -> int:
+        return min(self.rows, 1 << self.kept_bits)
+
+    @property
+    def slack_columns(self) -> int:
+        return 4 * self.per_row << (self.row_bits - self.kept_bits)
+
+
+class Numbers:
+    """Everything that is computed from a policy; valid only where 4.2 holds."""
+
+    def __init__(self, policy: Body) -> None:
+        self.policy = policy
+        self.d: int = policy["dimension"]
+        self.B: int = policy["update"]["norm_bound"]
+        self.k: int = policy["projections"]
+        self.n: int = policy["max_cohort"]
+        self.t: int = policy["threshold"]
+        lattice = policy["lattice"]
+        self.N: int = lattice["degree"]
+        self.q: int = lattice["modulus"]
+        self.T: int = lattice["plaintext_scale"]
+        self.encrypted: bool = lattice["encryption_proof"]
+        self.ranged: bool = policy["update"]["coordinate_bound"] is not None
+        self.noise_bound: int = PROVED_NOISE if self.encrypted else TAIL
+
+    @property
+    def message_bound(self) -> int:
+        """max|m| of spec 4.2."""
+        if not self.ranged:
+            return self.B
+        update = self.policy["update"]
+        largest = max(update["coordinate_bound"], *(group["bound"] for group in update["groups"]), 0)
+        return max(1, min(self.B, int(largest)))
+
+    # --- the tables of the argument (5.1) ---
+
+    @cached_property
+    def column_bits(self) -> int:
+        return max(4, -(-log2_ceiling(self.d) // 2))
+
+    @property
+    def C(self) -> int:
+        return 1 << self.column_bits
+
+    @property
+    def R(self) -> int:
+        return -(-self.d // self.C)
+
+    @property
+    def filled(self) -> int:
+        return self.d - (self.R - 1) * self.C
+
+    @property
+    def cells(self) -> int:
+        return self.R * self.C
+
+    @property
+    def elements(self) -> int:
+        """Ring elements that the cells of a ciphertext take."""
+        return -(-self.cells // self.N)
+
+    @property
+    def error_groups(self) -> Grouping:
+        return Grouping(self.R, self.C)
+
+    @property
+    def key_groups(self) -> Grouping:
+        columns = min(self.C, self.N)
+        return Grouping(self.N // columns, columns)
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        tables = [Table("update", self.R, self.C), Table("private", 1, self.C)]
+        if self.ranged:
+            tables += [Table(f"range-{letter}", self.R, self.C) for letter in "abc"]
+        if self.encrypted:
+            for name, groups in (("error", self.error_groups), ("key", self.key_groups)):
+                tables.append(Table(name, groups.rows, groups.columns))
+                tables.append(Table(f"{name}-slack", groups.slack_rows, groups.slack_columns))
+        return tables
+
+    def rows_of(self, *names: str) -> int:
+        return sum(table.rows for table in self.tables if table.name.removesuffix("-slack") in names)
+
+    @property
+    def rows(self) -> int:
+        return sum(table.rows for table in self.tables)
+
+    @property
+    def row_bits(self) -> int:
+        return max(1, log2_ceiling(max(table.rows for table in self.tables)))
+
+    @property
+    def variables(self) -> int:
+        """l."""
+        return self.row_bits + self.column_bits
+
+    @cached_property
+    def slices(self) -> list[tuple[int, int, int]]:
+        """(start, stop, beta): the groups, and the general bound between them; none without the range relation."""
+        if not self.ranged:
+            return []
+        general, at = self.policy["update"]["coordinate_bound"], 0
+        slices = []
+        for group in self.policy["update"]["groups"]:
+            if at < group["start"]:
+                slices.append((at, group["start"], general))
+            slices.append((group["start"], group["stop"], group["bound"]))
+            at = group["stop"]
+        if at < self.d:
+            slices.append((at, self.d, general))
+        return slices
+
+    # --- the bounds of 5.3 ---
+
+    @cached_property
+    def P(self) -> int:
+        squares = self.B**2 + sum((stop - start) * beta**2 for start, stop, beta in self.slices)
+        if self.encrypted:
+            groups = sum(g.rows * g.per_row for g in (self.error_groups, self.key_groups))
+            squares += groups * self.noise_bound**2
+        return math.isqrt(squares * self.rows * self.C) + 1
+
+    @property
+    def M(self) -> int:
+        return (self.k << 20) * self.P
+
+    @property
+    def Z(self) -> int:
+        return self.M - self.P
+
+    @property
+    def width(self) -> int:
+        return self.Z.bit_length() // 8 + 1
+
+    @property
+    def weight_bits(self) -> int:
+        return min(self.q.bit_length() - 1, 52)
+
+    @property
+    def S(self) -> int:
+        return -(-149 // (self.weight_bits - 1)) if self.encrypted else 0
+
+    @property
+    def combination_bound(self) -> int:
+        """L."""
+        E = self.noise_bound
+        return (self.cells << 2 * self.weight_bits) * (self.T * E + self.B) + (self.N * E + 1) * self.q
+
+    @cached_property
+    def quotient_projection(self) -> int:
+        """P'."""
+        return self.combination_bound // self.q + 1
+
+    @property
+    def quotient_mask(self) -> int:
+        """M'."""
+        return (self.S << 20) * self.quotient_projection
+
+    @property
+    def quotient_bound(self) -> int:
+        """Z'."""
+        return self.quotient_mask - self.quotient_projection
+
+    @property
+    def quotient_width(self) -> int:
+        return self.quotient_bound.bit_length() // 8 + 1
+
+    @property
+    def degrees(self) -> list[int]:
+        first = 5 if self.ranged or self.encrypted else 4
+        return [first] + [first - 2] * (self.variables - 1)
+
+    @property
+    def auxiliary_length(self) -> int:
+        return self.k + self.S + len(self.tables) + 1 + sum(self.degrees)
+
+    @property
+    def key_scalars(self) -> int:
+        return -(-self.N // 10)
+
+    @property
+    def secret_length(self) -> int:
+        """Scalars that a client shares (7.1), and that are under E_0."""
+        return self.key_scalars + self.R
+
+    @property
+    def proof_size(self) -> int:
+        announcements = 4 if self.encrypted else 2
+        size = 33 + self.k * self.width + 32 + 32 * sum(self.degrees) + 32 * len(self.tables) + 33 * announcements + 32
+        size += 32 * self.C + 32 + 32 * self.auxiliary_length + 32
+        if self.encrypted:
+            size += self.S * (8 + self.quotient_width) + 32 * self.C + 32 * self.secret_length + 32
+        return size
+
+    @property
+    def residue_width(self) -> int:
+        return -(-self.q.bit_length() // 8)
+
+    # --- sizes of blobs (9.4) ---
+
+    def blob_size(self, kind: str, field: str) -> int:
+        """Bytes of the blob that `field` of a message of this type names."""
+        if field in ("model", "plaintext"):
+            return 8 * self.d
+        sizes = {
+            "optimizer": 16 * self.d,
+            "commitments": 33 * (self.R + 1),
+            "ciphertext": self.residue_width * self.cells,
+            "share_commitments": 33 * self.t,
+            "blob": 32 * (self.secret_length + 1) + 1136,
+            "proof": self.proof_size,
+            "coordinate_range": 33 * self.rows_of("range-a", "range-b", "range-c"),
+            "encryption_proof": 33 * self.rows_of("error", "key"),
+            "share": 32 * (self.secret_length + 1),
+            "key": 4 * self.N,
+            "blindings": 32 * self.R,
+        }
+        return sizes[field]

@@ -1,0 +1,99 @@
+"""P1 to P7 (spec 9.7)."""
+
+from __future__ import annotations
+
+import re
+
+from tests.independent.case import Case, Round, references
+from tests.independent.cohorts import differs_too_little
+from tests.independent.content import exempt
+
+REASON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+EXCLUSIONS = {
+    "duplicate",
+    "replayed",
+    "malformed",
+    "invalid-proof",
+    "disputed",
+    "cohort-full",
+    "unacknowledged",
+}
+ABORTS = {"no-quorum", "too-few-submissions", "differencing", "missing-releases", "opening-failed"}
+MISSING = {"no-acknowledgement", "wrong-release", "no-release"}
+
+
+def check(case: Case) -> None:
+    check_sizes(case)
+    check_singles(case)
+    policy = case.policy
+    if not (2 * policy["threshold"] > len(policy["trustees"]) + policy["corrupt"] >= 0) or (
+        policy["corrupt"] > policy["threshold"] - 1
+    ):
+        case.fail("P3", "2t > m + f and f <= t - 1")
+    for number in ("I2", "I6"):
+        if case.report.findings[number]:
+            case.report.skip(["P4"], number)
+    check_differences(case)
+    check_schema(case)
+
+
+def check_sizes(case: Case) -> None:
+    """P1."""
+    for this in case.rounds:
+        for closed in this.all("cohort-closed"):
+            clients = [
+                entry.body["client"] for entry in this.submissions if entry.index in set(closed.body["accepted"])
+            ]
+            size = len(closed.body["accepted"])
+            if not case.policy["min_cohort"] <= size <= case.policy["max_cohort"] or len(set(clients)) != size:
+                case.fail("P1", f"entry {closed.index}: a cohort of {size}")
+
+
+def check_singles(case: Case) -> None:
+    """P2."""
+    for this in case.rounds:
+        names = [entry.body["trustee"] for entry in this.all("key-share")]
+        if len(this.all("cohort-closed")) > 1 or len(set(names)) < len(names):
+            case.fail("P2", f"round {this.number}: a second cohort or release")
+
+
+def check_differences(case: Case) -> None:
+    """P6."""
+    closed = [this for this in case.rounds if this.closed is not None and this.opened is not None]
+    for j, later in enumerate(closed):
+        for earlier in closed[:j]:
+            if model(earlier) == model(later) and differs_too_little(
+                clients(earlier), clients(later), exempt(case, later), case.policy["min_cohort"]
+            ):
+                case.fail("P6", f"rounds {earlier.number} and {later.number}: differencing")
+    aborted = [
+        this
+        for this in closed
+        if any(this.closed and entry.index > this.closed.index for entry in this.all("round-aborted"))
+    ]
+    if len(aborted) > case.policy["max_aborts"]:
+        case.fail("P6", "abort-cap")
+
+
+def model(this: Round) -> bytes | None:
+    return this.opened.body["model"] if this.opened is not None else None
+
+
+def clients(this: Round) -> set[str]:
+    return {entry.body["client"] for entry in this.accepted}
+
+
+def check_schema(case: Case) -> None:
+    """P7."""
+    for entry in case.entries:
+        body = entry.body
+        words = [(item["reason"], EXCLUSIONS) for item in body.get("excluded", [])]
+        words += [(item["reason"], MISSING) for item in body.get("missing", [])]
+        if entry.type == "round-aborted":
+            words.append((body["reason"], ABORTS))
+        disputes = [item["reason"] for item in body.get("disputed", [])]
+        if any(word not in known for word, known in words) or not all(map(REASON.fullmatch, disputes)):
+            case.fail("P7", f"entry {entry.index}: a reason of no list")
+    named = {digest for entry in case.entries for _, digest in references(entry)}
+    for digest in case.transcript.blob_hashes() - named:
+        case.fail("P7", f"blob {digest.hex()}: named by no entry")

@@ -1,0 +1,179 @@
+"""Membership, rounds and submissions: I3.5, I4, I5 (spec 9.5, 9.6)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from tests.independent.case import Case, Entry, Round
+from tests.independent.encoding import framed_hash
+
+ML_KEM_PRIME = 3329
+AFTER: dict[str, dict[str, str | None]] = {  # state -> type -> next state; None is the next round (spec 9.5)
+    "between": {"round-key": "keyed", "round-open": "open", "key-rotation": "between", "revocation": "between"},
+    "keyed": {"round-key": "keyed", "round-open": "open"},
+    "open": {"submission": "open", "share-ack": "open", "cohort-closed": "closed", "round-aborted": None},
+    "closed": {"key-share": "closed", "aggregate": "summed", "round-aborted": None},
+    "summed": {"round-closed": None},
+}
+
+
+def check(case: Case) -> None:
+    check_order(case)
+    check_keys(case)
+    before = None
+    for this in case.rounds:
+        if this.opened is not None:
+            check_opening(case, before, this, this.opened)
+        before = this
+    check_submissions(case)
+
+
+def check_order(case: Case) -> None:
+    """I4.1."""
+    state, number = "between", 1
+    for entry in case.entries:
+        if entry.index == 0 and entry.type == "genesis":
+            continue
+        if entry.type not in AFTER[state]:
+            case.fail("I4", f"entry {entry.index}: {entry.type} where the round is {state}")
+            continue
+        if "round" in entry.body and entry.body["round"] != number:
+            case.fail("I4", f"entry {entry.index}: round {entry.body['round']} in round {number}")
+        following = AFTER[state][entry.type]
+        if following is None:
+            number += 1
+        state = following or "between"
+    if number > case.policy["max_rounds"] + (state == "between"):
+        case.fail("I4", "more than max_rounds rounds")
+
+
+def check_keys(case: Case) -> None:
+    """I4.7."""
+    seen: set[bytes] = set()
+    for entry in case.entries:
+        if entry.type == "round-key":
+            key = entry.body["public_key"]
+            if key in seen:
+                case.fail("I4", f"entry {entry.index}: a key that another RoundKey had")
+            if not can_be_sealed_to(key):
+                case.fail("I4", f"entry {entry.index}: round-key")
+            seen.add(key)
+
+
+def can_be_sealed_to(key: bytes) -> bool:
+    """spec 7.4: coefficients of ML-KEM-768's key in range, X25519's key not of small order."""
+    packed = int.from_bytes(key[:1152], "little")
+    for i in range(768):
+        if packed >> 12 * i & 0xFFF >= ML_KEM_PRIME:
+            return False
+    try:
+        X25519PrivateKey.from_private_bytes(bytes(31) + b"\x40").exchange(X25519PublicKey.from_public_bytes(key[1184:]))
+    except ValueError:
+        return False
+    return True
+
+
+def check_opening(case: Case, before: Round | None, this: Round, opened: Entry) -> None:
+    """I3.5, I4.2 to I4.6 and I4.8."""
+    body = opened.body
+    if body["changes"] != case.memberships[opened.index].root:
+        case.fail("I3", f"entry {opened.index}: changes")
+    if body["policy"] != hashlib.sha256(case.policy_file).digest():
+        case.fail("I4", f"entry {opened.index}: policy-hash")
+    closings = [entry for entry in case.before(opened.index) if entry.type == "round-closed"]
+    if body["model"] != (closings[-1].body["model"] if closings else case.policy["initial_model"]):
+        case.fail("I4", f"entry {opened.index}: model")
+    check_seed(case, opened)
+    answers = this.submissions + this.all("share-ack")
+    if answers and not case.covered(opened.index, min(entry.index for entry in answers)):
+        case.fail("I4", f"round {this.number}: answered before a checkpoint covered its opening")
+    check_round_keys(case, this, opened)
+    aborted = before is not None and before.end is not None and before.end.type == "round-aborted"
+    if body["retry_of"] != (before.number if before is not None and aborted else None):
+        case.fail("I4", f"entry {opened.index}: retry")
+
+
+def check_seed(case: Case, opened: Entry) -> None:
+    """I4.3 and I4.4."""
+    body = opened.body
+    size = max((size for size in case.published if size <= opened.index), default=0)
+    ends = [e.index for e in case.before(opened.index) if e.type in ("genesis", "round-closed", "round-aborted")]
+    if body["checkpoint_size"] != size or size <= max(ends, default=0) or body["checkpoint_root"] != case.roots[size]:
+        case.fail("I4", f"entry {opened.index}: checkpoint")
+    if body["seed"] != framed_hash("verifl/v1/round-seed", body["checkpoint_root"], body["round"]):
+        case.fail("I4", f"entry {opened.index}: seed")
+
+
+def check_round_keys(case: Case, this: Round, opened: Entry) -> None:
+    """I4.6."""
+    keys = this.all("round-key")
+    names = [entry.body["trustee"] for entry in keys]
+    if opened.body["round_keys"] != [entry.index for entry in keys]:
+        case.fail("I4", f"entry {opened.index}: round-keys")
+    if len(set(names)) < len(names) or len(names) < case.policy["threshold"]:
+        case.fail("I4", f"entry {opened.index}: round-keys of too few trustees, or two of one")
+    for name in set(names) & barred(case, opened.index):
+        case.fail("I4", f"entry {opened.index}: {name} is barred")
+
+
+def barred(case: Case, index: int) -> set[str]:
+    """Trustees who are barred from the round that this entry opens."""
+    names: set[str] = set()
+    for this in case.rounds:
+        end = this.end
+        if end is None or end.index > index:
+            continue
+        if end.type == "round-closed":
+            names = set()
+        elif this.closed is not None:
+            names = still_barred(case, names | {missing["party"] for missing in end.body["missing"]}, end.index)
+    return still_barred(case, names, index)
+
+
+def still_barred(case: Case, names: set[str], index: int) -> set[str]:
+    """The bar is lifted for all where too few of the trustees in force would be left."""
+    left = set(case.memberships[index].trustees()) - names
+    return names if len(left) >= case.policy["threshold"] else set()
+
+
+# --- I5 -----------------------------------------------------------------------------------------------
+
+COPIED = ("commitments", "ciphertext", "proof", "coordinate_range", "encryption_proof")
+
+
+def check_submissions(case: Case) -> None:
+    """I5, and the faults that entries alone show (8.6)."""
+    blobs: set[bytes] = set()
+    clients: set[tuple[int, str]] = set()
+    for entry in case.entries:
+        if entry.type != "submission":
+            continue
+        body = entry.body
+        own = {body[name] for name in COPIED if body[name] is not None}
+        if (body["round"], body["client"]) in clients:
+            case.faults[entry.index] = "duplicate"
+        elif own & blobs:
+            case.faults[entry.index] = "replayed"
+        blobs |= own
+        clients.add((body["round"], body["client"]))
+    for this in case.rounds:
+        for entry in this.submissions:
+            check_submission(case, this, entry)
+
+
+def check_submission(case: Case, this: Round, entry: Entry) -> None:
+    """I5.2 to I5.4."""
+    opened = this.opened
+    if opened is None or entry.body["round_open"] != opened.hash:
+        case.fail("I5", f"entry {entry.index}: round-open")
+    if opened is not None:
+        names = [key.body["trustee"] for key in this.all("round-key")]
+        if [share["trustee"] for share in entry.body["shares"]] != names:
+            case.fail("I5", f"entry {entry.index}: shares")
+    relations = (case.numbers.ranged, case.numbers.encrypted)
+    if (entry.body["coordinate_range"] is not None, entry.body["encryption_proof"] is not None) != relations:
+        case.fail("I5", f"entry {entry.index}: relations")
+    if entry in this.accepted and case.faults.get(entry.index) in ("duplicate", "replayed"):
+        case.fail("I5", f"entry {entry.index}: accepted, but {case.faults[entry.index]}")

@@ -1,0 +1,202 @@
+"""The sum, its opening, and the model: I9 to I11 (spec 9.6)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import struct
+
+from tests.independent.case import Case, Entry, Round
+from tests.independent.curve import ORDER, Relation, decode_points, decode_scalars
+from tests.independent.encoding import Unreadable
+from tests.independent.lattice import open_sum, pack_residues, unpack_residues
+from tests.independent.log import Unsound
+from tests.independent.sharing import reconstruct
+from tests.independent.steps import State, doubles, initial_state, packed, server_step
+
+
+def check(case: Case) -> None:
+    for this in case.rounds:
+        aggregate, end = this.first("aggregate"), this.end
+        if aggregate is not None:
+            check_replay(case, this, aggregate)
+            check_opening(case, this, aggregate)
+        elif end is not None and end.type == "round-aborted" and end.body["reason"] == "opening-failed":
+            check_failed_opening(case, this, end)
+    check_lineage(case)
+
+
+def numbers_of(data: bytes, code: str) -> list[int]:
+    return list(struct.unpack(f"<{len(data) // struct.calcsize('<' + code)}{code}", data))
+
+
+# --- I9 -----------------------------------------------------------------------------------------------
+
+
+def summed_ciphertexts(case: Case, this: Round) -> list[int]:
+    total = [0] * case.numbers.cells
+    for entry in this.accepted:
+        residues = unpack_residues(case.blob(entry, "ciphertext"), case.numbers)
+        total = [(a + b) % case.numbers.q for a, b in zip(total, residues, strict=True)]
+    return total
+
+
+def check_replay(case: Case, this: Round, aggregate: Entry) -> None:
+    """I9.1 and I9.2; what is derived is compared by its hash, so neither sum nor plaintext need be there."""
+    body, numbers, opened = aggregate.body, case.numbers, this.opened
+    pruned = not all(case.has(entry.body["ciphertext"]) for entry in this.accepted)
+    if pruned:
+        case.report.skip(["I9"], "pruned")
+    if opened is None:
+        return None  # I4's
+    if not this.accepted:
+        return case.fail("I9", f"entry {aggregate.index}: no cohort to sum")
+    try:
+        if not pruned:
+            total = summed_ciphertexts(case, this)
+            if digest(pack_residues(total, numbers)) != body["ciphertext"]:
+                case.fail("I9", f"entry {aggregate.index}: ciphertext")
+        elif case.has(body["ciphertext"]):
+            total = unpack_residues(case.blob(aggregate, "ciphertext"), numbers)
+        else:
+            return None
+        key = numbers_of(case.blob(aggregate, "key"), "i")
+        plaintext = open_sum(numbers, opened.body["seed"], key, total, len(this.accepted))
+        if digest(struct.pack(f"<{numbers.d}q", *plaintext)) != body["plaintext"]:
+            case.fail("I9", f"entry {aggregate.index}: plaintext")
+    except (Unsound, Unreadable) as fault:
+        case.fail("I9", f"entry {aggregate.index}: {fault}")
+    return None
+
+
+def check_failed_opening(case: Case, this: Round, abort: Entry) -> None:
+    """I9.3."""
+    if not all(case.has(entry.body["ciphertext"]) for entry in this.accepted):
+        return case.fail("I9", f"entry {abort.index}: the evidence was pruned")
+    valid = [entry for entry in this.all("key-share") if entry.index in case.valid_releases]
+    if this.opened is None or len(valid) < case.policy["threshold"]:
+        return None  # I4's, I8's
+    try:
+        if can_be_opened(case, this, this.opened, valid[: case.policy["threshold"]]):
+            case.fail("I9", f"entry {abort.index}: the round opens")
+    except Unsound as fault:
+        case.fail("I9", f"entry {abort.index}: {fault}")
+    return None
+
+
+def can_be_opened(case: Case, this: Round, opened: Entry, releases: list[Entry]) -> bool:
+    """Whether reconstruction, decryption and opening succeed with these releases."""
+    shares = {case.points[entry.body["trustee"]]: case.blob(entry, "share") for entry in releases}
+    count = len(this.accepted)
+    try:
+        key, blindings = reconstruct(shares, case.numbers, count)
+        total = summed_ciphertexts(case, this)
+        plaintext = open_sum(case.numbers, opened.body["seed"], key, total, count)
+        return opens(case, this, plaintext, blindings)
+    except Unreadable:
+        return False
+
+
+# --- I10 ----------------------------------------------------------------------------------------------
+
+
+def opens(case: Case, this: Round, plaintext: list[int], blindings: list[int]) -> bool:
+    """Whether sum over A of D_r is Com(U_r; rho_r) for every data row: all at once, with fresh weights (8.9)."""
+    numbers = case.numbers
+    weights = [secrets.randbits(128) for _ in range(numbers.R)]
+    relation = Relation()
+    for entry in this.accepted:
+        rows = decode_points(case.blob(entry, "commitments")[: 33 * numbers.R])
+        relation.add_points(weights, rows)
+    combined = [0] * numbers.C
+    for i, value in enumerate(plaintext):
+        combined[i % numbers.C] += weights[i // numbers.C] * value
+    blinding = sum(weight * rho for weight, rho in zip(weights, blindings, strict=True))
+    relation.subtract_commitment([value % ORDER for value in combined], blinding % ORDER)
+    return relation.holds()
+
+
+def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
+    """I10, without any ciphertext."""
+    count = len(this.accepted)
+    try:
+        if not reconstructs(case, this, aggregate):
+            case.fail("I10", f"entry {aggregate.index}: key or blindings are not what its releases reconstruct")
+        plaintext = numbers_of(case.blob(aggregate, "plaintext"), "q")
+        blindings = decode_scalars(case.blob(aggregate, "blindings"))
+        if any(abs(value) > count * case.numbers.message_bound for value in plaintext):
+            case.fail("I10", f"entry {aggregate.index}: a value beyond |A| max|m|")
+        if not opens(case, this, plaintext, blindings):
+            case.fail("I10", f"entry {aggregate.index}: opening")
+    except (Unsound, Unreadable) as fault:
+        case.fail("I10", f"entry {aggregate.index}: {fault}")
+
+
+def reconstructs(case: Case, this: Round, aggregate: Entry) -> bool:
+    """I10.1, by the hashes of what the valid releases give."""
+    shares = {
+        case.points[entry.body["trustee"]]: case.blob(entry, "share")
+        for entry in this.all("key-share")
+        if entry.index in aggregate.body["releases"] and entry.index in case.valid_releases
+    }
+    if len(shares) != case.policy["threshold"]:
+        return False
+    key, blindings = reconstruct(shares, case.numbers, len(this.accepted))
+    packed_blindings = b"".join(rho.to_bytes(32, "big") for rho in blindings)
+    return (aggregate.body["key"], aggregate.body["blindings"]) == (
+        digest(struct.pack(f"<{len(key)}i", *key)),
+        digest(packed_blindings),
+    )
+
+
+# --- I11 ----------------------------------------------------------------------------------------------
+
+
+def initial_model(case: Case) -> list[float] | None:
+    try:
+        return doubles(case.transcript.blob(case.policy["initial_model"], 8 * case.numbers.d))
+    except (Unsound, Unreadable):
+        return None
+
+
+def check_lineage(case: Case) -> None:
+    model = initial_model(case)
+    if model is None:
+        case.fail("I11", "the initial model cannot be read")
+        return
+    state = initial_state(case.policy, model)
+    for this in case.rounds:
+        closed = this.first("round-closed")
+        if closed is not None:
+            following = check_step(case, this, closed, state)
+            if following is None:
+                return
+            state = following
+
+
+def check_step(case: Case, this: Round, closed: Entry, state: State) -> State | None:
+    """I11.1 to I11.3 for one round; None where the replay stops."""
+    aggregate = this.first("aggregate")
+    if aggregate is None or closed.body["aggregate"] != aggregate.hash:
+        case.fail("I11", f"entry {closed.index}: aggregate")
+        if aggregate is None:
+            return None
+    if not this.accepted:
+        case.fail("I11", f"entry {closed.index}: a step over nobody")
+        return None
+    try:
+        plaintext = numbers_of(case.blob(aggregate, "plaintext"), "q")
+        following = server_step(case.policy, state, plaintext, len(this.accepted))
+    except (Unsound, Unreadable) as fault:
+        case.fail("I11", f"entry {closed.index}: {fault}")
+        return None
+    optimizer = following.optimizer
+    expected = (digest(packed(following.model)), digest(optimizer) if optimizer is not None else None)
+    if (closed.body["model"], closed.body["optimizer"]) != expected:
+        case.fail("I11", f"entry {closed.index}: not the model of the server step")
+        return None
+    return following
+
+
+def digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()

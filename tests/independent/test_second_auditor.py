@@ -1,0 +1,276 @@
+"""A second auditor, written from docs/spec alone, and the first give every check the same status."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auditor
+from protocols.envelopes import entry_hash, open_policy
+from protocols.messages import (
+    TYPES,
+    CohortClosed,
+    Exclusion,
+    KeyRotation,
+    KeyShare,
+    RoundAborted,
+    RoundClosed,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
+from protocols.server_steps import fedadam
+from tests.auditor.forge import Forge
+from tests.independent.audit import audit
+from tests.independent.case import Report
+from tests.independent.lattice import public_element
+from tests.independent.policies import MODULI
+from tests.simulator import Setting, Simulation, identity_of
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+HONEST = GOLDEN / "honest"
+PRODUCT = {"proofs", "protocols", "auditor", "verifl"}
+
+
+def statuses(report: auditor.Report) -> dict[str, str]:
+    return {result.id: result.status.value for result in report.checks}
+
+
+def agreed(transcript: Path, policy: Path) -> Report:
+    """What the second auditor says, which is what the first says."""
+    first, second = auditor.audit(transcript, policy), audit(transcript, policy)
+    assert second.checks == statuses(first), {name: found for name, found in second.findings.items() if found}
+    assert second.accepted == first.accepted
+    return second
+
+
+def failing(report: Report) -> set[str]:
+    return {name for name, status in report.checks.items() if status == "fail"}
+
+
+@pytest.mark.parametrize("name", ["honest", "rejected"])
+def test_the_golden_transcripts_are_judged_alike(name: str) -> None:
+    place = GOLDEN / name
+    expected = json.loads((place / "expected.json").read_text())
+    report = agreed(place / "transcript", place / "policy.cbor")
+    assert report.checks == expected["checks"]
+    assert report.accepted == expected["accepted"]
+
+
+def test_it_shares_nothing_with_the_product() -> None:
+    """Only this file imports the product: to compare with it, and to write what both are to judge."""
+    for path in Path(__file__).parent.glob("*.py"):
+        if path == Path(__file__):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.split(".")[0] not in PRODUCT, path
+                assert not name.startswith("tests.") or name.startswith("tests.independent"), path
+
+
+def test_the_example_of_a_public_element() -> None:
+    element = public_element(bytes(range(32)), 1, MODULI[0], 4096)
+    assert element[:3] == (560813504466, 341406397088, 645618404287)
+    assert sum(element) == 2224687012986133
+
+
+# --- bytes changed by somebody without keys ---------------------------------------------------------
+
+
+def flip(path: Path, position: int = 0) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def blob_path(transcript: Path, kind: str, field: str) -> Path:
+    """The blob that the first entry of a type names in a field."""
+    forge = honest_forge()
+    name: str = getattr(forge.message(forge.find(TYPES[kind])), field).hex()
+    return transcript / "blobs" / name[:2] / name
+
+
+def of_blob(kind: str, field: str, change: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda transcript: change(blob_path(transcript, kind, field))
+
+
+def of_file(path: str, change: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda transcript: change(transcript / path)
+
+
+def swap_notes(transcript: Path) -> None:
+    first, second = (transcript / "checkpoints" / size for size in ("11", "13"))
+    data = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(data)
+
+
+def unnamed_blob(transcript: Path) -> None:
+    (transcript / "blobs" / "00").mkdir()
+    (transcript / "blobs" / "00" / ("0" * 64)).write_bytes(b"more")
+
+
+BUNDLE = "tile/entries/000.p/20"
+TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
+    "a proof": (of_blob("submission", "proof", lambda path: flip(path, 20_000)), {"I1", "I6"}),
+    "a ciphertext": (of_blob("submission", "ciphertext", flip), {"I1", "I6", "I9"}),
+    "a pruned ciphertext": (of_blob("submission", "ciphertext", Path.unlink), set()),
+    "share commitments": (of_blob("submission", "share_commitments", flip), {"I1", "I6", "I8", "I10"}),
+    "a release": (of_blob("key-share", "share", flip), {"I1", "I8", "I10"}),
+    "the sum": (of_blob("aggregate", "plaintext", Path.unlink), {"I1", "I10", "I11"}),
+    "the last model": (of_blob("round-closed", "model", flip), {"I1"}),
+    "the first model": (of_blob("genesis", "model", flip), {"I1", "I2", "I11"}),
+    "the last entry": (of_file(BUNDLE, lambda path: flip(path, -1)), {"I1", "I11"}),
+    "a tile": (of_file("tile/0/000.p/20", flip), {"I1"}),
+    "a checkpoint's root": (of_file("checkpoints/8", lambda path: flip(path, 26)), {"I1"}),
+    "a cosignature": (of_file("checkpoint", lambda path: flip(path, -8)), {"I1"}),
+    "checkpoints swapped": (swap_notes, {"I1", "I4"}),
+    "a checkpoint removed": (of_file("checkpoints/11", Path.unlink), {"I4"}),
+    "the policy's copy": (of_file("policy.cbor", flip), {"I2"}),
+    "a blob of no entry": (unnamed_blob, {"I12", "P7"}),
+}
+EVERY_RUN = ("a proof", "share commitments", "a release", "the first model", "the last entry", "a checkpoint removed")
+
+
+def sampled(names: list[str], chosen: tuple[str, ...]) -> list[Any]:
+    return [name if name in chosen else pytest.param(name, marks=pytest.mark.exhaustive) for name in names]
+
+
+@pytest.mark.parametrize("name", sampled(list(TAMPERED), EVERY_RUN))
+def test_tampered_copies_are_judged_alike(name: str, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(HONEST / "transcript", tmp_path / "transcript"))
+    tamper, expected = TAMPERED[name]
+    tamper(copy)
+    assert failing(agreed(copy, HONEST / "policy.cbor")) == expected
+
+
+# --- other parameters ------------------------------------------------------------------------------
+
+SETTINGS = {
+    "coordinates bounded": Setting(dimension=300, coordinate_clip=0.1),
+    "two ring elements": Setting(
+        clients=2, dimension=5000, fraction_bits=14, coordinate_clip=0.05, encryption_proof=True
+    ),
+    "FedAdam": Setting(clients=3, dimension=37, step=fedadam()),
+}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", SETTINGS)
+def test_fresh_transcripts_are_judged_alike(name: str, tmp_path: Path) -> None:
+    """An honest round, one that is aborted for missing releases, and its retry."""
+    simulation = Simulation(tmp_path, SETTINGS[name])
+    simulation.start()
+    simulation.play_round()
+    simulation.play_round(silent=["trustee-0", "trustee-1"])
+    simulation.play_round()
+    policy = tmp_path / "pinned.cbor"
+    policy.write_bytes(simulation.policy_data)
+    assert agreed(simulation.path, policy).accepted
+
+
+# --- lies that are signed, with all that follows brought in line -------------------------------------
+
+
+def honest_forge() -> Forge:
+    data = (HONEST / "policy.cbor").read_bytes()
+    policy, _ = open_policy(data)
+    return Forge.load(HONEST / "transcript", policy, data, identity_of)
+
+
+def edited(kind: type, nth: int = 0, signer: str | None = None, **changes: Any) -> Callable[[Forge], None]:
+    return lambda forge: forge.edit(forge.find(kind, nth=nth), signer=signer, **changes)
+
+
+def other_release(forge: Forge) -> None:
+    position = forge.find(KeyShare)
+    share = forge.blob(forge.message(position).share)
+    forge.edit(position, share=forge.put(bytes(31) + b"\x01" + share[32:]))
+
+
+def second_release(forge: Forge) -> None:
+    position = forge.find(KeyShare)
+    forge.insert(position + 1, forge.message(position))
+
+
+def other_model(forge: Forge) -> None:
+    position = forge.find(RoundClosed)
+    model = struct.pack("<8d", *range(8))
+    forge.edit(position, model=forge.put(model))
+
+
+def stale_key(forge: Forge) -> None:
+    """client-00 signs with the key that it replaced in entry 1."""
+    forge.edit(forge.find(Submission), signer="client-00")
+
+
+def copied_proof(forge: Forge) -> None:
+    first = forge.message(forge.find(Submission))
+    forge.edit(forge.find(Submission, nth=1), proof=first.proof)
+
+
+def excluded(reason: str) -> Callable[[Forge], None]:
+    def lie(forge: Forge) -> None:
+        position = forge.find(CohortClosed)
+        first, second = forge.message(position).accepted
+        forge.edit(position, accepted=(first,), excluded=(Exclusion(second, reason, ""),))
+
+    return lie
+
+
+def uncovered_cohort(forge: Forge) -> None:
+    forge.checkpoints.remove(16)
+
+
+def answer_to_a_submission(forge: Forge) -> None:
+    """An entry hash that is in the round, but of an entry that no field names by its hash."""
+    forge.edit(forge.find(ShareAck, nth=2), round_open=entry_hash(forge.honest[11]))
+
+
+def second_genesis(forge: Forge) -> None:
+    forge.insert(len(forge.slots), forge.message(0))
+
+
+def garbage(forge: Forge) -> None:
+    forge.insert_raw(8, b"\xa0")
+
+
+LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
+    "a wrong seed": (edited(RoundOpen, 1, seed=bytes(32)), {"I4", "I6", "I7", "I8", "I9"}),
+    "a change denied": (edited(RoundOpen, 0, changes=bytes(32)), {"I3", "I4"}),
+    "a retry denied": (edited(RoundOpen, 1, retry_of=None), {"I4", "I6", "I7", "I8"}),
+    "a rotation by another": (edited(KeyRotation, signer="client-01"), {"I3", "I4", "I5", "I6", "I7", "I8"}),
+    "a replaced key": (stale_key, {"I3"}),
+    "a stranger's submission": (edited(Submission, signer="client-01"), {"I5"}),
+    "a copied proof": (copied_proof, {"I5", "I7", "I8"}),
+    "an acknowledgement withheld": (edited(ShareAck, 2, acknowledged=()), {"I7", "I8"}),
+    "an acknowledgement of another opening": (answer_to_a_submission, {"I8", "I12"}),
+    "a false digest": (edited(CohortClosed, digest=bytes(32)), {"I8"}),
+    "a false verdict": (excluded("invalid-proof"), {"I7", "I8", "I9", "I10", "I11", "P1"}),
+    "a reason of no list": (excluded("dull"), {"I7", "I8", "I9", "I10", "I11", "P1", "P7"}),
+    "a false abort": (edited(RoundAborted, reason="no-quorum"), {"I4", "I8"}),
+    "a wrong release": (other_release, {"I8", "I10"}),
+    "a second release": (second_release, {"P2"}),
+    "another model": (other_model, {"I11"}),
+    "a cohort nobody cosigned": (uncovered_cohort, {"I8"}),
+    "a second genesis": (second_genesis, {"I2", "I4"}),
+    "an entry that is none": (garbage, {"I1", "I6", "I7", "I8", "P7"}),
+}
+EVERY_RUN_LIES = ("a replaced key", "a copied proof", "a false verdict", "a wrong release", "another model")
+
+
+@pytest.mark.parametrize("name", sampled(list(LIES), EVERY_RUN_LIES))
+def test_signed_lies_are_judged_alike(name: str, tmp_path: Path) -> None:
+    forge = honest_forge()
+    lie, expected = LIES[name]
+    lie(forge)
+    assert failing(agreed(forge.write(tmp_path / "transcript"), HONEST / "policy.cbor")) == expected
