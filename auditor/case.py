@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from protocols.policy import Policy
 from protocols.server_steps import step_constants
 
 if TYPE_CHECKING:
-    from auditor.index import Index
+    from auditor.index import Index, Round
     from proofs.engine import Engine
 
 Step = Callable[[int, int], None]
@@ -61,17 +62,25 @@ IDENTITY = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class ReplayedSum:
+    """SHA-256 of a cohort's packed ciphertext sum, and of the plaintext that it decrypts to, or why it does not."""
+
+    ciphertext: bytes
+    plaintext: bytes | Malformed | Rejected
+
+
 @dataclass
 class Case:
     """One audit in progress. Checks read what earlier ones filled in; `Unavailable` where that could not be done.
 
     policy_fault: why the policy does not open. roots: root of the log at each published size (I1). own_faults: for
     each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7).
-    failed_proofs: for each submission with an invalid proof, the verifier's check that it fails (I6). choices: the
-    cohort that the rule gives a round (I7). releases: log index of the valid release of each trustee, by round (I8).
-    wrong_releases: log indices of those that prove their trustee at fault (I8).
-    memory: what this auditor verified in earlier audits, too. pruned: ciphertexts that are not there (I1). failed:
-    numbers of the checks that failed so far.
+    failed_proofs: for each submission with an invalid proof, the verifier's check that it fails (I6). replayed: sums
+    of cohorts all of whose ciphertexts I6 read, by round, for I9. choices: the cohort that the rule gives a round
+    (I7). releases: log index of the valid release of each trustee, by round (I8). wrong_releases: log indices of those
+    that prove their trustee at fault (I8). memory: what this auditor verified in earlier audits, too. pruned:
+    ciphertexts that are not there (I1). failed: numbers of the checks that failed so far.
     """
 
     path: Path
@@ -88,6 +97,7 @@ class Case:
     pruned: set[bytes] = field(default_factory=set)
     own_faults: dict[int, str | None] = field(default_factory=dict)
     failed_proofs: dict[int, str] = field(default_factory=dict)
+    replayed: dict[int, ReplayedSum] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     releases: dict[int, dict[str, int]] = field(default_factory=dict)
     wrong_releases: set[int] = field(default_factory=set)
@@ -141,6 +151,14 @@ class Case:
             raise Unavailable("because I2 failed: the policy's parameters cannot be used") from None
         return self.pinned_policy
 
+    def choice(self, found: Round) -> Choice:
+        """The cohort that the rule gives a round, nobody in one that was not opened."""
+        if found.open is None:
+            return Choice((), (), {})
+        if found.number not in self.choices:
+            raise Unavailable("because I7 could not choose the cohort")
+        return self.choices[found.number]
+
     @property
     def index(self) -> Index:
         """The whole log, filed."""
@@ -176,6 +194,21 @@ class Case:
         if len(data) != size:
             raise Rejected("blob-size", f"{size} bytes", f"{len(data)} bytes")
         return data
+
+    @cached_property
+    def published(self) -> list[int]:
+        """The sizes in `roots`, ascending; once I1 has filled it."""
+        return sorted(self.roots)
+
+    def last_published(self, size: int) -> int | None:
+        """The largest published size that is at most `size`."""
+        before = bisect.bisect_right(self.published, size)
+        return self.published[before - 1] if before else None
+
+    def is_covered(self, index: int, answered: int) -> bool:
+        """Whether a published checkpoint covers entry `index`, and not yet the entries from `answered` on."""
+        last = self.last_published(answered)
+        return last is not None and last > index
 
     @property
     def trusted(self) -> tuple[str, ...]:

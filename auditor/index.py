@@ -7,8 +7,11 @@ of the check that reports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from auditor.findings import Findings
@@ -198,6 +201,23 @@ class Index:
         """The rounds, ascending by number."""
         for number in sorted(self.rounds):
             yield self.rounds[number]
+
+    def opened_before(self, number: int, model: bytes) -> Sequence[AbstractSet[str]]:
+        """The cohorts, as client ids, of rounds before `number` on one model that reached CohortClosed. To be asked
+        once the log is filed."""
+        numbers, cohorts = self._opened.get(model, ([], []))
+        return cohorts[: bisect.bisect_left(numbers, number)]
+
+    @cached_property
+    def _opened(self) -> dict[bytes, tuple[list[int], list[AbstractSet[str]]]]:
+        """Of each model, the numbers of the rounds on it that reached CohortClosed, ascending, and their cohorts."""
+        opened: dict[bytes, tuple[list[int], list[AbstractSet[str]]]] = {}
+        for found in self.in_order():
+            if found.cohort is not None and found.open is not None:
+                numbers, cohorts = opened.setdefault(found.open.message.model, ([], []))
+                numbers.append(found.number)
+                cohorts.append({record.client for record in found.accepted()})
+        return opened
 
     def _name_blob(self, blob: bytes, role: str, index: int) -> None:
         roles, first = self.blobs.get(blob, (role, index))

@@ -23,7 +23,7 @@ import types
 import typing
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cbor2
 
@@ -39,6 +39,7 @@ NESTING_LIMIT = 8
 Body = TypeVar("Body")
 
 _UNSIGNED, _BYTES, _TEXT, _ARRAY, _MAP = 0, 2, 3, 4, 5
+_SIMPLE_HEADS = frozenset((_UNSIGNED, _BYTES, _TEXT, _ARRAY, _MAP))  # of one byte, where the argument is below 24
 _MAJOR_NAMES = ("integer", "negative integer", "byte string", "text", "array", "map", "tag", "simple value or float")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
@@ -97,66 +98,64 @@ class _Scan:
     def __init__(self, data: bytes, where: str) -> None:
         self._data = data
         self._where = where
-        self._position = 0
-        self._items = 0
 
     def document(self) -> None:
-        due: list[int] = [1]  # items still to come in each open array or map ...
-        keyed: list[bool] = [False]  # ... and whether it is a map: keys come at even counts
-        while due:
-            if due[-1] == 0:
-                due.pop()
-                keyed.pop()
+        """One loop with all of its state in local variables: every message of every party passes here, twice."""
+        data, size = self._data, len(self._data)
+        position = items = 0
+        left, is_map = 1, False  # items to come in the array or map that is open; in a map, keys come at even counts
+        around: list[tuple[int, bool]] = []  # the same of those around it
+        while left or around:
+            if not left:
+                left, is_map = around.pop()
                 continue
-            is_key = keyed[-1] and due[-1] % 2 == 0
-            due[-1] -= 1
-            major, count = self._head()
-            if is_key and major != _TEXT:
+            items += 1
+            if items > ITEM_LIMIT:
+                raise Malformed(self._where, f"at most {ITEM_LIMIT} items", "more")
+            if position == size:
+                raise Malformed(self._where, "a complete CBOR item", "truncated bytes")
+            major, count = data[position] >> 5, data[position] & 31
+            if count < 24 and major in _SIMPLE_HEADS:
+                position += 1
+            else:
+                position, count = self._head(position)
+            if major != _UNSIGNED and count > size - position:
+                raise Malformed(self._where, f"a length within the {size - position} bytes left", str(count))
+            if is_map and left % 2 == 0 and major != _TEXT:
                 raise Malformed(self._where, "a text map key", _MAJOR_NAMES[major])
-            if major in (_ARRAY, _MAP):
-                if len(due) > NESTING_LIMIT:
+            left -= 1
+            if major in (_BYTES, _TEXT):
+                position += count
+            elif major in (_ARRAY, _MAP):
+                if len(around) >= NESTING_LIMIT:
                     raise Malformed(self._where, f"nesting of at most {NESTING_LIMIT}", "deeper nesting")
-                due.append(count * 2 if major == _MAP else count)
-                keyed.append(major == _MAP)
-            elif major in (_BYTES, _TEXT):
-                self._position += count
-        if self._position != len(self._data):
-            raise Malformed(self._where, "one CBOR item", f"{len(self._data) - self._position} trailing bytes")
+                around.append((left, is_map))
+                left, is_map = (count * 2, True) if major == _MAP else (count, False)
+        if position != size:
+            raise Malformed(self._where, "one CBOR item", f"{size - position} trailing bytes")
 
-    def _head(self) -> tuple[int, int]:
-        """Read one item's head: its major type, and its argument (value, length or count; 0 for simple values)."""
-        self._items += 1
-        if self._items > ITEM_LIMIT:
-            raise Malformed(self._where, f"at most {ITEM_LIMIT} items", "more")
-        first = self._take(1)
+    def _head(self, position: int) -> tuple[int, int]:
+        """Read any head: where its item goes on, and its argument (value, length or count; 0 for simple values)."""
+        first = self._data[position]
         major, short = first >> 5, first & 31
+        position += 1
         if first in (_FALSE, _TRUE, _NULL):
-            return major, 0
+            return position, 0
         if major == 1 or major > _MAP:
             raise Malformed(self._where, "no tag, float or negative integer", _MAJOR_NAMES[major])
         if short >= 28:
             found = "an indefinite length" if short == 31 else "a reserved head"
             raise Malformed(self._where, "definite lengths", found)
         if short < 24:
-            return major, self._bounded(major, short)
+            return position, short
         width = 1 << (short - 24)
-        count = self._take(width)
-        if count < 24 or (width > 1 and count >> (4 * width) == 0):
-            raise Malformed(self._where, "shortest integers and lengths", f"{count} in {width} bytes")
-        return major, self._bounded(major, count)
-
-    def _bounded(self, major: int, count: int) -> int:
-        if major != _UNSIGNED and count > len(self._data) - self._position:
-            left = len(self._data) - self._position
-            raise Malformed(self._where, f"a length within the {left} bytes left", str(count))
-        return count
-
-    def _take(self, width: int) -> int:
-        taken = self._data[self._position : self._position + width]
+        taken = self._data[position : position + width]
         if len(taken) != width:
             raise Malformed(self._where, "a complete CBOR item", "truncated bytes")
-        self._position += width
-        return int.from_bytes(taken, "big")
+        count = int.from_bytes(taken, "big")
+        if count < 24 or (width > 1 and count >> (4 * width) == 0):
+            raise Malformed(self._where, "shortest integers and lengths", f"{count} in {width} bytes")
+        return position + width, count
 
 
 class _Schema:
@@ -276,13 +275,17 @@ class _Record(_Schema):
     def lift(self, plain: Any, where: str) -> Any:
         if type(plain) is not dict:
             raise Malformed(where, "a map", _kind(plain))
+        if plain.keys() != self.fields.keys():
+            self._refuse(plain, where)
+        return self.cls(**{name: field.lift(plain[name], f"{where}.{name}") for name, field in self.fields.items()})
+
+    def _refuse(self, plain: dict[Any, Any], where: str) -> NoReturn:
+        """Name a field that is unknown, or else the first that is missing."""
         for name in plain:
             if name not in self.fields:
                 raise Malformed(where, "known fields only", f"unknown field {ascii(name)[:80]}")
-        for name in self.fields:
-            if name not in plain:
-                raise Malformed(f"{where}.{name}", "a value", "missing")
-        return self.cls(**{name: field.lift(plain[name], f"{where}.{name}") for name, field in self.fields.items()})
+        missing = next(name for name in self.fields if name not in plain)
+        raise Malformed(f"{where}.{missing}", "a value", "missing")
 
 
 @cache

@@ -7,9 +7,10 @@ RoundOpen carries: whoever trusts t cosigners and knows one root notices a chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+import bisect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Annotated
 
 from proofs.errors import Misuse, Rejected
@@ -56,7 +57,9 @@ class Membership:
 
     def standing(self, party: str) -> Changed | None:
         """How a party stands, None if nothing changed since the policy."""
-        return self._by_party.get(party)
+        place = self._place(party)
+        found = self.changed[place : place + 1]
+        return found[0] if found and found[0].party == party else None
 
     def key(self, party: str, enrolled: bytes) -> bytes:
         """The key of a party that is in force, `enrolled` being the policy's; raises Rejected("revoked")."""
@@ -75,9 +78,37 @@ class Membership:
         """The clients who are in force, with their keys, ascending."""
         return tuple(self._in_force(policy.roster))
 
+    def after(self, change: Changed, former: bytes, entry: bytes) -> Membership:
+        """The membership once `change` takes the place of the key `former`; `entry` is what says so."""
+        place, (changed, retired) = self._place(change.party), (self.changed, self.retired)
+        following = place + (self.standing(change.party) is not None)
+        end = bisect.bisect_left(retired, former)
+        tree = Frontier.decode(self.tree)
+        tree.append(leaf_hash(entry))
+        later = Membership(
+            (*changed[:place], change, *changed[following:]), (*retired[:end], former, *retired[end:]), tree.encode()
+        )
+        mentioned = self.__dict__.pop("_mentioned", None) or self._keys_mentioned()
+        mentioned.update({former} if change.public_key is None else {former, change.public_key})
+        later.__dict__["_mentioned"] = mentioned
+        return later
+
+    def mentions(self, key: bytes) -> bool:
+        """Whether this is or was the key of a party that changed."""
+        return key in self._mentioned
+
+    def _place(self, party: str) -> int:
+        return bisect.bisect_left(self.changed, party, key=lambda each: each.party)
+
     @cached_property
-    def _by_party(self) -> dict[str, Changed]:
-        return {each.party: each for each in self.changed}
+    def _mentioned(self) -> set[bytes]:
+        """`after` hands it on instead of copying it, so that many changes are linear; whoever asks an earlier
+        membership once more pays for it again."""
+        return self._keys_mentioned()
+
+    def _keys_mentioned(self) -> set[bytes]:
+        """Every key that was ever in force, of the parties that changed."""
+        return {*self.retired, *(each.public_key for each in self.changed if each.public_key is not None)}
 
     @cached_property
     def _frontier(self) -> Frontier:
@@ -112,22 +143,15 @@ def changed_by(policy: Policy, members: Membership, index: int, data: bytes, env
         raise Rejected("order", "a key-rotation or revocation", envelope.type)
     if message.federation != policy.federation:
         raise Rejected("federation", policy.federation, message.federation)
-    current = members.key(message.party, _enrolled(policy, message.party))
+    enrolment = _enrolment(policy)
+    if message.party not in enrolment.by_party:
+        raise Rejected("unknown-party", "a client or trustee of the policy", message.party)
+    current = members.key(message.party, enrolment.by_party[message.party])
     if isinstance(message, KeyRotation):
-        _check_rotation(policy, members, message, envelope, current)
-        after = Changed(message.party, message.public_key, index)
-    else:
-        _check_revocation(policy, members, message, envelope)
-        after = Changed(message.party, None, index)
-    others = (each for each in members.changed if each.party != message.party)
-    tree = Frontier.decode(members.tree)
-    tree.append(leaf_hash(data))
-    return replace(
-        members,
-        changed=tuple(sorted((*others, after), key=lambda each: each.party)),
-        retired=tuple(sorted((*members.retired, current))),
-        tree=tree.encode(),
-    )
+        _check_rotation(enrolment, members, message, envelope, current)
+        return members.after(Changed(message.party, message.public_key, index), current, data)
+    _check_revocation(policy, members, message, envelope)
+    return members.after(Changed(message.party, None, index), current, data)
 
 
 def key_in_force(members: Membership, party: str, enrolled: bytes, keys: Sequence[SigningKey]) -> SigningKey:
@@ -151,24 +175,49 @@ def require_own_key(members: Membership, party: str, enrolled: bytes, keys: Sequ
             raise Misuse(f"identity: the key in force of {party} is another: {error.found}") from None
 
 
-def _enrolled(policy: Policy, party: str) -> bytes:
+@dataclass(frozen=True)
+class _Enrolment:
+    """A policy's parties and their keys, and every key in it: the log's and the issuer's, too."""
+
+    by_party: Mapping[str, bytes]
+    keys: frozenset[bytes]
+
+
+class _SamePolicy:
+    """A policy as a key of a cache, by identity: to hash or to compare the roster is what the cache spares."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __hash__(self) -> int:
+        return id(self.policy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SamePolicy) and other.policy is self.policy
+
+
+def _enrolment(policy: Policy) -> _Enrolment:
+    return _enrolment_of(_SamePolicy(policy))
+
+
+@lru_cache(maxsize=8)
+def _enrolment_of(same: _SamePolicy) -> _Enrolment:
+    policy = same.policy
+    by_party: dict[str, bytes] = {}
     for member in (*policy.trustees, *policy.roster):
-        if member.id == party:
-            return member.public_key
-    raise Rejected("unknown-party", "a client or trustee of the policy", party)
+        by_party.setdefault(member.id, member.public_key)
+    keys = (member.public_key for member in (*policy.trustees, *policy.roster))
+    return _Enrolment(by_party, frozenset((policy.log_key, policy.issuer_key, *keys)))
 
 
 def _check_rotation(
-    policy: Policy, members: Membership, message: KeyRotation, envelope: Envelope, current: bytes
+    enrolment: _Enrolment, members: Membership, message: KeyRotation, envelope: Envelope, current: bytes
 ) -> None:
     if message.previous != current:
         raise Rejected("rotation-previous", f"the key in force, {current.hex()}", message.previous.hex())
     check_signature(envelope, current)
     check_public_key(message.public_key)
-    taken = {policy.log_key, policy.issuer_key, *members.retired}
-    taken |= {member.public_key for member in (*policy.trustees, *policy.roster)}
-    taken |= {each.public_key for each in members.changed if each.public_key is not None}
-    if message.public_key in taken:
+    if message.public_key in enrolment.keys or members.mentions(message.public_key):
         raise Rejected("rotation-key", "a key that is and was nobody's", message.public_key.hex())
     check_possession(message)
 

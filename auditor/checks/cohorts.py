@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
@@ -22,6 +22,8 @@ from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, 
 TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
 MISSING_RELEASES, OPENING_FAILED = "missing-releases", "opening-failed"
 NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE = "no-acknowledgement", "no-release", "wrong-release"
+
+Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
 
 
 def check_cohorts(case: Case, findings: Findings) -> str:
@@ -93,13 +95,13 @@ def _check_ack_indices(
 def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
     """Rule 2."""
     name, message = label(entry.index, entry.message), entry.message
-    choice = case.choices.get(found.number, Choice((), (), {}))
+    choice = case.choice(found)
     findings.expect(f"{name}, accepted", choice.accepted, message.accepted)
     findings.expect(f"{name}, trustees", choice.trustees, message.trustees)
     digest = cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
     findings.expect(f"{name}, digest", digest, message.digest)
     first = min((release.index for release in found.releases), default=None)
-    if first is not None and not any(entry.index < size <= first for size in case.roots):
+    if first is not None and not case.is_covered(entry.index, first):
         findings.add(name, f"a published checkpoint that covers it before the release of entry {first}", "none")
 
 
@@ -107,21 +109,24 @@ def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[
     """Rule 3, and which releases are valid: the first of each trustee, if it opens the summed share commitments. What a
     trustee signed comes before what is in its name only."""
     shares: dict[int, tuple[Entry[KeyShare], sharing.Share]] = {}
+    wrong: list[Wrong] = []
+    trustees = {member.id for member in case.policy.trustees}
     for entry in sorted(found.releases, key=lambda each: each.index in case.index.disowned):
         name, message = label(entry.index, entry.message), entry.message
         sound = findings.expect(f"{name}, cohort", cohort.hash, message.cohort)
         sound = findings.expect(f"{name}, digest", cohort.message.digest, message.digest) and sound
         if message.trustee not in cohort.message.trustees:
             findings.add(name, f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
-        elif sound and message.trustee in {member.id for member in case.policy.trustees}:
-            share = _share(case, findings, found, entry)
+        elif sound and message.trustee in trustees:
+            share = _share(case, findings, entry, wrong)
             if share is not None:
                 shares.setdefault(case.pinned.share_point(message.trustee), (entry, share))
-    case.releases[found.number] = _valid(case, findings, found, shares)
+    case.releases[found.number] = _valid(case, findings, found, shares, wrong)
+    _name_wrong(case, findings, found, cohort, wrong)
     return len(found.releases)
 
 
-def _share(case: Case, findings: Findings, found: Round, entry: Entry[KeyShare]) -> sharing.Share | None:
+def _share(case: Case, findings: Findings, entry: Entry[KeyShare], wrong: list[Wrong]) -> sharing.Share | None:
     pinned = case.pinned
     try:
         data = case.blob(entry.message.share, pinned.share_size)
@@ -131,14 +136,18 @@ def _share(case: Case, findings: Findings, found: Round, entry: Entry[KeyShare])
     try:
         return sharing.Share.decode(data, pinned.secret_length)
     except Malformed as error:
-        _name_wrong(case, findings, found, entry, error)
+        wrong.append((entry, error))
         return None
 
 
 def _valid(
-    case: Case, findings: Findings, found: Round, shares: Mapping[int, tuple[Entry[KeyShare], sharing.Share]]
+    case: Case,
+    findings: Findings,
+    found: Round,
+    shares: Mapping[int, tuple[Entry[KeyShare], sharing.Share]],
+    wrong: list[Wrong],
 ) -> dict[str, int]:
-    """Log index of the valid release of each trustee."""
+    """Log index of the valid release of each trustee; the others are added to `wrong`."""
     pinned, records = case.pinned, found.accepted()
     if not shares or not records:
         return {}
@@ -155,19 +164,21 @@ def _valid(
         if verdict is None:
             valid[entry.message.trustee] = entry.index
         else:
-            _name_wrong(case, findings, found, entry, verdict)
+            wrong.append((entry, verdict))
     return valid
 
 
 def _name_wrong(
-    case: Case, findings: Findings, found: Round, entry: Entry[KeyShare], error: Malformed | Rejected
+    case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed], wrong: Sequence[Wrong]
 ) -> None:
-    """Name the trustee, if it signed this release, for the very submissions that are here."""
-    if entry.index in case.index.disowned or found.cohort is None or not _digest_holds(found, found.cohort):
+    """Name the trustees that signed these releases, if they did, for the very submissions that are here."""
+    signed = [(entry, error) for entry, error in wrong if entry.index not in case.index.disowned]
+    if not signed or not _digest_holds(found, cohort):
         return
-    case.wrong_releases.add(entry.index)
-    trustee = entry.message.trustee
-    findings.note(f"{trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})")
+    for entry, error in signed:
+        case.wrong_releases.add(entry.index)
+        trustee = entry.message.trustee
+        findings.note(f"{trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})")
 
 
 def _digest_holds(found: Round, entry: Entry[CohortClosed]) -> bool:
@@ -214,7 +225,7 @@ def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tu
             yield OPENING_FAILED, ()  # I10 re-derives whether it did
         return
     acks = first_acks(found)
-    choice = case.choices.get(found.number, Choice((), (), {}))
+    choice = case.choice(found)
     if len(acks) < policy.threshold:
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
     if len(choice.accepted) < policy.min_cohort:
@@ -235,7 +246,7 @@ def _isolates(case: Case, found: Round, choice: Choice) -> bool:
     if found.open is None:
         return False
     candidate = {found.submissions[index].client for index in choice.accepted}
-    earlier = opened_before(case, found.number, found.open.message.model)
+    earlier = case.index.opened_before(found.number, found.open.message.model)
     try:
         check_candidate(earlier, candidate, exempt_in(case, found), case.policy.min_cohort)
     except Rejected:
@@ -243,19 +254,10 @@ def _isolates(case: Case, found: Round, choice: Choice) -> bool:
     return False
 
 
-def opened_before(case: Case, number: int, model: bytes) -> list[set[str]]:
-    """The cohorts, as client ids, of earlier rounds on one model that reached CohortClosed."""
-    return [
-        {record.client for record in found.accepted()}
-        for found in case.index.in_order()
-        if found.number < number and found.cohort and found.open and found.open.message.model == model
-    ]
-
-
 def exempt_in(case: Case, found: Round) -> set[str]:
     """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
     fault."""
-    left_out = case.choices.get(found.number, Choice((), (), {})).left_out
+    left_out = case.choice(found).left_out
     counts = Counter(record.client for record in found.submissions.values())
     return {
         record.client

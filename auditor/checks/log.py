@@ -13,8 +13,21 @@ from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.log.tiles import CHECKPOINT, WRITTEN, Tile, TileStack, blob_path, bundles, note_path
+from protocols.log.tiles import (
+    CHECKPOINT,
+    TILE_WIDTH,
+    WRITTEN,
+    Bundle,
+    Tile,
+    TileStack,
+    blob_path,
+    bundle_of,
+    bundles,
+    note_path,
+)
 from protocols.submissions import extra_sizes
+
+_HASH_SIZE = 32
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
 LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
@@ -116,7 +129,8 @@ def _read_entries(case: Case, findings: Findings, note: SignedNote, published: d
             if frontier.size in published or frontier.size == size:
                 case.roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
-        findings.reject(f"tile/entries, after entry {frontier.size - 1}", error)
+        place = f"after entry {frontier.size - 1}" if frontier.size else "before the first entry"
+        findings.reject(f"{bundle_of(frontier.size, size).path}, {place}", error)
         return False
     _check_tiles(case, findings, stack.partial())
     for where, signed in [(CHECKPOINT, note), *((note_path(each), other) for each, other in published.items())]:
@@ -142,7 +156,18 @@ def _check_tiles(case: Case, findings: Findings, tiles: list[tuple[Tile, bytes]]
             findings.reject(tile.path, error)
             continue
         if found != expected:
-            findings.add(tile.path, "the hashes of the entries under it", "other bytes")
+            findings.add(*_disagreement(tile, expected, found))
+
+
+def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[str, str, str]:
+    """Place, expected and found. Of a tile of leaves the first entry whose hash differs: it may be the wrong one."""
+    if tile.level:
+        return tile.path, "the hashes of the tiles under it", "other bytes"
+    hashes = range(0, len(expected), _HASH_SIZE)
+    place = next(start for start in hashes if expected[start:][:_HASH_SIZE] != found[start:][:_HASH_SIZE])
+    first = tile.index * TILE_WIDTH + place // _HASH_SIZE
+    where = f"{tile.path}, or entry {first} in {Bundle(tile.index, tile.width).path}"
+    return where, f"the entry's hash, {expected[place:][:_HASH_SIZE].hex()}", found[place:][:_HASH_SIZE].hex()
 
 
 def _check_files(case: Case, findings: Findings, size: int) -> int:

@@ -58,8 +58,8 @@ def _inputs(case: Case, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, .
 
 def _used(case: Case, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
     """The release entries of these indices, of those that I8 found valid."""
-    valid = case.releases.get(found.number, {}).values()
-    return [entry for entry in found.releases if entry.index in indices and entry.index in valid]
+    used = set(case.releases.get(found.number, {}).values()).intersection(indices)
+    return [entry for entry in found.releases if entry.index in used]
 
 
 def opened_by(case: Case, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:

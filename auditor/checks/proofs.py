@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from auditor.case import Case
 from auditor.checks.naming import answers
+from auditor.checks.replay import CohortSums
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED
-from protocols.envelopes import open_envelope
+from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.messages import Submission
 from protocols.submissions import claim_of
@@ -48,11 +53,12 @@ def check_proofs(case: Case, findings: Findings) -> str:
         record.index for record in candidates if _is_answer(case, record) and case.memory.knows(*_fact(case, record))
     }
     verified, invalid = len(known), 0
+    sums = CohortSums(case)
     for batch in _batches([record for record in candidates if record.index not in known]):
         case.step(verified, len(candidates))
         claims = {}
         for record in batch:
-            claim = _claim(case, findings, record, accepted=record.index in accepted)
+            claim = _claim(case, findings, record, sums, accepted=record.index in accepted)
             if claim is not None:
                 claims[record.index] = claim
         verdicts = verify_batch(case.engine, case.pinned.argument, list(claims.values())) if claims else []
@@ -95,26 +101,43 @@ def _is_answer(case: Case, record: SubmissionRecord) -> bool:
     return answers(case.index.rounds[record.round], record.round_open)
 
 
-def _claim(case: Case, findings: Findings, record: SubmissionRecord, *, accepted: bool) -> Claim | None:
+def _claim(
+    case: Case, findings: Findings, record: SubmissionRecord, sums: CohortSums, *, accepted: bool
+) -> Claim | None:
     """What is to be verified, or None for a submission that is malformed, whose blobs are not there, or that answers
-    another RoundOpen: the proof may be about another seed."""
-    pinned, opened = case.pinned, case.index.rounds[record.round].open
+    another RoundOpen: the proof may be about another seed. Its ciphertext, which is read for this, goes to the sums."""
     try:
-        if not _content_decodes(case, record):
-            case.own_faults[record.index] = MALFORMED
-            return None
-        if opened is None or not _is_answer(case, record):
-            if accepted:
-                findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
-            return None
-        message = open_envelope(case.reader.entries(record.index, record.index + 1)[0]).message
-        if not isinstance(message, Submission):
-            raise Malformed(submission_label(record), "the submission that was there before", "another entry")
-        pruned = _without_ciphertext(case, record)
-        return claim_of(pinned, message, opened.message.seed, case.blob, pruned=pruned)
+        residues = _content(case, record)
+    except Malformed:
+        case.own_faults[record.index] = MALFORMED
+        return None
     except Rejected as error:
         findings.reject(submission_label(record), error)
         return None
+    if residues is not None:
+        sums.add(record, residues)
+    opened = case.index.rounds[record.round].open
+    if opened is None or not _is_answer(case, record):
+        if accepted:
+            findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
+        return None
+    try:
+        # without the ciphertext, not to read it again: it was found to be the one of this name
+        claim = claim_of(case.pinned, _message(case, record), opened.message.seed, case.blob, pruned=True)
+    except Rejected as error:
+        findings.reject(submission_label(record), error)
+        return None
+    statement = claim.encryption
+    return claim if statement is None else replace(claim, encryption=replace(statement, ciphertext=residues))
+
+
+def _message(case: Case, record: SubmissionRecord) -> Submission:
+    """The submission, read again. Raises Malformed if the log has another entry there by now."""
+    data = case.reader.entries(record.index, record.index + 1)[0]
+    message = open_envelope(data).message
+    if entry_hash(data) != record.entry_hash or not isinstance(message, Submission):
+        raise Malformed(submission_label(record), "the submission that was there before", "another entry")
+    return message
 
 
 def _without_ciphertext(case: Case, record: SubmissionRecord) -> bool:
@@ -122,14 +145,13 @@ def _without_ciphertext(case: Case, record: SubmissionRecord) -> bool:
     return case.pinned.argument.encryption is not None and record.ciphertext in case.pruned
 
 
-def _content_decodes(case: Case, record: SubmissionRecord) -> bool:
-    """Whether ciphertext and share commitments decode; raises Rejected where a blob cannot be had."""
+def _content(case: Case, record: SubmissionRecord) -> NDArray[np.int64] | None:
+    """The residues of a ciphertext, None if it was pruned.
+
+    Raises Malformed where ciphertext or share commitments do not decode, Rejected where a blob cannot be had.
+    """
     pinned = case.pinned
-    share_commitments = case.blob(record.share_commitments, pinned.share_commitments_size)
-    try:
-        case.engine.decode_points(share_commitments)
-        if record.ciphertext not in case.pruned:
-            unpack(pinned.lattice, case.blob(record.ciphertext, pinned.ciphertext_size), pinned.cells)
-    except Malformed:
-        return False
-    return True
+    case.engine.decode_points(case.blob(record.share_commitments, pinned.share_commitments_size))
+    if record.ciphertext in case.pruned:
+        return None
+    return unpack(pinned.lattice, case.blob(record.ciphertext, pinned.ciphertext_size), pinned.cells)

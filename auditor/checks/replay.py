@@ -1,23 +1,26 @@
-"""I9: the summation and the decryption, done again."""
+"""I9: the summation and the decryption, done again.
+
+I6 reads the same ciphertexts before. What it reads it adds, in `CohortSums`, and what a whole cohort gives is only
+compared here. So a ciphertext is read, hashed and unpacked once for both checks, and still one at a time.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.case import Case
+from auditor.case import Case, ReplayedSum
 from auditor.checks.cohorts import OPENING_FAILED
 from auditor.checks.opening import opened_by, reconstruct
 from auditor.findings import Findings, Unavailable, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
 from protocols.lattice.encryption import pack, unpack
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, decode_key, decrypt, encode_plaintext
-from protocols.summation import add_residues
+from protocols.summation import RunningSum
 
 Integers = NDArray[np.int64]
 
@@ -37,13 +40,15 @@ def check_replay(case: Case, findings: Findings) -> str:
             summed, decrypted = summed + 1, decrypted + 1
             continue
         if found.aggregate is not None and found.open is not None:
-            total = _sum(case, findings, found, found.aggregate)
-            summed += total is not None
-            if total is None and found.aggregate.message.ciphertext not in case.pruned:
-                total = _published_sum(case, findings, found.aggregate)
-            if total is not None:
-                _check_decryption(case, findings, found, found.aggregate, total)
-                decrypted += 1
+            replayed = case.replayed.get(found.number) or _replay(case, findings, found, found.aggregate)
+            if replayed is not None:
+                _check_sum(findings, found.aggregate, replayed.ciphertext)
+                plaintext: bytes | Malformed | Rejected | None = replayed.plaintext
+            else:
+                plaintext = _published(case, findings, found, found.aggregate)
+            if plaintext is not None:
+                _check_plaintext(findings, found.aggregate, plaintext)
+            summed, decrypted = summed + (replayed is not None), decrypted + (plaintext is not None)
         elif found.aborted is not None and found.aborted.message.reason == OPENING_FAILED:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
@@ -82,25 +87,54 @@ def _missing(case: Case, found: Round) -> str:
     return f"entry {first} and {len(others)} more" if others else f"entry {first}"
 
 
-def _residues(case: Case, found: Round) -> Iterator[Integers]:
-    pinned = case.pinned
-    for record in found.accepted():
-        try:
-            yield unpack(pinned.lattice, case.blob(record.ciphertext, pinned.ciphertext_size), pinned.cells)
-        except Malformed as error:
-            raise Malformed(f"entry {record.index}, {error.where}", error.expected, error.found) from None
+class CohortSums:
+    """The sums of the cohorts with an Aggregate, made while somebody else reads their ciphertexts, round by round.
+
+    One sum is in memory at a time: of a round it is made only if all of its cohort comes before the next round's.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._round: Round | None = None
+        self._missing: set[int] = set()
+        self._sum = RunningSum(case.pinned.lattice.modulus)
+
+    def add(self, record: SubmissionRecord, residues: Integers) -> None:
+        """A ciphertext was read. Leaves `replayed` for its round if the cohort is complete with it."""
+        found = self._case.index.rounds[record.round]
+        if found is not self._round:
+            self._start(found)
+        if record.index not in self._missing:
+            return
+        self._sum.add(residues)
+        self._missing.remove(record.index)
+        if not self._missing and found.aggregate is not None:
+            self._case.replayed[found.number] = _replayed(self._case, found, found.aggregate, self._sum.total())
+
+    def _start(self, found: Round) -> None:
+        case = self._case
+        self._round, self._sum = found, RunningSum(case.pinned.lattice.modulus)
+        wanted = found.aggregate is not None and not _is_pruned(case, found) and not _is_known(case, found)
+        self._missing = {record.index for record in found.accepted()} if wanted and found.open is not None else set()
 
 
 def _add(case: Case, found: Round) -> Integers | None:
     """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
-    records = found.accepted()
+    pinned, records = case.pinned, found.accepted()
     if not records or any(record.ciphertext in case.pruned for record in records):
         return None
-    return add_residues(_residues(case, found), case.pinned.lattice.modulus)
+    total = RunningSum(pinned.lattice.modulus)
+    for record in records:
+        data = case.blob(record.ciphertext, pinned.ciphertext_size)
+        try:
+            total.add(unpack(pinned.lattice, data, pinned.cells))
+        except Malformed as error:
+            raise Malformed(f"entry {record.index}, {error.where}", error.expected, error.found) from None
+    return total.total()
 
 
-def _sum(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> Integers | None:
-    """Rule 1."""
+def _replay(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> ReplayedSum | None:
+    """Rules 1 and 2 where I6 did not read the whole cohort; None where the sum cannot be made."""
     name = label(entry.index, entry.message)
     if not found.accepted():
         findings.add(name, "a cohort to sum", "nobody")
@@ -110,33 +144,53 @@ def _sum(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) 
     except (Malformed, Rejected) as error:
         findings.reject(f"{name}, ciphertext", error)
         return None
-    if total is not None:
-        digest = hashlib.sha256(pack(case.pinned.lattice, total)).digest()
-        findings.expect(f"{name}, ciphertext", digest, entry.message.ciphertext)
-    return total
+    return None if total is None else _replayed(case, found, entry, total)
 
 
-def _published_sum(case: Case, findings: Findings, entry: Entry[Aggregate]) -> Integers | None:
+def _replayed(case: Case, found: Round, entry: Entry[Aggregate], total: Integers) -> ReplayedSum:
+    digest = hashlib.sha256(pack(case.pinned.lattice, total)).digest()
+    return ReplayedSum(digest, _decrypted(case, found, entry, total))
+
+
+def _published(
+    case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]
+) -> bytes | Malformed | Rejected | None:
+    """What the sum decrypts to that was published, if it is there."""
     pinned = case.pinned
+    if entry.message.ciphertext in case.pruned:
+        return None
     try:
-        return unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+        total = unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
     except (Malformed, Rejected) as error:
         findings.reject(f"{label(entry.index, entry.message)}, ciphertext", error)
         return None
+    return _decrypted(case, found, entry, total)
 
 
-def _check_decryption(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate], total: Integers) -> None:
-    """Rule 2."""
-    name, pinned = label(entry.index, entry.message), case.pinned
+def _decrypted(case: Case, found: Round, entry: Entry[Aggregate], total: Integers) -> bytes | Malformed | Rejected:
+    """SHA-256 of the plaintext that a sum decrypts to under the published key, or why it does not."""
+    pinned = case.pinned
     seed = found.open.message.seed if found.open else b""
     try:
         key = decode_key(pinned, case.blob(entry.message.key, pinned.lattice.degree * 4))
         plaintext = decrypt(pinned, seed, key, total, len(found.accepted()))
     except (Malformed, Rejected) as error:
-        findings.reject(f"{name}, decryption", error)
-        return
-    digest = hashlib.sha256(encode_plaintext(plaintext)).digest()
-    findings.expect(f"{name}, plaintext", digest, entry.message.plaintext)
+        return error
+    return hashlib.sha256(encode_plaintext(plaintext)).digest()
+
+
+def _check_sum(findings: Findings, entry: Entry[Aggregate], digest: bytes) -> None:
+    """Rule 1."""
+    findings.expect(f"{label(entry.index, entry.message)}, ciphertext", digest, entry.message.ciphertext)
+
+
+def _check_plaintext(findings: Findings, entry: Entry[Aggregate], found: bytes | Malformed | Rejected) -> None:
+    """Rule 2."""
+    name = label(entry.index, entry.message)
+    if isinstance(found, bytes):
+        findings.expect(f"{name}, plaintext", found, entry.message.plaintext)
+    else:
+        findings.reject(f"{name}, decryption", found)
 
 
 def _check_failure(case: Case, findings: Findings, found: Round) -> None:
@@ -156,6 +210,9 @@ def _check_failure(case: Case, findings: Findings, found: Round) -> None:
         commitments = [case.blob(each.commitments, pinned.commitments_size) for each in found.accepted()]
         check_opening(case.engine, pinned, plaintext, opened.blindings, commitments)
     except (Malformed, Rejected) as error:
-        findings.note(f"round {found.number} could not be opened: {error}")
+        if isinstance(error, Rejected) and error.check.startswith("blob-"):
+            findings.reject(f"{name}, reason", error)
+        else:
+            findings.note(f"round {found.number} could not be opened: {error}")
         return
     findings.add(f"{name}, reason", "a round that does not open", "one that opens with the releases in the log")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 from dataclasses import dataclass, field
 
 from auditor.case import Case
@@ -98,9 +97,7 @@ def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[Round
 
 def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[RoundOpen], thread: _Thread) -> None:
     """Rule 3."""
-    sizes = sorted(case.roots)
-    before = bisect.bisect_right(sizes, entry.index)
-    last = sizes[before - 1] if before else None
+    last = case.last_published(entry.index)
     findings.expect(f"{name}, checkpoint_size", last, entry.message.checkpoint_size)
     if last is not None:
         findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root)
@@ -111,7 +108,7 @@ def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[Ro
 def _check_covered(case: Case, findings: Findings, name: str, found: Round, opened: int) -> None:
     """Rule 5: whoever answers has seen the round in a checkpoint that t trustees cosigned."""
     answers = [*found.submissions, *(entry.index for entry in found.acks)]
-    if answers and not any(opened < size <= min(answers) for size in case.roots):
+    if answers and not case.is_covered(opened, min(answers)):
         expected = f"a published checkpoint that covers it before entry {min(answers)} answers it"
         findings.add(name, expected, "none")
 

@@ -42,11 +42,9 @@ def files(path: Path) -> list[Path]:
 
 
 def names(report: Report, path: Path, file: Path) -> bool:
-    """Whether a finding names the file, or for a bundle an entry in it."""
+    """Whether a finding names the file."""
     relative = file.relative_to(path).as_posix()
     places = [finding.where for result in report.checks for finding in result.findings]
-    if relative.startswith("tile/entries/"):
-        return any(where.startswith(("entry ", "tile/entries")) for where in places)
     return any(relative in where or file.name in where for where in places)
 
 

@@ -58,7 +58,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         monkeypatch.setattr(module, name, wrapped)
 
     count(proofs, "verify_batch", "proofs", lambda engine, parameters, claims: len(claims))
-    count(replay, "add_residues", "sums", lambda *_: 1)
+    count(replay, "pack", "sums", lambda *_: 1)
     count(opening, "check_opening", "openings", lambda *_: 1)
     return counts
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from proofs.errors import Misuse
 from protocols.lattice.parameters import MODULI
-from protocols.summation import add_residues, group_size
+from protocols.summation import RunningSum, add_residues, group_size
 
 
 @given(st.data())
@@ -23,10 +23,31 @@ def test_sum_equals_the_integers(data: st.DataObject) -> None:
     assert [array.tolist() for array in arrays] == rows
 
 
-@pytest.mark.parametrize("modulus", [*MODULI, 2**62 - 1])
+@pytest.mark.parametrize("modulus", [*MODULI, 2, 3, 2**61, 2**61 + 1, 2**62 - 1])
 def test_groups_fill_an_int64_and_no_more(modulus: int) -> None:
-    largest = group_size(modulus) * (modulus - 1)
-    assert largest <= 2**63 - 1 < largest + modulus - 1
+    group = group_size(modulus)
+    assert group >= 2
+    assert group * modulus <= 2**63 < (group + 1) * modulus
+
+
+@given(st.data())
+def test_sums_stay_within_an_int64_whatever_the_residues(data: st.DataObject) -> None:
+    """Moduli so large that a few residues fill a word: sums are reduced again and again, on both sides of h q."""
+    modulus = data.draw(st.integers(2**58, 2**62 - 1))
+    edge = st.sampled_from([0, 1, modulus // 2, modulus - 2, modulus - 1])
+    rows = data.draw(st.lists(st.lists(edge, min_size=4, max_size=4), min_size=1, max_size=80))
+    total = add_residues((np.array(row, dtype=np.int64) for row in rows), modulus)
+    assert total.tolist() == [sum(column) % modulus for column in zip(*rows, strict=True)]
+
+
+@pytest.mark.parametrize("modulus", [MODULI[-1], MODULI[-2], 3 * 2**59, 2**62 - 1])
+def test_a_sum_can_be_looked_at_and_continued(modulus: int) -> None:
+    running = RunningSum(modulus)
+    for count in range(1, 50):
+        running.add(np.full(3, modulus - 1, dtype=np.int64))
+        seen = running.total()
+        assert seen.tolist() == [-count % modulus] * 3
+        seen[:] = 0
 
 
 def test_many_largest_residues() -> None:
@@ -43,6 +64,8 @@ def test_many_largest_residues() -> None:
         pytest.param([np.zeros(2, np.int32)], 7, "int64", id="type"),
         pytest.param([np.array([7])], 7, "lie in", id="too large"),
         pytest.param([np.array([-1])], 7, "lie in", id="negative"),
+        pytest.param([np.array([0]), np.array([3, 7])[1:]], 7, "lie in", id="too large, later"),
+        pytest.param([np.array([0]), np.array([-(2**63)])], 2**62 - 1, "lie in", id="most negative, later"),
         pytest.param([np.array([0])], 2**62, "modulus", id="modulus"),
     ],
 )

@@ -1,0 +1,102 @@
+"""Long logs: what a round costs does not depend on how many rounds there were, nor on how often parties repeat
+themselves. Work is counted, in lines and calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor import audit, case, index
+from auditor.case import Case
+from auditor.checks import cohorts, rounds
+from auditor.findings import Findings
+from auditor.index import Entry, Index, Round, SubmissionRecord
+from protocols.messages import CohortClosed, KeyShare, RoundOpen
+from tests.auditor.forge import Forge
+from tests.work import lines_run
+
+CLIENTS = 4
+ENTRIES = CLIENTS + 2  # a round
+NOTHING = bytes(32)
+
+
+def history(count: int, models: int) -> Case:
+    """Rounds with nothing but an opening, submissions and a cohort, on so many models in turn; each covered at once."""
+    made = Case(Path(), None, "native", lambda *_: None, True)  # type: ignore[arg-type]  # nothing is read here
+    made.filed = Index(None)
+    for number in range(1, count + 1):
+        start = 1 + ENTRIES * number
+        found = made.filed.rounds[number] = Round(number)
+        model = (number % models).to_bytes(32, "big")
+        opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), None, None)
+        found.opens.append(Entry(start, number.to_bytes(32, "big"), opening))
+        for position in range(CLIENTS):
+            place = start + 1 + position
+            record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), ())
+            found.submissions[place] = record
+        closing = CohortClosed("f", number, NOTHING, tuple(found.submissions), (), (), NOTHING)
+        found.cohorts.append(Entry(start + ENTRIES - 1, NOTHING, closing))
+        made.roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
+    return made
+
+
+def ask_for_cohorts(made: Case) -> None:
+    for found in made.index.in_order():
+        assert found.open is not None
+        made.index.opened_before(found.number, found.open.message.model)
+
+
+def check_openings(made: Case) -> None:
+    thread = rounds._Thread(NOTHING)
+    for found in made.index.in_order():
+        assert found.open is not None
+        findings = Findings("I4", "")
+        rounds._check_checkpoint(made, findings, "", found.open, thread)
+        rounds._check_covered(made, findings, "", found, found.open.index)
+        assert findings.empty
+
+
+@pytest.mark.parametrize("work", [ask_for_cohorts, check_openings])
+@pytest.mark.parametrize("models", [1, 100])
+def test_twice_the_rounds_are_twice_the_work(work: Callable[[Case], None], models: int) -> None:
+    few, many = history(200, models), history(400, models)
+    assert lines_run(lambda: work(many), case, index, rounds) < 2.2 * lines_run(lambda: work(few), case, index, rounds)
+
+
+def test_cohorts_opened_before() -> None:
+    made = history(20, 3)
+    for number in range(1, 22):
+        for model in range(4):
+            expected = [{f"c{each}" for each in range(CLIENTS)} for n in range(1, min(number, 21)) if n % 3 == model]
+            assert list(made.index.opened_before(number, model.to_bytes(32, "big"))) == expected
+
+
+@given(sizes=st.sets(st.integers(0, 40), max_size=8), opened=st.integers(0, 40), answered=st.integers(0, 40))
+def test_an_entry_is_covered_by_the_definition(sizes: set[int], opened: int, answered: int) -> None:
+    made = Case(Path(), None, "native", lambda *_: None, True)  # type: ignore[arg-type]
+    made.roots = dict.fromkeys(sizes, NOTHING)
+    assert made.is_covered(opened, answered) == any(opened < size <= answered for size in sizes)
+    assert made.last_published(opened) == max((size for size in sizes if size <= opened), default=None)
+
+
+def test_many_wrong_releases_of_one_round(
+    forge: Callable[[str], Forge], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is named, and what they all rest on, the digest over the cohort, is derived once."""
+    forged = forge("quiet")
+    position = forged.find(KeyShare)
+    message = forged.message(position)
+    wrong = replace(message, share=forged.put(b"\xff" * len(forged.blob(message.share))))
+    for _ in range(5):
+        forged.insert(position + 1, wrong)
+    calls = []
+    honest = cohorts._digest_holds
+    monkeypatch.setattr(cohorts, "_digest_holds", lambda *arguments: calls.append(1) or honest(*arguments))
+    report = audit(forged.write(tmp_path / "t"), forged.policy_data)
+    assert len(report.check("I8").notes) == 5
+    assert len(calls) == 1
