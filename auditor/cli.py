@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from auditor.audit import Progress, audit, version
-from auditor.commands import COMMANDS
+from auditor.commands import COMMANDS, AuditorCommand, end
 from auditor.report import TITLES
 from proofs.errors import Misuse
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
 
-class AuditCommand(click.Command):
+class AuditCommand(AuditorCommand):
     """The audit; but the further commands, where the first argument is the name of one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         command = COMMANDS.get(args[0]) if args else None
         if command is not None:
-            sys.exit(command.main(args[1:], f"{ctx.info_name} {command.name}"))
+            command.main(args[1:], prog_name=f"{ctx.info_name} {command.name}")
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -33,7 +33,7 @@ class AuditCommand(click.Command):
         formatter.write_text("A directory of such a name is given as ./compare, ./receipt, ./follow.")
 
 
-@click.command(cls=AuditCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("verifl-audit", cls=AuditCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")
 @click.option("--unpinned", is_flag=True, help="Take the policy from the transcript itself, and say what that trusts.")
@@ -67,29 +67,21 @@ def main(
         raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
     progress = _progress()
     try:
-        report = audit(transcript, policy, require, workers, engine, progress, explain)
+        with closing(progress):
+            report = audit(transcript, policy, require, workers, engine, progress, explain)
     except OSError as error:
         name = error.filename if error.filename is not None else transcript
-        _give_up(progress, f"cannot read {name}: {error.strerror or error}")
+        end(UNUSABLE, f"cannot read {name}: {error.strerror or error}")
     except Misuse as error:
-        _give_up(progress, str(error))
-    except KeyboardInterrupt:
-        _give_up(progress, "interrupted")
-    progress.close()
+        end(UNUSABLE, str(error))
     from auditor.rendering import write
 
     try:
         write(report, form, _again(transcript, policy, require, engine, explain))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
-        _give_up(progress, f"cannot write the report: {error.strerror or error}")
+        end(UNUSABLE, f"cannot write the report: {error.strerror or error}")
     sys.exit(ACCEPTED if report.accepted else REJECTED)
-
-
-def _give_up(progress: Progress, why: str) -> NoReturn:
-    progress.close()
-    click.echo(f"verifl-audit: {why}", err=True)
-    sys.exit(UNUSABLE)
 
 
 def _again(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from proofs.command_line import interruptible, usage_line
 from proofs.errors import Malformed, Misuse, Rejected
 
 if TYPE_CHECKING:
@@ -24,6 +25,36 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+class AuditorCommand(click.Command):
+    """A command whose usage errors, and Ctrl-C, are one line on standard error, and status 2, whatever the format."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As click's in standalone mode."""
+        try:
+            status = super().main(*args, **{"prog_name": self.name, **extra, "standalone_mode": False})
+        except click.UsageError as error:
+            end(UNUSABLE, usage_line(error, self.name or ""))
+        except click.Abort:
+            end(UNUSABLE, "interrupted")
+        sys.exit(status)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click's; the further commands run inside it."""
+        with interruptible():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's."""
+        with interruptible():
+            return super().invoke(ctx)
+
+
+def end(status: int, why: str) -> NoReturn:
+    """Say one line on standard error, and exit."""
+    click.echo(f"verifl-audit: {why}", err=True)
+    sys.exit(status)
+
+
 def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         function = click.option("--unpinned", is_flag=True, help=unpinned)(function)
@@ -34,16 +65,17 @@ def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     return decorate
 
 
-@click.command("compare", context_settings=SETTINGS, short_help="Two copies: one history, or a fork.")
+@click.command("compare", AuditorCommand, context_settings=SETTINGS, short_help="Two copies: one history, or a fork.")
 @click.argument("first", metavar="A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @_policy_options("Take the policy from A, and say so.")
-@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+@click.option("--format", "form", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True)
 def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bool, form: str) -> None:
     """Compare two copies A and B of one federation's transcript.
 
     Exit status: 0 one continues the other, 1 a fork, shown with the two signed checkpoints, or no signed history,
-    2 usage or IO. This is no audit: it shows which history was signed, not that it is right.
+    2 usage or IO. This is no audit: it shows which history was signed, not that it is right. A fork is evidence against
+    the holder of the log's key, however few trustees cosigned it, and against those who cosigned both.
     """
     from auditor.comparison import compare, text
 
@@ -52,11 +84,11 @@ def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bo
     with _reporting():
         pinned, believed = _open_policy(policy, first)
         found = compare(first, second, pinned, believed)
-        _write(form, found.to_dict(), text(found))
+        _write(form, found.to_dict(), text(found), found.events())
     sys.exit(ACCEPTED if found.consistent else REJECTED)
 
 
-@click.command("receipt", context_settings=SETTINGS, short_help="A client's proof that it was heard.")
+@click.command("receipt", AuditorCommand, context_settings=SETTINGS, short_help="A client's proof that it was heard.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--transcript", type=click.Path(path_type=Path), help="Check that this directory contains it, too.")
 @_policy_options("With --transcript: take the policy from the transcript, and say so.")
@@ -87,7 +119,7 @@ def receipt_command(file: Path, transcript: Path | None, policy: Path | None, un
     sys.exit(ACCEPTED if found.accepted else REJECTED)
 
 
-@click.command("follow", context_settings=SETTINGS, short_help="Audit while the federation runs.")
+@click.command("follow", AuditorCommand, context_settings=SETTINGS, short_help="Audit while the federation runs.")
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), required=True, help="The policy you pinned at enrolment.")
 @click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")
@@ -187,7 +219,7 @@ def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPo
         try:
             return PinnedPolicy.open(_read(policy, POLICY_LIMIT)), None
         except (Malformed, Rejected) as error:
-            _end(REJECTED, f"rejected: {policy}: {error}")
+            end(REJECTED, f"rejected: {policy}: {error}")
     if transcript is None:
         raise Misuse("policy: a file, or a transcript to take it from")
     next(transcript.iterdir(), None)
@@ -201,7 +233,9 @@ def _read(file: Path, limit: int) -> bytes:
         return stream.read(limit + 1)
 
 
-def _write(form: str, plain: dict[str, Any], lines: Iterable[str]) -> None:
+def _write(form: str, plain: dict[str, Any], lines: Iterable[str], events: Iterable[dict[str, Any]] = ()) -> None:
+    if form == "jsonl":
+        lines = map(json.dumps, events)
     click.echo(json.dumps(plain, indent=2) if form == "json" else "\n".join(lines))
 
 
@@ -212,18 +246,11 @@ def _reporting() -> Iterator[None]:
         yield
     except OSError as error:
         name = "" if error.filename is None else f" {error.filename}"
-        _end(UNUSABLE, f"cannot read or write{name}: {error.strerror or error}")
+        end(UNUSABLE, f"cannot read or write{name}: {error.strerror or error}")
     except Misuse as error:
-        _end(UNUSABLE, str(error))
+        end(UNUSABLE, str(error))
     except (Malformed, Rejected) as error:
-        _end(REJECTED, f"rejected: {error}")
-    except KeyboardInterrupt:
-        _end(UNUSABLE, "interrupted")
-
-
-def _end(status: int, why: str) -> NoReturn:
-    click.echo(f"verifl-audit: {why}", err=True)
-    sys.exit(status)
+        end(REJECTED, f"rejected: {error}")
 
 
 COMMANDS = {"compare": compare_command, "receipt": receipt_command, "follow": follow_command}

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.copies import Copy, SignedHead, describe, open_copy
+from auditor.copies import Copy, SignedHead, describe, read_copy
 from auditor.report import printable
 from proofs.errors import Malformed, Rejected
+from protocols.envelopes import COORDINATOR
+from protocols.log.merkle import consistency_proof
 from protocols.pinned import PinnedPolicy
 
 FORK, ROLLBACK, REFUSED = "fork", "rollback", "refused"
@@ -29,35 +31,81 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
-class Fork:
-    """Two signed checkpoints of one log, of which neither extends the other.
+class Evidence:
+    """Two checkpoints that the log's key signed, the first in copy A, of which neither extends the other.
 
-    index: the first entry in which the histories differ; both checkpoints cover it. entries: what it is in each, as
-    `copies.describe` says it. liars: trustees who cosigned both.
+    trustees: who cosigned both with one key. rotated: who cosigned each with another key of theirs.
+    root, proof: the longer one's log has this root at the shorter one's size, and a consistency proof shows it. So the
+    two notes, root and proof convict without the copies. Of one size, `proof` is empty and `root` the second's.
     """
 
-    index: int
     heads: tuple[SignedHead, SignedHead]
-    entries: tuple[str, str]
+    root: bytes
+    proof: tuple[bytes, ...]
 
     @property
-    def liars(self) -> tuple[str, ...]:
-        first, second = self.heads
-        return tuple(name for name in first.cosigners if name in second.cosigners)
+    def trustees(self) -> tuple[str, ...]:
+        return tuple(name for name, one_key in self._both() if one_key)
+
+    @property
+    def rotated(self) -> tuple[str, ...]:
+        return tuple(name for name, one_key in self._both() if not one_key)
+
+    def _both(self) -> Iterator[tuple[str, bool]]:
+        first, second = (dict(zip(head.cosigners, head.keys, strict=True)) for head in self.heads)
+        for name, key in first.items():
+            if name in second:
+                yield name, second[name] == key
 
     def to_dict(self) -> dict[str, Any]:
         return {
+            "checkpoints": [head.to_dict() for head in self.heads],
+            "cosigned_both": list(self.trustees),
+            "cosigned_both_with_two_keys": list(self.rotated),
+            "root_of_longer_at_shorter": self.root.hex(),
+            "consistency_proof": [each.hex() for each in self.proof],
+        }
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Two histories that the log's key signed, of which neither is a prefix of the other.
+
+    index: the first entry in which they differ; all checkpoints in the evidence cover it. entries: what it is in each,
+    as `copies.describe` says it. evidence: first that against the holder of the log's key, and whoever cosigned the
+    same two checkpoints; then what there is against further trustees.
+    """
+
+    index: int
+    log_key: bytes
+    entries: tuple[str, str]
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def heads(self) -> tuple[SignedHead, SignedHead]:
+        return self.evidence[0].heads
+
+    @property
+    def liars(self) -> tuple[str, ...]:
+        """Trustees who cosigned both histories beyond where they part."""
+        return tuple(sorted({name for each in self.evidence for name in each.trustees}))
+
+    def to_dict(self) -> dict[str, Any]:
+        first, *further = (each.to_dict() for each in self.evidence)
+        return {
             "index": self.index,
             "entries": list(self.entries),
-            "checkpoints": [head.to_dict() for head in self.heads],
-            "cosigned_both": list(self.liars),
+            "signed_both": {"party": COORDINATOR, "log_key": self.log_key.hex()},
+            **first,
+            "further": further,
         }
 
 
 @dataclass(frozen=True)
 class Comparison:
     """sizes: number of entries in each, None for a copy that could not be read. refused: what is wrong with copies that
-    are none. pinned: None, or the hash of the policy that copy A was believed about."""
+    are none. fork: also where a copy is refused for its cosignatures alone. believed: None, or the hash of the policy
+    that copy A was believed about."""
 
     where: tuple[str, str]
     sizes: tuple[int | None, int | None]
@@ -67,7 +115,7 @@ class Comparison:
 
     @property
     def consistent(self) -> bool:
-        """Both copies are rightly signed, and one is a prefix of the other."""
+        """Both copies are rightly signed and cosigned, and one is a prefix of the other."""
         return not self.refused and self.fork is None
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,31 +127,68 @@ class Comparison:
             "policy_believed": self.believed,
         }
 
+    def events(self) -> list[dict[str, Any]]:
+        """The same as JSON lines: one for each copy, one for a fork if there is one, then one with the rest."""
+        whole = self.to_dict()
+        copies, fork = whole.pop("copies"), whole.pop("fork")
+        lines = [{"event": "copy", **copy} for copy in copies]
+        lines += [] if fork is None else [{"event": "fork", **fork}]
+        return [*lines, {"event": "compare", **whole}]
+
 
 def compare(first: Path, second: Path, pinned: PinnedPolicy, believed: str | None = None) -> Comparison:
     """Compare two transcript directories; raises OSError where one cannot be read at all."""
     copies: list[Copy | None] = []
     refused = []
     for path in (first, second):
+        fault: Malformed | Rejected | None
         try:
-            copies.append(open_copy(path, pinned))
+            copies.append(copy := read_copy(path, pinned))
+            fault = copy.fault
         except (Malformed, Rejected) as error:
             copies.append(None)
-            refused.append((str(path), printable(str(error))))
+            fault = error
+        if fault is not None:
+            refused.append((str(path), printable(str(fault))))
     a, b = copies
     sizes = (None if a is None else a.size, None if b is None else b.size)
-    fork = None if a is None or b is None else find_fork(a, b)
+    fork = None if a is None or b is None else find_fork(a, b, pinned.policy.log_key)
     return Comparison((str(first), str(second)), sizes, tuple(refused), fork, believed)
 
 
-def find_fork(a: Copy, b: Copy) -> Fork | None:
+def find_fork(a: Copy, b: Copy, log_key: bytes) -> Fork | None:
     """Where two copies part, with the smallest checkpoints that show it, of one size if there are such."""
     index = next((i for i, (x, y) in enumerate(zip(a.hashes, b.hashes, strict=False)) if x != y), None)
     if index is None:
         return None
     common = sorted(size for size in set(a.heads) & set(b.heads) if size > index)
-    heads = (a.heads[common[0]], b.heads[common[0]]) if common else (a.covering(index), b.covering(index))
-    return Fork(index, heads, (describe(index, a.entry(index)), describe(index, b.entry(index))))
+    first = (a.heads[common[0]], b.heads[common[0]]) if common else (a.covering(index), b.covering(index))
+    evidence = [_evidence(a, b, first)]
+    named = {*evidence[0].trustees}
+    for name in sorted(_cosigners(a, index) & _cosigners(b, index)):
+        further = _evidence(a, b, (_cosigned_by(name, a, index), _cosigned_by(name, b, index)))
+        if name not in named and name in further.trustees:
+            evidence.append(further)
+            named |= {*further.trustees}
+    entries = (describe(index, a.entry(index)), describe(index, b.entry(index)))
+    return Fork(index, log_key, entries, tuple(evidence))
+
+
+def _evidence(a: Copy, b: Copy, heads: tuple[SignedHead, SignedHead]) -> Evidence:
+    first, second = (head.head.size for head in heads)
+    shorter, longer = min(first, second), max(first, second)
+    copy = a if first > second else b
+    return Evidence(heads, copy.root(shorter), tuple(consistency_proof(copy.hashes[:longer], shorter)))
+
+
+def _cosigners(copy: Copy, index: int) -> set[str]:
+    """Who cosigned anything of a copy that covers entry `index`."""
+    return {name for size, head in copy.heads.items() if size > index for name in head.cosigners}
+
+
+def _cosigned_by(name: str, copy: Copy, index: int) -> SignedHead:
+    """The smallest checkpoint of a copy that covers entry `index` and that this trustee cosigned."""
+    return copy.heads[min(size for size, head in copy.heads.items() if size > index and name in head.cosigners)]
 
 
 def text(comparison: Comparison) -> Iterator[str]:
@@ -117,12 +202,15 @@ def text(comparison: Comparison) -> Iterator[str]:
     if comparison.fork is not None:
         yield from fork_text(comparison.fork, ("A", "B"))
     yield ""
+    yield _verdict(comparison)
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.fork is not None:
+        return f"FORK: the histories differ from entry {comparison.fork.index} on, and the log's key signed both"
     if comparison.refused:
-        yield "REJECTED: no two signed histories to compare"
-    elif comparison.fork is not None:
-        yield f"FORK: the histories differ from entry {comparison.fork.index} on"
-    else:
-        yield f"CONSISTENT: {_relation(comparison)}"
+        return "REJECTED: no two signed histories to compare"
+    return f"CONSISTENT: {_relation(comparison)}"
 
 
 def fork_text(fork: Fork, names: tuple[str, str]) -> Iterator[str]:
@@ -131,17 +219,26 @@ def fork_text(fork: Fork, names: tuple[str, str]) -> Iterator[str]:
     yield f"the first {fork.index} entries are the same; then"
     for name, entry in zip(names, fork.entries, strict=True):
         yield f"  in {name}: {entry}"
-    for name, head in zip(names, fork.heads, strict=True):
-        yield from head_text(name, head)
-    yield ""
-    both = ", ".join(fork.liars) or "no trustee"
-    yield f"the log's key signed both; of the trustees, {both} cosigned both"
+    for position, evidence in enumerate(fork.evidence):
+        for name, head in zip(names, evidence.heads, strict=True):
+            yield from head_text(name, head)
+        yield ""
+        if position == 0:
+            yield "evidence against the coordinator, whoever holds the log's key: it signed both"
+            yield f"  log key {fork.log_key.hex()}"
+        yield f"evidence against trustees: {', '.join(evidence.trustees) or 'none, no trustee'} cosigned both"
+        for name in evidence.rotated:
+            yield f"  {name} cosigned each with another key; one of them may have been a thief's"
+        first, second = (head.head.size for head in evidence.heads)
+        if first != second:
+            yield f"  the longer has the root {evidence.root.hex()} at size {min(first, second)}; with"
+            yield "  --format json, a consistency proof shows that"
 
 
 def head_text(name: str, head: SignedHead) -> Iterator[str]:
     """A signed checkpoint as evidence."""
     yield ""
-    yield f"signed in {name}: {head.head.size} entries, cosigned by {', '.join(head.cosigners)}"
+    yield f"signed in {name}: {head.head.size} entries, cosigned by {', '.join(head.cosigners) or 'nobody'}"
     yield from head.note.decode().splitlines()
 
 

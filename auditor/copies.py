@@ -1,36 +1,39 @@
 """One copy of a log, read for itself: what it holds, who was in force when, what was signed (spec 9.10).
 
 This is less than an audit: that each checkpoint is rightly signed and cosigned, and is of these entries. It is what
-two copies need to be compared.
+two copies need to be compared. What the log's key signed is read even where too few trustees cosigned it: its holder
+answers for it all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from auditor.index import label
 from auditor.report import printable
 from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import entry_hash, open_envelope
-from protocols.log.checkpoint import Checkpoint, check_note, parse_note
+from protocols.envelopes import check_signature, entry_hash, open_envelope
+from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_note
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
 from protocols.log.snapshot import SnapshotReader
-from protocols.messages import KeyRotation, Revocation
+from protocols.messages import Genesis, KeyRotation, Revocation
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Policy
+from protocols.policy import Member, Policy
 
 
 @dataclass(frozen=True)
 class SignedHead:
-    """A checkpoint that the log signed and that these trustees, t at least, cosigned. note: the file, verbatim."""
+    """A checkpoint that the log signed and that these trustees cosigned: t at least, but in a copy with a fault. note:
+    the file, verbatim. keys: those that they cosigned with, where a copy says which these were."""
 
     note: bytes
     head: Checkpoint
     cosigners: tuple[str, ...]
+    keys: tuple[bytes, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -43,12 +46,15 @@ class SignedHead:
 
 @dataclass(frozen=True)
 class Copy:
-    """A transcript whose checkpoints are all signed, and all of one history. hashes: leaf hashes. heads: by size."""
+    """A history of the policy's federation that the log's key signed. hashes: leaf hashes. heads: by size, those that
+    the log's key signed and that are of this history; the latest is. fault: why it is no copy of the log all the same,
+    None where every checkpoint is rightly signed and cosigned and of this history."""
 
     where: str
     reader: TranscriptReader = field(repr=False)
     hashes: tuple[bytes, ...] = field(repr=False)
     heads: Mapping[int, SignedHead] = field(repr=False)
+    fault: Malformed | Rejected | None = None
 
     @property
     def size(self) -> int:
@@ -77,12 +83,26 @@ class Copy:
 
 
 def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
+    """Read the transcript directory `path`, and require what `read_copy` does, and:
+
+    4. every checkpoint is the policy's log's, signed, and cosigned by t trustees in force: "checkpoint-...";
+    5. every checkpoint is of this history: "checkpoint-root", "checkpoint-size".
+    Raises Malformed or Rejected with these names; OSError where the directory cannot be read at all.
+    """
+    copy = read_copy(path, pinned, reader)
+    if copy.fault is not None:
+        raise copy.fault
+    return copy
+
+
+def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
     """Read the transcript directory `path`, and require:
 
     1. bundles, tiles and the root of the latest checkpoint belong together: as `TranscriptReader.replay`;
-    2. every checkpoint is the policy's log's, signed, and cosigned by t trustees in force: "checkpoint-...";
-    3. every checkpoint is of this history: "checkpoint-root", "checkpoint-size".
-    `reader`: of this directory, by default of the checkpoint that is the latest now.
+    2. the log's own genesis does not say that it is of another policy: "genesis";
+    3. the latest checkpoint is the policy's log's, signed: "checkpoint-origin", "checkpoint-signature".
+    Anything else that is wrong with checkpoints is the copy's `fault`.
+    reader: of this directory, by default of the checkpoint that is the latest now.
     Raises Malformed or Rejected with these names; OSError where the directory cannot be read at all.
     """
     next(path.iterdir(), None)  # raises what the system says, if there is no such directory
@@ -95,6 +115,8 @@ def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
     roots = {}
     for entries in reader.replay():
         for entry in entries:
+            if not hashes:
+                _check_policy(pinned, entry)
             _follow(standing, pinned.policy, len(hashes), entry)
             hashes.append(leaf_hash(entry))
             frontier.append(hashes[-1])
@@ -102,8 +124,23 @@ def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
                 roots[frontier.size] = frontier.root()
     if not hashes:
         raise Rejected("checkpoint-size", "at least the genesis entry", "an empty log")
-    heads = {each: _signed_head(pinned.policy, standing, each, note, roots[each]) for each, note in published.items()}
-    return Copy(str(path), reader, tuple(hashes), heads)
+    heads, fault = _signed_heads(pinned.policy, standing, published, roots)
+    if size not in heads and fault is not None:
+        raise fault
+    return Copy(str(path), reader, tuple(hashes), heads, fault)
+
+
+def _check_policy(pinned: PinnedPolicy, genesis: bytes) -> None:
+    """Two logs of two policies are no fork, though key and origin are the same. An entry 0 that no honest log begins
+    with excuses nobody."""
+    try:
+        envelope = open_envelope(genesis)
+        check_signature(envelope, pinned.policy.log_key)
+    except (Malformed, Rejected):
+        return
+    message = envelope.message
+    if isinstance(message, Genesis) and message.policy != pinned.hash:
+        raise Rejected("genesis", f"a log of the policy {pinned.hash.hex()}", f"one of {message.policy.hex()}")
 
 
 def _follow(standing: Standing, policy: Policy, index: int, entry: bytes) -> None:
@@ -117,16 +154,59 @@ def _follow(standing: Standing, policy: Policy, index: int, entry: bytes) -> Non
         return
 
 
-def _signed_head(policy: Policy, standing: Standing, size: int, data: bytes, expected: bytes) -> SignedHead:
+def _signed_heads(
+    policy: Policy, standing: Standing, published: Mapping[int, bytes], roots: Mapping[int, bytes]
+) -> tuple[dict[int, SignedHead], Malformed | Rejected | None]:
+    """The checkpoints that the log signed in this history, and what is wrong first with any checkpoint."""
+    heads, faults = {}, list[Malformed | Rejected]()
+    for size, data in published.items():
+        try:
+            note = _note_of(policy, size, data)
+        except (Malformed, Rejected) as error:
+            faults.append(error)
+            continue
+        trustees = standing.trustees_at(size)
+        fault = _cosignature_fault(policy, note, trustees)
+        cosigners = tuple(each for each in trustees if _cosigned(policy, note, each))
+        if fault is not None:
+            faults.append(fault)
+        if note.checkpoint.root != roots[size]:
+            who = ", ".join(each.id for each in cosigners) or "nobody"
+            found = f"{note.checkpoint.root.hex()}, signed and cosigned by {who}"
+            expected = f"{roots[size].hex()} at size {size}, as the entries have it"
+            faults.append(Rejected("checkpoint-root", expected, found))
+            continue
+        names, keys = tuple(each.id for each in cosigners), tuple(each.public_key for each in cosigners)
+        heads[size] = SignedHead(data, note.checkpoint, names, keys)
+    return heads, faults[0] if faults else None
+
+
+def _note_of(policy: Policy, size: int, data: bytes) -> SignedNote:
+    """A checkpoint of this size that the log's key signed, whoever else did."""
     note = parse_note(data)
     if note.checkpoint.size != size:
         raise Rejected("checkpoint-size", f"{size}, as the file's name says", str(note.checkpoint.size))
-    trustees = standing.trustees_at(size)
-    cosigners = check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
-    if note.checkpoint.root != expected:
-        found = f"{note.checkpoint.root.hex()}, signed and cosigned by {', '.join(cosigners)}"
-        raise Rejected("checkpoint-root", f"{expected.hex()} at size {size}, as the entries have it", found)
-    return SignedHead(data, note.checkpoint, tuple(cosigners))
+    check_note(replace(note, signatures=note.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
+    return note
+
+
+def _cosignature_fault(policy: Policy, note: SignedNote, trustees: tuple[Member, ...]) -> Rejected | None:
+    try:
+        check_note(note, policy.log_key, trustees, policy.threshold)
+    except Rejected as error:
+        return error
+    return None
+
+
+def _cosigned(policy: Policy, note: SignedNote, trustee: Member) -> bool:
+    """Whether the note has a valid cosignature by this trustee, whatever else it has."""
+    ours, *others = note.signatures
+    lines = tuple(each for each in others if each.name == trustee.id)
+    try:
+        check_note(replace(note, signatures=(ours, *lines)), policy.log_key, (trustee,), 1)
+    except Rejected:
+        return False
+    return True
 
 
 def describe(index: int, entry: bytes) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Store(Protocol):
-    """One party's private key-value store. Keys are ASCII text of at most 100 characters."""
+class ReadableStore(Protocol):
+    """What of a store can be read."""
 
     def get(self, key: str) -> bytes | None:
         """The value last put, or None."""
         ...
+
+
+class Store(ReadableStore, Protocol):
+    """One party's private key-value store. Keys are ASCII text of at most 100 characters."""
 
     def put(self, key: str, value: bytes) -> None:
         """Replace the value of one key, atomically; durable when this returns."""

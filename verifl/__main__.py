@@ -1,7 +1,14 @@
-"""`python -m verifl` is the `verifl` command."""
+"""Entry point of the `verifl` command, also as `python -m verifl`."""
 
 from __future__ import annotations
 
-from verifl.cli import main
+from proofs.interrupts import run_command
 
-main()
+
+def main() -> None:
+    """Run the command."""
+    run_command("verifl.cli", "verifl", 130)
+
+
+if __name__ == "__main__":
+    main()

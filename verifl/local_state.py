@@ -20,14 +20,14 @@ class LocalState:
     def before(self, number: int) -> bytes:
         """As the last turn before round `number` left them; empty for the initial ones."""
         earlier = self._earlier(number)
-        return (self._store.get(_key(earlier[-1])) or b"") if earlier else b""
+        return (self._store.get(local_key(earlier[-1])) or b"") if earlier else b""
 
     def after(self, number: int, tensors: bytes) -> None:
-        """The training of round `number` left these."""
-        if tensors != self.before(number) or self._store.get(_key(number)) is not None:
-            self._store.put(_key(number), tensors)
+        """The training of round `number` left these; nothing is kept of tasks that never leave any."""
+        if tensors or self.before(number) or self._store.get(local_key(number)) is not None:
+            self._store.put(local_key(number), tensors)
         for old in self._earlier(number)[:-1]:
-            self._store.delete(_key(old))
+            self._store.delete(local_key(old))
 
     def _earlier(self, number: int) -> list[int]:
         stored = self._store.keys()
@@ -35,5 +35,6 @@ class LocalState:
         return [each for each in known if each < number]
 
 
-def _key(number: int) -> str:
+def local_key(number: int) -> str:
+    """The key of what the training of a round left."""
     return f"{_PREFIX}{number}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.log.tiles import POLICY
 from verifl.state import locked, make_private_directory
 
 _LEFTOVER = re.compile(r"\.(policy\.cbor|model\.safetensors|metrics\.jsonl)\.[0-9a-f]+\.tmp")
@@ -71,7 +72,23 @@ class RunDirectory:
     def is_abandoned(self) -> bool:
         """Whether a run was killed here before it had a policy, so that nothing of it can matter to anybody."""
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
-        return names != set() and all(name == "state" or _LEFTOVER.fullmatch(name) for name in names)
+        early = all(name == "state" or _LEFTOVER.fullmatch(name) for name in names)
+        return names != set() and early and not self.has_spoken
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a party has put anything into its state."""
+        return any(self.state.glob("**/*.value"))
+
+    def require_policy(self) -> None:
+        """Raise Misuse where there is what a run has left, but not its policy."""
+        if not self.begun and (self.has_spoken or (self.transcript / POLICY).exists()):
+            found = "another kind" if self.policy.exists() else "no such file"
+            copy = self.transcript / POLICY
+            raise Misuse(
+                f"{self.policy}: expected the signed policy of the run, found {found}; put it back, {copy} is the same "
+                "file, then resume"
+            )
 
     def tidy(self) -> None:
         """Remove what an interrupted write left beside the policy, the model and the metrics."""

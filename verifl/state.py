@@ -19,6 +19,10 @@ from proofs.errors import Misuse
 Step = Callable[[str], None]
 """Called with a description before each change on disk; it exists to test crashes."""
 
+_DAMAGED = (
+    "this state file is damaged, and no old copy may take its place: a party that forgot what it said could say "
+    "something else; start a new federation, or have this party replaced in it"
+)
 _SUFFIX = ".value"
 _TEMPORARY = ".tmp"
 _DIGEST = 32
@@ -28,7 +32,48 @@ def unobserved(step: str) -> None:
     """The `Step` of everyday."""
 
 
-class DirectoryStore:
+class StoredValues:
+    """What a `DirectoryStore` has put into a directory; reading changes nothing there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None. Raises Misuse where the file is not what `put` wrote."""
+        file = self.file(key)
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            raise Misuse(f"{file}: expected a state file, found a directory: {_DAMAGED}") from None
+        value = data[_DIGEST:]
+        if data[:_DIGEST] != _digest(key, value):
+            found = f"{len(data)} bytes that do not have it"
+            raise Misuse(f"{file}: expected a value behind its SHA-256, found {found}: {_DAMAGED}")
+        return value
+
+    def keys(self) -> list[str]:
+        """All keys, in ascending order; raises Misuse for a file with a name that is none of ours."""
+        return sorted(_key(file) for file in self._path.glob(f"*{_SUFFIX}"))
+
+    def half_erased(self, key: str) -> bool:
+        """Whether a kill came while the value was being erased: it begins with zeros, which no digest does."""
+        file = self.file(key)
+        if not file.is_file():
+            return False
+        with file.open("rb") as stream:
+            return stream.read(_DIGEST) == bytes(_DIGEST)
+
+    def file(self, key: str) -> Path:
+        """Where the value of a key is, or would be."""
+        name = key.encode().hex()
+        if not 1 <= len(name) <= 200:
+            raise Misuse(f"key: expected 1 to 100 bytes of text, found {len(name) // 2}")
+        return self._path / f"{name}{_SUFFIX}"
+
+
+class DirectoryStore(StoredValues):
     """A `protocols.stores.Store` in one directory; keys are text, file names their hexadecimal UTF-8 bytes."""
 
     def __init__(self, path: Path, step: Step = unobserved) -> None:
@@ -36,28 +81,13 @@ class DirectoryStore:
         self._step = step
         step(f"open {path.name}")
         make_private_directory(path)
-        self._path = path
+        super().__init__(path)
         for leftover in path.glob(f"*{_TEMPORARY}"):
             self._erase(leftover)
 
-    def get(self, key: str) -> bytes | None:
-        """The value, or None. Raises Misuse where the file is not what `put` wrote."""
-        file = self._file(key)
-        try:
-            data = file.read_bytes()
-        except FileNotFoundError:
-            return None
-        value = data[_DIGEST:]
-        if data[:_DIGEST] != _digest(key, value):
-            raise Misuse(
-                f"{file}: this state file is damaged, and no old copy may take its place: a party that forgot what it "
-                "said could say something else; start a new federation, or have this party replaced in it"
-            )
-        return value
-
     def put(self, key: str, value: bytes) -> None:
         """Store `value`; it survives a power failure once this returns."""
-        file = self._file(key)
+        file = self.file(key)
         self._step(f"write {key}")
         with replacing(file, 0o600) as temporary:
             temporary.write_bytes(_digest(key, value) + value)
@@ -67,13 +97,8 @@ class DirectoryStore:
     def delete(self, key: str) -> None:
         """Overwrite and remove the value, if there is one. What the disk itself keeps of old blocks is beyond us."""
         self._step(f"erase {key}")
-        self._erase(self._file(key))
+        self._erase(self.file(key))
         self._step(f"erased {key}")
-
-    def keys(self) -> list[str]:
-        """All keys, in ascending order."""
-        names = (file.name.removesuffix(_SUFFIX) for file in self._path.glob(f"*{_SUFFIX}"))
-        return sorted(bytes.fromhex(name).decode() for name in names)
 
     def _erase(self, file: Path) -> None:
         try:
@@ -88,11 +113,12 @@ class DirectoryStore:
         file.unlink()
         _sync_directory(self._path)
 
-    def _file(self, key: str) -> Path:
-        name = key.encode().hex()
-        if not 1 <= len(name) <= 200:
-            raise Misuse(f"key: expected 1 to 100 bytes of text, found {len(name) // 2}")
-        return self._path / f"{name}{_SUFFIX}"
+
+def _key(file: Path) -> str:
+    try:
+        return bytes.fromhex(file.name.removesuffix(_SUFFIX)).decode()
+    except ValueError:
+        raise Misuse(f"{file}: expected a state file, found a name that none has; move it away") from None
 
 
 def _digest(key: str, value: bytes) -> bytes:

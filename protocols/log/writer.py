@@ -211,13 +211,15 @@ class TranscriptWriter:
         reader = TranscriptReader(self._path)
         blobs: set[bytes] = set()
         expected: set[str] = set()
-        if (self._path / CHECKPOINT).exists():
+        if os.path.lexists(self._path / CHECKPOINT):
             for entries in reader.replay():
                 for entry in entries:
                     self._frontier.append(leaf_hash(entry))
                     self._stack.append(leaf_hash(entry))
                     blobs.update(self._references(entry))
             expected = reader.expected_files(reader.size, blobs)
+        elif len(reader.checkpoints()) > 1:  # of the first publication there can be one without `checkpoint`
+            raise Rejected("file-missing", str(self._path / CHECKPOINT), "no such file, but other checkpoints")
         self._ahead = self._frontier.copy()
         expected |= {blob_path(name) for entry in keep for name in self._references(entry)}
         for path in [path for path in reader.files() if path not in expected and WRITTEN.fullmatch(path)]:

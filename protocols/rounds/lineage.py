@@ -25,7 +25,7 @@ from protocols.server_steps import (
     encode_optimizer,
     initial_state,
 )
-from protocols.submissions import BlobSource, claim_of, read_blob
+from protocols.submissions import BlobSource, claim_of, named_extras, read_blob
 
 
 def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:
@@ -49,6 +49,15 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
     found = tuple(blob_hash(each) for each in made)
     if found != step.after:
         raise Rejected("lineage", f"the model {found[0].hex()}", f"{step.after[0].hex()}, or another optimizer state")
+
+
+def step_blobs(step: LoggedStep) -> tuple[bytes, ...]:
+    """What `check_step` reads: of each member all but the ciphertext and the shares."""
+    names = [*step.before, step.plaintext, step.blindings]
+    for each in step.members:
+        names += [each.commitments, each.proof, *(name for _, name in named_extras(each))]
+        names += [each.share_commitments] if each.encryption_proof is not None else []
+    return tuple(names)
 
 
 def _check_cohort(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:

@@ -20,10 +20,10 @@ from protocols.messages import AtMost, KeyRotation, Revocation, RoundClosed, Sub
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger
-from protocols.stores import Store
+from protocols.stores import ReadableStore, Store
 from protocols.submissions import Fault, SeenSubmissions
 
-_PENDING = "pending"
+PENDING = "pending"  # the key in a coordinator's store
 _PENDING_LIMIT = 1 << 34
 
 
@@ -36,15 +36,23 @@ class Published:
 
 
 @dataclass(frozen=True)
-class _Pending:
+class Pending:
+    """Entries that trustees may have seen and no transcript may have yet, from the log index `start` on."""
+
     start: int
     entries: tuple[Annotated[bytes, AtMost(65535)], ...]
 
 
-def pending_entries(store: Store) -> tuple[bytes, ...]:
+def read_pending(store: ReadableStore) -> Pending | None:
+    """What a coordinator's store has of them; None before its first checkpoint. Raises Malformed."""
+    stored = store.get(PENDING)
+    return None if stored is None else decode(Pending, stored, _PENDING_LIMIT)
+
+
+def pending_entries(store: ReadableStore) -> tuple[bytes, ...]:
     """Entries that trustees may have seen and no transcript may have yet; their blobs must be kept."""
-    stored = store.get(_PENDING)
-    return () if stored is None else decode(_Pending, stored, _PENDING_LIMIT).entries
+    pending = read_pending(store)
+    return () if pending is None else pending.entries
 
 
 class LogRecord:
@@ -114,8 +122,8 @@ class LogRecord:
         """The head of the log as it stands, and the pending entries made durable: trustees may now see them."""
         if not self._entries:
             raise Misuse("checkpoint: the log has no entry yet, start with genesis")
-        pending = _Pending(self._published, tuple(self._entries[self._published :]))
-        self._store.put(_PENDING, encode(pending, _PENDING_LIMIT))
+        pending = Pending(self._published, tuple(self._entries[self._published :]))
+        self._store.put(PENDING, encode(pending, _PENDING_LIMIT))
         return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
 
     def settle(self, note: bytes) -> None:
@@ -181,10 +189,9 @@ class LogRecord:
         self.settle(published.note)
 
     def _restore_pending(self) -> None:
-        stored = self._store.get(_PENDING)
-        if stored is None:
+        pending = read_pending(self._store)
+        if pending is None:
             return
-        pending = decode(_Pending, stored, _PENDING_LIMIT)
         known = self._entries[pending.start :][: len(pending.entries)]
         if pending.start > self.size or list(pending.entries[: len(known)]) != known:
             raise Misuse("store: this coordinator's state belongs to another transcript")

@@ -65,6 +65,40 @@ def test_wrong_usage_is_status_2(simulations, policy: Path, arguments: list[str]
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("form", ["txt", "json", "jsonl"])
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "missing argument TRANSCRIPT (verifl-audit --help)"),
+        (["t", "--polcy", "p"], "no such option --polcy; did you mean --policy? (verifl-audit --help)"),
+        (["t", "--policy"], "option --policy requires an argument (verifl-audit --help)"),
+        (["t", "u"], "got unexpected extra argument (u) (verifl-audit --help)"),
+        (
+            ["t", "--unpinned", "--engine", "abacus"],
+            "invalid value for --engine: 'abacus' is not one of 'native', 'reference' (verifl-audit --help)",
+        ),
+        (
+            ["t", "--unpinned", "--workers", "0"],
+            "invalid value for --workers: 0 is not in the range 1<=x<=256 (verifl-audit --help)",
+        ),
+        (
+            ["t"],
+            "give either --policy FILE, the policy you pinned at enrolment, or --unpinned (verifl-audit --help)",
+        ),
+        (["compare", "a"], "missing argument B (verifl-audit compare --help)"),
+        (["compare", "a", "b", "--polic", "p"], "no such option --polic; did you mean --policy? (verifl-audit compare"),
+        (["follow", "t", "--one", "--policy", "p"], "no such option --one; did you mean --once? (verifl-audit follow"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_what_to_do(arguments: list[str], line: str, form: str) -> None:
+    given = arguments if "follow" in arguments or arguments[-1:] == ["--policy"] else [*arguments, "--format", form]
+    result = run(*given)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (found,) = result.stderr.splitlines()
+    assert found.startswith(f"verifl-audit: {line}")
+
+
 @pytest.mark.parametrize("place", ["nothing", "file"])
 def test_what_is_no_directory_is_status_2(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_bytes(b"")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
-from auditor.comparison import compare
+from auditor.comparison import compare, text
 from auditor.copies import open_copy
 from proofs.errors import Rejected
-from protocols.log.checkpoint import parse_note
-from protocols.messages import RoundClosed, RoundOpen
+from protocols.envelopes import seal_policy
+from protocols.log.checkpoint import Checkpoint, check_note, parse_note, render_note, sign_checkpoint
+from protocols.log.merkle import verify_consistency
+from protocols.messages import Genesis, KeyRotation, RoundClosed, RoundOpen
 from tests.auditor.conftest import flipped
+from tests.simulator import identity_of
 
 
 def run(*arguments: object) -> Result:
@@ -76,8 +81,11 @@ def test_a_fork_is_shown_with_both_signed_checkpoints(simulations, other: Path, 
     for head, place in zip(fork["checkpoints"], (path, other), strict=True):
         assert (place / "checkpoints" / str(head["size"])).read_bytes() == head["note"].encode()
         assert head["note"] in result.stdout
+    log_key = simulations("changed").pinned.policy.log_key.hex()
+    assert fork["signed_both"] == {"party": "coordinator", "log_key": log_key}
     assert fork["cosigned_both"] == ["trustee-0", "trustee-1", "trustee-2", "trustee-3"]
-    assert "trustee-0, trustee-1, trustee-2, trustee-3 cosigned both" in result.stdout
+    assert "evidence against the coordinator, whoever holds the log's key: it signed both" in result.stdout
+    assert "against trustees: trustee-0, trustee-1, trustee-2, trustee-3 cosigned both" in result.stdout
 
 
 def test_forks_of_different_sizes(simulations, forge, tmp_path: Path, policy: Path) -> None:
@@ -101,21 +109,220 @@ def test_unpinned_takes_the_policy_from_the_first(simulations, policy: Path) -> 
     assert run(path, other, "--unpinned").exit_code == 1
 
 
-def test_what_nobody_signed_is_no_fork(simulations, copied, policy: Path) -> None:
+def _spoiled(note: bytes, position: int) -> bytes:
+    """A note with one bit of a signature changed, at position 0 the log's."""
+    parsed = parse_note(note)
+    signatures = list(parsed.signatures)
+    wrong = signatures[position]
+    signatures[position] = replace(wrong, signature=flipped(wrong.signature, -1))
+    return render_note(replace(parsed, signatures=tuple(signatures)))
+
+
+@pytest.mark.parametrize("position", [0, -1])
+def test_what_the_log_did_not_sign_is_no_fork(simulations, other: Path, policy: Path, position: int) -> None:
+    (other / "checkpoint").write_bytes(_spoiled((other / "checkpoint").read_bytes(), position))
+    result = run(simulations("changed").path, other, "--policy", policy)
+    assert result.exit_code == 1
+    assert f"{other} is no transcript of this federation" in result.stdout
+    if position == 0:
+        assert "REJECTED: no two signed histories to compare" in result.stdout
+        assert "evidence" not in result.stdout
+    else:
+        assert "evidence against the coordinator" in result.stdout
+
+
+def test_the_same_history_badly_cosigned_is_no_fork(simulations, copied, policy: Path) -> None:
     path = copied("changed")
-    (path / "checkpoint").write_bytes(flipped((path / "checkpoint").read_bytes(), -5))
+    (path / "checkpoint").write_bytes(_spoiled((path / "checkpoint").read_bytes(), -1))
     result = run(simulations("changed").path, path, "--policy", policy)
     assert result.exit_code == 1
+    assert "checkpoint-cosignature" in result.stdout
     assert "REJECTED: no two signed histories to compare" in result.stdout
-    assert f"{path} is no transcript of this federation" in result.stdout
+    assert "evidence" not in result.stdout
 
 
-def test_too_few_cosigners_are_no_evidence(simulations, forge, tmp_path: Path) -> None:
+def test_too_few_cosigners_are_no_copy(simulations, forge, tmp_path: Path) -> None:
     forged = forge("changed")
     forged.cosigners = ["trustee-0", "trustee-1", "trustee-2"]
     with pytest.raises(Rejected) as excinfo:
         open_copy(forged.write(tmp_path / "t"), simulations("changed").pinned)
     assert excinfo.value.check == "checkpoint-quorum"
+
+
+@pytest.mark.parametrize("cosigners", [[], ["trustee-1", "trustee-2"]])
+def test_a_fork_below_the_quorum_is_evidence_against_the_log_key(
+    simulations, forge, tmp_path: Path, policy: Path, cosigners: list[str]
+) -> None:
+    forged = forge("changed")
+    forged.edit(forged.find(RoundOpen, 2), seed=bytes(32))
+    forged.cosigners = cosigners
+    pinned = simulations("changed").pinned
+    pair = (simulations("changed").path, forged.write(tmp_path / "other"))
+    result = run(*pair, "--policy", policy)
+    assert result.exit_code == 1
+    assert f"{pair[1]} is no transcript of this federation: checkpoint-quorum" in result.stdout
+    assert "evidence against the coordinator, whoever holds the log's key: it signed both" in result.stdout
+    named = ", ".join(cosigners) or "none, no trustee"
+    assert f"evidence against trustees: {named} cosigned both" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith("FORK: the histories differ from entry")
+    found = compare(*pair, pinned)
+    assert found.fork is not None
+    assert not found.consistent
+    assert found.fork.liars == tuple(cosigners)
+    for head in found.fork.heads:  # as anybody can check who has the policy
+        note = parse_note(head.note)
+        alone = replace(note, signatures=note.signatures[:1])
+        check_note(alone, pinned.policy.log_key, (), 0, origin=pinned.policy.origin)
+    first, second = (head.head for head in found.fork.heads)
+    assert first.size == second.size
+    assert first.root != second.root
+
+
+def test_the_three_formats_say_the_same_of_a_fork(simulations, other: Path, policy: Path) -> None:
+    pair = (simulations("changed").path, other, "--policy", policy)
+    whole, lines = run(*pair, "--format", "json"), run(*pair, "--format", "jsonl")
+    assert (whole.exit_code, lines.exit_code) == (1, 1)
+    report = json.loads(whole.stdout)
+    events = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert [event.pop("event") for event in events] == ["copy", "copy", "fork", "compare"]
+    assert events == [
+        *report["copies"],
+        report["fork"],
+        {name: report[name] for name in ("consistent", "refused", "policy_believed")},
+    ]
+    same = run(pair[0], *pair[:1], *pair[2:], "--format", "jsonl")
+    assert same.exit_code == 0
+    assert [json.loads(line)["event"] for line in same.stdout.splitlines()] == ["copy", "copy", "compare"]
+
+
+def test_checkpoints_of_two_sizes_convict_by_a_consistency_proof(simulations, forge, copied, tmp_path: Path) -> None:
+    forged = forge("changed")
+    position = forged.find(RoundOpen, 2)
+    forged.edit(position, seed=bytes(32))
+    forged.cut(position + 1)
+    forged.cosigners = []
+    whole, other = copied("changed"), forged.write(tmp_path / "other")
+    (whole / "checkpoints" / str(position + 1)).unlink()
+    for pair in ((whole, other), (other, whole)):
+        found = compare(*pair, simulations("changed").pinned)
+        assert found.fork is not None
+        (evidence,) = found.fork.evidence
+        shorter, longer = sorted((head.head for head in evidence.heads), key=lambda head: head.size)
+        assert position + 1 == shorter.size < longer.size
+        assert evidence.root != shorter.root
+        verify_consistency(shorter.size, evidence.root, longer.size, longer.root, list(evidence.proof))
+        assert f"the longer has the root {evidence.root.hex()} at size {shorter.size}" in "\n".join(text(found))
+
+
+def test_trustees_who_took_turns_are_all_named(simulations, forge, tmp_path: Path, policy: Path) -> None:
+    """Each cosigned another checkpoint of the fork, so no two notes of one size have them all."""
+    forged = forge("changed")
+    position = forged.find(RoundOpen, 2)
+    forged.edit(position, seed=bytes(32))
+    turns = ["trustee-1", "trustee-2", "trustee-3"]
+    forged.checkpoints = forged.sizes()
+    sizes = [size for size in forged.sizes() if size > position]
+    for number, size in enumerate(sizes):
+        forged.notes[size] = partial(_only, name=turns[min(number, 2)])
+    pair = (simulations("changed").path, forged.write(tmp_path / "other"))
+    result = run(*pair, "--policy", policy)
+    found = compare(*pair, simulations("changed").pinned)
+    assert found.fork is not None
+    assert [each.trustees for each in found.fork.evidence] == [("trustee-1",), ("trustee-2",), ("trustee-3",)]
+    assert [each.heads[1].head.size for each in found.fork.evidence] == sizes[:3]
+    assert found.fork.liars == tuple(turns)
+    for turn in turns:
+        assert f"evidence against trustees: {turn} cosigned both" in result.stdout
+    assert len(found.to_dict()["fork"]["further"]) == 2
+
+
+def _only(note: bytes, name: str) -> bytes:
+    """A note with the log's signature and one cosignature."""
+    kept = [line for number, line in enumerate(note.splitlines(keepends=True)) if number < 5 or name.encode() in line]
+    return b"".join(kept)
+
+
+def test_who_cosigned_with_two_keys_is_told_apart(simulations, forge, tmp_path: Path, policy: Path) -> None:
+    """A fork without the rotation of a key is cosigned with the key that was replaced: by its owner, or by a thief."""
+    forged = forge("changed")
+    changes = [position for position, slot in enumerate(forged.slots) if isinstance(slot.message, KeyRotation)]
+    (position,) = [each for each in changes if forged.message(each).party == "trustee-0"]
+    forged.remove(position)
+    pair = (simulations("changed").path, forged.write(tmp_path / "other"))
+    found = compare(*pair, simulations("changed").pinned)
+    assert found.fork is not None
+    assert found.fork.index == position
+    assert found.fork.liars == ("trustee-1", "trustee-2", "trustee-3", "trustee-4")
+    assert found.to_dict()["fork"]["cosigned_both_with_two_keys"] == ["trustee-0"]
+    assert "trustee-0 cosigned each with another key" in run(*pair, "--policy", policy).stdout
+
+
+def test_an_honest_log_under_another_policy_is_no_fork(simulations, forge, tmp_path: Path, policy: Path) -> None:
+    """The issuer signed two policies for one log key and origin, and both federations ran: nobody forked anything."""
+    first = simulations("changed")
+    again = seal_policy(replace(first.pinned.policy, max_rounds=51), identity_of("issuer"))
+    forged = forge("changed")
+    forged.edit(forged.find(Genesis), policy=forged.put(again))
+    forged.policy_data = again
+    other = forged.write(tmp_path / "other")
+    for pair in ((first.path, other), (other, first.path)):
+        result = run(*pair, "--policy", policy)
+        assert result.exit_code == 1
+        assert f"{other} is no transcript of this federation: genesis: expected a log of the policy" in result.stdout
+        assert "evidence" not in result.stdout
+    with pytest.raises(Rejected) as excinfo:
+        open_copy(other, first.pinned)
+    assert excinfo.value.check == "genesis"
+
+
+def test_an_entry_0_that_no_honest_log_begins_with_excuses_nobody(
+    simulations, forge, tmp_path: Path, policy: Path
+) -> None:
+    forged = forge("changed")
+    forged.edit(forged.find(Genesis), policy=bytes(32), signer="issuer")
+    forged.cosigners = []
+    result = run(simulations("changed").path, forged.write(tmp_path / "other"), "--policy", policy)
+    assert "FORK: the histories differ from entry 0 on" in result.stdout
+    assert "evidence against the coordinator" in result.stdout
+
+
+def test_another_origin_is_no_fork(simulations, forge, tmp_path: Path, policy: Path) -> None:
+    forged = forge("changed")
+    forged.edit(forged.find(RoundOpen, 2), seed=bytes(32))
+    forged.policy = replace(forged.policy, origin="example.org/another")
+    other = forged.write(tmp_path / "other")
+    result = run(simulations("changed").path, other, "--policy", policy)
+    assert result.exit_code == 1
+    assert "checkpoint-origin" in result.stdout
+    assert "evidence" not in result.stdout
+
+
+@pytest.mark.parametrize("lie", ["truncated", "entries", "note of another log", "note of a longer log"])
+def test_an_outsider_cannot_frame_an_honest_server(
+    simulations, copied, earlier: Path, policy: Path, tmp_path: Path, lie: str
+) -> None:
+    """Who holds no log key can only rearrange what it signed; cut or mixed, that is no second history."""
+    path, whole = copied("changed"), simulations("changed").path
+    if lie == "truncated":  # the entries of an earlier state under the note of the latest
+        (earlier / "checkpoint").write_bytes((whole / "checkpoint").read_bytes())
+        path = earlier
+    elif lie == "entries":
+        (bundle,) = (path / "tile" / "entries").rglob("*.p/*")
+        bundle.write_bytes(flipped(bundle.read_bytes(), -1))
+    elif lie == "note of another log":  # of another policy under the same key, put among the checkpoints
+        (path / "checkpoints" / "5").write_bytes(_signed(simulations("changed"), 5, bytes(32)))
+    else:
+        size = int(sorted((path / "checkpoints").iterdir(), key=lambda each: int(each.name))[-1].name)
+        (path / "checkpoints" / str(size + 9)).write_bytes(_signed(simulations("changed"), size + 9, bytes(32)))
+    for pair in ((whole, path), (path, whole)):
+        result = run(*pair, "--policy", policy)
+        assert "evidence" not in result.stdout
+        assert result.exit_code == (0 if lie == "note of a longer log" else 1)
+
+
+def _signed(simulation, size: int, root: bytes) -> bytes:
+    head = Checkpoint(simulation.pinned.policy.origin, size, root)
+    return sign_checkpoint(head, head.origin, identity_of("coordinator"))
 
 
 def test_a_checkpoint_that_its_own_log_contradicts(simulations, other: Path) -> None:

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 PACKAGES = {"proofs", "protocols", "verifl", "auditor"}
-COMMANDS = {"verifl = verifl.cli:main", "verifl-audit = auditor.cli:main"}
+COMMANDS = {"verifl = verifl.__main__:main", "verifl-audit = auditor.__main__:main"}
 
 
 def problems(wheel: Path) -> list[str]:

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,18 +55,32 @@ def audit_apart(transcript: Path, policy: Path) -> Finished:
 def _run(command: Sequence[str], quiet: bool) -> Finished:
     path = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")]))
     started = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL if quiet else None,
-        env={**os.environ, "PYTHONPATH": path},
-    ) as process:
+    with (
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            env={**os.environ, "PYTHONPATH": path},
+            process_group=0,  # Ctrl-C is for this process, which ends that one
+        ) as process,
+        _ended(process),
+    ):
         output = process.stdout.read() if process.stdout else b""
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
     _require_success(process.returncode, quiet)
     return Finished(json.loads(output), seconds, usage.ru_utime + usage.ru_stime, peak_bytes(usage))
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Whatever interrupts the block ends the process, too."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
 
 
 def _require_success(status: int, quiet: bool) -> None:

@@ -190,6 +190,18 @@ def test_a_damaged_transcript_is_not_continued(tmp_path: Path) -> None:
         assert caught.value.check == "tile-mismatch"
 
 
+def test_a_log_whose_latest_checkpoint_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "transcript"
+    build(path, 3, 12)
+    (path / "checkpoint").unlink()
+    before = contents(path)
+    with pytest.raises(Rejected) as caught:
+        open_writer(path)
+    assert caught.value.check == "file-missing"
+    assert caught.value.expected == str(path / "checkpoint")
+    assert contents(path) == before
+
+
 class Killed(BaseException):
     """Raised in place of a step: nothing after it happens, as with a kill."""
 

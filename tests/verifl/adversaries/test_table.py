@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from auditor import Report, Status, audit
+from auditor.cli import main as verifl_audit
 from tests.verifl.adversaries.conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
 from verifl.adversaries.registry import KINDS, VARIANTS, Injection, Outcome, Role, assign, parse_injection, table
 from verifl.adversaries.trustees import NO_ANSWER
@@ -136,6 +138,22 @@ def test_what_the_server_publishes_alone(line: Line, played: Played) -> None:
         assert failed(report) == line.outcome.alone
         assert report.checkpoint is not None
         assert len(report.checkpoint.cosigners) < played.pinned.policy.threshold
+
+
+def test_what_the_server_publishes_alone_convicts_the_holder_of_its_key(line: Line, played: Played) -> None:
+    """Beside the true transcript: whatever it signed twice, however few trustees were with it (spec 9.10)."""
+    if not line.outcome.alone:
+        return
+    result = CliRunner().invoke(
+        verifl_audit, ["compare", str(played.transcript), str(played.forged), "--policy", str(played.policy)]
+    )
+    assert result.exit_code == 1
+    if line.inject == ("server-two-cohorts",):  # its lie goes on from the true log: no second history
+        assert "evidence" not in result.stdout
+        return
+    assert "evidence against the coordinator, whoever holds the log's key: it signed both" in result.stdout
+    corrupt = ", ".join(TRUSTEES[:2])
+    assert f"evidence against trustees: {corrupt} cosigned both" in result.stdout
 
 
 def test_the_document_has_this_table() -> None:
