@@ -122,10 +122,8 @@ def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bo
 
 def derive_lattice(update: UpdateRule, max_cohort: int, encryption_proof: bool) -> LatticeRule:
     """The smallest T and q for cohorts of at most `max_cohort` updates; see `derive`."""
-    _check_range("max_cohort", max_cohort, 2, LARGEST_COHORT)
     bound, noise = message_bound(update), NOISE_BOUND if encryption_proof else TAIL
-    if max_cohort * noise >= KEY_DIGIT_LIMIT:
-        raise Misuse(f"max_cohort must be at most {(KEY_DIGIT_LIMIT - 1) // noise}, not {max_cohort}")
+    _check_range("max_cohort", max_cohort, 2, min(LARGEST_COHORT, (KEY_DIGIT_LIMIT - 1) // noise))
     scale, needed = _plaintext_scale(bound, max_cohort), _modulus_needed(bound, max_cohort, noise)
     for modulus in MODULI:
         if needed < modulus:

@@ -14,7 +14,7 @@ from protocols.messages import KeyRotation, Revocation
 from protocols.policy import Policy
 from protocols.rounds.record import pending_entries
 from verifl.run_directory import RunDirectory
-from verifl.state import DirectoryStore
+from verifl.state import StoredValues
 
 
 def read_change(path: Path) -> bytes:
@@ -47,7 +47,7 @@ def published_changes(path: Path) -> tuple[bytes, ...]:
 def logged_changes(directory: RunDirectory) -> tuple[bytes, ...]:
     """Those in a run's log, in order, with those that its trustees may have seen already."""
     store = directory.state / "coordinator" / "store"
-    pending = pending_entries(DirectoryStore(store)) if store.is_dir() else ()
+    pending = pending_entries(StoredValues(store))
     coming = [each for each in pending if _is_change(each)]
     return tuple(dict.fromkeys((*published_changes(directory.transcript), *coming)))
 

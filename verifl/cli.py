@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proofs import VERSION
+from proofs.command_line import interruptible, usage_line
 from proofs.errors import Misuse, VeriflError
 from verifl.bench.command import bench
 from verifl.keys_command import keys, passphrase_option, passphrase_source
@@ -67,7 +68,19 @@ _log_level = click.option(
 )  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Root(click.Group):
+    """The command itself; Ctrl-C ends it with click.Abort, while options are read or after that."""
+
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        with interruptible():
+            return super().make_context(*arguments, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with interruptible():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="verifl")
 @click.option("--debug", is_flag=True, help="Show a traceback with every error.")
 def cli(debug: bool) -> None:
@@ -199,6 +212,8 @@ def run(
             federation = Federation(
                 task, settings, out, device=device, progress=progress, engine=engine, members=members, changes=changes
             )
+            if not inject:
+                progress.note("interrupted or killed at any time, it goes on with --resume")
             result = federation.run(resume)
     except BaseException as error:
         told = isinstance(error, Misuse) and (resume or "--resume" in str(error))
@@ -207,8 +222,6 @@ def run(
             error.add_note(f"nothing is lost: `{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(out)  # the system does not say which file it could not write
-        if isinstance(error, KeyboardInterrupt):
-            raise click.Abort from error  # which says nothing of its own
         raise
     report_run(result, style)
     return OK
@@ -319,8 +332,7 @@ def _complain(arguments: Sequence[str], text: str, error: BaseException) -> None
 
 def _one_line(error: Exception) -> str:
     if isinstance(error, click.UsageError):
-        command = error.ctx.command_path if error.ctx else "verifl"
-        return f"{' '.join(error.format_message().split())} (see `{command} --help`)"
+        return usage_line(error, "verifl")
     if isinstance(error, ModuleNotFoundError):
         return f"this needs {error.name}, which is not installed: pip install 'verifl[federation]'"
     if isinstance(error, OSError) and error.strerror:

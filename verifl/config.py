@@ -11,19 +11,24 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from proofs.errors import Misuse
 from protocols.cohorts import MAX_TRUSTEES
-from protocols.fixed_point import LARGEST_FRACTION_BITS
+from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 
 CheckId = Annotated[str, Field(pattern=r"^(I([1-9]|1[0-2])|P[1-7])$")]
 PARTY_ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Patterns = Annotated[tuple[str, ...], Field(strict=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Parsed = TypeVar("Parsed", bound=BaseModel)
+LARGEST_CLIP_NORM = float(LARGEST_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
+
+_SHOWN = Repr()  # what a file holds, cut where it is long
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 80
 
 
 class Table(BaseModel):
@@ -50,7 +55,10 @@ class TaskConfig(Table):
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.name is None) == (self.file is None):
-            raise ValueError("expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file)")
+            found = "neither" if self.name is None else "both"
+            raise ValueError(
+                f"expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file), found {found}"
+            )
         if self.file is not None and "clients" in self.model_fields_set:
             raise ValueError("`clients` belongs to the built-in tasks; a task file names its own clients")
         return self
@@ -67,7 +75,9 @@ class TrusteesConfig(Table):
     def _thresholds(self) -> Self:
         m, f, t = self.count, self.corrupt, self.threshold
         if t > m:
-            raise ValueError(f"expected threshold <= count, found threshold {t} of {m} trustees")
+            raise ValueError(
+                f"expected threshold <= count, found threshold {t} of {m} trustees; lower the threshold or add trustees"
+            )
         if 2 * t <= m + f or f > t - 1:
             smallest = max((m + f) // 2 + 1, f + 1)
             raise ValueError(
@@ -103,7 +113,7 @@ class UpdateConfig(Table):
     general bound, the norm alone bounds the other tensors.
     """
 
-    clip_norm: Finite = Field(default=1.0, gt=0)
+    clip_norm: Finite = Field(default=1.0, gt=0, le=LARGEST_CLIP_NORM)
     fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
     coordinate_bound: Finite | None = Field(default=None, ge=0)
     encryption_proof: bool = True
@@ -205,6 +215,13 @@ class Config(Table):
         return self
 
 
+def checked_config(config: object) -> Config:
+    """`config` itself; raises Misuse where it is something else."""
+    if not isinstance(config, Config):
+        raise Misuse(f"configuration: expected a Config, as Config.of(...) makes it, found {_SHOWN.repr(config)}")
+    return config
+
+
 def read_config(path: Path) -> Config:
     """The configuration in a TOML file; raises Misuse with one line that names file and field."""
     document = read_toml(path, "`verifl init DIR` writes an example configuration", "config.toml")
@@ -222,7 +239,7 @@ def parse_config(document: Mapping[str, object], where: str) -> Config:
 def read_toml(path: Path, hint: str, usual: str) -> dict[str, object]:
     """A TOML file, parsed; raises Misuse in one line. hint: what makes such a file; usual: its name in a directory."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte order mark first
     except FileNotFoundError:
         raise Misuse(f"{path}: no such file; {hint}") from None
     except IsADirectoryError:
@@ -257,24 +274,25 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return f"{field + ': ' if field else ''}{detail['ctx']['error']}"
     found = detail["input"]
+    shown = _SHOWN.repr(found)
     if kind == "missing":
         return f"{field}: missing"
-    if kind == "too_short":
-        return f"{field}: expected at least one, found none"
+    if kind in ("too_short", "string_too_short"):
+        return f"{field}: expected at least one{'' if kind == 'too_short' else ' character'}, found none"
     if kind == "tuple_type":
         *parents, key = location
         tables = _tables(_table_at(parents, model).model_fields[key].annotation)
-        return f"{field}: expected {f'tables [[{field}]]' if tables else 'an array'}, found {found!r}"
+        return f"{field}: expected {f'tables [[{field}]]' if tables else 'an array'}, found {shown}"
     if kind == "finite_number" or (isinstance(found, float) and not math.isfinite(found)):
         return f"{field}: expected a finite number, found {found}"
     if kind in ("model_type", "model_attributes_type"):
-        return f"{field}: expected a table [{field}], found {found!r}"
+        return f"{field}: expected a table [{field}], found {shown}"
     if kind == "string_pattern_mismatch" and field.startswith("audit"):
-        return f"{field}: expected a check, I1 to I12 or P1 to P7, found {found!r}"
+        return f"{field}: expected a check, I1 to I12 or P1 to P7, found {shown}"
     if kind == "string_pattern_mismatch":
-        return f"{field}: expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit, found {found!r}"
+        return f"{field}: expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit, found {shown}"
     expected = detail["msg"].replace("Input should be", "expected")
-    return f"{field}: {expected}, found {found!r}"
+    return f"{field}: {expected}, found {shown}"
 
 
 def _unknown(location: tuple[str, ...], model: type[BaseModel]) -> str:

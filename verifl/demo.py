@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from auditor import Report, audit, write_report
-from proofs.errors import Rejected
+from proofs.errors import Misuse, Rejected
 from verifl.config import Config
 from verifl.engines.base import FederationEngine
-from verifl.federation import Federation, FederationResult, report_run
+from verifl.federation import Federation, FederationResult, audit_command, report_run
 from verifl.logs import logged
 from verifl.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task
@@ -59,6 +59,8 @@ def run_demo(
     started = time.perf_counter()
     config = chosen.config()
     directory = out or fresh_sibling(Path("verifl-demo"))
+    if RunDirectory(directory).resumable:
+        raise Misuse(f"{directory}: holds a run already, and a demonstration begins anew; choose another --out")
     with logged(*logs) as progress:
         progress.stage("loading PyTorch and the data")
         task = load_task(config, Path())
@@ -69,16 +71,27 @@ def run_demo(
             if engine is None:
                 raise
             return _report_stopped(RunDirectory(directory), error, style)
+        except (OSError, KeyboardInterrupt) as error:
+            _explain_unfinished(RunDirectory(directory), error)
+            raise
         progress.stage("auditing the transcript")
         report = audit(result.transcript, result.policy)
     _report(result, report, style, time.perf_counter() - started)
     return 0 if report.accepted else 1
 
 
+def _explain_unfinished(directory: RunDirectory, error: OSError | KeyboardInterrupt) -> None:
+    """Name the directory in the error, and what to do with what is in it: a demonstration begins anew each time."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(directory.path)  # the system does not say which file it could not write
+    if directory.resumable:
+        error.add_note(f"{directory.path} holds an unfinished demonstration: remove it, or choose another --out")
+
+
 def _report_stopped(directory: RunDirectory, error: Rejected, style: str) -> int:
     """The audit of what a run left that honest parties ended, and on stderr why they did."""
     report = audit(directory.transcript, directory.policy)
-    write_report(report, style, ["verifl-audit", str(directory.transcript), "--policy", str(directory.policy)])
+    write_report(report, style, audit_command(directory))
     click.echo(f"verifl: the run was stopped: {error}", err=True)
     return 1
 
@@ -93,4 +106,4 @@ def _report(result: FederationResult, report: Report, style: str, seconds: float
         write_report(report, style, result.audit_arguments)
         return
     write_report(report, style, result.audit_arguments)
-    click.echo(f"\nwritten in {seconds:.0f} s, audit included:\n{result.describe()}")
+    click.echo(f"\nwritten in {seconds:.0f} s, audit included:\n{result.describe_files()}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proofs.errors import Misuse
@@ -81,8 +82,11 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
                      f"{roster.thresholds.threshold}")  # fmt: skip
     maximum = roster.limits.max_cohort or len(clients)
     rule = config.update
-    update = bounded(derive_update(model.dimension, rule.clip_norm, rule.fraction_bits), rule, model.tensors)
-    lattice = derive_lattice(update, maximum, rule.encryption_proof)
+    with _field("update.clip_norm, update.fraction_bits"):
+        plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
+    update = bounded(plain, rule, model.tensors)
+    with _field("limits.max_cohort"):
+        lattice = derive_lattice(update, maximum, rule.encryption_proof)
     return Policy(
         federation=roster.federation.name,
         origin=roster.log.origin,
@@ -237,10 +241,22 @@ def _members(keys: Mapping[str, SigningKey]) -> tuple[Member, ...]:
     return tuple(Member(name, key.public_key) for name, key in keys.items())
 
 
+@contextmanager
+def _field(names: str) -> Iterator[None]:
+    """Begin the message of Misuse with the fields of the configuration that it is about."""
+    try:
+        yield
+    except Misuse as error:
+        raise Misuse(f"{names}: {error}") from None
+
+
 def _check_clients(config: Config, clients: Sequence[str], trustees: Sequence[str]) -> None:
     minimum = config.limits.min_cohort
     if len(clients) < minimum:
-        raise Misuse(f"limits.min_cohort: expected at most the task's {len(clients)} clients, found {minimum}")
+        raise Misuse(
+            f"limits.min_cohort: expected at most the task's {len(clients)} clients, found {minimum}; "
+            f"{'lower it, or ' if len(clients) > 1 else ''}add clients to the task"
+        )
     taken = sorted({COORDINATOR, ISSUER, *trustees} & set(clients))
     if taken:
         raise Misuse(f"task: client name {taken[0]!r} belongs to another party of the federation; rename the client")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import click
@@ -16,10 +18,11 @@ from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from protocols.server_steps import encode_model
 from verifl.changes import logged_changes
-from verifl.config import Config
+from verifl.config import Config, checked_config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
 from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
+from verifl.inspection import check_kinds, inspect_run
 from verifl.keys import IDENTITY_FILE, read_key, write_key
 from verifl.local_training import LocalTraining
 from verifl.plan import Plan, plan_policy, tensor_filter
@@ -47,7 +50,7 @@ class FederationResult:
     @property
     def audit_arguments(self) -> list[str]:
         """The command line that audits this transcript against its policy."""
-        return ["verifl-audit", str(self.transcript), "--policy", str(self.policy)]
+        return audit_command(RunDirectory(self.directory))
 
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`."""
@@ -60,6 +63,10 @@ class FederationResult:
 
     def describe(self) -> str:
         """What was written where, and the command that audits it."""
+        return f"{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
+
+    def describe_files(self) -> str:
+        """What was written where."""
         return "\n".join(
             [
                 f"{self.policy}  signed policy: keep it, auditors pin it",
@@ -67,10 +74,16 @@ class FederationResult:
                 f"{self.model}  the trained model",
                 f"{self.metrics}  metrics of each round",
                 f"{self.state}  every party's secrets: publish nothing of it",
-                "",
-                f"audit it: {shlex.join(self.audit_arguments)}",
             ]
         )
+
+
+def audit_command(directory: RunDirectory) -> list[str]:
+    """How to audit a run from here: `verifl-audit` by its path where the environment that it is in is not active."""
+    name, beside = "verifl-audit", Path(sys.executable).with_name("verifl-audit")
+    if which(name) is None and beside.exists():
+        name = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    return [name, str(directory.transcript), "--policy", str(directory.policy)]
 
 
 def report_run(result: FederationResult, style: str) -> None:
@@ -117,7 +130,7 @@ class Federation:
     ) -> None:
         self._members, self._changes = members, tuple(changes)
         self._task = checked_task(task, "task")
-        self._config = config
+        self._config = checked_config(config)
         self._directory = RunDirectory(Path(out))
         self._device = device
         self._progress = progress or Silent()
@@ -133,6 +146,8 @@ class Federation:
         by its task before any round ended, nothing is left behind; whatever else happens, all that was done stays.
         """
         directory = self._directory
+        if resume:
+            directory.require_policy()
         if resume and directory.begun:
             return self._resume()
         if resume and directory.is_abandoned():
@@ -150,20 +165,22 @@ class Federation:
                 _write_enrolment(directory, enrolment)
                 return self._engage(training, initial, enrolment, plan, device)
             except Misuse:
-                if _clear_unless_useful(directory, existed):
-                    self._progress.note(f"kept: {directory.path}, with the rounds that came to their end")
+                if _clear_unless_useful(directory, existed, enrolment.own_keys):
+                    self._progress.note(f"kept: {directory.path}, with all that its parties have said")
                 raise
 
     def _resume(self) -> FederationResult:
         directory = self._directory
         policy_file = directory.policy.read_bytes()
         device = resolve_device(self._device)
+        check_kinds(directory)
         with directory.locked():
-            directory.tidy()
+            inspect_run(directory)
             training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
             initial = training.initial()
             members = self._earlier_members(policy_file)
             enrolment, plan = self._enrol(training, encode_model(initial), members)
+            directory.tidy()
             self._announce(plan, device)
             return self._engage(training, initial, enrolment, plan, device)
 
@@ -244,9 +261,15 @@ def _write_model(directory: RunDirectory, training: LocalTraining, result: Engin
         save_model(training.model.cpu(), str(temporary), metadata=metadata)
 
 
-def _clear_unless_useful(directory: RunDirectory, existed: bool) -> bool:
-    """After a mistake in the task: keep what is there once a round ended, otherwise leave the place as it was found."""
+def _clear_unless_useful(directory: RunDirectory, existed: bool, own_keys: bool) -> bool:
+    """After a mistake in the task: keep what is there once a round ended, otherwise leave the place as it was found.
+
+    What parties have said with keys that outlive the directory stays: whoever began the same policy anew would sign a
+    second history of its log.
+    """
     if directory.metrics.exists() and directory.metrics.stat().st_size > 0:
+        return True
+    if not own_keys and directory.has_spoken:
         return True
     directory.remove()
     if existed:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
+from reprlib import repr as shortened
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from proofs.errors import Misuse
 from verifl.tasks.base import Task
+from verifl.tasks.loading import build_model
 from verifl.tasks.user_code import user_code
-from verifl.tensors import TensorFilter, TensorLayout, Vector, describe, read_vector, write_vector
+from verifl.tensors import TensorFilter, TensorLayout, Vector, describe, read_initial, read_vector, write_vector
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class LocalTraining:
@@ -26,15 +33,20 @@ class LocalTraining:
         """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
         self._task, self._device, self._seed = task, device, seed
         self._reseed("model")
-        with user_code("task: model() failed"):
-            self.model = task.model().to(device)
+        self.model = build_model(task)
         self.layout: TensorLayout = describe(self.model, rule)
+        with user_code(f"task: the model cannot be moved to {device}"):
+            self.model.to(device)
+        self._architecture = _architecture(self.model)
         self._initial = {name: tensor.detach().clone() for name, tensor in self._local_tensors().items()}
         self._own: dict[str, dict[str, Tensor]] = {}
 
     def initial(self) -> Vector:
-        """The travelling tensors as the task initialised them, float64 (d,). Call before the first turn."""
-        return read_vector(self.model, self.layout)
+        """The travelling tensors as the task initialised them, float64 (d,). Call before the first turn.
+
+        Raises Misuse naming the tensor where they are not finite.
+        """
+        return read_initial(self.model, self.layout)
 
     def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
         """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
@@ -48,7 +60,15 @@ class LocalTraining:
             data = self._task.data(client)
         with user_code(f"client {client}: train() failed"):
             self._task.train(self.model, client, data)
+        self._check_architecture(client)
         after = read_vector(self.model, self.layout)
+        if np.array_equal(before, after):
+            _LOGGER.warning(
+                "client %s in round %d: training changed nothing that is sent; train() changes the model in place",
+                client,
+                round_number,
+                extra={"fields": {"event": "unchanged", "client": client, "round": round_number}},
+            )
         self._own[client] = self._changed()
         return before, after
 
@@ -70,7 +90,12 @@ class LocalTraining:
         """The task's metrics of a global model, with the initial local tensors."""
         self._load(model, {})
         with user_code("task: evaluate() failed"):
-            metrics: Mapping[str, float] = self._task.evaluate(self.model)
+            metrics: object = self._task.evaluate(self.model)
+            if not isinstance(metrics, Mapping):
+                raise Misuse(
+                    f"task: evaluate() returned {shortened(metrics)}, expected a mapping from names to numbers; "
+                    "return {} for no metrics"
+                )
             return {str(name): float(value) for name, value in metrics.items()}
 
     def load(self, model: Vector) -> None:
@@ -102,10 +127,32 @@ class LocalTraining:
             if not torch.equal(tensor, self._initial[name])
         }
 
+    def _check_architecture(self, client: str) -> None:
+        """Training may change values and nothing else: every tensor keeps its name, kind, shape and ties."""
+        found = _architecture(self.model)
+        for name in (*self._architecture, *found):
+            expected, there = self._architecture.get(name, "no such tensor"), found.get(name, "no such tensor")
+            if there != expected:
+                raise Misuse(
+                    f"client {client}: train() changed the architecture of the model: {name!r}: expected {expected}, "
+                    f"found {there}; it may only change values"
+                )
+
     def _reseed(self, purpose: str) -> None:
         """Torch's generators for one call of the user's code, from the configured seed."""
         digest = hashlib.sha256(f"{self._seed} {purpose}".encode()).digest()
         torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _architecture(model: nn.Module) -> dict[str, str]:
+    """What may not change of a model, in words, for every tensor of its state."""
+    first: dict[int, str] = {}
+    found = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        kind = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+        owner = first.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
+        found[name] = kind if owner == name else f"{kind}, tied to {owner!r}"
+    return found
 
 
 def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:

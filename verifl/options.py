@@ -68,7 +68,7 @@ class Option:
         """What it guarantees, and what is lost without the proof of encryption."""
         bounds = "exact bounds on L2 norm and coordinates" if self.coordinate_range else "exact bound on the L2 norm"
         if self.encryption_proof:
-            return f"{bounds}; who encrypts or shares anything else is named: no client can stop a round"
+            return f"{bounds}; who encrypts or shares anything else is named, and the round goes on"
         return f"{bounds}; one client can stop a round, and nobody can be named"
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from verifl.costs import SubmissionSize, submission_size
 from verifl.enrolment import enrol
 from verifl.options import Option, list_options
 from verifl.tasks.base import Task
-from verifl.tasks.loading import client_names
-from verifl.tasks.user_code import user_code
+from verifl.tasks.loading import build_model, client_names
 
 if TYPE_CHECKING:
     from verifl.tensors import TensorFilter, TensorLayout
@@ -107,12 +106,13 @@ def make_plan(task: Task[Any], config: Config) -> Plan:
 
 
 def task_layout(task: Task[Any], config: Config) -> TensorLayout:
-    """Which tensors of the task's model travel."""
-    from verifl.tensors import describe
+    """Which tensors of the task's model travel; raises Misuse where its initial values are not finite."""
+    from verifl.tensors import describe, read_initial
 
-    with user_code("task: model() failed"):
-        model = task.model()
-    return describe(model, tensor_filter(config))
+    model = build_model(task)
+    layout = describe(model, tensor_filter(config))
+    read_initial(model, layout)
+    return layout
 
 
 def tensor_filter(config: Config) -> TensorFilter:

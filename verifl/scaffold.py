@@ -13,6 +13,8 @@ NAMES = ("config.toml", "task.py")
 
 def write_example(directory: Path) -> list[Path]:
     """Write both files into `directory`, made if needed; raises Misuse, writing nothing, if one of them exists."""
+    if directory.exists() and not directory.is_dir():
+        raise Misuse(f"{directory}: is a file, expected a directory; choose another name")
     paths = [directory / name for name in NAMES]
     for path in paths:
         if path.exists():

@@ -77,6 +77,7 @@ class TensorLayout:
 def describe(model: nn.Module, rule: TensorFilter | None = None) -> TensorLayout:
     """The layout of `model` under `rule`; raises Misuse when nothing travels or a tensor cannot."""
     rule = rule or TensorFilter()
+    _check_plain(model)
     named = list(_distinct_tensors(model, rule))
     _check_patterns(model, rule)
     _check_overlaps(named)
@@ -92,6 +93,17 @@ def read_vector(model: nn.Module, layout: TensorLayout) -> Vector:
     for spec, where in layout.slices():
         tensor = _find(state, spec)
         vector[where] = tensor.detach().to(device="cpu", dtype=torch.float64).reshape(-1).numpy()
+    return vector
+
+
+def read_initial(model: nn.Module, layout: TensorLayout) -> Vector:
+    """`read_vector` of a model as its task made it; raises Misuse, naming the tensor, for NaN and infinities."""
+    vector = read_vector(model, layout)
+    for name, count in _not_finite(vector, layout):
+        raise Misuse(
+            f"model: tensor {name!r} holds {count} NaN or infinite values before any training, expected finite "
+            "numbers; initialise it in the task's model()"
+        )
     return vector
 
 
@@ -112,15 +124,21 @@ def write_vector(model: nn.Module, layout: TensorLayout, vector: Vector) -> None
 
 def check_finite(vector: Vector, layout: TensorLayout, owner: str) -> None:
     """Raise Misuse naming `owner` and the first tensor that holds NaN or an infinity."""
+    for name, count in _not_finite(vector, layout):
+        raise Misuse(
+            f"{owner}: tensor {name!r} holds {count} NaN or infinite values after training, expected finite "
+            "numbers; lower the learning rate or check the data"
+        )
+
+
+def _not_finite(vector: Vector, layout: TensorLayout) -> Iterator[tuple[str, int]]:
+    """Tensors with NaN or infinities, and how many each has."""
     if np.isfinite(vector).all():
         return
     for spec, where in layout.slices():
-        bad = int(np.count_nonzero(~np.isfinite(vector[where])))
-        if bad:
-            raise Misuse(
-                f"{owner}: tensor {spec.name!r} holds {bad} NaN or infinite values after training, expected finite "
-                "numbers; lower the learning rate or check the data"
-            )
+        count = int(np.count_nonzero(~np.isfinite(vector[where])))
+        if count:
+            yield spec.name, count
 
 
 def _distinct_tensors(model: nn.Module, rule: TensorFilter) -> Iterator[tuple[str, Tensor]]:
@@ -140,6 +158,21 @@ def _distinct_tensors(model: nn.Module, rule: TensorFilter) -> Iterator[tuple[st
             yield name, tensor
 
 
+def _check_plain(model: nn.Module) -> None:
+    """State that is made anew by get_extra_state(), or is sparse, can neither be written in place nor saved."""
+    for name, value in model.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor) or name.endswith("_extra_state"):
+            kind = type(value).__name__
+            raise Misuse(
+                f"tensors: {name!r} is a {kind} of the model's own making, expected parameters and buffers only; "
+                "return a model without get_extra_state()"
+            )
+        if value.layout != torch.strided:
+            raise Misuse(
+                f"tensors: {name!r} is {value.layout}, expected dense tensors only; convert it with to_dense()"
+            )
+
+
 def _place(tensor: Tensor) -> tuple[int, ...]:
     return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
 
@@ -149,11 +182,10 @@ def _check_supported(name: str, tensor: Tensor) -> None:
         raise Misuse(f"tensors: {name!r} has no shape yet; run one forward pass in the task's model()")
     if tensor.is_meta:
         raise Misuse(f"tensors: {name!r} is on the meta device, expected real values; materialise the model first")
-    if tensor.layout != torch.strided or tensor.dtype not in DTYPES:
+    if tensor.dtype not in DTYPES:
         kind = str(tensor.dtype).removeprefix("torch.")
         raise Misuse(
-            f"tensors: {name!r} is {kind} ({tensor.layout}), expected a dense tensor of {', '.join(DTYPES.values())}; "
-            "exclude it or convert it"
+            f"tensors: {name!r} is {kind}, expected {', '.join(DTYPES.values())}; exclude it in [tensors] or convert it"
         )
 
 
@@ -171,7 +203,8 @@ def _check_overlaps(named: Sequence[tuple[str, Tensor]]) -> None:
 
 def _check_patterns(model: nn.Module, rule: TensorFilter) -> None:
     names = list(model.state_dict(keep_vars=True))
-    for pattern in (*rule.include, *rule.exclude):
+    own = [pattern for pattern in rule.nonnegative if pattern not in VARIANCES]  # many models have no variances
+    for pattern in (*rule.include, *rule.exclude, *own):
         if pattern != "*" and not any(matches(name, [pattern]) for name in names):
             raise Misuse(f"tensors: {no_match(pattern, names, 'of the model')}")
 

@@ -172,17 +172,17 @@ def test_the_exit_status_of_a_measuring_process_is_the_commands(capfd: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["validity"], "Missing option '--dimension'"),
-        (["validity", "--dimension", "0"], "Invalid value for '--dimension'"),
-        (["validity", "--dimension", str(2**28 + 1)], "Invalid value for '--dimension'"),
-        (["validity", "--dimension", "5", "--clients", "0"], "Invalid value for '--clients'"),
-        (["validity", "--dimension", "5", "--repeat", "0"], "Invalid value for '--repeat'"),
-        (["round", "--dimension", "5", "--clients", "1"], "Invalid value for '--clients'"),
-        (["round", "--dimension", "many"], "Invalid value for '--dimension'"),
-        (["summation", "--dimension", "5", "--device", "tpu"], "Invalid value for '--device'"),
-        (["summation", "--dimension", "5", "--format", "xml"], "Invalid value for '--format'"),
-        (["speed"], "No such command 'speed'"),
-        (["measure", "nothing", "{}"], "Invalid value for"),
+        (["validity"], "missing option --dimension"),
+        (["validity", "--dimension", "0"], "invalid value for --dimension"),
+        (["validity", "--dimension", str(2**28 + 1)], "invalid value for --dimension"),
+        (["validity", "--dimension", "5", "--clients", "0"], "invalid value for --clients"),
+        (["validity", "--dimension", "5", "--repeat", "0"], "invalid value for --repeat"),
+        (["round", "--dimension", "5", "--clients", "1"], "invalid value for --clients"),
+        (["round", "--dimension", "many"], "invalid value for --dimension"),
+        (["summation", "--dimension", "5", "--device", "tpu"], "invalid value for --device"),
+        (["summation", "--dimension", "5", "--format", "xml"], "invalid value for --format"),
+        (["speed"], "no such command 'speed'"),
+        (["measure", "nothing", "{}"], "invalid value for"),
     ],
 )
 def test_bad_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:

@@ -125,8 +125,8 @@ def test_changes_on_file_are_what_the_protocol_signs(office: Office) -> None:
         (["rotate", "y", "--key", "y", "--new", "y"], "rotation-key"),
         (["revoke", "nobody", "--key", "issuer", "--reason", "left"], "unknown-party"),
         (["revoke", "y", "--key", "coordinator", "--reason", "left"], "expected that of the policy's issuer"),
-        (["revoke", "y", "--key", "issuer", "--reason", "because"], "Invalid value for '--reason'"),
-        (["revoke", "y", "--key", "issuer"], "Missing option '--reason'"),
+        (["revoke", "y", "--key", "issuer", "--reason", "because"], "invalid value for --reason: 'because' is not"),
+        (["revoke", "y", "--key", "issuer"], "missing option --reason; choose from: key-compromised"),
     ],
 )
 def test_changes_that_are_not_signed(

@@ -13,8 +13,9 @@ import pytest
 from proofs import VERSION
 from verifl import cli
 from verifl.engines.base import RoundSummary
+from verifl.federation import audit_command
 from verifl.progress import aligned, round_rows
-from verifl.run_directory import fresh_sibling
+from verifl.run_directory import RunDirectory, fresh_sibling
 
 SUBCOMMANDS = (["demo"], ["init"], ["plan"], ["run"], ["policy"], ["policy", "show"])
 
@@ -97,11 +98,21 @@ def test_without_arguments_it_shows_help(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demmo"], "No such command 'demmo'"),
-        (["run", "config.toml"], "Missing option '--out'"),
-        (["plan"], "Missing argument 'CONFIG'"),
-        (["demo", "--rounds", "0"], "Invalid value for '--rounds'"),
-        (["demo", "--dataset", "mnist"], "Invalid value for '--dataset'"),
+        (["demmo"], "no such command 'demmo'; did you mean demo? (verifl --help)"),
+        (["keys", "shw", "x"], "no such command 'shw'; did you mean show? (verifl keys --help)"),
+        (["demo", "--rnds", "4"], "no such option --rnds; did you mean --rounds? (verifl demo --help)"),
+        (["run", "config.toml"], "missing option --out (verifl run --help)"),
+        (["run", "config.toml", "--out"], "option --out requires an argument (verifl"),
+        (["plan"], "missing argument CONFIG (verifl plan --help)"),
+        (["plan", "a.toml", "b.toml"], "got unexpected extra argument (b.toml) (verifl plan --help)"),
+        (
+            ["demo", "--rounds", "0"],
+            "invalid value for --rounds: 0 is not in the range 1<=x<=1000 (verifl demo --help)",
+        ),
+        (
+            ["demo", "--dataset", "mnist"],
+            "invalid value for --dataset: 'mnist' is not one of 'breast-cancer', 'digits'",
+        ),
         (["plan", "nowhere.toml"], "nowhere.toml: no such file"),
         (["run", "nowhere.toml", "--out", "out"], "nowhere.toml: no such file"),
         (["policy", "show", "nowhere.cbor"], "nowhere.cbor: no such file"),
@@ -119,6 +130,14 @@ def test_usage_errors(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_usage_error_is_a_log_record_where_logs_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.invoke(["demo", "--rnds", "4", "--log-format", "json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    found = json.loads(line)
+    assert (found["level"], found["event"]) == ("error", "failed")
+    assert found["message"] == "no such option --rnds; did you mean --rounds? (verifl demo --help)"
+
+
 def test_init_writes_both_files_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "new" / "place"
     assert cli.invoke(["init", str(folder)]) == 0
@@ -129,6 +148,12 @@ def test_init_writes_both_files_once(capsys: pytest.CaptureFixture[str], tmp_pat
     assert "task.py: already exists" in failing_line(capsys, ["init", str(folder)])
     assert [path.name for path in folder.iterdir()] == ["task.py"]
     assert (folder / "task.py").read_text(encoding="utf-8") == "mine"
+
+
+def test_init_needs_a_directory(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("", encoding="utf-8")
+    line = failing_line(capsys, ["init", str(tmp_path / "there")])
+    assert line == f"verifl: {tmp_path / 'there'}: is a file, expected a directory; choose another name"
 
 
 def test_plan_of_the_example(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -158,7 +183,7 @@ def test_plan_refuses_with_the_numbers(capsys: pytest.CaptureFixture[str], tmp_p
             "client x in round 1: tensor 'weight' holds 2 NaN or infinite values",
         ),
         ("raise KeyError('age')", "", "client x: train() failed: KeyError: 'age' (at "),
-        ("setattr(model, 'bias', None)", "", "tensor 'bias' should be float32 of shape (1,), found nothing"),
+        ("setattr(model, 'bias', None)", "", "'bias': expected float32 of shape (1,), found no such tensor"),
         ("pass", "raise RuntimeError('no data here')", "task.py does not run: RuntimeError: no data here (at "),
     ],
 )
@@ -197,6 +222,19 @@ def test_a_broken_policy_is_rejected(capsys: pytest.CaptureFixture[str], tmp_pat
     line = failing_line(capsys, ["policy", "show", str(tmp_path)], status=1)
     assert line.startswith(f"verifl: {tmp_path / 'policy.cbor'}: ")
     assert "expected" in line
+
+
+def test_the_command_that_audits_is_one_that_the_shell_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs, run = tmp_path / "environment" / "bin", RunDirectory(tmp_path / "out")
+    programs.mkdir(parents=True)
+    (programs / "verifl-audit").touch(0o755)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert audit_command(run)[0] == str(programs / "verifl-audit")
+    monkeypatch.chdir(tmp_path)
+    assert audit_command(run)[0] == "environment/bin/verifl-audit"
+    monkeypatch.setenv("PATH", str(programs))
+    assert audit_command(run) == ["verifl-audit", str(run.transcript), "--policy", str(run.policy)]
 
 
 def test_a_fresh_directory_is_the_next_number(tmp_path: Path) -> None:

@@ -60,7 +60,16 @@ def test_a_full_file(tmp_path: Path) -> None:
         (TASK + "federation = 3", "unknown key 'task.federation'"),
         ("federation = 3\n" + TASK, "federation: expected a table [federation], found 3"),
         ('[task]\nname = "mnist"', "task.name: expected 'breast-cancer' or 'digits', found 'mnist'"),
-        ("[task]", "task: expected exactly one of `name`"),
+        (
+            "[task]",
+            "task: expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file), found neith",
+        ),
+        ('[task]\nfile = ""', "task.file: expected at least one character, found none"),
+        (TASK + "[update]\nclip_norm = 1e300", "update.clip_norm: expected less than or equal to 1099511627776, found"),
+        (
+            TASK + f'[federation]\nname = "{"a" * 300}"',
+            "starting with a letter or digit, found '" + "a" * 37 + "..." + "a" * 38 + "'",
+        ),
         ('[task]\nname = "digits"\nfile = "task.py"', "task: expected exactly one of `name`"),
         ('[task]\nfile = "task.py"\nclients = 4', "task: `clients` belongs to the built-in tasks"),
         (TASK + "[limits]\nmin_cohort = 1", "limits.min_cohort: expected greater than or equal to 2, found 1"),
@@ -68,7 +77,10 @@ def test_a_full_file(tmp_path: Path) -> None:
             TASK + "[limits]\nmin_cohort = 9\nmax_cohort = 4",
             "limits: expected max_cohort >= min_cohort, found max_cohort 4",
         ),
-        (TASK + "[trustees]\nthreshold = 6", "trustees: expected threshold <= count, found threshold 6 of 5 trustees"),
+        (
+            TASK + "[trustees]\nthreshold = 6",
+            "trustees: expected threshold <= count, found threshold 6 of 5 trustees; l",
+        ),
         (TASK + "[trustees]\nthreshold = 3", "found threshold 3, count 5, corrupt 2; use threshold 4 or more"),
         (TASK + "[trustees]\ncount = 3\ncorrupt = 3\nthreshold = 3", "3 trustees cannot withstand 3 corrupt ones"),
         (TASK + "[update]\nclip_norm = 0", "update.clip_norm: expected greater than 0, found 0"),
@@ -128,6 +140,11 @@ def test_errors(tmp_path: Path, text: str, message: str) -> None:
     assert found.startswith(str(tmp_path / "config.toml"))
     assert message in found
     assert "\n" not in found
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\xef\xbb\xbf" + TASK.encode())
+    assert read_config(tmp_path / "config.toml") == read(tmp_path, TASK)
 
 
 def test_several_errors_are_counted(tmp_path: Path) -> None:

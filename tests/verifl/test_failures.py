@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
+from auditor.comparison import compare
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import blob_path
 from protocols.messages import RoundClosed
+from protocols.pinned import PinnedPolicy
 from protocols.stores import MemoryStore
+from tests.verifl.office import Office
 from tests.verifl.recovery import CONFIG, Remembering, check_end, check_same_training, log_of, resume
 from verifl import Federation, cli, state
 from verifl.clock import CosignatureClock
@@ -112,6 +115,34 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     assert last_line(capsys) == f"verifl: {out}: No space left on device; {hint}"
     assert cli.invoke([*arguments, "--resume"]) == 0
     assert audit(out / "transcript", out / "policy.cbor").accepted
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "what"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "{}: No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_demonstration_that_ends_early_says_what_to_do_with_its_directory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    what: str,
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(in_process, "encode_update", fails)
+    out = tmp_path / "out"
+    assert cli.invoke(["demo", "--out", str(out)]) == status
+    hint = f"{out} holds an unfinished demonstration: remove it, or choose another --out"
+    assert last_line(capsys) == f"verifl: {what.format(out)}; {hint}"
+    assert cli.invoke(["demo", "--out", str(out)]) == 2
+    anew = f"verifl: {out}: holds a run already, and a demonstration begins anew; choose another --out"
+    assert last_line(capsys) == anew
 
 
 @contextmanager
@@ -217,7 +248,7 @@ def test_a_truncated_state_file_is_refused(halfway: Path) -> None:
 
 def test_a_state_older_than_what_its_party_signed_is_refused(halfway: Path) -> None:
     shutil.rmtree(halfway / "state" / "trustees" / "trustee-2" / "store")
-    with pytest.raises(Misuse, match=r"trustees/trustee-2: this state is older .* never put back an old copy"):
+    with pytest.raises(Misuse, match=r"trustee-2/store/6c6f67.value: .* this state is older .* never put back"):
         resume(halfway)
 
 
@@ -272,6 +303,37 @@ def test_an_interrupt_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixtur
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert any("resumed in round 1" in event["message"] for event in events)
     assert audit(out / "transcript", out / "policy.cbor").accepted
+
+
+def test_what_was_signed_for_a_signed_policy_is_not_forgotten(
+    office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Begun anew, the run would sign a second history with the same key: a fork that nobody meant."""
+    task, out = office.folder / "task.py", office.folder / "out"
+    right = task.read_text(encoding="utf-8")
+    task.write_text(right.replace("model.weight.data += 0.01", "raise KeyError('age')"), encoding="utf-8")
+    assert office.run() == 2
+    assert "nothing is lost" in last_line(capsys)
+    copy = Path(shutil.copytree(out / "transcript", tmp_path / "copy"))
+    task.write_text(right, encoding="utf-8")
+    assert office.run() == 2
+    assert "holds a run already; continue it with --resume" in last_line(capsys)
+    assert office.run("--resume") == 0
+    assert audit(out / "transcript", out / "policy.cbor").accepted
+    pinned = PinnedPolicy.open((out / "policy.cbor").read_bytes())
+    assert compare(copy, out / "transcript", pinned).consistent
+
+
+def test_a_state_without_its_run_is_not_taken_away(halfway: Path) -> None:
+    """Parties that have said something are there, though neither policy nor transcript is."""
+    for path in halfway.iterdir():
+        if path.is_file():
+            path.unlink()
+    shutil.rmtree(halfway / "transcript")
+    before = sorted(halfway.rglob("*"))
+    with pytest.raises(Misuse, match=r"policy.cbor: expected the signed policy of the run, found no such file"):
+        resume(halfway)
+    assert sorted(halfway.rglob("*")) == before
 
 
 def test_what_a_client_keeps_for_itself_is_that_before_the_round() -> None:

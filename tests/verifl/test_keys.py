@@ -185,7 +185,7 @@ def test_a_passphrase_is_asked_for_twice_and_hidden(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["keys", "new"], "Missing argument 'FILE'"),
+        (["keys", "new"], "missing argument FILE"),
         (["keys", "new", "there.pem"], "there.pem: exists, and a key is never overwritten"),
         (["keys", "new", "no/such/a.pem"], "no/such/a.pem: No such file or directory"),
         (["keys", "new", "a.pem", "--passphrase"], "there is no terminal"),

@@ -121,7 +121,7 @@ def test_options_stand_side_by_side() -> None:
         assert option.problem is None
         assert option.costs is not None
         assert 1000 <= option.costs.largest_cohort <= option.costs.largest_derivable
-        assert ("no client can stop" in option.guarantee) == option.encryption_proof
+        assert ("the round goes on" in option.guarantee) == option.encryption_proof
         assert ("nobody can be named" in option.guarantee) != option.encryption_proof
     works = [option.costs.work.committed_values for option in (alone, encrypted, ranged, both) if option.costs]
     assert works[0] < works[2] < works[1] < works[3]
@@ -163,11 +163,15 @@ def test_json_is_plain() -> None:
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
+        ({"update": {"fraction_bits": 41}}, "update.clip_norm, update.fraction_bits: the norm bound floor(clip"),
         ({"update": {"fraction_bits": 41}}, "use 16 fraction bits"),
         ({"update": {"fraction_bits": 0, "clip_norm": 0.5}}, "must be between 1 and 2^40"),
-        ({"update": {"fraction_bits": 40}, "limits": {"max_cohort": 100000}}, "max_cohort must be between 2 and 97541"),
+        (
+            {"update": {"fraction_bits": 40}, "limits": {"max_cohort": 100000}},
+            "limits.max_cohort: max_cohort must be between 2 and 65535",
+        ),
         ({"update": {"fraction_bits": 40}, "limits": {"max_cohort": 2000}}, "lower fraction_bits from 40 to"),
-        ({"limits": {"min_cohort": 9}}, "limits.min_cohort: expected at most the task's 8 clients, found 9"),
+        ({"limits": {"min_cohort": 9}}, "limits.min_cohort: expected at most the task's 8 clients, found 9; lower it"),
         ({"tensors": {"include": ["encoder.*"]}}, "pattern 'encoder.*' matches no tensor of the model; there are 0.we"),
         (
             {"tensors": {"exclude": ["0.wieght"]}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
+from verifl import Federation
 from verifl.config import Config
 from verifl.local_training import LocalTraining
+from verifl.plan import make_plan
 from verifl.tasks.base import Task
 from verifl.tasks.breast_cancer import breast_cancer
 from verifl.tasks.classification import ClassificationTask
 from verifl.tasks.digits import digits
-from verifl.tasks.loading import load_task
+from verifl.tasks.loading import client_names, load_task
 from verifl.tasks.partition import dirichlet_split
 from verifl.tensors import TensorFilter, write_vector
 
@@ -42,7 +45,7 @@ def test_the_split_depends_on_the_seed_only() -> None:
 
 
 def test_too_many_sites() -> None:
-    with pytest.raises(Misuse, match="1000 clients of at least 16 samples do not fit 456 samples"):
+    with pytest.raises(Misuse, match="1000 clients of at least 16 samples do not fit 456 samples; use fewer, 28 at"):
         breast_cancer(clients=1000)
     labels = np.array([0] * 10)
     assert sum(map(len, dirichlet_split(labels, 2, 1.0, 1, np.random.default_rng(0)))) == 10
@@ -183,6 +186,120 @@ def test_errors_of_the_users_code_name_client_and_line(tmp_path: Path) -> None:
     with pytest.raises(Misuse, match=r"client x: train\(\) failed: ValueError: two lines \(at .*mine.py:8\)"):
         training.train("x", training.initial(), 1)
     with pytest.raises(Misuse, match=r"task: evaluate\(\) failed: ValueError: could not convert string to float"):
+        training.evaluate(training.initial())
+
+
+@pytest.mark.parametrize(
+    ("clients", "message"),
+    [
+        ("None", "clients() returned None, expected a list of names"),
+        ("3", "clients() returned 3, expected a list of names"),
+        ("'abc'", "clients() returned 'abc', expected a list of names"),
+        ("[]", "clients() returned no names, expected one for every client"),
+        ("1 / 0", "clients() failed: ZeroDivisionError: division by zero (at "),
+        ("(1 / 0 for _ in 'ab')", "clients() failed: ZeroDivisionError: division by zero (at "),
+        ("['a', 'b', 'c' * 300]", "client name 'cccccccccccc...ccccccccccccc' is not usable"),
+        ("['a', '../b', 'c']", "client name '../b' is not usable"),
+    ],
+)
+def test_clients_that_are_no_names(tmp_path: Path, clients: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"class Mine:\n    def clients(self): return {clients}\n    model = data = train = evaluate = print\n"
+        "def task(): return Mine()\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(Misuse) as excinfo:
+        client_names(load_task(Config.of(task={"file": "mine.py"}), tmp_path))
+    assert message in str(excinfo.value)
+
+
+class Changing(Personal):
+    """A network with tied weights; `change` is what training does to it."""
+
+    def __init__(self, change: Callable[[nn.Sequential], object], made: object = None) -> None:
+        super().__init__()
+        self._change, self._made = change, made
+
+    def model(self) -> nn.Module:
+        if self._made is not None:
+            return self._made  # type: ignore[return-value]
+        network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+        network[2].weight = network[0].weight
+        return network
+
+    def train(self, model: nn.Module, client: str, data: Tensor) -> None:
+        self._change(model)  # type: ignore[arg-type]
+
+
+def untie(model: nn.Sequential) -> None:
+    model[2].weight = nn.Parameter(torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.append(nn.Linear(3, 1)), "'3.weight': expected no such tensor, found float32 of shape (1, 3)"),
+        (lambda m: m.pop(1), "'1.weight': expected float32 of shape (3,), found float32 of shape (3, 3), tied to "),
+        (lambda m: m.pop(2), "'2.weight': expected float32 of shape (3, 3), tied to '0.weight', found no such tensor"),
+        (lambda m: m.half(), "'0.weight': expected float32 of shape (3, 3), found float16 of shape (3, 3)"),
+        (untie, "'2.weight': expected float32 of shape (3, 3), tied to '0.weight', found float32 of shape (3, 3)"),
+        (lambda m: m[1].register_buffer("more", torch.zeros(2)), "'1.more': expected no such tensor"),
+    ],
+)
+def test_training_may_not_change_the_architecture(change: Callable[[nn.Sequential], object], message: str) -> None:
+    training = LocalTraining(Changing(change), WHOLE, "cpu", seed=1)
+    with pytest.raises(Misuse) as excinfo:
+        training.train("a", training.initial(), 1)
+    assert str(excinfo.value).startswith("client a: train() changed the architecture of the model: ")
+    assert message in str(excinfo.value)
+
+
+def test_training_that_changes_nothing_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    training = LocalTraining(Changing(lambda _: None), WHOLE, "cpu", seed=1)
+    with caplog.at_level("WARNING", "verifl"):
+        training.train("a", training.initial(), 4)
+    assert [record.getMessage() for record in caplog.records] == [
+        "client a in round 4: training changed nothing that is sent; train() changes the model in place"
+    ]
+    assert caplog.records[0].fields == {"event": "unchanged", "client": "a", "round": 4}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (5, "task: model() returned 5, expected a torch.nn.Module"),
+        (nn.Linear(2, 2, device="meta"), "tensors: 'weight' is on the meta device"),
+    ],
+)
+def test_models_that_are_none(made: object, message: str) -> None:
+    task = Changing(lambda _: None, made)
+    for attempt in (lambda: make_plan(task, Config.of()), lambda: LocalTraining(task, WHOLE, "cpu", seed=1)):
+        with pytest.raises(Misuse) as excinfo:
+            attempt()
+        assert message in str(excinfo.value)
+
+
+def test_a_model_that_begins_with_nan_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    model = nn.Linear(3, 1)
+    with torch.no_grad():
+        model.bias.fill_(float("nan"))
+    task, config = Changing(lambda _: None, model), Config.of(limits={"min_cohort": 2})
+    for attempt in (lambda: make_plan(task, config), Federation(task, config, tmp_path / "out").run):
+        with pytest.raises(Misuse, match=r"model: tensor 'bias' holds 1 NaN or infinite values before any training"):
+            attempt()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_is_no_dictionary(tmp_path: Path) -> None:
+    with pytest.raises(Misuse, match=r"expected a Config, as Config.of\(...\) makes it, found {'rounds': 3}"):
+        Federation(breast_cancer(), {"rounds": 3}, tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_metrics_that_are_none() -> None:
+    task = Changing(lambda _: None)
+    task.evaluate = lambda model: None  # type: ignore[method-assign, return-value, assignment]
+    training = LocalTraining(task, WHOLE, "cpu", seed=1)
+    with pytest.raises(Misuse, match=r"task: evaluate\(\) returned None, expected a mapping from names to numbers"):
         training.evaluate(training.initial())
 
 

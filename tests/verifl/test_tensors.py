@@ -161,9 +161,27 @@ def test_a_changed_architecture_is_refused() -> None:
         write_vector(mlp(), layout, np.zeros(3))
 
 
+class Sparse(nn.Linear):
+    """A layer with a sparse buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.register_buffer("mask", torch.eye(2).to_sparse())
+
+
+class Extra(nn.Linear):
+    """A layer with state that is no tensor."""
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 1}
+
+
 @pytest.mark.parametrize(
     ("model", "rule", "message"),
     [
+        (nn.Sequential(Extra(2, 2)), TensorFilter(), "'0._extra_state' is a dict of the model's own making"),
+        (Sparse(), TensorFilter(exclude=("mask",)), "'mask' is torch.sparse_coo, expected dense tensors only"),
+        (cnn(), TensorFilter(nonnegative=("*variance",)), "pattern '*variance' matches no tensor of the model"),
         (nn.ReLU(), TensorFilter(), "no float tensor"),
         (mlp(), TensorFilter(include=("encoder.*",)), "pattern 'encoder.*' matches no tensor"),
         (mlp(), TensorFilter(exclude=("*",)), "no float tensor"),

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
-from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
@@ -37,8 +36,6 @@ from verifl.summation import summation_on
 from verifl.tensors import Vector
 from verifl.update import encode_update
 
-_BLOB_LIMIT = 1 << 40  # bytes; the hash says whether it is the right one
-
 
 class InProcessEngine:
     """Runs the clients one after another; the transcript is that of a federation over a network.
@@ -55,7 +52,6 @@ class InProcessEngine:
         Raises Rejected("rounds") if too many rounds were aborted. However it ends, the transcript is left as of its
         last checkpoint, without the blobs of what came after, except for entries that trustees may have seen.
         """
-        session.progress.note("interrupted or killed at any time, it goes on with --resume")
         transcript = session.directory.transcript
         store = _store_of(session, self._step, "coordinator", "store")
         try:
@@ -126,7 +122,6 @@ class _Run:
         """Go on from a log with entries: those that trustees may have seen are published first."""
         size = self._writer.published_size
         self._check_states(size)
-        self._check_blobs()
         self._writer.append(self._entries(size, self._coordinator.size))
         self._checkpoint()
         ledger = self._coordinator.ledger
@@ -142,17 +137,6 @@ class _Run:
                 raise Misuse(_outdated(f"trustees/{trustee.name}", published, trustee.size))
             if trustee.size > self._coordinator.size:
                 raise Misuse(_outdated("coordinator", trustee.size, self._coordinator.size))
-
-    def _check_blobs(self) -> None:
-        """The model that rounds open on, and what the open round named, are there and whole."""
-        try:
-            self._coordinator.step_state()
-            for entry in self._entries(self._coordinator.ledger.ended, self._coordinator.size):
-                for name in entry_blobs(entry):
-                    self._blobs(name, _BLOB_LIMIT)
-        except Rejected as error:
-            advice = f"{error.found}; put the file back from a copy of the transcript, then resume"
-            raise Rejected(error.check, error.expected, advice) from None
 
     def _past(self) -> list[RoundSummary]:
         """The rounds that have ended; one whose line in the metrics is missing is told now."""

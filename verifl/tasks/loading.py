@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from reprlib import repr as shortened
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from proofs.errors import Misuse
 from verifl.config import Config, TaskConfig
 from verifl.tasks.base import METHODS, Task
 from verifl.tasks.user_code import user_code
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FUNCTION = "task"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -46,19 +50,41 @@ def checked_task(task: object, where: str) -> Task[Any]:
 
 
 def client_names(task: Task[Any]) -> tuple[str, ...]:
-    """The task's clients, checked, in ascending order; raises Misuse for a bad or repeated name."""
-    names: Sequence[object] = tuple(task.clients())
+    """The task's clients, checked, in ascending order; raises Misuse for no names, a bad or a repeated one."""
+    names = _given_names(task)
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise Misuse(
-                f"task: client name {name!r} is not usable, expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting "
-                "with a letter or digit"
+                f"task: client name {shortened(name)} is not usable, expected 1 to 64 of a-z, 0-9, '.', '_', '-', "
+                "starting with a letter or digit"
             )
     ids = sorted(cast(Sequence[str], names))
     repeated = [first for first, second in pairwise(ids) if first == second]
     if repeated:
         raise Misuse(f"task: client name {repeated[0]!r} appears twice; names identify clients")
     return tuple(ids)
+
+
+def build_model(task: Task[Any]) -> nn.Module:
+    """What the task's model() makes; raises Misuse where that fails or is no model."""
+    from torch import nn
+
+    with user_code("task: model() failed"):
+        model: object = task.model()
+    if not isinstance(model, nn.Module):
+        raise Misuse(f"task: model() returned {shortened(model)}, expected a torch.nn.Module")
+    return model
+
+
+def _given_names(task: Task[Any]) -> Sequence[object]:
+    with user_code("task: clients() failed"):
+        given: object = task.clients()
+        names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
+    if names is None:
+        raise Misuse(f"task: clients() returned {shortened(given)}, expected a list of names")
+    if not names:
+        raise Misuse("task: clients() returned no names, expected one for every client")
+    return names
 
 
 def _built_in(config: TaskConfig, seed: int) -> Task[Any]:

@@ -19,7 +19,10 @@ def dirichlet_split(
     raises Misuse when there are too few samples for that.
     """
     if clients < 1 or minimum * clients > len(labels):
-        raise Misuse(f"clients: {clients} clients of at least {minimum} samples do not fit {len(labels)} samples")
+        raise Misuse(
+            f"clients: {clients} clients of at least {minimum} samples do not fit {len(labels)} samples; use fewer, "
+            f"{len(labels) // minimum} at the very most"
+        )
     for _ in range(1000):
         parts = _draw(labels, clients, concentration, generator)
         if min(len(part) for part in parts) >= minimum:
