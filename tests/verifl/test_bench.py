@@ -61,6 +61,7 @@ def check_head(result: dict[str, Any], benchmark: str) -> None:
     check_phases(result)
 
 
+@pytest.mark.exhaustive
 def test_validity(capsys: pytest.CaptureFixture[str]) -> None:
     result = run_json(capsys, "validity", "--dimension", "40", "--clients", "2", "--repeat", "3")
     check_head(result, "validity")
