@@ -74,4 +74,4 @@ def _state_before(pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> 
     if len(step.before) == 1:
         return initial_state(pinned.policy, model)
     moments = decode_optimizer(read_blob(blobs, step.before[1], 2 * size), dimension)
-    return StepState(model, *moments, 1)
+    return StepState(model, *moments, 1)  # the count: no rule reads it

@@ -27,7 +27,7 @@ NOTHING = bytes(32)
 
 def history(count: int, models: int) -> Case:
     """Rounds with nothing but an opening, submissions and a cohort, on so many models in turn; each covered at once."""
-    made = Case(Path(), None, "native", lambda *_: None, True)  # type: ignore[arg-type]  # nothing is read here
+    made = Case(Path(), None, "native", lambda *_: None, True)  # nothing is read here
     made.filed = Index(None)
     for number in range(1, count + 1):
         start = 1 + ENTRIES * number
@@ -78,7 +78,7 @@ def test_cohorts_opened_before() -> None:
 
 @given(sizes=st.sets(st.integers(0, 40), max_size=8), opened=st.integers(0, 40), answered=st.integers(0, 40))
 def test_an_entry_is_covered_by_the_definition(sizes: set[int], opened: int, answered: int) -> None:
-    made = Case(Path(), None, "native", lambda *_: None, True)  # type: ignore[arg-type]
+    made = Case(Path(), None, "native", lambda *_: None, True)
     made.roots = dict.fromkeys(sizes, NOTHING)
     assert made.is_covered(opened, answered) == any(opened < size <= answered for size in sizes)
     assert made.last_published(opened) == max((size for size in sizes if size <= opened), default=None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auditor import audit
+from auditor import Status, audit
 from protocols.envelopes import seal_policy
 from protocols.messages import Submission
 from tests.auditor.conftest import failed, flipped
@@ -85,6 +85,15 @@ def test_policies_that_this_transcript_does_not_fit(name: str, forge, tmp_path: 
     assert checks <= failed(audit(path, data))
     (path / "policy.cbor").write_bytes(data)
     assert not audit(path, None).accepted
+
+
+def test_a_cohort_is_not_wrong_because_the_policy_cannot_be_used(forge, tmp_path: Path) -> None:
+    """Without parameters nobody can say which cohort was right (I7), so I8 is skipped, and names no cohort."""
+    forged = forge("quiet")
+    data = repoliced(forged, lattice=replace(forged.policy.lattice, degree=1024))
+    report = audit(forged.write(tmp_path / "t"), data)
+    assert (report.check("I7").status, report.check("I8").status) == (Status.SKIPPED, Status.SKIPPED)
+    assert report.check("I8").reason == "because I7 could not choose the cohort"
 
 
 def test_aborts_beyond_the_cap(forge, tmp_path: Path) -> None:

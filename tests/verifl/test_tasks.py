@@ -222,13 +222,13 @@ class Changing(Personal):
 
     def model(self) -> nn.Module:
         if self._made is not None:
-            return self._made  # type: ignore[return-value]
+            return self._made
         network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
         network[2].weight = network[0].weight
         return network
 
     def train(self, model: nn.Module, client: str, data: Tensor) -> None:
-        self._change(model)  # type: ignore[arg-type]
+        self._change(model)
 
 
 def untie(model: nn.Sequential) -> None:
@@ -261,7 +261,7 @@ def test_training_that_changes_nothing_is_a_warning(caplog: pytest.LogCaptureFix
     assert [record.getMessage() for record in caplog.records] == [
         "client a in round 4: training changed nothing that is sent; train() changes the model in place"
     ]
-    assert caplog.records[0].fields == {"event": "unchanged", "client": "a", "round": 4}  # type: ignore[attr-defined]
+    assert caplog.records[0].fields == {"event": "unchanged", "client": "a", "round": 4}
 
 
 @pytest.mark.parametrize(
@@ -292,12 +292,12 @@ def test_a_model_that_begins_with_nan_is_refused_before_anything_is_written(tmp_
 
 def test_a_configuration_is_no_dictionary(tmp_path: Path) -> None:
     with pytest.raises(Misuse, match=r"expected a Config, as Config.of\(...\) makes it, found {'rounds': 3}"):
-        Federation(breast_cancer(), {"rounds": 3}, tmp_path / "out")  # type: ignore[arg-type]
+        Federation(breast_cancer(), {"rounds": 3}, tmp_path / "out")
 
 
 def test_metrics_that_are_none() -> None:
     task = Changing(lambda _: None)
-    task.evaluate = lambda model: None  # type: ignore[method-assign, return-value, assignment]
+    task.evaluate = lambda model: None
     training = LocalTraining(task, WHOLE, "cpu", seed=1)
     with pytest.raises(Misuse, match=r"task: evaluate\(\) returned None, expected a mapping from names to numbers"):
         training.evaluate(training.initial())

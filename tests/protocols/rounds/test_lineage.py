@@ -79,6 +79,7 @@ def one_unit(simulation: Simulation) -> tuple[Update, Vector]:
 
 
 def check_refused(simulation: Simulation, reason: str) -> None:
+    assert len(simulation.asked()) >= simulation.setting.threshold
     for name in simulation.asked():
         with pytest.raises(Rejected) as excinfo:
             simulation.trustees[name].release(2, simulation.blob)
