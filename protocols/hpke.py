@@ -25,6 +25,7 @@ ENCAPSULATION_SIZE = 1120  # ML-KEM-768 ciphertext 1088, X25519 public key 32
 TAG_SIZE = 16
 OVERHEAD = ENCAPSULATION_SIZE + TAG_SIZE
 _ENCAPSULATION_KEY_SIZE = 1184
+_X25519_PRIME = 2**255 - 19
 
 
 def generate_round_key(rand: Callable[[int], bytes]) -> tuple[bytes, bytes]:
@@ -40,7 +41,8 @@ def public_key(private: bytes) -> bytes:
 
 
 def check_public_key(public: bytes) -> None:
-    """Raise Rejected("round-key") unless `public` is 1216 bytes to which something can be sealed."""
+    """Raise Rejected("round-key") unless `public` is 1216 bytes, in their one spelling, to which something can be
+    sealed."""
     seal(public, b"", b"")
 
 
@@ -48,7 +50,7 @@ def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
     """Encapsulation (1120 bytes), then ciphertext and tag (plaintext + 16): only `info` of the same bytes opens it.
 
     The library draws the encapsulation's randomness from the system. Raises Rejected("round-key") for a public key of
-    another length, with coefficients out of range, or whose X25519 part has small order.
+    another length, with coefficients out of range, or whose X25519 part has small order or a second spelling.
     """
     try:
         return _suite().encrypt(plaintext, _decode_public(public), info)
@@ -83,6 +85,8 @@ def _decode_public(public: bytes) -> hpke.MLKEM768X25519PublicKey:
 
     if len(public) != PUBLIC_KEY_SIZE:
         raise Rejected("round-key", f"{PUBLIC_KEY_SIZE} bytes", f"{len(public)}")
+    if int.from_bytes(public[_ENCAPSULATION_KEY_SIZE:], "little") >= _X25519_PRIME:  # X25519 itself would reduce it
+        raise Rejected("round-key", "u below 2^255 - 19, its top bit clear", public[_ENCAPSULATION_KEY_SIZE:].hex())
     return hpke.MLKEM768X25519PublicKey(
         MLKEM768PublicKey.from_public_bytes(public[:_ENCAPSULATION_KEY_SIZE]),
         X25519PublicKey.from_public_bytes(public[_ENCAPSULATION_KEY_SIZE:]),

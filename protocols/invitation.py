@@ -85,8 +85,8 @@ def verify_invitation(
     4. RoundOpen is the coordinator's, of this federation and policy: "signature", "federation", "policy-hash", "round";
        a first round is on the policy's initial model: "model". It names exactly these changes: "changes".
     5. RoundOpen's seed follows from a checkpoint of this same log, before it: "seed", "consistency-proof".
-    6. The round keys are those that RoundOpen lists, from t or more distinct pinned trustees, signed by them for this
-       round with keys in force: "round-keys", "signature", "unknown-trustee", "revoked".
+    6. The round keys are those that RoundOpen lists, by index and entry hash, from t or more distinct pinned trustees,
+       signed by them for this round with keys in force: "round-keys", "signature", "unknown-trustee", "revoked".
     Raises Malformed, or Rejected with these names.
     """
     note = parse_note(invitation.note)
@@ -178,6 +178,8 @@ def _check_round_keys(
     if listed != message.round_keys:
         raise Rejected("round-keys", f"the entries {message.round_keys}", str(listed))
     included = [_included(each, checkpoint) for each in invitation.round_keys]
+    if tuple(entry_hash(logged.entry) for logged in invitation.round_keys) != message.round_key_hashes:
+        raise Rejected("round-keys", "the entries of RoundOpen's hashes, in this order", "others")
     keys = tuple(_check_round_key(pinned, members, message, each) for each in included)
     check_trustee_set(pinned, (key.trustee for key in keys))
     return keys

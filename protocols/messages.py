@@ -77,6 +77,7 @@ class RoundOpen:
     seed: Hash32  # SHA-256(tag, checkpoint_root, round): expands to the a_j
     changes: Hash32  # root of the tree over the KeyRotations and Revocations so far, see protocols.membership
     round_keys: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the RoundKey entries, ascending
+    round_key_hashes: Annotated[tuple[Hash32, ...], AtMost(64)]  # their entry hashes, in the same order
     retry_of: int | None  # the aborted round that this one repeats on the same model
     noise: Reserved
 

@@ -40,9 +40,9 @@ def check_rounds(case: Case, findings: Findings) -> str:
     """I4. 1. Entries come in the order of the grammar, rounds numbered 1, 2, ... up to max_rounds. For each RoundOpen:
     2. it names the policy and the model that the last finished round left; 3. it names the last checkpoint published
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
-    checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by t or
-    more distinct trustees, none of them barred; 7. no key was used before and each can be used; 8. retry_of names the
-    aborted round before it, or nothing. 9. Every signature of round keys and of RoundOpen holds.
+    checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by index
+    and hash, by t or more distinct trustees, none of them barred; 7. no key was used before and each can be used;
+    8. retry_of names the aborted round before it, or nothing. 9. Every signature of round keys and of RoundOpen holds.
     """
     index = case.index
     index.report(findings)
@@ -117,6 +117,8 @@ def _check_keys(case: Case, findings: Findings, name: str, found: Round, message
     """Rules 6 and 7."""
     indices = tuple(entry.index for entry in found.keys)
     findings.expect(f"{name}, round_keys", indices, message.round_keys)
+    if message.round_key_hashes != tuple(entry.hash for entry in found.keys):
+        findings.add(f"{name}, round_key_hashes", "the entry hashes of the round's keys, in order", "others")
     trustees = [entry.message.trustee for entry in found.keys]
     thread.barred = _still_barred(case, thread.barred, found.opens[0].index)
     if len(set(trustees)) != len(trustees) or len(trustees) < case.policy.threshold:

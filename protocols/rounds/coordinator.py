@@ -166,7 +166,7 @@ class Coordinator:
             except (Malformed, Rejected) as error:
                 refused.append(Refusal(entry, error))
         opened = self._log(
-            [*used, self._seal(draft_open(self._pinned, ledger, self._record.published_head(), len(used)))],
+            [*used, self._seal(draft_open(self._pinned, ledger, self._record.published_head(), used))],
             refused=tuple(refused),
         )
         self._verdicts, self._shares, self._opened = {}, {}, None

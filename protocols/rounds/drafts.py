@@ -8,6 +8,7 @@ from proofs.errors import Misuse
 from protocols.blobs import blob_hash
 from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, choose_cohort, cohort_digest
 from protocols.contexts import round_seed
+from protocols.envelopes import entry_hash
 from protocols.log.checkpoint import Checkpoint
 from protocols.messages import (
     Aggregate,
@@ -25,8 +26,8 @@ from protocols.submissions import Fault
 _DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
 
 
-def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: int) -> RoundOpen:
-    """RoundOpen on the last published checkpoint `head`, behind `keys` RoundKey entries that are not in `ledger`."""
+def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes]) -> RoundOpen:
+    """RoundOpen on the last published checkpoint `head`, behind the RoundKey entries `keys`, not in `ledger` yet."""
     if ledger.model is None:
         raise Misuse("open_round: genesis first")
     return RoundOpen(
@@ -38,7 +39,8 @@ def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: int
         checkpoint_root=head.root,
         seed=round_seed(head.root, ledger.next_round),
         changes=ledger.members.root(),
-        round_keys=tuple(range(ledger.size, ledger.size + keys)),
+        round_keys=tuple(range(ledger.size, ledger.size + len(keys))),
+        round_key_hashes=tuple(map(entry_hash, keys)),
         retry_of=ledger.retry_of,
         noise=None,
     )

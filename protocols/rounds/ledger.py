@@ -29,9 +29,10 @@ LEDGER_LIMIT = 1 << 30  # bytes of its encoding
 
 @dataclass(frozen=True)
 class LoggedKey:
-    """A round key in the log, for the round that is open or comes next."""
+    """A round key in the log, for the round that is open or comes next; `entry` is its entry hash."""
 
     index: int
+    entry: Hash32
     trustee: PartyId
     public_key: Annotated[bytes, Exactly(1216)]
 

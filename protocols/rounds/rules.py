@@ -161,7 +161,7 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, entry: _
     mark = hashlib.sha256(message.public_key).digest()[:_MARK]
     if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
         raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
-    key = LoggedKey(entry.index, message.trustee, message.public_key)
+    key = LoggedKey(entry.index, entry.hash, message.trustee, message.public_key)
     return replace(ledger, keys=(*ledger.keys, key), used_keys=ledger.used_keys + mark)
 
 
@@ -178,6 +178,8 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
     if message.round_keys != indices or len(indices) < pinned.policy.threshold:
         expected = f"all round keys {indices}, {pinned.policy.threshold} or more"
         raise Rejected("round-keys", expected, str(message.round_keys))
+    if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
+        raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
     current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None, ())
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
 

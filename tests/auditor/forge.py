@@ -155,6 +155,9 @@ class Forge:
         if isinstance(message, messages.RoundOpen) and "changes" not in slot.pinned:
             hashes_of_changes = [leaf_hash(entry) for entry in built if isinstance(_any(entry), CHANGES)]
             message = replace(message, changes=merkle_root(hashes_of_changes))
+        if isinstance(message, messages.RoundOpen) and "round_key_hashes" not in slot.pinned:
+            named = [entry_hash(built[index]) for index in message.round_keys if index < len(built)]
+            message = replace(message, round_key_hashes=tuple(named))
         if hasattr(message, "digest") and "digest" not in slot.pinned:
             message = replace(message, digest=_digest(message, built))
         return message

@@ -33,7 +33,7 @@ def history(count: int, models: int) -> Case:
         start = 1 + ENTRIES * number
         found = made.filed.rounds[number] = Round(number)
         model = (number % models).to_bytes(32, "big")
-        opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), None, None)
+        opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None)
         found.opens.append(Entry(start, number.to_bytes(32, "big"), opening))
         for position in range(CLIENTS):
             place = start + 1 + position

@@ -96,6 +96,9 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.RoundOpen, "seed"): loose({"I4", "I9"}, value(NOWHERE)),
     (messages.RoundOpen, "changes"): loose({"I3"}, value(NOWHERE)),
     (messages.RoundOpen, "round_keys"): loose({"I4"}, lambda forge, message: message.round_keys[:-1]),
+    (messages.RoundOpen, "round_key_hashes"): loose(
+        {"I4"}, lambda forge, message: (NOWHERE, *message.round_key_hashes[1:])
+    ),
     (messages.RoundOpen, "retry_of"): loose({"I4"}, value(1)),
     (messages.Submission, "federation"): loose({"I5", "I6"}, value(FEDERATION)),
     (messages.Submission, "round"): loose({"I4"}, value(2)),

@@ -134,6 +134,12 @@ def reused_key(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, 2), public_key=forge.message(forge.find(RoundKey, 1)).public_key)
 
 
+def respelled_key(forge: Forge) -> None:
+    """The key of the round before, with the bit set that X25519 ignores."""
+    key = forge.message(forge.find(RoundKey, 1)).public_key
+    forge.edit(forge.find(RoundKey, 2), public_key=key[:-1] + bytes([key[-1] | 0x80]))
+
+
 def barred_trustee(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, 3), trustee="trustee-0")
 
@@ -335,6 +341,7 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "releases before anybody cosigned": (uncovered_cohort, {"I8"}, "quiet"),
     "a seed from an old checkpoint": (old_checkpoint, {"I4"}, "aborted"),
     "a round key used twice": (reused_key, {"I4"}, "aborted"),
+    "a round key spelled in another way": (respelled_key, {"I4"}, "aborted"),
     "a barred trustee": (barred_trustee, {"I4"}, "eventful"),
     "a retry that says it is none": (retry_denied, {"I4"}, "eventful"),
     "a client outside the roster": (outsider, {"I5", "I6"}, "quiet"),

@@ -221,6 +221,7 @@ MESSAGES: Mapping[str, Fields] = {
         "seed": HASH,
         "changes": HASH,
         "round_keys": Many(INTEGER, MEMBERS),
+        "round_key_hashes": Many(HASH, MEMBERS),
         "retry_of": Nullable(INTEGER),
         "noise": RESERVED,
     },

@@ -10,6 +10,7 @@ from tests.independent.case import Case, Entry, Round
 from tests.independent.encoding import framed_hash
 
 ML_KEM_PRIME = 3329
+CURVE25519_PRIME = 2**255 - 19
 AFTER: dict[str, dict[str, str | None]] = {  # state -> type -> next state; None is the next round (spec 9.5)
     "between": {"round-key": "keyed", "round-open": "open", "key-rotation": "between", "revocation": "between"},
     "keyed": {"round-key": "keyed", "round-open": "open"},
@@ -63,7 +64,9 @@ def check_keys(case: Case) -> None:
 
 
 def can_be_sealed_to(key: bytes) -> bool:
-    """spec 7.4: coefficients of ML-KEM-768's key in range, X25519's key not of small order."""
+    """spec 7.4: coefficients of ML-KEM-768's key in range, X25519's key below its prime, not of small order."""
+    if int.from_bytes(key[1184:], "little") >= CURVE25519_PRIME:
+        return False
     packed = int.from_bytes(key[:1152], "little")
     for i in range(768):
         if packed >> 12 * i & 0xFFF >= ML_KEM_PRIME:
@@ -112,6 +115,8 @@ def check_round_keys(case: Case, this: Round, opened: Entry) -> None:
     names = [entry.body["trustee"] for entry in keys]
     if opened.body["round_keys"] != [entry.index for entry in keys]:
         case.fail("I4", f"entry {opened.index}: round-keys")
+    if opened.body["round_key_hashes"] != [entry.hash for entry in keys]:
+        case.fail("I4", f"entry {opened.index}: hashes of the round keys")
     if len(set(names)) < len(names) or len(names) < case.policy["threshold"]:
         case.fail("I4", f"entry {opened.index}: round-keys of too few trustees, or two of one")
     for name in set(names) & barred(case, opened.index):

@@ -22,6 +22,7 @@ from protocols.messages import (
     KeyShare,
     RoundAborted,
     RoundClosed,
+    RoundKey,
     RoundOpen,
     ShareAck,
     Submission,
@@ -197,6 +198,12 @@ def other_release(forge: Forge) -> None:
     forge.edit(position, share=forge.put(bytes(31) + b"\x01" + share[32:]))
 
 
+def respelled_key(forge: Forge) -> None:
+    """A round key of the round before, with the bit set that X25519 ignores."""
+    key = forge.message(forge.find(RoundKey)).public_key
+    forge.edit(forge.find(RoundKey, nth=2), public_key=key[:-1] + bytes([key[-1] | 0x80]))
+
+
 def second_release(forge: Forge) -> None:
     position = forge.find(KeyShare)
     forge.insert(position + 1, forge.message(position))
@@ -245,6 +252,7 @@ def garbage(forge: Forge) -> None:
 
 
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
+    "a round key spelled in another way": (respelled_key, {"I4"}),
     "a wrong seed": (edited(RoundOpen, 1, seed=bytes(32)), {"I4", "I6", "I7", "I8", "I9"}),
     "a change denied": (edited(RoundOpen, 0, changes=bytes(32)), {"I3", "I4"}),
     "a retry denied": (edited(RoundOpen, 1, retry_of=None), {"I4", "I6", "I7", "I8"}),

@@ -143,6 +143,59 @@ def test_a_good_round_key_passes() -> None:
     hpke.check_public_key(PUBLIC)
 
 
+PRIME = 2**255 - 19
+
+
+def with_u(u: int) -> bytes:
+    return PUBLIC[:1184] + u.to_bytes(32, "little")
+
+
+@pytest.mark.parametrize("u", range(PRIME, 2**255))
+def test_an_x25519_half_beyond_its_prime_is_a_second_spelling(u: int) -> None:
+    assert refusal(with_u(u)) == SECOND_SPELLING
+    assert refusal(with_u(u - PRIME)) != SECOND_SPELLING
+
+
+def test_the_top_bit_of_the_x25519_half_is_a_second_spelling() -> None:
+    u = int.from_bytes(PUBLIC[1184:], "little")
+    assert refusal(with_u(u | 1 << 255)) == SECOND_SPELLING
+    for top in (PRIME, 2**255 - 1, PRIME - 1, 9):
+        assert refusal(with_u(top | 1 << 255)) == SECOND_SPELLING
+    assert refusal(with_u(9)) is None
+
+
+def test_a_coefficient_of_the_ml_kem_half_has_one_spelling() -> None:
+    """FIPS 203, 7.2: twelve bits hold each coefficient, and 3329 more than it where it is small."""
+    packed = int.from_bytes(PUBLIC[:1152], "little")
+    small = [i for i in range(768) if (packed >> 12 * i & 0xFFF) < 4096 - 3329]
+    for i in (small[0], small[len(small) // 2], small[-1]):
+        again = packed + (3329 << 12 * i)
+        assert (refusal(again.to_bytes(1152, "little") + PUBLIC[1152:]) or "").startswith("an X-Wing public key")
+
+
+def test_another_spelling_of_an_encapsulation_does_not_open() -> None:
+    """X25519 takes both for the same point; X-Wing hashes the bytes. And u = 9 is a point whose secret all know."""
+    respelled = bytearray(SEALED)
+    respelled[1119] |= 0x80
+    for_nine = SEALED[:1088] + (9 + PRIME).to_bytes(32, "little") + SEALED[1120:]
+    for sealed in (bytes(respelled), for_nine):
+        with pytest.raises(Rejected) as excinfo:
+            hpke.open_sealed(PRIVATE, b"info", sealed)
+        assert excinfo.value.check == "share-decryption"
+
+
+SECOND_SPELLING = "u below 2^255 - 19, its top bit clear"
+
+
+def refusal(public: bytes) -> str | None:
+    """What was expected of a round key; None where it is taken."""
+    try:
+        hpke.check_public_key(public)
+    except Rejected as error:
+        return error.expected if error.check == "round-key" else error.check
+    return None
+
+
 def test_private_key_of_another_size_is_misuse() -> None:
     with pytest.raises(Misuse, match="32 bytes"):
         hpke.open_sealed(bytes(31), b"", SEALED)

@@ -19,7 +19,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke, server_steps
 from protocols.cohorts import INVALID_PROOF
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
@@ -189,7 +189,8 @@ class PrivateOpen(Forgery):
                 self._own_key(scene, true, key.trustee) if corrupt else scene.coordinator.entries(index, index + 1)[0]
             )
         ones = server_steps.encode_model(np.ones(scene.pinned.policy.dimension))
-        index = log.append(replace(true, model=log.put(ones)))
+        keys = tuple(map(entry_hash, log.entries[true.round_keys[0] :]))
+        index = log.append(replace(true, model=log.put(ones), round_key_hashes=keys))
         scene.publish(log)
         client = next(each for each in scene.clients if each.name == self.victim)
         note = log.notes[log.size]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, decode_invitation, encode_invitation, verify_invitation
 from protocols.messages import RoundKey, RoundOpen
@@ -52,7 +52,8 @@ class Forgery:
             for key in keys:
                 log.append(key, key.trustee)
         indices = tuple(range(1, log.size))
-        message = replace(self.round_open, round_keys=indices)
+        hashes = tuple(map(entry_hash, log.entries[1:]))
+        message = replace(self.round_open, round_keys=indices, round_key_hashes=hashes)
         index = log.append(message if change is None else change(message), signer)
         note = log.cosigned_by(names[:cosigners])
         return log.invitation(note, index, indices, self.round_open.checkpoint_size)
@@ -93,6 +94,8 @@ def test_a_true_invitation_is_accepted_and_survives_its_encoding(forgery: Forger
         ("checkpoint_size", 99, "seed"),
         ("checkpoint_size", 0, "seed"),
         ("round_keys", (1, 2, 3, 4), "round-keys"),
+        ("round_key_hashes", (), "round-keys"),
+        ("round_key_hashes", (bytes(32),) * 5, "round-keys"),
     ],
 )
 def test_a_round_open_that_differs_from_policy_or_log(forgery: Forgery, field: str, value: object, check: str) -> None:
@@ -116,9 +119,20 @@ def test_a_round_key_that_its_trustee_did_not_sign(forgery: Forgery) -> None:
     log = fork(forgery.simulation, 1)
     log.entries.append(seal(replace(key, public_key=public), key.trustee, SigningKey.generate(seeded("attacker"))))
     log.entries.extend(forgery.key_entries[1:])
-    index = log.append(forgery.round_open)
+    index = log.append(replace(forgery.round_open, round_key_hashes=tuple(map(entry_hash, log.entries[1:]))))
     note = log.cosigned_by(list(forgery.simulation.trustees))
     assert forgery.refusal(log.invitation(note, index, forgery.round_open.round_keys, 1)) == "signature"
+
+
+def test_round_keys_at_the_right_places_that_round_open_does_not_name(forgery: Forgery) -> None:
+    """Whoever logged it: RoundOpen, and so every share's context, is of these keys and no others."""
+    _, public = hpke.generate_round_key(seeded("attacker"))
+    log = fork(forgery.simulation, 1)
+    log.append(replace(forgery.keys()[0], public_key=public), "trustee-0")
+    log.entries.extend(forgery.key_entries[1:])
+    index = log.append(forgery.round_open)
+    note = log.cosigned_by(list(forgery.simulation.trustees))
+    assert forgery.refusal(log.invitation(note, index, forgery.round_open.round_keys, 1)) == "round-keys"
 
 
 def test_a_round_key_of_a_stranger(forgery: Forgery) -> None:

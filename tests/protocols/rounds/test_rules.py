@@ -106,6 +106,7 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
         (OPEN, "seed", ZEROS, "seed"),
         (OPEN, "round_keys", (1, 2, 3, 4), "round-keys"),
         (OPEN, "round_keys", (2, 1, 3, 4, 5), "round-keys"),
+        (OPEN, "round_key_hashes", (ZEROS,) * 5, "round-keys"),
         (OPEN, "retry_of", 1, "retry"),
         (SUBMISSION, "round", 2, "round"),
         (SUBMISSION, "round_open", ZEROS, "round-open"),
@@ -148,6 +149,18 @@ def test_a_round_key_is_for_one_round_and_one_trustee(recorded: RecordedRound) -
     first: RoundKey = recorded.messages[KEY]
     assert recorded.refusal(KEY + 1, replace(first, trustee="trustee-1")) == "round-keys"
     assert recorded.refusal(LENGTH, replace(first, round=2)) == "round-keys"
+
+
+def test_a_round_key_is_not_used_again_in_another_spelling(recorded: RecordedRound) -> None:
+    first: RoundKey = recorded.messages[KEY]
+    other = replace(recorded.messages[KEY + 1], public_key=first.public_key)
+    assert recorded.refusal(KEY + 1, other) == "round-keys"
+    assert recorded.refusal(KEY + 1, replace(other, public_key=respelled(first.public_key))) == "round-key"
+
+
+def respelled(public_key: bytes) -> bytes:
+    """The same key to X25519, which ignores the top bit."""
+    return public_key[:-1] + bytes([public_key[-1] | 0x80])
 
 
 def test_nothing_can_be_said_twice(recorded: RecordedRound) -> None:
@@ -237,7 +250,14 @@ def test_states_survive_their_encoding(recorded: RecordedRound) -> None:
 
 def test_a_round_may_not_open_with_too_few_keys(recorded: RecordedRound) -> None:
     message: RoundOpen = recorded.messages[OPEN]
-    assert recorded.refusal(4, replace(message, round_keys=(1, 2, 3))) == "round-keys"
+    fewer = replace(message, round_keys=(1, 2, 3), round_key_hashes=message.round_key_hashes[:3])
+    assert recorded.refusal(4, fewer) == "round-keys"
+
+
+def test_a_round_is_opened_on_these_round_keys_in_this_order(recorded: RecordedRound) -> None:
+    first, second, *others = recorded.messages[OPEN].round_key_hashes
+    for hashes in ((second, first, *others), (first, *others), (first, second, *others, first), ()):
+        assert recorded.changed(OPEN, round_key_hashes=hashes) == "round-keys"
 
 
 def test_any_later_checkpoint_may_seed_the_round(recorded: RecordedRound) -> None:
@@ -248,7 +268,8 @@ def test_any_later_checkpoint_may_seed_the_round(recorded: RecordedRound) -> Non
 
 def test_an_acknowledgement_by_a_trustee_without_a_round_key(recorded: RecordedRound) -> None:
     message: RoundOpen = recorded.messages[OPEN]
-    state = recorded.apply(5, replace(message, round_keys=(1, 2, 3, 4)))
+    fewer = replace(message, round_keys=(1, 2, 3, 4), round_key_hashes=message.round_key_hashes[:4])
+    state = recorded.apply(5, fewer)
     current = state.ledger.current
     assert current is not None
     digest = ack_digest(current.entry, "trustee-4", [])
