@@ -96,7 +96,7 @@ class LocalTraining:
                     f"task: evaluate() returned {shortened(metrics)}, expected a mapping from names to numbers; "
                     "return {} for no metrics"
                 )
-            return {str(name): float(value) for name, value in metrics.items()}
+            return {str(name): _number(name, value) for name, value in metrics.items()}
 
     def load(self, model: Vector) -> None:
         """Make `self.model` the global model."""
@@ -153,6 +153,14 @@ def _architecture(model: nn.Module) -> dict[str, str]:
         owner = first.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
         found[name] = kind if owner == name else f"{kind}, tied to {owner!r}"
     return found
+
+
+def _number(name: object, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = " ".join(shortened(value).split())
+        raise Misuse(f"task: evaluate() returned {found} for {name!r}, expected one number for each name") from error
 
 
 def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -102,7 +102,7 @@ def read_initial(model: nn.Module, layout: TensorLayout) -> Vector:
     for name, count in _not_finite(vector, layout):
         raise Misuse(
             f"model: tensor {name!r} holds {count} NaN or infinite values before any training, expected finite "
-            "numbers; initialise it in the task's model()"
+            "numbers; initialise it in the task's model(), or exclude it in [tensors] if it is a constant"
         )
     return vector
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_errors_of_the_users_code_name_client_and_line(tmp_path: Path) -> None:
     training = LocalTraining(task, WHOLE, "cpu", seed=1)
     with pytest.raises(Misuse, match=r"client x: train\(\) failed: ValueError: two lines \(at .*mine.py:8\)"):
         training.train("x", training.initial(), 1)
-    with pytest.raises(Misuse, match=r"task: evaluate\(\) failed: ValueError: could not convert string to float"):
+    with pytest.raises(Misuse, match=r"task: evaluate\(\) returned 'high' for 'loss', expected one number"):
         training.evaluate(training.initial())
 
 
@@ -211,6 +212,34 @@ def test_clients_that_are_no_names(tmp_path: Path, clients: str, message: str) -
     with pytest.raises(Misuse) as excinfo:
         client_names(load_task(Config.of(task={"file": "mine.py"}), tmp_path))
     assert message in str(excinfo.value)
+
+
+class Site(str, Enum):  # noqa: UP042  its str() is not its value
+    """Names as an enumeration has them."""
+
+    NORTH = "north"
+    SOUTH = "south"
+
+
+@pytest.mark.parametrize("given", [np.array(["south", "north"]), list(Site), (np.str_("north"), Site.SOUTH)])
+def test_names_of_other_classes_become_plain_text(given: Iterable[str]) -> None:
+    task = Personal()
+    task.clients = lambda: given
+    names = client_names(task)
+    assert names == ("north", "south")
+    assert {type(name) for name in names} == {str}
+
+
+def test_the_place_of_an_error_is_the_users_own_line(tmp_path: Path) -> None:
+    """Neither Python's json, nor an installed package: the last line that the user wrote, in whatever file."""
+    (tmp_path / "helper_of_mine.py").write_text("import json\n\ndef read(): return json.loads('{broken')\n")
+    text = COMPLETE.format(train="helper_of_mine.read()", loss="torch.zeros(2) @ torch.zeros(3)")
+    task = from_file(tmp_path, text.replace("import torch", "import torch, helper_of_mine"))
+    training = LocalTraining(task, WHOLE, "cpu", seed=1)
+    with pytest.raises(Misuse, match=r"train\(\) failed: JSONDecodeError: .*helper_of_mine.py:3\)$"):
+        training.train("x", training.initial(), 1)
+    with pytest.raises(Misuse, match=r"evaluate\(\) failed: RuntimeError: .*mine.py:9\)$"):
+        training.evaluate(training.initial())
 
 
 class Changing(Personal):
@@ -285,7 +314,7 @@ def test_a_model_that_begins_with_nan_is_refused_before_anything_is_written(tmp_
         model.bias.fill_(float("nan"))
     task, config = Changing(lambda _: None, model), Config.of(limits={"min_cohort": 2})
     for attempt in (lambda: make_plan(task, config), Federation(task, config, tmp_path / "out").run):
-        with pytest.raises(Misuse, match=r"model: tensor 'bias' holds 1 NaN or infinite values before any training"):
+        with pytest.raises(Misuse, match=r"tensor 'bias' holds 1 NaN .* before any training.*or exclude it"):
             attempt()
     assert not (tmp_path / "out").exists()
 
@@ -295,12 +324,22 @@ def test_a_configuration_is_no_dictionary(tmp_path: Path) -> None:
         Federation(breast_cancer(), {"rounds": 3}, tmp_path / "out")
 
 
-def test_metrics_that_are_none() -> None:
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (None, "returned None, expected a mapping from names to numbers"),
+        ({"loss": 1, "per_class": [0.1, 0.2]}, "returned [0.1, 0.2] for 'per_class', expected one number"),
+        ({"recall": torch.ones(2)}, "returned tensor([1., 1.]) for 'recall', expected one number"),
+        ({"f1": None}, "returned None for 'f1', expected one number"),
+    ],
+)
+def test_metrics_that_are_none(metrics: object, message: str) -> None:
     task = Changing(lambda _: None)
-    task.evaluate = lambda model: None
+    task.evaluate = lambda model: metrics
     training = LocalTraining(task, WHOLE, "cpu", seed=1)
-    with pytest.raises(Misuse, match=r"task: evaluate\(\) returned None, expected a mapping from names to numbers"):
+    with pytest.raises(Misuse) as excinfo:
         training.evaluate(training.initial())
+    assert str(excinfo.value).startswith(f"task: evaluate() {message}")
 
 
 def test_the_template_is_a_task_that_learns() -> None:

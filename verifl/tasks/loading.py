@@ -50,19 +50,25 @@ def checked_task(task: object, where: str) -> Task[Any]:
 
 
 def client_names(task: Task[Any]) -> tuple[str, ...]:
-    """The task's clients, checked, in ascending order; raises Misuse for no names, a bad or a repeated one."""
-    names = _given_names(task)
-    for name in names:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise Misuse(
-                f"task: client name {shortened(name)} is not usable, expected 1 to 64 of a-z, 0-9, '.', '_', '-', "
-                "starting with a letter or digit"
-            )
-    ids = sorted(cast(Sequence[str], names))
+    """The task's clients as plain text, checked, ascending; raises Misuse for no names, a bad or a repeated one.
+
+    A name may be of a class derived from `str`, as numpy, pandas and Enum have them: its characters count.
+    """
+    ids = sorted(map(_client_name, _given_names(task)))
     repeated = [first for first, second in pairwise(ids) if first == second]
     if repeated:
         raise Misuse(f"task: client name {repeated[0]!r} appears twice; names identify clients")
     return tuple(ids)
+
+
+def _client_name(given: object) -> str:
+    name = str.__str__(given) if isinstance(given, str) else ""
+    if not _NAME.fullmatch(name):
+        raise Misuse(
+            f"task: client name {shortened(given)} is not usable, expected 1 to 64 of a-z, 0-9, '.', '_', '-', "
+            "starting with a letter or digit"
+        )
+    return name
 
 
 def build_model(task: Task[Any]) -> nn.Module:

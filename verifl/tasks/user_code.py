@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import linecache
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from proofs.errors import Misuse, VeriflError
+
+_PYTHON = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
 
 
 @contextmanager
@@ -28,12 +32,16 @@ def _one_line(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The last frame that lies outside installed packages; a SyntaxError names its own line."""
+    """The last frame in code that is neither Python's, nor installed, nor ours; a SyntaxError names its own line."""
     if isinstance(error, SyntaxError):
         return ""
-    here = Path(__file__).parent.parent
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if "site-packages" not in path.parts and here not in path.parents and path.is_file():
-            return f" (at {path}:{frame.lineno})"
+        if _is_users(Path(frame.filename)) and linecache.getlines(frame.filename):  # a notebook's cells are no files
+            return f" (at {frame.filename}:{frame.lineno})"
     return ""
+
+
+def _is_users(path: Path) -> bool:
+    if {"site-packages", "dist-packages"} & set(path.parts):
+        return False
+    return not any(folder in path.parents for folder in (Path(__file__).parent.parent, *_PYTHON))
