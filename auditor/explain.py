@@ -17,7 +17,7 @@ from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.report import CheckResult, Finding, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES
+from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, REPLAYED
 from protocols.envelopes import COORDINATOR
 from protocols.log.checkpoint import parse_note
 from protocols.messages import KeyRotation, RoundAborted
@@ -154,7 +154,7 @@ def _shares(found: Round, record: SubmissionRecord, known: Statements) -> Iterat
 
 def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> Event:
     if found.cohort is None:
-        return Event(found.number, record.index, f"no verdict: {_end(found)}")
+        return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(case, found, record, known)}")
     message = found.cohort.message
     logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     logged |= dict.fromkeys(message.accepted, ACCEPTED)
@@ -165,11 +165,24 @@ def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statemen
         text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
     elif right is not None and right != said:
         text += f". The audit finds: {right}"
-    if right == INVALID_PROOF:
-        text += f" ({printable(case.failed_proofs[record.index])})"
-    if right in OFFENCES and (why := excuse(case, found, record, right, known)) is not None:
-        text += f". Not its offence: {why}"
+    text += _details(case, found, record, right, known)
     return Event(found.number, record.index, text, None if right is None else right == said)
+
+
+def _unjudged(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> str:
+    """What the audit finds of a submission on which the log has no verdict."""
+    right = _right_verdict(case, found, record, ACCEPTED)
+    if right in (*OFFENCES, REPLAYED):
+        return f". The audit finds: {right}{_details(case, found, record, right, known)}"
+    return "" if right is None else ". The audit finds no fault in it"
+
+
+def _details(case: Case, found: Round, record: SubmissionRecord, verdict: str | None, known: Statements) -> str:
+    """The check that a proof fails, and why an offence is none of this client's."""
+    text = f" ({printable(case.failed_proofs[record.index])})" if verdict == INVALID_PROOF else ""
+    if verdict in OFFENCES and (why := excuse(case, found, record, verdict, known)) is not None:
+        text += f". Not its offence: {why}"
+    return text
 
 
 def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:

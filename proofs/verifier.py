@@ -206,10 +206,7 @@ def _decode_points(engine: Engine, claim: Claim, proof: Proof) -> Points:
     encoded = rows + proof.auxiliary + proof.table_announcement + proof.auxiliary_announcement
     if claim.encryption is not None:
         encoded += proof.update_announcement + proof.share_announcement + claim.encryption.share_commitment
-    try:
-        return engine.decode_points(encoded)
-    except Malformed as failure:
-        raise Malformed("point-encoding", failure.expected, failure.found) from failure
+    return engine.decode_points(encoded)
 
 
 def _replay_rounds(transcript: ArgumentTranscript, proof: Proof) -> tuple[list[int], int]:

@@ -55,7 +55,7 @@ def seal(public: bytes, info: bytes, plaintext: bytes) -> bytes:
     try:
         return _suite().encrypt(plaintext, _decode_public(public), info)
     except ValueError as error:
-        raise Rejected("round-key", "an X-Wing public key", f"one that cannot be used ({error})") from error
+        raise Rejected("round-key", "an X-Wing public key", "one to which nothing can be sealed") from error
 
 
 def open_sealed(private: bytes, info: bytes, sealed: bytes) -> bytes:

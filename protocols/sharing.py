@@ -110,6 +110,17 @@ def share_secret(
     return commitments, [_evaluate(coefficients, blindings, x) for x in range(1, trustees + 1)]
 
 
+def decode_commitments(engine: Engine, data: bytes, threshold: int) -> Points:
+    """The points E_0 .. E_{t-1}; raises Rejected("share-commitments") unless `data` is exactly t of them."""
+    if len(data) != threshold * POINT_SIZE:
+        size = threshold * POINT_SIZE
+        raise Rejected("share-commitments", f"{threshold} points in {size} bytes", f"{len(data)} bytes")
+    try:
+        return engine.decode_points(data)
+    except Malformed as error:
+        raise Rejected("share-commitments", f"{threshold} points ({error.expected})", error.found) from None
+
+
 def verify_share(engine: Engine, x: int, share: Share, commitments: bytes, threshold: int) -> None:
     """Raise Rejected unless `share` is trustee x's under exactly t `commitments`.
 
@@ -129,7 +140,7 @@ def verify_shares(
     All shares have one length (Misuse otherwise): they were decoded for it.
     """
     _check_shares(x, shares)
-    decoded = [_decode_commitments(engine, data, threshold) for data in commitments]
+    decoded = [_decoded(engine, data, threshold) for data in commitments]
     verdicts = [points if isinstance(points, Rejected) else None for points in decoded]
     claims = [
         _Claim(index, share, points)
@@ -167,12 +178,7 @@ def verify_summed_shares(
     """
     if not commitments:
         raise Misuse("a summed share needs the commitments of its cohort")
-    parts = []
-    for data in commitments:
-        points = _decode_commitments(engine, data, threshold)
-        if isinstance(points, Rejected):
-            raise points
-        parts.append(points)
+    parts = [decode_commitments(engine, data, threshold) for data in commitments]
     cohort = engine.concatenate(parts)
     return {x: _summed_verdict(engine, x, share, cohort, len(parts), threshold) for x, share in shares.items()}
 
@@ -216,15 +222,11 @@ def _check_shares(x: int, shares: Sequence[Share]) -> None:
         raise Misuse("all shares of a batch have one length")
 
 
-def _decode_commitments(engine: Engine, data: bytes, threshold: int) -> Points | Rejected:
-    if len(data) != threshold * POINT_SIZE:
-        return Rejected(
-            "share-commitments", f"{threshold} points in {threshold * POINT_SIZE} bytes", f"{len(data)} bytes"
-        )
+def _decoded(engine: Engine, data: bytes, threshold: int) -> Points | Rejected:
     try:
-        return engine.decode_points(data)
-    except Malformed as error:
-        return Rejected("share-commitments", f"{threshold} points ({error.where}: {error.expected})", error.found)
+        return decode_commitments(engine, data, threshold)
+    except Rejected as error:
+        return error
 
 
 def _weights(x: int, shares: Sequence[Share], commitments: Sequence[bytes]) -> list[int]:

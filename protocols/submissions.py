@@ -22,6 +22,7 @@ from protocols.lattice.encryption import unpack
 from protocols.lattice.public import expand
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
+from protocols.sharing import decode_commitments
 
 # (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]
@@ -29,7 +30,8 @@ BlobSource = Callable[[bytes, int], bytes]
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a submission is excluded: `reason` of `protocols.cohorts`, `detail` the failing check, for people."""
+    """Why a submission is excluded: `reason` of `protocols.cohorts`, `detail` for people: the name of the check that it
+    fails, which is the same in every engine."""
 
     reason: str
     detail: str
@@ -126,16 +128,16 @@ def check_blob(name: bytes, size: int, data: bytes) -> None:
 
 
 def check_ciphertext(pinned: PinnedPolicy, ciphertext: bytes) -> None:
-    """Raise Malformed unless the packed residues are canonical and as many as the data rows have cells."""
+    """Raise Malformed("ciphertext") unless these are packed canonical residues, as many as the data rows have cells."""
     unpack(pinned.lattice, ciphertext, pinned.cells)
 
 
 def check_share_commitments(engine: Engine, pinned: PinnedPolicy, commitments: bytes) -> None:
-    """Raise Malformed unless these are exactly t encoded points."""
-    if len(commitments) != pinned.share_commitments_size:
-        size = pinned.share_commitments_size
-        raise Malformed("share-commitments", f"{size} bytes", f"{len(commitments)}")
-    engine.decode_points(commitments)
+    """Raise Malformed("share-commitments") unless these are exactly t encoded points: as a trustee names it, too."""
+    try:
+        decode_commitments(engine, commitments, pinned.policy.threshold)
+    except Rejected as error:
+        raise Malformed(error.check, error.expected, error.found) from None
 
 
 def claim_of(

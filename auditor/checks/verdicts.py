@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from auditor.case import Case
@@ -21,7 +21,8 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     round before it once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
     acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first reason that holds.
 
-    Leaves `choices`. Notes name the clients whose offences the log proves: only for what they signed, in this round.
+    Leaves `choices`. Notes name the clients whose offences the log proves, also where the round ended without a cohort
+    or has not ended: only for what they signed, in this round.
     """
     case.index.report(findings)
     judged = 0
@@ -29,9 +30,12 @@ def check_verdicts(case: Case, findings: Findings) -> str:
         if found.open is None:
             continue
         case.choices[found.number] = choice = _choose(case, found)
+        verdicts = _verdicts(case, found, choice)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
-            judged += _check_reasons(case, findings, found, found.cohort, choice)
+            _check_reasons(case, findings, found, found.cohort, verdicts)
+            judged += len(verdicts)
+        _name_offenders(case, findings, found, verdicts)
     return f"{counted(judged, 'verdict')} re-derived"
 
 
@@ -44,6 +48,16 @@ def _choose(case: Case, found: Round) -> Choice:
         if case.own_faults.get(index) is None and (end is None or index < end)
     ]
     return choose_cohort(case.pinned.policy, valid, first_acks(found))
+
+
+def _verdicts(case: Case, found: Round, choice: Choice) -> dict[int, str]:
+    """What becomes of each submission before CohortClosed, if there is one; I4 reports later ones."""
+    end = found.cohort.index if found.cohort is not None else None
+    return {
+        index: case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
+        for index in found.submissions
+        if end is None or index < end
+    }
 
 
 def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
@@ -61,23 +75,28 @@ def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed
     findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
 
 
-def _check_reasons(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed], choice: Choice) -> int:
-    """Rule 2, on the submissions before CohortClosed; I4 reports later ones. Returns how many these are."""
+def _check_reasons(
+    case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed], verdicts: Mapping[int, str]
+) -> None:
+    """Rule 2."""
     message = entry.message
-    earlier = {index: record for index, record in found.submissions.items() if index < entry.index}
     logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     logged |= dict.fromkeys(message.accepted, ACCEPTED)
-    known = statements(case, found)
-    for index, record in earlier.items():
-        verdict = case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
+    for index, verdict in verdicts.items():
+        record = found.submissions[index]
         said = logged.get(index, "no verdict")
         if said in (MALFORMED, INVALID_PROOF) and said != verdict and record.ciphertext in case.pruned:
             said = f"{said}, but the ciphertext that would show it is not there"
         findings.expect(f"{submission_label(record)}, verdict", verdict, said)
+
+
+def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapping[int, str]) -> None:
+    known = statements(case, found)
+    for index, verdict in verdicts.items():
+        record = found.submissions[index]
         if verdict in OFFENCES and excuse(case, found, record, verdict, known) is None:
             why = f" ({case.failed_proofs[index]})" if index in case.failed_proofs else ""
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
-    return len(earlier)
 
 
 def _ascending(indices: Sequence[int]) -> bool:

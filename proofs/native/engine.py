@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.curve import FIELD, POINT_SIZE
+from proofs.curve import POINT_SIZE, not_a_point, not_points
 from proofs.engine import Block, Signs, Table
-from proofs.errors import Malformed, Misuse
+from proofs.errors import Misuse
 from proofs.native.multiplication import LARGEST_ENTRY, commit_table, multiply_points
 from proofs.native.points import decompress
 from proofs.native.residues import MODULUS_BITS, WEIGHT_BITS, adjoint_combinations, residue_combinations
@@ -124,13 +124,13 @@ class NativeEngine:
         """See `Engine`."""
         count, rest = divmod(len(encoded), POINT_SIZE)
         if rest:
-            raise Malformed("points", f"a multiple of {POINT_SIZE} bytes", f"{len(encoded)} bytes")
+            raise not_points(len(encoded))
         rows = np.frombuffer(encoded, np.uint8).reshape(count, POINT_SIZE).copy()
         words = np.empty((count, 8), np.uint64)
         bad = map_chunks(lambda a, b: (a + decompress(rows[a:b], words[a:b]), b), count, 16)
         for index, stop in bad:
             if index < stop:
-                raise _malformed_point(index, encoded[index * POINT_SIZE : (index + 1) * POINT_SIZE])
+                raise not_a_point(index, encoded[index * POINT_SIZE : (index + 1) * POINT_SIZE])
         return NativePoints(words)
 
     def point_count(self, points: NativePoints) -> int:
@@ -209,12 +209,3 @@ def _ternary_products(signs: Signs, weights: Sequence[int]) -> list[int]:
     words, laid_out = to_words(weights), np.require(signs, requirements=["C", "W"])
     parts = map_chunks(lambda a, b: reduced(ternary_sums(laid_out[a:b], words)), len(signs), 16)
     return [value for part in parts for value in part]
-
-
-def _malformed_point(index: int, encoded: bytes) -> Malformed:
-    where = f"point {index}"
-    if encoded[0] not in (2, 3):
-        return Malformed(where, "prefix 02 or 03", f"{encoded[0]:02x}")
-    if int.from_bytes(encoded[1:], "big") >= FIELD:
-        return Malformed(where, "x below the field's prime", encoded[1:].hex())
-    return Malformed(where, "x of a point on the curve", encoded[1:].hex())

@@ -7,8 +7,8 @@ from typing import Final
 
 from py_ecc.secp256k1 import secp256k1
 
-from proofs.curve import FIELD, ORDER, POINT_SIZE
-from proofs.errors import Malformed, Misuse
+from proofs.curve import FIELD, ORDER, POINT_SIZE, not_a_point, not_points
+from proofs.errors import Misuse
 
 Jacobian = tuple[int, int, int]  # (X / Z^2, Y / Z^3); py_ecc takes every triple with Y = 0 for the identity
 
@@ -61,19 +61,17 @@ def encode(point: Jacobian) -> bytes:
 def decode(encoded: bytes, index: int) -> Jacobian:
     """The point of 33 bytes; raises Malformed naming `index` for a bad prefix, x >= FIELD, or x off the curve."""
     prefix, x = encoded[0], int.from_bytes(encoded[1:], "big")
-    if prefix not in (2, 3):
-        raise Malformed("point-encoding", "prefix 02 or 03", f"{prefix:02x} at point {index}")
-    if x >= FIELD:
-        raise Malformed("point-encoding", "x below the field's prime", f"{x:x} at point {index}")
+    if prefix not in (2, 3) or x >= FIELD:
+        raise not_a_point(index, encoded)
     square = (pow(x, 3, FIELD) + 7) % FIELD
     y = pow(square, (FIELD + 1) // 4, FIELD)
     if y * y % FIELD != square:
-        raise Malformed("point-encoding", "x of a point on the curve", f"{x:x} at point {index}")
+        raise not_a_point(index, encoded)
     return (x, y if y % 2 == prefix % 2 else FIELD - y, 1)
 
 
 def decode_all(encoded: bytes) -> list[Jacobian]:
     """All points of a whole multiple of 33 bytes, in order; raises Malformed for the first bad one."""
     if len(encoded) % POINT_SIZE:
-        raise Malformed("point-encoding", f"a multiple of {POINT_SIZE} bytes", f"{len(encoded)} bytes")
+        raise not_points(len(encoded))
     return [decode(encoded[i : i + POINT_SIZE], i // POINT_SIZE) for i in range(0, len(encoded), POINT_SIZE)]

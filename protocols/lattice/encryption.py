@@ -93,7 +93,7 @@ def pack(parameters: LatticeParameters, residues: Integers) -> bytes:
 
 
 def unpack(parameters: LatticeParameters, data: bytes, cells: int) -> Integers:
-    """Inverse of `pack`, int64 (cells,); raises Malformed for another length or a residue >= q, naming its index."""
+    """Inverse of `pack`, int64 (cells,); raises Malformed("ciphertext") for another length or a residue >= q."""
     width = parameters.residue_width
     if len(data) != cells * width:
         raise Malformed("ciphertext", f"{cells * width} bytes", f"{len(data)}")
@@ -102,7 +102,7 @@ def unpack(parameters: LatticeParameters, data: bytes, cells: int) -> Integers:
     residues = words & np.uint64(2 ** (8 * width) - 1)
     if cells and residues.max() >= parameters.modulus:
         index = int((residues >= parameters.modulus).argmax())
-        raise Malformed(f"ciphertext residue {index}", f"below {parameters.modulus}", f"{residues[index]}")
+        raise Malformed("ciphertext", f"residues below {parameters.modulus}", f"{residues[index]} at position {index}")
     return residues.view(np.int64)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify
 from protocols.blobs import blob_hash
@@ -15,6 +16,7 @@ from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.contexts import submission_context
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
+from protocols.sharing import decode_commitments
 from protocols.submissions import (
     Fault,
     SeenSubmissions,
@@ -293,27 +295,29 @@ def not_canonical(data: bytes) -> bytes:
 
 def test_a_ciphertext_that_does_not_decode(received: Received) -> None:
     message = received.changed(received.messages[0], "ciphertext", not_canonical)
-    (fault,) = received.judge(message)
-    assert fault is not None
-    assert fault.reason == MALFORMED
-    with pytest.raises(Malformed) as excinfo:
-        check_ciphertext(received.pinned, received.blobs[message.ciphertext])
-    assert fault.detail == excinfo.value.where
+    assert received.judge(message) == [Fault(MALFORMED, "ciphertext")]
     for data in (b"", received.blobs[received.messages[0].ciphertext][:-1]):
-        with pytest.raises(Malformed):
-            check_ciphertext(received.pinned, data)
-
-
-def test_share_commitments_that_do_not_decode(received: Received) -> None:
-    message = received.changed(received.messages[0], "share_commitments", lambda data: b"\x07" + data[1:])
-    (fault,) = received.judge(message)
-    assert fault is not None
-    assert fault.reason == MALFORMED
-    good = received.blobs[received.messages[0].share_commitments]
-    for data in (b"", good[:-33], good[:-1], good + good[:33]):
         with pytest.raises(Malformed) as excinfo:
-            check_share_commitments(received.engine, received.pinned, data)
+            check_ciphertext(received.pinned, data)
+        assert excinfo.value.where == "ciphertext"
+
+
+@pytest.mark.parametrize("engine", ["native", "reference"])
+@pytest.mark.parametrize("point", [b"\x07" + bytes(32), b"\x02" + b"\xff" * 32, b"\x03" + bytes(32)])
+def test_share_commitments_that_do_not_decode(received: Received, engine: str, point: bytes) -> None:
+    """One name in either engine, which is that of a trustee's dispute: it stands in a signed entry."""
+    arithmetic = get_engine(engine)
+    message = received.changed(received.messages[0], "share_commitments", lambda data: data[:33] + point + data[66:])
+    (fault,) = judge(arithmetic, received.pinned, [message], received.seed, received.source)
+    assert fault == Fault(MALFORMED, "share-commitments")
+    good = received.blobs[received.messages[0].share_commitments]
+    for data in (b"", good[:-33], good[:-1], good + good[:33], received.blobs[message.share_commitments]):
+        with pytest.raises(Malformed) as excinfo:
+            check_share_commitments(arithmetic, received.pinned, data)
         assert excinfo.value.where == "share-commitments"
+        with pytest.raises(Rejected) as refused:
+            decode_commitments(arithmetic, data, received.pinned.policy.threshold)
+        assert refused.value.check == "share-commitments"
 
 
 @pytest.mark.parametrize(

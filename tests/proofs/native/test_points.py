@@ -144,14 +144,15 @@ def test_bad_points_are_named(bad: bytes, index: int) -> None:
     encoded = good * index + bad + good * (99 - index) + later
     with pytest.raises(Malformed) as excinfo:
         NativeEngine().decode_points(encoded)
-    assert excinfo.value.where == f"point {index}"
+    assert excinfo.value.where == "point-encoding"
+    assert excinfo.value.found.endswith(f" at point {index}")
 
 
 @pytest.mark.parametrize("length", [1, 32, 34, 65])
 def test_lengths_must_be_whole_points(length: int) -> None:
     with pytest.raises(Malformed) as excinfo:
         NativeEngine().decode_points((compressed(G) * 2)[:length])
-    assert excinfo.value.where == "points"
+    assert excinfo.value.where == "point-encoding"
     assert excinfo.value.found == f"{length} bytes"
 
 

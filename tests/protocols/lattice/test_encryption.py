@@ -226,9 +226,10 @@ def test_non_canonical_residue_is_malformed(modulus: int) -> None:
     width = parameters.residue_width
     for residue in (modulus, modulus + 1, 2 ** (8 * width) - 1):
         data = bytes(2 * width) + residue.to_bytes(width, "little") + bytes(width)
-        with pytest.raises(Malformed, match="residue 2") as excinfo:
+        with pytest.raises(Malformed, match="position 2") as excinfo:
             encryption.unpack(parameters, data, 4)
-        assert excinfo.value.where == "ciphertext residue 2"
+        assert excinfo.value.where == "ciphertext"
+        assert excinfo.value.found.endswith("at position 2")
 
 
 def test_other_lengths_are_malformed() -> None:
