@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
-from verifl.tasks.user_code import user_code
+from verifl.tasks.user_code import client_code, user_code
 from verifl.tensors import TensorFilter, TensorLayout, Vector, describe, read_initial, read_vector, write_vector
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ class LocalTraining:
         self._load(model, self._own.get(client, {}))
         before = read_vector(self.model, self.layout)
         self._reseed(f"train {round_number} {client}")
-        with user_code(f"client {client}: data() failed"):
+        with client_code(client, "data"):
             data = self._task.data(client)
-        with user_code(f"client {client}: train() failed"):
+        with client_code(client, "train"):
             self._task.train(self.model, client, data)
         self._check_architecture(client)
         after = read_vector(self.model, self.layout)

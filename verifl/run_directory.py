@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.locks import locked
 from protocols.log.tiles import POLICY
-from verifl.state import locked, make_private_directory
+from verifl.state import make_private_directory
 
 _LEFTOVER = re.compile(r"\.(policy\.cbor|model\.safetensors|metrics\.jsonl)\.[0-9a-f]+\.tmp")
 

@@ -6,7 +6,6 @@ so that a crash leaves the old or the new value; a file that is neither is refus
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -133,23 +132,6 @@ def make_private_directory(path: Path) -> None:
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise Misuse(f"{path}: holds secrets but has mode {mode:03o}, expected 700; run `chmod 700 {path}`")
-
-
-@contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Hold the lock file at `path`, mode 0600, for the block; the system lets go of it when the process dies.
-
-    Raises Misuse with `refusal` where another process, or another block of this one, holds it.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Misuse(refusal) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -10,7 +10,6 @@ POSIX only (flock, fsync of directories).
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from types import TracebackType
 
 from proofs.errors import Misuse, Rejected
 from protocols.blobs import blob_hash, entry_blobs
+from protocols.locks import FileLock
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.reader import TranscriptReader
@@ -66,7 +66,7 @@ class TranscriptWriter:
         self._frontier, self._stack = Frontier(), TileStack()  # of the latest checkpoint
         self._unsynced: dict[Path, None] = {}  # directories whose renames may not be durable
         self._stale: set[str] = set()  # partial tiles that the latest checkpoint does not need
-        self._lock = _lock(self._path.with_name(self._path.name + ".lock"))
+        self._lock = _lock(self._path)
         try:
             self._make_directory(self._path)
             self._recover(keep)
@@ -84,9 +84,7 @@ class TranscriptWriter:
 
     def close(self) -> None:
         """Let another writer open the directory; pending entries are dropped."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     @property
     def size(self) -> int:
@@ -231,7 +229,7 @@ class TranscriptWriter:
         return edge | {tile.path for tile, _ in stack.partial()}
 
     def _check_open(self) -> None:
-        if self._lock is None:
+        if not self._lock.held:
             raise Misuse("this writer is closed")
 
     def _write(self, path: str, data: bytes) -> None:
@@ -290,13 +288,7 @@ class TranscriptWriter:
             self._before(description)
 
 
-def _lock(path: Path) -> int | None:
-    """Take the lock file beside the directory: inside, it would be published. Held until closed or killed."""
+def _lock(path: Path) -> FileLock:
+    """Take the lock file beside the directory `path`: inside, it would be published. Held until closed or killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise Misuse(f"{path.with_suffix('')}: another writer has this transcript open") from None
-    return descriptor
+    return FileLock(path.with_name(path.name + ".lock"), f"{path}: another writer has this transcript open")

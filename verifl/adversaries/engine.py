@@ -24,7 +24,7 @@ from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
-from verifl.engines.base import EngineResult, RoundSummary, Session
+from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.history import MetricsFile, published_bytes, summarize
 from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
@@ -64,8 +64,9 @@ class InjectedEngine:
         try:
             with TranscriptWriter(transcript) as writer:
                 return _Run(session, writer, injections, self.refusals).rounds()
-        except BaseException:
-            TranscriptWriter(transcript).close()  # opening a directory recovers it
+        except BaseException as error:
+            with unmasked(error):
+                TranscriptWriter(transcript).close()  # opening a directory recovers it
             raise
 
 

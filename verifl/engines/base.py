@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from proofs.errors import VeriflError
 from verifl.config import Config
 from verifl.enrolment import Enrolment, Randomness
 from verifl.local_training import LocalTraining, finite_or_none
@@ -83,3 +85,15 @@ class FederationEngine(Protocol):
     def run(self, session: Session) -> EngineResult:
         """Write the transcript into `session.directory` and return how it went."""
         ...
+
+
+@contextmanager
+def unmasked(error: BaseException) -> Iterator[None]:
+    """What goes wrong in the block, which clears up after `error`, does not take its place."""
+    try:
+        yield
+    except OSError:
+        pass  # the disk that failed may fail again
+    except VeriflError as another:
+        if str(another) != str(error):
+            error.add_note(f"the transcript was left as it was: {another}")

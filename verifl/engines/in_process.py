@@ -8,7 +8,6 @@ already answers with the same bytes.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 
@@ -27,7 +26,7 @@ from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
 from protocols.server_steps import decode_model
 from verifl.clock import CosignatureClock
-from verifl.engines.base import EngineResult, RoundSummary, Session
+from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.history import MetricsFile, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
 from verifl.receipts import keep_receipts
@@ -57,8 +56,8 @@ class InProcessEngine:
         try:
             with TranscriptWriter(transcript, step=self._step, keep=pending_entries(store)) as writer:
                 return _Run(session, writer, store, self._step).rounds()
-        except BaseException:
-            with contextlib.suppress(OSError):  # the disk that failed may fail again
+        except BaseException as error:
+            with unmasked(error):
                 TranscriptWriter(transcript, keep=pending_entries(store)).close()  # opening a directory recovers it
             raise
 

@@ -1,47 +1,74 @@
-"""The border to code that is not ours: whatever a user's task raises becomes one line that says where."""
+"""The border to code that is not ours: whatever a user's task raises becomes one line that says why and where."""
 
 from __future__ import annotations
 
-import linecache
-import sysconfig
+import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from proofs.errors import Misuse, VeriflError
+from verifl.tasks.causes import causes, explain
 
-_PYTHON = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+
+class Abstain(Exception):
+    """Raised by a task's data() or train(): this client takes no part in this round. Its text says why."""
+
+
+class ClientFailed(Misuse):
+    """A client's turn came to nothing by its own code: it drops out of the round. `reason` does not name the client.
+
+    abstained: because it said so, with `Abstain`.
+    """
+
+    def __init__(self, client: str, reason: str, abstained: bool = False) -> None:
+        super().__init__(f"client {client}: {reason}")
+        self.client, self.reason, self.abstained = client, reason, abstained
 
 
 @contextmanager
-def user_code(what: str) -> Iterator[None]:
-    """Turn an exception of the enclosed call into Misuse: `what`, the exception, and the innermost line of the user's
-    own code. Errors of this project pass unchanged; the original stays as the cause, for `--debug`."""
+def user_code(what: str, failure: Callable[[str], Misuse] = Misuse) -> Iterator[None]:
+    """Turn an exception of the enclosed call into Misuse: `what`, and the exception as `explain` tells it.
+
+    failure: what makes the error of the text, for every exception but SystemExit. Errors of this project pass
+    unchanged; the original stays as the cause, for `--debug`. KeyboardInterrupt passes, and what a framework made of it
+    (a SystemExit, say) becomes one again. A process that the call forked ends with the block.
+    """
+    parent = os.getpid()
     try:
         yield
     except VeriflError:
+        _end_child(parent, 1)
         raise
     except (Exception, SystemExit) as error:  # a user's code may raise anything; it is chained, not lost
-        raise Misuse(f"{what}: {_one_line(error)}{_place(error)}") from error
+        _end_child(parent, 1)
+        if any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
+            raise KeyboardInterrupt from error
+        make = Misuse if isinstance(error, SystemExit) else failure
+        raise make(f"{what}: {explain(error)}") from error
+    _end_child(parent, 0)
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+@contextmanager
+def client_code(client: str, method: str) -> Iterator[None]:
+    """`user_code` of a client's turn: raises ClientFailed, also for Abstain."""
+
+    def failed(reason: str) -> Misuse:
+        return ClientFailed(client, reason)
+
+    with user_code(f"{method}() failed", failed):
+        try:
+            yield
+        except Abstain as error:
+            text = " ".join(str(error).split())
+            raise ClientFailed(client, f"abstains: {text}" if text else "abstains", abstained=True) from error
+        except VeriflError as error:
+            raise failed(f"{method}() failed: {error}") from error
 
 
-def _place(error: BaseException) -> str:
-    """The last frame in code that is neither Python's, nor installed, nor ours; a SyntaxError names its own line."""
-    if isinstance(error, SyntaxError):
-        return ""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if _is_users(Path(frame.filename)) and linecache.getlines(frame.filename):  # a notebook's cells are no files
-            return f" (at {frame.filename}:{frame.lineno})"
-    return ""
-
-
-def _is_users(path: Path) -> bool:
-    if {"site-packages", "dist-packages"} & set(path.parts):
-        return False
-    return not any(folder in path.parents for folder in (Path(__file__).parent.parent, *_PYTHON))
+def _end_child(parent: int, status: int) -> None:
+    """A child that comes back from the user's code would go on as a second run, with the parties' secrets."""
+    if os.getpid() != parent:
+        if status:
+            traceback.print_exc()
+        os._exit(status)
