@@ -25,6 +25,7 @@ from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolle
 from verifl.inspection import check_kinds, inspect_run
 from verifl.keys import IDENTITY_FILE, read_key, write_key
 from verifl.local_training import LocalTraining
+from verifl.model_files import file_names, write_adapter, write_model
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
 from verifl.run_directory import RunDirectory, require_unused
@@ -37,7 +38,7 @@ from verifl.tensors import Vector
 
 @dataclass(frozen=True)
 class FederationResult:
-    """What a run left behind, and how its rounds went."""
+    """What a run left behind, and how its rounds went. adapter: for peft, where an adapter is all that was trained."""
 
     directory: Path
     policy: Path
@@ -46,6 +47,7 @@ class FederationResult:
     metrics: Path
     state: Path
     rounds: tuple[RoundSummary, ...]
+    adapter: Path | None = None
 
     @property
     def audit_arguments(self) -> list[str]:
@@ -54,7 +56,7 @@ class FederationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`."""
-        names = ("policy", "transcript", "model", "metrics", "state")
+        names = ("policy", "transcript", "model", *(["adapter"] if self.adapter else []), "metrics", "state")
         return {
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
@@ -72,6 +74,7 @@ class FederationResult:
                 f"{self.policy}  signed policy: keep it, auditors pin it",
                 f"{self.transcript}  the transcript: publish it, it holds no secret",
                 f"{self.model}  the trained model",
+                *([f"{self.adapter}  the adapter by itself, for peft"] if self.adapter else []),
                 f"{self.metrics}  metrics of each round",
                 f"{self.state}  every party's secrets: publish nothing of it",
             ]
@@ -203,10 +206,11 @@ class Federation:
         directory = self._directory
         session = Session(self._config, training, initial, enrolment, directory, device, self._progress, self._rand)
         result = self._engine.run(session)
-        _write_model(directory, training, result, plan)
-        return self._result(result)
+        adapter = _write_model(directory, training, result, plan, self._progress)
+        return self._result(result, adapter)
 
     def _enrol(self, training: LocalTraining, model: bytes, members: Members | None) -> tuple[Enrolment, Plan]:
+        file_names(training.model)  # what could not be written at the end is refused now
         layout, clients = training.layout, client_names(self._task)
         if members is None and self._changes:
             raise Misuse("change: there is no policy yet that it could change; give --policy and --keys")
@@ -228,10 +232,10 @@ class Federation:
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
 
-    def _result(self, result: EngineResult) -> FederationResult:
+    def _result(self, result: EngineResult, adapter: Path | None) -> FederationResult:
         where = self._directory
         return FederationResult(
-            where.path, where.policy, where.transcript, where.model, where.metrics, where.state, result.rounds
+            where.path, where.policy, where.transcript, where.model, where.metrics, where.state, result.rounds, adapter
         )
 
 
@@ -251,14 +255,18 @@ def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
         temporary.write_bytes(enrolment.policy_file)
 
 
-def _write_model(directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan) -> None:
-    """The whole model as the participants' dtypes hold it, tied tensors once."""
-    from safetensors.torch import save_model
-
+def _write_model(
+    directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan, progress: Progress
+) -> Path | None:
+    """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
     training.load(result.model)
     metadata = {"federation": plan.policy.federation, "policy_hash": plan.pinned.hash.hex()}
-    with replacing(directory.model) as temporary:
-        save_model(training.model.cpu(), str(temporary), metadata=metadata)
+    write_model(training.model, directory.model, metadata)
+    try:
+        return write_adapter(training.model, training.layout, directory)
+    except Misuse as error:
+        progress.note(f"no {directory.adapter}: {error}")
+        return None
 
 
 def _clear_unless_useful(directory: RunDirectory, existed: bool, own_keys: bool) -> bool:

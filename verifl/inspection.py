@@ -66,7 +66,7 @@ def check_kinds(directory: RunDirectory) -> None:
     for path in (directory.policy, directory.metrics, directory.model, directory.state / "lock", lock):
         if path.exists() and not path.is_file():
             raise Misuse(f"{path}: expected a file, found a directory or another kind; move it away, then resume")
-    for path in (directory.transcript, directory.state, *_stores(directory)):
+    for path in (directory.transcript, directory.state, directory.adapter, *_stores(directory)):
         if path.exists() and not path.is_dir():
             raise Misuse(f"{path}: expected a directory, found a file; put back what was there, then resume")
 

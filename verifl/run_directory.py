@@ -14,7 +14,8 @@ from protocols.locks import locked
 from protocols.log.tiles import POLICY
 from verifl.state import make_private_directory
 
-_LEFTOVER = re.compile(r"\.(policy\.cbor|model\.safetensors|metrics\.jsonl)\.[0-9a-f]+\.tmp")
+_WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|adapter_config\.json|metrics\.jsonl"
+_LEFTOVER = re.compile(rf"\.({_WRITTEN})\.[0-9a-f]+\.tmp")
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,13 @@ class RunDirectory:
 
     @property
     def model(self) -> Path:
-        """The final model's state, for `safetensors.torch.load_model`."""
+        """The final model, for `model.load_state_dict(safetensors.torch.load_file(path))`."""
         return self.path / "model.safetensors"
+
+    @property
+    def adapter(self) -> Path:
+        """A folder for `peft.PeftModel.from_pretrained`, if an adapter is all that was trained."""
+        return self.path / "adapter"
 
     @property
     def metrics(self) -> Path:
@@ -93,7 +99,7 @@ class RunDirectory:
 
     def tidy(self) -> None:
         """Remove what an interrupted write left beside the policy, the model and the metrics."""
-        for path in self.path.iterdir():
+        for path in (*self.path.iterdir(), *self.adapter.rglob("*")):
             if _LEFTOVER.fullmatch(path.name):
                 path.unlink()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_model
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from auditor import audit
@@ -106,7 +106,7 @@ def test_ones_own_model_is_trained_and_audited(tmp_path: Path) -> None:
     assert lines == [summary.to_dict() for summary in result.rounds]
     assert lines[1]["metrics"]["loss"] < lines[0]["metrics"]["loss"]
     loaded = nn.Linear(2, 1)
-    load_model(loaded, str(result.model))
+    loaded.load_state_dict(load_file(result.model))
     assert Line().evaluate(loaded)["loss"] == pytest.approx(lines[1]["metrics"]["loss"])
 
 
@@ -145,7 +145,7 @@ def test_tied_weights_and_dtypes_come_out_as_they_went_in(tmp_path: Path) -> Non
     assert audit(result.transcript, result.policy).accepted
     model = Tied().model()
     before = model[0].weight.detach().clone()  # type: ignore[index]
-    load_model(model, str(result.model))
+    model.load_state_dict(load_file(result.model))
     assert model[2].weight is model[0].weight  # type: ignore[index]
     assert not torch.equal(model[0].weight, before)  # type: ignore[index]
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.bfloat16, torch.int64}
