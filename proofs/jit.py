@@ -9,50 +9,52 @@ keyed by the hash of every source a kernel may depend on: the Python files next 
 `proofs.wide` and the numbers of `proofs.curve`. A kernel may therefore use only its own directory and those two.
 
 The directory is $VERIFL_CACHE_DIR, or the platform's cache directory for the user. It holds machine code that will be
-run: it is created for its owner alone, and not used when others could write into it. Without a usable directory the
-kernels are compiled in each process, after one line on stderr. With one, the first compilation of a process says so in
-one line: it takes seconds in which a command would seem to hang.
+run: it is created for its owner alone, and not used when others could write into it or put another in its place.
+Without a usable directory the kernels are compiled in each process, after one line. With one, the first compilation of
+a process says so in one line: it takes seconds in which a command would seem to hang. A process says one line about its
+kernels at most: to the logger `verifl` where that has a handler, to stderr otherwise.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import logging
 import os
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import llvmlite
 import numba
+import numpy as np
 from numba.core import event
 
+from proofs.kernel_cache import KernelCache
+from proofs.trusted_paths import trusted_directory
+
 CACHE_VARIABLE = "VERIFL_CACHE_DIR"
-_SHARED_SOURCES = ("wide.py", "jit.py", "curve.py")
+_SHARED_SOURCES = ("wide.py", "jit.py", "kernel_cache.py", "curve.py")
 _OPTIONS = {"nogil": True, "error_model": "numpy"}
 _PACKAGES = ("proofs.", "protocols.")
-_DECORATING = threading.Lock()
+_LOGGER = logging.getLogger("verifl")
 _register: Any = event.register  # has no annotations
 _njit: Any = numba.njit  # called with options its annotations leave out
-_config: Any = numba.config  # filled at run time
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
     """Compile `function` at its first call, without the GIL, cached on disk where that is possible."""
+    dispatcher = _njit(function, **_OPTIONS)
     directory = _cache_directory(Path(function.__code__.co_filename).resolve().parent)
-    if directory is None:
-        return cast(Function, _njit(function, **_OPTIONS))
-    with _DECORATING:  # numba takes the directory from a global at decoration; give the global back to its owner
-        previous = _config.CACHE_DIR
-        _config.CACHE_DIR = str(directory)
-        try:
-            return cast(Function, _njit(function, cache=True, **_OPTIONS))
-        finally:
-            _config.CACHE_DIR = previous
+    if directory is not None:
+        dispatcher._cache = KernelCache(directory, f"{function.__module__}.{function.__qualname__}", _say_once)
+    return cast(Function, dispatcher)
 
 
 def inner(function: Function) -> Function:
@@ -61,43 +63,53 @@ def inner(function: Function) -> Function:
 
 
 def cache_root() -> Path:
-    """Where compiled kernels are kept: $VERIFL_CACHE_DIR or the user's cache directory of the platform."""
+    """Where compiled kernels are kept: $VERIFL_CACHE_DIR or the user's cache directory of the platform.
+
+    Raises OSError where $VERIFL_CACHE_DIR is relative, or nothing says where the user's home directory is.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
-        return Path(chosen).absolute()
+        if not Path(chosen).is_absolute():
+            raise OSError(errno.EINVAL, f"{CACHE_VARIABLE} is not an absolute path", chosen)
+        return Path(chosen)
     if sys.platform == "darwin":
-        return Path("~/Library/Caches/verifl").expanduser()
+        return _home() / "Library" / "Caches" / "verifl"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local")).expanduser() / "verifl" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "verifl"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "verifl" / "Cache"
+    shared = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    return (shared if shared.is_absolute() else _home() / ".cache") / "verifl"  # as XDG has it, no relative ones
+
+
+def _home() -> Path:
+    try:
+        home = Path.home()
+    except RuntimeError:  # no HOME, and a user id that the system does not know
+        home = Path()
+    if not home.is_absolute() or os.environ.get("HOME") == "":  # which stands for the root directory, and means nothing
+        raise OSError(errno.ENOENT, "there is no home directory")
+    return home
 
 
 @functools.cache
 def _cache_directory(sources: Path) -> Path | None:
-    """The writable directory for kernels whose source lies in `sources`, or None after saying so on stderr."""
-    directory = cache_root() / f"kernels-{_source_key(sources)}"
+    """The writable directory for kernels whose source lies in `sources`, or None after saying so."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _require_private(directory)
+        directory = trusted_directory(cache_root() / f"kernels-{_source_key(sources)}")
         tempfile.TemporaryFile(dir=directory).close()
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home directory to expand
-        _warn_once(
-            f"verifl: compiled code is not cached ({error}), so every process compiles for up to half a minute; "
-            f"set {CACHE_VARIABLE} to a writable directory of your own"
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        _say_once(
+            f"compiled code is not cached ({named}{error.strerror}), so every process compiles for up to half a "
+            f"minute; set {CACHE_VARIABLE} to a writable directory of your own"
         )
         return None
     return directory
 
 
-def _require_private(directory: Path) -> None:
-    """Raises PermissionError where somebody else could have put machine code for us to run."""
-    status = directory.stat()
-    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
-        raise PermissionError(f"{directory} belongs to somebody else or is writable by others")
-
-
 def _source_key(sources: Path) -> str:
-    digest = hashlib.sha256(numba.__version__.encode())
+    """The sources that a kernel is made of, and whatever else decides what becomes of them but the processor."""
+    versions = f"{sys.implementation.cache_tag} {numba.__version__} {llvmlite.__version__} {np.__version__}\n"
+    digest = hashlib.sha256(versions.encode())
     shared = [Path(__file__).resolve().parent / name for name in _SHARED_SOURCES]
     for path in [*shared, *sorted(sources.glob("*.py"))]:
         content = path.read_bytes()
@@ -106,13 +118,18 @@ def _source_key(sources: Path) -> str:
     return digest.hexdigest()[:24]
 
 
-_warned: set[str] = set()
+_said: set[str] = set()
 
 
-def _warn_once(line: str) -> None:
-    if not _warned:
-        _warned.add(line)
-        sys.stderr.write(line + "\n")
+def _say_once(line: str, level: int = logging.WARNING) -> None:
+    if _said:
+        return
+    _said.add(line)
+    if _LOGGER.hasHandlers():
+        _LOGGER.log(level, "%s", line)
+    elif sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a closed stderr is no reason to stop
+            sys.stderr.write(f"verifl: {line}\n")
 
 
 class _CompilationNotice(event.Listener):
@@ -120,7 +137,7 @@ class _CompilationNotice(event.Listener):
 
     def on_start(self, compilation: Any) -> None:
         if compilation.data["dispatcher"].py_func.__module__.startswith(_PACKAGES):
-            _warn_once("verifl: compiling kernels for this machine, once; this takes up to half a minute")
+            _say_once("compiling kernels for this machine, once; this takes up to half a minute", logging.INFO)
 
     def on_end(self, compilation: Any) -> None:
         pass

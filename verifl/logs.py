@@ -82,14 +82,15 @@ def logged(style: str, level: str) -> Iterator[Progress]:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Warnings and errors among the lines of progress; the rest is told by the progress itself."""
+    """What is logged among the lines of progress, which tells of the rounds itself."""
 
     def __init__(self, progress: ConsoleProgress) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._progress.note(f"{record.levelname.lower()}: {record.getMessage()}")
+        level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        self._progress.note(f"{level}{record.getMessage()}")
 
 
 @contextmanager

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import logging
 import os
+import pickle
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from proofs import jit, kernel_cache
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -93,15 +101,42 @@ def test_an_edit_in_another_kernel_module_empties_the_cache(tmp_path: Path) -> N
     assert run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache).stdout.split()[1] == "1"
 
 
+def uncached(finished: subprocess.CompletedProcess[str], because: str) -> None:
+    """The kernel was compiled, and one line says why it is not kept."""
+    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("verifl: compiled code is not cached (")
+    assert because in line
+    assert "every process compiles" in line
+    assert "set VERIFL_CACHE_DIR to a writable directory of your own" in line
+
+
 def test_without_a_writable_directory_one_line_and_no_cache(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where the directory should be")
-    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(blocked))
-    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("verifl: compiled code is not cached")
-    assert "every process compiles" in line
-    assert "VERIFL_CACHE_DIR" in line
+    uncached(run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(blocked)), "Not a directory")
+    uncached(run(USE_ONE_KERNEL, VERIFL_CACHE_DIR="relative"), "relative: VERIFL_CACHE_DIR is not an absolute path")
+    assert not (ROOT / "relative").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
+@pytest.mark.parametrize("home", [None, "", "somewhere"])
+def test_a_user_without_a_home(home: str | None) -> None:
+    """An arbitrary user id that the system does not know, as container platforms give one."""
+    code = """
+import os, pwd
+for name in ("HOME", "XDG_CACHE_HOME", "VERIFL_CACHE_DIR"): os.environ.pop(name, None)
+def unknown(uid): raise KeyError(uid)
+pwd.getpwuid = unknown
+"""
+    code += f"os.environ['HOME'] = {home!r}\n" if home is not None else ""
+    uncached(run(code + USE_ONE_KERNEL), "there is no home directory")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
+def test_a_relative_directory_of_the_environment_is_no_directory(tmp_path: Path) -> None:
+    run("import proofs.native.scalars", VERIFL_CACHE_DIR="", XDG_CACHE_HOME="relative", HOME=str(tmp_path))
+    assert (tmp_path / ".cache" / "verifl").is_dir()
 
 
 def test_other_users_of_numba_compile_in_silence(tmp_path: Path) -> None:
@@ -110,15 +145,171 @@ def test_other_users_of_numba_compile_in_silence(tmp_path: Path) -> None:
     assert (finished.stdout, finished.stderr) == ("2\n", "")
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no POSIX permissions")
-def test_a_directory_that_others_can_write_is_not_used(tmp_path: Path) -> None:
-    """The cache is machine code: whoever can write it can run anything as us."""
-    run("import proofs.native.scalars", VERIFL_CACHE_DIR=str(tmp_path))
-    (keyed,) = tmp_path.iterdir()
-    keyed.chmod(0o777)
+@pytest.mark.parametrize("place", ["", "cache", "cache/inner", "link"])
+def test_a_directory_that_others_can_change_is_not_used(tmp_path: Path, place: str) -> None:
+    """The cache is machine code: whoever can write any directory above it can put another in its place."""
+    (tmp_path / "cache" / "inner").mkdir(parents=True)
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "cache").symlink_to("../cache/inner")
+    (tmp_path / place).chmod(0o770)
+    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "link" / "cache"))
+    uncached(finished, f"{tmp_path / place}: is writable by others, mode 0770")
+    assert not list(tmp_path.rglob("*.kernel"))
+
+
+# ---- files that are not what was written ----
+
+
+def test_damaged_code_is_thrown_away_and_made_again(tmp_path: Path) -> None:
+    run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path))
+    (file,) = tmp_path.rglob("*.kernel")
+    honest = file.read_bytes()
+    file.write_bytes(honest[:50])
     finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path))
-    assert "writable by others" in finished.stderr
-    assert not list(keyed.rglob("*.nbc"))
+    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
+    advice = "compiled code that cannot be used (not what was written); it is thrown away and made again"
+    assert finished.stderr == f"verifl: {file}: {advice}\n"
+    assert len(file.read_bytes()) > 1000
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+class Machine:
+    """A cache directory, and processes that use one kernel from it: each call begins with a dispatcher of its own."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.said: list[str] = []
+        self.path = path
+        monkeypatch.setattr(jit, "_cache_directory", lambda sources: path)
+        monkeypatch.setattr(jit, "_say_once", lambda line, *level: self.said.append(line))
+
+    def use(self) -> tuple[bool, list[str]]:
+        """Whether the kernel was compiled, and the lines that were said before that was."""
+        self.said.clear()
+        kernel = jit.kernel(double)
+        assert kernel(21) == 42
+        return sum(kernel.stats.cache_misses.values()) == 1, list(self.said)
+
+    @property
+    def file(self) -> Path:
+        (file,) = self.path.iterdir()
+        return file
+
+    def is_made_again(self, because: str) -> None:
+        line = f"compiled code that cannot be used ({because}); it is thrown away and made again"
+        assert self.use() == (True, [f"{self.file}: {line}"])
+        assert self.use() == (False, [])
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    (tmp_path / "kernels").mkdir(mode=0o700)
+    machine = Machine(tmp_path / "kernels", monkeypatch)
+    assert machine.use() == (True, [])
+    assert machine.use() == (False, [])
+    assert machine.file.stat().st_mode & 0o777 == 0o600
+    return machine
+
+
+def test_any_damage_is_noticed_before_anything_is_run(machine: Machine) -> None:
+    honest = machine.file.read_bytes()
+    places = [*range(0, len(honest), len(honest) // 7), len(honest) - 1]
+    flipped = [honest[:place] + bytes([honest[place] ^ 1]) + honest[place + 1 :] for place in places]
+    for damaged in (b"", honest[:32], honest[:50], honest[:-1], honest + b"\0", *flipped):
+        machine.file.write_bytes(damaged)
+        machine.is_made_again("not what was written")
+
+
+def test_code_of_another_kernel_is_not_run(machine: Machine) -> None:
+    """Also with the digest that its own bytes have, and under the name of this one."""
+    honest = machine.file.read_bytes()
+    machine.file.write_bytes(hashlib.sha256(honest[32:]).digest() + honest[32:])
+    machine.is_made_again("not what was written")
+
+
+@pytest.mark.parametrize("payload", [b"", b"no pickle", pickle.dumps(("another", "thing")), b"cno.such\nmodule\n."])
+def test_code_that_numba_cannot_read_is_thrown_away(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, payload: bytes
+) -> None:
+    """Whatever the reason: here it was written so."""
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_cache, "_dumps", lambda reduced: payload)
+        machine.file.unlink()
+        assert machine.use() == (True, [])
+    compiled, (line,) = machine.use()
+    assert compiled
+    assert line.endswith("; it is thrown away and made again")
+    assert machine.use() == (False, [])
+
+
+def test_files_that_somebody_else_could_have_made_are_not_read(machine: Machine, tmp_path: Path) -> None:
+    name, honest = machine.file, machine.file.read_bytes()
+    machine.file.chmod(0o666)
+    machine.is_made_again("is writable by others, mode 0666")
+    (tmp_path / "elsewhere").write_bytes(honest)
+    name.unlink()
+    name.symlink_to(tmp_path / "elsewhere")
+    machine.is_made_again("Too many levels of symbolic links")
+    assert not machine.file.is_symlink()
+    assert (tmp_path / "elsewhere").read_bytes() == honest
+
+
+def test_a_full_disk_costs_the_cache_and_no_more(machine: Machine) -> None:
+    machine.file.unlink()
+    ignored, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        compiled, lines = machine.use()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert compiled
+    assert lines == ["compiled code is not kept (File too large); the next process compiles it again"]
+    assert list(machine.path.iterdir()) == []
+    assert machine.use() == (True, [])
+    assert machine.use() == (False, [])
+
+
+def test_a_kill_while_writing_leaves_no_half_of_a_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.file.unlink()
+
+    def killed(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            machine.use()
+    assert list(machine.path.iterdir()) == []
+    (machine.path / "double.kernel.0000.tmp").write_bytes(b"half")  # what a kill -9 leaves
+    assert machine.use() == (True, [])
+    assert machine.use() == (False, [])
+
+
+def test_processes_that_write_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VERIFL_CACHE_DIR": str(tmp_path / "cache")}
+    started = [
+        subprocess.Popen([sys.executable, "-c", USE_ONE_KERNEL], env=environment, stdout=subprocess.PIPE, cwd=ROOT)
+        for _ in range(2)
+    ]
+    assert [each.communicate()[0].split()[0] for each in started] == [b"misses"] * 2
+    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "cache"))
+    assert (finished.stdout.split(), finished.stderr) == (["misses", "0", "hits", "1"], "")
+
+
+@pytest.mark.parametrize("stream", [None, io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.devnull, "r+")))])
+def test_a_closed_stderr_stops_nothing(monkeypatch: pytest.MonkeyPatch, stream: io.TextIOWrapper | None) -> None:
+    monkeypatch.setattr(jit, "_said", set())
+    monkeypatch.setattr(jit, "_LOGGER", logging.Logger("alone"))
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    jit._say_once("a line")
+
+
+# ---- others ----
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
@@ -140,7 +331,7 @@ def test_importing_the_package_compiles_and_imports_nothing(tmp_path: Path) -> N
     assert run(code, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout.split() == ["False", "False"]
     assert not (tmp_path / "cache").exists()
     run("from proofs.native import NativeEngine; NativeEngine()", VERIFL_CACHE_DIR=str(tmp_path / "cache"))
-    assert not list((tmp_path / "cache").rglob("*.nbc"))
+    assert not list((tmp_path / "cache").rglob("*.kernel"))
 
 
 def test_every_kernel_is_compiled_once_whatever_the_memory_layout() -> None:
