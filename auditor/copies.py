@@ -98,9 +98,10 @@ def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
 def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
     """Read the transcript directory `path`, and require:
 
-    1. bundles, tiles and the root of the latest checkpoint belong together: as `TranscriptReader.replay`;
-    2. the log's own genesis does not say that it is of another policy: "genesis";
-    3. the latest checkpoint is the policy's log's, signed: "checkpoint-origin", "checkpoint-signature".
+    1. the log's own genesis does not say that it is of another policy: "genesis";
+    2. the latest checkpoint is the policy's log's, signed: "checkpoint-origin", "checkpoint-signature". Before this
+       nothing is read but the first bundle: what is not signed may say any size;
+    3. bundles, tiles and the root of the latest checkpoint belong together: as `TranscriptReader.replay`.
     Anything else that is wrong with checkpoints is the copy's `fault`.
     reader: of this directory, by default of the checkpoint that is the latest now.
     Raises Malformed or Rejected with these names; OSError where the directory cannot be read at all.
@@ -109,14 +110,13 @@ def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
     reader = reader or SnapshotReader(path)
     latest = reader.latest()
     size = reader.size
+    _check_latest(pinned, reader)
     published = {each: reader.note(each) for each in reader.checkpoints() if each <= size} | {size: latest}
     standing, frontier = Standing(pinned.policy), Frontier()
     hashes: list[bytes] = []
     roots = {}
     for entries in reader.replay():
         for entry in entries:
-            if not hashes:
-                _check_policy(pinned, entry)
             _follow(standing, pinned.policy, len(hashes), entry)
             hashes.append(leaf_hash(entry))
             frontier.append(hashes[-1])
@@ -125,9 +125,24 @@ def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
     if not hashes:
         raise Rejected("checkpoint-size", "at least the genesis entry", "an empty log")
     heads, fault = _signed_heads(pinned.policy, standing, published, roots)
-    if size not in heads and fault is not None:
-        raise fault
     return Copy(str(path), reader, tuple(hashes), heads, fault)
+
+
+def _check_latest(pinned: PinnedPolicy, reader: TranscriptReader) -> None:
+    """Rules 1 and 2. Another policy is the better reason, if the first entry can be read."""
+    fault: Malformed | Rejected | None = None
+    try:
+        _note_of(pinned.policy, reader.size, reader.latest())
+    except (Malformed, Rejected) as error:
+        fault = error
+    try:
+        first = reader.entries(0, min(1, reader.size))
+    except (Malformed, Rejected) as error:
+        raise fault or error from None
+    for genesis in first:
+        _check_policy(pinned, genesis)
+    if fault is not None:
+        raise fault
 
 
 def _check_policy(pinned: PinnedPolicy, genesis: bytes) -> None:

@@ -6,7 +6,7 @@ It re-derives nothing: it tells what the checks left in the case, so it says nei
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -130,35 +130,54 @@ def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
     records = [record for record in found.submissions.values() if record.client == party]
     if not records and found.open is not None:
         yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
+    if not records:
+        return
     known = statements(case, found)
+    shares, logged = _shares(found, known), _logged_verdicts(found)
     for record in records:
         if record.index in case.index.disowned:
             yield _disowned(found.number, record.index, "a submission")
             continue
         yield Event(found.number, record.index, "submitted")
-        yield from _shares(found, record, known)
-        yield _verdict(case, found, record, known)
+        if held := shares.held.get(record.index):
+            yield Event(found.number, record.index, f"its share acknowledged by {', '.join(held)}")
+        for name, reason in shares.disputed.get(record.index, ()) if answers(found, record.round_open) else ():
+            text = f"in dispute with {name}, who says {printable(reason)}: one of them lies"
+            yield Event(found.number, record.index, text)
+        yield _verdict(case, found, record, known, logged.get(record.index, "no verdict"))
 
 
-def _shares(found: Round, record: SubmissionRecord, known: Statements) -> Iterator[Event]:
-    """What the trustees said of its shares."""
-    held = [name for name, ack in known.acks.items() if record.index in ack.acknowledged]
-    if held:
-        yield Event(found.number, record.index, f"its share acknowledged by {', '.join(held)}")
+@dataclass(frozen=True)
+class _Shares:
+    """What trustees said of the shares of a round's submissions, by log index: who holds one, who disputes it, why."""
+
+    held: Mapping[int, Sequence[str]]
+    disputed: Mapping[int, Sequence[tuple[str, str]]]
+
+
+def _shares(found: Round, known: Statements) -> _Shares:
+    held: dict[int, list[str]] = {index: [] for index in found.submissions}
+    disputed: dict[int, list[tuple[str, str]]] = {index: [] for index in found.submissions}
     for name, ack in known.acks.items():
+        for index in held.keys() & ack.acknowledged:
+            held[index].append(name)
         for dispute in ack.disputed:
-            if dispute.index == record.index and answers(found, record.round_open):
-                reason = printable(dispute.reason)
-                yield Event(found.number, record.index, f"in dispute with {name}, who says {reason}: one of them lies")
+            if dispute.index in disputed:
+                disputed[dispute.index].append((name, dispute.reason))
+    return _Shares(held, disputed)
 
 
-def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> Event:
+def _logged_verdicts(found: Round) -> dict[int, str]:
+    """What the log says of each submission, by index; nothing before CohortClosed."""
+    if found.cohort is None:
+        return {}
+    logged = {exclusion.index: exclusion.reason for exclusion in found.cohort.message.excluded}
+    return logged | dict.fromkeys(found.cohort.message.accepted, ACCEPTED)
+
+
+def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
     if found.cohort is None:
         return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(case, found, record, known)}")
-    message = found.cohort.message
-    logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
-    logged |= dict.fromkeys(message.accepted, ACCEPTED)
-    said = logged.get(record.index, "no verdict")
     right = _right_verdict(case, found, record, said)
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
     if not answers(found, record.round_open):

@@ -145,8 +145,9 @@ def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
     elif found.aborted is not None:
         thread.retry_of, thread.ended = found.number, found.aborted.index + 1
         if found.cohort is not None:
-            barred = thread.barred | {missing.party for missing in found.aborted.message.missing}
-            thread.barred = _still_barred(case, barred, found.aborted.index)
+            missing = {each.party for each in found.aborted.message.missing}
+            trustees = {member.id for member in case.policy.trustees}  # only they can be barred, whatever a log says
+            thread.barred = _still_barred(case, thread.barred | missing & trustees, found.aborted.index)
 
 
 def _still_barred(case: Case, barred: frozenset[str], size: int) -> frozenset[str]:

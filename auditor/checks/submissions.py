@@ -8,6 +8,8 @@ from auditor.index import Round, SubmissionRecord
 from protocols.cohorts import DUPLICATE, REPLAYED
 from protocols.submissions import extra_sizes
 
+_LISTED = 64  # names of trustees in a finding: a submission has no more shares
+
 
 def check_submissions(case: Case, findings: Findings) -> str:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
@@ -23,12 +25,12 @@ def check_submissions(case: Case, findings: Findings) -> str:
     everybody: set[str] = set()
     count = 0
     for found in sorted(index.rounds.values(), key=_first_submission):
-        accepted = {record.index for record in found.accepted()}
+        accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
         clients: set[str] = set()
         for record in found.submissions.values():
             fault = _fault(record, clients, seen)
             case.own_faults[record.index] = fault
-            _check_shape(case, findings, found, record)
+            _check_shape(case, findings, found, record, trustees)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             clients.add(record.client)
@@ -58,7 +60,10 @@ def _unique(record: SubmissionRecord) -> tuple[bytes, ...]:
     return record.commitments, record.ciphertext, record.proof, *(blob for _, blob in record.extras)
 
 
-def _check_shape(case: Case, findings: Findings, found: Round, record: SubmissionRecord) -> None:
+def _check_shape(
+    case: Case, findings: Findings, found: Round, record: SubmissionRecord, trustees: tuple[str, ...]
+) -> None:
+    """Rules 2 and 3."""
     name = submission_label(record)
     if found.open is None:
         findings.add(name, f"a RoundOpen of round {record.round}", "none")
@@ -66,7 +71,13 @@ def _check_shape(case: Case, findings: Findings, found: Round, record: Submissio
     findings.expect(f"{name}, round_open", found.open.hash, record.round_open)
     asked = ", ".join(field for field, size in extra_sizes(case.pinned).items() if size)
     findings.expect(f"{name}, relations", asked or "none", ", ".join(field for field, _ in record.extras) or "none")
-    findings.expect(f"{name}, shares", ", ".join(key_trustees(found)), ", ".join(record.share_trustees))
+    if record.share_trustees != trustees:
+        findings.add(f"{name}, shares", _listed(trustees), _listed(record.share_trustees))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """A few of many names: a finding has room for no more."""
+    return ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
 def key_trustees(found: Round) -> list[str]:

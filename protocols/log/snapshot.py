@@ -16,11 +16,9 @@ from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
 from protocols.log.files import Directory
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, tree_paths
+from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_paths
 
 ATTEMPTS = 1000  # publications that may come between before a snapshot is given up
-_PARTIAL = ".p/"
-_MAX_TREE = 1 << 32  # entries: what a directory that lies about its size may cost to list
 
 
 class SnapshotReader(TranscriptReader):
@@ -53,9 +51,8 @@ class SnapshotReader(TranscriptReader):
         except (Malformed, Rejected):
             return True  # the reader's to say
         try:
-            for path in tree_paths(size) if size < _MAX_TREE else ():
-                if _PARTIAL in path:
-                    kept[path] = directory.read(path, BUNDLE_LIMIT)
+            for path in partial_paths(size):
+                kept[path] = directory.read(path, BUNDLE_LIMIT)
         except Rejected:
             if directory.read(CHECKPOINT, NOTE_LIMIT) != latest:
                 return False

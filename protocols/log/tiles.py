@@ -84,6 +84,17 @@ def tree_paths(size: int) -> Iterator[str]:
         yield tile.path
 
 
+def partial_paths(size: int) -> list[str]:
+    """The partial bundle and tiles among `tree_paths`: one a level at most, found without listing the others."""
+    paths = [bundle_of(size - 1, size).path] if size % TILE_WIDTH else []
+    level, count = 0, size
+    while count:
+        if count % TILE_WIDTH:
+            paths.append(Tile(level, count // TILE_WIDTH, count % TILE_WIDTH).path)
+        level, count = level + 1, count // TILE_WIDTH
+    return paths
+
+
 def bundle_of(index: int, size: int) -> Bundle:
     """The bundle that holds entry `index` in a log of `size` entries; index < size."""
     return Bundle(index // TILE_WIDTH, min(TILE_WIDTH, size - index // TILE_WIDTH * TILE_WIDTH))

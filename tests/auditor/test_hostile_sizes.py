@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +12,22 @@ from typing import Any
 
 import pytest
 
-from auditor import Status, audit
+from auditor import Status, audit, copies
 from auditor.case import Case
 from auditor.checks.graph import RoundGraph, build, check_graph
 from auditor.checks.log import check_log
+from auditor.comparison import compare
+from auditor.copies import read_copy
 from auditor.findings import Findings
+from auditor.following import FollowState, follow
 from auditor.standing import FORMER_KEYS, Standing
+from proofs.errors import Rejected
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.envelopes import open_envelope, seal, seal_rotation
+from protocols.log import reader, snapshot, tiles
+from protocols.log.checkpoint import Checkpoint, sign_checkpoint
+from protocols.log.files import Directory
+from protocols.log.reader import TranscriptReader
 from protocols.messages import (
     Aggregate,
     CohortClosed,
@@ -29,8 +38,10 @@ from protocols.messages import (
     RoundOpen,
     ShareAck,
 )
+from protocols.policy import Policy
 from tests.auditor.forge import Forge
-from tests.simulator import identity_of
+from tests.simulator import Simulation, identity_of
+from tests.work import lines_run
 
 Stuff = Callable[[Forge], None]
 
@@ -178,3 +189,60 @@ def test_wrong_signatures_are_tried_with_the_last_former_keys(simulations) -> No
     message = KeyRotation(policy.federation, "client-00", bytes(32), bytes(32), bytes(64))
     replaced = [standing.replaced_at(open_envelope(seal(message, "client-00", key))) for key in keys]
     assert replaced == [None, *range(1, FORMER_KEYS + 1), None]
+
+
+# ---- a size that nobody signed ----
+
+CLAIMS = [(1 << 32) - 1, (1 << 62) + 77]
+
+
+def claimed(policy: Policy, size: int, signer: str = "stranger") -> bytes:
+    """A checkpoint of so many entries: the log's name, somebody's signature."""
+    return sign_checkpoint(Checkpoint(policy.origin, size, bytes(32)), policy.origin, identity_of(signer))
+
+
+@pytest.mark.parametrize("size", CLAIMS)
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_unsigned_size_costs_nothing(simulations, copied, size: int, whole: bool) -> None:
+    """In a directory of its own, and instead of the signed checkpoint of an honest one."""
+    simulation, path = simulations("quiet"), copied("quiet")
+    if not whole:
+        shutil.rmtree(path)
+        path.mkdir()
+    (path / "checkpoint").write_bytes(claimed(simulation.pinned.policy, size))
+    state = accepted_state(simulation)
+    found: list[Any] = []
+    work = {
+        "compare": lambda: found.append(compare(simulation.path, path, simulation.pinned)),
+        "follow": lambda: found.append(follow(path, simulation.pinned, None)),
+        "follow on": lambda: found.append(follow(path, simulation.pinned, state)),
+        "audit": lambda: found.append(audit(path, simulation.policy_data)),
+    }
+    for name, act in work.items():
+        assert lines_run(act, tiles, snapshot, reader, copies) < 5000, name
+    comparison, first, again, report = found
+    ((_, why),) = comparison.refused
+    assert why.startswith("checkpoint-signature: ")
+    assert not first.accepted
+    assert again.contradiction.what.startswith("checkpoint-signature: ")
+    assert any(each.expected.startswith("checkpoint-signature") for each in report.check("I1").findings) or not whole
+
+
+def test_what_is_not_signed_is_not_read(simulations, copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing but the checkpoint, and the first bundle, which may tell that the log is of another policy."""
+    simulation, path = simulations("quiet"), copied("quiet")
+    size = TranscriptReader(path).size
+    (path / "checkpoint").write_bytes(claimed(simulation.pinned.policy, size))
+    asked: list[str] = []
+    honest = Directory.read
+    monkeypatch.setattr(Directory, "read", lambda self, name, limit: asked.append(name) or honest(self, name, limit))
+    with pytest.raises(Rejected) as excinfo:
+        read_copy(path, simulation.pinned, TranscriptReader(path))
+    assert excinfo.value.check == "checkpoint-signature"
+    assert asked == ["checkpoint", f"tile/entries/000.p/{size}"]
+
+
+def accepted_state(simulation: Simulation) -> FollowState:
+    state = follow(simulation.path, simulation.pinned, None).state
+    assert state is not None
+    return state

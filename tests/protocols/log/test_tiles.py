@@ -18,6 +18,7 @@ from protocols.log.tiles import (
     decode_bundle,
     encode_bundle,
     note_path,
+    partial_paths,
     tiles,
     tree_paths,
 )
@@ -93,3 +94,14 @@ def test_entries_have_at_most_65535_bytes() -> None:
     assert decode_bundle(encode_bundle([bytes(65535)]), Bundle(0, 1)) == [bytes(65535)]
     with pytest.raises(Misuse, match="65535"):
         encode_bundle([bytes(65536)])
+
+
+@given(st.one_of(st.integers(0, 1 << 17), st.sampled_from([256, 257, 65536, 65537, 1 << 17])))
+@settings(max_examples=40)
+def test_partial_paths_are_those_of_the_tree(size: int) -> None:
+    assert partial_paths(size) == [path for path in tree_paths(size) if ".p/" in path]
+
+
+def test_partial_paths_of_the_largest_tree() -> None:
+    """One a level, found at once."""
+    assert len(partial_paths((1 << 63) - 1)) == 9

@@ -1,0 +1,284 @@
+"""What an audit costs grows with the log, and not faster: logs made to be expensive, each at two sizes.
+
+The entries are filed without signatures and files, which cost each entry the same, so that tens of thousands are quick
+to make. What is timed is processor time; a check that would compare entries in pairs has an exponent of two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from auditor.case import Case
+from auditor.checks import CHECKS
+from auditor.explain import explain
+from auditor.findings import DoesNotApply, Findings, Unavailable
+from auditor.index import Index, Step, number_of
+from proofs.errors import Malformed, Rejected
+from protocols import messages
+from protocols.cohorts import ack_digest
+from protocols.messages import (
+    Aggregate,
+    CohortClosed,
+    Dispute,
+    EncryptedShare,
+    Exclusion,
+    KeyRotation,
+    KeyShare,
+    Message,
+    MissingParty,
+    RoundAborted,
+    RoundClosed,
+    RoundKey,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
+from tests.simulator import Setting, make_policy
+
+CLIENTS = 40
+FEDERATION = "simulated"
+NOTHING = bytes(32)
+NAMES = {cls: name for name, cls in messages.TYPES.items()}
+STEEPEST = 1.5  # log(time) over log(size); 1 is linear, 2 is every pair
+NOT_HERE = ("I1", "P6")
+NOISE = 0.05  # seconds: what takes less is not judged
+
+
+@lru_cache(maxsize=1)
+def policy() -> bytes:
+    data, _ = make_policy(Setting(clients=CLIENTS, min_cohort=1, max_rounds=10**6, max_aborts=10**6))
+    return data
+
+
+def digest(*parts: object) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+class Log:
+    """Entries without envelopes: filed as a reader of the log files them once they are decoded."""
+
+    def __init__(self, path: Path) -> None:
+        self.case = Case.open(path, policy(), "native", lambda done, total: None)
+        self.case.filed = self.index = Index(self.case.policy)
+
+    def add(self, message: Message) -> int:
+        position = len(self.index.steps)
+        self.index.steps.append(Step(NAMES[type(message)], number_of(message)))
+        self.index._file(position, digest(position), message)
+        return position
+
+    def opened(self, number: int, keys: tuple[int, ...] = ()) -> int:
+        hashes = tuple(digest(key) for key in keys)
+        model, before = self.case.policy.initial_model, number - 1 or None
+        opening = RoundOpen(
+            FEDERATION, number, NOTHING, model, 1, NOTHING, NOTHING, NOTHING, keys, hashes, before, None
+        )
+        position = self.add(opening)
+        self.case.roots.update(dict.fromkeys((position, position + 1), NOTHING))
+        return position
+
+    def submission(self, number: int, opened: int, client: str, shares: int = 0) -> int:
+        names = [digest(len(self.index.steps), field) for field in range(4 + shares)]
+        sealed = tuple(EncryptedShare(f"trustee-{i % 5}", name) for i, name in enumerate(names[4:]))
+        hashed = (names[0], names[1], names[2])
+        return self.add(
+            Submission(FEDERATION, number, digest(opened), client, *hashed, sealed, names[3], None, None, None, None)
+        )
+
+    def ack(self, number: int, opened: int, trustee: str, held: list[int], disputed: list[int]) -> int:
+        pairs = [(self.index.rounds[number].submissions[index].client, digest(index)) for index in held]
+        right = ack_digest(digest(opened), trustee, pairs)
+        complaints = tuple(Dispute(index, "share-opening") for index in disputed)
+        return self.add(ShareAck(FEDERATION, number, digest(opened), trustee, tuple(held), complaints, right))
+
+
+Stuffing = Callable[[Log, int], None]
+
+
+def cohorts_of_one(log: Log, count: int) -> None:
+    """Each of another client, all on one model, all aborted once they are closed."""
+    for number in range(1, count // 4 + 1):
+        opened = log.opened(number)
+        only = log.submission(number, opened, f"client-{number % CLIENTS:02}")
+        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), (only,), (), (), NOTHING))
+        log.add(RoundAborted(FEDERATION, number, digest(opened), digest(closed), "missing-releases", ()))
+
+
+def rounds_not_to_be_opened(log: Log, count: int) -> None:
+    """One after the other aborted before its cohort, each for the differencing rule as the server says."""
+    for number in range(1, count // 4 + 1):
+        opened = log.opened(number)
+        for client in range(2):
+            log.submission(number, opened, f"client-{(number + client) % CLIENTS:02}")
+        log.add(RoundAborted(FEDERATION, number, digest(opened), None, "too-few-submissions", ()))
+
+
+def names_of_nobody(log: Log, count: int) -> None:
+    """Each abort names other parties as missing."""
+    for number in range(1, count // 8 + 1):
+        opened = log.opened(number)
+        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), (), (), (), NOTHING))
+        missing = tuple(MissingParty(f"nobody-{number}-{each}", "no-release") for each in range(64))
+        log.add(RoundAborted(FEDERATION, number, digest(opened), digest(closed), "missing-releases", missing))
+
+
+def keys_and_submissions(log: Log, count: int) -> None:
+    """One round with as many keys as submissions, each of a key's size in bytes at least."""
+    keys = [log.add(RoundKey(FEDERATION, 1, f"nobody-{each}", bytes(1216), None)) for each in range(count // 8)]
+    opened = log.opened(1, tuple(keys[:64]))
+    for each in range(count):
+        log.submission(1, opened, f"nobody-{each}")
+
+
+def acknowledgements(trustee: Callable[[int], str]) -> Stuffing:
+    def stuff(log: Log, count: int) -> None:
+        opened = log.opened(1)
+        made = [log.submission(1, opened, f"client-{each % CLIENTS:02}") for each in range(count // 4)]
+        for each in range(count // 4):
+            log.ack(1, opened, trustee(each), made[:20], made[20:40])
+        log.add(CohortClosed(FEDERATION, 1, digest(opened), tuple(made[:20]), ("trustee-0",), (), NOTHING))
+
+    return stuff
+
+
+def one_client_again_and_again(log: Log, count: int) -> None:
+    """All of it acknowledged or disputed, and then excluded: a story of one client that is as long as the log."""
+    opened = log.opened(1)
+    made = [log.submission(1, opened, "client-00") for _ in range(count // 2)]
+    half = len(made) // 2
+    for each in range(5):
+        log.ack(1, opened, f"trustee-{each}", made[:half], made[half:])
+    excluded = tuple(Exclusion(index, "duplicate", "") for index in made[1:])
+    log.add(CohortClosed(FEDERATION, 1, digest(opened), (made[0],), ("trustee-0",), excluded, NOTHING))
+
+
+def cohorts_of_one_round(log: Log, count: int) -> None:
+    opened = log.opened(1)
+    made = [log.submission(1, opened, f"client-{each % CLIENTS:02}") for each in range(CLIENTS)]
+    for _ in range(count // 2):
+        excluded = tuple(Exclusion(index, "disputed", "") for index in made[20:])
+        log.add(CohortClosed(FEDERATION, 1, digest(opened), tuple(made[:20]), ("trustee-0",), excluded, NOTHING))
+
+
+def releases(trustee: Callable[[int], str]) -> Stuffing:
+    def stuff(log: Log, count: int) -> None:
+        opened = log.opened(1)
+        made = tuple(log.submission(1, opened, f"client-{each:02}") for each in range(CLIENTS))
+        asked = (*(f"trustee-{each}" for each in range(5)), *(f"nobody-{each}" for each in range(59)))
+        closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), made, asked, (), NOTHING))
+        for each in range(count):
+            log.add(KeyShare(FEDERATION, 1, digest(closed), NOTHING, trustee(each), digest("share", each)))
+        log.add(RoundAborted(FEDERATION, 1, digest(opened), digest(closed), "missing-releases", ()))
+
+    return stuff
+
+
+def ends(log: Log, count: int) -> None:
+    """Aggregates, ends and aborts of one round."""
+    opened = log.opened(1)
+    made = tuple(log.submission(1, opened, f"client-{each:02}") for each in range(CLIENTS))
+    closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), made, ("trustee-0",), (), NOTHING))
+    for each in range(count // 4):
+        summed = Aggregate(FEDERATION, 1, digest(closed), tuple(range(each, each + 4)), *[NOTHING] * 4, None, None)
+        last = log.add(summed)
+        log.add(RoundClosed(FEDERATION, 1, digest(last), NOTHING, None))
+        log.add(RoundAborted(FEDERATION, 1, digest(opened), None, "no-quorum", ()))
+
+
+def rounds_in_disorder(log: Log, count: int) -> None:
+    """Every entry is of another round than the one before."""
+    numbers = [1 + each * 7919 % count for each in range(count)]
+    opened = {number: log.opened(number) for number in numbers[: count // 4]}
+    for each in range(count // 4):
+        number = numbers[each * 3 % (count // 4)]
+        log.submission(number, opened[number], f"client-{each % CLIENTS:02}")
+
+
+def many_shares(log: Log, count: int) -> None:
+    opened = log.opened(1)
+    for each in range(count // 8):
+        log.submission(1, opened, f"client-{each % CLIENTS:02}", shares=64)
+
+
+def changes(log: Log, count: int) -> None:
+    for each in range(count):
+        log.add(KeyRotation(FEDERATION, f"client-{each % CLIENTS:02}", NOTHING, digest(each), bytes(64)))
+    log.opened(1)
+
+
+STUFFINGS: dict[str, Stuffing] = {
+    "cohorts of one": cohorts_of_one,
+    "rounds not to be opened": rounds_not_to_be_opened,
+    "names of nobody": names_of_nobody,
+    "keys and submissions": keys_and_submissions,
+    "acknowledgements of trustees": acknowledgements(lambda each: f"trustee-{each % 5}"),
+    "acknowledgements of nobody": acknowledgements(lambda each: f"nobody-{each}"),
+    "one client": one_client_again_and_again,
+    "cohorts of one round": cohorts_of_one_round,
+    "releases of trustees": releases(lambda each: f"trustee-{each % 5}"),
+    "releases of nobody": releases(lambda each: f"nobody-{each}"),
+    "ends": ends,
+    "rounds in disorder": rounds_in_disorder,
+    "many shares": many_shares,
+    "changes": changes,
+}
+
+
+def timed(stuff: Stuffing, path: Path, count: int) -> dict[str, float]:
+    """Processor seconds of each check but I1, and of the stories of a client, a trustee and the server."""
+    log = Log(path)
+    stuff(log, count)
+    gc.collect()
+    gc.disable()  # its turns come with what all of the process has, not with what a check does
+    try:
+        return dict(measured(log))
+    finally:
+        gc.enable()
+
+
+def measured(log: Log) -> Iterator[tuple[str, float]]:
+    for number, check in CHECKS.items():
+        if number in NOT_HERE:
+            continue
+        started, findings = time.process_time(), Findings(number, "")
+        with contextlib.suppress(Malformed, Rejected, Unavailable, DoesNotApply):
+            check(log.case, findings)
+        yield number, time.process_time() - started
+    for party in ("client-00", "trustee-0", "coordinator"):
+        started = time.process_time()
+        explain(log.case, [], party)
+        yield f"the story of {party}", time.process_time() - started
+
+
+def steep(stuff: Stuffing, path: Path, count: int) -> Iterator[str]:
+    """The checks that grow too fast between a log and one of four times its size."""
+    small, large = timed(stuff, path, count), timed(stuff, path, 4 * count)
+    for name, seconds in large.items():
+        if seconds > NOISE and (found := math.log(seconds / max(small[name], 1e-4), 4)) > STEEPEST:
+            yield f"{name}: {small[name]:.3f} s, then {seconds:.3f} s, exponent {found:.2f}"
+
+
+@pytest.mark.parametrize("name", STUFFINGS)
+def test_four_times_the_log_is_four_times_the_work(name: str, tmp_path: Path) -> None:
+    """A second look at what seems steep: something else may have had the processor."""
+    found = list(steep(STUFFINGS[name], tmp_path, 2000))
+    assert not found or not (again := list(steep(STUFFINGS[name], tmp_path, 2000))), again
+
+
+def test_the_measure_sees_what_is_quadratic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pairs(case: Case, _: Findings) -> str:
+        indices = list(case.index.rounds[1].submissions)
+        return str(sum(first > second for first in indices for second in indices))
+
+    monkeypatch.setitem(CHECKS, "P7", pairs)  # type: ignore[misc]  # a mapping to everybody else
+    (found,) = steep(STUFFINGS["one client"], tmp_path, 1000)
+    assert found.startswith("P7: ")
