@@ -49,9 +49,11 @@ if TYPE_CHECKING:
     from verifl.federation import Federation, FederationResult
     from verifl.plan import Plan, make_plan
     from verifl.tasks.base import Task
+    from verifl.tasks.user_code import Abstain
     from verifl.tensors import TensorFilter
 
 _HOMES = {
+    "Abstain": "verifl.tasks.user_code",
     "Config": "verifl.config",
     "Federation": "verifl.federation",
     "FederationResult": "verifl.federation",
@@ -63,6 +65,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Abstain",
     "Config",
     "Federation",
     "FederationResult",

@@ -27,6 +27,7 @@ from verifl.roster_command import roster
 if TYPE_CHECKING:
     from verifl.adversaries.registry import Injection
     from verifl.engines.base import FederationEngine
+    from verifl.federation import Federation
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -205,19 +206,23 @@ def run(
         raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
     if resume and inject:
         raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
+    federation: Federation | None = None
     try:
         with logged(log_format, log_level) as progress:
-            task = load_task(settings, config.parent)
-            engine = _engine(inject)
             federation = Federation(
-                task, settings, out, device=device, progress=progress, engine=engine, members=members, changes=changes
+                load_task(settings, config.parent),
+                settings,
+                out,
+                device=device,
+                progress=progress,
+                engine=_engine(inject),
+                members=members,
+                changes=changes,
+                promise="" if inject else "interrupted or killed at any time, it goes on with --resume",
             )
-            if not inject:
-                progress.note("interrupted or killed at any time, it goes on with --resume")
             result = federation.run(resume)
     except BaseException as error:
-        told = isinstance(error, Misuse) and (resume or "--resume" in str(error))
-        if RunDirectory(out).resumable and not inject and not told:
+        if _may_go_on(federation, error, resume) and RunDirectory(out).resumable and not inject:
             command = _resumption(config, out, policy_file, folder, passphrase_file, change_files)
             error.add_note(f"nothing is lost: `{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -271,6 +276,15 @@ def show(file: Path, style: str) -> int:
 cli.add_command(bench)
 cli.add_command(keys)
 cli.add_command(roster)
+
+
+def _may_go_on(federation: Federation | None, error: BaseException, resume: bool) -> bool:
+    """Whether the same command with --resume is what to do: not after a refusal, which says what else is to be done."""
+    from verifl.tasks.user_code import ClientFailed
+
+    if federation is None or not federation.began:
+        return resume and isinstance(error, KeyboardInterrupt | OSError)
+    return not (resume and isinstance(error, Misuse) and not isinstance(error.__cause__, ClientFailed))
 
 
 def _resumption(

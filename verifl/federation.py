@@ -24,7 +24,7 @@ from verifl.engines.in_process import InProcessEngine
 from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
 from verifl.inspection import check_kinds, inspect_run
 from verifl.keys import IDENTITY_FILE, read_key, write_key
-from verifl.local_training import LocalTraining
+from verifl.local_training import LocalTraining, finite_or_none
 from verifl.model_files import file_names, write_adapter, write_model
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
@@ -38,7 +38,10 @@ from verifl.tensors import Vector
 
 @dataclass(frozen=True)
 class FederationResult:
-    """What a run left behind, and how its rounds went. adapter: for peft, where an adapter is all that was trained."""
+    """What a run left behind, how its rounds went, and the metrics of the model before the first.
+
+    adapter: for peft, where an adapter is all that was trained.
+    """
 
     directory: Path
     policy: Path
@@ -47,6 +50,7 @@ class FederationResult:
     metrics: Path
     state: Path
     rounds: tuple[RoundSummary, ...]
+    initial_metrics: Mapping[str, float]
     adapter: Path | None = None
 
     @property
@@ -58,6 +62,7 @@ class FederationResult:
         """For `--format json`."""
         names = ("policy", "transcript", "model", *(["adapter"] if self.adapter else []), "metrics", "state")
         return {
+            "initial_metrics": finite_or_none(self.initial_metrics),
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
             "audit_command": shlex.join(self.audit_arguments),
@@ -115,7 +120,8 @@ class Federation:
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
     engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
     members: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
-    revocations, signed entries, to be logged before the next round.
+    revocations, signed entries, to be logged before the next round. promise: a line that is told once the run begins or
+    goes on, and not where it is refused; `began` says whether it did.
     """
 
     def __init__(
@@ -130,7 +136,9 @@ class Federation:
         rand: Randomness = os.urandom,
         members: Members | None = None,
         changes: Sequence[bytes] = (),
+        promise: str = "",
     ) -> None:
+        self._promise, self.began = promise, False
         self._members, self._changes = members, tuple(changes)
         self._task = checked_task(task, "task")
         self._config = checked_config(config)
@@ -145,8 +153,10 @@ class Federation:
 
         resume: go on in a directory where a run was killed or failed, from the last complete step; or begin, where
         there is none. Task and configuration must be what they were, but for the number of rounds.
-        Everything that can be wrong with the configuration raises Misuse before anything is written. If a new run fails
-        by its task before any round ended, nothing is left behind; whatever else happens, all that was done stays.
+        Everything that can be wrong with the configuration raises Misuse before anything is written. A client whose
+        training fails, or that abstains, drops out of the round. If a new run fails by its task before any client has
+        submitted anything, nothing is left behind; whatever else happens, all that was done stays. Raises
+        Rejected("too-few-submissions") where too few clients could take part twice in a row.
         """
         directory = self._directory
         if resume:
@@ -160,7 +170,7 @@ class Federation:
         training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
         initial = training.initial()
         enrolment, plan = self._enrol(training, encode_model(initial), self._members)
-        self._announce(plan, device)
+        self._begin(plan, device)
         existed = directory.path.exists()
         directory.create()
         with directory.locked():
@@ -184,7 +194,7 @@ class Federation:
             members = self._earlier_members(policy_file)
             enrolment, plan = self._enrol(training, encode_model(initial), members)
             directory.tidy()
-            self._announce(plan, device)
+            self._begin(plan, device)
             return self._engage(training, initial, enrolment, plan, device)
 
     def _earlier_members(self, policy_file: bytes) -> Members:
@@ -225,17 +235,29 @@ class Federation:
         plan.require()
         return enrolment, plan
 
-    def _announce(self, plan: Plan, device: str) -> None:
+    def _begin(self, plan: Plan, device: str) -> None:
+        """Nothing is refused from here on."""
+        self.began = True
         policy = plan.policy
         self._progress.note(
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
+        if self._promise:
+            self._progress.note(self._promise)
 
     def _result(self, result: EngineResult, adapter: Path | None) -> FederationResult:
         where = self._directory
         return FederationResult(
-            where.path, where.policy, where.transcript, where.model, where.metrics, where.state, result.rounds, adapter
+            where.path,
+            where.policy,
+            where.transcript,
+            where.model,
+            where.metrics,
+            where.state,
+            result.rounds,
+            result.initial,
+            adapter,
         )
 
 
@@ -270,12 +292,12 @@ def _write_model(
 
 
 def _clear_unless_useful(directory: RunDirectory, existed: bool, own_keys: bool) -> bool:
-    """After a mistake in the task: keep what is there once a round ended, otherwise leave the place as it was found.
+    """After a mistake in the task: keep what is there once a client submitted, otherwise leave the place as it was.
 
     What parties have said with keys that outlive the directory stays: whoever began the same policy anew would sign a
     second history of its log.
     """
-    if directory.metrics.exists() and directory.metrics.stat().st_size > 0:
+    if directory.has_submissions:
         return True
     if not own_keys and directory.has_spoken:
         return True

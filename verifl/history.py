@@ -20,7 +20,7 @@ from protocols.log.tiles import blob_path
 from protocols.messages import Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, Ledger, opened_on
 from verifl.engines.base import RoundSummary
 from verifl.state import replacing
 
@@ -30,13 +30,16 @@ Metrics = Mapping[str, float]
 @dataclass(frozen=True)
 class EndedRound:
     """last: the round just before the entry that ended it. aborted: the reason, or None. model: hash of the model after
-    it. start, stop: the log's sizes before and after it."""
+    it. start, stop: the log's sizes before and after it. asked: the clients that it was open to. closed: how many
+    rounds had closed by then."""
 
     last: CurrentRound
     aborted: str | None
     model: bytes
     start: int
     stop: int
+    asked: tuple[str, ...]
+    closed: int
 
 
 def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRound]:
@@ -49,9 +52,29 @@ def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRo
         if before.current is not None and after.current is None:
             message = open_envelope(entry).message
             aborted = message.reason if isinstance(message, RoundAborted) else None
-            start = ended[-1].stop if ended else 1
-            ended.append(EndedRound(before.current, aborted, after.model or b"", start, after.size))
+            start, closed = (ended[-1].stop, ended[-1].closed) if ended else (1, 0)
+            ended.append(
+                EndedRound(
+                    before.current,
+                    aborted,
+                    after.model or b"",
+                    start,
+                    after.size,
+                    asked_clients(pinned, before),
+                    closed + (aborted is None),
+                )
+            )
     return ended
+
+
+def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
+    """Those that the open round is open to, ascending: the clients in force; in a repetition, of the cohort before."""
+    ids = [member.id for member in ledger.members.clients(pinned.policy)]
+    current = ledger.current
+    if current is None or current.message.retry_of is None:
+        return tuple(ids)
+    opened = opened_on(pinned, ledger, current.message.model)
+    return tuple(each for each in ids if not opened or each in opened[-1])
 
 
 def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:
@@ -64,10 +87,9 @@ def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:
     return total
 
 
-def summarize(
-    last: CurrentRound, aborted: str | None, metrics: Metrics, seconds: float | None, size: int
-) -> RoundSummary:
-    """One round, given as it was just before its end."""
+def summarize(ended: EndedRound, metrics: Metrics, seconds: float | None, size: int) -> RoundSummary:
+    """A round that has ended, in a summary."""
+    last = ended.last
     names = {each.index: each.message.client for each in last.submissions}
     excluded = last.cohort.message.excluded if last.cohort else ()
     checked = [each for each in excluded if each.reason in (MALFORMED, INVALID_PROOF)]
@@ -80,13 +102,15 @@ def summarize(
         metrics=metrics,
         seconds=seconds,
         size=size,
-        aborted=aborted,
+        aborted=ended.aborted,
         failed_checks={names[exclusion.index]: exclusion.detail for exclusion in checked},
+        failed=tuple(client for client in ended.asked if client not in set(names.values())),
+        closed=ended.closed,
     )
 
 
 class MetricsFile:
-    """`metrics.jsonl`: a line for each round that has ended, in order."""
+    """`metrics.jsonl`: a line for the initial model, as round 0, and for each round that has ended, in order."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,7 +149,7 @@ def past_rounds(
         known = measured.get(ended.last.number)
         values, seconds = known if known is not None else (evaluate(ended.model), None)
         size = published_bytes(transcript, entries[ended.start : ended.stop])
-        summaries.append(summarize(ended.last, ended.aborted, values, seconds, size))
+        summaries.append(summarize(ended, values, seconds, size))
     return summaries
 
 

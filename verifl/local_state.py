@@ -29,6 +29,11 @@ class LocalState:
         for old in self._earlier(number)[:-1]:
             self._store.delete(local_key(old))
 
+    def discard(self, number: int) -> None:
+        """Forget what training in round `number` left: it was not answered."""
+        if self._store.get(local_key(number)) is not None:
+            self._store.delete(local_key(number))
+
     def _earlier(self, number: int) -> list[int]:
         stored = self._store.keys()
         known = sorted(int(key.removeprefix(_PREFIX)) for key in stored)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from verifl.progress import ConsoleProgress, Progress, console_progress, format_metrics
+from verifl.progress import ConsoleProgress, Progress, console_progress, format_metrics, format_names, round_label
 
 if TYPE_CHECKING:
     from verifl.engines.base import RoundSummary
@@ -55,12 +55,13 @@ class LoggedProgress:
         _log(logging.INFO, "submitted", f"{client} submitted", client=client, bytes=size, clipped=clipped)
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
-        """Event `round` with what `metrics.jsonl` says of it; level info, or warning where it was aborted or somebody's
-        submission was excluded."""
+        """Event `round` with what `metrics.jsonl` says of it; level info, or warning where it was aborted, somebody's
+        submission was excluded, or somebody sent nothing."""
         how = format_metrics(summary.metrics) if summary.aborted is None else f"aborted, {summary.aborted}"
         excluded = "".join(f"; {client} excluded, {reason}" for client, reason in summary.describe_excluded())
-        level = logging.WARNING if summary.aborted is not None or excluded else logging.INFO
-        _log(level, "round", f"round {summary.round} of {rounds}: {how}{excluded}", **summary.to_dict())
+        failed = f"; {format_names(summary.failed)} failed" if summary.failed else ""
+        level = logging.WARNING if summary.aborted is not None or excluded or failed else logging.INFO
+        _log(level, "round", f"{round_label(summary, rounds)}: {how}{excluded}{failed}", **summary.to_dict())
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Progress(Protocol):
         ...
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
-        """A round of `rounds` closed or was aborted."""
+        """A round closed or was aborted; `rounds` are to close."""
         ...
 
 
@@ -76,7 +76,7 @@ class ConsoleProgress:
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Who submitted, the verdicts, metrics, time and bytes."""
         rows = round_rows(summary, self._clipped, self._sizes)
-        for line in aligned(f"round {summary.round} of {rounds}", rows, self._console.width):
+        for line in aligned(round_label(summary, rounds), rows, self._console.width):
             self.note(line)
         self._clipped, self._sizes = 0, []
 
@@ -91,11 +91,21 @@ def console_progress() -> Iterator[ConsoleProgress]:
         yield ConsoleProgress(console, status)
 
 
+def round_label(summary: RoundSummary, rounds: int) -> str:
+    """`round 3 of 4`; once rounds were aborted, which count in the log and not among the `rounds` wanted:
+    `round 5 (3 of 4 closed)`."""
+    if summary.aborted is None and summary.round == summary.closed:
+        return f"round {summary.round} of {rounds}"
+    return f"round {summary.round} ({summary.closed} of {rounds} closed)"
+
+
 def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> list[tuple[str, str]]:
     """One round as rows of a word and a text."""
     each = f", {format_bytes(max(sizes))} each" if sizes else ""
     scaled = f"; {clipped} scaled back to the clip norm" if clipped else ""
     rows = [("submitted", f"{format_names(summary.submitted)}{each}{scaled}"), ("verdicts", _verdicts(summary))]
+    if summary.failed:
+        rows.append(("failed", f"{format_names(summary.failed)}: nothing was sent"))
     if summary.aborted is not None:
         rows.append(("aborted", summary.aborted))
     metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)

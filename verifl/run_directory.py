@@ -12,6 +12,7 @@ from pathlib import Path
 from proofs.errors import Misuse
 from protocols.locks import locked
 from protocols.log.tiles import POLICY
+from protocols.rounds.client import ANSWER
 from verifl.state import make_private_directory
 
 _WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|adapter_config\.json|metrics\.jsonl"
@@ -86,6 +87,11 @@ class RunDirectory:
     def has_spoken(self) -> bool:
         """Whether a party has put anything into its state."""
         return any(self.state.glob("**/*.value"))
+
+    @property
+    def has_submissions(self) -> bool:
+        """Whether a client has made a submission, which nobody should have to make again."""
+        return any(self.state.glob(f"clients/*/store/{ANSWER.encode().hex()}.value"))
 
     def require_policy(self) -> None:
         """Raise Misuse where there is what a run has left, but not its policy."""

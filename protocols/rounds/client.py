@@ -42,7 +42,7 @@ from protocols.server_steps import decode_model
 from protocols.stores import Store
 
 _SEEN = "seen"
-_ANSWER = "answer"
+ANSWER = "answer"
 _ANSWER_LIMIT = 1 << 40
 
 
@@ -174,7 +174,7 @@ class Client:
         answer = self._answer()
         if answer is None or answer.round != opened.number:
             answer = self._make_answer(opened.verified, update, digest)
-            self._store.put(_ANSWER, encode(answer, _ANSWER_LIMIT))
+            self._store.put(ANSWER, encode(answer, _ANSWER_LIMIT))
         if answer.update != digest:
             raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
         return answer.package()
@@ -301,5 +301,5 @@ class Client:
         return key_in_force(self._members(), self._name, self._pinned.client_key(self._name), self._keys)
 
     def _answer(self) -> _Answer | None:
-        stored = self._store.get(_ANSWER)
+        stored = self._store.get(ANSWER)
         return None if stored is None else decode(_Answer, stored, _ANSWER_LIMIT)

@@ -29,7 +29,7 @@ from tests.verifl.recovery import CONFIG, Remembering, check_end, check_same_tra
 from verifl import Federation, cli, state
 from verifl.clock import CosignatureClock
 from verifl.config import Config, FederationConfig, UpdateConfig
-from verifl.engines import in_process
+from verifl.engines import in_process, turns
 from verifl.federation import FederationResult
 from verifl.local_state import LocalState
 from verifl.run_directory import RunDirectory
@@ -135,7 +135,7 @@ def test_a_demonstration_that_ends_early_says_what_to_do_with_its_directory(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(in_process, "encode_update", fails)
+    monkeypatch.setattr(turns, "encode_update", fails)
     out = tmp_path / "out"
     assert cli.invoke(["demo", "--out", str(out)]) == status
     hint = f"{out} holds an unfinished demonstration: remove it, or choose another --out"
@@ -265,7 +265,8 @@ def test_a_metrics_line_that_was_torn_is_written_again(halfway: Path, finished: 
     metrics = halfway / "metrics.jsonl"
     metrics.write_text(metrics.read_text()[:-20], encoding="utf-8")
     again = Federation(Remembering(), ONE_ROUND, halfway, device="cpu").run(resume=True)
-    (line,) = (json.loads(line) for line in metrics.read_text().splitlines())
+    first, line = (json.loads(line) for line in metrics.read_text().splitlines())
+    assert (first["round"], first["metrics"]) == (0, dict(finished.initial_metrics))
     assert line == {**finished.rounds[0].to_dict(), "seconds": None}
     assert again.rounds[0].to_dict() == line
 

@@ -18,9 +18,12 @@ from torch import Tensor, nn
 
 from auditor import audit
 from proofs.errors import Misuse, Rejected
+from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
+from protocols.messages import Genesis
 from protocols.rounds import client as client_module
 from protocols.rounds.client import Client
+from protocols.server_steps import decode_model
 from verifl import Config, Federation
 from verifl.config import FederationConfig, LimitsConfig
 from verifl.engines import in_process
@@ -29,6 +32,7 @@ from verifl.federation import FederationResult
 from verifl.keys import IDENTITY_FILE, read_key
 from verifl.logs import LoggedProgress, logged
 from verifl.state import DirectoryStore
+from verifl.tensors import describe, write_vector
 
 SMALLEST = 24  # bytes of a secret that cannot occur by chance
 
@@ -94,17 +98,30 @@ def published_files(result: FederationResult) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in [*files, result.policy]}
 
 
+def initial_model(result: FederationResult) -> np.ndarray:
+    """The model that genesis names."""
+    reader = TranscriptReader(result.transcript)
+    genesis = open_envelope(reader.entries(0, 1)[0]).message
+    assert isinstance(genesis, Genesis)
+    return decode_model(reader.blob(genesis.model, 1 << 20), 3)
+
+
 def test_ones_own_model_is_trained_and_audited(tmp_path: Path) -> None:
     recorder = Recorder()
     result = Federation(Line(), CONFIG, tmp_path / "out", progress=recorder).run()
+    start = nn.Linear(2, 1)
+    write_vector(start, describe(start), initial_model(result))
     report = audit(result.transcript, result.policy)
     assert report.accepted, [(check.id, check.findings) for check in report.checks if check.findings]
     assert [summary.accepted for summary in result.rounds] == [("a", "b", "c", "d")] * 2
     assert list(result.rounds) == recorder.summaries
     assert sorted(recorder.sizes) == ["a", "b", "c", "d"]
     lines = [json.loads(line) for line in result.metrics.read_text().splitlines()]
+    initial = lines.pop(0)
+    assert (initial["round"], initial["metrics"]) == (0, {"loss": Line().evaluate(start)["loss"]})
+    assert f"round 0, the initial model: loss {initial['metrics']['loss']:.4g}" in recorder.notes
     assert lines == [summary.to_dict() for summary in result.rounds]
-    assert lines[1]["metrics"]["loss"] < lines[0]["metrics"]["loss"]
+    assert lines[1]["metrics"]["loss"] < lines[0]["metrics"]["loss"] < initial["metrics"]["loss"]
     loaded = nn.Linear(2, 1)
     loaded.load_state_dict(load_file(result.model))
     assert Line().evaluate(loaded)["loss"] == pytest.approx(lines[1]["metrics"]["loss"])
@@ -169,7 +186,8 @@ def test_a_failure_in_a_later_round_keeps_the_rounds_before(tmp_path: Path) -> N
     with pytest.raises(Misuse, match=r"client a in round 2: tensor 'bias' holds 1 NaN"):
         Federation(Diverging(), CONFIG, tmp_path / "out", progress=recorder).run()
     assert recorder.notes[-1].startswith(f"kept: {tmp_path / 'out'}")
-    assert len((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()) == 1
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [0, 1]
     assert not (tmp_path / "out" / "model.safetensors").exists()
     assert audit(tmp_path / "out" / "transcript", tmp_path / "out" / "policy.cbor").accepted
 
@@ -293,7 +311,13 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
         result = Federation(Wide(), CONFIG, tmp_path / "out", progress=progress, rand=recording_rand).run()
         errors = [failure(result.directory, each) for each in (failing_train, failing_disk)]
     logs = capsys.readouterr().err
-    assert {json.loads(line)["event"] for line in logs.splitlines()} == {"note", "stage", "submitted", "round"}
+    assert {json.loads(line)["event"] for line in logs.splitlines()} == {
+        "note",
+        "stage",
+        "submitted",
+        "dropout",
+        "round",
+    }
     secrets["seed"] = [read_key(path).seed for path in result.state.rglob(IDENTITY_FILE)]
     assert len(secrets["seed"]) == 1 + 1 + 3 + 4
     assert all(secrets.values())

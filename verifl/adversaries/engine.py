@@ -25,11 +25,13 @@ from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Ref
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
-from verifl.history import MetricsFile, published_bytes, summarize
+from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
+from verifl.history import EndedRound, MetricsFile, asked_clients, published_bytes, summarize
+from verifl.local_state import LocalState
 from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
 from verifl.summation import summation_on
-from verifl.update import encode_update
+from verifl.tasks.user_code import ClientFailed
 
 Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"
@@ -109,6 +111,10 @@ class _Cast:
             session.progress.note,
         )
 
+    def training_store(self, client: str) -> DirectoryStore:
+        """Where a client keeps what its training leaves."""
+        return DirectoryStore(self._session.directory.state / "clients" / client / "training")
+
     def _victim(self) -> str:
         return self.server.party if self.server and self.server.parties else ""
 
@@ -169,6 +175,7 @@ class _Run:
         self._session, self._writer, self._refusals = session, writer, refusals
         self._metrics = MetricsFile(session.directory.metrics)
         self._number = 0
+        self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
         self._cast = _Cast(session, injections, self._active)
         self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
         self._forgery, self._scene = self._cast.forgery(), self._cast.scene(refusals)
@@ -178,18 +185,21 @@ class _Run:
     def rounds(self) -> EngineResult:
         """Genesis, then rounds until as many as configured have closed."""
         self._writer.put_policy(self._cast.pinned.data)
+        initial = self._session.training.evaluate(self._session.initial)
+        self._metrics.append(RoundSummary.initial(initial))
         self._publish(self._coordinator.genesis(self._session.initial))
         self._checkpoint()
-        wanted, summaries = self._session.config.federation.rounds, list[RoundSummary]()
+        wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
         for _ in range(wanted + self._cast.pinned.policy.max_aborts):
-            summaries.append(self._round())
+            summaries.append(self._round(closed))
             self._report(summaries[-1])
             self._act(self._forgery.ended)
-            if sum(each.aborted is None for each in summaries) == wanted:
-                return EngineResult(tuple(summaries), self._coordinator.step_state().model)
-        raise Rejected(
-            "rounds", f"{wanted} closed rounds", f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
-        )
+            self._dropouts.judge(summaries[-1])
+            closed = summaries[-1].closed
+            if closed == wanted:
+                return EngineResult(tuple(summaries), self._coordinator.step_state().model, initial)
+        found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
+        raise Rejected("rounds", f"{wanted} to close", found)
 
     def _active(self) -> bool:
         return self._number == FIRST_ROUND
@@ -198,7 +208,7 @@ class _Run:
         if self._active():
             moment(self._scene)
 
-    def _round(self) -> RoundSummary:
+    def _round(self, closed: int) -> RoundSummary:
         started, first = time.perf_counter(), self._coordinator.ledger.ended
         self._open_round()
         late = self._collect()
@@ -207,12 +217,15 @@ class _Run:
             entry = self._scene.ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))
             if entry is not None:
                 self._log(trustee.name, self._coordinator.receive_ack, entry)
+        asked = asked_clients(self._cast.pinned, self._coordinator.ledger)
         last, aborted = self._close(late)
         self._checkpoint()
         metrics = self._session.training.evaluate(self._coordinator.step_state().model)
-        entries = self._coordinator.entries(first, self._coordinator.size)
-        size = published_bytes(self._session.directory.transcript, entries)
-        return summarize(last, aborted, metrics, time.perf_counter() - started, size)
+        ledger, count = self._coordinator.ledger, self._coordinator.size
+        size = published_bytes(self._session.directory.transcript, self._coordinator.entries(first, count))
+        closed += aborted is None
+        ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
+        return summarize(ended, metrics, time.perf_counter() - started, size)
 
     def _open_round(self) -> None:
         self._number = self._coordinator.ledger.next_round
@@ -225,25 +238,34 @@ class _Run:
     def _collect(self) -> list[tuple[str, SubmissionPackage]]:
         """Every client's turn, liars last; returns what is sent too late, and by whom."""
         late: list[tuple[str, SubmissionPackage]] = []
+        self._dropouts.begin()
         for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
-            for package in self._turn(client):
+            for package in self._turn_or_none(client):
                 if self._active() and isinstance(client, clients.LyingClient) and client.late:
                     late.append((client.name, package))
                 else:
                     self._log(client.name, self._coordinator.receive, package)
+        if not self._current().submissions:
+            self._dropouts.require_any(len(self._cast.clients), self._number)
         self._stage("the coordinator verifies the proofs")
         self._coordinator.verdicts()
         return late
 
+    def _turn_or_none(self, client: Client) -> list[SubmissionPackage]:
+        try:
+            return self._turn(client)
+        except ClientFailed as failure:
+            self._dropouts.add(failure, self._number)
+            return []
+
     def _turn(self, client: Client) -> list[SubmissionPackage]:
         """Verify the round, train, and make what this client sends."""
         self._stage(f"{client.name} trains")
-        current, training = self._current(), self._session.training
+        current, rule = self._current(), self._cast.pinned.policy.update
         model = self._cast.blobs(current.message.model, self._cast.pinned.model_size)
         opened = client.accept(self._coordinator.invitation(client.last_seen), model)
-        before, after = training.train(client.name, opened.model, self._number)
-        owner = f"client {client.name} in round {self._number}"
-        update = encode_update(before, after, training.layout, self._cast.pinned.policy.update, owner)
+        local = LocalState(self._cast.training_store(client.name))
+        update = train_turn(self._session.training, rule, local, client.name, opened)
         self._stage(f"{client.name} proves and encrypts")
         if isinstance(client, clients.LyingClient):
             said = [each.message for each in current.submissions]

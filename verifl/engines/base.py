@@ -35,8 +35,10 @@ class RoundSummary:
     """One round as it ended. seconds: wall time of the process that ended it, None where that process was killed before
     it could say so; size: bytes that it added to the transcript.
 
-    excluded: reason by client; failed_checks: the check that a malformed submission or an invalid proof failed, by
-    client. aborted: the reason where the round ended without a sum, else None.
+    round: its number in the log, which aborted ones count in; 0 stands for the initial model. closed: how many rounds
+    had closed with it. excluded: reason by client; failed_checks: the check that a malformed submission or an invalid
+    proof failed, by client. failed: who was asked and sent nothing, because its training failed, it abstained, or it is
+    gone. aborted: the reason where the round ended without a sum, else None.
     """
 
     round: int
@@ -49,6 +51,13 @@ class RoundSummary:
     size: int
     aborted: str | None = None
     failed_checks: Mapping[str, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    closed: int = 0
+
+    @classmethod
+    def initial(cls, metrics: Mapping[str, float]) -> RoundSummary:
+        """What is known of the model before the first round."""
+        return cls(0, (), (), {}, (), metrics, None, 0)
 
     def describe_excluded(self) -> list[tuple[str, str]]:
         """(client, reason) of those that are not in the cohort, the reason with the check that failed."""
@@ -59,10 +68,18 @@ class RoundSummary:
         """As `metrics.jsonl` and `--format json` have it."""
         return {
             "round": self.round,
+            "closed": self.closed,
             "submitted": list(self.submitted),
             "accepted": list(self.accepted),
             "excluded": dict(self.excluded),
             "failed_checks": dict(self.failed_checks),
+            "failed": list(self.failed),
+            "counts": {
+                "submitted": len(self.submitted),
+                "accepted": len(self.accepted),
+                "excluded": len(self.excluded),
+                "failed": len(self.failed),
+            },
             "trustees": list(self.trustees),
             "aborted": self.aborted,
             "metrics": finite_or_none(self.metrics),
@@ -73,10 +90,11 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class EngineResult:
-    """The rounds in order, and the model after the last, float64 (d,)."""
+    """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first."""
 
     rounds: tuple[RoundSummary, ...]
     model: Vector
+    initial: Mapping[str, float]
 
 
 class FederationEngine(Protocol):

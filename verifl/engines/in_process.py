@@ -27,13 +27,15 @@ from protocols.rounds.trustee import Trustee
 from protocols.server_steps import decode_model
 from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
-from verifl.history import MetricsFile, past_rounds, published_bytes, summarize
+from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
+from verifl.history import EndedRound, MetricsFile, asked_clients, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
+from verifl.progress import format_metrics
 from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore, Step, unobserved
 from verifl.summation import summation_on
+from verifl.tasks.user_code import ClientFailed
 from verifl.tensors import Vector
-from verifl.update import encode_update
 
 
 class InProcessEngine:
@@ -48,8 +50,10 @@ class InProcessEngine:
     def run(self, session: Session) -> EngineResult:
         """See `FederationEngine.run`; goes on where the files in the directory end.
 
-        Raises Rejected("rounds") if too many rounds were aborted. However it ends, the transcript is left as of its
-        last checkpoint, without the blobs of what came after, except for entries that trustees may have seen.
+        Raises Rejected("rounds") if too many rounds were aborted, Rejected("too-few-submissions") if that happened
+        twice in a row because clients dropped out, and Misuse if the turns of all clients failed. However it ends, the
+        transcript is left as of its last checkpoint, without the blobs of what came after, except for entries that
+        trustees may have seen.
         """
         transcript = session.directory.transcript
         store = _store_of(session, self._step, "coordinator", "store")
@@ -72,6 +76,7 @@ class _Run:
         self._blobs = TranscriptReader(session.directory.transcript).blob
         self._metrics = MetricsFile(session.directory.metrics)
         self._clock = CosignatureClock()
+        self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
         enrolment, engine = session.enrolment, get_engine("native")
         self._pinned = PinnedPolicy.open(enrolment.policy_file)
         published = self._published()
@@ -89,24 +94,32 @@ class _Run:
 
     def rounds(self) -> EngineResult:
         """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
+        initial = self._initial()
         self._writer.put_policy(self._pinned.data)
         if self._coordinator.size == 0:
             self._publish(self._coordinator.genesis(self._session.initial))
             self._checkpoint()
         else:
             self._take_up()
-        wanted, summaries = self._session.config.federation.rounds, self._past()
+        summaries = self._past(initial)
         for past in summaries:
             self._keep_receipts(past.round)
-        while sum(each.aborted is None for each in summaries) < wanted:
-            if len(summaries) >= wanted + self._pinned.policy.max_aborts:
-                ended = f"{len(summaries)} rounds, the last {summaries[-1].aborted}"
-                raise Rejected("rounds", f"{wanted} closed rounds", ended)
-            self._change()
-            summaries.append(self._round())
-            self._report(summaries[-1])
+        self._go_on(summaries)
         self._change()
-        return EngineResult(tuple(summaries), self._model())
+        return EngineResult(tuple(summaries), self._model(), initial.metrics)
+
+    def _go_on(self, summaries: list[RoundSummary]) -> None:
+        """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
+        wanted, before = self._session.config.federation.rounds, len(summaries)
+        while sum(each.aborted is None for each in summaries) < wanted:
+            aborted = sum(each.aborted is not None for each in summaries[before:])
+            if aborted > self._pinned.policy.max_aborts:
+                found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
+                raise Rejected("rounds", f"{wanted} to close", found)
+            self._change()
+            summaries.append(self._round(sum(each.aborted is None for each in summaries)))
+            self._report(summaries[-1])
+            self._dropouts.judge(summaries[-1])
 
     def _published(self) -> Published | None:
         """What the transcript already has."""
@@ -124,7 +137,7 @@ class _Run:
         self._writer.append(self._entries(size, self._coordinator.size))
         self._checkpoint()
         ledger = self._coordinator.ledger
-        where = f"in round {ledger.rounds}" if ledger.current else f"after {ledger.rounds} rounds"
+        where = f"in round {ledger.rounds}" if ledger.current else f"after round {ledger.rounds}"
         self._session.progress.note(f"resumed {where}, at {self._coordinator.size} log entries")
 
     def _check_states(self, published: int) -> None:
@@ -137,13 +150,20 @@ class _Run:
             if trustee.size > self._coordinator.size:
                 raise Misuse(_outdated("coordinator", trustee.size, self._coordinator.size))
 
-    def _past(self) -> list[RoundSummary]:
+    def _initial(self) -> RoundSummary:
+        """Of the initial model, before anybody has said anything: evaluate() may be wrong."""
+        measured = self._metrics.measured().get(0)
+        metrics = self._session.training.evaluate(self._session.initial) if measured is None else measured[0]
+        return RoundSummary.initial(metrics)
+
+    def _past(self, initial: RoundSummary) -> list[RoundSummary]:
         """The rounds that have ended; one whose line in the metrics is missing is told now."""
         known, size = self._metrics.measured(), self._coordinator.size
         transcript = self._session.directory.transcript
         past = past_rounds(self._pinned, self._entries(0, size), transcript, self._metrics, self._evaluated)
-        if past:
-            self._metrics.rewrite(past)
+        self._metrics.rewrite([initial, *past])
+        if 0 not in known and initial.metrics:
+            self._session.progress.note(f"round 0, the initial model: {format_metrics(initial.metrics)}")
         for summary in past:
             if summary.round not in known:
                 self._session.progress.round_ended(summary, self._session.config.federation.rounds)
@@ -153,24 +173,33 @@ class _Run:
         vector = decode_model(self._blobs(model, self._pinned.model_size), self._pinned.policy.dimension)
         return self._session.training.evaluate(vector)
 
-    def _round(self) -> RoundSummary:
-        """One round of spec 8, from the round keys to its end, or the rest of it."""
+    def _round(self, closed: int) -> RoundSummary:
+        """One round of spec 8, from the round keys to its end, or the rest of it; `closed`: how many closed before."""
         started, first = time.perf_counter(), self._coordinator.ledger.ended
         number = self._open_round()
         if self._current().cohort is None:
             self._collect(number)
+        asked = asked_clients(self._pinned, self._coordinator.ledger)
         last, aborted = self._close(number)
         self._checkpoint()
         metrics = self._session.training.evaluate(self._model())
         seconds = time.perf_counter() - started
-        entries = self._entries(first, self._coordinator.size)
-        size = published_bytes(self._session.directory.transcript, entries)
-        return summarize(last, aborted, metrics, seconds, size)
+        ledger, count = self._coordinator.ledger, self._coordinator.size
+        size = published_bytes(self._session.directory.transcript, self._entries(first, count))
+        closed += aborted is None
+        ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
+        return summarize(ended, metrics, seconds, size)
 
     def _collect(self, number: int) -> None:
         """Submissions, verdicts and acknowledgements."""
+        self._dropouts.begin()
         for client in self._clients:
-            self._submit(client, number)
+            try:
+                self._submit(client, number)
+            except ClientFailed as failure:
+                self._dropouts.add(failure, number)
+        if not self._current().submissions:
+            self._dropouts.require_any(len(self._clients), number)
         self._stage(number, "the coordinator verifies the proofs")
         self._coordinator.verdicts()
         self._checkpoint()
@@ -215,15 +244,9 @@ class _Run:
 
     def _answer(self, client: Client, opened: OpenRound) -> tuple[SubmissionPackage, bool]:
         """(submission, whether the update was longer than the clip norm)"""
-        training, number = self._session.training, opened.number
         local = LocalState(_store_of(self._session, self._step, "clients", client.name, "training"))
-        training.restore_own(client.name, local.before(number))
-        before, after = training.train(client.name, opened.model, number)
-        local.after(number, training.own_tensors(client.name))
-        update = encode_update(
-            before, after, training.layout, self._pinned.policy.update, f"client {client.name} in round {number}"
-        )
-        self._stage(number, f"{client.name} proves and encrypts")
+        update = train_turn(self._session.training, self._pinned.policy.update, local, client.name, opened)
+        self._stage(opened.number, f"{client.name} proves and encrypts")
         return client.submit(opened, update.units), update.clipped
 
     def _check_silent(self, client: Client) -> None:

@@ -18,6 +18,9 @@ class Task(Protocol[Data]):
     what a client submits is the difference. Integer buffers and filtered tensors of that model are the client's own.
     Torch's global generators are seeded from the configuration before every call of `model` and `train`, so a run on
     one machine can be repeated; nothing of the protocol depends on those generators.
+
+    A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
+    `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
     """
 
     def clients(self) -> Sequence[str]:

@@ -21,8 +21,8 @@ class ClientFailed(Misuse):
     abstained: because it said so, with `Abstain`.
     """
 
-    def __init__(self, client: str, reason: str, abstained: bool = False) -> None:
-        super().__init__(f"client {client}: {reason}")
+    def __init__(self, client: str, reason: str, abstained: bool = False, text: str = "") -> None:
+        super().__init__(text or f"client {client}: {reason}")
         self.client, self.reason, self.abstained = client, reason, abstained
 
 

@@ -1,0 +1,99 @@
+"""A client's turn up to its update, and what becomes of a round in which turns fail.
+
+Whatever a client's own code raises concerns that client: it drops out of the round, as one that is silent would, and
+the round goes on with the others. What only all clients can be guilty of together is a mistake of the task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from proofs.errors import Misuse, Rejected
+from protocols.policy import UpdateRule
+from protocols.rounds.client import OpenRound
+from protocols.rounds.closing import TOO_FEW_SUBMISSIONS
+from verifl.engines.base import RoundSummary
+from verifl.local_state import LocalState
+from verifl.local_training import LocalTraining
+from verifl.tasks.user_code import ClientFailed
+from verifl.update import EncodedUpdate, encode_update
+
+_LOGGER = logging.getLogger(__name__)
+_NAMED = 3  # failures in one message; the log of the run has all
+
+
+def train_turn(
+    training: LocalTraining, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound
+) -> EncodedUpdate:
+    """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
+    nothing, and then the client keeps what it had."""
+    number = opened.number
+    local.discard(number)  # of a turn that was killed before it had an answer
+    training.restore_own(client, local.before(number))
+    before, after = training.train(client, opened.model, number)
+    owner = f"client {client} in round {number}"
+    try:
+        update = encode_update(before, after, training.layout, rule, owner)
+    except Misuse as error:
+        raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
+    local.after(number, training.own_tensors(client))
+    return update
+
+
+class Dropouts:
+    """Who dropped out of the rounds that this process runs."""
+
+    def __init__(self, min_cohort: int) -> None:
+        self._min_cohort = min_cohort
+        self._failures: list[ClientFailed] = []
+        self._short = False  # the round before ended for want of those who dropped out
+
+    def begin(self) -> None:
+        """A round's turns begin."""
+        self._failures = []
+
+    def add(self, failure: ClientFailed, number: int) -> None:
+        """Say at once who, and why."""
+        self._failures.append(failure)
+        _LOGGER.warning(
+            "round %d: %s; it drops out of this round",
+            number,
+            failure,
+            extra={"fields": {"event": "dropout", "client": failure.client, "round": number}},
+        )
+
+    def require_any(self, asked: int, number: int) -> None:
+        """Raises Misuse, the first failure, where the turns of all `asked` clients failed: the task is wrong."""
+        mistakes = [each for each in self._failures if not each.abstained]
+        if asked and len(mistakes) == asked:
+            every = f"; the turns of all {asked} clients failed in round {number}" if asked > 1 else ""
+            raise Misuse(f"{mistakes[0]}{every}") from mistakes[0]
+
+    def judge(self, summary: RoundSummary) -> None:
+        """A round that was aborted because clients dropped out is repeated once; if they do so again, somebody has to
+        look: raises Rejected("too-few-submissions"), with what to do."""
+        if summary.aborted != TOO_FEW_SUBMISSIONS or not self._failures:
+            self._short = False
+            return
+        if not self._short:
+            self._short = True
+            return
+        raise Rejected(
+            TOO_FEW_SUBMISSIONS, f"{self._min_cohort} or more in round {summary.round}", self._found(summary)
+        )
+
+    def _found(self, summary: RoundSummary) -> str:
+        more = len(self._failures) - _NAMED
+        told = "; ".join(map(str, self._failures[:_NAMED])) + (f"; and {more} more" if more > 0 else "")
+        return (
+            f"{len(summary.submitted)}, twice in a row: {told}; put right what failed and resume, or have a client "
+            "that is gone for good revoked"
+        )
+
+
+def closed_and_aborted(summaries: Sequence[RoundSummary]) -> str:
+    """`2 rounds closed` or `2 rounds closed, 1 aborted`."""
+    aborted = sum(each.aborted is not None for each in summaries)
+    closed = len(summaries) - aborted
+    return f"{closed} round{'' if closed == 1 else 's'} closed" + (f", {aborted} aborted" if aborted else "")
