@@ -25,7 +25,7 @@ from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolle
 from verifl.inspection import check_kinds, inspect_run
 from verifl.keys import IDENTITY_FILE, read_key, write_key
 from verifl.local_training import LocalTraining, finite_or_none
-from verifl.model_files import file_names, write_adapter, write_model
+from verifl.model_files import write_adapter, write_model
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent
 from verifl.run_directory import RunDirectory, require_unused
@@ -220,7 +220,6 @@ class Federation:
         return self._result(result, adapter)
 
     def _enrol(self, training: LocalTraining, model: bytes, members: Members | None) -> tuple[Enrolment, Plan]:
-        file_names(training.model)  # what could not be written at the end is refused now
         layout, clients = training.layout, client_names(self._task)
         if members is None and self._changes:
             raise Misuse("change: there is no policy yet that it could change; give --policy and --keys")
@@ -281,11 +280,11 @@ def _write_model(
     directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan, progress: Progress
 ) -> Path | None:
     """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
-    training.load(result.model)
+    model = training.load(result.model)
     metadata = {"federation": plan.policy.federation, "policy_hash": plan.pinned.hash.hex()}
-    write_model(training.model, directory.model, metadata)
+    write_model(model, directory.model, metadata)
     try:
-        return write_adapter(training.model, training.layout, directory)
+        return write_adapter(model, training.layout, directory)
     except Misuse as error:
         progress.note(f"no {directory.adapter}: {error}")
         return None

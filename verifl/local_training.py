@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Mapping
@@ -14,54 +13,72 @@ import torch
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
+from verifl.fresh_models import FreshModels
+from verifl.memory_sharing import sharing
+from verifl.model_files import file_names
+from verifl.module_state import check_loading, hidden_parameters, state_of
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
+from verifl.tasks.seeding import seeded
 from verifl.tasks.user_code import client_code, user_code
-from verifl.tensors import TensorFilter, TensorLayout, Vector, describe, read_initial, read_vector, write_vector
+from verifl.tensors import (
+    TensorFilter,
+    TensorLayout,
+    Vector,
+    describe,
+    local_names,
+    read_initial,
+    read_vector,
+    write_vector,
+)
 
 _LOGGER = logging.getLogger(__name__)
 
 
 class LocalTraining:
-    """Runs a task's clients one after another on one model in memory.
+    """Runs a task's clients one after another.
 
-    Tensors that do not travel (integer buffers, filtered tensors) are each client's own: they start from the initial
-    model, and what a client's training made of them is kept for its next turn.
+    Every turn and every evaluation gets a module of its own, as the task's model() made it, with the global tensors
+    in it; nothing else that another turn did to its module reaches it. Tensors that do not travel (integer buffers,
+    filtered tensors) are each client's own: they start as in the initial model, and what a client's training made of
+    them is kept for its next turn.
     """
 
     def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
         """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
-        self._task, self._device, self._seed = task, device, seed
-        self._reseed("model")
-        self.model = build_model(task)
-        self.layout: TensorLayout = describe(self.model, rule)
-        with user_code(f"task: the model cannot be moved to {device}"):
-            self.model.to(device)
-        self._architecture = _architecture(self.model)
-        self._initial = {name: tensor.detach().clone() for name, tensor in self._local_tensors().items()}
+        self._task, self._seed = task, seed
+        model = self._build()
+        self.layout: TensorLayout = describe(model, rule)
+        file_names(model)  # what could not be written at the end is refused now
+        state = state_of(model)
+        self._local = local_names(state, self.layout)
+        self._kinds = {name: _kind(state[name]) for name in self._local}
+        self._models = FreshModels(model, self._build, self._local, device)
+        self._architecture = _architecture(model)
         self._own: dict[str, dict[str, Tensor]] = {}
+        check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
+        self._check_hidden(model)
 
     def initial(self) -> Vector:
-        """The travelling tensors as the task initialised them, float64 (d,). Call before the first turn.
+        """The travelling tensors as the task initialised them, float64 (d,).
 
         Raises Misuse naming the tensor where they are not finite.
         """
-        return read_initial(self.model, self.layout)
+        return read_initial(self._models.fresh(), self.layout)
 
     def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
         """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
 
         Raises Misuse naming the client where the user's code fails; the values may be NaN (see `verifl.update`).
         """
-        self._load(model, self._own.get(client, {}))
-        before = read_vector(self.model, self.layout)
-        self._reseed(f"train {round_number} {client}")
-        with client_code(client, "data"):
+        module = self._with(model, self._own.get(client, {}))
+        before = read_vector(module, self.layout)
+        with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
             data = self._task.data(client)
-        with client_code(client, "train"):
-            self._task.train(self.model, client, data)
-        self._check_architecture(client)
-        after = read_vector(self.model, self.layout)
+        with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
+            self._task.train(module, client, data)
+        self._check_architecture(module, client)
+        after = read_vector(module, self.layout)
         if np.array_equal(before, after):
             _LOGGER.warning(
                 "client %s in round %d: training changed nothing that is sent; train() changes the model in place",
@@ -69,28 +86,38 @@ class LocalTraining:
                 round_number,
                 extra={"fields": {"event": "unchanged", "client": client, "round": round_number}},
             )
-        self._own[client] = self._changed()
+        self._own[client] = self._changed(module)
         return before, after
 
     def own_tensors(self, client: str) -> bytes:
         """What the client's training made of the tensors that do not travel (safetensors); empty if nothing."""
         from safetensors.torch import save
 
-        own = {name: tensor.cpu().contiguous() for name, tensor in self._own.get(client, {}).items()}
+        own = self._own.get(client, {})
         return save(own) if own else b""
 
     def restore_own(self, client: str, tensors: bytes) -> None:
-        """Take up `own_tensors` of an earlier turn, perhaps in another process."""
+        """Take up `own_tensors` of an earlier turn, perhaps in another process.
+
+        Raises Misuse naming the tensor where the model has none like it any more.
+        """
         from safetensors.torch import load
 
         own = load(tensors) if tensors else {}
-        self._own[client] = {name: tensor.to(self._device) for name, tensor in own.items()}
+        for name, tensor in own.items():
+            found = self._kinds.get(name, "none of that name")
+            if found != _kind(tensor):
+                raise Misuse(
+                    f"client {client}: its own tensor {name!r} was {_kind(tensor)}, found {found} in the model; the "
+                    "architecture must not change during the federation"
+                )
+        self._own[client] = own
 
     def evaluate(self, model: Vector) -> dict[str, float]:
         """The task's metrics of a global model, with the initial local tensors."""
-        self._load(model, {})
-        with user_code("task: evaluate() failed"):
-            metrics: object = self._task.evaluate(self.model)
+        module = self._with(model, {})
+        with seeded(self._seed, "evaluate"), user_code("task: evaluate() failed"):
+            metrics: object = self._task.evaluate(module)
             if not isinstance(metrics, Mapping):
                 raise Misuse(
                     f"task: evaluate() returned {shortened(metrics)}, expected a mapping from names to numbers; "
@@ -98,38 +125,38 @@ class LocalTraining:
                 )
             return {str(name): _number(name, value) for name, value in metrics.items()}
 
-    def load(self, model: Vector) -> None:
-        """Make `self.model` the global model."""
-        self._load(model, {})
+    def load(self, model: Vector) -> nn.Module:
+        """A module with a global model in it, and the initial local tensors."""
+        return self._with(model, {})
 
-    def _load(self, model: Vector, own: Mapping[str, Tensor]) -> None:
-        """The global tensors and a client's own; gradients of the client before are dropped."""
-        write_vector(self.model, self.layout, model)
-        self.model.zero_grad(set_to_none=True)
+    def _build(self) -> nn.Module:
+        with seeded(self._seed, "model"):
+            return build_model(self._task)
+
+    def _with(self, model: Vector, own: Mapping[str, Tensor]) -> nn.Module:
+        """A fresh module with the global tensors and a client's own."""
+        module = self._models.fresh()
+        write_vector(module, self.layout, model)
+        state = state_of(module)
         with torch.no_grad():
-            for name, tensor in self._local_tensors().items():
-                tensor.copy_(own.get(name, self._initial[name]))
+            for name, value in own.items():
+                if name in state and state[name].is_contiguous():
+                    state[name].copy_(value)
+                elif name in state:
+                    state[name].data = value.to(state[name].device)  # expanded: nothing can be written into its cells
+        return module
 
-    def _local_tensors(self) -> dict[str, Tensor]:
-        """By name, every tensor of the state that does not travel, under this or another name."""
-        state = self.model.state_dict(keep_vars=True)
-        travelling = {state[spec.name].data_ptr() for spec in self.layout.specs}
+    def _changed(self, module: nn.Module) -> dict[str, Tensor]:
+        state = state_of(module)
         return {
-            name: tensor
-            for name, tensor in state.items()
-            if isinstance(tensor, Tensor) and tensor.data_ptr() not in travelling
+            name: state[name].detach().cpu().contiguous().clone()
+            for name in self._local
+            if self._models.changed(name, state[name])
         }
 
-    def _changed(self) -> dict[str, Tensor]:
-        return {
-            name: tensor.detach().clone()
-            for name, tensor in self._local_tensors().items()
-            if not torch.equal(tensor, self._initial[name])
-        }
-
-    def _check_architecture(self, client: str) -> None:
+    def _check_architecture(self, module: nn.Module, client: str) -> None:
         """Training may change values and nothing else: every tensor keeps its name, kind, shape and ties."""
-        found = _architecture(self.model)
+        found = _architecture(module)
         for name in (*self._architecture, *found):
             expected, there = self._architecture.get(name, "no such tensor"), found.get(name, "no such tensor")
             if there != expected:
@@ -138,21 +165,26 @@ class LocalTraining:
                     f"found {there}; it may only change values"
                 )
 
-    def _reseed(self, purpose: str) -> None:
-        """Torch's generators for one call of the user's code, from the configured seed."""
-        digest = hashlib.sha256(f"{self._seed} {purpose}".encode()).digest()
-        torch.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    def _check_hidden(self, model: nn.Module) -> None:
+        hidden = sorted(set(hidden_parameters(model)))
+        if hidden:
+            _LOGGER.warning(
+                "tensors: %s: no registered parameter of the model, so that it neither travels nor stays with a "
+                "client; every turn starts from its first value; use nn.ModuleList, nn.ModuleDict or nn.ParameterList",
+                f"{hidden[0]!r}{f' and {len(hidden) - 1} more' if hidden[1:] else ''}",
+                extra={"fields": {"event": "unregistered", "tensors": hidden}},
+            )
 
 
 def _architecture(model: nn.Module) -> dict[str, str]:
     """What may not change of a model, in words, for every tensor of its state."""
-    first: dict[int, str] = {}
-    found = {}
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        kind = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-        owner = first.setdefault(tensor.data_ptr(), name) if tensor.numel() else name
-        found[name] = kind if owner == name else f"{kind}, tied to {owner!r}"
-    return found
+    state = state_of(model)
+    shared = sharing(state)
+    return {name: _kind(tensor) + shared.words(name) for name, tensor in state.items()}
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 def _number(name: object, value: Any) -> float:

@@ -37,7 +37,7 @@ def file_names(model: nn.Module) -> dict[str, str]:
     Raises Misuse where two would have one name, or a tensor's type cannot be written.
     """
     held, names, owners = _held_by_wrappers(model), {}, dict[str, str]()
-    for name, tensor in model.state_dict(keep_vars=True).items():
+    for name, tensor in model.state_dict().items():
         _check_writable(name, tensor)
         names[name] = _without(held, name)
         other = owners.setdefault(names[name], name)

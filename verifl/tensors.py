@@ -8,19 +8,20 @@ participant's tensors keep their own dtype, and values are rounded to it on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
+from typing import NoReturn
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
+from verifl.memory_sharing import Sharing, sharing
+from verifl.module_state import State, checked_state, state_of
 from verifl.patterns import matches, no_match
 
 Vector = NDArray[np.float64]
@@ -75,20 +76,33 @@ class TensorLayout:
 
 
 def describe(model: nn.Module, rule: TensorFilter | None = None) -> TensorLayout:
-    """The layout of `model` under `rule`; raises Misuse when nothing travels or a tensor cannot."""
+    """The layout of `model` under `rule`; raises Misuse when nothing travels, or naming a tensor that cannot."""
     rule = rule or TensorFilter()
-    _check_plain(model)
-    named = list(_distinct_tensors(model, rule))
-    _check_patterns(model, rule)
-    _check_overlaps(named)
+    state = checked_state(model)
+    _check_patterns(state, rule)
+    shared = sharing(state)
+    named = dict(_distinct_tensors(state, rule, shared))
+    _check_overlaps(named, shared)
     if not named:
         raise Misuse("tensors: no float tensor of the model travels; widen `include` or narrow `exclude`")
-    return TensorLayout(tuple(_spec(name, tensor, rule) for name, tensor in named))
+    return TensorLayout(tuple(_spec(name, tensor, rule) for name, tensor in named.items()))
+
+
+def local_names(state: State, layout: TensorLayout) -> tuple[str, ...]:
+    """The tensors whose memory does not travel, under any name, each by its first name."""
+    shared = sharing(state)
+    travelling = {shared.first(spec.name) for spec in layout.specs}
+    carried = {part for part, whole in shared.within if whole in travelling}
+    return tuple(
+        name
+        for name, tensor in state.items()
+        if name not in shared.same and name not in travelling | carried and tensor.numel() > 0
+    )
 
 
 def read_vector(model: nn.Module, layout: TensorLayout) -> Vector:
     """The travelling tensors as one float64 vector of shape (d,); NaN and infinities are passed on as they are."""
-    state = model.state_dict(keep_vars=True)
+    state = state_of(model)
     vector = np.empty(layout.dimension, dtype=np.float64)
     for spec, where in layout.slices():
         tensor = _find(state, spec)
@@ -115,7 +129,7 @@ def write_vector(model: nn.Module, layout: TensorLayout, vector: Vector) -> None
     """
     if vector.shape != (layout.dimension,):
         raise Misuse(f"vector: the model has {layout.dimension} travelling coordinates, found shape {vector.shape}")
-    state = model.state_dict(keep_vars=True)
+    state = state_of(model)
     rounded = [(spec, _find(state, spec), _rounded(spec, vector[where])) for spec, where in layout.slices()]
     with torch.no_grad():
         for _, tensor, values in rounded:
@@ -141,47 +155,20 @@ def _not_finite(vector: Vector, layout: TensorLayout) -> Iterator[tuple[str, int
             yield spec.name, count
 
 
-def _distinct_tensors(model: nn.Module, rule: TensorFilter) -> Iterator[tuple[str, Tensor]]:
-    """Selected float tensors by first name; the same storage under a second name is the same tensor."""
-    seen: set[tuple[int, ...]] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if not isinstance(tensor, Tensor) or not rule.selects(name, tensor):
-            continue
-        if not (tensor.is_floating_point() or tensor.is_complex()):
+def _distinct_tensors(state: State, rule: TensorFilter, shared: Sharing) -> Iterator[tuple[str, Tensor]]:
+    """Selected float tensors by first name; the same memory under a second name is the same tensor."""
+    seen: set[str] = set()
+    for name, tensor in state.items():
+        if not rule.selects(name, tensor) or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         _check_supported(name, tensor)
-        if tensor.numel() == 0:
-            continue
-        place = _place(tensor)
-        if place not in seen:
-            seen.add(place)
+        first = shared.first(name)
+        if tensor.numel() > 0 and first not in seen:
+            seen.add(first)
             yield name, tensor
 
 
-def _check_plain(model: nn.Module) -> None:
-    """State that is made anew by get_extra_state(), or is sparse, can neither be written in place nor saved."""
-    for name, value in model.state_dict(keep_vars=True).items():
-        if not isinstance(value, Tensor) or name.endswith("_extra_state"):
-            kind = type(value).__name__
-            raise Misuse(
-                f"tensors: {name!r} is a {kind} of the model's own making, expected parameters and buffers only; "
-                "return a model without get_extra_state()"
-            )
-        if value.layout != torch.strided:
-            raise Misuse(
-                f"tensors: {name!r} is {value.layout}, expected dense tensors only; convert it with to_dense()"
-            )
-
-
-def _place(tensor: Tensor) -> tuple[int, ...]:
-    return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape, -1, *tensor.stride())
-
-
 def _check_supported(name: str, tensor: Tensor) -> None:
-    if is_lazy(tensor):
-        raise Misuse(f"tensors: {name!r} has no shape yet; run one forward pass in the task's model()")
-    if tensor.is_meta:
-        raise Misuse(f"tensors: {name!r} is on the meta device, expected real values; materialise the model first")
     if tensor.dtype not in DTYPES:
         kind = str(tensor.dtype).removeprefix("torch.")
         raise Misuse(
@@ -189,20 +176,38 @@ def _check_supported(name: str, tensor: Tensor) -> None:
         )
 
 
-def _check_overlaps(named: Sequence[tuple[str, Tensor]]) -> None:
-    """Two different views of one memory would be averaged twice and written twice."""
-    spans = sorted(
-        (tensor.data_ptr(), tensor.data_ptr() + tensor.numel() * tensor.element_size(), name)
-        for name, tensor in named
-        if tensor.is_contiguous()
+def _check_overlaps(named: Mapping[str, Tensor], shared: Sharing) -> None:
+    """What travels is written as one piece and comes from one place. A local view of it is no tensor of its own, and
+    follows it; any other overlap would be averaged twice, or written over by a client's own values."""
+    owners = {shared.first(name): name for name in named}
+    for name in shared.folded:
+        if name in named:
+            raise Misuse(
+                f"tensors: several elements of {name!r} are one memory cell (it was made with expand()), so that "
+                "nothing can be written into it; clone() it in model(), or exclude it in [tensors]"
+            )
+    for part, whole in shared.within:
+        if part in owners and whole in owners:
+            _refuse_overlap(owners[part], owners[whole], f", or exclude {owners[part]!r} in [tensors]")
+        if part in owners:
+            raise Misuse(
+                f"tensors: {owners[part]!r} travels, and is a part of {whole!r}, which does not; give one of them its "
+                "own memory with clone() in model(), or exclude both or none"
+            )
+    for one, other in shared.across:
+        if one in owners or other in owners:
+            _refuse_overlap(owners.get(one, one), owners.get(other, other), "")
+
+
+def _refuse_overlap(one: str, other: str, also: str) -> NoReturn:
+    raise Misuse(
+        f"tensors: {one!r} and {other!r} share part of their memory; give one of them its own with clone() in "
+        f"model(){also}"
     )
-    for (_, end, first), (start, _, second) in pairwise(spans):
-        if start < end:
-            raise Misuse(f"tensors: {first!r} and {second!r} share part of their memory; exclude one of them")
 
 
-def _check_patterns(model: nn.Module, rule: TensorFilter) -> None:
-    names = list(model.state_dict(keep_vars=True))
+def _check_patterns(state: State, rule: TensorFilter) -> None:
+    names = list(state)
     own = [pattern for pattern in rule.nonnegative if pattern not in VARIANCES]  # many models have no variances
     for pattern in (*rule.include, *rule.exclude, *own):
         if pattern != "*" and not any(matches(name, [pattern]) for name in names):
@@ -218,7 +223,7 @@ def _spec(name: str, tensor: Tensor, rule: TensorFilter) -> TensorSpec:
     )
 
 
-def _find(state: dict[str, Tensor], spec: TensorSpec) -> Tensor:
+def _find(state: State, spec: TensorSpec) -> Tensor:
     tensor = state.get(spec.name)
     found = None if tensor is None else (tuple(tensor.shape), DTYPES.get(tensor.dtype))
     if tensor is None or found != (spec.shape, spec.dtype):

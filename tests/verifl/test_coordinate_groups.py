@@ -277,7 +277,8 @@ def test_a_federation_with_groups_is_audited_and_freezes_what_it_should(
     assert report.accepted, [(check.id, check.findings) for check in report.checks if check.findings]
     policy, _ = open_policy(result.policy.read_bytes())
     assert slices(policy.update) == [(0, 6, 0), (8, 9, policy.update.norm_bound // 40)]
-    before = LocalTraining(Deep(), tensor_filter(config), "cpu", 5).model.state_dict()
+    training = LocalTraining(Deep(), tensor_filter(config), "cpu", 5)
+    before = training.load(training.initial()).state_dict()
     after = load_file(result.model)
     for name in ("0.weight", "0.bias"):
         assert after[name].numpy().tobytes() == before[name].numpy().tobytes(), name
