@@ -14,10 +14,15 @@ Data = TypeVar("Data")
 class Task(Protocol[Data]):
     """A model, a client's data, local training and evaluation. The training loop stays entirely the user's.
 
-    verifl builds one model, writes the global tensors into it before each client trains, and reads them back after:
-    what a client submits is the difference. Integer buffers and filtered tensors of that model are the client's own.
-    Torch's global generators are seeded from the configuration before every call of `model` and `train`, so a run on
-    one machine can be repeated; nothing of the protocol depends on those generators.
+    verifl gives every turn a model of its own, as `model` makes it, with the global tensors in it, and reads these back
+    after `train`: what a client submits is the difference. Integer buffers and filtered tensors are the client's own
+    from turn to turn; nothing else of a turn's model is kept (hooks, modes, attributes, gradients, buffers outside
+    `state_dict`). A model that can be deep-copied is made once; another is made by `model` for every turn.
+
+    The global generators of torch, numpy and `random` are seeded from the configuration for every call of `model`,
+    `data`, `train` and `evaluate`, each for its client and round, so a run on one machine can be repeated, and a
+    resumed one is the same; nothing of the protocol depends on them. Generators of your own, such as
+    numpy.random.default_rng(), need a seed: np.random.randint(2**31) gives one that follows from the configuration.
 
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
