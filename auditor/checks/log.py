@@ -18,11 +18,13 @@ from protocols.log.tiles import (
     TILE_WIDTH,
     WRITTEN,
     Bundle,
+    Piece,
     Tile,
     TileStack,
     blob_path,
     bundle_of,
     bundles,
+    encode_bundle,
     note_path,
 )
 from protocols.submissions import extra_sizes
@@ -37,7 +39,8 @@ def check_log(case: Case, findings: Findings) -> str:
     """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees in force at its size with the
     keys they had there, with no other signature. 2. So is every file under checkpoints/; each is for the size it is
     named for, none is beyond `checkpoint`, and that of the last size is the same bytes. 3. Every entry decodes to one
-    canonical message. 4. Every hash tile is what the entries hash to. 5. The root at every published size is the one
+    canonical message. 4. Every hash tile is what the entries hash to, also the partial ones of earlier checkpoints, and
+    their partial bundles are these entries. 5. The root at every published size is the one
     signed there, so each checkpoint extends all before it. 6. Every file belongs to a log of this size. 7. Every blob
     that an entry names is there, has its hash and the size of its role; only ciphertexts may be missing.
     """
@@ -119,13 +122,14 @@ def _read_entries(case: Case, findings: Findings, note: SignedNote, published: d
     """Rules 3 to 5, in one pass. False if a bundle cannot be read: then nothing after it can be judged."""
     size = note.checkpoint.size
     index = Index(None if case.pinned_policy is None else case.policy)
-    frontier, stack = Frontier(), TileStack()
+    frontier, stack, earlier = Frontier(), TileStack(), _earlier(case)
     try:
         for entry in _entries(case, size):
             hashed = leaf_hash(entry)
             index.add(entry)
             frontier.append(hashed)
             _check_tiles(case, findings, stack.append(hashed))
+            _check_earlier(case, findings, stack, earlier.get(frontier.size, []))
             if frontier.size in published or frontier.size == size:
                 case.roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
@@ -146,6 +150,37 @@ def _entries(case: Case, size: int) -> Iterator[bytes]:
     for bundle in bundles(size):
         case.step(bundle.start, size)
         yield from case.reader.entries(bundle.start, bundle.start + bundle.width)
+
+
+def _earlier(case: Case) -> dict[int, list[Piece]]:
+    """The partial tiles and bundles that earlier checkpoints need, by the size at which to look at them."""
+    pieces: dict[int, list[Piece]] = {}
+    for size, piece in case.reader.earlier():
+        pieces.setdefault(size, []).append(piece)
+    return pieces
+
+
+def _check_earlier(case: Case, findings: Findings, stack: TileStack, pieces: list[Piece]) -> None:
+    """Of the log as it is in `stack`: as far as it costs time, its bytes are in the directory."""
+    hashes = dict(stack.partial()) if pieces else {}
+    for piece in pieces:
+        if isinstance(piece, Bundle):
+            entries = case.reader.entries(piece.start, piece.start + piece.width)
+            found = _earlier_bytes(case, findings, piece, sum(2 + len(entry) for entry in entries))
+            expected = b"" if found is None else encode_bundle(entries)
+        else:
+            expected = hashes[piece]
+            found = _earlier_bytes(case, findings, piece, len(expected))
+        if found is not None and found != expected:
+            findings.add(piece.path, "the beginning of what has grown out of it", "other bytes")
+
+
+def _earlier_bytes(case: Case, findings: Findings, piece: Piece, size: int) -> bytes | None:
+    try:
+        return case.reader.earlier_piece(piece, size)
+    except Rejected as error:
+        findings.reject(piece.path, error)
+        return None
 
 
 def _check_tiles(case: Case, findings: Findings, tiles: list[tuple[Tile, bytes]]) -> None:

@@ -21,12 +21,14 @@ from protocols.log.tiles import (
     CHECKPOINT,
     POLICY,
     Bundle,
+    Piece,
     Tile,
     TileStack,
     blob_path,
     bundle_of,
     bundles,
     decode_bundle,
+    earlier_pieces,
     note_path,
     tile_bytes,
     tree_paths,
@@ -128,6 +130,20 @@ class TranscriptReader:
         """The hashes of a tile as the file has them; raises Rejected("file-*")."""
         return self._directory.read(tile.path, tile_bytes(tile.width))
 
+    def earlier(self) -> Iterator[tuple[int, Piece]]:
+        """What checkpoints before the latest need beyond its tree: `earlier_pieces` of the sizes under checkpoints/."""
+        return earlier_pieces(self.checkpoints(), self.size)
+
+    def earlier_piece(self, piece: Piece, limit: int) -> bytes | None:
+        """The bytes of a partial tile or bundle, at most `limit`; None where the full one has taken its place, which a
+        writer at work may have done since the latest checkpoint was read. Raises Rejected("file-*")."""
+        try:
+            return self._directory.read(piece.path, limit)
+        except Rejected as error:
+            if error.check == "file-missing" and self._directory.has(piece.full.path):
+                return None
+            raise
+
     def blob(self, name: bytes, max_size: int) -> bytes:
         """The blob with SHA-256 `name`, at most `max_size` bytes.
 
@@ -154,11 +170,14 @@ class TranscriptReader:
         """What a transcript of `size` entries consists of (spec 3.5): every other file is a finding.
 
         Of the blobs, missing ones were pruned; of the rest, all must be there. Files under checkpoints/ up to `size`
-        are expected as they are found: each is then a checkpoint to be verified. Raises Rejected("file-missing") at
-        the first tile or bundle that is not there, so a size that is not true costs no memory.
+        are expected as they are found: each is then a checkpoint to be verified, and has partial tiles. Raises
+        Rejected("file-missing") at the first tile or bundle of the latest tree that is not there, so a size that is not
+        true costs no memory.
         """
         expected = {CHECKPOINT, POLICY, note_path(size)}
-        expected.update(note_path(each) for each in self.checkpoints() if each <= size)
+        sizes = [each for each in self.checkpoints() if each <= size]
+        expected.update(note_path(each) for each in sizes)
+        expected.update(piece.path for _, piece in earlier_pieces(sizes, size))
         expected.update(blob_path(name) for name in blob_hashes)
         for path in tree_paths(size):
             if not self._directory.has(path):

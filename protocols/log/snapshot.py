@@ -16,7 +16,7 @@ from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
 from protocols.log.files import Directory
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_paths
+from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_pieces
 
 ATTEMPTS = 1000  # publications that may come between before a snapshot is given up
 
@@ -51,8 +51,8 @@ class SnapshotReader(TranscriptReader):
         except (Malformed, Rejected):
             return True  # the reader's to say
         try:
-            for path in partial_paths(size):
-                kept[path] = directory.read(path, BUNDLE_LIMIT)
+            for piece in partial_pieces(size):
+                kept[piece.path] = directory.read(piece.path, BUNDLE_LIMIT)
         except Rejected:
             if directory.read(CHECKPOINT, NOTE_LIMIT) != latest:
                 return False

@@ -1,14 +1,15 @@
 """How a log lies on disk: C2SP tlog-tiles, and where the other files of a transcript are (spec 3.2).
 
 A tile is a run of up to 256 hashes of one level, level 0 being leaf hashes and a hash of level L + 1 the root of a
-full tile of level L. An entry bundle is the run of entries under a tile of level 0. What a log of a given size
-consists of is a function of the size alone.
+full tile of level L. An entry bundle is the run of entries under a tile of level 0. What a log consists of is a
+function of the sizes of its checkpoints: of the latest all, of the others the partial tiles and bundles that are not
+full yet.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proofs.errors import Malformed, Misuse
@@ -40,6 +41,15 @@ class Tile:
         """Relative to the transcript, e.g. tile/0/x001/234.p/17."""
         return f"tile/{self.level}/{_numbered(self.index, self.width)}"
 
+    @property
+    def full(self) -> Tile:
+        """The full tile that a partial one grows into."""
+        return Tile(self.level, self.index, TILE_WIDTH)
+
+    def is_full_at(self, size: int) -> bool:
+        """Whether a log of `size` entries has the full tile."""
+        return size >> 8 * (self.level + 1) > self.index
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -54,9 +64,21 @@ class Bundle:
         return f"tile/entries/{_numbered(self.index, self.width)}"
 
     @property
+    def full(self) -> Bundle:
+        """The full bundle that a partial one grows into."""
+        return Bundle(self.index, TILE_WIDTH)
+
+    def is_full_at(self, size: int) -> bool:
+        """Whether a log of `size` entries has the full bundle."""
+        return size // TILE_WIDTH > self.index
+
+    @property
     def start(self) -> int:
         """The log index of its first entry."""
         return self.index * TILE_WIDTH
+
+
+Piece = Tile | Bundle
 
 
 def tiles(size: int) -> Iterator[Tile]:
@@ -84,15 +106,26 @@ def tree_paths(size: int) -> Iterator[str]:
         yield tile.path
 
 
-def partial_paths(size: int) -> list[str]:
-    """The partial bundle and tiles among `tree_paths`: one a level at most, found without listing the others."""
-    paths = [bundle_of(size - 1, size).path] if size % TILE_WIDTH else []
+def partial_pieces(size: int) -> Iterator[Piece]:
+    """The partial bundle and tiles of a log of `size` entries."""
+    if size % TILE_WIDTH:
+        yield Bundle(size // TILE_WIDTH, size % TILE_WIDTH)
     level, count = 0, size
     while count:
         if count % TILE_WIDTH:
-            paths.append(Tile(level, count // TILE_WIDTH, count % TILE_WIDTH).path)
+            yield Tile(level, count // TILE_WIDTH, count % TILE_WIDTH)
         level, count = level + 1, count // TILE_WIDTH
-    return paths
+
+
+def earlier_pieces(sizes: Iterable[int], latest: int) -> Iterator[tuple[int, Piece]]:
+    """What checkpoints of these sizes need and a log of `latest` entries does not have, nor the full one: partial tiles
+    and bundles, each once, with the smallest size that needs it. Sizes from `latest` on are passed over."""
+    seen = {piece.path for piece in partial_pieces(latest)}
+    for size in sorted(set(sizes)):
+        for piece in partial_pieces(size) if size < latest else ():
+            if piece.path not in seen and not piece.is_full_at(latest):
+                seen.add(piece.path)
+                yield size, piece
 
 
 def bundle_of(index: int, size: int) -> Bundle:

@@ -2,7 +2,7 @@
 
 The state is the file `checkpoint` and what it needs. A publication writes, in this order, blobs, tiles, entry
 bundles, checkpoints/<size> and `checkpoint`, each by writing a temporary file, syncing it, renaming it and syncing
-its directory; then it removes the partial tiles that the new checkpoint does not need. Opening a directory removes
+its directory; then it removes the partial tiles that have become full. Opening a directory removes
 what the latest checkpoint does not need, so it is the old or the new state exactly.
 
 POSIX only (flock, fsync of directories).
@@ -27,12 +27,13 @@ from protocols.log.tiles import (
     POLICY,
     TEMPORARY,
     WRITTEN,
-    Bundle,
+    Piece,
     TileStack,
     blob_path,
     bundles,
     encode_bundle,
     note_path,
+    partial_pieces,
 )
 
 References = Callable[[bytes], Iterable[bytes]]
@@ -65,7 +66,8 @@ class TranscriptWriter:
         self._pending: list[bytes] = []
         self._frontier, self._stack = Frontier(), TileStack()  # of the latest checkpoint
         self._unsynced: dict[Path, None] = {}  # directories whose renames may not be durable
-        self._stale: set[str] = set()  # partial tiles that the latest checkpoint does not need
+        self._partial: dict[str, Piece] = {}  # by path, partial tiles and bundles that some checkpoint needs
+        self._stale: set[str] = set()  # those that have become full since
         self._lock = _lock(self._path)
         try:
             self._make_directory(self._path)
@@ -162,7 +164,9 @@ class TranscriptWriter:
         for path in (note_path(head.size), CHECKPOINT):
             self._write(path, note)
             self._sync()
-        self._stale |= self._partial_paths(self._stack, self.published_size) - self._partial_paths(stack, head.size)
+        self._stale |= {path for path, piece in self._partial.items() if piece.is_full_at(head.size)}
+        self._partial |= {piece.path: piece for piece in partial_pieces(head.size)}
+        self._partial = {path: piece for path, piece in self._partial.items() if path not in self._stale}
         self._frontier, self._stack = frontier, stack
         del self._pending[: len(covered)]
         self._remove_stale()
@@ -182,8 +186,7 @@ class TranscriptWriter:
         if frontier.root() != head.root:
             raise Misuse(f"checkpoint: expected the root {frontier.root().hex()}, found {head.root.hex()}")
         self._check_blobs(covered)
-        known = self._partial_paths(self._stack, self.published_size)
-        written += [(tile, data) for tile, data in stack.partial() if tile.path not in known]
+        written += [(tile, data) for tile, data in stack.partial() if tile.path not in self._partial]
         return covered, frontier, stack, [(tile.path, data) for tile, data in written]
 
     def _bundles(self, covered: Sequence[bytes], size: int) -> Iterable[tuple[str, bytes]]:
@@ -216,17 +219,14 @@ class TranscriptWriter:
                     self._stack.append(leaf_hash(entry))
                     blobs.update(self._references(entry))
             expected = reader.expected_files(reader.size, blobs)
+            kept = [*partial_pieces(reader.size), *(piece for _, piece in reader.earlier())]
+            self._partial = {piece.path: piece for piece in kept}
         elif len(reader.checkpoints()) > 1:  # of the first publication there can be one without `checkpoint`
             raise Rejected("file-missing", str(self._path / CHECKPOINT), "no such file, but other checkpoints")
         self._ahead = self._frontier.copy()
         expected |= {blob_path(name) for entry in keep for name in self._references(entry)}
         for path in [path for path in reader.files() if path not in expected and WRITTEN.fullmatch(path)]:
             self._remove(path)
-
-    @staticmethod
-    def _partial_paths(stack: TileStack, size: int) -> set[str]:
-        edge = {Bundle(size // 256, size % 256).path} if size % 256 else set()
-        return edge | {tile.path for tile, _ in stack.partial()}
 
     def _check_open(self) -> None:
         if not self._lock.held:

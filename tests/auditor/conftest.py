@@ -36,6 +36,11 @@ def resigned(simulation: Simulation, package: SubmissionPackage, blobs: dict[str
     return SubmissionPackage(entry, {**package.blobs, **{blob_hash(data): data for data in blobs.values()}})
 
 
+def last_bundle(transcript: Path) -> Path:
+    """The partial bundle that the latest checkpoint needs; earlier ones have their own."""
+    return max((transcript / "tile" / "entries").rglob("*.p/*"), key=lambda path: (path.parent, int(path.name)))
+
+
 def unreadable_shares(simulation: Simulation, name: str, trustees: int) -> SubmissionPackage:
     """A valid submission whose shares for the first `trustees` trustees are encrypted to somebody else."""
     opened = simulation.accept(name)

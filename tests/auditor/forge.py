@@ -24,7 +24,7 @@ from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.merkle import root as merkle_root
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import TileStack, blob_path, bundles, encode_bundle
+from protocols.log.tiles import Bundle, Tile, TileStack, blob_path, bundles, earlier_pieces, encode_bundle
 from protocols.messages import Message
 from protocols.policy import Policy
 
@@ -208,6 +208,7 @@ def write_transcript(
 ) -> None:
     """Lay out a transcript directory around any bytes, without the writer's own checks."""
     files: dict[str, bytes] = {"policy.cbor": policy}
+    partial: dict[str, bytes] = {}
     stack, frontier = TileStack(), Frontier()
     for entry in entries:
         hashed = leaf_hash(entry)
@@ -215,8 +216,11 @@ def write_transcript(
         files |= {tile.path: data for tile, data in stack.append(hashed)}
         if frontier.size in notes:
             files[f"checkpoints/{frontier.size}"] = notes[frontier.size](frontier.size, frontier.root())
+            partial |= {tile.path: data for tile, data in stack.partial()}
     files |= {tile.path: data for tile, data in stack.partial()}
-    for bundle in bundles(len(entries)):
+    earlier = [piece for _, piece in earlier_pieces(notes, len(entries))]
+    files |= {piece.path: partial[piece.path] for piece in earlier if isinstance(piece, Tile)}
+    for bundle in [*bundles(len(entries)), *(piece for piece in earlier if isinstance(piece, Bundle))]:
         files[bundle.path] = encode_bundle(entries[bundle.start : bundle.start + bundle.width])
     files["checkpoint"] = files[f"checkpoints/{len(entries)}"]
     files |= {blob_path(hashlib.sha256(blob).digest()): blob for blob in blobs}

@@ -18,7 +18,7 @@ from protocols.envelopes import seal_policy
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note, render_note, sign_checkpoint
 from protocols.log.merkle import verify_consistency
 from protocols.messages import Genesis, KeyRotation, RoundClosed, RoundOpen
-from tests.auditor.conftest import flipped
+from tests.auditor.conftest import flipped, last_bundle
 from tests.simulator import identity_of
 
 
@@ -307,7 +307,7 @@ def test_an_outsider_cannot_frame_an_honest_server(
         (earlier / "checkpoint").write_bytes((whole / "checkpoint").read_bytes())
         path = earlier
     elif lie == "entries":
-        (bundle,) = (path / "tile" / "entries").rglob("*.p/*")
+        bundle = last_bundle(path)
         bundle.write_bytes(flipped(bundle.read_bytes(), -1))
     elif lie == "note of another log":  # of another policy under the same key, put among the checkpoints
         (path / "checkpoints" / "5").write_bytes(_signed(simulations("changed"), 5, bytes(32)))

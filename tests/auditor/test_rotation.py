@@ -14,7 +14,7 @@ from protocols.envelopes import open_envelope, seal_rotation
 from protocols.log.merkle import EMPTY_ROOT
 from protocols.membership import LEFT
 from protocols.messages import KeyRotation, Revocation, RoundKey, RoundOpen, ShareAck, Submission
-from tests.auditor.conftest import judged
+from tests.auditor.conftest import judged, last_bundle
 from tests.auditor.forge import Forge
 from tests.simulator import identity_of
 
@@ -169,8 +169,7 @@ def test_a_revoked_clients_submission_is_named(forge, tmp_path: Path) -> None:
 
 def test_an_unreadable_log_leaves_the_policys_part_of_i3(copied, simulations) -> None:
     path = copied("changed")
-    (bundle,) = (path / "tile" / "entries").rglob("000.p/*")
-    bundle.write_bytes(b"")
+    last_bundle(path).write_bytes(b"")
     report = audit(path, simulations("changed").policy_data)
     assert report.check("I1").status.value == "fail"
     assert report.check("I3").status.value == "skipped"

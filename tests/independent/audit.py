@@ -15,6 +15,7 @@ from tests.independent.log import (
     Note,
     Transcript,
     Unsound,
+    bundle_faults,
     expected_files,
     leaf_hashes,
     note_faults,
@@ -111,7 +112,8 @@ def read_log(
     memberships = replay_membership(report, policy, envelopes)
     entries = stand(report, policy, envelopes, memberships)
     leaves = leaf_hashes(raw)
-    for wrong in tile_faults(transcript.root, leaves):
+    sizes = transcript.sizes()
+    for wrong in (*tile_faults(transcript.root, leaves, sizes), *bundle_faults(transcript.root, raw, sizes)):
         report.fail("I1", wrong)
     notes = check_notes(report, policy, transcript, latest, memberships)
     hashes = roots(leaves, sorted(notes))
@@ -200,7 +202,7 @@ def check_files(report: Report, transcript: Transcript, size: int) -> None:
     """I1.6."""
     for path in transcript.odd:
         report.fail("I1", f"{path}: file-kind")
-    for path in transcript.files - expected_files(size):
+    for path in transcript.files - expected_files(size, transcript.sizes()):
         name = path.removeprefix("checkpoints/")
         if name == path and BLOB_PATH.fullmatch(path):
             continue

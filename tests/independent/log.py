@@ -179,11 +179,11 @@ def read_entries(root: Path, size: int) -> list[bytes]:
     return entries
 
 
-def tile_faults(root: Path, leaves: list[bytes]) -> Iterator[str]:
-    """Tiles that are not what the entries under them hash to."""
+def tile_faults(root: Path, leaves: list[bytes], sizes: list[int]) -> Iterator[str]:
+    """Tiles that are not what the entries under them hash to, those of earlier checkpoints with them."""
     hashes = leaves
     for level, count in levels(len(leaves)):
-        for path, first, width in pieces(str(level), count):
+        for path, first, width in [*pieces(str(level), count), *unfilled(str(level), level, len(leaves), sizes)]:
             try:
                 tile = read(root, path, 32 * WIDTH)
             except Unsound as fault:
@@ -194,11 +194,36 @@ def tile_faults(root: Path, leaves: list[bytes]) -> Iterator[str]:
         hashes = [tree_root(hashes[i : i + WIDTH]) for i in range(0, count - WIDTH + 1, WIDTH)]
 
 
-def expected_files(size: int) -> set[str]:
-    """Files that a log of this size has, but for its checkpoints and blobs."""
+def unfilled(name: str, level: int, latest: int, sizes: list[int]) -> list[tuple[str, int, int]]:
+    """Partial tiles, or bundles, of one level that earlier checkpoints have and the latest has neither so nor full."""
+    count = latest // WIDTH**level
+    found = {}
+    for size in sizes:
+        earlier = size // WIDTH**level
+        first = earlier - earlier % WIDTH
+        if earlier % WIDTH and earlier < count < first + WIDTH:
+            found[f"tile/{name}/{grouped(first // WIDTH)}.p/{earlier % WIDTH}"] = first, earlier % WIDTH
+    return [(path, first, width) for path, (first, width) in found.items()]
+
+
+def bundle_faults(root: Path, entries: list[bytes], sizes: list[int]) -> Iterator[str]:
+    """Bundles of earlier checkpoints that do not hold their entries."""
+    for path, first, width in unfilled("entries", 0, len(entries), sizes):
+        expected = b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries[first : first + width])
+        try:
+            if read(root, path, len(expected)) != expected:
+                yield f"{path}: other entries"
+        except Unsound as fault:
+            yield str(fault)
+
+
+def expected_files(size: int, sizes: list[int]) -> set[str]:
+    """Files that a log of this size and these checkpoints has, but for the checkpoints and blobs."""
     paths = {"checkpoint", "policy.cbor"} | {path for path, _, _ in pieces("entries", size)}
+    paths |= {path for path, _, _ in unfilled("entries", 0, size, sizes)}
     for level, count in levels(size):
         paths |= {path for path, _, _ in pieces(str(level), count)}
+        paths |= {path for path, _, _ in unfilled(str(level), level, size, sizes)}
     return paths
 
 

@@ -120,6 +120,11 @@ def unnamed_blob(transcript: Path) -> None:
     (transcript / "blobs" / "00" / ("0" * 64)).write_bytes(b"more")
 
 
+def checkpoint_removed(transcript: Path) -> None:
+    for path in ("checkpoints/11", "tile/0/000.p/11", "tile/entries/000.p/11"):
+        (transcript / path).unlink()
+
+
 BUNDLE = "tile/entries/000.p/20"
 TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a proof": (of_blob("submission", "proof", lambda path: flip(path, 20_000)), {"I1", "I6"}),
@@ -135,11 +140,24 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a checkpoint's root": (of_file("checkpoints/8", lambda path: flip(path, 26)), {"I1"}),
     "a cosignature": (of_file("checkpoint", lambda path: flip(path, -8)), {"I1"}),
     "checkpoints swapped": (swap_notes, {"I1", "I4"}),
-    "a checkpoint removed": (of_file("checkpoints/11", Path.unlink), {"I4"}),
+    "a tile of an earlier checkpoint": (of_file("tile/0/000.p/11", flip), {"I1"}),
+    "a bundle of an earlier checkpoint": (of_file("tile/entries/000.p/13", flip), {"I1"}),
+    "a bundle of an earlier checkpoint removed": (of_file("tile/entries/000.p/13", Path.unlink), {"I1"}),
+    "a checkpoint removed": (checkpoint_removed, {"I4"}),
+    "a checkpoint removed, not its tiles": (of_file("checkpoints/11", Path.unlink), {"I1", "I4"}),
     "the policy's copy": (of_file("policy.cbor", flip), {"I2"}),
     "a blob of no entry": (unnamed_blob, {"I12", "P7"}),
 }
-EVERY_RUN = ("a proof", "share commitments", "a release", "the first model", "the last entry", "a checkpoint removed")
+EVERY_RUN = (
+    "a proof",
+    "share commitments",
+    "a release",
+    "the first model",
+    "the last entry",
+    "a checkpoint removed",
+    "a bundle of an earlier checkpoint",
+    "a checkpoint removed, not its tiles",
+)
 
 
 def sampled(names: list[str], chosen: tuple[str, ...]) -> list[Any]:

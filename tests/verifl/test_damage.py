@@ -12,7 +12,7 @@ import pytest
 from auditor import audit
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import blob_path
+from protocols.log.tiles import blob_path, partial_pieces
 from protocols.messages import RoundClosed, Submission
 from tests.verifl.recovery import CONFIG, Remembering
 from verifl import Federation, cli
@@ -84,9 +84,8 @@ def transcript_files(directory: Path) -> dict[str, str]:
     paths["the latest checkpoint"] = f"transcript/checkpoints/{sizes[-1]}"
     paths["a checkpoint that a round was opened on"] = f"transcript/checkpoints/{needed}"
     paths["another checkpoint"] = f"transcript/checkpoints/{other}"
-    (tile,) = (directory / "transcript" / "tile" / "0").rglob("*.p/*")
-    (bundle,) = (directory / "transcript" / "tile" / "entries").rglob("*.p/*")
-    return paths | {"a tile": str(tile.relative_to(directory)), "the entries": str(bundle.relative_to(directory))}
+    bundle, *tiles = (f"transcript/{piece.path}" for piece in partial_pieces(reader.size))
+    return paths | {"a tile": tiles[0], "the entries": bundle}
 
 
 FILES = {

@@ -16,7 +16,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
 from protocols.log.merkle import leaf_hash, root
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import BUNDLE_LIMIT, blob_path
+from protocols.log.tiles import BUNDLE_LIMIT, Bundle, Piece, TileStack, blob_path, encode_bundle
 from tests.protocols.log.transcripts import LOG, ORIGIN, POLICY, blob, blob_hashes, build, contents, entry
 
 SIZE = 300
@@ -26,7 +26,7 @@ BLOBS = blob_hashes(SIZE)
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("log") / "transcript"
-    build(path, 5, 256, SIZE)
+    build(path, 5, 256, 280, SIZE)
     return path
 
 
@@ -47,16 +47,28 @@ def account(path: Path) -> None:
     for name in reader.files():
         if name not in known:
             raise Rejected("file-unknown", "known files", name)
+    for size, piece in reader.earlier():
+        if reader.earlier_piece(piece, 2**16) != expected_piece(size, piece):
+            raise Rejected("earlier", "what it was", "another")
     for hashed in BLOBS:
         reader.blob(hashed, 1000)
     if hashlib.sha256(reader.policy()).digest() not in BLOBS:
         raise Rejected("policy", "the policy", "another")
 
 
+def expected_piece(size: int, piece: Piece) -> bytes:
+    if isinstance(piece, Bundle):
+        return encode_bundle([entry(number) for number in range(piece.start, piece.start + piece.width)])
+    stack = TileStack()
+    for number in range(size):
+        stack.append(leaf_hash(entry(number)))
+    return dict(stack.partial())[piece]
+
+
 def test_everything_can_be_read(original: Path) -> None:
     reader = TranscriptReader(original)
     assert reader.size == SIZE
-    assert reader.checkpoints() == [5, 256, SIZE]
+    assert reader.checkpoints() == [5, 256, 280, SIZE]
     assert reader.note(SIZE) == reader.latest()
     assert reader.policy() == POLICY
     assert reader.entries(250, 260) == [entry(number) for number in range(250, 260)]
@@ -101,7 +113,7 @@ def test_a_change_to_any_file_is_found(original: Path, copy: Path, change: str) 
                 file.unlink()
         try:
             if change == "remove" and name in ("checkpoints/5", "checkpoints/256"):
-                account(copy)  # an older checkpoint may be missing
+                account(copy)  # an older checkpoint may be missing; nothing of the tree is for it alone
             else:
                 with pytest.raises((Rejected, Malformed, AssertionError)):
                     account(copy)

@@ -18,7 +18,7 @@ from protocols.log.tiles import (
     decode_bundle,
     encode_bundle,
     note_path,
-    partial_paths,
+    partial_pieces,
     tiles,
     tree_paths,
 )
@@ -98,10 +98,10 @@ def test_entries_have_at_most_65535_bytes() -> None:
 
 @given(st.one_of(st.integers(0, 1 << 17), st.sampled_from([256, 257, 65536, 65537, 1 << 17])))
 @settings(max_examples=40)
-def test_partial_paths_are_those_of_the_tree(size: int) -> None:
-    assert partial_paths(size) == [path for path in tree_paths(size) if ".p/" in path]
+def test_partial_pieces_are_those_of_the_tree(size: int) -> None:
+    assert [piece.path for piece in partial_pieces(size)] == [path for path in tree_paths(size) if ".p/" in path]
 
 
-def test_partial_paths_of_the_largest_tree() -> None:
+def test_partial_pieces_of_the_largest_tree() -> None:
     """One a level, found at once."""
-    assert len(partial_paths((1 << 63) - 1)) == 9
+    assert len(list(partial_pieces((1 << 63) - 1))) == 9
