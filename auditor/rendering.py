@@ -38,7 +38,7 @@ def to_json_lines(report: Report) -> str:
 
 
 def to_text(report: Report, command: list[str]) -> str:
-    """The plain text report; `command` is what a reader types to audit again."""
+    """The plain text report; `command` is what a reader types to audit again, empty to say nothing of it."""
     return "\n".join(text for text, _ in text_lines(report, command))
 
 
@@ -139,7 +139,8 @@ def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
         skipped = sum(result.status is Status.SKIPPED and not result.acceptable for result in report.checks)
         rest = f"; {skipped} more could not run" if skipped else ""
         yield f"REJECTED in {report.seconds:.1f} s: {', '.join(failed)} failed{rest}", "bold red"
-    yield f"audit again: {shlex.join(command)}", "dim"
+    if command:
+        yield f"audit again: {shlex.join(command)}", "dim"
 
 
 def write(report: Report, form: str, command: list[str], stream: TextIO | None = None) -> None:

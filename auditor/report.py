@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -169,3 +170,17 @@ class Report:
         """The report as plain values, for JSON: `summary`, `checks` in the order of spec 9, and `story`, if any."""
         story = {} if self.story is None else {"story": self.story.to_dict()}
         return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **story}
+
+    def __str__(self) -> str:
+        from auditor.rendering import to_text
+
+        return to_text(self, [])
+
+    def __repr__(self) -> str:
+        failed = [result.id for result in self.checks if result.status is Status.FAIL]
+        said = "accepted" if self.accepted else f"rejected: {', '.join(failed) or 'not every check ran'}"
+        return f"<audit of {self.transcript}: {said}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks; what a transcript says is text there, too."""
+        return f"<pre>{escape(str(self))}</pre>"

@@ -6,10 +6,12 @@ needs the model; what does (the bit budget) is checked by `verifl.plan`, still b
 
 from __future__ import annotations
 
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from html import escape
 from pathlib import Path
 from reprlib import Repr
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -205,6 +207,14 @@ class Config(Table):
         """
         return parse_config(tables, "configuration")
 
+    def __str__(self) -> str:
+        """As a TOML file has it, without what is unset."""
+        return "\n\n".join(f"[{name}]\n{_toml(table)}" for name, table in self if table is not None)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<pre>{escape(str(self))}</pre>"
+
     @model_validator(mode="after")
     def _rounds_within_limit(self) -> Self:
         if self.federation.rounds > self.limits.max_rounds:
@@ -213,6 +223,22 @@ class Config(Table):
                 f"{self.limits.max_rounds}"
             )
         return self
+
+
+def _toml(table: Table) -> str:
+    """The lines of a table; tables in it are inline."""
+    foreign = {"clients"} if isinstance(table, TaskConfig) and table.file is not None else set[str]()
+    return "\n".join(
+        f"{key} = {_toml_value(value)}" for key, value in table if value is not None and key not in foreign
+    )
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, Table):
+        return f"{{ {', '.join(f'{key} = {_toml_value(each)}' for key, each in value)} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # text, numbers and truth values are spelled alike in both
 
 
 def checked_config(config: object) -> Config:

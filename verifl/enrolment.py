@@ -23,6 +23,7 @@ from protocols.server_steps import fedadam, fedavg
 from verifl.changes import follow_changes, keys_of, membership_of
 from verifl.config import Config, ServerConfig
 from verifl.coordinate_groups import bounded
+from verifl.policy_words import in_words
 from verifl.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 
 Randomness = Callable[[int], bytes]
@@ -47,8 +48,8 @@ class Enrolment:
     """policy_file: the signed policy byte for byte. The keys are secret; those of trustees and clients are by id.
 
     issuer: None where the policy came from elsewhere. own_keys: whether all keys were made for this run. Whoever was
-    revoked is missing; successors are the further keys of parties that rotated theirs. changes: rotations and
-    revocations that are to be logged.
+    revoked is missing, and of the clients who is about to be: it is asked for nothing more; successors are the further
+    keys of parties that rotated theirs. changes: rotations and revocations that are to be logged.
     """
 
     policy: Policy
@@ -165,11 +166,11 @@ def enrolled(
     _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
     if config.federation.rounds > policy.max_rounds:
         raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
-    if strangers := sorted({member.id for member in policy.roster} - set(clients)):
-        raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
     coming = tuple(each for each in changes if each not in logged)
     before = membership_of(policy, logged)
     after = follow_changes(policy, before, coming)
+    if strangers := sorted({member.id for member in after.clients(policy)} - set(clients)):
+        raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
     held = {
         member.id: _keys(keys, member, before, after, (*logged, *coming))
         for member in (*policy.trustees, *policy.roster)
@@ -180,7 +181,7 @@ def enrolled(
         None,
         _key(keys, "the coordinator", policy.log_key),
         {member.id: held[member.id][0] for member in before.trustees(policy) if held[member.id]},
-        {member.id: held[member.id][0] for member in before.clients(policy) if held[member.id]},
+        {member.id: held[member.id][0] for member in after.clients(policy)},
         own_keys=False,
         successors={party: own[1:] for party, own in held.items() if len(own) > 1},
         changes=coming,
@@ -230,9 +231,9 @@ def _check_same_training(signed: Policy, described: Policy) -> None:
     for each in dataclasses.fields(Policy):
         there, here = getattr(signed, each.name), getattr(described, each.name)
         if there != here:
-            said = "other weights" if each.name == "initial_model" else f"{here}"[:200]
+            said, found = in_words(each.name, there, here)
             raise Misuse(
-                f"policy: {each.name}: signed for {f'{there}'[:200]}, found {said}; the policy was made for another "
+                f"policy: {each.name}: signed for {said}, found {found}; the policy was made for another "
                 "configuration, task or seed"
             )
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -21,13 +22,14 @@ from verifl.changes import logged_changes
 from verifl.config import Config, checked_config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
+from verifl.engines.turns import closed_and_aborted
 from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
 from verifl.inspection import check_kinds, inspect_run
 from verifl.keys import IDENTITY_FILE, read_key, write_key
 from verifl.local_training import LocalTraining, finite_or_none
 from verifl.model_files import write_adapter, write_model
 from verifl.plan import Plan, plan_policy, tensor_filter
-from verifl.progress import Progress, Silent
+from verifl.progress import Progress, Silent, describe_rounds
 from verifl.run_directory import RunDirectory, require_unused
 from verifl.state import make_private_directory, replacing
 from verifl.summation import resolve_device
@@ -71,6 +73,16 @@ class FederationResult:
     def describe(self) -> str:
         """What was written where, and the command that audits it."""
         return f"{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
+
+    def __str__(self) -> str:
+        return f"{describe_rounds(self.initial_metrics, self.rounds)}\n\n{self.describe()}"
+
+    def __repr__(self) -> str:
+        return f"<federation in {self.directory}: {closed_and_aborted(self.rounds)}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<pre>{escape(str(self))}</pre>"
 
     def describe_files(self) -> str:
         """What was written where."""
@@ -188,7 +200,7 @@ class Federation:
         device = resolve_device(self._device)
         check_kinds(directory)
         with directory.locked():
-            inspect_run(directory)
+            inspect_run(directory, self._changes)
             training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
             initial = training.initial()
             members = self._earlier_members(policy_file)

@@ -6,7 +6,7 @@ last one's blobs are read, as trustees replay its step. Nothing needs the others
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import check_note, parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import CHECKPOINT, POLICY, blob_path, note_path
-from protocols.messages import RoundClosed, RoundOpen
+from protocols.messages import Revocation, RoundClosed, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.rounds.follower import Follower
@@ -37,14 +37,15 @@ _FORGOTTEN = (
 )
 
 
-def inspect_run(directory: RunDirectory) -> None:
+def inspect_run(directory: RunDirectory, changes: Sequence[bytes] = ()) -> None:
     """Read what a resumption in `directory` rests on; `check_kinds` comes before it.
+
+    changes: those that it will log. Nothing is asked of the state of a party that was revoked, or is about to be.
 
     Raises Misuse for the run's own files and the parties' state, Malformed or Rejected for policy and transcript, each
     with the path in it; OSError as the system does.
     """
     pinned = _policy(directory)
-    _check_identities(directory, pinned.policy)
     for store in sorted(_stores(directory)):
         values = StoredValues(store)
         for key in values.keys():  # noqa: SIM118 - a method of stores
@@ -54,9 +55,12 @@ def inspect_run(directory: RunDirectory) -> None:
     log = _Log(directory.transcript, pinned)
     published = log.read(0 if pending is None else pending.start)
     entries = [*published, *_unpublished(directory, pending, len(published))]
+    gone = _revoked((*entries, *changes))
+    _check_identities(directory, pinned.policy, gone)
     ended = ended_rounds(pinned, entries)
     follower = Follower.start().extended(pinned, entries)
-    _check_said(directory, pinned, follower, ended, log)
+    _check_said(directory, follower, ended, log, gone)
+    _check_coordinator(directory, pinned, follower)
     log.check_blobs(entries, follower)
 
 
@@ -79,13 +83,19 @@ def _policy(directory: RunDirectory) -> PinnedPolicy:
         raise _again(error, f"{directory.policy}: ", advice) from None
 
 
-def _check_identities(directory: RunDirectory, policy: Policy) -> None:
+def _revoked(entries: Iterable[bytes]) -> frozenset[str]:
+    """Whom these entries take out of the membership."""
+    messages = map(_message, entries)
+    return frozenset(message.party for message in messages if isinstance(message, Revocation))
+
+
+def _check_identities(directory: RunDirectory, policy: Policy, gone: frozenset[str]) -> None:
     """The keys that the run made for itself are those of its policy; of none that were given to it."""
     if not any(directory.state.rglob(IDENTITY_FILE)):
         return
     parties = {Path("coordinator"): policy.log_key}
-    parties |= {Path("trustees", each.id): each.public_key for each in policy.trustees}
-    parties |= {Path("clients", each.id): each.public_key for each in policy.roster}
+    parties |= {Path("trustees", each.id): each.public_key for each in policy.trustees if each.id not in gone}
+    parties |= {Path("clients", each.id): each.public_key for each in policy.roster if each.id not in gone}
     if (directory.state / "issuer" / IDENTITY_FILE).exists():  # signs nothing more, and may be taken away
         parties[Path("issuer")] = policy.issuer_key
     for party, public_key in parties.items():
@@ -224,16 +234,14 @@ class _Log:
 
 
 def _check_said(
-    directory: RunDirectory, pinned: PinnedPolicy, follower: Follower, ended: Sequence[EndedRound], log: _Log
+    directory: RunDirectory, follower: Follower, ended: Sequence[EndedRound], log: _Log, gone: frozenset[str]
 ) -> None:
     """What a party has said, as the log has it, is in its state."""
     kept = (*_clients(directory, follower, ended), *_cosigners(ended, log), *_trustees(directory, follower))
     for store, key in kept:
-        values = StoredValues(directory.state / store)
-        if values.get(key) is None:
-            party = store.parent.name
+        values, party = StoredValues(directory.state / store), store.parent.name
+        if party not in gone and values.get(key) is None:
             raise Misuse(f"{values.file(key)}: expected what {party} keeps, found no such file: {_FORGOTTEN}")
-    _check_coordinator(directory, pinned, follower)
 
 
 _Kept = Iterator[tuple[Path, str]]  # a store, below the state, and the key of what must be in it

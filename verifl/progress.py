@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from verifl.engines.base import RoundSummary
 
+_LAST = 20  # rounds in a text of a whole run
+
 
 class Progress(Protocol):
     """What a run tells while it goes on. Calls come from one thread."""
@@ -111,6 +113,25 @@ def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> lis
     metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)
     took = "" if summary.seconds is None else f"{summary.seconds:.1f} s, "
     return [*rows, ("model", f"{metrics}; {took}{size} of transcript")]
+
+
+def describe_rounds(initial: Mapping[str, float], rounds: Sequence[RoundSummary]) -> str:
+    """A line for each of the last rounds: its number in the log, who was summed, the metrics; round 0 is the initial
+    model."""
+    lines = [f"round 0: the initial model: {format_metrics(initial)}"]
+    if len(rounds) > _LAST:
+        lines.append(f"... {len(rounds) - _LAST} rounds more")
+    return "\n".join([*lines, *map(_one_line, rounds[-_LAST:])])
+
+
+def _one_line(summary: RoundSummary) -> str:
+    if summary.aborted is None:
+        text = f"{format_names(summary.accepted)}: {format_metrics(summary.metrics)}"
+    else:
+        text = f"aborted: {summary.aborted}"
+    excluded = f"; {format_names(list(summary.excluded))} excluded" if summary.excluded else ""
+    failed = f"; {format_names(summary.failed)} failed" if summary.failed else ""
+    return f"round {summary.round}: {text}{excluded}{failed}"
 
 
 def aligned(label: str, rows: Sequence[tuple[str, str]], width: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse, Rejected
-from verifl import Abstain, Config, Federation
+from verifl import Abstain, Config, Federation, cli
 from verifl.engines.in_process import InProcessEngine
 from verifl.federation import FederationResult
 from verifl.run_directory import RunDirectory
@@ -281,3 +282,62 @@ def test_a_worker_that_fails_leaves_no_lock_behind(tmp_path: Path) -> None:
     )
     assert run(Line(), out, rounds=1).rounds[0].failed == ()
     assert len(kept) == len(Line.names)
+
+
+def revocation(out: Path, party: str, changes: Path) -> bytes:
+    """Signed with the issuer's key, which the run made itself."""
+    arguments = ["--policy", str(out / "policy.cbor"), "--key", str(out / "state/issuer/identity.pem")]
+    assert cli.invoke(["roster", "revoke", party, *arguments, "--reason", "left", "--out", str(changes)]) == 0
+    return changes.read_bytes()
+
+
+def go(out: Path, party: str) -> None:
+    """Nothing of a party is left."""
+    shutil.rmtree(next(out.glob(f"state/*/{party}")))
+
+
+@pytest.mark.parametrize(("moment", "nth", "published"), [("write answer", 2, False), ("write ack/1", 1, True)])
+def test_a_client_gone_for_good_does_not_stop_a_federation(
+    tmp_path: Path, moment: str, nth: int, published: bool
+) -> None:
+    """It leaves in an open round, before or after its submission is published, with its state and its key, and the task
+    knows it no more: the open round closes without asking it, then its revocation is logged."""
+    out = tmp_path / "out"
+    killed_before(Line(), out, moment, nth)
+    change = revocation(out, "b", tmp_path / "revocation.cbor")
+    go(out, "b")
+    task = Line()
+    task.names = ("a", "c", "d")
+    result = run(task, out, changes=[change])
+    first, second = result.rounds
+    assert first.accepted == tuple("abcd" if published else "acd")
+    assert (first.failed, second.accepted, second.failed) == (() if published else ("b",), tuple("acd"), ())
+    assert "b" not in task.trained
+    report = audit(result.transcript, result.policy)
+    assert report.accepted
+    assert "1 revocation in force" in report.check("I3").checked
+    assert [each.to_dict() for each in run(task, out).rounds] == [each.to_dict() for each in result.rounds]
+
+
+def test_without_its_revocation_a_client_that_is_gone_is_missed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    killed_before(Line(), out, "write answer", 4)
+    task = Line()
+    task.names = ("a", "c", "d")
+    with pytest.raises(Misuse, match="has no client 'b', whom the policy enrols"):
+        run(task, out)
+    go(out, "b")
+    with pytest.raises(Misuse, match=r"clients/b/identity.pem: expected the private key of .*, found no such file"):
+        run(Line(), out)
+
+
+def test_a_client_that_goes_on_failing_is_revoked(tmp_path: Path) -> None:
+    """Fail, fail again, revoke, resume: what the message of the end says."""
+    out = tmp_path / "out"
+    with pytest.raises(Rejected, match="have a client that is gone for good revoked"):
+        run(Line(always("a", "b")), out)
+    change = revocation(out, "b", tmp_path / "revocation.cbor")
+    result = run(Line(always("b")), out, changes=[change])
+    assert [each.aborted is None for each in result.rounds] == [False, False, True, True]
+    assert [each.failed for each in result.rounds[2:]] == [(), ()]
+    assert accepted(out)

@@ -1,0 +1,102 @@
+"""Another architecture, seed or configuration than a policy was signed for, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from proofs.errors import Misuse
+from protocols.policy import TensorSpec
+from tests.seeded import seeded
+from verifl.config import Config
+from verifl.enrolment import TrainedModel, enrol, enrolled
+
+WEIGHT = TensorSpec("0.weight", (3, 2), "float32", nonnegative=False)
+BIAS = TensorSpec("0.bias", (3,), "float32", nonnegative=False)
+SIGNED = TrainedModel.of((WEIGHT, BIAS), 9, b"weights")
+CLIENTS = ("x", "y", "z")
+OTHER = "; the policy was made for another configuration, task or seed"
+
+
+def refusal(model: TrainedModel, **tables: Mapping[str, object]) -> str:
+    """What is said where a policy for SIGNED, with a clip norm of 2, is to train something else."""
+    config = Config.of(update={"clip_norm": 2.0, "fraction_bits": 10})
+    made = enrol(config, SIGNED.tensors, SIGNED.dimension, CLIENTS, b"weights", seeded("words"))
+    keys = {key.public_key: key for key in (made.coordinator, *made.trustees.values(), *made.clients.values())}
+    described = Config.of(**{"update": {"clip_norm": 2.0, "fraction_bits": 10}, **tables})
+    with pytest.raises(Misuse) as excinfo:
+        enrolled(made.policy_file, keys, described, model, CLIENTS)
+    assert str(excinfo.value).endswith(OTHER)
+    assert "Spec(" not in str(excinfo.value)
+    return str(excinfo.value).removesuffix(OTHER)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "dimension", "text"),
+    [
+        (
+            (TensorSpec("0.weight", (4, 2), "float32", nonnegative=False), BIAS),
+            11,
+            "signed for '0.weight' of float32, 3x2, found '0.weight' of float32, 4x2",
+        ),
+        ((WEIGHT,), 6, "signed for '0.bias' of float32, 3, found a model without '0.bias'"),
+        (
+            (WEIGHT, BIAS, TensorSpec("scale", (), "bfloat16", nonnegative=True)),
+            10,
+            "signed for a model without 'scale', found 'scale' of bfloat16, a single number, never below zero",
+        ),
+        ((BIAS, WEIGHT), 9, "signed for '0.weight' as tensor 1, found '0.bias': the same in another order"),
+    ],
+)
+def test_another_architecture(tensors: tuple[TensorSpec, ...], dimension: int, text: str) -> None:
+    assert refusal(TrainedModel.of(tensors, dimension, b"weights")) == f"policy: tensors: {text}"
+
+
+def test_other_weights() -> None:
+    assert refusal(TrainedModel.of(SIGNED.tensors, 9, b"others")) == (
+        "policy: initial_model: signed for the weights that model() made then, found other weights; the seed is "
+        "another, or model() was changed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tables", "text"),
+    [
+        (
+            {"update": {"clip_norm": 1.5, "fraction_bits": 10}},
+            "update: signed for clip_norm 2, fraction_bits 10, found clip_norm 1.5, fraction_bits 10",
+        ),
+        (
+            {
+                "update": {
+                    "clip_norm": 2.0,
+                    "fraction_bits": 10,
+                    "coordinate_bound": 0.5,
+                    "groups": [{"tensors": ["*.bias"], "coordinate_bound": 0}],
+                }
+            },
+            (
+                "update: signed for clip_norm 2, fraction_bits 10, found clip_norm 2, fraction_bits 10, "
+                "coordinate_bound 0.5, coordinates 6 to 8 within 0"
+            ),
+        ),
+        (
+            {"server": {"rule": "fedadam"}},
+            (
+                "step: signed for fedavg, learning_rate 1, found fedadam, learning_rate 0.01, beta1 0.9, beta2 0.99, "
+                "epsilon 0.001"
+            ),
+        ),
+        ({"audit": {"required": ["I9"]}}, "required_checks: signed for none, found I9"),
+    ],
+)
+def test_another_configuration(tables: dict[str, dict[str, object]], text: str) -> None:
+    assert refusal(SIGNED, **tables) == f"policy: {text}"
+
+
+def test_another_encryption() -> None:
+    text = refusal(SIGNED, update={"clip_norm": 2.0, "fraction_bits": 10, "encryption_proof": False})
+    assert text.startswith("policy: lattice: signed for a modulus of ")
+    assert "bits with the proof of encryption, found a modulus of " in text
+    assert text.endswith("bits without the proof of encryption")
