@@ -6,8 +6,31 @@ command.
 
 from __future__ import annotations
 
-from auditor.audit import audit
-from auditor.rendering import write as write_report
-from auditor.report import CheckResult, Finding, Report, Status
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["CheckResult", "Finding", "Report", "Status", "audit", "write_report"]
+if TYPE_CHECKING:
+    from auditor.auditing import audit
+    from auditor.rendering import write as write_report
+    from auditor.report import CheckResult, Finding, Kind, Outcome, Report, Status
+
+_HOMES = {
+    "CheckResult": ("auditor.report", "CheckResult"),
+    "Finding": ("auditor.report", "Finding"),
+    "Kind": ("auditor.report", "Kind"),
+    "Outcome": ("auditor.report", "Outcome"),
+    "Report": ("auditor.report", "Report"),
+    "Status": ("auditor.report", "Status"),
+    "audit": ("auditor.auditing", "audit"),
+    "write_report": ("auditor.rendering", "write"),
+}
+
+__all__ = ["CheckResult", "Finding", "Kind", "Outcome", "Report", "Status", "audit", "write_report"]
+
+
+def __getattr__(name: str) -> object:
+    """Public names, imported on first use: nothing but this file runs before `__main__` has looked where from."""
+    if name in _HOMES:
+        module, attribute = _HOMES[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

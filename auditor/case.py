@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
 from auditor.memory import Memory
-from auditor.report import CheckpointSummary
+from auditor.report import CheckpointSummary, Kind
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.encoding import POLICY_LIMIT
@@ -27,6 +28,7 @@ from protocols.server_steps import step_constants
 if TYPE_CHECKING:
     from auditor.index import Index, Round
     from proofs.engine import Engine
+    from protocols.log.checkpoint import SignedNote
 
 Step = Callable[[int, int], None]
 
@@ -62,6 +64,9 @@ IDENTITY = frozenset(
 )
 
 
+OTHERS = "because I2 failed: this is the log of another policy"
+
+
 @dataclass(frozen=True)
 class ReplayedSum:
     """SHA-256 of a cohort's packed ciphertext sum, and of the plaintext that it decrypts to, or why it does not."""
@@ -80,7 +85,12 @@ class Case:
     of cohorts all of whose ciphertexts I6 read, by round, for I9. choices: the cohort that the rule gives a round
     (I7). releases: log index of the valid release of each trustee, by round (I8). wrong_releases: log indices of those
     that prove their trustee at fault (I8). memory: what this auditor verified in earlier audits, too. pruned:
-    ciphertexts that are not there (I1). failed: numbers of the checks that failed so far.
+    ciphertexts that are not there (I1). foreign: federation and policy of the log, if these are others than the
+    audit's. cut: None, or how many entries are judged of a log that is not to its end what a checkpoint signs (I1).
+    notes: the checkpoints that decode (I1). unread: submissions of which nobody can tell whether they are malformed or
+    have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). doubted: releases that
+    cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is unread (I7).
+    failed: numbers of the checks that failed so far.
     """
 
     path: Path
@@ -91,14 +101,20 @@ class Case:
     pinned_policy: PinnedPolicy | None = None
     policy_fault: Malformed | Rejected | None = None
     conditions: tuple[Inequality, ...] = ()
+    foreign: tuple[str, bytes] | None = None
     checkpoint: CheckpointSummary | None = None
     filed: Index | None = None
+    cut: int | None = None
+    notes: list[SignedNote] = field(default_factory=list)
     roots: dict[int, bytes] = field(default_factory=dict)
     pruned: set[bytes] = field(default_factory=set)
     own_faults: dict[int, str | None] = field(default_factory=dict)
     failed_proofs: dict[int, str] = field(default_factory=dict)
     replayed: dict[int, ReplayedSum] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)
+    doubted: set[int] = field(default_factory=set)
     choices: dict[int, Choice] = field(default_factory=dict)
+    likely: dict[int, Choice] = field(default_factory=dict)
     releases: dict[int, dict[str, int]] = field(default_factory=dict)
     wrong_releases: set[int] = field(default_factory=set)
     memory: Memory = field(default_factory=Memory)
@@ -114,14 +130,20 @@ class Case:
         reader: TranscriptReader | None = None,
         memory: Memory | None = None,
     ) -> Case:
-        """Open the directory and the policy. Raises OSError where either cannot be read at all."""
+        """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
+        that was given and is none."""
         next(path.iterdir(), None)  # raises what the system says, if there is no such directory
         case = cls(path, reader or TranscriptReader(path), engine, step, policy is None)
         case.memory = case.memory if memory is None else memory
         try:
             case._open_policy(_policy_bytes(case.reader, policy))
         except (Malformed, Rejected) as error:
+            if policy is not None:
+                given = f"{policy} is" if isinstance(policy, Path) else "the bytes are"
+                raise Misuse(f"policy: {given} no policy: {error}") from None
             case.policy_fault = error
+        if case.pinned_policy is not None and policy is not None:
+            case.foreign = foreign_policy(case.reader, case.pinned_policy)
         return case
 
     def _open_policy(self, data: bytes) -> None:
@@ -161,10 +183,26 @@ class Case:
 
     @property
     def index(self) -> Index:
-        """The whole log, filed."""
+        """The log, filed, as far as a checkpoint signs what is there."""
+        if self.foreign is not None:
+            raise Unavailable(OTHERS)
         if self.filed is None:
-            raise Unavailable("because I1 failed: the log cannot be read to its end")
+            raise Unavailable("because I1 failed: no checkpoint signs the entries that are here")
         return self.filed
+
+    def doubt(self, found: Round) -> Kind:
+        """The kind of a finding that rests on every submission and every release of a round."""
+        doubted = self.doubted.intersection(release.index for release in found.releases)
+        return Kind.UNJUDGED if doubted or self.unread.intersection(found.submissions) else Kind.BROKEN
+
+    def is_of(self, note: SignedNote) -> bool:
+        """Whether the log's key signed this checkpoint, and the entries that are here have its root."""
+        head, policy = note.checkpoint, self.pinned_policy
+        return policy is not None and self.roots.get(head.size) == head.root and is_log_signed(policy.policy, note)
+
+    def is_signed(self, size: int) -> bool:
+        """Whether one of the checkpoints of this size is."""
+        return any(self.is_of(note) for note in self.notes if note.checkpoint.size == size)
 
     @property
     def federation(self) -> str | None:

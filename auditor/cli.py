@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from auditor.audit import Progress, audit, version
+from auditor.auditing import Progress, audit, version
 from auditor.commands import COMMANDS, AuditorCommand, end
 from auditor.report import TITLES
 from proofs.errors import Misuse

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from auditor.report import MAX_FINDINGS, CheckResult, Finding, Status, printable
+from auditor.report import MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
 from proofs.errors import Malformed, Rejected
+from protocols.envelopes import COORDINATOR
+from protocols.log.files import Damaged
 
 
 class Unavailable(Exception):
@@ -29,32 +31,41 @@ class Findings:
     def __init__(self, number: str, title: str) -> None:
         self.number = number
         self.title = title
-        self._findings: list[Finding] = []
+        self._findings: dict[Kind, list[Finding]] = {kind: [] for kind in Kind}
         self._notes: list[str] = []
         self._omitted = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing is wrong so far."""
-        return not self._findings
+        return not any(self._findings.values())
 
-    def add(self, where: str, expected: str, found: str) -> None:
-        """Record that `where` fails; all three strings are made printable here."""
-        if len(self._findings) >= MAX_FINDINGS:
+    def add(self, where: str, expected: str, found: str, kind: Kind = Kind.BROKEN, *, by: str = COORDINATOR) -> None:
+        """Record that `where` fails; all three strings are made printable here. by: who broke a rule.
+
+        Broken is what nobody can bring about who only copies a transcript, changes the copy and leaves things out.
+        """
+        listed = self._findings[kind]
+        if len(listed) >= MAX_FINDINGS:
             self._omitted += 1
             return
-        self._findings.append(Finding(printable(where), printable(expected), printable(found)))
+        who = by if kind is Kind.BROKEN else None
+        listed.append(Finding(printable(where), printable(expected), printable(found), kind, who))
 
-    def expect(self, where: str, expected: object, found: object) -> bool:
+    def expect(self, where: str, expected: object, found: object, kind: Kind = Kind.BROKEN) -> bool:
         """Record a failure unless the two values are equal; bytes are shown in hexadecimal."""
         if expected != found:
-            self.add(where, shown(expected), shown(found))
+            self.add(where, shown(expected), shown(found), kind)
         return expected == found
 
-    def reject(self, where: str, error: Malformed | Rejected) -> None:
-        """Record what a verifier raised about `where`."""
+    def reject(
+        self, where: str, error: Malformed | Rejected, kind: Kind | None = None, *, by: str = COORDINATOR
+    ) -> None:
+        """Record what a verifier raised about `where`. kind: by default broken, but for evidence that is damaged or
+        missing in this copy."""
         name = error.where if isinstance(error, Malformed) else error.check
-        self.add(where, f"{name}: {error.expected}", error.found)
+        missing = Kind.UNJUDGED if isinstance(error, Damaged) else Kind.BROKEN
+        self.add(where, f"{name}: {error.expected}", error.found, kind or missing, by=by)
 
     def note(self, text: str) -> None:
         """Record what a reader should know although it is no failure."""
@@ -63,11 +74,13 @@ class Findings:
 
     def result(self, checked: str, status: Status | None = None, reason: str = "") -> CheckResult:
         """The check's end: `status`, or by default fail where there are findings and pass where there are none."""
-        if self._findings or status is None:
-            status = Status.FAIL if self._findings else Status.PASS
-        findings, notes = tuple(self._findings), tuple(self._notes)
+        found = [finding for kind in Kind for finding in self._findings[kind]]
+        if found or status is None:
+            status = Status.FAIL if found else Status.PASS
+        listed, notes = tuple(found[:MAX_FINDINGS]), tuple(self._notes)
+        omitted = self._omitted + len(found) - len(listed)
         return CheckResult(
-            self.number, self.title, status, printable(checked), printable(reason), findings, self._omitted, notes
+            self.number, self.title, status, printable(checked), printable(reason), listed, omitted, notes
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from auditor.audit import Progress, audit, version
+from auditor.auditing import Progress, audit, version
 from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
 from auditor.copies import Copy, SignedHead, open_copy
 from auditor.memory import Memory

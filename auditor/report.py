@@ -6,6 +6,7 @@ safe for a terminal before it enters a report.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
@@ -51,6 +52,35 @@ class Status(StrEnum):
     NOT_APPLICABLE = "not-applicable"
 
 
+class Kind(StrEnum):
+    """What a finding shows (spec 9.2).
+
+    BROKEN: a rule, by whoever signed what is there. DAMAGED: the copy is not what was published, or not all of it.
+    UNJUDGED: a rule could not be judged for such damage. OTHER: the copy is of another federation or policy.
+    """
+
+    BROKEN = "rule-broken"
+    OTHER = "other-federation"
+    UNJUDGED = "unjudged"
+    DAMAGED = "damaged"
+
+
+class Outcome(StrEnum):
+    """How an audit ends: yes, or one of the three kinds of no. A broken rule outranks all else."""
+
+    ACCEPTED = "accepted"
+    BROKEN = "rule-broken"
+    OTHER = "other-federation"
+    DAMAGED = "damaged"
+
+
+def outcome_of(kinds: Collection[Kind]) -> Outcome:
+    """The kind of no that findings of these kinds make together."""
+    if Kind.BROKEN in kinds:
+        return Outcome.BROKEN
+    return Outcome.OTHER if Kind.OTHER in kinds else Outcome.DAMAGED
+
+
 def printable(text: str, limit: int = MAX_TEXT) -> str:
     """`text` with every character that is not printable escaped, cut to `limit` characters."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
@@ -59,14 +89,18 @@ def printable(text: str, limit: int = MAX_TEXT) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: the entry, file or field, what the rules demand, and what is there."""
+    """One thing that is wrong: the entry, file or field, what the rules demand, and what is there. by: of a broken
+    rule, who answers for it: the coordinator, who signed it into the log, or the issuer, who signed the policy."""
 
     where: str
     expected: str
     found: str
+    kind: Kind = Kind.BROKEN
+    by: str | None = None
 
-    def to_dict(self) -> dict[str, str]:
-        return {"where": self.where, "expected": self.expected, "found": self.found}
+    def to_dict(self) -> dict[str, str | None]:
+        plain = {"where": self.where, "expected": self.expected, "found": self.found}
+        return {**plain, "kind": self.kind.value, "by": self.by}
 
 
 @dataclass(frozen=True)
@@ -144,6 +178,32 @@ class Report:
         complete = tuple(result.id for result in self.checks) == tuple(TITLES)
         return complete and all(result.acceptable for result in self.checks)
 
+    @property
+    def outcome(self) -> Outcome:
+        """Accepted, or which kind of no."""
+        if self.accepted:
+            return Outcome.ACCEPTED
+        return outcome_of({finding.kind for result in self.checks for finding in result.findings})
+
+    @property
+    def broken(self) -> tuple[tuple[CheckResult, Finding], ...]:
+        """The rules that were broken."""
+        found = ((result, finding) for result in self.checks for finding in result.findings)
+        return tuple((result, finding) for result, finding in found if finding.kind is Kind.BROKEN)
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """What could not be judged, by check: where evidence is missing, or why the whole check is."""
+        lines = []
+        for result in self.checks:
+            lacking = [finding for finding in result.findings if finding.kind is Kind.UNJUDGED]
+            if lacking:
+                more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+                lines.append(f"{result.id} {result.title}: {lacking[0].where}{more}")
+            elif result.status is Status.SKIPPED and not result.acceptable:
+                lines.append(f"{result.id} {result.title}: {result.reason}")
+        return tuple(lines)
+
     def check(self, number: str) -> CheckResult:
         """The result of check `number`; raises KeyError for a number that is not in the report."""
         for result in self.checks:
@@ -155,6 +215,9 @@ class Report:
         """Everything but the checks, as plain values."""
         return {
             "accepted": self.accepted,
+            "outcome": self.outcome.value,
+            "broken": [{"check": result.id, "where": each.where, "by": each.by} for result, each in self.broken],
+            "unjudged": list(self.unjudged),
             "transcript": self.transcript,
             "version": self.version,
             "engine": self.engine,

@@ -9,13 +9,16 @@ from itertools import pairwise
 
 from auditor.case import Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack
+from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import key_trustees
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
+from auditor.report import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.cohorts import DUPLICATE, EXEMPTING, Choice, ack_digest, cohort_digest
 from protocols.differencing import check_candidate
+from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
 
 # Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
@@ -96,13 +99,17 @@ def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[Coh
     """Rule 2."""
     name, message = label(entry.index, entry.message), entry.message
     choice = case.choice(found)
-    findings.expect(f"{name}, accepted", choice.accepted, message.accepted)
-    findings.expect(f"{name}, trustees", choice.trustees, message.trustees)
+    likely = case.likely.get(found.number, choice)
+    kind = Kind.UNJUDGED if likely.accepted == message.accepted else Kind.BROKEN
+    findings.expect(f"{name}, accepted", choice.accepted, message.accepted, kind)
+    kind = Kind.UNJUDGED if likely.trustees == message.trustees else Kind.BROKEN
+    findings.expect(f"{name}, trustees", choice.trustees, message.trustees, kind)
     digest = cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
     findings.expect(f"{name}, digest", digest, message.digest)
     first = min((release.index for release in found.releases), default=None)
     if first is not None and not case.is_covered(entry.index, first):
-        findings.add(name, f"a published checkpoint that covers it before the release of entry {first}", "none")
+        expected = f"a published checkpoint that covers it before the release of entry {first}"
+        findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
 
 
 def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed]) -> int:
@@ -132,6 +139,7 @@ def _share(case: Case, findings: Findings, entry: Entry[KeyShare], wrong: list[W
         data = case.blob(entry.message.share, pinned.share_size)
     except Rejected as error:
         findings.reject(label(entry.index, entry.message), error)
+        case.doubted.update({entry.index} if isinstance(error, Damaged) else ())
         return None
     try:
         return sharing.Share.decode(data, pinned.secret_length)
@@ -157,6 +165,7 @@ def _valid(
         verdicts = sharing.verify_summed_shares(case.engine, points, commitments, pinned.policy.threshold)
     except Rejected as error:
         findings.reject(f"round {found.number}, share commitments of the cohort", error)
+        case.doubted.update(entry.index for entry in found.releases if isinstance(error, Damaged))
         return {}
     valid = {}
     for point, (entry, _) in shares.items():
@@ -194,7 +203,8 @@ def _check_used(case: Case, findings: Findings, found: Round, entry: Entry[Aggre
     if len(message.releases) != threshold or any(b <= a for a, b in pairwise(message.releases)):
         findings.add(f"{name}, releases", f"{threshold} ascending log indices", str(message.releases))
     for index in sorted(set(message.releases) - valid):
-        findings.add(f"{name}, releases", "a trustee's valid release for this cohort", f"entry {index}")
+        kind = Kind.UNJUDGED if index in case.doubted else Kind.BROKEN
+        findings.add(f"{name}, releases", "a trustee's valid release for this cohort", f"entry {index}", kind)
     findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
 
 
@@ -208,10 +218,10 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     reasons = dict(_true_reasons(case, found, message.reason))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
-        findings.add(f"{name}, reason", expected, message.reason)
+        findings.add(f"{name}, reason", expected, message.reason, case.doubt(found))
         return
     missing = _names(reasons[message.reason])
-    findings.expect(f"{name}, missing", missing, _names(message.missing))
+    findings.expect(f"{name}, missing", missing, _names(message.missing), case.doubt(found))
 
 
 def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:

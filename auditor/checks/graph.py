@@ -16,6 +16,7 @@ from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round
+from auditor.report import Kind
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.log.tiles import blob_path
 from protocols.messages import ShareAck
@@ -48,12 +49,14 @@ def check_graph(case: Case, findings: Findings) -> str:
         _check_reach(findings, found, graph.references)
     unnamed = unreferenced(case)
     for path in unnamed:
-        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}")
+        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}", Kind.DAMAGED)
     return f"{counted(len(case.index.rounds), 'graph')}, {counted(nodes, 'node')}, {counted(edges, 'edge')}"
 
 
 def unreferenced(case: Case) -> list[str]:
-    """Paths of blobs that no entry names, ascending."""
+    """Paths of blobs that no entry names, ascending; none where entries are missing that might."""
+    if case.cut is not None:
+        return []
     named = {blob_path(name) for name in case.index.blobs}
     return sorted(path for path in case.reader.files() if is_blob_path(path) and path not in named)
 

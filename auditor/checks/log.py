@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from auditor.case import Case
-from auditor.findings import Findings, counted
+from auditor.authenticity import is_log_signed
+from auditor.case import OTHERS, Case
+from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Index
-from auditor.report import CheckpointSummary
+from auditor.report import CheckpointSummary, Kind
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
+from protocols.log.files import Damaged
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import (
     CHECKPOINT,
@@ -43,13 +46,18 @@ def check_log(case: Case, findings: Findings) -> str:
     their partial bundles are these entries. 5. The root at every published size is the one
     signed there, so each checkpoint extends all before it. 6. Every file belongs to a log of this size. 7. Every blob
     that an entry names is there, has its hash and the size of its role; only ciphertexts may be missing.
+
+    Leaves the entries that a checkpoint signed by the log covers: 3, 7 and every other check are about these.
     """
+    if case.foreign is not None:
+        raise Unavailable(OTHERS)
     note = _latest(case, findings)
     if note is None:
         return "no checkpoint that can be read"
     signed = [(CHECKPOINT, note)]
     published = _published(case, findings, note, signed)
-    readable = _read_entries(case, findings, note, published)
+    placed = [(CHECKPOINT, note), *((note_path(size), each) for size, each in published.items())]
+    readable = _read_entries(case, findings, placed)
     cosigners = [_check_signatures(case, findings, where, each) for where, each in signed]
     if case.checkpoint is not None:
         case.checkpoint = replace(case.checkpoint, cosigners=tuple(cosigners[0]))
@@ -67,14 +75,14 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
         data = case.reader.latest()
         note = parse_note(data)
     except (Malformed, Rejected) as error:
-        findings.reject("checkpoint", error)
+        findings.reject("checkpoint", error, Kind.DAMAGED)
         if isinstance(error, Rejected) and error.check == "file-missing":
             findings.note(f"nothing was ever published here, or the checkpoint was removed; {LEFTOVER}")
         return None
     head = note.checkpoint
     case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), ())
     if head.size == 0:
-        findings.add("checkpoint, size", "at least the genesis entry", "an empty log")
+        findings.add("checkpoint, size", "at least the genesis entry", "an empty log", _kind_of(case, note))
     return note
 
 
@@ -87,8 +95,14 @@ def _check_signatures(case: Case, findings: Findings, where: str, note: SignedNo
     try:
         return check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
     except Rejected as error:
-        findings.reject(where, error)
+        findings.reject(where, error, Kind.UNJUDGED)  # who copies it can drop or spoil a signature
         return []
+
+
+def _kind_of(case: Case, note: SignedNote) -> Kind:
+    """Of a finding about what a checkpoint says: nobody said it whose key did not sign it."""
+    signed = case.pinned_policy is not None and is_log_signed(case.policy, note)
+    return Kind.BROKEN if signed else Kind.DAMAGED
 
 
 def _published(
@@ -97,7 +111,8 @@ def _published(
     """Rule 2: the checkpoints by size, those that decode; whoever signed them is checked once the log is read."""
     sizes = case.reader.checkpoints()
     if latest.checkpoint.size not in sizes:
-        findings.add(note_path(latest.checkpoint.size), "a copy of the latest checkpoint", "no such file")
+        where = note_path(latest.checkpoint.size)
+        findings.add(where, "a copy of the latest checkpoint", "no such file", Kind.DAMAGED)
     published = {}
     for size in sizes:
         where = note_path(size)
@@ -105,24 +120,27 @@ def _published(
             data = case.reader.note(size)
             note = parse_note(data)
         except (Malformed, Rejected) as error:
-            findings.reject(where, error)
+            findings.reject(where, error, Kind.DAMAGED)
             continue
-        if findings.expect(f"{where}, size", size, note.checkpoint.size):
+        if findings.expect(f"{where}, size", size, note.checkpoint.size, Kind.DAMAGED):
             published[size] = note
         if size > latest.checkpoint.size:
             expected = f"no checkpoint beyond the latest, of size {latest.checkpoint.size}"
-            findings.add(where, expected, f"size {size}; {LEFTOVER}")
+            findings.add(where, expected, f"size {size}; {LEFTOVER}", Kind.DAMAGED)
         if size == latest.checkpoint.size and data != case.reader.latest():
-            findings.add(where, "the bytes of checkpoint", "other bytes")
+            findings.add(where, "the bytes of checkpoint", "other bytes", Kind.DAMAGED)
         signed.append((where, note))
     return published
 
 
-def _read_entries(case: Case, findings: Findings, note: SignedNote, published: dict[int, SignedNote]) -> bool:
-    """Rules 3 to 5, in one pass. False if a bundle cannot be read: then nothing after it can be judged."""
-    size = note.checkpoint.size
+def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[str, SignedNote]]) -> bool:
+    """Rules 3 to 5, in one pass. notes: the latest checkpoint and all published ones, with their paths. False if a
+    bundle cannot be read: then what lies after it cannot be judged."""
+    size = notes[0][1].checkpoint.size
+    sizes = {note.checkpoint.size for _, note in notes}
     index = Index(None if case.pinned_policy is None else case.policy)
     frontier, stack, earlier = Frontier(), TileStack(), _earlier(case)
+    fault = None
     try:
         for entry in _entries(case, size):
             hashed = leaf_hash(entry)
@@ -130,20 +148,42 @@ def _read_entries(case: Case, findings: Findings, note: SignedNote, published: d
             frontier.append(hashed)
             _check_tiles(case, findings, stack.append(hashed))
             _check_earlier(case, findings, stack, earlier.get(frontier.size, []))
-            if frontier.size in published or frontier.size == size:
+            if frontier.size in sizes:
                 case.roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
         place = f"after entry {frontier.size - 1}" if frontier.size else "before the first entry"
-        findings.reject(f"{bundle_of(frontier.size, size).path}, {place}", error)
-        return False
-    _check_tiles(case, findings, stack.partial())
-    for where, signed in [(CHECKPOINT, note), *((note_path(each), other) for each, other in published.items())]:
-        if signed.checkpoint.size <= size:
-            found = case.roots.get(signed.checkpoint.size, frontier.root())
-            findings.expect(f"{where}, root", signed.checkpoint.root, found)
-    index.report(findings)
-    case.filed = index
-    return True
+        findings.reject(f"{bundle_of(frontier.size, size).path}, {place}", error, Kind.DAMAGED)
+        fault = error
+    if fault is None:
+        _check_tiles(case, findings, stack.partial())
+    case.notes = [note for _, note in notes]
+    _file(case, index, size)
+    _check_roots(case, findings, notes)
+    if case.filed is not None:
+        case.filed.report(findings)
+    return fault is None
+
+
+def _file(case: Case, index: Index, size: int) -> None:
+    """Leave the log as far as it is what the log's key signed: a prefix of a log is a log."""
+    longest = sorted(case.notes, key=lambda note: note.checkpoint.size, reverse=True)
+    whole = next((note.checkpoint.size for note in longest if case.is_of(note)), 0)
+    if whole < size:
+        case.cut = whole
+        index = Index(case.policy) if whole else index
+        for entry in itertools.islice(_entries(case, size), whole):
+            index.add(entry)
+    case.filed = index if whole else None
+
+
+def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[str, SignedNote]]) -> None:
+    """Rule 5. Entries that no signed root covers may be wrong themselves."""
+    sound = 0 if case.filed is None else len(case.filed.steps)
+    for where, note in notes:
+        head = note.checkpoint
+        if head.size in case.roots and case.roots[head.size] != head.root:
+            kind = _kind_of(case, note) if head.size <= sound else Kind.DAMAGED
+            findings.expect(f"{where}, root", head.root, case.roots[head.size], kind)
 
 
 def _entries(case: Case, size: int) -> Iterator[bytes]:
@@ -172,14 +212,14 @@ def _check_earlier(case: Case, findings: Findings, stack: TileStack, pieces: lis
             expected = hashes[piece]
             found = _earlier_bytes(case, findings, piece, len(expected))
         if found is not None and found != expected:
-            findings.add(piece.path, "the beginning of what has grown out of it", "other bytes")
+            findings.add(piece.path, "the beginning of what has grown out of it", "other bytes", Kind.DAMAGED)
 
 
 def _earlier_bytes(case: Case, findings: Findings, piece: Piece, size: int) -> bytes | None:
     try:
         return case.reader.earlier_piece(piece, size)
     except Rejected as error:
-        findings.reject(piece.path, error)
+        findings.reject(piece.path, error, Kind.DAMAGED)
         return None
 
 
@@ -188,10 +228,10 @@ def _check_tiles(case: Case, findings: Findings, tiles: list[tuple[Tile, bytes]]
         try:
             found = case.reader.tile(tile)
         except Rejected as error:
-            findings.reject(tile.path, error)
+            findings.reject(tile.path, error, Kind.DAMAGED)
             continue
         if found != expected:
-            findings.add(*_disagreement(tile, expected, found))
+            findings.add(*_disagreement(tile, expected, found), Kind.DAMAGED)
 
 
 def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[str, str, str]:
@@ -212,7 +252,7 @@ def _check_files(case: Case, findings: Findings, size: int) -> int:
     for path in case.reader.files():
         count += 1
         if path not in expected and not is_blob_path(path):
-            findings.add(path, "only files of the transcript's layout", _unknown(path))
+            findings.add(path, "only files of the transcript's layout", _unknown(path), Kind.DAMAGED)
     return count
 
 
@@ -241,7 +281,7 @@ def _check_blobs(case: Case, findings: Findings) -> int:
             try:
                 case.blob(name, size)
             except (Malformed, Rejected) as error:
-                findings.reject(where, error)
+                findings.reject(where, error, Kind.DAMAGED if isinstance(error, Damaged) else None)
         read += 1
     if case.pruned:
         findings.note(f"{counted(len(case.pruned), 'ciphertext')} pruned")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
+from auditor.report import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.messages import Aggregate, KeyShare
@@ -93,7 +94,8 @@ def _check_reconstruction(case: Case, findings: Findings, found: Round, entry: E
     try:
         opened = reconstruct(case, opened_by(case, found, message.releases), len(found.accepted()))
     except (Malformed, Rejected) as error:
-        findings.reject(f"{name}, releases", error)
+        doubted = case.doubted.intersection(message.releases)
+        findings.reject(f"{name}, releases", error, Kind.UNJUDGED if doubted else None)
         return
     findings.expect(f"{name}, key", hashlib.sha256(encode_key(opened.key)).digest(), message.key)
     blindings = hashlib.sha256(encode_blindings(opened.blindings)).digest()

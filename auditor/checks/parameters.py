@@ -7,38 +7,50 @@ import hashlib
 from auditor.case import IDENTITY, Case
 from auditor.findings import Findings
 from auditor.index import label
+from auditor.report import Kind
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MAX_TRUSTEES
+from protocols.envelopes import ISSUER
 from protocols.server_steps import decode_model
 
 
 def check_parameters(case: Case, findings: Findings) -> str:
     """I2. 1. The policy opens and its issuer signed it. 2. Every condition of spec 4 holds. 3. The transcript's policy
     file is this policy. 4. Entry 0, and no other, is Genesis, of this federation, policy and initial model. 5. The
-    initial model decodes."""
+    initial model decodes. The log of another policy is not judged any further.
+    """
     if case.policy_fault is not None:
-        findings.reject("policy", case.policy_fault)
+        findings.reject("policy", case.policy_fault, Kind.DAMAGED)
         return "the policy, which does not open"
     policy = case.policy
     conditions = [each for each in case.conditions if each.name not in IDENTITY]
     for each in conditions:
         if not each.holds:
-            findings.add(f"policy, {each.name}", f"{each.explanation} ({each.relation} {each.right})", str(each.left))
+            expected = f"{each.explanation} ({each.relation} {each.right})"
+            findings.add(f"policy, {each.name}", expected, str(each.left), by=ISSUER)
     if len(policy.trustees) > MAX_TRUSTEES:
-        findings.add("policy, trustees", f"at most {MAX_TRUSTEES}", str(len(policy.trustees)))
+        findings.add("policy, trustees", f"at most {MAX_TRUSTEES}", str(len(policy.trustees)), by=ISSUER)
+    if case.foreign is not None:
+        findings.add("the federation", *_others(case, *case.foreign), Kind.OTHER)
+        return f"{len(conditions)} conditions"
     _check_file(case, findings)
     _check_model(case, findings)
     _check_genesis(case, findings)
     return f"{len(conditions)} conditions, genesis, initial model of {policy.dimension} coordinates"
 
 
+def _others(case: Case, federation: str, policy: bytes) -> tuple[str, str]:
+    """Whose log was asked for, and whose it is."""
+    return f"{case.federation} under policy {case.policy_hash}", f"{federation} under policy {policy.hex()}"
+
+
 def _check_file(case: Case, findings: Findings) -> None:
     try:
         data = case.reader.policy()
     except (Malformed, Rejected) as error:
-        findings.reject("policy.cbor", error)
+        findings.reject("policy.cbor", error, Kind.DAMAGED)
         return
-    findings.expect("policy.cbor, SHA-256", case.policy_hash, hashlib.sha256(data).hexdigest())
+    findings.expect("policy.cbor, SHA-256", case.policy_hash, hashlib.sha256(data).hexdigest(), Kind.DAMAGED)
 
 
 def _check_genesis(case: Case, findings: Findings) -> None:
@@ -48,11 +60,12 @@ def _check_genesis(case: Case, findings: Findings) -> None:
         findings.add(
             "entry 0", "genesis", index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
         )
+    own = Kind.DAMAGED if case.unpinned else Kind.BROKEN  # policy.cbor may not be the one that was there
     for entry in index.genesis:
         name = label(entry.index, entry.message)
         if entry.index != 0:
             findings.add(name, "genesis at entry 0 only", f"genesis at entry {entry.index}")
-        findings.expect(f"{name}, policy", case.policy_hash, entry.message.policy.hex())
+        findings.expect(f"{name}, policy", case.policy_hash, entry.message.policy.hex(), own)
         findings.expect(f"{name}, model", case.policy.initial_model, entry.message.model)
 
 
@@ -62,4 +75,4 @@ def _check_model(case: Case, findings: Findings) -> None:
     try:
         decode_model(case.blob(name, size), case.policy.dimension)
     except (Malformed, Rejected) as error:
-        findings.reject(f"initial model, blob {name.hex()}", error)
+        findings.reject(f"initial model, blob {name.hex()}", error, by=ISSUER)

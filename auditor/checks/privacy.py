@@ -22,9 +22,11 @@ from auditor.checks.graph import unreferenced
 from auditor.checks.log import LEFTOVER
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
+from auditor.report import Kind
 from proofs.errors import Rejected
 from protocols.cohorts import EXCLUSIONS
 from protocols.differencing import check_pair
+from protocols.envelopes import ISSUER
 
 ABORTS = (TOO_FEW, NO_QUORUM, DIFFERENCING, MISSING_RELEASES, OPENING_FAILED)
 MISSING = (NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE)
@@ -70,9 +72,9 @@ def check_threshold(case: Case, findings: Findings) -> str:
     policy = case.policy
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
     if not 2 * t > m + f:
-        findings.add("policy, threshold", f"2t > m + f = {m + f}", f"2t = {2 * t}")
+        findings.add("policy, threshold", f"2t > m + f = {m + f}", f"2t = {2 * t}", by=ISSUER)
     if not f <= t - 1:
-        findings.add("policy, corrupt", f"f <= t - 1 = {t - 1}", f"f = {f}")
+        findings.add("policy, corrupt", f"f <= t - 1 = {t - 1}", f"f = {f}", by=ISSUER)
     clients = {member.id for member in policy.roster}
     both = [member.id for member in policy.trustees if member.id in clients]
     if both:
@@ -118,7 +120,7 @@ def check_differences(case: Case, findings: Findings) -> str:
             try:
                 check_pair(others, clients, exempt, policy.min_cohort)
             except Rejected as error:
-                findings.reject(f"rounds {number} and {found.number}", error)
+                findings.reject(f"rounds {number} and {found.number}", error, case.doubt(found))
         pairs += len(earlier)
         earlier.append((found.number, clients))
         aborted += found.aborts[:1]
@@ -139,7 +141,7 @@ def check_schema(case: Case, findings: Findings) -> str:
     for found in case.index.in_order():
         _check_words(findings, found)
     for path in unreferenced(case):
-        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}")
+        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}", Kind.DAMAGED)
     return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"
 
 

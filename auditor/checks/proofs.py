@@ -20,6 +20,7 @@ from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
+from protocols.log.files import Damaged
 from protocols.messages import Submission
 from protocols.submissions import claim_of
 
@@ -48,12 +49,17 @@ def check_proofs(case: Case, findings: Findings) -> str:
             case.blob(case.policy.initial_model, case.pinned.model_size)
         except Rejected as error:
             findings.reject("initial model", error)
+            for record in candidates:
+                _leave_unread(case, record)
             return "no proof"
     known = {
         record.index for record in candidates if _is_answer(case, record) and case.memory.knows(*_fact(case, record))
     }
     verified, invalid = len(known), 0
     sums = CohortSums(case)
+    for record in candidates:
+        if record.ciphertext in case.pruned:
+            _leave_unread(case, record)
     for batch in _batches([record for record in candidates if record.index not in known]):
         case.step(verified, len(candidates))
         claims = {}
@@ -112,7 +118,7 @@ def _claim(
         case.own_faults[record.index] = MALFORMED
         return None
     except Rejected as error:
-        findings.reject(submission_label(record), error)
+        _reject(case, findings, record, error)
         return None
     if residues is not None:
         sums.add(record, residues)
@@ -125,10 +131,25 @@ def _claim(
         # without the ciphertext, not to read it again: it was found to be the one of this name
         claim = claim_of(case.pinned, _message(case, record), opened.message.seed, case.blob, pruned=True)
     except Rejected as error:
-        findings.reject(submission_label(record), error)
+        _reject(case, findings, record, error)
         return None
     statement = claim.encryption
     return claim if statement is None else replace(claim, encryption=replace(statement, ciphertext=residues))
+
+
+def _reject(case: Case, findings: Findings, record: SubmissionRecord, error: Rejected) -> None:
+    findings.reject(submission_label(record), error)
+    if isinstance(error, Damaged):
+        _leave_unread(case, record)
+
+
+def _leave_unread(case: Case, record: SubmissionRecord) -> None:
+    """Its evidence is not there. It may be at fault if the log says so, or ended before it said anything."""
+    found = case.index.rounds[record.round]
+    excluded = [] if found.cohort is None else found.cohort.message.excluded
+    at_fault = any(each.index == record.index and each.reason in (MALFORMED, INVALID_PROOF) for each in excluded)
+    if at_fault or found.cohort is None:
+        case.unread.add(record.index)
 
 
 def _message(case: Case, record: SubmissionRecord) -> Submission:

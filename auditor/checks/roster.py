@@ -6,6 +6,7 @@ from auditor.case import IDENTITY, Case
 from auditor.findings import Findings, counted
 from auditor.index import label
 from proofs.errors import Rejected
+from protocols.envelopes import ISSUER
 from protocols.identities import check_public_key
 from protocols.messages import KeyRotation
 
@@ -26,7 +27,8 @@ def _check_policy(case: Case, findings: Findings) -> str:
     policy = case.policy
     for each in case.conditions:
         if each.name in IDENTITY and not each.holds:
-            findings.add(f"policy, {each.name}", f"{each.explanation} ({each.relation} {each.right})", str(each.left))
+            expected = f"{each.explanation} ({each.relation} {each.right})"
+            findings.add(f"policy, {each.name}", expected, str(each.left), by=ISSUER)
     keys = {"log_key": policy.log_key, "issuer_key": policy.issuer_key}
     keys |= {f"trustee {member.id}": member.public_key for member in policy.trustees}
     keys |= {f"client {member.id}": member.public_key for member in policy.roster}
@@ -34,9 +36,9 @@ def _check_policy(case: Case, findings: Findings) -> str:
         try:
             check_public_key(key)
         except Rejected as error:
-            findings.reject(f"policy, {where}", error)
+            findings.reject(f"policy, {where}", error, by=ISSUER)
     if policy.issuer_key == policy.log_key:
-        findings.add("policy, issuer_key", "a key of the issuer alone", "the coordinator's")
+        findings.add("policy, issuer_key", "a key of the issuer alone", "the coordinator's", by=ISSUER)
     return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, Step, label
+from auditor.report import Kind
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
@@ -22,6 +23,7 @@ GRAMMAR: dict[str, dict[str, str]] = {
     SUMMED: {"round-closed": BETWEEN},
 }
 ENDS = frozenset({"round-closed", "round-aborted"})
+NONE_HERE = "none here; if nobody has one, the coordinator never published it"
 CHANGES = frozenset({"key-rotation", "revocation"})  # between rounds, before the first key of the next
 
 
@@ -97,12 +99,16 @@ def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[Round
 
 def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[RoundOpen], thread: _Thread) -> None:
     """Rule 3."""
-    last = case.last_published(entry.index)
-    findings.expect(f"{name}, checkpoint_size", last, entry.message.checkpoint_size)
+    last, said = case.last_published(entry.index), entry.message.checkpoint_size
+    # the one it names may be missing in this copy; a larger one counts against it only if the log signed that
+    sure = last == said or (last is not None and last > said and case.is_signed(last))
+    kind = Kind.BROKEN if sure else Kind.UNJUDGED
+    findings.expect(f"{name}, checkpoint_size", last, said, kind)
     if last is not None:
-        findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root)
+        findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root, kind)
     if last is None or last < thread.ended:
-        findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last))
+        kind = Kind.BROKEN if said < thread.ended else Kind.UNJUDGED
+        findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last), kind)
 
 
 def _check_covered(case: Case, findings: Findings, name: str, found: Round, opened: int) -> None:
@@ -110,7 +116,7 @@ def _check_covered(case: Case, findings: Findings, name: str, found: Round, open
     answers = [*found.submissions, *(entry.index for entry in found.acks)]
     if answers and not case.is_covered(opened, min(answers)):
         expected = f"a published checkpoint that covers it before entry {min(answers)} answers it"
-        findings.add(name, expected, "none")
+        findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
 
 
 def _check_keys(case: Case, findings: Findings, name: str, found: Round, message: RoundOpen, thread: _Thread) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
 from auditor.case import Case
@@ -10,6 +11,7 @@ from auditor.checks.naming import excuse, first_acks, statements
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
+from auditor.report import Kind
 from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, choose_cohort
 from protocols.messages import CohortClosed
 
@@ -30,6 +32,8 @@ def check_verdicts(case: Case, findings: Findings) -> str:
         if found.open is None:
             continue
         case.choices[found.number] = choice = _choose(case, found)
+        unread = case.unread.intersection(found.submissions)
+        case.likely[found.number] = _choose(case, found, unread) if unread else choice
         verdicts = _verdicts(case, found, choice)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
@@ -39,13 +43,13 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     return f"{counted(judged, 'verdict')} re-derived"
 
 
-def _choose(case: Case, found: Round) -> Choice:
+def _choose(case: Case, found: Round, without: AbstractSet[int] = frozenset()) -> Choice:
     """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed."""
     end = found.cohort.index if found.cohort is not None else None
     valid = [
         index
         for index in sorted(found.submissions)
-        if case.own_faults.get(index) is None and (end is None or index < end)
+        if case.own_faults.get(index) is None and index not in without and (end is None or index < end)
     ]
     return choose_cohort(case.pinned.policy, valid, first_acks(found))
 
@@ -87,7 +91,8 @@ def _check_reasons(
         said = logged.get(index, "no verdict")
         if said in (MALFORMED, INVALID_PROOF) and said != verdict and record.ciphertext in case.pruned:
             said = f"{said}, but the ciphertext that would show it is not there"
-        findings.expect(f"{submission_label(record)}, verdict", verdict, said)
+        kind = _kind(case, found, index, logged.get(index))
+        findings.expect(f"{submission_label(record)}, verdict", verdict, said, kind)
 
 
 def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapping[int, str]) -> None:
@@ -97,6 +102,12 @@ def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapp
         if verdict in OFFENCES and excuse(case, found, record, verdict, known) is None:
             why = f" ({case.failed_proofs[index]})" if index in case.failed_proofs else ""
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
+
+
+def _kind(case: Case, found: Round, index: int, said: str | None) -> Kind:
+    """Of a wrong verdict: unjudged if it is right as soon as the log is right about submissions that are unread."""
+    likely = case.own_faults.get(index) or case.likely[found.number].left_out.get(index) or ACCEPTED
+    return Kind.UNJUDGED if index in case.unread or likely == said else Kind.BROKEN
 
 
 def _ascending(indices: Sequence[int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,14 @@ from proofs.errors import Rejected
 
 DEPTH_LIMIT = 12  # directories below the root: more than any path of a transcript has
 
+_CHUNK = 1 << 20  # bytes
+_BLOCK = 512  # bytes, of st_blocks
 _REFUSED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
+
+
+class Damaged(Rejected):
+    """A copy of a log lacks a file, or has it otherwise than the log's hashes name it. Whoever copies it can do that;
+    what the log itself says wrongly is another Rejected."""
 
 
 class Directory:
@@ -24,22 +32,38 @@ class Directory:
     def read(self, path: str, limit: int) -> bytes:
         """The bytes of a regular file.
 
-        Raises Rejected("file-missing"); Rejected("file-kind") for a symlink or special file anywhere on the path;
-        Rejected("file-size") if it has more than `limit` bytes, without reading them. Raises OSError for a failing
+        Raises Damaged("file-missing"); Damaged("file-kind") for a symlink or special file anywhere on the path;
+        Damaged("file-size") if it has more than `limit` bytes, without reading them. Raises OSError for a failing
         disk or lacking permissions, which say nothing about the transcript.
         """
         descriptor = self._open(path)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise Rejected("file-kind", f"{path} to be a regular file", "another kind of file")
+                raise Damaged("file-kind", f"{path} to be a regular file", "another kind of file")
             if status.st_size > limit:
-                raise Rejected("file-size", f"{path} of at most {limit} bytes", f"{status.st_size} bytes")
+                raise Damaged("file-size", f"{path} of at most {limit} bytes", f"{status.st_size} bytes")
             with os.fdopen(os.dup(descriptor), "rb") as file:
                 data = file.read(status.st_size + 1)
             if len(data) != status.st_size:
-                raise Rejected("file-size", f"{path} of {status.st_size} bytes", "a file that changes while it is read")
+                raise Damaged("file-size", f"{path} of {status.st_size} bytes", "a file that changes while it is read")
             return data
+        finally:
+            os.close(descriptor)
+
+    def is_named(self, path: str, name: bytes) -> bool:
+        """Whether a regular file of any size has the SHA-256 `name`. One with holes is not read: it costs its sender
+        nothing."""
+        descriptor = self._open(path)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_blocks * _BLOCK < status.st_size:
+                return False
+            digest = hashlib.sha256()
+            with os.fdopen(os.dup(descriptor), "rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            return digest.digest() == name
         finally:
             os.close(descriptor)
 
@@ -97,10 +121,10 @@ def _open_below(directory: int, name: str, flags: int, path: str) -> int:
     try:
         return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
     except FileNotFoundError:
-        raise Rejected("file-missing", path, "no such file") from None
+        raise Damaged("file-missing", path, "no such file") from None
     except OSError as error:
         if error.errno in _REFUSED:
-            raise Rejected("file-kind", f"{path} to be a regular file", "a symlink or another kind") from None
+            raise Damaged("file-kind", f"{path} to be a regular file", "a symlink or another kind") from None
         raise
 
 

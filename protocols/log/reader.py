@@ -1,7 +1,8 @@
 """Reading a transcript that somebody else published (spec 3.5).
 
-Total: whatever the directory holds, only Malformed and Rejected come out, and OSError for a failing disk. Every size
-is checked before bytes are read; at most one entry bundle or one blob is in memory.
+Total: whatever the directory holds, only Malformed and Rejected come out (Damaged where the copy may be at fault), and
+OSError for a failing disk. Every size is checked before bytes are read; at most one entry bundle or one blob is in
+memory.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
-from protocols.log.files import Directory
+from protocols.log.files import Damaged, Directory
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import (
     BUNDLE_LIMIT,
@@ -111,7 +112,7 @@ class TranscriptReader:
         for tile, expected in stack.partial():
             self._check_tile(tile, expected)
         if frontier.root() != head.root:
-            raise Rejected("checkpoint-root", f"{head.root.hex()} at size {head.size}", frontier.root().hex())
+            raise Damaged("checkpoint-root", f"{head.root.hex()} at size {head.size}", frontier.root().hex())
 
     def roots(self, sizes: Iterable[int]) -> dict[int, bytes]:
         """Replay the tree, and return its root at each of these sizes (Misuse beyond the latest checkpoint's)."""
@@ -147,15 +148,18 @@ class TranscriptReader:
     def blob(self, name: bytes, max_size: int) -> bytes:
         """The blob with SHA-256 `name`, at most `max_size` bytes.
 
-        Raises Rejected("blob-missing"), ("blob-kind"), ("blob-size"), ("blob-hash").
+        Raises Damaged("blob-missing"), ("blob-kind"), ("blob-size"), ("blob-hash"); and Rejected("blob-size") where the
+        file has this very hash, so that it was named with this size.
         """
         try:
             data = self._directory.read(blob_path(name), max_size)
-        except Rejected as error:
-            raise Rejected(error.check.replace("file-", "blob-"), error.expected, error.found) from None
+        except Damaged as error:
+            meant = error.check == "file-size" and self._directory.is_named(blob_path(name), name)
+            kind = Rejected if meant else Damaged
+            raise kind(error.check.replace("file-", "blob-"), error.expected, error.found) from None
         found = hashlib.sha256(data).digest()
         if found != name:
-            raise Rejected("blob-hash", name.hex(), found.hex())
+            raise Damaged("blob-hash", name.hex(), found.hex())
         return data
 
     def has_blob(self, name: bytes) -> bool:
@@ -181,7 +185,7 @@ class TranscriptReader:
         expected.update(blob_path(name) for name in blob_hashes)
         for path in tree_paths(size):
             if not self._directory.has(path):
-                raise Rejected("file-missing", path, "no such file")
+                raise Damaged("file-missing", path, "no such file")
             expected.add(path)
         return expected
 
@@ -194,4 +198,4 @@ class TranscriptReader:
 
     def _check_tile(self, tile: Tile, expected: bytes) -> None:
         if self.tile(tile) != expected:
-            raise Rejected("tile-mismatch", f"{tile.path} to hold the hashes of its entries", "other bytes")
+            raise Damaged("tile-mismatch", f"{tile.path} to hold the hashes of its entries", "other bytes")

@@ -14,7 +14,7 @@ from pathlib import Path
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
-from protocols.log.files import Directory
+from protocols.log.files import Damaged, Directory
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_pieces
 
@@ -85,7 +85,7 @@ class _Overlay(Directory):
         if data is None:
             return super().read(path, limit)
         if len(data) > limit:
-            raise Rejected("file-size", f"{path} of at most {limit} bytes", f"{len(data)} bytes")
+            raise Damaged("file-size", f"{path} of at most {limit} bytes", f"{len(data)} bytes")
         return data
 
     def has(self, path: str) -> bool:

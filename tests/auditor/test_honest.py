@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from auditor import Status, audit
+from auditor import Kind, Outcome, Status, audit
 from auditor.checks import proofs
 from auditor.report import TITLES
 from protocols.blobs import blob_hash
@@ -61,8 +61,13 @@ def test_unpinned_says_what_it_believed(simulations) -> None:
 
 
 def test_another_policy_is_not_this_transcript(simulations) -> None:
-    report = audit(simulations("quiet").path, simulations("eventful").policy_data)
-    assert {"I2", "I4"} <= failed(report)
+    quiet, other = simulations("quiet"), simulations("eventful")
+    report = audit(quiet.path, other.policy_data)
+    (finding,) = (finding for result in report.checks for finding in result.findings)
+    assert report.outcome is Outcome.OTHER
+    assert (failed(report), finding.kind) == ({"I2"}, Kind.OTHER)
+    assert finding.found == f"{quiet.pinned.policy.federation} under policy {quiet.pinned.hash.hex()}"
+    assert {result.status for result in report.checks if result.id not in {"I2", "P3", "P5"}} == {Status.SKIPPED}
 
 
 def test_policy_may_be_a_path(simulations, tmp_path: Path) -> None:

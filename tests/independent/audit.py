@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.independent import content, graph, privacy, rounds, sums
@@ -18,6 +19,7 @@ from tests.independent.log import (
     bundle_faults,
     expected_files,
     leaf_hashes,
+    log_signed,
     note_faults,
     parse_note,
     roots,
@@ -45,10 +47,16 @@ def audit(path: Path, policy_path: Path) -> Report:
     report.required = set(policy["required_checks"])
     numbers = check_conditions(report, policy)
     transcript = Transcript(path)
+    if of_another_policy(transcript, policy, policy_file):
+        report.fail("I2", "the log of another policy")
+        report.skip([number for number in CHECKS if number not in ("P3", "P5")], "I2")
+        return report
     case = read_log(report, policy_file, policy, numbers, transcript)
     if case is None:
         report.skip([number for number in CHECKS if number not in ("I1", "P3", "P5")], "I1")
         return report
+    if not case.whole:
+        report.cut = True
     if numbers is None:
         report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "P5")], "I2")
         return report
@@ -59,6 +67,28 @@ def audit(path: Path, policy_path: Path) -> Report:
     graph.check(case)
     privacy.check(case)
     return report
+
+
+def of_another_policy(transcript: Transcript, policy: Body, policy_file: bytes) -> bool:
+    """9.3: Genesis names another policy, signed by the pinned log's key, or by the log of the policy that it names."""
+    try:
+        latest = parse_note(transcript.note("checkpoint"))
+        genesis = open_entry(next(transcript.entries(latest.size), b""))
+    except (Unsound, Unreadable):
+        return False
+    if genesis.type != "genesis" or genesis.body["policy"] == hashlib.sha256(policy_file).digest():
+        return False
+    if verifies(policy["log_key"], genesis.signature, genesis.signed):
+        return True
+    try:
+        own = transcript.policy()
+        envelope = open_policy_file(own)
+    except (Unsound, Unreadable):
+        return False
+    issued = verifies(envelope.body["issuer_key"], envelope.signature, envelope.signed)
+    if log_signed(latest, policy) or not issued or hashlib.sha256(own).digest() != genesis.body["policy"]:
+        return False
+    return verifies(envelope.body["log_key"], genesis.signature, genesis.signed)
 
 
 def open_policy(report: Report, data: bytes) -> Body | None:
@@ -99,30 +129,40 @@ def check_conditions(report: Report, policy: Body) -> Numbers | None:
 def read_log(
     report: Report, policy_file: bytes, policy: Body, numbers: Numbers | None, transcript: Transcript
 ) -> Case | None:
-    """I1 and the standing of every entry; None where the entries cannot all be read."""
+    """I1 and the standing of every entry that is judged; None where there is none."""
     try:
         latest = parse_note(transcript.note("checkpoint"))
-        raw = transcript.entries(latest.size)
     except Unsound as fault:
         report.fail("I1", fault)
         return None
-    if not raw:
-        report.fail("I1", "an empty log")
-    envelopes = decode_entries(report, raw)
-    memberships = replay_membership(report, policy, envelopes)
-    entries = stand(report, policy, envelopes, memberships)
+    raw: list[bytes] = []
+    try:
+        for entry in transcript.entries(latest.size):
+            raw.append(entry)
+    except Unsound as fault:
+        report.fail("I1", fault)
+    else:
+        check_files(report, transcript, latest.size)
     leaves = leaf_hashes(raw)
     sizes = transcript.sizes()
     for wrong in (*tile_faults(transcript.root, leaves, sizes), *bundle_faults(transcript.root, raw, sizes)):
         report.fail("I1", wrong)
-    notes = check_notes(report, policy, transcript, latest, memberships)
+    notes, signed = read_notes(report, policy, transcript, latest)
     hashes = roots(leaves, sorted(notes))
+    judged = max((note.size for note in signed if hashes.get(note.size) == note.root), default=0)
     for size, note in notes.items():
-        if hashes[size] != note.root:
+        if size in hashes and hashes[size] != note.root:
             report.fail("I1", f"checkpoints/{size}: checkpoint-root")
-    check_files(report, transcript, latest.size)
+    if not judged:
+        report.fail("I1", "no entry that a checkpoint signs")
+        return None
+    envelopes = decode_entries(report, raw[:judged])
+    memberships = replay_membership(report, policy, envelopes)
+    entries = stand(report, policy, envelopes, memberships)
+    check_notes(report, policy, {"checkpoint": latest, **notes}, memberships)
     usable = numbers if numbers is not None else Numbers(policy)
     case = Case(report, policy_file, policy, usable, transcript, entries, memberships, sorted(notes), hashes)
+    case.whole = judged == latest.size
     if numbers is not None:
         check_blobs(case)
     return case
@@ -167,12 +207,10 @@ def stand(report: Report, policy: Body, envelopes: list[Envelope | None], member
     return entries
 
 
-def check_notes(
-    report: Report, policy: Body, transcript: Transcript, latest: Note, memberships: list[Membership]
-) -> dict[int, Note]:
-    """I1.1 and I1.2: the notes by size, with `checkpoint` among them."""
-    for wrong in note_faults(latest, policy, memberships[-1].trustees()):
-        report.fail("I1", "checkpoint:", wrong)
+def read_notes(
+    report: Report, policy: Body, transcript: Transcript, latest: Note
+) -> tuple[dict[int, Note], list[Note]]:
+    """I1.2 but for signatures: the notes by size, with `checkpoint` among them; and those that the log's key signed."""
     notes = {latest.size: latest}
     if latest.size not in transcript.sizes():
         report.fail("I1", f"checkpoints/{latest.size}: file-missing")
@@ -181,10 +219,14 @@ def check_notes(
             notes[size] = published(transcript, size, latest)
         except Unsound as fault:
             report.fail("I1", f"checkpoints/{size}:", fault)
-            continue
-        for wrong in note_faults(notes[size], policy, memberships[size].trustees()):
-            report.fail("I1", f"checkpoints/{size}:", wrong)
-    return notes
+    return notes, [note for note in (latest, *notes.values()) if log_signed(note, policy)]
+
+
+def check_notes(report: Report, policy: Body, notes: Mapping[str | int, Note], memberships: list[Membership]) -> None:
+    """The signatures of I1.1 and I1.2, by those in force at the size, as far as the log is judged."""
+    for place, note in notes.items():
+        for wrong in note_faults(note, policy, memberships[min(note.size, len(memberships) - 1)].trustees()):
+            report.fail("I1", f"{place}:", wrong)
 
 
 def published(transcript: Transcript, size: int, latest: Note) -> Note:

@@ -109,8 +109,7 @@ def note_faults(note: Note, policy: Body, trustees: Mapping[str, bytes]) -> Iter
     """What is wrong with a note: origin, signatures, cosignatures of at least t of these trustees."""
     if note.origin != policy["origin"]:
         yield "checkpoint-origin"
-    name, signature = note.lines[0]
-    if signature[:4] != key_id(name, 1, policy["log_key"]) or not verifies(policy["log_key"], signature[4:], note.text):
+    if not by_log_key(note, policy):
         yield "checkpoint-signature"
     cosigners = 0
     for name, line in note.lines[1:]:
@@ -122,6 +121,17 @@ def note_faults(note: Note, policy: Body, trustees: Mapping[str, bytes]) -> Iter
             yield f"checkpoint-cosignature: {name}"
     if cosigners < policy["threshold"]:
         yield "checkpoint-quorum"
+
+
+def by_log_key(note: Note, policy: Body) -> bool:
+    name, signature = note.lines[0]
+    key: bytes = policy["log_key"]
+    return signature[:4] == key_id(name, 1, key) and verifies(key, signature[4:], note.text)
+
+
+def log_signed(note: Note, policy: Body) -> bool:
+    """Whether the log's key signed the note for the policy's origin (9.3)."""
+    return note.origin == policy["origin"] and by_log_key(note, policy)
 
 
 def cosigns(timed: bytes, public_key: bytes, text: bytes) -> bool:
@@ -161,10 +171,10 @@ def levels(size: int) -> Iterator[tuple[int, int]]:
         level, size = level + 1, size // WIDTH
 
 
-def read_entries(root: Path, size: int) -> list[bytes]:
-    """All entries from their bundles, to the last byte."""
-    entries: list[bytes] = []
+def read_entries(root: Path, size: int) -> Iterator[bytes]:
+    """All entries from their bundles, to the last byte; `Unsound` at the first bundle that cannot be had."""
     for path, _, width in pieces("entries", size):
+        entries: list[bytes] = []
         bundle = read(root, path, width * (ENTRY_LIMIT + 2))
         position = 0
         for _ in range(width):
@@ -176,7 +186,7 @@ def read_entries(root: Path, size: int) -> list[bytes]:
             position += 2 + length
         if position != len(bundle):
             raise Unsound(f"{path}: bytes after its entries")
-    return entries
+        yield from entries
 
 
 def tile_faults(root: Path, leaves: list[bytes], sizes: list[int]) -> Iterator[str]:
@@ -256,7 +266,7 @@ class Transcript:
         names = [place.name for place in folder.iterdir()] if folder.is_dir() else []
         return sorted(int(name) for name in names if DECIMAL.fullmatch(name) and len(name) < 20)
 
-    def entries(self, size: int) -> list[bytes]:
+    def entries(self, size: int) -> Iterator[bytes]:
         return read_entries(self.root, size)
 
     def blob_hashes(self) -> set[bytes]:

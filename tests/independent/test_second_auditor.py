@@ -135,7 +135,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "the sum": (of_blob("aggregate", "plaintext", Path.unlink), {"I1", "I10", "I11"}),
     "the last model": (of_blob("round-closed", "model", flip), {"I1"}),
     "the first model": (of_blob("genesis", "model", flip), {"I1", "I2", "I11"}),
-    "the last entry": (of_file(BUNDLE, lambda path: flip(path, -1)), {"I1", "I11"}),
+    "the last entry": (of_file(BUNDLE, lambda path: flip(path, -1)), {"I1"}),
     "a tile": (of_file("tile/0/000.p/20", flip), {"I1"}),
     "a checkpoint's root": (of_file("checkpoints/8", lambda path: flip(path, 26)), {"I1"}),
     "a cosignature": (of_file("checkpoint", lambda path: flip(path, -8)), {"I1"}),

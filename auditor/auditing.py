@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.report import TITLES, CheckResult, Report, Status
+from auditor.report import TITLES, CheckResult, Kind, Report, Status
 from proofs.errors import Malformed, Misuse, Rejected
 
 if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.memory import Memory
     from protocols.log.reader import TranscriptReader
+
+
+WITHOUT_LOG = frozenset({"P3", "P5"})  # checks of the policy alone
 
 
 class Progress:
@@ -56,8 +59,9 @@ def audit(
     workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
     story the report is to tell. reader: of this directory, by default of all that is in it. memory: what this auditor
     verified in earlier audits; it learns what is verified in this one.
-    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party.
-    Anything wrong in what the transcript or the policy contains is in the report.
+    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party,
+    for a given policy that is none, and for a directory without anything of a transcript. All else that is wrong is in
+    the report.
     """
     from auditor.case import Case
     from auditor.explain import explain as tell
@@ -111,8 +115,14 @@ def _run(case: Case, number: str, title: str, required: frozenset[str]) -> Check
         checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
         status, reason = Status.NOT_APPLICABLE, outside.reason
+    if case.cut is not None and status is None and findings.empty and number not in WITHOUT_LOG:
+        status, reason = (
+            Status.SKIPPED,
+            f"because I1 failed: of the first {case.cut} entries, which are whole, none is wrong",
+        )
     if status is Status.SKIPPED and number in required | case.required:
-        findings.add(title, f"{number} is required and may not be skipped", f"skipped ({reason})")
+        expected = f"{number} is required and may not be skipped"
+        findings.add(title, expected, f"skipped ({reason})", Kind.UNJUDGED)
     result = findings.result(checked, status, reason)
     case.failed.update({number} if result.status is Status.FAIL else ())
     return result
