@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from auditor.report import CheckResult, Report, Status
+from auditor.report import CheckResult, Kind, Outcome, Report, Status
 
 if TYPE_CHECKING:
     from auditor.explain import Story
@@ -21,6 +21,14 @@ STYLES = {
     Status.NOT_APPLICABLE: "dim",
 }
 WORDS = {Status.PASS: "pass", Status.FAIL: "FAIL", Status.SKIPPED: "skip", Status.NOT_APPLICABLE: "n/a"}
+KINDS = {
+    Kind.BROKEN: "a rule was broken",
+    Kind.OTHER: "another federation or policy",
+    Kind.UNJUDGED: "could not be judged",
+    Kind.DAMAGED: "this copy is damaged",
+}
+ANOTHER = "THIS IS ANOTHER FEDERATION OR POLICY"
+SHOWN = 5  # broken rules listed at the end
 Line = tuple[str, str]  # text, style
 
 
@@ -58,6 +66,14 @@ def write_text(report: Report, command: list[str], stream: TextIO) -> None:
 def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
     """The text report, line by line, each with the style a terminal gives it."""
     yield from _head(report)
+    if report.outcome is not Outcome.OTHER:
+        yield from _checks(report)
+    if report.story is not None:
+        yield from _story(report.story)
+    yield from _verdict(report, command)
+
+
+def _checks(report: Report) -> Iterator[Line]:
     for group, prefix in (("Integrity", "I"), ("Privacy", "P")):
         yield "", ""
         yield group, "bold"
@@ -67,9 +83,6 @@ def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
     for result in report.checks:
         if result.findings:
             yield from _failure(result)
-    if report.story is not None:
-        yield from _story(report.story)
-    yield from _verdict(report, command)
 
 
 def _story(story: Story) -> Iterator[Line]:
@@ -123,7 +136,7 @@ def _failure(result: CheckResult) -> Iterator[Line]:
     yield "", ""
     yield f"{result.id} {result.title}", "bold red"
     for finding in result.findings:
-        yield f"  {finding.where}", "bold"
+        yield f"  {finding.where}  [{KINDS[finding.kind]}]", "bold"
         yield f"    expected  {finding.expected}", ""
         yield f"    found     {finding.found}", ""
     if result.omitted:
@@ -139,8 +152,35 @@ def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
         skipped = sum(result.status is Status.SKIPPED and not result.acceptable for result in report.checks)
         rest = f"; {skipped} more could not run" if skipped else ""
         yield f"REJECTED in {report.seconds:.1f} s: {', '.join(failed)} failed{rest}", "bold red"
+        yield from _outcome(report)
     if command:
         yield f"audit again: {shlex.join(command)}", "dim"
+
+
+def _outcome(report: Report) -> Iterator[Line]:
+    """Which of the three kinds of no, and what to do."""
+    if report.outcome is Outcome.OTHER:
+        (finding, *_) = (each for result in report.checks for each in result.findings)
+        yield f"{ANOTHER}: it is of {finding.found}, asked was {finding.expected}", "bold red"
+        yield "  give the policy of this federation, pinned at enrolment, or the transcript of yours", ""
+        return
+    if report.outcome is Outcome.BROKEN:
+        for result, finding in report.broken[:SHOWN]:
+            text = f"A RULE WAS BROKEN by the {finding.by}: {result.id} {result.title}, {finding.where}"
+            yield text, "bold red"
+        if len(report.broken) > SHOWN:
+            yield f"  and {len(report.broken) - SHOWN} more", ""
+    else:
+        yield "THIS COPY IS DAMAGED OR INCOMPLETE: it is not what was published, or not all of it", "bold red"
+        yield (
+            "  fetch it again, or another copy; if the coordinator's own is no better, it withholds what would show",
+            "",
+        )
+        yield "  whether it kept the rules", ""
+    if report.unjudged:
+        yield "could not be judged:", "yellow"
+        for line in report.unjudged:
+            yield f"  {line}", "yellow"
 
 
 def write(report: Report, form: str, command: list[str], stream: TextIO | None = None) -> None:

@@ -70,20 +70,39 @@ def check_log(case: Case, findings: Findings) -> str:
 
 
 def _latest(case: Case, findings: Findings) -> SignedNote | None:
-    """Rule 1."""
+    """Rule 1, but for cosignatures. What the log did not sign is replaced by the largest checkpoint that it did."""
+    note: SignedNote | None = None
     try:
-        data = case.reader.latest()
-        note = parse_note(data)
+        note = parse_note(case.reader.latest())
     except (Malformed, Rejected) as error:
         findings.reject("checkpoint", error, Kind.DAMAGED)
         if isinstance(error, Rejected) and error.check == "file-missing":
             findings.note(f"nothing was ever published here, or the checkpoint was removed; {LEFTOVER}")
+    if case.pinned_policy is not None and (note is None or not is_log_signed(case.policy, note)):
+        note = _signed_before(case, findings, note)
+    if note is None:
         return None
-    head = note.checkpoint
-    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), hashlib.sha256(data).hexdigest(), ())
+    head, digest = note.checkpoint, hashlib.sha256(case.reader.latest()).hexdigest()
+    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), digest, ())
     if head.size == 0:
         findings.add("checkpoint, size", "at least the genesis entry", "an empty log", _kind_of(case, note))
     return note
+
+
+def _signed_before(case: Case, findings: Findings, latest: SignedNote | None) -> SignedNote | None:
+    """The largest checkpoint under checkpoints/ that the log signed; `latest` if there is none."""
+    for size in reversed(case.reader.checkpoints()):
+        try:
+            note = parse_note(case.reader.note(size))
+        except (Malformed, Rejected):
+            continue
+        if note.checkpoint.size == size and is_log_signed(case.policy, note):
+            if latest is not None:
+                _check_signatures(case, findings, CHECKPOINT, latest)
+            findings.note(f"checkpoint is not the log's; {note_path(size)} is taken instead")
+            case.reader.as_of(size)
+            return note
+    return latest
 
 
 def _check_signatures(case: Case, findings: Findings, where: str, note: SignedNote) -> list[str]:

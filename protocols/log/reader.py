@@ -55,6 +55,10 @@ class TranscriptReader:
             self._latest = self._directory.read(CHECKPOINT, NOTE_LIMIT)
         return self._latest
 
+    def as_of(self, size: int) -> None:
+        """Take the checkpoint of this size for the latest, whatever `checkpoint` is. Raises Rejected("file-*")."""
+        self._latest, self._bundle = self.note(size), None
+
     def head(self) -> Checkpoint:
         """The tree head of the latest checkpoint. Raises Malformed."""
         return parse_note(self.latest()).checkpoint

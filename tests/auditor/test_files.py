@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from auditor import Report, audit
+from auditor import Outcome, Report, audit
 from tests.auditor.conftest import failed, last_bundle
 
 
@@ -58,7 +58,7 @@ def test_a_flipped_bit_in_any_file_is_found_and_named(restored: tuple[Path, byte
         file.write_bytes(data)
         report = audit(path, policy)
         file.write_bytes(honest)
-        assert not report.accepted, file
+        assert report.outcome is Outcome.DAMAGED, file
         assert names(report, path, file), file
     assert audit(path, policy).accepted
 
@@ -73,7 +73,7 @@ def test_a_flipped_bit_in_any_entry_is_found_and_named(restored: tuple[Path, byt
         data[position] ^= 1 << rand.randrange(8)
         bundle.write_bytes(data)
         report = audit(path, policy)
-        assert not report.accepted
+        assert report.outcome is Outcome.DAMAGED
         assert "I1" in failed(report)
         assert names(report, path, bundle)
 
@@ -106,7 +106,7 @@ def test_files_that_are_not_what_they_should_be(restored: tuple[Path, bytes], ch
         if change == "delete" and report.check("I1").notes == ("1 ciphertext pruned",):
             assert failed(report) <= {"I9"}  # none if it is the sum, which can be had again
         else:
-            assert not report.accepted, (change, file)
+            assert report.outcome is Outcome.DAMAGED, (change, file)
             assert names(report, path, file), (change, file)
 
 
@@ -131,7 +131,8 @@ def test_files_that_nobody_asked_for(restored: tuple[Path, bytes], name: str, ch
     extra = path / name
     extra.parent.mkdir(parents=True, exist_ok=True)
     extra.write_bytes(b"hello")
-    assert failed(audit(path, policy)) == checks
+    report = audit(path, policy)
+    assert (failed(report), report.outcome) == (checks, Outcome.DAMAGED)
 
 
 def test_a_file_whose_name_is_no_text(restored: tuple[Path, bytes]) -> None:

@@ -130,10 +130,8 @@ def read_log(
     report: Report, policy_file: bytes, policy: Body, numbers: Numbers | None, transcript: Transcript
 ) -> Case | None:
     """I1 and the standing of every entry that is judged; None where there is none."""
-    try:
-        latest = parse_note(transcript.note("checkpoint"))
-    except Unsound as fault:
-        report.fail("I1", fault)
+    latest = find_latest(report, policy, transcript)
+    if latest is None:
         return None
     raw: list[bytes] = []
     try:
@@ -166,6 +164,27 @@ def read_log(
     if numbers is not None:
         check_blobs(case)
     return case
+
+
+def find_latest(report: Report, policy: Body, transcript: Transcript) -> Note | None:
+    """`checkpoint`, or the largest other one that the log's key signed if it did not sign this."""
+    latest = None
+    try:
+        latest = parse_note(transcript.note("checkpoint"))
+    except Unsound as fault:
+        report.fail("I1", fault)
+    if latest is not None and log_signed(latest, policy):
+        return latest
+    report.fail("I1", "checkpoint: not signed by the log")
+    for size in reversed(transcript.sizes()):
+        try:
+            note = parse_note(transcript.note(f"checkpoints/{size}"))
+        except Unsound:
+            continue
+        if note.size == size and log_signed(note, policy):
+            transcript.latest = f"checkpoints/{size}"
+            return note
+    return latest
 
 
 def decode_entries(report: Report, raw: list[bytes]) -> list[Envelope | None]:
@@ -235,7 +254,7 @@ def published(transcript: Transcript, size: int, latest: Note) -> Note:
     note = parse_note(data)
     if note.size != size or not 1 <= size <= latest.size:
         raise Unsound("checkpoint-size")
-    if size == latest.size and data != transcript.note("checkpoint"):
+    if size == latest.size and data != transcript.note(transcript.latest):
         raise Unsound("not the latest checkpoint")
     return note
 

@@ -245,6 +245,7 @@ class Transcript:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.latest = "checkpoint"
         self.files: set[str] = set()
         self.odd: list[str] = []  # symbolic links and special files
         for place in sorted(root.rglob("*")):

@@ -7,13 +7,14 @@ import json
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import auditor
-from protocols.envelopes import entry_hash, open_policy
+from protocols.envelopes import entry_hash, open_policy, seal_policy
 from protocols.messages import (
     TYPES,
     CohortClosed,
@@ -136,6 +137,12 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "the last model": (of_blob("round-closed", "model", flip), {"I1"}),
     "the first model": (of_blob("genesis", "model", flip), {"I1", "I2", "I11"}),
     "the last entry": (of_file(BUNDLE, lambda path: flip(path, -1)), {"I1"}),
+    "half of the entries": (of_file(BUNDLE, lambda path: path.write_bytes(path.read_bytes()[:3000])), {"I1"}),
+    "the checkpoint removed": (of_file("checkpoint", Path.unlink), {"I1"}),
+    "the checkpoint's line ends": (
+        of_file("checkpoint", lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))),
+        {"I1"},
+    ),
     "a tile": (of_file("tile/0/000.p/20", flip), {"I1"}),
     "a checkpoint's root": (of_file("checkpoints/8", lambda path: flip(path, 26)), {"I1"}),
     "a cosignature": (of_file("checkpoint", lambda path: flip(path, -8)), {"I1"}),
@@ -149,6 +156,8 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a blob of no entry": (unnamed_blob, {"I12", "P7"}),
 }
 EVERY_RUN = (
+    "half of the entries",
+    "the checkpoint removed",
     "a proof",
     "share commitments",
     "a release",
@@ -170,6 +179,16 @@ def test_tampered_copies_are_judged_alike(name: str, tmp_path: Path) -> None:
     tamper, expected = TAMPERED[name]
     tamper(copy)
     assert failing(agreed(copy, HONEST / "policy.cbor")) == expected
+
+
+@pytest.mark.parametrize("same_key", [True, False])
+def test_logs_of_other_policies_are_judged_alike(same_key: bool, tmp_path: Path) -> None:
+    """Signed by the very log key, and by another that only the transcript's own policy has."""
+    policy, _ = open_policy((HONEST / "policy.cbor").read_bytes())
+    changed = replace(policy, max_rounds=policy.max_rounds + 1)
+    other = changed if same_key else replace(changed, log_key=identity_of("another log").public_key)
+    (tmp_path / "policy.cbor").write_bytes(seal_policy(other, identity_of("issuer")))
+    assert failing(agreed(HONEST / "transcript", tmp_path / "policy.cbor")) == {"I2"}
 
 
 # --- other parameters ------------------------------------------------------------------------------
