@@ -197,6 +197,7 @@ def run(
     from verifl.logs import logged
     from verifl.roster_command import read_members
     from verifl.run_directory import RunDirectory
+    from verifl.streams import printing_to_stderr
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
@@ -208,7 +209,7 @@ def run(
         raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
     federation: Federation | None = None
     try:
-        with logged(log_format, log_level) as progress:
+        with logged(log_format, log_level) as progress, printing_to_stderr():
             federation = Federation(
                 load_task(settings, config.parent),
                 settings,
@@ -244,10 +245,12 @@ def plan(config: Path, style: str) -> int:
     from verifl.config import read_config
     from verifl.plan import make_plan
     from verifl.plan_report import describe_plan
+    from verifl.streams import printing_to_stderr
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
-    planned = make_plan(load_task(settings, config.parent), settings)
+    with printing_to_stderr():
+        planned = make_plan(load_task(settings, config.parent), settings)
     click.echo(describe_plan(planned) if style == "txt" else _dump(planned.to_dict(), style))
     planned.require()
     return OK

@@ -20,6 +20,7 @@ from verifl.module_state import check_loading, hidden_parameters, state_of
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
 from verifl.tasks.seeding import seeded
+from verifl.tasks.surroundings import surroundings_of
 from verifl.tasks.user_code import client_code, user_code
 from verifl.tensors import (
     TensorFilter,
@@ -47,6 +48,7 @@ class LocalTraining:
     def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
         """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
         self._task, self._seed = task, seed
+        self._surroundings = surroundings_of(task)
         model = self._build()
         self.layout: TensorLayout = describe(model, rule)
         file_names(model)  # what could not be written at the end is refused now
@@ -73,10 +75,11 @@ class LocalTraining:
         """
         module = self._with(model, self._own.get(client, {}))
         before = read_vector(module, self.layout)
-        with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
-            data = self._task.data(client)
-        with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
-            self._task.train(module, client, data)
+        with self._surroundings.entered():
+            with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
+                data = self._task.data(client)
+            with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
+                self._task.train(module, client, data)
         self._check_architecture(module, client)
         after = read_vector(module, self.layout)
         if np.array_equal(before, after):
@@ -116,7 +119,11 @@ class LocalTraining:
     def evaluate(self, model: Vector) -> dict[str, float]:
         """The task's metrics of a global model, with the initial local tensors."""
         module = self._with(model, {})
-        with seeded(self._seed, "evaluate"), user_code("task: evaluate() failed"):
+        with (
+            self._surroundings.entered(),
+            seeded(self._seed, "evaluate"),
+            user_code("task: evaluate() failed"),
+        ):
             metrics: object = self._task.evaluate(module)
             if not isinstance(metrics, Mapping):
                 raise Misuse(
@@ -130,7 +137,7 @@ class LocalTraining:
         return self._with(model, {})
 
     def _build(self) -> nn.Module:
-        with seeded(self._seed, "model"):
+        with self._surroundings.entered(keep=True), seeded(self._seed, "model"):
             return build_model(self._task)
 
     def _with(self, model: Vector, own: Mapping[str, Tensor]) -> nn.Module:

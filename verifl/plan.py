@@ -23,6 +23,7 @@ from verifl.enrolment import enrol
 from verifl.options import Option, list_options
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model, client_names
+from verifl.tasks.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from verifl.tensors import TensorFilter, TensorLayout
@@ -109,7 +110,8 @@ def task_layout(task: Task[Any], config: Config) -> TensorLayout:
     """Which tensors of the task's model travel; raises Misuse where its initial values are not finite."""
     from verifl.tensors import describe, read_initial
 
-    model = build_model(task)
+    with surroundings_of(task).entered():
+        model = build_model(task)
     layout = describe(model, tensor_filter(config))
     read_initial(model, layout)
     return layout

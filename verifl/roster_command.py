@@ -81,10 +81,12 @@ def sign(document: Path, config_file: Path, key_file: Path, out: Path, passphras
     from verifl.keys import read_key, write_new
     from verifl.roster import read_roster
     from verifl.signing import sign_policy
+    from verifl.streams import printing_to_stderr
 
     enrolment = read_roster(document)
     key = read_key(key_file, passphrase_source(passphrase_file))
-    plan = sign_policy(enrolment, config_file, key)
+    with printing_to_stderr():
+        plan = sign_policy(enrolment, config_file, key)
     write_new(out, plan.pinned.data, 0o644, "a signed policy is never overwritten")
     click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
     click.echo(plan.pinned.hash.hex())

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 from proofs.errors import Misuse
 from verifl.config import Config, TaskConfig
 from verifl.tasks.base import METHODS, Task
+from verifl.tasks.seeding import seeded
+from verifl.tasks.surroundings import OURS, TaskSurroundings, hidden_names, remember, surroundings_of
 from verifl.tasks.user_code import user_code
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 FUNCTION = "task"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_FROM_FILES: set[str] = set()  # the names of modules that are tasks
 
 
 def load_task(config: Config, folder: Path) -> Task[Any]:
@@ -35,7 +38,11 @@ def load_task(config: Config, folder: Path) -> Task[Any]:
     if config.task.file is None:
         return _built_in(config.task, config.federation.seed)
     path = folder / config.task.file
-    return checked_task(_call(_module(path), path), str(path))
+    surroundings = TaskSurroundings(hidden_names(path.parent))
+    with surroundings.entered(keep=True), seeded(config.federation.seed, "task"):
+        task = checked_task(_call(_module(path), path), str(path))
+    remember(task, surroundings)
+    return task
 
 
 def checked_task(task: object, where: str) -> Task[Any]:
@@ -83,7 +90,7 @@ def build_model(task: Task[Any]) -> nn.Module:
 
 
 def _given_names(task: Task[Any]) -> Sequence[object]:
-    with user_code("task: clients() failed"):
+    with surroundings_of(task).entered(keep=True), user_code("task: clients() failed"):
         given: object = task.clients()
         names = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | bytes) else None
     if names is None:
@@ -102,21 +109,39 @@ def _built_in(config: TaskConfig, seed: int) -> Task[Any]:
 
 
 def _module(path: Path) -> ModuleType:
-    """Run the file as a module of its own, its folder importable as it is for a script."""
+    """Run the file as the module that `import` finds in its folder, as worker processes do."""
     if not path.is_file():
         raise Misuse(f"task.file: no file {path}; write one (`verifl init DIR` makes an example) or correct the path")
-    name = f"verifl_task_{re.sub('[^A-Za-z0-9_]', '_', path.stem)}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None:
         raise Misuse(f"task.file: {path} is not a Python file; expected a name that ends in .py")
+    _check_module_name(path)
     module = importlib.util.module_from_spec(spec)
     folder = str(path.parent.resolve())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    sys.modules[name] = module
+    if folder in sys.path:
+        sys.path.remove(folder)
+    sys.path.insert(0, folder)
+    sys.modules[path.stem] = module
+    _FROM_FILES.add(path.stem)
     with user_code(f"task.file: {path} does not run"):
         spec.loader.exec_module(module)
     return module
+
+
+def _check_module_name(path: Path) -> None:
+    """The file's name must be free for a module: what has it already would be found instead of it, or the reverse."""
+    name = path.stem
+    if name in sys.stdlib_module_names or name in OURS:
+        whose = "verifl" if name in OURS else "Python"
+        raise Misuse(f"task.file: {path} has the name of a module of {whose}'s own; rename it, to task.py for example")
+    if "." in name:
+        raise Misuse(f"task.file: {path} cannot be imported, for the dot in {name!r}; rename it, to task.py say")
+    there = sys.modules.get(name)
+    if there is not None and name not in _FROM_FILES:
+        where = getattr(there, "__file__", None) or "built in"
+        raise Misuse(
+            f"task.file: {path} has the name of a module that is in use ({where}); rename it, to task.py for example"
+        )
 
 
 def _call(module: ModuleType, path: Path) -> object:
