@@ -1,4 +1,4 @@
-"""What a client's training keeps for itself from round to round, on disk: tensors that do not travel."""
+"""What a client's training keeps for itself from round to round, on disk: tensors that do not travel, and `state`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PREFIX = "after/"
 
 
 class LocalState:
-    """One client's own tensors, encoded, by the round whose training left them.
+    """What one client keeps, encoded, by the round whose training left it.
 
     They are durable before the client answers the round, so one that answered never trains it again; and what it had
     before the round stays until the next one, so one that did not answer trains from the same state again.
@@ -22,10 +22,10 @@ class LocalState:
         earlier = self._earlier(number)
         return (self._store.get(local_key(earlier[-1])) or b"") if earlier else b""
 
-    def after(self, number: int, tensors: bytes) -> None:
-        """The training of round `number` left these; nothing is kept of tasks that never leave any."""
-        if tensors or self.before(number) or self._store.get(local_key(number)) is not None:
-            self._store.put(local_key(number), tensors)
+    def after(self, number: int, kept: bytes) -> None:
+        """The training of round `number` left this; nothing is kept of tasks that never leave any."""
+        if kept or self.before(number) or self._store.get(local_key(number)) is not None:
+            self._store.put(local_key(number), kept)
         for old in self._earlier(number)[:-1]:
             self._store.delete(local_key(old))
 

@@ -17,6 +17,7 @@ from verifl.fresh_models import FreshModels
 from verifl.memory_sharing import sharing
 from verifl.model_files import file_names
 from verifl.module_state import check_loading, hidden_parameters, state_of
+from verifl.task_state import ClientStates, Kept
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
 from verifl.tasks.seeding import seeded
@@ -42,7 +43,7 @@ class LocalTraining:
     Every turn and every evaluation gets a module of its own, as the task's model() made it, with the global tensors
     in it; nothing else that another turn did to its module reaches it. Tensors that do not travel (integer buffers,
     filtered tensors) are each client's own: they start as in the initial model, and what a client's training made of
-    them is kept for its next turn.
+    them is kept for its next turn; so is what train() left in its `state`, if it takes one.
     """
 
     def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
@@ -58,6 +59,7 @@ class LocalTraining:
         self._models = FreshModels(model, self._build, self._local, device)
         self._architecture = _architecture(model)
         self._own: dict[str, dict[str, Tensor]] = {}
+        self._states = ClientStates(task.train, sum(tensor.nbytes for tensor in state.values()), device)
         check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
         self._check_hidden(model)
 
@@ -71,15 +73,17 @@ class LocalTraining:
     def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
         """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
 
-        Raises Misuse naming the client where the user's code fails; the values may be NaN (see `verifl.update`).
+        Raises ClientFailed where the user's code fails, Misuse where it changed the architecture or left something in
+        `state` that cannot be stored; the values may be NaN (see `verifl.update`).
         """
+        state = self._states.arguments(client)
         module = self._with(model, self._own.get(client, {}))
         before = read_vector(module, self.layout)
         with self._surroundings.entered():
             with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
                 data = self._task.data(client)
             with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
-                self._task.train(module, client, data)
+                self._task.train(module, client, data, **state)
         self._check_architecture(module, client)
         after = read_vector(module, self.layout)
         if np.array_equal(before, after):
@@ -90,23 +94,27 @@ class LocalTraining:
                 extra={"fields": {"event": "unchanged", "client": client, "round": round_number}},
             )
         self._own[client] = self._changed(module)
+        self._states.keep(client, state)
         return before, after
 
-    def own_tensors(self, client: str) -> bytes:
-        """What the client's training made of the tensors that do not travel (safetensors); empty if nothing."""
+    def kept(self, client: str) -> bytes:
+        """What the client's training left for its next turn; empty of a task by which no client leaves anything."""
         from safetensors.torch import save
 
-        own = self._own.get(client, {})
-        return save(own) if own else b""
+        if not self._local and not self._states.taken:
+            return b""
+        return Kept(save(self._own.get(client, {})), self._states.encoded(client)).encode()
 
-    def restore_own(self, client: str, tensors: bytes) -> None:
-        """Take up `own_tensors` of an earlier turn, perhaps in another process.
+    def restore(self, client: str, kept: bytes) -> None:
+        """Take up what `kept` gave after an earlier turn, perhaps in another process; empty before the first.
 
         Raises Misuse naming the tensor where the model has none like it any more.
         """
         from safetensors.torch import load
 
-        own = load(tensors) if tensors else {}
+        stored = Kept.decode(kept)
+        self._states.restore(client, stored.state)
+        own = load(stored.tensors) if stored.tensors else {}
         for name, tensor in own.items():
             found = self._kinds.get(name, "none of that name")
             if found != _kind(tensor):

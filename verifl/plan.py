@@ -18,7 +18,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.config import Config
 from verifl.coordinate_groups import TensorBound, idle_bounds, tensor_bounds
-from verifl.costs import SubmissionSize, submission_size
+from verifl.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.enrolment import enrol
 from verifl.options import Option, list_options
 from verifl.tasks.base import Task
@@ -42,6 +42,7 @@ class Plan:
     conditions: tuple[Inequality, ...]
     size: SubmissionSize
     bounds: tuple[TensorBound, ...]
+    memory: PeakMemory
     options: tuple[Option, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -88,6 +89,7 @@ class Plan:
             "projections": policy.projections,
             "conditions": [_condition_dict(condition) for condition in self.conditions],
             "bytes_per_submission": self.size.to_dict(),
+            "peak_memory": self.memory.to_dict(),
             "options": [option.to_dict() for option in self.options],
             "notes": list(self.notes),
             "holds": not self.failed,
@@ -130,7 +132,14 @@ def plan_policy(policy_file: bytes) -> Plan:
     policy, _ = open_policy(policy_file)
     pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
     room = largest_cohort(policy.update, policy.lattice)
-    return Plan(pinned, room, tuple(check_policy(policy)), submission_size(pinned), tensor_bounds(policy))
+    return Plan(
+        pinned,
+        room,
+        tuple(check_policy(policy)),
+        submission_size(pinned),
+        tensor_bounds(policy),
+        peak_memory(policy),
+    )
 
 
 def _condition_dict(condition: Inequality) -> dict[str, Any]:

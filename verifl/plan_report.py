@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from protocols.parameters import Inequality
 from verifl.coordinate_groups import TensorBound
-from verifl.costs import SubmissionSize
+from verifl.costs import PeakMemory, SubmissionSize
 from verifl.options import Option
 from verifl.plan import Plan
 
@@ -23,6 +23,7 @@ def describe_plan(plan: Plan) -> str:
         _bound_lines(plan),
         ["Conditions", *_condition_lines(plan.conditions)],
         ["Bytes per submission", *_size_lines(plan.size)],
+        ["Peak memory, about", *_memory_lines(plan.memory)],
         _option_lines(plan.options),
         _wrapped([f"note: {note}" for note in plan.notes], ""),
     ]
@@ -102,6 +103,11 @@ def _size_lines(size: SubmissionSize) -> list[str]:
         "total": size.total,
     }
     return [f"  {name:18} {count:>12,}" for name, count in parts.items()]
+
+
+def _memory_lines(memory: PeakMemory) -> list[str]:
+    run = f"{memory.run / 1e9:8.2f} GB  all parties in one process; your data, training and local tensors come on top"
+    return [f"  run      {run}", f"  audit    {memory.audit / 1e9:8.2f} GB"]
 
 
 def _option_lines(options: Sequence[Option]) -> list[str]:

@@ -328,7 +328,7 @@ def test_tensors_that_stay_local_are_kept(buffer: Tensor) -> None:
     trained._task.train = change  # type: ignore[method-assign]
     trained.train("a", trained.initial(), 1)
     again = training(lambda: Made(buffer.clone()), exclude=("made",))
-    again.restore_own("a", trained.own_tensors("a"))
+    again.restore("a", trained.kept("a"))
     seen: list[Tensor] = []
     again._task.train = lambda model, *_: seen.append(model.made.clone())  # type: ignore[method-assign]
     again.train("a", again.initial(), 2)
@@ -339,10 +339,10 @@ def test_what_a_client_kept_of_another_architecture_is_refused() -> None:
     first = training(lambda: Made(torch.ones(2)), exclude=("made",))
     first.train("a", first.initial(), 1)
     first._own["a"] = {"made": torch.zeros(2)}
-    kept = first.own_tensors("a")
+    kept = first.kept("a")
     second = training(lambda: Made(torch.ones(3)), exclude=("made",))
     with pytest.raises(Misuse, match=r"own tensor 'made' was float32 of shape \(2,\), found float32 of shape \(3,\)"):
-        second.restore_own("a", kept)
+        second.restore("a", kept)
 
 
 class Listed(nn.Module):

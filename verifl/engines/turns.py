@@ -30,14 +30,14 @@ def train_turn(
     nothing, and then the client keeps what it had."""
     number = opened.number
     local.discard(number)  # of a turn that was killed before it had an answer
-    training.restore_own(client, local.before(number))
+    training.restore(client, local.before(number))
     before, after = training.train(client, opened.model, number)
     owner = f"client {client} in round {number}"
     try:
         update = encode_update(before, after, training.layout, rule, owner)
     except Misuse as error:
         raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
-    local.after(number, training.own_tensors(client))
+    local.after(number, training.kept(client))
     return update
 
 

@@ -24,6 +24,11 @@ class Task(Protocol[Data]):
     resumed one is the same; nothing of the protocol depends on them. Generators of your own, such as
     numpy.random.default_rng(), need a seed: np.random.randint(2**31) gives one that follows from the configuration.
 
+    `train` may take a fourth argument `state`: a dict of the client's own, empty in its first turn, that is stored with
+    the client and given again in the next turn, also after a kill: `state["optimizer"] = optimizer.state_dict()`, or
+    what a privacy engine has spent. It holds numbers, text, bytes, None, lists, tuples, dicts, tensors and numpy
+    arrays; what else is put into it is refused by name. A turn that comes to nothing leaves it as it was.
+
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
     """

@@ -31,7 +31,10 @@ class MyTask:
         return _samples(seed=number, shift=0.3 * number, count=100)
 
     def train(self, model: nn.Module, client: str, data: Samples) -> None:
-        """Your training loop. The model is on the device of its parameters."""
+        """Your training loop. The model is on the device of its parameters.
+
+        With a fourth argument `state`, a dict, a client keeps what you put there from round to round.
+        """
         del client  # every workshop trains the same way
         device = next(model.parameters()).device
         features, targets = data[0].to(device), data[1].to(device)
