@@ -17,6 +17,7 @@ from proofs.errors import Misuse
 from verifl import Config, Federation
 from verifl.model_files import file_names, write_model
 from verifl.patterns import matches
+from verifl.run_directory import RunDirectory
 
 
 class Block(nn.Module):
@@ -146,3 +147,15 @@ def test_the_patterns_that_the_example_names_for_peft_fit_what_peft_trains() -> 
     for kind, patterns in (("lora", adapters), ("lora with head", with_heads)):
         names = [*recorded[kind]["trained"], *recorded[kind]["frozen"]]
         assert [name for name in names if matches(name, patterns)] == recorded[kind]["trained"]
+
+
+def test_what_a_kill_left_of_an_adapter_is_tidied_away(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    (directory.adapter / "second").mkdir(parents=True)
+    kept = directory.adapter / "second" / "adapter_config.json"
+    kept.write_text("{}")
+    for folder in (directory.adapter, kept.parent):
+        (folder / ".adapter_model.safetensors.0f.tmp").touch()
+        (folder / ".adapter_config.json.0f.tmp").touch()
+    directory.tidy()
+    assert [path for path in directory.adapter.rglob("*") if path.is_file()] == [kept]
