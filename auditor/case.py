@@ -40,6 +40,7 @@ HARMLESS = frozenset(
         "cohort-range",
         "roster-size",
         "max-rounds",
+        "changes",
         "required-checks",
         "tensor-names",
         "tensor-types",

@@ -20,7 +20,7 @@ from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_n
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
 from protocols.log.snapshot import SnapshotReader
-from protocols.messages import Genesis, KeyRotation, Revocation
+from protocols.messages import Genesis, KeyRotation, Revocation, RoundAborted, RoundClosed
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy
 
@@ -165,6 +165,8 @@ def _follow(standing: Standing, policy: Policy, index: int, entry: bytes) -> Non
         message = envelope.message
         if isinstance(message, KeyRotation | Revocation) and message.federation == policy.federation:
             standing.change(index, entry, envelope)
+        elif isinstance(message, RoundClosed | RoundAborted):
+            standing.end_round(index)
     except (Malformed, Rejected):
         return
 

@@ -188,6 +188,8 @@ class Index:
                 self._fault(check, f"{name}, federation", self._policy.federation, message.federation)
             elif is_change:
                 self._change(index, name, data, envelope)
+        if self.standing is not None and isinstance(message, messages.RoundClosed | messages.RoundAborted):
+            self.standing.end_round(index)
         if not is_change and not self._is_signed(check, name, envelope):
             self.disowned.add(index)
         self._file(index, entry_hash(data), message)

@@ -23,17 +23,22 @@ class Standing:
         self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
         self._sizes = [0]  # of the log, from which on ...
         self._trustees = [policy.trustees]  # ... these are in force
+        self._ended = 1  # the index after the last RoundClosed or RoundAborted, whoever wrote it
         self._former: dict[str, list[tuple[bytes, int]]] = {}  # a party's replaced keys, and the entries that did it
 
     def change(self, index: int, data: bytes, envelope: Envelope) -> None:
         """A rotation or revocation at `index`; raises Rejected, and then it changes nothing."""
         message = envelope.message
-        self.members = changed_by(self._policy, self.members, index, data, envelope)
+        self.members = changed_by(self._policy, self.members, index, data, envelope, self._ended)
         if isinstance(message, KeyRotation):
             self._former.setdefault(message.party, []).append((message.previous, index))
         if isinstance(message, KeyRotation | Revocation) and message.party in self._enrolled_trustees:
             self._sizes.append(index + 1)
             self._trustees.append(self.members.trustees(self._policy))
+
+    def end_round(self, index: int) -> None:
+        """The entry at `index` is a RoundClosed or RoundAborted: every party may rotate its key once more."""
+        self._ended = index + 1
 
     def key(self, kind: str, signer: str) -> bytes:
         """The key in force of the one who must sign an entry of this type.

@@ -26,6 +26,8 @@ LEFT = "left"
 EXPELLED = "expelled"
 REASONS = (KEY_COMPROMISED, LEFT, EXPELLED)
 
+MOST_ROTATIONS = 16  # of one party, for good: so the changes of the largest roster fit into one message (spec 2.5)
+
 Change = KeyRotation | Revocation
 
 
@@ -35,7 +37,8 @@ class Changed:
 
     party: PartyId
     public_key: PublicKey | None
-    index: int  # of the entry that made it so
+    index: int  # of the entry that made it so; for who is not shown the log, its place among the changes
+    rotations: int  # how many it has had
 
 
 @dataclass(frozen=True)
@@ -126,15 +129,19 @@ class Membership:
 ENROLLED = Membership((), (), Frontier().encode())
 
 
-def changed_by(policy: Policy, members: Membership, index: int, data: bytes, envelope: Envelope) -> Membership:
+def changed_by(
+    policy: Policy, members: Membership, index: int, data: bytes, envelope: Envelope, since: int | None = None
+) -> Membership:
     """The membership after the change in an entry, `data` being its bytes and `envelope` the same decoded.
 
+    since: index of the first entry after the last round ended, None for who is shown the changes alone.
     1. The federation is the policy's, the party enrolled and not revoked: "federation", "unknown-party", "revoked".
     A rotation: 2. replaces the key in force: "rotation-previous"; 3. is signed by it: "signature"; 4. names a key that
     passes the enrolment rule: "public-key"; 5. that is and was nobody's: "rotation-key"; 6. that signed for it:
-    "possession".
-    A revocation: 7. is signed by the issuer: "signature"; 8. has a reason of the list: "revocation-reason"; 9. leaves
-    at least t trustees, without whom no checkpoint could cover it: "revocation-quorum".
+    "possession"; 7. is the party's first since the last round ended: "rotation-pace"; 8. and one of its first
+    MOST_ROTATIONS: "rotation-cap".
+    A revocation: 9. is signed by the issuer: "signature"; 10. has a reason of the list: "revocation-reason"; 11. leaves
+    at least t trustees, without whom no checkpoint could cover it: "revocation-quorum". No rotation stands in its way.
     Raises Rejected with these names, or "order" for an entry that changes nothing. The place in the log is the
     caller's to judge.
     """
@@ -147,11 +154,14 @@ def changed_by(policy: Policy, members: Membership, index: int, data: bytes, env
     if message.party not in enrolment.by_party:
         raise Rejected("unknown-party", "a client or trustee of the policy", message.party)
     current = members.key(message.party, enrolment.by_party[message.party])
+    standing = members.standing(message.party)
+    rotations = standing.rotations if standing else 0
     if isinstance(message, KeyRotation):
         _check_rotation(enrolment, members, message, envelope, current)
-        return members.after(Changed(message.party, message.public_key, index), current, data)
+        _check_pace(message, standing, since)
+        return members.after(Changed(message.party, message.public_key, index, rotations + 1), current, data)
     _check_revocation(policy, members, message, envelope)
-    return members.after(Changed(message.party, None, index), current, data)
+    return members.after(Changed(message.party, None, index, rotations), current, data)
 
 
 def key_in_force(members: Membership, party: str, enrolled: bytes, keys: Sequence[SigningKey]) -> SigningKey:
@@ -220,6 +230,18 @@ def _check_rotation(
     if message.public_key in enrolment.keys or members.mentions(message.public_key):
         raise Rejected("rotation-key", "a key that is and was nobody's", message.public_key.hex())
     check_possession(message)
+
+
+def _check_pace(message: KeyRotation, standing: Changed | None, since: int | None) -> None:
+    """`standing` is a party's that was not revoked: what changed it were rotations."""
+    if standing is None:
+        return
+    if since is not None and standing.index >= since:
+        found = f"another of {message.party} after entry {standing.index}"
+        raise Rejected("rotation-pace", "one rotation of a party between two rounds", found)
+    if standing.rotations >= MOST_ROTATIONS:
+        found = f"one more of {message.party}: have it revoked, and replaced in the next federation"
+        raise Rejected("rotation-cap", f"at most {MOST_ROTATIONS} rotations of a party", found)
 
 
 def _check_revocation(policy: Policy, members: Membership, message: Revocation, envelope: Envelope) -> None:

@@ -22,6 +22,7 @@ from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
+from protocols.membership import MOST_ROTATIONS
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
 from protocols.server_steps import step_constants
 
@@ -29,6 +30,8 @@ KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
 PROJECTIONS = 360
 LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
+CHANGES_OF_A_PARTY = MOST_ROTATIONS * 503 + 299  # bytes: with a revocation, under the longest names (spec 2.5)
+CHANGES_LIMIT = 2**26 - 2**20  # bytes of an invitation or a receipt, less what else there is in it
 MOST_TRUSTEES = 16  # at most C(16, 8) subsets of them are tried for a cohort (spec 8.7)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -279,12 +282,14 @@ def _distinct(role: str, members: Sequence[Member]) -> list[Inequality]:
 
 
 def _round_conditions(policy: Policy) -> list[Inequality]:
+    changes = (len(policy.roster) + len(policy.trustees)) * CHANGES_OF_A_PARTY
     unknown = sum(not _CHECK_ID.fullmatch(name) for name in policy.required_checks)
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
         Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
         Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
+        Inequality("changes", changes, "<=", CHANGES_LIMIT, "the changes of all parties fit into one message"),
         Inequality("required-checks", unknown, "=", 0, "required checks are named I1 to I12 and P1 to P7"),
     ]
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
-from protocols.invitation import LoggedEntry
+from protocols.invitation import Changes, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import inclusion_proofs, leaf_hash, verify_inclusion
 from protocols.membership import ENROLLED, Membership, changed_by
@@ -32,7 +32,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 
 RECEIPT_VERSION = 1
-RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes of a long log
+RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes (spec 4.2, `changes`)
 ACCEPTED = "accepted"
 CLOSED = "closed"
 
@@ -41,14 +41,16 @@ CLOSED = "closed"
 class Receipt:
     """Entries of one log, each with its inclusion proof in the checkpoint that `note` signs.
 
-    changes: every KeyRotation and Revocation under the checkpoint, in log order. cohort: the CohortClosed that says
+    changes: every KeyRotation and Revocation before RoundOpen, in log order; RoundOpen's root stands for their proofs.
+    later_changes: those of trustees after it, under the checkpoint. cohort: the CohortClosed that says
     whether the submission was accepted, None if there is none. end: the RoundClosed or RoundAborted, None if the round
     is not over at the checkpoint.
     """
 
     version: int
     note: Annotated[bytes, AtMost(65536)]
-    changes: tuple[LoggedEntry, ...]
+    changes: Changes
+    later_changes: tuple[LoggedEntry, ...]
     round_open: LoggedEntry
     submission: LoggedEntry
     cohort: LoggedEntry | None
@@ -82,7 +84,7 @@ def decode_receipt(data: bytes) -> Receipt:
     return decode(Receipt, data, RECEIPT_LIMIT)
 
 
-def make_receipts(note: bytes, entries: Sequence[bytes], number: int) -> dict[str, Receipt]:
+def make_receipts(pinned: PinnedPolicy, note: bytes, entries: Sequence[bytes], number: int) -> dict[str, Receipt]:
     """The receipt of every client with a submission in round `number`, by client.
 
     entries: the log from its first entry on, at least up to the size of `note`. A client that submitted twice gets one
@@ -92,13 +94,13 @@ def make_receipts(note: bytes, entries: Sequence[bytes], number: int) -> dict[st
     size = parse_note(note).checkpoint.size
     if len(entries) < size:
         raise Misuse(f"entries: expected {size}, found {len(entries)}")
-    changes: list[int] = []
+    changes: dict[int, str] = {}
     single: dict[type, int] = {}
     submissions: dict[str, int] = {}
     for index, entry in enumerate(entries[:size]):
         message = open_envelope(entry).message
         if isinstance(message, KeyRotation | Revocation):
-            changes.append(index)
+            changes[index] = message.party
         elif getattr(message, "round", None) != number:
             continue
         elif isinstance(message, Submission):
@@ -108,7 +110,9 @@ def make_receipts(note: bytes, entries: Sequence[bytes], number: int) -> dict[st
     if RoundOpen not in single:
         return {}
     cohort, end = single.get(CohortClosed), single.get(RoundClosed, single.get(RoundAborted))
-    wanted = [*changes, *submissions.values(), single[RoundOpen], *(each for each in (cohort, end) if each is not None)]
+    opened, trustees = single[RoundOpen], {member.id for member in pinned.policy.trustees}
+    later = [index for index, party in changes.items() if index > opened and party in trustees]
+    wanted = [*later, *submissions.values(), opened, *(each for each in (cohort, end) if each is not None)]
     proofs = inclusion_proofs([leaf_hash(entry) for entry in entries[:size]], wanted)
 
     def logged(index: int) -> LoggedEntry:
@@ -118,8 +122,9 @@ def make_receipts(note: bytes, entries: Sequence[bytes], number: int) -> dict[st
         client: Receipt(
             RECEIPT_VERSION,
             note,
-            tuple(map(logged, changes)),
-            logged(single[RoundOpen]),
+            tuple(entries[index] for index in changes if index < opened),
+            tuple(map(logged, later)),
+            logged(opened),
             logged(index),
             None if cohort is None else logged(cohort),
             None if end is None else logged(end),
@@ -132,8 +137,9 @@ def verify_receipt(pinned: PinnedPolicy, receipt: Receipt) -> VerifiedReceipt:
     """Check a receipt against a policy alone.
 
     1. It is of a version that this function knows: Malformed.
-    2. The changes are rightful, in this order, and in the log: the names of `protocols.membership.changed_by`,
-       "changes", "federation". Those before RoundOpen are all there are, by the root that RoundOpen carries: "changes".
+    2. The changes are rightful, in this order: the names of `protocols.membership.changed_by`. Those before RoundOpen
+       are all there are, by the root that RoundOpen carries: "changes". The later ones are of trustees, ascending,
+       behind RoundOpen, and in the log: "changes", "inclusion-proof".
     3. The note is the policy's log, signed by its key and cosigned by t trustees in force at its size:
        "checkpoint-...".
     4. RoundOpen, the submission, and cohort and end where they are given are in the log, in this order:
@@ -182,15 +188,17 @@ def _included(logged: LoggedEntry, head: Checkpoint) -> Envelope:
 
 def _follow_changes(policy: Policy, receipt: Receipt, head: Checkpoint) -> tuple[Membership, Membership]:
     """The membership at RoundOpen, and at the checkpoint."""
-    members, at_open, before = ENROLLED, ENROLLED, -1
-    for change in receipt.changes:
+    at_open = ENROLLED
+    for entry in receipt.changes:
+        at_open = changed_by(policy, at_open, at_open.count, entry, open_envelope(entry))
+    members, before, trustees = at_open, receipt.round_open.index, {member.id for member in policy.trustees}
+    for change in receipt.later_changes:
         if change.index <= before:
-            raise Rejected("changes", "entries ascending", f"entry {change.index} after entry {before}")
+            raise Rejected("changes", "entries ascending, after RoundOpen", f"entry {change.index} after {before}")
         envelope = _included(change, head)
-        _check_federation(policy, envelope.message)
         members, before = changed_by(policy, members, change.index, change.entry, envelope), change.index
-        if change.index < receipt.round_open.index:
-            at_open = members
+        if getattr(envelope.message, "party", None) not in trustees:
+            raise Rejected("changes", "those of trustees", f"entry {change.index} of another party")
     return at_open, members
 
 

@@ -35,10 +35,13 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import Publication, SubmissionPackage
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence
+from protocols.rounds.exchange import Publication, Release, SubmissionPackage
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
+from protocols.rounds.waits import Waits
 from protocols.stores import MemoryStore
+from protocols.submissions import BlobSource
 from protocols.summation import add_residues
 from tests.seeded import seeded
 
@@ -135,6 +138,8 @@ class Simulation:
         self.policy_data, self.model = make_policy(self.setting)
         self.pinned = PinnedPolicy.open(self.policy_data)
         self.clock = 1_700_000_000
+        self.waits = Waits(lambda: self.clock)
+        self.coordinator: Coordinator = None  # type: ignore[assignment]  # the other parties start before it
         self.stores: dict[str, MemoryStore] = {}
         self.successors: dict[str, tuple[SigningKey, ...]] = {}  # the keys that parties rotated to
         self.restarts = 0
@@ -153,28 +158,47 @@ class Simulation:
     def _party(self, name: str) -> tuple[PinnedPolicy, SigningKey]:
         return self.pinned, identity_of(name, self.setting.seed)
 
-    def _client(self, name: str) -> Client:
+    def _client(self, name: str, told: bool = True) -> Client:
         rand = seeded(f"client {self.setting.seed} {name} {self.restarts}")
-        return Client(*self._party(name), name, self._store(name), self.engine, rand, self.successors.get(name, ()))
+        successors = self.successors.get(name, ())
+        return Client(*self._party(name), name, self._store(name), self.engine, rand, successors, self.evidence(told))
 
-    def _trustee(self, name: str) -> Trustee:
+    def _trustee(self, name: str, told: bool = True) -> Trustee:
         rand = seeded(f"trustee {self.setting.seed} {name} {self.restarts}")
-        return Trustee(*self._party(name), name, self._store(name), self.engine, rand, self.successors.get(name, ()))
+        successors, evidence = self.successors.get(name, ()), self.evidence(told)
+        return Trustee(*self._party(name), name, self._store(name), self.engine, rand, successors, evidence, self.waits)
+
+    def trustee_on(self, store: MemoryStore, name: str) -> Trustee:
+        """A trustee that has this state."""
+        rand = seeded(f"another {name}")
+        return Trustee(*self._party(name), name, store, self.engine, rand, waits=self.waits)
 
     def _coordinator(self, published: Published | None) -> Coordinator:
         return Coordinator(
-            *self._party("coordinator"), self._store("coordinator"), self.engine, add_residues, self.blob, published
+            *self._party("coordinator"),
+            self._store("coordinator"),
+            self.engine,
+            add_residues,
+            self.blob,
+            published,
+            self.waits,
         )
 
-    def restart_client(self, name: str) -> None:
-        """A crash: only the store is left."""
-        self.restarts += 1
-        self.clients[name] = self._client(name)
+    def evidence(self, told: bool = True) -> Evidence:
+        """What everybody has said, as the log has it: for a party that starts."""
+        if self.coordinator is None or not told:
+            return NO_EVIDENCE
+        return Evidence(self.coordinator.note, tuple(self.coordinator.entries(0, self.coordinator.size)))
 
-    def restart_trustee(self, name: str) -> None:
-        """A crash: only the store is left."""
+    def restart_client(self, name: str, told: bool = True) -> None:
+        """A crash: only the store is left, and what the log has. A liar is not `told`: it said what it never stored."""
         self.restarts += 1
-        self.trustees[name] = self._trustee(name)
+        self.clients[name] = self._client(name, told)
+
+    def restart_trustee(self, name: str, told: bool = True) -> None:
+        """A crash: only the store is left, and what the log has. A liar is not `told`: it said what it never stored."""
+        self.restarts += 1
+        self.trustees[name] = self._trustee(name, told)
 
     def restart_coordinator(self) -> None:
         """A crash: the store and the transcript directory are left."""
@@ -270,6 +294,12 @@ class Simulation:
         self.updates[ledger.next_round] = {}
         return ledger.next_round
 
+    def give_up_round(self) -> None:
+        """A round that is aborted at once, for want of submissions; cosigned."""
+        self.open_round()
+        self.store(self.coordinator.abort())
+        self.checkpoint()
+
     def accept(self, name: str) -> OpenRound:
         """A client's verification of the open round."""
         client = self.clients[name]
@@ -305,10 +335,25 @@ class Simulation:
         assert current is not None
         keyed = [key.trustee for key in current.keys]
         for name in keyed if trustees is None else trustees:
-            self.store(self.coordinator.receive_ack(self.trustees[name].acknowledge(current.number, self.blob)))
+            self.store(self.coordinator.receive_ack(self.acknowledgement(name)))
+
+    def acknowledgement(self, name: str, number: int | None = None) -> bytes:
+        """One trustee's, not sent yet: of the last round, or of another."""
+        trustee, last = self.trustees[name], self.coordinator.ledger.rounds
+        return trustee.acknowledge(last if number is None else number, self.coordinator.note, self.blob)
+
+    def release_of(self, name: str, blobs: BlobSource | None = None) -> Release:
+        """One trustee's release in the last round, not sent yet."""
+        number, note = self.coordinator.ledger.rounds, self.coordinator.note
+        return self.trustees[name].release(number, note, blobs or self.blob)
 
     def close_cohort(self) -> str | None:
-        """The cohort closed and cosigned; the reason if the round was aborted instead."""
+        """The cohort closed and cosigned; the reason if the round was aborted instead. Late acknowledgements are
+        waited for."""
+        current = self.coordinator.ledger.current
+        assert current is not None
+        if len(current.acks) < self.pinned.policy.threshold:
+            self.clock += self.waits.quorum
         closed = self.store(self.coordinator.close_cohort())
         self.checkpoint()
         return closed.aborted
@@ -322,9 +367,8 @@ class Simulation:
 
     def release(self, trustees: Iterable[str] | None = None) -> None:
         """The releases of these trustees (Q)."""
-        number = self.coordinator.ledger.rounds
         for name in self.asked() if trustees is None else trustees:
-            self.store(self.coordinator.receive_release(self.trustees[name].release(number, self.blob)))
+            self.store(self.coordinator.receive_release(self.release_of(name)))
 
     def finish(self) -> RoundResult:
         """Aggregate and close the round, or abort it; cosigned."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
@@ -10,11 +11,22 @@ from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.membership import ENROLLED, Membership, changed_by
-from protocols.messages import KeyRotation, Revocation
+from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundClosed
 from protocols.policy import Policy
 from protocols.rounds.record import pending_entries
 from verifl.run_directory import RunDirectory
 from verifl.state import StoredValues
+
+
+@dataclass(frozen=True)
+class LoggedChanges:
+    """Those that a log has, in order; the first `settled` of them are older than the end of its last round."""
+
+    entries: tuple[bytes, ...] = ()
+    settled: int = 0
+
+
+NONE_LOGGED = LoggedChanges()
 
 
 def read_change(path: Path) -> bytes:
@@ -35,32 +47,48 @@ def log_in(path: Path) -> Path | None:
     return next((each for each in (path, path / "transcript") if (each / "checkpoint").is_file()), None)
 
 
-def published_changes(path: Path) -> tuple[bytes, ...]:
-    """Those in the log of a transcript or a run, in order, as it stands; none where there is no log."""
+def published_changes(path: Path) -> LoggedChanges:
+    """Those in the log of a transcript or a run, as it stands; none where there is no log."""
+    return _changes_in(_entries(path))
+
+
+def logged_changes(directory: RunDirectory) -> LoggedChanges:
+    """Those in a run's log, with those that its trustees may have seen already."""
+    store = directory.state / "coordinator" / "store"
+    pending = pending_entries(StoredValues(store))
+    return _changes_in(dict.fromkeys((*_entries(directory.transcript), *pending)))
+
+
+def _entries(path: Path) -> Sequence[bytes]:
     log = log_in(path)
     if log is None:
         return ()
     reader = TranscriptReader(log)
-    return tuple(each for each in reader.entries(0, reader.size) if _is_change(each))
+    return reader.entries(0, reader.size)
 
 
-def logged_changes(directory: RunDirectory) -> tuple[bytes, ...]:
-    """Those in a run's log, in order, with those that its trustees may have seen already."""
-    store = directory.state / "coordinator" / "store"
-    pending = pending_entries(StoredValues(store))
-    coming = [each for each in pending if _is_change(each)]
-    return tuple(dict.fromkeys((*published_changes(directory.transcript), *coming)))
+def _changes_in(entries: Iterable[bytes]) -> LoggedChanges:
+    found: list[bytes] = []
+    settled = 0
+    for entry in entries:
+        message = open_envelope(entry).message
+        if isinstance(message, KeyRotation | Revocation):
+            found.append(entry)
+        elif isinstance(message, RoundClosed | RoundAborted):
+            settled = len(found)
+    return LoggedChanges(tuple(found), settled)
 
 
-def _is_change(entry: bytes) -> bool:
-    return isinstance(open_envelope(entry).message, KeyRotation | Revocation)
+def follow_changes(
+    policy: Policy, members: Membership, changes: Iterable[bytes], since: int | None = None
+) -> Membership:
+    """The membership after further changes; raises Misuse for one that the log will not take.
 
-
-def follow_changes(policy: Policy, members: Membership, changes: Iterable[bytes]) -> Membership:
-    """The membership after further changes; raises Misuse for one that the log will not take."""
+    since: how many changes there were when the last round ended, None for who does not judge the pace.
+    """
     for data in changes:
         try:
-            members = changed_by(policy, members, 0, data, open_envelope(data))
+            members = changed_by(policy, members, members.count, data, open_envelope(data), since)
         except (Malformed, Rejected) as error:
             raise Misuse(f"change: {error}") from None
     return members

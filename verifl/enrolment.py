@@ -20,7 +20,7 @@ from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.server_steps import fedadam, fedavg
-from verifl.changes import follow_changes, keys_of, membership_of
+from verifl.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.config import Config, ServerConfig
 from verifl.coordinate_groups import bounded
 from verifl.policy_words import in_words
@@ -152,7 +152,7 @@ def enrolled(
     config: Config,
     model: TrainedModel,
     clients: Sequence[str],
-    logged: Sequence[bytes] = (),
+    logged: LoggedChanges = NONE_LOGGED,
     changes: Sequence[bytes] = (),
 ) -> Enrolment:
     """The parties of a signed policy, each with its own of `keys` (by public key), about to train `model`.
@@ -166,13 +166,13 @@ def enrolled(
     _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
     if config.federation.rounds > policy.max_rounds:
         raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
-    coming = tuple(each for each in changes if each not in logged)
-    before = membership_of(policy, logged)
-    after = follow_changes(policy, before, coming)
+    coming = tuple(each for each in changes if each not in logged.entries)
+    before = membership_of(policy, logged.entries)
+    after = follow_changes(policy, before, coming, since=logged.settled)
     if strangers := sorted({member.id for member in after.clients(policy)} - set(clients)):
         raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
     held = {
-        member.id: _keys(keys, member, before, after, (*logged, *coming))
+        member.id: _keys(keys, member, before, after, (*logged.entries, *coming))
         for member in (*policy.trustees, *policy.roster)
     }
     return Enrolment(

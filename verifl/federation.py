@@ -18,7 +18,7 @@ import click
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from protocols.server_steps import encode_model
-from verifl.changes import logged_changes
+from verifl.changes import NONE_LOGGED, logged_changes
 from verifl.config import Config, checked_config
 from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
 from verifl.engines.in_process import InProcessEngine
@@ -239,7 +239,7 @@ class Federation:
             enrolment = enrol(self._config, layout.specs, layout.dimension, clients, model, self._rand)
         else:
             described = TrainedModel.of(layout.specs, layout.dimension, model)
-            logged = logged_changes(self._directory) if self._directory.begun else ()
+            logged = logged_changes(self._directory) if self._directory.begun else NONE_LOGGED
             given = (members.policy_file, members.keys)
             enrolment = enrolled(*given, self._config, described, clients, logged, self._changes)
         plan = plan_policy(enrolment.policy_file)

@@ -34,7 +34,7 @@ def write_receipts(
     entries: the log under the checkpoint `note`. Returns why, for each client whose receipt does not hold.
     """
     refused: dict[str, Malformed | Rejected] = {}
-    for client, receipt in make_receipts(note, entries, number).items():
+    for client, receipt in make_receipts(pinned, note, entries, number).items():
         file = receipt_file(state, client, number)
         if file.exists():
             continue

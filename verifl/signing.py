@@ -79,8 +79,9 @@ def rotation(path: Path, party: str, old: SigningKey, new: SigningKey) -> bytes:
 def _check(path: Path, policy: Policy, entry: bytes) -> None:
     """Whether the log could take this change, as far as `path` tells."""
     try:
-        members = membership_of(policy, published_changes(path))  # those of the policy where there is no log
-        changed_by(policy, members, 0, entry, open_envelope(entry))
+        logged = published_changes(path)  # none where there is no log
+        members = membership_of(policy, logged.entries)
+        changed_by(policy, members, members.count, entry, open_envelope(entry), logged.settled)
     except Rejected as error:
         newer = error.check == "rotation-previous" and log_in(path) is None
         advice = "; if the log has changed it since, give the transcript as --policy" if newer else ""

@@ -238,8 +238,10 @@ def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tu
     choice = case.choice(found)
     if len(acks) < policy.threshold:
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
+    clients = {record.client for record in found.submissions.values()}
     if len(choice.accepted) < policy.min_cohort:
-        yield TOO_FEW, ()
+        if len(acks) >= policy.threshold or len(clients) < policy.min_cohort:
+            yield TOO_FEW, ()
     elif said == DIFFERENCING and _isolates(case, found, choice):
         yield DIFFERENCING, ()
 

@@ -37,6 +37,7 @@ from protocols.lattice import encryption, public
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
 from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.server_steps import decode_model
 from protocols.stores import Store
@@ -114,11 +115,16 @@ class Client:
         engine: Engine,
         rand: Randomness,
         successors: Sequence[SigningKey] = (),
+        evidence: Evidence = NO_EVIDENCE,
     ) -> None:
-        """successors: keys that a rotation put in the place of `identity`, or will."""
+        """successors: keys that a rotation put in the place of `identity`, or will. evidence: what it has said.
+
+        Raises Rejected("outdated-state") if it has said more than its store knows, Misuse without its key in force.
+        """
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
         require_own_key(self._members(), name, pinned.client_key(name), self._keys)
+        self._check_remembers(evidence)
 
     @property
     def name(self) -> str:
@@ -270,6 +276,17 @@ class Client:
         """The validity proof of everything that the policy asks for."""
         encrypted = self._encrypted(verified, draft, ciphertext, share_commitments)
         return prove(self._engine, self._pinned.argument, draft.committed, context, self._rand, encrypted)
+
+    def _check_remembers(self, evidence: Evidence) -> None:
+        """It has made no submission that its store does not know, or a later one."""
+        answer = self._answer()
+        first = 1 if answer is None else answer.round
+        for entry, message in own_messages(self._pinned, self._name, self._keys, evidence, first):
+            if not isinstance(message, Submission):
+                continue
+            if answer is None or entry != answer.entry:
+                known = "no submission" if answer is None else f"its submission to round {answer.round}"
+                raise outdated(self._name, f"a submission to round {message.round}", f"{known}, and not that one")
 
     def _check_unanswered(self, verified: VerifiedRound) -> None:
         answer = self._answer()

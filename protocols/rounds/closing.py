@@ -89,7 +89,8 @@ def _check_size(pinned: PinnedPolicy, message: CohortClosed) -> None:
 def check_abort(pinned: PinnedPolicy, current: CurrentRound, message: RoundAborted) -> None:
     """The reason fits the phase, and the missing parties are the right ones.
 
-    Before CohortClosed: too-few-submissions and differencing name nobody; no-quorum names every trustee without an
+    Before CohortClosed: too-few-submissions and differencing name nobody, and the first is no way around no-quorum: t
+    trustees acknowledged, or fewer than min_cohort clients submitted; no-quorum names every trustee without an
     acknowledgement, and fewer than t gave one. After it: missing-releases names every trustee of Q whose release is
     not in the log, and those whose release is wrong, leaving fewer than t; opening-failed needs t releases.
     Raises Rejected("abort").
@@ -100,6 +101,9 @@ def check_abort(pinned: PinnedPolicy, current: CurrentRound, message: RoundAbort
     threshold = pinned.policy.threshold
     if _names_nobody(current, message.reason, threshold):
         _check_missing(message, ())
+        uncertain = message.reason == TOO_FEW_SUBMISSIONS and len(current.acks) < threshold
+        if uncertain and enough_submitted(pinned, current):
+            raise Rejected("abort", f"{NO_QUORUM}: {threshold} acknowledgements would show how few", message.reason)
     elif cohort is None and message.reason == NO_QUORUM:
         if len(current.acks) >= threshold:
             raise Rejected("abort", f"fewer than {threshold} acknowledgements", str(len(current.acks)))
@@ -117,6 +121,11 @@ def _names_nobody(current: CurrentRound, reason: str, threshold: int) -> bool:
     if current.cohort is None:
         return reason in (TOO_FEW_SUBMISSIONS, DIFFERENCING)
     return reason == OPENING_FAILED and len(current.releases) >= threshold
+
+
+def enough_submitted(pinned: PinnedPolicy, current: CurrentRound) -> bool:
+    """Whether min_cohort clients have submitted, rightly or not."""
+    return sum(1 for _ in current.first_submissions()) >= pinned.policy.min_cohort
 
 
 def unacknowledged(current: CurrentRound) -> tuple[MissingParty, ...]:

@@ -53,6 +53,7 @@ from protocols.rounds.closing import (
     NO_QUORUM,
     OPENING_FAILED,
     TOO_FEW_SUBMISSIONS,
+    enough_submitted,
     unacknowledged,
     unreleased,
 )
@@ -61,6 +62,7 @@ from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, Su
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort, opened_on
 from protocols.rounds.offences import check_cohort_difference
 from protocols.rounds.record import LogRecord, Published
+from protocols.rounds.waits import WAITS, Waits
 from protocols.server_steps import StepState
 from protocols.sharing import Share
 from protocols.stores import Store
@@ -80,7 +82,8 @@ class Coordinator:
     """The coordinator of one federation.
 
     blobs reads back what earlier publications stored. summation adds ciphertexts. published is what the transcript has
-    when an earlier coordinator over the same store is resumed.
+    when an earlier coordinator over the same store is resumed. waits: how long it waits for acknowledgements; no less
+    than any trustee does before it cosigns an abort for want of them.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Coordinator:
         summation: Summation,
         blobs: BlobSource,
         published: Published | None = None,
+        waits: Waits = WAITS,
     ) -> None:
         if identity.public_key != pinned.policy.log_key:
             raise Misuse("identity: the policy has another log key")
@@ -101,6 +105,7 @@ class Coordinator:
         self._verdicts: dict[int, Fault | None] = {}  # of the round's submissions, by index
         self._shares: dict[str, Share | None] = {}  # released in the round; None is a wrong one
         self._opened: OpenedAggregate | None = None
+        self._waits, self._shown = waits, (0, 0, 0)  # (round, submissions, since when all of these are published)
 
     @property
     def ledger(self) -> Ledger:
@@ -116,6 +121,11 @@ class Coordinator:
     def published(self) -> int:
         """Entries under the last checkpoint that has its quorum."""
         return self._record.published
+
+    @property
+    def note(self) -> bytes:
+        """The last checkpoint that has its quorum, for those who answer what it covers; empty for none."""
+        return self._record.note
 
     def entries(self, start: int, stop: int) -> list[bytes]:
         """Entries start .. stop - 1: what a trustee that has seen `start` needs to observe a checkpoint of `stop`."""
@@ -141,6 +151,7 @@ class Coordinator:
         complete = add_cosignatures(note, valid.values())
         check_note(parse_note(complete), policy.log_key, self._trustees(), policy.threshold, origin=policy.origin)
         self._record.settle(complete)
+        self._waited()
         return complete
 
     def genesis(self, model: NDArray[np.float64]) -> Publication:
@@ -152,11 +163,13 @@ class Coordinator:
     def open_round(self, round_keys: Sequence[bytes]) -> Publication:
         """Open the next round with these RoundKey entries; keys that are not admitted are refused, the others used.
 
-        Raises Rejected("round-keys") if fewer than t are left, Misuse unless a checkpoint covers the last round's end.
+        Raises Rejected("round-keys") if fewer than t are left, Misuse unless a checkpoint covers the last round's end
+        and everything that trustees may have seen: RoundOpen names the last published checkpoint, and one that was
+        signed, but missed its quorum, can be published by whoever collects the cosignatures later.
         """
         ledger = self._between_rounds()
-        if self._record.published < ledger.ended:
-            raise Misuse("open_round: publish a cosigned checkpoint of the last round's end first")
+        if self._record.published < max(ledger.ended, self._record.proposed):
+            raise Misuse("open_round: publish a cosigned checkpoint of everything that was shown to trustees first")
         used: list[bytes] = []
         refused: list[Refusal] = []
         for entry in round_keys:
@@ -230,11 +243,14 @@ class Coordinator:
         return [Verdict(each.index, each.message.client, self._verdicts[each.index]) for each in current.submissions]
 
     def close_cohort(self) -> Publication:
-        """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`."""
+        """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`.
+
+        Misuse where fewer than t trustees have acknowledged the submissions of enough clients, and were not waited for.
+        """
         current = self._collecting()
         faults = self._faults()
         if len(current.acks) < self._pinned.policy.threshold:
-            return self._abort(current, NO_QUORUM, unacknowledged(current))
+            return self._abort_uncertain(current)
         message = draft_cohort(self._pinned, current, faults)
         if len(message.accepted) < self._pinned.policy.min_cohort:
             return self._abort(current, TOO_FEW_SUBMISSIONS)
@@ -308,9 +324,8 @@ class Coordinator:
             faults = self._faults()
             if len(draft_cohort(self._pinned, current, faults).accepted) >= policy.min_cohort:
                 raise Misuse("abort: the cohort can be closed")
-            enough = len(current.submissions) - len(faults) >= policy.min_cohort
-            if enough and len(current.acks) < policy.threshold:
-                return self._abort(current, NO_QUORUM, unacknowledged(current))
+            if len(current.acks) < policy.threshold:
+                return self._abort_uncertain(current)
             return self._abort(current, TOO_FEW_SUBMISSIONS)
         if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")
@@ -379,6 +394,29 @@ class Coordinator:
     def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
         """Raises Rejected("abort-cap") if the policy allows no further abort: then the federation ends here."""
         return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)
+
+    def _abort_uncertain(self, current: CurrentRound) -> Publication:
+        """With fewer than t acknowledgements: for want of clients, or of trustees, who then have had their time."""
+        if not enough_submitted(self._pinned, current):
+            return self._abort(current, TOO_FEW_SUBMISSIONS)
+        waited = self._waited()
+        if waited < self._waits.quorum:
+            missing = self._pinned.policy.threshold - len(current.acks)
+            raise Misuse(
+                f"round {current.number}: {missing} acknowledgements are missing; wait {self._waits.quorum - waited} "
+                "seconds before the round is given up for them"
+            )
+        return self._abort(current, NO_QUORUM, unacknowledged(current))
+
+    def _waited(self) -> int:
+        """Seconds since the newest submissions of the open round were published, as far as this process knows."""
+        current, now = self.ledger.current, self._waits.clock()
+        if current is None or (current.submissions and current.submissions[-1].index >= self._record.published):
+            return 0
+        shown = (current.number, len(current.submissions))
+        if self._shown[:2] != shown:
+            self._shown = (*shown, now)
+        return now - self._shown[2]
 
     def _releases(self) -> dict[str, Share | None]:
         current = self._current()

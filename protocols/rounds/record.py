@@ -69,7 +69,7 @@ class LogRecord:
         self.last_closed: RoundClosed | None = None
         self._changes: list[int] = []  # indices of the entries that changed the membership
         self._note = b""
-        self._published = 0
+        self._published = self._proposed = 0
         self._paths: dict[int, tuple[bytes, ...]] = {}
         if published is not None:
             self._restore(published)
@@ -124,6 +124,7 @@ class LogRecord:
             raise Misuse("checkpoint: the log has no entry yet, start with genesis")
         pending = Pending(self._published, tuple(self._entries[self._published :]))
         self._store.put(PENDING, encode(pending, _PENDING_LIMIT))
+        self._proposed = self.size
         return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
 
     def settle(self, note: bytes) -> None:
@@ -132,7 +133,18 @@ class LogRecord:
         if size < self._published:
             raise Misuse(f"cosigned: expected a checkpoint of at least {self._published} entries, found {size}")
         self._note, self._published = note, size
+        self._proposed = max(self._proposed, size)
         self._paths.clear()
+
+    @property
+    def note(self) -> bytes:
+        """The last checkpoint that has its quorum; empty for none."""
+        return self._note
+
+    @property
+    def proposed(self) -> int:
+        """Entries that trustees may have seen: those under the last checkpoint that was signed, published or not."""
+        return self._proposed
 
     def published_head(self) -> Checkpoint:
         """The last checkpoint that has its quorum; raises Misuse for none."""
@@ -153,7 +165,7 @@ class LogRecord:
             self._consistency(current.message.checkpoint_size),
             since,
             self._consistency(since),
-            tuple(self._logged(index) for index in self._changes[known:]),
+            tuple(self._entries[index] for index in self._changes[known:]),
             known,
         )
 
@@ -197,3 +209,4 @@ class LogRecord:
             raise Misuse("store: this coordinator's state belongs to another transcript")
         for entry in pending.entries[len(known) :]:
             self.append([entry])
+        self._proposed = max(self._proposed, pending.start + len(pending.entries))

@@ -111,7 +111,7 @@ def _change(
     _no_round(ledger, message)
     if ledger.keys:
         raise Rejected("order", f"before the first key of round {ledger.next_round}", envelope.type)
-    members = changed_by(pinned.policy, ledger.members, ledger.size, data, envelope)
+    members = changed_by(pinned.policy, ledger.members, ledger.size, data, envelope, ledger.ended)
     return replace(ledger, members=members, barred=_still_barred(pinned, members, ledger.barred))
 
 

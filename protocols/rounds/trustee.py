@@ -3,12 +3,11 @@
 What it keeps in its store, under these keys:
 
     log                  the log it has cosigned: tree frontier and ledger
-    round-key/<n>        private key of round n, erased with the release or with the round
-    share/<n>            verified shares, in the order of the acknowledgement, erased likewise
     ack/<n>, release/<n> what it said in round n, to be said again in the same bytes
-    erased               the last round whose secrets are gone for good
+    shown                when it was first shown the newest submission of the open round
 
-A decision is in the store before anybody hears of it, so a crash at any point loses nothing that was said.
+and its secrets, see `protocols.rounds.round_secrets`. A decision is in the store before anybody hears of it, so a crash
+at any point loses nothing that was said.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.engine import Engine
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import Malformed, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
@@ -29,18 +28,33 @@ from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign, parse_note
 from protocols.membership import key_in_force, require_own_key
-from protocols.messages import AtMost, Dispute, Hash32, KeyShare, RoundKey, ShareAck
+from protocols.messages import (
+    AtMost,
+    Dispute,
+    Hash32,
+    KeyShare,
+    RoundAborted,
+    RoundKey,
+    RoundOpen,
+    ShareAck,
+    Submission,
+)
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.closing import NO_QUORUM
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
 from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
 from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
+from protocols.rounds.round_secrets import RoundSecrets
+from protocols.rounds.waits import WAITS, Waits
 from protocols.stores import Store
 from protocols.submissions import BlobSource, read_blob
 
 _LOG = "log"
-_ERASED = "erased"
+_SHOWN = "shown"
+ERASED = "erased"  # the check by which it says nothing more in a round
 _RELEASE_LIMIT = 1 << 30
 
 
@@ -49,6 +63,15 @@ class _StoredRelease:
     digest: Hash32
     entry: Annotated[bytes, AtMost(65535)]
     blob: Annotated[bytes, AtMost(_RELEASE_LIMIT)]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """When the last of a round's so many submissions was first shown, in seconds of the trustee's clock."""
+
+    round: int
+    submissions: int
+    at: int
 
 
 class Trustee:
@@ -64,14 +87,21 @@ class Trustee:
         engine: Engine,
         rand: Randomness,
         successors: Sequence[SigningKey] = (),
+        evidence: Evidence = NO_EVIDENCE,
+        waits: Waits = WAITS,
     ) -> None:
-        """successors: keys that a rotation put in the place of `identity`, or will."""
+        """successors: keys that a rotation put in the place of `identity`, or will. evidence: what it has said.
+
+        Raises Rejected("outdated-state") if it has said more than its store knows, Misuse without its key in force.
+        """
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
+        self._waits, self._secrets = waits, RoundSecrets(store, waits)
         stored = store.get(_LOG)
         self._log = Follower.decode(stored) if stored is not None else Follower.start()
         require_own_key(self._log.ledger.members, name, pinned.trustee_key(name), self._keys)
-        self._forget(self._erased())
+        self._check_remembers(evidence)
+        self._clear()
 
     @property
     def name(self) -> str:
@@ -84,18 +114,36 @@ class Trustee:
         return self._log.size
 
     def round_key(self, number: int) -> bytes:
-        """The signed RoundKey of a round to come; always the same bytes, but for its own key in force.
+        """The signed RoundKey of the next round, or again of the open one: the same bytes, until the key is erased.
 
-        Raises Misuse for a round that is over, or whose secrets it erased, or that the policy does not have.
+        A key that was made under an identity key which is not in force any more is never used, nor one that is older
+        than a trustee keeps it: another takes its place. Raises Rejected("round") for any other round, or an open one
+        that it has no key for; Rejected("erased") if it erased the round's secrets.
         """
-        if not max(self._log.ledger.next_round, self._erased() + 1) <= number <= self._pinned.policy.max_rounds:
-            raise Misuse(f"round: expected one to come, found {number}")
-        private = self._store.get(_key("round-key", number))
-        if private is None:
-            private, _ = hpke.generate_round_key(self._rand)
-            self._store.put(_key("round-key", number), private)
+        self.expire()
+        ledger, identity = self._log.ledger, self._identity
+        if number != ledger.next_round or number > self._pinned.policy.max_rounds:
+            expected = f"{ledger.next_round}, at most {self._pinned.policy.max_rounds}"
+            raise Rejected("round", expected, str(number))
+        self._check_kept(number)
+        if ledger.current is not None and self._secrets.private_key(number) is None:
+            raise Rejected("round", f"{number + 1}, once round {number} is over", f"{number}, which has no key of its")
+        private = self._secrets.pending_key(number, identity.public_key, self._rand)
         message = RoundKey(self._pinned.policy.federation, number, self._name, hpke.public_key(private), rotation=None)
-        return seal(message, self._name, self._identity)
+        return seal(message, self._name, identity)
+
+    def expire(self) -> None:
+        """Erase what it has kept for as long as it may: to be called now and then where nothing else is asked of it."""
+        current, kept = self._log.ledger.current, None
+        if current is not None:
+            kept = current.number
+            if self._secrets.has_expired(kept):
+                self.erase(kept)
+        try:
+            identity = self._identity.public_key
+        except Rejected:
+            identity = b""  # revoked, or robbed: no key is to be used any more
+        self._secrets.drop_pending(kept, identity)
 
     def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
         """Follow the log to a checkpoint and cosign it.
@@ -107,9 +155,11 @@ class Trustee:
         3. The entries are those in between, each admitted by the rules: "entries", or the rule's name.
         4. They lead to the checkpoint's root: "fork".
         5. Every other cosignature is by a trustee in force there: "checkpoint-...".
-        6. The new state is durable, the secrets of a round that ended are erased.
-        7. Its own key in force is one that it holds: "revoked", "own-key". Then comes the signature.
-        Raises Malformed or Rejected; before 6, nothing has changed then.
+        6. A round that is aborted for `no-quorum` was not aborted too early, unless t trustees cosigned: "quorum-wait".
+        7. The new state is durable, the secrets of a round that ended are erased.
+        8. Its own key in force is one that it holds: "revoked", "own-key". Then comes the signature.
+        Raises Malformed or Rejected; before 7, nothing has changed then, but that it notes when it was shown what 6 is
+        about.
         """
         head = self._check_head(note)
         if len(entries) != head.size - self._log.size:
@@ -118,32 +168,37 @@ class Trustee:
         if followed.root() != head.root:
             raise Rejected("fork", followed.root().hex(), head.root.hex())
         policy = self._pinned.policy
-        check_note(parse_note(note), policy.log_key, followed.ledger.members.trustees(policy), 0)
+        cosigners = check_note(parse_note(note), policy.log_key, followed.ledger.members.trustees(policy), 0)
+        if len(cosigners) < policy.threshold:
+            self._check_waited(entries)
         if entries:
             self._store.put(_LOG, followed.encode())
             self._log = followed
-        ended = followed.ledger.rounds - (followed.ledger.current is not None)
-        if ended > self._erased():
-            self.erase(ended)
-        self._drop_records(ended)
-        if self._revoked():
-            self.erase(policy.max_rounds)
+        self._clear()
+        if followed.ledger.current is not None:
+            self._shown_at(followed.ledger.current.number, len(followed.ledger.current.submissions))
         return cosign(head, self._name, self._identity, timestamp)
 
-    def acknowledge(self, number: int, blobs: BlobSource) -> bytes:
+    def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         """The signed ShareAck of the open round over what this trustee has seen of it; once a round, the same bytes.
 
+        note: the published checkpoint of just that, with cosignatures by t trustees in force.
         Each client's first submission is acknowledged if its share decrypts and opens its commitments, disputed if
         it does not, and left out if the blobs could not be had: a coordinator that withholds them proves nothing
         against a client. The shares are durable before the acknowledgement is.
-        Raises Rejected("order") outside the open round, Rejected("round-key") if the log has another key of its own.
+        Raises Rejected("order") outside the open round, ("unpublished"), ("fork"), ("checkpoint-...") for a note that
+        does not cover what it has seen, ("erased") after its deadline, ("round-key") if the log has another key of its
+        own.
         """
+        self.expire()
         stored = self._store.get(_key("ack", number))
         if stored is not None:
             return stored
         current = self._current(number)
         if current.cohort is not None:
             raise Rejected("order", "acknowledgements before the cohort is closed", f"round {number} is closed")
+        self._check_published(note)
+        self._check_kept(number)
         private = self._private_key(current)
         held, disputed = self._examine(current, private, blobs)
         acknowledged = tuple(sorted(held))
@@ -158,15 +213,16 @@ class Trustee:
             ack_digest(current.entry, self._name, pairs),
         )
         entry = seal(message, self._name, self._identity)
-        self._store.put(_key("share", number), b"".join(held[index].encode() for index in acknowledged))
+        self._secrets.hold(number, b"".join(held[index].encode() for index in acknowledged))
         self._store.put(_key("ack", number), entry)
         return entry
 
-    def release(self, number: int, blobs: BlobSource) -> Release:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
         """The sum of the shares of the round's cohort, signed; one cohort a round, the same bytes when asked again.
 
         1. The log it cosigned has closed this round's cohort: "order". (Then the rules have checked digest, sizes,
-           the choice of A and Q, and the abort cap.)
+           the choice of A and Q, and the abort cap.) `note` is the published checkpoint of just that log, with
+           cosignatures by t trustees in force: "unpublished", "fork", "checkpoint-...".
         2. It has released no other cohort in this round, before or after any crash: "released".
         3. It is asked: "release".
         4. A is within its own acknowledgement: "unacknowledged".
@@ -174,8 +230,10 @@ class Trustee:
         6. The differencing rule holds on everything opened on this model: "differencing".
         7. The model is what the last round made: "lineage".
         8. The decision is durable, the round's secrets are erased, then the release is returned.
-        blobs is read for rule 7, and where rule 6 depends on the fault of an excluded submission.
+        After its deadline it has nothing to release: "erased". blobs is read for rule 7, and where rule 6 depends on
+        the fault of an excluded submission.
         """
+        self.expire()
         current = self._current(number)
         if current.cohort is None:
             raise Rejected("order", "a closed cohort", f"round {number} is collecting")
@@ -187,6 +245,8 @@ class Trustee:
                 raise Rejected("released", f"the cohort {record.digest.hex()}", digest.hex())
             self.erase(number)  # again: a crash may have come before it
             return Release(record.entry, record.blob)
+        self._check_published(note)
+        self._check_kept(number)
         self._check_release(current, current.cohort, blobs)
         release = self._sign_release(number, current.cohort)
         record = _StoredRelease(digest, release.entry, release.blob)
@@ -196,9 +256,7 @@ class Trustee:
 
     def erase(self, number: int) -> None:
         """Delete the private keys and shares of every round up to `number`, for good."""
-        if number > self._erased():
-            self._store.put(_ERASED, str(number).encode())
-        self._forget(number)
+        self._secrets.erase(number)
 
     def _check_head(self, note: bytes) -> Checkpoint:
         """The log's own signature; who may have cosigned is known only after following it there."""
@@ -208,6 +266,89 @@ class Trustee:
         if parsed.checkpoint.size < self._log.size:
             raise Rejected("rollback", f"at least {self._log.size} entries", str(parsed.checkpoint.size))
         return parsed.checkpoint
+
+    def _check_remembers(self, evidence: Evidence) -> None:
+        """It has said nothing that its store does not know: Rejected("outdated-state"), ("fork")."""
+        arguments = (self._pinned, self._name, self._keys, evidence)
+        head, known = own_checkpoint(*arguments), f"{self._log.size} log entries"
+        if head is not None and head.size > self._log.size:
+            raise outdated(self._name, f"a cosignature under {head.size} entries", known)
+        if head is not None and head.size == self._log.size and head.root != self._log.root():
+            raise Rejected("fork", self._log.root().hex(), head.root.hex())
+        for entry, message in own_messages(*arguments, first=self._over + 1):
+            if isinstance(message, Submission):
+                continue
+            kind = "ack" if isinstance(message, ShareAck) else "release"
+            if self._said(kind, message.round) != entry:
+                raise outdated(self._name, f"its {kind} of round {message.round}", f"{known}, and no such {kind}")
+
+    def _said(self, kind: str, number: int) -> bytes | None:
+        """Its acknowledgement or release of a round that is not over."""
+        stored = self._store.get(_key(kind, number))
+        if stored is None or kind == "ack":
+            return stored
+        return decode(_StoredRelease, stored, 2 * _RELEASE_LIMIT).entry
+
+    @property
+    def _over(self) -> int:
+        """The last round that has ended, by the log that it follows; 0 for none."""
+        ledger = self._log.ledger
+        return ledger.rounds - (ledger.current is not None)
+
+    def _clear(self) -> None:
+        """Nothing is left of a round that has ended, nor of any round if it was revoked: again at every start, as a
+        crash may have come between the log and the erasure."""
+        if self._over > self._secrets.erased:
+            self.erase(self._over)
+        self._secrets.forget()
+        self._drop_records(self._over)
+        if self._log.ledger.current is None and self._store.get(_SHOWN) is not None:
+            self._store.delete(_SHOWN)
+        if self._revoked():
+            self.erase(self._pinned.policy.max_rounds)
+        self.expire()
+
+    def _check_published(self, note: bytes) -> None:
+        """A checkpoint of all that it has seen has its quorum."""
+        parsed, policy = parse_note(note), self._pinned.policy
+        head = parsed.checkpoint
+        if head.size != self._log.size:
+            raise Rejected("unpublished", f"a published checkpoint of {self._log.size} entries", str(head.size))
+        if head.root != self._log.root():
+            raise Rejected("fork", self._log.root().hex(), head.root.hex())
+        trustees = self._log.ledger.members.trustees(policy)
+        check_note(parsed, policy.log_key, trustees, policy.threshold, origin=policy.origin)
+
+    def _check_kept(self, number: int) -> None:
+        if number <= self._secrets.erased:
+            raise Rejected(ERASED, f"the secrets of round {number}, which it keeps for a while", "they were erased")
+
+    def _check_waited(self, entries: Sequence[bytes]) -> None:
+        """Nobody is blamed for an acknowledgement that nobody waited for."""
+        if not any(NO_QUORUM.encode() in entry for entry in entries):
+            return
+        current = self._log.ledger.current
+        count = len(current.submissions) if current is not None else 0
+        for entry in entries:
+            message = open_envelope(entry).message
+            if isinstance(message, RoundOpen):
+                count = 0
+            elif isinstance(message, Submission):
+                count += 1
+            elif isinstance(message, RoundAborted) and message.reason == NO_QUORUM:
+                waited = self._waits.clock() - self._shown_at(message.round, count)
+                if waited < self._waits.quorum:
+                    expected = f"{self._waits.quorum} seconds from round {message.round}'s last submission"
+                    raise Rejected("quorum-wait", expected, f"an abort after {waited}")
+
+    def _shown_at(self, number: int, submissions: int) -> int:
+        """When it was first shown so many submissions of a round: now, if never before."""
+        stored = self._store.get(_SHOWN)
+        shown = decode(_Shown, stored) if stored is not None else None
+        if shown is None or (shown.round, shown.submissions) != (number, submissions):
+            shown = _Shown(number, submissions, self._waits.clock())
+            self._store.put(_SHOWN, encode(shown))
+        return shown.at
 
     @property
     def _identity(self) -> SigningKey:
@@ -228,7 +369,7 @@ class Trustee:
 
     def _private_key(self, current: CurrentRound) -> bytes:
         own = next((key.public_key for key in current.keys if key.trustee == self._name), None)
-        private = self._store.get(_key("round-key", current.number))
+        private = self._secrets.private_key(current.number)
         if own is None or private is None or hpke.public_key(private) != own:
             found = "none" if own is None else "one whose private key it does not have"
             raise Rejected("round-key", f"the key of {self._name} for round {current.number}", found)
@@ -310,31 +451,20 @@ class Trustee:
 
     def _shares(self, number: int, indices: Sequence[int]) -> Iterator[sharing.Share]:
         """The shares of submissions that it acknowledged, by log index; one record a round, so one write."""
-        stored = self._store.get(_key("share", number))
+        stored = self._secrets.held(number)
         if stored is None:
-            raise Rejected("erased", f"the shares of round {number}", "they were erased")
+            raise Rejected(ERASED, f"the shares of round {number}", "they were erased")
         positions = {index: position for position, index in enumerate(self._acknowledged(number))}
         size, length = self._pinned.share_size, self._pinned.secret_length
         for index in indices:
             start = positions[index] * size
             yield sharing.Share.decode(stored[start : start + size], length)
 
-    def _erased(self) -> int:
-        return int(self._store.get(_ERASED) or b"0")
-
-    def _forget(self, number: int) -> None:
-        """Delete secrets of rounds up to `number`; again after a crash, if one came between mark and deletion."""
-        self._delete({"round-key", "share"}, number)
-
     def _drop_records(self, number: int) -> None:
         """What was said in rounds that are over is in the log."""
-        self._delete({"ack", "release"}, number)
-
-    def _delete(self, kinds: set[str], number: int) -> None:
-        stored = self._store.keys()
-        for key in stored:
-            kind, *rest = key.split("/")
-            if kind in kinds and int(rest[0]) <= number:
+        for key in self._store.keys():  # noqa: SIM118 - a method of stores
+            kind, _, of = key.partition("/")
+            if kind in ("ack", "release") and int(of) <= number:
                 self._store.delete(key)
 
 

@@ -172,7 +172,7 @@ def wrong_release(simulation: Simulation) -> str | None:
     simulation.close_cohort()
     simulation.release(["trustee-1", "trustee-3", "trustee-4"])
     number = simulation.coordinator.ledger.rounds
-    honest = simulation.trustees["trustee-2"].release(number, simulation.blob)
+    honest = simulation.trustees["trustee-2"].release(number, simulation.coordinator.note, simulation.blob)
     message = open_envelope(honest.entry).message
     assert isinstance(message, KeyShare)
     share = flipped(honest.blob, -1)

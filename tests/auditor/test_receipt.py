@@ -13,10 +13,12 @@ from click.testing import CliRunner, Result
 from auditor.cli import main
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import DISPUTED, INVALID_PROOF
-from protocols.envelopes import entry_hash, seal
+from protocols.envelopes import entry_hash, open_envelope, seal
+from protocols.invitation import LoggedEntry
 from protocols.log.merkle import inclusion_proof, inclusion_proofs, leaf_hash
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed, RoundOpen, Submission
+from protocols.pinned import PinnedPolicy
 from protocols.receipts import (
     ACCEPTED,
     CLOSED,
@@ -33,7 +35,7 @@ from tests.simulator import Simulation, identity_of
 def receipts(simulation: Simulation, number: int) -> dict[str, Receipt]:
     """Of a round, under the latest checkpoint."""
     reader = TranscriptReader(simulation.path)
-    return make_receipts(reader.latest(), reader.entries(0, reader.size), number)
+    return make_receipts(simulation.pinned, reader.latest(), reader.entries(0, reader.size), number)
 
 
 def run(*arguments: object) -> Result:
@@ -87,10 +89,10 @@ def test_a_round_that_is_not_over(simulations) -> None:
     simulation = simulations("quiet")
     reader = TranscriptReader(simulation.path)
     sizes = reader.checkpoints()
-    made = make_receipts(reader.note(sizes[2]), reader.entries(0, reader.size), 1)
+    made = make_receipts(simulation.pinned, reader.note(sizes[2]), reader.entries(0, reader.size), 1)
     found = verify_receipt(simulation.pinned, made["client-00"])
     assert (found.verdict, found.outcome) == (None, None)
-    assert make_receipts(reader.note(sizes[0]), reader.entries(0, reader.size), 1) == {}
+    assert make_receipts(simulation.pinned, reader.note(sizes[0]), reader.entries(0, reader.size), 1) == {}
     assert receipts(simulation, 7) == {}
 
 
@@ -104,7 +106,31 @@ def test_rotated_keys(simulations, receipt: Receipt) -> None:
 def test_a_receipt_from_before_a_change(simulations) -> None:
     """Its checkpoint is cosigned by those who are in force now; the round was under the old keys."""
     simulation = simulations("changed")
-    assert verify_receipt(simulation.pinned, receipts(simulation, 1)["client-03"]).verdict == ACCEPTED
+    made = receipts(simulation, 1)["client-03"]
+    assert verify_receipt(simulation.pinned, made).verdict == ACCEPTED
+    assert (len(made.changes), len(made.later_changes)) == (0, 2)  # those of clients are not needed
+    first, *others = made.later_changes
+    for later, check in (
+        ((), "checkpoint-unknown-signature"),
+        ((*others, first), "changes"),
+        ((replace(first, inclusion=first.inclusion[:-1]), *others), "inclusion-proof"),
+    ):
+        with pytest.raises(Rejected) as excinfo:
+            verify_receipt(simulation.pinned, replace(made, later_changes=later))
+        assert excinfo.value.check == check
+
+
+def test_later_changes_are_those_of_trustees(simulations) -> None:
+    simulation = simulations("changed")
+    reader = TranscriptReader(simulation.path)
+    entries = reader.entries(0, reader.size)
+    index = next(i for i, entry in enumerate(entries) if open_envelope(entry).type == "key-rotation")
+    made = receipts(simulation, 1)["client-03"]
+    proof = tuple(inclusion_proof([leaf_hash(entry) for entry in entries], index))
+    shown = (LoggedEntry(index, entries[index], proof), *made.later_changes)
+    with pytest.raises(Rejected) as excinfo:
+        verify_receipt(simulation.pinned, replace(made, later_changes=shown))
+    assert (excinfo.value.check, excinfo.value.expected) == ("changes", "those of trustees")
 
 
 def test_encoding(receipt: Receipt) -> None:
@@ -131,7 +157,16 @@ LIES: dict[str, tuple[Lie, str]] = {
     "withheld change": (lambda r: replace(r, changes=r.changes[1:]), "changes"),
     "withheld revocation": (lambda r: replace(r, changes=r.changes[:-1]), "changes"),
     "no changes": (lambda r: replace(r, changes=()), "checkpoint-unknown-signature"),
-    "twice the same change": (lambda r: replace(r, changes=(r.changes[0], *r.changes)), "changes"),
+    "twice the same change": (lambda r: replace(r, changes=(r.changes[0], *r.changes)), "rotation-previous"),
+    "changes in another order": (lambda r: replace(r, changes=r.changes[::-1]), "changes"),
+    "a change that came before": (
+        lambda r: replace(r, later_changes=(replace(r.round_open, entry=r.changes[1]),)),
+        "changes",
+    ),
+    "a later change that is not in the log": (
+        lambda r: replace(r, later_changes=(replace(r.submission, entry=r.changes[1]),)),
+        "inclusion-proof",
+    ),
     "another index": (
         lambda r: replace(r, submission=replace(r.submission, index=r.submission.index + 1)),
         "inclusion-proof",
@@ -179,7 +214,8 @@ def test_another_round_in_the_same_log(simulations, receipt: Receipt) -> None:
     simulation = simulations("changed")
     first = receipts(simulation, 1)["client-00"]
     for wrong, check in (
-        (replace(receipt, round_open=first.round_open, cohort=None, end=None), "signature"),
+        (replace(receipt, round_open=first.round_open, cohort=None, end=None), "changes"),
+        (replace(first, later_changes=(), changes=receipt.changes), "changes"),
         (replace(first, cohort=receipt.cohort, end=None), "round"),
         (replace(first, end=receipt.end), "round"),
     ):
@@ -203,9 +239,10 @@ def test_another_round_in_the_same_log(simulations, receipt: Receipt) -> None:
 def test_a_log_in_which_everybody_lies(forge, simulations, kind: type, changes: dict, check: str) -> None:
     forged = forge("quiet")
     forged.edit(forged.find(kind, 1), **changes)
-    made = made_by(forged)
+    pinned = simulations("quiet").pinned
+    made = made_by(forged, pinned)
     with pytest.raises(Rejected) as excinfo:
-        verify_receipt(simulations("quiet").pinned, made["client-00"])
+        verify_receipt(pinned, made["client-00"])
     assert excinfo.value.check == check
 
 
@@ -213,17 +250,19 @@ def test_a_log_in_which_everybody_lies(forge, simulations, kind: type, changes: 
 def test_a_log_in_which_somebody_else_signs(forge, simulations, kind: type, check: str) -> None:
     forged = forge("quiet")
     forged.edit(forged.find(kind, 1), signer="trustee-0")
+    pinned = simulations("quiet").pinned
+    made = made_by(forged, pinned)
     with pytest.raises(Rejected) as excinfo:
-        verify_receipt(simulations("quiet").pinned, made_by(forged)["client-00"])
+        verify_receipt(pinned, made["client-00"])
     assert excinfo.value.check == check
 
 
-def made_by(forged) -> dict[str, Receipt]:
+def made_by(forged, pinned: PinnedPolicy) -> dict[str, Receipt]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as place:
         reader = TranscriptReader(forged.write(Path(place) / "t"))
-        return make_receipts(reader.latest(), reader.entries(0, reader.size), 1)
+        return make_receipts(pinned, reader.latest(), reader.entries(0, reader.size), 1)
 
 
 def test_the_command_needs_the_policy_only(file: Path, policy: Path, receipt: Receipt) -> None:

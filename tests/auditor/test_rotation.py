@@ -12,8 +12,8 @@ from auditor.standing import Standing
 from proofs.errors import Rejected
 from protocols.envelopes import open_envelope, seal_rotation
 from protocols.log.merkle import EMPTY_ROOT
-from protocols.membership import LEFT
-from protocols.messages import KeyRotation, Revocation, RoundKey, RoundOpen, ShareAck, Submission
+from protocols.membership import LEFT, MOST_ROTATIONS
+from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundKey, RoundOpen, ShareAck, Submission
 from tests.auditor.conftest import judged, last_bundle
 from tests.auditor.forge import Forge
 from tests.simulator import identity_of
@@ -93,6 +93,26 @@ def rotation_replayed(forge: Forge) -> None:
     forge.insert_raw(last_round(forge), forge.honest[was])
 
 
+def second_rotation(forge: Forge, party: str, generation: int) -> bytes:
+    """A party's next rotation, rightly signed."""
+    old, new = (forge.key_of(f"{party} rotated {count}") for count in (generation, generation + 1))
+    return seal_rotation(FEDERATION, party, old, new)
+
+
+def rotated_twice_between_two_rounds(forge: Forge) -> None:
+    forge.insert_raw(last_round(forge), second_rotation(forge, "client-00", 1))
+
+
+def rotated_more_often_than_ever_allowed(forge: Forge) -> None:
+    """Each behind what looks like the end of a round; those themselves are I4's."""
+    position = last_round(forge)
+    federation = forge.policy.federation
+    for generation in range(1, MOST_ROTATIONS + 1):
+        forge.insert(position, RoundAborted(federation, 1, bytes(32), None, "no-quorum", ()))
+        forge.insert_raw(position + 1, second_rotation(forge, "client-00", generation))
+        position += 2
+
+
 def new_key_in_use(forge: Forge) -> None:
     raw = seal_rotation(FEDERATION, "client-02", identity_of("client-02"), identity_of("client-01"))
     forge.insert_raw(last_round(forge), raw)
@@ -136,9 +156,11 @@ def cosigned_with_a_replaced_key(forge: Forge) -> None:
     [
         (revoked_client_submits, {"I3"}, False),
         (revoked_before_it_took_part, {"I3"}, False),
-        (signed_with_a_replaced_key, {"I3"}, True),
+        (signed_with_a_replaced_key, {"I3"}, False),
         (rotation_signed_by_another_party, {"I3"}, False),
         (rotation_replayed, {"I3"}, False),
+        (rotated_twice_between_two_rounds, {"I3"}, False),
+        (rotated_more_often_than_ever_allowed, {"I3"}, False),
         (new_key_in_use, {"I3"}, False),
         (new_key_of_small_order, {"I3"}, False),
         (revocation_signed_by_the_server, {"I3"}, False),
@@ -147,7 +169,7 @@ def cosigned_with_a_replaced_key(forge: Forge) -> None:
         (change_in_an_open_round, {"I4"}, False),
         (change_after_a_round_key, {"I4"}, False),
         (revoked_trustee_counted, {"I1"}, True),
-        (cosigned_with_a_replaced_key, {"I1", "I3"}, True),
+        (cosigned_with_a_replaced_key, {"I1", "I3"}, False),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -156,6 +178,18 @@ def test_attack(attack: Callable[[Forge], None], checks: set[str], exactly: bool
     attack(forged)
     found = judged(forged, tmp_path / "t")
     assert found == checks if exactly else checks <= found
+
+
+@pytest.mark.parametrize(
+    ("attack", "check"),
+    [(rotated_twice_between_two_rounds, "rotation-pace"), (rotated_more_often_than_ever_allowed, "rotation-cap")],
+)
+def test_too_many_rotations_are_named(attack: Callable[[Forge], None], check: str, forge, tmp_path: Path) -> None:
+    forged = forge("changed")
+    attack(forged)
+    report = audit(forged.write(tmp_path / "t"), forged.policy_data)
+    (finding,) = [each for each in report.check("I3").findings if "rotation" in each.where]
+    assert finding.where.endswith(f"(key-rotation of client-00), {check}")
 
 
 def test_a_revoked_clients_submission_is_named(forge, tmp_path: Path) -> None:

@@ -210,6 +210,9 @@ def replay_membership(report: Report, policy: Body, envelopes: list[Envelope | N
             fault = current.apply(envelope)
             if fault:
                 report.fail("I3", f"entry {index}: {fault}")
+        elif envelope is not None and envelope.type in ("round-closed", "round-aborted"):
+            current = current.copy()
+            current.rotated.clear()
         memberships.append(current)
     return memberships
 

@@ -265,7 +265,9 @@ def reason_holds(case: Case, this: Round, reason: str) -> tuple[bool, list[tuple
             silent = [(name, "no-acknowledgement") for name in names if name not in this.acks]
             return len(this.acks) < threshold, silent
         if reason == "too-few-submissions":
-            return len(accepted) < case.policy["min_cohort"], []
+            least = case.policy["min_cohort"]
+            clients = {entry.body["client"] for entry in this.judged}
+            return len(accepted) < least and (len(this.acks) >= threshold or len(clients) < least), []
         return reason == "differencing" and breaks_differencing(case, this, accepted), []
     releases = this.all("key-share")
     valid = {entry.body["trustee"] for entry in releases if entry.index in case.valid_releases}

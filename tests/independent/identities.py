@@ -12,6 +12,7 @@ from tests.independent.tree import leaf_hash, tree_root
 
 PRIME = 2**255 - 19
 EDWARDS_D = -121665 * pow(121666, -1, PRIME) % PRIME
+MOST_ROTATIONS = 16
 REVOCATION_REASONS = ("key-compromised", "left", "expelled")
 
 
@@ -53,6 +54,7 @@ class Membership:
     revoked: set[str] = field(default_factory=set)
     replaced: dict[str, list[bytes]] = field(default_factory=dict)
     changes: list[bytes] = field(default_factory=list)
+    rotated: set[str] = field(default_factory=set)  # since the last entry that ends a round
 
     def __post_init__(self) -> None:
         for member in [*self.policy["trustees"], *self.policy["roster"]]:
@@ -79,6 +81,7 @@ class Membership:
             else:
                 self.replaced.setdefault(party, []).append(self.keys[party])
                 self.keys[party] = entry.body["public_key"]
+                self.rotated.add(party)
         return fault
 
     def _fault(self, entry: Envelope) -> str | None:
@@ -116,6 +119,10 @@ class Membership:
             body["public_key"], body["possession"], signing_bytes("key-possession", body["party"], encode(claim))
         ):
             return "possession"
+        if body["party"] in self.rotated:
+            return "rotation-pace"
+        if len(self.replaced.get(body["party"], [])) >= MOST_ROTATIONS:
+            return "rotation-cap"
         return None
 
     def _taken(self) -> set[bytes]:
@@ -125,4 +132,6 @@ class Membership:
 
     def copy(self) -> Membership:
         replaced = {party: list(keys) for party, keys in self.replaced.items()}
-        return Membership(self.policy, dict(self.keys), set(self.revoked), replaced, list(self.changes))
+        return Membership(
+            self.policy, dict(self.keys), set(self.revoked), replaced, list(self.changes), set(self.rotated)
+        )

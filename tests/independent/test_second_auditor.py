@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import auditor
-from protocols.envelopes import entry_hash, open_policy, seal_policy
+from protocols.envelopes import entry_hash, open_policy, seal_policy, seal_rotation
 from protocols.messages import (
     TYPES,
     CohortClosed,
@@ -241,6 +241,12 @@ def respelled_key(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, nth=2), public_key=key[:-1] + bytes([key[-1] | 0x80]))
 
 
+def second_rotation(forge: Forge) -> None:
+    """client-00 rotates its key once more before the round."""
+    first, second = identity_of("client-00 rotated 1"), identity_of("client-00 rotated 2")
+    forge.insert_raw(2, seal_rotation("simulated", "client-00", first, second))
+
+
 def second_release(forge: Forge) -> None:
     position = forge.find(KeyShare)
     forge.insert(position + 1, forge.message(position))
@@ -289,7 +295,8 @@ def garbage(forge: Forge) -> None:
 
 
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
-    "a round key spelled in another way": (respelled_key, {"I4"}),
+    "a round key spelled in another way": (respelled_key, {"I4", "I6", "I7", "I8"}),
+    "two rotations in one gap": (second_rotation, {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "a wrong seed": (edited(RoundOpen, 1, seed=bytes(32)), {"I4", "I6", "I7", "I8", "I9"}),
     "a change denied": (edited(RoundOpen, 0, changes=bytes(32)), {"I3", "I4"}),
     "a retry denied": (edited(RoundOpen, 1, retry_of=None), {"I4", "I6", "I7", "I8"}),

@@ -227,6 +227,7 @@ def test_names_are_unique() -> None:
         ("cohort-range", replace(GOOD, min_cohort=8, max_cohort=7)),
         ("roster-size", replace(GOOD, roster=GOOD.roster[:1])),
         ("max-rounds", replace(GOOD, max_rounds=0)),
+        ("changes", replace(GOOD, roster=tuple(Member(f"c{i:05}", i.to_bytes(32, "big")) for i in range(7910)))),
         ("required-checks", replace(GOOD, required_checks=("I13",))),
         ("tensor-names", replace(GOOD, tensors=(replace(GOOD.tensors[0], shape=(500,)),) * 2)),
         ("tensor-types", replace(GOOD, tensors=(replace(GOOD.tensors[0], dtype="int64"),))),

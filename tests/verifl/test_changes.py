@@ -18,12 +18,15 @@ from protocols.policy import TensorSpec
 from tests.seeded import seeded
 from tests.verifl.office import CLIENTS, Office, key_of, public
 from verifl import cli
+from verifl.changes import LoggedChanges
 from verifl.config import Config, FederationConfig, read_config
 from verifl.engines.in_process import InProcessEngine
 from verifl.enrolment import TrainedModel, enrol, enrolled
 from verifl.federation import Federation, Members
 from verifl.keys import read_keys, write_key
 from verifl.roster import Roster, roster_of
+from verifl.signing import policy_in
+from verifl.signing import rotation as rotation_of
 from verifl.state import unobserved
 from verifl.tasks.loading import load_task
 
@@ -141,6 +144,25 @@ def test_changes_that_are_not_signed(
     assert not Path(out).exists()
 
 
+def test_two_rotations_of_one_party_between_two_rounds_stop_the_run_before_it_begins(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the first was logged by an earlier run."""
+    assert office.run() == 0
+    once = office.rotate("trustee-2", "trustee-2", "spare")
+    assert office.run("--resume", "--change", once) == 0  # logged behind the last round
+    with pytest.raises(Misuse, match="rotation-pace"):
+        rotation_of(office.folder / "out", "trustee-2", key_of("spare"), key_of("another"))
+    again = office.folder / "again.cbor"
+    policy = policy_in(office.folder / "policy.cbor")
+    again.write_bytes(seal_rotation(policy.federation, "trustee-2", key_of("spare"), key_of("another")))
+    capsys.readouterr()
+    assert office.run("--resume", "--change", str(again), rounds=2) == 2
+    assert "rotation-pace" in capsys.readouterr().err
+    assert office.run("--resume", rounds=2) == 0
+    assert rotation_of(office.folder / "out", "trustee-2", key_of("spare"), key_of("another"))
+
+
 def test_other_files_are_no_changes(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("policy.cbor", "task.py"):
         assert office.run("--change", office.path(name)) == 2
@@ -154,7 +176,7 @@ def test_a_rotated_party_without_its_new_key_cannot_be_run() -> None:
     rotation = seal_rotation(enrolment.policy.federation, "x", enrolment.clients["x"], key_of("spare"))
     model = TrainedModel.of(TENSORS, 3, b"model")
     assert isinstance(open_envelope(rotation).message, KeyRotation)
-    for logged, changes in (((rotation,), ()), ((), (rotation,))):
+    for logged, changes in ((LoggedChanges((rotation,)), ()), (LoggedChanges(), (rotation,))):
         with pytest.raises(Misuse, match="none is that of x"):
             enrolled(enrolment.policy_file, keys, Config(), model, CLIENTS, logged, changes)
         both = keys | {key_of("spare").public_key: key_of("spare")}
@@ -162,7 +184,7 @@ def test_a_rotated_party_without_its_new_key_cannot_be_run() -> None:
         assert ready.clients["x"] == enrolment.clients["x"]
         assert ready.successors == {"x": (both[key_of("spare").public_key],)}
     del both[enrolment.clients["x"].public_key]
-    ready = enrolled(enrolment.policy_file, both, Config(), model, CLIENTS, (rotation,))
+    ready = enrolled(enrolment.policy_file, both, Config(), model, CLIENTS, LoggedChanges((rotation,)))
     assert ready.clients["x"].public_key == key_of("spare").public_key
     assert replace(ready, changes=()) == ready
     assert isinstance(roster_of(ready.policy), Roster)

@@ -20,6 +20,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
+from protocols.rounds.waits import ONE_PROCESS
 from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
@@ -139,7 +140,7 @@ class _Cast:
         identity, store = self._session.enrolment.trustees[name], self._store_of("trustees", name)
         liar = self._liars.get(name)
         if liar is None and name not in self._corrupt:
-            return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand)
+            return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand, waits=ONE_PROCESS)
         play = trustees.LIARS[liar.kind.name] if liar else Colluding
         return play(self.pinned, identity, name, store, self._engine, self._session.rand, self._active)
 
@@ -330,10 +331,10 @@ class _Run:
 
     def _acknowledgement(self, trustee: Trustee) -> Callable[[], bytes]:
         self._stage(f"{trustee.name} verifies its shares")
-        return lambda: trustee.acknowledge(self._number, self._cast.blobs)
+        return lambda: trustee.acknowledge(self._number, self._coordinator.note, self._cast.blobs)
 
     def _share(self, trustee: Trustee) -> Callable[[], Release]:
-        return lambda: trustee.release(self._number, self._cast.blobs)
+        return lambda: trustee.release(self._number, self._coordinator.note, self._cast.blobs)
 
     def _cosignature(self, trustee: Trustee, note: bytes, now: int) -> Callable[[], bytes]:
         size = self._coordinator.size

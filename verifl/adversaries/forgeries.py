@@ -27,6 +27,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.closing import NO_ACKNOWLEDGEMENT, NO_QUORUM
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.drafts import draft_cohort
+from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
@@ -238,9 +239,9 @@ class Split(Forgery):
         deceived, log = self._deceived(scene), scene.fork(scene.coordinator.size - 1)
         self.other_cohort(scene, log, scene.current(log))
         self._split = list(log.entries)
-        log.cosigned(scene.colluders, int(time.time()), scene.show(log, deceived))
+        note = log.cosigned(scene.colluders, int(time.time()), scene.show(log, deceived))
         scene.show(scene.fork(scene.coordinator.size), deceived)
-        self._release(scene, log, deceived)
+        self._release(scene, log, note, deceived)
         scene.publish(log, scene.show(log, deceived))
 
     def closed(self, scene: Scene) -> None:
@@ -251,17 +252,21 @@ class Split(Forgery):
         """The honest trustees that the true cohort can do without."""
         return scene.honest[scene.pinned.policy.threshold - len(scene.colluders) :]
 
-    def _release(self, scene: Scene, log: ForgedLog, deceived: Sequence[Trustee]) -> None:
-        """Every share of the second sum that the server can get."""
+    def _release(self, scene: Scene, log: ForgedLog, note: bytes, deceived: Sequence[Trustee]) -> None:
+        """Every share of the second sum that the server can get: `note` is short of its quorum, which they see."""
         current = scene.current(log)
         if current.cohort is None:
             raise Misuse("inject: the second cohort is not closed")
         cohort, number = current.cohort, current.number
-        releases = [each.release_anything(number, cohort) for each in scene.colluders]
-        releases += [each.release(number, scene.blobs) for each in deceived]
-        for release in releases:
+        given: list[Release | None] = [each.release_anything(number, cohort) for each in scene.colluders]
+        given += [scene.ask(each.name, "to release", _release(each, number, note, scene.blobs)) for each in deceived]
+        for release in filter(None, given):
             log.entries.append(release.entry)
             log.put(release.blob)
+
+
+def _release(trustee: Trustee, number: int, note: bytes, blobs: BlobSource) -> Callable[[], Release]:
+    return lambda: trustee.release(number, note, blobs)
 
 
 def _of_round(log: ForgedLog, kind: type[KeyShare | RoundOpen], number: int) -> list[int]:

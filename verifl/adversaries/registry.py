@@ -249,7 +249,7 @@ _TRUSTEES = (
         "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
         Outcome(
             refuser="every honest trustee", refusal="fork", alone=("I1", "I7", "I8"),
-            remark="each the cohort it did not see first; the second gets f + m - t < t shares: its sum stays closed",
+            remark="each the cohort it did not see first; who saw the second does not release it: t did not cosign it",
         ),
     ),
 )  # fmt: skip

@@ -19,6 +19,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
 from protocols.rounds.ledger import CurrentRound, LoggedCohort
 from protocols.rounds.trustee import Trustee
+from protocols.rounds.waits import ONE_PROCESS
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource
@@ -39,15 +40,15 @@ class LyingTrustee(Trustee):
         rand: Randomness,
         active: Callable[[], bool],
     ) -> None:
-        super().__init__(pinned, identity, name, store, engine, rand)
-        self._active = active
+        self._active = active  # before anything is erased at the start
+        super().__init__(pinned, identity, name, store, engine, rand, waits=ONE_PROCESS)
 
 
 class WrongRelease(LyingTrustee):
     """Releases its sum plus one in the first scalar, rightly signed."""
 
-    def release(self, number: int, blobs: BlobSource) -> Release:
-        honest = super().release(number, blobs)
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+        honest = super().release(number, note, blobs)
         message = open_envelope(honest.entry).message
         if not self._active() or not isinstance(message, KeyShare):
             return honest
@@ -63,13 +64,13 @@ class Silent(LyingTrustee):
         self._answer()
         return super().observe(note, entries, timestamp)
 
-    def acknowledge(self, number: int, blobs: BlobSource) -> bytes:
+    def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         self._answer()
-        return super().acknowledge(number, blobs)
+        return super().acknowledge(number, note, blobs)
 
-    def release(self, number: int, blobs: BlobSource) -> Release:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
         self._answer()
-        return super().release(number, blobs)
+        return super().release(number, note, blobs)
 
     def _answer(self) -> None:
         if self._active():
@@ -79,8 +80,8 @@ class Silent(LyingTrustee):
 class FalseComplaint(LyingTrustee):
     """Disputes the first share that it found good."""
 
-    def acknowledge(self, number: int, blobs: BlobSource) -> bytes:
-        honest = super().acknowledge(number, blobs)
+    def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
+        honest = super().acknowledge(number, note, blobs)
         message = open_envelope(honest).message
         if not self._active() or not isinstance(message, ShareAck) or not message.acknowledged:
             return honest
@@ -101,6 +102,9 @@ class Colluding(LyingTrustee):
 
     def _check_release(self, current: CurrentRound, cohort: LoggedCohort, blobs: BlobSource) -> None:
         """It has no objections."""
+
+    def _check_published(self, note: bytes) -> None:
+        """Nor here."""
 
     def erase(self, number: int) -> None:
         """Keeps everything for as long as the attack goes on."""

@@ -121,7 +121,7 @@ class _Round:
         """Every trustee's acknowledgement, then the cohort."""
         for trustee in self._trustees:
             with self._watch.phase("trustee", among=len(self._setting.enrolment.clients)):
-                entry = trustee.acknowledge(1, self._blobs)
+                entry = trustee.acknowledge(1, self._coordinator.note, self._blobs)
             self._publish(self._coordinator.receive_ack(entry))
         self._publish(self._coordinator.close_cohort())
         self._checkpoint()
@@ -133,7 +133,7 @@ class _Round:
         for trustee in self._trustees:
             if trustee.name in asked:
                 with self._watch.phase("release"):
-                    release = trustee.release(1, self._blobs)
+                    release = trustee.release(1, self._coordinator.note, self._blobs)
                 self._publish(self._coordinator.receive_release(release))
 
     def open_sum(self, repeat: int) -> None:

@@ -8,22 +8,24 @@ already answers with the same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
-from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.evidence import NO_EVIDENCE, OUTDATED, Evidence, said_in
 from protocols.rounds.exchange import Publication, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.record import Published, pending_entries
-from protocols.rounds.trustee import Trustee
+from protocols.rounds.trustee import ERASED, Trustee
+from protocols.rounds.waits import DAY, ONE_PROCESS
 from protocols.server_steps import decode_model
 from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
@@ -88,9 +90,11 @@ class _Run:
             summation_on(session.device),
             self._blobs,
             published,
+            ONE_PROCESS,
         )
-        self._trustees = [self._trustee(name, engine) for name in enrolment.trustees]
-        self._clients = [self._client(name, engine) for name in enrolment.clients]
+        said = said_in(self._coordinator.note, self._entries(0, self._coordinator.size))
+        self._trustees = [self._trustee(name, engine, said) for name in enrolment.trustees]
+        self._clients = [self._client(name, engine, said) for name in enrolment.clients]
 
     def rounds(self) -> EngineResult:
         """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
@@ -133,22 +137,19 @@ class _Run:
     def _take_up(self) -> None:
         """Go on from a log with entries: those that trustees may have seen are published first."""
         size = self._writer.published_size
-        self._check_states(size)
+        self._check_coordinator()
         self._writer.append(self._entries(size, self._coordinator.size))
         self._checkpoint()
         ledger = self._coordinator.ledger
         where = f"in round {ledger.rounds}" if ledger.current else f"after round {ledger.rounds}"
         self._session.progress.note(f"resumed {where}, at {self._coordinator.size} log entries")
 
-    def _check_states(self, published: int) -> None:
-        """No trustee's state is older than what it signed, nor the coordinator's than what it had signed."""
-        latest = TranscriptReader(self._session.directory.transcript).latest() if published else b""
-        signers = {each.name for each in parse_note(latest).signatures} if latest else set()
+    def _check_coordinator(self) -> None:
+        """The coordinator's state is not older than what it had signed: no trustee has seen more of the log."""
+        size = self._coordinator.size
         for trustee in self._trustees:
-            if trustee.name in signers and trustee.size < published:
-                raise Misuse(_outdated(f"trustees/{trustee.name}", published, trustee.size))
-            if trustee.size > self._coordinator.size:
-                raise Misuse(_outdated("coordinator", trustee.size, self._coordinator.size))
+            if trustee.size > size:
+                raise Misuse(_outdated("coordinator", f"{trustee.size} log entries", f"{size} log entries"))
 
     def _initial(self) -> RoundSummary:
         """Of the initial model, before anybody has said anything: evaluate() may be wrong."""
@@ -205,7 +206,9 @@ class _Run:
         self._checkpoint()
         for trustee in self._trustees:
             self._stage(number, f"{trustee.name} verifies its shares")
-            self._publish(self._coordinator.receive_ack(trustee.acknowledge(number, self._blobs)))
+            with self._unless_erased(trustee, number):
+                entry = trustee.acknowledge(number, self._coordinator.note, self._blobs)
+                self._publish(self._coordinator.receive_ack(entry))
 
     def _change(self) -> None:
         """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on."""
@@ -233,10 +236,9 @@ class _Run:
     def _submit(self, client: Client, number: int) -> None:
         """The client's turn: verify the round, then train, commit, prove, encrypt and share, unless it has answered."""
         self._stage(number, f"{client.name} trains")
-        opened = client.accept(self._coordinator.invitation(client.last_seen), self._model_blob())
+        opened = client.accept(self._coordinator.invitation(client.last_seen, client.known_changes), self._model_blob())
         package, clipped = client.answered(opened), False
         if package is None:
-            self._check_silent(client)
             package, clipped = self._answer(client, opened)
         self._publish(self._coordinator.receive(package))
         size = len(package.entry) + sum(map(len, package.blobs.values()))
@@ -248,11 +250,6 @@ class _Run:
         update = train_turn(self._session.training, self._pinned.policy.update, local, client.name, opened)
         self._stage(opened.number, f"{client.name} proves and encrypts")
         return client.submit(opened, update.units), update.clipped
-
-    def _check_silent(self, client: Client) -> None:
-        """A client that has nothing to send again is none whose submission is in the log."""
-        if client.name in {each.message.client for each in self._current().submissions}:
-            raise Misuse(_outdated(f"clients/{client.name}", self._coordinator.size, client.last_seen))
 
     def _close(self, number: int) -> tuple[CurrentRound, str | None]:
         """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
@@ -267,13 +264,27 @@ class _Run:
         for trustee in self._trustees:
             if trustee.name in asked:
                 self._stage(number, f"{trustee.name} releases its share of the sum")
-                self._publish(self._coordinator.receive_release(trustee.release(number, self._blobs)))
+                with self._unless_erased(trustee, number):
+                    release = trustee.release(number, self._coordinator.note, self._blobs)
+                    self._publish(self._coordinator.receive_release(release))
         self._stage(number, "the coordinator opens the sum")
         last = self._current()
         aborted = self._publish(self._coordinator.aggregate())
         if aborted is None:
             self._publish(self._coordinator.close_round())
         return last, aborted
+
+    @contextlib.contextmanager
+    def _unless_erased(self, trustee: Trustee, number: int) -> Iterator[None]:
+        """A trustee that has erased a round's secrets says nothing in it; with too few others the round is aborted."""
+        try:
+            yield
+        except Rejected as error:
+            if error.check != ERASED:
+                raise
+            days = ONE_PROCESS.secrets // DAY
+            said = f"{trustee.name} has erased what it had of this round, which it keeps for {days} days"
+            self._session.progress.note(f"round {number}: {said}")
 
     def _keep_receipts(self, number: int) -> None:
         keep_receipts(self._session.directory, self._pinned, number, self._session.progress.note)
@@ -322,21 +333,36 @@ class _Run:
     def _stage(self, number: int, text: str) -> None:
         self._session.progress.stage(f"round {number}: {text}")
 
-    def _trustee(self, name: str, engine: Engine) -> Trustee:
+    def _trustee(self, name: str, engine: Engine, said: Mapping[str, Evidence]) -> Trustee:
         store, rand = _store_of(self._session, self._step, "trustees", name, "store"), self._session.rand
         enrolment = self._session.enrolment
-        successors = enrolment.successors.get(name, ())
-        return Trustee(self._pinned, enrolment.trustees[name], name, store, engine, rand, successors)
+        key, successors = enrolment.trustees[name], enrolment.successors.get(name, ())
+        told = said.get(name, Evidence(self._coordinator.note))
+        with _newest_state(f"trustees/{name}"):
+            return Trustee(self._pinned, key, name, store, engine, rand, successors, told, ONE_PROCESS)
 
-    def _client(self, name: str, engine: Engine) -> Client:
+    def _client(self, name: str, engine: Engine, said: Mapping[str, Evidence]) -> Client:
         store, rand = _store_of(self._session, self._step, "clients", name, "store"), self._session.rand
         enrolment = self._session.enrolment
-        successors = enrolment.successors.get(name, ())
-        return Client(self._pinned, enrolment.clients[name], name, store, engine, rand, successors)
+        key, successors = enrolment.clients[name], enrolment.successors.get(name, ())
+        told = said.get(name, NO_EVIDENCE)
+        with _newest_state(f"clients/{name}"):
+            return Client(self._pinned, key, name, store, engine, rand, successors, told)
 
 
-def _outdated(party: str, said: int, known: int) -> str:
+@contextlib.contextmanager
+def _newest_state(party: str) -> Iterator[None]:
+    """A party that remembers less than it said does not start."""
+    try:
+        yield
+    except Rejected as error:
+        if error.check != OUTDATED:
+            raise
+        raise Misuse(_outdated(party, error.expected, error.found)) from None
+
+
+def _outdated(party: str, said: str, known: str) -> str:
     return (
-        f"state/{party}: this state is older than what its party said: it knows {known} log entries, and has answered "
-        f"for {said}; never put back an old copy of a state: put back the newest, or start a new federation"
+        f"state/{party}: this state is older than what its party said: expected {said}, found {known}; never put back "
+        "an old copy of a state: put back the newest, or start a new federation"
     )

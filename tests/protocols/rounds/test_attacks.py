@@ -83,7 +83,7 @@ def test_private_round_open(simulation: Simulation, change: Callable[[RoundOpen]
     simulation.open_round()
     true = current_of(simulation).message
     index = private.append(change(true))
-    late = Trustee(*simulation._party("trustee-2"), "trustee-2", MemoryStore(), simulation.engine, seeded(1))
+    late = simulation.trustee_on(MemoryStore(), "trustee-2")
     with refused(check):
         private.shown_to(late)
     for name in HONEST:
@@ -131,13 +131,13 @@ def copied(simulation: Simulation, name: str) -> Trustee:
     """A trustee in the state that this one is in: a corrupt trustee can be in several."""
     store = MemoryStore()
     store._values = dict(simulation.stores[name]._values)
-    return Trustee(*simulation._party(name), name, store, simulation.engine, seeded(name))
+    return simulation.trustee_on(store, name)
 
 
 def released(simulation: Simulation, trustee: Trustee, log: ForgedLog) -> bool:
     try:
         log.shown_to(trustee)
-        trustee.release(1, simulation.blob)
+        trustee.release(1, log.cosigned_by(NAMES), simulation.blob)  # as if t had cosigned
     except Rejected:
         return False
     return True
@@ -184,12 +184,13 @@ def test_abort_and_retry_cannot_isolate_a_victim(simulation: Simulation) -> None
     for name in HONEST:
         honest.shown_to(simulation.trustees[name])
         with refused("differencing") as excinfo:
-            simulation.trustees[name].release(2, simulation.blob)
+            simulation.trustees[name].release(2, honest.cosigned_by(NAMES), simulation.blob)
         assert victim in excinfo.value.found
 
 
-def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof") -> None:
-    """Round 1 opened over all and aborted; in its retry client-03 is excluded for `reason`, rightly if `spoil`."""
+def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof") -> bytes:
+    """Round 1 opened over all and aborted; in its retry client-03 is excluded for `reason`, rightly if `spoil`. Returns
+    a note of it as t corrupt trustees would cosign it."""
     simulation.play_round(silent=CORRUPT)
     simulation.open_round()
     for name in simulation.clients:
@@ -203,41 +204,42 @@ def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof
     log.append(closed_over(simulation, log, indices[:3], reason))
     for name in HONEST:
         log.shown_to(simulation.trustees[name])
+    return log.cosigned_by(NAMES)
 
 
 @pytest.mark.parametrize("reason", ["invalid-proof", "malformed", "replayed"])
 def test_a_victim_called_an_offender_falsely_is_not_isolated(simulation: Simulation, reason: str) -> None:
-    retry_with(simulation, spoil=False, reason=reason)
+    note = retry_with(simulation, spoil=False, reason=reason)
     for name in HONEST:
         with refused("differencing"):
-            simulation.trustees[name].release(2, simulation.blob)
+            simulation.trustees[name].release(2, note, simulation.blob)
 
 
 def test_a_victim_whose_evidence_is_withheld_is_not_isolated(simulation: Simulation) -> None:
-    retry_with(simulation, spoil=False)
+    note = retry_with(simulation, spoil=False)
 
     def blobs(name: bytes, limit: int) -> bytes:
         raise Rejected("blob-missing", name.hex(), "none")
 
     with refused("blob-missing"):
-        simulation.trustees["trustee-2"].release(2, blobs)
+        simulation.trustees["trustee-2"].release(2, note, blobs)
 
 
 def test_a_victim_is_not_isolated_by_evidence_that_is_not_its_own(simulation: Simulation) -> None:
     """A server that answers with other bytes than it was asked for."""
-    retry_with(simulation, spoil=False)
+    note = retry_with(simulation, spoil=False)
 
     def blobs(name: bytes, limit: int) -> bytes:
         return bytes(limit)
 
     with refused("blob-hash"):
-        simulation.trustees["trustee-2"].release(2, blobs)
+        simulation.trustees["trustee-2"].release(2, note, blobs)
 
 
 def test_a_real_offender_does_not_block_the_retry(simulation: Simulation) -> None:
-    retry_with(simulation, spoil=True)
+    note = retry_with(simulation, spoil=True)
     for name in HONEST:
-        simulation.trustees[name].release(2, simulation.blob)
+        simulation.trustees[name].release(2, note, simulation.blob)
 
 
 @pytest.mark.parametrize("name", list(retries.UNJUST))
@@ -251,7 +253,7 @@ def test_a_client_without_a_fault_in_the_retry_is_not_isolated(simulation: Simul
     for trustee in HONEST:
         log.shown_to(simulation.trustees[trustee])
         with refused("differencing") as excinfo:
-            simulation.trustees[trustee].release(number, simulation.blob)
+            simulation.trustees[trustee].release(number, log.cosigned_by(NAMES), simulation.blob)
         assert excinfo.value.found == f"a difference of {retries.VICTIM}"
     assert simulation.coordinator.close_cohort().aborted == "differencing"
 
@@ -286,7 +288,7 @@ def test_going_back_to_an_earlier_model_cannot_isolate_a_victim(simulation: Simu
     log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
     log.shown_to(simulation.trustees["trustee-2"])
     with refused("differencing"):
-        simulation.trustees["trustee-2"].release(2, simulation.blob)
+        simulation.trustees["trustee-2"].release(2, log.cosigned_by(NAMES), simulation.blob)
 
 
 def test_sybil_swap_between_cohorts(simulate: Callable[..., Simulation]) -> None:
@@ -302,7 +304,7 @@ def test_sybil_swap_between_cohorts(simulate: Callable[..., Simulation]) -> None
     log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
     log.shown_to(simulation.trustees["trustee-2"])
     with refused("differencing"):
-        simulation.trustees["trustee-2"].release(2, simulation.blob)
+        simulation.trustees["trustee-2"].release(2, log.cosigned_by(NAMES), simulation.blob)
 
 
 def test_retry_until_the_aggregate_pleases(simulation: Simulation) -> None:
@@ -327,5 +329,5 @@ def test_opened_rounds_are_aborted_at_most_so_often(simulate: Callable[..., Simu
     assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
     with refused("abort-cap"):
         simulation.play_round(silent=CORRUPT)
-    with refused("order"):
-        simulation.coordinator._log([simulation.trustees["trustee-0"].round_key(3)])
+    with refused("round"):
+        simulation.trustees["trustee-0"].round_key(3)

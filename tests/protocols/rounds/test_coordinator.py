@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.envelopes import open_envelope, seal
 from protocols.log.checkpoint import cosign, parse_note
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.exchange import SubmissionPackage
@@ -91,7 +92,8 @@ def test_an_invitation_needs_the_published_round_open(simulation: Simulation) ->
 
 def test_round_keys_that_are_not_admitted_are_left_out(simulation: Simulation) -> None:
     keys = [simulation.trustees[name].round_key(1) for name in NAMES[:4]]
-    other = simulation.trustees["trustee-4"].round_key(2)
+    message = open_envelope(simulation.trustees["trustee-4"].round_key(1)).message
+    other = seal(replace(message, round=2), "trustee-4", identity_of("trustee-4"))  # type: ignore[type-var]
     opened = simulation.store(simulation.coordinator.open_round([other, keys[0], *keys, b"\xa0"]))
     assert len(opened.entries) == 5
     assert [type(refusal.error) for refusal in opened.refused] == [Rejected, Rejected, Malformed]
@@ -184,6 +186,7 @@ def test_a_round_can_be_given_up(simulation: Simulation) -> None:
     for name in simulation.clients:
         simulation.submit(name)
     simulation.acknowledge(NAMES[:3])
+    simulation.clock += simulation.waits.quorum
     assert simulation.store(simulation.coordinator.abort()).aborted == "no-quorum"
     simulation.checkpoint()
     simulation.open_round()
@@ -226,7 +229,7 @@ def test_max_cohort_is_kept(simulate: Callable[..., Simulation]) -> None:
 def test_rounds_end_with_the_policy(simulate: Callable[..., Simulation]) -> None:
     simulation = simulate(max_rounds=1)
     simulation.play_round()
-    with pytest.raises(Misuse):
+    with refused("round"):
         simulation.trustees["trustee-0"].round_key(2)
     with refused("round"):
         simulation.coordinator.open_round([])

@@ -208,11 +208,11 @@ def test_what_is_sent_twice_is_logged_once(simulation: Simulation) -> None:
     for name in list(simulation.clients)[1:]:
         simulation.submit(name)
     simulation.acknowledge()
-    again = simulation.trustees["trustee-0"].acknowledge(number, simulation.blob)
+    again = simulation.trustees["trustee-0"].acknowledge(number, simulation.coordinator.note, simulation.blob)
     assert simulation.coordinator.receive_ack(again) == NOTHING
     simulation.close_cohort()
     simulation.release()
-    release = simulation.trustees["trustee-0"].release(number, simulation.blob)
+    release = simulation.trustees["trustee-0"].release(number, simulation.coordinator.note, simulation.blob)
     assert simulation.coordinator.receive_release(release) == NOTHING
     check_sum(simulation, simulation.finish())
 

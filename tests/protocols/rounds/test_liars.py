@@ -105,7 +105,7 @@ def test_too_many_wrong_releases_abort_with_their_names(simulation: Simulation) 
     submit_all(simulation)
     simulation.acknowledge()
     simulation.close_cohort()
-    share = simulation.trustees["trustee-2"].release(1, simulation.blob).blob
+    share = simulation.trustees["trustee-2"].release(1, simulation.coordinator.note, simulation.blob).blob
     for name, blob in (("trustee-0", share), ("trustee-1", b"\xff" * len(share))):
         simulation.store(simulation.coordinator.receive_release(false_release(simulation, name, blob)))
     simulation.release(["trustee-2", "trustee-3"])

@@ -52,7 +52,7 @@ def open_and_withhold(simulation: Simulation) -> Update:
     current, pinned = current_of(simulation), simulation.pinned
     shares, threshold = {}, pinned.policy.threshold
     for count, name in enumerate(simulation.asked()):
-        release = simulation.trustees[name].release(current.number, simulation.blob)
+        release = simulation.trustees[name].release(current.number, simulation.coordinator.note, simulation.blob)
         if count < threshold:
             shares[name] = sharing.Share.decode(release.blob, pinned.secret_length)
         if count < threshold - 1:

@@ -82,7 +82,7 @@ def check_refused(simulation: Simulation, reason: str) -> None:
     assert len(simulation.asked()) >= simulation.setting.threshold
     for name in simulation.asked():
         with pytest.raises(Rejected) as excinfo:
-            simulation.trustees[name].release(2, simulation.blob)
+            simulation.trustees[name].release(2, simulation.coordinator.note, simulation.blob)
         assert excinfo.value.check == "lineage"
         assert excinfo.value.expected.startswith(reason)
 

@@ -57,6 +57,7 @@ class FederationMachine(RuleBasedStateMachine):
         self.spoiled: set[str] = set()  # clients whose logged submission of this round is not honest
         self.prepared: set[str] = set()  # clients that have made their submission of this round, sent or not
         self.forged: set[str] = set()  # trustees whose acknowledgement of this round is made up
+        self.false: set[str] = set()  # trustees that ever lied
         self.waves = 0  # how often the clients were asked
         self.twice: str | None = None  # a client that submitted twice
         self.poisoned = False  # an accepted ciphertext may not match
@@ -150,7 +151,7 @@ class FederationMachine(RuleBasedStateMachine):
 
     def resend(self, name: str) -> None:
         """After a crash: the same bytes, logged once."""
-        self.simulation.restart_client(name)
+        self.simulation.restart_client(name, told=name not in LIARS)
         size = self.simulation.coordinator.size
         update = self.simulation.updates[self.number()].get(name)
         assert name in self.spoiled or self.simulation.package(name, update) == self.sent[name]
@@ -204,6 +205,7 @@ class FederationMachine(RuleBasedStateMachine):
                 continue
             if name in complaints:
                 self.forged.add(name)
+                self.false.add(name)
                 entry = false_ack(self.simulation, name, [CLIENTS[0]])
                 self.simulation.store(self.simulation.coordinator.receive_ack(entry))
             else:
@@ -222,6 +224,7 @@ class FederationMachine(RuleBasedStateMachine):
             if name == silent or name not in asked - said:
                 continue
             if name in lies | self.forged:
+                self.false.add(name)
                 release = false_release(self.simulation, name)
                 self.simulation.store(self.simulation.coordinator.receive_release(release))
             else:
@@ -244,7 +247,7 @@ class FederationMachine(RuleBasedStateMachine):
             self.simulation.checkpoint()
             self.simulation.restart_coordinator()
         elif name != "nobody":
-            self.simulation.restart_trustee(name)
+            self.simulation.restart_trustee(name, told=name not in self.false)
 
     def number(self) -> int:
         return self.simulation.coordinator.ledger.rounds

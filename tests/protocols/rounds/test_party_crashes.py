@@ -113,12 +113,14 @@ class Mortal(Simulation):
             self.store(self.coordinator.receive(package))
         self.checkpoint()
         for trustee in self.trustees.values():
-            self.store(self.coordinator.receive_ack(self.hear(trustee.acknowledge(number, self.blob))))
+            self.store(
+                self.coordinator.receive_ack(self.hear(trustee.acknowledge(number, self.coordinator.note, self.blob)))
+            )
         assert self.close_cohort() is None
 
     def open_sum(self, number: int) -> None:
         for name in self.asked():
-            release = self.trustees[name].release(number, self.blob)
+            release = self.trustees[name].release(number, self.coordinator.note, self.blob)
             self.hear(release.entry)
             assert secrets_of(self.stores[name]) == [], "erased before it is said"
             self.store(self.coordinator.receive_release(release))

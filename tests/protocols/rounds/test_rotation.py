@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import ITEM_LIMIT
 from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.identities import SigningKey
-from protocols.invitation import Invitation, decode_invitation, encode_invitation, verify_invitation
-from protocols.membership import ENROLLED, LEFT
+from protocols.invitation import INVITATION_LIMIT, Invitation, decode_invitation, encode_invitation, verify_invitation
+from protocols.membership import ENROLLED, LEFT, MOST_ROTATIONS, REASONS
 from protocols.messages import KeyRotation, Message, Revocation, RoundOpen
+from protocols.parameters import CHANGES_LIMIT, CHANGES_OF_A_PARTY
+from protocols.receipts import ACCEPTED, RECEIPT_LIMIT, decode_receipt, encode_receipt, make_receipts, verify_receipt
 from protocols.rounds.client import Client
 from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
@@ -80,6 +83,7 @@ def test_rounds_go_on_with_new_keys_and_without_the_revoked(simulation: Simulati
 def test_a_key_can_be_rotated_again(simulation: Simulation) -> None:
     for _ in range(3):
         simulation.change(simulation.rotation("client-00"))
+        simulation.give_up_round()
     assert "client-00" in simulation.play_round().accepted
 
 
@@ -102,7 +106,8 @@ def test_a_client_that_missed_everything_is_shown_all_changes(simulation: Simula
     simulation.play_round(clients=["client-01", "client-02", "client-03"])
     simulation.change(simulation.revocation("trustee-4"))
     simulation.open_round()
-    assert simulation.accept("client-00").verified.members == simulation.coordinator.ledger.members
+    shown, true = simulation.accept("client-00").verified.members, simulation.coordinator.ledger.members
+    assert (shown.root(), shown.retired) == (true.root(), true.retired)
     invitation = simulation.coordinator.invitation()
     assert len(invitation.changes) == 2
     assert decode_invitation(encode_invitation(invitation)) == invitation
@@ -116,7 +121,8 @@ def test_a_client_may_be_shown_only_what_it_does_not_know(simulation: Simulation
     client = simulation.clients["client-00"]
     assert client.known_changes == 1
     invitation = simulation.coordinator.invitation(client.last_seen, client.known_changes)
-    assert [change.index for change in invitation.changes] == [simulation.coordinator.size - 7]
+    index = simulation.coordinator.size - 7
+    assert list(invitation.changes) == simulation.coordinator.entries(index, index + 1)
     model = simulation.blob(simulation.coordinator.ledger.model or b"", simulation.pinned.model_size)
     assert client.accept(invitation, model).verified.members.count == 2
 
@@ -193,7 +199,9 @@ def test_new_key_already_in_use(simulation: Simulation, owner: str) -> None:
 def test_new_key_that_was_in_use(simulation: Simulation) -> None:
     simulation.change(simulation.rotation("client-00"))
     once = simulation.key_of("client-00")
+    simulation.give_up_round()
     simulation.change(simulation.rotation("client-00"))
+    simulation.give_up_round()
     refused_everywhere(
         simulation, seal_rotation(FEDERATION, "client-01", identity_of("client-01"), once), "rotation-key"
     )
@@ -208,6 +216,7 @@ def test_new_key_that_was_in_use(simulation: Simulation) -> None:
 def test_rotation_replayed(simulation: Simulation) -> None:
     entry = simulation.rotation("client-00")
     simulation.change(entry)
+    simulation.give_up_round()
     simulation.change(simulation.rotation("client-00"))
     log = fork(simulation, simulation.coordinator.size)
     log.entries.append(entry)
@@ -410,7 +419,7 @@ def test_server_hides_a_revocation_that_a_client_knows(simulation: Simulation) -
         assert rejected(lambda hiding=hiding: client.accept(hiding, b"")) == "changes"  # type: ignore[misc]
 
 
-def test_changes_in_another_order_or_place(simulation: Simulation) -> None:
+def test_changes_in_another_order_or_others(simulation: Simulation) -> None:
     simulation.change(simulation.rotation("client-01"))
     simulation.change(simulation.rotation("client-02"))
     simulation.open_round()
@@ -418,10 +427,9 @@ def test_changes_in_another_order_or_place(simulation: Simulation) -> None:
     first, second = honest.changes
     for changes, check in (
         ((second, first), "changes"),
-        ((replace(first, index=2), second), "changes"),
-        ((first, replace(second, index=simulation.coordinator.size)), "changes"),
-        ((first, replace(second, inclusion=first.inclusion)), "inclusion-proof"),
-        ((first, second, honest.round_keys[0]), "order"),
+        ((first, second, second), "rotation-previous"),
+        ((first,), "changes"),
+        ((first, second, honest.round_keys[0].entry), "order"),
     ):
         shown = replace(honest, changes=changes)
         assert rejected(lambda shown=shown: verify_invitation(simulation.pinned, shown, None)) == check  # type: ignore[misc]
@@ -431,6 +439,58 @@ def test_a_change_that_only_one_client_is_shown(simulation: Simulation) -> None:
     """A rightful rotation that no log has: RoundOpen does not name it."""
     simulation.open_round()
     honest = simulation.coordinator.invitation()
-    private = replace(honest.round_open, index=1, entry=rotation())
-    shown = replace(honest, changes=(private,))
-    assert rejected(lambda: verify_invitation(simulation.pinned, shown, None)) == "inclusion-proof"
+    shown = replace(honest, changes=(rotation(),))
+    assert rejected(lambda: verify_invitation(simulation.pinned, shown, None)) == "changes"
+
+
+# ---- how many, how often ----
+
+
+def test_a_party_rotates_once_between_two_rounds(simulation: Simulation) -> None:
+    """A revocation is another thing: it is taken whatever was rotated before it."""
+    simulation.change(simulation.rotation("client-00"))
+    simulation.change(simulation.rotation("client-01"))
+    again = simulation.rotation("client-00")
+    refused_everywhere(simulation, again, "rotation-pace")
+    simulation.give_up_round()
+    simulation.change(again)
+    refused_everywhere(simulation, simulation.rotation("client-00"), "rotation-pace")
+    simulation.change(simulation.revocation("client-00"))
+    assert "client-00" not in simulation.play_round().accepted
+
+
+def test_at_the_cap_of_everybodys_rotations_all_goes_on(simulation: Simulation) -> None:
+    """Every party has rotated as often as it may: a new client, one that knows, receipts, resumption, revocations."""
+    parties = [*simulation.clients, *simulation.trustees]
+    for _ in range(MOST_ROTATIONS):
+        for name in parties:
+            simulation.store(simulation.coordinator.receive_change(simulation.rotation(name)))
+        simulation.checkpoint()
+        simulation.give_up_round()
+    for name in ("client-00", "trustee-0"):
+        refused_everywhere(simulation, simulation.rotation(name), "rotation-cap")
+        simulation.successors[name] = simulation.successors[name][:-1]
+    simulation.restart_coordinator()
+    for name in parties:
+        (simulation.restart_client if name in simulation.clients else simulation.restart_trustee)(name)
+    simulation.change(simulation.revocation("client-03"))
+    simulation.change(simulation.revocation("trustee-4"))
+    result = simulation.play_round()
+    assert result.accepted == ("client-00", "client-01", "client-02")
+    entries = simulation.coordinator.entries(0, simulation.coordinator.size)
+    note = simulation.coordinator.note
+    receipt = make_receipts(simulation.pinned, note, entries, result.number)["client-00"]
+    assert len(receipt.changes) == MOST_ROTATIONS * len(parties) + 2
+    assert verify_receipt(simulation.pinned, decode_receipt(encode_receipt(receipt))).verdict == ACCEPTED
+
+
+def test_the_largest_change_is_as_large_as_the_policys_condition_says() -> None:
+    """16 rotations and a revocation of a party, under the longest names there are, each with a head of three bytes."""
+    name, old, new = "p" * 64, identity_of("old"), identity_of("new")
+    rotated = seal_rotation("f" * 64, name, old, new)
+    revoked = seal(Revocation("f" * 64, name, max(REASONS, key=len)), "issuer", identity_of("issuer"))
+    assert MOST_ROTATIONS * (len(rotated) + 3) + len(revoked) + 3 == CHANGES_OF_A_PARTY
+    parties = CHANGES_LIMIT // CHANGES_OF_A_PARTY
+    assert parties == 7914
+    assert min(INVITATION_LIMIT, RECEIPT_LIMIT) - (1 << 20) >= CHANGES_LIMIT
+    assert parties * (MOST_ROTATIONS + 1) < ITEM_LIMIT // 7

@@ -32,12 +32,14 @@ def releases(played: Played, path: Path, number: int) -> dict[str, sharing.Share
     }
 
 
-def test_colluders_and_the_deceived_open_one_of_two_cohorts(play: Play) -> None:
+def test_colluders_and_the_server_open_one_of_two_cohorts(play: Play) -> None:
     played = play("colluding-trustees")
     policy = played.pinned.policy
     true, other = releases(played, played.transcript, 2), releases(played, played.forged, 2)
     assert sorted(true) == ["trustee-1", "trustee-2", "trustee-3", "trustee-4"]
-    assert sorted(other) == ["trustee-1", "trustee-2", "trustee-5"]
+    assert sorted(other) == ["trustee-1", "trustee-2"]  # nobody honest: no published checkpoint covers that cohort
+    first, *_ = [(each.party, each.check) for each in played.refusals if each.asked == "to release"]
+    assert first == ("trustee-5", "checkpoint-quorum")
     cohorts = []
     for path in (played.transcript, played.forged):
         ledger = Follower.start().extended(played.pinned, played.entries(path)).ledger

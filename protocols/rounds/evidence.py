@@ -1,0 +1,92 @@
+"""What a party has said, shown to it from outside its own directory when it starts (spec 8.10).
+
+A directory that was set back to an old copy looks like any other from inside. So whoever starts a party gives it the
+newest checkpoint that was published, and the entries that it signed: what it does not remember, it would say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from proofs.errors import Rejected
+from protocols.envelopes import Envelope, check_signature, open_envelope
+from protocols.identities import SigningKey
+from protocols.log.checkpoint import Checkpoint, check_note, parse_note
+from protocols.messages import KeyShare, ShareAck, Submission
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member
+
+OUTDATED = "outdated-state"  # the check
+Said = Submission | ShareAck | KeyShare
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """note: a checkpoint with its cosignatures, empty for none. entries: those that the party signed, in log order."""
+
+    note: bytes = b""
+    entries: tuple[bytes, ...] = ()
+
+
+NO_EVIDENCE = Evidence()
+
+
+def said_in(note: bytes, entries: Iterable[bytes]) -> dict[str, Evidence]:
+    """What each signer has said in a log whose newest published checkpoint is `note`; raises Malformed."""
+    said: dict[str, list[bytes]] = {}
+    for entry in entries:
+        said.setdefault(open_envelope(entry).signer, []).append(entry)
+    return {signer: Evidence(note, tuple(signed)) for signer, signed in said.items()}
+
+
+def outdated(name: str, said: str, known: str) -> Rejected:
+    """The refusal of a party that remembers less than it said."""
+    return Rejected(OUTDATED, f"what {name} has said: {said}", f"a state that knows {known}")
+
+
+def own_checkpoint(
+    pinned: PinnedPolicy, name: str, keys: Sequence[SigningKey], evidence: Evidence
+) -> Checkpoint | None:
+    """The checkpoint of the evidence, if it has a cosignature by one of a trustee's own keys.
+
+    Raises Malformed, Rejected("checkpoint-...") for a note that is not the log's.
+    """
+    if not evidence.note:
+        return None
+    note, policy = parse_note(evidence.note), pinned.policy
+    ours, *others = note.signatures
+    check_note(replace(note, signatures=(ours,)), policy.log_key, (), 0, origin=policy.origin)
+    lines = tuple(each for each in others if each.name == name)
+    signed = replace(note, signatures=(ours, *lines))
+    for key in keys:
+        try:
+            check_note(signed, policy.log_key, (Member(name, key.public_key),), 1)
+        except Rejected:
+            continue
+        return note.checkpoint
+    return None
+
+
+def own_messages(
+    pinned: PinnedPolicy, name: str, keys: Sequence[SigningKey], evidence: Evidence, first: int
+) -> Iterator[tuple[bytes, Said]]:
+    """The entries of the evidence of rounds from `first` on that a party signed with one of its keys, with their
+    messages; raises Malformed."""
+    for entry in evidence.entries:
+        envelope = open_envelope(entry)
+        message = envelope.message
+        if not isinstance(message, Submission | ShareAck | KeyShare) or message.round < first:
+            continue
+        if (envelope.signer, message.federation) != (name, pinned.policy.federation):
+            continue
+        if any(_signed(envelope, key) for key in keys):
+            yield entry, message
+
+
+def _signed(envelope: Envelope, key: SigningKey) -> bool:
+    try:
+        check_signature(envelope, key.public_key)
+    except Rejected:
+        return False
+    return True
