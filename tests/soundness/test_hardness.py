@@ -10,7 +10,7 @@ import pytest
 
 from protocols.lattice.gaussian import thresholds
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL
-from protocols.parameters import SECURITY_BITS, SECURITY_FLOOR
+from protocols.parameters import LARGEST_DIMENSION, SECURITY_BITS, SECURITY_FLOOR
 
 SIGMA = SIGMA_TENTHS / 10
 LEFT = SIGMA / 2  # of key and error, once the sums are known
@@ -84,15 +84,46 @@ def test_what_is_left_is_smooth() -> None:
     assert math.log(2 * n * (1 + 2.0**128)) / math.pi <= smooth
 
 
-def test_distance_from_the_ideal_gaussian() -> None:
-    """Truncated and tabulated, all samples of a client are within 2^-100; what is cut off is below 2^-128 a sample."""
+def log2(value: decimal.Decimal) -> float:
+    return float(value.ln() / decimal.Decimal(2).ln())
+
+
+@pytest.fixture(scope="module")
+def distances() -> tuple[decimal.Decimal, decimal.Decimal]:
+    """Statistical distance of one sample, as it is drawn, from the ideal Gaussian on all integers, and the part of it
+    that the cut makes. To 100 digits: what lies beyond 600 is below 2^-5000."""
     with decimal.localcontext(decimal.Context(prec=120)):
         exponent = decimal.Decimal(-100) / (2 * SIGMA_TENTHS**2)
-        ideal = {x: (exponent * x * x).exp() for x in range(-400, 401)}
-        total, half = sum(ideal.values(), decimal.Decimal()), decimal.Decimal("0.5")
+        ideal = {x: (exponent * x * x).exp() for x in range(-600, 601)}
+        total = sum(ideal.values(), decimal.Decimal())
         cut = sum((weight for x, weight in ideal.items() if abs(x) > TAIL), decimal.Decimal()) / total
         edges = [0, *thresholds(), 2**128]
         drawn = {x: decimal.Decimal(edges[i + 1] - edges[i]) / 2**128 for i, x in enumerate(range(-TAIL, TAIL + 1))}
-        distance = half * sum((abs(drawn[x] - ideal[x] / total) for x in drawn), cut)
-        assert cut < decimal.Decimal(2) ** -128
-        assert distance * (DEGREE + CELLS) < decimal.Decimal(2) ** -100
+        return sum((abs(drawn[x] - ideal[x] / total) for x in drawn), cut) / 2, cut
+
+
+def test_distance_of_one_sample(distances: tuple[decimal.Decimal, decimal.Decimal]) -> None:
+    whole, cut = distances
+    assert -123.2 < log2(whole) < -123.1
+    assert -128.2 < log2(cut) < -128.1
+    assert log2(whole) - log2(cut) < 5.1  # all that a finer table could gain
+
+
+@pytest.mark.parametrize(
+    ("cells", "one", "all_of_them"), [(2**20, -103.1, -83.1), (LARGEST_DIMENSION, -95.1, -75.1)], ids=["2^20", "2^28"]
+)
+def test_distance_of_all_samples(
+    distances: tuple[decimal.Decimal, decimal.Decimal], cells: int, one: float, all_of_them: float
+) -> None:
+    """The union over a client's samples, and over a thousand clients in each of a thousand rounds."""
+    whole, _ = distances
+    assert one - 0.1 < log2(whole * (DEGREE + cells)) < one
+    assert all_of_them - 0.1 < log2(whole * (DEGREE + cells) * 1000 * 1000) < all_of_them
+
+
+def test_loss_of_the_reduction() -> None:
+    """eps = 2^-126 holds for 2^28 cells; over a million sums it is 2^-106, far below the distance of the noise."""
+    smooth = (LEFT * math.sqrt(2 * math.pi)) ** 2 / 2
+    for cells, bits in ((CELLS, 134), (LARGEST_DIMENSION, 126)):
+        assert math.log(2 * (DEGREE + cells) * (1 + 2.0**bits)) / math.pi <= smooth
+        assert math.log(2 * (DEGREE + cells) * (1 + 2.0 ** (bits + 1))) / math.pi > smooth
