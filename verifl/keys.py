@@ -7,6 +7,7 @@ file, and what takes an old key out of force is an entry in the log.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,8 +71,9 @@ def read_keys(folder: Path, passphrase: Passphrase | None = None) -> dict[bytes,
 
 
 def read_passphrase(path: Path) -> bytes:
-    """The first line of a file, without its end; raises Misuse if it is empty."""
+    """The first line of a file, without its end; raises Misuse if it is empty, or the file can be read by others."""
     with path.open("rb") as file:
+        _require_secret(path, os.fstat(file.fileno()))
         passphrase = file.readline(_FILE_LIMIT).rstrip(b"\r\n")
     if not passphrase:
         raise Misuse(f"{path}: expected a passphrase in the first line, found none")
@@ -112,11 +114,20 @@ def parse_public_key(text: str) -> bytes:
     return key
 
 
+def _require_secret(path: Path, status: os.stat_result) -> None:
+    """A regular file is the user's or root's, and nobody else's to read; a pipe or terminal is who gave it."""
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        raise Misuse(f"{path}: is a secret but belongs to user {status.st_uid}; run as its owner")
+    mode = status.st_mode & 0o777
+    if mode & 0o077:
+        raise Misuse(f"{path}: is a secret but has mode {mode:03o}, expected 600; run `chmod 600 {path}`")
+
+
 def _read_private(path: Path) -> bytes:
     with path.open("rb") as file:
-        mode = os.fstat(file.fileno()).st_mode & 0o777
-        if mode & 0o077:
-            raise Misuse(f"{path}: is a secret but has mode {mode:03o}, expected 600; run `chmod 600 {path}`")
+        _require_secret(path, os.fstat(file.fileno()))
         data = file.read(_FILE_LIMIT + 1)
     if len(data) > _FILE_LIMIT:
         raise Misuse(f"{path}: expected a key file of at most {_FILE_LIMIT} bytes")

@@ -1,4 +1,4 @@
-"""Each party's private state on disk: directories 0700, files 0600, durable when `put` returns.
+"""Each party's private state on disk: directories 0700, files 0600, its own, no links, durable when `put` returns.
 
 One file per key: SHA-256 of key and value, then the value. It is written beside its final name, flushed, then renamed,
 so that a crash leaves the old or the new value; a file that is neither is refused, never taken for a value.
@@ -10,10 +10,11 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proofs.errors import Misuse
+from verifl.private_files import erase_private, private_directory, read_private, replace_private
 
 Step = Callable[[str], None]
 """Called with a description before each change on disk; it exists to test crashes."""
@@ -40,12 +41,9 @@ class StoredValues:
     def get(self, key: str) -> bytes | None:
         """The value, or None. Raises Misuse where the file is not what `put` wrote."""
         file = self.file(key)
-        try:
-            data = file.read_bytes()
-        except FileNotFoundError:
+        data = self._read(file)
+        if data is None:
             return None
-        except IsADirectoryError:
-            raise Misuse(f"{file}: expected a state file, found a directory: {_DAMAGED}") from None
         value = data[_DIGEST:]
         if data[:_DIGEST] != _digest(key, value):
             found = f"{len(data)} bytes that do not have it"
@@ -54,15 +52,12 @@ class StoredValues:
 
     def keys(self) -> list[str]:
         """All keys, in ascending order; raises Misuse for a file with a name that is none of ours."""
-        return sorted(_key(file) for file in self._path.glob(f"*{_SUFFIX}"))
+        return sorted(_key(self._path / name) for name in self._names() if name.endswith(_SUFFIX))
 
     def half_erased(self, key: str) -> bool:
         """Whether a kill came while the value was being erased: it begins with zeros, which no digest does."""
-        file = self.file(key)
-        if not file.is_file():
-            return False
-        with file.open("rb") as stream:
-            return stream.read(_DIGEST) == bytes(_DIGEST)
+        data = self._read(self.file(key))
+        return data is not None and data[:_DIGEST] == bytes(_DIGEST)
 
     def file(self, key: str) -> Path:
         """Where the value of a key is, or would be."""
@@ -71,26 +66,44 @@ class StoredValues:
             raise Misuse(f"key: expected 1 to 100 bytes of text, found {len(name) // 2}")
         return self._path / f"{name}{_SUFFIX}"
 
+    def _read(self, file: Path) -> bytes | None:
+        try:
+            with private_directory(self._path) as folder:
+                return read_private(file, folder, _DAMAGED)
+        except FileNotFoundError:
+            return None
+
+    def _names(self) -> list[str]:
+        try:
+            with private_directory(self._path) as folder:
+                return os.listdir(folder)  # noqa: PTH208 - of what was opened and checked
+        except FileNotFoundError:
+            return []
+
 
 class DirectoryStore(StoredValues):
     """A `protocols.stores.Store` in one directory; keys are text, file names their hexadecimal UTF-8 bytes."""
 
     def __init__(self, path: Path, step: Step = unobserved) -> None:
-        """Open or create; leftovers of an interrupted write are erased. Raises Misuse if others can read it."""
+        """Open or create; leftovers of an interrupted write are erased.
+
+        Raises Misuse if it is somebody else's, others can read it, or it is a symbolic link; so does every later use.
+        """
         self._step = step
         step(f"open {path.name}")
         make_private_directory(path)
         super().__init__(path)
-        for leftover in path.glob(f"*{_TEMPORARY}"):
-            self._erase(leftover)
+        for leftover in self._names():
+            if leftover.endswith(_TEMPORARY):
+                self._erase(path / leftover)
 
     def put(self, key: str, value: bytes) -> None:
         """Store `value`; it survives a power failure once this returns."""
         file = self.file(key)
         self._step(f"write {key}")
-        with replacing(file, 0o600) as temporary:
-            temporary.write_bytes(_digest(key, value) + value)
-            self._step(f"rename {key}")
+        with private_directory(self._path) as folder:
+            data = _digest(key, value) + value
+            replace_private(file, data, folder, _TEMPORARY, lambda: self._step(f"rename {key}"))
         self._step(f"stored {key}")
 
     def delete(self, key: str) -> None:
@@ -100,17 +113,8 @@ class DirectoryStore(StoredValues):
         self._step(f"erased {key}")
 
     def _erase(self, file: Path) -> None:
-        try:
-            stream = file.open("r+b")
-        except FileNotFoundError:
-            return
-        with stream:
-            stream.write(bytes(os.fstat(stream.fileno()).st_size))
-            stream.flush()
-            os.fsync(stream.fileno())
-        self._step(f"unlink {file.name}")
-        file.unlink()
-        _sync_directory(self._path)
+        with private_directory(self._path) as folder:
+            erase_private(file, folder, _DAMAGED, lambda: self._step(f"unlink {file.name}"))
 
 
 def _key(file: Path) -> str:
@@ -125,13 +129,14 @@ def _digest(key: str, value: bytes) -> bytes:
 
 
 def make_private_directory(path: Path) -> None:
-    """Create `path`, and what is missing above it, with mode 0700; raises Misuse if others may enter it."""
+    """Create `path`, and what is missing above it, with mode 0700; raises Misuse if it is not private: see
+    `private_directory`."""
     for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
         missing.mkdir(mode=0o700)
-    path.mkdir(mode=0o700, exist_ok=True)
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise Misuse(f"{path}: holds secrets but has mode {mode:03o}, expected 700; run `chmod 700 {path}`")
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    with private_directory(path):
+        return
 
 
 def write_private(path: Path, data: bytes) -> None:

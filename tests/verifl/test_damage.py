@@ -202,7 +202,9 @@ def test_what_is_not_damaged_goes_on(stopped: Path, tmp_path: Path) -> None:
 def test_a_value_that_was_being_erased_is_no_damage(stopped: Path, tmp_path: Path) -> None:
     """A kill between overwriting and removing it leaves zeros: here, of a round that is over."""
     out = Path(shutil.copytree(stopped / "out", tmp_path / "out"))
-    (out / store("trustees/trustee-1", "round-key/1")).write_bytes(bytes(64))
+    erased = out / store("trustees/trustee-1", "round-key/1")
+    erased.touch(0o600)
+    erased.write_bytes(bytes(64))
     assert cli.invoke(["run", str(stopped / "config.toml"), "--out", str(out), "--device", "cpu", "--resume"]) == 0
     assert not (out / store("trustees/trustee-1", "round-key/1")).exists()
 

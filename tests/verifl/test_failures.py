@@ -99,17 +99,15 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out, secret = write_task(tmp_path), tmp_path / "out", tmp_path / "passphrase"
+    secret.touch(0o600)
     secret.write_text("of no key\n", encoding="utf-8")
     arguments = ["run", str(config), "--out", str(out), "--passphrase-file", str(secret)]
-    sync = state._sync_file
 
-    def full(path: Path) -> None:
-        if path.parent.name == "store":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: without the name of the file
-        sync(path)
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: without the name of the file
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "_sync_file", full)
+        patch.setattr(state, "replace_private", full)
         assert cli.invoke(arguments) == 2
     hint = f"nothing is lost: `verifl {' '.join(arguments)} --resume` goes on from there"
     assert last_line(capsys) == f"verifl: {out}: No space left on device; {hint}"

@@ -124,8 +124,30 @@ def test_the_wrong_passphrase(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("data", "expected"), [(b"a b\n", b"a b"), (b"a\r\nb\n", b"a"), (b"a", b"a")])
 def test_a_passphrase_is_the_first_line(tmp_path: Path, data: bytes, expected: bytes) -> None:
-    (tmp_path / "pass").write_bytes(data)
-    assert read_passphrase(tmp_path / "pass") == expected
+    assert read_passphrase(private_file(tmp_path / "pass", data)) == expected
+
+
+def test_secrets_that_others_can_read_or_have_written(tmp_path: Path) -> None:
+    write_key(tmp_path / "a.pem", KEY)
+    private_file(tmp_path / "pass", b"correct horse")
+    for name, read in (("a.pem", read_key), ("pass", read_passphrase)):
+        (tmp_path / name).chmod(0o640)
+        with pytest.raises(Misuse, match=f"{name}: is a secret but has mode 640, expected 600; run `chmod 600"):
+            read(tmp_path / name)
+        (tmp_path / name).chmod(0o600)
+        read(tmp_path / name)
+        if os.geteuid() == 0:
+            os.chown(tmp_path / name, 4242, -1)
+            with pytest.raises(Misuse, match=f"{name}: is a secret but belongs to user 4242"):
+                read(tmp_path / name)
+
+
+def test_a_passphrase_from_a_pipe(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"correct horse\n")
+    os.close(writer)
+    assert read_passphrase(Path(f"/dev/fd/{reader}")) == b"correct horse"
+    os.close(reader)
 
 
 def test_a_directory_of_keys(tmp_path: Path) -> None:
@@ -159,7 +181,7 @@ def test_new_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_new_and_show_with_a_passphrase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, secret = str(tmp_path / "a.pem"), str(tmp_path / "pass")
-    Path(secret).write_text("correct horse\n")
+    private_file(Path(secret), b"correct horse\n")
     assert cli.invoke(["keys", "new", file, "--passphrase-file", secret]) == 0
     public = capsys.readouterr().out
     assert cli.invoke(["keys", "show", file]) == 2
@@ -206,7 +228,7 @@ def test_mistakes_are_one_line_and_status_2(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     private_file(tmp_path / "there.pem", b"")
-    (tmp_path / "empty").touch()
+    private_file(tmp_path / "empty", b"")
     assert cli.invoke(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

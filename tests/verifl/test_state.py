@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from proofs.errors import Misuse
 from protocols.stores import MemoryStore
-from verifl.state import DirectoryStore, replacing
+from verifl.state import DirectoryStore, StoredValues, make_private_directory, replacing
 
 KEYS = st.text(min_size=1, max_size=20).filter(
     lambda key: len(key.encode("utf-8", "ignore")) <= 100 and key.isprintable()
@@ -54,6 +55,7 @@ def test_an_interrupted_write_leaves_the_old_value(store: DirectoryStore, tmp_pa
     with pytest.raises(FileExistsError), replacing(file, 0o600) as temporary:
         temporary.mkdir()
     assert store.get("key") == b"old"
+    (tmp_path / "party" / ".left.tmp").touch(0o600)
     (tmp_path / "party" / ".left.tmp").write_bytes(b"from a crash")
     assert DirectoryStore(tmp_path / "party").keys() == ["key"]
     assert len(list((tmp_path / "party").iterdir())) == 1
@@ -73,3 +75,103 @@ def test_keys_have_a_length(store: DirectoryStore) -> None:
     store.put("k" * 100, b"")
     with pytest.raises(Misuse, match="1 to 100 bytes"):
         store.put("k" * 101, b"")
+
+
+# ---- what is not the party's own ----
+
+
+def every_use(path: Path) -> list[Callable[[], object]]:
+    """Each way to read or write the state of a party in `path`."""
+    with_store = [lambda: DirectoryStore(path)]
+    reading = [lambda: StoredValues(path).get("key"), lambda: StoredValues(path).keys()]
+    return [*with_store, *reading, lambda: StoredValues(path).half_erased("key"), lambda: make_private_directory(path)]
+
+
+@pytest.mark.parametrize("mode", [0o710, 0o701, 0o770, 0o707, 0o750])
+def test_a_directory_that_others_can_enter(tmp_path: Path, mode: int) -> None:
+    store = DirectoryStore(tmp_path / "party")
+    store.put("key", b"secret")
+    (tmp_path / "party").chmod(mode)
+    uses = [*every_use(tmp_path / "party"), lambda: store.put("key", b"new"), lambda: store.delete("key")]
+    for use in uses:
+        with pytest.raises(Misuse, match=rf"has mode {mode:o}, expected 700; run `chmod 700"):
+            use()
+    (tmp_path / "party").chmod(0o700)
+    assert store.get("key") == b"secret"
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602])
+def test_a_value_that_others_can_read_or_write(store: DirectoryStore, tmp_path: Path, mode: int) -> None:
+    store.put("key", b"secret")
+    (file,) = (tmp_path / "party").iterdir()
+    file.chmod(mode)
+    for use in (lambda: store.get("key"), lambda: store.delete("key"), lambda: store.half_erased("key")):
+        with pytest.raises(Misuse, match=rf"has mode {mode:o}, expected 600; run `chmod 600"):
+            use()
+    file.chmod(0o600)
+    assert store.get("key") == b"secret"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_what_belongs_to_somebody_else(store: DirectoryStore, tmp_path: Path) -> None:
+    store.put("key", b"secret")
+    (file,) = (tmp_path / "party").iterdir()
+    os.chown(file, 4242, -1)
+    with pytest.raises(Misuse, match="belongs to user 4242, and this process runs as user 0; run as its owner"):
+        store.get("key")
+    os.chown(file, 0, -1)
+    os.chown(tmp_path / "party", 4242, -1)
+    for use in [*every_use(tmp_path / "party"), lambda: store.put("key", b"new")]:
+        with pytest.raises(Misuse, match="belongs to user 4242"):
+            use()
+
+
+def test_links_are_not_followed(store: DirectoryStore, tmp_path: Path) -> None:
+    """Neither in the directory's place nor in a file's, whoever put them there, also after the store was opened."""
+    store.put("key", b"secret")
+    (file,) = (tmp_path / "party").iterdir()
+    file.rename(tmp_path / "elsewhere")
+    file.symlink_to(tmp_path / "elsewhere")
+    for use in (lambda: store.get("key"), lambda: store.delete("key"), lambda: store.half_erased("key")):
+        with pytest.raises(Misuse, match="expected a state file, found a symbolic link"):
+            use()
+    store.put("key", b"new")  # takes the link's place
+    assert not file.is_symlink()
+    assert b"secret" in (tmp_path / "elsewhere").read_bytes()
+    (tmp_path / "party").rename(tmp_path / "real")
+    (tmp_path / "party").symlink_to(tmp_path / "real")
+    for use in [*every_use(tmp_path / "party"), lambda: store.put("key", b""), lambda: store.delete("key")]:
+        with pytest.raises(Misuse, match="is a symbolic link"):
+            use()
+    assert DirectoryStore(tmp_path / "real").get("key") == b"new"
+
+
+def test_other_kinds_of_files(store: DirectoryStore, tmp_path: Path) -> None:
+    """A pipe does not hang whoever reads it."""
+    store.put("key", b"secret")
+    (file,) = (tmp_path / "party").iterdir()
+    for make, found in ((os.mkfifo, "another kind of file"), (os.mkdir, "a directory")):
+        file.unlink()
+        make(file, 0o600)
+        for use in (store.get, store.delete, store.half_erased):
+            with pytest.raises(Misuse, match=f"expected a state file, found {found}"):
+                use("key")
+
+
+def test_a_swapped_directory_changes_nothing_for_a_use_that_has_begun(tmp_path: Path) -> None:
+    """Whoever can rename what is above sees the value go where the store was opened, not where the name leads now."""
+
+    def swap(step: str) -> None:
+        if step == "rename key":
+            (tmp_path / "party").rename(tmp_path / "real")
+            (tmp_path / "mine").mkdir(mode=0o700)
+            (tmp_path / "party").symlink_to(tmp_path / "mine")
+
+    DirectoryStore(tmp_path / "party", swap).put("key", b"secret")
+    assert list((tmp_path / "mine").iterdir()) == []
+    assert DirectoryStore(tmp_path / "real").get("key") == b"secret"
+
+
+def test_a_directory_that_is_not_there_is_empty(tmp_path: Path) -> None:
+    values = StoredValues(tmp_path / "none")
+    assert (values.get("key"), values.keys(), values.half_erased("key")) == (None, [], False)
