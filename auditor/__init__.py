@@ -7,8 +7,8 @@ command.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # not from typing: of `python -m auditor`, no more than must be runs before it looks where from
 if TYPE_CHECKING:
     from auditor.auditing import audit
     from auditor.rendering import write as write_report
@@ -29,7 +29,7 @@ __all__ = ["CheckResult", "Finding", "Kind", "Outcome", "Report", "Status", "aud
 
 
 def __getattr__(name: str) -> object:
-    """Public names, imported on first use: nothing but this file runs before `__main__` has looked where from."""
+    """Public names, imported on first use."""
     if name in _HOMES:
         module, attribute = _HOMES[name]
         return getattr(import_module(module), attribute)

@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditor.arguments import no_policy, read_policy, require_transcript
 from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
 from auditor.memory import Memory
 from auditor.report import CheckpointSummary, Kind
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
-from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.reader import TranscriptReader
@@ -131,17 +131,16 @@ class Case:
         reader: TranscriptReader | None = None,
         memory: Memory | None = None,
     ) -> Case:
-        """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
-        that was given and is none."""
-        next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+        """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for what is no
+        transcript, and for a policy that was given and is none."""
+        require_transcript(path)
         case = cls(path, reader or TranscriptReader(path), engine, step, policy is None)
         case.memory = case.memory if memory is None else memory
         try:
             case._open_policy(_policy_bytes(case.reader, policy))
         except (Malformed, Rejected) as error:
             if policy is not None:
-                given = f"{policy} is" if isinstance(policy, Path) else "the bytes are"
-                raise Misuse(f"policy: {given} no policy: {error}") from None
+                raise no_policy(policy, error) from None
             case.policy_fault = error
         if case.pinned_policy is not None and policy is not None:
             case.foreign = foreign_policy(case.reader, case.pinned_policy)
@@ -276,5 +275,4 @@ def _policy_bytes(reader: TranscriptReader, policy: Path | bytes | None) -> byte
         return reader.policy()
     if isinstance(policy, bytes):
         return policy
-    with policy.open("rb") as file:
-        return file.read(POLICY_LIMIT + 1)
+    return read_policy(policy)

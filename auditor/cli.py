@@ -126,7 +126,3 @@ class _Bar(Progress):
 
 def _progress() -> Progress:
     return _Bar() if sys.stderr.isatty() else _Lines()
-
-
-if __name__ == "__main__":
-    main()

@@ -157,8 +157,11 @@ def _follow(
     interval: float,
     workers: int | None,
 ) -> None:
+    from auditor.arguments import require_transcript
     from auditor.following import follow, latest_note, save_state
 
+    if once or transcript.is_file():  # else one may yet appear
+        require_transcript(transcript)
     while True:
         started = time.perf_counter()
         note = latest_note(transcript)
@@ -211,18 +214,18 @@ def _outcome(found: Followed, before: FollowState | None, seconds: float, again:
 
 def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPolicy, str | None]:
     """The policy, and its hash where it was taken from the transcript."""
-    from protocols.encoding import POLICY_LIMIT
+    from auditor.arguments import no_policy, read_policy, require_transcript
     from protocols.log.reader import TranscriptReader
     from protocols.pinned import PinnedPolicy
 
     if policy is not None:
         try:
-            return PinnedPolicy.open(_read(policy, POLICY_LIMIT)), None
+            return PinnedPolicy.open(read_policy(policy)), None
         except (Malformed, Rejected) as error:
-            end(REJECTED, f"rejected: {policy}: {error}")
+            raise no_policy(policy, error) from None
     if transcript is None:
         raise Misuse("policy: a file, or a transcript to take it from")
-    next(transcript.iterdir(), None)
+    require_transcript(transcript)
     pinned = PinnedPolicy.open(TranscriptReader(transcript).policy())
     return pinned, pinned.hash.hex()
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from auditor.arguments import require_transcript
 from auditor.index import label
 from auditor.report import printable
 from auditor.standing import Standing
@@ -106,7 +107,7 @@ def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
     reader: of this directory, by default of the checkpoint that is the latest now.
     Raises Malformed or Rejected with these names; OSError where the directory cannot be read at all.
     """
-    next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+    require_transcript(path)
     reader = reader or SnapshotReader(path)
     latest = reader.latest()
     size = reader.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.report import MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
+from auditor.report import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import COORDINATOR
 from protocols.log.files import Damaged
@@ -33,6 +33,7 @@ class Findings:
         self.title = title
         self._findings: dict[Kind, list[Finding]] = {kind: [] for kind in Kind}
         self._notes: list[str] = []
+        self._warnings: list[str] = []
         self._omitted = 0
 
     @property
@@ -72,15 +73,26 @@ class Findings:
         if len(self._notes) < MAX_FINDINGS:
             self._notes.append(printable(text))
 
+    def warn(self, text: str) -> None:
+        """Record what the reader should put right although it is no failure, with the command for it."""
+        self._warnings.append(printable(text, MAX_COMMAND))
+
     def result(self, checked: str, status: Status | None = None, reason: str = "") -> CheckResult:
         """The check's end: `status`, or by default fail where there are findings and pass where there are none."""
         found = [finding for kind in Kind for finding in self._findings[kind]]
         if found or status is None:
             status = Status.FAIL if found else Status.PASS
-        listed, notes = tuple(found[:MAX_FINDINGS]), tuple(self._notes)
-        omitted = self._omitted + len(found) - len(listed)
+        listed = found[:MAX_FINDINGS]
         return CheckResult(
-            self.number, self.title, status, printable(checked), printable(reason), listed, omitted, notes
+            self.number,
+            self.title,
+            status,
+            printable(checked),
+            printable(reason),
+            tuple(listed),
+            self._omitted + len(found) - len(listed),
+            tuple(self._notes),
+            tuple(self._warnings),
         )
 
 

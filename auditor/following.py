@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from auditor.arguments import require_transcript
 from auditor.auditing import Progress, audit, version
 from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
 from auditor.copies import Copy, SignedHead, open_copy
@@ -72,7 +73,7 @@ def follow(
 
     Raises OSError where the directory cannot be read at all, Misuse for a state of another policy.
     """
-    next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+    require_transcript(path)
     if state is not None and state.policy != pinned.hash:
         raise Misuse(f"the state is of a federation with the policy {state.policy.hex()}, not {pinned.hash.hex()}")
     reader = SnapshotReader(path)

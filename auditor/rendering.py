@@ -130,6 +130,8 @@ def _check(result: CheckResult) -> Iterator[Line]:
     yield f"{head:<{WIDTH + 14}} {said}".rstrip(), STYLES[result.status]
     for note in result.notes:
         yield f"{'':<11} note: {note}", "dim"
+    for warning in result.warnings:
+        yield f"{'':<11} warning: {warning}", "yellow"
 
 
 def _failure(result: CheckResult) -> Iterator[Line]:

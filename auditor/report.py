@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from auditor.explain import Story
 
 MAX_TEXT = 240  # characters of one quoted string
+MAX_COMMAND = 4096  # characters of a warning, whose command is to be copied
 MAX_FINDINGS = 50  # findings listed per check; the rest are counted
 
 TITLES: dict[str, str] = {
@@ -108,7 +109,8 @@ class CheckResult:
     """The end of one check.
 
     checked: what was looked at and how much of it. reason: why it was skipped or does not apply, else empty.
-    notes: what a reader should know although it is no failure. omitted: findings beyond MAX_FINDINGS, counted only.
+    notes: what a reader should know although it is no failure. warnings: what to put right, though it is none. omitted:
+    findings beyond MAX_FINDINGS, counted only.
     """
 
     id: str
@@ -119,6 +121,7 @@ class CheckResult:
     findings: tuple[Finding, ...] = ()
     omitted: int = 0
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def acceptable(self) -> bool:
@@ -139,6 +142,7 @@ class CheckResult:
             "findings": [finding.to_dict() for finding in self.findings],
             "omitted": self.omitted,
             "notes": list(self.notes),
+            "warnings": list(self.warnings),
         }
 
 

@@ -41,7 +41,8 @@ With your own model and data (any PyTorch code; nothing of it has to change):
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # not from typing: of `python -m verifl`, no more than must be runs before it looks where from
 
 if TYPE_CHECKING:
     from verifl.config import Config

@@ -1,14 +1,20 @@
-"""Entry point of the `verifl` command, also as `python -m verifl`."""
+"""Entry point of the `verifl` command, also as `python -P -m verifl`."""
 
 from __future__ import annotations
 
-from proofs.interrupts import run_command
+import sys
 
 
 def main() -> None:
     """Run the command."""
+    from proofs.interrupts import run_command
+
     run_command("verifl.cli", "verifl", 130)
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:  # what is named like a module of ours in the working directory would be run
+        why = "without -P, Python runs files of the working directory"
+        sys.stderr.write(f"verifl: type verifl, or python -P -m verifl: {why}\n")
+        sys.exit(2)
     main()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from auditor.authenticity import is_log_signed
 from auditor.case import OTHERS, Case
@@ -33,6 +36,7 @@ from protocols.log.tiles import (
 from protocols.submissions import extra_sizes
 
 _HASH_SIZE = 32
+_LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
 PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
 LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
@@ -266,6 +270,7 @@ def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[str, str, 
 
 def _check_files(case: Case, findings: Findings, size: int) -> int:
     """Rule 6. Blobs that nothing names are I12's and P7's; every other unknown path is reported here."""
+    _note_strays(case, findings)
     expected = case.reader.expected_files(size, case.index.blobs)
     count = 0
     for path in case.reader.files():
@@ -273,6 +278,27 @@ def _check_files(case: Case, findings: Findings, size: int) -> int:
         if path not in expected and not is_blob_path(path):
             findings.add(path, "only files of the transcript's layout", _unknown(path), Kind.DAMAGED)
     return count
+
+
+def _note_strays(case: Case, findings: Findings) -> None:
+    """What no rule could mean, and the command that removes it: of files, all that have one of the names."""
+    here = shlex.quote(str(case.path))
+    strays = list(case.reader.strays())
+    if strays:
+        names = sorted({stray_pattern(path.rpartition("/")[2]) for path in strays})
+        which = " -o ".join(f"-name {shlex.quote(name)}" for name in names)
+        found = counted(len(strays), "file")
+        findings.warn(f"{found} of a desktop or an editor: find {here} -type f \\( {which} \\) -delete")
+    empty = [path for path in case.reader.empty_directories() if _LAID_OUT.fullmatch(path) is None]
+    if empty:
+        found = f"{len(empty)} empty director{'y' if len(empty) == 1 else 'ies'}"
+        findings.warn(f"{found}, {empty[0]} first: find {here} -type d -empty -delete")
+
+
+def stray_pattern(name: str) -> str:
+    """The pattern of a shell for stray files like this one."""
+    patterns = ("._*", "*~", ".*.sw[a-p]", "#*#")
+    return next((pattern for pattern in patterns if fnmatchcase(name, pattern)), name)
 
 
 def _unknown(path: str) -> str:

@@ -97,6 +97,14 @@ class Directory:
         """
         yield from _walk(self._root, "", 0)
 
+    def empty(self) -> Iterator[str]:
+        """Every directory below the root with nothing in it, in a fixed order; none deeper than DEPTH_LIMIT."""
+        for folder, inner, files in os.walk(self._root, onerror=_raise):
+            path = os.path.relpath(folder, self._root)
+            if not inner and not files and path != ".":
+                yield _printable(path)
+            inner[:] = sorted(inner) if path.count("/") < DEPTH_LIMIT else []
+
     def _open(self, path: str) -> int:
         *parents, name = path.split("/")
         directory = self._descend(parents, path)
@@ -126,6 +134,10 @@ def _open_below(directory: int, name: str, flags: int, path: str) -> int:
         if error.errno in _REFUSED:
             raise Damaged("file-kind", f"{path} to be a regular file", "a symlink or another kind") from None
         raise
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _walk(directory: Path, prefix: str, depth: int) -> Iterator[str]:

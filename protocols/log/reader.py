@@ -21,6 +21,7 @@ from protocols.log.tiles import (
     BUNDLE_LIMIT,
     CHECKPOINT,
     POLICY,
+    STRAY,
     Bundle,
     Piece,
     Tile,
@@ -171,8 +172,16 @@ class TranscriptReader:
         return self._directory.has(blob_path(name))
 
     def files(self) -> Iterator[str]:
-        """Every path in the directory that is not itself a directory, in a fixed order."""
-        return self._directory.walk()
+        """Every path in the directory that is not itself a directory, in a fixed order, but for `strays`."""
+        return (path for path in self._directory.walk() if not self._is_stray(path))
+
+    def strays(self) -> Iterator[str]:
+        """Regular files that a desktop or an editor left, which are in no transcript and in none of `files`."""
+        return filter(self._is_stray, self._directory.walk())
+
+    def empty_directories(self) -> Iterator[str]:
+        """Every directory with nothing in it, in a fixed order."""
+        return self._directory.empty()
 
     def expected_files(self, size: int, blob_hashes: Iterable[bytes]) -> set[str]:
         """What a transcript of `size` entries consists of (spec 3.5): every other file is a finding.
@@ -192,6 +201,9 @@ class TranscriptReader:
                 raise Damaged("file-missing", path, "no such file")
             expected.add(path)
         return expected
+
+    def _is_stray(self, path: str) -> bool:
+        return STRAY.fullmatch(path.rpartition("/")[2]) is not None and self._directory.has(path)
 
     def _entries_of(self, bundle: Bundle) -> list[bytes]:
         if self._bundle is None or self._bundle[0] != bundle:

@@ -27,6 +27,10 @@ WRITTEN = re.compile(  # every path that a writer may make, finished or not
     r"|tile/([0-9]+|entries)/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]+)?)(\.tmp)?"
 )
 
+STRAY = re.compile(  # names of files that desktops and editors leave, and that no rule could mean
+    r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|.*~|\..*\.sw[a-p]|#.*#", re.DOTALL
+)
+
 
 @dataclass(frozen=True)
 class Tile:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from auditor.cli import main
 from auditor.report import TITLES
+from protocols.log.files import Directory
 
 
 @pytest.fixture
@@ -104,12 +107,91 @@ def test_what_is_no_directory_is_status_2(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     result = run(tmp_path / place, "--unpinned")
     assert result.exit_code == 2
-    assert result.stderr.startswith("verifl-audit: cannot read ")
+    assert result.stderr.startswith("verifl-audit: cannot read "), result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_an_empty_directory_is_rejected(tmp_path: Path) -> None:
-    assert run(tmp_path, "--unpinned").exit_code == 1
+def one_line(result: Result) -> str:
+    """What standard error has beside the progress."""
+    (line,) = [each for each in result.stderr.splitlines() if not each.endswith("...")]
+    return line
+
+
+@pytest.fixture
+def place(simulations, tmp_path: Path) -> Path:
+    """A directory as a run leaves it, and what somebody may take for a transcript or a policy in it."""
+    shutil.copytree(simulations("quiet").path, tmp_path / "out" / "transcript")
+    (tmp_path / "out" / "policy.cbor").write_bytes(simulations("quiet").policy_data)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    for form in ("gztar", "bztar", "xztar", "tar", "zip"):
+        shutil.make_archive(str(tmp_path / "archive"), form, tmp_path / "out", "transcript")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("transcript", "given", "said"),
+    [
+        ("empty", "out/policy.cbor", "empty holds no transcript: no checkpoint, no checkpoints, no tile"),
+        ("out", "out/policy.cbor", "out holds no transcript: no checkpoint, no checkpoints, no tile; did you mean "),
+        ("out/transcript/tile", "out/policy.cbor", "out/transcript?"),
+        ("notes.txt", "out/policy.cbor", "notes.txt: a transcript is a directory"),
+        ("nothing", "out/policy.cbor", "nothing: No such file or directory"),
+        ("out/policy.cbor", "out/transcript", "a policy; the transcript is a directory, and the policy belongs behind"),
+        ("archive.tar.gz", "out/policy.cbor", "unpack it first, in an empty one: tar -xzf "),
+        ("archive.tar.bz2", "out/policy.cbor", "unpack it first, in an empty one: tar -xjf "),
+        ("archive.tar.xz", "out/policy.cbor", "unpack it first, in an empty one: tar -xJf "),
+        ("archive.tar", "out/policy.cbor", "unpack it first, in an empty one: tar -xf "),
+        ("archive.zip", "out/policy.cbor", "unpack it first, in an empty one: unzip "),
+        ("out/transcript", "out", "out is a directory, a policy is a file; did you mean "),
+        ("out/transcript", "out/transcript", "out/policy.cbor?"),
+        ("out/transcript", "empty", "empty is a directory, a policy is a file"),
+        ("out/transcript", "notes.txt", "notes.txt is no policy: "),
+        ("out/transcript", "archive.tar.gz", "archive.tar.gz is no policy: an archive: tar -xzf "),
+        ("out/transcript", "out/transcript/checkpoint", "checkpoint is no policy: "),
+    ],
+)
+@pytest.mark.parametrize("command", [(), ("compare",), ("follow",)])
+def test_what_is_no_transcript_or_no_policy_is_wrong_usage(
+    place: Path, transcript: str, given: str, said: str, command: tuple[str, ...]
+) -> None:
+    other = [place / "out" / "transcript"] if "compare" in command else []
+    more = ["--once", "--state", place / "state"] if "follow" in command else []
+    result = run(*command, place / transcript, *other, "--policy", place / given, *more)
+    lines = [each for each in result.stderr.splitlines() if not each.endswith("...")]
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    exchanged = transcript == "out/policy.cbor" and command  # these look at the policy first
+    assert ("is a directory, a policy is a file" if exchanged else said) in lines[-1]
+    assert all(line.startswith("state in") for line in lines[:-1])
+
+
+def test_a_transcripts_own_policy_is_never_what_was_meant(place: Path) -> None:
+    (place / "out" / "policy.cbor").unlink()
+    for given in ("out/transcript", "out/transcript/checkpoint"):
+        assert "did you mean" not in one_line(run(place / "out" / "transcript", "--policy", place / given))
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), PermissionError(13, "Permission denied")])
+@pytest.mark.parametrize("command", [(), ("compare",), ("follow",)])
+def test_a_disk_that_fails_is_status_2(
+    place: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, command: tuple[str, ...]
+) -> None:
+    honest = Directory.read
+
+    def failing(self: Directory, path: str, limit: int) -> bytes:
+        if path.startswith("tile/entries"):
+            raise fault
+        return honest(self, path, limit)
+
+    monkeypatch.setattr(Directory, "read", failing)
+    transcript = place / "out" / "transcript"
+    other = [transcript] if "compare" in command else []
+    more = ["--once", "--state", place / "state"] if "follow" in command else []
+    result = run(*command, transcript, *other, "--policy", place / "out" / "policy.cbor", *more)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert fault.strerror in result.stderr.splitlines()[-1]
 
 
 def test_json(simulations, policy: Path) -> None:
@@ -164,7 +246,7 @@ def test_a_transcript_that_may_not_be_read(copied, policy: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written_is_status_2(simulations, policy: Path) -> None:
-    command = [sys.executable, "-m", "auditor.cli", str(simulations("quiet").path), "--policy", str(policy)]
+    command = [sys.executable, "-P", "-m", "auditor", str(simulations("quiet").path), "--policy", str(policy)]
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert result.returncode == 2

@@ -358,14 +358,14 @@ def test_what_is_no_directory_is_status_2(simulations, policy: Path, tmp_path: P
     assert result.stderr.count("\n") == 1
 
 
-def test_a_wrong_policy_is_status_1(simulations, tmp_path: Path) -> None:
+def test_what_is_no_policy_is_status_2(simulations, tmp_path: Path) -> None:
     path = simulations("changed").path
     (tmp_path / "policy").write_bytes(b"no policy")
-    assert run(path, path, "--policy", tmp_path / "policy").exit_code == 1
+    assert run(path, path, "--policy", tmp_path / "policy").exit_code == 2
 
 
 def test_a_directory_called_compare_is_a_transcript(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("compare").mkdir()
+    Path("compare/tile").mkdir(parents=True)
     assert CliRunner().invoke(main, ["./compare", "--unpinned"]).exit_code == 1
     assert "Further commands" in CliRunner().invoke(main, ["--help"]).stdout

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from auditor import Outcome, Report, audit
+from protocols.log.files import DEPTH_LIMIT
 from tests.auditor.conftest import failed, last_bundle
 
 
@@ -133,6 +135,64 @@ def test_files_that_nobody_asked_for(restored: tuple[Path, bytes], name: str, ch
     extra.write_bytes(b"hello")
     report = audit(path, policy)
     assert (failed(report), report.outcome) == (checks, Outcome.DAMAGED)
+
+
+STRAYS = (".DS_Store", "Thumbs.db", "desktop.ini", "._checkpoint", "checkpoint~", ".checkpoint.swp", "#checkpoint#")
+
+
+@pytest.mark.parametrize("folder", ["", "tile", "blobs/00", "checkpoints", "new/folder"])
+def test_what_desktops_and_editors_leave_is_a_warning_with_the_command(
+    restored: tuple[Path, bytes], folder: str
+) -> None:
+    path, policy = restored
+    before = set(path.rglob("*"))
+    (path / folder).mkdir(parents=True, exist_ok=True)
+    for name in STRAYS:
+        (path / folder / name).write_bytes(b"hello")
+    report = audit(path, policy)
+    assert report.accepted
+    (warning,) = report.check("I1").warnings
+    said, command = warning.split(": ", 1)
+    assert said == f"{len(STRAYS)} files of a desktop or an editor"
+    subprocess.run(["bash", "-c", command], check=True)
+    assert {each for each in path.rglob("*") if each.is_file()} == {each for each in before if each.is_file()}
+    assert audit(path, policy).accepted
+
+
+@pytest.mark.parametrize("name", ["DS_Store", "checkpoint.bak", "x.orig", ".x.swq", "thumbs.db", "#x"])
+def test_other_files_are_findings(restored: tuple[Path, bytes], name: str) -> None:
+    path, policy = restored
+    (path / name).touch()
+    assert failed(audit(path, policy)) == {"I1"}
+
+
+def test_a_link_is_never_what_an_editor_left(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    (path / ".DS_Store").symlink_to("checkpoint")
+    assert failed(audit(path, policy)) == {"I1"}
+
+
+def test_an_empty_directory_is_a_warning_with_the_command(restored: tuple[Path, bytes]) -> None:
+    path, policy = restored
+    (path / "lost" / "found").mkdir(parents=True)
+    report = audit(path, policy)
+    assert report.accepted
+    (warning,) = report.check("I1").warnings
+    assert warning.startswith("1 empty directory, lost/found first: find ")
+    subprocess.run(["bash", "-c", warning.split(": ", 1)[1]], check=True)
+    assert not (path / "lost").exists()
+    assert audit(path, policy).check("I1").warnings == ()
+
+
+def test_directories_below_each_other_without_end(restored: tuple[Path, bytes]) -> None:
+    """More than a path can name: a finding, no fault of the machine."""
+    path, policy = restored
+    place = path
+    for _ in range(DEPTH_LIMIT + 3):
+        place /= "d" * 200
+    place.mkdir(parents=True)
+    assert failed(audit(path, policy)) == {"I1"}
+    shutil.rmtree(path / ("d" * 200))
 
 
 def test_a_file_whose_name_is_no_text(restored: tuple[Path, bytes]) -> None:

@@ -22,6 +22,14 @@ DECIMAL = re.compile(r"0|[1-9][0-9]*")
 BLOB_PATH = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 
 
+STRAY = re.compile(r"\.DS_Store|Thumbs\.db|desktop\.ini|\._.*|.*~|\..*\.sw[a-p]|#.*#", re.DOTALL)  # 9.6, I1.6
+
+
+def is_stray(name: str) -> bool:
+    """Whether a file of this name was left by a desktop or an editor; a name that is not UTF-8 is nothing known."""
+    return STRAY.fullmatch(name) is not None and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 class Unsound(Exception):
     """Something in the directory is not as spec 3 says."""
 
@@ -252,7 +260,7 @@ class Transcript:
             path = place.relative_to(root).as_posix()
             if place.is_symlink() or not (place.is_file() or place.is_dir()):
                 self.odd.append(path)
-            elif place.is_file():
+            elif place.is_file() and not is_stray(place.name):
                 self.files.add(path)
 
     def policy(self) -> bytes:

@@ -143,6 +143,8 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         of_file("checkpoint", lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))),
         {"I1"},
     ),
+    "what a desktop left": (lambda transcript: (transcript / "tile" / ".DS_Store").touch(), set()),
+    "what nobody left": (lambda transcript: (transcript / "tile" / "DS_Store").touch(), {"I1"}),
     "a tile": (of_file("tile/0/000.p/20", flip), {"I1"}),
     "a checkpoint's root": (of_file("checkpoints/8", lambda path: flip(path, 26)), {"I1"}),
     "a cosignature": (of_file("checkpoint", lambda path: flip(path, -8)), {"I1"}),

@@ -61,7 +61,7 @@ def main():
 
 def test_another_error_is_shown_as_it_is(tmp_path: Path) -> None:
     done = run(tmp_path, "def main(): raise RuntimeError('a mistake')")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "RuntimeError: a mistake" in done.stderr
 
 

@@ -211,7 +211,7 @@ def test_run_never_overwrites(capsys: pytest.CaptureFixture[str], tmp_path: Path
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     config = write_task(tmp_path, before="raise RuntimeError('no data here')")
-    command = [sys.executable, "-m", "verifl", "--debug", "plan", str(config)]
+    command = [sys.executable, "-P", "-m", "verifl", "--debug", "plan", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" in result.stderr
     assert "no data here" in result.stderr

@@ -56,14 +56,14 @@ def interrupted(command: Sequence[object], when: str, cache: Path) -> tuple[int,
     ],
 )
 def test_while_modules_are_imported(tmp_path: Path, command: list[str], when: str, line: str, status: int) -> None:
-    command = ["-X", "importtime", "-m", *command]
+    command = ["-X", "importtime", "-P", "-m", *command]
     assert interrupted(command, when, tmp_path / "cache") == (status, [line])
 
 
 def test_while_kernels_compile(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
-    command = ["-m", "verifl", "run", config, "--out", tmp_path / "out", "--device", "cpu"]
+    command = ["-P", "-m", "verifl", "run", config, "--out", tmp_path / "out", "--device", "cpu"]
     status, lines = interrupted(command, "compiling kernels", tmp_path / "cache")
     resumption = f"`verifl run {config} --out {tmp_path / 'out'} --resume` goes on from there"
     assert (status, lines[-1]) == (130, f"verifl: interrupted; nothing is lost: {resumption}")

@@ -43,7 +43,7 @@ def measure_apart(role: str, **arguments: object) -> Finished:
 
     Where it fails, its own line is on stderr already, and the whole command ends with its exit status.
     """
-    return _run([sys.executable, "-m", "verifl", "bench", "measure", role, json.dumps(arguments)], quiet=False)
+    return _run([sys.executable, "-P", "-m", "verifl", "bench", "measure", role, json.dumps(arguments)], quiet=False)
 
 
 def audit_apart(transcript: Path, policy: Path) -> Finished:

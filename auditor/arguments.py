@@ -1,0 +1,97 @@
+"""What an auditor is given, and whether it is of the right kind at all: else it is wrong usage, with what was meant."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import POLICY_LIMIT
+from protocols.envelopes import open_policy
+from protocols.log.tiles import CHECKPOINT, POLICY
+
+MARKS = (CHECKPOINT, "checkpoints", "tile")  # a directory with none of these is no transcript
+_UNPACK = {
+    b"\x1f\x8b": "tar -xzf {}",
+    b"BZh": "tar -xjf {}",
+    b"\xfd7zXZ\0": "tar -xJf {}",
+    b"\x28\xb5\x2f\xfd": "tar --zstd -xf {}",
+    b"PK\x03\x04": "unzip {}",
+}
+_TAR = (257, b"ustar")  # offset and magic
+
+
+def require_transcript(path: Path) -> None:
+    """Raise Misuse where this is no directory, or one without anything of a log; OSError where it cannot be read."""
+    if path.is_file():
+        raise Misuse(f"cannot read {path}: {_instead_of_a_directory(path)}")
+    next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+    if not is_transcript(path):
+        raise Misuse(f"{path} holds no transcript: no {', no '.join(MARKS)}{_near(path)}")
+
+
+def is_transcript(path: Path) -> bool:
+    """Whether a directory has anything of a log."""
+    return any((path / mark).exists() for mark in MARKS)
+
+
+def read_policy(file: Path) -> bytes:
+    """A file's bytes, at most one more than a policy may have. Raises Misuse for a directory, OSError."""
+    if file.is_dir():
+        places = [each / POLICY for each in (file, file.parent) if not is_transcript(each)]  # its own pins nothing
+        near = next((each for each in places if each.is_file()), None)
+        hint = "" if near is None else f"; did you mean {near}?"
+        raise Misuse(f"policy: {file} is a directory, a policy is a file{hint}")
+    with file.open("rb") as stream:
+        return stream.read(POLICY_LIMIT + 1)
+
+
+def no_policy(given: Path | bytes, error: Malformed | Rejected) -> Misuse:
+    """That what was given as policy is none, in one line."""
+    if isinstance(given, bytes):
+        return Misuse(f"policy: the bytes are no policy: {error}")
+    archive = _unpacking(given)
+    near = given.parent / POLICY
+    own = near == given or is_transcript(given.parent)
+    hint = f"; did you mean {near}?" if not own and _is_policy(near) else ""
+    return Misuse(f"policy: {given} is no policy: {f'an archive: {archive}' if archive else error}{hint}")
+
+
+def _near(path: Path) -> str:
+    """The transcript that may have been meant: in this directory, or around it."""
+    try:
+        inside = [path / "transcript", *sorted(each for each in path.iterdir() if each.is_dir())]
+        found = next((each for each in (*inside, *path.resolve().parents[:3]) if is_transcript(each)), None)
+    except OSError:
+        return ""
+    return "" if found is None else f"; did you mean {found}?"
+
+
+def _instead_of_a_directory(path: Path) -> str:
+    if (command := _unpacking(path)) is not None:
+        return f"an archive; a transcript is a directory: unpack it first, in an empty one: {command}"
+    if _is_policy(path):
+        return "a policy; the transcript is a directory, and the policy belongs behind --policy"
+    return f"a transcript is a directory{_near(path.parent) if not is_transcript(path.parent) else ''}"
+
+
+def _unpacking(path: Path) -> str | None:
+    """How to unpack an archive; None for what is none, or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError:
+        return None
+    quoted = shlex.quote(str(path))
+    offset, magic = _TAR
+    if head[offset : offset + len(magic)] == magic:
+        return f"tar -xf {quoted}"
+    return next((command.format(quoted) for start, command in _UNPACK.items() if head.startswith(start)), None)
+
+
+def _is_policy(path: Path) -> bool:
+    try:
+        open_policy(read_policy(path))
+    except (Malformed, Rejected, Misuse, OSError):
+        return False
+    return True
