@@ -108,6 +108,9 @@ def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
     for found in case.index.in_order():
         for role in roles:
             yield from tellers[role](case, found, party)
+    if SERVER in roles and case.index.ending is not None:
+        entry, _ = case.index.ending
+        yield Event(0, entry.index, f"closed the federation: {printable(entry.message.reason)}")
 
 
 def _changes(case: Case, party: str) -> Iterator[Event]:

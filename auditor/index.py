@@ -8,7 +8,7 @@ of the check that reports it.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,6 +20,7 @@ from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.membership import ENROLLED, Membership
 from protocols.policy import Policy
 from protocols.submissions import named_extras
 
@@ -39,6 +40,7 @@ REPORTED_BY = {
     "genesis": "I2",
     "key-rotation": "I3",
     "revocation": "I3",
+    "federation-closed": "I4",
 }
 
 
@@ -135,7 +137,7 @@ class Fault:
 class Step:
     """The type and round of one entry, in log order.
 
-    Round 0: genesis, and what changes the membership. Empty type: an entry that does not decode.
+    Round 0: what belongs to no round. Empty type: an entry that does not decode.
     """
 
     type: str
@@ -149,8 +151,9 @@ class Index:
     plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for every type
     that others refer to by hash. faults: what this pass found, under the number of the check that reports it.
     changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the root over the
-    changes before it. standing: who is in force, None without a policy. disowned: indices of entries that the party
-    they name did not sign for this federation, with its key in force: it is not to blame for what is wrong with them.
+    changes before it. ending: the first FederationClosed, with who was in force there. standing: who is in force, None
+    without a policy. disowned: indices of entries that the party they name did not sign for this federation, with its
+    key in force: it is not to blame for what is wrong with them.
     """
 
     def __init__(self, policy: Policy | None) -> None:
@@ -162,6 +165,7 @@ class Index:
         self.by_hash: dict[bytes, int] = {}
         self.changes: list[Entry[messages.KeyRotation | messages.Revocation]] = []
         self.memberships: dict[int, bytes] = {}
+        self.ending: tuple[Entry[messages.FederationClosed], Membership] | None = None
         self.disowned: set[int] = set()
         self.standing = None if policy is None else Standing(policy)
         self._policy = policy
@@ -204,11 +208,17 @@ class Index:
         for number in sorted(self.rounds):
             yield self.rounds[number]
 
-    def opened_before(self, number: int, model: bytes) -> Sequence[AbstractSet[str]]:
-        """The cohorts, as client ids, of rounds before `number` on one model that reached CohortClosed. To be asked
-        once the log is filed."""
+    def opened_before(self, number: int, model: bytes) -> AbstractSet[str] | None:
+        """The latest cohort, as client ids, of the rounds before `number` on one model that reached CohortClosed; None
+        for none. To be asked once the log is filed."""
         numbers, cohorts = self._opened.get(model, ([], []))
-        return cohorts[: bisect.bisect_left(numbers, number)]
+        before = bisect.bisect_left(numbers, number)
+        return cohorts[before - 1] if before else None
+
+    def model_before(self, index: int, initial: bytes) -> bytes:
+        """The model of the last RoundClosed before entry `index`, `initial` if there is none."""
+        closed = (found.closed for found in reversed(list(self.in_order())) if found.closed is not None)
+        return next((entry.message.model for entry in closed if entry.index < index), initial)
 
     @cached_property
     def _opened(self) -> dict[bytes, tuple[list[int], list[AbstractSet[str]]]]:
@@ -269,6 +279,10 @@ class Index:
         if isinstance(message, messages.KeyRotation | messages.Revocation):
             self.changes.append(Entry(index, hashed, message))
             return
+        if isinstance(message, messages.FederationClosed):
+            members = ENROLLED if self.standing is None else self.standing.members
+            self.ending = self.ending or (Entry(index, hashed, message), members)
+            return
         found = self.rounds.setdefault(message.round, Round(message.round))
         if isinstance(message, messages.Submission):
             found.submissions[index] = _record(index, hashed, message)
@@ -296,8 +310,8 @@ class Index:
 
 
 def number_of(message: messages.Message) -> int:
-    """The round an entry belongs to; 0 for genesis and for what changes the membership."""
-    if isinstance(message, messages.Genesis | messages.KeyRotation | messages.Revocation):
+    """The round an entry belongs to; 0 for what belongs to none."""
+    if isinstance(message, messages.Genesis | messages.KeyRotation | messages.Revocation | messages.FederationClosed):
         return 0
     return message.round
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import hashlib
 
 from protocols.envelopes import open_envelope
-from protocols.messages import Aggregate, Genesis, KeyShare, Message, RoundClosed, RoundOpen, Submission
+from protocols.messages import (
+    Aggregate,
+    FederationClosed,
+    Genesis,
+    KeyShare,
+    Message,
+    RoundClosed,
+    RoundOpen,
+    Submission,
+)
 from protocols.policy import Policy
 
 
@@ -38,6 +47,8 @@ def message_blobs(message: Message | Policy) -> tuple[tuple[str, bytes], ...]:
         case RoundClosed():
             optimizer = () if message.optimizer is None else (("optimizer", message.optimizer),)
             return (("model", message.model), *optimizer)
+        case FederationClosed():
+            return (("model", message.model),)
         case _:
             return ()
 

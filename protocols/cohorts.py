@@ -1,9 +1,10 @@
 """Who is summed, and which trustees are asked for it (spec 8.6 and 8.7).
 
 Pure functions of the policy and of what is in the log. The coordinator decides with them, trustees recompute the
-digests before they sign, auditors recompute everything.
+choice before they cosign it, auditors recompute everything.
 
-A the cohort (log indices of submissions), Q the trustees asked to release, m trustees, t threshold, f corrupt.
+A the cohort (log indices of submissions), Q the trustees asked to release, m trustees, t threshold, f corrupt. P the
+clients of the cohort that was opened last on the round's model, if there is one: a repetition must not isolate any.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import combinations, compress, pairwise
 from operator import and_
@@ -19,6 +20,7 @@ from operator import and_
 from proofs import domains
 from proofs.errors import Misuse, Rejected
 from protocols.contexts import number, tagged_hash
+from protocols.differencing import may_leave
 from protocols.messages import ShareAck
 from protocols.policy import Policy
 
@@ -30,8 +32,9 @@ INVALID_PROOF = "invalid-proof"  # the validity proof does not verify
 DISPUTED = "disputed"  # more than f trustees dispute its share, so an honest one does
 COHORT_FULL = "cohort-full"  # max_cohort earlier submissions are in
 UNACKNOWLEDGED = "unacknowledged"  # a trustee in Q does not hold its share
+SUPPRESSED = "suppressed"  # it leaves so that those who are missing from P are not isolated
 
-EXCLUSIONS = (DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED, COHORT_FULL, UNACKNOWLEDGED)
+EXCLUSIONS = (DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED, COHORT_FULL, UNACKNOWLEDGED, SUPPRESSED)
 
 # Reasons that prove the client's own fault. A replay does not: whoever copies first makes the original the replay.
 OFFENCES = frozenset({DUPLICATE, MALFORMED, INVALID_PROOF, DISPUTED})
@@ -40,6 +43,16 @@ OFFENCES = frozenset({DUPLICATE, MALFORMED, INVALID_PROOF, DISPUTED})
 EXEMPTING = OFFENCES - {DUPLICATE}
 
 MAX_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A submission of the round: log index, client, and its own fault (one of the first four reasons), None for a
+    valid one; as somebody says or found."""
+
+    index: int
+    client: str
+    fault: str | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,11 @@ class Choice:
     accepted: tuple[int, ...]
     trustees: tuple[str, ...]
     left_out: Mapping[int, str]
+
+    @property
+    def suppressed(self) -> int:
+        """How many left for those who are missing."""
+        return sum(reason == SUPPRESSED for reason in self.left_out.values())
 
 
 def cohort_digest(round_open: bytes, members: Iterable[tuple[str, bytes]], trustees: Sequence[str]) -> bytes:
@@ -72,8 +90,58 @@ def disputed_by_quorum(policy: Policy, acks: Mapping[str, ShareAck]) -> frozense
     return frozenset(index for index, count in votes.items() if count > policy.corrupt)
 
 
+def choose(
+    policy: Policy,
+    policy_hash: bytes,
+    submissions: Sequence[Judged],
+    acks: Mapping[str, ShareAck],
+    earlier: AbstractSet[str] | None,
+) -> Choice:
+    """A and Q of a round by the rule of spec 8.7, all of it.
+
+    submissions: all of the round, ascending by index. acks: its acknowledgements by trustee id. earlier: P, None on a
+    model on which no cohort was opened. Then members of A leave, in the order of `suppression_order`, until nobody is
+    isolated by those who are missing. A may come out smaller than `min_cohort`; what is smaller before stays as it is.
+    Raises as `choose_cohort`.
+    """
+    choice = choose_cohort(policy, [each.index for each in submissions if each.fault is None], acks)
+    if earlier is None or len(choice.accepted) < policy.min_cohort:
+        return choice
+    clients = {each.index: each.client for each in submissions}
+    members = {clients[index]: index for index in choice.accepted}
+    if len(earlier) >= len(members) + policy.min_cohort:
+        return choice
+    gone = earlier - members.keys()
+    if may_leave(gone, exempt_clients(submissions, choice), policy.min_cohort):
+        return choice
+    leaving = suppression_order(policy_hash, members.keys())[: policy.min_cohort - len(gone)]
+    return _without(choice, [members[client] for client in leaving])
+
+
+def suppression_order(policy_hash: bytes, clients: Iterable[str]) -> list[str]:
+    """The order in which clients of a cohort leave: fixed by the policy, so that no server chooses it."""
+    return sorted(clients, key=lambda client: tagged_hash(domains.SUPPRESSION, (policy_hash, client.encode())))
+
+
+def exempt_clients(submissions: Sequence[Judged], choice: Choice) -> set[str]:
+    """The clients whose one submission of the round is at fault in a way that exempts (spec 8.8). A second one might be
+    good, and its client honest."""
+    counts = Counter(each.client for each in submissions)
+    return {
+        each.client
+        for each in submissions
+        if counts[each.client] == 1 and (each.fault or choice.left_out.get(each.index)) in EXEMPTING
+    }
+
+
+def _without(choice: Choice, leaving: Sequence[int]) -> Choice:
+    left_out = dict(choice.left_out) | dict.fromkeys(leaving, SUPPRESSED)
+    accepted = tuple(index for index in choice.accepted if index not in left_out)
+    return replace(choice, accepted=accepted, left_out=dict(sorted(left_out.items())))
+
+
 def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, ShareAck]) -> Choice:
-    """A and Q by the rule of spec 8.7.
+    """A and Q by the rule of spec 8.7, steps 1 to 4: without regard to earlier cohorts.
 
     valid: log indices, ascending, of the submissions with no fault of their own. acks: the round's acknowledgements
     by trustee id. Submissions disputed by more than f trustees leave; of the others the first `max_cohort` are

@@ -1,45 +1,45 @@
-"""The differencing rule P6 (spec 8.8): two sums on one model must not differ by a few clients.
+"""The differencing rule (spec 8.8): the cohorts opened on one model nest, so that no number of sums isolates anybody.
 
-Whoever knows the sums of two cohorts over the same model knows their difference. So for every two opened rounds on
-one model, each one-sided difference of their cohorts is empty, or has at least `min_cohort` clients. A round counts as
-opened from its CohortClosed on, whether or not shares were released.
+Whoever knows the sums of several cohorts over one model knows every sum and difference of them. So of the cohorts
+opened on one model each is a subset of the one opened before it, and what leaves from one to the next is nobody, at
+least `min_cohort` clients, or exempt clients only. Then every combination of the sums, with whatever integer weights,
+is constant on each block of clients that left together: it shows blocks, and no part of one. A round counts as opened
+from its CohortClosed on, whether or not shares were released.
 
-The earlier cohort's clients may be fewer than that in one case: if all of them are exempt, each excluded from the later
-round for a fault proved there. Without this a client that cheats could block every repetition of a round. An exemption
-is of one pair of rounds, and one way only: nothing exempts a client that joins the later cohort. Exempting more
-clients never turns an acceptance into a refusal, so whoever can prove less is the stricter judge.
+A client is exempt that is excluded from the later round for a fault proved there: without this a client that cheats
+could make a repetition leave out others. It is given up. Exempting more clients never turns an acceptance into a
+refusal, so whoever can prove less is the stricter judge.
 
-Three or more cohorts, and models that are nearly equal, are not covered.
+Models that are nearly equal are not covered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Set
 
 from proofs.errors import Rejected
 
 
-def check_pair(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohort: int) -> None:
-    """Raise Rejected("differencing") if the sums over two cohorts (client ids) on one model isolate a few clients.
+def check_nested(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohort: int) -> None:
+    """Raise Rejected("differencing") unless the cohort `later` may be opened on a model after `earlier`, the latest one
+    opened on it (sets of client ids). Every cohort before that has `earlier` in it, so no other need be looked at.
 
     exempt: the clients with a proved fault in the later round (`protocols.cohorts.EXEMPTING`).
     """
-    _check_side(earlier - later, exempt, min_cohort)
-    _check_side(later - earlier, frozenset(), min_cohort)
+    if joined := later - earlier:
+        raise Rejected("differencing", "a subset of the cohort opened on this model before", _named("new are", joined))
+    if not may_leave(earlier - later, exempt, min_cohort):
+        raise Rejected(
+            "differencing",
+            f"cohorts on one model to differ by no client, by {min_cohort} or more, or by those proved at fault since",
+            _named("a difference of", earlier - later),
+        )
 
 
-def check_candidate(opened: Iterable[Set[str]], candidate: Set[str], exempt: Set[str], min_cohort: int) -> None:
-    """`check_pair` of `candidate`, the cohort of the round about to be opened, against each opened before it on its
-    model; `exempt` is of the candidate's round."""
-    for cohort in opened:
-        check_pair(cohort, candidate, exempt, min_cohort)
+def may_leave(gone: Set[str], exempt: Set[str], min_cohort: int) -> bool:
+    """Whether these clients may be missing from a cohort and have been in the one before it."""
+    return not gone or len(gone) >= min_cohort or gone <= exempt
 
 
-def _check_side(isolated: Set[str], exempt: Set[str], min_cohort: int) -> None:
-    if not isolated or len(isolated) >= min_cohort or isolated <= exempt:
-        return
-    raise Rejected(
-        "differencing",
-        f"cohorts on one model to differ by no client, by {min_cohort} or more, or by those proved at fault since",
-        f"a difference of {', '.join(sorted(isolated))}",
-    )
+def _named(what: str, clients: Set[str]) -> str:
+    return f"{what} {', '.join(sorted(clients))}"

@@ -204,6 +204,16 @@ class RoundAborted:
 
 
 @dataclass(frozen=True)
+class FederationClosed:
+    """By the coordinator, between rounds: the log ends here, and nothing may follow."""
+
+    federation: PartyId
+    model: Hash32  # blob: the model of the last RoundClosed, or the initial one: it is final
+    rounds: int  # how many were opened
+    reason: Annotated[str, AtMost(64)]  # see protocols.ending: aborts-spent, rounds-spent, ...
+
+
+@dataclass(frozen=True)
 class KeyRotation:
     """By a client or trustee, with the key that it replaces: from this entry on another key is in force."""
 
@@ -226,7 +236,7 @@ class Revocation:
 RoundMessage = (
     RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
 )
-Message = Genesis | RoundMessage | KeyRotation | Revocation
+Message = Genesis | RoundMessage | KeyRotation | Revocation | FederationClosed
 
 TYPES: dict[str, type] = {
     "genesis": Genesis,
@@ -241,6 +251,7 @@ TYPES: dict[str, type] = {
     "round-aborted": RoundAborted,
     "key-rotation": KeyRotation,
     "revocation": Revocation,
+    "federation-closed": FederationClosed,
 }
 
-RESERVED_TYPES = frozenset({"receipt", "noise-claim", "federation-closed"})
+RESERVED_TYPES = frozenset({"receipt", "noise-claim"})

@@ -75,10 +75,14 @@ class PinnedPolicy:
 
     def client_key(self, client: str) -> bytes:
         """Ed25519 key of a client; raises Rejected("unknown-client")."""
+        return self.policy.roster[self.client_position(client)].public_key
+
+    def client_position(self, client: str) -> int:
+        """Position in the roster, from 0; raises Rejected("unknown-client")."""
         position = self._client_positions.get(client)
         if position is None:
             raise Rejected("unknown-client", "a client of the roster", client)
-        return self.policy.roster[position].public_key
+        return position
 
     @property
     def cells(self) -> int:

@@ -1,14 +1,18 @@
 """Rounds that are opened, aborted and repeated without one client, up to where the repetition's cohort is closed.
 
 In UNJUST the differencing rule protects that client, whatever it did before or does besides; in JUST its fault in the
-repetition exempts it.
+repetition exempts it. In NEW it was not in the opened cohort, and would be in the repetition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
 
 from protocols.messages import CohortClosed
+from protocols.rounds import closing, rules, trustee
 from protocols.rounds.client import Client
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.exchange import SubmissionPackage
@@ -23,10 +27,10 @@ CORRUPT = ("trustee-0", "trustee-1")
 
 
 def cohort_of(simulation: Simulation) -> CohortClosed:
-    """What the rule of the cohort gives, without the differencing rule."""
+    """What the rule of the cohort gives, without regard to the cohort that was opened before."""
     current = simulation.coordinator.ledger.current
     assert current is not None
-    return draft_cohort(simulation.pinned, current, simulation.coordinator._faults())
+    return draft_cohort(simulation.pinned, replace(current, earlier=None), simulation.coordinator._faults())
 
 
 def second_submission(simulation: Simulation) -> SubmissionPackage:
@@ -116,8 +120,15 @@ def fault_long_ago(fault: Fault) -> Callable[[Simulation], None]:
     return play
 
 
+def admit_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every party is corrupt: the rules about the cohort that was opened before are not kept."""
+    monkeypatch.setattr(rules, "is_in", lambda *_: True)
+    monkeypatch.setattr(closing, "clients_of", lambda *_: None)
+    monkeypatch.setattr(trustee, "check_cohort_difference", lambda *_: None)
+
+
 def fault_before(fault: Fault) -> Callable[[Simulation], None]:
-    """In the opened round, so that the repetition's cohort is the larger one."""
+    """In the opened round, so that the repetition's cohort would be the larger one."""
 
     def play(simulation: Simulation) -> None:
         submit(simulation, lambda: fault(simulation))
@@ -128,7 +139,7 @@ def fault_before(fault: Fault) -> Callable[[Simulation], None]:
 
 
 def fault_between(fault: Fault) -> Callable[[Simulation], None]:
-    """In a first repetition that was opened too; the second is without the victim."""
+    """In a first repetition that was opened too, and gave it up; the second is without the victim."""
 
     def play(simulation: Simulation) -> None:
         simulation.play_round(silent=CORRUPT)
@@ -154,13 +165,16 @@ UNJUST: dict[str, Callable[[Simulation], None]] = {
     "a duplicate in the repetition": duplicate_within,
     "disputed long ago": fault_long_ago(bad_shares),
     "an invalid proof long ago": fault_long_ago(bad_proof),
+}
+
+NEW: dict[str, Callable[[Simulation], None]] = {
     "disputed before": fault_before(bad_shares),
     "an invalid proof before": fault_before(bad_proof),
-    "an invalid proof in between": fault_between(bad_proof),
 }
 
 JUST: dict[str, Callable[[Simulation], None]] = {
     "an invalid proof": fault_within(bad_proof),
     "malformed": fault_within(bad_ciphertext),
     "disputed": fault_within(bad_shares),
+    "an invalid proof in between": fault_between(bad_proof),
 }

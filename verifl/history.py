@@ -20,7 +20,7 @@ from protocols.log.tiles import blob_path
 from protocols.messages import Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import CurrentRound, Ledger, opened_on
+from protocols.rounds.ledger import CurrentRound, asked_clients
 from verifl.engines.base import RoundSummary
 from verifl.state import replacing
 
@@ -65,16 +65,6 @@ def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRo
                 )
             )
     return ended
-
-
-def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
-    """Those that the open round is open to, ascending: the clients in force; in a repetition, of the cohort before."""
-    ids = [member.id for member in ledger.members.clients(pinned.policy)]
-    current = ledger.current
-    if current is None or current.message.retry_of is None:
-        return tuple(ids)
-    opened = opened_on(pinned, ledger, current.message.model)
-    return tuple(each for each in ids if not opened or each in opened[-1])
 
 
 def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import pairwise
@@ -11,13 +10,13 @@ from auditor.case import Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack
 from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import key_trustees
+from auditor.checks.verdicts import judged_submissions
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from auditor.report import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import DUPLICATE, EXEMPTING, Choice, ack_digest, cohort_digest
-from protocols.differencing import check_candidate
+from protocols.cohorts import DUPLICATE, ack_digest, cohort_digest, exempt_clients
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
 
@@ -215,7 +214,7 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
     if found.open is None:
         return
-    reasons = dict(_true_reasons(case, found, message.reason))
+    reasons = dict(_true_reasons(case, found))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
         findings.add(f"{name}, reason", expected, message.reason, case.doubt(found))
@@ -224,8 +223,8 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     findings.expect(f"{name}, missing", missing, _names(message.missing), case.doubt(found))
 
 
-def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
-    """Every reason to abort that holds, with those it must name; differencing only where it is what was said."""
+def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
+    """Every reason to abort that holds, with those it must name."""
     policy = case.policy
     if found.cohort is not None:
         valid = case.releases.get(found.number, {})
@@ -240,10 +239,10 @@ def _true_reasons(case: Case, found: Round, said: str) -> Iterator[tuple[str, tu
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
     clients = {record.client for record in found.submissions.values()}
     if len(choice.accepted) < policy.min_cohort:
-        if len(acks) >= policy.threshold or len(clients) < policy.min_cohort:
+        if choice.suppressed:
+            yield DIFFERENCING, ()
+        elif len(acks) >= policy.threshold or len(clients) < policy.min_cohort:
             yield TOO_FEW, ()
-    elif said == DIFFERENCING and _isolates(case, found, choice):
-        yield DIFFERENCING, ()
 
 
 def _unreleased(found: Round, cohort: CohortClosed, valid: Mapping[str, int]) -> Iterator[MissingParty]:
@@ -253,29 +252,10 @@ def _unreleased(found: Round, cohort: CohortClosed, valid: Mapping[str, int]) ->
             yield MissingParty(trustee, WRONG_RELEASE if trustee in released else NO_RELEASE)
 
 
-def _isolates(case: Case, found: Round, choice: Choice) -> bool:
-    """Whether this cohort's sum, next to those of earlier rounds on the model, would isolate a few clients."""
-    if found.open is None:
-        return False
-    candidate = {found.submissions[index].client for index in choice.accepted}
-    earlier = case.index.opened_before(found.number, found.open.message.model)
-    try:
-        check_candidate(earlier, candidate, exempt_in(case, found), case.policy.min_cohort)
-    except Rejected:
-        return True
-    return False
-
-
 def exempt_in(case: Case, found: Round) -> set[str]:
     """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
     fault."""
-    left_out = case.choice(found).left_out
-    counts = Counter(record.client for record in found.submissions.values())
-    return {
-        record.client
-        for index, record in found.submissions.items()
-        if counts[record.client] == 1 and (case.own_faults.get(index) or left_out.get(index)) in EXEMPTING
-    }
+    return exempt_clients(judged_submissions(case, found), case.choice(found))
 
 
 def _pairs(records: list[SubmissionRecord]) -> list[tuple[str, bytes]]:

@@ -23,7 +23,8 @@ from protocols.server_steps import (
 def check_lineage(case: Case, findings: Findings) -> str:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
-    rule keeps none. Stops at the first step that does not match: what follows has no ground.
+    rule keeps none. Stops at the first step that does not match: what follows has no ground. 4. FederationClosed has
+    the model of the last RoundClosed before it.
     """
     case.index.report(findings)
     policy, pinned = case.policy, case.pinned
@@ -38,6 +39,10 @@ def check_lineage(case: Case, findings: Findings) -> str:
             findings.note(f"replay stopped at round {found.number}")
             break
         state, steps = following, steps + 1
+    if case.index.ending is not None:
+        entry, _ = case.index.ending
+        last = case.index.model_before(entry.index, policy.initial_model)
+        findings.expect(f"{label(entry.index, entry.message)}, model", last, entry.message.model)
     final = hashlib.sha256(encode_model(state.model)).hexdigest()
     return f"{counted(steps, 'server step')} ({policy.step.rule}) to model {final}"
 

@@ -25,7 +25,8 @@ from auditor.index import Round, label
 from auditor.report import Kind
 from proofs.errors import Rejected
 from protocols.cohorts import EXCLUSIONS
-from protocols.differencing import check_pair
+from protocols.differencing import check_nested
+from protocols.ending import ENDINGS
 from protocols.envelopes import ISSUER
 
 ABORTS = (TOO_FEW, NO_QUORUM, DIFFERENCING, MISSING_RELEASES, OPENING_FAILED)
@@ -103,31 +104,33 @@ def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  th
 
 
 def check_differences(case: Case, findings: Findings) -> str:
-    """P6. For every two rounds on one model that reached CohortClosed, released or not, each one-sided difference of
-    their cohorts is empty, or has min_cohort clients or more; or, of those in the earlier one, only clients whose one
-    submission of the later round is proved at fault. Rounds aborted after CohortClosed are within max_aborts. Three or
-    more cohorts, and models that are nearly equal, are not covered."""
+    """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
+    left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.
+    No round is opened once more than max_aborts were aborted after CohortClosed. Models that are nearly equal are not
+    covered."""
     policy = case.policy
-    opened: dict[bytes, list[tuple[int, set[str]]]] = {}
-    pairs, aborted = 0, []
+    opened: dict[bytes, tuple[int, set[str]]] = {}
+    pairs = aborted = 0
     for found in case.index.in_order():
-        if found.cohort is None or found.open is None:
+        if found.open is None:
             continue
+        if aborted > policy.max_aborts:
+            expected = f"no round once more than {policy.max_aborts} were aborted after their cohort was closed"
+            findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
+        if found.cohort is None:
+            continue
+        aborted += bool(found.aborts)
+        number, earlier = opened.get(found.open.message.model, (0, set()))
         clients = {record.client for record in found.accepted()}
-        exempt = exempt_in(case, found)
-        earlier = opened.setdefault(found.open.message.model, [])
-        for number, others in earlier:
-            try:
-                check_pair(others, clients, exempt, policy.min_cohort)
-            except Rejected as error:
-                findings.reject(f"rounds {number} and {found.number}", error, case.doubt(found))
-        pairs += len(earlier)
-        earlier.append((found.number, clients))
-        aborted += found.aborts[:1]
-    for entry in aborted[policy.max_aborts :]:
-        expected = f"at most {policy.max_aborts} rounds aborted after their cohort was closed"
-        findings.add(label(entry.index, entry.message), expected, str(len(aborted)))
-    return f"{counted(pairs, 'pair')} of cohorts on one model, {len(aborted)} of {policy.max_aborts} aborts"
+        opened[found.open.message.model] = found.number, clients
+        if not number:
+            continue
+        pairs += 1
+        try:
+            check_nested(earlier, clients, exempt_in(case, found), policy.min_cohort)
+        except Rejected as error:
+            findings.reject(f"rounds {number} and {found.number}", error, case.doubt(found))
+    return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {policy.max_aborts} aborts"
 
 
 def check_schema(case: Case, findings: Findings) -> str:
@@ -140,6 +143,9 @@ def check_schema(case: Case, findings: Findings) -> str:
             findings.add(f"entry {position}", "a message of this version", "bytes that are none")
     for found in case.index.in_order():
         _check_words(findings, found)
+    if case.index.ending is not None:
+        entry, _ = case.index.ending
+        _check_known(findings, f"{label(entry.index, entry.message)}, reason", [entry.message.reason], ENDINGS)
     for path in unreferenced(case):
         findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}", Kind.DAMAGED)
     return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"

@@ -11,16 +11,20 @@ from auditor.report import Kind
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
-from protocols.messages import RoundOpen
+from protocols.ending import Past, endings
+from protocols.membership import Membership
+from protocols.messages import FederationClosed, RoundOpen
 
 BETWEEN, OPEN, CLOSED, SUMMED = "between rounds", "an open round", "a closed cohort", "an aggregate"
+OVER = "the end of the federation"
 
 # state -> type of the next entry -> next state (spec 9.5): everything else is out of order
 GRAMMAR: dict[str, dict[str, str]] = {
-    BETWEEN: {"round-key": BETWEEN, "round-open": OPEN},
+    BETWEEN: {"round-key": BETWEEN, "round-open": OPEN, "federation-closed": OVER},
     OPEN: {"submission": OPEN, "share-ack": OPEN, "cohort-closed": CLOSED, "round-aborted": BETWEEN},
     CLOSED: {"key-share": CLOSED, "aggregate": SUMMED, "round-aborted": BETWEEN},
     SUMMED: {"round-closed": BETWEEN},
+    OVER: {},
 }
 ENDS = frozenset({"round-closed", "round-aborted"})
 NONE_HERE = "none here; if nobody has one, the coordinator never published it"
@@ -44,7 +48,8 @@ def check_rounds(case: Case, findings: Findings) -> str:
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
     checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by index
     and hash, by t or more distinct trustees, none of them barred; 7. no key was used before and each can be used;
-    8. retry_of names the aborted round before it, or nothing. 9. Every signature of round keys and of RoundOpen holds.
+    8. retry_of names the aborted round before it, or nothing. 9. Every signature of round keys, of RoundOpen and of
+    FederationClosed holds. 10. What FederationClosed says of the rounds before it is true: their number, the reason.
     """
     index = case.index
     index.report(findings)
@@ -56,7 +61,9 @@ def check_rounds(case: Case, findings: Findings) -> str:
             opened += 1
             _check_open(case, findings, found, found.open, thread)
         _hand_on(case, found, thread)
-    if last != BETWEEN:
+    if index.ending is not None:
+        _check_end(case, findings, *index.ending)
+    if last not in (BETWEEN, OVER):
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
     return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {len(index.steps)} entries"
@@ -75,15 +82,43 @@ def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
             continue
         keyed = step.type == "round-key"
         after = GRAMMAR[state].get(step.type)
-        if after is None or step.round != number:
-            allowed = " or ".join(GRAMMAR[state])
-            expected = f"{allowed} of round {number}, after {state}"
-            findings.add(f"entry {position}", expected, f"{step.type} of round {step.round}")
+        if after is None or step.round != (number if after != OVER else 0):
+            findings.add(f"entry {position}", _allowed(state, number), f"{step.type} of round {step.round}")
+            continue
+        if after == OVER:
+            state = OVER
             continue
         if number > case.policy.max_rounds:
             findings.add(f"entry {position}", f"at most {case.policy.max_rounds} rounds", f"round {number}")
         state, number = after, number + (step.type in ENDS)
     return state
+
+
+def _allowed(state: str, number: int) -> str:
+    if state == OVER:
+        return f"nothing after {OVER}"
+    return f"{' or '.join(GRAMMAR[state])} of round {number}, after {state}"
+
+
+def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], members: Membership) -> None:
+    """Rule 10: by the rounds before it."""
+    name, message, policy = label(entry.index, entry.message), entry.message, case.policy
+    rounds = [found for found in case.index.in_order() if found.open is not None and found.open.index < entry.index]
+    findings.expect(f"{name}, rounds", len(rounds), message.rounds)
+    last = rounds[-1].number if rounds else 0
+    without_cohort = [found.cohort is None for found in rounds if found.aborts]
+    past = Past(
+        aborts=without_cohort.count(False),
+        rounds=len(rounds),
+        failed=bool(rounds and rounds[-1].aborts and rounds[-1].cohort is None),
+        clients={member.id for member in members.clients(policy)},
+        earlier=case.index.opened_before(last + 1, case.index.model_before(entry.index, policy.initial_model)),
+    )
+    true = endings(policy, past)
+    if message.reason not in true:
+        findings.add(
+            f"{name}, reason", " or ".join(true) or "another round: nothing ends the federation", message.reason
+        )
 
 
 def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:

@@ -14,7 +14,8 @@ _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 def check_submissions(case: Case, findings: Findings) -> str:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
     share for each of the round's keys, in their order. 4. No accepted submission is a client's second of a round, or
-    has commitments, ciphertext or proof of an earlier submission of any round.
+    has commitments, ciphertext or proof of an earlier submission of any round. 5. On a model on which a cohort was
+    opened before, its client was in the latest of these.
 
     Leaves `own_faults`: duplicate, replayed or None for each submission; rule 4 judges the accepted ones, I7 whether
     the others were excluded for it.
@@ -27,10 +28,14 @@ def check_submissions(case: Case, findings: Findings) -> str:
     for found in sorted(index.rounds.values(), key=_first_submission):
         accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
         clients: set[str] = set()
+        earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         for record in found.submissions.values():
             fault = _fault(record, clients, seen)
             case.own_faults[record.index] = fault
             _check_shape(case, findings, found, record, trustees)
+            if earlier is not None and record.client not in earlier:
+                expected = "one of the last cohort opened on this model"
+                findings.add(f"{submission_label(record)}, client", expected, record.client)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             clients.add(record.client)

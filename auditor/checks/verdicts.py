@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from itertools import pairwise
 
 from auditor.case import Case
@@ -12,7 +13,7 @@ from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.report import Kind
-from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, choose_cohort
+from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, Judged, choose
 from protocols.messages import CohortClosed
 
 ACCEPTED = "accepted"
@@ -31,9 +32,9 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     for found in case.index.in_order():
         if found.open is None:
             continue
-        case.choices[found.number] = choice = _choose(case, found)
-        unread = case.unread.intersection(found.submissions)
-        case.likely[found.number] = _choose(case, found, unread) if unread else choice
+        model, unread = found.open.message.model, case.unread.intersection(found.submissions)
+        case.choices[found.number] = choice = _choose(case, found, model)
+        case.likely[found.number] = _choose(case, found, model, unread) if unread else choice
         verdicts = _verdicts(case, found, choice)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
@@ -43,15 +44,25 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     return f"{counted(judged, 'verdict')} re-derived"
 
 
-def _choose(case: Case, found: Round, without: AbstractSet[int] = frozenset()) -> Choice:
-    """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed."""
-    end = found.cohort.index if found.cohort is not None else None
-    valid = [
-        index
-        for index in sorted(found.submissions)
-        if case.own_faults.get(index) is None and index not in without and (end is None or index < end)
+def _choose(case: Case, found: Round, model: bytes, without: AbstractSet[int] = frozenset()) -> Choice:
+    """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed; those in `without`
+    taken for faulty."""
+    pinned, earlier = case.pinned, case.index.opened_before(found.number, model)
+    submissions = [
+        replace(each, fault=each.fault or MALFORMED) if each.index in without else each
+        for each in judged_submissions(case, found)
     ]
-    return choose_cohort(case.pinned.policy, valid, first_acks(found))
+    return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier)
+
+
+def judged_submissions(case: Case, found: Round) -> list[Judged]:
+    """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived."""
+    end = found.cohort.index if found.cohort is not None else None
+    return [
+        Judged(index, record.client, case.own_faults.get(index))
+        for index, record in sorted(found.submissions.items())
+        if end is None or index < end
+    ]
 
 
 def _verdicts(case: Case, found: Round, choice: Choice) -> dict[int, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from proofs.errors import Rejected
@@ -11,12 +11,15 @@ from protocols.cohorts import (
     INVALID_PROOF,
     MALFORMED,
     REPLAYED,
-    choose_cohort,
+    Choice,
+    Judged,
+    choose,
     cohort_digest,
 )
+from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on
 
 # Reasons of RoundAborted: three before the cohort is closed, two after.
 TOO_FEW_SUBMISSIONS = "too-few-submissions"
@@ -46,11 +49,7 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     """
     reasons = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     _check_partition(current, message, reasons)
-    choice = choose_cohort(
-        pinned.policy,
-        [each.index for each in current.submissions if reasons.get(each.index) not in _OWN_FAULTS],
-        {ack.trustee: ack for ack in current.acks},
-    )
+    choice = chosen(pinned, current, {at: reason for at, reason in reasons.items() if reason in _OWN_FAULTS})
     if (message.accepted, message.trustees) != (choice.accepted, choice.trustees):
         expected = f"A = {choice.accepted}, Q = {choice.trustees}"
         raise Rejected("cohort", expected, f"A = {message.accepted}, Q = {message.trustees}")
@@ -63,6 +62,13 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     expected_digest = cohort_digest(current.entry, pairs, message.trustees)
     if message.digest != expected_digest:
         raise Rejected("cohort-digest", expected_digest.hex(), message.digest.hex())
+
+
+def chosen(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[int, str]) -> Choice:
+    """A and Q of the round by spec 8.7, with these faults of submissions, by log index, taken for true."""
+    submissions = [Judged(each.index, each.message.client, faults.get(each.index)) for each in current.submissions]
+    acks = {ack.trustee: ack for ack in current.acks}
+    return choose(pinned.policy, pinned.hash, submissions, acks, clients_of(pinned, current.earlier))
 
 
 def _check_partition(current: CurrentRound, message: CohortClosed, reasons: dict[int, str]) -> None:
@@ -126,6 +132,13 @@ def _names_nobody(current: CurrentRound, reason: str, threshold: int) -> bool:
 def enough_submitted(pinned: PinnedPolicy, current: CurrentRound) -> bool:
     """Whether min_cohort clients have submitted, rightly or not."""
     return sum(1 for _ in current.first_submissions()) >= pinned.policy.min_cohort
+
+
+def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
+    """The reasons for which the federation may be closed, of a log between rounds (`protocols.ending.endings`)."""
+    clients = frozenset(member.id for member in ledger.members.clients(pinned.policy))
+    earlier = clients_of(pinned, opened_on(ledger, ledger.model or b""))
+    return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, earlier))
 
 
 def unacknowledged(current: CurrentRound) -> tuple[MissingParty, ...]:

@@ -19,12 +19,14 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols import server_steps
 from protocols.blobs import blob_hash
+from protocols.cohorts import SUPPRESSED
 from protocols.envelopes import COORDINATOR, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
 from protocols.messages import (
     Aggregate,
+    CohortClosed,
     Genesis,
     KeyRotation,
     KeyShare,
@@ -53,14 +55,14 @@ from protocols.rounds.closing import (
     NO_QUORUM,
     OPENING_FAILED,
     TOO_FEW_SUBMISSIONS,
+    ending_reasons,
     enough_submitted,
     unacknowledged,
     unreleased,
 )
-from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_cohort, draft_open
+from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort, opened_on
-from protocols.rounds.offences import check_cohort_difference
+from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.record import LogRecord, Published
 from protocols.rounds.waits import WAITS, Waits
 from protocols.server_steps import StepState
@@ -209,8 +211,8 @@ class Coordinator:
 
         Empty for bytes that are in the log. Refused, by Malformed or Rejected: no submission of a roster client to
         this RoundOpen ("signature", "round", "order", ...); blobs missing or of another size than the policy fixes
-        ("blob-missing", "blob-size", "blob-hash"); a third submission of one client ("duplicate"); in a retry, a
-        client that was not in the cohort it repeats ("retry-member").
+        ("blob-missing", "blob-size", "blob-hash"); a third submission of one client ("duplicate"); a client that is not
+        in the cohort opened last on this model ("retry-member").
         """
         current = self._current()
         self._check_published(current.index)
@@ -253,16 +255,8 @@ class Coordinator:
             return self._abort_uncertain(current)
         message = draft_cohort(self._pinned, current, faults)
         if len(message.accepted) < self._pinned.policy.min_cohort:
-            return self._abort(current, TOO_FEW_SUBMISSIONS)
-        entry = self._seal(message)
-        closed = self._record.trial([entry])
-        try:
-            check_cohort_difference(self._engine, self._pinned, closed, _open(closed), self._blobs)
-        except Rejected as error:
-            if error.check != "differencing":
-                raise
-            return self._abort(current, DIFFERENCING)
-        return self._log([entry])
+            return self._abort(current, self._too_few(message))
+        return self._log([self._seal(message)])
 
     def receive_release(self, release: Release) -> Publication:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
@@ -322,14 +316,28 @@ class Coordinator:
         policy = self._pinned.policy
         if current.cohort is None:
             faults = self._faults()
-            if len(draft_cohort(self._pinned, current, faults).accepted) >= policy.min_cohort:
+            message = draft_cohort(self._pinned, current, faults)
+            if len(message.accepted) >= policy.min_cohort:
                 raise Misuse("abort: the cohort can be closed")
             if len(current.acks) < policy.threshold:
                 return self._abort_uncertain(current)
-            return self._abort(current, TOO_FEW_SUBMISSIONS)
+            return self._abort(current, self._too_few(message))
         if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")
         return self._abort(current, MISSING_RELEASES, self._missing(current))
+
+    def endings(self) -> tuple[str, ...]:
+        """The reasons for which the federation may be closed now, none inside a round; see `ending_reasons`."""
+        ledger = self.ledger
+        between = ledger.model is not None and ledger.current is None and ledger.closed is None
+        return ending_reasons(self._pinned, ledger) if between else ()
+
+    def close_federation(self, reason: str) -> Publication:
+        """End the log for good, between rounds, for one of `endings`: the last closed model is final.
+
+        Raises Rejected("ending") for a reason that does not hold, Rejected("order") inside a round.
+        """
+        return self._log([self._seal(draft_end(self._pinned, self.ledger, reason))])
 
     def step_state(self) -> StepState:
         """The model that rounds open on now, and what the server step remembers."""
@@ -345,6 +353,12 @@ class Coordinator:
             return StepState(model, None, None, self._record.steps)
         moments = read_blob(self._blobs, closed.optimizer, 2 * self._pinned.model_size)
         return StepState(model, *server_steps.decode_optimizer(moments, policy.dimension), self._record.steps)
+
+    def _too_few(self, message: CohortClosed) -> str:
+        """Why there is no cohort: too few of all that came, or of those that nobody had to leave for."""
+        suppressed = sum(each.reason == SUPPRESSED for each in message.excluded)
+        enough = len(message.accepted) + suppressed >= self._pinned.policy.min_cohort
+        return DIFFERENCING if enough else TOO_FEW_SUBMISSIONS
 
     def _faults(self) -> dict[int, Fault]:
         return {each.index: each.fault for each in self.verdicts() if each.fault is not None}
@@ -392,7 +406,6 @@ class Coordinator:
         return names[0]
 
     def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
-        """Raises Rejected("abort-cap") if the policy allows no further abort: then the federation ends here."""
         return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)
 
     def _abort_uncertain(self, current: CurrentRound) -> Publication:
@@ -448,9 +461,6 @@ class Coordinator:
             raise Rejected(
                 "duplicate", "at most two submissions, the second as evidence", f"a third by {message.client}"
             )
-        opened = opened_on(self._pinned, self.ledger, current.message.model)
-        if current.message.retry_of is not None and opened and message.client not in opened[-1]:
-            raise Rejected("retry-member", "a client of the cohort that this round repeats", message.client)
 
     def _between_rounds(self) -> Ledger:
         ledger = self.ledger

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from proofs.errors import Misuse
 from protocols.blobs import blob_hash
-from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, choose_cohort, cohort_digest
+from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, cohort_digest
 from protocols.contexts import round_seed
 from protocols.envelopes import entry_hash
 from protocols.log.checkpoint import Checkpoint
@@ -14,12 +14,14 @@ from protocols.messages import (
     Aggregate,
     CohortClosed,
     Exclusion,
+    FederationClosed,
     MissingParty,
     RoundAborted,
     RoundOpen,
     ShareAck,
 )
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.closing import chosen
 from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.submissions import Fault
 
@@ -52,8 +54,7 @@ def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[in
     A may be too small to be closed, and Q empty: that is for the caller to see.
     """
     acks = {ack.trustee: ack for ack in current.acks}
-    valid = [each.index for each in current.submissions if each.index not in faults]
-    choice = choose_cohort(pinned.policy, valid, acks)
+    choice = chosen(pinned, current, {index: fault.reason for index, fault in faults.items()})
     brief = len(faults) + len(choice.left_out) > _DETAILED
     own = [Exclusion(index, fault.reason, "" if brief else fault.detail) for index, fault in faults.items()]
     left_out = [
@@ -110,3 +111,10 @@ def draft_abort(
     """RoundAborted of the round as it stands."""
     cohort = current.cohort.entry if current.cohort else None
     return RoundAborted(pinned.policy.federation, current.number, current.entry, cohort, reason, tuple(missing))
+
+
+def draft_end(pinned: PinnedPolicy, ledger: Ledger, reason: str) -> FederationClosed:
+    """FederationClosed of a log between rounds."""
+    if ledger.model is None:
+        raise Misuse("close_federation: genesis first")
+    return FederationClosed(pinned.policy.federation, ledger.model, ledger.rounds, reason)

@@ -89,6 +89,7 @@ class CurrentRound:
     releases: tuple[LoggedRelease, ...]
     aggregate: Hash32 | None  # entry hash
     opened: tuple[Hash32, ...]  # the aggregate's blobs: plaintext, blindings; none without it
+    earlier: OpenedCohort | None  # the latest that was opened on the round's model before it
 
     @property
     def number(self) -> int:
@@ -134,7 +135,7 @@ class Ledger:
     rounds: int  # how many were opened: the number of the last RoundOpen
     retry_of: int | None  # the aborted round that the next one repeats
     barred: tuple[PartyId, ...]  # trustees that failed to release in this chain of retries
-    opened: tuple[OpenedCohort, ...]
+    opened: tuple[OpenedCohort, ...]  # the latest on each model, ascending by round
     aborts: int  # rounds aborted after CohortClosed
     ended: int  # size of the log when the last round ended, or after genesis
     roots: tuple[Hash32, ...]  # of the log at sizes ended, ended + 1, ... while no round is open
@@ -143,6 +144,8 @@ class Ledger:
     current: CurrentRound | None
     members: Membership
     step: LoggedStep | None  # that made the model; None for the initial one
+    closed: Annotated[str, AtMost(64)] | None  # why the federation is over; None while it is not
+    failed: bool  # the last round was aborted before its cohort was closed
 
     @property
     def next_round(self) -> int:
@@ -150,7 +153,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None)
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False)
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
@@ -159,12 +162,33 @@ def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
     return bits.to_bytes(-(-len(pinned.policy.roster) // 8), "little")
 
 
-def opened_on(pinned: PinnedPolicy, ledger: Ledger, model: bytes) -> list[frozenset[str]]:
-    """The cohorts opened on `model` in rounds that have ended, as sets of client ids."""
-    running = ledger.current.number if ledger.current else None
-    return [_clients(pinned, each) for each in ledger.opened if each.model == model and each.round != running]
+def opened_on(ledger: Ledger, model: bytes) -> OpenedCohort | None:
+    """The latest cohort opened on `model`, in the round that is running or before it."""
+    return next((each for each in reversed(ledger.opened) if each.model == model), None)
 
 
-def _clients(pinned: PinnedPolicy, opened: OpenedCohort) -> frozenset[str]:
+def with_opened(ledger: Ledger, opened: OpenedCohort) -> tuple[OpenedCohort, ...]:
+    """`Ledger.opened` after one more: it takes the place of the one on its model, of which it is a part."""
+    return (*(each for each in ledger.opened if each.model != opened.model), opened)
+
+
+def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[str] | None:
+    """The clients of an opened cohort; None for none."""
+    if opened is None:
+        return None
     bits = int.from_bytes(opened.members, "little")
     return frozenset(member.id for position, member in enumerate(pinned.policy.roster) if bits >> position & 1)
+
+
+def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
+    """Those that the open round is open to, ascending: the clients in force; where a cohort was opened on its model
+    before, those of the last one."""
+    ids = tuple(member.id for member in ledger.members.clients(pinned.policy))
+    earlier = clients_of(pinned, ledger.current.earlier if ledger.current else None)
+    return ids if earlier is None else tuple(each for each in ids if each in earlier)
+
+
+def is_in(pinned: PinnedPolicy, opened: OpenedCohort, client: str) -> bool:
+    """Whether a client of the roster is in an opened cohort; raises Rejected("unknown-client")."""
+    position = pinned.client_position(client)
+    return bool(opened.members[position >> 3] >> (position & 7) & 1)

@@ -21,6 +21,7 @@ from protocols.membership import Membership, changed_by
 from protocols.messages import (
     Aggregate,
     CohortClosed,
+    FederationClosed,
     Genesis,
     KeyRotation,
     KeyShare,
@@ -36,7 +37,7 @@ from protocols.messages import (
 )
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
-from protocols.rounds.closing import check_abort, check_cohort
+from protocols.rounds.closing import check_abort, check_cohort, ending_reasons
 from protocols.rounds.ledger import (
     CurrentRound,
     Ledger,
@@ -46,7 +47,10 @@ from protocols.rounds.ledger import (
     LoggedStep,
     LoggedSubmission,
     OpenedCohort,
+    is_in,
     members_bitmap,
+    opened_on,
+    with_opened,
 )
 from protocols.server_steps import FEDAVG
 from protocols.submissions import check_extras
@@ -77,6 +81,8 @@ def apply(pinned: PinnedPolicy, ledger: Ledger, data: bytes, root: bytes) -> Led
         check_author(pinned, ledger.members, envelope)
     if message.federation != pinned.policy.federation:
         raise Rejected("federation", pinned.policy.federation, message.federation)
+    if ledger.closed is not None:
+        raise Rejected("order", "nothing after federation-closed", envelope.type)
     entry = _Entry(ledger.size, entry_hash(data), root)
     if ledger.current is None and ledger.size >= ledger.ended:
         ledger = replace(ledger, roots=(*ledger.roots, root))
@@ -115,11 +121,15 @@ def _change(
     return replace(ledger, members=members, barred=_still_barred(pinned, members, ledger.barred))
 
 
-def _step(pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage, entry: _Entry) -> Ledger:
+def _step(
+    pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage | FederationClosed, entry: _Entry
+) -> Ledger:
     if isinstance(message, Genesis):
         return _genesis(pinned, ledger, message)
     if ledger.model is None:
         raise Rejected("order", "genesis first", type(message).__name__)
+    if isinstance(message, FederationClosed):
+        return _federation_closed(pinned, ledger, message)
     if isinstance(message, RoundKey):
         return _round_key(pinned, ledger, message, entry)
     if isinstance(message, RoundOpen):
@@ -180,7 +190,8 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
         raise Rejected("round-keys", expected, str(message.round_keys))
     if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
-    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None, ())
+    earlier = opened_on(ledger, message.model)
+    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None, (), earlier)
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
 
 
@@ -196,6 +207,9 @@ def _submission(
     pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Submission, entry: _Entry
 ) -> Ledger:
     _before_cohort(current, message)
+    if current.earlier is not None and not is_in(pinned, current.earlier, message.client):
+        cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
+        raise Rejected("retry-member", cohort, message.client)
     check_extras(pinned, message)
     trustees = tuple(share.trustee for share in message.shares)
     expected = tuple(key.trustee for key in current.keys)
@@ -236,7 +250,7 @@ def _cohort_closed(
     current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
     clients = frozenset(each.message.client for each in current.members())
     opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients))
-    return replace(ledger, current=current, opened=(*ledger.opened, opened))
+    return replace(ledger, current=current, opened=with_opened(ledger, opened))
 
 
 def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:
@@ -272,7 +286,7 @@ def _round_closed(
     _same("aggregate", current.aggregate, message.aggregate)
     if (message.optimizer is None) != (pinned.policy.step.rule == FEDAVG):
         raise Rejected("optimizer", f"what {pinned.policy.step.rule} keeps", "another")
-    ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None)
+    ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None, failed=False)
     return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message))
 
 
@@ -290,14 +304,22 @@ def _round_aborted(
         raise Rejected("order", "round-closed after an aggregate", "round-aborted")
     _same("round-open", current.entry, message.round_open)
     check_abort(pinned, current, message)
-    aborts = ledger.aborts + (current.cohort is not None)
-    if aborts > pinned.policy.max_aborts:
-        raise Rejected("abort-cap", f"at most {pinned.policy.max_aborts} aborts of opened rounds", str(aborts))
-    barred = ledger.barred
-    if current.cohort is not None:
+    barred, failed = ledger.barred, current.cohort is None
+    if not failed:
         barred = _still_barred(pinned, ledger.members, (*barred, *(missing.party for missing in message.missing)))
-    ended = replace(ledger, retry_of=current.number, barred=barred, aborts=aborts, current=None)
-    return replace(ended, ended=entry.index + 1)
+    ended = replace(ledger, retry_of=current.number, barred=barred, current=None, failed=failed)
+    return replace(ended, aborts=ledger.aborts + (not failed), ended=entry.index + 1)
+
+
+def _federation_closed(pinned: PinnedPolicy, ledger: Ledger, message: FederationClosed) -> Ledger:
+    _no_round(ledger, message)
+    _same("model", ledger.model or b"", message.model)
+    if message.rounds != ledger.rounds:
+        raise Rejected("rounds", str(ledger.rounds), str(message.rounds))
+    true = ending_reasons(pinned, ledger)
+    if message.reason not in true:
+        raise Rejected("ending", " or ".join(true) or "another round: nothing ends the federation", message.reason)
+    return replace(ledger, closed=message.reason)
 
 
 def _still_barred(pinned: PinnedPolicy, members: Membership, barred: tuple[str, ...]) -> tuple[str, ...]:
@@ -324,6 +346,9 @@ def _no_round(ledger: Ledger, message: Message) -> None:
 def _next_number(pinned: PinnedPolicy, ledger: Ledger, number: int) -> None:
     if number != ledger.rounds + 1 or number > pinned.policy.max_rounds:
         raise Rejected("round", f"{ledger.rounds + 1}, at most {pinned.policy.max_rounds}", str(number))
+    if ledger.aborts > pinned.policy.max_aborts:
+        expected = f"no round after more than {pinned.policy.max_aborts} aborts of opened rounds"
+        raise Rejected("abort-cap", expected, str(ledger.aborts))
 
 
 def _before_cohort(current: CurrentRound, message: Submission | ShareAck | CohortClosed) -> None:

@@ -156,7 +156,7 @@ class Trustee:
         4. They lead to the checkpoint's root: "fork".
         5. Every other cosignature is by a trustee in force there: "checkpoint-...".
         6. A round that is aborted for `no-quorum` was not aborted too early, unless t trustees cosigned: "quorum-wait".
-        7. The new state is durable, the secrets of a round that ended are erased.
+        7. The new state is durable, the secrets of a round that ended are erased; all at federation-closed.
         8. Its own key in force is one that it holds: "revoked", "own-key". Then comes the signature.
         Raises Malformed or Rejected; before 7, nothing has changed then, but that it notes when it was shown what 6 is
         about.
@@ -227,7 +227,7 @@ class Trustee:
         3. It is asked: "release".
         4. A is within its own acknowledgement: "unacknowledged".
         5. |A| >= min_cohort: "cohort-size".
-        6. The differencing rule holds on everything opened on this model: "differencing".
+        6. The cohorts opened on this model nest: "differencing".
         7. The model is what the last round made: "lineage".
         8. The decision is durable, the round's secrets are erased, then the release is returned.
         After its deadline it has nothing to release: "erased". blobs is read for rule 7, and where rule 6 depends on
@@ -296,15 +296,15 @@ class Trustee:
         return ledger.rounds - (ledger.current is not None)
 
     def _clear(self) -> None:
-        """Nothing is left of a round that has ended, nor of any round if it was revoked: again at every start, as a
-        crash may have come between the log and the erasure."""
+        """Nothing is left of a round that has ended, nor of any round if it was revoked or the federation is closed:
+        again at every start, as a crash may have come between the log and the erasure."""
         if self._over > self._secrets.erased:
             self.erase(self._over)
         self._secrets.forget()
         self._drop_records(self._over)
         if self._log.ledger.current is None and self._store.get(_SHOWN) is not None:
             self._store.delete(_SHOWN)
-        if self._revoked():
+        if self._revoked() or self._log.ledger.closed is not None:
             self.erase(self._pinned.policy.max_rounds)
         self.expire()
 
@@ -427,7 +427,7 @@ class Trustee:
         if len(cohort.message.accepted) < self._pinned.policy.min_cohort:
             minimum = self._pinned.policy.min_cohort
             raise Rejected("cohort-size", f"at least {minimum}", str(len(cohort.message.accepted)))
-        check_cohort_difference(self._engine, self._pinned, self._log.ledger, current, blobs)
+        check_cohort_difference(self._engine, self._pinned, current, blobs)
         if self._log.ledger.step is not None:
             check_step(self._engine, self._pinned, self._log.ledger.step, blobs)
 

@@ -13,6 +13,7 @@ import pytest
 from auditor import Report, Status, audit
 from protocols import hpke
 from protocols.blobs import blob_hash
+from protocols.ending import NO_COHORT
 from protocols.envelopes import open_envelope, seal
 from protocols.membership import LEFT
 from protocols.messages import Submission
@@ -136,6 +137,17 @@ def changed(directory: Path) -> Simulation:
     return simulation
 
 
+def over(directory: Path) -> Simulation:
+    """An honest round, one that nobody answers, and the end of the federation."""
+    simulation = quiet_round(directory)
+    simulation.open_round()
+    simulation.acknowledge()
+    simulation.close_cohort()
+    simulation.store(simulation.coordinator.close_federation(NO_COHORT))
+    simulation.checkpoint()
+    return simulation
+
+
 def proved_round(directory: Path) -> Simulation:
     """Everybody honest, under a policy that asks for a coordinate bound and for the proof of encryption."""
     simulation = Simulation(directory, Setting(coordinate_clip=0.25, encryption_proof=True))
@@ -151,6 +163,7 @@ MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "outage": outage,
     "changed": changed,
     "proved": proved_round,
+    "over": over,
 }
 
 

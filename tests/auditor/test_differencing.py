@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
-from protocols.rounds import trustee
 from protocols.rounds.closing import DIFFERENCING
 from tests import retries
 from tests.auditor.conftest import failed
-from tests.simulator import Simulation
+from tests.simulator import Setting, Simulation
 
 
 @pytest.fixture
@@ -29,21 +28,56 @@ def test_a_sum_released_against_the_rule_is_found(
 ) -> None:
     """Every trustee is corrupt and releases; otherwise nothing is wrong with the log."""
     retries.UNJUST[name](simulation)
-    monkeypatch.setattr(trustee, "check_cohort_difference", lambda *_: None)
+    retries.admit_anybody(monkeypatch)
+    release_anyway(simulation)
+    report = audit(simulation.path, simulation.policy_data)
+    assert failed(report) == {"I7", "I8", "P6"}
+    assert {finding.found for finding in report.check("P6").findings} == {f"a difference of {retries.VICTIM}"}
+
+
+@pytest.mark.parametrize("name", list(retries.NEW))
+def test_a_client_that_joins_a_repetition_is_found(
+    name: str, simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retries.admit_anybody(monkeypatch)
+    retries.NEW[name](simulation)
+    release_anyway(simulation)
+    report = audit(simulation.path, simulation.policy_data)
+    assert failed(report) == {"I5", "P6"}
+    assert {finding.found for finding in report.check("P6").findings} == {f"new are {retries.VICTIM}"}
+
+
+def test_two_aborts_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All, half of the others, the other half: every trustee is corrupt and releases."""
+    simulation = Simulation(tmp_path, Setting(clients=7, min_cohort=3))
+    simulation.start()
+    names = list(simulation.clients)
+    retries.admit_anybody(monkeypatch)
+    for clients in (names, names[:3]):
+        assert simulation.play_round(clients=clients, silent=retries.CORRUPT).aborted == "missing-releases"
+    assert simulation.play_round(clients=names[3:6]).aborted is None
+    simulation.writer.close()
+    report = audit(simulation.path, simulation.policy_data)
+    assert failed(report) == {"I5", "P6"}
+    (finding,) = report.check("P6").findings
+    assert (finding.where, finding.found) == ("rounds 2 and 3", "new are client-03, client-04, client-05")
+
+
+def release_anyway(simulation: Simulation) -> None:
+    """The cohort without regard to the one before, released and summed."""
     message = retries.cohort_of(simulation)
     simulation.store(simulation.coordinator._log([simulation.coordinator._seal(message)]))
     simulation.checkpoint()
     simulation.release()
     assert simulation.finish().aborted is None
-    report = audit(simulation.path, simulation.policy_data)
-    assert failed(report) == {"P6"}
-    assert {finding.found for finding in report.check("P6").findings} == {f"a difference of {retries.VICTIM}"}
 
 
 @pytest.mark.parametrize("name", list(retries.UNJUST))
-def test_a_round_aborted_by_the_rule_is_accepted(name: str, simulation: Simulation) -> None:
+def test_a_repetition_by_the_rule_is_accepted(name: str, simulation: Simulation) -> None:
     retries.UNJUST[name](simulation)
-    assert simulation.close_cohort() == "differencing"
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert simulation.finish().aborted is None
     report = audit(simulation.path, simulation.policy_data)
     assert failed(report) == set()
     assert report.accepted

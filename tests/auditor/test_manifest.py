@@ -174,6 +174,10 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.Revocation, "federation"): loose({"I3"}, value(FEDERATION), name="changed"),
     (messages.Revocation, "party"): loose({"I3"}, value("client-01"), name="changed"),
     (messages.Revocation, "reason"): loose({"I3"}, value("call me: +49"), name="changed"),
+    (messages.FederationClosed, "federation"): Case(value(FEDERATION), {"I4"}, name="over"),
+    (messages.FederationClosed, "model"): Case(blob("model", changed("<f8", 0, 1)), {"I11"}, name="over"),
+    (messages.FederationClosed, "rounds"): Case(value(1), {"I4"}, name="over"),
+    (messages.FederationClosed, "reason"): Case(value("aborts-spent"), {"I4"}, name="over"),
     (messages.MissingParty, "party"): Case(value((MissingParty("trustee-1", "no-release"),)), {"I8"}, name="aborted"),
     (messages.MissingParty, "reason"): Case(
         value((MissingParty("trustee-0", "wrong-release"),)), {"I8"}, name="aborted"

@@ -467,8 +467,10 @@ def test_every_type_must_be_signed_by_its_party(kind: type, forge, tmp_path: Pat
         RoundAborted: "I8",
         messages.KeyRotation: "I3",
         messages.Revocation: "I3",
+        messages.FederationClosed: "I4",
     }
     names = {RoundAborted: "aborted", messages.KeyRotation: "changed", messages.Revocation: "changed"}
+    names |= {messages.FederationClosed: "over"}
     forged = forge(names.get(kind, "quiet"))
     forged.slots[forged.find(kind)].signer = identity_of("mallory")
     report = audit(forged.write(tmp_path / "t"), forged.policy_data)

@@ -26,6 +26,7 @@ OWNER = {
     "cohort-closed": "I7",
     "aggregate": "I9",
     "round-closed": "I11",
+    "federation-closed": "I4",
 }
 SUBMISSION_BLOBS = (
     "commitments",
@@ -42,6 +43,7 @@ NAMED: Mapping[str, Sequence[str]] = {
     "key-share": ("share",),
     "aggregate": ("ciphertext", "key", "plaintext", "blindings"),
     "round-closed": ("model", "optimizer"),
+    "federation-closed": ("model",),
 }
 
 
@@ -177,6 +179,30 @@ class Case:
                 number = entry.body["round"]
                 rounds.setdefault(number, Round(number)).entries.append(entry)
         return [rounds[number] for number in sorted(rounds)]
+
+    def cohort_before(self, number: int, model: bytes) -> set[str] | None:
+        """The clients of the last cohort opened on a model in the rounds before this one; None for none."""
+        for this in reversed(self.rounds):
+            opened = this.opened
+            if (
+                this.number < number
+                and this.closed is not None
+                and opened is not None
+                and opened.body["model"] == model
+            ):
+                return {entry.body["client"] for entry in this.accepted}
+        return None
+
+    @cached_property
+    def ending(self) -> Entry | None:
+        """The first FederationClosed."""
+        return next((entry for entry in self.entries if entry.type == "federation-closed"), None)
+
+    def model_before(self, index: int) -> bytes:
+        """What the last round closed before an entry made, or the initial model."""
+        closings = [entry for entry in self.before(index) if entry.type == "round-closed"]
+        model: bytes = closings[-1].body["model"] if closings else self.policy["initial_model"]
+        return model
 
     @cached_property
     def by_index(self) -> dict[int, Entry]:

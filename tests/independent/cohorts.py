@@ -59,11 +59,44 @@ def disputed(ack: Envelope) -> set[int]:
     return {dispute["index"] for dispute in ack.body["disputed"]}
 
 
-def differs_too_little(
-    earlier: Collection[str], later: Collection[str], exempt: Collection[str], min_cohort: int
-) -> bool:
-    """Whether two cohorts on one model show the sum over too few (8.8)."""
-    gone, new = set(earlier) - set(later), set(later) - set(earlier)
-    if gone and len(gone) < min_cohort and not gone <= set(exempt):
-        return True
-    return 0 < len(new) < min_cohort
+def suppress(
+    policy_hash: bytes,
+    minimum: int,
+    clients: Mapping[int, str],
+    accepted: Sequence[int],
+    gone: set[str],
+    exempt: set[str],
+) -> list[int]:
+    """The members of A that leave for those who are missing from the cohort before (8.7, step 5).
+
+    clients: of each accepted submission. gone: the clients of the cohort before who are not in A.
+    """
+    if len(accepted) < minimum or not gone or len(gone) >= minimum or gone <= exempt:
+        return []
+    by_hash = sorted(accepted, key=lambda index: framed_hash("verifl/v1/suppression", policy_hash, clients[index]))
+    return by_hash[: minimum - len(gone)]
+
+
+def nests(earlier: Collection[str], later: Collection[str], exempt: Collection[str], min_cohort: int) -> bool:
+    """Whether a cohort may be opened on a model after another one (8.8)."""
+    gone = set(earlier) - set(later)
+    return set(later) <= set(earlier) and (not gone or len(gone) >= min_cohort or gone <= set(exempt))
+
+
+def endings(
+    policy: Body, aborts: int, rounds: int, failed: bool, clients: set[str], earlier: set[str] | None
+) -> set[str]:
+    """The reasons for which a federation may be closed (8.9)."""
+    least = policy["min_cohort"]
+    if earlier is None:
+        possible = len(clients) >= least
+    else:
+        gone = len(earlier - clients)
+        possible = len(earlier) - (0 if gone == 0 else max(gone, least)) >= least
+    true = {
+        "aborts-spent": aborts > policy["max_aborts"],
+        "rounds-spent": rounds >= policy["max_rounds"],
+        "too-few-clients": not possible,
+        "no-cohort": failed,
+    }
+    return {reason for reason, holds in true.items() if holds}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from itertools import pairwise
 
 from tests.independent.argument import Refused, verify
 from tests.independent.case import Case, Entry, Round
 from tests.independent.claims import Claim
-from tests.independent.cohorts import ack_digest, choose, cohort_digest, differs_too_little
+from tests.independent.cohorts import ack_digest, choose, cohort_digest, suppress
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
@@ -106,8 +108,16 @@ def verdicts(case: Case, this: Round) -> tuple[list[int], list[str], dict[int, s
         return [], [], {}
     acks = {name: entry.envelope for name, entry in this.acks.items()}
     accepted, trustees, reasons = choose(case.policy, case.faultless(this), acks)
-    own = {entry.index: case.faults[entry.index] for entry in this.judged if entry.index in case.faults}
-    return accepted, trustees, own | reasons
+    reasons |= {entry.index: case.faults[entry.index] for entry in this.judged if entry.index in case.faults}
+    earlier = case.cohort_before(this.number, this.opened.body["model"])
+    if earlier is not None:
+        clients = {index: case.by_index[index].body["client"] for index in accepted}
+        gone = earlier - set(clients.values())
+        policy_hash = hashlib.sha256(case.policy_file).digest()
+        leaving = suppress(policy_hash, case.policy["min_cohort"], clients, accepted, gone, offenders(this, reasons))
+        accepted = [index for index in accepted if index not in leaving]
+        reasons |= dict.fromkeys(leaving, "suppressed")
+    return accepted, trustees, reasons
 
 
 def check_verdicts(case: Case, this: Round, closed: Entry) -> None:
@@ -259,16 +269,17 @@ def check_abort(case: Case, this: Round, abort: Entry) -> None:
 def reason_holds(case: Case, this: Round, reason: str) -> tuple[bool, list[tuple[str, str]]]:
     threshold = case.policy["threshold"]
     if this.closed is None:
-        accepted, _, _ = verdicts(case, this)
+        accepted, _, reasons = verdicts(case, this)
         if reason == "no-quorum":
             names = [key.body["trustee"] for key in this.all("round-key")]
             silent = [(name, "no-acknowledgement") for name in names if name not in this.acks]
             return len(this.acks) < threshold, silent
+        short, suppressed = len(accepted) < case.policy["min_cohort"], "suppressed" in reasons.values()
         if reason == "too-few-submissions":
-            least = case.policy["min_cohort"]
             clients = {entry.body["client"] for entry in this.judged}
-            return len(accepted) < least and (len(this.acks) >= threshold or len(clients) < least), []
-        return reason == "differencing" and breaks_differencing(case, this, accepted), []
+            unanswered = len(this.acks) < threshold and len(clients) >= case.policy["min_cohort"]
+            return short and not suppressed and not unanswered, []
+        return reason == "differencing" and short and suppressed, []
     releases = this.all("key-share")
     valid = {entry.body["trustee"] for entry in releases if entry.index in case.valid_releases}
     if reason == "missing-releases":
@@ -281,24 +292,13 @@ def reason_holds(case: Case, this: Round, reason: str) -> tuple[bool, list[tuple
 def exempt(case: Case, this: Round) -> set[str]:
     """Clients whose one submission of the round is an offence (8.8)."""
     _, _, reasons = verdicts(case, this)
-    names = [entry.body["client"] for entry in this.submissions]
+    return offenders(this, reasons)
+
+
+def offenders(this: Round, reasons: Mapping[int, str]) -> set[str]:
+    names = [entry.body["client"] for entry in this.judged]
     return {
         entry.body["client"]
         for entry in this.judged
         if names.count(entry.body["client"]) == 1 and reasons.get(entry.index) in OFFENCES
     }
-
-
-def breaks_differencing(case: Case, this: Round, accepted: list[int]) -> bool:
-    """Whether a cohort would break 8.8 with one opened before on the same model."""
-    if this.opened is None:
-        return False
-    later = {case.by_index[index].body["client"] for index in accepted}
-    for earlier in case.rounds:
-        if earlier.number < this.number and earlier.closed is not None and earlier.opened is not None:
-            clients = {entry.body["client"] for entry in earlier.accepted}
-            if earlier.opened.body["model"] == this.opened.body["model"] and differs_too_little(
-                clients, later, exempt(case, this), case.policy["min_cohort"]
-            ):
-                return True
-    return False

@@ -211,6 +211,7 @@ MESSAGES: Mapping[str, Fields] = {
         "possession": SIGNATURE,
     },
     "revocation": {"federation": PARTY, "party": PARTY, "reason": Text(64)},
+    "federation-closed": {"federation": PARTY, "model": HASH, "rounds": INTEGER, "reason": Text(64)},
     "round-key": ROUND | {"trustee": PARTY, "public_key": Octets(1216), "rotation": RESERVED},
     "round-open": ROUND
     | {

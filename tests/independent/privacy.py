@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.independent.case import Case, Round, references
-from tests.independent.cohorts import differs_too_little
+from tests.independent.cohorts import nests
 from tests.independent.content import exempt
 
 REASON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -17,8 +17,10 @@ EXCLUSIONS = {
     "disputed",
     "cohort-full",
     "unacknowledged",
+    "suppressed",
 }
 ABORTS = {"no-quorum", "too-few-submissions", "differencing", "missing-releases", "opening-failed"}
+ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "no-cohort"}
 MISSING = {"no-acknowledgement", "wrong-release", "no-release"}
 
 
@@ -59,24 +61,18 @@ def check_singles(case: Case) -> None:
 
 def check_differences(case: Case) -> None:
     """P6."""
-    closed = [this for this in case.rounds if this.closed is not None and this.opened is not None]
-    for j, later in enumerate(closed):
-        for earlier in closed[:j]:
-            if model(earlier) == model(later) and differs_too_little(
-                clients(earlier), clients(later), exempt(case, later), case.policy["min_cohort"]
-            ):
-                case.fail("P6", f"rounds {earlier.number} and {later.number}: differencing")
-    aborted = [
-        this
-        for this in closed
-        if any(this.closed and entry.index > this.closed.index for entry in this.all("round-aborted"))
-    ]
-    if len(aborted) > case.policy["max_aborts"]:
-        case.fail("P6", "abort-cap")
-
-
-def model(this: Round) -> bytes | None:
-    return this.opened.body["model"] if this.opened is not None else None
+    aborts = 0
+    for this in case.rounds:
+        if this.opened is None:
+            continue
+        if aborts > case.policy["max_aborts"]:
+            case.fail("P6", f"round {this.number}: abort-cap")
+        if this.closed is None:
+            continue
+        aborts += bool(this.all("round-aborted"))
+        earlier = case.cohort_before(this.number, this.opened.body["model"])
+        if earlier is not None and not nests(earlier, clients(this), exempt(case, this), case.policy["min_cohort"]):
+            case.fail("P6", f"round {this.number}: differencing")
 
 
 def clients(this: Round) -> set[str]:
@@ -91,6 +87,8 @@ def check_schema(case: Case) -> None:
         words += [(item["reason"], MISSING) for item in body.get("missing", [])]
         if entry.type == "round-aborted":
             words.append((body["reason"], ABORTS))
+        if entry.type == "federation-closed":
+            words.append((body["reason"], ENDINGS))
         disputes = [item["reason"] for item in body.get("disputed", [])]
         if any(word not in known for word, known in words) or not all(map(REASON.fullmatch, disputes)):
             case.fail("P7", f"entry {entry.index}: a reason of no list")

@@ -7,16 +7,24 @@ import hashlib
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from tests.independent.case import Case, Entry, Round
+from tests.independent.cohorts import endings
 from tests.independent.encoding import framed_hash
 
 ML_KEM_PRIME = 3329
 CURVE25519_PRIME = 2**255 - 19
 AFTER: dict[str, dict[str, str | None]] = {  # state -> type -> next state; None is the next round (spec 9.5)
-    "between": {"round-key": "keyed", "round-open": "open", "key-rotation": "between", "revocation": "between"},
-    "keyed": {"round-key": "keyed", "round-open": "open"},
+    "between": {
+        "round-key": "keyed",
+        "round-open": "open",
+        "key-rotation": "between",
+        "revocation": "between",
+        "federation-closed": "over",
+    },
+    "keyed": {"round-key": "keyed", "round-open": "open", "federation-closed": "over"},
     "open": {"submission": "open", "share-ack": "open", "cohort-closed": "closed", "round-aborted": None},
     "closed": {"key-share": "closed", "aggregate": "summed", "round-aborted": None},
     "summed": {"round-closed": None},
+    "over": {},
 }
 
 
@@ -28,6 +36,8 @@ def check(case: Case) -> None:
         if this.opened is not None:
             check_opening(case, before, this, this.opened)
         before = this
+    if case.ending is not None:
+        check_end(case, case.ending)
     check_submissions(case)
 
 
@@ -46,8 +56,25 @@ def check_order(case: Case) -> None:
         if following is None:
             number += 1
         state = following or "between"
-    if number > case.policy["max_rounds"] + (state == "between"):
+    if number > case.policy["max_rounds"] + (state in ("between", "over")):
         case.fail("I4", "more than max_rounds rounds")
+
+
+def check_end(case: Case, ending: Entry) -> None:
+    """I4.10."""
+    rounds = [this for this in case.rounds if this.opened is not None and this.opened.index < ending.index]
+    aborted = [this.closed is None for this in rounds if this.all("round-aborted")]
+    membership = case.memberships[ending.index]
+    true = endings(
+        case.policy,
+        aborts=aborted.count(False),
+        rounds=len(rounds),
+        failed=bool(rounds) and rounds[-1].closed is None and bool(rounds[-1].all("round-aborted")),
+        clients={member["id"] for member in case.policy["roster"]} - membership.revoked,
+        earlier=case.cohort_before(rounds[-1].number + 1 if rounds else 0, case.model_before(ending.index)),
+    )
+    if ending.body["rounds"] != len(rounds) or ending.body["reason"] not in true:
+        case.fail("I4", f"entry {ending.index}: {ending.body['reason']} after {ending.body['rounds']}, {true} hold")
 
 
 def check_keys(case: Case) -> None:
@@ -85,8 +112,7 @@ def check_opening(case: Case, before: Round | None, this: Round, opened: Entry) 
         case.fail("I3", f"entry {opened.index}: changes")
     if body["policy"] != hashlib.sha256(case.policy_file).digest():
         case.fail("I4", f"entry {opened.index}: policy-hash")
-    closings = [entry for entry in case.before(opened.index) if entry.type == "round-closed"]
-    if body["model"] != (closings[-1].body["model"] if closings else case.policy["initial_model"]):
+    if body["model"] != case.model_before(opened.index):
         case.fail("I4", f"entry {opened.index}: model")
     check_seed(case, opened)
     answers = this.submissions + this.all("share-ack")
@@ -169,8 +195,11 @@ def check_submissions(case: Case) -> None:
 
 
 def check_submission(case: Case, this: Round, entry: Entry) -> None:
-    """I5.2 to I5.4."""
+    """I5.2 to I5.6."""
     opened = this.opened
+    earlier = None if opened is None else case.cohort_before(this.number, opened.body["model"])
+    if earlier is not None and entry.body["client"] not in earlier:
+        case.fail("I5", f"entry {entry.index}: retry-member")
     if opened is None or entry.body["round_open"] != opened.hash:
         case.fail("I5", f"entry {entry.index}: round-open")
     if opened is not None:

@@ -160,6 +160,8 @@ def initial_model(case: Case) -> list[float] | None:
 
 
 def check_lineage(case: Case) -> None:
+    if case.ending is not None and case.ending.body["model"] != case.model_before(case.ending.index):
+        case.fail("I11", f"entry {case.ending.index}: not the last closed model")
     model = initial_model(case)
     if model is None:
         case.fail("I11", "the initial model cannot be read")

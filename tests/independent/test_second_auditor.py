@@ -218,6 +218,76 @@ def test_fresh_transcripts_are_judged_alike(name: str, tmp_path: Path) -> None:
     assert agreed(simulation.path, policy).accepted
 
 
+# --- several cohorts on one model, and the end --------------------------------------------------------
+
+SMALL = Setting(clients=5, trustees=2, threshold=2, corrupt=1, dimension=8, min_cohort=2, max_cohort=8)
+
+
+@pytest.fixture(scope="module")
+def over(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """A round is opened over five and aborted; one of them is missing from the repetition, which a second leaves; it is
+    aborted, too, and that is one abort more than is repeated."""
+    simulation = Simulation(tmp_path_factory.mktemp("over"), replace(SMALL, max_aborts=1))
+    simulation.start()
+    for missing in (0, 1):
+        simulation.play_round(clients=list(simulation.clients)[missing:], silent=["trustee-1"])
+    simulation.store(simulation.coordinator.close_federation("aborts-spent"))
+    simulation.checkpoint()
+    simulation.writer.close()
+    return simulation
+
+
+def edited_end(**changes: Any) -> Callable[[Forge], None]:
+    return lambda forge: forge.edit(len(forge.slots) - 1, **changes)
+
+
+def accept_all(forge: Forge) -> None:
+    """The second cohort with the one that left."""
+    position = forge.find(CohortClosed, nth=1)
+    message = forge.message(position)
+    accepted = tuple(sorted([*message.accepted, *(each.index for each in message.excluded)]))
+    forge.edit(position, accepted=accepted, excluded=())
+
+
+def foreigner(forge: Forge) -> None:
+    """client-00, who was in the first cohort, was in none before: now client-04 is missing from the first."""
+    position = forge.find(CohortClosed)
+    message = forge.message(position)
+    forge.edit(position, accepted=message.accepted[:-1], excluded=(Exclusion(message.accepted[-1], "replayed", ""),))
+
+
+def entry_after_the_end(forge: Forge) -> None:
+    forge.insert(len(forge.slots), forge.message(forge.find(RoundKey)))
+
+
+def early_end(forge: Forge) -> None:
+    forge.insert(forge.find(RoundKey, nth=2), replace(forge.message(len(forge.slots) - 1), rounds=1))
+
+
+ENDS: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
+    "nothing": (lambda forge: None, set()),
+    "nobody leaves": (accept_all, {"I7", "I8", "P6"}),
+    "one who was not there": (foreigner, {"I4", "I5", "I7", "I8", "P6"}),
+    "a false reason": (edited_end(reason="rounds-spent"), {"I4"}),
+    "a reason of no list": (edited_end(reason="enough"), {"I4", "P7"}),
+    "a false number": (edited_end(rounds=1), {"I4"}),
+    "another model": (edited_end(model=bytes(32)), {"I1", "I11"}),
+    "by another": (lambda forge: forge.edit(len(forge.slots) - 1, signer="client-00"), {"I4"}),
+    "not the end": (entry_after_the_end, {"I4", "I5", "I12"}),
+    "an end before": (early_end, {"I4", "I6", "I7", "I8"}),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_ends_are_judged_alike(name: str, over: Simulation, tmp_path: Path) -> None:
+    forge = Forge.load(over.path, over.pinned.policy, over.policy_data, identity_of)
+    lie, expected = ENDS[name]
+    lie(forge)
+    policy = tmp_path / "pinned.cbor"
+    policy.write_bytes(over.policy_data)
+    assert failing(agreed(forge.write(tmp_path / "transcript"), policy)) == expected
+
+
 # --- lies that are signed, with all that follows brought in line -------------------------------------
 
 

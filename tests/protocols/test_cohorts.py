@@ -173,6 +173,7 @@ def test_reasons_are_words_of_the_protocol() -> None:
         "disputed",
         "cohort-full",
         "unacknowledged",
+        "suppressed",
     )
     assert set(OFFENCES) == {"duplicate", "malformed", "invalid-proof", "disputed"}
     assert set(EXEMPTING) == {"malformed", "invalid-proof", "disputed"}

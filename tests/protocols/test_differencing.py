@@ -1,22 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Rejected
-from protocols.differencing import check_candidate, check_pair
+from protocols.cohorts import SUPPRESSED, Choice, Judged, choose, choose_cohort, exempt_clients, suppression_order
+from protocols.contexts import tagged_hash
+from protocols.differencing import check_nested, may_leave
+from protocols.envelopes import open_policy
+from protocols.messages import ShareAck
+from tests.simulator import Setting, make_policy
 
-CLIENTS = st.frozensets(st.sampled_from("abcdef"))
-MINIMUM = st.integers(1, 4)
+NAMES = "abcdefgh"
+CLIENTS = st.frozensets(st.sampled_from(NAMES))
+MINIMUM = st.integers(2, 4)
 NOBODY: frozenset[str] = frozenset()
+POLICY, _ = open_policy(make_policy(Setting(trustees=2, threshold=2, corrupt=1, max_cohort=16))[0])
+HASH = bytes(range(32))
 
 
 def accepted(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohort: int) -> bool:
     try:
-        check_pair(earlier, later, exempt, min_cohort)
+        check_nested(earlier, later, exempt, min_cohort)
     except Rejected:
         return False
     return True
@@ -29,17 +38,15 @@ def accepted(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohort: i
         ("abcd", "abc", "", False),
         ("abc", "abcd", "", False),
         ("abcd", "ab", "", True),
-        ("abcd", "abef", "", True),
+        ("abcd", "abef", "", False),
         ("abcd", "abce", "", False),
-        ("abcd", "abcef", "", False),
         ("abcd", "abc", "d", True),
         ("abcd", "abc", "a", False),
         ("abc", "abcd", "d", False),
         ("abcd", "abce", "d", False),
-        ("abcd", "abcef", "d", True),
     ],
 )
-def test_one_sided_differences(earlier: str, later: str, exempt: str, allowed: bool) -> None:
+def test_a_later_cohort_is_a_part_of_the_earlier(earlier: str, later: str, exempt: str, allowed: bool) -> None:
     assert accepted(frozenset(earlier), frozenset(later), frozenset(exempt), 2) is allowed
 
 
@@ -52,57 +59,171 @@ def test_one_exempt_client_does_not_make_up_for_another() -> None:
 def test_the_rule_as_it_is_said(
     earlier: frozenset[str], later: frozenset[str], exempt: frozenset[str], minimum: int
 ) -> None:
-    missing, joined = earlier - later, later - earlier
-    allowed = (len(missing) in {0, *range(minimum, 7)} or missing <= exempt) and len(joined) in {0, *range(minimum, 7)}
-    assert accepted(earlier, later, exempt, minimum) is allowed
-
-
-@given(CLIENTS, CLIENTS, CLIENTS, CLIENTS)
-def test_exempting_more_never_refuses_more(
-    earlier: frozenset[str], later: frozenset[str], fewer: frozenset[str], more: frozenset[str]
-) -> None:
-    if accepted(earlier, later, fewer, 3):
-        assert accepted(earlier, later, fewer | more, 3)
-
-
-@given(CLIENTS, CLIENTS, CLIENTS, MINIMUM)
-def test_only_the_exempt_are_ever_isolated(
-    earlier: frozenset[str], later: frozenset[str], exempt: frozenset[str], minimum: int
-) -> None:
-    if accepted(earlier, later, exempt, minimum):
-        for isolated in (earlier - later, later - earlier):
-            assert len(isolated) >= minimum or isolated <= exempt & (earlier - later)
-
-
-@given(CLIENTS, CLIENTS, MINIMUM)
-def test_without_exemptions_the_order_of_the_rounds_does_not_matter(
-    earlier: frozenset[str], later: frozenset[str], minimum: int
-) -> None:
-    assert accepted(earlier, later, NOBODY, minimum) is accepted(later, earlier, NOBODY, minimum)
+    gone = earlier - later
+    assert accepted(earlier, later, exempt, minimum) is (
+        later <= earlier and (len(gone) in {0, *range(minimum, 9)} or gone <= exempt)
+    )
 
 
 @given(CLIENTS, CLIENTS, CLIENTS, CLIENTS, MINIMUM)
-def test_only_who_is_missing_from_the_later_cohort_can_be_exempt(
-    earlier: frozenset[str], later: frozenset[str], exempt: frozenset[str], others: frozenset[str], minimum: int
+def test_exempting_more_never_refuses_more(
+    earlier: frozenset[str], later: frozenset[str], fewer: frozenset[str], more: frozenset[str], minimum: int
 ) -> None:
-    irrelevant = others - (earlier - later)
-    assert accepted(earlier, later, exempt | irrelevant, minimum) is accepted(earlier, later, exempt, minimum)
+    if accepted(earlier, later, fewer, minimum):
+        assert accepted(earlier, later, fewer | more, minimum)
 
 
-@given(st.lists(CLIENTS, max_size=4), CLIENTS, CLIENTS, MINIMUM)
-def test_a_candidate_is_held_against_every_opened_cohort(
-    opened: list[frozenset[str]], candidate: frozenset[str], exempt: frozenset[str], minimum: int
+def test_who_is_isolated_is_named() -> None:
+    for earlier, later, found in (("abc", "ab", "a difference of c"), ("ab", "abd", "new are d")):
+        with pytest.raises(Rejected) as excinfo:
+            check_nested(frozenset(earlier), frozenset(later), NOBODY, 2)
+        assert (excinfo.value.check, excinfo.value.found) == ("differencing", found)
+
+
+# ---- any number of sums ----
+
+FAMILIES = st.lists(st.tuples(CLIENTS, CLIENTS), min_size=1, max_size=6)  # (cohort, exempt in its round)
+WEIGHTS = st.lists(st.integers(-3, 3), min_size=6, max_size=6)
+
+
+def opened(family: Sequence[tuple[Set[str], Set[str]]], minimum: int) -> tuple[list[Set[str]], Set[str]]:
+    """Of these candidates in turn, the cohorts that may be opened on one model, and whom their rounds give up."""
+    chain: list[Set[str]] = []
+    given_up: set[str] = set()
+    for candidate, exempt in family:
+        if len(candidate) < minimum or (chain and not accepted(chain[-1], candidate, exempt, minimum)):
+            continue
+        given_up |= (chain[-1] - candidate) & exempt if chain else set()
+        chain.append(candidate)
+    return chain, given_up
+
+
+def support(chain: Sequence[Set[str]], weights: Sequence[int]) -> set[str]:
+    """The clients whose updates a combination of the sums shows something of."""
+    pairs = list(zip(chain, weights, strict=False))
+    return {client for client in NAMES if sum(weight for cohort, weight in pairs if client in cohort)}
+
+
+def isolates(chain: Sequence[Set[str]], given_up: Set[str], weights: Sequence[int], minimum: int) -> bool:
+    shown = support(chain, weights)
+    return bool(shown - given_up) and len(shown) < minimum
+
+
+@settings(max_examples=400)
+@given(FAMILIES, WEIGHTS, MINIMUM)
+def test_no_combination_of_the_sums_shows_a_few(
+    family: list[tuple[frozenset[str], frozenset[str]]], weights: list[int], minimum: int
 ) -> None:
-    try:
-        check_candidate(opened, candidate, exempt, minimum)
-        together = True
-    except Rejected:
-        together = False
-    assert together is all(accepted(each, candidate, exempt, minimum) for each in opened)
+    """Of any family of cohorts, those that the rule lets be opened: whatever integers they are weighted with, the
+    combination is of nobody, of min_cohort clients or more, or of those who were given up."""
+    chain, given_up = opened(family, minimum)
+    assert not isolates(chain, given_up, weights, minimum)
 
 
-def test_the_isolated_client_is_named() -> None:
-    with pytest.raises(Rejected) as excinfo:
-        check_pair(frozenset("abc"), frozenset("ab"), NOBODY, 2)
-    assert excinfo.value.check == "differencing"
-    assert excinfo.value.found.endswith("c")
+@settings(max_examples=400)
+@given(st.sets(st.sampled_from(NAMES), min_size=4), st.data(), WEIGHTS, MINIMUM)
+def test_no_combination_of_a_long_chain_shows_a_few(
+    everybody: set[str], data: st.DataObject, weights: list[int], minimum: int
+) -> None:
+    """The same over families that nest: few of the random ones have more than two cohorts."""
+    chain, given_up = [frozenset(everybody)], set[str]()
+    for _ in range(5):
+        members = sorted(chain[-1])
+        later = frozenset(data.draw(st.sets(st.sampled_from(members)))) if members else NOBODY
+        exempt = data.draw(CLIENTS)
+        if len(later) >= minimum and accepted(chain[-1], later, exempt, minimum):
+            given_up |= (chain[-1] - later) & exempt
+            chain.append(later)
+    assert not isolates(chain, given_up, weights, minimum)
+
+
+def test_pairs_alone_do_not_suffice() -> None:
+    """What the rule is for: any two of these differ by three or more, and three of them show one client."""
+    chain = [frozenset("abcdefg"), frozenset("abc"), frozenset("def")]
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        for gone in (chain[first] - chain[second], chain[second] - chain[first]):
+            assert not gone or len(gone) >= 3
+    assert support(chain, [1, -1, -1]) == {"g"}
+    assert not accepted(chain[1], chain[2], NOBODY, 3)
+
+
+# ---- the way out: whom a repetition leaves out for those who are missing ----
+
+
+def judged(clients: Sequence[str], faults: dict[str, str]) -> list[Judged]:
+    return [Judged(10 + at, client, faults.get(client)) for at, client in enumerate(clients)]
+
+
+def acks(submissions: Sequence[Judged], unheld: Set[str]) -> dict[str, ShareAck]:
+    held = tuple(each.index for each in submissions if each.client not in unheld)
+    return {member.id: ShareAck("f", 1, bytes(32), member.id, held, (), bytes(32)) for member in POLICY.trustees}
+
+
+FAULTS = st.dictionaries(
+    st.sampled_from(NAMES), st.sampled_from(["replayed", "malformed", "invalid-proof"]), max_size=3
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(CLIENTS, st.permutations(NAMES), st.integers(0, 8), FAULTS, CLIENTS, MINIMUM)
+def test_what_the_rule_chooses_may_be_opened(
+    earlier: frozenset[str], order: list[str], count: int, faults: dict[str, str], unheld: frozenset[str], minimum: int
+) -> None:
+    """Whoever stays away, and for whatever reason submissions are left out: a cohort that is large enough nests, no
+    more leave than need be, and they leave in the one order."""
+    policy = replace(POLICY, min_cohort=minimum)
+    submissions = judged([each for each in order if each in earlier][:count], faults)
+    given = acks(submissions, unheld)
+    clients = {each.index: each.client for each in submissions}
+    before = choose_cohort(policy, [each.index for each in submissions if each.fault is None], given)
+    choice = choose(policy, HASH, submissions, given, earlier)
+    members = {clients[index] for index in choice.accepted}
+    if len(members) >= minimum:
+        check_nested(earlier, members, exempt_clients(submissions, choice), minimum)
+    candidates = {clients[index] for index in before.accepted}
+    leaving = {clients[index] for index, reason in choice.left_out.items() if reason == SUPPRESSED}
+    assert members == candidates - leaving
+    assert leaving == set(suppression_order(HASH, candidates)[: len(leaving)])
+    if leaving:
+        gone = earlier - candidates
+        assert not may_leave(gone, exempt_clients(submissions, before), minimum)
+        assert len(leaving) == min(len(candidates), minimum - len(gone))
+
+
+def test_the_order_is_that_of_hashes_with_the_policy() -> None:
+    by_hash = sorted(NAMES, key=lambda name: tagged_hash(b"verifl/v1/suppression", (HASH, name.encode())))
+    assert suppression_order(HASH, NAMES) == by_hash
+    assert suppression_order(bytes(32), NAMES) != by_hash
+
+
+def chosen(clients: str, earlier: str | None, faults: dict[str, str] | None = None, minimum: int = 3) -> Choice:
+    submissions = judged(clients, faults or {})
+    return choose(
+        replace(POLICY, min_cohort=minimum),
+        HASH,
+        submissions,
+        acks(submissions, NOBODY),
+        None if earlier is None else frozenset(earlier),
+    )
+
+
+@pytest.mark.parametrize(
+    ("clients", "earlier", "faults", "suppressed"),
+    [
+        ("abcdefg", None, {}, 0),
+        ("abcdefg", "abcdefg", {}, 0),
+        ("abcdef", "abcdefg", {}, 2),
+        ("abcde", "abcdefg", {}, 1),
+        ("abcd", "abcdefg", {}, 0),
+        ("abcdefg", "abcdefg", {"g": "invalid-proof"}, 0),
+        ("abcdefg", "abcdefg", {"g": "replayed"}, 2),
+        ("abcdef", "abcdefg", {"f": "malformed"}, 1),
+        ("abcde", "abcdef", {}, 2),
+        ("abcd", "abcde", {}, 2),
+        ("ab", "abcde", {}, 0),
+    ],
+)
+def test_how_many_are_suppressed(clients: str, earlier: str | None, faults: dict[str, str], suppressed: int) -> None:
+    choice = chosen(clients, earlier, faults)
+    assert choice.suppressed == suppressed
+    assert len(choice.accepted) == len(clients) - len(faults) - suppressed

@@ -24,6 +24,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
 from protocols.rounds import client as client_module
 from protocols.rounds.client import Client
+from protocols.rounds.exchange import NOTHING, Publication, Release
 from protocols.server_steps import decode_model
 from verifl import Config, Federation
 from verifl.config import FederationConfig, LimitsConfig
@@ -219,6 +220,56 @@ def test_too_many_aborted_rounds_end_the_run(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(Rejected) as excinfo:
         Federation(Line(), config, tmp_path / "out").run()
     assert excinfo.value.check == "rounds"
+
+
+def withhold(monkeypatch: pytest.MonkeyPatch, rounds: set[int]) -> None:
+    """In these rounds nothing that trustees release reaches the log."""
+    honest = in_process.Coordinator.receive_release
+
+    def lose(self: in_process.Coordinator, release: Release) -> Publication:
+        return NOTHING if self.ledger.rounds in rounds else honest(self, release)
+
+    monkeypatch.setattr(in_process.Coordinator, "receive_release", lose)
+
+
+def ended(tmp_path: Path, config: Config) -> tuple[list[str | None], str]:
+    """(why rounds were aborted, what the run says of its end); the same once more for a resumption."""
+    told = Recorder()
+    result = Federation(Line(), config, tmp_path / "out", progress=told).run()
+    again = Federation(Line(), config, tmp_path / "out", progress=told).run(resume=True)
+    assert [each.to_dict() for each in again.rounds] == [each.to_dict() for each in result.rounds]
+    assert result.model.exists()
+    assert audit(result.transcript, result.policy).accepted
+    first, second = (note for note in told.notes if note.startswith("federation closed"))
+    assert first == second
+    return [each.aborted for each in result.rounds], first
+
+
+def test_a_federation_ends_when_its_aborts_are_spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made so far is kept, the run says why there is no more of it, and a resumption repeats it."""
+    withhold(monkeypatch, {2, 3})
+    aborted, note = ended(tmp_path, CONFIG.model_copy(update={"limits": LimitsConfig(max_aborts=1)}))
+    assert aborted == [None, "missing-releases", "missing-releases"]
+    assert note == (
+        "federation closed after 1 of 2 rounds: more opened rounds were aborted than the policy's max_aborts "
+        "(aborts-spent); the final model is that of round 1"
+    )
+
+
+def test_a_federation_ends_when_a_repetition_finds_no_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of four come back, and one of them would have to leave."""
+    withhold(monkeypatch, {1})
+    submit = in_process._Run._submit
+
+    def submit_or_not(run: in_process._Run, client: Client, number: int) -> None:
+        if number == 1 or client.name != "a":
+            submit(run, client, number)
+
+    monkeypatch.setattr(in_process._Run, "_submit", submit_or_not)
+    aborted, note = ended(tmp_path, CONFIG)
+    assert aborted == ["missing-releases", "differencing", "differencing"]
+    assert note.startswith("federation closed after 0 of 2 rounds: the repetition of an opened round found no cohort")
+    assert note.endswith("the final model is the initial one")
 
 
 def windows(data: bytes) -> np.ndarray:

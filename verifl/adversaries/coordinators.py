@@ -33,9 +33,9 @@ from protocols.rounds.aggregation import (
     sum_ciphertexts,
 )
 from protocols.rounds.coordinator import Coordinator, Verdict
-from protocols.rounds.drafts import draft_aggregate, draft_cohort
+from protocols.rounds.drafts import draft_aggregate
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, LoggedSubmission
+from protocols.rounds.ledger import CurrentRound, LoggedSubmission, is_in
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
 from verifl.adversaries.clients import Secrets
@@ -193,40 +193,79 @@ class WithholdsReleases(IgnoresClient):
     can open the sum all the same."""
 
     def receive_release(self, release: Release) -> Publication:
-        if self._part.active() and len(self._current().releases) >= self._pinned.policy.threshold - 1:
+        if self.withholds() and len(self._current().releases) >= self._pinned.policy.threshold - 1:
             return NOTHING
         return super().receive_release(release)
+
+    def withholds(self) -> bool:
+        """Whether it does so in this round."""
+        return self._part.active()
 
     def unwelcome(self) -> str:
         return ""
 
 
 class AbortsAndRetries(WithholdsReleases):
-    """In the repetition of such a round the victim is not admitted and the differencing rule not asked. With a sybil,
-    that client of the server's own stays out of the first round and takes the victim's place in the second."""
+    """In the repetition of such a round it calls the victim's proof invalid: who is at fault may be missing."""
 
     _aborted = 0  # the round that was aborted
 
-    def close_cohort(self) -> Publication:
-        current = self._current()
-        if not self._repeats(current.number):
-            if self._part.active():
-                self._aborted = current.number
-            return super().close_cohort()
-        faults = {each.index: each.fault for each in self.verdicts() if each.fault is not None}
-        return self._log([self._seal(draft_cohort(self._pinned, current, faults))])
+    def verdicts(self) -> list[Verdict]:
+        honest, number = super().verdicts(), self._current().number
+        if self._part.active():
+            self._aborted = number
+        if not self._aborted or number != self._aborted + 1:
+            return honest
+        fault = Fault(INVALID_PROOF, "linear-relation")
+        return [replace(each, fault=fault) if each.client == self._part.victim else each for each in honest]
 
-    def unwelcome(self) -> str:
-        if self._repeats(self._current().number):
-            return self._part.victim
-        return self._part.sybil if self._part.active() else ""
 
-    def _check_welcome(self, current: CurrentRound, message: Submission) -> None:
-        if not self._repeats(current.number):
-            super()._check_welcome(current, message)
+class SwapsCohorts(WithholdsReleases):
+    """Hears others in a repetition than in the round before. outsiders: what clients sent whom the log does not admit
+    there."""
 
-    def _repeats(self, number: int) -> bool:
-        return self._aborted > 0 and number == self._aborted + 1
+    first = 0  # the injected round
+
+    def __init__(self, part: ServerPart) -> None:
+        super().__init__(part)
+        self.outsiders: list[SubmissionPackage] = []
+
+    def heard(self, repetition: int, client: str) -> bool:
+        """Whether what a client sends is logged, in the injected round (0) and those that repeat it (1, 2, ...)."""
+        raise NotImplementedError
+
+    def receive(self, package: SubmissionPackage) -> Publication:
+        current, message = self._current(), open_envelope(package.entry).message
+        if self._part.active():
+            self.first = current.number
+        if not self.first or not isinstance(message, Submission):
+            return super().receive(package)
+        if not self.heard(current.number - self.first, message.client):
+            return NOTHING
+        if current.earlier is None or is_in(self._pinned, current.earlier, message.client):
+            return super().receive(package)
+        self.outsiders.append(package)
+        return NOTHING
+
+
+class SwapsSybil(SwapsCohorts):
+    """A client of the server's own stays out of the first round and takes the victim's place in the second."""
+
+    def heard(self, repetition: int, client: str) -> bool:
+        return client != (self._part.victim if repetition else self._part.sybil)
+
+
+class AbortsTwice(SwapsCohorts):
+    """All, then half of the others, then the other half: the first sum less the two is the victim's update, and every
+    two of the cohorts differ by min_cohort clients or more."""
+
+    def withholds(self) -> bool:
+        return 0 < self.first <= self._current().number <= self.first + 1
+
+    def heard(self, repetition: int, client: str) -> bool:
+        others = [member.id for member in self._pinned.policy.roster if member.id != self._part.victim]
+        half = len(others) // 2
+        return not repetition or client in (others[:half] if repetition == 1 else others[half:])
 
 
 LIARS: dict[str, type[LyingCoordinator]] = {
@@ -238,5 +277,6 @@ LIARS: dict[str, type[LyingCoordinator]] = {
     "server-ignores-client": IgnoresClient,
     "server-withholds-releases": WithholdsReleases,
     "abort-and-retry": AbortsAndRetries,
-    "sybil-swap": AbortsAndRetries,
+    "sybil-swap": SwapsSybil,
+    "two-aborts": AbortsTwice,
 }

@@ -18,7 +18,7 @@ from protocols.log.writer import TranscriptWriter
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import Publication, Release, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, asked_clients
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.waits import ONE_PROCESS
 from verifl.adversaries import clients, coordinators, provers, trustees
@@ -26,8 +26,9 @@ from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Ref
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
+from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.history import EndedRound, MetricsFile, asked_clients, published_bytes, summarize
+from verifl.history import EndedRound, MetricsFile, published_bytes, summarize
 from verifl.local_state import LocalState
 from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
@@ -39,6 +40,7 @@ COORDINATOR = "the coordinator"
 CLIENTS = provers.FORGERS | clients.LIARS
 CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
 LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
+HALVES = frozenset({"two-aborts"})
 
 
 class InjectedEngine:
@@ -149,6 +151,8 @@ class _Cast:
         policy, victim = self.pinned.policy, self._victim()
         if name in LEAVES_OUT and len(policy.roster) - 1 < policy.min_cohort:
             raise Misuse(f"inject: {name} needs {policy.min_cohort + 1} clients, found {len(policy.roster)}")
+        if name in HALVES and len(policy.roster) <= 2 * policy.min_cohort:
+            raise Misuse(f"inject: {name} needs {2 * policy.min_cohort + 1} clients, found {len(policy.roster)}")
         others = [member.id for member in policy.roster if member.id != victim]
         confidants = [each for each in self.clients if isinstance(each, clients.Confidant)]
         part = coordinators.ServerPart(
@@ -191,16 +195,26 @@ class _Run:
         self._publish(self._coordinator.genesis(self._session.initial))
         self._checkpoint()
         wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
-        for _ in range(wanted + self._cast.pinned.policy.max_aborts):
+        for _ in range(wanted + self._cast.pinned.policy.max_aborts + 1):
+            if closed == wanted or self._given_up(summaries, wanted):
+                return EngineResult(tuple(summaries), self._coordinator.step_state().model, initial)
             summaries.append(self._round(closed))
             self._report(summaries[-1])
             self._act(self._forgery.ended)
             self._dropouts.judge(summaries[-1])
             closed = summaries[-1].closed
-            if closed == wanted:
-                return EngineResult(tuple(summaries), self._coordinator.step_state().model, initial)
         found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
         raise Rejected("rounds", f"{wanted} to close", found)
+
+    def _given_up(self, summaries: Sequence[RoundSummary], wanted: int) -> bool:
+        """Whether the federation is closed, where no round is to be expected any more."""
+        reason = due_ending(self._coordinator, summaries)
+        if reason is None:
+            return False
+        self._publish(self._coordinator.close_federation(reason))
+        self._checkpoint()
+        self._session.progress.note(describe_ending(reason, summaries, wanted))
+        return True
 
     def _active(self) -> bool:
         return self._number == FIRST_ROUND
@@ -213,6 +227,7 @@ class _Run:
         started, first = time.perf_counter(), self._coordinator.ledger.ended
         self._open_round()
         late = self._collect()
+        self._forgery.collected(self._scene)
         self._checkpoint()
         for trustee in self._trustees:
             entry = self._scene.ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))

@@ -18,7 +18,7 @@ import numpy as np
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke, server_steps
-from protocols.cohorts import INVALID_PROOF
+from protocols.cohorts import INVALID_PROOF, cohort_digest
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
@@ -32,6 +32,7 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.submissions import BlobSource, Fault
+from verifl.adversaries.coordinators import SwapsCohorts
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.trustees import Colluding
 
@@ -133,7 +134,8 @@ class Scene:
 
 
 class Forgery:
-    """One lie; each moment is of the injected round. victim: the client that it is about, if any."""
+    """One lie; each moment is of the injected round, if nothing else is said. victim: the client that it is about, if
+    any."""
 
     def __init__(self, victim: str) -> None:
         self.victim = victim
@@ -141,6 +143,9 @@ class Forgery:
 
     def opened(self, scene: Scene) -> None:
         """RoundOpen is cosigned and published; nobody has answered."""
+
+    def collected(self, scene: Scene) -> None:
+        """All clients have had their turn; nobody has seen what was logged. Of this and every later round."""
 
     def closing(self, scene: Scene) -> None:
         """The coordinator has logged CohortClosed; nobody has seen it."""
@@ -269,6 +274,30 @@ def _release(trustee: Trustee, number: int, note: bytes, blobs: BlobSource) -> C
     return lambda: trustee.release(number, note, blobs)
 
 
+class ForeignCohort(Forgery):
+    """A repetition with clients who were not in the cohort that it repeats."""
+
+    def collected(self, scene: Scene) -> None:
+        server, current = scene.coordinator, scene.coordinator.ledger.current
+        if not isinstance(server, SwapsCohorts) or not server.outsiders or current is None:
+            return
+        log = scene.fork(server.size)
+        pairs = [(each.message.client, each.entry) for each in current.submissions]
+        accepted = [each.index for each in current.submissions]
+        for package in server.outsiders:
+            accepted.append(log.size)
+            pairs.append((open_envelope(package.entry).signer, entry_hash(package.entry)))
+            log.entries.append(package.entry)
+            log.blobs.update(package.blobs)
+        scene.show(log, scene.honest)
+        asked = tuple(key.trustee for key in current.keys)
+        digest = cohort_digest(current.entry, pairs, asked)
+        federation, number = scene.pinned.policy.federation, current.number
+        log.append(CohortClosed(federation, number, current.entry, tuple(accepted), asked, (), digest))
+        scene.publish(log)
+        scene.stop()
+
+
 def _of_round(log: ForgedLog, kind: type[KeyShare | RoundOpen], number: int) -> list[int]:
     """Indices of the entries of one type in one round."""
     messages = [open_envelope(entry).message for entry in log.entries]
@@ -281,4 +310,6 @@ FORGERIES: dict[str, type[Forgery]] = {
     "server-forks-log": ForksLog,
     "server-rolls-back": RollsBack,
     "colluding-trustees": Split,
+    "sybil-swap": ForeignCohort,
+    "two-aborts": ForeignCohort,
 }

@@ -136,6 +136,7 @@ class Variant:
 
 
 BAD_SHARE = "bad-share"
+_FOREIGN = ("I1", "I5", "I7", "I8", "P6")  # a cohort that nobody acknowledged, of clients whom the log does not admit
 _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do the commitments
 
 _INVALID = Outcome(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
@@ -315,19 +316,28 @@ _SERVER = (
     ),
     Kind(
         "abort-and-retry", Role.SERVER, Role.CLIENT,
-        "withholds releases so that the round aborts, and repeats it without CLIENT",
+        "withholds releases so that the round aborts, and repeats it without CLIENT, whose proof it calls invalid",
         Outcome(
-            status=1, checks=("P6",), aborted="missing-releases", stops=True,
+            status=1, checks=("I7", "I8", "P6"), aborted="missing-releases", stops=True,
             refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",
         ),
     ),
     Kind(
         "sybil-swap", Role.SERVER, Role.CLIENT,
-        "as abort-and-retry, with a client of its own in the place of CLIENT",
+        "withholds releases so that the round aborts, and repeats it with a client of its own in the place of CLIENT",
         Outcome(
-            status=1, checks=("P6",), aborted="missing-releases", stops=True,
-            refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",
+            aborted="missing-releases", stops=True, refuser="every honest trustee", refusal="retry-member",
+            alone=_FOREIGN, remark="no second cohort is closed",
         ),
+    ),
+    Kind(
+        "two-aborts", Role.SERVER, Role.CLIENT,
+        "withholds releases twice: of all, then of half of the clients but CLIENT; and repeats the round with the rest",
+        Outcome(
+            aborted="missing-releases", stops=True, refuser="every honest trustee", refusal="retry-member",
+            alone=_FOREIGN, remark="no third cohort is closed",
+        ),
+        needs="more than twice min_cohort clients",
     ),
 )  # fmt: skip
 

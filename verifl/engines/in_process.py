@@ -22,15 +22,16 @@ from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.evidence import NO_EVIDENCE, OUTDATED, Evidence, said_in
 from protocols.rounds.exchange import Publication, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, asked_clients
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import ERASED, Trustee
 from protocols.rounds.waits import DAY, ONE_PROCESS
 from protocols.server_steps import decode_model
 from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
+from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.history import EndedRound, MetricsFile, asked_clients, past_rounds, published_bytes, summarize
+from verifl.history import EndedRound, MetricsFile, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
 from verifl.progress import format_metrics
 from verifl.receipts import keep_receipts
@@ -52,8 +53,9 @@ class InProcessEngine:
     def run(self, session: Session) -> EngineResult:
         """See `FederationEngine.run`; goes on where the files in the directory end.
 
-        Raises Rejected("rounds") if too many rounds were aborted, Rejected("too-few-submissions") if that happened
-        twice in a row because clients dropped out, and Misuse if the turns of all clients failed. However it ends, the
+        Where no further round can be closed it closes the federation, with the last closed model. Raises
+        Rejected("rounds") if too many rounds were aborted, Rejected("too-few-submissions") if that happened twice in a
+        row because clients dropped out, and Misuse if the turns of all clients failed. However it ends, the
         transcript is left as of its last checkpoint, without the blobs of what came after, except for entries that
         trustees may have seen.
         """
@@ -116,14 +118,28 @@ class _Run:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
         wanted, before = self._session.config.federation.rounds, len(summaries)
         while sum(each.aborted is None for each in summaries) < wanted:
+            self._change()
+            if self._given_up(summaries, wanted):
+                return
             aborted = sum(each.aborted is not None for each in summaries[before:])
             if aborted > self._pinned.policy.max_aborts:
                 found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
                 raise Rejected("rounds", f"{wanted} to close", found)
-            self._change()
             summaries.append(self._round(sum(each.aborted is None for each in summaries)))
             self._report(summaries[-1])
             self._dropouts.judge(summaries[-1])
+
+    def _given_up(self, summaries: Sequence[RoundSummary], wanted: int) -> bool:
+        """Whether the federation is closed; it is closed now where no round is to be expected any more."""
+        reason = self._coordinator.ledger.closed
+        if reason is None:
+            reason = due_ending(self._coordinator, summaries)
+            if reason is None:
+                return False
+            self._publish(self._coordinator.close_federation(reason))
+            self._checkpoint()
+        self._session.progress.note(describe_ending(reason, summaries, wanted))
+        return True
 
     def _published(self) -> Published | None:
         """What the transcript already has."""
@@ -194,13 +210,15 @@ class _Run:
     def _collect(self, number: int) -> None:
         """Submissions, verdicts and acknowledgements."""
         self._dropouts.begin()
-        for client in self._clients:
+        asked = asked_clients(self._pinned, self._coordinator.ledger)
+        clients = [client for client in self._clients if client.name in asked]
+        for client in clients:
             try:
                 self._submit(client, number)
             except ClientFailed as failure:
                 self._dropouts.add(failure, number)
         if not self._current().submissions:
-            self._dropouts.require_any(len(self._clients), number)
+            self._dropouts.require_any(len(clients), number)
         self._stage(number, "the coordinator verifies the proofs")
         self._coordinator.verdicts()
         self._checkpoint()

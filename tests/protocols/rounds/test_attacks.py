@@ -15,7 +15,7 @@ from protocols.cohorts import cohort_digest
 from protocols.contexts import round_seed
 from protocols.messages import CohortClosed, Exclusion, RoundAborted, RoundClosed, RoundKey, RoundOpen
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, asked_clients, clients_of
 from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
 from tests import retries
@@ -168,24 +168,22 @@ def test_split_cohorts_cannot_both_be_released(simulation: Simulation) -> None:
 
 
 def test_abort_and_retry_cannot_isolate_a_victim(simulation: Simulation) -> None:
-    victim = "client-03"
     simulation.play_round(silent=CORRUPT)
     simulation.open_round()
     for name in list(simulation.clients)[:3]:
         simulation.submit(name)
     simulation.acknowledge()
-    honest = fork(simulation, simulation.coordinator.size)
+    forged = fork(simulation, simulation.coordinator.size)
     indices = tuple(each.index for each in current_of(simulation).submissions)
-    assert simulation.coordinator.close_cohort().aborted == "differencing"
-    indices = tuple(
-        each.index for each in Follower.start().extended(simulation.pinned, honest.entries).ledger.current.submissions
-    )  # type: ignore[union-attr]
-    honest.append(closed_over(simulation, honest, indices, ""))
+    forged.append(closed_over(simulation, forged, indices, ""))
     for name in HONEST:
-        honest.shown_to(simulation.trustees[name])
-        with refused("differencing") as excinfo:
-            simulation.trustees[name].release(2, honest.cosigned_by(NAMES), simulation.blob)
-        assert victim in excinfo.value.found
+        with refused("cohort"):
+            forged.shown_to(simulation.trustees[name])
+    assert simulation.close_cohort() is None
+    simulation.release()
+    result = simulation.finish()
+    assert len(result.accepted) == 2
+    check_sum(simulation, result)
 
 
 def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof") -> bytes:
@@ -207,12 +205,18 @@ def retry_with(simulation: Simulation, spoil: bool, reason: str = "invalid-proof
     return log.cosigned_by(NAMES)
 
 
-@pytest.mark.parametrize("reason", ["invalid-proof", "malformed", "replayed"])
+@pytest.mark.parametrize("reason", ["invalid-proof", "malformed"])
 def test_a_victim_called_an_offender_falsely_is_not_isolated(simulation: Simulation, reason: str) -> None:
     note = retry_with(simulation, spoil=False, reason=reason)
     for name in HONEST:
         with refused("differencing"):
             simulation.trustees[name].release(2, note, simulation.blob)
+
+
+def test_a_victim_called_a_copyist_falsely_is_not_isolated(simulation: Simulation) -> None:
+    """A replay exempts nobody, so that the rule of the cohort gives another one: nobody cosigns this."""
+    with refused("cohort"):
+        retry_with(simulation, spoil=False, reason="replayed")
 
 
 def test_a_victim_whose_evidence_is_withheld_is_not_isolated(simulation: Simulation) -> None:
@@ -247,15 +251,24 @@ def test_a_client_without_a_fault_in_the_retry_is_not_isolated(simulation: Simul
     """The server withholds releases and repeats the round without a client that lost its store and submitted twice,
     or that was at fault in another round: the difference of the two sums would be its update."""
     retries.UNJUST[name](simulation)
+    earlier = current_of(simulation).earlier
     log = fork(simulation, simulation.coordinator.size)
     log.append(retries.cohort_of(simulation))
-    number = current_of(simulation).number
     for trustee in HONEST:
-        log.shown_to(simulation.trustees[trustee])
-        with refused("differencing") as excinfo:
-            simulation.trustees[trustee].release(number, log.cosigned_by(NAMES), simulation.blob)
-        assert excinfo.value.found == f"a difference of {retries.VICTIM}"
-    assert simulation.coordinator.close_cohort().aborted == "differencing"
+        with refused("cohort"):
+            log.shown_to(simulation.trustees[trustee])
+    assert simulation.close_cohort() is None
+    simulation.release()
+    accepted = simulation.finish().accepted
+    assert retries.VICTIM not in accepted
+    assert len((clients_of(simulation.pinned, earlier) or set()) - set(accepted)) == 2 == len(accepted)
+
+
+@pytest.mark.parametrize("name", list(retries.NEW))
+def test_a_client_that_was_not_in_the_opened_cohort_waits(simulation: Simulation, name: str) -> None:
+    """Its update would be the difference."""
+    with refused("retry-member"):
+        retries.NEW[name](simulation)
 
 
 @pytest.mark.parametrize("name", list(retries.JUST))
@@ -269,7 +282,8 @@ def test_a_client_at_fault_in_the_retry_does_not_block_it(simulation: Simulation
 
 
 def test_going_back_to_an_earlier_model_cannot_isolate_a_victim(simulation: Simulation) -> None:
-    """The server closes round 1 with the model that it opened on, and opens round 2 without one client."""
+    """The server closes round 1 with the model that it opened on, and opens round 2 without one client: it repeats
+    nothing by what it says, and the rule looks at the model."""
     submit_all(simulation)
     simulation.acknowledge()
     simulation.close_cohort()
@@ -286,9 +300,8 @@ def test_going_back_to_an_earlier_model_cannot_isolate_a_victim(simulation: Simu
     simulation.acknowledge()
     log = fork(simulation, simulation.coordinator.size)
     log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
-    log.shown_to(simulation.trustees["trustee-2"])
-    with refused("differencing"):
-        simulation.trustees["trustee-2"].release(2, log.cosigned_by(NAMES), simulation.blob)
+    with refused("cohort"):
+        log.shown_to(simulation.trustees["trustee-2"])
 
 
 def test_sybil_swap_between_cohorts(simulate: Callable[..., Simulation]) -> None:
@@ -296,15 +309,33 @@ def test_sybil_swap_between_cohorts(simulate: Callable[..., Simulation]) -> None
     simulation = simulate(clients=5)
     simulation.play_round(clients=list(simulation.clients)[:4], silent=CORRUPT)
     simulation.open_round()
-    for name in ("client-00", "client-01", "client-02", "client-04"):
-        package = simulation.package(name)
-        simulation.store(simulation.coordinator._log([package.entry], dict(package.blobs)))
-    simulation.acknowledge()
     log = fork(simulation, simulation.coordinator.size)
-    log.append(closed_over(simulation, log, tuple(each.index for each in current_of(simulation).submissions), ""))
-    log.shown_to(simulation.trustees["trustee-2"])
-    with refused("differencing"):
-        simulation.trustees["trustee-2"].release(2, log.cosigned_by(NAMES), simulation.blob)
+    log.entries.append(simulation.package("client-04").entry)
+    with refused("retry-member"):
+        log.shown_to(simulation.trustees["trustee-2"])
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_two_aborts_cannot_isolate_a_victim(simulate: Callable[..., Simulation], first: int) -> None:
+    """S1 of all, S2 of half of the others, S3 of the other half: S1 - S2 - S3 would be the victim's update, though any
+    two of them differ by min_cohort clients or more."""
+    simulation = simulate(clients=7, min_cohort=3)
+    names = list(simulation.clients)
+    halves = [names[:3], names[3:6]]
+    assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
+    again = simulation.play_round(clients=halves[first], silent=CORRUPT)
+    assert again.aborted == "missing-releases"
+    simulation.open_round()
+    log = fork(simulation, simulation.coordinator.size)
+    package = simulation.package(halves[1 - first][0])
+    log.entries.append(package.entry)
+    for name in HONEST:
+        with refused("retry-member") as excinfo:
+            log.shown_to(simulation.trustees[name])
+        assert excinfo.value.expected == "a client of round 2, the last cohort opened on this model"
+    with refused("retry-member"):
+        simulation.coordinator.receive(package)
+    assert set(asked_clients(simulation.pinned, simulation.coordinator.ledger)) == set(halves[first])
 
 
 def test_retry_until_the_aggregate_pleases(simulation: Simulation) -> None:
@@ -325,9 +356,12 @@ def test_retry_until_the_aggregate_pleases(simulation: Simulation) -> None:
 
 
 def test_opened_rounds_are_aborted_at_most_so_often(simulate: Callable[..., Simulation]) -> None:
+    """One abort more than is repeated: then nothing but the end may follow."""
     simulation = simulate(max_aborts=1)
-    assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
+    for _ in range(2):
+        assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
     with refused("abort-cap"):
-        simulation.play_round(silent=CORRUPT)
-    with refused("round"):
-        simulation.trustees["trustee-0"].round_key(3)
+        simulation.coordinator._log([simulation.trustees["trustee-0"].round_key(3)])
+    with refused("abort-cap"):
+        simulation.coordinator.open_round([simulation.trustees[name].round_key(3) for name in NAMES])
+    assert simulation.coordinator.endings() == ("aborts-spent",)

@@ -75,7 +75,7 @@ def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -
     message = open_envelope(closed.entries[0]).message
     assert isinstance(message, CohortClosed)
     assert [exclusion.reason for exclusion in message.excluded] == ["unacknowledged"]
-    assert disputed_clients(simulation.pinned, current_of(simulation)) == set()
+    assert disputed_clients(current_of(simulation)) == set()
 
 
 def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> None:
@@ -88,7 +88,7 @@ def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> N
     assert [(each.reason, each.detail) for each in message.excluded] == [
         ("disputed", "by trustee-0, trustee-1, trustee-2")
     ]
-    assert disputed_clients(simulation.pinned, current_of(simulation)) == {"client-01"}
+    assert disputed_clients(current_of(simulation)) == {"client-01"}
 
 
 def test_a_wrong_release_is_logged_named_and_not_used(simulation: Simulation) -> None:

@@ -271,7 +271,7 @@ class FederationMachine(RuleBasedStateMachine):
     @invariant()
     def only_liars_are_exempt(self) -> None:
         if self.current is not None:
-            assert disputed_clients(self.simulation.pinned, self.current) <= set(LIARS)
+            assert disputed_clients(self.current) <= set(LIARS)
 
 
 TestFederation = FederationMachine.TestCase

@@ -21,6 +21,7 @@ from verifl.adversaries.registry import parse_injection
 from verifl.history import EndedRound, ended_rounds
 
 CLIENTS = ("clinic-1", "clinic-2", "clinic-3", "clinic-4")
+MANY = (*CLIENTS, "clinic-5", "clinic-6", "clinic-7")
 TRUSTEES = tuple(f"trustee-{number}" for number in range(1, 6))
 HONEST = TRUSTEES[2:]  # where the server lies, the first f = 2 trustees are its own
 CONFIG = Config.of(
@@ -34,8 +35,11 @@ CONFIG = Config.of(
 class Means:
     """Each client moves two coordinates towards its own number: rounds take no time."""
 
+    def __init__(self, clients: Sequence[str] = CLIENTS) -> None:
+        self._clients = clients
+
     def clients(self) -> Sequence[str]:
-        return CLIENTS
+        return self._clients
 
     def model(self) -> nn.Module:
         model = nn.Linear(2, 1, bias=False)
@@ -115,8 +119,9 @@ def play(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 def _play(directory: Path, inject: Sequence[str], config: Config) -> Played:
     engine, stopped = InjectedEngine([parse_injection(each) for each in inject]), None
+    task = Means(MANY if "two-aborts" in inject else CLIENTS)
     try:
-        Federation(Means(), config, directory, engine=engine).run()
+        Federation(task, config, directory, engine=engine).run()
     except Rejected as error:
         stopped = error
     return Played(directory, tuple(engine.refusals), stopped)

@@ -1,0 +1,51 @@
+"""When a federation may be closed, so that there is a way out of every state (spec 8.9).
+
+Each reason is one that the log itself shows. A server that wants to stop can stop without any; what an entry adds is
+that nothing may follow it, so that the last closed model is final for whoever holds the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+
+from protocols.policy import Policy
+
+ABORTS_SPENT = "aborts-spent"  # more opened rounds were aborted than max_aborts: no round may follow
+ROUNDS_SPENT = "rounds-spent"  # max_rounds were opened
+TOO_FEW_CLIENTS = "too-few-clients"  # of those in force no cohort can be made that may be opened on this model
+NO_COHORT = "no-cohort"  # the last round was aborted before its cohort was closed
+
+ENDINGS = (ABORTS_SPENT, ROUNDS_SPENT, TOO_FEW_CLIENTS, NO_COHORT)
+
+
+@dataclass(frozen=True)
+class Past:
+    """What decides between rounds. aborts: of rounds after CohortClosed. rounds: how many were opened. failed: the last
+    of them was aborted before CohortClosed. clients: those in force. earlier: the cohort opened last on the model that
+    the next round would open on, None for none."""
+
+    aborts: int
+    rounds: int
+    failed: bool
+    clients: Set[str]
+    earlier: Set[str] | None
+
+
+def endings(policy: Policy, past: Past) -> tuple[str, ...]:
+    """The reasons of ENDINGS that hold, in this order; with one of the first three no further round can be closed."""
+    holding = {
+        ABORTS_SPENT: past.aborts > policy.max_aborts,
+        ROUNDS_SPENT: past.rounds >= policy.max_rounds,
+        TOO_FEW_CLIENTS: not _can_be_cohort(past.clients, past.earlier, policy.min_cohort),
+        NO_COHORT: past.failed,
+    }
+    return tuple(reason for reason, holds in holding.items() if holds)
+
+
+def _can_be_cohort(clients: Set[str], earlier: Set[str] | None, min_cohort: int) -> bool:
+    """Whether the rule of the cohort (spec 8.7) can find one among these clients if they all submit."""
+    if earlier is None:
+        return len(clients) >= min_cohort
+    gone = len(earlier - clients)
+    return len(earlier) - (max(gone, min_cohort) if gone else 0) >= min_cohort

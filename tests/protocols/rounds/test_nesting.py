@@ -1,0 +1,311 @@
+"""Histories in which a round is opened on a model on which one was opened before: who is summed, and what ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from auditor import audit
+from proofs.errors import Rejected
+from protocols.cohorts import suppression_order
+from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
+from protocols.envelopes import open_envelope, seal
+from protocols.messages import CohortClosed, FederationClosed
+from protocols.rounds.ledger import asked_clients
+from tests import retries
+from tests.adversaries import with_bad_proof
+from tests.simulator import Simulation, identity_of
+
+CORRUPT = retries.CORRUPT
+Simulate = Callable[..., Simulation]
+
+
+def refused(check: str) -> pytest.RaisesExc[Rejected]:
+    return pytest.RaisesExc(Rejected, check=lambda error: error.check == check)
+
+
+def cohorts(simulation: Simulation) -> list[set[str]]:
+    """The cohorts that were closed, in log order, by what the entries say."""
+    entries = simulation.coordinator.entries(0, simulation.coordinator.size)
+    messages = [open_envelope(entry).message for entry in entries]
+    found = []
+    for message in messages:
+        if isinstance(message, CohortClosed):
+            found.append({messages[index].client for index in message.accepted})  # type: ignore[union-attr]
+    return found
+
+
+def blocks(simulation: Simulation) -> list[set[str]]:
+    """What any number of sums on one model can be told apart by: those who left together, and the last cohort."""
+    chain = cohorts(simulation)
+    assert all(later <= earlier for earlier, later in pairwise(chain))
+    return [earlier - later for earlier, later in pairwise(chain) if earlier != later] + chain[-1:]
+
+
+def aborted(simulation: Simulation, clients: list[str] | None = None) -> None:
+    assert simulation.play_round(clients=clients, silent=CORRUPT).aborted == "missing-releases"
+
+
+def check_accepted(simulation: Simulation) -> None:
+    report = audit(simulation.path, simulation.policy_data)
+    assert report.accepted, [check.findings for check in report.checks if check.findings]
+
+
+def close(simulation: Simulation, reason: str) -> None:
+    simulation.store(simulation.coordinator.close_federation(reason))
+    simulation.checkpoint()
+
+
+# ---- somebody is gone before the repetition ----
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3, 4])
+def test_further_clients_leave_with_those_who_are_gone(simulate: Simulate, missing: int) -> None:
+    """7 clients, min_cohort 3: as many leave as make the difference three, in the order of the policy."""
+    simulation = simulate(clients=7, min_cohort=3)
+    names = list(simulation.clients)
+    aborted(simulation)
+    here = names[missing:]
+    result = simulation.play_round(clients=here)
+    leaving = max(0, 3 - missing)
+    order = suppression_order(simulation.pinned.hash, here)
+    assert set(result.accepted) == set(order[leaving:])
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[arg-type]
+    assert [len(block) for block in blocks(simulation)] == [max(3, missing), 7 - max(3, missing)]
+    check_accepted(simulation)
+
+
+def test_who_leaves_is_told_why(simulate: Simulate) -> None:
+    simulation = simulate(clients=7, min_cohort=3)
+    aborted(simulation)
+    simulation.open_round()
+    for name in list(simulation.clients)[1:]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    assert current.cohort is not None
+    assert [each.reason for each in current.cohort.message.excluded] == ["suppressed"] * 2
+
+
+def test_where_too_few_would_remain_the_round_is_aborted_and_the_federation_can_be_closed(simulate: Simulate) -> None:
+    simulation = simulate(clients=5, min_cohort=3)
+    aborted(simulation)
+    assert simulation.coordinator.endings() == ()
+    with refused("ending"):
+        simulation.coordinator.close_federation(NO_COHORT)
+    assert simulation.play_round(clients=list(simulation.clients)[:4]).aborted == "differencing"
+    assert simulation.coordinator.endings() == (NO_COHORT,)
+    check_accepted(simulation)
+    close(simulation, NO_COHORT)
+    check_accepted(simulation)
+
+
+def test_where_too_few_came_at_all_the_reason_is_another(simulate: Simulate) -> None:
+    simulation = simulate(clients=7, min_cohort=3)
+    aborted(simulation)
+    assert simulation.play_round(clients=list(simulation.clients)[:2]).aborted == "too-few-submissions"
+    check_accepted(simulation)
+
+
+def test_a_round_without_a_cohort_forbids_nothing(simulate: Simulate) -> None:
+    """Aborted before its cohort was closed, it shows no sum: the next may have all of those that were opened before."""
+    simulation = simulate(clients=5, min_cohort=3)
+    aborted(simulation)
+    assert simulation.play_round(clients=list(simulation.clients)[:4]).aborted == "differencing"
+    assert set(simulation.play_round().accepted) == set(simulation.clients)
+    check_accepted(simulation)
+
+
+def test_whoever_was_suppressed_waits_for_the_next_model(simulate: Simulate) -> None:
+    simulation = simulate(clients=7, min_cohort=3)
+    names = list(simulation.clients)
+    aborted(simulation)
+    aborted(simulation, names[1:])
+    out = blocks(simulation)[0]
+    simulation.open_round()
+    for name in sorted(out):
+        with refused("retry-member"):
+            simulation.submit(name)
+    for name in sorted(set(names) - out):
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert set(simulation.finish().accepted) == set(names) - out
+    assert set(simulation.play_round().accepted) == set(names)
+    check_accepted(simulation)
+
+
+def test_a_chain_of_repetitions_nests(simulate: Simulate) -> None:
+    """Nine clients, one more gone each time: every block has min_cohort clients."""
+    simulation = simulate(clients=9, min_cohort=2, max_aborts=5)
+    for _ in range(3):
+        here = sorted(cohorts(simulation)[-1])[1:] if cohorts(simulation) else list(simulation.clients)
+        aborted(simulation, here)
+    assert [len(block) for block in blocks(simulation)] == [2, 2, 5]
+    last = sorted(cohorts(simulation)[-1])
+    assert set(simulation.play_round(clients=last).accepted) == set(last)
+    check_accepted(simulation)
+
+
+# ---- a model that comes back after a closed round ----
+
+
+def test_a_model_that_a_sum_of_zeros_leaves_as_it_was(simulate: Simulate) -> None:
+    """It repeats nothing by its number, but its cohort is opened on the same model."""
+    simulation = simulate(clients=5, min_cohort=2)
+    names = list(simulation.clients)
+    nothing = dict.fromkeys(names, np.zeros(simulation.setting.dimension, dtype=np.int64))
+    first = simulation.play_round(nothing, clients=names[:4])
+    assert first.aborted is None
+    simulation.open_round()
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    assert (current.message.retry_of, current.earlier is not None) == (None, True)
+    assert set(asked_clients(simulation.pinned, simulation.coordinator.ledger)) == set(names[:4])
+    with refused("retry-member"):
+        simulation.submit(names[4])
+    for name in names[:3]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert len(simulation.finish().accepted) == 2
+    check_accepted(simulation)
+
+
+# ---- changes of the membership between repetitions ----
+
+
+def test_a_revoked_member_is_gone_and_others_leave_with_it(simulate: Simulate) -> None:
+    simulation = simulate(clients=7, min_cohort=3)
+    names = list(simulation.clients)
+    aborted(simulation)
+    simulation.change(simulation.revocation(names[0]))
+    simulation.change(simulation.rotation(names[1]))
+    assert simulation.coordinator.endings() == ()
+    assert len(simulation.play_round().accepted) == 4
+    check_accepted(simulation)
+
+
+def test_too_few_in_force_end_a_federation(simulate: Simulate) -> None:
+    """Of five with min_cohort 3 none may be missing from a repetition, nor may two from a first round."""
+    for clients, before in ((5, True), (3, False)):
+        simulation = simulate(clients=clients, min_cohort=3)
+        if before:
+            aborted(simulation)
+        assert simulation.coordinator.endings() == ()
+        simulation.change(simulation.revocation("client-00"))
+        assert simulation.coordinator.endings() == (TOO_FEW_CLIENTS,)
+        close(simulation, TOO_FEW_CLIENTS)
+        check_accepted(simulation)
+
+
+# ---- exempt clients ----
+
+
+def test_one_at_fault_in_a_repetition_and_absent_from_the_next(simulate: Simulate) -> None:
+    """It is given up once, and then blocks nothing."""
+    simulation = simulate(clients=5, min_cohort=3)
+    aborted(simulation)
+    simulation.open_round()
+    for name in list(simulation.clients):
+        package = simulation.package(name)
+        bad = name == "client-04"
+        simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, package) if bad else package))
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release([name for name in simulation.asked() if name not in CORRUPT])
+    assert simulation.finish().aborted == "missing-releases"
+    assert len(simulation.play_round(clients=list(simulation.clients)[:4]).accepted) == 4
+    check_accepted(simulation)
+
+
+def test_an_absent_client_is_not_hidden_behind_one_at_fault(simulate: Simulate) -> None:
+    """Two are missing and one of them is exempt: a third leaves."""
+    simulation = simulate(clients=7, min_cohort=3)
+    aborted(simulation)
+    simulation.open_round()
+    names = list(simulation.clients)
+    for name in names[1:]:
+        package = simulation.package(name)
+        bad = name == names[6]
+        simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, package) if bad else package))
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert len(simulation.finish().accepted) == 4
+    check_accepted(simulation)
+
+
+# ---- the end ----
+
+
+def test_when_aborts_are_spent_the_last_closed_model_is_final(simulate: Simulate) -> None:
+    simulation = simulate(max_aborts=1)
+    assert simulation.play_round().aborted is None
+    for _ in range(2):
+        aborted(simulation)
+    assert simulation.coordinator.endings() == (ABORTS_SPENT,)
+    check_accepted(simulation)
+    close(simulation, ABORTS_SPENT)
+    ledger = simulation.coordinator.ledger
+    assert (ledger.closed, ledger.rounds) == (ABORTS_SPENT, 3)
+    check_accepted(simulation)
+
+
+def test_when_rounds_are_spent(simulate: Simulate) -> None:
+    simulation = simulate(max_rounds=1)
+    simulation.play_round()
+    close(simulation, ROUNDS_SPENT)
+    check_accepted(simulation)
+
+
+def test_nothing_follows_the_end(simulate: Simulate) -> None:
+    simulation = simulate(max_rounds=2)
+    simulation.open_round()
+    simulation.acknowledge()
+    assert simulation.close_cohort() == "too-few-submissions"
+    key = simulation.trustees["trustee-0"].round_key(2)
+    rotation = simulation.rotation("client-00")
+    close(simulation, NO_COHORT)
+    model = simulation.coordinator.ledger.model or b""
+    again = seal(FederationClosed("simulated", model, 1, NO_COHORT), "coordinator", identity_of("coordinator"))
+    for entry in (key, rotation, again):
+        with refused("order"):
+            simulation.coordinator._log([entry])
+    assert simulation.coordinator.endings() == ()
+    for name, trustee in simulation.trustees.items():
+        kept = simulation.stores[name].keys()
+        assert not [each for each in kept if each.startswith(("round-key", "share"))]
+        with refused("erased"):
+            trustee.round_key(2)
+
+
+def test_an_end_says_what_the_log_shows(simulate: Simulate) -> None:
+    simulation = simulate(max_rounds=1)
+    simulation.play_round()
+    model = simulation.coordinator.ledger.model or b""
+    true = FederationClosed("simulated", model, 1, ROUNDS_SPENT)
+    for wrong, check in (
+        (replace(true, model=bytes(32)), "model"),
+        (replace(true, rounds=0), "rounds"),
+        (replace(true, reason=ABORTS_SPENT), "ending"),
+        (replace(true, reason="enough"), "ending"),
+        (replace(true, federation="another"), "federation"),
+    ):
+        with refused(check):
+            simulation.coordinator._log([seal(wrong, "coordinator", identity_of("coordinator"))])
+
+
+def test_a_federation_ends_between_rounds_only(simulate: Simulate) -> None:
+    simulation = simulate(max_rounds=1)
+    simulation.open_round()
+    with refused("order"):
+        simulation.coordinator.close_federation(ROUNDS_SPENT)
