@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from opacus import PrivacyEngine
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 Samples = tuple[Tensor, Tensor]  # features (n, 8), labels (n,)
 BANKS = ["bank-1", "bank-2", "bank-3"]
+DELTA = 1e-5
 
 
 class Private:
@@ -29,13 +31,13 @@ class Private:
         number = BANKS.index(client)
         return _records(number, 0.2 * number, 400)
 
-    def train(self, model: nn.Module, client: str, data: Samples) -> None:
-        """One pass of DP-SGD."""
-        del client
+    def train(self, model: nn.Module, client: str, data: Samples, state: dict[str, Any]) -> None:
+        """One pass of DP-SGD. The ledger is the bank's own: verifl stores it with the bank, and gives it back."""
         loader = DataLoader(TensorDataset(*data), batch_size=50)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         model.train()
-        engine = PrivacyEngine()
+        engine = PrivacyEngine(accountant="rdp")
+        engine.accountant.load_state_dict(state.get("ledger", engine.accountant.state_dict()))
         private, optimizer, loader = engine.make_private(
             module=model, optimizer=optimizer, data_loader=loader, noise_multiplier=1.0, max_grad_norm=1.0
         )
@@ -44,6 +46,8 @@ class Private:
             optimizer.zero_grad()
             nn.functional.cross_entropy(private(features.to(device)), labels.to(device)).backward()
             optimizer.step()
+        state["ledger"] = engine.accountant.state_dict()
+        print(f"{client} has spent epsilon {engine.get_epsilon(DELTA):.3f} at delta {DELTA}")
 
     def evaluate(self, model: nn.Module) -> Mapping[str, float]:
         """Accuracy and cross-entropy on records that everybody may see."""

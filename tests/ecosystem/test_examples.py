@@ -48,15 +48,15 @@ def commands(name: str) -> list[list[str]]:
     return [shlex.split(line) for line in block[1].splitlines()]
 
 
-def called(folder: Path, command: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Its standard output, in a folder from which `examples/` is in reach."""
+def called(folder: Path, command: list[str], monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
+    """The command's end, which is a good one, and what it wrote to stdout and stderr."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     program, *arguments = command
     done = subprocess.run(
         [str(COMMANDS / program), *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -80,13 +80,30 @@ def test_the_compiled_example_runs_with_every_backend(
     check("compile-autocast", tmp_path, monkeypatch)
 
 
+@pytest.mark.ecosystem
+def test_a_ledger_of_privacy_goes_on_where_a_run_was_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("opacus")
+    spent = []
+    for name, parts in (("whole", [3]), ("resumed", [1, 3])):
+        folder = tmp_path / name
+        shutil.copytree(EXAMPLES / "opacus", folder)
+        config = (folder / "config.toml").read_text()
+        for rounds in parts:
+            (folder / "config.toml").write_text(config.replace("rounds = 2", f"rounds = {rounds}"))
+            resume = ["--resume"] if (folder / "out").exists() else []
+            done = called(folder, ["verifl", "run", "config.toml", "--out", "out", *resume], monkeypatch)
+        spent.append(re.findall(r"(bank-\d) has spent epsilon ([\d.]+)", done.stderr)[-3:])
+    assert spent[0] == spent[1]
+    assert [bank for bank, _ in spent[0]] == ["bank-1", "bank-2", "bank-3"]
+
+
 def check(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "examples").symlink_to(EXAMPLES)
     run, audit = commands(name)
-    report = json.loads(called(tmp_path, [*run, "--format", "json"], monkeypatch))
+    report = json.loads(called(tmp_path, [*run, "--format", "json"], monkeypatch).stdout)
     first, last = (each["metrics"] for each in report["rounds"])
     assert last["loss"] < first["loss"]
-    assert "ACCEPTED" in called(tmp_path, audit, monkeypatch)
+    assert "ACCEPTED" in called(tmp_path, audit, monkeypatch).stdout
     assert {path.name for path in tmp_path.iterdir()} == {"examples", "out"}, "something else was left behind"
     assert loaded_metrics(name, tmp_path / "out", monkeypatch) == pytest.approx(last, rel=1e-3)
     assert (tmp_path / "out" / "adapter").exists() == (name == "transformers-lora")
