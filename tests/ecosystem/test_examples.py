@@ -92,9 +92,11 @@ def test_a_ledger_of_privacy_goes_on_where_a_run_was_resumed(tmp_path: Path, mon
             (folder / "config.toml").write_text(config.replace("rounds = 2", f"rounds = {rounds}"))
             resume = ["--resume"] if (folder / "out").exists() else []
             done = called(folder, ["verifl", "run", "config.toml", "--out", "out", *resume], monkeypatch)
-        spent.append(re.findall(r"(bank-\d) has spent epsilon ([\d.]+)", done.stderr)[-3:])
-    assert spent[0] == spent[1]
-    assert [bank for bank, _ in spent[0]] == ["bank-1", "bank-2", "bank-3"]
+        spent.append(re.findall(r"(bank-\d) has spent epsilon ([\d.]+)", done.stderr))
+    whole, resumed = spent
+    assert [bank for bank, _ in whole] == ["bank-1", "bank-2", "bank-3"] * 3
+    assert all(float(whole[number][1]) < float(whole[number + 3][1]) for number in range(6)), "it begins anew"
+    assert whole[3:] == resumed
 
 
 def check(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
