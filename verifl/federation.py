@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import sys
@@ -31,11 +32,14 @@ from verifl.model_files import write_adapter, write_model
 from verifl.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent, describe_rounds
 from verifl.run_directory import RunDirectory, require_unused
+from verifl.running_statistics import statistics_warnings
 from verifl.state import make_private_directory, replacing
 from verifl.summation import resolve_device
 from verifl.tasks.base import Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.tensors import Vector
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,7 @@ class Federation:
         training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
         initial = training.initial()
         enrolment, plan = self._enrol(training, encode_model(initial), self._members)
-        self._begin(plan, device)
+        self._begin(training, plan, device)
         existed = directory.path.exists()
         directory.create()
         with directory.locked():
@@ -206,7 +210,7 @@ class Federation:
             members = self._earlier_members(policy_file)
             enrolment, plan = self._enrol(training, encode_model(initial), members)
             directory.tidy()
-            self._begin(plan, device)
+            self._begin(training, plan, device)
             return self._engage(training, initial, enrolment, plan, device)
 
     def _earlier_members(self, policy_file: bytes) -> Members:
@@ -246,7 +250,7 @@ class Federation:
         plan.require()
         return enrolment, plan
 
-    def _begin(self, plan: Plan, device: str) -> None:
+    def _begin(self, training: LocalTraining, plan: Plan, device: str) -> None:
         """Nothing is refused from here on."""
         self.began = True
         policy = plan.policy
@@ -256,6 +260,8 @@ class Federation:
         )
         if self._promise:
             self._progress.note(self._promise)
+        for warning in statistics_warnings(training.statistics, policy.step):
+            _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
 
     def _result(self, result: EngineResult, adapter: Path | None) -> FederationResult:
         where = self._directory

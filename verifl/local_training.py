@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from verifl.fresh_models import FreshModels
 from verifl.memory_sharing import sharing
 from verifl.model_files import file_names
 from verifl.module_state import check_loading, hidden_parameters, state_of
+from verifl.running_statistics import find_statistics
 from verifl.task_state import ClientStates, Kept
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
@@ -55,6 +55,8 @@ class LocalTraining:
         file_names(model)  # what could not be written at the end is refused now
         state = state_of(model)
         self._local = local_names(state, self.layout)
+        self._buffers = {name for name in self._local if _is_float_buffer(state[name])}
+        self.statistics = find_statistics(model, self.layout)
         self._kinds = {name: _kind(state[name]) for name in self._local}
         self._models = FreshModels(model, self._build, self._local, device)
         self._architecture = _architecture(model)
@@ -86,16 +88,13 @@ class LocalTraining:
                 self._task.train(module, client, data, **state)
         self._check_architecture(module, client)
         after = read_vector(module, self.layout)
-        if np.array_equal(before, after):
-            _LOGGER.warning(
-                "client %s in round %d: training changed nothing that is sent; train() changes the model in place",
-                client,
-                round_number,
-                extra={"fields": {"event": "unchanged", "client": client, "round": round_number}},
-            )
         self._own[client] = self._changed(module)
         self._states.keep(client, state)
         return before, after
+
+    def changed_buffers(self, client: str) -> tuple[str, ...]:
+        """The float buffers, not parameters, among what the client's training made of tensors that do not travel."""
+        return tuple(name for name in self._own.get(client, {}) if name in self._buffers)
 
     def kept(self, client: str) -> bytes:
         """What the client's training left for its next turn; empty of a task by which no client leaves anything."""
@@ -196,6 +195,10 @@ def _architecture(model: nn.Module) -> dict[str, str]:
     state = state_of(model)
     shared = sharing(state)
     return {name: _kind(tensor) + shared.words(name) for name, tensor in state.items()}
+
+
+def _is_float_buffer(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
 
 
 def _kind(tensor: Tensor) -> str:

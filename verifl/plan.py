@@ -21,11 +21,14 @@ from verifl.coordinate_groups import TensorBound, idle_bounds, tensor_bounds
 from verifl.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.enrolment import enrol
 from verifl.options import Option, list_options
+from verifl.running_statistics import find_statistics, statistics_warnings
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model, client_names
 from verifl.tasks.surroundings import surroundings_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from verifl.tensors import TensorFilter, TensorLayout
 
 
@@ -99,24 +102,27 @@ class Plan:
 def make_plan(task: Task[Any], config: Config) -> Plan:
     """The plan of a task under a configuration, with throwaway keys; raises Misuse where no parameters fit."""
     clients = client_names(task)
-    layout = task_layout(task, config)
+    model, layout = task_model(task, config)
     enrolment = enrol(config, layout.specs, layout.dimension, clients, b"", os.urandom)
     return replace(
         plan_policy(enrolment.policy_file),
         options=list_options(enrolment.policy, config),
-        notes=tuple(idle_bounds(config.update, layout.specs)),
+        notes=(
+            *idle_bounds(config.update, layout.specs),
+            *statistics_warnings(find_statistics(model, layout), enrolment.policy.step),
+        ),
     )
 
 
-def task_layout(task: Task[Any], config: Config) -> TensorLayout:
-    """Which tensors of the task's model travel; raises Misuse where its initial values are not finite."""
+def task_model(task: Task[Any], config: Config) -> tuple[nn.Module, TensorLayout]:
+    """The task's model, and which of its tensors travel; raises Misuse where its initial values are not finite."""
     from verifl.tensors import describe, read_initial
 
     with surroundings_of(task).entered():
         model = build_model(task)
     layout = describe(model, tensor_filter(config))
     read_initial(model, layout)
-    return layout
+    return model, layout
 
 
 def tensor_filter(config: Config) -> TensorFilter:

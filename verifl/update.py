@@ -40,15 +40,19 @@ def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: Upd
     behind.
     """
     check_finite(after, layout, owner)
-    delta = after - before
-    bounds = coordinate_bounds(rule, len(delta))
-    if bounds is not None:
-        limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
-        delta = np.clip(delta, -limits, limits)
-    norm = _norm(delta)
-    clip = clip_norm(rule)
+    delta = within_bounds(after - before, rule)
+    norm, clip = l2_norm(delta), clip_norm(rule)
     units = cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
     return EncodedUpdate(units, norm, norm > clip)
+
+
+def within_bounds(delta: Vector, rule: UpdateRule) -> Vector:
+    """A real vector of shape (d,) with every coordinate cut to its own bound."""
+    bounds = coordinate_bounds(rule, len(delta))
+    if bounds is None:
+        return delta
+    limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
+    return np.clip(delta, -limits, limits)
 
 
 def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:
@@ -67,7 +71,7 @@ def cut(units: Integers, rule: UpdateRule) -> Integers:
     return units if bounds is None else np.clip(units, -bounds, bounds)
 
 
-def _norm(delta: Vector) -> float:
+def l2_norm(vector: Vector) -> float:
     """The L2 norm without overflow of the squares."""
-    largest = float(np.abs(delta).max(initial=0.0))
-    return largest * float(np.linalg.norm(delta / largest)) if largest > 0 else 0.0
+    largest = float(np.abs(vector).max(initial=0.0))
+    return largest * float(np.linalg.norm(vector / largest)) if largest > 0 else 0.0

@@ -283,16 +283,6 @@ def test_training_may_not_change_the_architecture(change: Callable[[nn.Sequentia
     assert message in str(excinfo.value)
 
 
-def test_training_that_changes_nothing_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    training = LocalTraining(Changing(lambda _: None), WHOLE, "cpu", seed=1)
-    with caplog.at_level("WARNING", "verifl"):
-        training.train("a", training.initial(), 4)
-    assert [record.getMessage() for record in caplog.records] == [
-        "client a in round 4: training changed nothing that is sent; train() changes the model in place"
-    ]
-    assert caplog.records[0].fields == {"event": "unchanged", "client": "a", "round": 4}
-
-
 @pytest.mark.parametrize(
     ("made", "message"),
     [

@@ -34,6 +34,7 @@ from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
 from verifl.summation import summation_on
 from verifl.tasks.user_code import ClientFailed
+from verifl.update_watch import UpdateWatch
 
 Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"
@@ -181,6 +182,7 @@ class _Run:
         self._metrics = MetricsFile(session.directory.metrics)
         self._number = 0
         self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
+        self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
         self._cast = _Cast(session, injections, self._active)
         self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
         self._forgery, self._scene = self._cast.forgery(), self._cast.scene(refusals)
@@ -255,6 +257,7 @@ class _Run:
         """Every client's turn, liars last; returns what is sent too late, and by whom."""
         late: list[tuple[str, SubmissionPackage]] = []
         self._dropouts.begin()
+        self._watch.begin()
         for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
             for package in self._turn_or_none(client):
                 if self._active() and isinstance(client, clients.LyingClient) and client.late:
@@ -263,6 +266,7 @@ class _Run:
                     self._log(client.name, self._coordinator.receive, package)
         if not self._current().submissions:
             self._dropouts.require_any(len(self._cast.clients), self._number)
+        self._watch.end(self._number)
         self._stage("the coordinator verifies the proofs")
         self._coordinator.verdicts()
         return late
@@ -277,11 +281,11 @@ class _Run:
     def _turn(self, client: Client) -> list[SubmissionPackage]:
         """Verify the round, train, and make what this client sends."""
         self._stage(f"{client.name} trains")
-        current, rule = self._current(), self._cast.pinned.policy.update
+        current = self._current()
         model = self._cast.blobs(current.message.model, self._cast.pinned.model_size)
         opened = client.accept(self._coordinator.invitation(client.last_seen), model)
         local = LocalState(self._cast.training_store(client.name))
-        update = train_turn(self._session.training, rule, local, client.name, opened)
+        update = train_turn(self._session.training, self._watch, local, client.name, opened)
         self._stage(f"{client.name} proves and encrypts")
         if isinstance(client, clients.LyingClient):
             said = [each.message for each in current.submissions]

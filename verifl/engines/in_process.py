@@ -39,6 +39,7 @@ from verifl.state import DirectoryStore, Step, unobserved
 from verifl.summation import summation_on
 from verifl.tasks.user_code import ClientFailed
 from verifl.tensors import Vector
+from verifl.update_watch import UpdateWatch
 
 
 class InProcessEngine:
@@ -81,6 +82,7 @@ class _Run:
         self._metrics = MetricsFile(session.directory.metrics)
         self._clock = CosignatureClock()
         self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
+        self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
         enrolment, engine = session.enrolment, get_engine("native")
         self._pinned = PinnedPolicy.open(enrolment.policy_file)
         published = self._published()
@@ -210,6 +212,7 @@ class _Run:
     def _collect(self, number: int) -> None:
         """Submissions, verdicts and acknowledgements."""
         self._dropouts.begin()
+        self._watch.begin()
         asked = asked_clients(self._pinned, self._coordinator.ledger)
         clients = [client for client in self._clients if client.name in asked]
         for client in clients:
@@ -219,6 +222,7 @@ class _Run:
                 self._dropouts.add(failure, number)
         if not self._current().submissions:
             self._dropouts.require_any(len(clients), number)
+        self._watch.end(number)
         self._stage(number, "the coordinator verifies the proofs")
         self._coordinator.verdicts()
         self._checkpoint()
@@ -265,7 +269,7 @@ class _Run:
     def _answer(self, client: Client, opened: OpenRound) -> tuple[SubmissionPackage, bool]:
         """(submission, whether the update was longer than the clip norm)"""
         local = LocalState(_store_of(self._session, self._step, "clients", client.name, "training"))
-        update = train_turn(self._session.training, self._pinned.policy.update, local, client.name, opened)
+        update = train_turn(self._session.training, self._watch, local, client.name, opened)
         self._stage(opened.number, f"{client.name} proves and encrypts")
         return client.submit(opened, update.units), update.clipped
 

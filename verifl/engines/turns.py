@@ -10,7 +10,6 @@ import logging
 from collections.abc import Sequence
 
 from proofs.errors import Misuse, Rejected
-from protocols.policy import UpdateRule
 from protocols.rounds.client import OpenRound
 from protocols.rounds.closing import TOO_FEW_SUBMISSIONS
 from verifl.engines.base import RoundSummary
@@ -18,13 +17,14 @@ from verifl.local_state import LocalState
 from verifl.local_training import LocalTraining
 from verifl.tasks.user_code import ClientFailed
 from verifl.update import EncodedUpdate, encode_update
+from verifl.update_watch import UpdateWatch
 
 _LOGGER = logging.getLogger(__name__)
 _NAMED = 3  # failures in one message; the log of the run has all
 
 
 def train_turn(
-    training: LocalTraining, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound
+    training: LocalTraining, watch: UpdateWatch, local: LocalState, client: str, opened: OpenRound
 ) -> EncodedUpdate:
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
     nothing, and then the client keeps what it had."""
@@ -34,10 +34,12 @@ def train_turn(
     before, after = training.train(client, opened.model, number)
     owner = f"client {client} in round {number}"
     try:
-        update = encode_update(before, after, training.layout, rule, owner)
+        update = encode_update(before, after, training.layout, watch.rule, owner)
     except Misuse as error:
         raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
     local.after(number, training.kept(client))
+    watch.add(client, before, after, update)
+    watch.add_measured(training.changed_buffers(client))
     return update
 
 
