@@ -64,15 +64,28 @@ class LoggedCohort:
 
 
 @dataclass(frozen=True)
+class ExcusedSubmission:
+    """A submission that the coordinator calls faulty, of a round with this seed; only if it is may its client be
+    missing from the cohort there. body: the encoded Submission."""
+
+    client: PartyId
+    round: int
+    seed: Hash32
+    body: Annotated[bytes, AtMost(65535)]
+
+
+@dataclass(frozen=True)
 class OpenedCohort:
     """Who was in the cohort of a round that reached CohortClosed, whether it was released or not.
 
-    members: one bit for each client of the roster, least significant bit of the first byte first.
+    members: one bit for each client of the roster, least significant bit of the first byte first. excused: what this
+    cohort rests on, and every one before it on its model; a log does not show whether it is true.
     """
 
     round: int
     model: Hash32
     members: Annotated[bytes, AtMost(1 << 17)]
+    excused: tuple[ExcusedSubmission, ...]
 
 
 @dataclass(frozen=True)

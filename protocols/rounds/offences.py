@@ -13,31 +13,48 @@ from collections.abc import Iterator
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED
-from protocols.differencing import check_nested
+from protocols.differencing import check_nested, may_leave
+from protocols.encoding import decode, encode
+from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.ledger import CurrentRound, LoggedSubmission, clients_of
+from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of
 from protocols.submissions import BlobSource, judge
 
 
 def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: CurrentRound, blobs: BlobSource) -> None:
-    """Rule P6 for the closed cohort of `current`, against the latest cohort opened on its model before.
+    """Rule P6 for the closed cohort of `current`, against the latest cohort opened on its model before; and that all
+    which this one rests on is true. Whoever releases may not have looked at it: it was not asked, or refused.
 
-    Blobs are read, and proofs verified, only if the rule depends on a client excluded in this round for its
-    submission. Raises Rejected("differencing"), or Rejected("blob-...") where the evidence cannot be had.
+    Blobs are read, and proofs verified, only if the rule depends on a client excluded for its submission, in this round
+    or an earlier one on the model. Raises Rejected("differencing"), or Rejected("blob-...") where the evidence cannot
+    be had.
     """
     earlier = clients_of(pinned, current.earlier)
-    if earlier is None:
+    if current.earlier is None or earlier is None:
         return
     cohort = frozenset(each.message.client for each in current.members())
-    disputed = disputed_clients(current)
-    minimum = pinned.policy.min_cohort
-    try:
-        check_nested(earlier, cohort, disputed, minimum)
-    except Rejected:
-        proven = _proven(engine, pinned, current, earlier - cohort, blobs)
-        if not proven:
-            raise
-        check_nested(earlier, cohort, disputed | proven, minimum)
+    relied_on = excused_submissions(pinned, current)
+    false = [each.client for each in relied_on if not _is_at_fault(engine, pinned, each, blobs)]
+    if false:
+        expected = "submissions at fault of those who left the cohorts on this model"
+        raise Rejected("differencing", expected, f"a difference of {', '.join(sorted(set(false)))}")
+    mine = {each.client for each in relied_on if each.round == current.number}
+    check_nested(earlier, cohort, disputed_clients(current) | mine, pinned.policy.min_cohort)
+
+
+def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[ExcusedSubmission, ...]:
+    """What the closed cohort of `current` rests on, after what the one before it on the model does: where a few clients
+    are missing from it, their submissions that are called faulty. What is disputed the log itself shows."""
+    earlier = clients_of(pinned, current.earlier)
+    if current.earlier is None or earlier is None:
+        return ()
+    gone = earlier - {each.message.client for each in current.members()}
+    if may_leave(gone, frozenset(), pinned.policy.min_cohort):
+        return current.earlier.excused
+    called = (each.message for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in gone)
+    seed = current.message.seed
+    mine = (ExcusedSubmission(each.client, each.round, seed, encode(each)) for each in called)
+    return (*current.earlier.excused, *mine)
 
 
 def disputed_clients(current: CurrentRound) -> frozenset[str]:
@@ -46,14 +63,8 @@ def disputed_clients(current: CurrentRound) -> frozenset[str]:
     return frozenset(each.message.client for each in _excluded(current, DISPUTED))
 
 
-def _proven(
-    engine: Engine, pinned: PinnedPolicy, current: CurrentRound, suspects: frozenset[str], blobs: BlobSource
-) -> frozenset[str]:
-    """Those of `suspects` whose one submission of this round is excluded as malformed or invalid, and is."""
-    called = _excluded(current, MALFORMED, INVALID_PROOF)
-    submissions = [each.message for each in called if each.message.client in suspects]
-    faults = judge(engine, pinned, submissions, current.message.seed, blobs)
-    return frozenset(each.client for each, fault in zip(submissions, faults, strict=True) if fault is not None)
+def _is_at_fault(engine: Engine, pinned: PinnedPolicy, excused: ExcusedSubmission, blobs: BlobSource) -> bool:
+    return judge(engine, pinned, [decode(Submission, excused.body)], excused.seed, blobs) != [None]
 
 
 def _excluded(current: CurrentRound, *reasons: str) -> Iterator[LoggedSubmission]:

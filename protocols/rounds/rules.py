@@ -52,6 +52,7 @@ from protocols.rounds.ledger import (
     opened_on,
     with_opened,
 )
+from protocols.rounds.offences import excused_submissions
 from protocols.server_steps import FEDAVG
 from protocols.submissions import check_extras
 
@@ -249,7 +250,8 @@ def _cohort_closed(
     check_cohort(pinned, current, message)
     current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
     clients = frozenset(each.message.client for each in current.members())
-    opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients))
+    excused = excused_submissions(pinned, current)
+    opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients), excused)
     return replace(ledger, current=current, opened=with_opened(ledger, opened))
 
 

@@ -137,6 +137,30 @@ def test_no_combination_of_a_long_chain_shows_a_few(
     assert not isolates(chain, given_up, weights, minimum)
 
 
+@settings(max_examples=400)
+@given(st.sets(st.sampled_from(NAMES), min_size=6), st.data(), WEIGHTS, st.integers(2, 3))
+def test_no_combination_of_what_is_released_shows_a_few(
+    everybody: set[str], data: st.DataObject, weights: list[int], minimum: int
+) -> None:
+    """Faults may be claimed falsely, and whoever releases a sum need not have looked at the rounds before: it asks that
+    all be true which the cohorts so far rest on. Sums that are not released are not known."""
+    chain, released = [frozenset(everybody)], [frozenset(everybody)]
+    relied_on, guilty = set[tuple[int, str]](), set[tuple[int, str]]()
+    for number in range(1, 6):
+        claimed = data.draw(st.frozensets(st.sampled_from(sorted(chain[-1])), max_size=2))
+        absent = data.draw(st.frozensets(st.sampled_from(sorted(chain[-1])), max_size=4))
+        later = chain[-1] - absent - claimed
+        if len(later) < minimum or not accepted(chain[-1], later, claimed, minimum):
+            continue
+        guilty |= {(number, client) for client in data.draw(st.frozensets(st.sampled_from(NAMES)))}
+        if not may_leave(chain[-1] - later, NOBODY, minimum):
+            relied_on |= {(number, client) for client in chain[-1] - later}
+        chain.append(later)
+        if relied_on <= guilty:
+            released.append(later)
+    assert not isolates(released, {client for _, client in relied_on & guilty}, weights, minimum)
+
+
 def test_pairs_alone_do_not_suffice() -> None:
     """What the rule is for: any two of these differ by three or more, and three of them show one client."""
     chain = [frozenset("abcdefg"), frozenset("abc"), frozenset("def")]

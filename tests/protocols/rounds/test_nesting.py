@@ -12,10 +12,13 @@ import pytest
 from auditor import audit
 from proofs.errors import Rejected
 from protocols.cohorts import suppression_order
+from protocols.encoding import decode
 from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 from protocols.envelopes import open_envelope, seal
-from protocols.messages import CohortClosed, FederationClosed
+from protocols.messages import CohortClosed, FederationClosed, Submission
+from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.ledger import asked_clients
+from protocols.submissions import Fault
 from tests import retries
 from tests.adversaries import with_bad_proof
 from tests.simulator import Simulation, identity_of
@@ -223,6 +226,7 @@ def test_one_at_fault_in_a_repetition_and_absent_from_the_next(simulate: Simulat
     assert simulation.close_cohort() is None
     simulation.release([name for name in simulation.asked() if name not in CORRUPT])
     assert simulation.finish().aborted == "missing-releases"
+    assert len(simulation.coordinator.ledger.opened[-1].excused) == 1
     assert len(simulation.play_round(clients=list(simulation.clients)[:4]).accepted) == 4
     check_accepted(simulation)
 
@@ -242,6 +246,68 @@ def test_an_absent_client_is_not_hidden_behind_one_at_fault(simulate: Simulate) 
     simulation.release()
     assert len(simulation.finish().accepted) == 4
     check_accepted(simulation)
+
+
+# ---- what a cohort rests on ----
+
+
+def falsely_excused(simulation: Simulation) -> None:
+    """A round over all, aborted; a repetition without client-06, whose valid proof is called invalid; nobody releases
+    there. A second repetition of the same six, up to its cohort: it differs from the last one by nobody."""
+    aborted(simulation)
+    simulation.open_round()
+    for name in simulation.clients:
+        simulation.submit(name)
+    simulation.acknowledge()
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    victim = next(each.index for each in current.submissions if each.message.client == "client-06")
+    message = draft_cohort(simulation.pinned, current, {victim: Fault("invalid-proof", "linear-relation")})
+    simulation.store(simulation.coordinator._log([simulation.coordinator._seal(message)]))
+    simulation.checkpoint()
+    for name in list(simulation.trustees)[3:]:
+        with refused("differencing"):
+            simulation.release([name])
+    assert simulation.finish().aborted == "missing-releases"
+    simulation.open_round()
+    for name in list(simulation.clients)[:6]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+
+
+def test_a_false_excuse_is_not_forgotten(simulate: Simulate) -> None:
+    """Also by a trustee that had nothing to do with the round in which it was claimed."""
+    simulation = simulate(clients=7, min_cohort=3)
+    falsely_excused(simulation)
+    assert cohorts(simulation)[-1] == cohorts(simulation)[-2]
+    simulation.restart_trustee("trustee-2")
+    for name in simulation.trustees:
+        with refused("differencing") as excinfo:
+            simulation.release([name])
+        assert excinfo.value.found == "a difference of client-06"
+    assert simulation.finish().aborted == "missing-releases"
+    assert not audit(simulation.path, simulation.policy_data).accepted
+
+
+def test_an_excuse_of_an_earlier_round_needs_its_evidence(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = simulate(clients=7, min_cohort=3)
+    falsely_excused(simulation)
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    assert current.earlier is not None
+    (excused,) = current.earlier.excused
+    missing = decode(Submission, excused.body).proof
+    honest = simulation.blob
+
+    def blobs(name: bytes, limit: int) -> bytes:
+        if name == missing:
+            raise Rejected("blob-missing", name.hex(), "none")
+        return honest(name, limit)
+
+    monkeypatch.setattr(simulation, "blob", blobs)
+    with refused("blob-missing"):
+        simulation.release(["trustee-2"])
 
 
 # ---- the end ----
