@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from auditor.report import Outcome
 from proofs.command_line import interruptible, usage_line
 from proofs.errors import Malformed, Misuse, Rejected
 
@@ -73,9 +74,10 @@ def _policy_options(unpinned: str) -> Callable[[Function], Function]:
 def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bool, form: str) -> None:
     """Compare two copies A and B of one federation's transcript.
 
-    Exit status: 0 one continues the other, 1 a fork, shown with the two signed checkpoints, or no signed history,
-    2 usage or IO. This is no audit: it shows which history was signed, not that it is right. A fork is evidence against
-    the holder of the log's key, however few trustees cosigned it, and against those who cosigned both.
+    Exit status: 0 one continues the other, 1 a fork, shown with the two signed checkpoints, or a copy that is damaged
+    or of another federation, 2 usage or IO. This is no audit: it shows which history was signed, not that it is right.
+    A fork is evidence against the holder of the log's key, however few trustees cosigned it, and against those who
+    cosigned both.
     """
     from auditor.comparison import compare, text
 
@@ -85,7 +87,7 @@ def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bo
         pinned, believed = _open_policy(policy, first)
         found = compare(first, second, pinned, believed)
         _write(form, found.to_dict(), text(found), found.events())
-    sys.exit(ACCEPTED if found.consistent else REJECTED)
+    sys.exit(ACCEPTED if found.outcome is Outcome.ACCEPTED else REJECTED)
 
 
 @click.command("receipt", AuditorCommand, context_settings=SETTINGS, short_help="A client's proof that it was heard.")
@@ -160,7 +162,7 @@ def _follow(
     from auditor.arguments import require_transcript
     from auditor.following import follow, latest_note, save_state
 
-    if once or transcript.is_file():  # else one may yet appear
+    if state is None and (once or transcript.is_file()):  # else one may yet appear
         require_transcript(transcript)
     while True:
         started = time.perf_counter()
@@ -192,7 +194,7 @@ def _described(state: FollowState | None) -> str:
 
 
 def _outcome(found: Followed, before: FollowState | None, seconds: float, again: list[str]) -> Iterator[str]:
-    from auditor.comparison import head_text
+    from auditor.comparison import CONTRADICTIONS, head_text
 
     if found.state is not None:
         size, old = found.state.head.head.size, 0 if before is None else before.head.head.size
@@ -209,7 +211,7 @@ def _outcome(found: Followed, before: FollowState | None, seconds: float, again:
 
         yield to_text(found.report, again)
     else:
-        yield "REJECTED: the transcript does not continue what was accepted before"
+        yield f"REJECTED: the transcript does not continue what was accepted: {CONTRADICTIONS[found.outcome]}"
 
 
 def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPolicy, str | None]:

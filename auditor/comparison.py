@@ -7,27 +7,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.copies import Copy, SignedHead, describe, read_copy
-from auditor.report import printable
+from auditor.copies import Copy, SignedHead, describe, read_copy, refused_as
+from auditor.report import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import COORDINATOR
 from protocols.log.merkle import consistency_proof
+from protocols.log.snapshot import named_blobs
+from protocols.log.tiles import blob_path
 from protocols.pinned import PinnedPolicy
 
 FORK, ROLLBACK, REFUSED = "fork", "rollback", "refused"
+CONTRADICTIONS = {
+    Outcome.BROKEN: "a rule was broken, as whoever holds the log's key signed both",
+    Outcome.OTHER: "it is another federation's, or another policy's",
+    Outcome.DAMAGED: "it is damaged, incomplete or too old; fetch it again",
+}
+REFUSALS = {
+    Outcome.OTHER: "one is of another federation or policy; give the policy and the copies of one",
+    Outcome.DAMAGED: "one is damaged or incomplete; fetch it again",
+}
 
 
 @dataclass(frozen=True)
 class Contradiction:
     """Why a transcript does not continue a checkpoint that is known. kind: FORK, ROLLBACK (it ends before), or REFUSED
-    (it is no signed history). heads: the known checkpoint and, if there is one, the transcript's."""
+    (it is no signed history). heads: the known checkpoint and, if there is one, the transcript's. outcome: the kind of
+    no; a fork is a broken rule, anything else may be the copy's fault."""
 
     kind: str
     what: str
     heads: tuple[SignedHead, ...] = ()
+    outcome: Outcome = Outcome.DAMAGED
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "what": self.what, "checkpoints": [head.to_dict() for head in self.heads]}
+        return {
+            "kind": self.kind,
+            "outcome": self.outcome.value,
+            "what": self.what,
+            "checkpoints": [head.to_dict() for head in self.heads],
+        }
 
 
 @dataclass(frozen=True)
@@ -105,13 +123,26 @@ class Fork:
 class Comparison:
     """sizes: number of entries in each, None for a copy that could not be read. refused: what is wrong with copies that
     are none. fork: also where a copy is refused for its cosignatures alone. believed: None, or the hash of the policy
-    that copy A was believed about."""
+    that copy A was believed about. spoilt: of each copy, paths of blobs that are not those that its log names. lacking:
+    how many blobs it does not have. refusals: of each in `refused`, which kind of no it is."""
 
     where: tuple[str, str]
     sizes: tuple[int | None, int | None]
     refused: tuple[tuple[str, str], ...]
     fork: Fork | None
     believed: str | None
+    spoilt: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    lacking: tuple[int, int] = (0, 0)
+    refusals: tuple[Outcome, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whether one copy continues the other and no blob in either is another than the log names; else which no."""
+        if self.fork is not None:
+            return Outcome.BROKEN
+        if Outcome.OTHER in self.refusals:
+            return Outcome.OTHER
+        return Outcome.DAMAGED if self.refused or any(self.spoilt) else Outcome.ACCEPTED
 
     @property
     def consistent(self) -> bool:
@@ -121,7 +152,11 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         return {
             "consistent": self.consistent,
-            "copies": [{"transcript": where, "size": size} for where, size in zip(self.where, self.sizes, strict=True)],
+            "outcome": self.outcome.value,
+            "copies": [
+                {"transcript": where, "size": size, "spoilt_blobs": list(spoilt), "missing_blobs": lacking}
+                for where, size, spoilt, lacking in zip(self.where, self.sizes, self.spoilt, self.lacking, strict=True)
+            ],
             "refused": [{"transcript": where, "why": why} for where, why in self.refused],
             "fork": None if self.fork is None else self.fork.to_dict(),
             "policy_believed": self.believed,
@@ -139,7 +174,7 @@ class Comparison:
 def compare(first: Path, second: Path, pinned: PinnedPolicy, believed: str | None = None) -> Comparison:
     """Compare two transcript directories; raises OSError where one cannot be read at all."""
     copies: list[Copy | None] = []
-    refused = []
+    refused, refusals = [], []
     for path in (first, second):
         fault: Malformed | Rejected | None
         try:
@@ -150,10 +185,26 @@ def compare(first: Path, second: Path, pinned: PinnedPolicy, believed: str | Non
             fault = error
         if fault is not None:
             refused.append((str(path), printable(str(fault))))
+            refusals.append(refused_as(fault))
     a, b = copies
     sizes = (None if a is None else a.size, None if b is None else b.size)
     fork = None if a is None or b is None else find_fork(a, b, pinned.policy.log_key)
-    return Comparison((str(first), str(second)), sizes, tuple(refused), fork, believed)
+    (spoilt_a, lacking_a), (spoilt_b, lacking_b) = (_blobs(copy) for copy in copies)
+    where, spoilt, lacking = (str(first), str(second)), (spoilt_a, spoilt_b), (lacking_a, lacking_b)
+    return Comparison(where, sizes, tuple(refused), fork, believed, spoilt, lacking, tuple(refusals))
+
+
+def _blobs(copy: Copy | None) -> tuple[tuple[str, ...], int]:
+    """Paths of blobs that are not what their names say, and how many there are not."""
+    spoilt, lacking, seen = list[str](), 0, set[bytes]()
+    for index in range(0 if copy is None else copy.size):
+        names = [name for name in named_blobs(copy.entry(index)) if name not in seen] if copy is not None else []
+        seen.update(names)
+        for name in names:
+            held = copy is not None and copy.reader.holds(name)
+            lacking += held is None
+            spoilt += [blob_path(name)] if held is False else []
+    return tuple(spoilt), lacking
 
 
 def find_fork(a: Copy, b: Copy, log_key: bytes) -> Fork | None:
@@ -195,10 +246,15 @@ def text(comparison: Comparison) -> Iterator[str]:
     """The comparison, line by line."""
     for name, where, size in zip("AB", comparison.where, comparison.sizes, strict=True):
         yield f"  {name}  {where}{'' if size is None else f', {size} entries'}"
+    for name, paths, lacking in zip("AB", comparison.spoilt, comparison.lacking, strict=True):
+        if paths:
+            yield f"  {name} is damaged: {len(paths)} blobs are not those that its log names, {paths[0]} first"
+        if lacking:
+            yield f"  {name} lacks {lacking} blobs that its log names; ciphertexts may be pruned, an audit says which"
     if comparison.believed is not None:
         yield f"  UNPINNED: policy {comparison.believed} and the keys in it were taken from A"
     for where, why in comparison.refused:
-        yield f"  {where} is no transcript of this federation: {why}"
+        yield f"  {where} is no copy of this federation's log: {why}"
     if comparison.fork is not None:
         yield from fork_text(comparison.fork, ("A", "B"))
     yield ""
@@ -209,7 +265,10 @@ def _verdict(comparison: Comparison) -> str:
     if comparison.fork is not None:
         return f"FORK: the histories differ from entry {comparison.fork.index} on, and the log's key signed both"
     if comparison.refused:
-        return "REJECTED: no two signed histories to compare"
+        kind = REFUSALS[comparison.outcome]
+        return f"REJECTED: no two signed histories to compare: {kind}"
+    if comparison.outcome is Outcome.DAMAGED:
+        return f"DAMAGED: {_relation(comparison)}, but not its blobs; fetch these again, or audit the other copy"
     return f"CONSISTENT: {_relation(comparison)}"
 
 

@@ -12,18 +12,32 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from auditor.arguments import require_transcript
+from auditor.authenticity import foreign_policy
 from auditor.index import label
-from auditor.report import printable
+from auditor.report import Outcome, printable
 from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import check_signature, entry_hash, open_envelope
+from protocols.envelopes import entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_note
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
 from protocols.log.snapshot import SnapshotReader
-from protocols.messages import Genesis, KeyRotation, Revocation, RoundAborted, RoundClosed
+from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundClosed
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy
+
+
+class OtherPolicy(Rejected):
+    """A copy is of another policy's log."""
+
+    def __init__(self, pinned: PinnedPolicy, federation: str, policy: bytes) -> None:
+        ours, theirs = f"{pinned.policy.federation} under policy {pinned.hash.hex()}", f"policy {policy.hex()}"
+        super().__init__("genesis", f"the log of {ours}", f"that of {printable(federation)} under {theirs}")
+
+
+def refused_as(fault: Malformed | Rejected) -> Outcome:
+    """Which kind of no it is that a copy is refused for this: whoever copies can do anything but sign."""
+    return Outcome.OTHER if isinstance(fault, OtherPolicy) else Outcome.DAMAGED
 
 
 @dataclass(frozen=True)
@@ -131,32 +145,19 @@ def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
 
 def _check_latest(pinned: PinnedPolicy, reader: TranscriptReader) -> None:
     """Rules 1 and 2. Another policy is the better reason, if the first entry can be read."""
+    if (other := foreign_policy(reader, pinned)) is not None:
+        raise OtherPolicy(pinned, *other)
     fault: Malformed | Rejected | None = None
     try:
         _note_of(pinned.policy, reader.size, reader.latest())
     except (Malformed, Rejected) as error:
         fault = error
     try:
-        first = reader.entries(0, min(1, reader.size))
+        reader.entries(0, min(1, reader.size))
     except (Malformed, Rejected) as error:
         raise fault or error from None
-    for genesis in first:
-        _check_policy(pinned, genesis)
     if fault is not None:
         raise fault
-
-
-def _check_policy(pinned: PinnedPolicy, genesis: bytes) -> None:
-    """Two logs of two policies are no fork, though key and origin are the same. An entry 0 that no honest log begins
-    with excuses nobody."""
-    try:
-        envelope = open_envelope(genesis)
-        check_signature(envelope, pinned.policy.log_key)
-    except (Malformed, Rejected):
-        return
-    message = envelope.message
-    if isinstance(message, Genesis) and message.policy != pinned.hash:
-        raise Rejected("genesis", f"a log of the policy {pinned.hash.hex()}", f"one of {message.policy.hex()}")
 
 
 def _follow(standing: Standing, policy: Policy, index: int, entry: bytes) -> None:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from auditor.arguments import require_transcript
+from auditor.arguments import is_transcript, require_transcript
 from auditor.auditing import Progress, audit, version
 from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
-from auditor.copies import Copy, SignedHead, open_copy
+from auditor.copies import Copy, SignedHead, open_copy, refused_as
 from auditor.memory import Memory
-from auditor.report import Report, printable
+from auditor.report import Outcome, Report, printable
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note
@@ -56,6 +56,15 @@ class Followed:
     state: FollowState | None
 
     @property
+    def outcome(self) -> Outcome:
+        """Accepted, or which kind of no; a broken rule outranks all else."""
+        if self.accepted:
+            return Outcome.ACCEPTED
+        found = [self.report.outcome] if self.report is not None and not self.report.accepted else []
+        found += [] if self.contradiction is None else [self.contradiction.outcome]
+        return next(each for each in (Outcome.BROKEN, Outcome.OTHER, Outcome.DAMAGED) if each in found)
+
+    @property
     def accepted(self) -> bool:
         """Everything up to the checkpoint is right, and continues what was accepted before."""
         return self.state is not None
@@ -73,9 +82,13 @@ def follow(
 
     Raises OSError where the directory cannot be read at all, Misuse for a state of another policy.
     """
-    require_transcript(path)
+    if state is None:
+        require_transcript(path)
     if state is not None and state.policy != pinned.hash:
         raise Misuse(f"the state is of a federation with the policy {state.policy.hex()}, not {pinned.hash.hex()}")
+    if state is not None and path.is_dir() and not is_transcript(path):
+        what = f"{state.head.head.size} entries were accepted, the directory holds no transcript"
+        return Followed(None, Contradiction(ROLLBACK, what, (state.head,)), None)
     reader = SnapshotReader(path)
     contradiction = None if state is None else _contradiction(path, pinned, state, reader)
     if contradiction is not None and contradiction.kind != REFUSED:
@@ -138,7 +151,7 @@ def _contradiction(
     try:
         return _against(open_copy(path, pinned, reader), state.head)
     except (Malformed, Rejected) as error:
-        return Contradiction(REFUSED, printable(str(error)), (state.head,))
+        return Contradiction(REFUSED, printable(str(error)), (state.head,), refused_as(error))
 
 
 def _against(copy: Copy, accepted: SignedHead) -> Contradiction | None:
@@ -148,5 +161,5 @@ def _against(copy: Copy, accepted: SignedHead) -> Contradiction | None:
         return Contradiction(ROLLBACK, what, (accepted, copy.latest))
     if copy.root(size) != accepted.head.root:
         what = f"the first {size} entries are not those that were accepted"
-        return Contradiction(FORK, what, (accepted, copy.covering(size - 1)))
+        return Contradiction(FORK, what, (accepted, copy.covering(size - 1)), Outcome.BROKEN)
     return None

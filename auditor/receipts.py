@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction, head_text
-from auditor.copies import Copy, SignedHead, describe, open_copy
-from auditor.report import printable
+from auditor.comparison import CONTRADICTIONS, FORK, REFUSED, ROLLBACK, Contradiction, head_text
+from auditor.copies import Copy, SignedHead, describe, open_copy, refused_as
+from auditor.report import Outcome, printable
 from proofs.errors import Malformed, Rejected
+from protocols.envelopes import check_signature, open_envelope
+from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
-from protocols.receipts import CLOSED, VerifiedReceipt, decode_receipt, verify_receipt
+from protocols.receipts import CLOSED, Receipt, VerifiedReceipt, decode_receipt, verify_receipt
 
 
 @dataclass(frozen=True)
 class ReceiptReport:
-    """verified: what the receipt proves, None where it does not hold; then `fault` says why."""
+    """verified: what the receipt proves, None where it does not hold; then `fault` says why, and `refused` whether it
+    is damaged or another federation's."""
 
     file: str
     transcript: str | None
@@ -25,16 +28,25 @@ class ReceiptReport:
     fault: str | None
     contradiction: Contradiction | None
     believed: str | None = None
+    refused: Outcome = Outcome.DAMAGED
 
     @property
     def accepted(self) -> bool:
         """The receipt holds, and the transcript, if one was given, contains it."""
         return self.verified is not None and self.contradiction is None
 
+    @property
+    def outcome(self) -> Outcome:
+        """Accepted, or which kind of no."""
+        if self.verified is None:
+            return self.refused
+        return Outcome.ACCEPTED if self.contradiction is None else self.contradiction.outcome
+
     def to_dict(self) -> dict[str, Any]:
         found, wrong = self.verified, self.contradiction
         return {
             "accepted": self.accepted,
+            "outcome": self.outcome.value,
             "receipt": self.file,
             "transcript": self.transcript,
             "fault": self.fault,
@@ -49,14 +61,29 @@ def check_receipt(
 ) -> ReceiptReport:
     """Judge the bytes of a receipt; raises OSError where the transcript cannot be read at all."""
     where = None if transcript is None else str(transcript)
+    refused = Outcome.DAMAGED
     try:
         receipt = decode_receipt(data)
+        refused = Outcome.OTHER if _is_foreign(pinned, receipt) else Outcome.DAMAGED
         verified = verify_receipt(pinned, receipt)
     except (Malformed, Rejected) as error:
-        return ReceiptReport(str(file), where, None, printable(str(error)), None, believed)
+        return ReceiptReport(str(file), where, None, printable(str(error)), None, believed, refused)
     head = SignedHead(receipt.note, verified.checkpoint, verified.cosigners)
     wrong = None if transcript is None else _compare(transcript, pinned, verified, head)
     return ReceiptReport(str(file), where, verified, None, wrong, believed)
+
+
+def _is_foreign(pinned: PinnedPolicy, receipt: Receipt) -> bool:
+    """Whether RoundOpen in it is of another policy: signed by this log's key, or else of another federation, too."""
+    envelope = open_envelope(receipt.round_open.entry)
+    message = envelope.message
+    if not isinstance(message, RoundOpen) or message.policy == pinned.hash:
+        return False
+    try:
+        check_signature(envelope, pinned.policy.log_key)
+    except Rejected:
+        return message.federation != pinned.policy.federation
+    return True
 
 
 def _compare(
@@ -66,20 +93,21 @@ def _compare(
         copy = open_copy(transcript, pinned)
         return _find(copy, verified, head)
     except (Malformed, Rejected) as error:
-        return Contradiction(REFUSED, printable(str(error)), (head,))
+        return Contradiction(REFUSED, printable(str(error)), (head,), refused_as(error))
 
 
 def _find(copy: Copy, verified: VerifiedReceipt, head: SignedHead) -> Contradiction | None:
     index, size = verified.index, head.head.size
     if copy.size > index and (found := copy.entry(index)) != verified.entry:
         ours, theirs = describe(index, verified.entry), describe(index, found)
-        return Contradiction(FORK, f"receipt: {ours}; transcript: {theirs}", (head, copy.covering(index)))
+        what = f"receipt: {ours}; transcript: {theirs}"
+        return Contradiction(FORK, what, (head, copy.covering(index)), Outcome.BROKEN)
     if copy.size < size:
         what = f"the receipt's log has {size} entries, the transcript has only {copy.size}"
         return Contradiction(ROLLBACK, what, (head, copy.latest))
     if copy.root(size) != head.head.root:
         what = f"the transcript's first {size} entries are not those of the receipt's checkpoint"
-        return Contradiction(FORK, what, (head, copy.covering(size - 1)))
+        return Contradiction(FORK, what, (head, copy.covering(size - 1)), Outcome.BROKEN)
     return None
 
 
@@ -93,7 +121,9 @@ def text(report: ReceiptReport) -> Iterator[str]:
     if report.verified is None:
         yield f"  {report.fault}"
         yield ""
-        yield "REJECTED: this is no receipt of this federation"
+        other = report.refused is Outcome.OTHER
+        kind = "it is of another federation or policy" if other else "it is damaged, or no receipt at all"
+        yield f"REJECTED: this is no receipt of this federation: {kind}"
         return
     yield from _proved(report.verified)
     wrong = report.contradiction
@@ -106,7 +136,7 @@ def text(report: ReceiptReport) -> Iterator[str]:
     if wrong is None:
         yield f"ACCEPTED{'' if report.transcript is None else ': the transcript contains it'}"
     else:
-        yield "REJECTED: the transcript is not the log that this receipt is from"
+        yield f"REJECTED: the transcript is not the log that this receipt is from: {CONTRADICTIONS[wrong.outcome]}"
 
 
 def _proved(found: VerifiedReceipt) -> Iterator[str]:

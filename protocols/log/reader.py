@@ -167,6 +167,13 @@ class TranscriptReader:
             raise Damaged("blob-hash", name.hex(), found.hex())
         return data
 
+    def holds(self, name: bytes) -> bool | None:
+        """Whether the blob's file has the SHA-256 `name`; None where there is no such file."""
+        try:
+            return self._directory.is_named(blob_path(name), name)
+        except Damaged as error:
+            return None if error.check == "file-missing" else False
+
     def has_blob(self, name: bytes) -> bool:
         """Whether the blob's file is there (not pruned); its contents are not read."""
         return self._directory.has(blob_path(name))

@@ -69,7 +69,7 @@ class SnapshotReader(TranscriptReader):
 
     @cached_property
     def _covered(self) -> frozenset[str]:
-        named = (name for entry in self.entries(0, self.size) for name in _named(entry))
+        named = (name for entry in self.entries(0, self.size) for name in named_blobs(entry))
         return frozenset(self.expected_files(self.size, named))
 
 
@@ -92,7 +92,7 @@ class _Overlay(Directory):
         return path in self._kept or super().has(path)
 
 
-def _named(entry: bytes) -> tuple[bytes, ...]:
+def named_blobs(entry: bytes) -> tuple[bytes, ...]:
     """The blobs that an entry names; none for one that does not decode, which is the audit's to say."""
     try:
         return entry_blobs(entry)

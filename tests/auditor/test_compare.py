@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -123,7 +125,7 @@ def test_what_the_log_did_not_sign_is_no_fork(simulations, other: Path, policy: 
     (other / "checkpoint").write_bytes(_spoiled((other / "checkpoint").read_bytes(), position))
     result = run(simulations("changed").path, other, "--policy", policy)
     assert result.exit_code == 1
-    assert f"{other} is no transcript of this federation" in result.stdout
+    assert f"{other} is no copy of this federation's log" in result.stdout
     if position == 0:
         assert "REJECTED: no two signed histories to compare" in result.stdout
         assert "evidence" not in result.stdout
@@ -160,7 +162,7 @@ def test_a_fork_below_the_quorum_is_evidence_against_the_log_key(
     pair = (simulations("changed").path, forged.write(tmp_path / "other"))
     result = run(*pair, "--policy", policy)
     assert result.exit_code == 1
-    assert f"{pair[1]} is no transcript of this federation: checkpoint-quorum" in result.stdout
+    assert f"{pair[1]} is no copy of this federation's log: checkpoint-quorum" in result.stdout
     assert "evidence against the coordinator, whoever holds the log's key: it signed both" in result.stdout
     named = ", ".join(cosigners) or "none, no trustee"
     assert f"evidence against trustees: {named} cosigned both" in result.stdout
@@ -188,7 +190,7 @@ def test_the_three_formats_say_the_same_of_a_fork(simulations, other: Path, poli
     assert events == [
         *report["copies"],
         report["fork"],
-        {name: report[name] for name in ("consistent", "refused", "policy_believed")},
+        {name: report[name] for name in ("consistent", "outcome", "refused", "policy_believed")},
     ]
     same = run(pair[0], *pair[:1], *pair[2:], "--format", "jsonl")
     assert same.exit_code == 0
@@ -268,7 +270,7 @@ def test_an_honest_log_under_another_policy_is_no_fork(simulations, forge, tmp_p
     for pair in ((first.path, other), (other, first.path)):
         result = run(*pair, "--policy", policy)
         assert result.exit_code == 1
-        assert f"{other} is no transcript of this federation: genesis: expected a log of the policy" in result.stdout
+        assert f"{other} is no copy of this federation's log: genesis: expected the log of " in result.stdout
         assert "evidence" not in result.stdout
     with pytest.raises(Rejected) as excinfo:
         open_copy(other, first.pinned)
@@ -369,3 +371,58 @@ def test_a_directory_called_compare_is_a_transcript(tmp_path: Path, monkeypatch)
     Path("compare/tile").mkdir(parents=True)
     assert CliRunner().invoke(main, ["./compare", "--unpinned"]).exit_code == 1
     assert "Further commands" in CliRunner().invoke(main, ["--help"]).stdout
+
+
+BLOBS: dict[str, Callable[[bytes], bytes]] = {
+    "flipped": flipped,
+    "cut": lambda data: data[:-1],
+    "longer": lambda data: data * 2,
+}
+
+
+@pytest.mark.parametrize("change", list(BLOBS))
+@pytest.mark.parametrize("second", [True, False])
+def test_a_copy_with_another_blob_is_damaged(simulations, copied, policy: Path, second: bool, change: str) -> None:
+    """The histories are the same; which copy is at fault is said, with what to do."""
+    copy, honest = copied("changed"), simulations("changed").path
+    blob = next((copy / "blobs").glob("*/*"))
+    blob.write_bytes(BLOBS[change](blob.read_bytes()))
+    pair = (honest, copy) if second else (copy, honest)
+    result = run(*pair, "--policy", policy)
+    name = "B" if second else "A"
+    path = blob.relative_to(copy).as_posix()
+    assert result.exit_code == 1
+    assert f"{name} is damaged: 1 blobs are not those that its log names, {path} first" in result.stdout
+    assert "DAMAGED: both are the same history of 47 entries, but not its blobs; fetch these again" in result.stdout
+    plain = json.loads(run(*pair, "--policy", policy, "--format", "json").stdout)
+    assert (plain["consistent"], plain["outcome"]) == (True, "damaged")
+    assert [each["spoilt_blobs"] for each in plain["copies"]] == ([[], [path]] if second else [[path], []])
+
+
+def test_a_copy_without_blobs_can_be_compared(simulations, copied, policy: Path) -> None:
+    """Whoever kept the log alone can still say whether it is one history."""
+    copy = copied("changed")
+    count = sum(1 for _ in (copy / "blobs").glob("*/*"))
+    shutil.rmtree(copy / "blobs")
+    result = run(simulations("changed").path, copy, "--policy", policy)
+    assert result.exit_code == 0
+    assert f"B lacks {count} blobs that its log names" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "tile/entries", "tile/0"])
+def test_a_damaged_log_is_a_damaged_copy(simulations, copied, policy: Path, name: str) -> None:
+    copy = copied("changed")
+    files = [copy / name] if (copy / name).is_file() else [each for each in (copy / name).rglob("*") if each.is_file()]
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n") if name == "checkpoint" else b"")
+    result = run(simulations("changed").path, copy, "--policy", policy, "--format", "json")
+    plain = json.loads(result.stdout)
+    assert (result.exit_code, plain["outcome"], plain["fork"]) == (1, "damaged", None)
+    assert "one is damaged or incomplete; fetch it again" in run(copy, copy, "--policy", policy).stdout
+
+
+def test_which_no_a_comparison_is(simulations, other: Path, policy: Path) -> None:
+    honest, foreign = simulations("changed").path, simulations("eventful").path
+    for pair, outcome in (((honest, other), "rule-broken"), ((honest, foreign), "other-federation")):
+        result = run(*pair, "--policy", policy, "--format", "json")
+        assert (result.exit_code, json.loads(result.stdout)["outcome"]) == (1, outcome)

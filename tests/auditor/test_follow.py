@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditor import audit
+from auditor import Outcome, audit
 from auditor.checks import opening, proofs, replay
 from auditor.cli import main
 from auditor.following import FollowState, default_state, follow, load_state, save_state
@@ -98,14 +98,14 @@ def test_a_rollback_and_a_fork(simulations, forge, tmp_path: Path) -> None:
     forged.cut(forged.find(RoundClosed) + 1)
     rolled = follow(forged.write(tmp_path / "rollback"), simulation.pinned, state)
     assert rolled.contradiction is not None
-    assert rolled.contradiction.kind == "rollback"
+    assert (rolled.contradiction.kind, rolled.outcome) == ("rollback", Outcome.DAMAGED)
     assert rolled.contradiction.heads[0].note == state.note
     assert not rolled.accepted
     forged = forge("aborted")
     forged.edit(forged.find(Submission), proof=bytes(32))
     forked = follow(forged.write(tmp_path / "fork"), simulation.pinned, state)
     assert forked.contradiction is not None
-    assert forked.contradiction.kind == "fork"
+    assert (forked.contradiction.kind, forked.outcome) == ("fork", Outcome.BROKEN)
     assert not forked.accepted
 
 
@@ -119,7 +119,20 @@ def test_what_nobody_signed_is_rejected(simulations, copied) -> None:
     assert found.contradiction.kind == "refused"
     assert found.report is not None
     assert failed(found.report) >= {"I1"}
-    assert not found.accepted
+    assert found.outcome is Outcome.DAMAGED
+    shutil.rmtree(path)
+    path.mkdir()
+    emptied = follow(path, simulation.pinned, state)
+    assert emptied.contradiction is not None
+    assert (emptied.contradiction.kind, emptied.outcome) == ("rollback", Outcome.DAMAGED)
+
+
+def test_another_federation_is_no_continuation(simulations) -> None:
+    """Even under a state: what was accepted is not contradicted by the log of another policy."""
+    simulation = simulations("quiet")
+    for state in (None, state_of(simulation)):
+        found = follow(simulations("eventful").path, simulation.pinned, state)
+        assert (found.outcome, found.state) == (Outcome.OTHER, None)
 
 
 LIES: dict[str, Callable[..., None]] = {

@@ -291,6 +291,7 @@ def test_a_rolled_back_transcript(forge, file: Path, policy: Path, tmp_path: Pat
     result = run(file, "--policy", policy, "--transcript", forged.write(tmp_path / "t"))
     assert result.exit_code == 1
     assert "rollback: the receipt's log has" in result.stdout
+    assert "is from: it is damaged, incomplete or too old; fetch it again" in result.stdout
     assert "signed in the transcript:" in result.stdout
 
 
@@ -301,7 +302,7 @@ def test_a_transcript_without_it_is_a_fork(forge, receipt: Receipt, file: Path, 
     result = run(file, "--policy", policy, "--transcript", path, "--format", "json")
     assert result.exit_code == 1
     wrong = json.loads(result.stdout)["contradiction"]
-    assert wrong["kind"] == "fork"
+    assert (wrong["kind"], json.loads(result.stdout)["outcome"]) == ("fork", "rule-broken")
     assert wrong["checkpoints"][0]["note"].encode() == receipt.note
     size = wrong["checkpoints"][1]["size"]
     assert wrong["checkpoints"][1]["note"].encode() == (path / "checkpoints" / str(size)).read_bytes()
@@ -322,9 +323,21 @@ def test_unsigned_and_foreign(simulations, copied, file: Path, policy: Path, tmp
     assert result.exit_code == 1
     assert "refused: file-missing" in result.stdout
     (tmp_path / "other.cbor").write_bytes(simulations("eventful").policy_data)
-    assert run(file, "--policy", tmp_path / "other.cbor").exit_code == 1
-    file.write_bytes(file.read_bytes()[:-1])
-    assert "REJECTED: this is no receipt" in run(file, "--policy", policy).stdout
+    foreign = run(file, "--policy", tmp_path / "other.cbor")
+    assert foreign.exit_code == 1
+    assert "REJECTED: this is no receipt of this federation: it is of another federation or policy" in foreign.stdout
+    against = run(file, "--policy", policy, "--transcript", simulations("eventful").path, "--format", "json")
+    assert (against.exit_code, json.loads(against.stdout)["outcome"]) == (1, "other-federation")
+
+
+def test_a_damaged_receipt_is_no_other_federations(file: Path, policy: Path) -> None:
+    honest = file.read_bytes()
+    for position in range(0, len(honest), len(honest) // 40):
+        file.write_bytes(flipped(honest, position))
+        result = run(file, "--policy", policy, "--format", "json")
+        assert (result.exit_code, json.loads(result.stdout)["outcome"]) == (1, "damaged"), position
+    file.write_bytes(honest[:-1])
+    assert "no receipt of this federation: it is damaged, or no receipt" in run(file, "--policy", policy).stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["--unpinned"], ["--policy", "/nowhere"], ["--policy", "P", "--unpinned"]])
