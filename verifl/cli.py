@@ -230,7 +230,7 @@ def run(
             error.filename = str(out)  # the system does not say which file it could not write
         raise
     report_run(result, style)
-    return OK
+    return OK if result.ended is None else FAILED
 
 
 @cli.command()

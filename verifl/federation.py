@@ -46,7 +46,8 @@ _LOGGER = logging.getLogger(__name__)
 class FederationResult:
     """What a run left behind, how its rounds went, and the metrics of the model before the first.
 
-    adapter: for peft, where an adapter is all that was trained.
+    adapter: for peft, where an adapter is all that was trained. ended: in one line, why the federation was closed
+    early; None if it was not.
     """
 
     directory: Path
@@ -58,6 +59,7 @@ class FederationResult:
     rounds: tuple[RoundSummary, ...]
     initial_metrics: Mapping[str, float]
     adapter: Path | None = None
+    ended: str | None = None
 
     @property
     def audit_arguments(self) -> list[str]:
@@ -68,6 +70,7 @@ class FederationResult:
         """For `--format json`."""
         names = ("policy", "transcript", "model", *(["adapter"] if self.adapter else []), "metrics", "state")
         return {
+            "ended": self.ended,
             "initial_metrics": finite_or_none(self.initial_metrics),
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
@@ -79,7 +82,8 @@ class FederationResult:
         return f"{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
 
     def __str__(self) -> str:
-        return f"{describe_rounds(self.initial_metrics, self.rounds)}\n\n{self.describe()}"
+        ended = [] if self.ended is None else [self.ended]
+        return "\n\n".join([describe_rounds(self.initial_metrics, self.rounds), *ended, self.describe()])
 
     def __repr__(self) -> str:
         return f"<federation in {self.directory}: {closed_and_aborted(self.rounds)}>"
@@ -275,6 +279,7 @@ class Federation:
             result.rounds,
             result.initial,
             adapter,
+            result.ended,
         )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,9 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse, Rejected
+from protocols.rounds.exchange import NOTHING, Publication, Release
 from verifl import Abstain, Config, Federation, cli
+from verifl.engines import in_process
 from verifl.engines.in_process import InProcessEngine
 from verifl.federation import FederationResult
 from verifl.run_directory import RunDirectory
@@ -118,12 +123,17 @@ def test_values_that_are_not_finite_are_one_clients_failure(tmp_path: Path, capl
     assert caplog.messages[0].startswith("round 1: client d in round 1: tensor 'bias' holds 1 NaN or infinite values")
 
 
-def test_below_the_smallest_cohort_the_round_is_aborted_and_repeated(tmp_path: Path) -> None:
+def test_below_the_smallest_cohort_the_round_is_aborted_and_repeated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     out = tmp_path / "out"
     result = run(Line(only(("a", 1), ("b", 1))), out)
     assert [each.aborted for each in result.rounds] == ["too-few-submissions", None, None]
     assert [(each.round, each.closed) for each in result.rounds] == [(1, 0), (2, 1), (3, 2)]
     assert [each["failed"] for each in lines(out)] == [["a", "b"], [], []]
+    assert caplog.messages[2:] == [
+        "round 1: aborted, too-few-submissions, for 2 submitted, expected 3 or more; it is repeated once"
+    ]
     assert accepted(out)
 
 
@@ -132,8 +142,10 @@ def test_who_goes_on_failing_ends_the_run_and_nothing_is_lost(tmp_path: Path) ->
     with pytest.raises(Rejected) as excinfo:
         run(Line(always("a", "b")), out)
     assert excinfo.value.check == "too-few-submissions"
-    assert excinfo.value.expected == "3 or more in round 2"
-    assert excinfo.value.found.startswith("2, twice in a row: client a: train() failed: ValueError: no rows (at ")
+    assert excinfo.value.expected == "3 or more"
+    assert excinfo.value.found.startswith(
+        "2 in round 2, after the same in the one before: client a: train() failed: ValueError: no rows (at "
+    )
     assert excinfo.value.found.endswith(
         "; put right what failed and resume, or have a client that is gone for good revoked"
     )
@@ -151,7 +163,7 @@ def test_any_number_of_such_ends_leaves_a_federation_that_goes_on(tmp_path: Path
     """Rounds that were aborted in earlier runs do not count against this one."""
     out = tmp_path / "out"
     for _ in range(3):
-        with pytest.raises(Rejected, match="twice in a row"):
+        with pytest.raises(Rejected, match="after the same in the one before"):
             run(Line(always("a", "b")), out, rounds=1)
     assert [each.closed for each in run(Line(), out, rounds=1).rounds] == [0] * 6 + [1]
 
@@ -196,7 +208,7 @@ class _Kill(BaseException):
     """As SIGKILL, for what is on the disk."""
 
 
-def killed_before(task: Line, out: Path, description: str, nth: int) -> None:
+def killed_before(task: Line, out: Path, description: str, nth: int, rounds: int = 2) -> None:
     """Run until just before the nth such step on disk."""
     seen = 0
 
@@ -207,7 +219,7 @@ def killed_before(task: Line, out: Path, description: str, nth: int) -> None:
             raise _Kill
 
     with pytest.raises(_Kill):
-        run(task, out, step=step)
+        run(task, out, rounds, step=step)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +241,23 @@ def test_fail_kill_resume_fail_again(tmp_path: Path, description: str, nth: int,
     assert [each.to_dict() for each in again.rounds] == [each.to_dict() for each in result.rounds]
 
 
+def test_fail_kill_resume_fail_again_revoke_resume(tmp_path: Path) -> None:
+    """b fails in every round; the run is killed in the first and in the second, while rounds are open, and then b is
+    revoked in the open third one."""
+    out = tmp_path / "out"
+    killed_before(Line(always("b")), out, "write ack/1", 1)
+    killed_before(Line(always("b")), out, "write ack/2", 2)
+    killed_before(Line(always("b")), out, "write answer", 2, rounds=3)  # who answered round 2 only sends it again
+    change = revocation(out, "b", tmp_path / "revocation.cbor")
+    task = Line(always("b"))
+    result = run(task, out, rounds=4, changes=[change])
+    assert [each.failed for each in result.rounds] == [("b",), ("b",), ("b",), ()]
+    assert [each.accepted for each in result.rounds] == [tuple("acd")] * 4
+    assert "b" not in task.trained
+    assert [each["failed"] for each in lines(out)] == [["b"], ["b"], ["b"], []]
+    assert accepted(out)
+
+
 def test_a_metrics_line_that_is_gone_is_told_from_the_log(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = run(Line(only(("b", 1))), out, rounds=1)
@@ -248,6 +277,38 @@ def test_what_other_parties_refuse_is_no_dropout(tmp_path: Path, monkeypatch: py
     with pytest.raises(OSError, match="No space left"):
         run(Line(), tmp_path / "out", step=step)
     assert RunDirectory(tmp_path / "out").begun
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import torch
+from tests.verifl.test_dropouts import Line, run
+
+class Loading(Line):
+    def train(self, model, client, data):
+        loader = torch.utils.data.DataLoader(list(range(8)), num_workers=2, persistent_workers=True,
+                                             multiprocessing_context="fork")
+        batches = iter(loader)
+        print(next(batches).item(), flush=True)
+        time.sleep(600)
+
+run(Loading(), Path(sys.argv[1]))
+"""
+
+
+def test_a_run_killed_among_its_workers_is_resumed_at_once(tmp_path: Path) -> None:
+    """They notice it only seconds later, and had all files of the run open."""
+    out, root = tmp_path / "out", Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", KILLED, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        process.kill()
+        process.wait()
+        assert [each.accepted for each in run(Line(), out, rounds=1).rounds] == [tuple("abcd")]
+    assert accepted(out)
 
 
 def test_a_worker_that_fails_leaves_no_lock_behind(tmp_path: Path) -> None:
@@ -341,3 +402,80 @@ def test_a_client_that_goes_on_failing_is_revoked(tmp_path: Path) -> None:
     assert [each.aborted is None for each in result.rounds] == [False, False, True, True]
     assert [each.failed for each in result.rounds[2:]] == [(), ()]
     assert accepted(out)
+
+
+def withhold(patch: pytest.MonkeyPatch, *rounds: int) -> None:
+    """In these rounds nothing that trustees release reaches the log, so that they are aborted once they were opened."""
+    honest = in_process.Coordinator.receive_release
+
+    def lose(self: in_process.Coordinator, release: Release) -> Publication:
+        return NOTHING if self.ledger.rounds in rounds else honest(self, release)
+
+    patch.setattr(in_process.Coordinator, "receive_release", lose)
+
+
+class Seven(Line):
+    """Enough for a cohort without three of them."""
+
+    names = tuple("abcdefg")
+
+
+def test_a_dropout_in_a_repetition_takes_others_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is isolated by its failure: min_cohort clients leave the cohort, by a rule that nobody chooses."""
+    withhold(monkeypatch, 1)
+    result = run(Seven(only(("c", 2))), tmp_path / "out")
+    aborted, repeated, next_one = result.rounds
+    assert (aborted.aborted, len(aborted.accepted), aborted.failed) == ("missing-releases", 7, ())
+    assert (repeated.aborted, len(repeated.accepted), repeated.failed) == (None, 4, ("c",))
+    assert (len(repeated.excluded), len(repeated.submitted)) == (2, 6)
+    assert (next_one.accepted, next_one.failed, next_one.closed) == (tuple("abcdefg"), (), 2)
+    assert accepted(tmp_path / "out")
+
+
+def test_a_repetition_without_enough_clients_waits_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """b fails where all four are needed: nothing is closed, and the run goes on once b is right again."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        withhold(patch, 1)
+        with pytest.raises(Rejected) as excinfo:
+            run(Line(lambda client, turn: ValueError("no rows") if client == "b" and turn > 1 else None), out)
+    assert excinfo.value.check == "differencing"
+    assert excinfo.value.expected.startswith("all 4 of the cohort before")
+    assert "client b: train() failed: ValueError: no rows" in excinfo.value.found
+    assert [each["aborted"] for each in lines(out)] == ["missing-releases", "differencing", "differencing"]
+    result = run(Line(), out)
+    assert (result.ended, [each.closed for each in result.rounds]) == (None, [0, 0, 0, 1, 2])
+    assert accepted(out)
+
+
+def test_a_repetition_without_a_client_that_is_gone_ends_the_federation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its revocation leaves three of four, and the sum of three would show the fourth: the last model is final."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        withhold(patch, 2)
+        killed_before(Line(), out, "write answer", 10, rounds=3)
+    assert [each["aborted"] for each in lines(out)] == [None, "missing-releases"]
+    change = revocation(out, "b", tmp_path / "revocation.cbor")
+    result = run(Line(), out, rounds=3, changes=[change])
+    assert result.ended is not None
+    assert result.ended.startswith("federation closed after 1 of 3 rounds: too few clients are left")
+    assert result.ended.endswith("the final model is that of round 1")
+    assert result.model.exists()
+    assert accepted(out)
+    again = run(Line(), out, rounds=3)
+    assert (again.ended, len(again.rounds)) == (result.ended, len(result.rounds))
+
+
+def test_a_federation_that_ends_early_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    withhold(monkeypatch, 1)
+    (tmp_path / "task.py").write_text("from tests.verifl.test_dropouts import Line as task\n", encoding="utf-8")
+    (tmp_path / "config.toml").write_text(
+        '[task]\nfile = "task.py"\n[federation]\nrounds = 1\n[limits]\nmax_aborts = 0\n'
+        "[trustees]\ncount = 2\ncorrupt = 0\nthreshold = 2\n[update]\nencryption_proof = false\n",
+        encoding="utf-8",
+    )
+    arguments = ["run", str(tmp_path / "config.toml"), "--out", str(tmp_path / "out")]
+    assert [cli.invoke(arguments), cli.invoke([*arguments, "--resume"])] == [1, 1]
+    assert (tmp_path / "out" / "model.safetensors").exists()

@@ -182,6 +182,7 @@ class _Run:
         self._metrics = MetricsFile(session.directory.metrics)
         self._number = 0
         self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
+        self._ended: str | None = None
         self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
         self._cast = _Cast(session, injections, self._active)
         self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
@@ -199,7 +200,7 @@ class _Run:
         wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
         for _ in range(wanted + self._cast.pinned.policy.max_aborts + 1):
             if closed == wanted or self._given_up(summaries, wanted):
-                return EngineResult(tuple(summaries), self._coordinator.step_state().model, initial)
+                return EngineResult(tuple(summaries), self._coordinator.step_state().model, initial, self._ended)
             summaries.append(self._round(closed))
             self._report(summaries[-1])
             self._act(self._forgery.ended)
@@ -215,7 +216,8 @@ class _Run:
             return False
         self._publish(self._coordinator.close_federation(reason))
         self._checkpoint()
-        self._session.progress.note(describe_ending(reason, summaries, wanted))
+        self._ended = describe_ending(reason, summaries, wanted)
+        self._session.progress.note(self._ended)
         return True
 
     def _active(self) -> bool:

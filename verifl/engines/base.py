@@ -90,11 +90,15 @@ class RoundSummary:
 
 @dataclass(frozen=True)
 class EngineResult:
-    """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first."""
+    """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first.
+
+    ended: in one line, why the federation was closed before as many rounds as configured had; None if it was not.
+    """
 
     rounds: tuple[RoundSummary, ...]
     model: Vector
     initial: Mapping[str, float]
+    ended: str | None = None
 
 
 class FederationEngine(Protocol):

@@ -19,7 +19,7 @@ _WHY = {
 
 
 def due_ending(coordinator: Coordinator, summaries: Sequence[RoundSummary]) -> str | None:
-    """The reason for which the federation is to be closed now, None to go on.
+    """The reason for which the federation is to be closed now, None to go on. summaries: of the rounds of this run.
 
     A repetition of an opened round may have no other clients than the one before. So one that found no cohort for want
     of them is tried once more, and then given up; other rounds without a cohort are for whoever runs them to judge.

@@ -82,6 +82,7 @@ class _Run:
         self._metrics = MetricsFile(session.directory.metrics)
         self._clock = CosignatureClock()
         self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
+        self._ended: str | None = None
         self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
         enrolment, engine = session.enrolment, get_engine("native")
         self._pinned = PinnedPolicy.open(enrolment.policy_file)
@@ -114,14 +115,14 @@ class _Run:
             self._keep_receipts(past.round)
         self._go_on(summaries)
         self._change()
-        return EngineResult(tuple(summaries), self._model(), initial.metrics)
+        return EngineResult(tuple(summaries), self._model(), initial.metrics, self._ended)
 
     def _go_on(self, summaries: list[RoundSummary]) -> None:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
         wanted, before = self._session.config.federation.rounds, len(summaries)
         while sum(each.aborted is None for each in summaries) < wanted:
             self._change()
-            if self._given_up(summaries, wanted):
+            if self._given_up(summaries, before):
                 return
             aborted = sum(each.aborted is not None for each in summaries[before:])
             if aborted > self._pinned.policy.max_aborts:
@@ -131,16 +132,18 @@ class _Run:
             self._report(summaries[-1])
             self._dropouts.judge(summaries[-1])
 
-    def _given_up(self, summaries: Sequence[RoundSummary], wanted: int) -> bool:
-        """Whether the federation is closed; it is closed now where no round is to be expected any more."""
+    def _given_up(self, summaries: Sequence[RoundSummary], before: int) -> bool:
+        """Whether the federation is closed; it is closed now where the rounds of this run, those after the first
+        `before`, show that none is to be expected any more."""
         reason = self._coordinator.ledger.closed
         if reason is None:
-            reason = due_ending(self._coordinator, summaries)
+            reason = due_ending(self._coordinator, summaries[before:])
             if reason is None:
                 return False
             self._publish(self._coordinator.close_federation(reason))
             self._checkpoint()
-        self._session.progress.note(describe_ending(reason, summaries, wanted))
+        self._ended = describe_ending(reason, summaries, self._session.config.federation.rounds)
+        self._session.progress.note(self._ended)
         return True
 
     def _published(self) -> Published | None:

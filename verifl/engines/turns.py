@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from proofs.errors import Misuse, Rejected
 from protocols.rounds.client import OpenRound
-from protocols.rounds.closing import TOO_FEW_SUBMISSIONS
+from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
 from verifl.engines.base import RoundSummary
 from verifl.local_state import LocalState
 from verifl.local_training import LocalTraining
@@ -20,6 +20,7 @@ from verifl.update import EncodedUpdate, encode_update
 from verifl.update_watch import UpdateWatch
 
 _LOGGER = logging.getLogger(__name__)
+_WANTING = (TOO_FEW_SUBMISSIONS, DIFFERENCING)  # aborts for want of clients
 _NAMED = 3  # failures in one message; the log of the run has all
 
 
@@ -74,23 +75,34 @@ class Dropouts:
 
     def judge(self, summary: RoundSummary) -> None:
         """A round that was aborted because clients dropped out is repeated once; if they do so again, somebody has to
-        look: raises Rejected("too-few-submissions"), with what to do."""
-        if summary.aborted != TOO_FEW_SUBMISSIONS or not self._failures:
+        look: raises Rejected, with the reason of the abort for a check, and what to do."""
+        if summary.aborted not in _WANTING or not self._failures:
             self._short = False
-            return
-        if not self._short:
+        elif self._short:
+            raise Rejected(summary.aborted or "", self._expected(summary), self._found(summary))
+        else:
             self._short = True
-            return
-        raise Rejected(
-            TOO_FEW_SUBMISSIONS, f"{self._min_cohort} or more in round {summary.round}", self._found(summary)
-        )
+            _LOGGER.warning(
+                "round %d: aborted, %s, for %d submitted, expected %s; it is repeated once",
+                summary.round,
+                summary.aborted,
+                len(summary.submitted),
+                self._expected(summary),
+                extra={"fields": {"event": "repeated", "round": summary.round}},
+            )
+
+    def _expected(self, summary: RoundSummary) -> str:
+        if summary.aborted == TOO_FEW_SUBMISSIONS:
+            return f"{self._min_cohort} or more"
+        asked = len(summary.submitted) + len(summary.failed)
+        return f"all {asked} of the cohort before, or {self._min_cohort} or more once {self._min_cohort} have left it"
 
     def _found(self, summary: RoundSummary) -> str:
         more = len(self._failures) - _NAMED
         told = "; ".join(map(str, self._failures[:_NAMED])) + (f"; and {more} more" if more > 0 else "")
         return (
-            f"{len(summary.submitted)}, twice in a row: {told}; put right what failed and resume, or have a client "
-            "that is gone for good revoked"
+            f"{len(summary.submitted)} in round {summary.round}, after the same in the one before: {told}; put right "
+            "what failed and resume, or have a client that is gone for good revoked"
         )
 
 
