@@ -14,6 +14,7 @@ import mmap
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from copy import deepcopy
+from io import BufferedRandom
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -27,6 +28,7 @@ from verifl.tasks.user_code import user_code
 
 LENT = 1 << 16  # bytes of a storage from which its pages are shared
 LARGE = 1 << 26  # bytes of a model that may not wait for Python's garbage collector
+_PIECE = 1 << 24  # bytes that are compared at a time
 _SEARCHED = 1_000_000  # objects of a copy that are looked at
 
 
@@ -50,14 +52,14 @@ class FreshModels:
         """One more of them."""
         if self._large:
             gc.collect()  # of the turn before, which hooks may have tied into a cycle
-        made = self._make() if self._original is None else self._lent.copy(self._original)
+        made = self._make() if self._original is None else self._lent.copy(self._original, self._lent.map())
         return self._moved(made)
 
     def changed(self, name: str, tensor: Tensor) -> bool:
         """Whether a tensor that does not travel has other bits than it had from model()."""
         if self._original is None:
             return _digest(tensor) != self._digests[name]
-        return not same_bits(tensor, state_of(self._original)[name])
+        return not same_bits(tensor, state_of(self._original)[name], self._lent.let_go)
 
     def _moved(self, model: nn.Module) -> nn.Module:
         if self._is_there(model):
@@ -81,16 +83,18 @@ class FreshModels:
 
     def _take_copy(self, model: nn.Module) -> str:
         """Keep a copy of the model, which its task may hold, too; or say why a deep copy would not do."""
+        mapping = self._lent.map()
         try:
             with user_code("copy.deepcopy() fails"):
-                copy = self._lent.copy(model)
+                copy = self._lent.copy(model, mapping)
         except Misuse as error:
             return str(error)
-        if difference := _difference(model, copy, state_of(model)):
+        held = [name for name, tensor in state_of(model).items() if not self._lent.holds(tensor)]
+        if difference := _difference(model, copy, held):
             return f"{difference!r} is another in its copy"
         if _reaches(copy, _identities(model)):
             return "a hook or attribute of its copy leads back to the model itself"
-        self._lent.adopt(model, copy)
+        self._lent.adopt(model, copy, mapping)
         self._original = copy
         return ""
 
@@ -102,6 +106,7 @@ class FreshModels:
             why = f"{difference!r} was another in a second call of model() under the same seed"
         else:
             self._digests = {name: _digest(state[name]) for name in own}
+            self._lent.close()
             return
         raise Misuse(
             f"task: the model can neither be copied ({hindrance}) nor made again ({why}), and clients must not train "
@@ -114,6 +119,9 @@ class _Lent:
 
     def __init__(self, model: nn.Module, own: Collection[str]) -> None:
         self._places: dict[int, tuple[int, int]] = {}  # address of a storage in the original -> (offset, bytes)
+        self._file: BufferedRandom | None = None
+        self._total = 0
+        self._original: mmap.mmap | None = None
         travelling = {_address(each) for name, each in state_of(model).items() if name not in own}
         tensors = [each for each in _tensors(model) if each.device.type == "cpu" and _address(each) not in travelling]
         sizes = {_address(each): each.untyped_storage().nbytes() for each in tensors}
@@ -126,11 +134,28 @@ class _Lent:
         descriptor = os.memfd_create("verifl")
         os.truncate(descriptor, total)
         self._file, self._total = os.fdopen(descriptor, "r+b"), total
-        self._take_in(tensors, starts, sizes)
+        self._take_in(self._file, tensors, starts, sizes)
 
-    def copy(self, model: nn.Module) -> nn.Module:
-        """A deep copy with the same ties and views, the same hooks and attributes of parameters, and no gradients."""
-        storages, memo, pairs = self._mapped(self._places), dict[int, Any](), list[tuple[Tensor, Tensor]]()
+    def map(self) -> mmap.mmap | None:
+        """The file as private memory: what is written there goes no further; None where there is no file."""
+        if self._file is None:
+            return None
+        return mmap.mmap(self._file.fileno(), self._total, flags=mmap.MAP_PRIVATE)
+
+    def close(self) -> None:
+        """Nothing will be copied."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._places = None, {}
+
+    def copy(self, model: nn.Module, mapping: mmap.mmap | None) -> nn.Module:
+        """A deep copy with the same ties and views, the same hooks and attributes of parameters, and no gradients.
+
+        mapping: a fresh one, for what lies in the file.
+        """
+        storages, memo, pairs = dict[int, UntypedStorage](), dict[int, Any](), list[tuple[Tensor, Tensor]]()
+        if mapping is not None:
+            storages |= {each: _window(mapping, *place) for each, place in self._places.items()}
         for tensor in _tensors(model):
             if type(tensor) in (Tensor, nn.Parameter) and tensor.is_leaf and _address(tensor):
                 new = _on(tensor, storages)
@@ -144,41 +169,52 @@ class _Lent:
                     setattr(new, hooks, deepcopy(getattr(tensor, hooks), memo))
         return copy
 
-    def adopt(self, model: nn.Module, copy: nn.Module) -> None:
-        """From now on `copy`, made of `model`, is what copies are made of."""
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor of the original lies in the file."""
+        return _address(tensor) in self._places
+
+    def let_go(self) -> None:
+        """Pages of the file that were read through the original count once more in this process: no longer."""
+        if self._original is not None:
+            self._original.madvise(mmap.MADV_DONTNEED)  # none was written
+
+    def adopt(self, model: nn.Module, copy: nn.Module, mapping: mmap.mmap | None) -> None:
+        """From now on `copy`, made of `model` with `mapping`, is what copies are made of."""
         pairs = zip(_tensors(model), _tensors(copy), strict=True)
         moved = {_address(one): _address(other) for one, other in pairs}
         self._places = {moved[address]: place for address, place in self._places.items()}
+        self._original = mapping
 
-    def _take_in(self, tensors: list[Tensor], starts: Mapping[int, int], sizes: Mapping[int, int]) -> None:
-        """Move storage by storage into the file; the original's tensors are mapped from there, too."""
-        mapping = self._map()
+    def _take_in(
+        self, file: BufferedRandom, tensors: list[Tensor], starts: Mapping[int, int], sizes: Mapping[int, int]
+    ) -> None:
+        """Move storage by storage into the file; the model's tensors are mapped from there, too."""
+        mapping = mmap.mmap(file.fileno(), self._total, flags=mmap.MAP_PRIVATE)
         for address, start in starts.items():
             mine = [each for each in tensors if _address(each) == address]
-            old = mine[0].untyped_storage()
-            self._file.seek(start)
-            self._file.write(_bytes_of(old).numpy().data)
-            self._file.flush()
+            file.seek(start)
+            file.write(_bytes_of(mine[0].untyped_storage()).numpy().data)
+            file.flush()
             new = _window(mapping, start, sizes[address])
             for tensor in mine:
                 tensor.data = _view(tensor, new)
             self._places[new.data_ptr()] = (start, sizes[address])
 
-    def _mapped(self, places: Mapping[int, tuple[int, int]]) -> dict[int, UntypedStorage]:
-        if not places:
-            return {}
-        mapping = self._map()
-        return {address: _window(mapping, start, size) for address, (start, size) in places.items()}
 
-    def _map(self) -> mmap.mmap:
-        return mmap.mmap(self._file.fileno(), self._total, flags=mmap.MAP_PRIVATE)
+def same_bits(one: Tensor, other: Tensor, after: Callable[[], None] = lambda: None) -> bool:
+    """Whether two tensors on whatever devices have one shape, dtype and content, NaN included.
 
-
-def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors on whatever devices have one shape, dtype and content, NaN included."""
+    after: called for each piece that was compared.
+    """
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
-    return torch.equal(_bits(one), _bits(other))
+    pieces = zip(_bits(one).split(_PIECE), _bits(other).split(_PIECE), strict=True)
+    for mine, theirs in pieces:
+        same = torch.equal(mine, theirs)
+        after()
+        if not same:
+            return False
+    return True
 
 
 def _bits(tensor: Tensor) -> Tensor:

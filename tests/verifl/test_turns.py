@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
+from verifl import Config, Federation
 from verifl.fresh_models import FreshModels, same_bits
 from verifl.local_training import LocalTraining
 from verifl.module_state import state_of
@@ -175,6 +177,31 @@ def test_a_frozen_base_is_held_once_and_is_each_turns_own() -> None:
     mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:verifl" in line]
     assert mapped
     assert {line.split()[1] for line in mapped} == {"rw-p"}
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def test_turns_take_no_second_copy_of_a_frozen_base() -> None:
+    size, seen = 4 * 4096**2, list[int]()
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base, self.head = nn.Linear(4096, 4096).requires_grad_(False), nn.Linear(4096, 1)
+
+    def see(model: Any) -> None:
+        model.head(model.base(torch.ones(1, 4096))).sum().backward()
+        seen.append(resident())
+
+    before = resident()
+    turns(Task(see=see, make=Wide), exclude=("base.*",))
+    assert len(seen) == 6
+    assert all(0.9 * size < each - before < 1.5 * size for each in seen)
+    assert resident() - before < 0.5 * size
 
 
 class Closure(Net):
@@ -354,3 +381,52 @@ def test_a_copy_shares_nothing_with_its_original() -> None:
         for tensor in (*model.parameters(), *one.parameters()):
             tensor.fill_(3.0)
     assert not any((tensor == 3.0).any() for tensor in other.parameters())
+
+
+class Drawn(Task):
+    """Draws from every generator, keeps an own head, and is interrupted once in the turn of `b` in round 2."""
+
+    def __init__(self, interrupted: bool) -> None:
+        super().__init__(make=lambda: nn.ModuleDict({"norm": nn.BatchNorm1d(3), "head": nn.Linear(3, 1)}))
+        self.turns, self._interrupted = 0, interrupted
+
+    def clients(self) -> Sequence[str]:
+        return ["a", "b", "c"]
+
+    def data(self, client: str) -> Tensor:
+        rows = torch.from_numpy(np.random.permutation(20))[:10]
+        return torch.randn(20, 3, generator=torch.Generator().manual_seed(ord(client)))[rows]
+
+    def train(self, model: nn.Module, client: str, data: Tensor) -> None:
+        self.turns += 1
+        if self._interrupted and self.turns == 5:
+            raise KeyboardInterrupt
+        norm, head = model["norm"], model["head"]  # type: ignore[index]
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01 * (1 + random.random()))
+        for _ in range(3):
+            optimizer.zero_grad()
+            head(norm(data + 0.1 * torch.randn_like(data))).square().mean().backward()
+            optimizer.step()
+        model.eval().requires_grad_(False)
+        norm.momentum = 0.9
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        model.eval()
+        return {"drawn": random.random() + float(np.random.rand()), "bias": float(model["head"].bias.detach())}  # type: ignore[index]
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+    config = Config.of(
+        federation={"rounds": 3},
+        trustees={"count": 2, "corrupt": 0, "threshold": 2},
+        update={"encryption_proof": False},
+        tensors={"exclude": ["head.bias"]},
+    )
+    whole = Federation(Drawn(False), config, tmp_path / "whole", device="cpu").run()
+    with pytest.raises(KeyboardInterrupt):
+        Federation(Drawn(True), config, tmp_path / "killed", device="cpu").run()
+    resumed = Federation(Drawn(False), config, tmp_path / "killed", device="cpu").run(resume=True)
+    assert [summary.metrics for summary in resumed.rounds] == [summary.metrics for summary in whole.rounds]
+    one, other = load_file(whole.model), load_file(resumed.model)
+    assert [*one] == [*other]
+    assert all(same_bits(one[name], other[name]) for name in one)
