@@ -226,8 +226,8 @@ def _digest(tensor: Tensor) -> bytes:
 
 
 def _difference(model: nn.Module, copy: nn.Module, compared: Collection[str]) -> str:
-    """The first tensor that two models do not each have for themselves, or with other bits where these are compared;
-    empty if there is none."""
+    """The first tensor that two models do not each have for themselves and trainable alike, or with other bits where
+    these are compared; empty if there is none."""
     one, other = state_of(model), state_of(copy)
     if [*one] != [*other]:
         return next((name for name in (*one, *other) if name not in one or name not in other), "order of tensors")
@@ -236,6 +236,8 @@ def _difference(model: nn.Module, copy: nn.Module, compared: Collection[str]) ->
     for name, tensor in one.items():
         if _address(other[name]) in taken or shared.words(name) != again.words(name):
             return name
+        if (tensor.is_leaf, tensor.requires_grad) != (other[name].is_leaf, other[name].requires_grad):
+            return name  # of a compiled script, which a copy cannot be trained as
         if name in compared and not same_bits(tensor, other[name]):
             return name
     return ""
