@@ -10,11 +10,10 @@ is an error.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import pickle
-import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -113,14 +112,14 @@ def _read(path: Path, key: bytes) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Replace a file: readers, and processes that write the same, see all of one or all of the other."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")  # mode 0600
     try:
-        with open(temporary, "xb", opener=functools.partial(os.open, mode=0o600)) as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        temporary.replace(path)
+        Path(name).replace(path)
     except BaseException:
         with suppress(OSError):
-            temporary.unlink()
+            Path(name).unlink()
         raise
 
 

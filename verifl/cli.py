@@ -22,6 +22,7 @@ from proofs.command_line import interruptible, usage_line
 from proofs.errors import Misuse, VeriflError
 from verifl.bench.command import bench
 from verifl.keys_command import keys, passphrase_option, passphrase_source
+from verifl.process_protection import protect_process
 from verifl.roster_command import roster
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from verifl.federation import Federation
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+_WITH_SECRETS = ("demo", "run", "keys", "roster")
 
 _format = click.option(
     "--format", "style", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True,
@@ -87,6 +89,8 @@ class _Root(click.Group):
 def cli(debug: bool) -> None:
     """Federated learning whose every round anybody can verify afterwards."""
     del debug  # read by `invoke`, which sees errors that come before the group runs, too
+    if click.get_current_context().invoked_subcommand in _WITH_SECRETS:
+        protect_process()
 
 
 @cli.command()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from proofs.errors import Misuse
 from proofs.randomness import Randomness
+from proofs.wiping import wipe
 from proofs.workers import map_chunks
 from protocols.lattice.parameters import SIGMA_TENTHS, TAIL
 
@@ -47,7 +48,9 @@ def sample(count: int, rand: Randomness) -> NDArray[np.int8]:
     def fill(start: int, stop: int) -> None:
         for first in range(start, stop, _CHUNK):
             last = min(first + _CHUNK, stop)
-            look_up(keystream(seed, first, last - first), samples[first:last])
+            words = keystream(seed, first, last - first)
+            look_up(words, samples[first:last])
+            wipe(words)
 
     map_chunks(fill, count, _CHUNK)
     return samples
@@ -58,9 +61,9 @@ def keystream(seed: bytes, first: int, count: int) -> NDArray[np.uint64]:
     from Crypto.Cipher import AES
 
     cipher = AES.new(seed, AES.MODE_CTR, nonce=b"", initial_value=first)
-    return (
-        np.frombuffer(cipher.encrypt(bytes(_BLOCK * count)), dtype="<u8").astype(np.uint64, copy=False).reshape(-1, 2)
-    )
+    blocks = bytearray(_BLOCK * count)
+    cipher.encrypt(bytes(len(blocks)), output=blocks)  # into what can be wiped
+    return np.frombuffer(blocks, dtype="<u8").astype(np.uint64, copy=False).reshape(-1, 2)
 
 
 def look_up(words: NDArray[np.uint64], out: NDArray[np.int8]) -> None:

@@ -25,6 +25,7 @@ from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.prover import Encrypted, prove
 from proofs.randomness import Randomness, uniform_scalar
+from proofs.wiping import wipe
 from proofs.witness import CommittedUpdate, Noise, commit_update
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
@@ -90,6 +91,10 @@ class Draft:
     key: NDArray[np.int32]
     errors: NDArray[np.int8]
     share_blinding: int
+
+    def wipe(self) -> None:
+        """Overwrite key, errors and the committed tables with zeros, when nothing is made of them any more."""
+        wipe(self.key, self.errors, *self.committed.tables)
 
     @property
     def commitments(self) -> tuple[bytes, ...]:
@@ -187,6 +192,12 @@ class Client:
 
     def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> _Answer:
         draft = self._draft(verified, update)
+        try:
+            return self._answer_with(verified, draft, digest)
+        finally:
+            draft.wipe()
+
+    def _answer_with(self, verified: VerifiedRound, draft: Draft, digest: bytes) -> _Answer:
         ciphertext = self._encrypt(verified, draft)
         share_commitments, sealed = self._share(verified, draft)
         submission = self._submission(verified, draft, ciphertext, share_commitments, sealed)
