@@ -10,12 +10,16 @@ A client is exempt that is excluded from the later round for a fault proved ther
 could make a repetition leave out others. It is given up. Exempting more clients never turns an acceptance into a
 refusal, so whoever can prove less is the stricter judge.
 
-Models that are nearly equal are not covered.
+Cohorts on models that are nearly equal are another matter: where training hardly moves the model any more, a client's
+updates of consecutive rounds are alike, and the sums of these rounds show what cohorts on one model would show.
+`exposed_by_two` and `exposed_by_three` say whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Sequence, Set
+from itertools import compress
 
 from proofs.errors import Rejected
 
@@ -39,6 +43,30 @@ def check_nested(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohor
 def may_leave(gone: Set[str], exempt: Set[str], min_cohort: int) -> bool:
     """Whether these clients may be missing from a cohort and have been in the one before it."""
     return not gone or len(gone) >= min_cohort or gone <= exempt
+
+
+def exposed_by_two(earlier: Set[str], later: Set[str], min_cohort: int) -> frozenset[str]:
+    """The clients that the difference of two sums on alike models shows: those who left or joined, if on that side they
+    are fewer than `min_cohort`. Linear in the cohorts."""
+    sides = (earlier - later, later - earlier)
+    return frozenset().union(*(side for side in sides if len(side) < min_cohort))
+
+
+# Combinations of three sums, up to the sign. A single sum is of a cohort, and consecutive ones are `exposed_by_two`.
+_WEIGHTS = ((1, 0, -1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
+
+
+def exposed_by_three(cohorts: Sequence[Set[str]], min_cohort: int) -> frozenset[str]:
+    """The clients that some combination of three sums on alike models, with weights -1, 0 and 1, shows: where it is of
+    fewer than `min_cohort` clients in all. Linear in the cohorts."""
+    places = {client: tuple(client in cohort for cohort in cohorts) for client in frozenset().union(*cohorts)}
+    blocks = Counter(places.values())
+    exposed: set[tuple[bool, ...]] = set()
+    for weights in _WEIGHTS:
+        shown = {block for block in blocks if sum(compress(weights, block))}
+        if sum(blocks[block] for block in shown) < min_cohort:
+            exposed |= shown
+    return frozenset(client for client, block in places.items() if block in exposed)
 
 
 def _named(what: str, clients: Set[str]) -> str:

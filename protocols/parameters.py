@@ -24,7 +24,7 @@ from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.membership import MOST_ROTATIONS
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
-from protocols.server_steps import step_constants
+from protocols.server_steps import step_ceiling, step_constants, step_floor
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
@@ -196,7 +196,7 @@ def check_policy(policy: Policy) -> list[Inequality]:
         *_update_conditions(policy),
         *_lattice_conditions(policy),
         *_noise_conditions(policy),
-        _step_condition(policy),
+        *_step_conditions(policy),
     ]
 
 
@@ -353,13 +353,20 @@ def _noise_conditions(policy: Policy) -> list[Inequality]:
     ]
 
 
-def _step_condition(policy: Policy) -> Inequality:
+def _step_conditions(policy: Policy) -> list[Inequality]:
     explanation = "the server step's rule is known and its constants are in range"
+    floor = "the step moves the model by 2^-16 of a mean update of full length or more, at every learning rate"
+    ceiling = "learning_rate <= 2^16, and for fedadam learning_rate B <= 2^64 epsilon: no step overflows"
     try:
         step_constants(policy.step)
+        moves, stays = step_floor(policy), step_ceiling(policy)
     except Rejected as error:
-        return Inequality("step", 1, "=", 0, f"{explanation}: expected {error.expected}, found {error.found}")
-    return Inequality("step", 0, "=", 0, explanation)
+        return [Inequality("step", 1, "=", 0, f"{explanation}: expected {error.expected}, found {error.found}")]
+    return [
+        Inequality("step", 0, "=", 0, explanation),
+        Inequality("step-floor", int(moves), "=", 1, floor),
+        Inequality("step-ceiling", int(stays), "=", 1, ceiling),
+    ]
 
 
 def _security(rule: LatticeRule) -> int:

@@ -13,11 +13,13 @@ import math
 import re
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import Policy, StepRule
 
 Vector = NDArray[np.float64]
@@ -26,6 +28,9 @@ FEDAVG = "fedavg"
 FEDADAM = "fedadam"
 _HEX_DOUBLE = re.compile(r"[0-9a-f]{16}")
 _SMALLEST_SUBNORMAL = 5e-324
+_LEAST_GAIN = Fraction(1, 1 << 16)
+_MOST_RATE = Fraction(1 << 16)
+_MOST_MOVE = Fraction(1 << 64)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,36 @@ def step_constants(rule: StepRule) -> StepConstants:
         return StepConstants(rule.rule, learning_rate, None, None, None)
     betas = _fraction("beta1", rule.beta1), _fraction("beta2", rule.beta2)
     return StepConstants(rule.rule, learning_rate, *betas, _positive("epsilon", rule.epsilon))
+
+
+def step_floor(policy: Policy) -> bool:
+    """Whether the first step moves the model by 2^-16 or more of a mean update that is as long as the bound allows and
+    spread evenly over the coordinates, at every learning rate that the rule can use (spec 4.6).
+
+    Exact: for fedadam with the upper bound e + max(e, r) of its divisor, r one coordinate of such an update.
+    """
+    constants = step_constants(policy.step)
+    rate = Fraction(constants.learning_rate)
+    if constants.beta1 is None or constants.epsilon is None:
+        return rate >= _LEAST_GAIN
+    epsilon = Fraction(constants.epsilon)
+    room = rate * (1 - Fraction(constants.beta1)) / _LEAST_GAIN - epsilon
+    return room >= epsilon and room * room * policy.dimension >= _longest(policy) ** 2
+
+
+def step_ceiling(policy: Policy) -> bool:
+    """Whether no step can overflow, at any learning rate that the rule can use: then a round that has an aggregate can
+    always be closed (spec 4.6)."""
+    constants = step_constants(policy.step)
+    rate = Fraction(constants.learning_rate)
+    if rate > _MOST_RATE or constants.epsilon is None:
+        return rate <= _MOST_RATE
+    return rate * _longest(policy) <= _MOST_MOVE * Fraction(constants.epsilon)
+
+
+def _longest(policy: Policy) -> Fraction:
+    """The norm bound, exactly, as a length of the mean update."""
+    return Fraction(policy.update.norm_bound, 1 << min(policy.update.fraction_bits, LARGEST_FRACTION_BITS))
 
 
 def initial_state(policy: Policy, model: Vector) -> StepState:

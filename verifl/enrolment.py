@@ -19,7 +19,7 @@ from protocols.membership import Membership
 from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
-from protocols.server_steps import fedadam, fedavg
+from protocols.server_steps import fedadam, fedavg, step_ceiling, step_constants, step_floor
 from verifl.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.config import Config, ServerConfig
 from verifl.coordinate_groups import bounded
@@ -88,7 +88,7 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
     update = bounded(plain, rule, model.tensors)
     with _field("limits.max_cohort"):
         lattice = derive_lattice(update, maximum, rule.encryption_proof)
-    return Policy(
+    policy = Policy(
         federation=roster.federation.name,
         origin=roster.log.origin,
         log_key=roster.log.key,
@@ -113,6 +113,8 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         noise=None,
         privacy_budget=None,
     )
+    _check_step(config.server, policy)
+    return policy
 
 
 def enrol(
@@ -261,6 +263,20 @@ def _check_clients(config: Config, clients: Sequence[str], trustees: Sequence[st
     taken = sorted({COORDINATOR, ISSUER, *trustees} & set(clients))
     if taken:
         raise Misuse(f"task: client name {taken[0]!r} belongs to another party of the federation; rename the client")
+
+
+def _check_step(config: ServerConfig, policy: Policy) -> None:
+    """The conditions `step-floor` and `step-ceiling` of the policy, by the fields of the configuration."""
+    found = f"{config.rule} with learning_rate {step_constants(policy.step).learning_rate:g}"
+    if not step_floor(policy):
+        more = "raise learning_rate" if config.rule == "fedavg" else "raise learning_rate, or lower beta1 or epsilon"
+        raise Misuse(
+            f"server: expected a step that moves the model by 2^-16 of an update of length clip_norm or more "
+            f"(step-floor), found {found}; {more}"
+        )
+    if not step_ceiling(policy):
+        more = "lower learning_rate" if config.rule == "fedavg" else "lower learning_rate, or raise epsilon"
+        raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {more}")
 
 
 def _step(config: ServerConfig) -> StepRule:

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from verifl.tensors import TensorFilter, TensorLayout
 
 
+WITHOUT_NOISE = (
+    "Sums are exact. Cohorts on one model nest, so that no number of aborted rounds shows a few clients. But once "
+    "training hardly moves the model, consecutive rounds are on nearly one model, and a client that is absent from one "
+    "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy, and this "
+    "version has none; P6 of the audit lists whom consecutive rounds expose."
+)
+
+
 @dataclass(frozen=True)
 class Plan:
     """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
@@ -95,6 +103,7 @@ class Plan:
             "peak_memory": self.memory.to_dict(),
             "options": [option.to_dict() for option in self.options],
             "notes": list(self.notes),
+            "without_noise": WITHOUT_NOISE,
             "holds": not self.failed,
         }
 

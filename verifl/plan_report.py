@@ -10,7 +10,7 @@ from protocols.parameters import Inequality
 from verifl.coordinate_groups import TensorBound
 from verifl.costs import PeakMemory, SubmissionSize
 from verifl.options import Option
-from verifl.plan import Plan
+from verifl.plan import WITHOUT_NOISE, Plan
 
 _WIDTH = 120
 _SHOWN = 24  # names of tensors of one bound; `--format json` has all
@@ -25,6 +25,7 @@ def describe_plan(plan: Plan) -> str:
         ["Bytes per submission", *_size_lines(plan.size)],
         ["Peak memory, about", *_memory_lines(plan.memory)],
         _option_lines(plan.options),
+        ["What remains without noise", *_wrapped([WITHOUT_NOISE], "  ")],
         _wrapped([f"note: {note}" for note in plan.notes], ""),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from auditor.case import Case
 from auditor.checks.cohorts import check_cohorts
+from auditor.checks.differences import check_differences
 from auditor.checks.graph import check_graph
 from auditor.checks.lineage import check_lineage
 from auditor.checks.log import check_log
@@ -14,7 +15,6 @@ from auditor.checks.parameters import check_parameters
 from auditor.checks.privacy import (
     check_accounting,
     check_cohort_sizes,
-    check_differences,
     check_schema,
     check_sensitivity,
     check_single_release,

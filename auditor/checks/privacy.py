@@ -16,16 +16,13 @@ from auditor.checks.cohorts import (
     OPENING_FAILED,
     TOO_FEW,
     WRONG_RELEASE,
-    exempt_in,
 )
 from auditor.checks.graph import unreferenced
 from auditor.checks.log import LEFTOVER
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
 from auditor.report import Kind
-from proofs.errors import Rejected
 from protocols.cohorts import EXCLUSIONS
-from protocols.differencing import check_nested
 from protocols.ending import ENDINGS
 from protocols.envelopes import ISSUER
 
@@ -101,36 +98,6 @@ def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  th
     """P5. Nothing to account for: this version's policies carry no privacy budget."""
     _ = case.policy
     raise DoesNotApply("policies of this version have no privacy budget")
-
-
-def check_differences(case: Case, findings: Findings) -> str:
-    """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
-    left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.
-    No round is opened once more than max_aborts were aborted after CohortClosed. Models that are nearly equal are not
-    covered."""
-    policy = case.policy
-    opened: dict[bytes, tuple[int, set[str]]] = {}
-    pairs = aborted = 0
-    for found in case.index.in_order():
-        if found.open is None:
-            continue
-        if aborted > policy.max_aborts:
-            expected = f"no round once more than {policy.max_aborts} were aborted after their cohort was closed"
-            findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
-        if found.cohort is None:
-            continue
-        aborted += bool(found.aborts)
-        number, earlier = opened.get(found.open.message.model, (0, set()))
-        clients = {record.client for record in found.accepted()}
-        opened[found.open.message.model] = found.number, clients
-        if not number:
-            continue
-        pairs += 1
-        try:
-            check_nested(earlier, clients, exempt_in(case, found), policy.min_cohort)
-        except Rejected as error:
-            findings.reject(f"rounds {number} and {found.number}", error, case.doubt(found))
-    return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {policy.max_aborts} aborts"
 
 
 def check_schema(case: Case, findings: Findings) -> str:

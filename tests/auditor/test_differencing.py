@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from auditor import audit
+from auditor.checks import differences
+from auditor.findings import Findings
 from protocols.rounds.closing import DIFFERENCING
 from tests import retries
 from tests.auditor.conftest import failed
@@ -102,3 +104,49 @@ def test_a_fault_that_exempts_is_no_reason_to_abort(name: str, simulation: Simul
     simulation.store(simulation.coordinator._abort(current, DIFFERENCING))
     simulation.checkpoint()
     assert failed(audit(simulation.path, simulation.policy_data)) == {"I8"}
+
+
+# ---- alike models ----
+
+
+def notes_after(simulation: Simulation, *cohorts: Sequence[int]) -> tuple[str, ...]:
+    """P6's notes on rounds over these clients, all accepted."""
+    names = list(simulation.clients)
+    for members in cohorts:
+        assert simulation.play_round(clients=[names[each] for each in members]).aborted is None
+    report = audit(simulation.path, simulation.policy_data)
+    assert report.accepted
+    return report.check("P6").notes
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "exposed"),
+    [
+        ([range(7), range(7)], []),
+        ([range(7), range(6)], ["rounds 1 and 2 expose client-06"]),
+        ([range(6), range(7)], ["rounds 1 and 2 expose client-06"]),
+        ([range(7), range(3), range(3, 6)], ["rounds 1, 2 and 3 together expose client-06"]),
+        ([range(3), range(3, 6), range(7)], ["rounds 1, 2 and 3 together expose client-06"]),
+        ([range(7), range(4), range(6)], ["rounds 2 and 3 expose client-04, client-05", "rounds 1, 2 and 3 together"]),
+        ([range(7), range(6), range(6)], ["rounds 1 and 2 expose client-06"]),
+    ],
+)
+def test_whom_consecutive_rounds_expose(cohorts: list[range], exposed: list[str], tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, Setting(clients=7, min_cohort=3))
+    simulation.start()
+    notes = notes_after(simulation, *cohorts)
+    simulation.writer.close()
+    assert len(notes) == len(exposed)
+    for note, start in zip(notes, exposed, strict=True):
+        assert note.startswith(start)
+
+
+def test_notes_are_few_and_short(tmp_path: Path) -> None:
+    """Of many exposed clients and many rounds a report has a few, and counts the rest."""
+    findings = Findings("P6", "")
+    many = [(f"rounds {n} and {n + 1}", {f"c{each:03}" for each in range(500)}) for n in range(1000)]
+    differences._note_exposed(findings, many)
+    notes = findings.result("").notes
+    assert len(notes) == 21
+    assert "c007 and 492 more" in notes[0]
+    assert notes[-1] == "980 more such differences between consecutive rounds"

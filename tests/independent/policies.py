@@ -6,6 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 
 from tests.independent.curve import ORDER
@@ -90,6 +91,22 @@ def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, boo
     yield "sigma", lattice["sigma_tenths"] == 66
     yield "tail", lattice["tail"] == TAIL
     yield "key-digits", n * E < 1 << 23
+    yield from step_conditions(numbers)
+
+
+def step_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
+    """What a step moves at least and at most (4.6)."""
+    step = numbers.policy["step"]
+    rate = Fraction(constant(step["learning_rate"]))
+    clip = Fraction(numbers.B, 2 ** numbers.policy["update"]["fraction_bits"])
+    if step["rule"] == "fedavg":
+        yield "step-floor", rate * 2**16 >= 1
+        yield "step-ceiling", rate <= 2**16
+        return
+    beta1, epsilon = Fraction(constant(step["beta1"])), Fraction(constant(step["epsilon"]))
+    left = 2**16 * rate * (1 - beta1) - epsilon
+    yield "step-floor", left >= epsilon and left**2 * numbers.d >= clip**2
+    yield "step-ceiling", rate <= 2**16 and rate * clip <= 2**64 * epsilon
 
 
 def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:

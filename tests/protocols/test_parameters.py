@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -24,8 +26,8 @@ from protocols.parameters import (
     largest_derivable_cohort,
     require_sound,
 )
-from protocols.policy import Member, Policy, TensorSpec
-from protocols.server_steps import fedavg
+from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.server_steps import apply_step, fedadam, fedavg, initial_state
 
 
 def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:
@@ -251,6 +253,16 @@ def test_names_are_unique() -> None:
         ("tail", lattice(GOOD, tail=85)),
         ("key-digits", replace(GOOD, max_cohort=LARGEST_COHORT + 1)),
         ("step", replace(GOOD, step=replace(GOOD.step, rule="sgd"))),
+        ("step-floor", replace(GOOD, step=fedavg(1e-12))),
+        ("step-floor", replace(GOOD, step=fedavg(math.nextafter(2.0**-16, 0)))),
+        ("step-floor", replace(GOOD, step=fedadam(learning_rate=1e-12))),
+        ("step-floor", replace(GOOD, step=fedadam(epsilon=1e3))),
+        ("step-floor", replace(GOOD, step=fedadam(beta1=1 - 2.0**-40))),
+        ("step-floor", replace(GOOD, step=fedadam(learning_rate=1e300, epsilon=1e305))),
+        ("step-ceiling", replace(GOOD, step=fedavg(math.nextafter(2.0**16, math.inf)))),
+        ("step-ceiling", replace(GOOD, step=fedavg(1e300))),
+        ("step-ceiling", replace(GOOD, step=fedadam(learning_rate=1e5))),
+        ("step-ceiling", replace(GOOD, step=fedadam(epsilon=1e-30))),
     ],
 )
 def test_each_condition_is_enforced(name: str, policy: Policy) -> None:
@@ -258,6 +270,29 @@ def test_each_condition_is_enforced(name: str, policy: Policy) -> None:
     with pytest.raises(Rejected) as excinfo:
         require_sound(policy)
     assert excinfo.value.check == f"policy-{failing(policy)[0]}"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [fedavg(), fedavg(2.0**-16), fedavg(2.0**16), fedavg(1e-4), fedadam(), fedadam(epsilon=1e-8), fedadam(beta1=0.0)],
+)
+def test_usual_steps_are_sound(step: StepRule) -> None:
+    require_sound(replace(GOOD, step=step))
+
+
+@pytest.mark.parametrize("step", [fedavg(2.0**16), fedavg(2.0**-16), fedadam(epsilon=2.0**-60), fedadam(beta2=0.0)])
+@pytest.mark.parametrize("start", [0.0, 1.0, -1e300, np.finfo(np.float64).max])
+def test_a_sound_step_never_overflows_and_moves_a_model_near_zero(step: StepRule, start: float) -> None:
+    """The longest updates there can be, round after round."""
+    policy = replace(sound(dimension=2), step=step)
+    require_sound(policy)
+    state = initial_state(policy, np.full(2, start))
+    longest = np.full(2, policy.max_cohort * policy.update.norm_bound, dtype=np.int64)
+    for _ in range(20):
+        state = apply_step(policy, state, longest, policy.max_cohort)
+    moved = np.abs(state.model - start).max()
+    length = policy.update.norm_bound / 2**policy.update.fraction_bits
+    assert abs(start) > 1 or moved >= 2.0**-16 * length
 
 
 def test_the_decryption_condition_at_its_edge() -> None:

@@ -214,3 +214,23 @@ def test_a_cohort_that_cannot_reach_its_minimum_fails_with_numbers() -> None:
     plan = make_plan(Names(["a", "b", "c", "d"]), Config.of(limits={"min_cohort": 3, "max_cohort": 3}))
     plan.require()
     assert plan.policy.max_cohort == 3
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        ({"learning_rate": 1e-12}, "step-floor.*found fedavg with learning_rate 1e-12; raise learning_rate"),
+        ({"learning_rate": 1e6}, "step-ceiling.*found fedavg with learning_rate 1e\\+06; lower learning_rate"),
+        ({"rule": "fedadam", "epsilon": 1e6}, "step-floor.*raise learning_rate, or lower beta1 or epsilon"),
+        ({"rule": "fedadam", "epsilon": 1e-30}, "step-ceiling.*lower learning_rate, or raise epsilon"),
+    ],
+)
+def test_a_step_that_hardly_moves_the_model_or_overflows_is_refused(server: dict[str, object], message: str) -> None:
+    with pytest.raises(Misuse, match=message):
+        make_plan(breast_cancer(), Config.of(server=server))
+
+
+def test_the_plan_says_what_remains_without_noise() -> None:
+    plan = make_plan(breast_cancer(), Config())
+    assert "can be recognised from the difference of the two sums" in plan.to_dict()["without_noise"]
+    assert "What remains without noise\n  Sums are exact." in describe_plan(plan)

@@ -129,6 +129,7 @@ def test_what_the_audit_says(line: Line, played: Played) -> None:
         naming = {
             check.id: {liar for liar in line.liars for note in check.notes if mentions(note, liar)}
             for check in report.checks
+            if check.id != "P6"  # names whom sums expose, liars or not
         }
         for check in outcome.checks:
             assert naming[check] == line.liars

@@ -1,0 +1,84 @@
+"""P6: which clients the sums of several rounds show, if they are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+
+from auditor.case import Case
+from auditor.checks.cohorts import exempt_in
+from auditor.findings import Findings, counted
+from auditor.index import label
+from proofs.errors import Rejected
+from protocols.differencing import check_nested, exposed_by_three, exposed_by_two
+
+_NOTES = 20  # of exposed clients, in a report; the rest are counted
+_NAMES = 8  # in one of them
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A round that reached CohortClosed."""
+
+    number: int
+    model: bytes
+    clients: Set[str]
+
+
+def check_differences(case: Case, findings: Findings) -> str:
+    """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
+    left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.
+    No round is opened once more than max_aborts were aborted after CohortClosed. Notes name the clients whom the sums
+    of two or three consecutive rounds on different models would show if these were alike."""
+    opened: list[_Opened] = []
+    latest: dict[bytes, _Opened] = {}
+    pairs = aborted = 0
+    for found in case.index.in_order():
+        if found.open is None:
+            continue
+        if aborted > case.policy.max_aborts:
+            expected = f"no round once more than {case.policy.max_aborts} were aborted after their cohort was closed"
+            findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
+        if found.cohort is None:
+            continue
+        aborted += bool(found.aborts)
+        mine = _Opened(found.number, found.open.message.model, {record.client for record in found.accepted()})
+        opened.append(mine)
+        earlier, latest[mine.model] = latest.get(mine.model), mine
+        if earlier is None:
+            continue
+        pairs += 1
+        try:
+            check_nested(earlier.clients, mine.clients, exempt_in(case, found), case.policy.min_cohort)
+        except Rejected as error:
+            findings.reject(f"rounds {earlier.number} and {mine.number}", error, case.doubt(found))
+    _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
+    return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {case.policy.max_aborts} aborts"
+
+
+def _exposed(opened: Sequence[_Opened], min_cohort: int) -> Iterator[tuple[str, Set[str]]]:
+    """(rounds, the clients that their sums expose), of two and three consecutive ones; on one model they nest. Of three
+    only whom no two of them expose."""
+    known: Set[str] = frozenset()  # by the two before
+    for position, last in enumerate(opened):
+        before = opened[max(position - 2, 0) : position]
+        two: Set[str] = frozenset()
+        if before and before[-1].model != last.model:
+            two = exposed_by_two(before[-1].clients, last.clients, min_cohort)
+        if two:
+            yield f"rounds {before[-1].number} and {last.number}", two
+        if len(before) == 2 and len({each.model for each in (*before, last)}) > 1:
+            three = exposed_by_three([each.clients for each in (*before, last)], min_cohort) - two - known
+            if three:
+                yield f"rounds {before[0].number}, {before[1].number} and {last.number} together", three
+        known = two
+
+
+def _note_exposed(findings: Findings, exposed: Sequence[tuple[str, Set[str]]]) -> None:
+    for rounds, clients in exposed[:_NOTES]:
+        names = sorted(clients)
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        said = "their sums show little else once training hardly moves the model, short of noise"
+        findings.note(f"{rounds} expose {', '.join(names[:_NAMES])}{more}: {said}")
+    if len(exposed) > _NOTES:
+        findings.note(f"{counted(len(exposed) - _NOTES, 'more such difference')} between consecutive rounds")
