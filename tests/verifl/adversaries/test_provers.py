@@ -148,7 +148,14 @@ def test_nothing_is_wrong_with_what_tells_no_lie(
 
 def test_the_list_says_what_a_kind_needs() -> None:
     needy = {"out-of-range": "a bound on coordinates", "quotient-out-of-range": "the proof of encryption"}
-    assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy | {"value-in-padding": "padding"}
+    needy |= {"value-in-padding": "padding", "two-aborts": "more than twice min_cohort clients"}
+    assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy
+
+
+def test_a_kind_that_needs_more_clients_is_refused_with_fewer(tmp_path: Path) -> None:
+    engine = InjectedEngine([parse_injection("two-aborts")])
+    with pytest.raises(Misuse, match="two-aborts needs 7 clients, found 4"):
+        Federation(Means(), CONFIG, tmp_path / "out", engine=engine).run()
 
 
 def test_every_client_of_the_list_can_be_played() -> None:
