@@ -40,19 +40,14 @@ def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: Upd
     behind.
     """
     check_finite(after, layout, owner)
-    delta = within_bounds(after - before, rule)
+    delta = after - before
+    bounds = coordinate_bounds(rule, len(delta))
+    if bounds is not None:
+        limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
+        delta = np.clip(delta, -limits, limits)
     norm, clip = l2_norm(delta), clip_norm(rule)
     units = cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
     return EncodedUpdate(units, norm, norm > clip)
-
-
-def within_bounds(delta: Vector, rule: UpdateRule) -> Vector:
-    """A real vector of shape (d,) with every coordinate cut to its own bound."""
-    bounds = coordinate_bounds(rule, len(delta))
-    if bounds is None:
-        return delta
-    limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
-    return np.clip(delta, -limits, limits)
 
 
 def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:

@@ -21,7 +21,7 @@ from verifl.patterns import matches
 from verifl.progress import format_names
 from verifl.running_statistics import MEASURED, some
 from verifl.tensors import TensorLayout, Vector
-from verifl.update import EncodedUpdate, clip_norm, coordinate_bounds, l2_norm, within_bounds
+from verifl.update import EncodedUpdate, Integers, clip_norm, coordinate_bounds, l2_norm
 
 FAR = 10.0  # times its bound: from there on less than a tenth is left of an update
 COARSE = 0.5  # of an update's norm lost by rounding
@@ -50,13 +50,27 @@ class _Turn:
     frozen: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """One tensor of an update: norms as trained, as it should have been sent, and of what rounding took from that; the
+    largest coordinate; whether nothing is left of it; whether it changed where it may not."""
+
+    tensor: str
+    trained: float
+    ideal: float
+    lost: float
+    peak: float
+    zero: bool
+    frozen: bool
+
+
 class UpdateWatch:
     """Looks at the updates of the rounds that this process runs."""
 
     def __init__(self, layout: TensorLayout, rule: UpdateRule) -> None:
         self._layout, self.rule = layout, rule
         bounds = coordinate_bounds(rule, layout.dimension)
-        self._free = None if bounds is None else bounds > 0
+        self._limits = None if bounds is None else np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
         self._turns: list[_Turn] = []
         self._measured: set[str] = set()
         self._told: dict[str, float] = {}
@@ -70,41 +84,43 @@ class UpdateWatch:
         self._measured |= {name for name in names if not matches(name, MEASURED)}  # of which a warning came before
 
     def add(self, client: str, before: Vector, after: Vector, update: EncodedUpdate) -> None:
-        """A client trained from one vector to the other, and this is its update."""
-        delta = after - before
-        moved = delta if self._free is None else np.where(self._free, delta, 0.0)
+        """A client trained from one vector to the other, and this is its update. Looks at one tensor at a time."""
         scale = clip_norm(self.rule) / update.norm if update.clipped else 1.0
-        ideal = within_bounds(moved, self.rule) * scale
-        rounded = np.ldexp(update.units.astype(np.float64), -self.rule.fraction_bits)
-        wanted = l2_norm(ideal)
+        pieces = [
+            self._piece(spec.name, where, after[where] - before[where], update.units[where], scale)
+            for spec, where in self._layout.slices()
+        ]
+        wanted = l2_norm(np.array([each.ideal for each in pieces]))
+        lost = l2_norm(np.array([each.lost for each in pieces]))
         self._turns.append(
             _Turn(
                 client,
-                l2_norm(moved),
+                l2_norm(np.array([each.trained for each in pieces])),
                 update.norm,
-                l2_norm(rounded - ideal) / wanted if wanted > 0 else 0.0,
-                np.array([l2_norm(moved[where]) for _, where in self._layout.slices()]),
-                np.array([np.abs(ideal[where]).max(initial=0.0) for _, where in self._layout.slices()]),
-                tuple(
-                    spec.name
-                    for spec, where in self._layout.slices()
-                    if not update.units[where].any() and l2_norm(ideal[where]) > VISIBLE * wanted
-                ),
-                self._changed_though_frozen(delta),
+                lost / wanted if wanted > 0 else 0.0,
+                np.array([each.trained for each in pieces]),
+                np.array([each.peak for each in pieces]),
+                tuple(each.tensor for each in pieces if each.zero and each.ideal > VISIBLE * wanted),
+                tuple(each.tensor for each in pieces if each.frozen),
             )
         )
+
+    def _piece(self, tensor: str, where: slice, delta: Vector, units: Integers, scale: float) -> _Piece:
+        moved, frozen = delta, False
+        if self._limits is not None:
+            limits = self._limits[where]
+            moved, frozen = np.where(limits > 0, delta, 0.0), bool(delta[limits == 0].any())
+        ideal = moved if self._limits is None else np.clip(moved, -self._limits[where], self._limits[where])
+        ideal = ideal * scale
+        rounded = np.ldexp(units.astype(np.float64), -self.rule.fraction_bits)
+        peak = float(np.abs(ideal).max(initial=0.0))
+        return _Piece(tensor, l2_norm(moved), l2_norm(ideal), l2_norm(rounded - ideal), peak, not units.any(), frozen)
 
     def end(self, number: int) -> None:
         """Tell what is to be told of round `number`."""
         if self._turns:
             for look in (self._unchanged, self._local, self._frozen, self._far, self._cut, self._coarse):
                 look(number)
-
-    def _changed_though_frozen(self, delta: Vector) -> tuple[str, ...]:
-        if self._free is None:
-            return ()
-        lost = np.where(self._free, 0.0, delta)
-        return tuple(spec.name for spec, where in self._layout.slices() if lost[where].any())
 
     def _unchanged(self, number: int) -> None:
         idle = [turn for turn in self._turns if turn.trained == 0 and not turn.frozen]
