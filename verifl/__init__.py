@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from verifl.engines.base import RoundSummary
     from verifl.federation import Federation, FederationResult
     from verifl.plan import Plan, make_plan
-    from verifl.tasks.base import Task
+    from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.user_code import Abstain
     from verifl.tensors import TensorFilter
 
@@ -60,6 +60,7 @@ _HOMES = {
     "FederationResult": "verifl.federation",
     "Plan": "verifl.plan",
     "RoundSummary": "verifl.engines.base",
+    "StatefulTask": "verifl.tasks.base",
     "Task": "verifl.tasks.base",
     "TensorFilter": "verifl.tensors",
     "make_plan": "verifl.plan",
@@ -72,6 +73,7 @@ __all__ = [
     "FederationResult",
     "Plan",
     "RoundSummary",
+    "StatefulTask",
     "Task",
     "TensorFilter",
     "make_plan",

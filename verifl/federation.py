@@ -35,7 +35,7 @@ from verifl.run_directory import RunDirectory, require_unused
 from verifl.running_statistics import statistics_warnings
 from verifl.state import make_private_directory, replacing
 from verifl.summation import resolve_device
-from verifl.tasks.base import Task
+from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.tensors import Vector
 
@@ -146,7 +146,7 @@ class Federation:
 
     def __init__(
         self,
-        task: Task[Any],
+        task: Task[Any] | StatefulTask[Any],
         config: Config,
         out: Path | str,
         *,

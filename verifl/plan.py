@@ -22,8 +22,8 @@ from verifl.costs import PeakMemory, SubmissionSize, peak_memory, submission_siz
 from verifl.enrolment import enrol
 from verifl.options import Option, list_options
 from verifl.running_statistics import find_statistics, statistics_warnings
-from verifl.tasks.base import Task
-from verifl.tasks.loading import build_model, client_names
+from verifl.tasks.base import StatefulTask, Task
+from verifl.tasks.loading import build_model, checked_task, client_names
 from verifl.tasks.surroundings import surroundings_of
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ class Plan:
         }
 
 
-def make_plan(task: Task[Any], config: Config) -> Plan:
+def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
     """The plan of a task under a configuration, with throwaway keys; raises Misuse where no parameters fit."""
-    clients = client_names(task)
-    model, layout = task_model(task, config)
+    checked = checked_task(task, "task")
+    clients = client_names(checked)
+    model, layout = task_model(checked, config)
     enrolment = enrol(config, layout.specs, layout.dimension, clients, b"", os.urandom)
     return replace(
         plan_policy(enrolment.policy_file),

@@ -470,12 +470,55 @@ def test_a_repetition_without_a_client_that_is_gone_ends_the_federation(
 
 def test_a_federation_that_ends_early_is_status_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     withhold(monkeypatch, 1)
-    (tmp_path / "task.py").write_text("from tests.verifl.test_dropouts import Line as task\n", encoding="utf-8")
-    (tmp_path / "config.toml").write_text(
-        '[task]\nfile = "task.py"\n[federation]\nrounds = 1\n[limits]\nmax_aborts = 0\n'
-        "[trustees]\ncount = 2\ncorrupt = 0\nthreshold = 2\n[update]\nencryption_proof = false\n",
-        encoding="utf-8",
-    )
-    arguments = ["run", str(tmp_path / "config.toml"), "--out", str(tmp_path / "out")]
+    arguments = command_line(tmp_path)
     assert [cli.invoke(arguments), cli.invoke([*arguments, "--resume"])] == [1, 1]
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def command_line(folder: Path, more: str = "") -> list[str]:
+    """A run of one round by the command."""
+    (folder / "task.py").write_text("from tests.verifl.test_dropouts import Line as task\n", encoding="utf-8")
+    (folder / "config.toml").write_text(
+        '[task]\nfile = "task.py"\n[federation]\nrounds = 1\n[limits]\nmax_aborts = 0\n'
+        f"[trustees]\ncount = 2\ncorrupt = 0\nthreshold = 2\n[update]\nencryption_proof = false\n{more}",
+        encoding="utf-8",
+    )
+    return ["run", str(folder / "config.toml"), "--out", str(folder / "out"), "--device", "cpu"]
+
+
+PROMISE = "interrupted or killed at any time, it goes on with --resume"
+
+
+def test_a_resumption_is_promised_to_a_run_that_begins_and_to_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = command_line(tmp_path)
+    assert cli.invoke(arguments) == 0
+    assert PROMISE in capsys.readouterr().err
+    assert cli.invoke(arguments) == 2  # there is a run
+    refused = capsys.readouterr().err
+    assert PROMISE not in refused
+    assert "nothing is lost" not in refused
+    command_line(tmp_path, "clip_norm = 0.5\n")
+    assert cli.invoke([*arguments, "--resume"]) == 2  # it began with another configuration
+    refused = capsys.readouterr().err
+    assert "signed for clip_norm 1, fraction_bits 16, found clip_norm 0.5" in refused
+    assert PROMISE not in refused
+    assert "nothing is lost" not in refused
+    (tmp_path / "task.py").write_text("1 / 0\n", encoding="utf-8")
+    assert cli.invoke([*arguments, "--resume"]) == 2  # the task does not load
+    assert "nothing is lost" not in capsys.readouterr().err
+
+
+def test_a_run_that_ends_by_its_clients_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = command_line(tmp_path)
+    monkeypatch.setattr(Line, "data", lambda task, client: {"a": 0.1, "b": 0.1}[client])
+    assert cli.invoke(arguments) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("verifl: too-few-submissions: expected 3 or more, found 2 in round 1: client c: ")
+    assert "client c: data() failed: KeyError: 'c' (at " in said
+    assert said.endswith(f"; nothing is lost: `verifl {' '.join(arguments[:-2])} --resume` goes on from there")
+    monkeypatch.undo()
+    assert cli.invoke([*arguments, "--resume"]) == 0

@@ -204,7 +204,7 @@ class _Run:
             summaries.append(self._round(closed))
             self._report(summaries[-1])
             self._act(self._forgery.ended)
-            self._dropouts.judge(summaries[-1])
+            self._dropouts.judge(summaries[-1], may_repeat=True)
             closed = summaries[-1].closed
         found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
         raise Rejected("rounds", f"{wanted} to close", found)

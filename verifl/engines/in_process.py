@@ -124,13 +124,17 @@ class _Run:
             self._change()
             if self._given_up(summaries, before):
                 return
-            aborted = sum(each.aborted is not None for each in summaries[before:])
-            if aborted > self._pinned.policy.max_aborts:
+            if self._aborted(summaries[before:]) > self._pinned.policy.max_aborts:
                 found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
                 raise Rejected("rounds", f"{wanted} to close", found)
             summaries.append(self._round(sum(each.aborted is None for each in summaries)))
             self._report(summaries[-1])
-            self._dropouts.judge(summaries[-1])
+            may_repeat = self._aborted(summaries[before:]) <= self._pinned.policy.max_aborts
+            self._dropouts.judge(summaries[-1], may_repeat)
+
+    @staticmethod
+    def _aborted(summaries: Sequence[RoundSummary]) -> int:
+        return sum(each.aborted is not None for each in summaries)
 
     def _given_up(self, summaries: Sequence[RoundSummary], before: int) -> bool:
         """Whether the federation is closed; it is closed now where the rounds of this run, those after the first

@@ -73,12 +73,12 @@ class Dropouts:
             every = f"; the turns of all {asked} clients failed in round {number}" if asked > 1 else ""
             raise Misuse(f"{mistakes[0]}{every}") from mistakes[0]
 
-    def judge(self, summary: RoundSummary) -> None:
-        """A round that was aborted because clients dropped out is repeated once; if they do so again, somebody has to
-        look: raises Rejected, with the reason of the abort for a check, and what to do."""
+    def judge(self, summary: RoundSummary, may_repeat: bool) -> None:
+        """A round that was aborted because clients dropped out is repeated once, if it may be; if they do so again,
+        somebody has to look: raises Rejected, with the reason of the abort for a check, and what to do."""
         if summary.aborted not in _WANTING or not self._failures:
             self._short = False
-        elif self._short:
+        elif self._short or not may_repeat:
             raise Rejected(summary.aborted or "", self._expected(summary), self._found(summary))
         else:
             self._short = True
@@ -100,9 +100,10 @@ class Dropouts:
     def _found(self, summary: RoundSummary) -> str:
         more = len(self._failures) - _NAMED
         told = "; ".join(map(str, self._failures[:_NAMED])) + (f"; and {more} more" if more > 0 else "")
+        again = ", after the same in the one before" if self._short else ""
         return (
-            f"{len(summary.submitted)} in round {summary.round}, after the same in the one before: {told}; put right "
-            "what failed and resume, or have a client that is gone for good revoked"
+            f"{len(summary.submitted)} in round {summary.round}{again}: {told}; put right what failed and "
+            "resume, or have a client that is gone for good revoked"
         )
 
 

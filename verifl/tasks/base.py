@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,30 @@ class Task(Protocol[Data]):
 
     def evaluate(self, model: nn.Module) -> Mapping[str, float]:
         """Metrics of the global model by name, on data that everybody may see; shown and recorded each round."""
+        ...
+
+
+class StatefulTask(Protocol[Data]):
+    """A `Task` whose `train` keeps something for each client."""
+
+    def clients(self) -> Sequence[str]:
+        """As of `Task`."""
+        ...
+
+    def model(self) -> nn.Module:
+        """As of `Task`."""
+        ...
+
+    def data(self, client: str) -> Data:
+        """As of `Task`."""
+        ...
+
+    def train(self, model: nn.Module, client: str, data: Data, state: dict[str, Any]) -> None:
+        """As of `Task`; `state` is the client's own, empty in its first turn."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+        """As of `Task`."""
         ...
 
 
