@@ -19,6 +19,7 @@ from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
+from protocols.differencing import Cohort
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
 from protocols.policy import Policy
@@ -214,6 +215,22 @@ class Index:
         numbers, cohorts = self._opened.get(model, ([], []))
         before = bisect.bisect_left(numbers, number)
         return cohorts[before - 1] if before else None
+
+    def recent_before(self, number: int) -> list[Cohort]:
+        """The one or two cohorts that were opened last, on any model, in the rounds before `number`, in this order."""
+        numbers, cohorts = self._consecutive
+        before = bisect.bisect_left(numbers, number)
+        return cohorts[max(before - 2, 0) : before]
+
+    @cached_property
+    def _consecutive(self) -> tuple[list[int], list[Cohort]]:
+        numbers: list[int] = []
+        cohorts: list[Cohort] = []
+        for found in self.in_order():
+            if found.cohort is not None and found.open is not None:
+                numbers.append(found.number)
+                cohorts.append(Cohort(found.open.message.model, {each.client for each in found.accepted()}))
+        return numbers, cohorts
 
     def model_before(self, index: int, initial: bytes) -> bytes:
         """The model of the last RoundClosed before entry `index`, `initial` if there is none."""

@@ -20,7 +20,7 @@ from operator import and_
 from proofs import domains
 from proofs.errors import Misuse, Rejected
 from protocols.contexts import number, tagged_hash
-from protocols.differencing import may_leave
+from protocols.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.messages import ShareAck
 from protocols.policy import Policy
 
@@ -96,17 +96,31 @@ def choose(
     submissions: Sequence[Judged],
     acks: Mapping[str, ShareAck],
     earlier: AbstractSet[str] | None,
+    recent: Sequence[Cohort] = (),
+    model: bytes = b"",
 ) -> Choice:
     """A and Q of a round by the rule of spec 8.7, all of it.
 
     submissions: all of the round, ascending by index. acks: its acknowledgements by trustee id. earlier: P, None on a
     model on which no cohort was opened. Then members of A leave, in the order of `suppression_order`, until nobody is
     isolated by those who are missing. A may come out smaller than `min_cohort`; what is smaller before stays as it is.
-    Raises as `choose_cohort`.
+    recent, model: the cohorts of the one or two rounds opened last, and the round's model; they count only under
+    `strict_consecutive`. Raises as `choose_cohort`.
     """
     choice = choose_cohort(policy, [each.index for each in submissions if each.fault is None], acks)
-    if earlier is None or len(choice.accepted) < policy.min_cohort:
+    if len(choice.accepted) < policy.min_cohort:
         return choice
+    if earlier is not None:
+        choice = _hiding(policy, policy_hash, submissions, choice, earlier)
+    if policy.strict_consecutive and recent and len(choice.accepted) >= policy.min_cohort:
+        choice = _strict(policy, policy_hash, submissions, choice, earlier, recent, model)
+    return choice
+
+
+def _hiding(
+    policy: Policy, policy_hash: bytes, submissions: Sequence[Judged], choice: Choice, earlier: AbstractSet[str]
+) -> Choice:
+    """Members who are in `earlier` leave until those who are missing from it are hidden."""
     clients = {each.index: each.client for each in submissions}
     members = {clients[index]: index for index in choice.accepted}
     if len(earlier) >= len(members) + policy.min_cohort:
@@ -114,8 +128,36 @@ def choose(
     gone = earlier - members.keys()
     if may_leave(gone, exempt_clients(submissions, choice), policy.min_cohort):
         return choice
-    leaving = suppression_order(policy_hash, members.keys())[: policy.min_cohort - len(gone)]
+    leaving = suppression_order(policy_hash, members.keys() & earlier)[: policy.min_cohort - len(gone)]
     return _without(choice, [members[client] for client in leaving])
+
+
+def _strict(
+    policy: Policy,
+    policy_hash: bytes,
+    submissions: Sequence[Judged],
+    choice: Choice,
+    earlier: AbstractSet[str] | None,
+    recent: Sequence[Cohort],
+    model: bytes,
+) -> Choice:
+    """The same towards the cohort opened last, on whatever model; fewer than min_cohort who are new wait. Where
+    somebody would be exposed all the same, everybody leaves."""
+    clients = {each.index: each.client for each in submissions}
+    last = recent[-1].clients
+    new = [index for index in choice.accepted if clients[index] not in last]
+    if len(new) < policy.min_cohort:
+        choice = _without(choice, new)
+    choice = _hiding(policy, policy_hash, submissions, choice, last)
+    members = {clients[index] for index in choice.accepted}
+    exempt = exempt_clients(submissions, choice)
+    try:
+        if earlier is not None:
+            check_nested(earlier, members, exempt, policy.min_cohort)
+        check_consecutive(recent, Cohort(model, members), exempt, policy.min_cohort)
+    except Rejected:
+        return _without(choice, choice.accepted)
+    return choice
 
 
 def suppression_order(policy_hash: bytes, clients: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from itertools import compress
 
 from proofs.errors import Rejected
@@ -52,8 +53,8 @@ def exposed_by_two(earlier: Set[str], later: Set[str], min_cohort: int) -> froze
     return frozenset().union(*(side for side in sides if len(side) < min_cohort))
 
 
-# Combinations of three sums, up to the sign. A single sum is of a cohort, and consecutive ones are `exposed_by_two`.
-_WEIGHTS = ((1, 0, -1), (1, 1, -1), (1, -1, 1), (1, -1, -1))
+# Combinations of three sums, up to the sign, that the first and the last are part of: others are `exposed_by_two`.
+_WEIGHTS = tuple((1, second, third) for second in (-1, 0, 1) for third in (-1, 1))
 
 
 def exposed_by_three(cohorts: Sequence[Set[str]], min_cohort: int) -> frozenset[str]:
@@ -67,6 +68,39 @@ def exposed_by_three(cohorts: Sequence[Set[str]], min_cohort: int) -> frozenset[
         if sum(blocks[block] for block in shown) < min_cohort:
             exposed |= shown
     return frozenset(client for client, block in places.items() if block in exposed)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Clients whose sum was opened on a model."""
+
+    model: bytes
+    clients: Set[str]
+
+
+def check_consecutive(before: Sequence[Cohort], later: Cohort, exempt: Set[str], min_cohort: int) -> None:
+    """Raise Rejected("differencing") where the sum of `later`, next to those of the one or two cohorts that were opened
+    before it, in this order and on whatever models, would expose a few clients if all models were alike.
+
+    On one model the cohorts nest, which is looked at elsewhere. exempt: as in `check_nested`, of the later round.
+    """
+    exposed = consecutively_exposed(before, later, min_cohort)
+    if before and before[-1].model != later.model and before[-1].clients - later.clients <= exempt:
+        exposed -= before[-1].clients - later.clients
+    if exposed - exempt:
+        expected = f"consecutive cohorts that expose nobody, or {min_cohort} clients or more"
+        raise Rejected("differencing", expected, _named("a difference of", exposed))
+
+
+def consecutively_exposed(before: Sequence[Cohort], later: Cohort, min_cohort: int) -> frozenset[str]:
+    """Whom the sums of `later` and the one or two cohorts before it expose on alike models, two or three together."""
+    two: frozenset[str] = frozenset()
+    if before and before[-1].model != later.model:
+        two = exposed_by_two(before[-1].clients, later.clients, min_cohort)
+    if len(before) < 2 or len({each.model for each in (*before[-2:], later)}) == 1:
+        return two
+    known = exposed_by_two(before[-2].clients, before[-1].clients, min_cohort)
+    return two | (exposed_by_three([each.clients for each in (*before[-2:], later)], min_cohort) - known)
 
 
 def _named(what: str, clients: Set[str]) -> str:

@@ -78,6 +78,7 @@ class Policy:
     max_cohort: int  # n_max
     max_rounds: int
     max_aborts: int
+    strict_consecutive: bool  # consecutive cohorts on different models may not expose a few clients either
     tensors: tuple[TensorSpec, ...]  # in this order the model is one vector of d coordinates
     dimension: int  # d
     initial_model: Hash32

@@ -61,6 +61,7 @@ class Setting:
     max_cohort: int = 16
     max_rounds: int = 50
     max_aborts: int = 3
+    strict_consecutive: bool = False
     clip_norm: float = 1.0
     fraction_bits: int = 12
     coordinate_clip: float | None = None
@@ -109,6 +110,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         max_cohort=setting.max_cohort,
         max_rounds=setting.max_rounds,
         max_aborts=setting.max_aborts,
+        strict_consecutive=setting.strict_consecutive,
         tensors=(TensorSpec("weights", (setting.dimension,), "float32", nonnegative=False),),
         dimension=setting.dimension,
         initial_model=blob_hash(server_steps.encode_model(model)),

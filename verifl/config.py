@@ -165,12 +165,13 @@ class TensorsConfig(Table):
 
 class LimitsConfig(Table):
     """What the policy allows: accepted updates in one sum (max_cohort is the number of clients when absent), rounds,
-    and rounds that opened but ended without a sum."""
+    rounds that opened but ended without a sum, and whether consecutive cohorts may expose a few clients."""
 
     min_cohort: int = Field(default=3, ge=2, le=1_000_000)
     max_cohort: int | None = Field(default=None, ge=2, le=1_000_000)
     max_rounds: int = Field(default=1000, ge=1, le=1_000_000)
     max_aborts: int = Field(default=8, ge=0, le=1_000_000)
+    strict_consecutive: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -101,6 +101,7 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         max_cohort=maximum,
         max_rounds=roster.limits.max_rounds,
         max_aborts=roster.limits.max_aborts,
+        strict_consecutive=roster.limits.strict_consecutive,
         tensors=model.tensors,
         dimension=model.dimension,
         initial_model=model.initial,
@@ -221,6 +222,7 @@ def _check_agreement(roster: Roster, config: Config) -> None:
         "limits.max_cohort": (config.limits, roster.limits.max_cohort or len(roster.clients)),
         "limits.max_rounds": (config.limits, roster.limits.max_rounds),
         "limits.max_aborts": (config.limits, roster.limits.max_aborts),
+        "limits.strict_consecutive": (config.limits, roster.limits.strict_consecutive),
     }
     for where, (table, decided) in both.items():
         name = where.partition(".")[2]

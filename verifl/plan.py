@@ -36,7 +36,8 @@ WITHOUT_NOISE = (
     "Sums are exact. Cohorts on one model nest, so that no number of aborted rounds shows a few clients. But once "
     "training hardly moves the model, consecutive rounds are on nearly one model, and a client that is absent from one "
     "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy, and this "
-    "version has none; P6 of the audit lists whom consecutive rounds expose."
+    "version has none; P6 of the audit lists whom consecutive rounds expose, and with limits.strict_consecutive "
+    "trustees release no such round."
 )
 
 

@@ -41,6 +41,7 @@ def policy_dict(plan: Plan) -> dict[str, Any]:
         "client_keys": {member.id: member.public_key.hex() for member in policy.roster},
         "max_rounds": policy.max_rounds,
         "max_aborts": policy.max_aborts,
+        "strict_consecutive": policy.strict_consecutive,
         "initial_model": policy.initial_model.hex(),
         "step": policy.step.rule,
         "required_checks": list(policy.required_checks),

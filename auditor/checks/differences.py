@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from auditor.case import Case
 from auditor.checks.cohorts import exempt_in
 from auditor.findings import Findings, counted
-from auditor.index import label
+from auditor.index import Round, label
 from proofs.errors import Rejected
-from protocols.differencing import check_nested, exposed_by_three, exposed_by_two
+from protocols.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
 
 _NOTES = 20  # of exposed clients, in a report; the rest are counted
 _NAMES = 8  # in one of them
@@ -29,7 +29,8 @@ def check_differences(case: Case, findings: Findings) -> str:
     """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
     left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.
     No round is opened once more than max_aborts were aborted after CohortClosed. Notes name the clients whom the sums
-    of two or three consecutive rounds on different models would show if these were alike."""
+    of two or three consecutive rounds on different models would show if these were alike; under `strict_consecutive`
+    they are findings."""
     opened: list[_Opened] = []
     latest: dict[bytes, _Opened] = {}
     pairs = aborted = 0
@@ -44,6 +45,8 @@ def check_differences(case: Case, findings: Findings) -> str:
         aborted += bool(found.aborts)
         mine = _Opened(found.number, found.open.message.model, {record.client for record in found.accepted()})
         opened.append(mine)
+        if case.policy.strict_consecutive:
+            _check_strict(case, findings, found, mine)
         earlier, latest[mine.model] = latest.get(mine.model), mine
         if earlier is None:
             continue
@@ -52,8 +55,17 @@ def check_differences(case: Case, findings: Findings) -> str:
             check_nested(earlier.clients, mine.clients, exempt_in(case, found), case.policy.min_cohort)
         except Rejected as error:
             findings.reject(f"rounds {earlier.number} and {mine.number}", error, case.doubt(found))
-    _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
+    if not case.policy.strict_consecutive:
+        _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
     return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {case.policy.max_aborts} aborts"
+
+
+def _check_strict(case: Case, findings: Findings, found: Round, mine: _Opened) -> None:
+    before, later = case.index.recent_before(found.number), Cohort(mine.model, mine.clients)
+    try:
+        check_consecutive(before, later, exempt_in(case, found), case.policy.min_cohort)
+    except Rejected as error:
+        findings.reject(f"round {mine.number} and those before it", error, case.doubt(found))
 
 
 def _exposed(opened: Sequence[_Opened], min_cohort: int) -> Iterator[tuple[str, Set[str]]]:

@@ -52,7 +52,8 @@ def _choose(case: Case, found: Round, model: bytes, without: AbstractSet[int] = 
         replace(each, fault=each.fault or MALFORMED) if each.index in without else each
         for each in judged_submissions(case, found)
     ]
-    return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier)
+    recent = case.index.recent_before(found.number)
+    return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier, recent, model)
 
 
 def judged_submissions(case: Case, found: Round) -> list[Judged]:

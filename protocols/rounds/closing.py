@@ -19,7 +19,7 @@ from protocols.cohorts import (
 from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on
+from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on, recent_cohorts
 
 # Reasons of RoundAborted: three before the cohort is closed, two after.
 TOO_FEW_SUBMISSIONS = "too-few-submissions"
@@ -68,7 +68,8 @@ def chosen(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[int, str
     """A and Q of the round by spec 8.7, with these faults of submissions, by log index, taken for true."""
     submissions = [Judged(each.index, each.message.client, faults.get(each.index)) for each in current.submissions]
     acks = {ack.trustee: ack for ack in current.acks}
-    return choose(pinned.policy, pinned.hash, submissions, acks, clients_of(pinned, current.earlier))
+    earlier, recent = clients_of(pinned, current.earlier), recent_cohorts(pinned, current)
+    return choose(pinned.policy, pinned.hash, submissions, acks, earlier, recent, current.message.model)
 
 
 def _check_partition(current: CurrentRound, message: CohortClosed, reasons: dict[int, str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from protocols.differencing import Cohort
 from protocols.membership import ENROLLED, Membership
 from protocols.messages import (
     AtMost,
@@ -103,6 +104,7 @@ class CurrentRound:
     aggregate: Hash32 | None  # entry hash
     opened: tuple[Hash32, ...]  # the aggregate's blobs: plaintext, blindings; none without it
     earlier: OpenedCohort | None  # the latest that was opened on the round's model before it
+    recent: tuple[OpenedCohort, ...]  # the last one or two that were opened before it, on any model
 
     @property
     def number(self) -> int:
@@ -159,6 +161,7 @@ class Ledger:
     step: LoggedStep | None  # that made the model; None for the initial one
     closed: Annotated[str, AtMost(64)] | None  # why the federation is over; None while it is not
     failed: bool  # the last round was aborted before its cohort was closed
+    recent: tuple[OpenedCohort, ...]  # the last one or two cohorts, without what they rest on
 
     @property
     def next_round(self) -> int:
@@ -166,7 +169,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False)
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, ())
 
 
 def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
@@ -191,6 +194,11 @@ def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[s
         return None
     bits = int.from_bytes(opened.members, "little")
     return frozenset(member.id for position, member in enumerate(pinned.policy.roster) if bits >> position & 1)
+
+
+def recent_cohorts(pinned: PinnedPolicy, current: CurrentRound) -> list[Cohort]:
+    """The one or two cohorts that were opened last before this round."""
+    return [Cohort(each.model, clients_of(pinned, each) or frozenset()) for each in current.recent]
 
 
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:

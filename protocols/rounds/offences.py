@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED
-from protocols.differencing import check_nested, may_leave
+from protocols.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.encoding import decode, encode
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of
+from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of, recent_cohorts
 from protocols.submissions import BlobSource, judge
 
 
@@ -29,32 +29,34 @@ def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: Curre
     or an earlier one on the model. Raises Rejected("differencing"), or Rejected("blob-...") where the evidence cannot
     be had.
     """
-    earlier = clients_of(pinned, current.earlier)
-    if current.earlier is None or earlier is None:
-        return
     cohort = frozenset(each.message.client for each in current.members())
     relied_on = excused_submissions(pinned, current)
     false = [each.client for each in relied_on if not _is_at_fault(engine, pinned, each, blobs)]
     if false:
         expected = "submissions at fault of those who left the cohorts on this model"
         raise Rejected("differencing", expected, f"a difference of {', '.join(sorted(set(false)))}")
-    mine = {each.client for each in relied_on if each.round == current.number}
-    check_nested(earlier, cohort, disputed_clients(current) | mine, pinned.policy.min_cohort)
+    exempt = disputed_clients(current) | {each.client for each in relied_on if each.round == current.number}
+    earlier, minimum = clients_of(pinned, current.earlier), pinned.policy.min_cohort
+    if earlier is not None:
+        check_nested(earlier, cohort, exempt, minimum)
+    if pinned.policy.strict_consecutive:
+        later = Cohort(current.message.model, cohort)
+        check_consecutive(recent_cohorts(pinned, current), later, exempt, minimum)
 
 
 def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[ExcusedSubmission, ...]:
     """What the closed cohort of `current` rests on, after what the one before it on the model does: where a few clients
     are missing from it, their submissions that are called faulty. What is disputed the log itself shows."""
-    earlier = clients_of(pinned, current.earlier)
-    if current.earlier is None or earlier is None:
-        return ()
-    gone = earlier - {each.message.client for each in current.members()}
-    if may_leave(gone, frozenset(), pinned.policy.min_cohort):
-        return current.earlier.excused
+    before = current.earlier.excused if current.earlier is not None else ()
+    bases = [current.earlier, *(current.recent[-1:] if pinned.policy.strict_consecutive else ())]
+    members, gone = {each.message.client for each in current.members()}, set[str]()
+    for base in bases:
+        missing = (clients_of(pinned, base) or frozenset()) - members
+        gone |= frozenset() if may_leave(missing, frozenset(), pinned.policy.min_cohort) else missing
     called = (each.message for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in gone)
     seed = current.message.seed
     mine = (ExcusedSubmission(each.client, each.round, seed, encode(each)) for each in called)
-    return (*current.earlier.excused, *mine)
+    return (*before, *mine)
 
 
 def disputed_clients(current: CurrentRound) -> frozenset[str]:

@@ -191,8 +191,9 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
         raise Rejected("round-keys", expected, str(message.round_keys))
     if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
+    nothing = ((), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
-    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, (), (), None, (), None, (), earlier)
+    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, *nothing, earlier, ledger.recent)
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
 
 
@@ -252,7 +253,8 @@ def _cohort_closed(
     clients = frozenset(each.message.client for each in current.members())
     excused = excused_submissions(pinned, current)
     opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients), excused)
-    return replace(ledger, current=current, opened=with_opened(ledger, opened))
+    recent = (*ledger.recent[-1:], replace(opened, excused=()))
+    return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
 
 
 def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:

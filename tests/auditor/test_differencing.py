@@ -10,9 +10,11 @@ import pytest
 from auditor import audit
 from auditor.checks import differences
 from auditor.findings import Findings
+from protocols.rounds import closing, trustee
 from protocols.rounds.closing import DIFFERENCING
 from tests import retries
 from tests.auditor.conftest import failed
+from tests.independent.audit import audit as second_audit
 from tests.simulator import Setting, Simulation
 
 
@@ -150,3 +152,23 @@ def test_notes_are_few_and_short(tmp_path: Path) -> None:
     assert len(notes) == 21
     assert "c007 and 492 more" in notes[0]
     assert notes[-1] == "980 more such differences between consecutive rounds"
+
+
+@pytest.mark.parametrize(("strict", "found"), [(False, set()), (True, {"P6"})])
+def test_strict_policies_make_it_a_finding(
+    strict: bool, found: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every party is corrupt and sums seven, then six of them."""
+    simulation = Simulation(tmp_path, Setting(clients=7, min_cohort=3, strict_consecutive=strict))
+    simulation.start()
+    monkeypatch.setattr(closing, "recent_cohorts", lambda *_: [])
+    monkeypatch.setattr(trustee, "check_cohort_difference", lambda *_: None)
+    for count in (7, 6):
+        assert simulation.play_round(clients=list(simulation.clients)[:count]).aborted is None
+    simulation.writer.close()
+    report = audit(simulation.path, simulation.policy_data)
+    assert failed(report) >= found
+    assert ("P6" in failed(report)) is strict
+    (tmp_path / "pinned.cbor").write_bytes(simulation.policy_data)
+    second = second_audit(simulation.path, tmp_path / "pinned.cbor")
+    assert {name for name, status in second.checks.items() if status == "fail"} == failed(report)

@@ -193,6 +193,14 @@ class Case:
                 return {entry.body["client"] for entry in this.accepted}
         return None
 
+    def cohorts_before(self, number: int) -> list[tuple[bytes, set[str]]]:
+        """The last two cohorts that were opened before this round, with their models, in this order."""
+        found = []
+        for this in self.rounds:
+            if this.number < number and this.closed is not None and this.opened is not None:
+                found.append((this.opened.body["model"], {entry.body["client"] for entry in this.accepted}))
+        return found[-2:]
+
     @cached_property
     def ending(self) -> Entry | None:
         """The first FederationClosed."""

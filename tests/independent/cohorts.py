@@ -59,6 +59,35 @@ def disputed(ack: Envelope) -> set[int]:
     return {dispute["index"] for dispute in ack.body["disputed"]}
 
 
+def small(side: set[str], least: int) -> set[str]:
+    return side if len(side) < least else set()
+
+
+def exposed_by(before: Sequence[tuple[bytes, set[str]]], model: bytes, later: set[str], least: int) -> set[str]:
+    """The clients whom two or three consecutive sums show on alike models (8.8); cohorts with their models."""
+    shown: set[str] = set()
+    if before and before[-1][0] != model:
+        last = before[-1][1]
+        shown |= small(last - later, least) | small(later - last, least)
+    if len(before) > 1 and {name for name, _ in before} != {model}:
+        (_, first), (_, second) = before
+        known = small(first - second, least) | small(second - first, least)
+        for c in (-1, 0, 1):
+            for e in (-1, 1):
+                weights = {x: (x in first) + c * (x in second) + e * (x in later) for x in first | second | later}
+                shown |= small({x for x, weight in weights.items() if weight}, least) - known
+    return shown
+
+
+def strictly_fine(
+    before: Sequence[tuple[bytes, set[str]]], model: bytes, later: set[str], exempt: set[str], least: int
+) -> bool:
+    """Whether a cohort may follow these under `strict_consecutive` (8.8)."""
+    shown = exposed_by(before, model, later, least)
+    gone = before[-1][1] - later if before and before[-1][0] != model else set()
+    return not (shown - (gone if gone <= exempt else set()) - exempt)
+
+
 def suppress(
     policy_hash: bytes,
     minimum: int,
@@ -71,7 +100,7 @@ def suppress(
 
     clients: of each accepted submission. gone: the clients of the cohort before who are not in A.
     """
-    if len(accepted) < minimum or not gone or len(gone) >= minimum or gone <= exempt:
+    if not gone or len(gone) >= minimum or gone <= exempt:
         return []
     by_hash = sorted(accepted, key=lambda index: framed_hash("verifl/v1/suppression", policy_hash, clients[index]))
     return by_hash[: minimum - len(gone)]

@@ -9,7 +9,7 @@ from itertools import pairwise
 from tests.independent.argument import Refused, verify
 from tests.independent.case import Case, Entry, Round
 from tests.independent.claims import Claim
-from tests.independent.cohorts import ack_digest, choose, cohort_digest, suppress
+from tests.independent.cohorts import ack_digest, choose, cohort_digest, nests, strictly_fine, suppress
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
@@ -109,15 +109,45 @@ def verdicts(case: Case, this: Round) -> tuple[list[int], list[str], dict[int, s
     acks = {name: entry.envelope for name, entry in this.acks.items()}
     accepted, trustees, reasons = choose(case.policy, case.faultless(this), acks)
     reasons |= {entry.index: case.faults[entry.index] for entry in this.judged if entry.index in case.faults}
-    earlier = case.cohort_before(this.number, this.opened.body["model"])
-    if earlier is not None:
-        clients = {index: case.by_index[index].body["client"] for index in accepted}
-        gone = earlier - set(clients.values())
-        policy_hash = hashlib.sha256(case.policy_file).digest()
-        leaving = suppress(policy_hash, case.policy["min_cohort"], clients, accepted, gone, offenders(this, reasons))
-        accepted = [index for index in accepted if index not in leaving]
-        reasons |= dict.fromkeys(leaving, "suppressed")
+    model, least = this.opened.body["model"], case.policy["min_cohort"]
+    earlier = case.cohort_before(this.number, model)
+    before = case.cohorts_before(this.number) if case.policy["strict_consecutive"] else []
+    clients = {index: case.by_index[index].body["client"] for index in accepted}
+    if earlier is not None and len(accepted) >= least:
+        accepted, reasons = hide(case, this, accepted, reasons, earlier)
+    if before and len(accepted) >= least:
+        last = before[-1][1]
+        new = [index for index in accepted if clients[index] not in last]
+        if len(new) < least:
+            accepted, reasons = leave(accepted, reasons, new)
+        accepted, reasons = hide(case, this, accepted, reasons, last)
+        members, exempted = {clients[index] for index in accepted}, offenders(this, reasons)
+        nested = earlier is None or nests(earlier, members, exempted, least)
+        if not nested or not strictly_fine(before, model, members, exempted, least):
+            accepted, reasons = leave(accepted, reasons, accepted)
     return accepted, trustees, reasons
+
+
+def leave(accepted: list[int], reasons: dict[int, str], leaving: list[int]) -> tuple[list[int], dict[int, str]]:
+    return [index for index in accepted if index not in leaving], reasons | dict.fromkeys(leaving, "suppressed")
+
+
+def hide(
+    case: Case, this: Round, accepted: list[int], reasons: dict[int, str], base: set[str]
+) -> tuple[list[int], dict[int, str]]:
+    """8.7, step 5, towards one cohort."""
+    clients = {index: case.by_index[index].body["client"] for index in accepted}
+    gone = base - set(clients.values())
+    policy_hash = hashlib.sha256(case.policy_file).digest()
+    leaving = suppress(
+        policy_hash,
+        case.policy["min_cohort"],
+        clients,
+        [index for index in accepted if clients[index] in base],
+        gone,
+        offenders(this, reasons),
+    )
+    return leave(accepted, reasons, leaving)
 
 
 def check_verdicts(case: Case, this: Round, closed: Entry) -> None:

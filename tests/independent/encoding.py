@@ -170,6 +170,7 @@ POLICY: Fields = {
     "max_cohort": INTEGER,
     "max_rounds": INTEGER,
     "max_aborts": INTEGER,
+    "strict_consecutive": BOOLEAN,
     "tensors": Many({"name": Text(256), "shape": Many(INTEGER, 16), "dtype": Text(16), "nonnegative": BOOLEAN}),
     "dimension": INTEGER,
     "initial_model": HASH,

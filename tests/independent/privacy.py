@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.independent.case import Case, Round, references
-from tests.independent.cohorts import nests
+from tests.independent.cohorts import nests, strictly_fine
 from tests.independent.content import exempt
 
 REASON = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -73,6 +73,14 @@ def check_differences(case: Case) -> None:
         earlier = case.cohort_before(this.number, this.opened.body["model"])
         if earlier is not None and not nests(earlier, clients(this), exempt(case, this), case.policy["min_cohort"]):
             case.fail("P6", f"round {this.number}: differencing")
+        if case.policy["strict_consecutive"] and not strictly_fine(
+            case.cohorts_before(this.number),
+            this.opened.body["model"],
+            clients(this),
+            exempt(case, this),
+            case.policy["min_cohort"],
+        ):
+            case.fail("P6", f"round {this.number}: consecutive cohorts expose a few")
 
 
 def clients(this: Round) -> set[str]:

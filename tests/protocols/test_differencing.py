@@ -11,9 +11,17 @@ from hypothesis import strategies as st
 from proofs.errors import Rejected
 from protocols.cohorts import SUPPRESSED, Choice, Judged, choose, choose_cohort, exempt_clients, suppression_order
 from protocols.contexts import tagged_hash
-from protocols.differencing import check_nested, exposed_by_three, exposed_by_two, may_leave
+from protocols.differencing import (
+    Cohort,
+    check_consecutive,
+    check_nested,
+    exposed_by_three,
+    exposed_by_two,
+    may_leave,
+)
 from protocols.envelopes import open_policy
 from protocols.messages import ShareAck
+from tests.independent.cohorts import strictly_fine
 from tests.simulator import Setting, make_policy
 
 NAMES = "abcdefgh"
@@ -183,7 +191,7 @@ def test_two_sums_expose_a_small_side(earlier: frozenset[str], later: frozenset[
     assert exposed_by_two(earlier, later, minimum) == frozenset().union(*sides)
 
 
-@given(st.lists(CLIENTS.filter(lambda each: len(each) >= 4), min_size=3, max_size=3), MINIMUM)
+@given(st.lists(CLIENTS, min_size=3, max_size=3), MINIMUM)
 def test_three_sums_expose_what_a_combination_shows(cohorts: list[frozenset[str]], minimum: int) -> None:
     """Against every weighting with -1, 0 and 1, but for those of the first two or the last two."""
     expected = set[str]()
@@ -241,6 +249,44 @@ def test_what_the_rule_chooses_may_be_opened(
         gone = earlier - candidates
         assert not may_leave(gone, exempt_clients(submissions, before), minimum)
         assert len(leaving) == min(len(candidates), minimum - len(gone))
+
+
+RECENT = st.lists(st.tuples(st.sampled_from([b"M", b"N", b"O"]), CLIENTS), min_size=1, max_size=2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(RECENT, st.permutations(NAMES), st.integers(0, 8), FAULTS, MINIMUM)
+def test_what_the_strict_rule_chooses_exposes_nobody(
+    past: list[tuple[bytes, frozenset[str]]], order: list[str], count: int, faults: dict[str, str], minimum: int
+) -> None:
+    """On a model of its own, after any two cohorts; by the words of the rule, those of the second auditor."""
+    policy = replace(POLICY, min_cohort=minimum, strict_consecutive=True)
+    submissions = judged(order[:count], faults)
+    recent = [Cohort(model, clients) for model, clients in past]
+    choice = choose(policy, HASH, submissions, acks(submissions, NOBODY), None, recent, b"P")
+    clients = {each.index: each.client for each in submissions}
+    members = {clients[index] for index in choice.accepted}
+    exempt = exempt_clients(submissions, choice)
+    if len(members) >= minimum:
+        check_consecutive(recent, Cohort(b"P", members), exempt, minimum)
+        assert strictly_fine([(model, set(each)) for model, each in past], b"P", members, exempt, minimum)
+
+
+@given(RECENT, CLIENTS, CLIENTS, MINIMUM, st.sampled_from([b"M", b"P"]))
+def test_both_auditors_find_the_same_consecutive_rounds(
+    past: list[tuple[bytes, frozenset[str]]],
+    later: frozenset[str],
+    exempt: frozenset[str],
+    minimum: int,
+    model: bytes,
+) -> None:
+    recent = [Cohort(each, clients) for each, clients in past]
+    try:
+        check_consecutive(recent, Cohort(model, later), exempt, minimum)
+        fine = True
+    except Rejected:
+        fine = False
+    assert fine is strictly_fine([(m, set(clients)) for m, clients in past], model, set(later), set(exempt), minimum)
 
 
 def test_the_order_is_that_of_hashes_with_the_policy() -> None:

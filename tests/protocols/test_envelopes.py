@@ -80,6 +80,7 @@ POLICY = Policy(
     max_cohort=3,
     max_rounds=10,
     max_aborts=2,
+    strict_consecutive=False,
     tensors=(TensorSpec("layer.weight", (3, 4), "float32", nonnegative=False),),
     dimension=12,
     initial_model=b"m" * 32,

@@ -375,3 +375,50 @@ def test_a_federation_ends_between_rounds_only(simulate: Simulate) -> None:
     simulation.open_round()
     with refused("order"):
         simulation.coordinator.close_federation(ROUNDS_SPENT)
+
+
+# ---- strict_consecutive: the same for rounds one after the other ----
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "sizes"),
+    [
+        ([range(7), range(7)], [7, 7]),
+        ([range(7), range(6)], [7, 4]),
+        ([range(6), range(7)], [6, 6]),
+        ([range(4), range(7)], [4, 7]),
+        ([range(7), range(3), range(3, 6)], [7, 3, 0]),
+        ([range(7), range(4), range(6)], [7, 4, 4]),
+    ],
+)
+def test_strict_rounds_expose_nobody(simulate: Simulate, cohorts: list[range], sizes: list[int]) -> None:
+    """Missing clients take others with them, a few new ones wait, and where somebody would be exposed all the same
+    there is no cohort."""
+    simulation = simulate(clients=7, min_cohort=3, strict_consecutive=True)
+    names = list(simulation.clients)
+    results = [simulation.play_round(clients=[names[each] for each in members]) for members in cohorts]
+    assert [len(result.accepted) for result in results] == sizes
+    assert [result.aborted for result in results] == [None if size else "differencing" for size in sizes]
+    check_accepted(simulation)
+
+
+def test_strict_trustees_refuse_to_release(simulate: Simulate) -> None:
+    """A client is called faulty falsely, so that it may be absent; otherwise only cohorts on one model are compared."""
+    for strict in (True, False):
+        simulation = simulate(clients=7, min_cohort=3, strict_consecutive=strict)
+        simulation.play_round()
+        simulation.open_round()
+        for name in simulation.clients:
+            simulation.submit(name)
+        simulation.acknowledge()
+        current = simulation.coordinator.ledger.current
+        assert current is not None
+        fault = {current.submissions[-1].index: Fault("invalid-proof", "linear-relation")}
+        message = draft_cohort(simulation.pinned, current, fault)
+        simulation.store(simulation.coordinator._log([simulation.coordinator._seal(message)]))
+        simulation.checkpoint()
+        if strict:
+            with refused("differencing"):
+                simulation.release(["trustee-2"])
+        else:
+            simulation.release(["trustee-2"])
