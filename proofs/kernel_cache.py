@@ -19,18 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from numba.core import caching, compiler, serialize
+from numba.core import compiler, serialize
 
 from proofs.trusted_paths import require_unshared_file
 
 SUFFIX = ".kernel"
 _DIGEST = 32
 _LIMIT = 64 * 2**20  # bytes; the largest kernel has a fiftieth of it
-_Cache: Any = caching._Cache  # numba has no public names for what a dispatcher asks, and what its own cache does
-_rebuild: Any = compiler.CompileResult._rebuild
-_dumps: Any = serialize.dumps
 _UNUSABLE = (
-    pickle.UnpicklingError,
+    pickle.PickleError,
     EOFError,
     ImportError,
     AttributeError,
@@ -39,13 +36,16 @@ _UNUSABLE = (
     ValueError,
     RuntimeError,
 )
-"""What numba raises when it is given something else than it wrote."""
+"""What numba raises when it is given something else than it wrote, or has changed since this was written."""
 
 Say = Callable[[str], None]
 
 
-class KernelCache(_Cache):  # type: ignore[misc]
-    """The cache of one kernel's dispatcher; `say` is given a line for people when the cache is of no use."""
+class KernelCache:
+    """The cache of one kernel's dispatcher, with the methods of numba's own, which has no public name.
+
+    `say` is given a line for people when the cache is of no use.
+    """
 
     def __init__(self, directory: Path, kernel: str, say: Say) -> None:
         self._directory, self._kernel, self._say = directory, kernel, say
@@ -62,7 +62,8 @@ class KernelCache(_Cache):  # type: ignore[misc]
         path = self._path(key)
         try:
             payload = pickle.loads(_read(path, key))  # noqa: S301 - from a directory and file that only we can write
-            return _rebuild(target_context, *payload)
+            rebuild: Any = compiler.CompileResult._rebuild
+            return rebuild(target_context, *payload)
         except FileNotFoundError:
             return None
         except (OSError, *_UNUSABLE) as error:
@@ -76,10 +77,10 @@ class KernelCache(_Cache):  # type: ignore[misc]
         if any(not lifted.can_cache for lifted in data.lifted) or data.library.has_dynamic_globals:
             return
         key = self._key(sig, data.codegen)
-        payload = _dumps(data._reduce())
         try:
+            payload = _dumps(data)
             _write(self._path(key), hashlib.sha256(key + payload).digest() + payload)
-        except OSError as error:
+        except (OSError, *_UNUSABLE) as error:
             self._say(f"compiled code is not kept ({_words(error)}); the next process compiles it again")
 
     def enable(self) -> None:
@@ -96,6 +97,12 @@ class KernelCache(_Cache):  # type: ignore[misc]
 
     def _path(self, key: bytes) -> Path:
         return self._directory / f"{self._kernel}-{hashlib.sha256(key).hexdigest()[:16]}{SUFFIX}"
+
+
+def _dumps(compiled: Any) -> bytes:
+    dumps: Any = serialize.dumps
+    payload: bytes = dumps(compiled._reduce())
+    return payload
 
 
 def _read(path: Path, key: bytes) -> bytes:

@@ -7,11 +7,13 @@ import io
 import logging
 import os
 import pickle
+import pwd
 import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,44 +95,65 @@ def test_the_cache_directory_is_private(tmp_path: Path) -> None:
 
 def test_an_edit_in_another_kernel_module_empties_the_cache(tmp_path: Path) -> None:
     """numba itself would miss an edit of proofs/wide.py, and run the old machine code."""
-    sources, cache = copied_sources(tmp_path / "sources"), str(tmp_path / "cache")
-    run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache)
-    assert run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache).stdout.split()[1] == "0"
+    sources = copied_sources(tmp_path / "sources")
+    code = "from pathlib import Path; import proofs; from proofs import jit; "
+    code += "print(jit._cache_directory(Path(proofs.__file__).parent / 'native').name)"
+    before, again = (run(code, sources, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout for _ in range(2))
     with (sources / "proofs" / "wide.py").open("a") as file:
         file.write("\n# edited\n")
-    assert run(USE_ONE_KERNEL, sources, VERIFL_CACHE_DIR=cache).stdout.split()[1] == "1"
-
-
-def uncached(finished: subprocess.CompletedProcess[str], because: str) -> None:
-    """The kernel was compiled, and one line says why it is not kept."""
-    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("verifl: compiled code is not cached (")
-    assert because in line
-    assert "every process compiles" in line
-    assert "set VERIFL_CACHE_DIR to a writable directory of your own" in line
+    after = run(code, sources, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout
+    assert before == again != after
 
 
 def test_without_a_writable_directory_one_line_and_no_cache(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where the directory should be")
-    uncached(run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(blocked)), "Not a directory")
-    uncached(run(USE_ONE_KERNEL, VERIFL_CACHE_DIR="relative"), "relative: VERIFL_CACHE_DIR is not an absolute path")
-    assert not (ROOT / "relative").exists()
+    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(blocked))
+    assert finished.stdout.split() == ["misses", "1", "hits", "0"]
+    assert finished.stderr == f"verifl: {uncached(f'{blocked}: Not a directory')}\n"
+
+
+def uncached(because: str) -> str:
+    advice = (
+        "so every process compiles for up to half a minute; set VERIFL_CACHE_DIR to a writable directory of your own"
+    )
+    return f"compiled code is not cached ({because}), {advice}"
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """What is said of the directory that the environment now gives."""
+    said: list[str] = []
+    monkeypatch.setattr(jit, "_say_once", lambda line, *level: said.append(line))
+
+    def refused() -> str:
+        said.clear()
+        assert jit._cache_directory.__wrapped__(ROOT / "proofs" / "native") is None
+        (line,) = said
+        return line
+
+    return refused
+
+
+def test_a_relative_directory_is_not_used(refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERIFL_CACHE_DIR", "relative")
+    assert refusal() == uncached("relative: VERIFL_CACHE_DIR is not an absolute path")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
 @pytest.mark.parametrize("home", [None, "", "somewhere"])
-def test_a_user_without_a_home(home: str | None) -> None:
+def test_a_user_without_a_home(refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch, home: str | None) -> None:
     """An arbitrary user id that the system does not know, as container platforms give one."""
-    code = """
-import os, pwd
-for name in ("HOME", "XDG_CACHE_HOME", "VERIFL_CACHE_DIR"): os.environ.pop(name, None)
-def unknown(uid): raise KeyError(uid)
-pwd.getpwuid = unknown
-"""
-    code += f"os.environ['HOME'] = {home!r}\n" if home is not None else ""
-    uncached(run(code + USE_ONE_KERNEL), "there is no home directory")
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "VERIFL_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    assert refusal() == uncached("there is no home directory")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the directory's name is the platform's")
@@ -145,16 +168,19 @@ def test_other_users_of_numba_compile_in_silence(tmp_path: Path) -> None:
     assert (finished.stdout, finished.stderr) == ("2\n", "")
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no POSIX permissions")
 @pytest.mark.parametrize("place", ["", "cache", "cache/inner", "link"])
-def test_a_directory_that_others_can_change_is_not_used(tmp_path: Path, place: str) -> None:
+def test_a_directory_that_others_can_change_is_not_used(
+    tmp_path: Path, refusal: Callable[[], str], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     """The cache is machine code: whoever can write any directory above it can put another in its place."""
     (tmp_path / "cache" / "inner").mkdir(parents=True)
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "cache").symlink_to("../cache/inner")
+    monkeypatch.setenv("VERIFL_CACHE_DIR", str(tmp_path / "link" / "cache"))
+    assert jit._cache_directory.__wrapped__(ROOT / "proofs" / "native").parent == tmp_path / "cache" / "inner"
     (tmp_path / place).chmod(0o770)
-    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "link" / "cache"))
-    uncached(finished, f"{tmp_path / place}: is writable by others, mode 0770")
-    assert not list(tmp_path.rglob("*.kernel"))
+    assert refusal() == uncached(f"{tmp_path / place}: is writable by others, mode 0770")
 
 
 # ---- files that are not what was written ----
@@ -288,15 +314,18 @@ def test_a_kill_while_writing_leaves_no_half_of_a_file(machine: Machine, monkeyp
     assert machine.use() == (False, [])
 
 
-def test_processes_that_write_at_once(tmp_path: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VERIFL_CACHE_DIR": str(tmp_path / "cache")}
-    started = [
-        subprocess.Popen([sys.executable, "-c", USE_ONE_KERNEL], env=environment, stdout=subprocess.PIPE, cwd=ROOT)
-        for _ in range(2)
-    ]
-    assert [each.communicate()[0].split()[0] for each in started] == [b"misses"] * 2
-    finished = run(USE_ONE_KERNEL, VERIFL_CACHE_DIR=str(tmp_path / "cache"))
-    assert (finished.stdout.split(), finished.stderr) == (["misses", "0", "hits", "1"], "")
+def test_processes_that_write_at_once(machine: Machine) -> None:
+    machine.file.unlink()
+    children = []
+    for _ in range(3):
+        children.append(os.fork())
+        if children[-1] == 0:
+            try:
+                os._exit(0 if machine.use()[1] == [] else 1)
+            finally:
+                os._exit(2)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 3
+    assert machine.use() == (False, [])
 
 
 @pytest.mark.parametrize("stream", [None, io.TextIOWrapper(io.BufferedWriter(io.FileIO(os.devnull, "r+")))])
