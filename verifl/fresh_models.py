@@ -131,7 +131,10 @@ class _Lent:
         starts, total = {}, 0
         for address, size in sizes.items():
             starts[address], total = total, total + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        descriptor = os.memfd_create("verifl")
+        try:
+            descriptor = os.memfd_create("verifl")
+        except OSError:  # a sandbox that has none: copies will be copies
+            return
         os.truncate(descriptor, total)
         self._file, self._total = os.fdopen(descriptor, "r+b"), total
         self._take_in(self._file, tensors, starts, sizes)

@@ -112,7 +112,7 @@ def _module(path: Path) -> ModuleType:
     """Run the file as the module that `import` finds in its folder, as worker processes do."""
     if not path.is_file():
         raise Misuse(f"task.file: no file {path}; write one (`verifl init DIR` makes an example) or correct the path")
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
     if spec is None or spec.loader is None:
         raise Misuse(f"task.file: {path} is not a Python file; expected a name that ends in .py")
     _check_module_name(path)
