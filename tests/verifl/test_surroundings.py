@@ -247,7 +247,7 @@ def test_a_task_that_does_everything_at_once(tmp_path: Path) -> None:
     (folder / "verifl.py").write_text("raise_the_roof = True\n", encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     script = Path(sys.executable).with_name("verifl")  # spawned workers run it again, unlike a module
-    start = [str(script)] if script.exists() else [sys.executable, "-m", "verifl"]
+    start = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "verifl"]
     command = [*start, "run", "code/config.toml", "--out", "out", "--format", "json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
