@@ -81,16 +81,16 @@ class Case:
     """One audit in progress. Checks read what earlier ones filled in; `Unavailable` where that could not be done.
 
     policy_fault: why the policy does not open. roots: root of the log at each published size (I1). own_faults: for
-    each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5 to I7).
+    each submission, why it is at fault by itself, in the words of `protocols.cohorts`, or None (I5, I6).
     failed_proofs: for each submission with an invalid proof, the verifier's check that it fails (I6). replayed: sums
     of cohorts all of whose ciphertexts I6 read, by round, for I9. choices: the cohort that the rule gives a round
     (I7). releases: log index of the valid release of each trustee, by round (I8). wrong_releases: log indices of those
     that prove their trustee at fault (I8). memory: what this auditor verified in earlier audits, too. pruned:
     ciphertexts that are not there (I1). foreign: federation and policy of the log, if these are others than the
     audit's. cut: None, or how many entries are judged of a log that is not to its end what a checkpoint signs (I1).
-    notes: the checkpoints that decode (I1). unread: submissions of which nobody can tell whether they are malformed or
-    have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). doubted: releases that
-    cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is unread (I7).
+    notes: the checkpoints that decode (I1). unread: submissions of which nobody can tell whether they are malformed,
+    copied or have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). doubted: releases
+    that cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is unread (I7).
     failed: numbers of the checks that failed so far.
     """
 

@@ -17,7 +17,7 @@ from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.report import CheckResult, Finding, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, REPLAYED
+from protocols.cohorts import INVALID_PROOF, OFFENCES
 from protocols.envelopes import COORDINATOR
 from protocols.log.checkpoint import parse_note
 from protocols.messages import KeyRotation, RoundAborted
@@ -181,7 +181,7 @@ def _logged_verdicts(found: Round) -> dict[int, str]:
 def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
     if found.cohort is None:
         return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(case, found, record, known)}")
-    right = _right_verdict(case, found, record, said)
+    right = _right_verdict(case, found, record)
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
     if not answers(found, record.round_open):
         text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
@@ -193,8 +193,8 @@ def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statemen
 
 def _unjudged(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> str:
     """What the audit finds of a submission on which the log has no verdict."""
-    right = _right_verdict(case, found, record, ACCEPTED)
-    if right in (*OFFENCES, REPLAYED):
+    right = _right_verdict(case, found, record)
+    if right in OFFENCES:
         return f". The audit finds: {right}{_details(case, found, record, right, known)}"
     return "" if right is None else ". The audit finds no fault in it"
 
@@ -207,12 +207,11 @@ def _details(case: Case, found: Round, record: SubmissionRecord, verdict: str | 
     return text
 
 
-def _right_verdict(case: Case, found: Round, record: SubmissionRecord, said: str) -> str | None:
+def _right_verdict(case: Case, found: Round, record: SubmissionRecord) -> str | None:
     """The verdict that I7 derived; None where it could not, or where it is about another RoundOpen."""
     choice = case.choices.get(found.number)
     own = case.own_faults.get(record.index)
-    unknown = own is None and said in (MALFORMED, INVALID_PROOF) and record.ciphertext in case.pruned
-    if choice is None or unknown or not answers(found, record.round_open):
+    if choice is None or record.index in case.unread or not answers(found, record.round_open):
         return None
     return own or choice.left_out.get(record.index) or ACCEPTED
 

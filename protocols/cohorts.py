@@ -26,7 +26,7 @@ from protocols.policy import Policy
 
 # Why a submission is not in the cohort, in order of precedence: the first that holds is the reason (spec 8.6).
 DUPLICATE = "duplicate"  # an earlier submission of the same client and round is in the log
-REPLAYED = "replayed"  # its commitments, ciphertext or proof occur in an earlier submission of any round
+REPLAYED = "replayed"  # it names a blob of an earlier valid submission of any round where only its own belongs
 MALFORMED = "malformed"  # the ciphertext or the share commitments do not decode
 INVALID_PROOF = "invalid-proof"  # the validity proof does not verify
 DISPUTED = "disputed"  # more than f trustees dispute its share, so an honest one does
@@ -36,11 +36,13 @@ SUPPRESSED = "suppressed"  # it leaves so that those who are missing from P are 
 
 EXCLUSIONS = (DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED, COHORT_FULL, UNACKNOWLEDGED, SUPPRESSED)
 
-# Reasons that prove the client's own fault. A replay does not: whoever copies first makes the original the replay.
-OFFENCES = frozenset({DUPLICATE, MALFORMED, INVALID_PROOF, DISPUTED})
+# Reasons that prove the client's own fault. A replay does, too: whoever copies from another cannot make a valid proof
+# of what it copies, so that no copy, logged first, makes a replay of the original.
+OFFENCES = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED})
 
-# Those that exempt a client from the differencing rule (spec 8.8). Whoever loses its store and submits again is honest.
-EXEMPTING = OFFENCES - {DUPLICATE}
+# Those that exempt a client from the differencing rule (spec 8.8). Whoever loses its store and submits again is honest;
+# and a trustee, who has no blobs of earlier rounds, cannot verify a replay.
+EXEMPTING = OFFENCES - {DUPLICATE, REPLAYED}
 
 MAX_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
 

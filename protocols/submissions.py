@@ -1,8 +1,8 @@
 """When a logged submission is at fault (spec 8.6): the definition that coordinator, trustees and auditors share.
 
 A submission is judged against the policy and the log before it, never against what it says of itself. The faults that
-the log alone shows (duplicate, replayed) come from `SeenSubmissions`; those that need blobs (malformed,
-invalid-proof) from `judge`. An auditor feeds both from the raw entries it reads, in log order.
+its blobs show by themselves (malformed, invalid-proof) come from `judge`; those that it takes the log before it to see
+(duplicate, replayed) from `protocols.rounds.faults`, and from the auditor's own pass in log order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.blobs import blob_hash
-from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
+from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
 from protocols.lattice.encryption import unpack
 from protocols.lattice.public import expand
@@ -37,37 +37,12 @@ class Fault:
     detail: str
 
 
-class SeenSubmissions:
-    """What the log's submissions so far used: at most one a client and round, no commitments, ciphertext or proof
-    twice in any round. About 100 bytes a submission."""
-
-    def __init__(self) -> None:
-        self._clients: dict[int, set[str]] = {}
-        self._blobs: set[bytes] = set()
-
-    def add(self, submission: Submission) -> Fault | None:
-        """Record the next submission of the log, whatever its fate; return its fault against those before it."""
-        fault = self._fault(submission)
-        self._clients.setdefault(submission.round, set()).add(submission.client)
-        self._blobs.update(blob for _, blob in _unique_blobs(submission))
-        return fault
-
-    def _fault(self, submission: Submission) -> Fault | None:
-        if submission.client in self._clients.get(submission.round, ()):
-            return Fault(DUPLICATE, "an earlier submission of this client is in the log")
-        for name, blob in _unique_blobs(submission):
-            if blob in self._blobs:
-                return Fault(REPLAYED, f"{name} of an earlier submission")
-        return None
-
-
-def _unique_blobs(submission: Submission) -> tuple[tuple[str, bytes], ...]:
-    return (
-        ("commitments", submission.commitments),
-        ("ciphertext", submission.ciphertext),
-        ("proof", submission.proof),
-        *named_extras(submission),
-    )
+def exclusive_blobs(pinned: PinnedPolicy, submission: Submission) -> tuple[tuple[str, bytes], ...]:
+    """(field, blob) of what no other submission may name once this one is valid (spec 8.6): what its proof is about,
+    and the proof. So not a ciphertext that nothing is proved about."""
+    ciphertext = (("ciphertext", submission.ciphertext),) if pinned.argument.encryption is not None else ()
+    own = (("commitments", submission.commitments), ("proof", submission.proof))
+    return (*own, *ciphertext, *named_extras(submission))
 
 
 def named_extras(submission: Submission) -> tuple[tuple[str, bytes], ...]:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from protocols.blobs import entry_blobs
-from protocols.cohorts import INVALID_PROOF, MALFORMED
+from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED, disputed_by_quorum
 from protocols.envelopes import open_envelope
 from protocols.log.tiles import blob_path
-from protocols.messages import Genesis, RoundAborted, RoundOpen
+from protocols.messages import Exclusion, Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients
 from verifl.engines.base import RoundSummary
@@ -77,11 +78,23 @@ def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:
     return total
 
 
-def summarize(ended: EndedRound, metrics: Metrics, seconds: float | None, size: int) -> RoundSummary:
-    """A round that has ended, in a summary."""
+def exclusions(coordinator: Coordinator, pinned: PinnedPolicy, last: CurrentRound) -> tuple[Exclusion, ...]:
+    """Whom the log excludes from the cohort of a round that has ended; where it ended without a cohort, whoever is at
+    fault all the same, by the coordinator's own verdicts and the trustees' disputes."""
+    if last.cohort is not None:
+        return last.cohort.message.excluded
+    found = {each.index: each.fault for each in coordinator.judged(last) if each.fault is not None}
+    disputed = disputed_by_quorum(pinned.policy, {ack.trustee: ack for ack in last.acks}) - found.keys()
+    own = [Exclusion(index, fault.reason, fault.detail) for index, fault in found.items()]
+    return tuple(sorted((*own, *(Exclusion(index, DISPUTED, "") for index in disputed)), key=lambda each: each.index))
+
+
+def summarize(
+    ended: EndedRound, excluded: Sequence[Exclusion], metrics: Metrics, seconds: float | None, size: int
+) -> RoundSummary:
+    """A round that has ended, in a summary; `excluded` as `exclusions` finds them."""
     last = ended.last
     names = {each.index: each.message.client for each in last.submissions}
-    excluded = last.cohort.message.excluded if last.cohort else ()
     checked = [each for each in excluded if each.reason in (MALFORMED, INVALID_PROOF)]
     return RoundSummary(
         round=last.number,
@@ -128,18 +141,20 @@ class MetricsFile:
 
 def past_rounds(
     pinned: PinnedPolicy,
-    entries: Sequence[bytes],
+    coordinator: Coordinator,
     transcript: Path,
     metrics: MetricsFile,
     evaluate: Callable[[bytes], dict[str, float]],
 ) -> list[RoundSummary]:
-    """The summaries of all rounds that have ended; `evaluate` gets the hash of a model whose line is missing."""
-    measured, summaries = metrics.measured(), []
+    """The summaries of all rounds of the coordinator's log that have ended; `evaluate` gets the hash of a model whose
+    line is missing."""
+    measured, summaries, entries = metrics.measured(), [], coordinator.entries(0, coordinator.size)
     for ended in ended_rounds(pinned, entries):
         known = measured.get(ended.last.number)
         values, seconds = known if known is not None else (evaluate(ended.model), None)
         size = published_bytes(transcript, entries[ended.start : ended.stop])
-        summaries.append(summarize(ended, values, seconds, size))
+        excluded = exclusions(coordinator, pinned, ended.last)
+        summaries.append(summarize(ended, excluded, values, seconds, size))
     return summaries
 
 

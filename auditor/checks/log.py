@@ -38,7 +38,7 @@ from protocols.submissions import extra_sizes
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
-PRUNABLE = "ciphertext"  # the one role whose blobs may be missing
+PRUNABLE = "ciphertext"  # the one role whose blobs may be missing: those that an Aggregate sums, and the sums
 LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
 
 
@@ -49,7 +49,8 @@ def check_log(case: Case, findings: Findings) -> str:
     canonical message. 4. Every hash tile is what the entries hash to, also the partial ones of earlier checkpoints, and
     their partial bundles are these entries. 5. The root at every published size is the one
     signed there, so each checkpoint extends all before it. 6. Every file belongs to a log of this size. 7. Every blob
-    that an entry names is there, has its hash and the size of its role; only ciphertexts may be missing.
+    that an entry names is there, has its hash and the size of its role; only ciphertexts may be missing, and only those
+    that nothing but an Aggregate and the submissions it sums name: all others are evidence.
 
     Leaves the entries that a checkpoint signed by the log covers: 3, 7 and every other check are about these.
     """
@@ -314,14 +315,15 @@ def is_blob_path(path: str) -> bool:
 
 def _check_blobs(case: Case, findings: Findings) -> int:
     """Rule 7. Returns how many were read."""
-    sizes = blob_sizes(case)
+    sizes, prunable = blob_sizes(case), _prunable(case)
     read = 0
     for position, (name, (roles, first)) in enumerate(case.index.blobs.items()):
         case.step(position, len(case.index.blobs))
-        if roles == PRUNABLE and not case.reader.has_blob(name) and not _something_there(case, name):
+        evidence = roles == PRUNABLE and name not in prunable
+        if roles == PRUNABLE and not evidence and not case.reader.has_blob(name) and not _something_there(case, name):
             case.pruned.add(name)
             continue
-        where = f"{blob_path(name)} ({roles}, named by entry {first})"
+        where = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
         for size in sorted({sizes[role] for role in roles.split("+")}):
             try:
                 case.blob(name, size)
@@ -331,6 +333,18 @@ def _check_blobs(case: Case, findings: Findings) -> int:
     if case.pruned:
         findings.note(f"{counted(len(case.pruned), 'ciphertext')} pruned")
     return read
+
+
+def _prunable(case: Case) -> set[bytes]:
+    """The ciphertexts of Aggregates, and of submissions that are accepted in a round with one, unless another
+    submission names them too: what is behind any other verdict can be judged only with it."""
+    summed, needed = set[bytes](), set[bytes]()
+    for found in case.index.rounds.values():
+        accepted = {record.index for record in found.accepted()} if found.aggregate is not None else set[int]()
+        for record in found.submissions.values():
+            (summed if record.index in accepted else needed).add(record.ciphertext)
+        summed.update(entry.message.ciphertext for entry in found.aggregates)
+    return summed - needed
 
 
 def _something_there(case: Case, name: bytes) -> bool:

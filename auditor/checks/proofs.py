@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
-from protocols.cohorts import INVALID_PROOF, MALFORMED
+from protocols.cohorts import INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
@@ -25,24 +24,23 @@ from protocols.messages import Submission
 from protocols.submissions import claim_of
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
+SHOWN = frozenset({REPLAYED, MALFORMED, INVALID_PROOF})  # what blobs show, of this submission or of one it copies
 
 
 def check_proofs(case: Case, findings: Findings) -> str:
-    """I6. For every submission that is no duplicate and no replay: 1. its ciphertext (where not pruned) and share
-    commitments decode; 2. its proof verifies for its commitments, in the context of this very submission, under the
-    policy's parameters, with every byte of the proof consumed; without its ciphertext, all of it but that this is the
-    encryption of the update. An accepted submission that fails 2 is a finding; I7 judges the verdicts on the others. No
-    proof of a submission is judged that answers another RoundOpen than the round's; if accepted, that is a finding.
+    """I6. For every submission that is no duplicate, in log order: 1. it is replayed if it names a blob of an earlier
+    valid one where only its own belongs (spec 8.6); else 2. its ciphertext (where not pruned) and share commitments
+    decode; 3. its proof verifies for its commitments, in the context of this very submission, under the policy's
+    parameters, with every byte of the proof consumed; without its ciphertext, all of it but that this is the encryption
+    of the update. An accepted submission that fails 3 is a finding; I7 judges the verdicts on the others. No proof of a
+    submission is judged that answers another RoundOpen than the round's; if accepted, that is a finding.
 
-    Adds malformed and invalid-proof to `own_faults`, and leaves `failed_proofs`.
+    Adds replayed, malformed and invalid-proof to `own_faults`, and leaves `failed_proofs` and `unread`.
     """
-    accepted = {record.index for found in case.index.rounds.values() for record in found.accepted()}
-    candidates = [
-        record
-        for found in case.index.in_order()
-        for record in found.submissions.values()
-        if case.own_faults.get(record.index) is None
-    ]
+    of_rounds = (record for found in case.index.rounds.values() for record in found.submissions.values())
+    candidates = sorted(
+        (record for record in of_rounds if case.own_faults.get(record.index) is None), key=lambda record: record.index
+    )
     if any(_without_ciphertext(case, record) for record in candidates):
         # Ring elements are as many as coordinates, which the ciphertexts would have to show to be there.
         try:
@@ -52,37 +50,65 @@ def check_proofs(case: Case, findings: Findings) -> str:
             for record in candidates:
                 _leave_unread(case, record)
             return "no proof"
-    known = {
-        record.index for record in candidates if _is_answer(case, record) and case.memory.knows(*_fact(case, record))
-    }
-    verified, invalid = len(known), 0
-    sums = CohortSums(case)
-    for record in candidates:
-        if record.ciphertext in case.pruned:
-            _leave_unread(case, record)
-    for batch in _batches([record for record in candidates if record.index not in known]):
-        case.step(verified, len(candidates))
-        claims = {}
-        for record in batch:
-            claim = _claim(case, findings, record, sums, accepted=record.index in accepted)
-            if claim is not None:
-                claims[record.index] = claim
-        verdicts = verify_batch(case.engine, case.pinned.argument, list(claims.values())) if claims else []
-        verified += len(verdicts)
-        for index, verdict in zip(claims, verdicts, strict=True):
-            record = next(each for each in batch if each.index == index)
-            if verdict is None:
-                _remember(case, record)
-                continue
-            invalid += 1
-            case.own_faults[index] = INVALID_PROOF
-            case.failed_proofs[index] = verdict.check if isinstance(verdict, Rejected) else verdict.where
-            if index in accepted:
-                findings.reject(f"{submission_label(record)}, proof", verdict)
-    checked = f"{counted(verified, 'proof')}, {verified - invalid} valid, {invalid} invalid"
+    judge = _Judge(case, findings)
+    for batch in _batches(case, candidates):
+        case.step(judge.verified, len(candidates))
+        judge.batch(batch)
     if pruned := sum(_without_ciphertext(case, record) for record in candidates):
         findings.note(f"{counted(pruned, 'ciphertext')} pruned: that they encrypt the committed updates is not checked")
-    return checked
+    return f"{counted(judge.verified, 'proof')}, {judge.verified - judge.invalid} valid, {judge.invalid} invalid"
+
+
+class _Judge:
+    """I6 in progress: what was verified so far, and which blobs the valid submissions named."""
+
+    def __init__(self, case: Case, findings: Findings) -> None:
+        self.verified = self.invalid = 0
+        self._case, self._findings = case, findings
+        self._accepted = {record.index for found in case.index.rounds.values() for record in found.accepted()}
+        self._sums = CohortSums(case)
+        self._taken: set[bytes] = set()
+        self._doubtful: set[bytes] = set()  # of submissions that cannot be judged: who copies them cannot be, either
+
+    def batch(self, records: Sequence[SubmissionRecord]) -> None:
+        """Judge the next submissions of the log, of which no two could be copies of each other."""
+        case, claims = self._case, list[tuple[SubmissionRecord, Claim]]()
+        for record in records:
+            if not self._doubtful.isdisjoint(_exclusive(case, record)):
+                _leave_unread(case, record)
+            if not self._taken.isdisjoint(_exclusive(case, record)):
+                case.own_faults[record.index] = REPLAYED
+            elif _is_answer(case, record) and case.memory.knows(*_fact(case, record)):
+                self._valid(record)
+            else:
+                claim = _claim(case, self._findings, record, self._sums, accepted=record.index in self._accepted)
+                claims += [] if claim is None else [(record, claim)]
+                if claim is None and case.own_faults[record.index] is None and _is_answer(case, record):
+                    self._doubtful.update(_exclusive(case, record))
+        only = [claim for _, claim in claims]
+        for (record, _), verdict in zip(claims, verify_batch(case.engine, case.pinned.argument, only), strict=True):
+            if verdict is None:
+                self._valid(record)
+                _remember(case, record)
+            else:
+                self._invalid(record, verdict)
+
+    def _valid(self, record: SubmissionRecord) -> None:
+        self.verified += 1
+        self._taken.update(_exclusive(self._case, record))
+
+    def _invalid(self, record: SubmissionRecord, verdict: Malformed | Rejected) -> None:
+        self.verified, self.invalid = self.verified + 1, self.invalid + 1
+        self._case.own_faults[record.index] = INVALID_PROOF
+        self._case.failed_proofs[record.index] = verdict.check if isinstance(verdict, Rejected) else verdict.where
+        if record.index in self._accepted:
+            self._findings.reject(f"{submission_label(record)}, proof", verdict)
+
+
+def _exclusive(case: Case, record: SubmissionRecord) -> tuple[bytes, ...]:
+    """The blobs that no other submission may name once this one is valid (spec 8.6)."""
+    proved = (record.ciphertext,) if case.pinned.argument.encryption is not None else ()
+    return record.commitments, record.proof, *proved, *(blob for _, blob in record.extras)
 
 
 def _fact(case: Case, record: SubmissionRecord) -> tuple[str, bytes, bytes]:
@@ -97,10 +123,17 @@ def _remember(case: Case, record: SubmissionRecord) -> None:
         case.memory.learn(*_fact(case, record))
 
 
-def _batches(records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRecord]]:
-    remaining = iter(records)
-    while batch := list(islice(remaining, BATCH)):
-        yield batch
+def _batches(case: Case, records: Sequence[SubmissionRecord]) -> Iterator[list[SubmissionRecord]]:
+    """In log order. What might be a copy of another comes in a later batch, when it is known whether that is valid."""
+    batch, named = list[SubmissionRecord](), set[bytes]()
+    for record in records:
+        own = _exclusive(case, record)
+        if len(batch) == BATCH or not named.isdisjoint(own):
+            yield batch
+            batch, named = [], set()
+        batch.append(record)
+        named.update(own)
+    yield batch
 
 
 def _is_answer(case: Case, record: SubmissionRecord) -> bool:
@@ -118,7 +151,7 @@ def _claim(
         case.own_faults[record.index] = MALFORMED
         return None
     except Rejected as error:
-        _reject(case, findings, record, error)
+        _cannot_judge(case, findings, record, error)
         return None
     if residues is not None:
         sums.add(record, residues)
@@ -131,13 +164,14 @@ def _claim(
         # without the ciphertext, not to read it again: it was found to be the one of this name
         claim = claim_of(case.pinned, _message(case, record), opened.message.seed, case.blob, pruned=True)
     except Rejected as error:
-        _reject(case, findings, record, error)
+        _cannot_judge(case, findings, record, error)
         return None
     statement = claim.encryption
     return claim if statement is None else replace(claim, encryption=replace(statement, ciphertext=residues))
 
 
-def _reject(case: Case, findings: Findings, record: SubmissionRecord, error: Rejected) -> None:
+def _cannot_judge(case: Case, findings: Findings, record: SubmissionRecord, error: Rejected) -> None:
+    """A blob cannot be had: that is no fault of the submission's."""
     findings.reject(submission_label(record), error)
     if isinstance(error, Damaged):
         _leave_unread(case, record)
@@ -147,8 +181,7 @@ def _leave_unread(case: Case, record: SubmissionRecord) -> None:
     """Its evidence is not there. It may be at fault if the log says so, or ended before it said anything."""
     found = case.index.rounds[record.round]
     excluded = [] if found.cohort is None else found.cohort.message.excluded
-    at_fault = any(each.index == record.index and each.reason in (MALFORMED, INVALID_PROOF) for each in excluded)
-    if at_fault or found.cohort is None:
+    if found.cohort is None or any(each.index == record.index and each.reason in SHOWN for each in excluded):
         case.unread.add(record.index)
 
 

@@ -1,11 +1,11 @@
-"""I5: every submission is its client's own, for this round, once, and copies nothing."""
+"""I5: every submission is its client's own, for this round, once."""
 
 from __future__ import annotations
 
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
-from protocols.cohorts import DUPLICATE, REPLAYED
+from protocols.cohorts import DUPLICATE
 from protocols.submissions import extra_sizes
 
 _LISTED = 64  # names of trustees in a finding: a submission has no more shares
@@ -13,24 +13,23 @@ _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 
 def check_submissions(case: Case, findings: Findings) -> str:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
-    share for each of the round's keys, in their order. 4. No accepted submission is a client's second of a round, or
-    has commitments, ciphertext or proof of an earlier submission of any round. 5. On a model on which a cohort was
-    opened before, its client was in the latest of these.
+    share for each of the round's keys, in their order. 4. No accepted submission is a client's second of a round. 5. It
+    has the commitments that the policy asks for, and no others. 6. On a model on which a cohort was opened before, its
+    client was in the latest of these.
 
-    Leaves `own_faults`: duplicate, replayed or None for each submission; rule 4 judges the accepted ones, I7 whether
-    the others were excluded for it.
+    Leaves `own_faults`: duplicate or None for each submission, the others being I6's; rule 4 judges the accepted ones,
+    I7 whether the others were excluded for it.
     """
     index = case.index
     index.report(findings)
-    seen: set[bytes] = set()
     everybody: set[str] = set()
     count = 0
-    for found in sorted(index.rounds.values(), key=_first_submission):
+    for found in index.in_order():
         accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
         clients: set[str] = set()
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         for record in found.submissions.values():
-            fault = _fault(record, clients, seen)
+            fault = DUPLICATE if record.client in clients else None
             case.own_faults[record.index] = fault
             _check_shape(case, findings, found, record, trustees)
             if earlier is not None and record.client not in earlier:
@@ -39,7 +38,6 @@ def check_submissions(case: Case, findings: Findings) -> str:
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             clients.add(record.client)
-            seen.update(_unique(record))
             count += 1
         everybody |= clients
     return f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
@@ -50,25 +48,10 @@ def submission_label(record: SubmissionRecord) -> str:
     return f"entry {record.index} (submission by {record.client}, round {record.round})"
 
 
-def _first_submission(found: Round) -> int:
-    """Log order of rounds, which is the order of their numbers unless I4 fails."""
-    return min(found.submissions, default=0)
-
-
-def _fault(record: SubmissionRecord, clients: set[str], seen: set[bytes]) -> str | None:
-    if record.client in clients:
-        return DUPLICATE
-    return REPLAYED if any(blob in seen for blob in _unique(record)) else None
-
-
-def _unique(record: SubmissionRecord) -> tuple[bytes, ...]:
-    return record.commitments, record.ciphertext, record.proof, *(blob for _, blob in record.extras)
-
-
 def _check_shape(
     case: Case, findings: Findings, found: Round, record: SubmissionRecord, trustees: tuple[str, ...]
 ) -> None:
-    """Rules 2 and 3."""
+    """Rules 2, 3 and 5."""
     name = submission_label(record)
     if found.open is None:
         findings.add(name, f"a RoundOpen of round {record.round}", "none")

@@ -13,7 +13,7 @@ from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.report import Kind
-from protocols.cohorts import INVALID_PROOF, MALFORMED, OFFENCES, Choice, Judged, choose
+from protocols.cohorts import MALFORMED, OFFENCES, Choice, Judged, choose
 from protocols.messages import CohortClosed
 
 ACCEPTED = "accepted"
@@ -101,9 +101,9 @@ def _check_reasons(
     for index, verdict in verdicts.items():
         record = found.submissions[index]
         said = logged.get(index, "no verdict")
-        if said in (MALFORMED, INVALID_PROOF) and said != verdict and record.ciphertext in case.pruned:
-            said = f"{said}, but the ciphertext that would show it is not there"
-        kind = _kind(case, found, index, logged.get(index))
+        kind = _kind(case, found, index, said)
+        if index in case.unread and said != verdict:
+            said = f"{said}, but the blobs that would show it are not there"
         findings.expect(f"{submission_label(record)}, verdict", verdict, said, kind)
 
 

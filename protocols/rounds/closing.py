@@ -33,7 +33,8 @@ NO_ACKNOWLEDGEMENT = "no-acknowledgement"
 NO_RELEASE = "no-release"
 WRONG_RELEASE = "wrong-release"
 
-_OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
+# What a submission is excluded for by itself, whatever trustees say of it.
+OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
 
 
 def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClosed) -> None:
@@ -49,11 +50,11 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     """
     reasons = {exclusion.index: exclusion.reason for exclusion in message.excluded}
     _check_partition(current, message, reasons)
-    choice = chosen(pinned, current, {at: reason for at, reason in reasons.items() if reason in _OWN_FAULTS})
+    choice = chosen(pinned, current, {at: reason for at, reason in reasons.items() if reason in OWN_FAULTS})
     if (message.accepted, message.trustees) != (choice.accepted, choice.trustees):
         expected = f"A = {choice.accepted}, Q = {choice.trustees}"
         raise Rejected("cohort", expected, f"A = {message.accepted}, Q = {message.trustees}")
-    left_out = {index: reason for index, reason in reasons.items() if reason not in _OWN_FAULTS}
+    left_out = {index: reason for index, reason in reasons.items() if reason not in OWN_FAULTS}
     if left_out != dict(choice.left_out):
         raise Rejected("cohort", f"left out {dict(choice.left_out)}", str(left_out))
     _check_size(pinned, message)

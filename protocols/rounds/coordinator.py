@@ -104,7 +104,6 @@ class Coordinator:
         self._pinned, self._identity = pinned, identity
         self._engine, self._summation, self._blobs = engine, summation, blobs
         self._record = LogRecord(pinned, store, published)
-        self._verdicts: dict[int, Fault | None] = {}  # of the round's submissions, by index
         self._shares: dict[str, Share | None] = {}  # released in the round; None is a wrong one
         self._opened: OpenedAggregate | None = None
         self._waits, self._shown = waits, (0, 0, 0)  # (round, submissions, since when all of these are published)
@@ -184,7 +183,7 @@ class Coordinator:
             [*used, self._seal(draft_open(self._pinned, ledger, self._record.published_head(), used))],
             refused=tuple(refused),
         )
-        self._verdicts, self._shares, self._opened = {}, {}, None
+        self._shares, self._opened = {}, None
         return opened
 
     def invitation(self, since: int = 0, known: int = 0) -> Invitation:
@@ -234,15 +233,13 @@ class Coordinator:
 
     def verdicts(self) -> list[Verdict]:
         """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""
-        current = self._current()
-        fresh = [each for each in current.submissions if each.index not in self._verdicts]
-        faults = self._record.log_faults
-        unjudged = [each for each in fresh if each.index not in faults]
-        messages = [each.message for each in unjudged]
-        judged = judge(self._engine, self._pinned, messages, current.message.seed, self._blobs)
-        self._verdicts.update({each.index: faults.get(each.index) for each in fresh})
-        self._verdicts.update({each.index: fault for each, fault in zip(unjudged, judged, strict=True)})
-        return [Verdict(each.index, each.message.client, self._verdicts[each.index]) for each in current.submissions]
+        return self.judged(self._current())
+
+    def judged(self, of_round: CurrentRound) -> list[Verdict]:
+        """The same of any round of this log, as it was just before its end."""
+        submissions = of_round.submissions
+        faults = self._record.faults.of((each.index for each in submissions), self._judge)
+        return [Verdict(each.index, each.message.client, faults[each.index]) for each in submissions]
 
     def close_cohort(self) -> Publication:
         """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`.
@@ -362,6 +359,9 @@ class Coordinator:
 
     def _faults(self) -> dict[int, Fault]:
         return {each.index: each.fault for each in self.verdicts() if each.fault is not None}
+
+    def _judge(self, messages: Sequence[Submission], seed: bytes) -> list[Fault | None]:
+        return judge(self._engine, self._pinned, messages, seed, self._blobs)
 
     def _check_published(self, index: int) -> None:
         """Whoever answers an entry must have seen it under t cosignatures."""

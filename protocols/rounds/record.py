@@ -16,12 +16,13 @@ from protocols.envelopes import entry_hash, open_envelope
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
-from protocols.messages import AtMost, KeyRotation, Revocation, RoundClosed, Submission
+from protocols.messages import AtMost, CohortClosed, KeyRotation, Revocation, RoundClosed, RoundOpen, Submission
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.closing import OWN_FAULTS
+from protocols.rounds.faults import LoggedFaults
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.stores import ReadableStore, Store
-from protocols.submissions import Fault, SeenSubmissions
 
 PENDING = "pending"  # the key in a coordinator's store
 _PENDING_LIMIT = 1 << 34
@@ -63,8 +64,8 @@ class LogRecord:
         self._entries: list[bytes] = []
         self._hashes: list[bytes] = []
         self._follower = Follower.start()
-        self._seen = SeenSubmissions()
-        self.log_faults: dict[int, Fault] = {}
+        self._seeds: dict[int, bytes] = {}  # of the rounds
+        self.faults = LoggedFaults(pinned, self.submission, self._seeds.__getitem__)
         self.steps = 0  # rounds closed
         self.last_closed: RoundClosed | None = None
         self._changes: list[int] = []  # indices of the entries that changed the membership
@@ -97,6 +98,13 @@ class LogRecord:
     def position(self, entry: bytes, start: int) -> int | None:
         """Index of these very bytes at or after `start`."""
         return self._entries.index(entry, start) if entry in self._entries[start:] else None
+
+    def submission(self, index: int) -> Submission:
+        """The submission at a log index; raises Misuse where there is none."""
+        message = open_envelope(self._entries[index]).message
+        if not isinstance(message, Submission):
+            raise Misuse(f"entry {index} is no submission")
+        return message
 
     def entry_with_hash(self, name: bytes | None, start: int) -> bytes:
         """The entry at or after `start` that has this hash; raises Misuse for none."""
@@ -183,9 +191,11 @@ class LogRecord:
     def _note_entry(self, index: int, entry: bytes) -> None:
         message = open_envelope(entry).message
         if isinstance(message, Submission):
-            fault = self._seen.add(message)
-            if fault is not None:
-                self.log_faults[index] = fault
+            self.faults.add(index, message)
+        elif isinstance(message, RoundOpen):
+            self._seeds[message.round] = message.seed
+        elif isinstance(message, CohortClosed):
+            self.faults.settle(message, OWN_FAULTS)
         elif isinstance(message, KeyRotation | Revocation):
             self._changes.append(index)
         elif isinstance(message, RoundClosed):

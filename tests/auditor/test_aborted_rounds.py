@@ -18,6 +18,7 @@ from tests.auditor.forge import Forge
 from tests.auditor.test_explain import said
 from tests.auditor.test_naming import accusations, submission_of
 from tests.simulator import Setting, Simulation, identity_of
+from verifl.history import ended_rounds, exclusions
 
 CLIENTS = 5
 MADE: dict[str, Callable[[Simulation, str], SubmissionPackage]] = {
@@ -118,6 +119,30 @@ def test_stories_of_aborted_rounds(history: Simulation, party: str, number: int,
 def test_the_story_of_an_unfinished_round(history: Simulation) -> None:
     (*_, last) = said(told(history, "client-04"), 7)
     assert last.startswith("no verdict: the round has not ended in this log. The audit finds: invalid-proof (")
+
+
+def test_a_coordinator_tells_the_same_of_rounds_that_have_ended(history: Simulation) -> None:
+    """Also one that was started after them, and so has judged nothing of them."""
+    entries = history.coordinator.entries(0, history.coordinator.size)
+    told = []
+    for restarted in (False, True):
+        if restarted:
+            history.restart_coordinator()
+        found = {
+            (each.last.number, exclusion.index): (exclusion.reason, exclusion.detail)
+            for each in ended_rounds(history.pinned, entries)
+            for exclusion in exclusions(history.coordinator, history.pinned, each.last)
+        }
+        told.append(found)
+    assert told[0] == told[1]
+    assert sorted((number, reason) for (number, _), (reason, _) in told[0].items()) == [
+        (1, "invalid-proof"),
+        (2, "duplicate"),
+        (2, "invalid-proof"),
+        (2, "malformed"),
+        (3, "disputed"),
+        (4, "invalid-proof"),
+    ]
 
 
 def _aborts(entry: bytes, number: int) -> bool:

@@ -346,8 +346,8 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "a retry that says it is none": (retry_denied, {"I4"}, "eventful"),
     "a client outside the roster": (outsider, {"I5", "I6"}, "quiet"),
     "somebody else's signature": (wrong_signature, {"I5"}, "quiet"),
-    "another client's ciphertext": (copied_ciphertext, {"I5", "I7"}, "quiet"),
-    "a submission of an earlier round": (replayed_round, {"I5", "I7"}, "aborted"),
+    "another client's ciphertext": (copied_ciphertext, {"I6", "I7", "I8"}, "quiet"),
+    "a submission of an earlier round": (replayed_round, {"I7", "I8"}, "aborted"),
     "bytes after a proof": (long_blob("proof", Submission), {"I1"}, "quiet"),
     "bytes after a release": (long_blob("share", KeyShare), {"I1", "I8"}, "quiet"),
     "bytes after the key": (long_blob("key", Aggregate), {"I1", "I9", "I10"}, "quiet"),
@@ -422,8 +422,8 @@ def test_an_exclusion_may_not_rest_on_a_pruned_ciphertext(reason: str, name: str
     path = forged.write(tmp_path / "t")
     (path / blob_path(forged.message(forged.find(Submission)).ciphertext)).unlink()
     report = audit(path, forged.policy_data)
-    assert {"I7"} <= failed(report)
-    assert report.check("I7").findings[0].found == f"{reason}, but the ciphertext that would show it is not there"
+    assert {"I1", "I6", "I7"} <= failed(report)
+    assert report.check("I7").findings[0].found == f"{reason}, but the blobs that would show it are not there"
 
 
 @pytest.mark.parametrize("name", ["quiet", "proved"])
@@ -437,8 +437,8 @@ def test_a_failed_opening_may_not_rest_on_pruned_ciphertexts(name: str, kept: in
     for message in submissions[kept:]:
         (path / blob_path(message.ciphertext)).unlink()
     report = audit(path, forged.policy_data)
-    assert failed(report) == {"I9"}
-    assert "pruned" in report.check("I9").findings[0].found
+    assert failed(report) == {"I1", "I6", "I9"}
+    assert report.check("I9").findings[0].expected.startswith("blob-missing")
 
 
 @pytest.mark.parametrize("kind", ["commitments", "proof", "encryption_proof", "coordinate_range"])

@@ -238,6 +238,22 @@ class Case:
     def has(self, digest: bytes) -> bool:
         return self.transcript.occupied(digest)
 
+    @cached_property
+    def prunable(self) -> set[bytes]:
+        """Ciphertexts that may be missing (9.4): named by nothing but Aggregates and the submissions that they sum."""
+        summed = {entry.index for this in self.rounds if this.first("aggregate") for entry in this.accepted}
+        named = [(entry, *reference) for entry in self.entries for reference in references(entry)]
+        needed = {
+            digest
+            for entry, name, digest in named
+            if name != "ciphertext" or (entry.type != "aggregate" and entry.index not in summed)
+        }
+        return {digest for _, _, digest in named} - needed
+
+    def pruned(self, digest: bytes) -> bool:
+        """Whether a ciphertext is not there, and need not be."""
+        return digest in self.prunable and not self.has(digest)
+
     def share_commitments(self, entry: Entry) -> list[Point]:
         return decode_points(self.blob(entry, "share_commitments"))
 

@@ -40,23 +40,33 @@ def check(case: Case) -> None:
 # --- I6 -----------------------------------------------------------------------------------------------
 
 
+EXCLUSIVE = ("commitments", "proof", "coordinate_range", "encryption_proof")  # blobs of a valid submission alone
+
+
 def check_proofs(case: Case) -> None:
     candidates = [(this, entry) for this in case.rounds for entry in this.submissions if entry.index not in case.faults]
-    pruned = [entry for _, entry in candidates if not case.has(entry.body["ciphertext"])]
+    pruned = [entry for _, entry in candidates if case.pruned(entry.body["ciphertext"])]
     if pruned and not case.has(case.policy["initial_model"]):
         return case.fail("I6", "neither ciphertexts nor the initial model: nothing shows that d coordinates exist")
-    for this, entry in candidates:
-        check_proof(case, this, entry)
+    names = (*EXCLUSIVE, "ciphertext") if case.numbers.encrypted else EXCLUSIVE
+    taken: set[bytes] = set()
+    for this, entry in sorted(candidates, key=lambda each: each[1].index):
+        own = {entry.body[name] for name in names} - {None}
+        if own & taken:
+            case.faults[entry.index] = "replayed"
+        elif check_proof(case, this, entry):
+            taken |= own
     return None
 
 
-def check_proof(case: Case, this: Round, entry: Entry) -> None:
-    """Whether a submission is malformed, or has an invalid proof; kept in `case.faults`."""
+def check_proof(case: Case, this: Round, entry: Entry) -> bool:
+    """Whether a submission is valid; if it is malformed, or has an invalid proof, that is kept in `case.faults`."""
     try:
         residues = read_residues(case, entry)
         if this.opened is not None and entry.body["round_open"] == this.opened.hash:
             verify(case.numbers, read_claim(case, entry, this.opened.body["seed"], residues))
-        elif entry in this.accepted:
+            return True
+        if entry in this.accepted:
             case.fail("I6", f"entry {entry.index}: accepted, and no proof that can be verified")
     except Unsound as fault:
         case.fail("I6", f"entry {entry.index}: {fault}")
@@ -66,17 +76,18 @@ def check_proof(case: Case, this: Round, entry: Entry) -> None:
         case.faults[entry.index] = "invalid-proof"
         if entry in this.accepted:
             case.fail("I6", f"entry {entry.index}: accepted, but its proof fails: {fault}")
+    return False
 
 
 def read_residues(case: Case, entry: Entry) -> list[int] | None:
     """The ciphertext, None where it was pruned; `Malformed` by I6.1."""
     try:
         case.share_commitments(entry)
-        if case.has(entry.body["ciphertext"]):
-            return unpack_residues(case.blob(entry, "ciphertext"), case.numbers)
+        if case.pruned(entry.body["ciphertext"]):
+            return None
+        return unpack_residues(case.blob(entry, "ciphertext"), case.numbers)
     except Unreadable as fault:
         raise Malformed(str(fault)) from fault
-    return None
 
 
 def read_claim(case: Case, entry: Entry, seed: bytes, residues: list[int] | None) -> Claim:
@@ -168,9 +179,6 @@ def check_verdicts(case: Case, this: Round, closed: Entry) -> None:
         found = excluded.get(index, "accepted" if index in body["accepted"] else "no verdict")
         if found != right:
             case.fail("I7", f"entry {index}: {found}, expected {right}")
-        entry = case.by_index[index]
-        if found in ("malformed", "invalid-proof") and found != right and not case.has(entry.body["ciphertext"]):
-            case.fail("I7", f"entry {index}: the evidence was pruned")
 
 
 # --- I8 -----------------------------------------------------------------------------------------------

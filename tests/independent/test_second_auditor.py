@@ -375,7 +375,7 @@ LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a rotation by another": (edited(KeyRotation, signer="client-01"), {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "a replaced key": (stale_key, {"I3"}),
     "a stranger's submission": (edited(Submission, signer="client-01"), {"I5"}),
-    "a copied proof": (copied_proof, {"I5", "I7", "I8"}),
+    "a copied proof": (copied_proof, {"I7", "I8"}),
     "an acknowledgement withheld": (edited(ShareAck, 2, acknowledged=()), {"I7", "I8"}),
     "an acknowledgement of another opening": (answer_to_a_submission, {"I8", "I12"}),
     "a false digest": (edited(CohortClosed, digest=bytes(32)), {"I8"}),

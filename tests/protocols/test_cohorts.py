@@ -175,7 +175,7 @@ def test_reasons_are_words_of_the_protocol() -> None:
         "unacknowledged",
         "suppressed",
     )
-    assert set(OFFENCES) == {"duplicate", "malformed", "invalid-proof", "disputed"}
+    assert set(OFFENCES) == {"duplicate", "replayed", "malformed", "invalid-proof", "disputed"}
     assert set(EXEMPTING) == {"malformed", "invalid-proof", "disputed"}
 
 

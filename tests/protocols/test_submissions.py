@@ -1,4 +1,4 @@
-"""When a submission is at fault: what the log shows, and what its blobs show."""
+"""When a submission is at fault by what its blobs show."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify
 from protocols.blobs import blob_hash
-from protocols.cohorts import DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
+from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
 from protocols.sharing import decode_commitments
 from protocols.submissions import (
     Fault,
-    SeenSubmissions,
     _name,
     blob_sizes,
     check_blob,
@@ -104,74 +103,6 @@ def flipped(position: int) -> Callable[[bytes], bytes]:
         return bytes(changed)
 
     return change
-
-
-# ---- what the log shows ----
-
-
-def test_one_submission_a_client_and_round(received: Received) -> None:
-    first, second, _ = received.messages
-    seen = SeenSubmissions()
-    assert seen.add(first) is None
-    assert seen.add(second) is None
-    again = seen.add(replace(first, commitments=bytes(32), ciphertext=b"\x01" * 32, proof=b"\x02" * 32))
-    assert again is not None
-    assert again.reason == DUPLICATE
-
-
-def test_the_next_round_is_another(received: Received) -> None:
-    first = received.messages[0]
-    fresh = {"commitments": bytes(32), "ciphertext": b"\x01" * 32, "proof": b"\x02" * 32}
-    seen = SeenSubmissions()
-    assert seen.add(first) is None
-    assert seen.add(replace(first, round=2, **fresh)) is None
-
-
-@pytest.mark.parametrize("role", ["commitments", "ciphertext", "proof"])
-@pytest.mark.parametrize("later", [1, 2])
-def test_blobs_of_an_earlier_submission(received: Received, role: str, later: int) -> None:
-    """In the same round or another, by anybody."""
-    first, second, _ = received.messages
-    seen = SeenSubmissions()
-    assert seen.add(first) is None
-    fault = seen.add(replace(second, round=later, **{role: getattr(first, role)}))
-    assert fault == Fault(REPLAYED, f"{role} of an earlier submission")
-
-
-@pytest.mark.parametrize("role", EXTRAS)
-@pytest.mark.parametrize("later", [1, 2])
-def test_commitments_of_a_relation_of_an_earlier_submission(related: Received, role: str, later: int) -> None:
-    first, second, _ = related.messages
-    seen = SeenSubmissions()
-    assert seen.add(first) is None
-    fault = seen.add(replace(second, round=later, **{role: getattr(first, role)}))
-    assert fault == Fault(REPLAYED, f"{role} of an earlier submission")
-
-
-def test_share_commitments_may_repeat(received: Received) -> None:
-    """They are Pedersen commitments of a fresh key: whoever repeats them gives away nothing of others."""
-    first, second, _ = received.messages
-    seen = SeenSubmissions()
-    assert seen.add(first) is None
-    assert seen.add(replace(second, share_commitments=first.share_commitments, shares=first.shares)) is None
-
-
-def test_a_duplicate_is_no_replay(received: Received) -> None:
-    seen = SeenSubmissions()
-    seen.add(received.messages[0])
-    fault = seen.add(received.messages[0])
-    assert fault is not None
-    assert fault.reason == DUPLICATE
-
-
-def test_whoever_fails_is_remembered(received: Received) -> None:
-    """The blobs of a duplicate, and that a replaying client has had its turn."""
-    first, second, third = received.messages
-    seen = SeenSubmissions()
-    seen.add(first)
-    seen.add(replace(second, client=first.client))
-    assert [fault.reason for fault in (seen.add(second), seen.add(second)) if fault] == [REPLAYED, DUPLICATE]
-    assert seen.add(third) is None
 
 
 # ---- blobs ----

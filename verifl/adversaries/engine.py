@@ -28,7 +28,7 @@ from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.history import EndedRound, MetricsFile, published_bytes, summarize
+from verifl.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
 from verifl.local_state import LocalState
 from verifl.receipts import keep_receipts
 from verifl.state import DirectoryStore
@@ -245,7 +245,8 @@ class _Run:
         size = published_bytes(self._session.directory.transcript, self._coordinator.entries(first, count))
         closed += aborted is None
         ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
-        return summarize(ended, metrics, time.perf_counter() - started, size)
+        excluded = exclusions(self._coordinator, self._cast.pinned, last)
+        return summarize(ended, excluded, metrics, time.perf_counter() - started, size)
 
     def _open_round(self) -> None:
         self._number = self._coordinator.ledger.next_round

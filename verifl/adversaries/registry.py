@@ -199,12 +199,12 @@ _CLIENTS = (
     Kind(
         "replayed-proof", Role.CLIENT, Role.CLIENT,
         "sends its proof of the round before with a new update",
-        Outcome(verdict="replayed", remark="no offence is noted: whoever copies first makes the original the replay"),
+        Outcome(checks=("I7",), verdict="replayed"),
     ),
     Kind(
         "copied-submission", Role.CLIENT, Role.CLIENT,
         "signs another client's submission of this round as its own",
-        Outcome(checks=("I8",), verdict="replayed", remark="every trustee disputes its share"),
+        Outcome(checks=("I7", "I8"), verdict="replayed", remark="every trustee disputes its share"),
     ),
     Kind(
         "stale-model", Role.CLIENT, Role.CLIENT,

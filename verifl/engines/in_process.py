@@ -31,7 +31,7 @@ from verifl.clock import CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.history import EndedRound, MetricsFile, past_rounds, published_bytes, summarize
+from verifl.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
 from verifl.local_state import LocalState
 from verifl.progress import format_metrics
 from verifl.receipts import keep_receipts
@@ -184,9 +184,8 @@ class _Run:
 
     def _past(self, initial: RoundSummary) -> list[RoundSummary]:
         """The rounds that have ended; one whose line in the metrics is missing is told now."""
-        known, size = self._metrics.measured(), self._coordinator.size
-        transcript = self._session.directory.transcript
-        past = past_rounds(self._pinned, self._entries(0, size), transcript, self._metrics, self._evaluated)
+        known, transcript = self._metrics.measured(), self._session.directory.transcript
+        past = past_rounds(self._pinned, self._coordinator, transcript, self._metrics, self._evaluated)
         self._metrics.rewrite([initial, *past])
         if 0 not in known and initial.metrics:
             self._session.progress.note(f"round 0, the initial model: {format_metrics(initial.metrics)}")
@@ -214,7 +213,8 @@ class _Run:
         size = published_bytes(self._session.directory.transcript, self._entries(first, count))
         closed += aborted is None
         ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
-        return summarize(ended, metrics, seconds, size)
+        excluded = exclusions(self._coordinator, self._pinned, last)
+        return summarize(ended, excluded, metrics, seconds, size)
 
     def _collect(self, number: int) -> None:
         """Submissions, verdicts and acknowledgements."""

@@ -176,36 +176,6 @@ def test_a_copy_of_another_clients_submission_is_a_replay(simulation: Simulation
     assert verdicts == [None, "replayed"]
 
 
-def test_a_proof_of_another_submission_does_not_verify(simulation: Simulation) -> None:
-    """Copied before its owner's submission is in the log, it is no replay, and no proof either."""
-    simulation.open_round()
-    victim, thief = simulation.package("client-00"), simulation.package("client-01")
-    copied_fields = submission_of(victim)
-    blobs = {"commitments": victim.blobs[copied_fields.commitments], "proof": victim.blobs[copied_fields.proof]}
-    simulation.store(simulation.coordinator.receive(resigned(simulation, thief, blobs)))
-    (verdict,) = simulation.coordinator.verdicts()
-    assert verdict.fault is not None
-    assert verdict.fault.reason == "invalid-proof"
-
-
-def test_a_replay_of_an_earlier_round_is_found(simulation: Simulation) -> None:
-    simulation.open_round()
-    old = simulation.package("client-00")
-    simulation.store(simulation.coordinator.receive(old))
-    simulation.store(simulation.coordinator.abort())
-    simulation.checkpoint()
-    simulation.restart_coordinator()
-    simulation.open_round()
-    with refused("round"):
-        simulation.coordinator.receive(old)
-    fresh = simulation.package("client-00")
-    blobs = {"ciphertext": old.blobs[submission_of(old).ciphertext]}
-    simulation.store(simulation.coordinator.receive(resigned(simulation, fresh, blobs)))
-    (verdict,) = simulation.coordinator.verdicts()
-    assert verdict.fault is not None
-    assert (verdict.fault.reason, verdict.fault.detail) == ("replayed", "ciphertext of an earlier submission")
-
-
 def test_one_blob_in_two_roles_has_the_wrong_size_for_one(simulation: Simulation) -> None:
     simulation.open_round()
     package = simulation.package("client-00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,13 @@ def test_several_liars_at_once(play: Play) -> None:
     played = play("bad-proof:clinic-2", "lying-trustee", "server-rejects-valid:clinic-4")
     assert played.rounds()[2].aborted == "too-few-submissions"  # two of four are left
     report = audit(played.transcript, played.policy)
-    assert [note for note in report.check("I7").notes if "clinic-2" in note] == []  # no cohort, so no verdict
+    (note,) = [note for note in report.check("I7").notes if "clinic-2" in note]  # whatever becomes of the round
+    assert note.startswith("clinic-2 is named: invalid-proof in round 2, entry ")
+    lines = [json.loads(line) for line in (played.directory / "metrics.jsonl").read_text().splitlines()]
+    (told,) = [line for line in lines if line["round"] == 2]
+    assert told["aborted"] == "too-few-submissions"
+    assert told["excluded"]["clinic-2"] == "invalid-proof"
+    assert told["failed_checks"] == {"clinic-2": "share-opening"}
 
 
 def refused(tmp_path: Path, *inject: str, **limits: object) -> str:
