@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from Crypto.Hash import cSHAKE256
-
 from tests.independent.curve import ORDER
+from tests.independent.keccak import cshake256
 
 
 class Challenger:
@@ -16,7 +15,7 @@ class Challenger:
 
     def _step(self, kind: int, label: str, data: bytes, wanted: int) -> bytes:
         framed = bytes([kind]) + b"".join(len(part).to_bytes(8, "big") + part for part in (label.encode(), data))
-        output = cSHAKE256.new(self.state + framed, custom=self.tag).read(64 + wanted)
+        output = cshake256(self.state + framed, self.tag, 64 + wanted)
         self.state = output[:64]
         return output[64:]
 

@@ -4,45 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from tests.independent.encoding import Body, Envelope, encode, signing_bytes
+from tests.independent import encoding
+from tests.independent.edwards import NEUTRAL, add, decode, encode, verifies
+from tests.independent.encoding import Body, Envelope, signing_bytes
 from tests.independent.tree import leaf_hash, tree_root
 
-PRIME = 2**255 - 19
-EDWARDS_D = -121665 * pow(121666, -1, PRIME) % PRIME
 MOST_ROTATIONS = 16
 REVOCATION_REASONS = ("key-compromised", "left", "expelled")
 
 
-def verifies(public_key: bytes, signature: bytes, data: bytes) -> bool:
-    """The equation without the cofactor; OpenSSL computes it as spec 2.4 says."""
-    try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, data)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
 def enrollable(public_key: bytes) -> bool:
     """Whether a key is canonical, a point, and not of small order."""
-    number = int.from_bytes(public_key, "little")
-    sign, y = number >> 255, number & (1 << 255) - 1
-    if y >= PRIME:
+    point = decode(public_key)
+    if point is None or encode(point) != public_key:
         return False
-    x_squared = (y * y - 1) * pow(EDWARDS_D * y * y + 1, -1, PRIME) % PRIME
-    if x_squared and pow(x_squared, (PRIME - 1) // 2, PRIME) != 1:
-        return False
-    if x_squared == 0:
-        return False  # y is 1 or -1: of order 1 or 2, whatever the sign bit
-    # Doubling needs y and x^2 only: y' = (y^2 + x^2) / (1 - d x^2 y^2); three times, then y' = 1 is neutral.
     for _ in range(3):
-        product = EDWARDS_D * x_squared * y * y % PRIME
-        doubled = (y * y + x_squared) * pow(1 - product, -1, PRIME) % PRIME
-        x_squared = 4 * x_squared * y * y * pow(1 + product, -2, PRIME) % PRIME
-        y = doubled
-    return not (y == 1 and x_squared == 0) and sign in (0, 1)
+        point = add(point, point)
+    return encode(point) != encode(NEUTRAL)
 
 
 @dataclass
@@ -115,9 +93,8 @@ class Membership:
         if body["public_key"] in self._taken():
             return "rotation-key"
         claim = {name: body[name] for name in ("federation", "party", "previous", "public_key")}
-        if not verifies(
-            body["public_key"], body["possession"], signing_bytes("key-possession", body["party"], encode(claim))
-        ):
+        signed = signing_bytes("key-possession", body["party"], encoding.encode(claim))
+        if not verifies(body["public_key"], body["possession"], signed):
             return "possession"
         if body["party"] in self.rotated:
             return "rotation-pace"
