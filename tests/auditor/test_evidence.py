@@ -169,7 +169,7 @@ def unacknowledged(simulation: Simulation) -> None:
     """f trustees say that its share is bad, so that it is left out: for no fault of its own."""
     simulation.acknowledge(["trustee-2", "trustee-3", "trustee-4"])
     for name in SILENT:
-        simulation.trustees[name].acknowledge(simulation.coordinator.ledger.rounds, simulation.blob)  # and not sent
+        simulation.acknowledgement(name)  # and not sent
         simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, name, ["client-03"])))
     close_as_if_valid(simulation)
     simulation.release()

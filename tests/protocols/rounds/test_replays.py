@@ -243,8 +243,8 @@ def test_copies_over_rounds_and_restarts(simulate: Simulate) -> None:
     simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, first)))
     second = simulation.package("client-02")
     simulation.store(simulation.coordinator.receive(second))
-    simulation.store(simulation.coordinator.abort())
     simulation.checkpoint()
+    assert simulation.close_cohort() is not None
     simulation.restart_coordinator()
     simulation.open_round()
     simulation.submit("client-03")
