@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 
 from auditor import audit, case, index
 from auditor.case import Case
-from auditor.checks import cohorts, rounds
+from auditor.checks import cohorts, differences, rounds
 from auditor.findings import Findings
 from auditor.index import Entry, Index, Round, SubmissionRecord
+from protocols import differencing
 from protocols.messages import CohortClosed, KeyShare, RoundOpen
+from protocols.pinned import PinnedPolicy
 from tests.auditor.forge import Forge
+from tests.simulator import Setting, make_policy
 from tests.work import lines_run
 
 CLIENTS = 4
@@ -66,6 +69,24 @@ def check_openings(made: Case) -> None:
 def test_twice_the_rounds_are_twice_the_work(work: Callable[[Case], None], models: int) -> None:
     few, many = history(200, models), history(400, models)
     assert lines_run(lambda: work(many), case, index, rounds) < 2.2 * lines_run(lambda: work(few), case, index, rounds)
+
+
+@pytest.mark.parametrize("models", [1, 100])
+@pytest.mark.parametrize("strict", [False, True])
+def test_comparing_twice_the_cohorts_is_twice_the_work(
+    models: int, strict: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many of them are on one model."""
+    data = make_policy(Setting(clients=CLIENTS, strict_consecutive=strict))[0]
+    monkeypatch.setattr(differences, "exempt_in", lambda *_: set())
+
+    def work(made: Case) -> int:
+        made.pinned_policy = PinnedPolicy.open(data)
+        return lines_run(
+            lambda: differences.check_differences(made, Findings("P6", "")), differences, differencing, index
+        )
+
+    assert work(history(400, models)) < 2.2 * work(history(200, models))
 
 
 def test_the_cohort_opened_last_before() -> None:
