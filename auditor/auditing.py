@@ -63,6 +63,7 @@ def audit(
     for a given policy that is none, and for a directory without anything of a transcript. All else that is wrong is in
     the report.
     """
+    from auditor.arguments import require_transcript
     from auditor.case import Case
     from auditor.explain import explain as tell
     from auditor.explain import require_party
@@ -78,6 +79,7 @@ def audit(
 
         set_workers(workers)
     progress = progress or Progress()
+    require_transcript(Path(path))
     pinned = Path(policy) if isinstance(policy, str) else policy
     case = Case.open(Path(path), pinned, engine, progress.step, reader, memory)
     if explain is not None:

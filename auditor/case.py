@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditor.arguments import no_policy, read_policy, require_transcript
+from auditor.arguments import no_policy, read_policy
 from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
 from auditor.memory import Memory
@@ -131,9 +131,9 @@ class Case:
         reader: TranscriptReader | None = None,
         memory: Memory | None = None,
     ) -> Case:
-        """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for what is no
-        transcript, and for a policy that was given and is none."""
-        require_transcript(path)
+        """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
+        that was given and is none."""
+        next(path.iterdir(), None)  # raises what the system says, if there is no such directory
         case = cls(path, reader or TranscriptReader(path), engine, step, policy is None)
         case.memory = case.memory if memory is None else memory
         try:

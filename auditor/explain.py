@@ -95,8 +95,14 @@ def _mentions(finding: Finding, party: str) -> bool:
 
 def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
     if case.filed is None:
-        yield Event(0, None, "the log cannot be read to its end: nothing can be told", holds=False)
+        why = (
+            "no checkpoint signs the entries that are here" if case.foreign is None else "this is another policy's log"
+        )
+        yield Event(0, None, f"{why}: nothing can be told", holds=False)
         return
+    if case.cut is not None:
+        text = f"only the first {case.cut} entries are whole: what comes after them cannot be told"
+        yield Event(0, None, text, holds=False)
     yield from _changes(case, party)
     if TRUSTEE in roles:
         yield _cosignatures(case, party)

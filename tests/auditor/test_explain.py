@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from auditor.cli import main
 from auditor.explain import Event, Story
 from proofs.errors import Misuse
 from protocols.messages import CohortClosed, Exclusion, KeyShare
-from tests.auditor.conftest import Forged
+from tests.auditor.conftest import Forged, flipped, last_bundle
 from tests.simulator import Simulation
 
 Simulations = Callable[[str], Simulation]
@@ -160,13 +161,28 @@ def test_nobody_of_that_name(simulations: Simulations) -> None:
 
 def test_a_log_that_cannot_be_read(copied: Callable[[str], Path], simulations: Simulations) -> None:
     path = copied("quiet")
+    policy = simulations("quiet").policy_data
+    bundle = last_bundle(path)
+    bundle.write_bytes(flipped(bundle.read_bytes(), -1))
+    story = story_of(path, policy, "client-00")
+    assert story.events[0].text.endswith(" entries are whole: what comes after them cannot be told")
+    assert len(story.events) > 1
     (path / "checkpoint").unlink()
-    story = story_of(path, simulations("quiet").policy_data, "client-00")
-    assert [event.text for event in story.events] == ["the log cannot be read to its end: nothing can be told"]
+    shutil.rmtree(path / "checkpoints")
+    story = story_of(path, policy, "client-00")
+    expected = "no checkpoint signs the entries that are here: nothing can be told"
+    assert [event.text for event in story.events] == [expected]
 
 
-def test_a_policy_that_does_not_open(simulations: Simulations) -> None:
-    story = audit(simulations("quiet").path, b"no policy", explain="client-00").story
+def test_the_log_of_another_policy(simulations: Simulations) -> None:
+    story = story_of(simulations("quiet").path, simulations("eventful").policy_data, "client-00")
+    assert [event.text for event in story.events] == ["this is another policy's log: nothing can be told"]
+
+
+def test_a_policy_that_does_not_open(copied: Callable[[str], Path]) -> None:
+    path = copied("quiet")
+    (path / "policy.cbor").write_bytes(b"no policy")
+    story = audit(path, None, explain="client-00").story
     assert story is not None
     assert story.roles == ()
 

@@ -81,7 +81,7 @@ FEDERATION = "elsewhere"
 
 CASES: dict[tuple[type, str], Case] = {
     (messages.Genesis, "federation"): loose({"I2"}, value(FEDERATION)),
-    (messages.Genesis, "policy"): loose({"I1", "I2"}, value(NOWHERE)),
+    (messages.Genesis, "policy"): loose({"I2"}, value(NOWHERE)),  # another policy's log: nothing else is judged
     (messages.Genesis, "model"): loose({"I2"}, blob("model", changed("<f8", 0, 1))),
     (messages.RoundKey, "federation"): loose({"I4"}, value(FEDERATION)),
     (messages.RoundKey, "round"): loose({"I4"}, value(2)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -242,3 +243,35 @@ def test_the_json_says_which(honest, kept) -> None:
     assert (plain["accepted"], plain["outcome"]) == (False, "damaged")
     assert (plain["broken"], plain["unjudged"]) == ([], [])
     assert [finding["kind"] for finding in plain["checks"][0]["findings"]] == ["damaged"]
+
+
+def crossed(rand: random.Random, files: list[Path], file: Path) -> None:
+    """One of the things that can become of a file in a copy."""
+    data = file.read_bytes()
+    match rand.randrange(5):
+        case 0:
+            file.unlink()
+        case 1:
+            file.write_bytes(flipped(data, rand.randrange(len(data))) if data else b"x")
+        case 2:
+            file.write_bytes(data[: rand.randrange(len(data) + 1)])
+        case 3:
+            other = rand.choice(files)
+            file.write_bytes(other.read_bytes() if other.exists() else b"")
+        case _:
+            file.write_bytes(data.replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize("times", [5, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("name", ["aborted", "changed", "eventful", "outage"])
+def test_nobody_without_a_key_makes_anybody_a_liar(simulations, tmp_path: Path, name: str, times: int) -> None:
+    """Several files at once cut, changed, exchanged or gone, in every kind of history."""
+    simulation, rand = simulations(name), random.Random(f"{name} {times}")
+    for number in range(times):
+        path = Path(shutil.copytree(simulation.path, tmp_path / str(number)))
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        for file in rand.sample(files, rand.choice([1, 1, 2, 6])):
+            crossed(rand, files, file)
+        assert audit(path, simulation.policy_data).broken == ()
+        assert audit(path, None).broken == ()
+        shutil.rmtree(path)
