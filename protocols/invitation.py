@@ -21,7 +21,7 @@ from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 
-INVITATION_LIMIT = 1 << 26  # bytes: most of it for changes, to a client that knows none of them (spec 4.2, `changes`)
+INVITATION_LIMIT = 1 << 26  # bytes: most of it for changes, to a client that knows none of them (spec 2.5)
 Path = Annotated[tuple[Hash32, ...], AtMost(64)]
 Changes = tuple[Annotated[bytes, AtMost(65535)], ...]  # entries; their root in RoundOpen says that they are in the log
 

@@ -19,10 +19,10 @@ from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
+from protocols.encoding import ENTRY_LIMIT
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
-from protocols.membership import MOST_ROTATIONS
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
 from protocols.server_steps import step_ceiling, step_constants, step_floor
 
@@ -30,8 +30,10 @@ KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
 PROJECTIONS = 360
 LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
-CHANGES_OF_A_PARTY = MOST_ROTATIONS * 503 + 299  # bytes: with a revocation, under the longest names (spec 2.5)
-CHANGES_LIMIT = 2**26 - 2**20  # bytes of an invitation or a receipt, less what else there is in it
+# Bytes of a CohortClosed in which everybody who submitted, each twice, is excluded for the longest reason (spec 8.11):
+# two exclusions for each client, a name for each trustee, the rest of the entry with its envelope.
+COHORT_BYTES = (2 * 46, 66, 1024)
+MOST_ROUNDS = 2**16  # a party's memory of a log holds something of each
 MOST_TRUSTEES = 16  # at most C(16, 8) subsets of them are tried for a cohort (spec 8.7)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -282,14 +284,16 @@ def _distinct(role: str, members: Sequence[Member]) -> list[Inequality]:
 
 
 def _round_conditions(policy: Policy) -> list[Inequality]:
-    changes = (len(policy.roster) + len(policy.trustees)) * CHANGES_OF_A_PARTY
+    for_client, for_trustee, rest = COHORT_BYTES
+    cohort = for_client * len(policy.roster) + for_trustee * len(policy.trustees) + rest
     unknown = sum(not _CHECK_ID.fullmatch(name) for name in policy.required_checks)
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
         Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
         Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
-        Inequality("changes", changes, "<=", CHANGES_LIMIT, "the changes of all parties fit into one message"),
+        Inequality("max-rounds-limit", policy.max_rounds, "<=", MOST_ROUNDS, "a party can remember the whole log"),
+        Inequality("cohort-entry", cohort, "<=", ENTRY_LIMIT, "an entry excludes two submissions of every client"),
         Inequality("required-checks", unknown, "=", 0, "required checks are named I1 to I12 and P1 to P7"),
     ]
 

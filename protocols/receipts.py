@@ -32,7 +32,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 
 RECEIPT_VERSION = 1
-RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes (spec 4.2, `changes`)
+RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes (spec 2.5)
 ACCEPTED = "accepted"
 CLOSED = "closed"
 

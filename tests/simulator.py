@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.engines import get_engine
+from proofs.errors import Misuse
 from protocols import server_steps
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
@@ -168,12 +169,12 @@ class Simulation:
     def _trustee(self, name: str, told: bool = True) -> Trustee:
         rand = seeded(f"trustee {self.setting.seed} {name} {self.restarts}")
         successors, evidence = self.successors.get(name, ()), self.evidence(told)
-        return Trustee(*self._party(name), name, self._store(name), self.engine, rand, successors, evidence, self.waits)
+        return Trustee(*self._party(name), name, self._store(name), self.engine, rand, self.waits, successors, evidence)
 
-    def trustee_on(self, store: MemoryStore, name: str) -> Trustee:
-        """A trustee that has this state."""
-        rand = seeded(f"another {name}")
-        return Trustee(*self._party(name), name, store, self.engine, rand, waits=self.waits)
+    def trustee_on(self, store: MemoryStore, name: str, identity: SigningKey | None = None) -> Trustee:
+        """A trustee that has this state, and its own key or another."""
+        key, rand = identity or identity_of(name, self.setting.seed), seeded(f"another {name}")
+        return Trustee(self.pinned, key, name, store, self.engine, rand, self.waits)
 
     def _coordinator(self, published: Published | None) -> Coordinator:
         return Coordinator(
@@ -182,8 +183,8 @@ class Simulation:
             self.engine,
             add_residues,
             self.blob,
-            published,
             self.waits,
+            published,
         )
 
     def evidence(self, told: bool = True) -> Evidence:
@@ -352,11 +353,12 @@ class Simulation:
     def close_cohort(self) -> str | None:
         """The cohort closed and cosigned; the reason if the round was aborted instead. Late acknowledgements are
         waited for."""
-        current = self.coordinator.ledger.current
-        assert current is not None
-        if len(current.acks) < self.pinned.policy.threshold:
+        try:
+            publication = self.coordinator.close_cohort()
+        except Misuse:
             self.clock += self.waits.quorum
-        closed = self.store(self.coordinator.close_cohort())
+            publication = self.coordinator.close_cohort()
+        closed = self.store(publication)
         self.checkpoint()
         return closed.aborted
 

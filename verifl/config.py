@@ -43,7 +43,7 @@ class FederationConfig(Table):
     """name: of the federation and its log. rounds: to run. seed: of training only, never of the protocol."""
 
     name: str = Field(default="federation", pattern=PARTY_ID)
-    rounds: int = Field(default=3, ge=1, le=1_000_000)
+    rounds: int = Field(default=3, ge=1, le=65_536)
     seed: int = Field(default=1, ge=0, lt=2**32)
 
 
@@ -169,7 +169,7 @@ class LimitsConfig(Table):
 
     min_cohort: int = Field(default=3, ge=2, le=1_000_000)
     max_cohort: int | None = Field(default=None, ge=2, le=1_000_000)
-    max_rounds: int = Field(default=1000, ge=1, le=1_000_000)
+    max_rounds: int = Field(default=1000, ge=1, le=65_536)
     max_aborts: int = Field(default=8, ge=0, le=1_000_000)
     strict_consecutive: bool = False
 

@@ -13,9 +13,9 @@ _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 
 def check_submissions(case: Case, findings: Findings) -> str:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
-    share for each of the round's keys, in their order. 4. No accepted submission is a client's second of a round. 5. It
-    has the commitments that the policy asks for, and no others. 6. On a model on which a cohort was opened before, its
-    client was in the latest of these.
+    share for each of the round's keys, in their order, and is no third of its client in the round. 4. No accepted
+    submission is a client's second of a round. 5. It has the commitments that the policy asks for, and no others. 6. On
+    a model on which a cohort was opened before, its client was in the latest of these.
 
     Leaves `own_faults`: duplicate or None for each submission, the others being I6's; rule 4 judges the accepted ones,
     I7 whether the others were excluded for it.
@@ -27,6 +27,7 @@ def check_submissions(case: Case, findings: Findings) -> str:
     for found in index.in_order():
         accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
         clients: set[str] = set()
+        twice: set[str] = set()
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
@@ -37,7 +38,9 @@ def check_submissions(case: Case, findings: Findings) -> str:
                 findings.add(f"{submission_label(record)}, client", expected, record.client)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
-            clients.add(record.client)
+            if record.client in twice:
+                findings.add(submission_label(record), "at most two submissions of a client in a round", "a third")
+            (twice if record.client in clients else clients).add(record.client)
             count += 1
         everybody |= clients
     return f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"

@@ -64,7 +64,7 @@ from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_cohort, 
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.record import LogRecord, Published
-from protocols.rounds.waits import WAITS, Waits
+from protocols.rounds.waits import Waits
 from protocols.server_steps import StepState
 from protocols.sharing import Share
 from protocols.stores import Store
@@ -96,8 +96,8 @@ class Coordinator:
         engine: Engine,
         summation: Summation,
         blobs: BlobSource,
+        waits: Waits,
         published: Published | None = None,
-        waits: Waits = WAITS,
     ) -> None:
         if identity.public_key != pinned.policy.log_key:
             raise Misuse("identity: the policy has another log key")
@@ -221,7 +221,6 @@ class Coordinator:
         if not isinstance(message, Submission):
             raise Malformed("package.entry", "a submission", type(message).__name__)
         self._record.trial([package.entry])
-        self._check_welcome(current, message)
         sizes = blob_sizes(self._pinned, message)
         package.check(sizes)
         return self._log([package.entry], {name: package.blobs[name] for name, _ in sizes})
@@ -454,13 +453,6 @@ class Coordinator:
             raise Misuse("close_round: the log has no aggregate")
         size = self._pinned.policy.dimension * 8
         return decode_plaintext(self._pinned, read_blob(self._blobs, message.plaintext, size))
-
-    def _check_welcome(self, current: CurrentRound, message: Submission) -> None:
-        earlier = sum(each.message.client == message.client for each in current.submissions)
-        if earlier >= 2:
-            raise Rejected(
-                "duplicate", "at most two submissions, the second as evidence", f"a third by {message.client}"
-            )
 
     def _between_rounds(self) -> Ledger:
         ledger = self.ledger

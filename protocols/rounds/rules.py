@@ -56,6 +56,7 @@ from protocols.rounds.offences import excused_submissions
 from protocols.server_steps import FEDAVG
 from protocols.submissions import check_extras
 
+MOST_SUBMISSIONS = 2  # of a client in a round
 _MARK = 16  # bytes of a used key's hash
 _REASON = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # the check that failed for whoever disputes
 
@@ -213,6 +214,8 @@ def _submission(
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
     check_extras(pinned, message)
+    if sum(each.message.client == message.client for each in current.submissions) >= MOST_SUBMISSIONS:
+        raise Rejected("duplicate", "at most two submissions, the second as evidence", f"a third by {message.client}")
     trustees = tuple(share.trustee for share in message.shares)
     expected = tuple(key.trustee for key in current.keys)
     if trustees != expected:

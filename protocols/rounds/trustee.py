@@ -48,7 +48,7 @@ from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
 from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
 from protocols.rounds.round_secrets import RoundSecrets
-from protocols.rounds.waits import WAITS, Waits
+from protocols.rounds.waits import Waits
 from protocols.stores import Store
 from protocols.submissions import BlobSource, read_blob
 
@@ -86,9 +86,9 @@ class Trustee:
         store: Store,
         engine: Engine,
         rand: Randomness,
+        waits: Waits,
         successors: Sequence[SigningKey] = (),
         evidence: Evidence = NO_EVIDENCE,
-        waits: Waits = WAITS,
     ) -> None:
         """successors: keys that a rotation put in the place of `identity`, or will. evidence: what it has said.
 

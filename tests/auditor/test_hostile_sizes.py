@@ -28,6 +28,7 @@ from protocols.log import reader, snapshot, tiles
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
 from protocols.log.files import Directory
 from protocols.log.reader import TranscriptReader
+from protocols.membership import MOST_ROTATIONS
 from protocols.messages import (
     Aggregate,
     CohortClosed,
@@ -179,16 +180,18 @@ def test_what_a_round_does_not_have_is_a_finding(forge, tmp_path: Path) -> None:
 
 
 def test_wrong_signatures_are_tried_with_the_last_former_keys(simulations) -> None:
-    """What a key signed that many others replaced since is a wrong signature like any other."""
+    """All of them, as nobody has more: who signed is told to the last rotation that a party may have."""
+    assert FORMER_KEYS == MOST_ROTATIONS
     policy = simulations("quiet").pinned.policy
     standing = Standing(policy)
-    keys = [identity_of("client-00"), *(identity_of(f"client-00 rotated {i}") for i in range(FORMER_KEYS + 1))]
+    keys = [identity_of("client-00"), *(identity_of(f"client-00 rotated {i}") for i in range(FORMER_KEYS))]
     for index, (old, new) in enumerate(pairwise(keys)):
         data = seal_rotation(policy.federation, "client-00", old, new)
-        standing.change(index, data, open_envelope(data))
+        standing.change(2 * index, data, open_envelope(data))
+        standing.end_round(2 * index + 1)
     message = KeyRotation(policy.federation, "client-00", bytes(32), bytes(32), bytes(64))
     replaced = [standing.replaced_at(open_envelope(seal(message, "client-00", key))) for key in keys]
-    assert replaced == [None, *range(1, FORMER_KEYS + 1), None]
+    assert replaced == [*range(0, 2 * FORMER_KEYS, 2), None]
 
 
 # ---- a size that nobody signed ----

@@ -140,6 +140,13 @@ def respelled_key(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, 2), public_key=key[:-1] + bytes([key[-1] | 0x80]))
 
 
+def third_submission(forge: Forge) -> None:
+    """One client's submission logged three times: the server fills the round."""
+    position = forge.find(Submission)
+    for _ in range(2):
+        forge.insert(position + 1, forge.message(position))
+
+
 def barred_trustee(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, 3), trustee="trustee-0")
 
@@ -342,6 +349,7 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "a seed from an old checkpoint": (old_checkpoint, {"I4"}, "aborted"),
     "a round key used twice": (reused_key, {"I4"}, "aborted"),
     "a round key spelled in another way": (respelled_key, {"I4"}, "aborted"),
+    "a submission logged three times": (third_submission, {"I5", "I7"}, "quiet"),
     "a barred trustee": (barred_trustee, {"I4"}, "eventful"),
     "a retry that says it is none": (retry_denied, {"I4"}, "eventful"),
     "a client outside the roster": (outsider, {"I5", "I6"}, "quiet"),

@@ -138,7 +138,8 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "cohort-range", policy["max_cohort"] >= policy["min_cohort"]
     yield "roster-size", len(policy["roster"]) >= policy["min_cohort"]
     yield "max-rounds", policy["max_rounds"] >= 1
-    yield "changes", (len(policy["roster"]) + m) * 8347 <= (1 << 26) - (1 << 20)
+    yield "max-rounds-limit", policy["max_rounds"] <= 65536
+    yield "cohort-entry", 92 * len(policy["roster"]) + 66 * m + 1024 <= 65535
     yield "required-checks", set(policy["required_checks"]) <= CHECKS
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)

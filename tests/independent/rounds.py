@@ -175,8 +175,12 @@ def check_submissions(case: Case) -> None:
             case.faults[entry.index] = "duplicate"
         clients.add((body["round"], body["client"]))
     for this in case.rounds:
+        counts: dict[str, int] = {}
         for entry in this.submissions:
             check_submission(case, this, entry)
+            counts[entry.body["client"]] = counts.get(entry.body["client"], 0) + 1
+            if counts[entry.body["client"]] > 2:
+                case.fail("I5", f"entry {entry.index}: a third submission")
 
 
 def check_submission(case: Case, this: Round, entry: Entry) -> None:

@@ -323,6 +323,12 @@ def second_rotation(forge: Forge) -> None:
     forge.insert_raw(2, seal_rotation("simulated", "client-00", first, second))
 
 
+def third_submission(forge: Forge) -> None:
+    position = forge.find(Submission)
+    for _ in range(2):
+        forge.insert(position + 1, forge.message(position))
+
+
 def second_release(forge: Forge) -> None:
     position = forge.find(KeyShare)
     forge.insert(position + 1, forge.message(position))
@@ -373,6 +379,7 @@ def garbage(forge: Forge) -> None:
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a round key spelled in another way": (respelled_key, {"I4", "I6", "I7", "I8"}),
     "two rotations in one gap": (second_rotation, {"I3", "I4", "I5", "I6", "I7", "I8"}),
+    "a submission logged three times": (third_submission, {"I5", "I7", "I12"}),
     "a wrong seed": (edited(RoundOpen, 1, seed=bytes(32)), {"I4", "I6", "I7", "I8", "I9"}),
     "a change denied": (edited(RoundOpen, 0, changes=bytes(32)), {"I3", "I4"}),
     "a retry denied": (edited(RoundOpen, 1, retry_of=None), {"I4", "I6", "I7", "I8"}),

@@ -39,6 +39,7 @@ from protocols.rounds.ledger import CurrentRound, LoggedSubmission, is_in
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
 from verifl.adversaries.clients import Secrets
+from verifl.clock import ONE_PROCESS
 
 Residues = NDArray[np.int64]
 
@@ -67,7 +68,7 @@ class LyingCoordinator(Coordinator):
     """An honest coordinator but while it is active."""
 
     def __init__(self, part: ServerPart) -> None:
-        super().__init__(part.pinned, part.identity, part.store, part.engine, part.summation, part.blobs)
+        super().__init__(part.pinned, part.identity, part.store, part.engine, part.summation, part.blobs, ONE_PROCESS)
         self._part = part
 
     def _victims(self, submissions: Iterable[LoggedSubmission]) -> list[LoggedSubmission]:

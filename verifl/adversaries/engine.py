@@ -20,11 +20,11 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, asked_clients
 from protocols.rounds.trustee import Trustee
-from protocols.rounds.waits import ONE_PROCESS
 from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
+from verifl.clock import ONE_PROCESS
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
@@ -143,7 +143,7 @@ class _Cast:
         identity, store = self._session.enrolment.trustees[name], self._store_of("trustees", name)
         liar = self._liars.get(name)
         if liar is None and name not in self._corrupt:
-            return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand, waits=ONE_PROCESS)
+            return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand, ONE_PROCESS)
         play = trustees.LIARS[liar.kind.name] if liar else Colluding
         return play(self.pinned, identity, name, store, self._engine, self._session.rand, self._active)
 

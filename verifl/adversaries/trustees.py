@@ -19,10 +19,10 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
 from protocols.rounds.ledger import CurrentRound, LoggedCohort
 from protocols.rounds.trustee import Trustee
-from protocols.rounds.waits import ONE_PROCESS
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource
+from verifl.clock import ONE_PROCESS
 
 NO_ANSWER = "no-answer"
 
@@ -41,7 +41,7 @@ class LyingTrustee(Trustee):
         active: Callable[[], bool],
     ) -> None:
         self._active = active  # before anything is erased at the start
-        super().__init__(pinned, identity, name, store, engine, rand, waits=ONE_PROCESS)
+        super().__init__(pinned, identity, name, store, engine, rand, ONE_PROCESS)
 
 
 class WrongRelease(LyingTrustee):

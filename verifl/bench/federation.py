@@ -42,6 +42,7 @@ from protocols.summation import add_residues
 from verifl.bench.processes import POLICY, TRANSCRIPT
 from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
+from verifl.clock import ONE_PROCESS
 
 
 def measure_round(
@@ -78,10 +79,11 @@ class _Round:
         self._entry_size = 0
         enrolled, common = self._setting.enrolment, (self._engine, os.urandom)
         self._coordinator = Coordinator(
-            self._pinned, enrolled.coordinator, MemoryStore(), self._engine, add_residues, self._blobs
+            self._pinned, enrolled.coordinator, MemoryStore(), self._engine, add_residues, self._blobs, ONE_PROCESS
         )
         self._trustees = [
-            Trustee(self._pinned, key, name, MemoryStore(), *common) for name, key in enrolled.trustees.items()
+            Trustee(self._pinned, key, name, MemoryStore(), *common, ONE_PROCESS)
+            for name, key in enrolled.trustees.items()
         ]
         (folder / POLICY).write_bytes(self._pinned.data)
         writer.put_policy(self._pinned.data)

@@ -25,9 +25,9 @@ from protocols.rounds.exchange import Publication, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, asked_clients
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import ERASED, Trustee
-from protocols.rounds.waits import DAY, ONE_PROCESS
+from protocols.rounds.waits import DAY
 from protocols.server_steps import decode_model
-from verifl.clock import CosignatureClock
+from verifl.clock import ONE_PROCESS, CosignatureClock
 from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
 from verifl.engines.ending import describe_ending, due_ending
 from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
@@ -94,8 +94,8 @@ class _Run:
             engine,
             summation_on(session.device),
             self._blobs,
-            published,
             ONE_PROCESS,
+            published,
         )
         said = said_in(self._coordinator.note, self._entries(0, self._coordinator.size))
         self._trustees = [self._trustee(name, engine, said) for name in enrolment.trustees]
@@ -368,7 +368,7 @@ class _Run:
         key, successors = enrolment.trustees[name], enrolment.successors.get(name, ())
         told = said.get(name, Evidence(self._coordinator.note))
         with _newest_state(f"trustees/{name}"):
-            return Trustee(self._pinned, key, name, store, engine, rand, successors, told, ONE_PROCESS)
+            return Trustee(self._pinned, key, name, store, engine, rand, ONE_PROCESS, successors, told)
 
     def _client(self, name: str, engine: Engine, said: Mapping[str, Evidence]) -> Client:
         store, rand = _store_of(self._session, self._step, "clients", name, "store"), self._session.rand

@@ -36,6 +36,7 @@ def fresh(simulation: Simulation, **changes: object) -> Coordinator:
         simulation.engine,
         add_residues,
         simulation.blob,
+        simulation.waits,
         changes.get("published"),  # type: ignore[arg-type]
     )
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.encoding import ITEM_LIMIT
+from protocols.encoding import ENTRY_LIMIT, ITEM_LIMIT
 from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.invitation import INVITATION_LIMIT, Invitation, decode_invitation, encode_invitation, verify_invitation
 from protocols.membership import ENROLLED, LEFT, MOST_ROTATIONS, REASONS
 from protocols.messages import KeyRotation, Message, Revocation, RoundOpen
-from protocols.parameters import CHANGES_LIMIT, CHANGES_OF_A_PARTY
+from protocols.parameters import COHORT_BYTES, MOST_TRUSTEES
 from protocols.receipts import ACCEPTED, RECEIPT_LIMIT, decode_receipt, encode_receipt, make_receipts, verify_receipt
 from protocols.rounds.client import Client
 from protocols.rounds.trustee import Trustee
@@ -93,6 +93,7 @@ def test_after_its_rotation_a_party_needs_the_new_key_only(simulation: Simulatio
     simulation.play_round()
     kind = Client if name in simulation.clients else Trustee
     arguments = (name, simulation.stores[name], simulation.engine, seeded("again"))
+    arguments += (simulation.waits,) if kind is Trustee else ()  # type: ignore[assignment]
     with pytest.raises(Misuse, match="another"):
         kind(simulation.pinned, identity_of(name), *arguments)
     parties: dict[str, object] = simulation.clients if kind is Client else simulation.trustees  # type: ignore[assignment]
@@ -236,9 +237,7 @@ def test_nothing_changes_between_round_keys_and_their_round(simulation: Simulati
 
 
 def test_nothing_changes_before_genesis(simulation: Simulation) -> None:
-    fresh = Trustee(
-        simulation.pinned, identity_of("trustee-0"), "trustee-0", MemoryStore(), simulation.engine, seeded("fresh")
-    )
+    fresh = simulation.trustee_on(MemoryStore(), "trustee-0")
     log = ForgedLog(simulation, [rotation()])
     assert rejected(lambda: log.shown_to(fresh)) == "order"
 
@@ -484,13 +483,14 @@ def test_at_the_cap_of_everybodys_rotations_all_goes_on(simulation: Simulation) 
     assert verify_receipt(simulation.pinned, decode_receipt(encode_receipt(receipt))).verdict == ACCEPTED
 
 
-def test_the_largest_change_is_as_large_as_the_policys_condition_says() -> None:
+def test_the_changes_of_the_largest_roster_fit_into_one_message() -> None:
     """16 rotations and a revocation of a party, under the longest names there are, each with a head of three bytes."""
     name, old, new = "p" * 64, identity_of("old"), identity_of("new")
     rotated = seal_rotation("f" * 64, name, old, new)
     revoked = seal(Revocation("f" * 64, name, max(REASONS, key=len)), "issuer", identity_of("issuer"))
-    assert MOST_ROTATIONS * (len(rotated) + 3) + len(revoked) + 3 == CHANGES_OF_A_PARTY
-    parties = CHANGES_LIMIT // CHANGES_OF_A_PARTY
-    assert parties == 7914
-    assert min(INVITATION_LIMIT, RECEIPT_LIMIT) - (1 << 20) >= CHANGES_LIMIT
-    assert parties * (MOST_ROTATIONS + 1) < ITEM_LIMIT // 7
+    each = MOST_ROTATIONS * (len(rotated) + 3) + len(revoked) + 3
+    for_client, for_trustee, rest = COHORT_BYTES
+    parties = (ENTRY_LIMIT - rest - for_trustee * MOST_TRUSTEES) // for_client + MOST_TRUSTEES
+    assert (each, parties, each * parties) == (8347, 705, 5_884_635)
+    assert each * parties + (1 << 20) < min(INVITATION_LIMIT, RECEIPT_LIMIT)
+    assert parties * (MOST_ROTATIONS + 1) < ITEM_LIMIT // 50

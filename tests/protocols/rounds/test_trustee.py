@@ -12,7 +12,6 @@ from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from protocols.messages import RoundKey, ShareAck
-from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
 from tests.adversaries import BadShareClient, become, fork, with_bad_proof
 from tests.seeded import seeded
@@ -387,4 +386,4 @@ def test_cosignatures_verify(simulation: Simulation) -> None:
 
 def test_an_identity_that_the_policy_does_not_have(simulation: Simulation) -> None:
     with pytest.raises(Misuse):
-        Trustee(simulation.pinned, identity_of("client-00"), "trustee-0", MemoryStore(), simulation.engine, seeded(1))
+        simulation.trustee_on(MemoryStore(), "trustee-0", identity_of("client-00"))
