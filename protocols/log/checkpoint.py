@@ -104,6 +104,8 @@ def parse_note(data: bytes) -> SignedNote:
     """
     if len(data) > NOTE_LIMIT:
         raise Malformed("checkpoint", f"at most {NOTE_LIMIT} bytes", f"{len(data)} bytes")
+    if b"\r\n" in data:
+        raise Malformed("checkpoint", "lines that end with LF", "CRLF: it was copied as text, copy it as bytes")
     lines = data.split(b"\n")
     if len(lines) < 6 or lines[3] or lines[-1]:
         raise Malformed("checkpoint", "three lines, an empty line, signature lines", f"{len(lines) - 1} lines")

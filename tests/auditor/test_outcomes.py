@@ -135,6 +135,13 @@ def test_every_file_damaged_in_every_way(honest, kept, name: str, change: str) -
     assert ("I2" if name == "policy" else "I4" if (name, now) == ("earlier", None) else "I1") in failing
 
 
+def test_line_ends_of_another_system_are_told(honest, kept) -> None:
+    file = place(*honest, "checkpoint")
+    file.write_bytes(CHANGES["CRLF"](kept(file)))
+    (finding,) = judged(honest).check("I1").findings
+    assert finding.found == "CRLF: it was copied as text, copy it as bytes"
+
+
 def test_what_could_not_be_judged_is_listed(honest, kept) -> None:
     """A spoilt proof of an excluded submission: nobody knows whether the exclusion was right."""
     forge, path = honest
