@@ -356,6 +356,7 @@ class Simulation:
         try:
             publication = self.coordinator.close_cohort()
         except Misuse:
+            self.checkpoint()  # the wait begins when the last submission is published
             self.clock += self.waits.quorum
             publication = self.coordinator.close_cohort()
         closed = self.store(publication)
