@@ -143,23 +143,24 @@ def _strict(
     recent: Sequence[Cohort],
     model: bytes,
 ) -> Choice:
-    """The same towards the cohort opened last, on whatever model; fewer than min_cohort who are new wait. Where
-    somebody would be exposed all the same, everybody leaves."""
+    """The same towards the cohort opened last, on whatever model; fewer than min_cohort who are new wait. Where that
+    exposes somebody all who are new wait; where that does, too, everybody leaves."""
     clients = {each.index: each.client for each in submissions}
     last = recent[-1].clients
-    new = [index for index in choice.accepted if clients[index] not in last]
-    if len(new) < policy.min_cohort:
-        choice = _without(choice, new)
-    choice = _hiding(policy, policy_hash, submissions, choice, last)
-    members = {clients[index] for index in choice.accepted}
     exempt = exempt_clients(submissions, choice)
-    try:
-        if earlier is not None:
-            check_nested(earlier, members, exempt, policy.min_cohort)
-        check_consecutive(recent, Cohort(model, members), exempt, policy.min_cohort)
-    except Rejected:
-        return _without(choice, choice.accepted)
-    return choice
+    new = [index for index in choice.accepted if clients[index] not in last]
+    known = _without(choice, new)
+    for candidates in (known,) if len(new) < policy.min_cohort else (choice, known):
+        hiding = _hiding(policy, policy_hash, submissions, candidates, last)
+        members = {clients[index] for index in hiding.accepted}
+        try:
+            if earlier is not None:
+                check_nested(earlier, members, exempt, policy.min_cohort)
+            check_consecutive(recent, Cohort(model, members), exempt, policy.min_cohort)
+        except Rejected:
+            continue
+        return hiding
+    return _without(choice, choice.accepted)
 
 
 def suppression_order(policy_hash: bytes, clients: Iterable[str]) -> list[str]:

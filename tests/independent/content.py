@@ -129,12 +129,14 @@ def verdicts(case: Case, this: Round) -> tuple[list[int], list[str], dict[int, s
     if before and len(accepted) >= least:
         last = before[-1][1]
         new = [index for index in accepted if clients[index] not in last]
-        if len(new) < least:
-            accepted, reasons = leave(accepted, reasons, new)
-        accepted, reasons = hide(case, this, accepted, reasons, last)
-        members, exempted = {clients[index] for index in accepted}, offenders(this, reasons)
-        nested = earlier is None or nests(earlier, members, exempted, least)
-        if not nested or not strictly_fine(before, model, members, exempted, least):
+        everybody = (accepted, reasons)
+        for waiting in (new if len(new) < least else [], new):
+            accepted, reasons = hide(case, this, *leave(*everybody, waiting), last)
+            members, exempted = {clients[index] for index in accepted}, offenders(this, reasons)
+            nested = earlier is None or nests(earlier, members, exempted, least)
+            if nested and strictly_fine(before, model, members, exempted, least):
+                break
+        else:
             accepted, reasons = leave(accepted, reasons, accepted)
     return accepted, trustees, reasons
 

@@ -272,6 +272,24 @@ def test_what_the_strict_rule_chooses_exposes_nobody(
         assert strictly_fine([(model, set(each)) for model, each in past], b"P", members, exempt, minimum)
 
 
+@settings(max_examples=300, deadline=None)
+@given(RECENT, CLIENTS, MINIMUM)
+def test_the_strict_rule_finds_a_cohort_where_all_of_the_last_one_submit(
+    past: list[tuple[bytes, frozenset[str]]], others: frozenset[str], minimum: int
+) -> None:
+    """Whoever else submits, new or back again: a federation in which nobody is missing goes on."""
+    policy = replace(POLICY, min_cohort=minimum, strict_consecutive=True)
+    recent = [Cohort(model, clients) for model, clients in past]
+    last = recent[-1].clients
+    submissions = judged(sorted(last | others), {})
+    choice = choose(policy, HASH, submissions, acks(submissions, NOBODY), None, recent, b"P")
+    clients = {each.index: each.client for each in submissions}
+    members = {clients[index] for index in choice.accepted}
+    if all(len(each) >= minimum for _, each in past):
+        assert last <= members
+        check_consecutive(recent, Cohort(b"P", members), NOBODY, minimum)
+
+
 @given(RECENT, CLIENTS, CLIENTS, MINIMUM, st.sampled_from([b"M", b"P"]))
 def test_both_auditors_find_the_same_consecutive_rounds(
     past: list[tuple[bytes, frozenset[str]]],
