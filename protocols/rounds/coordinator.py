@@ -426,7 +426,7 @@ class Coordinator:
         if current is None or (current.submissions and current.submissions[-1].index >= self._record.published):
             return 0
         shown = (current.number, len(current.submissions))
-        if self._shown[:2] != shown:
+        if self._shown[:2] != shown or self._shown[2] > now:  # not seen before, or by a clock that was ahead
             self._shown = (*shown, now)
         return now - self._shown[2]
 

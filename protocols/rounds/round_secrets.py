@@ -91,7 +91,8 @@ class RoundSecrets:
         return stored is not None and self._expired(stored)
 
     def _expired(self, stored: _StoredKey) -> bool:
-        return self._waits.clock() - stored.made >= self._waits.secrets
+        """Also if it was made that long after now: by a clock that was ahead."""
+        return abs(self._waits.clock() - stored.made) >= self._waits.secrets
 
     def _key(self, number: int) -> _StoredKey | None:
         stored = self._store.get(_name("round-key", number))

@@ -342,11 +342,11 @@ class Trustee:
                     raise Rejected("quorum-wait", expected, f"an abort after {waited}")
 
     def _shown_at(self, number: int, submissions: int) -> int:
-        """When it was first shown so many submissions of a round: now, if never before."""
-        stored = self._store.get(_SHOWN)
+        """When it was first shown so many submissions of a round: now, if never before or by a clock ahead."""
+        stored, now = self._store.get(_SHOWN), self._waits.clock()
         shown = decode(_Shown, stored) if stored is not None else None
-        if shown is None or (shown.round, shown.submissions) != (number, submissions):
-            shown = _Shown(number, submissions, self._waits.clock())
+        if shown is None or (shown.round, shown.submissions) != (number, submissions) or shown.at > now:
+            shown = _Shown(number, submissions, now)
             self._store.put(_SHOWN, encode(shown))
         return shown.at
 

@@ -144,6 +144,18 @@ def test_the_deadline_holds_at_the_next_start_too(simulation: Simulation) -> Non
     assert secrets_of(simulation) == []
 
 
+def test_a_key_that_a_clock_far_ahead_made_is_erased_when_it_is_set_right(simulation: Simulation) -> None:
+    """Not kept until the time it was made at has come, and another deadline; a small correction costs nothing."""
+    submitted(simulation)
+    simulation.acknowledge([NAME])
+    simulation.clock -= 60
+    simulation.trustees[NAME].expire()
+    assert secrets_of(simulation) == ["round-key/1", "share/1"]
+    simulation.clock -= 365 * DAY
+    simulation.restart_trustee(NAME)
+    assert secrets_of(simulation) == []
+
+
 def test_a_pending_key_that_is_too_old_is_made_anew(simulation: Simulation) -> None:
     first = public_key(simulation.trustees[NAME].round_key(1))
     simulation.clock += 7 * DAY

@@ -16,7 +16,7 @@ from protocols.log.merkle import leaf_hash
 from protocols.log.tiles import TileStack, bundles, encode_bundle
 from protocols.messages import MissingParty, RoundAborted
 from protocols.rounds.ledger import CurrentRound
-from protocols.rounds.waits import Waits
+from protocols.rounds.waits import DAY, Waits
 from protocols.stores import MemoryStore
 from tests.adversaries import ForgedLog, fork
 from tests.simulator import Setting, Simulation
@@ -264,6 +264,40 @@ def test_the_coordinator_waits_before_it_blames(simulation: Simulation) -> None:
     assert simulation.store(simulation.coordinator.close_cohort()).aborted == "no-quorum"
     simulation.checkpoint()
     assert simulation.play_round().aborted is None
+
+
+def test_a_clock_that_was_ahead_stops_nobody(simulation: Simulation) -> None:
+    """Set right in the middle of a round, it makes the wait begin again, once: for the coordinator and for trustees."""
+    ahead = 365 * DAY
+    simulation.clock += ahead
+    submitted(simulation)
+    simulation.checkpoint()
+    simulation.clock -= ahead
+    with pytest.raises(Misuse, match=f"wait {simulation.waits.quorum} seconds"):
+        simulation.coordinator.close_cohort()
+    simulation.clock += simulation.waits.quorum
+    assert simulation.store(simulation.coordinator.close_cohort()).aborted == "no-quorum"
+    note = simulation.coordinator.checkpoint()
+    for name in NAMES:
+        assert rejected(lambda name=name: simulation.observe(name, note)) == "quorum-wait"  # type: ignore[misc]
+    simulation.clock += simulation.waits.quorum
+    simulation.checkpoint()
+    assert simulation.play_round().aborted is None
+
+
+def test_where_nobody_waits_a_clock_may_be_set_back(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, Setting())
+    simulation.waits = replace(simulation.waits, quorum=0)
+    for name in NAMES:
+        simulation.restart_trustee(name)
+    simulation.restart_coordinator()
+    simulation.start()
+    submitted(simulation)
+    simulation.acknowledge(NAMES[:3])
+    simulation.clock -= 1000
+    assert simulation.close_cohort() == "no-quorum"
+    assert simulation.play_round().aborted is None
+    simulation.writer.close()
 
 
 def test_a_restarted_coordinator_waits_again(simulation: Simulation) -> None:
