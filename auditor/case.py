@@ -14,7 +14,7 @@ from auditor.arguments import no_policy, read_policy
 from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
 from auditor.memory import Memory
-from auditor.report import CheckpointSummary, Kind
+from auditor.report import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.envelopes import open_policy
@@ -190,11 +190,6 @@ class Case:
         if self.filed is None:
             raise Unavailable("because I1 failed: no checkpoint signs the entries that are here")
         return self.filed
-
-    def doubt(self, found: Round) -> Kind:
-        """The kind of a finding that rests on every submission and every release of a round."""
-        doubted = self.doubted.intersection(release.index for release in found.releases)
-        return Kind.UNJUDGED if doubted or self.unread.intersection(found.submissions) else Kind.BROKEN
 
     def is_of(self, note: SignedNote) -> bool:
         """Whether the log's key signed this checkpoint, and the entries that are here have its root."""

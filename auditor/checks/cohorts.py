@@ -217,10 +217,25 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     reasons = dict(_true_reasons(case, found))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
-        findings.add(f"{name}, reason", expected, message.reason, case.doubt(found))
+        findings.add(f"{name}, reason", expected, message.reason, _kind_of_reason(case, found, message.reason))
         return
     missing = _names(reasons[message.reason])
-    findings.expect(f"{name}, missing", missing, _names(message.missing), case.doubt(found))
+    findings.expect(f"{name}, missing", missing, _names(message.missing), _kind_of_releases(case, found))
+
+
+def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
+    """Of a wrong reason: unjudged where what cannot be read might make it right. Nothing makes that of too few releases
+    right where there are t, nor that of too few acknowledgements."""
+    if found.cohort is not None:
+        return _kind_of_releases(case, found) if reason == OPENING_FAILED else Kind.BROKEN
+    rests = reason in (TOO_FEW, DIFFERENCING) and not case.unread.isdisjoint(found.submissions)
+    return Kind.UNJUDGED if rests else Kind.BROKEN
+
+
+def _kind_of_releases(case: Case, found: Round) -> Kind:
+    """Of a finding that rests on every release of a round."""
+    doubted = case.doubted.intersection(release.index for release in found.releases)
+    return Kind.UNJUDGED if doubted else Kind.BROKEN
 
 
 def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
@@ -256,6 +271,12 @@ def exempt_in(case: Case, found: Round) -> set[str]:
     """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
     fault."""
     return exempt_clients(judged_submissions(case, found), case.choice(found))
+
+
+def may_be_exempt_in(case: Case, found: Round) -> set[str]:
+    """Those, and the clients of whom that may be so, if only the evidence were here."""
+    likely = case.likely.get(found.number, case.choice(found))
+    return exempt_clients(judged_submissions(case, found, case.unread), likely)
 
 
 def _pairs(records: list[SubmissionRecord]) -> list[tuple[str, bytes]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 from auditor.case import Case
-from auditor.checks.cohorts import exempt_in
+from auditor.checks.cohorts import exempt_in, may_be_exempt_in
 from auditor.findings import Findings, counted
 from auditor.index import Round, label
+from auditor.report import Kind
 from proofs.errors import Rejected
 from protocols.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
 
@@ -51,10 +53,8 @@ def check_differences(case: Case, findings: Findings) -> str:
         if earlier is None:
             continue
         pairs += 1
-        try:
-            check_nested(earlier.clients, mine.clients, exempt_in(case, found), case.policy.min_cohort)
-        except Rejected as error:
-            findings.reject(f"rounds {earlier.number} and {mine.number}", error, case.doubt(found))
+        nests = partial(check_nested, earlier.clients, mine.clients, min_cohort=case.policy.min_cohort)
+        _judge(case, findings, f"rounds {earlier.number} and {mine.number}", found, nests)
     if not case.policy.strict_consecutive:
         _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
     return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {case.policy.max_aborts} aborts"
@@ -62,10 +62,25 @@ def check_differences(case: Case, findings: Findings) -> str:
 
 def _check_strict(case: Case, findings: Findings, found: Round, mine: _Opened) -> None:
     before, later = case.index.recent_before(found.number), Cohort(mine.model, mine.clients)
+    hides = partial(check_consecutive, before, later, min_cohort=case.policy.min_cohort)
+    _judge(case, findings, f"round {mine.number} and those before it", found, hides)
+
+
+def _judge(case: Case, findings: Findings, where: str, found: Round, rule: Callable[..., None]) -> None:
+    """A rule of exempt clients. It is broken if it does not hold either with everybody exempt who may be, for all that
+    can be read."""
     try:
-        check_consecutive(before, later, exempt_in(case, found), case.policy.min_cohort)
+        rule(exempt=exempt_in(case, found))
     except Rejected as error:
-        findings.reject(f"round {mine.number} and those before it", error, case.doubt(found))
+        findings.reject(where, error, Kind.BROKEN if _fails(rule, may_be_exempt_in(case, found)) else Kind.UNJUDGED)
+
+
+def _fails(rule: Callable[..., None], exempt: Set[str]) -> bool:
+    try:
+        rule(exempt=exempt)
+    except Rejected:
+        return True
+    return False
 
 
 def _exposed(opened: Sequence[_Opened], min_cohort: int) -> Iterator[tuple[str, Set[str]]]:

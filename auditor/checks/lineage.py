@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
+from protocols.log.files import Damaged
 from protocols.messages import RoundClosed
 from protocols.opening import decode_plaintext
 from protocols.server_steps import (
     StepState,
     apply_step,
     decode_model,
+    decode_optimizer,
     encode_model,
     encode_optimizer,
     initial_state,
@@ -23,34 +26,70 @@ from protocols.server_steps import (
 def check_lineage(case: Case, findings: Findings) -> str:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
-    rule keeps none. Stops at the first step that does not match: what follows has no ground. 4. FederationClosed has
+    rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a step cannot be
+    judged, for want of a blob, it goes on from the model and optimizer that are signed there. 4. FederationClosed has
     the model of the last RoundClosed before it.
     """
     case.index.report(findings)
-    policy, pinned = case.policy, case.pinned
-    model = decode_model(case.blob(policy.initial_model, pinned.model_size), policy.dimension)
-    state = initial_state(policy, model)
-    steps = 0
+    policy = case.policy
+    state, steps = _start(case, findings), 0
     for found in case.index.in_order():
         if found.closed is None:
             continue
-        following = _step(case, findings, found, found.closed, state)
+        try:
+            following = _step(case, findings, found, found.closed, state)
+            steps += following is not None
+        except Damaged as error:
+            findings.reject(f"{label(found.closed.index, found.closed.message)}, server step", error)
+            state = _signed_state(case, found.closed)
+            continue
         if following is None:
             findings.note(f"replay stopped at round {found.number}")
             break
-        state, steps = following, steps + 1
+        state = following
     if case.index.ending is not None:
         entry, _ = case.index.ending
         last = case.index.model_before(entry.index, policy.initial_model)
         findings.expect(f"{label(entry.index, entry.message)}, model", last, entry.message.model)
-    final = hashlib.sha256(encode_model(state.model)).hexdigest()
-    return f"{counted(steps, 'server step')} ({policy.step.rule}) to model {final}"
+    final = "" if state is None else f" to model {hashlib.sha256(encode_model(state.model)).hexdigest()}"
+    return f"{counted(steps, 'server step')} ({policy.step.rule}){final}"
+
+
+def _start(case: Case, findings: Findings) -> StepState | None:
+    """The state before the first step; None where the initial model cannot be had."""
+    policy, name = case.policy, case.policy.initial_model
+    try:
+        return initial_state(policy, decode_model(case.blob(name, case.pinned.model_size), policy.dimension))
+    except Damaged as error:
+        findings.reject("initial model", error)
+        return None
+
+
+def _signed_state(case: Case, entry: Entry[RoundClosed]) -> StepState | None:
+    """The state after a step that cannot be judged, as the coordinator signed it; None where that cannot be had, or is
+    none."""
+    policy, pinned, message = case.policy, case.pinned, entry.message
+    try:
+        state = initial_state(policy, decode_model(case.blob(message.model, pinned.model_size), policy.dimension))
+        if (message.optimizer is None) != (state.first is None):
+            return None
+        if message.optimizer is not None:
+            data = case.blob(message.optimizer, 2 * pinned.model_size)
+            first, second = decode_optimizer(data, policy.dimension)
+            state = replace(state, first=first, second=second)
+    except (Malformed, Rejected):
+        return None  # I1 says so of blobs, and what follows has no ground
+    return state
 
 
 def _step(
-    case: Case, findings: Findings, found: Round, entry: Entry[RoundClosed], state: StepState
+    case: Case, findings: Findings, found: Round, entry: Entry[RoundClosed], state: StepState | None
 ) -> StepState | None:
+    """The state after a step, None where it is another than the entry says. Raises Damaged where that cannot be judged,
+    for want of a blob, also of one before it."""
     name, message, pinned = label(entry.index, entry.message), entry.message, case.pinned
+    if state is None:
+        raise Damaged("model", "the model and the optimizer before this step", "blobs that are not here")
     findings.expect(f"{name}, aggregate", found.aggregate.hash if found.aggregate else None, message.aggregate)
     count = len(found.accepted())
     if found.aggregate is None or not count:
@@ -59,6 +98,8 @@ def _step(
     try:
         data = case.blob(found.aggregate.message.plaintext, pinned.policy.dimension * 8)
         following = apply_step(pinned.policy, state, decode_plaintext(pinned, data), count)
+    except Damaged:
+        raise
     except (Malformed, Rejected) as error:
         findings.reject(f"{name}, server step", error)
         return None

@@ -21,6 +21,7 @@ from protocols.log.files import Damaged
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import (
     CHECKPOINT,
+    POLICY,
     TILE_WIDTH,
     WRITTEN,
     Bundle,
@@ -278,6 +279,8 @@ def _check_files(case: Case, findings: Findings, size: int) -> int:
         count += 1
         if path not in expected and not is_blob_path(path):
             findings.add(path, "only files of the transcript's layout", _unknown(path), Kind.DAMAGED)
+        elif path == POLICY and not case.reader.is_regular(path):
+            findings.add(path, "a regular file", "a symlink or another kind", Kind.DAMAGED)
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,10 @@ from protocols.messages import Submission
 from protocols.submissions import claim_of
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
-SHOWN = frozenset({REPLAYED, MALFORMED, INVALID_PROOF})  # what blobs show, of this submission or of one it copies
+# What blobs that cannot be had might show: content, proof, an earlier submission's that this one copies.
+OF_CONTENT = frozenset({MALFORMED, INVALID_PROOF})
+OF_PROOF = frozenset({INVALID_PROOF})
+OF_COPIES = frozenset({REPLAYED, MALFORMED, INVALID_PROOF})
 
 
 def check_proofs(case: Case, findings: Findings) -> str:
@@ -48,7 +52,7 @@ def check_proofs(case: Case, findings: Findings) -> str:
         except Rejected as error:
             findings.reject("initial model", error)
             for record in candidates:
-                _leave_unread(case, record)
+                _leave_unread(case, record, OF_COPIES)
             return "no proof"
     judge = _Judge(case, findings)
     for batch in _batches(case, candidates):
@@ -75,7 +79,7 @@ class _Judge:
         case, claims = self._case, list[tuple[SubmissionRecord, Claim]]()
         for record in records:
             if not self._doubtful.isdisjoint(_exclusive(case, record)):
-                _leave_unread(case, record)
+                _leave_unread(case, record, OF_COPIES)
             if not self._taken.isdisjoint(_exclusive(case, record)):
                 case.own_faults[record.index] = REPLAYED
             elif _is_answer(case, record) and case.memory.knows(*_fact(case, record)):
@@ -151,7 +155,7 @@ def _claim(
         case.own_faults[record.index] = MALFORMED
         return None
     except Rejected as error:
-        _cannot_judge(case, findings, record, error)
+        _cannot_judge(case, findings, record, error, OF_CONTENT)
         return None
     if residues is not None:
         sums.add(record, residues)
@@ -164,24 +168,27 @@ def _claim(
         # without the ciphertext, not to read it again: it was found to be the one of this name
         claim = claim_of(case.pinned, _message(case, record), opened.message.seed, case.blob, pruned=True)
     except Rejected as error:
-        _cannot_judge(case, findings, record, error)
+        _cannot_judge(case, findings, record, error, OF_PROOF)
         return None
     statement = claim.encryption
     return claim if statement is None else replace(claim, encryption=replace(statement, ciphertext=residues))
 
 
-def _cannot_judge(case: Case, findings: Findings, record: SubmissionRecord, error: Rejected) -> None:
+def _cannot_judge(
+    case: Case, findings: Findings, record: SubmissionRecord, error: Rejected, shown: AbstractSet[str]
+) -> None:
     """A blob cannot be had: that is no fault of the submission's."""
     findings.reject(submission_label(record), error)
     if isinstance(error, Damaged):
-        _leave_unread(case, record)
+        _leave_unread(case, record, shown)
 
 
-def _leave_unread(case: Case, record: SubmissionRecord) -> None:
-    """Its evidence is not there. It may be at fault if the log says so, or ended before it said anything."""
+def _leave_unread(case: Case, record: SubmissionRecord, shown: AbstractSet[str]) -> None:
+    """Its evidence is not there, which might show this. It may be at fault if the log says so, or ended before it said
+    anything."""
     found = case.index.rounds[record.round]
     excluded = [] if found.cohort is None else found.cohort.message.excluded
-    if found.cohort is None or any(each.index == record.index and each.reason in SHOWN for each in excluded):
+    if found.cohort is None or any(each.index == record.index and each.reason in shown for each in excluded):
         case.unread.add(record.index)
 
 

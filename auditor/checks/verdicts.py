@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from itertools import pairwise
 
 from auditor.case import Case
@@ -48,19 +47,16 @@ def _choose(case: Case, found: Round, model: bytes, without: AbstractSet[int] = 
     """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed; those in `without`
     taken for faulty."""
     pinned, earlier = case.pinned, case.index.opened_before(found.number, model)
-    submissions = [
-        replace(each, fault=each.fault or MALFORMED) if each.index in without else each
-        for each in judged_submissions(case, found)
-    ]
-    recent = case.index.recent_before(found.number)
+    submissions, recent = judged_submissions(case, found, without), case.index.recent_before(found.number)
     return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier, recent, model)
 
 
-def judged_submissions(case: Case, found: Round) -> list[Judged]:
-    """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived."""
+def judged_submissions(case: Case, found: Round, without: AbstractSet[int] = frozenset()) -> list[Judged]:
+    """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived; those in `without` taken
+    for faulty."""
     end = found.cohort.index if found.cohort is not None else None
     return [
-        Judged(index, record.client, case.own_faults.get(index))
+        Judged(index, record.client, case.own_faults.get(index) or (MALFORMED if index in without else None))
         for index, record in sorted(found.submissions.items())
         if end is None or index < end
     ]

@@ -178,6 +178,10 @@ class TranscriptReader:
         """Whether the blob's file is there (not pruned); its contents are not read."""
         return self._directory.has(blob_path(name))
 
+    def is_regular(self, path: str) -> bool:
+        """Whether there is a regular file at this path, reached without symlinks."""
+        return self._directory.has(path)
+
     def files(self) -> Iterator[str]:
         """Every path in the directory that is not itself a directory, in a fixed order, but for `strays`."""
         return (path for path in self._directory.walk() if not self._is_stray(path))

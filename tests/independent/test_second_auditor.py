@@ -125,6 +125,10 @@ def unnamed_blob(transcript: Path) -> None:
     (transcript / "blobs" / "00" / ("0" * 64)).write_bytes(b"more")
 
 
+def linked(path: Path) -> None:
+    path.symlink_to(path.rename(path.parent.parent / "elsewhere"))
+
+
 def checkpoint_removed(transcript: Path) -> None:
     for path in ("checkpoints/11", "tile/0/000.p/11", "tile/entries/000.p/11"):
         (transcript / path).unlink()
@@ -159,6 +163,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a checkpoint removed": (checkpoint_removed, {"I4"}),
     "a checkpoint removed, not its tiles": (of_file("checkpoints/11", Path.unlink), {"I1", "I4"}),
     "the policy's copy": (of_file("policy.cbor", flip), {"I2"}),
+    "the policy's copy a link": (of_file("policy.cbor", linked), {"I1", "I2"}),
     "a blob of no entry": (unnamed_blob, {"I12", "P7"}),
 }
 EVERY_RUN = (
@@ -172,6 +177,7 @@ EVERY_RUN = (
     "a checkpoint removed",
     "a bundle of an earlier checkpoint",
     "a checkpoint removed, not its tiles",
+    "the policy's copy a link",
 )
 
 
