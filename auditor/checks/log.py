@@ -97,7 +97,7 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
 
 def _signed_before(case: Case, findings: Findings, latest: SignedNote | None) -> SignedNote | None:
     """The largest checkpoint under checkpoints/ that the log signed; `latest` if there is none."""
-    for size in reversed(case.reader.checkpoints()):
+    for size in reversed(case.reader.all_checkpoints()):
         try:
             note = parse_note(case.reader.note(size))
         except (Malformed, Rejected):

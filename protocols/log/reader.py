@@ -77,6 +77,10 @@ class TranscriptReader:
         """The sizes that have a file under checkpoints/, ascending; also those beyond the latest, if any."""
         return sorted(int(name) for name in self._directory.names("checkpoints") if _SIZE.fullmatch(name))
 
+    def all_checkpoints(self) -> list[int]:
+        """The sizes of all of them, whatever the latest says; ascending."""
+        return TranscriptReader.checkpoints(self)
+
     def note(self, size: int) -> bytes:
         """The checkpoint of a size, not parsed."""
         return self._directory.read(note_path(size), NOTE_LIMIT)

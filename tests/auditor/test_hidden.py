@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from auditor import Kind, Outcome, audit
+from auditor.following import follow
 from protocols.log.tiles import blob_path
 from protocols.messages import Aggregate, CohortClosed, MissingParty, RoundAborted, RoundClosed, RoundKey, ShareAck
+from protocols.pinned import PinnedPolicy
 from tests import retries
 from tests.adversaries import submission_of, with_bad_ciphertext
+from tests.auditor.conftest import failed
 from tests.auditor.forge import Forge
 from tests.auditor.test_differencing import release_anyway
+from tests.golden.regenerate import DIRECTORY
 from tests.simulator import Setting, Simulation
 
 
@@ -126,3 +132,29 @@ def test_a_step_after_one_that_cannot_be_judged(forge, tmp_path: Path) -> None:
         unjudged, broken = broken, unjudged
     assert unjudged.where.endswith("round 1), server step")
     assert (broken.where.endswith("round 3), model"), broken.kind) == (True, Kind.BROKEN)
+
+
+SPOILT: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda data: data[:20],
+    "emptied": lambda _: b"",
+    "line ends": lambda data: data.replace(b"\n", b"\r\n"),
+    "of another size": lambda data: data.replace(b"\n20\n", b"\n2\n"),
+    "no base64": lambda data: data[:-2] + b"!\n",
+}
+
+
+@pytest.mark.parametrize("change", list(SPOILT))
+@pytest.mark.parametrize(("name", "expected"), [("honest", Outcome.DAMAGED), ("rejected", Outcome.BROKEN)])
+def test_a_follower_finds_what_an_auditor_finds_behind_a_spoilt_checkpoint(
+    name: str, expected: Outcome, change: str, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(DIRECTORY / name / "transcript", tmp_path / "t"))
+    pinned = PinnedPolicy.open((DIRECTORY / name / "policy.cbor").read_bytes())
+    file = path / "checkpoint"
+    file.write_bytes(SPOILT[change](file.read_bytes()))
+    followed = follow(path, pinned, None)
+    assert followed.outcome is expected
+    assert audit(path, pinned.data).outcome is expected
+    assert followed.report is not None
+    failing = {"I1"} if name == "honest" else {"I1", "I9", "I10", "I11"}
+    assert failed(followed.report) == failing
