@@ -197,9 +197,12 @@ class Federation:
             try:
                 _write_enrolment(directory, enrolment)
                 return self._engage(training, initial, enrolment, plan, device)
-            except Misuse:
+            except Misuse as error:
                 if _clear_unless_useful(directory, existed, enrolment.own_keys):
                     self._progress.note(f"kept: {directory.path}, with all that its parties have said")
+                else:
+                    path = directory.path
+                    error.add_note(f"nobody had submitted anything, so {path} is left as it was; correct the task")
                 raise
 
     def _resume(self) -> FederationResult:

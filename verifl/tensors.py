@@ -84,7 +84,8 @@ def describe(model: nn.Module, rule: TensorFilter | None = None) -> TensorLayout
     named = dict(_distinct_tensors(state, rule, shared))
     _check_overlaps(named, shared)
     if not named:
-        raise Misuse("tensors: no float tensor of the model travels; widen `include` or narrow `exclude`")
+        frozen = ", or set requires_grad where `trainable_only` looks for it" if rule.trainable_only else ""
+        raise Misuse(f"tensors: no float tensor of the model travels; widen `include` or narrow `exclude`{frozen}")
     return TensorLayout(tuple(_spec(name, tensor, rule) for name, tensor in named.items()))
 
 

@@ -180,9 +180,10 @@ def test_plan_refuses_with_the_numbers(capsys: pytest.CaptureFixture[str], tmp_p
         (
             "model.weight.data.fill_(float('nan'))",
             "",
-            "client x in round 1: tensor 'weight' holds 2 NaN or infinite values",
+            "client x: tensor 'weight' holds 2 NaN or infinite values",
         ),
         ("raise KeyError('age')", "", "client x: train() failed: KeyError: 'age' (at "),
+        ("raise SystemExit(3)", "", "client x: train() failed: SystemExit: 3 (at "),
         ("setattr(model, 'bias', None)", "", "'bias': expected float32 of shape (1,), found no such tensor"),
         ("pass", "raise RuntimeError('no data here')", "task.py does not run: RuntimeError: no data here (at "),
     ],
@@ -198,6 +199,7 @@ def test_a_run_that_fails_before_its_first_round_ends_leaves_nothing(
     last = captured.err.splitlines()[-1]
     assert last.startswith("verifl: ")
     assert message in last
+    assert ("nobody had submitted anything, so " in last) == (before == "")
     assert not (tmp_path / "out").exists()
 
 

@@ -120,7 +120,7 @@ def test_values_that_are_not_finite_are_one_clients_failure(tmp_path: Path, capl
             super().train(model, client, float("nan") if client == "d" else data)
 
     assert run(Diverging(), tmp_path / "out", rounds=1).rounds[0].accepted == tuple("abc")
-    assert caplog.messages[0].startswith("round 1: client d in round 1: tensor 'bias' holds 1 NaN or infinite values")
+    assert caplog.messages[0].startswith("round 1: client d: tensor 'bias' holds 1 NaN or infinite values")
 
 
 def test_below_the_smallest_cohort_the_round_is_aborted_and_repeated(

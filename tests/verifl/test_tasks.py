@@ -142,6 +142,9 @@ def task():
 """
 
 
+WRONG = COMPLETE.replace("self, model, client, data", "self, {}").replace("{train}", "pass").replace("{loss}", "1")
+
+
 def from_file(tmp_path: Path, text: str) -> Task:
     (tmp_path / "mine.py").write_text(text, encoding="utf-8")
     return load_task(Config.of(task={"file": "mine.py"}), tmp_path)
@@ -164,6 +167,15 @@ def test_a_task_from_a_file_imports_its_neighbours(tmp_path: Path) -> None:
         ("def task():\n    return 1 / 0", "task() failed: ZeroDivisionError: division by zero (at "),
         ("def task():\n    return 3", "the task is a int without the method clients()"),
         ("class T:\n    clients = model = data = print\ndef task(): return T()", "without the method train()"),
+        ("def task():\n    pass", "mine.py: task() returned None, expected a task; does it end with `return`?"),
+        (
+            WRONG.format("model, data"),
+            "train(model, data): expected a method that is called with (model, client, data), and",
+        ),
+        (
+            WRONG.format("model, client, data, state, more"),
+            "mine.py: train(model, client, data, state, more): expected",
+        ),
     ],
 )
 def test_task_files_that_do_not_work(tmp_path: Path, text: str, message: str) -> None:

@@ -185,6 +185,7 @@ class Extra(nn.Linear):
         (nn.ReLU(), TensorFilter(), "no float tensor"),
         (mlp(), TensorFilter(include=("encoder.*",)), "pattern 'encoder.*' matches no tensor"),
         (mlp(), TensorFilter(exclude=("*",)), "no float tensor"),
+        (mlp().requires_grad_(False), TensorFilter(trainable_only=True), "or set requires_grad where `trainable_only`"),
         (nn.Sequential(nn.LazyLinear(3)), TensorFilter(), "has no shape yet"),
         (nn.Linear(2, 2, device="meta"), TensorFilter(), "meta device"),
         (nn.Linear(2, 2, dtype=torch.complex64), TensorFilter(), "is complex64"),

@@ -33,7 +33,7 @@ def train_turn(
     local.discard(number)  # of a turn that was killed before it had an answer
     training.restore(client, local.before(number))
     before, after = training.train(client, opened.model, number)
-    owner = f"client {client} in round {number}"
+    owner = f"client {client}"
     try:
         update = encode_update(before, after, training.layout, watch.rule, owner)
     except Misuse as error:

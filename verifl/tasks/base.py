@@ -78,4 +78,10 @@ class StatefulTask(Protocol[Data]):
         ...
 
 
-METHODS = ("clients", "model", "data", "train", "evaluate")
+METHODS = {  # and with what they are called
+    "clients": (),
+    "model": (),
+    "data": ("client",),
+    "train": ("model", "client", "data"),
+    "evaluate": ("model",),
+}

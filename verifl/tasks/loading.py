@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from reprlib import repr as shortened
@@ -46,14 +47,34 @@ def load_task(config: Config, folder: Path) -> Task[Any]:
 
 
 def checked_task(task: object, where: str) -> Task[Any]:
-    """`task` itself; raises Misuse naming the first method of the protocol it lacks."""
-    for method in METHODS:
+    """`task` itself; raises Misuse naming the first method of the protocol it lacks, or that takes other arguments."""
+    if task is None:
+        raise Misuse(f"{where}: task() returned None, expected a task; does it end with `return`?")
+    for method, arguments in METHODS.items():
         if not callable(getattr(task, method, None)):
             raise Misuse(
                 f"{where}: the task is a {type(task).__name__} without the method {method}(); a task has "
                 f"{', '.join(METHODS)}"
             )
+        _check_arguments(getattr(task, method), f"{where}: {method}", arguments)
     return cast(Task[Any], task)
+
+
+def _check_arguments(method: Callable[..., object], name: str, arguments: tuple[str, ...]) -> None:
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # of compiled code, for instance: the call will show
+        return
+    for given in (arguments, (*arguments, "state")) if "data" in arguments else (arguments,):
+        try:
+            signature.bind(*given)
+        except TypeError:
+            continue
+        return
+    optional = ", and `state` if it likes," if "data" in arguments else ""
+    raise Misuse(
+        f"{name}{signature}: expected a method that is called with ({', '.join(arguments)}){optional} beside self"
+    )
 
 
 def client_names(task: Task[Any]) -> tuple[str, ...]:

@@ -44,8 +44,8 @@ def user_code(what: str, failure: Callable[[str], Misuse] = Misuse) -> Iterator[
         _end_child(parent, 1)
         if any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
             raise KeyboardInterrupt from error
-        make = Misuse if isinstance(error, SystemExit) else failure
-        raise make(f"{what}: {explain(error)}") from error
+        failed = failure(f"{what}: {explain(error)}")
+        raise (Misuse(str(failed)) if isinstance(error, SystemExit) else failed) from error
     _end_child(parent, 0)
 
 
