@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -85,6 +85,7 @@ def open_message(entry: bytes) -> object:
 
 
 @given(modulus=st.sampled_from(MODULI), scale=st.integers(8, 24), bound=st.integers(0, 20))
+@settings(deadline=None)
 def test_an_error_that_shifts(modulus: int, scale: int, bound: int) -> None:
     if 2 * 86 << scale >= modulus or bound > scale - 2:
         return
