@@ -142,7 +142,11 @@ def task():
 """
 
 
-WRONG = COMPLETE.replace("self, model, client, data", "self, {}").replace("{train}", "pass").replace("{loss}", "1")
+WRONG = (
+    COMPLETE.replace("self, model, client, data)", "self, {}) -> None")
+    .replace("{train}", "pass")
+    .replace("{loss}", "1")
+)
 
 
 def from_file(tmp_path: Path, text: str) -> Task:

@@ -72,8 +72,9 @@ def _check_arguments(method: Callable[..., object], name: str, arguments: tuple[
             continue
         return
     optional = ", and `state` if it likes," if "data" in arguments else ""
+    taken = ", ".join(signature.parameters)
     raise Misuse(
-        f"{name}{signature}: expected a method that is called with ({', '.join(arguments)}){optional} beside self"
+        f"{name}({taken}): expected a method that is called with ({', '.join(arguments)}){optional} beside self"
     )
 
 
