@@ -324,9 +324,11 @@ class Trustee:
             raise Rejected(ERASED, f"the secrets of round {number}, which it keeps for a while", "they were erased")
 
     def _check_waited(self, entries: Sequence[bytes]) -> None:
-        """Nobody is blamed for an acknowledgement that nobody waited for."""
+        """Nobody is blamed for an acknowledgement that nobody waited for. Of several such aborts the last is looked at:
+        whoever was shown its round was shown the rounds before, and only one time is kept."""
         if not any(NO_QUORUM.encode() in entry for entry in entries):
             return
+        last: tuple[int, int] | None = None
         current = self._log.ledger.current
         count = len(current.submissions) if current is not None else 0
         for entry in entries:
@@ -336,10 +338,13 @@ class Trustee:
             elif isinstance(message, Submission):
                 count += 1
             elif isinstance(message, RoundAborted) and message.reason == NO_QUORUM:
-                waited = self._waits.clock() - self._shown_at(message.round, count)
-                if waited < self._waits.quorum:
-                    expected = f"{self._waits.quorum} seconds from round {message.round}'s last submission"
-                    raise Rejected("quorum-wait", expected, f"an abort after {waited}")
+                last = (message.round, count)
+        if last is None:
+            return
+        waited = self._waits.clock() - self._shown_at(*last)
+        if waited < self._waits.quorum:
+            expected = f"{self._waits.quorum} seconds from round {last[0]}'s last submission"
+            raise Rejected("quorum-wait", expected, f"an abort after {waited}")
 
     def _shown_at(self, number: int, submissions: int) -> int:
         """When it was first shown so many submissions of a round: now, if never before or by a clock ahead."""

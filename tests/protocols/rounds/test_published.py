@@ -253,6 +253,30 @@ def test_a_trustee_that_was_away_takes_a_published_abort(simulation: Simulation)
     assert away.observe(coordinator.note, entries, 1)
 
 
+def test_a_trustee_that_was_away_for_two_aborts_waits_once(simulation: Simulation) -> None:
+    """Shown them without the others' cosignatures."""
+    simulation.waits = replace(simulation.waits, quorum=0)
+    simulation.restart_coordinator()
+    for name in NAMES[:4]:
+        simulation.restart_trustee(name)
+    for _ in range(2):
+        number = simulation.coordinator.ledger.next_round
+        keys = [simulation.trustees[name].round_key(number) for name in NAMES[:4]]
+        simulation.store(simulation.coordinator.open_round(keys))
+        simulation.checkpoint(NAMES[:4])
+        simulation.updates[number] = {}
+        for name in simulation.clients:
+            simulation.submit(name)
+        simulation.checkpoint(NAMES[:4])
+        simulation.store(simulation.coordinator.close_cohort())
+        simulation.checkpoint(NAMES[:4])
+    away, coordinator = simulation.trustees["trustee-4"], simulation.coordinator
+    unsigned, entries = fork(simulation, coordinator.size).note(), coordinator.entries(away.size, coordinator.size)
+    assert rejected(lambda: away.observe(unsigned, entries, 1)) == "quorum-wait"
+    simulation.clock += Waits(lambda: 0).quorum
+    assert away.observe(unsigned, entries, 1)
+
+
 def test_the_coordinator_waits_before_it_blames(simulation: Simulation) -> None:
     submitted(simulation)
     simulation.acknowledge(NAMES[:3])
