@@ -7,7 +7,7 @@ holds what rules and parties need of the past, in types that `protocols.encoding
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from protocols.differencing import Cohort
@@ -186,6 +186,12 @@ def opened_on(ledger: Ledger, model: bytes) -> OpenedCohort | None:
 def with_opened(ledger: Ledger, opened: OpenedCohort) -> tuple[OpenedCohort, ...]:
     """`Ledger.opened` after one more: it takes the place of the one on its model, of which it is a part."""
     return (*(each for each in ledger.opened if each.model != opened.model), opened)
+
+
+def without_excuses(ledger: Ledger, model: bytes) -> tuple[OpenedCohort, ...]:
+    """`Ledger.opened` once a round on `model` has closed: of the t trustees who released its cohort one is honest, and
+    has found that all it rested on is true. So what is kept does not grow with the rounds."""
+    return tuple(replace(each, excused=()) if each.model == model else each for each in ledger.opened)
 
 
 def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[str] | None:

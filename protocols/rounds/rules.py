@@ -51,6 +51,7 @@ from protocols.rounds.ledger import (
     members_bitmap,
     opened_on,
     with_opened,
+    without_excuses,
 )
 from protocols.rounds.offences import excused_submissions
 from protocols.server_steps import FEDAVG
@@ -294,7 +295,8 @@ def _round_closed(
     if (message.optimizer is None) != (pinned.policy.step.rule == FEDAVG):
         raise Rejected("optimizer", f"what {pinned.policy.step.rule} keeps", "another")
     ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None, failed=False)
-    return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message))
+    opened = without_excuses(ledger, current.message.model)
+    return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message), opened=opened)
 
 
 def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:

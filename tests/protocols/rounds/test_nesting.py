@@ -228,6 +228,7 @@ def test_one_at_fault_in_a_repetition_and_absent_from_the_next(simulate: Simulat
     assert simulation.finish().aborted == "missing-releases"
     assert len(simulation.coordinator.ledger.opened[-1].excused) == 1
     assert len(simulation.play_round(clients=list(simulation.clients)[:4]).accepted) == 4
+    assert [each.excused for each in simulation.coordinator.ledger.opened] == [()]  # t trustees have released on it
     check_accepted(simulation)
 
 
