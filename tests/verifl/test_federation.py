@@ -185,7 +185,7 @@ class Diverging(Line):
 
 def test_a_failure_in_a_later_round_keeps_the_rounds_before(tmp_path: Path) -> None:
     recorder = Recorder()
-    with pytest.raises(Misuse, match=r"client a in round 2: tensor 'bias' holds 1 NaN"):
+    with pytest.raises(Misuse, match=r"client a: tensor 'bias' holds 1 NaN.* clients failed in round 2"):
         Federation(Diverging(), CONFIG, tmp_path / "out", progress=recorder).run()
     assert recorder.notes[-1].startswith(f"kept: {tmp_path / 'out'}")
     lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
