@@ -22,7 +22,7 @@ def guard_streams() -> None:
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest free number is this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  open to the end
     sys.stdout, sys.stderr = _patient(sys.stdout, 1), _patient(sys.stderr, 2)
 
 
@@ -41,7 +41,7 @@ class _Patient(io.FileIO):
 def _patient(stream: object, number: int) -> io.TextIOWrapper:
     """The same stream, over `_Patient`; whatever is no plain stream of the process stays."""
     if type(stream) is not io.TextIOWrapper or stream.fileno() != number:
-        return stream  # type: ignore[return-value]
+        return stream  # type: ignore[return-value]  # a test's or a notebook's stand-in, used as a text stream all the same
     stream.flush()
     buffered = io.BufferedWriter(_Patient(number, "w", closefd=False))
     return io.TextIOWrapper(
