@@ -11,18 +11,18 @@ from importlib import import_module
 TYPE_CHECKING = False  # not from typing: of `python -m auditor`, no more than must be runs before it looks where from
 if TYPE_CHECKING:
     from auditor.auditing import audit
-    from auditor.rendering import write as write_report
-    from auditor.report import CheckResult, Finding, Kind, Outcome, Report, Status
+    from auditor.reports.results import CheckResult, Finding, Kind, Outcome, Report, Status
+    from auditor.reports.text import write as write_report
 
 _HOMES = {
-    "CheckResult": ("auditor.report", "CheckResult"),
-    "Finding": ("auditor.report", "Finding"),
-    "Kind": ("auditor.report", "Kind"),
-    "Outcome": ("auditor.report", "Outcome"),
-    "Report": ("auditor.report", "Report"),
-    "Status": ("auditor.report", "Status"),
+    "CheckResult": ("auditor.reports.results", "CheckResult"),
+    "Finding": ("auditor.reports.results", "Finding"),
+    "Kind": ("auditor.reports.results", "Kind"),
+    "Outcome": ("auditor.reports.results", "Outcome"),
+    "Report": ("auditor.reports.results", "Report"),
+    "Status": ("auditor.reports.results", "Status"),
     "audit": ("auditor.auditing", "audit"),
-    "write_report": ("auditor.rendering", "write"),
+    "write_report": ("auditor.reports.text", "write"),
 }
 
 __all__ = ["CheckResult", "Finding", "Kind", "Outcome", "Report", "Status", "audit", "write_report"]

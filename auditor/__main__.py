@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command."""
-    from proofs.interrupts import run_command
+    from proofs.machine.interrupts import run_command
 
     run_command("auditor.cli", "verifl-audit", 2)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.report import TITLES, CheckResult, Kind, Report, Status
+from auditor.reports.results import TITLES, CheckResult, Kind, Report, Status
 from proofs.errors import Malformed, Misuse, Rejected
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def audit(
     """
     from auditor.arguments import require_transcript
     from auditor.case import Case
-    from auditor.explain import explain as tell
-    from auditor.explain import require_party
+    from auditor.stories import explain as tell
+    from auditor.stories import require_party
 
     started = time.perf_counter()
     required = frozenset(required)
@@ -75,7 +75,7 @@ def audit(
     if engine not in {"native", "reference"}:
         raise Misuse(f"engine: native or reference, not {engine}")
     if workers is not None:
-        from proofs.workers import set_workers
+        from proofs.machine.workers import set_workers
 
         set_workers(workers)
     progress = progress or Progress()

@@ -14,7 +14,7 @@ from auditor.arguments import no_policy, read_policy
 from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
 from auditor.memory import Memory
-from auditor.report import CheckpointSummary
+from auditor.reports.results import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.envelopes import open_policy
@@ -23,7 +23,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
-from protocols.server_steps import step_constants
+from protocols.steps.step import step_constants
 
 if TYPE_CHECKING:
     from auditor.index import Index, Round

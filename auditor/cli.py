@@ -11,7 +11,7 @@ import click
 
 from auditor.auditing import Progress, audit, version
 from auditor.commands import COMMANDS, AuditorCommand, end
-from auditor.report import TITLES
+from auditor.reports.results import TITLES
 from proofs.errors import Misuse
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
@@ -74,7 +74,7 @@ def main(
         end(UNUSABLE, f"cannot read {name}: {error.strerror or error}")
     except Misuse as error:
         end(UNUSABLE, str(error))
-    from auditor.rendering import write
+    from auditor.reports.text import write
 
     try:
         write(report, form, _again(transcript, policy, require, engine, explain))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from auditor.report import Outcome
-from proofs.command_line import interruptible, usage_line
+from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
+from proofs.machine.command_line import interruptible, usage_line
 
 if TYPE_CHECKING:
     from auditor.following import Followed, FollowState
@@ -207,7 +207,7 @@ def _outcome(found: Followed, before: FollowState | None, seconds: float, again:
             yield from head_text(name, head)
         yield ""
     if found.report is not None:
-        from auditor.rendering import to_text
+        from auditor.reports.text import to_text
 
         yield to_text(found.report, again)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from auditor.copies import Copy, SignedHead, describe, read_copy, refused_as
-from auditor.report import Outcome, printable
+from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import COORDINATOR
 from protocols.log.merkle import consistency_proof

@@ -14,7 +14,7 @@ from pathlib import Path
 from auditor.arguments import require_transcript
 from auditor.authenticity import foreign_policy
 from auditor.index import label
-from auditor.report import Outcome, printable
+from auditor.reports.results import Outcome, printable
 from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import entry_hash, open_envelope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditor.report import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
+from auditor.reports.results import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import COORDINATOR
 from protocols.log.files import Damaged

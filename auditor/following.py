@@ -13,7 +13,7 @@ from auditor.auditing import Progress, audit, version
 from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
 from auditor.copies import Copy, SignedHead, open_copy, refused_as
 from auditor.memory import Memory
-from auditor.report import Outcome, Report, printable
+from auditor.reports.results import Outcome, Report, printable
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note

@@ -19,10 +19,10 @@ from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
-from protocols.differencing import Cohort
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
 from protocols.policy import Policy
+from protocols.privacy.differencing import Cohort
 from protocols.submissions import named_extras
 
 Body = TypeVar("Body", bound=messages.Message)

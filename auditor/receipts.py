@@ -9,7 +9,7 @@ from typing import Any
 
 from auditor.comparison import CONTRADICTIONS, FORK, REFUSED, ROLLBACK, Contradiction, head_text
 from auditor.copies import Copy, SignedHead, describe, open_copy, refused_as
-from auditor.report import Outcome, printable
+from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import check_signature, open_envelope
 from protocols.messages import RoundOpen

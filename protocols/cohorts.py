@@ -20,9 +20,9 @@ from operator import and_
 from proofs import domains
 from proofs.errors import Misuse, Rejected
 from protocols.contexts import number, tagged_hash
-from protocols.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.messages import ShareAck
 from protocols.policy import Policy
+from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
 
 # Why a submission is not in the cohort, in order of precedence: the first that holds is the reason (spec 8.6).
 DUPLICATE = "duplicate"  # an earlier submission of the same client and round is in the log

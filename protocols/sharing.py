@@ -23,8 +23,8 @@ from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.domains import SHARE_BATCH
 from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
+from proofs.machine.workers import map_items
 from proofs.randomness import Randomness, uniform_scalars
-from proofs.workers import map_items
 
 DIGIT_BITS = 24
 DIGITS = 10  # of a key in one scalar: 240 bits

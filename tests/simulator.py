@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Misuse
-from protocols import server_steps
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
@@ -41,6 +40,7 @@ from protocols.rounds.exchange import Publication, Release, SubmissionPackage
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.waits import Waits
+from protocols.steps import step as server_steps
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues

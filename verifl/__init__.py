@@ -45,25 +45,25 @@ from importlib import import_module
 TYPE_CHECKING = False  # not from typing: of `python -m verifl`, no more than must be runs before it looks where from
 
 if TYPE_CHECKING:
+    from verifl.carriers.base import RoundSummary
     from verifl.config import Config
-    from verifl.engines.base import RoundSummary
     from verifl.federation import Federation, FederationResult
-    from verifl.plan import Plan, make_plan
+    from verifl.planning.plan import Plan, make_plan
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.user_code import Abstain
-    from verifl.tensors import TensorFilter
+    from verifl.training.tensors import TensorFilter
 
 _HOMES = {
     "Abstain": "verifl.tasks.user_code",
     "Config": "verifl.config",
     "Federation": "verifl.federation",
     "FederationResult": "verifl.federation",
-    "Plan": "verifl.plan",
-    "RoundSummary": "verifl.engines.base",
+    "Plan": "verifl.planning.plan",
+    "RoundSummary": "verifl.carriers.base",
     "StatefulTask": "verifl.tasks.base",
     "Task": "verifl.tasks.base",
-    "TensorFilter": "verifl.tensors",
-    "make_plan": "verifl.plan",
+    "TensorFilter": "verifl.training.tensors",
+    "make_plan": "verifl.planning.plan",
 }
 
 __all__ = [

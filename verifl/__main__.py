@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     """Run the command."""
-    from proofs.interrupts import run_command
+    from proofs.machine.interrupts import run_command
 
-    run_command("verifl.cli", "verifl", 130)
+    run_command("verifl.commands.root", "verifl", 130)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The configuration of a federation: TOML read into frozen values, everything that can be checked checked at once.
 
 Every error is one line: file, field, what was expected, what was found, and where it helps what to do. Nothing here
-needs the model; what does (the bit budget) is checked by `verifl.plan`, still before any training.
+needs the model; what does (the bit budget) is checked by `verifl.planning.plan`, still before any training.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class ServerConfig(Table):
 
 
 class TensorsConfig(Table):
-    """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.tensors`."""
+    """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.training.tensors`."""
 
     include: Patterns = Field(default=("*",), min_length=1)
     exclude: Patterns = ()

@@ -18,26 +18,26 @@ import click
 
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
-from protocols.server_steps import encode_model
-from verifl.changes import NONE_LOGGED, logged_changes
+from protocols.steps.step import encode_model
+from verifl.agents.inspection import check_kinds, inspect_run
+from verifl.agents.summation import resolve_device
+from verifl.carriers.base import EngineResult, FederationEngine, RoundSummary, Session
+from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
-from verifl.engines.base import EngineResult, FederationEngine, RoundSummary, Session
-from verifl.engines.in_process import InProcessEngine
-from verifl.engines.turns import closed_and_aborted
-from verifl.enrolment import Enrolment, Randomness, TrainedModel, enrol, enrolled
-from verifl.inspection import check_kinds, inspect_run
-from verifl.keys import IDENTITY_FILE, read_key, write_key
-from verifl.local_training import LocalTraining, finite_or_none
-from verifl.model_files import write_adapter, write_model
-from verifl.plan import Plan, plan_policy, tensor_filter
+from verifl.enrolment.changes import NONE_LOGGED, logged_changes
+from verifl.enrolment.keys import IDENTITY_FILE, read_key, write_key
+from verifl.enrolment.policies import Enrolment, Randomness, TrainedModel, enrol, enrolled
+from verifl.planning.plan import Plan, plan_policy, tensor_filter
 from verifl.progress import Progress, Silent, describe_rounds
-from verifl.run_directory import RunDirectory, require_unused
-from verifl.running_statistics import statistics_warnings
-from verifl.state import make_private_directory, replacing
-from verifl.summation import resolve_device
+from verifl.storage.run_directory import RunDirectory, require_unused
+from verifl.storage.stores import make_private_directory, replacing
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
-from verifl.tensors import Vector
+from verifl.training.local_training import LocalTraining, finite_or_none
+from verifl.training.model_files import write_adapter, write_model
+from verifl.training.running_statistics import statistics_warnings
+from verifl.training.tensors import Vector
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-    from verifl.engines.base import RoundSummary
+    from verifl.carriers.base import RoundSummary
 
 _LAST = 20  # rounds in a text of a whole run
 

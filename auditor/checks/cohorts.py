@@ -13,7 +13,7 @@ from auditor.checks.submissions import key_trustees
 from auditor.checks.verdicts import judged_submissions
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.cohorts import DUPLICATE, ack_digest, cohort_digest, exempt_clients

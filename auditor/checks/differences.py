@@ -10,9 +10,9 @@ from auditor.case import Case
 from auditor.checks.cohorts import exempt_in, may_be_exempt_in
 from auditor.findings import Findings, counted
 from auditor.index import Round, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from proofs.errors import Rejected
-from protocols.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
+from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
 
 _NOTES = 20  # of exposed clients, in a report; the rest are counted
 _NAMES = 8  # in one of them

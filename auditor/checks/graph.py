@@ -16,7 +16,7 @@ from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.log.tiles import blob_path
 from protocols.messages import ShareAck

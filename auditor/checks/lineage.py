@@ -12,7 +12,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.log.files import Damaged
 from protocols.messages import RoundClosed
 from protocols.opening import decode_plaintext
-from protocols.server_steps import (
+from protocols.steps.step import (
     StepState,
     apply_step,
     decode_model,

@@ -14,7 +14,7 @@ from auditor.authenticity import is_log_signed
 from auditor.case import OTHERS, Case
 from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Index
-from auditor.report import CheckpointSummary, Kind
+from auditor.reports.results import CheckpointSummary, Kind
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Damaged

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.messages import Aggregate, KeyShare

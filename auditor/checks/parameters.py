@@ -7,11 +7,11 @@ import hashlib
 from auditor.case import IDENTITY, Case
 from auditor.findings import Findings
 from auditor.index import label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.envelopes import ISSUER
-from protocols.server_steps import decode_model
+from protocols.steps.step import decode_model
 
 
 def check_parameters(case: Case, findings: Findings) -> str:

@@ -21,7 +21,7 @@ from auditor.checks.graph import unreferenced
 from auditor.checks.log import LEFTOVER
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from protocols.cohorts import EXCLUSIONS
 from protocols.ending import ENDINGS
 from protocols.envelopes import ISSUER

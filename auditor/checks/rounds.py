@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, Step, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed

@@ -11,7 +11,7 @@ from auditor.checks.naming import excuse, first_acks, statements
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
-from auditor.report import Kind
+from auditor.reports.results import Kind
 from protocols.cohorts import MALFORMED, OFFENCES, Choice, Judged, choose
 from protocols.messages import CohortClosed
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.jit import inner, kernel
+from proofs.machine.jit import inner, kernel
 from proofs.native.field import Element, Word
 from proofs.native.scalars import (
     N0,

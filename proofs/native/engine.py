@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from proofs.curve import POINT_SIZE, not_a_point, not_points
 from proofs.engine import Block, Signs, Table
 from proofs.errors import Misuse
+from proofs.machine.workers import map_chunks
 from proofs.native.multiplication import LARGEST_ENTRY, commit_table, multiply_points
 from proofs.native.points import decompress
 from proofs.native.residues import MODULUS_BITS, WEIGHT_BITS, adjoint_combinations, residue_combinations
@@ -19,7 +20,6 @@ from proofs.native.sumcheck import NativeProjection
 from proofs.native.tables import generator_tables
 from proofs.native.weighted import signed_column_products, signed_words, ternary_sums
 from proofs.native.words import Words, check_scalars, encode_points, reduced, to_words
-from proofs.workers import map_chunks
 
 _COLUMN_BLOCK = 128  # columns whose sums one worker takes at least
 _MOST_COLUMNS = 2**16

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.engine import Signs, Table
-from proofs.jit import kernel
+from proofs.machine.jit import kernel
 from proofs.native.jobs import Job
 
 _UNROLLED = 4  # rows, and columns, that the kernel takes at once

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from proofs.curve import FIELD
-from proofs.jit import inner
+from proofs.machine.jit import inner
 from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
 
 Word: TypeAlias = np.uint64

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from proofs.jit import inner, kernel
+from proofs.machine.jit import inner, kernel
 from proofs.native import field
 from proofs.native.field import Element
 from proofs.native.words import Words

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.jit import inner, kernel
+from proofs.machine.jit import inner, kernel
 from proofs.native import field
 from proofs.native.field import Element
 from proofs.native.words import Indices, Words

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.engine import Table
-from proofs.jit import inner, kernel
+from proofs.machine.jit import inner, kernel
+from proofs.machine.workers import map_chunks
 from proofs.native.field import Word
 from proofs.native.scalars import ZERO, Integers
 from proofs.native.words import Words, from_words
 from proofs.wide import add_carry, multiply_add, umul128
-from proofs.workers import map_chunks
 
 WEIGHT_BITS, MODULUS_BITS = 52, 62
 _TERMS = 2**13  # products summed in 128 bits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.jit import kernel
+from proofs.machine.jit import kernel
 from proofs.native.scalars import ZERO, Integers, load, store, subtract
 from proofs.native.words import Words
 from proofs.wide import add_carry, multiply_add

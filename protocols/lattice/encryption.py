@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Malformed, Misuse, Rejected
+from proofs.machine.workers import map_chunks
 from proofs.randomness import Randomness
-from proofs.workers import map_chunks
 from protocols.lattice.gaussian import sample
 from protocols.lattice.parameters import LatticeParameters
 from protocols.lattice.public import PublicElements

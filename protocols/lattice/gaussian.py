@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Misuse
+from proofs.machine.workers import map_chunks
 from proofs.randomness import Randomness
 from proofs.wiping import wipe
-from proofs.workers import map_chunks
 from protocols.lattice.parameters import SIGMA_TENTHS, TAIL
 
 _DIGITS = 80  # decimal digits of working precision: 128 bits are 39, sums of 173 terms lose 3

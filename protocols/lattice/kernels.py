@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.jit import inner, kernel
+from proofs.machine.jit import inner, kernel
 from proofs.wide import umul128
 
 Words = NDArray[np.uint64]

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.workers import map_chunks
+from proofs.machine.workers import map_chunks
 
 Words = NDArray[np.uint64]
 

@@ -40,7 +40,7 @@ from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
-from protocols.server_steps import decode_model
+from protocols.steps.step import decode_model
 from protocols.stores import Store
 
 _SEEN = "seen"

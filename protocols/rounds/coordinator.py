@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols import server_steps
 from protocols.blobs import blob_hash
 from protocols.cohorts import SUPPRESSED
 from protocols.envelopes import COORDINATOR, open_envelope, seal
@@ -65,8 +64,9 @@ from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, Su
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.record import LogRecord, Published
 from protocols.rounds.waits import Waits
-from protocols.server_steps import StepState
 from protocols.sharing import Share
+from protocols.steps import step as server_steps
+from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, blob_sizes, check_blob, judge, read_blob
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from protocols.differencing import Cohort
 from protocols.membership import ENROLLED, Membership
 from protocols.messages import (
     AtMost,
@@ -24,6 +23,7 @@ from protocols.messages import (
     Submission,
 )
 from protocols.pinned import PinnedPolicy
+from protocols.privacy.differencing import Cohort
 
 LEDGER_LIMIT = 1 << 30  # bytes of its encoding
 

@@ -16,7 +16,7 @@ from protocols.blobs import blob_hash
 from protocols.opening import check_opening, decode_blindings, decode_plaintext
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import LoggedStep
-from protocols.server_steps import (
+from protocols.steps.step import (
     StepState,
     apply_step,
     decode_model,

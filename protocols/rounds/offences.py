@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED
-from protocols.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.encoding import decode, encode
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
+from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of, recent_cohorts
 from protocols.submissions import BlobSource, judge
 

@@ -54,7 +54,7 @@ from protocols.rounds.ledger import (
     without_excuses,
 )
 from protocols.rounds.offences import excused_submissions
-from protocols.server_steps import FEDAVG
+from protocols.steps.step import FEDAVG
 from protocols.submissions import check_extras
 
 MOST_SUBMISSIONS = 2  # of a client in a round

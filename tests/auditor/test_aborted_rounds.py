@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor import Report, audit
-from auditor.explain import Story
+from auditor.stories import Story
 from protocols.envelopes import open_envelope
 from protocols.messages import RoundAborted
 from protocols.rounds.exchange import SubmissionPackage
@@ -18,7 +18,7 @@ from tests.auditor.forge import Forge
 from tests.auditor.test_explain import said
 from tests.auditor.test_naming import accusations, submission_of
 from tests.simulator import Setting, Simulation, identity_of
-from verifl.history import ended_rounds, exclusions
+from verifl.storage.history import ended_rounds, exclusions
 
 CLIENTS = 5
 MADE: dict[str, Callable[[Simulation, str], SubmissionPackage]] = {

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
-from auditor.report import TITLES
+from auditor.reports.results import TITLES
 from protocols.log.files import Directory
 
 

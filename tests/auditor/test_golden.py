@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auditor import Status, audit
-from auditor.report import TITLES
+from auditor.reports.results import TITLES
 from tests.golden.regenerate import DIRECTORY, NAMES, verdicts
 
 HOW = (

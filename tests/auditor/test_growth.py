@@ -19,9 +19,9 @@ import pytest
 
 from auditor.case import Case
 from auditor.checks import CHECKS
-from auditor.explain import explain
 from auditor.findings import DoesNotApply, Findings, Unavailable
 from auditor.index import Index, Step, number_of
+from auditor.stories import explain
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.cohorts import ack_digest

@@ -11,7 +11,7 @@ import pytest
 
 from auditor import Kind, Outcome, Status, audit
 from auditor.checks import proofs
-from auditor.report import TITLES
+from auditor.reports.results import TITLES
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.lattice import encryption

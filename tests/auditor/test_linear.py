@@ -16,9 +16,9 @@ from auditor.case import Case
 from auditor.checks import cohorts, differences, rounds
 from auditor.findings import Findings
 from auditor.index import Entry, Index, Round, SubmissionRecord
-from protocols import differencing
 from protocols.messages import CohortClosed, KeyShare, RoundOpen
 from protocols.pinned import PinnedPolicy
+from protocols.privacy import differencing
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, make_policy
 from tests.work import lines_run

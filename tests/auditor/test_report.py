@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from auditor import CheckResult, Report, Status, audit
 from auditor.findings import Findings
-from auditor.rendering import write_text
-from auditor.report import MAX_FINDINGS, MAX_TEXT, TITLES, printable
+from auditor.reports.results import MAX_FINDINGS, MAX_TEXT, TITLES, printable
+from auditor.reports.text import write_text
 from proofs.errors import Misuse
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from auditor import audit
-from protocols import messages, server_steps
+from protocols import messages
 from protocols.blobs import blob_hash
 from protocols.contexts import round_seed
 from protocols.envelopes import seal
@@ -32,6 +32,7 @@ from protocols.messages import (
     Submission,
 )
 from protocols.policy import Policy
+from protocols.steps import step as server_steps
 from tests.auditor.conftest import failed, flipped, judged
 from tests.auditor.forge import Forge
 from tests.simulator import identity_of

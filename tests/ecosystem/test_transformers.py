@@ -12,9 +12,9 @@ import torch
 
 from tests.ecosystem.filled import differing, filled
 from tests.ecosystem.packages import needs
-from verifl.model_files import write_adapter, write_model
-from verifl.run_directory import RunDirectory
-from verifl.tensors import TensorFilter, describe
+from verifl.storage.run_directory import RunDirectory
+from verifl.training.model_files import write_adapter, write_model
+from verifl.training.tensors import TensorFilter, describe
 
 pytestmark = pytest.mark.ecosystem
 needs("transformers", "peft")

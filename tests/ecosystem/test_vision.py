@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from tests.ecosystem.filled import differing, filled
 from tests.ecosystem.packages import needs
-from verifl.model_files import write_model
+from verifl.training.model_files import write_model
 
 pytestmark = pytest.mark.ecosystem
 

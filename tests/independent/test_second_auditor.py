@@ -28,7 +28,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from protocols.server_steps import fedadam
+from protocols.steps.step import fedadam
 from tests.auditor.forge import Forge
 from tests.independent.audit import audit
 from tests.independent.case import Report

@@ -83,7 +83,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/soundness/test_encryption_attacks.py",
         "tests/soundness/test_frozen_heart.py",
     ),
-    "protocols.differencing": ("tests/protocols/test_differencing.py",),
+    "protocols.privacy.differencing": ("tests/protocols/test_differencing.py",),
     "protocols.cohorts": ("tests/protocols/test_cohorts.py", "tests/protocols/test_contexts.py"),
     "protocols.opening": ("tests/protocols/test_opening.py", "tests/protocols/test_opening_checks.py"),
     "protocols.submissions": ("tests/protocols/test_submissions.py", "tests/protocols/rounds/test_rules.py"),
@@ -145,8 +145,8 @@ def warm_up() -> None:
     import numpy as np
 
     from proofs.engine import Block
+    from proofs.machine.workers import set_workers
     from proofs.native.engine import NativeEngine
-    from proofs.workers import set_workers
 
     set_workers(1)
     engine = NativeEngine()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-RUN = "from proofs.interrupts import run_command; run_command('module', 'command', 7)"
+RUN = "from proofs.machine.interrupts import run_command; run_command('module', 'command', 7)"
 INTERRUPT = "import os, signal, time, weakref\ninterrupt = lambda *_: os.kill(os.getpid(), signal.SIGINT)\n"
 MOMENTS = {
     "on import": "interrupt(); time.sleep(60)",

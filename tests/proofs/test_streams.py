@@ -11,7 +11,7 @@ import pytest
 COMMAND = """
 import sys
 from types import ModuleType
-from proofs.interrupts import run_command
+from proofs.machine.interrupts import run_command
 
 def main():
     for number in range({lines}):

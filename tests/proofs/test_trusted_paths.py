@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proofs import trusted_paths
-from proofs.trusted_paths import require_unshared_file, trusted_directory
+from proofs.machine import trusted_paths
+from proofs.machine.trusted_paths import require_unshared_file, trusted_directory
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no POSIX permissions")
 

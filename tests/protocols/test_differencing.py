@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from proofs.errors import Rejected
 from protocols.cohorts import SUPPRESSED, Choice, Judged, choose, choose_cohort, exempt_clients, suppression_order
 from protocols.contexts import tagged_hash
-from protocols.differencing import (
+from protocols.envelopes import open_policy
+from protocols.messages import ShareAck
+from protocols.privacy.differencing import (
     Cohort,
     check_consecutive,
     check_nested,
@@ -19,8 +21,6 @@ from protocols.differencing import (
     exposed_by_two,
     may_leave,
 )
-from protocols.envelopes import open_policy
-from protocols.messages import ShareAck
 from tests.independent.cohorts import strictly_fine
 from tests.simulator import Setting, make_policy
 

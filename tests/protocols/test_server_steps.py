@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols import server_steps
 from protocols.policy import LatticeRule, Member, Policy, StepRule, TensorSpec, UpdateRule
-from protocols.server_steps import StepState, apply_step, fedadam, fedavg, format_double, parse_double
+from protocols.steps import step as server_steps
+from protocols.steps.step import StepState, apply_step, fedadam, fedavg, format_double, parse_double
 
 
 def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegative: bool = False) -> Policy:

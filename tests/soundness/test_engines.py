@@ -50,7 +50,7 @@ def wide() -> Honest:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("proofs.reference", ("proofs.native", "numba", "proofs.wide", "proofs.workers")),
+        ("proofs.reference", ("proofs.native", "numba", "proofs.wide", "proofs.machine.workers")),
         ("proofs.native.engine", ("proofs.reference", "py_ecc")),
     ],
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from protocols.identities import SigningKey
 from tests.seeded import seeded
-from verifl import cli
-from verifl.keys import write_key
-from verifl.roster import add_member, write_roster
+from verifl.commands import root as cli
+from verifl.enrolment.keys import write_key
+from verifl.enrolment.roster import add_member, write_roster
 
 CLIENTS = ("x", "y", "z")
 TRUSTEES = ("trustee-1", "trustee-2", "trustee-3", "trustee-4")

@@ -30,7 +30,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import Release, SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl import Config, Federation
-from verifl.engines.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcessEngine
 from verifl.federation import FederationResult
 
 CONFIG = Config.of(

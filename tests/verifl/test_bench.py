@@ -17,9 +17,9 @@ from proofs.errors import Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import LatticeParameters
 from protocols.pinned import PinnedPolicy
-from verifl import cli
 from verifl.bench import client, federation, processes, report, setting, summation, verifier
 from verifl.bench.stopwatch import Stopwatch
+from verifl.commands import root as cli
 
 CLIENT = ["client", "quantize", "expand", "commit", "encrypt", "share", "bind", "prove", "sign"]
 VERIFIER = ["verify", "verify alone", "trustee", "release"]
@@ -236,7 +236,7 @@ def test_every_style_says_the_same() -> None:
 
 def test_the_command_line_imports_no_measuring_module() -> None:
     code = (
-        "import sys, verifl.cli; verifl.cli.invoke(['bench', '--help']);"
+        "import sys, verifl.commands.root; verifl.commands.root.invoke(['bench', '--help']);"
         "sys.exit(bool({'numpy', 'numba', 'torch', 'verifl.bench.client'} & set(sys.modules)))"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)

@@ -17,17 +17,17 @@ from protocols.messages import KeyRotation, Revocation
 from protocols.policy import TensorSpec
 from tests.seeded import seeded
 from tests.verifl.office import CLIENTS, Office, key_of, public
-from verifl import cli
-from verifl.changes import LoggedChanges
+from verifl.carriers.in_process import InProcessEngine
+from verifl.commands import root as cli
 from verifl.config import Config, FederationConfig, read_config
-from verifl.engines.in_process import InProcessEngine
-from verifl.enrolment import TrainedModel, enrol, enrolled
+from verifl.enrolment.changes import LoggedChanges
+from verifl.enrolment.keys import read_keys, write_key
+from verifl.enrolment.policies import TrainedModel, enrol, enrolled
+from verifl.enrolment.roster import Roster, roster_of
+from verifl.enrolment.signing import policy_in
+from verifl.enrolment.signing import rotation as rotation_of
 from verifl.federation import Federation, Members
-from verifl.keys import read_keys, write_key
-from verifl.roster import Roster, roster_of
-from verifl.signing import policy_in
-from verifl.signing import rotation as rotation_of
-from verifl.state import unobserved
+from verifl.storage.stores import unobserved
 from verifl.tasks.loading import load_task
 
 TENSORS = (TensorSpec("weights", (3,), "float32", nonnegative=False),)

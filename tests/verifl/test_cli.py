@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from proofs import VERSION
-from verifl import cli
-from verifl.engines.base import RoundSummary
+from verifl.carriers.base import RoundSummary
+from verifl.commands import root as cli
 from verifl.federation import audit_command
 from verifl.progress import aligned, round_rows
-from verifl.run_directory import RunDirectory, fresh_sibling
+from verifl.storage.run_directory import RunDirectory, fresh_sibling
 
 SUBCOMMANDS = (["demo"], ["init"], ["plan"], ["run"], ["policy"], ["policy", "show"])
 
@@ -55,7 +55,10 @@ def task():
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "numba", "pydantic", "rich", "sklearn", "networkx", "cryptography"}
-    code = f"import sys, verifl.cli; verifl.cli.invoke(['--help']); sys.exit(bool({heavy!r} & set(sys.modules)))"
+    code = (
+        "import sys; from verifl.commands import root; root.invoke(['--help']);"
+        f"sys.exit(bool({heavy!r} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
@@ -71,7 +74,7 @@ def test_importing_verifl_imports_no_torch() -> None:
 def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
     code = f"""
 import sys; sys.modules["torch"] = None; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from verifl import cli
+from verifl.commands import root as cli
 print(cli.invoke(["init", {str(tmp_path)!r}]), cli.invoke(["demo", "--out", {str(tmp_path / "out")!r}]))
 """
     done = run_code(code)

@@ -21,18 +21,18 @@ from protocols.envelopes import open_policy
 from protocols.fixed_point import exact_norm_squared
 from protocols.parameters import argument_parameters, derive_update, largest_cohort, require_sound
 from protocols.policy import CoordinateRule, Policy, TensorSpec, UpdateRule
-from protocols.server_steps import apply_step, initial_state
+from protocols.steps.step import apply_step, initial_state
 from tests.verifl.test_federation import Line
 from verifl import Config, Federation
+from verifl.commands.scaffold import write_example
 from verifl.config import GroupConfig, UpdateConfig, read_config
-from verifl.coordinate_groups import bounded, idle_bounds, tensor_bounds
-from verifl.enrolment import enrol
-from verifl.local_training import LocalTraining
-from verifl.plan import make_plan, tensor_filter
-from verifl.scaffold import write_example
+from verifl.enrolment.coordinate_groups import bounded, idle_bounds, tensor_bounds
+from verifl.enrolment.policies import enrol
+from verifl.planning.plan import make_plan, tensor_filter
 from verifl.tasks.loading import load_task
-from verifl.tensors import TensorLayout
-from verifl.update import coordinate_bounds, encode_update
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import TensorLayout
+from verifl.training.update import coordinate_bounds, encode_update
 
 BASE = derive_update(100, 1.0, 16)  # B = 2^16
 

@@ -10,7 +10,7 @@ import pytest
 from proofs.engine import Points, Table
 from proofs.native import NativeEngine
 from tests.simulator import Setting, Simulation
-from verifl.costs import submission_size, submission_work
+from verifl.planning.costs import submission_size, submission_work
 
 
 class Counting(NativeEngine):

@@ -15,8 +15,9 @@ from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import blob_path, partial_pieces
 from protocols.messages import RoundClosed, Submission
 from tests.verifl.recovery import CONFIG, Remembering
-from verifl import Federation, cli
-from verifl.engines.in_process import InProcessEngine
+from verifl import Federation
+from verifl.carriers.in_process import InProcessEngine
+from verifl.commands import root as cli
 
 TASK = "from tests.verifl.recovery import Remembering\ntask = Remembering\n"
 SETTINGS = """

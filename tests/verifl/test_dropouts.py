@@ -20,12 +20,13 @@ from torch import nn
 from auditor import audit
 from proofs.errors import Misuse, Rejected
 from protocols.rounds.exchange import NOTHING, Publication, Release
-from verifl import Abstain, Config, Federation, cli
-from verifl.engines import in_process
-from verifl.engines.in_process import InProcessEngine
+from verifl import Abstain, Config, Federation
+from verifl.carriers import in_process
+from verifl.carriers.in_process import InProcessEngine
+from verifl.commands import root as cli
 from verifl.federation import FederationResult
-from verifl.run_directory import RunDirectory
-from verifl.state import Step, unobserved
+from verifl.storage.run_directory import RunDirectory
+from verifl.storage.stores import Step, unobserved
 from verifl.tasks.user_code import ClientFailed
 
 Turn = tuple[str, int]  # (client, which of its turns, from 1)

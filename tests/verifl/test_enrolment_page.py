@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from auditor.cli import main as audit_command
-from verifl import cli
+from verifl.commands import root as cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "enrolment.md"
 SECRET = "correct horse"

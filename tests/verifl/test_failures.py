@@ -26,13 +26,15 @@ from protocols.pinned import PinnedPolicy
 from protocols.stores import MemoryStore
 from tests.verifl.office import Office
 from tests.verifl.recovery import CONFIG, Remembering, check_end, check_same_training, log_of, resume
-from verifl import Federation, cli, state
-from verifl.clock import CosignatureClock
+from verifl import Federation
+from verifl.agents.clock import CosignatureClock
+from verifl.carriers import in_process, turns
+from verifl.commands import root as cli
 from verifl.config import Config, FederationConfig, UpdateConfig
-from verifl.engines import in_process, turns
 from verifl.federation import FederationResult
-from verifl.local_state import LocalState
-from verifl.run_directory import RunDirectory
+from verifl.storage import stores as state
+from verifl.storage.run_directory import RunDirectory
+from verifl.training.own_tensors import LocalState
 
 ONE_ROUND = CONFIG.model_copy(update={"federation": FederationConfig(rounds=1, seed=5)})
 
@@ -284,7 +286,7 @@ def test_a_clock_that_goes_backwards(
     assert audit(result.transcript, result.policy).accepted
     times = cosigned_at(halfway)
     assert times == sorted(times)
-    (said,) = [record.message for record in caplog.records if record.name == "verifl.clock"]
+    (said,) = [record.message for record in caplog.records if record.name == "verifl.agents.clock"]
     assert "behind the last cosignature" in said
 
 

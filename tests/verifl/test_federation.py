@@ -25,16 +25,16 @@ from protocols.messages import Genesis
 from protocols.rounds import client as client_module
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import NOTHING, Publication, Release
-from protocols.server_steps import decode_model
+from protocols.steps.step import decode_model
 from verifl import Config, Federation
+from verifl.carriers import in_process
+from verifl.carriers.base import RoundSummary
 from verifl.config import FederationConfig, LimitsConfig
-from verifl.engines import in_process
-from verifl.engines.base import RoundSummary
+from verifl.enrolment.keys import IDENTITY_FILE, read_key
 from verifl.federation import FederationResult
-from verifl.keys import IDENTITY_FILE, read_key
-from verifl.logs import LoggedProgress, logged
-from verifl.state import DirectoryStore
-from verifl.tensors import describe, write_vector
+from verifl.reports.logs import LoggedProgress, logged
+from verifl.storage.stores import DirectoryStore
+from verifl.training.tensors import describe, write_vector
 
 SMALLEST = 24  # bytes of a secret that cannot occur by chance
 
@@ -430,7 +430,7 @@ def test_the_generated_example_runs_as_it_is(tmp_path: Path) -> None:
 def test_the_demonstration_and_its_tampered_copy(tmp_path: Path) -> None:
     (tmp_path / "verifl-demo").mkdir()
     (tmp_path / "verifl-demo" / "kept").write_text("of an earlier demonstration", encoding="utf-8")
-    done = run_command(["verifl.cli", "demo", "--rounds", "1"], tmp_path)
+    done = run_command(["verifl.commands.root", "demo", "--rounds", "1"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "ACCEPTED" in done.stdout
     assert done.stdout.count("verifl-audit verifl-demo-2/transcript --policy verifl-demo-2/policy.cbor") == 1
@@ -448,8 +448,8 @@ def test_the_demonstration_and_its_tampered_copy(tmp_path: Path) -> None:
 
 
 def test_the_demonstration_for_programs(tmp_path: Path) -> None:
-    arguments = ["verifl.cli", "demo", "--rounds", "1", "--dataset", "digits", "--format", "jsonl", "--out", "here"]
-    done = run_command(arguments, tmp_path)
+    options = ["--rounds", "1", "--dataset", "digits", "--format", "jsonl", "--out", "here"]
+    done = run_command(["verifl.commands.root", "demo", *options], tmp_path)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line)["event"] for line in done.stdout.splitlines()]
     assert events[:2] == ["round", "run"]

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from tests.seeded import seeded
-from verifl import cli
-from verifl.keys import read_key, read_keys, read_passphrase, write_key
+from verifl.commands import root as cli
+from verifl.enrolment.keys import read_key, read_keys, read_passphrase, write_key
 
 KEY = SigningKey.generate(seeded("a key"))
 

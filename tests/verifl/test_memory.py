@@ -13,8 +13,8 @@ from protocols.envelopes import open_policy
 from protocols.policy import Policy, TensorSpec
 from tests.seeded import seeded
 from verifl.config import Config
-from verifl.costs import peak_memory
-from verifl.enrolment import enrol
+from verifl.enrolment.policies import enrol
+from verifl.planning.costs import peak_memory
 
 ROOT = Path(__file__).parents[2]
 MEASURED = [  # d, clients, proof of encryption, range; bytes of the run, of the audit

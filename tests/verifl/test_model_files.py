@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from verifl import Config, Federation
-from verifl.model_files import file_names, write_model
-from verifl.patterns import matches
-from verifl.run_directory import RunDirectory
+from verifl.storage.run_directory import RunDirectory
+from verifl.training.model_files import file_names, write_model
+from verifl.training.patterns import matches
 
 
 class Block(nn.Module):

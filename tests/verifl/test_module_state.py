@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.ao.quantization import FakeQuantize
 
 from proofs.errors import Misuse
-from verifl.local_training import LocalTraining
-from verifl.memory_sharing import sharing
-from verifl.module_state import hidden_parameters, state_of
-from verifl.tensors import TensorFilter, describe, local_names
+from verifl.training.local_training import LocalTraining
+from verifl.training.memory_sharing import sharing
+from verifl.training.module_state import hidden_parameters, state_of
+from verifl.training.tensors import TensorFilter, describe, local_names
 
 
 def two() -> nn.Module:

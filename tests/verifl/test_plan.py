@@ -9,8 +9,8 @@ from torch import nn
 
 from proofs.errors import Misuse
 from verifl.config import Config
-from verifl.plan import make_plan, plan_policy
-from verifl.plan_report import describe_plan
+from verifl.planning.plan import make_plan, plan_policy
+from verifl.reports.plan import describe_plan
 from verifl.tasks.breast_cancer import breast_cancer
 
 

@@ -10,7 +10,7 @@ from proofs.errors import Misuse
 from protocols.policy import TensorSpec
 from tests.seeded import seeded
 from verifl.config import Config
-from verifl.enrolment import TrainedModel, enrol, enrolled
+from verifl.enrolment.policies import TrainedModel, enrol, enrolled
 
 WEIGHT = TensorSpec("0.weight", (3, 2), "float32", nonnegative=False)
 BIAS = TensorSpec("0.bias", (3,), "float32", nonnegative=False)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what /proc says
 PROTECTED = """
 import ctypes, resource, sys
 {before}
-from verifl.process_protection import protect_process
+from verifl.commands.process_protection import protect_process
 protect_process()
 print(resource.getrlimit(resource.RLIMIT_CORE)[0], ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
 locked = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmLck")]
@@ -46,7 +46,7 @@ def test_memory_is_locked_where_the_limit_is_unlimited_only() -> None:
 
 AS_ANOTHER_USER = """
 import ctypes, os, signal
-from verifl.process_protection import protect_process
+from verifl.commands.process_protection import protect_process
 os.setresgid(4242, 4242, 4242)
 os.setresuid(4242, 4242, 4242)
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable, as after a start: to change the user had ended that
@@ -80,7 +80,7 @@ WITHOUT = [["plan", "none.toml"], ["bench", "--help"], ["policy", "show", "none"
 
 EACH_IN_A_PROCESS = """
 import ctypes, os, sys
-from verifl import cli
+from verifl.commands import root as cli
 for arguments in {commands!r}:
     if os.fork() == 0:
         sys.stderr = sys.stdout = open(os.devnull, "w")

@@ -10,8 +10,8 @@ import pytest
 
 from auditor import Report, audit
 from verifl import Config
+from verifl.carriers.base import RoundSummary
 from verifl.config import parse_config
-from verifl.engines.base import RoundSummary
 from verifl.federation import FederationResult
 from verifl.progress import round_label
 

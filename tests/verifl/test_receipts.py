@@ -11,7 +11,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import ACCEPTED, CLOSED, decode_receipt, verify_receipt
 from tests.simulator import Simulation
-from verifl.receipts import receipt_file, write_receipts
+from verifl.storage.receipts import receipt_file, write_receipts
 
 
 @pytest.fixture

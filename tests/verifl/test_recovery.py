@@ -16,7 +16,7 @@ from protocols.rounds.record import pending_entries
 from tests.verifl.recovery import Original, Said, check_end, check_leftovers, check_same_training, resume
 from tests.verifl.victim import Victims
 from verifl.federation import FederationResult
-from verifl.state import DirectoryStore
+from verifl.storage.stores import DirectoryStore
 
 STEPS = 848  # on disk, of the whole run; the sample is drawn from so many
 SAMPLE = 5

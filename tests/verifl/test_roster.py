@@ -13,11 +13,11 @@ from protocols.envelopes import open_policy
 from protocols.pinned import PinnedPolicy
 from tests.seeded import seeded
 from tests.verifl.office import CLIENTS, TRUSTEES, Office, key_of, public
-from verifl import cli
+from verifl.commands import root as cli
 from verifl.config import Config
-from verifl.enrolment import TrainedModel, enrol, make_policy
-from verifl.keys import write_key
-from verifl.roster import read_roster, roster_of
+from verifl.enrolment.keys import write_key
+from verifl.enrolment.policies import TrainedModel, enrol, make_policy
+from verifl.enrolment.roster import read_roster, roster_of
 
 # ---- the document ----
 

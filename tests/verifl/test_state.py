@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proofs.errors import Misuse
 from protocols.stores import MemoryStore
-from verifl.state import DirectoryStore, StoredValues, make_private_directory, replacing
+from verifl.storage.stores import DirectoryStore, StoredValues, make_private_directory, replacing
 
 KEYS = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=20)  # at most 80 bytes
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from proofs.errors import Misuse
 from protocols import summation as numpy_twin
-from verifl import summation
-from verifl.summation import add_residues, resolve_device, summation_on
+from verifl.agents import summation
+from verifl.agents.summation import add_residues, resolve_device, summation_on
 
 NEAR_LIMIT = 2**62 - 1
 DEVICES = [

@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from proofs.errors import Misuse
-from verifl import cli
+from verifl.commands import root as cli
+from verifl.commands.streams import printing_to_stderr
 from verifl.config import Config
-from verifl.local_training import LocalTraining
-from verifl.streams import printing_to_stderr
 from verifl.tasks.base import Task
 from verifl.tasks.loading import load_task
-from verifl.tensors import TensorFilter
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import TensorFilter
 
 See = Callable[[], object]
 
@@ -77,7 +77,7 @@ def catch() -> None:
         (lambda: logging.disable(logging.CRITICAL), lambda: logging.root.manager.disable),
         (
             lambda: logging.config.dictConfig({"version": 1}),  # type: ignore[attr-defined]
-            lambda: logging.getLogger("verifl.local_training").disabled,
+            lambda: logging.getLogger("verifl.training.local_training").disabled,
         ),
         (lambda: np.seterr(all="raise"), np.geterr),
         (lambda: torch.set_default_dtype(torch.float64), torch.get_default_dtype),
@@ -270,7 +270,7 @@ def test_the_report_of_a_plan_is_all_of_its_output(tmp_path: Path, capfd: pytest
 
 
 def test_a_standard_output_that_is_closed_stays_closed() -> None:
-    code = "import os, sys\nos.close(1)\nfrom verifl.streams import printing_to_stderr\n"
+    code = "import os, sys\nos.close(1)\nfrom verifl.commands.streams import printing_to_stderr\n"
     code += "with printing_to_stderr():\n    print('told')\ntry:\n    os.fstat(1)\nexcept OSError:\n    sys.exit(7)\n"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from auditor import audit
 from proofs.errors import Misuse
 from tests.verifl.test_dropouts import killed_before, run
-from verifl.task_state import decode_state, encode_state
+from verifl.training.task_state import decode_state, encode_state
 
 LIMIT = 1 << 20
 

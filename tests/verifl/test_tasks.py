@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from verifl import Federation
 from verifl.config import Config
-from verifl.local_training import LocalTraining
-from verifl.plan import make_plan
+from verifl.planning.plan import make_plan
 from verifl.tasks.base import Task
 from verifl.tasks.breast_cancer import breast_cancer
 from verifl.tasks.classification import ClassificationTask
 from verifl.tasks.digits import digits
 from verifl.tasks.loading import client_names, load_task
 from verifl.tasks.partition import dirichlet_split
-from verifl.tensors import TensorFilter, write_vector
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import TensorFilter, write_vector
 
 WHOLE = TensorFilter()
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
-from verifl.tensors import TensorFilter, check_finite, describe, read_vector, write_vector
+from verifl.training.tensors import TensorFilter, check_finite, describe, read_vector, write_vector
 
 
 def mlp() -> nn.Module:

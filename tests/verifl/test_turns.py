@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from verifl import Config, Federation
-from verifl.fresh_models import FreshModels, same_bits
-from verifl.local_training import LocalTraining
-from verifl.module_state import state_of
-from verifl.tensors import TensorFilter
+from verifl.training.fresh_models import FreshModels, same_bits
+from verifl.training.local_training import LocalTraining
+from verifl.training.module_state import state_of
+from verifl.training.tensors import TensorFilter
 
 
 class Net(nn.Module):

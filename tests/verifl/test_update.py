@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from proofs.errors import Misuse
 from protocols.fixed_point import dequantize, exact_norm_squared
 from protocols.policy import TensorSpec, UpdateRule
-from verifl.tensors import TensorLayout
-from verifl.update import clip_norm, encode_update
+from verifl.training.tensors import TensorLayout
+from verifl.training.update import clip_norm, encode_update
 
 RULE = UpdateRule(norm_bound=1 << 16, fraction_bits=16, coordinate_bound=None, groups=())
 

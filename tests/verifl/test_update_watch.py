@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from protocols.policy import CoordinateRule, TensorSpec, UpdateRule
-from protocols.server_steps import fedadam, fedavg
+from protocols.steps.step import fedadam, fedavg
 from verifl import Config, Federation
-from verifl.local_training import LocalTraining
-from verifl.plan import make_plan
-from verifl.running_statistics import Statistics, find_statistics, statistics_warnings
-from verifl.tensors import TensorFilter, TensorLayout, describe
-from verifl.update import encode_update
-from verifl.update_watch import UpdateWatch
+from verifl.planning.plan import make_plan
+from verifl.training.local_training import LocalTraining
+from verifl.training.running_statistics import Statistics, find_statistics, statistics_warnings
+from verifl.training.tensors import TensorFilter, TensorLayout, describe
+from verifl.training.update import encode_update
+from verifl.training.update_watch import UpdateWatch
 
 LAYOUT = TensorLayout(
     (TensorSpec("first", (2,), "float64", False), TensorSpec("mean", (2,), "float64", False),

@@ -16,7 +16,6 @@ from proofs.curve import ORDER
 from proofs.engine import Engine
 from proofs.errors import Misuse
 from proofs.randomness import Randomness
-from protocols import server_steps
 from protocols.cohorts import INVALID_PROOF
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
@@ -36,10 +35,11 @@ from protocols.rounds.coordinator import Coordinator, Verdict
 from protocols.rounds.drafts import draft_aggregate
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, LoggedSubmission, is_in
+from protocols.steps import step as server_steps
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
 from verifl.adversaries.clients import Secrets
-from verifl.clock import ONE_PROCESS
+from verifl.agents.clock import ONE_PROCESS
 
 Residues = NDArray[np.int64]
 

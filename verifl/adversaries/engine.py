@@ -24,17 +24,17 @@ from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
-from verifl.clock import ONE_PROCESS
-from verifl.engines.base import EngineResult, RoundSummary, Session, unmasked
-from verifl.engines.ending import describe_ending, due_ending
-from verifl.engines.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
-from verifl.local_state import LocalState
-from verifl.receipts import keep_receipts
-from verifl.state import DirectoryStore
-from verifl.summation import summation_on
+from verifl.agents.clock import ONE_PROCESS
+from verifl.agents.summation import summation_on
+from verifl.carriers.base import EngineResult, RoundSummary, Session, unmasked
+from verifl.carriers.ending import describe_ending, due_ending
+from verifl.carriers.turns import Dropouts, closed_and_aborted, train_turn
+from verifl.storage.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
+from verifl.storage.receipts import keep_receipts
+from verifl.storage.stores import DirectoryStore
 from verifl.tasks.user_code import ClientFailed
-from verifl.update_watch import UpdateWatch
+from verifl.training.own_tensors import LocalState
+from verifl.training.update_watch import UpdateWatch
 
 Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"

@@ -17,7 +17,7 @@ import numpy as np
 
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
-from protocols import hpke, server_steps
+from protocols import hpke
 from protocols.cohorts import INVALID_PROOF, cohort_digest
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
@@ -31,6 +31,7 @@ from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
+from protocols.steps import step as server_steps
 from protocols.submissions import BlobSource, Fault
 from verifl.adversaries.coordinators import SwapsCohorts
 from verifl.adversaries.forged_log import ForgedLog

@@ -22,7 +22,7 @@ from protocols.rounds.trustee import Trustee
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource
-from verifl.clock import ONE_PROCESS
+from verifl.agents.clock import ONE_PROCESS
 
 NO_ANSWER = "no-answer"
 

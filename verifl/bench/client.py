@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from proofs.curve import POINT_SIZE
 from proofs.encryption import EncryptionStatement
 from proofs.engines import get_engine
+from proofs.machine.workers import worker_count
 from proofs.prover import Encrypted, prove
 from proofs.randomness import uniform_scalar
 from proofs.witness import CommittedUpdate, Noise, commit_update
-from proofs.workers import worker_count
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
 from protocols.contexts import NO_PROOF, share_info, submission_context

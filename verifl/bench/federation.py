@@ -25,7 +25,7 @@ from typing import Any
 
 from proofs.engines import get_engine
 from proofs.errors import Rejected
-from proofs.workers import worker_count
+from proofs.machine.workers import worker_count
 from protocols import sharing
 from protocols.lattice import public
 from protocols.log.reader import TranscriptReader
@@ -39,10 +39,10 @@ from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
 from protocols.summation import add_residues
+from verifl.agents.clock import ONE_PROCESS
 from verifl.bench.processes import POLICY, TRANSCRIPT
 from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
-from verifl.clock import ONE_PROCESS
 
 
 def measure_round(

@@ -39,7 +39,7 @@ class Finished:
 
 
 def measure_apart(role: str, **arguments: object) -> Finished:
-    """Measure `role` of `verifl.bench.command` in a fresh process.
+    """Measure `role` of `verifl.commands.bench` in a fresh process.
 
     Where it fails, its own line is on stderr already, and the whole command ends with its exit status.
     """

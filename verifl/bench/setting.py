@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from protocols.fixed_point import quantize
 from protocols.pinned import PinnedPolicy
 from protocols.policy import TensorSpec
-from protocols.server_steps import encode_model
+from protocols.steps.step import encode_model
 from verifl.config import Config
-from verifl.enrolment import Enrolment, enrol
-from verifl.update import cut
+from verifl.enrolment.policies import Enrolment, enrol
+from verifl.training.update import cut
 
 COHORT_ROOM = 128  # fixes the modulus, so that figures for few clients compare with those for many
 _CLIP_NORM = 1.0

@@ -1,6 +1,6 @@
 """Adding ciphertexts on a device, against how fast the device copies memory.
 
-sum      `verifl.summation.add_residues` over all clients, from arrays on the host to the sum on the host
+sum      `verifl.agents.summation.add_residues` over all clients, from arrays on the host to the sum on the host
 twin     `protocols.summation.add_residues`, numpy on the host, over the same arrays: the result must be the same
 upload   the arrays' bytes from the host to the device (CUDA only)
 copy     a copy within the device's memory
@@ -17,10 +17,10 @@ import torch
 from proofs.errors import Rejected
 from protocols import summation as numpy_twin
 from protocols.parameters import derive
+from verifl.agents.summation import Residues, resolve_device, summation_on
 from verifl.bench.machine import cpu_model
 from verifl.bench.setting import COHORT_ROOM
 from verifl.bench.stopwatch import Stopwatch
-from verifl.summation import Residues, resolve_device, summation_on
 
 _DISTINCT = 16  # arrays; more clients add them again
 _COPY_BYTES = 256 << 20

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from proofs import jit, kernel_cache
+from proofs.machine import jit, kernel_cache
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -96,7 +96,7 @@ def test_the_cache_directory_is_private(tmp_path: Path) -> None:
 def test_an_edit_in_another_kernel_module_empties_the_cache(tmp_path: Path) -> None:
     """numba itself would miss an edit of proofs/wide.py, and run the old machine code."""
     sources = copied_sources(tmp_path / "sources")
-    code = "from pathlib import Path; import proofs; from proofs import jit; "
+    code = "from pathlib import Path; import proofs; from proofs.machine import jit; "
     code += "print(jit._cache_directory(Path(proofs.__file__).parent / 'native').name)"
     before, again = (run(code, sources, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout for _ in range(2))
     with (sources / "proofs" / "wide.py").open("a") as file:
@@ -356,7 +356,7 @@ def test_other_users_of_numba_keep_their_settings(tmp_path: Path) -> None:
 
 
 def test_importing_the_package_compiles_and_imports_nothing(tmp_path: Path) -> None:
-    code = "import sys, proofs.native, proofs.workers; print('numba' in sys.modules, 'numpy' in sys.modules)"
+    code = "import sys, proofs.native, proofs.machine.workers; print('numba' in sys.modules, 'numpy' in sys.modules)"
     assert run(code, VERIFL_CACHE_DIR=str(tmp_path / "cache")).stdout.split() == ["False", "False"]
     assert not (tmp_path / "cache").exists()
     run("from proofs.native import NativeEngine; NativeEngine()", VERIFL_CACHE_DIR=str(tmp_path / "cache"))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from proofs.curve import ORDER
 from proofs.errors import Misuse
 from proofs.generators import blinding_generator, generator
+from proofs.machine.workers import set_workers
 from proofs.native.engine import NativeEngine
-from proofs.workers import set_workers
 from tests.proofs.native.group_oracle import IDENTITY, combination, commitment, compressed, times, total
 
 ENGINE = NativeEngine()

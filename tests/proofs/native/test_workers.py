@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from proofs.errors import Misuse
-from proofs.workers import chunks, map_chunks, map_items, set_workers, worker_count
+from proofs.machine.workers import chunks, map_chunks, map_items, set_workers, worker_count
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs.errors import Misuse
-from proofs.workers import set_workers
+from proofs.machine.workers import set_workers
 from protocols.lattice import gaussian, reference
 
 

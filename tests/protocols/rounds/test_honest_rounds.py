@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from proofs.errors import Rejected
-from protocols import server_steps
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import RoundClosed
 from protocols.rounds.exchange import NOTHING
+from protocols.steps import step as server_steps
 from tests.simulator import RoundResult, Simulation
 
 Simulate = Callable[..., Simulation]

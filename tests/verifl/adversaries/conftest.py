@@ -18,7 +18,7 @@ from verifl import Config, Federation
 from verifl.adversaries.engine import InjectedEngine
 from verifl.adversaries.forgeries import FORGED, Refusal
 from verifl.adversaries.registry import parse_injection
-from verifl.history import EndedRound, ended_rounds
+from verifl.storage.history import EndedRound, ended_rounds
 
 CLIENTS = ("clinic-1", "clinic-2", "clinic-3", "clinic-4")
 MANY = (*CLIENTS, "clinic-5", "clinic-6", "clinic-7")

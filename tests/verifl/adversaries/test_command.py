@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
-from verifl import cli
 from verifl.adversaries.registry import KINDS
+from verifl.commands import root as cli
 
 TASK = """
 import torch

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
-from verifl import cli
+from verifl.commands import root as cli
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
 CHECKS = {

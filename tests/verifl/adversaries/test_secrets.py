@@ -19,7 +19,7 @@ from verifl import Federation
 from verifl.adversaries.engine import InjectedEngine
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.registry import parse_injection
-from verifl.state import DirectoryStore
+from verifl.storage.stores import DirectoryStore
 
 
 def releases(played: Played, path: Path, number: int) -> dict[str, sharing.Share]:

@@ -1,0 +1,1 @@
+"""What an audit says: its results as values, and as text."""

@@ -1,0 +1,253 @@
+"""What an audit says (spec 9.2): one result per numbered check, with its evidence, as a value.
+
+Strings that come out of a transcript were written by whoever is being audited: `printable` makes every one of them
+safe for a terminal before it enters a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditor.stories import Story
+
+MAX_TEXT = 240  # characters of one quoted string
+MAX_COMMAND = 4096  # characters of a warning, whose command is to be copied
+MAX_FINDINGS = 50  # findings listed per check; the rest are counted
+
+TITLES: dict[str, str] = {
+    "I1": "log",
+    "I2": "genesis and parameters",
+    "I3": "roster and trustees",
+    "I4": "rounds",
+    "I5": "submissions",
+    "I6": "validity proofs",
+    "I7": "verdicts",
+    "I8": "acknowledgements, cohort, releases",
+    "I9": "replay of the summation",
+    "I10": "opening of the aggregate",
+    "I11": "lineage of the model",
+    "I12": "evidence graph",
+    "P1": "cohort size",
+    "P2": "one cohort, one release",
+    "P3": "corruption threshold",
+    "P4": "proved sensitivity",
+    "P5": "privacy accounting",
+    "P6": "differencing and aborts",
+    "P7": "nothing outside the schema",
+}
+MAY_BE_SKIPPED = frozenset({"I9"})  # spec 9.2: any other skip is a rejection
+MAY_NOT_APPLY = frozenset({"P5"})
+
+
+class Status(StrEnum):
+    """How one check ends."""
+
+    PASS = "pass"  # noqa: S105  the word of the report, no password
+    FAIL = "fail"
+    SKIPPED = "skipped"
+    NOT_APPLICABLE = "not-applicable"
+
+
+class Kind(StrEnum):
+    """What a finding shows (spec 9.2).
+
+    BROKEN: a rule, by whoever signed what is there. DAMAGED: the copy is not what was published, or not all of it.
+    UNJUDGED: a rule could not be judged for such damage. OTHER: the copy is of another federation or policy.
+    """
+
+    BROKEN = "rule-broken"
+    OTHER = "other-federation"
+    UNJUDGED = "unjudged"
+    DAMAGED = "damaged"
+
+
+class Outcome(StrEnum):
+    """How an audit ends: yes, or one of the three kinds of no. A broken rule outranks all else."""
+
+    ACCEPTED = "accepted"
+    BROKEN = "rule-broken"
+    OTHER = "other-federation"
+    DAMAGED = "damaged"
+
+
+def outcome_of(kinds: Collection[Kind]) -> Outcome:
+    """The kind of no that findings of these kinds make together."""
+    if Kind.BROKEN in kinds:
+        return Outcome.BROKEN
+    return Outcome.OTHER if Kind.OTHER in kinds else Outcome.DAMAGED
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    """`text` with every character that is not printable escaped, cut to `limit` characters."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return shown if len(shown) <= limit else shown[: limit - 3] + "..."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: the entry, file or field, what the rules demand, and what is there. by: of a broken
+    rule, who answers for it: the coordinator, who signed it into the log, or the issuer, who signed the policy."""
+
+    where: str
+    expected: str
+    found: str
+    kind: Kind = Kind.BROKEN
+    by: str | None = None
+
+    def to_dict(self) -> dict[str, str | None]:
+        plain = {"where": self.where, "expected": self.expected, "found": self.found}
+        return {**plain, "kind": self.kind.value, "by": self.by}
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The end of one check.
+
+    checked: what was looked at and how much of it. reason: why it was skipped or does not apply, else empty.
+    notes: what a reader should know although it is no failure. warnings: what to put right, though it is none. omitted:
+    findings beyond MAX_FINDINGS, counted only.
+    """
+
+    id: str
+    title: str
+    status: Status
+    checked: str
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+    omitted: int = 0
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether an audit with this result may still accept."""
+        if self.status is Status.SKIPPED:
+            return self.id in MAY_BE_SKIPPED
+        if self.status is Status.NOT_APPLICABLE:
+            return self.id in MAY_NOT_APPLY
+        return self.status is Status.PASS
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "title": self.title,
+            "status": self.status.value,
+            "checked": self.checked,
+            "reason": self.reason,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "omitted": self.omitted,
+            "notes": list(self.notes),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """The checkpoint that was audited. hash: SHA-256 of the note file, in hexadecimal."""
+
+    size: int
+    root: str
+    hash: str
+    cosigners: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"size": self.size, "root": self.root, "hash": self.hash, "cosigners": list(self.cosigners)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole audit. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
+    story: one party's, where it was asked for."""
+
+    transcript: str
+    version: str
+    engine: str
+    pinned: bool
+    federation: str | None
+    policy_hash: str | None
+    checkpoint: CheckpointSummary | None
+    checks: tuple[CheckResult, ...]
+    trusted: tuple[str, ...]
+    seconds: float
+    story: Story | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Every check of spec 9 is there, and each one passed, or is one that may be skipped or not apply."""
+        complete = tuple(result.id for result in self.checks) == tuple(TITLES)
+        return complete and all(result.acceptable for result in self.checks)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Accepted, or which kind of no."""
+        if self.accepted:
+            return Outcome.ACCEPTED
+        return outcome_of({finding.kind for result in self.checks for finding in result.findings})
+
+    @property
+    def broken(self) -> tuple[tuple[CheckResult, Finding], ...]:
+        """The rules that were broken."""
+        found = ((result, finding) for result in self.checks for finding in result.findings)
+        return tuple((result, finding) for result, finding in found if finding.kind is Kind.BROKEN)
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """What could not be judged, by check: where evidence is missing, or why the whole check is."""
+        lines = []
+        for result in self.checks:
+            lacking = [finding for finding in result.findings if finding.kind is Kind.UNJUDGED]
+            if lacking:
+                more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+                lines.append(f"{result.id} {result.title}: {lacking[0].where}{more}")
+            elif result.status is Status.SKIPPED and not result.acceptable:
+                lines.append(f"{result.id} {result.title}: {result.reason}")
+        return tuple(lines)
+
+    def check(self, number: str) -> CheckResult:
+        """The result of check `number`; raises KeyError for a number that is not in the report."""
+        for result in self.checks:
+            if result.id == number:
+                return result
+        raise KeyError(number)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the checks, as plain values."""
+        return {
+            "accepted": self.accepted,
+            "outcome": self.outcome.value,
+            "broken": [{"check": result.id, "where": each.where, "by": each.by} for result, each in self.broken],
+            "unjudged": list(self.unjudged),
+            "transcript": self.transcript,
+            "version": self.version,
+            "engine": self.engine,
+            "pinned": self.pinned,
+            "federation": self.federation,
+            "policy_hash": self.policy_hash,
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.to_dict(),
+            "trusted": list(self.trusted),
+            "seconds": round(self.seconds, 3),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain values, for JSON: `summary`, `checks` in the order of spec 9, and `story`, if any."""
+        story = {} if self.story is None else {"story": self.story.to_dict()}
+        return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **story}
+
+    def __str__(self) -> str:
+        from auditor.reports.text import to_text
+
+        return to_text(self, [])
+
+    def __repr__(self) -> str:
+        failed = [result.id for result in self.checks if result.status is Status.FAIL]
+        said = "accepted" if self.accepted else f"rejected: {', '.join(failed) or 'not every check ran'}"
+        return f"<audit of {self.transcript}: {said}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks; what a transcript says is text there, too."""
+        return f"<pre>{escape(str(self))}</pre>"

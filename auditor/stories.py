@@ -1,0 +1,340 @@
+"""One party's story (spec 9.2): what the log has by it and about it, round by round, and what the audit makes of that.
+
+It re-derives nothing: it tells what the checks left in the case, so it says neither more nor less than they do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from auditor.case import Case
+from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
+from auditor.checks.verdicts import ACCEPTED
+from auditor.findings import counted
+from auditor.index import Entry, Round, SubmissionRecord
+from auditor.reports.results import CheckResult, Finding, printable
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.cohorts import INVALID_PROOF, OFFENCES
+from protocols.envelopes import COORDINATOR
+from protocols.log.checkpoint import parse_note
+from protocols.messages import KeyRotation, RoundAborted
+
+CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
+UNKNOWN_CAUSE = "it sent none, or the server did not log it"
+NOT_SIGNED = "is not signed by this party, for this federation and with its key in force"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that the log says. round: 0 for what belongs to none. entry: its log index, if it has one. holds: that
+    the audit re-derived it (true), found otherwise (false), or that it is for nobody to re-derive (null)."""
+
+    round: int
+    entry: int | None
+    text: str
+    holds: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"round": self.round, "entry": self.entry, "text": self.text, "holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Story:
+    """roles: client, trustee, server. findings: with the number of their check, those that mention the party; all of
+    them for the server, who wrote the log."""
+
+    party: str
+    roles: tuple[str, ...]
+    events: tuple[Event, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "party": self.party,
+            "roles": list(self.roles),
+            "events": [event.to_dict() for event in self.events],
+            "findings": [{"check": check, **finding.to_dict()} for check, finding in self.findings],
+        }
+
+
+def require_party(case: Case, party: str) -> None:
+    """Raise Misuse where the policy opens and knows nobody of this name."""
+    if case.pinned_policy is None or _roles(case, party):
+        return
+    known = f"its parties are its clients, its trustees and {COORDINATOR}"
+    raise Misuse(f"explain: the policy knows no {printable(party)!r}; {known}")
+
+
+def explain(case: Case, results: Sequence[CheckResult], party: str) -> Story:
+    """The story of `party` in a case whose checks have all been run."""
+    roles = _roles(case, party) if case.pinned_policy is not None else ()
+    events = tuple(_events(case, party, roles))
+    found = tuple((result.id, each) for result in results for each in result.findings)
+    if SERVER not in roles:
+        found = tuple((check, each) for check, each in found if _mentions(each, party))
+    return Story(printable(party), roles, events, found)
+
+
+def _roles(case: Case, party: str) -> tuple[str, ...]:
+    policy = case.policy
+    having = {
+        CLIENT: any(member.id == party for member in policy.roster),
+        TRUSTEE: any(member.id == party for member in policy.trustees),
+        SERVER: party == COORDINATOR,
+    }
+    return tuple(role for role, has in having.items() if has)
+
+
+def _mentions(finding: Finding, party: str) -> bool:
+    word = re.compile(rf"(?<![a-z0-9._-]){re.escape(party)}(?![a-z0-9_-]|\.[a-z0-9])")
+    return any(word.search(text) for text in (finding.where, finding.expected, finding.found))
+
+
+def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
+    if case.filed is None:
+        why = (
+            "no checkpoint signs the entries that are here" if case.foreign is None else "this is another policy's log"
+        )
+        yield Event(0, None, f"{why}: nothing can be told", holds=False)
+        return
+    if case.cut is not None:
+        text = f"only the first {case.cut} entries are whole: what comes after them cannot be told"
+        yield Event(0, None, text, holds=False)
+    yield from _changes(case, party)
+    if TRUSTEE in roles:
+        yield _cosignatures(case, party)
+    tellers: dict[str, Callable[[Case, Round, str], Iterator[Event]]] = {
+        CLIENT: _client_round,
+        TRUSTEE: _trustee_round,
+        SERVER: _server_round,
+    }
+    for found in case.index.in_order():
+        for role in roles:
+            yield from tellers[role](case, found, party)
+    if SERVER in roles and case.index.ending is not None:
+        entry, _ = case.index.ending
+        yield Event(0, entry.index, f"closed the federation: {printable(entry.message.reason)}")
+
+
+def _changes(case: Case, party: str) -> Iterator[Event]:
+    """Rotations and revocations of its key."""
+    for entry in case.index.changes:
+        if entry.message.party == party:
+            text = "rotated its key" if isinstance(entry.message, KeyRotation) else "its key was revoked by the issuer"
+            yield Event(0, entry.index, text)
+
+
+def _disowned(number: int, entry: int, what: str) -> Event:
+    """All there is to say of an entry in the party's name that it did not sign."""
+    return Event(number, entry, f"{what} in its name {NOT_SIGNED}", holds=False)
+
+
+# ---- a client ----
+
+
+def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+    records = [record for record in found.submissions.values() if record.client == party]
+    if not records and found.open is not None:
+        yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
+    if not records:
+        return
+    known = statements(case, found)
+    shares, logged = _shares(found, known), _logged_verdicts(found)
+    for record in records:
+        if record.index in case.index.disowned:
+            yield _disowned(found.number, record.index, "a submission")
+            continue
+        yield Event(found.number, record.index, "submitted")
+        if held := shares.held.get(record.index):
+            yield Event(found.number, record.index, f"its share acknowledged by {', '.join(held)}")
+        for name, reason in shares.disputed.get(record.index, ()) if answers(found, record.round_open) else ():
+            text = f"in dispute with {name}, who says {printable(reason)}: one of them lies"
+            yield Event(found.number, record.index, text)
+        yield _verdict(case, found, record, known, logged.get(record.index, "no verdict"))
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """What trustees said of the shares of a round's submissions, by log index: who holds one, who disputes it, why."""
+
+    held: Mapping[int, Sequence[str]]
+    disputed: Mapping[int, Sequence[tuple[str, str]]]
+
+
+def _shares(found: Round, known: Statements) -> _Shares:
+    held: dict[int, list[str]] = {index: [] for index in found.submissions}
+    disputed: dict[int, list[tuple[str, str]]] = {index: [] for index in found.submissions}
+    for name, ack in known.acks.items():
+        for index in held.keys() & ack.acknowledged:
+            held[index].append(name)
+        for dispute in ack.disputed:
+            if dispute.index in disputed:
+                disputed[dispute.index].append((name, dispute.reason))
+    return _Shares(held, disputed)
+
+
+def _logged_verdicts(found: Round) -> dict[int, str]:
+    """What the log says of each submission, by index; nothing before CohortClosed."""
+    if found.cohort is None:
+        return {}
+    logged = {exclusion.index: exclusion.reason for exclusion in found.cohort.message.excluded}
+    return logged | dict.fromkeys(found.cohort.message.accepted, ACCEPTED)
+
+
+def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
+    if found.cohort is None:
+        return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(case, found, record, known)}")
+    right = _right_verdict(case, found, record)
+    text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
+    if not answers(found, record.round_open):
+        text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
+    elif right is not None and right != said:
+        text += f". The audit finds: {right}"
+    text += _details(case, found, record, right, known)
+    return Event(found.number, record.index, text, None if right is None else right == said)
+
+
+def _unjudged(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> str:
+    """What the audit finds of a submission on which the log has no verdict."""
+    right = _right_verdict(case, found, record)
+    if right in OFFENCES:
+        return f". The audit finds: {right}{_details(case, found, record, right, known)}"
+    return "" if right is None else ". The audit finds no fault in it"
+
+
+def _details(case: Case, found: Round, record: SubmissionRecord, verdict: str | None, known: Statements) -> str:
+    """The check that a proof fails, and why an offence is none of this client's."""
+    text = f" ({printable(case.failed_proofs[record.index])})" if verdict == INVALID_PROOF else ""
+    if verdict in OFFENCES and (why := excuse(case, found, record, verdict, known)) is not None:
+        text += f". Not its offence: {why}"
+    return text
+
+
+def _right_verdict(case: Case, found: Round, record: SubmissionRecord) -> str | None:
+    """The verdict that I7 derived; None where it could not, or where it is about another RoundOpen."""
+    choice = case.choices.get(found.number)
+    own = case.own_faults.get(record.index)
+    if choice is None or record.index in case.unread or not answers(found, record.round_open):
+        return None
+    return own or choice.left_out.get(record.index) or ACCEPTED
+
+
+def _sum(found: Round) -> str:
+    return f"its update is in the sum of entry {found.aggregate.index}" if found.aggregate else _end(found)
+
+
+def _end(found: Round) -> str:
+    """How the round ended, if without a sum."""
+    if found.aborted is not None:
+        return f"the round was aborted, {printable(found.aborted.message.reason)} (entry {found.aborted.index})"
+    return "the round has not ended in this log"
+
+
+# ---- a trustee ----
+
+
+def _cosignatures(case: Case, party: str) -> Event:
+    signed = [size for size in sorted(case.roots) if party in _signers(case, size)]
+    text = f"cosigned {len(signed)} of {counted(len(case.roots), 'checkpoint')}"
+    return Event(0, None, f"{text}, the last of {signed[-1]} entries" if signed else text)
+
+
+def _signers(case: Case, size: int) -> set[str]:
+    try:
+        return {signature.name for signature in parse_note(case.reader.note(size)).signatures[1:]}
+    except (Malformed, Rejected):
+        return set()
+
+
+def _trustee_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+    keys = [entry for entry in found.keys if entry.message.trustee == party]
+    if found.open is not None and not keys:
+        yield Event(found.number, None, "no round key in the log: it takes no part in the round")
+    for key in keys:
+        if key.index in case.index.disowned:
+            yield _disowned(found.number, key.index, "a round key")
+        else:
+            yield Event(found.number, key.index, "made a round key")
+    yield from _acknowledgement(case, found, party, asked=bool(keys))
+    yield from _release(case, found, party)
+    if found.aborted is not None:
+        yield from _missing(found.number, found.aborted, party)
+
+
+def _acknowledgement(case: Case, found: Round, party: str, *, asked: bool) -> Iterator[Event]:
+    acks = [entry for entry in found.acks if entry.message.trustee == party]
+    if asked and found.open is not None and not acks:
+        yield Event(found.number, None, f"no acknowledgement in the log: {UNKNOWN_CAUSE}")
+    for ack in acks:
+        if ack.index in case.index.disowned:
+            yield _disowned(found.number, ack.index, "an acknowledgement")
+            continue
+        held = counted(len(ack.message.acknowledged), "submission")
+        yield Event(found.number, ack.index, f"acknowledged its shares of {held}")
+        for dispute in ack.message.disputed if is_own_ack(case, found, ack) else ():
+            record = found.submissions.get(dispute.index)
+            whom = record.client if record is not None else f"entry {dispute.index}"
+            reason = printable(dispute.reason)
+            yield Event(found.number, ack.index, f"disputes the share of {whom}, {reason}: one of them lies")
+
+
+def _release(case: Case, found: Round, party: str) -> Iterator[Event]:
+    releases = [entry for entry in found.releases if entry.message.trustee == party]
+    if found.cohort is not None and party in found.cohort.message.trustees and not releases:
+        yield Event(found.number, None, f"was asked to release; no release in the log: {UNKNOWN_CAUSE}")
+    used = found.aggregate.message.releases if found.aggregate is not None else ()
+    for release in releases:
+        if release.index in case.index.disowned:
+            yield _disowned(found.number, release.index, "a release")
+            continue
+        how = "released, and its share was used" if release.index in used else "released; its share was not needed"
+        valid = case.releases.get(found.number)
+        if valid is None:
+            yield Event(found.number, release.index, how)
+        elif valid.get(party) == release.index:
+            yield Event(found.number, release.index, how, holds=True)
+        elif release.index in case.wrong_releases:
+            text = "released a share that does not open the cohort's sum"
+            yield Event(found.number, release.index, text, holds=False)
+        else:
+            text = "a release that the audit does not count: for another cohort, or not its first"
+            yield Event(found.number, release.index, text)
+
+
+def _missing(number: int, entry: Entry[RoundAborted], party: str) -> Iterator[Event]:
+    for each in entry.message.missing:
+        if each.party == party:
+            yield Event(number, entry.index, f"the abort names it: {printable(each.reason)}")
+
+
+# ---- the server ----
+
+
+def _server_round(case: Case, found: Round, _: str) -> Iterator[Event]:
+    if found.open is not None:
+        again = "" if found.open.message.retry_of is None else f", again after round {found.open.message.retry_of}"
+        said = f"opened the round for {counted(len(found.keys), 'trustee')}{again}"
+        yield Event(found.number, found.open.index, said)
+        yield Event(found.number, None, f"logged {counted(len(found.submissions), 'submission')}")
+    for cohort in found.cohorts:
+        yield _cohort(case, found, cohort.index, len(cohort.message.accepted), len(cohort.message.excluded))
+    for aggregate in found.aggregates:
+        yield Event(found.number, aggregate.index, "published the sum")
+    for closed in found.closes:
+        yield Event(found.number, closed.index, "closed the round with the next model")
+    for aborted in found.aborts:
+        missing = ", ".join(each.party for each in aborted.message.missing)
+        reason = printable(aborted.message.reason)
+        yield Event(found.number, aborted.index, f"aborted the round: {reason}{missing and f', for want of {missing}'}")
+
+
+def _cohort(case: Case, found: Round, index: int, accepted: int, excluded: int) -> Event:
+    text = f"closed a cohort: {accepted} accepted, {excluded} excluded"
+    choice = case.choices.get(found.number)
+    first = found.cohort is not None and found.cohort.index == index
+    if choice is None or found.cohort is None:
+        return Event(found.number, index, text)
+    return Event(found.number, index, text, holds=first and found.cohort.message.accepted == choice.accepted)

@@ -1,0 +1,1 @@
+"""What touches the computer: compiled kernels and their cache, threads, interrupts, streams."""

@@ -1,0 +1,1 @@
+"""What published sums tell about one client."""

@@ -1,0 +1,1 @@
+"""Server steps: from an aggregate to the next model, replayed bit for bit."""

@@ -1,0 +1,1 @@
+"""One party each: what it keeps, and the clock and the device it works with."""

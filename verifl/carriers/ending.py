@@ -1,0 +1,44 @@
+"""When a run gives a federation up: no further round can be closed, or a repetition found no cohort (spec 8.9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
+from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
+from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.ledger import opened_on
+from verifl.carriers.base import RoundSummary
+
+_WHY = {
+    ABORTS_SPENT: "more opened rounds were aborted than the policy's max_aborts",
+    ROUNDS_SPENT: "the policy's max_rounds were opened",
+    TOO_FEW_CLIENTS: "too few clients are left for a cohort in which nobody is isolated",
+    NO_COHORT: "the repetition of an opened round found no cohort",
+}
+
+
+def due_ending(coordinator: Coordinator, summaries: Sequence[RoundSummary]) -> str | None:
+    """The reason for which the federation is to be closed now, None to go on. summaries: of the rounds of this run.
+
+    A repetition of an opened round may have no other clients than the one before. So one that found no cohort for want
+    of them is tried once more, and then given up; other rounds without a cohort are for whoever runs them to judge.
+    """
+    reasons = coordinator.endings()
+    if not reasons or reasons[0] != NO_COHORT:
+        return next(iter(reasons), None)
+    ledger = coordinator.ledger
+    repeats = opened_on(ledger, ledger.model or b"") is not None
+    short = [each.aborted in (TOO_FEW_SUBMISSIONS, DIFFERENCING) for each in summaries[-2:]]
+    return NO_COHORT if repeats and len(short) == 2 and all(short) else None
+
+
+def describe_ending(reason: str, summaries: Sequence[RoundSummary], wanted: int) -> str:
+    """One line: why there are fewer rounds than wanted, and what the model is."""
+    closed = sum(each.aborted is None for each in summaries)
+    model = f"that of round {_last_closed(summaries)}" if closed else "the initial one"
+    return f"federation closed after {closed} of {wanted} rounds: {_WHY[reason]} ({reason}); the final model is {model}"
+
+
+def _last_closed(summaries: Sequence[RoundSummary]) -> int:
+    return max(each.round for each in summaries if each.aborted is None)

@@ -1,0 +1,114 @@
+"""A client's turn up to its update, and what becomes of a round in which turns fail.
+
+Whatever a client's own code raises concerns that client: it drops out of the round, as one that is silent would, and
+the round goes on with the others. What only all clients can be guilty of together is a mistake of the task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from proofs.errors import Misuse, Rejected
+from protocols.rounds.client import OpenRound
+from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
+from verifl.carriers.base import RoundSummary
+from verifl.tasks.user_code import ClientFailed
+from verifl.training.local_training import LocalTraining
+from verifl.training.own_tensors import LocalState
+from verifl.training.update import EncodedUpdate, encode_update
+from verifl.training.update_watch import UpdateWatch
+
+_LOGGER = logging.getLogger(__name__)
+_WANTING = (TOO_FEW_SUBMISSIONS, DIFFERENCING)  # aborts for want of clients
+_NAMED = 3  # failures in one message; the log of the run has all
+
+
+def train_turn(
+    training: LocalTraining, watch: UpdateWatch, local: LocalState, client: str, opened: OpenRound
+) -> EncodedUpdate:
+    """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
+    nothing, and then the client keeps what it had."""
+    number = opened.number
+    local.discard(number)  # of a turn that was killed before it had an answer
+    training.restore(client, local.before(number))
+    before, after = training.train(client, opened.model, number)
+    owner = f"client {client}"
+    try:
+        update = encode_update(before, after, training.layout, watch.rule, owner)
+    except Misuse as error:
+        raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
+    local.after(number, training.kept(client))
+    watch.add(client, before, after, update)
+    watch.add_measured(training.changed_buffers(client))
+    return update
+
+
+class Dropouts:
+    """Who dropped out of the rounds that this process runs."""
+
+    def __init__(self, min_cohort: int) -> None:
+        self._min_cohort = min_cohort
+        self._failures: list[ClientFailed] = []
+        self._short = False  # the round before ended for want of those who dropped out
+
+    def begin(self) -> None:
+        """A round's turns begin."""
+        self._failures = []
+
+    def add(self, failure: ClientFailed, number: int) -> None:
+        """Say at once who, and why."""
+        self._failures.append(failure)
+        _LOGGER.warning(
+            "round %d: %s; it drops out of this round",
+            number,
+            failure,
+            extra={"fields": {"event": "dropout", "client": failure.client, "round": number}},
+        )
+
+    def require_any(self, asked: int, number: int) -> None:
+        """Raises Misuse, the first failure, where the turns of all `asked` clients failed: the task is wrong."""
+        mistakes = [each for each in self._failures if not each.abstained]
+        if asked and len(mistakes) == asked:
+            every = f"; the turns of all {asked} clients failed in round {number}" if asked > 1 else ""
+            raise Misuse(f"{mistakes[0]}{every}") from mistakes[0]
+
+    def judge(self, summary: RoundSummary, may_repeat: bool) -> None:
+        """A round that was aborted because clients dropped out is repeated once, if it may be; if they do so again,
+        somebody has to look: raises Rejected, with the reason of the abort for a check, and what to do."""
+        if summary.aborted not in _WANTING or not self._failures:
+            self._short = False
+        elif self._short or not may_repeat:
+            raise Rejected(summary.aborted or "", self._expected(summary), self._found(summary))
+        else:
+            self._short = True
+            _LOGGER.warning(
+                "round %d: aborted, %s, for %d submitted, expected %s; it is repeated once",
+                summary.round,
+                summary.aborted,
+                len(summary.submitted),
+                self._expected(summary),
+                extra={"fields": {"event": "repeated", "round": summary.round}},
+            )
+
+    def _expected(self, summary: RoundSummary) -> str:
+        if summary.aborted == TOO_FEW_SUBMISSIONS:
+            return f"{self._min_cohort} or more"
+        asked = len(summary.submitted) + len(summary.failed)
+        return f"all {asked} of the cohort before, or {self._min_cohort} or more once {self._min_cohort} have left it"
+
+    def _found(self, summary: RoundSummary) -> str:
+        more = len(self._failures) - _NAMED
+        told = "; ".join(map(str, self._failures[:_NAMED])) + (f"; and {more} more" if more > 0 else "")
+        again = ", after the same in the one before" if self._short else ""
+        return (
+            f"{len(summary.submitted)} in round {summary.round}{again}: {told}; put right what failed and "
+            "resume, or have a client that is gone for good revoked"
+        )
+
+
+def closed_and_aborted(summaries: Sequence[RoundSummary]) -> str:
+    """`2 rounds closed` or `2 rounds closed, 1 aborted`."""
+    aborted = sum(each.aborted is not None for each in summaries)
+    closed = len(summaries) - aborted
+    return f"{closed} round{'' if closed == 1 else 's'} closed" + (f", {aborted} aborted" if aborted else "")

@@ -1,0 +1,168 @@
+"""`verifl roster`: the issuer's work, from an empty document to the policy that everybody pins, and changes later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from proofs.errors import Misuse
+from verifl.commands.keys import passphrase_option, passphrase_source
+
+if TYPE_CHECKING:
+    from verifl.enrolment.keys import Passphrase
+    from verifl.federation import Members
+
+_path = click.Path(path_type=Path)
+_document = click.option(
+    "--roster", "document", type=_path, default=Path("roster.toml"), show_default=True, help="The enrolment document."
+)
+_key = click.option("--key", "key_file", type=_path, required=True, help="The key file that signs.")
+
+_policy = click.option(
+    "--policy", "policy_file", type=_path, required=True,
+    help="The policy that enrolled the party; or a transcript, whose log may have changed its key since.",
+)  # fmt: skip
+
+
+@click.group()
+def roster() -> None:
+    """Enrol the parties of a federation, and sign for them."""
+
+
+@roster.command()
+@click.argument("directory", type=_path)
+def init(directory: Path) -> int:
+    """Write a commented roster.toml into DIRECTORY.
+
+    Thresholds and limits are in it; parties come in with `verifl roster add`. Nothing is overwritten.
+    """
+    from verifl.enrolment.roster import write_roster
+
+    path = write_roster(directory)
+    click.echo(f"wrote {path}, the enrolment document: read it, decide on the thresholds")
+    click.echo(f"next: verifl roster add client NAME PUBLICKEY --roster {path}")
+    return 0
+
+
+@roster.command()
+@click.argument("role", type=click.Choice(["client", "trustee", "log"]))
+@click.argument("name")
+@click.argument("public_key", metavar="PUBLICKEY")
+@_document
+def add(role: str, name: str, public_key: str, document: Path) -> int:
+    """Add a party to the enrolment document.
+
+    PUBLICKEY is what `verifl keys show` prints for that party. The NAME of the log is its origin, such as
+    fl.example.org/my-federation.
+    """
+    from typing import cast
+
+    from verifl.enrolment.roster import Role, add_member
+
+    add_member(document, cast("Role", role), name, public_key)
+    click.echo(f"{document}: added {role} {name}")
+    return 0
+
+
+@roster.command()
+@click.argument("document", type=_path)
+@click.option("--config", "config_file", type=_path, required=True, help="The training configuration: task and rules.")
+@_key
+@click.option("--out", type=_path, default=Path("policy.cbor"), show_default=True, help="A new file.")
+@passphrase_option
+def sign(document: Path, config_file: Path, key_file: Path, out: Path, passphrase_file: Path | None) -> int:
+    """Sign the policy of the enrolment DOCUMENT.
+
+    Refused while any condition of the policy fails. Prints the hash of the file, by which parties and auditors can
+    compare what they pinned.
+    """
+    from verifl.commands.streams import printing_to_stderr
+    from verifl.enrolment.keys import read_key, write_new
+    from verifl.enrolment.roster import read_roster
+    from verifl.enrolment.signing import sign_policy
+
+    enrolment = read_roster(document)
+    key = read_key(key_file, passphrase_source(passphrase_file))
+    with printing_to_stderr():
+        plan = sign_policy(enrolment, config_file, key)
+    write_new(out, plan.pinned.data, 0o644, "a signed policy is never overwritten")
+    click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
+    click.echo(plan.pinned.hash.hex())
+    return 0
+
+
+@roster.command()
+@click.argument("party")
+@_policy
+@_key
+@click.option("--new", "new_file", type=_path, required=True, help="The file of the key that takes its place.")
+@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@passphrase_option
+def rotate(
+    party: str, policy_file: Path, key_file: Path, new_file: Path, out: Path, passphrase_file: Path | None
+) -> int:
+    """Replace the key of PARTY, a client or trustee, by another.
+
+    The party itself does this: both keys sign. The file goes to the server, who logs it between two rounds
+    (`verifl run --change FILE`); from then on only the new key counts. Keep the old one until then.
+    """
+    from verifl.enrolment.keys import read_key, write_new
+    from verifl.enrolment.signing import rotation
+
+    source = passphrase_source(passphrase_file)
+    old, new = read_key(key_file, source), read_key(new_file, source)
+    write_new(out, rotation(policy_file, party, old, new), 0o644, "a signed rotation is never overwritten")
+    click.echo(f"wrote {out}: once the server has logged it, the key of {party} is")
+    click.echo(new.public_key.hex())
+    return 0
+
+
+@roster.command()
+@click.argument("party")
+@_policy
+@_key
+@click.option("--reason", type=click.Choice(["key-compromised", "left", "expelled"]), required=True)
+@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@passphrase_option
+def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path, passphrase_file: Path | None) -> int:
+    """Take PARTY, a client or trustee, out of the federation.
+
+    Signed with the issuer's key. The file goes to the server, who logs it between two rounds (`verifl run --change
+    FILE`); from then on nothing by PARTY counts, and nobody can bring it back but a new policy.
+    """
+    from verifl.enrolment.keys import read_key, write_new
+    from verifl.enrolment.signing import revocation
+
+    key = read_key(key_file, passphrase_source(passphrase_file))
+    write_new(out, revocation(policy_file, party, reason, key), 0o644, "a signed revocation is never overwritten")
+    click.echo(f"wrote {out}: in force once the server has logged it")
+    return 0
+
+
+@roster.command()
+@click.argument("file", type=_path)
+def show(file: Path) -> int:
+    """Show who is enrolled in FILE.
+
+    FILE is an enrolment document (and what it lacks is said), a signed policy, or the directory of a transcript or of a
+    run: then with the rotations and revocations of its log.
+    """
+    from verifl.reports.roster import describe_file
+
+    click.echo(describe_file(file))
+    return 0
+
+
+def read_members(policy_file: Path | None, folder: Path | None, passphrase: Passphrase | None) -> Members | None:
+    """What --policy and --keys name; None if neither is given."""
+    if policy_file is None and folder is None:
+        return None
+    if policy_file is None or folder is None:
+        raise Misuse("--policy and --keys: give both, or neither and all keys are made for this run")
+    from verifl.enrolment.keys import read_keys
+    from verifl.federation import Members
+    from verifl.reports.policy import read_policy
+
+    return Members(read_policy(policy_file).pinned.data, read_keys(folder, passphrase))

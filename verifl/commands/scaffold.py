@@ -1,0 +1,26 @@
+"""`verifl init`: a configuration and a task that run as they are."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from proofs.errors import Misuse
+from verifl.storage.stores import replacing
+
+NAMES = ("config.toml", "task.py")
+
+
+def write_example(directory: Path) -> list[Path]:
+    """Write both files into `directory`, made if needed; raises Misuse, writing nothing, if one of them exists."""
+    if directory.exists() and not directory.is_dir():
+        raise Misuse(f"{directory}: is a file, expected a directory; choose another name")
+    paths = [directory / name for name in NAMES]
+    for path in paths:
+        if path.exists():
+            raise Misuse(f"{path}: already exists and is not overwritten; choose another directory")
+    directory.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        with replacing(path) as temporary:
+            temporary.write_bytes(files("verifl").joinpath("templates", path.name).read_bytes())
+    return paths

@@ -1,0 +1,1 @@
+"""Keys, invitations and signatures: how a federation comes to its policy."""

@@ -1,0 +1,141 @@
+"""Bounds on single coordinates: from patterns over tensor names to the slices of a policy, and back (spec 4.3).
+
+Needs neither the model nor torch: a policy's tensors, in their order, say where each lies in the vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, groupby
+from math import ldexp, prod
+
+from proofs.errors import Misuse
+from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
+from protocols.parameters import coordinate_units
+from protocols.policy import CoordinateRule, Policy, TensorSpec, UpdateRule
+from verifl.config import UpdateConfig
+from verifl.training.patterns import matches, no_match
+
+MOST_SLICES = 4096  # of a policy (spec 4.1)
+
+
+@dataclass(frozen=True)
+class TensorBound:
+    """Coordinates start <= i < stop of a flattened tensor are each at most `units` in magnitude."""
+
+    tensor: str
+    start: int
+    stop: int
+    units: int
+
+
+def bounded(update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSpec]) -> UpdateRule:
+    """`update` with the bounds on coordinates that `config` asks for; as it was where it asks for none.
+
+    Raises Misuse, naming the field, for patterns and groups that match nothing, bounds that cannot be written in units,
+    or where nothing at all could be trained.
+    """
+    if not config.bounds_coordinates:
+        return update
+    owners = _owners(config, tensors)
+    groups = [
+        coordinate_units(group.coordinate_bound, update, f"update.groups.{index}.coordinate_bound")
+        for index, group in enumerate(config.groups)
+    ]
+    general = _general(update, config, None in owners, groups)
+    bounds = [general if owner is None else groups[owner] for owner in owners]
+    sizes = [prod(spec.shape) for spec in tensors]
+    if any(sizes) and not any(size * bound for size, bound in zip(sizes, bounds, strict=True)):
+        raise Misuse("update.groups: every tensor is frozen, so nothing could be trained; raise one of the bounds")
+    slices = tuple(each for each in _slices(tensors, bounds) if each.bound != general)
+    if len(slices) > MOST_SLICES:
+        raise Misuse(
+            f"update.groups: tensors of different bounds alternate so often that they make {len(slices)} slices, "
+            f"expected at most {MOST_SLICES}; give neighbouring tensors the same bound"
+        )
+    return replace(update, coordinate_bound=general, groups=slices)
+
+
+def tensor_bounds(policy: Policy) -> tuple[TensorBound, ...]:
+    """Every coordinate's bound, tensor after tensor; nothing where the policy has none.
+
+    Raises Misuse for groups that are no ascending disjoint slices of the vector.
+    """
+    rule = policy.update
+    if rule.coordinate_bound is None:
+        return ()
+    groups = [CoordinateGroup(group.start, group.stop, group.bound) for group in rule.groups]
+    segments = coordinate_segments(policy.dimension, rule.coordinate_bound, groups)
+    found: list[TensorBound] = []
+    for spec, start, stop in _ranges(policy.tensors):
+        for segment in segments:
+            first, last = max(start, segment.start), min(stop, segment.stop)
+            if first < last:
+                found.append(TensorBound(spec.name, first - start, last - start, segment.bound))
+    return tuple(found)
+
+
+def idle_bounds(config: UpdateConfig, tensors: Sequence[TensorSpec]) -> list[str]:
+    """What of the bounds on coordinates changes nothing, a sentence each. `bounded` accepts the configuration."""
+    named = [(f"update.groups.{index}", group.coordinate_bound) for index, group in enumerate(config.groups)]
+    found: list[str] = []
+    if config.coordinate_bound is not None:
+        if config.groups and None not in _owners(config, tensors):
+            found.append("update.coordinate_bound: every tensor belongs to a group, so it bounds nothing")
+        else:
+            named.insert(0, ("update.coordinate_bound", config.coordinate_bound))
+    return found + [
+        f"{name}: {bound:g} is not below clip_norm = {config.clip_norm:g}, so the norm alone bounds these coordinates"
+        for name, bound in named
+        if bound >= config.clip_norm
+    ]
+
+
+def _owners(config: UpdateConfig, tensors: Sequence[TensorSpec]) -> list[int | None]:
+    """For every tensor the position of the group it belongs to, the first that matches; None for no group."""
+    names = [spec.name for spec in tensors]
+    for index, group in enumerate(config.groups):
+        for position, pattern in enumerate(group.tensors):
+            if not any(matches(name, [pattern]) for name in names):
+                where = f"update.groups.{index}.tensors.{position}"
+                raise Misuse(f"{where}: {no_match(pattern, names, 'that travels')}")
+    owners = [next((i for i, each in enumerate(config.groups) if matches(name, each.tensors)), None) for name in names]
+    for index in range(len(config.groups)):
+        if index not in owners:
+            raise Misuse(
+                f"update.groups.{index}: every tensor that it matches belongs to a group before it (the first that "
+                "matches counts); put it before them, or remove it"
+            )
+    return owners
+
+
+def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Sequence[int]) -> int:
+    """The bound outside the slices; where no tensor is outside, the largest of the groups."""
+    if groups and not needed:
+        return max(groups)
+    if config.coordinate_bound is not None:
+        return coordinate_units(config.coordinate_bound, update, "update.coordinate_bound")
+    if update.norm_bound <= MAXIMUM_COORDINATE_BOUND:
+        return update.norm_bound
+    largest = ldexp(MAXIMUM_COORDINATE_BOUND, -update.fraction_bits)
+    raise Misuse(
+        f"update.coordinate_bound: missing, and clip_norm = {config.clip_norm:g} is too large to take its place (2^20 "
+        f"units at most); add coordinate_bound = {largest} or less for the tensors that are in no group"
+    )
+
+
+def _ranges(tensors: Sequence[TensorSpec]) -> Iterator[tuple[TensorSpec, int, int]]:
+    """Each tensor with the coordinates start <= i < stop that it takes."""
+    stops = accumulate(prod(spec.shape) for spec in tensors)
+    for spec, stop in zip(tensors, stops, strict=True):
+        yield spec, stop - prod(spec.shape), stop
+
+
+def _slices(tensors: Sequence[TensorSpec], bounds: Sequence[int]) -> Iterator[CoordinateRule]:
+    """The whole vector in slices; neighbouring tensors of the same bound are one. Empty tensors are in none."""
+    ranges = zip(_ranges(tensors), bounds, strict=True)
+    placed = [((spec, start, stop), bound) for (spec, start, stop), bound in ranges if start < stop]
+    for bound, run in groupby(placed, key=lambda item: item[1]):
+        members = [place for place, _ in run]
+        yield CoordinateRule(members[0][1], members[-1][2], bound)

@@ -1,0 +1,287 @@
+"""Enrolment: from who takes part and what is trained to the signed policy that everybody pins (spec 4.1).
+
+There is one way to a policy, `make_policy`. In a deployment each party makes its own key, the roster names the public
+halves, and the issuer signs (`verifl roster sign`). Where nobody was enrolled, `enrol` makes all keys itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from proofs.errors import Misuse
+from protocols.envelopes import COORDINATOR, ISSUER, seal_policy
+from protocols.identities import SigningKey
+from protocols.membership import Membership
+from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.steps.step import fedadam, fedavg, step_ceiling, step_constants, step_floor
+from verifl.config import Config, ServerConfig
+from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
+from verifl.enrolment.coordinate_groups import bounded
+from verifl.enrolment.policy_words import in_words
+from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
+
+Randomness = Callable[[int], bytes]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a policy says of the model: its travelling tensors, d coordinates in all, and SHA-256 of the initial one."""
+
+    tensors: tuple[TensorSpec, ...]
+    dimension: int
+    initial: bytes
+
+    @classmethod
+    def of(cls, tensors: Sequence[TensorSpec], dimension: int, model: bytes) -> TrainedModel:
+        """model: the encoded initial model."""
+        return cls(tuple(tensors), dimension, hashlib.sha256(model).digest())
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """policy_file: the signed policy byte for byte. The keys are secret; those of trustees and clients are by id.
+
+    issuer: None where the policy came from elsewhere. own_keys: whether all keys were made for this run. Whoever was
+    revoked is missing, and of the clients who is about to be: it is asked for nothing more; successors are the further
+    keys of parties that rotated theirs. changes: rotations and revocations that are to be logged.
+    """
+
+    policy: Policy
+    policy_file: bytes
+    issuer: SigningKey | None
+    coordinator: SigningKey
+    trustees: Mapping[str, SigningKey]
+    clients: Mapping[str, SigningKey]
+    own_keys: bool = True
+    successors: Mapping[str, tuple[SigningKey, ...]] = field(default_factory=dict)
+    changes: tuple[bytes, ...] = ()
+
+
+def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key: bytes) -> Policy:
+    """The policy of these parties for this training, not signed yet.
+
+    The roster decides on names, thresholds and limits. Raises Misuse, naming the field, where the configuration
+    explicitly says otherwise, where the roster lacks somebody, or where the bit budget does not fit.
+    """
+    _check_agreement(roster, config)
+    trustees, clients = roster.trustee_members(), roster.client_members()
+    if roster.log is None:
+        raise Misuse("roster: log: missing; `verifl roster add log ORIGIN PUBLICKEY` names the coordinator")
+    if len(clients) < roster.limits.min_cohort:
+        raise Misuse(
+            f"limits.min_cohort: expected at most the number of clients, {len(clients)}, found "
+            f"{roster.limits.min_cohort}"
+        )
+    if len(trustees) < roster.thresholds.threshold:
+        raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
+                     f"{roster.thresholds.threshold}")  # fmt: skip
+    maximum = roster.limits.max_cohort or len(clients)
+    rule = config.update
+    with _field("update.clip_norm, update.fraction_bits"):
+        plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
+    update = bounded(plain, rule, model.tensors)
+    with _field("limits.max_cohort"):
+        lattice = derive_lattice(update, maximum, rule.encryption_proof)
+    policy = Policy(
+        federation=roster.federation.name,
+        origin=roster.log.origin,
+        log_key=roster.log.key,
+        issuer_key=issuer_key,
+        trustees=trustees,
+        threshold=roster.thresholds.threshold,
+        corrupt=roster.thresholds.corrupt,
+        roster=clients,
+        min_cohort=roster.limits.min_cohort,
+        max_cohort=maximum,
+        max_rounds=roster.limits.max_rounds,
+        max_aborts=roster.limits.max_aborts,
+        strict_consecutive=roster.limits.strict_consecutive,
+        tensors=model.tensors,
+        dimension=model.dimension,
+        initial_model=model.initial,
+        update=update,
+        lattice=lattice,
+        step=_step(config.server),
+        projections=PROJECTIONS,
+        required_checks=config.audit.required,
+        weights=None,
+        noise=None,
+        privacy_budget=None,
+    )
+    _check_step(config.server, policy)
+    return policy
+
+
+def enrol(
+    config: Config,
+    tensors: Sequence[TensorSpec],
+    dimension: int,
+    clients: Sequence[str],
+    model: bytes,
+    rand: Randomness,
+) -> Enrolment:
+    """Fresh keys for everybody, and a policy for a model of these `tensors`, `dimension` coordinates in all.
+
+    clients: ids, ascending. model: the encoded initial model. Raises Misuse, naming the field of the configuration,
+    where the bit budget or the numbers of parties do not fit together.
+    """
+    trustees = [f"trustee-{number}" for number in range(1, config.trustees.count + 1)]
+    _check_clients(config, clients, trustees)
+    issuer, coordinator = SigningKey.generate(rand), SigningKey.generate(rand)
+    trustee_keys = {name: SigningKey.generate(rand) for name in trustees}
+    client_keys = {name: SigningKey.generate(rand) for name in clients}
+    public = coordinator.public_key.hex()
+    roster = make_roster(
+        config.federation.name,
+        ThresholdsTable(threshold=config.trustees.threshold, corrupt=config.trustees.corrupt),
+        config.limits,
+        LogTable(origin=f"verifl.log/{config.federation.name}/{public[:16]}", public_key=public),
+        _members(trustee_keys),
+        _members(client_keys),
+    )
+    policy = make_policy(roster, config, TrainedModel.of(tensors, dimension, model), issuer.public_key)
+    return Enrolment(policy, seal_policy(policy, issuer), issuer, coordinator, trustee_keys, client_keys)
+
+
+def enrolled(
+    policy_file: bytes,
+    keys: Mapping[bytes, SigningKey],
+    config: Config,
+    model: TrainedModel,
+    clients: Sequence[str],
+    logged: LoggedChanges = NONE_LOGGED,
+    changes: Sequence[bytes] = (),
+) -> Enrolment:
+    """The parties of a signed policy, each with its own of `keys` (by public key), about to train `model`.
+
+    clients: those that the task has. logged: the changes in the log that is gone on with; changes: those to come,
+    which may be among them. Raises Malformed or Rejected for what is no policy, Misuse where a key is
+    missing or the policy was signed for something else than the configuration describes.
+    """
+    pinned = PinnedPolicy.open(policy_file)
+    policy = pinned.policy
+    _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
+    if config.federation.rounds > policy.max_rounds:
+        raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
+    coming = tuple(each for each in changes if each not in logged.entries)
+    before = membership_of(policy, logged.entries)
+    after = follow_changes(policy, before, coming, since=logged.settled)
+    if strangers := sorted({member.id for member in after.clients(policy)} - set(clients)):
+        raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
+    held = {
+        member.id: _keys(keys, member, before, after, (*logged.entries, *coming))
+        for member in (*policy.trustees, *policy.roster)
+    }
+    return Enrolment(
+        policy,
+        policy_file,
+        None,
+        _key(keys, "the coordinator", policy.log_key),
+        {member.id: held[member.id][0] for member in before.trustees(policy) if held[member.id]},
+        {member.id: held[member.id][0] for member in after.clients(policy)},
+        own_keys=False,
+        successors={party: own[1:] for party, own in held.items() if len(own) > 1},
+        changes=coming,
+    )
+
+
+def _keys(
+    keys: Mapping[bytes, SigningKey], member: Member, before: Membership, after: Membership, changes: Sequence[bytes]
+) -> tuple[SigningKey, ...]:
+    """Those of a party's keys, past and future, that are at hand; raises Misuse if one in force is not.
+
+    Of whoever is revoked, or is about to be, none has to be.
+    """
+    standing = after.standing(member.id)
+    if standing is None or standing.public_key is not None:
+        for members in (before, after):
+            _key(keys, member.id, members.key(member.id, member.public_key))
+    return tuple(keys[each] for each in keys_of(member.id, member.public_key, changes) if each in keys)
+
+
+def _key(keys: Mapping[bytes, SigningKey], whose: str, public_key: bytes) -> SigningKey:
+    if public_key not in keys:
+        raise Misuse(f"keys: none is that of {whose}, whose public key is {public_key.hex()}")
+    return keys[public_key]
+
+
+def _check_agreement(roster: Roster, config: Config) -> None:
+    """What the configuration says expressly about the parties is what the roster says."""
+    both = {
+        "federation.name": (config.federation, roster.federation.name),
+        "trustees.count": (config.trustees, len(roster.trustees)),
+        "trustees.threshold": (config.trustees, roster.thresholds.threshold),
+        "trustees.corrupt": (config.trustees, roster.thresholds.corrupt),
+        "limits.min_cohort": (config.limits, roster.limits.min_cohort),
+        "limits.max_cohort": (config.limits, roster.limits.max_cohort or len(roster.clients)),
+        "limits.max_rounds": (config.limits, roster.limits.max_rounds),
+        "limits.max_aborts": (config.limits, roster.limits.max_aborts),
+        "limits.strict_consecutive": (config.limits, roster.limits.strict_consecutive),
+    }
+    for where, (table, decided) in both.items():
+        name = where.partition(".")[2]
+        said = getattr(table, name)
+        if name in table.model_fields_set and said not in (decided, None):
+            raise Misuse(f"{where}: the roster decides and says {decided}, found {said}; remove it or make it equal")
+
+
+def _check_same_training(signed: Policy, described: Policy) -> None:
+    for each in dataclasses.fields(Policy):
+        there, here = getattr(signed, each.name), getattr(described, each.name)
+        if there != here:
+            said, found = in_words(each.name, there, here)
+            raise Misuse(
+                f"policy: {each.name}: signed for {said}, found {found}; the policy was made for another "
+                "configuration, task or seed"
+            )
+
+
+def _members(keys: Mapping[str, SigningKey]) -> tuple[Member, ...]:
+    return tuple(Member(name, key.public_key) for name, key in keys.items())
+
+
+@contextmanager
+def _field(names: str) -> Iterator[None]:
+    """Begin the message of Misuse with the fields of the configuration that it is about."""
+    try:
+        yield
+    except Misuse as error:
+        raise Misuse(f"{names}: {error}") from None
+
+
+def _check_clients(config: Config, clients: Sequence[str], trustees: Sequence[str]) -> None:
+    minimum = config.limits.min_cohort
+    if len(clients) < minimum:
+        raise Misuse(
+            f"limits.min_cohort: expected at most the task's {len(clients)} clients, found {minimum}; "
+            f"{'lower it, or ' if len(clients) > 1 else ''}add clients to the task"
+        )
+    taken = sorted({COORDINATOR, ISSUER, *trustees} & set(clients))
+    if taken:
+        raise Misuse(f"task: client name {taken[0]!r} belongs to another party of the federation; rename the client")
+
+
+def _check_step(config: ServerConfig, policy: Policy) -> None:
+    """The conditions `step-floor` and `step-ceiling` of the policy, by the fields of the configuration."""
+    found = f"{config.rule} with learning_rate {step_constants(policy.step).learning_rate:g}"
+    if not step_floor(policy):
+        more = "raise learning_rate" if config.rule == "fedavg" else "raise learning_rate, or lower beta1 or epsilon"
+        raise Misuse(
+            f"server: expected a step that moves the model by 2^-16 of an update of length clip_norm or more "
+            f"(step-floor), found {found}; {more}"
+        )
+    if not step_ceiling(policy):
+        more = "lower learning_rate" if config.rule == "fedavg" else "lower learning_rate, or raise epsilon"
+        raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {more}")
+
+
+def _step(config: ServerConfig) -> StepRule:
+    names = ("learning_rate",) if config.rule == "fedavg" else ("learning_rate", "beta1", "beta2", "epsilon")
+    given = {name: value for name in names if (value := getattr(config, name)) is not None}
+    return fedavg(**given) if config.rule == "fedavg" else fedadam(**given)

@@ -1,0 +1,93 @@
+"""What issuer and parties sign around a run: the policy before it, revocations and rotations while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from proofs.errors import Misuse, Rejected
+from protocols.envelopes import ISSUER, open_envelope, seal, seal_policy, seal_rotation
+from protocols.identities import SigningKey
+from protocols.membership import changed_by
+from protocols.messages import Revocation
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
+from protocols.steps.step import encode_model
+from verifl.config import read_config
+from verifl.enrolment.changes import log_in, membership_of, published_changes
+from verifl.enrolment.policies import TrainedModel, make_policy
+from verifl.enrolment.roster import Roster, missing
+from verifl.planning.plan import Plan, plan_policy, tensor_filter
+from verifl.reports.policy import read_policy
+from verifl.tasks.loading import client_names, load_task
+
+
+def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> Plan:
+    """The policy of `roster` for the training in `config_file`, signed by its issuer.
+
+    The task's model is built as a run builds it, to know tensors and initial weights; nothing is trained. Raises
+    Misuse naming what is missing or which condition fails.
+    """
+    from verifl.training.local_training import LocalTraining
+
+    if lacking := missing(roster):
+        raise Misuse(f"roster: missing: {'; '.join(lacking)}")
+    config = read_config(config_file)
+    task = load_task(config, config_file.parent)
+    _check_clients(roster, client_names(task))
+    training = LocalTraining(task, tensor_filter(config), "cpu", config.federation.seed)
+    model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(training.initial()))
+    policy = make_policy(roster, config, model, key.public_key)
+    plan = plan_policy(seal_policy(policy, key))
+    plan.require()
+    try:
+        PinnedPolicy.open(plan.pinned.data)
+    except Rejected as error:
+        raise Misuse(f"roster: {error}") from None
+    return plan
+
+
+def policy_in(path: Path) -> Policy:
+    """The policy in a file, or in the directory of a run."""
+    return read_policy(path).policy
+
+
+def revocation(path: Path, party: str, reason: str, key: SigningKey) -> bytes:
+    """The entry that revokes a party of the policy, or of the log, in `path`.
+
+    Raises Misuse for a key that is not the issuer's, or a party it cannot revoke.
+    """
+    policy = policy_in(path)
+    if key.public_key != policy.issuer_key:
+        raise Misuse(f"key: expected that of the policy's issuer, {policy.issuer_key.hex()}")
+    entry = seal(Revocation(policy.federation, party, reason), ISSUER, key)
+    _check(path, policy, entry)
+    return entry
+
+
+def rotation(path: Path, party: str, old: SigningKey, new: SigningKey) -> bytes:
+    """The entry that replaces the key of a party of the policy, or of the log, in `path`.
+
+    Raises Misuse where `old` is not the key in force there, or `new` is or was somebody's.
+    """
+    policy = policy_in(path)
+    entry = seal_rotation(policy.federation, party, old, new)
+    _check(path, policy, entry)
+    return entry
+
+
+def _check(path: Path, policy: Policy, entry: bytes) -> None:
+    """Whether the log could take this change, as far as `path` tells."""
+    try:
+        logged = published_changes(path)  # none where there is no log
+        members = membership_of(policy, logged.entries)
+        changed_by(policy, members, members.count, entry, open_envelope(entry), logged.settled)
+    except Rejected as error:
+        newer = error.check == "rotation-previous" and log_in(path) is None
+        advice = "; if the log has changed it since, give the transcript as --policy" if newer else ""
+        raise Misuse(f"{error}{advice}") from None
+
+
+def _check_clients(roster: Roster, names: Sequence[str]) -> None:
+    if strangers := sorted({each.id for each in roster.clients} - set(names)):
+        raise Misuse(f"task: has no client {strangers[0]!r}, whom the roster enrols; it has {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""What a configuration costs and allows, before anything runs."""

@@ -1,0 +1,170 @@
+"""What a configuration costs and whether it holds together, before anybody trains (spec 4.2 to 4.5).
+
+Shown by `verifl plan`: the bit budget (B, T, q, the largest cohort), every coordinate's bound, every inequality with
+its numbers, the bytes of one submission, and the other options with what each costs and guarantees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from proofs.errors import Misuse
+from protocols.envelopes import open_policy
+from protocols.parameters import Inequality, check_policy, largest_cohort
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
+from verifl.config import Config
+from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds
+from verifl.enrolment.policies import enrol
+from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
+from verifl.planning.options import Option, list_options
+from verifl.tasks.base import StatefulTask, Task
+from verifl.tasks.loading import build_model, checked_task, client_names
+from verifl.tasks.surroundings import surroundings_of
+from verifl.training.running_statistics import find_statistics, statistics_warnings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from verifl.training.tensors import TensorFilter, TensorLayout
+
+
+WITHOUT_NOISE = (
+    "Sums are exact. Cohorts on one model nest, so that no number of aborted rounds shows a few clients. But once "
+    "training hardly moves the model, consecutive rounds are on nearly one model, and a client that is absent from one "
+    "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy, and this "
+    "version has none; P6 of the audit lists whom consecutive rounds expose, and with limits.strict_consecutive "
+    "trustees release no such round."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
+
+    options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
+    was there first.
+    """
+
+    pinned: PinnedPolicy
+    largest_cohort: int
+    conditions: tuple[Inequality, ...]
+    size: SubmissionSize
+    bounds: tuple[TensorBound, ...]
+    memory: PeakMemory
+    options: tuple[Option, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy's fields."""
+        return self.pinned.policy
+
+    @property
+    def failed(self) -> tuple[Inequality, ...]:
+        """The conditions that do not hold."""
+        return tuple(condition for condition in self.conditions if not condition.holds)
+
+    def require(self) -> None:
+        """Raise Misuse naming the first condition that fails, with its numbers."""
+        if self.failed:
+            first = self.failed[0]
+            raise Misuse(
+                f"plan: {first.name} fails: {first.explanation}; found {first.left}, "
+                f"expected {first.relation} {first.right}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--format json`: plain numbers and text."""
+        policy = self.policy
+        return {
+            "federation": policy.federation,
+            "dimension": policy.dimension,
+            "tensors": [[spec.name, list(spec.shape), spec.dtype] for spec in policy.tensors],
+            "clients": len(policy.roster),
+            "cohort": {"minimum": policy.min_cohort, "maximum": policy.max_cohort, "n_max": self.largest_cohort},
+            "trustees": {"m": len(policy.trustees), "f": policy.corrupt, "t": policy.threshold},
+            "update": {
+                "B": policy.update.norm_bound,
+                "fraction_bits": policy.update.fraction_bits,
+                "coordinate_bounds": [asdict(bound) for bound in self.bounds],
+            },
+            "lattice": {
+                "N": policy.lattice.degree,
+                "q": policy.lattice.modulus,
+                "T": policy.lattice.plaintext_scale,
+                "encryption_proof": policy.lattice.encryption_proof,
+            },
+            "projections": policy.projections,
+            "conditions": [_condition_dict(condition) for condition in self.conditions],
+            "bytes_per_submission": self.size.to_dict(),
+            "peak_memory": self.memory.to_dict(),
+            "options": [option.to_dict() for option in self.options],
+            "notes": list(self.notes),
+            "without_noise": WITHOUT_NOISE,
+            "holds": not self.failed,
+        }
+
+
+def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
+    """The plan of a task under a configuration, with throwaway keys; raises Misuse where no parameters fit."""
+    checked = checked_task(task, "task")
+    clients = client_names(checked)
+    model, layout = task_model(checked, config)
+    enrolment = enrol(config, layout.specs, layout.dimension, clients, b"", os.urandom)
+    return replace(
+        plan_policy(enrolment.policy_file),
+        options=list_options(enrolment.policy, config),
+        notes=(
+            *idle_bounds(config.update, layout.specs),
+            *statistics_warnings(find_statistics(model, layout), enrolment.policy.step),
+        ),
+    )
+
+
+def task_model(task: Task[Any], config: Config) -> tuple[nn.Module, TensorLayout]:
+    """The task's model, and which of its tensors travel; raises Misuse where its initial values are not finite."""
+    from verifl.training.tensors import describe, read_initial
+
+    with surroundings_of(task).entered():
+        model = build_model(task)
+    layout = describe(model, tensor_filter(config))
+    read_initial(model, layout)
+    return model, layout
+
+
+def tensor_filter(config: Config) -> TensorFilter:
+    """The `[tensors]` table as a filter."""
+    from verifl.training.tensors import TensorFilter
+
+    rule = config.tensors
+    return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative)
+
+
+def plan_policy(policy_file: bytes) -> Plan:
+    """The plan of a signed policy, whether its conditions hold or not; raises Malformed or Rejected("signature")."""
+    policy, _ = open_policy(policy_file)
+    pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
+    room = largest_cohort(policy.update, policy.lattice)
+    return Plan(
+        pinned,
+        room,
+        tuple(check_policy(policy)),
+        submission_size(pinned),
+        tensor_bounds(policy),
+        peak_memory(policy),
+    )
+
+
+def _condition_dict(condition: Inequality) -> dict[str, Any]:
+    return {
+        "name": condition.name,
+        "left": condition.left,
+        "relation": condition.relation,
+        "right": condition.right,
+        "holds": condition.holds,
+        "explanation": condition.explanation,
+    }

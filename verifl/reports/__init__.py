@@ -1,0 +1,1 @@
+"""What people read: plans, policies, invitations, logs."""

@@ -1,0 +1,1 @@
+"""From the user's module to an integer update and back."""

@@ -1,0 +1,218 @@
+"""One client's turn: global tensors in, the user's loop, tensors out."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from reprlib import repr as shortened
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proofs.errors import Misuse
+from verifl.tasks.base import Task
+from verifl.tasks.loading import build_model
+from verifl.tasks.seeding import seeded
+from verifl.tasks.surroundings import surroundings_of
+from verifl.tasks.user_code import client_code, user_code
+from verifl.training.fresh_models import FreshModels
+from verifl.training.memory_sharing import sharing
+from verifl.training.model_files import file_names
+from verifl.training.module_state import check_loading, hidden_parameters, state_of
+from verifl.training.running_statistics import find_statistics
+from verifl.training.task_state import ClientStates, Kept
+from verifl.training.tensors import (
+    TensorFilter,
+    TensorLayout,
+    Vector,
+    describe,
+    local_names,
+    read_initial,
+    read_vector,
+    write_vector,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class LocalTraining:
+    """Runs a task's clients one after another.
+
+    Every turn and every evaluation gets a module of its own, as the task's model() made it, with the global tensors
+    in it; nothing else that another turn did to its module reaches it. Tensors that do not travel (integer buffers,
+    filtered tensors) are each client's own: they start as in the initial model, and what a client's training made of
+    them is kept for its next turn; so is what train() left in its `state`, if it takes one.
+    """
+
+    def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
+        """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
+        self._task, self._seed = task, seed
+        self._surroundings = surroundings_of(task)
+        model = self._build()
+        self.layout: TensorLayout = describe(model, rule)
+        file_names(model)  # what could not be written at the end is refused now
+        state = state_of(model)
+        self._local = local_names(state, self.layout)
+        self._buffers = {name for name in self._local if _is_float_buffer(state[name])}
+        self.statistics = find_statistics(model, self.layout)
+        self._kinds = {name: _kind(state[name]) for name in self._local}
+        self._models = FreshModels(model, self._build, self._local, device)
+        self._architecture = _architecture(model)
+        self._own: dict[str, dict[str, Tensor]] = {}
+        self._states = ClientStates(task.train, sum(tensor.nbytes for tensor in state.values()), device)
+        check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
+        self._check_hidden(model)
+
+    def initial(self) -> Vector:
+        """The travelling tensors as the task initialised them, float64 (d,).
+
+        Raises Misuse naming the tensor where they are not finite.
+        """
+        return read_initial(self._models.fresh(), self.layout)
+
+    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+        """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
+
+        Raises ClientFailed where the user's code fails, Misuse where it changed the architecture or left something in
+        `state` that cannot be stored; the values may be NaN (see `verifl.training.update`).
+        """
+        state = self._states.arguments(client)
+        module = self._with(model, self._own.get(client, {}))
+        before = read_vector(module, self.layout)
+        with self._surroundings.entered():
+            with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
+                data = self._task.data(client)
+            with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
+                self._task.train(module, client, data, **state)
+        self._check_architecture(module, client)
+        after = read_vector(module, self.layout)
+        self._own[client] = self._changed(module)
+        self._states.keep(client, state)
+        return before, after
+
+    def changed_buffers(self, client: str) -> tuple[str, ...]:
+        """The float buffers, not parameters, among what the client's training made of tensors that do not travel."""
+        return tuple(name for name in self._own.get(client, {}) if name in self._buffers)
+
+    def kept(self, client: str) -> bytes:
+        """What the client's training left for its next turn; empty of a task by which no client leaves anything."""
+        from safetensors.torch import save
+
+        if not self._local and not self._states.taken:
+            return b""
+        return Kept(save(self._own.get(client, {})), self._states.encoded(client)).encode()
+
+    def restore(self, client: str, kept: bytes) -> None:
+        """Take up what `kept` gave after an earlier turn, perhaps in another process; empty before the first.
+
+        Raises Misuse naming the tensor where the model has none like it any more.
+        """
+        from safetensors.torch import load
+
+        stored = Kept.decode(kept)
+        self._states.restore(client, stored.state)
+        own = load(stored.tensors) if stored.tensors else {}
+        for name, tensor in own.items():
+            found = self._kinds.get(name, "none of that name")
+            if found != _kind(tensor):
+                raise Misuse(
+                    f"client {client}: its own tensor {name!r} was {_kind(tensor)}, found {found} in the model; the "
+                    "architecture must not change during the federation"
+                )
+        self._own[client] = own
+
+    def evaluate(self, model: Vector) -> dict[str, float]:
+        """The task's metrics of a global model, with the initial local tensors."""
+        module = self._with(model, {})
+        with (
+            self._surroundings.entered(),
+            seeded(self._seed, "evaluate"),
+            user_code("task: evaluate() failed"),
+        ):
+            metrics: object = self._task.evaluate(module)
+            if not isinstance(metrics, Mapping):
+                raise Misuse(
+                    f"task: evaluate() returned {shortened(metrics)}, expected a mapping from names to numbers; "
+                    "return {} for no metrics"
+                )
+            return {str(name): _number(name, value) for name, value in metrics.items()}
+
+    def load(self, model: Vector) -> nn.Module:
+        """A module with a global model in it, and the initial local tensors."""
+        return self._with(model, {})
+
+    def _build(self) -> nn.Module:
+        with self._surroundings.entered(keep=True), seeded(self._seed, "model"):
+            return build_model(self._task)
+
+    def _with(self, model: Vector, own: Mapping[str, Tensor]) -> nn.Module:
+        """A fresh module with the global tensors and a client's own."""
+        module = self._models.fresh()
+        write_vector(module, self.layout, model)
+        state = state_of(module)
+        with torch.no_grad():
+            for name, value in own.items():
+                if name in state and state[name].is_contiguous():
+                    state[name].copy_(value)
+                elif name in state:
+                    state[name].data = value.to(state[name].device)  # expanded: nothing can be written into its cells
+        return module
+
+    def _changed(self, module: nn.Module) -> dict[str, Tensor]:
+        state = state_of(module)
+        return {
+            name: state[name].detach().cpu().contiguous().clone()
+            for name in self._local
+            if self._models.changed(name, state[name])
+        }
+
+    def _check_architecture(self, module: nn.Module, client: str) -> None:
+        """Training may change values and nothing else: every tensor keeps its name, kind, shape and ties."""
+        found = _architecture(module)
+        for name in (*self._architecture, *found):
+            expected, there = self._architecture.get(name, "no such tensor"), found.get(name, "no such tensor")
+            if there != expected:
+                raise Misuse(
+                    f"client {client}: train() changed the architecture of the model: {name!r}: expected {expected}, "
+                    f"found {there}; it may only change values"
+                )
+
+    def _check_hidden(self, model: nn.Module) -> None:
+        hidden = sorted(set(hidden_parameters(model)))
+        if hidden:
+            _LOGGER.warning(
+                "tensors: %s: no registered parameter of the model, so that it neither travels nor stays with a "
+                "client; every turn starts from its first value; use nn.ModuleList, nn.ModuleDict or nn.ParameterList",
+                f"{hidden[0]!r}{f' and {len(hidden) - 1} more' if hidden[1:] else ''}",
+                extra={"fields": {"event": "unregistered", "tensors": hidden}},
+            )
+
+
+def _architecture(model: nn.Module) -> dict[str, str]:
+    """What may not change of a model, in words, for every tensor of its state."""
+    state = state_of(model)
+    shared = sharing(state)
+    return {name: _kind(tensor) + shared.words(name) for name, tensor in state.items()}
+
+
+def _is_float_buffer(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
+
+
+def _number(name: object, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = " ".join(shortened(value).split())
+        raise Misuse(f"task: evaluate() returned {found} for {name!r}, expected one number for each name") from error
+
+
+def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can carry them: NaN and infinities become null."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

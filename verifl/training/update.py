@@ -1,0 +1,72 @@
+"""From what a client trained to what it submits: delta, cut, clip, fixed point (spec 4.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols import fixed_point
+from protocols.policy import UpdateRule
+from verifl.training.tensors import TensorLayout, Vector, check_finite
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class EncodedUpdate:
+    """units: int64 (d,), exact L2 norm and every coordinate at most the rule's bounds.
+
+    norm: of the real delta, its coordinates cut, before it was clipped.
+    """
+
+    units: Integers
+    norm: float
+    clipped: bool
+
+
+def clip_norm(rule: UpdateRule) -> float:
+    """The L2 bound in the model's own units: B * 2^-fraction_bits."""
+    return float(np.ldexp(float(rule.norm_bound), -rule.fraction_bits))
+
+
+def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
+    """The difference of two float64 vectors of shape (d,): coordinates cut, then clipped, and in fixed point.
+
+    Cutting comes first: what a frozen tensor or a single outlier would have added takes nothing off the rest. Clipping
+    only shortens, and rounding leads no coordinate beyond its bound, which is a whole number of units; the last cut
+    makes sure of it in integers. Raises Misuse naming `owner` and the tensor when training left NaN or infinities
+    behind.
+    """
+    check_finite(after, layout, owner)
+    delta = after - before
+    bounds = coordinate_bounds(rule, len(delta))
+    if bounds is not None:
+        limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
+        delta = np.clip(delta, -limits, limits)
+    norm, clip = l2_norm(delta), clip_norm(rule)
+    units = cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
+    return EncodedUpdate(units, norm, norm > clip)
+
+
+def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:
+    """The bound of every coordinate in units, int64 (d,); None where there are none."""
+    if rule.coordinate_bound is None:
+        return None
+    bounds = np.full(dimension, rule.coordinate_bound, dtype=np.int64)
+    for group in rule.groups:
+        bounds[group.start : group.stop] = group.bound
+    return bounds
+
+
+def cut(units: Integers, rule: UpdateRule) -> Integers:
+    """Every coordinate of `units`, int64 (d,), brought within its own bound; this only ever shortens the vector."""
+    bounds = coordinate_bounds(rule, len(units))
+    return units if bounds is None else np.clip(units, -bounds, bounds)
+
+
+def l2_norm(vector: Vector) -> float:
+    """The L2 norm without overflow of the squares."""
+    largest = float(np.abs(vector).max(initial=0.0))
+    return largest * float(np.linalg.norm(vector / largest)) if largest > 0 else 0.0
