@@ -42,29 +42,18 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from verifl.exports import HOMES
+
 TYPE_CHECKING = False  # not from typing: of `python -m verifl`, no more than must be runs before it looks where from
 
 if TYPE_CHECKING:
-    from verifl.carriers.base import RoundSummary
     from verifl.config import Config
     from verifl.federation import Federation, FederationResult
     from verifl.planning.plan import Plan, make_plan
+    from verifl.progress import RoundSummary
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.user_code import Abstain
     from verifl.training.tensors import TensorFilter
-
-_HOMES = {
-    "Abstain": "verifl.tasks.user_code",
-    "Config": "verifl.config",
-    "Federation": "verifl.federation",
-    "FederationResult": "verifl.federation",
-    "Plan": "verifl.planning.plan",
-    "RoundSummary": "verifl.carriers.base",
-    "StatefulTask": "verifl.tasks.base",
-    "Task": "verifl.tasks.base",
-    "TensorFilter": "verifl.training.tensors",
-    "make_plan": "verifl.planning.plan",
-}
 
 __all__ = [
     "Abstain",
@@ -82,6 +71,6 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Public names, imported on first use: torch takes seconds to import and the command line often needs none."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,36 +7,21 @@ needs the model; what does (the bit budget) is checked by `verifl.planning.plan`
 from __future__ import annotations
 
 import json
-import math
-import tomllib
-from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from reprlib import Repr
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from proofs.errors import Misuse
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
+from verifl.strategies.rules import ServerConfig
+from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, Table, parse_table, read_toml
 
 CheckId = Annotated[str, Field(pattern=r"^(I([1-9]|1[0-2])|P[1-7])$")]
-PARTY_ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-Patterns = Annotated[tuple[str, ...], Field(strict=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Parsed = TypeVar("Parsed", bound=BaseModel)
 LARGEST_CLIP_NORM = float(LARGEST_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
-
-_SHOWN = Repr()  # what a file holds, cut where it is long
-_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 80
-
-
-class Table(BaseModel):
-    """A table of a TOML document: no unknown keys, no conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class FederationConfig(Table):
@@ -136,24 +121,6 @@ class UpdateConfig(Table):
         return self.coordinate_bound is not None or bool(self.groups)
 
 
-class ServerConfig(Table):
-    """The server step: fedavg (learning_rate, 1.0 when absent) or fedadam (Reddi et al. 2021: learning_rate 0.01,
-    beta1 0.9, beta2 0.99, epsilon 0.001 when absent)."""
-
-    rule: Literal["fedavg", "fedadam"] = "fedavg"
-    learning_rate: Finite | None = Field(default=None, gt=0)
-    beta1: Finite | None = Field(default=None, ge=0, lt=1)
-    beta2: Finite | None = Field(default=None, ge=0, lt=1)
-    epsilon: Finite | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _rule_fields(self) -> Self:
-        extra = [name for name in ("beta1", "beta2", "epsilon") if getattr(self, name) is not None]
-        if self.rule == "fedavg" and extra:
-            raise ValueError(f"`{extra[0]}` belongs to rule fedadam, found rule fedavg; remove it or change the rule")
-        return self
-
-
 class TensorsConfig(Table):
     """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.training.tensors`."""
 
@@ -245,7 +212,7 @@ def _toml_value(value: object) -> str:
 def checked_config(config: object) -> Config:
     """`config` itself; raises Misuse where it is something else."""
     if not isinstance(config, Config):
-        raise Misuse(f"configuration: expected a Config, as Config.of(...) makes it, found {_SHOWN.repr(config)}")
+        raise Misuse(f"configuration: expected a Config, as Config.of(...) makes it, found {SHOWN.repr(config)}")
     return config
 
 
@@ -261,85 +228,3 @@ def read_config(path: Path) -> Config:
 def parse_config(document: Mapping[str, object], where: str) -> Config:
     """The configuration in a parsed document; raises Misuse, naming `where` and the first field that is wrong."""
     return parse_table(Config, document, where)
-
-
-def read_toml(path: Path, hint: str, usual: str) -> dict[str, object]:
-    """A TOML file, parsed; raises Misuse in one line. hint: what makes such a file; usual: its name in a directory."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte order mark first
-    except FileNotFoundError:
-        raise Misuse(f"{path}: no such file; {hint}") from None
-    except IsADirectoryError:
-        raise Misuse(f"{path}: is a directory, expected a TOML file; did you mean {path / usual}?") from None
-    except UnicodeDecodeError as error:
-        raise Misuse(f"{path}: expected UTF-8 text, found byte 0x{error.object[error.start]:02x}") from None
-    except OSError as error:
-        raise Misuse(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Misuse(f"{path}: not valid TOML: {error}") from None
-
-
-def parse_table(model: type[Parsed], document: Mapping[str, object], where: str) -> Parsed:
-    """A parsed document as a value of `model`; raises Misuse, naming `where` and the first field that is wrong."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        details = error.errors(include_url=False)
-        first = min(details, key=lambda detail: detail["type"] != "extra_forbidden")
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        raise Misuse(f"{where}: {_explain(first, model)}{more}") from None
-
-
-def _explain(detail: Any, model: type[BaseModel]) -> str:
-    location = tuple(str(part) for part in detail["loc"])
-    field = ".".join(location)
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return _unknown(location, model)
-    if kind == "value_error":
-        return f"{field + ': ' if field else ''}{detail['ctx']['error']}"
-    found = detail["input"]
-    shown = _SHOWN.repr(found)
-    if kind == "missing":
-        return f"{field}: missing"
-    if kind in ("too_short", "string_too_short"):
-        return f"{field}: expected at least one{'' if kind == 'too_short' else ' character'}, found none"
-    if kind == "tuple_type":
-        *parents, key = location
-        tables = _tables(_table_at(parents, model).model_fields[key].annotation)
-        return f"{field}: expected {f'tables [[{field}]]' if tables else 'an array'}, found {shown}"
-    if kind == "finite_number" or (isinstance(found, float) and not math.isfinite(found)):
-        return f"{field}: expected a finite number, found {found}"
-    if kind in ("model_type", "model_attributes_type"):
-        return f"{field}: expected a table [{field}], found {shown}"
-    if kind == "string_pattern_mismatch" and field.startswith("audit"):
-        return f"{field}: expected a check, I1 to I12 or P1 to P7, found {shown}"
-    if kind == "string_pattern_mismatch":
-        return f"{field}: expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit, found {shown}"
-    expected = detail["msg"].replace("Input should be", "expected")
-    return f"{field}: {expected}, found {shown}"
-
-
-def _unknown(location: tuple[str, ...], model: type[BaseModel]) -> str:
-    *parents, key = location
-    known = list(_table_at(parents, model).model_fields)
-    close = get_close_matches(key, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-    return f"unknown key {'.'.join(location)!r}; {hint}"
-
-
-def _table_at(location: Sequence[str], model: type[BaseModel]) -> type[BaseModel]:
-    """The table at `location`, through optional tables and arrays of tables."""
-    table = model
-    for part in location:
-        if not part.isdigit():
-            table = _tables(table.model_fields[part].annotation)[0]
-    return table
-
-
-def _tables(annotation: Any) -> list[type[BaseModel]]:
-    """The tables that a field may be, or hold in an array."""
-    kinds = (annotation, *get_args(annotation))
-    return [each for each in kinds if isinstance(each, type) and issubclass(each, BaseModel)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -14,30 +13,29 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import click
-
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
 from verifl.agents.summation import resolve_device
-from verifl.carriers.base import EngineResult, FederationEngine, RoundSummary, Session
+from verifl.carriers.base import EngineResult, FederationEngine, Session
 from verifl.carriers.in_process import InProcessEngine
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
 from verifl.enrolment.keys import IDENTITY_FILE, read_key, write_key
 from verifl.enrolment.policies import Enrolment, Randomness, TrainedModel, enrol, enrolled
-from verifl.planning.plan import Plan, plan_policy, tensor_filter
-from verifl.progress import Progress, Silent, describe_rounds
+from verifl.planning.plan import Plan, plan_policy
+from verifl.progress import Progress, RoundSummary, Silent, finite_or_none
+from verifl.reports.console import describe_rounds
 from verifl.storage.run_directory import RunDirectory, require_unused
 from verifl.storage.stores import make_private_directory, replacing
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
-from verifl.training.local_training import LocalTraining, finite_or_none
+from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import write_adapter, write_model
 from verifl.training.running_statistics import statistics_warnings
-from verifl.training.tensors import Vector
+from verifl.training.tensors import Vector, tensor_filter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -112,18 +110,6 @@ def audit_command(directory: RunDirectory) -> list[str]:
     if which(name) is None and beside.exists():
         name = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
     return [name, str(directory.transcript), "--policy", str(directory.policy)]
-
-
-def report_run(result: FederationResult, style: str) -> None:
-    """Print a result to stdout as txt, json, or jsonl (a line for each round, then one for the run)."""
-    if style == "txt":
-        click.echo(result.describe())
-    elif style == "json":
-        click.echo(json.dumps(result.to_dict(), indent=2, allow_nan=False))
-    else:
-        for summary in result.rounds:
-            click.echo(json.dumps({"event": "round", **summary.to_dict()}, allow_nan=False))
-        click.echo(json.dumps({"event": "run", **result.to_dict()}, allow_nan=False))
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,74 @@
-"""Progress for people, on stderr; reports for programs go to stdout and are no business of this module."""
+"""What a run tells while it goes on: its rounds as they end, and who listens."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
 
-    from verifl.carriers.base import RoundSummary
+@dataclass(frozen=True)
+class RoundSummary:
+    """One round as it ended. seconds: wall time of the process that ended it, None where that process was killed before
+    it could say so; size: bytes that it added to the transcript.
 
-_LAST = 20  # rounds in a text of a whole run
+    round: its number in the log, which aborted ones count in; 0 stands for the initial model. closed: how many rounds
+    had closed with it. excluded: reason by client; failed_checks: the check that a malformed submission or an invalid
+    proof failed, by client. failed: who was asked and sent nothing, because its training failed, it abstained, or it is
+    gone. aborted: the reason where the round ended without a sum, else None.
+    """
+
+    round: int
+    submitted: tuple[str, ...]
+    accepted: tuple[str, ...]
+    excluded: Mapping[str, str]
+    trustees: tuple[str, ...]
+    metrics: Mapping[str, float]
+    seconds: float | None
+    size: int
+    aborted: str | None = None
+    failed_checks: Mapping[str, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    closed: int = 0
+
+    @classmethod
+    def initial(cls, metrics: Mapping[str, float]) -> RoundSummary:
+        """What is known of the model before the first round."""
+        return cls(0, (), (), {}, (), metrics, None, 0)
+
+    def describe_excluded(self) -> list[tuple[str, str]]:
+        """(client, reason) of those that are not in the cohort, the reason with the check that failed."""
+        checks = {client: f" ({check})" for client, check in self.failed_checks.items()}
+        return [(client, reason + checks.get(client, "")) for client, reason in self.excluded.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `metrics.jsonl` and `--format json` have it."""
+        return {
+            "round": self.round,
+            "closed": self.closed,
+            "submitted": list(self.submitted),
+            "accepted": list(self.accepted),
+            "excluded": dict(self.excluded),
+            "failed_checks": dict(self.failed_checks),
+            "failed": list(self.failed),
+            "counts": {
+                "submitted": len(self.submitted),
+                "accepted": len(self.accepted),
+                "excluded": len(self.excluded),
+                "failed": len(self.failed),
+            },
+            "trustees": list(self.trustees),
+            "aborted": self.aborted,
+            "metrics": finite_or_none(self.metrics),
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "bytes": self.size,
+        }
+
+
+def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can carry them: NaN and infinities become null."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 class Progress(Protocol):
@@ -50,131 +105,3 @@ class Silent:
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Nothing."""
-
-
-class ConsoleProgress:
-    """A spinner with the current stage on a terminal, and a few lines a round, also where there is no terminal."""
-
-    def __init__(self, console: Console, status: Status) -> None:
-        self._console = console
-        self._status = status
-        self._clipped = 0
-        self._sizes: list[int] = []
-
-    def note(self, text: str) -> None:
-        """Print a line."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def stage(self, text: str) -> None:
-        """Show the text beside the spinner."""
-        self._status.update(text)
-
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
-        """Count; the spinner names the client."""
-        self._sizes.append(size)
-        self._clipped += clipped
-        self._status.update(f"{client} submitted {format_bytes(size)}")
-
-    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
-        """Who submitted, the verdicts, metrics, time and bytes."""
-        rows = round_rows(summary, self._clipped, self._sizes)
-        for line in aligned(round_label(summary, rounds), rows, self._console.width):
-            self.note(line)
-        self._clipped, self._sizes = 0, []
-
-
-@contextmanager
-def console_progress() -> Iterator[ConsoleProgress]:
-    """Progress on stderr for the duration of the block."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    with console.status("starting") as status:
-        yield ConsoleProgress(console, status)
-
-
-def round_label(summary: RoundSummary, rounds: int) -> str:
-    """`round 3 of 4`; once rounds were aborted, which count in the log and not among the `rounds` wanted:
-    `round 5 (3 of 4 closed)`."""
-    if summary.aborted is None and summary.round == summary.closed:
-        return f"round {summary.round} of {rounds}"
-    return f"round {summary.round} ({summary.closed} of {rounds} closed)"
-
-
-def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> list[tuple[str, str]]:
-    """One round as rows of a word and a text."""
-    each = f", {format_bytes(max(sizes))} each" if sizes else ""
-    scaled = f"; {clipped} scaled back to the clip norm" if clipped else ""
-    rows = [("submitted", f"{format_names(summary.submitted)}{each}{scaled}"), ("verdicts", _verdicts(summary))]
-    if summary.failed:
-        rows.append(("failed", f"{format_names(summary.failed)}: nothing was sent"))
-    if summary.aborted is not None:
-        rows.append(("aborted", summary.aborted))
-    metrics, size = format_metrics(summary.metrics), format_bytes(summary.size)
-    took = "" if summary.seconds is None else f"{summary.seconds:.1f} s, "
-    return [*rows, ("model", f"{metrics}; {took}{size} of transcript")]
-
-
-def describe_rounds(initial: Mapping[str, float], rounds: Sequence[RoundSummary]) -> str:
-    """A line for each of the last rounds: its number in the log, who was summed, the metrics; round 0 is the initial
-    model."""
-    lines = [f"round 0: the initial model: {format_metrics(initial)}"]
-    if len(rounds) > _LAST:
-        lines.append(f"... {len(rounds) - _LAST} rounds more")
-    return "\n".join([*lines, *map(_one_line, rounds[-_LAST:])])
-
-
-def _one_line(summary: RoundSummary) -> str:
-    if summary.aborted is None:
-        text = f"{format_names(summary.accepted)}: {format_metrics(summary.metrics)}"
-    else:
-        text = f"aborted: {summary.aborted}"
-    excluded = f"; {format_names(list(summary.excluded))} excluded" if summary.excluded else ""
-    failed = f"; {format_names(summary.failed)} failed" if summary.failed else ""
-    return f"round {summary.round}: {text}{excluded}{failed}"
-
-
-def aligned(label: str, rows: Sequence[tuple[str, str]], width: int) -> list[str]:
-    """The rows under one label, in columns; texts are wrapped at `width` characters, but not to less than 40."""
-    words = max(len(word) for word, _ in rows)
-    indent = " " * (len(label) + words + 4)
-    lines = []
-    for position, (word, text) in enumerate(rows):
-        head = f"{label if position == 0 else '':{len(label)}}  {word:{words}}  "
-        lines += textwrap.wrap(
-            text,
-            max(width, len(indent) + 40),
-            initial_indent=head,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
-    return lines
-
-
-def format_metrics(metrics: Mapping[str, float]) -> str:
-    """`accuracy 0.9381, loss 0.195`."""
-    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()) or "no metrics"
-
-
-def format_names(names: Sequence[str]) -> str:
-    """Up to ten names, or how many there are."""
-    return ", ".join(names) if 0 < len(names) <= 10 else f"{len(names)} clients"
-
-
-def format_bytes(count: int) -> str:
-    """Decimal units: 102 kB, 1.3 MB."""
-    if count < 1000:
-        return f"{count} B"
-    if count < 1_000_000:
-        return f"{count / 1000:.0f} kB"
-    return f"{count / 1_000_000:.1f} MB"
-
-
-def _verdicts(summary: RoundSummary) -> str:
-    invalid = [f"{client} excluded: {reason}" for client, reason in summary.describe_excluded()]
-    if summary.aborted is None:
-        text = f"{len(summary.accepted)} proofs verified and summed; released by {', '.join(summary.trustees)}"
-    else:
-        text = f"{len(summary.accepted)} in the cohort"
-    return "; ".join([text, *invalid])

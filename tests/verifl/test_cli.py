@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from proofs import VERSION
-from verifl.carriers.base import RoundSummary
 from verifl.commands import root as cli
 from verifl.federation import audit_command
-from verifl.progress import aligned, round_rows
+from verifl.progress import RoundSummary
+from verifl.reports.console import aligned, round_rows
 from verifl.storage.run_directory import RunDirectory, fresh_sibling
 
 SUBCOMMANDS = (["demo"], ["init"], ["plan"], ["run"], ["policy"], ["policy", "show"])

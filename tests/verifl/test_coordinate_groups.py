@@ -28,10 +28,10 @@ from verifl.commands.scaffold import write_example
 from verifl.config import GroupConfig, UpdateConfig, read_config
 from verifl.enrolment.coordinate_groups import bounded, idle_bounds, tensor_bounds
 from verifl.enrolment.policies import enrol
-from verifl.planning.plan import make_plan, tensor_filter
+from verifl.planning.plan import make_plan
 from verifl.tasks.loading import load_task
 from verifl.training.local_training import LocalTraining
-from verifl.training.tensors import TensorLayout
+from verifl.training.tensors import TensorLayout, tensor_filter
 from verifl.training.update import coordinate_bounds, encode_update
 
 BASE = derive_update(100, 1.0, 16)  # B = 2^16

@@ -28,10 +28,10 @@ from protocols.rounds.exchange import NOTHING, Publication, Release
 from protocols.steps.step import decode_model
 from verifl import Config, Federation
 from verifl.carriers import in_process
-from verifl.carriers.base import RoundSummary
 from verifl.config import FederationConfig, LimitsConfig
 from verifl.enrolment.keys import IDENTITY_FILE, read_key
 from verifl.federation import FederationResult
+from verifl.progress import RoundSummary
 from verifl.reports.logs import LoggedProgress, logged
 from verifl.storage.stores import DirectoryStore
 from verifl.training.tensors import describe, write_vector

@@ -10,10 +10,10 @@ import pytest
 
 from auditor import Report, audit
 from verifl import Config
-from verifl.carriers.base import RoundSummary
 from verifl.config import parse_config
 from verifl.federation import FederationResult
-from verifl.progress import round_label
+from verifl.progress import RoundSummary
+from verifl.reports.console import round_label
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EVIL = "<script>alert(1)</script>"

@@ -26,9 +26,10 @@ from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
 from verifl.agents.clock import ONE_PROCESS
 from verifl.agents.summation import summation_on
-from verifl.carriers.base import EngineResult, RoundSummary, Session, unmasked
+from verifl.carriers.base import EngineResult, Session, unmasked
 from verifl.carriers.ending import describe_ending, due_ending
 from verifl.carriers.turns import Dropouts, closed_and_aborted, train_turn
+from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
 from verifl.storage.receipts import keep_receipts
 from verifl.storage.stores import DirectoryStore

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from verifl.progress import format_bytes
+from verifl.formatting import format_bytes
 
 _COLUMNS = ("median", "min", "max", "cpu")
 

@@ -8,7 +8,7 @@ from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIE
 from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.ledger import opened_on
-from verifl.carriers.base import RoundSummary
+from verifl.progress import RoundSummary
 
 _WHY = {
     ABORTS_SPENT: "more opened rounds were aborted than the policy's max_aborts",

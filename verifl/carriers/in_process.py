@@ -29,10 +29,11 @@ from protocols.rounds.waits import DAY
 from protocols.steps.step import decode_model
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.summation import summation_on
-from verifl.carriers.base import EngineResult, RoundSummary, Session, unmasked
+from verifl.carriers.base import EngineResult, Session, unmasked
 from verifl.carriers.ending import describe_ending, due_ending
 from verifl.carriers.turns import Dropouts, closed_and_aborted, train_turn
-from verifl.progress import format_metrics
+from verifl.formatting import format_metrics
+from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
 from verifl.storage.receipts import keep_receipts
 from verifl.storage.stores import DirectoryStore, Step, unobserved

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from proofs.errors import Misuse, Rejected
 from protocols.rounds.client import OpenRound
 from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
-from verifl.carriers.base import RoundSummary
+from verifl.progress import RoundSummary
 from verifl.tasks.user_code import ClientFailed
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState

@@ -171,7 +171,7 @@ def _scratch() -> Iterator[Path]:
 @contextmanager
 def _telling(first: str) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr that says what is being measured."""
-    from verifl.progress import console_progress
+    from verifl.reports.console import console_progress
 
     with console_progress() as progress:
         progress.stage(first)

@@ -12,8 +12,9 @@ import click
 from auditor import Report, audit, write_report
 from proofs.errors import Misuse, Rejected
 from verifl.carriers.base import FederationEngine
+from verifl.commands.results import report_run
 from verifl.config import Config
-from verifl.federation import Federation, FederationResult, audit_command, report_run
+from verifl.federation import Federation, FederationResult, audit_command
 from verifl.reports.logs import logged
 from verifl.storage.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task

@@ -82,11 +82,12 @@ def sign(document: Path, config_file: Path, key_file: Path, out: Path, passphras
     from verifl.enrolment.keys import read_key, write_new
     from verifl.enrolment.roster import read_roster
     from verifl.enrolment.signing import sign_policy
+    from verifl.planning.plan import plan_valid
 
     enrolment = read_roster(document)
     key = read_key(key_file, passphrase_source(passphrase_file))
     with printing_to_stderr():
-        plan = sign_policy(enrolment, config_file, key)
+        plan = plan_valid(sign_policy(enrolment, config_file, key))
     write_new(out, plan.pinned.data, 0o644, "a signed policy is never overwritten")
     click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
     click.echo(plan.pinned.hash.hex())
@@ -163,6 +164,6 @@ def read_members(policy_file: Path | None, folder: Path | None, passphrase: Pass
         raise Misuse("--policy and --keys: give both, or neither and all keys are made for this run")
     from verifl.enrolment.keys import read_keys
     from verifl.federation import Members
-    from verifl.reports.policy import read_policy
+    from verifl.planning.plan import read_policy
 
     return Members(read_policy(policy_file).pinned.data, read_keys(folder, passphrase))

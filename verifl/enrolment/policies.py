@@ -11,20 +11,22 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from proofs.errors import Misuse
-from protocols.envelopes import COORDINATOR, ISSUER, seal_policy
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import POLICY_LIMIT
+from protocols.envelopes import COORDINATOR, ISSUER, open_policy, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
 from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Member, Policy, StepRule, TensorSpec
-from protocols.steps.step import fedadam, fedavg, step_ceiling, step_constants, step_floor
-from verifl.config import Config, ServerConfig
+from protocols.policy import Member, Policy, TensorSpec
+from verifl.config import Config
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.enrolment.coordinate_groups import bounded
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
+from verifl.strategies.rules import check_step, step_rule
 
 Randomness = Callable[[int], bytes]
 
@@ -107,14 +109,14 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         initial_model=model.initial,
         update=update,
         lattice=lattice,
-        step=_step(config.server),
+        step=step_rule(config.server),
         projections=PROJECTIONS,
         required_checks=config.audit.required,
         weights=None,
         noise=None,
         privacy_budget=None,
     )
-    _check_step(config.server, policy)
+    check_step(config.server, policy)
     return policy
 
 
@@ -191,6 +193,25 @@ def enrolled(
     )
 
 
+def read_policy_file(path: Path) -> bytes:
+    """A signed policy, byte for byte, from a file or from `policy.cbor` of a directory.
+
+    Raises Misuse, Malformed or Rejected("signature"); the latter two name the file.
+    """
+    file = path / "policy.cbor" if path.is_dir() else path
+    if not file.is_file():
+        raise Misuse(f"{file}: no such file, expected a policy (policy.cbor of a run or a transcript)")
+    with file.open("rb") as stream:
+        data = stream.read(POLICY_LIMIT + 1)
+    try:
+        open_policy(data)
+    except Malformed as error:
+        raise Malformed(f"{file}: {error.where}", error.expected, error.found) from None
+    except Rejected as error:
+        raise Rejected(error.check, error.expected, f"{error.found}, in {file}") from None
+    return data
+
+
 def _keys(
     keys: Mapping[bytes, SigningKey], member: Member, before: Membership, after: Membership, changes: Sequence[bytes]
 ) -> tuple[SigningKey, ...]:
@@ -265,23 +286,3 @@ def _check_clients(config: Config, clients: Sequence[str], trustees: Sequence[st
     taken = sorted({COORDINATOR, ISSUER, *trustees} & set(clients))
     if taken:
         raise Misuse(f"task: client name {taken[0]!r} belongs to another party of the federation; rename the client")
-
-
-def _check_step(config: ServerConfig, policy: Policy) -> None:
-    """The conditions `step-floor` and `step-ceiling` of the policy, by the fields of the configuration."""
-    found = f"{config.rule} with learning_rate {step_constants(policy.step).learning_rate:g}"
-    if not step_floor(policy):
-        more = "raise learning_rate" if config.rule == "fedavg" else "raise learning_rate, or lower beta1 or epsilon"
-        raise Misuse(
-            f"server: expected a step that moves the model by 2^-16 of an update of length clip_norm or more "
-            f"(step-floor), found {found}; {more}"
-        )
-    if not step_ceiling(policy):
-        more = "lower learning_rate" if config.rule == "fedavg" else "lower learning_rate, or raise epsilon"
-        raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {more}")
-
-
-def _step(config: ServerConfig) -> StepRule:
-    names = ("learning_rate",) if config.rule == "fedavg" else ("learning_rate", "beta1", "beta2", "epsilon")
-    given = {name: value for name in names if (value := getattr(config, name)) is not None}
-    return fedavg(**given) if config.rule == "fedavg" else fedadam(**given)

@@ -18,9 +18,10 @@ from proofs.errors import Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.policy import Member, Policy
 from protocols.roster import check_identities
-from verifl.config import PARTY_ID, LimitsConfig, Table, parse_table, read_toml
+from verifl.config import LimitsConfig
 from verifl.enrolment.keys import parse_public_key, write_new
 from verifl.storage.stores import replacing
+from verifl.tables import PARTY_ID, Table, parse_table, read_toml
 
 NAME = "roster.toml"
 Role = Literal["client", "trustee", "log"]

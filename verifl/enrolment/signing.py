@@ -6,29 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proofs.errors import Misuse, Rejected
-from protocols.envelopes import ISSUER, open_envelope, seal, seal_policy, seal_rotation
+from protocols.envelopes import ISSUER, open_envelope, open_policy, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
 from protocols.membership import changed_by
 from protocols.messages import Revocation
-from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.steps.step import encode_model
 from verifl.config import read_config
 from verifl.enrolment.changes import log_in, membership_of, published_changes
-from verifl.enrolment.policies import TrainedModel, make_policy
+from verifl.enrolment.policies import TrainedModel, make_policy, read_policy_file
 from verifl.enrolment.roster import Roster, missing
-from verifl.planning.plan import Plan, plan_policy, tensor_filter
-from verifl.reports.policy import read_policy
 from verifl.tasks.loading import client_names, load_task
 
 
-def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> Plan:
-    """The policy of `roster` for the training in `config_file`, signed by its issuer.
+def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> bytes:
+    """The policy of `roster` for the training in `config_file`, signed by its issuer, whether its conditions hold or
+    not: `verifl.planning.plan` says that.
 
     The task's model is built as a run builds it, to know tensors and initial weights; nothing is trained. Raises
-    Misuse naming what is missing or which condition fails.
+    Misuse naming what is missing.
     """
     from verifl.training.local_training import LocalTraining
+    from verifl.training.tensors import tensor_filter
 
     if lacking := missing(roster):
         raise Misuse(f"roster: missing: {'; '.join(lacking)}")
@@ -38,18 +37,12 @@ def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> Plan:
     training = LocalTraining(task, tensor_filter(config), "cpu", config.federation.seed)
     model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(training.initial()))
     policy = make_policy(roster, config, model, key.public_key)
-    plan = plan_policy(seal_policy(policy, key))
-    plan.require()
-    try:
-        PinnedPolicy.open(plan.pinned.data)
-    except Rejected as error:
-        raise Misuse(f"roster: {error}") from None
-    return plan
+    return seal_policy(policy, key)
 
 
 def policy_in(path: Path) -> Policy:
     """The policy in a file, or in the directory of a run."""
-    return read_policy(path).policy
+    return open_policy(read_policy_file(path))[0]
 
 
 def revocation(path: Path, party: str, reason: str, key: SigningKey) -> bytes:

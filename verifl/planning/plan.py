@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proofs.errors import Misuse
+from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_policy
 from protocols.parameters import Inequality, check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.config import Config
 from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds
-from verifl.enrolment.policies import enrol
+from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
 from verifl.tasks.base import StatefulTask, Task
@@ -29,7 +30,7 @@ from verifl.training.running_statistics import find_statistics, statistics_warni
 if TYPE_CHECKING:
     from torch import nn
 
-    from verifl.training.tensors import TensorFilter, TensorLayout
+    from verifl.training.tensors import TensorLayout
 
 
 WITHOUT_NOISE = (
@@ -127,7 +128,7 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
 
 def task_model(task: Task[Any], config: Config) -> tuple[nn.Module, TensorLayout]:
     """The task's model, and which of its tensors travel; raises Misuse where its initial values are not finite."""
-    from verifl.training.tensors import describe, read_initial
+    from verifl.training.tensors import describe, read_initial, tensor_filter
 
     with surroundings_of(task).entered():
         model = build_model(task)
@@ -136,12 +137,15 @@ def task_model(task: Task[Any], config: Config) -> tuple[nn.Module, TensorLayout
     return model, layout
 
 
-def tensor_filter(config: Config) -> TensorFilter:
-    """The `[tensors]` table as a filter."""
-    from verifl.training.tensors import TensorFilter
-
-    rule = config.tensors
-    return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative)
+def plan_valid(policy_file: bytes) -> Plan:
+    """The plan of a policy that has just been signed; raises Misuse naming the first condition that fails."""
+    plan = plan_policy(policy_file)
+    plan.require()
+    try:
+        PinnedPolicy.open(policy_file)
+    except Rejected as error:
+        raise Misuse(f"roster: {error}") from None
+    return plan
 
 
 def plan_policy(policy_file: bytes) -> Plan:
@@ -168,3 +172,8 @@ def _condition_dict(condition: Inequality) -> dict[str, Any]:
         "holds": condition.holds,
         "explanation": condition.explanation,
     }
+
+
+def read_policy(path: Path) -> Plan:
+    """The plan of the policy in a file, or in `policy.cbor` of a directory; raises as `read_policy_file`."""
+    return plan_policy(read_policy_file(path))

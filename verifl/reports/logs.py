@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from verifl.progress import ConsoleProgress, Progress, console_progress, format_metrics, format_names, round_label
+from verifl.formatting import format_metrics, format_names
+from verifl.progress import Progress
+from verifl.reports.console import ConsoleProgress, console_progress, round_label
 
 if TYPE_CHECKING:
-    from verifl.carriers.base import RoundSummary
+    from verifl.progress import RoundSummary
 
 LOGGER = logging.getLogger("verifl")
 LEVELS = ("debug", "info", "warning", "error")

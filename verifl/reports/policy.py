@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from proofs.errors import Malformed, Misuse, Rejected
-from protocols.encoding import POLICY_LIMIT
-from verifl.planning.plan import Plan, plan_policy
+from verifl.planning.plan import Plan
 from verifl.reports.plan import describe_plan
-
-
-def read_policy(path: Path) -> Plan:
-    """The policy in a file, or in `policy.cbor` of a directory.
-
-    Raises Misuse, Malformed or Rejected("signature"); the latter two name the file.
-    """
-    file = path / "policy.cbor" if path.is_dir() else path
-    if not file.is_file():
-        raise Misuse(f"{file}: no such file, expected a policy (policy.cbor of a run or a transcript)")
-    with file.open("rb") as stream:
-        data = stream.read(POLICY_LIMIT + 1)
-    try:
-        return plan_policy(data)
-    except Malformed as error:
-        raise Malformed(f"{file}: {error.where}", error.expected, error.found) from None
-    except Rejected as error:
-        raise Rejected(error.check, error.expected, f"{error.found}, in {file}") from None
 
 
 def policy_dict(plan: Plan) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.messages import KeyRotation, Revocation
 from verifl.enrolment.changes import log_in
 from verifl.enrolment.roster import NAME, Roster, missing, read_roster, roster_of
-from verifl.reports.policy import read_policy
+from verifl.planning.plan import read_policy
 
 
 def describe_file(path: Path) -> str:

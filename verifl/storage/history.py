@@ -22,7 +22,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients
-from verifl.carriers.base import RoundSummary
+from verifl.progress import RoundSummary
 from verifl.storage.stores import replacing
 
 Metrics = Mapping[str, float]

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-import verifl
+from verifl.exports import HOMES
 
 OURS = ("auditor", "proofs", "protocols", "verifl")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -141,7 +141,7 @@ def hidden_names(folder: Path) -> tuple[str, ...]:
 def _settle() -> None:
     """Have all that a task's code may want of verifl before its names are hidden; and no worker process import the
     command that runs here, whose own imports would find the task's modules."""
-    for name in dict.fromkeys(verifl._HOMES.values()):
+    for name in dict.fromkeys(HOMES.values()):
         import_module(name)
     main = sys.modules["__main__"]
     if getattr(vars(main).get("main"), "__module__", None) == "verifl.__main__":

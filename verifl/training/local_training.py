@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
@@ -211,8 +210,3 @@ def _number(name: object, value: Any) -> float:
     except (TypeError, ValueError, RuntimeError) as error:
         found = " ".join(shortened(value).split())
         raise Misuse(f"task: evaluate() returned {found} for {name!r}, expected one number for each name") from error
-
-
-def finite_or_none(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """Metrics as JSON can carry them: NaN and infinities become null."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
+from verifl.config import Config
 from verifl.training.memory_sharing import Sharing, sharing
 from verifl.training.module_state import State, checked_state, state_of
 from verifl.training.patterns import matches, no_match
@@ -241,3 +242,9 @@ def _rounded(spec: TensorSpec, values: Vector) -> Tensor:
     if not bool(torch.isfinite(tensor).all()):
         raise Misuse(f"model: a value of tensor {spec.name!r} is not finite in {spec.dtype}; use float32 or bfloat16")
     return tensor
+
+
+def tensor_filter(config: Config) -> TensorFilter:
+    """The `[tensors]` table as a filter."""
+    rule = config.tensors
+    return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative)

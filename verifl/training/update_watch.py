@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import UpdateRule
-from verifl.progress import format_names
+from verifl.formatting import format_names
 from verifl.training.patterns import matches
 from verifl.training.running_statistics import MEASURED, some
 from verifl.training.tensors import TensorLayout, Vector

@@ -1,0 +1,16 @@
+"""Where each public name of `verifl` lives; they are imported on first use."""
+
+from __future__ import annotations
+
+HOMES = {
+    "Abstain": "verifl.tasks.user_code",
+    "Config": "verifl.config",
+    "Federation": "verifl.federation",
+    "FederationResult": "verifl.federation",
+    "Plan": "verifl.planning.plan",
+    "RoundSummary": "verifl.progress",
+    "StatefulTask": "verifl.tasks.base",
+    "Task": "verifl.tasks.base",
+    "TensorFilter": "verifl.training.tensors",
+    "make_plan": "verifl.planning.plan",
+}
