@@ -17,6 +17,7 @@ import pytest
 from auditor import audit
 from auditor.comparison import compare
 from proofs.errors import Misuse, Rejected
+from proofs.machine.command_line import command_name
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
@@ -111,7 +112,7 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(state, "replace_private", full)
         assert cli.invoke(arguments) == 2
-    hint = f"nothing is lost: `verifl {' '.join(arguments)} --resume` goes on from there"
+    hint = f"nothing is lost: `{command_name('verifl')} {' '.join(arguments)} --resume` goes on from there"
     assert last_line(capsys) == f"verifl: {out}: No space left on device; {hint}"
     assert cli.invoke([*arguments, "--resume"]) == 0
     assert audit(out / "transcript", out / "policy.cbor").accepted
@@ -298,7 +299,7 @@ def test_the_time_in_cosignatures_never_decreases() -> None:
 def test_an_interrupt_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, out = write_task(tmp_path, "raise KeyboardInterrupt"), tmp_path / "out"
     assert cli.invoke(["run", str(config), "--out", str(out)]) == 130
-    command = f"verifl run {config} --out {out} --resume"
+    command = f"{command_name('verifl')} run {config} --out {out} --resume"
     assert last_line(capsys) == f"verifl: interrupted; nothing is lost: `{command}` goes on from there"
     write_task(tmp_path)
     assert cli.invoke([*command.split()[1:], "--log-format", "json"]) == 0
