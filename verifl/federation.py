@@ -22,11 +22,12 @@ from verifl.carriers.in_process import InProcessEngine
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
-from verifl.enrolment.keys import IDENTITY_FILE, read_key, write_key
+from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, Randomness, TrainedModel, enrol, enrolled
 from verifl.planning.plan import Plan, plan_policy
 from verifl.progress import Progress, RoundSummary, Silent, finite_or_none
 from verifl.reports.console import describe_rounds
+from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory, require_unused
 from verifl.storage.stores import make_private_directory, replacing
 from verifl.tasks.base import StatefulTask, Task
@@ -272,14 +273,14 @@ def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
     """The keys that were made for this run (those that came from elsewhere stay there), and last the policy: with it,
     everything is there that a resumption needs."""
     if enrolment.own_keys:
-        parties = {Path("coordinator"): enrolment.coordinator}
-        parties |= {Path("trustees", name): key for name, key in enrolment.trustees.items()}
-        parties |= {Path("clients", name): key for name, key in enrolment.clients.items()}
+        parties = {directory.coordinator: enrolment.coordinator}
+        parties |= {directory.trustee(name): key for name, key in enrolment.trustees.items()}
+        parties |= {directory.client(name): key for name, key in enrolment.clients.items()}
         if enrolment.issuer is not None:
-            parties[Path("issuer")] = enrolment.issuer
+            parties[directory.issuer] = enrolment.issuer
         for party, key in parties.items():
-            make_private_directory(directory.state / party)
-            write_key(directory.state / party / IDENTITY_FILE, key)
+            make_private_directory(party.path)
+            write_key(party.identity, key)
     with replacing(directory.policy) as temporary:
         temporary.write_bytes(enrolment.policy_file)
 

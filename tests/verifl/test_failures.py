@@ -35,7 +35,7 @@ from verifl.config import Config, FederationConfig, UpdateConfig
 from verifl.federation import FederationResult
 from verifl.storage import stores as state
 from verifl.storage.run_directory import RunDirectory
-from verifl.training.own_tensors import LocalState
+from verifl.training.own_tensors import NOTHING, Kept, LocalState
 
 ONE_ROUND = CONFIG.model_copy(update={"federation": FederationConfig(rounds=1, seed=5)})
 
@@ -342,16 +342,17 @@ def test_a_state_without_its_run_is_not_taken_away(halfway: Path) -> None:
 def test_what_a_client_keeps_for_itself_is_that_before_the_round() -> None:
     store = MemoryStore()
     local = LocalState(store)
-    assert local.before(1) == b""
-    local.after(1, b"")
+    two, again, four = (Kept(b"", state) for state in (b"two", b"again, after a kill", b"four"))
+    assert local.before(1) == NOTHING
+    local.after(1, NOTHING)
     assert store.keys() == []
-    local.after(2, b"two")
-    assert (local.before(2), local.before(3)) == (b"", b"two")
-    local.after(2, b"again, after a kill")
-    local.after(4, b"four")
-    assert (local.before(4), local.before(5)) == (b"again, after a kill", b"four")
-    local.after(5, b"")
-    assert (local.before(5), local.before(6)) == (b"four", b"")
+    local.after(2, two)
+    assert (local.before(2), local.before(3)) == (NOTHING, two)
+    local.after(2, again)
+    local.after(4, four)
+    assert (local.before(4), local.before(5)) == (again, four)
+    local.after(5, NOTHING)
+    assert (local.before(5), local.before(6)) == (four, NOTHING)
     assert store.keys() == ["after/4", "after/5"]
 
 

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 
-IDENTITY_FILE = "identity.pem"  # of a party, in its state directory
 SUFFIX = ".pem"
 _FILE_LIMIT = 16 * 1024
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
