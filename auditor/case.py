@@ -23,7 +23,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
-from protocols.steps.step import step_constants
+from protocols.steps.registry import step_constants
 
 if TYPE_CHECKING:
     from auditor.index import Index, Round

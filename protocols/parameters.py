@@ -24,7 +24,8 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
-from protocols.steps.step import step_ceiling, step_constants, step_floor
+from protocols.steps.registry import step_constants
+from protocols.steps.step import step_ceiling, step_floor
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL

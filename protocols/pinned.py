@@ -18,6 +18,7 @@ from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Policy
 from protocols.roster import check_roster
+from protocols.steps.registry import server_rule
 
 
 @dataclass(frozen=True)
@@ -138,3 +139,8 @@ class PinnedPolicy:
     def model_size(self) -> int:
         """Bytes of a model blob."""
         return self.policy.dimension * 8
+
+    @property
+    def optimizer_size(self) -> int:
+        """Bytes of an optimizer blob, 0 where the server rule keeps nothing."""
+        return self.model_size * len(server_rule(self.policy.step.rule).moments)

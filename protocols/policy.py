@@ -57,7 +57,7 @@ class LatticeRule:
 class StepRule:
     """Hyper-parameters are IEEE doubles written as 16 hexadecimal digits of their big-endian bytes."""
 
-    rule: Annotated[str, AtMost(16)]  # fedavg, fedadam
+    rule: Annotated[str, AtMost(16)]  # see protocols.steps.registry
     learning_rate: Annotated[str, AtMost(16)]
     beta1: Annotated[str, AtMost(16)] | None
     beta2: Annotated[str, AtMost(16)] | None

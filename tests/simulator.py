@@ -41,6 +41,7 @@ from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.waits import Waits
 from protocols.steps import step as server_steps
+from protocols.steps.fedavg import fedavg
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
@@ -117,7 +118,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         initial_model=blob_hash(server_steps.encode_model(model)),
         update=update,
         lattice=lattice,
-        step=setting.step or server_steps.fedavg(),
+        step=setting.step or fedavg(),
         projections=360,
         required_checks=(),
         weights=None,

@@ -71,12 +71,11 @@ def _signed_state(case: Case, entry: Entry[RoundClosed]) -> StepState | None:
     policy, pinned, message = case.policy, case.pinned, entry.message
     try:
         state = initial_state(policy, decode_model(case.blob(message.model, pinned.model_size), policy.dimension))
-        if (message.optimizer is None) != (state.first is None):
+        if (message.optimizer is None) != (not state.moments):
             return None
         if message.optimizer is not None:
-            data = case.blob(message.optimizer, 2 * pinned.model_size)
-            first, second = decode_optimizer(data, policy.dimension)
-            state = replace(state, first=first, second=second)
+            data = case.blob(message.optimizer, pinned.optimizer_size)
+            state = replace(state, moments=decode_optimizer(policy, data))
     except (Malformed, Rejected):
         return None  # I1 says so of blobs, and what follows has no ground
     return state

@@ -346,9 +346,9 @@ class Coordinator:
         if closed is None:
             return server_steps.initial_state(policy, model)
         if closed.optimizer is None:
-            return StepState(model, None, None, self._record.steps)
-        moments = read_blob(self._blobs, closed.optimizer, 2 * self._pinned.model_size)
-        return StepState(model, *server_steps.decode_optimizer(moments, policy.dimension), self._record.steps)
+            return StepState(model, (), self._record.steps)
+        data = read_blob(self._blobs, closed.optimizer, self._pinned.optimizer_size)
+        return StepState(model, server_steps.decode_optimizer(policy, data), self._record.steps)
 
     def _too_few(self, message: CohortClosed) -> str:
         """Why there is no cohort: too few of all that came, or of those that nobody had to leave for."""

@@ -73,5 +73,5 @@ def _state_before(pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> 
     model = decode_model(read_blob(blobs, step.before[0], size), dimension)
     if len(step.before) == 1:
         return initial_state(pinned.policy, model)
-    moments = decode_optimizer(read_blob(blobs, step.before[1], 2 * size), dimension)
-    return StepState(model, *moments, 1)  # the count: no rule reads it
+    moments = decode_optimizer(pinned.policy, read_blob(blobs, step.before[1], pinned.optimizer_size))
+    return StepState(model, moments, 1)  # the count: no rule reads it

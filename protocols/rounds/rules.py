@@ -54,7 +54,7 @@ from protocols.rounds.ledger import (
     without_excuses,
 )
 from protocols.rounds.offences import excused_submissions
-from protocols.steps.step import FEDAVG
+from protocols.steps.registry import server_rule
 from protocols.submissions import check_extras
 
 MOST_SUBMISSIONS = 2  # of a client in a round
@@ -292,8 +292,9 @@ def _round_closed(
     if current.aggregate is None:
         raise Rejected("order", "an aggregate before round-closed", "none")
     _same("aggregate", current.aggregate, message.aggregate)
-    if (message.optimizer is None) != (pinned.policy.step.rule == FEDAVG):
-        raise Rejected("optimizer", f"what {pinned.policy.step.rule} keeps", "another")
+    rule = server_rule(pinned.policy.step.rule)
+    if (message.optimizer is None) != (not rule.moments):
+        raise Rejected("optimizer", f"what {rule.name} keeps", "another")
     ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None, failed=False)
     opened = without_excuses(ledger, current.message.model)
     return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message), opened=opened)

@@ -19,7 +19,7 @@ from protocols.membership import LEFT
 from protocols.messages import Submission
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
-from protocols.steps.step import fedadam
+from protocols.steps.fedopt import fedadam
 from protocols.stores import MemoryStore
 from tests.auditor.forge import Forge
 from tests.seeded import seeded

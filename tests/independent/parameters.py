@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tests.independent.encoding import Body
+from tests.independent.steps import kept_size
 
 DEGREE = 4096
 PROVED_NOISE, TAIL = 128, 86
@@ -256,7 +257,7 @@ class Numbers:
         if field in ("model", "plaintext"):
             return 8 * self.d
         sizes = {
-            "optimizer": 16 * self.d,
+            "optimizer": kept_size(self.policy),
             "commitments": 33 * (self.R + 1),
             "ciphertext": self.residue_width * self.cells,
             "share_commitments": 33 * self.t,

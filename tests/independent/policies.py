@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-import struct
 from collections.abc import Iterator
-from fractions import Fraction
 from itertools import pairwise
 
 from tests.independent.curve import ORDER
 from tests.independent.encoding import Body
 from tests.independent.parameters import DEGREE, TAIL, Numbers
+from tests.independent.steps import step_bounds, step_fault
 
 MODULI = (
     0xFFFFFDC001,
@@ -91,22 +89,9 @@ def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, boo
     yield "sigma", lattice["sigma_tenths"] == 66
     yield "tail", lattice["tail"] == TAIL
     yield "key-digits", n * E < 1 << 23
-    yield from step_conditions(numbers)
-
-
-def step_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
-    """What a step moves at least and at most (4.6)."""
-    step = numbers.policy["step"]
-    rate = Fraction(constant(step["learning_rate"]))
-    clip = Fraction(numbers.B, 2 ** numbers.policy["update"]["fraction_bits"])
-    if step["rule"] == "fedavg":
-        yield "step-floor", rate * 2**16 >= 1
-        yield "step-ceiling", rate <= 2**16
-        return
-    beta1, epsilon = Fraction(constant(step["beta1"])), Fraction(constant(step["epsilon"]))
-    left = 2**16 * rate * (1 - beta1) - epsilon
-    yield "step-floor", left >= epsilon and left**2 * numbers.d >= clip**2
-    yield "step-ceiling", rate <= 2**16 and rate * clip <= 2**64 * epsilon
+    floor, ceiling = step_bounds(policy)
+    yield "step-floor", floor
+    yield "step-ceiling", ceiling
 
 
 def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
@@ -144,24 +129,5 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)
     yield "fraction-bits", policy["update"]["fraction_bits"] <= 128
-    yield "step", step_is_sound(policy["step"])
-
-
-def constant(text: str) -> float:
-    """A double in 16 lower-case hexadecimal digits; NaN where it is none (4.6)."""
-    if not re.fullmatch("[0-9a-f]{16}", text) or text == "8" + "0" * 15:
-        return math.nan
-    value: float = struct.unpack(">d", bytes.fromhex(text))[0]
-    return value if math.isfinite(value) else math.nan
-
-
-def step_is_sound(step: Body) -> bool:
-    if not constant(step["learning_rate"]) > 0:
-        return False
-    moments = [step["beta1"], step["beta2"], step["epsilon"]]
-    if step["rule"] == "fedavg":
-        return moments == [None] * 3
-    if step["rule"] != "fedadam" or None in moments:
-        return False
-    beta1, beta2, epsilon = map(constant, moments)
-    return 0 <= beta1 < 1 and 0 <= beta2 < 1 and epsilon > 0
+    fault = step_fault(policy)
+    yield "step" if fault is None else f"step, {fault}", fault is None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from tests.independent.encoding import Body, Unreadable
-from tests.independent.policies import constant
+
+Constants = Mapping[str, float]
+Moments = tuple[float, ...]
 
 
 def doubles(data: bytes) -> list[float]:
@@ -23,47 +27,137 @@ def packed(values: Sequence[float]) -> bytes:
     return struct.pack(f"<{len(values)}d", *values)
 
 
+def constant(text: str) -> float:
+    """A double in 16 lower-case hexadecimal digits; NaN where it is none (4.6)."""
+    if not re.fullmatch("[0-9a-f]{16}", text) or text == "8" + "0" * 15:
+        return math.nan
+    value: float = struct.unpack(">d", bytes.fromhex(text))[0]
+    return value if math.isfinite(value) else math.nan
+
+
+# --- the rules ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rule:
+    """constants: beside the learning rate. start, step: what is kept of one coordinate at first, and (x', kept') of
+    (x, kept, u). sound: of its constants. floor, ceiling: of constants, clip norm and d."""
+
+    constants: tuple[str, ...]
+    sound: Callable[[Constants], bool]
+    start: Callable[[Constants], Moments]
+    step: Callable[[Constants, float, Moments, float], tuple[float, Moments]]
+    floor: Callable[[Constants, Fraction, int], bool]
+    ceiling: Callable[[Constants, Fraction], bool]
+
+
+FEDAVG = Rule(
+    (),
+    lambda c: c["learning_rate"] > 0,
+    lambda c: (),
+    lambda c, x, kept, u: (x + c["learning_rate"] * u, kept),
+    lambda c, clip, d: Fraction(c["learning_rate"]) * 2**16 >= 1,
+    lambda c, clip: True,
+)
+
+
+def adam_step(c: Constants, x: float, kept: Moments, u: float) -> tuple[float, Moments]:
+    m, v = kept
+    m = c["beta1"] * m + (1.0 - c["beta1"]) * u
+    v = c["beta2"] * v + (1.0 - c["beta2"]) * (u * u)
+    return x + c["learning_rate"] * m / (math.sqrt(v) + c["epsilon"]), (m, v)
+
+
+def adam_floor(c: Constants, clip: Fraction, d: int) -> bool:
+    epsilon = Fraction(c["epsilon"])
+    left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) - epsilon
+    return left >= epsilon and left**2 * d >= clip**2
+
+
+FEDADAM = Rule(
+    ("beta1", "beta2", "epsilon"),
+    lambda c: c["learning_rate"] > 0 and 0 <= c["beta1"] < 1 and 0 <= c["beta2"] < 1 and c["epsilon"] > 0,
+    lambda c: (0.0, c["epsilon"] * c["epsilon"]),
+    adam_step,
+    adam_floor,
+    lambda c, clip: Fraction(c["learning_rate"]) * clip <= 2**64 * Fraction(c["epsilon"]),
+)
+
+RULES = {"fedavg": FEDAVG, "fedadam": FEDADAM}
+
+
+def rule_of(policy: Body) -> Rule:
+    """`Unreadable` for a rule that is none of 4.6."""
+    name = policy["step"]["rule"]
+    if name not in RULES:
+        raise Unreadable(f"no rule {name}")
+    return RULES[name]
+
+
+def constants_of(policy: Body) -> Constants:
+    names = ("learning_rate", *rule_of(policy).constants)
+    return {name: constant(policy["step"][name]) for name in names}
+
+
+def step_fault(policy: Body) -> str | None:
+    """What is wrong with the rule and its constants, None if nothing is."""
+    step = policy["step"]
+    if step["rule"] not in RULES:
+        return f"no rule {step['rule']}"
+    rule = RULES[step["rule"]]
+    for name in ("beta1", "beta2", "epsilon"):
+        if (step[name] is None) == (name in rule.constants):
+            return f"{step['rule']} and {name}"
+    return None if rule.sound(constants_of(policy)) else f"constants of {step['rule']}"
+
+
+def step_bounds(policy: Body) -> tuple[bool, bool]:
+    """`step-floor` and `step-ceiling`: what a step moves at least and at most (4.6)."""
+    rule, values, update = rule_of(policy), constants_of(policy), policy["update"]
+    clip = Fraction(update["norm_bound"], 2 ** update["fraction_bits"])
+    floor = rule.floor(values, clip, policy["dimension"])
+    return floor, values["learning_rate"] <= 2**16 and rule.ceiling(values, clip)
+
+
+# --- the step -----------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class State:
-    """The model, and FedAdam's moments (empty for FedAvg)."""
+    """The model, and what the rule keeps of each coordinate."""
 
     model: list[float]
-    first: list[float]
-    second: list[float]
+    kept: list[Moments]
 
     @property
     def optimizer(self) -> bytes | None:
-        return packed(self.first + self.second) if self.first else None
+        """One moment after the other; None where nothing is kept."""
+        return packed([value for moment in zip(*self.kept, strict=True) for value in moment]) or None
+
+
+def kept_size(policy: Body) -> int:
+    """Bytes of an optimizer blob."""
+    return 8 * policy["dimension"] * len(rule_of(policy).start(constants_of(policy)))
 
 
 def initial_state(policy: Body, model: list[float]) -> State:
-    if policy["step"]["rule"] == "fedavg":
-        return State(model, [], [])
-    epsilon = constant(policy["step"]["epsilon"])
-    return State(model, [0.0] * len(model), [epsilon * epsilon] * len(model))
+    start = rule_of(policy).start(constants_of(policy))
+    return State(model, [start] * len(model))
 
 
 def server_step(policy: Body, state: State, aggregate: Sequence[int], count: int) -> State:
     """The state after a round; `Unreadable` as `server-step` where a number is not finite."""
-    step = policy["step"]
+    rule, values = rule_of(policy), constants_of(policy)
     divisor = math.ldexp(count, policy["update"]["fraction_bits"])
-    means = [float(value) / divisor for value in aggregate]
-    rate = constant(step["learning_rate"])
-    first, second = state.first, state.second
-    if step["rule"] == "fedavg":
-        model = [x + rate * u for x, u in zip(state.model, means, strict=True)]
-    else:
-        b1, b2, epsilon = (constant(step[name]) for name in ("beta1", "beta2", "epsilon"))
-        first = [b1 * m + (1.0 - b1) * u for m, u in zip(first, means, strict=True)]
-        second = [b2 * v + (1.0 - b2) * (u * u) for v, u in zip(second, means, strict=True)]
-        moments = zip(state.model, first, second, strict=True)
-        model = [x + rate * m / (math.sqrt(v) + epsilon) for x, m, v in moments]
+    cells = zip(state.model, state.kept, aggregate, strict=True)
+    stepped = [rule.step(values, x, kept, float(total) / divisor) for x, kept, total in cells]
+    model, moments = [x for x, _ in stepped], [kept for _, kept in stepped]
     start = 0
     for tensor in policy["tensors"]:
         stop = start + math.prod(tensor["shape"])
         if tensor["nonnegative"]:
             model[start:stop] = [0.0 if x <= 0 else x for x in model[start:stop]]
         start = stop
-    if not all(map(math.isfinite, model + first + second)):
+    if not all(map(math.isfinite, [*model, *(value for kept in moments for value in kept)])):
         raise Unreadable("server-step")
-    return State(model, first, second)
+    return State(model, moments)

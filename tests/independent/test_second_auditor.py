@@ -28,7 +28,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from protocols.steps.step import fedadam
+from protocols.steps.fedopt import fedadam
 from tests.auditor.forge import Forge
 from tests.independent.audit import audit
 from tests.independent.case import Report

@@ -27,7 +27,9 @@ from protocols.parameters import (
     require_sound,
 )
 from protocols.policy import Member, Policy, StepRule, TensorSpec
-from protocols.steps.step import apply_step, fedadam, fedavg, initial_state
+from protocols.steps.fedavg import fedavg
+from protocols.steps.fedopt import fedadam
+from protocols.steps.step import apply_step, initial_state
 
 
 def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:

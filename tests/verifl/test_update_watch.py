@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from protocols.policy import CoordinateRule, TensorSpec, UpdateRule
-from protocols.steps.step import fedadam, fedavg
+from protocols.steps.fedavg import fedavg
+from protocols.steps.fedopt import fedadam
 from verifl import Config, Federation
 from verifl.planning.plan import make_plan
 from verifl.training.local_training import LocalTraining

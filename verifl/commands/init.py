@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
-from proofs.machine.command_line import command_name
-from verifl.commands.shared import OK, PATH
+from verifl.commands.shared import (
+    OK,
+    PATH,
+)
 
 
 @click.command()
@@ -23,7 +24,5 @@ def init(directory: Path) -> int:
     config, task = write_example(directory)
     click.echo(f"wrote {config}, the configuration")
     click.echo(f"wrote {task}, your model, data and training loop: an example that runs as it is")
-    verifl = command_name("verifl")
-    click.echo(f"next: {shlex.join([verifl, 'plan', str(config)])}")
-    click.echo(f"then: {shlex.join([verifl, 'run', str(config), '--out', str(directory / 'out')])}")
+    click.echo(f"next: verifl plan {config}; verifl run {config} --out {directory / 'out'}")
     return OK

@@ -54,7 +54,8 @@ def published_changes(path: Path) -> LoggedChanges:
 
 def logged_changes(directory: RunDirectory) -> LoggedChanges:
     """Those in a run's log, with those that its trustees may have seen already."""
-    pending = pending_entries(StoredValues(directory.coordinator.store))
+    store = directory.state / "coordinator" / "store"
+    pending = pending_entries(StoredValues(store))
     return _changes_in(dict.fromkeys((*_entries(directory.transcript), *pending)))
 
 

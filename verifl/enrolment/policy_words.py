@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from protocols.policy import LatticeRule, StepRule, TensorSpec, UpdateRule
-from protocols.steps.step import parse_double
+from protocols.steps.doubles import parse_double
 
 _LONGEST = 200  # characters of what is said of one side
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocols.policy import StepRule
-from protocols.steps.step import FEDADAM, step_constants
+from protocols.registry import one_of
+from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
 from verifl.training.patterns import matches
 
 if TYPE_CHECKING:
@@ -44,17 +45,18 @@ def find_statistics(model: nn.Module, layout: TensorLayout) -> Statistics:
 def statistics_warnings(found: Statistics, step: StepRule) -> list[str]:
     """What will not be as one expects under the policy's server step, a sentence each, with what to do."""
     warnings, rate = [], step_constants(step).learning_rate
+    averaging = one_of(rule.name for rule in SERVER_RULES if rule.averages)
     if found.local:
         warnings.append(
             f"running statistics stay with each client: {some(found.local)}; the global model is evaluated and saved "
             "with those of model(), which no data has touched; let them travel (no trainable_only, no exclude), or use "
             "a normalisation without any (GroupNorm, LayerNorm)"
         )
-    if found.travelling and step.rule == FEDADAM:
+    if found.travelling and not server_rule(step.rule).averages:
         warnings.append(
-            f"server.rule fedadam steps buffers like weights: {some(found.travelling)}; they move by about {rate:g} a "
-            "round, whatever the clients measured; use rule fedavg, or a normalisation without running statistics "
-            "(GroupNorm, LayerNorm)"
+            f"server.rule {step.rule} steps buffers like weights: {some(found.travelling)}; they move by about "
+            f"{rate:g} a round, whatever the clients measured; use rule {averaging}, or a normalisation without "
+            "running statistics (GroupNorm, LayerNorm)"
         )
     elif found.travelling and rate > 1:
         warnings.append(

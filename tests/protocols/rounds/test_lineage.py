@@ -18,7 +18,8 @@ from protocols.messages import Aggregate, RoundClosed
 from protocols.opening import encode_blindings, encode_plaintext
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
-from protocols.steps.step import apply_step, encode_model, fedadam, initial_state
+from protocols.steps.fedopt import fedadam
+from protocols.steps.step import apply_step, encode_model, initial_state
 from tests.adversaries import resigned, submission_of
 from tests.simulator import Simulation, Update
 

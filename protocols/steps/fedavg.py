@@ -1,0 +1,36 @@
+"""FedAvg (McMahan et al. 2017): x + eta u (spec 4.6). x model, u mean update, eta learning rate."""
+
+from __future__ import annotations
+
+from protocols.policy import StepRule
+from protocols.steps.rule import LEAST_GAIN, Constant, Constants, Length, Moment, Vector, spelled
+
+
+class FedAvg:
+    """The rule `fedavg`, which remembers nothing."""
+
+    name = "fedavg"
+    constants: tuple[Constant, ...] = (Constant("learning_rate", 1.0),)
+    moments: tuple[Moment, ...] = ()
+    averages = True
+    more = "raise learning_rate"
+    less = "lower learning_rate"
+
+    def step(
+        self, constants: Constants, model: Vector, moments: tuple[Vector, ...], mean: Vector
+    ) -> tuple[Vector, tuple[Vector, ...]]:
+        """x + eta u."""
+        return model + constants.learning_rate * mean, moments
+
+    def moves(self, constants: Constants, longest: Length) -> bool:  # noqa: ARG002
+        """eta >= 2^-16."""
+        return constants.exact("learning_rate") >= LEAST_GAIN
+
+    def stays(self, constants: Constants, longest: Length) -> bool:  # noqa: ARG002
+        """As the learning rate is bounded."""
+        return True
+
+
+def fedavg(learning_rate: float = 1.0) -> StepRule:
+    """The rule `fedavg`; raises Misuse unless learning_rate is positive and finite."""
+    return spelled(FedAvg(), learning_rate=learning_rate)

@@ -1,0 +1,160 @@
+"""A rule of the server step that is registered is computed as itself, one that is not is refused by name: by parties,
+by the auditor, and by the second one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditor import Report, audit
+from proofs.errors import Rejected
+from protocols.envelopes import open_policy
+from protocols.pinned import PinnedPolicy
+from protocols.policy import TensorSpec
+from protocols.steps.registry import SERVER_RULES
+from protocols.steps.rule import spelled
+from protocols.steps.step import (
+    StepState,
+    apply_step,
+    decode_optimizer,
+    encode_model,
+    encode_optimizer,
+    initial_state,
+    step_ceiling,
+    step_floor,
+)
+from tests.independent import steps as second
+from tests.independent.audit import audit as second_audit
+from tests.independent.case import Report as SecondReport
+from tests.independent.encoding import Unreadable
+from tests.server_rules import SECOND_YOGI, FedYogi, NamedYogi, registered
+from tests.simulator import RoundResult, Setting, Simulation, make_policy
+
+BASE, _ = open_policy(make_policy(Setting())[0])
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Two rounds of parties who know the rule: the sums that they published, and the state that they reached."""
+
+    simulation: Simulation
+    sums: tuple[RoundResult, ...]
+    reached: StepState
+
+    def audits(self) -> tuple[Report, SecondReport]:
+        pinned = self.simulation.path.with_name("pinned.cbor")
+        return audit(self.simulation.path, pinned), second_audit(self.simulation.path, pinned)
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Federation:
+    with registered(FedYogi(), SECOND_YOGI):
+        simulation = Simulation(tmp_path_factory.mktemp("yogi"), Setting(clients=3, step=spelled(FedYogi())))
+        simulation.start()
+        sums = (simulation.play_round(), simulation.play_round())
+        reached = simulation.coordinator.step_state()
+    simulation.writer.close()
+    simulation.path.with_name("pinned.cbor").write_bytes(simulation.policy_data)
+    return Federation(simulation, sums, reached)
+
+
+def replayed(federation: Federation) -> StepState:
+    """The two steps, by whatever is registered now."""
+    policy = federation.simulation.pinned.policy
+    state = initial_state(policy, federation.simulation.model)
+    for result in federation.sums:
+        assert result.plaintext is not None
+        state = apply_step(policy, state, result.plaintext, len(result.accepted))
+    return state
+
+
+def failing(report: Report) -> set[str]:
+    return {result.id for result in report.checks if result.findings}
+
+
+def failing_second(report: SecondReport) -> set[str]:
+    return {number for number, findings in report.findings.items() if findings}
+
+
+def test_a_registered_rule_is_computed_as_itself(federation: Federation) -> None:
+    """By everybody; and its model is not that of the rule which it resembles."""
+    with registered(FedYogi(), SECOND_YOGI):
+        report, other = federation.audits()
+        assert report.accepted
+        assert other.accepted
+        assert report.check("I11").checked.startswith("2 server steps (fedyogi) to model")
+        assert np.array_equal(replayed(federation).model, federation.reached.model)
+    with registered(NamedYogi(), second.FEDADAM):
+        assert not np.array_equal(replayed(federation).model, federation.reached.model)
+
+
+def test_one_rule_taken_for_another_fails_the_lineage(federation: Federation) -> None:
+    with registered(NamedYogi(), second.FEDADAM):
+        report, other = federation.audits()
+    assert failing(report) == failing_second(other) == {"I11"}
+
+
+def test_a_rule_that_is_not_registered_is_refused_by_both_auditors(federation: Federation) -> None:
+    report, other = federation.audits()
+    assert failing(report) == failing_second(other) == {"I2"}
+    (finding,) = report.check("I2").findings
+    assert (finding.where, finding.by) == ("policy, step", "issuer")
+    assert "expected the server rule fedavg or fedadam, found 'fedyogi'" in finding.expected
+    assert other.findings["I2"] == ["policy-step, no rule fedyogi"]
+
+
+def test_a_rule_that_is_not_registered_is_refused_wherever_one_is_asked_for(federation: Federation) -> None:
+    pinned, model = federation.simulation.pinned, federation.simulation.model
+    policy, sums = pinned.policy, np.zeros(pinned.policy.dimension, dtype=np.int64)
+    for ask in (
+        lambda: PinnedPolicy.open(federation.simulation.policy_data),
+        lambda: initial_state(policy, model),
+        lambda: apply_step(policy, federation.reached, sums, 3),
+        lambda: decode_optimizer(policy, bytes(16 * policy.dimension)),
+        lambda: step_floor(policy),
+        lambda: step_ceiling(policy),
+        lambda: pinned.optimizer_size,
+    ):
+        with pytest.raises(Rejected, match="the server rule fedavg or fedadam, found 'fedyogi'") as excinfo:
+            ask()
+        assert excinfo.value.check == "policy-step"
+
+
+def test_the_second_auditor_refuses_it_wherever_it_asks_for_one() -> None:
+    policy = {"step": {"rule": "fedyogi", "learning_rate": "3ff0000000000000"}, "dimension": 1}
+    assert second.step_fault(policy) == "no rule fedyogi"
+    for ask in (
+        lambda: second.step_bounds(policy),
+        lambda: second.kept_size(policy),
+        lambda: second.initial_state(policy, [0.0]),
+        lambda: second.server_step(policy, second.State([0.0], [()]), [1], 1),
+    ):
+        with pytest.raises(Unreadable, match="no rule fedyogi"):
+            ask()
+
+
+def test_both_have_the_same_rules() -> None:
+    assert tuple(second.RULES) == SERVER_RULES.names
+
+
+@pytest.mark.parametrize("name", SERVER_RULES.names)
+@given(sums=st.lists(st.lists(st.integers(-(2**30), 2**30), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_every_rule_gives_the_same_bits(name: str, sums: list[list[int]]) -> None:
+    """Models, what is kept, and the size of its blob."""
+    step = spelled(SERVER_RULES.find(name), learning_rate=0.3)
+    policy = replace(BASE, step=step, dimension=3, tensors=(TensorSpec("a", (3,), "float32", nonnegative=False),))
+    body = asdict(policy)
+    assert second.step_fault(body) is None
+    state, other = initial_state(policy, np.array([0.1, -2.0, 0.0])), second.initial_state(body, [0.1, -2.0, 0.0])
+    for total in sums:
+        state = apply_step(policy, state, np.array(total, dtype=np.int64), 3)
+        other = second.server_step(body, other, total, 3)
+        assert (encode_model(state.model), encode_optimizer(state)) == (second.packed(other.model), other.optimizer)
+    assert (
+        len(encode_optimizer(state) or b"") == second.kept_size(body) == PinnedPolicy(policy, b"", b"").optimizer_size
+    )
+    assert second.step_bounds(body) == (step_floor(policy), step_ceiling(policy))
