@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
@@ -18,6 +19,8 @@ _UNPACK = {
     b"\x28\xb5\x2f\xfd": "tar --zstd -xf {}",
     b"PK\x03\x04": "unzip {}",
 }
+_HEAD = 512  # bytes that show what kind of file it is
+_CONTROLS = frozenset(range(32)) - {*b"\t\n\f\r\x1b"}  # bytes that are in no text
 _TAR = (257, b"ustar")  # offset and magic
 
 
@@ -50,11 +53,31 @@ def no_policy(given: Path | bytes, error: Malformed | Rejected) -> Misuse:
     """That what was given as policy is none, in one line."""
     if isinstance(given, bytes):
         return Misuse(f"policy: the bytes are no policy: {error}")
-    archive = _unpacking(given)
-    near = given.parent / POLICY
-    own = near == given or is_transcript(given.parent)
-    hint = f"; did you mean {near}?" if not own and _is_policy(near) else ""
-    return Misuse(f"policy: {given} is no policy: {f'an archive: {archive}' if archive else error}{hint}")
+    near = next(filter(_is_policy, _policies_near(given)), None)
+    hint = "" if near is None else f"; did you mean {near}?"
+    return Misuse(f"policy: {given} is no policy: {_instead_of_a_policy(given, error)}{hint}")
+
+
+def _policies_near(given: Path) -> Iterator[Path]:
+    """Where the policy that was meant may be: beside the file, or in a directory beside it. A transcript's own pins
+    nothing."""
+    folder = given.parent
+    folders = [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]
+    yield from (place / POLICY for place in folders if place / POLICY != given and not is_transcript(place))
+
+
+def _instead_of_a_policy(given: Path, error: Malformed | Rejected) -> str:
+    if (archive := _unpacking(given)) is not None:
+        return f"an archive: {archive}"
+    if isinstance(error, Rejected):
+        return str(error)
+    with given.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if not head:
+        return "it is empty"
+    if not _CONTROLS.intersection(head):
+        return "it is text, a policy is the binary file that its issuer signed"
+    return f"it is damaged, or another kind of file: {error}"
 
 
 def _near(path: Path) -> str:
@@ -79,7 +102,7 @@ def _unpacking(path: Path) -> str | None:
     """How to unpack an archive; None for what is none, or cannot be read."""
     try:
         with path.open("rb") as stream:
-            head = stream.read(512)
+            head = stream.read(_HEAD)
     except OSError:
         return None
     quoted = shlex.quote(str(path))

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from auditor.auditing import Progress, audit, version
-from auditor.commands import COMMANDS, AuditorCommand, end
+from auditor.commands import COMMANDS, AuditorCommand, end, warn
 from auditor.reports.results import TITLES
 from proofs.errors import Misuse
 
@@ -33,6 +33,17 @@ class AuditCommand(AuditorCommand):
         formatter.write_text("A directory of such a name is given as ./compare, ./receipt, ./follow.")
 
 
+class _Check(click.Choice[str]):
+    """The number of a check, in letters of either case."""
+
+    def __init__(self) -> None:
+        super().__init__(list(TITLES))
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click's, which would list the choices in lower case."""
+        return super().convert(value.upper(), param, ctx)
+
+
 @click.command("verifl-audit", cls=AuditCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("transcript", type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")
@@ -43,7 +54,7 @@ class AuditCommand(AuditorCommand):
     "--require",
     multiple=True,
     metavar="CHECK",
-    type=click.Choice(list(TITLES), case_sensitive=False),
+    type=_Check(),
     help="Fail if this check ends as skipped, e.g. I9. Repeatable; adds to the policy's own list.",
 )
 @click.option("--engine", type=click.Choice(["native", "reference"]), default="native", show_default=True)
@@ -76,6 +87,7 @@ def main(
         end(UNUSABLE, str(error))
     from auditor.reports.text import write
 
+    warn(report, set())
     try:
         write(report, form, _again(transcript, policy, require, engine, explain))
     except OSError as error:

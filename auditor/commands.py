@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -15,9 +16,11 @@ import click
 from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.command_line import interruptible, usage_line
+from proofs.machine.streams import is_read
 
 if TYPE_CHECKING:
-    from auditor.following import Followed, FollowState
+    from auditor.following import FollowState
+    from auditor.reports.results import Report
     from protocols.pinned import PinnedPolicy
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
@@ -56,6 +59,14 @@ def end(status: int, why: str) -> NoReturn:
     sys.exit(status)
 
 
+def warn(report: Report, told: set[str]) -> None:
+    """Say what is to be put right, on standard error, whatever the format of the report; once for each in `told`."""
+    for warning in (warning for result in report.checks for warning in result.warnings):
+        if warning not in told:
+            click.echo(f"verifl-audit: warning: {warning}", err=True)
+        told.add(warning)
+
+
 def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         function = click.option("--unpinned", is_flag=True, help=unpinned)(function)
@@ -66,11 +77,16 @@ def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     return decorate
 
 
+def _format_option(function: Function) -> Function:
+    forms = click.Choice(["txt", "json", "jsonl"])
+    return click.option("--format", "form", type=forms, default="txt", show_default=True)(function)
+
+
 @click.command("compare", AuditorCommand, context_settings=SETTINGS, short_help="Two copies: one history, or a fork.")
 @click.argument("first", metavar="A", type=click.Path(path_type=Path))
 @click.argument("second", metavar="B", type=click.Path(path_type=Path))
 @_policy_options("Take the policy from A, and say so.")
-@click.option("--format", "form", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True)
+@_format_option
 def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bool, form: str) -> None:
     """Compare two copies A and B of one federation's transcript.
 
@@ -94,7 +110,7 @@ def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bo
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--transcript", type=click.Path(path_type=Path), help="Check that this directory contains it, too.")
 @_policy_options("With --transcript: take the policy from the transcript, and say so.")
-@click.option("--format", "form", type=click.Choice(["txt", "json"]), default="txt", show_default=True)
+@_format_option
 def receipt_command(file: Path, transcript: Path | None, policy: Path | None, unpinned: bool, form: str) -> None:
     """Check the receipt in FILE: that a client's submission is in the cosigned log, and what became of it.
 
@@ -117,7 +133,7 @@ def receipt_command(file: Path, transcript: Path | None, policy: Path | None, un
         data = _read(file, RECEIPT_LIMIT)
         pinned, believed = _open_policy(policy, transcript)
         found = check_receipt(file, data, pinned, transcript, believed)
-        _write(form, found.to_dict(), text(found))
+        _write(form, found.to_dict(), text(found), [{"event": "receipt", **found.to_dict()}])
     sys.exit(ACCEPTED if found.accepted else REJECTED)
 
 
@@ -127,14 +143,17 @@ def receipt_command(file: Path, transcript: Path | None, policy: Path | None, un
 @click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")
 @click.option("--once", is_flag=True, help="Audit once, and end.")
 @click.option("--interval", type=click.FloatRange(0.1, 86400), default=10.0, show_default=True, metavar="SECONDS")
+@_format_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
 def follow_command(
-    transcript: Path, policy: Path, file: Path | None, once: bool, interval: float, workers: int | None
+    transcript: Path, policy: Path, file: Path | None, once: bool, interval: float, form: str, workers: int | None
 ) -> None:
-    """Audit TRANSCRIPT while its federation runs, again for each new checkpoint, until interrupted.
+    """Audit TRANSCRIPT while its federation runs, again for each new checkpoint, until interrupted, or until nobody
+    reads what it writes any longer.
 
     Between audits a state file keeps the last checkpoint that was accepted, and which proofs are verified. Exit
-    status: 0 everything so far was accepted, 1 it is wrong, rolled back or forked, 2 usage or IO.
+    status: 0 everything so far was accepted, 1 it is wrong, rolled back or forked, 2 usage or IO. Each audit writes one
+    document of JSON, or its own JSON lines, of which the last is the event "follow".
     """
     from auditor.following import default_state, load_state
 
@@ -146,42 +165,58 @@ def follow_command(
         except Malformed as error:
             raise Misuse(f"{file}: no state of a follower: {error}; removing it forgets what was accepted") from None
         click.echo(f"state in {file}: {_described(state)}", err=True)
-        _follow(transcript, policy, pinned, state, file, once, interval, workers)
+        _follow(_Following(transcript, policy, pinned, file, form, workers), state, once, interval)
 
 
-def _follow(
-    transcript: Path,
-    policy: Path,
-    pinned: PinnedPolicy,
-    state: FollowState | None,
-    file: Path,
-    once: bool,
-    interval: float,
-    workers: int | None,
-) -> None:
-    from auditor.arguments import require_transcript
-    from auditor.following import follow, latest_note, save_state
+@dataclass(frozen=True)
+class _Following:
+    """What stays the same while a transcript is followed."""
 
-    if state is None and (once or transcript.is_file()):  # else one may yet appear
-        require_transcript(transcript)
-    while True:
+    transcript: Path
+    policy: Path
+    pinned: PinnedPolicy
+    file: Path
+    form: str
+    workers: int | None
+    told: set[str] = field(default_factory=set)  # warnings
+
+    def audit(self, state: FollowState | None) -> FollowState:
+        """Audit once, say what came of it, and keep the new state; ends the command where it is no yes."""
+        from auditor.following import follow, save_state, text
+
         started = time.perf_counter()
-        note = latest_note(transcript)
+        found = follow(self.transcript, self.pinned, state, workers=self.workers)
+        again = ["verifl-audit", str(self.transcript), "--policy", str(self.policy)]
+        lines = text(found, time.perf_counter() - started, again)
+        if found.report is not None:
+            warn(found.report, self.told)
+        _write(self.form, found.to_dict(), lines, found.events())
+        if found.state is None:
+            sys.exit(REJECTED)
+        save_state(self.file, found.state)
+        return found.state
+
+
+def _follow(what: _Following, state: FollowState | None, once: bool, interval: float) -> None:
+    from auditor.arguments import require_transcript
+    from auditor.following import latest_note
+
+    if state is None and (once or what.transcript.is_file()):  # else one may yet appear
+        require_transcript(what.transcript)
+    while True:
+        note = latest_note(what.transcript)
         if once or _is_new(note, state):
-            found = follow(transcript, pinned, state, workers=workers)
-            again = ["verifl-audit", str(transcript), "--policy", str(policy)]
-            for line in _outcome(found, state, time.perf_counter() - started, again):
-                click.echo(line)
-            if found.state is None:
-                sys.exit(REJECTED)
-            save_state(file, found.state)
-            state = found.state
-        if once:
-            sys.exit(ACCEPTED)
-        try:
-            time.sleep(interval)
-        except KeyboardInterrupt:
+            state = what.audit(state)
+        if once or not _waited(interval):
             sys.exit(ACCEPTED if state is not None else UNUSABLE)
+
+
+def _waited(seconds: float) -> bool:
+    """Wait this long; False once somebody interrupts it, or nobody reads what is written any longer."""
+    try:
+        return is_read(seconds)
+    except KeyboardInterrupt:
+        return False
 
 
 def _is_new(note: bytes | None, state: FollowState | None) -> bool:
@@ -191,27 +226,6 @@ def _is_new(note: bytes | None, state: FollowState | None) -> bool:
 
 def _described(state: FollowState | None) -> str:
     return "nothing accepted yet" if state is None else f"{state.head.head.size} entries accepted"
-
-
-def _outcome(found: Followed, before: FollowState | None, seconds: float, again: list[str]) -> Iterator[str]:
-    from auditor.comparison import CONTRADICTIONS, head_text
-
-    if found.state is not None:
-        size, old = found.state.head.head.size, 0 if before is None else before.head.head.size
-        yield f"ACCEPTED up to entry {size - 1} ({size - old} new) in {seconds:.1f} s"
-        return
-    wrong = found.contradiction
-    if wrong is not None:
-        yield f"{wrong.kind}: {wrong.what}"
-        for name, head in zip(("the state", "the transcript"), wrong.heads, strict=False):
-            yield from head_text(name, head)
-        yield ""
-    if found.report is not None:
-        from auditor.reports.text import to_text
-
-        yield to_text(found.report, again)
-    else:
-        yield f"REJECTED: the transcript does not continue what was accepted: {CONTRADICTIONS[found.outcome]}"
 
 
 def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPolicy, str | None]:
@@ -238,7 +252,7 @@ def _read(file: Path, limit: int) -> bytes:
         return stream.read(limit + 1)
 
 
-def _write(form: str, plain: dict[str, Any], lines: Iterable[str], events: Iterable[dict[str, Any]] = ()) -> None:
+def _write(form: str, plain: dict[str, Any], lines: Iterable[str], events: Iterable[dict[str, Any]]) -> None:
     if form == "jsonl":
         lines = map(json.dumps, events)
     click.echo(json.dumps(plain, indent=2) if form == "json" else "\n".join(lines))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.copies import Copy, SignedHead, describe, read_copy, refused_as
+from auditor.copies import Copy, OtherPolicy, SignedHead, describe, read_copy, refused_as, signed_at
+from auditor.findings import counted
+from auditor.index import Index, prunable_blobs
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import COORDINATOR
 from protocols.log.merkle import consistency_proof
-from protocols.log.snapshot import named_blobs
+from protocols.log.reader import TranscriptReader
+from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import blob_path
 from protocols.pinned import PinnedPolicy
 
@@ -46,6 +49,38 @@ class Contradiction:
             "what": self.what,
             "checkpoints": [head.to_dict() for head in self.heads],
         }
+
+
+def contradicted(
+    path: Path,
+    pinned: PinnedPolicy,
+    known: SignedHead,
+    against: Callable[[Copy, SignedHead], Contradiction | None],
+    reader: TranscriptReader | None = None,
+) -> Contradiction | None:
+    """What of the transcript at `path` contradicts a checkpoint that is known, as `against` finds it. A fork comes
+    first, also in a copy that is refused: to spoil it hides nothing that is signed. Raises OSError."""
+    reader = reader or SnapshotReader(path)
+    try:
+        copy = read_copy(path, pinned, reader)
+        found, fault = against(copy, known), copy.fault
+    except OtherPolicy as error:
+        return Contradiction(REFUSED, printable(str(error)), (known,), refused_as(error))
+    except (Malformed, Rejected) as error:
+        found, fault = _another_of_its_size(pinned, known, reader), error
+    if fault is None or (found is not None and found.kind == FORK):
+        return found
+    return Contradiction(REFUSED, printable(str(fault)), (known,), refused_as(fault))
+
+
+def _another_of_its_size(pinned: PinnedPolicy, known: SignedHead, reader: TranscriptReader) -> Contradiction | None:
+    """Two checkpoints of one size with two roots convict whoever signed them, without any entry."""
+    size = known.head.size
+    other = signed_at(pinned.policy, reader, size)
+    if other is None or other.head.root == known.head.root:
+        return None
+    what = f"the log's key signed another root over {size} entries"
+    return Contradiction(FORK, what, (known, other), Outcome.BROKEN)
 
 
 @dataclass(frozen=True)
@@ -120,19 +155,31 @@ class Fork:
 
 
 @dataclass(frozen=True)
+class _Blobs:
+    """Of one copy: paths of blobs that are not those that its log names, and how many it does not have: those that may
+    be pruned (spec 9.4), and those without which an audit rejects."""
+
+    spoilt: tuple[str, ...] = ()
+    pruned: int = 0
+    needed: int = 0
+
+    @property
+    def lacking(self) -> int:
+        return self.pruned + self.needed
+
+
+@dataclass(frozen=True)
 class Comparison:
     """sizes: number of entries in each, None for a copy that could not be read. refused: what is wrong with copies that
     are none. fork: also where a copy is refused for its cosignatures alone. believed: None, or the hash of the policy
-    that copy A was believed about. spoilt: of each copy, paths of blobs that are not those that its log names. lacking:
-    how many blobs it does not have. refusals: of each in `refused`, which kind of no it is."""
+    that copy A was believed about. blobs: of each copy. refusals: of each in `refused`, which kind of no it is."""
 
     where: tuple[str, str]
     sizes: tuple[int | None, int | None]
     refused: tuple[tuple[str, str], ...]
     fork: Fork | None
     believed: str | None
-    spoilt: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    lacking: tuple[int, int] = (0, 0)
+    blobs: tuple[_Blobs, _Blobs] = (_Blobs(), _Blobs())
     refusals: tuple[Outcome, ...] = ()
 
     @property
@@ -142,7 +189,8 @@ class Comparison:
             return Outcome.BROKEN
         if Outcome.OTHER in self.refusals:
             return Outcome.OTHER
-        return Outcome.DAMAGED if self.refused or any(self.spoilt) else Outcome.ACCEPTED
+        spoilt = any(each.spoilt for each in self.blobs)
+        return Outcome.DAMAGED if self.refused or spoilt else Outcome.ACCEPTED
 
     @property
     def consistent(self) -> bool:
@@ -154,8 +202,14 @@ class Comparison:
             "consistent": self.consistent,
             "outcome": self.outcome.value,
             "copies": [
-                {"transcript": where, "size": size, "spoilt_blobs": list(spoilt), "missing_blobs": lacking}
-                for where, size, spoilt, lacking in zip(self.where, self.sizes, self.spoilt, self.lacking, strict=True)
+                {
+                    "transcript": where,
+                    "size": size,
+                    "spoilt_blobs": list(blobs.spoilt),
+                    "missing_blobs": blobs.lacking,
+                    "missing_prunable": blobs.pruned,
+                }
+                for where, size, blobs in zip(self.where, self.sizes, self.blobs, strict=True)
             ],
             "refused": [{"transcript": where, "why": why} for where, why in self.refused],
             "fork": None if self.fork is None else self.fork.to_dict(),
@@ -189,22 +243,21 @@ def compare(first: Path, second: Path, pinned: PinnedPolicy, believed: str | Non
     a, b = copies
     sizes = (None if a is None else a.size, None if b is None else b.size)
     fork = None if a is None or b is None else find_fork(a, b, pinned.policy.log_key)
-    (spoilt_a, lacking_a), (spoilt_b, lacking_b) = (_blobs(copy) for copy in copies)
-    where, spoilt, lacking = (str(first), str(second)), (spoilt_a, spoilt_b), (lacking_a, lacking_b)
-    return Comparison(where, sizes, tuple(refused), fork, believed, spoilt, lacking, tuple(refusals))
+    blobs = (_blobs(a), _blobs(b))
+    return Comparison((str(first), str(second)), sizes, tuple(refused), fork, believed, blobs, tuple(refusals))
 
 
-def _blobs(copy: Copy | None) -> tuple[tuple[str, ...], int]:
-    """Paths of blobs that are not what their names say, and how many there are not."""
-    spoilt, lacking, seen = list[str](), 0, set[bytes]()
-    for index in range(0 if copy is None else copy.size):
-        names = [name for name in named_blobs(copy.entry(index)) if name not in seen] if copy is not None else []
-        seen.update(names)
-        for name in names:
-            held = copy is not None and copy.reader.holds(name)
-            lacking += held is None
-            spoilt += [blob_path(name)] if held is False else []
-    return tuple(spoilt), lacking
+def _blobs(copy: Copy | None) -> _Blobs:
+    """What of the blobs that a copy's log names is not there, or another than it names."""
+    if copy is None:
+        return _Blobs()
+    index = Index(None)
+    for position in range(copy.size):
+        index.add(copy.entry(position))
+    prunable, held = prunable_blobs(index), {name: copy.reader.holds(name) for name in index.blobs}
+    missing = {name for name, whether in held.items() if whether is None}
+    spoilt = tuple(blob_path(name) for name, whether in held.items() if whether is False)
+    return _Blobs(spoilt, len(missing & prunable), len(missing - prunable))
 
 
 def find_fork(a: Copy, b: Copy, log_key: bytes) -> Fork | None:
@@ -246,11 +299,12 @@ def text(comparison: Comparison) -> Iterator[str]:
     """The comparison, line by line."""
     for name, where, size in zip("AB", comparison.where, comparison.sizes, strict=True):
         yield f"  {name}  {where}{'' if size is None else f', {size} entries'}"
-    for name, paths, lacking in zip("AB", comparison.spoilt, comparison.lacking, strict=True):
-        if paths:
-            yield f"  {name} is damaged: {len(paths)} blobs are not those that its log names, {paths[0]} first"
-        if lacking:
-            yield f"  {name} lacks {lacking} blobs that its log names; ciphertexts may be pruned, an audit says which"
+    for name, blobs in zip("AB", comparison.blobs, strict=True):
+        if blobs.spoilt:
+            others = counted(len(blobs.spoilt), "blob")
+            yield f"  {name} is damaged: {others} with other bytes than its log names, {blobs.spoilt[0]} first"
+        if blobs.lacking:
+            yield f"  {name} lacks {_lacking(blobs)}"
     if comparison.believed is not None:
         yield f"  UNPINNED: policy {comparison.believed} and the keys in it were taken from A"
     for where, why in comparison.refused:
@@ -259,6 +313,17 @@ def text(comparison: Comparison) -> Iterator[str]:
         yield from fork_text(comparison.fork, ("A", "B"))
     yield ""
     yield _verdict(comparison)
+
+
+def _lacking(blobs: _Blobs) -> str:
+    """What is not there, and what becomes of an audit."""
+    pruned = f"{counted(blobs.pruned, 'ciphertext')} that may be pruned"
+    if not blobs.needed:
+        return pruned
+    needed = (
+        f"{counted(blobs.needed, 'blob')} without which an audit rejects; fetch {'them' if blobs.needed > 1 else 'it'}"
+    )
+    return f"{pruned}, and {needed}" if blobs.pruned else needed
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -7,8 +7,9 @@ answers for it all the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from auditor.arguments import require_transcript
@@ -141,6 +142,18 @@ def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
         raise Rejected("checkpoint-size", "at least the genesis entry", "an empty log")
     heads, fault = _signed_heads(pinned.policy, standing, published, roots)
     return Copy(str(path), reader, tuple(hashes), heads, fault)
+
+
+def signed_at(policy: Policy, reader: TranscriptReader, size: int) -> SignedHead | None:
+    """The checkpoint of a size that the log's key signed, whatever else the directory holds; None if there is none."""
+    reads: tuple[Callable[[], bytes], ...] = (partial(reader.note, size), reader.latest)
+    for read in reads:
+        try:
+            note = _note_of(policy, size, data := read())
+        except (Malformed, Rejected):
+            continue
+        return SignedHead(data, note.checkpoint, tuple(each.name for each in note.signatures[1:]))
+    return None
 
 
 def _check_latest(pinned: PinnedPolicy, reader: TranscriptReader) -> None:

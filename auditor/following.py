@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from auditor.arguments import is_transcript, require_transcript
 from auditor.auditing import Progress, audit, version
-from auditor.comparison import FORK, REFUSED, ROLLBACK, Contradiction
-from auditor.copies import Copy, SignedHead, open_copy, refused_as
+from auditor.comparison import CONTRADICTIONS, FORK, ROLLBACK, Contradiction, contradicted, head_text
+from auditor.copies import Copy, SignedHead
 from auditor.memory import Memory
-from auditor.reports.results import Outcome, Report, printable
+from auditor.reports.results import Outcome, Report
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note
@@ -49,11 +50,13 @@ class FollowState:
 
 @dataclass(frozen=True)
 class Followed:
-    """One audit. report: None where the history contradicts the state. state: the new one, None unless accepted."""
+    """One audit. report: None where the log's key signed another history than the state's, or nothing is left to audit.
+    state: the new one, None unless accepted. known: how many entries were accepted before."""
 
     report: Report | None
     contradiction: Contradiction | None
     state: FollowState | None
+    known: int = 0
 
     @property
     def outcome(self) -> Outcome:
@@ -69,6 +72,46 @@ class Followed:
         """Everything up to the checkpoint is right, and continues what was accepted before."""
         return self.state is not None
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON: the verdict, and the whole report of the audit, if there was one."""
+        return {**self._verdict(), "audit": None if self.report is None else self.report.to_dict()}
+
+    def events(self) -> list[dict[str, Any]]:
+        """The same as JSON lines: those of the report, then one with the verdict."""
+        from auditor.reports.text import events
+
+        return [*([] if self.report is None else events(self.report)), {"event": "follow", **self._verdict()}]
+
+    def _verdict(self) -> dict[str, Any]:
+        size = None if self.state is None else self.state.head.head.size
+        return {
+            "accepted": self.accepted,
+            "outcome": self.outcome.value,
+            "entries": size,
+            "new": None if size is None else size - self.known,
+            "contradiction": None if self.contradiction is None else self.contradiction.to_dict(),
+        }
+
+
+def text(found: Followed, seconds: float, command: list[str]) -> Iterator[str]:
+    """What one audit came to, line by line; `command` is what a reader types to audit again."""
+    if found.state is not None:
+        size = found.state.head.head.size
+        yield f"ACCEPTED up to entry {size - 1} ({size - found.known} new) in {seconds:.1f} s"
+        return
+    wrong = found.contradiction
+    if wrong is not None:
+        yield f"{wrong.kind}: {wrong.what}"
+        for name, head in zip(("the state", "the transcript"), wrong.heads, strict=False):
+            yield from head_text(name, head)
+        yield ""
+    if found.report is None or found.report.accepted:
+        yield f"REJECTED: the transcript does not continue what was accepted: {CONTRADICTIONS[found.outcome]}"
+        return
+    from auditor.reports.text import to_text
+
+    yield to_text(found.report, command)
+
 
 def follow(
     path: Path,
@@ -78,7 +121,8 @@ def follow(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Followed:
-    """Audit the transcript as of its latest checkpoint, given what was accepted before.
+    """Audit the transcript as of its latest checkpoint, given what was accepted before. One that does not continue it,
+    but may be a spoilt or an old copy, is audited all the same: a broken rule in it is one.
 
     Raises OSError where the directory cannot be read at all, Misuse for a state of another policy.
     """
@@ -86,19 +130,20 @@ def follow(
         require_transcript(path)
     if state is not None and state.policy != pinned.hash:
         raise Misuse(f"the state is of a federation with the policy {state.policy.hex()}, not {pinned.hash.hex()}")
+    known = 0 if state is None else state.head.head.size
     if state is not None and path.is_dir() and not is_transcript(path):
-        what = f"{state.head.head.size} entries were accepted, the directory holds no transcript"
-        return Followed(None, Contradiction(ROLLBACK, what, (state.head,)), None)
+        what = f"{known} entries were accepted, the directory holds no transcript"
+        return Followed(None, Contradiction(ROLLBACK, what, (state.head,)), None, known)
     reader = SnapshotReader(path)
-    contradiction = None if state is None else _contradiction(path, pinned, state, reader)
-    if contradiction is not None and contradiction.kind != REFUSED:
-        return Followed(None, contradiction, None)
+    contradiction = None if state is None else contradicted(path, pinned, state.head, _against, reader)
+    if contradiction is not None and contradiction.kind == FORK:
+        return Followed(None, contradiction, None, known)
     memory = Memory() if state is None else state.memory()
     report = audit(path, pinned.data, workers=workers, progress=progress, reader=reader, memory=memory)
     if not report.accepted or contradiction is not None:
-        return Followed(report, contradiction, None)
+        return Followed(report, contradiction, None, known)
     after = FollowState(STATE_VERSION, version(), pinned.hash, reader.latest(), memory.encode())
-    return Followed(report, None, after)
+    return Followed(report, None, after, known)
 
 
 def latest_note(path: Path) -> bytes | None:
@@ -145,16 +190,8 @@ def default_state(pinned: PinnedPolicy) -> Path:
     return Path(base) / "verifl" / f"follow-{pinned.hash.hex()[:32]}.cbor"
 
 
-def _contradiction(
-    path: Path, pinned: PinnedPolicy, state: FollowState, reader: SnapshotReader
-) -> Contradiction | None:
-    try:
-        return _against(open_copy(path, pinned, reader), state.head)
-    except (Malformed, Rejected) as error:
-        return Contradiction(REFUSED, printable(str(error)), (state.head,), refused_as(error))
-
-
 def _against(copy: Copy, accepted: SignedHead) -> Contradiction | None:
+    """Whether a copy is another history than the accepted one, or a shorter one."""
     size = accepted.head.size
     if copy.size < size:
         what = f"{size} entries were accepted, the transcript has only {copy.size}"

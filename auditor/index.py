@@ -25,6 +25,8 @@ from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort
 from protocols.submissions import named_extras
 
+CIPHERTEXT = "ciphertext"  # the one role whose blobs may be missing: those that an Aggregate sums, and the sums
+
 Body = TypeVar("Body", bound=messages.Message)
 
 # Which check reports an entry of this type that no rightful party signed, or that names another federation.
@@ -324,6 +326,19 @@ class Index:
                 found.closes.append(Entry(index, hashed, message))
             case messages.RoundAborted():
                 found.aborts.append(Entry(index, hashed, message))
+
+
+def prunable_blobs(index: Index) -> set[bytes]:
+    """The blobs that may be missing (spec 9.4): ciphertexts of Aggregates, and of submissions that are accepted in a
+    round with one, unless another submission, or another field, names them too. What is behind any other verdict can be
+    judged only with it."""
+    summed, needed = set[bytes](), set[bytes]()
+    for found in index.rounds.values():
+        accepted = {record.index for record in found.accepted()} if found.aggregate is not None else set[int]()
+        for record in found.submissions.values():
+            (summed if record.index in accepted else needed).add(record.ciphertext)
+        summed.update(entry.message.ciphertext for entry in found.aggregates)
+    return {name for name in summed - needed if index.blobs[name][0] == CIPHERTEXT}
 
 
 def number_of(message: messages.Message) -> int:

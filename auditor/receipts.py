@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auditor.comparison import CONTRADICTIONS, FORK, REFUSED, ROLLBACK, Contradiction, head_text
-from auditor.copies import Copy, SignedHead, describe, open_copy, refused_as
+from auditor.comparison import CONTRADICTIONS, FORK, ROLLBACK, Contradiction, contradicted, head_text
+from auditor.copies import Copy, SignedHead, describe
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import check_signature, open_envelope
@@ -69,7 +69,9 @@ def check_receipt(
     except (Malformed, Rejected) as error:
         return ReceiptReport(str(file), where, None, printable(str(error)), None, believed, refused)
     head = SignedHead(receipt.note, verified.checkpoint, verified.cosigners)
-    wrong = None if transcript is None else _compare(transcript, pinned, verified, head)
+    wrong = None
+    if transcript is not None:
+        wrong = contradicted(transcript, pinned, head, lambda copy, known: _find(copy, verified, known))
     return ReceiptReport(str(file), where, verified, None, wrong, believed)
 
 
@@ -84,16 +86,6 @@ def _is_foreign(pinned: PinnedPolicy, receipt: Receipt) -> bool:
     except Rejected:
         return message.federation != pinned.policy.federation
     return True
-
-
-def _compare(
-    transcript: Path, pinned: PinnedPolicy, verified: VerifiedReceipt, head: SignedHead
-) -> Contradiction | None:
-    try:
-        copy = open_copy(transcript, pinned)
-        return _find(copy, verified, head)
-    except (Malformed, Rejected) as error:
-        return Contradiction(REFUSED, printable(str(error)), (head,), refused_as(error))
 
 
 def _find(copy: Copy, verified: VerifiedReceipt, head: SignedHead) -> Contradiction | None:

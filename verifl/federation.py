@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from proofs.errors import Misuse
+from proofs.machine.command_line import command_name
 from protocols.identities import SigningKey
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
@@ -23,11 +22,12 @@ from verifl.carriers.in_process import InProcessEngine
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
-from verifl.enrolment.keys import IDENTITY_FILE, read_key, write_key
+from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, Randomness, TrainedModel, enrol, enrolled
 from verifl.planning.plan import Plan, plan_policy
 from verifl.progress import Progress, RoundSummary, Silent, finite_or_none
 from verifl.reports.console import describe_rounds
+from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory, require_unused
 from verifl.storage.stores import make_private_directory, replacing
 from verifl.tasks.base import StatefulTask, Task
@@ -105,11 +105,8 @@ class FederationResult:
 
 
 def audit_command(directory: RunDirectory) -> list[str]:
-    """How to audit a run from here: `verifl-audit` by its path where the environment that it is in is not active."""
-    name, beside = "verifl-audit", Path(sys.executable).with_name("verifl-audit")
-    if which(name) is None and beside.exists():
-        name = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
-    return [name, str(directory.transcript), "--policy", str(directory.policy)]
+    """How to audit a run from here."""
+    return [command_name("verifl-audit"), str(directory.transcript), "--policy", str(directory.policy)]
 
 
 @dataclass(frozen=True)
@@ -126,8 +123,8 @@ class Federation:
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
     engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
     members: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
-    revocations, signed entries, to be logged before the next round. promise: a line that is told once the run begins or
-    goes on, and not where it is refused; `began` says whether it did.
+    revocations, signed entries, to be logged before the next round. promise: a line that is told before the first round
+    that this run plays, when all that a resumption needs is there. `began`: whether the run was not refused.
     """
 
     def __init__(
@@ -223,7 +220,9 @@ class Federation:
         self, training: LocalTraining, initial: Vector, enrolment: Enrolment, plan: Plan, device: str
     ) -> FederationResult:
         directory = self._directory
-        session = Session(self._config, training, initial, enrolment, directory, device, self._progress, self._rand)
+        session = Session(
+            self._config, training, initial, enrolment, directory, device, self._progress, self._rand, self._promise
+        )
         result = self._engine.run(session)
         adapter = _write_model(directory, training, result, plan, self._progress)
         return self._result(result, adapter)
@@ -251,8 +250,6 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
-        if self._promise:
-            self._progress.note(self._promise)
         for warning in statistics_warnings(training.statistics, policy.step):
             _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
 
@@ -276,14 +273,14 @@ def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
     """The keys that were made for this run (those that came from elsewhere stay there), and last the policy: with it,
     everything is there that a resumption needs."""
     if enrolment.own_keys:
-        parties = {Path("coordinator"): enrolment.coordinator}
-        parties |= {Path("trustees", name): key for name, key in enrolment.trustees.items()}
-        parties |= {Path("clients", name): key for name, key in enrolment.clients.items()}
+        parties = {directory.coordinator: enrolment.coordinator}
+        parties |= {directory.trustee(name): key for name, key in enrolment.trustees.items()}
+        parties |= {directory.client(name): key for name, key in enrolment.clients.items()}
         if enrolment.issuer is not None:
-            parties[Path("issuer")] = enrolment.issuer
+            parties[directory.issuer] = enrolment.issuer
         for party, key in parties.items():
-            make_private_directory(directory.state / party)
-            write_key(directory.state / party / IDENTITY_FILE, key)
+            make_private_directory(party.path)
+            write_key(party.identity, key)
     with replacing(directory.policy) as temporary:
         temporary.write_bytes(enrolment.policy_file)
 

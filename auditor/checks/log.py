@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from auditor.authenticity import is_log_signed
 from auditor.case import OTHERS, Case
 from auditor.findings import Findings, Unavailable, counted
-from auditor.index import Index
+from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind
 from proofs.errors import Malformed, Rejected
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
@@ -39,7 +39,6 @@ from protocols.submissions import extra_sizes
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
-PRUNABLE = "ciphertext"  # the one role whose blobs may be missing: those that an Aggregate sums, and the sums
 LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
 
 
@@ -318,12 +317,12 @@ def is_blob_path(path: str) -> bool:
 
 def _check_blobs(case: Case, findings: Findings) -> int:
     """Rule 7. Returns how many were read."""
-    sizes, prunable = blob_sizes(case), _prunable(case)
+    sizes, prunable = blob_sizes(case), prunable_blobs(case.index)
     read = 0
     for position, (name, (roles, first)) in enumerate(case.index.blobs.items()):
         case.step(position, len(case.index.blobs))
-        evidence = roles == PRUNABLE and name not in prunable
-        if roles == PRUNABLE and not evidence and not case.reader.has_blob(name) and not _something_there(case, name):
+        evidence = roles == CIPHERTEXT and name not in prunable
+        if name in prunable and not case.reader.has_blob(name) and not _something_there(case, name):
             case.pruned.add(name)
             continue
         where = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
@@ -336,18 +335,6 @@ def _check_blobs(case: Case, findings: Findings) -> int:
     if case.pruned:
         findings.note(f"{counted(len(case.pruned), 'ciphertext')} pruned")
     return read
-
-
-def _prunable(case: Case) -> set[bytes]:
-    """The ciphertexts of Aggregates, and of submissions that are accepted in a round with one, unless another
-    submission names them too: what is behind any other verdict can be judged only with it."""
-    summed, needed = set[bytes](), set[bytes]()
-    for found in case.index.rounds.values():
-        accepted = {record.index for record in found.accepted()} if found.aggregate is not None else set[int]()
-        for record in found.submissions.values():
-            (summed if record.index in accepted else needed).add(record.ciphertext)
-        summed.update(entry.message.ciphertext for entry in found.aggregates)
-    return summed - needed
 
 
 def _something_there(case: Case, name: bytes) -> bool:

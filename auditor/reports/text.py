@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from auditor.reports.results import CheckResult, Kind, Outcome, Report, Status
 
@@ -37,12 +37,17 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_dict(), indent=2)
 
 
-def to_json_lines(report: Report) -> str:
-    """One line a check, one for the story if there is one, then one line with everything else."""
-    lines = [json.dumps({"event": "check", **result.to_dict()}) for result in report.checks]
+def events(report: Report) -> list[dict[str, Any]]:
+    """One for each check, one for the story if there is one, then one with everything else."""
+    lines = [{"event": "check", **result.to_dict()} for result in report.checks]
     if report.story is not None:
-        lines.append(json.dumps({"event": "story", **report.story.to_dict()}))
-    return "\n".join([*lines, json.dumps({"event": "audit", **report.summary()})])
+        lines.append({"event": "story", **report.story.to_dict()})
+    return [*lines, {"event": "audit", **report.summary()}]
+
+
+def to_json_lines(report: Report) -> str:
+    """`events`, one a line."""
+    return "\n".join(map(json.dumps, events(report)))
 
 
 def to_text(report: Report, command: list[str]) -> str:

@@ -6,6 +6,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
 
 import click
 
@@ -24,6 +26,14 @@ def usage_line(error: click.UsageError, command: str) -> str:
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     path = command if error.ctx is None else error.ctx.command_path
     return f"{text}{hint} ({path} --help)"
+
+
+def command_name(name: str) -> str:
+    """A command of ours as it can be typed here: by its path where the environment that it is in is not active."""
+    beside = Path(sys.executable).with_name(name)
+    if which(name) is not None or not beside.exists():
+        return name
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 @contextmanager

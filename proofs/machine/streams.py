@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
+import time
 from typing import Any
 
 _STDERR = 2
@@ -24,6 +26,18 @@ def guard_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  open to the end
     sys.stdout, sys.stderr = _patient(sys.stdout, 1), _patient(sys.stderr, 2)
+
+
+def is_read(seconds: float) -> bool:
+    """Wait this long; False, and sooner, where standard output is a pipe or terminal that nobody reads any longer."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # a test's or a notebook's stand-in
+        time.sleep(seconds)
+        return True
+    poll = select.poll()
+    poll.register(number, 0)  # errors and hang-ups are told unasked
+    return not poll.poll(1000 * seconds)
 
 
 class _Patient(io.FileIO):

@@ -1,12 +1,8 @@
 """A client: it believes a round only after checking it, and answers it once (spec 8.4 and 8.5).
 
-What it keeps in its store, under these keys:
-
-    seen    size and root of the newest checkpoint it has verified, and who was in force
-    answer  its submission to the last round it answered, byte for byte
-
-The submission is in the store before anybody hears of it, and after a crash the same bytes are sent again: never a
-second proof or ciphertext for one round, never a second round key for one share.
+What it keeps in its store: see `protocols.rounds.client_holdings`. The submission is there before anybody hears of it,
+and after a crash the same bytes are sent again: never a second proof or ciphertext for one round, never a second round
+key for one share.
 """
 
 from __future__ import annotations
@@ -14,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,22 +25,18 @@ from proofs.witness import CommittedUpdate, Noise, commit_update
 from protocols import hpke, sharing
 from protocols.blobs import blob_hash
 from protocols.contexts import NO_PROOF, share_info, submission_context
-from protocols.encoding import decode, encode
 from protocols.envelopes import seal
 from protocols.identities import SigningKey
-from protocols.invitation import INVITATION_LIMIT, Invitation, VerifiedRound, check_model, verify_invitation
+from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
 from protocols.lattice import encryption, public
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
-from protocols.messages import AtMost, EncryptedShare, Hash32, Submission
+from protocols.messages import EncryptedShare, Submission
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.client_holdings import ANSWER, SEEN, Answer, Seen
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.steps.step import decode_model
 from protocols.stores import Store
-
-_SEEN = "seen"
-ANSWER = "answer"
-_ANSWER_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -59,25 +50,6 @@ class OpenRound:
     def number(self) -> int:
         """The round's number."""
         return self.verified.message.round
-
-
-@dataclass(frozen=True)
-class _Seen:
-    size: int
-    root: Hash32
-    members: Membership
-
-
-@dataclass(frozen=True)
-class _Answer:
-    round: int
-    round_open: Hash32
-    update: Hash32
-    entry: Annotated[bytes, AtMost(65535)]
-    blobs: tuple[Annotated[bytes, AtMost(_ANSWER_LIMIT)], ...]
-
-    def package(self) -> SubmissionPackage:
-        return SubmissionPackage(self.entry, {blob_hash(blob): blob for blob in self.blobs})
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
@@ -185,26 +157,26 @@ class Client:
         answer = self._answer()
         if answer is None or answer.round != opened.number:
             answer = self._make_answer(opened.verified, update, digest)
-            self._store.put(ANSWER, encode(answer, _ANSWER_LIMIT))
+            ANSWER.put(self._store, answer)
         if answer.update != digest:
             raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
         return answer.package()
 
-    def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> _Answer:
+    def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> Answer:
         draft = self._draft(verified, update)
         try:
             return self._answer_with(verified, draft, digest)
         finally:
             draft.wipe()
 
-    def _answer_with(self, verified: VerifiedRound, draft: Draft, digest: bytes) -> _Answer:
+    def _answer_with(self, verified: VerifiedRound, draft: Draft, digest: bytes) -> Answer:
         ciphertext = self._encrypt(verified, draft)
         share_commitments, sealed = self._share(verified, draft)
         submission = self._submission(verified, draft, ciphertext, share_commitments, sealed)
         proof = self._prove(verified, draft, ciphertext, share_commitments, submission_context(submission))
         entry = seal(replace(submission, proof=blob_hash(proof)), self._name, self._identity)
         blobs = (*draft.commitments, ciphertext, share_commitments, *sealed, proof)
-        return _Answer(verified.message.round, verified.entry_hash, digest, entry, blobs)
+        return Answer(verified.message.round, verified.entry_hash, digest, entry, blobs)
 
     def _elements(self, verified: VerifiedRound) -> public.PublicElements:
         """The round's a_j."""
@@ -312,12 +284,10 @@ class Client:
     def _remember(self, verified: VerifiedRound) -> None:
         checkpoint = verified.checkpoint
         if checkpoint.size > self.last_seen:
-            seen = _Seen(checkpoint.size, checkpoint.root, verified.members)
-            self._store.put(_SEEN, encode(seen, INVITATION_LIMIT))
+            SEEN.put(self._store, Seen(checkpoint.size, checkpoint.root, verified.members))
 
-    def _seen(self) -> _Seen | None:
-        stored = self._store.get(_SEEN)
-        return None if stored is None else decode(_Seen, stored, INVITATION_LIMIT)
+    def _seen(self) -> Seen | None:
+        return SEEN.get(self._store)
 
     def _members(self) -> Membership:
         """As of the last round that it believed."""
@@ -328,6 +298,5 @@ class Client:
     def _identity(self) -> SigningKey:
         return key_in_force(self._members(), self._name, self._pinned.client_key(self._name), self._keys)
 
-    def _answer(self) -> _Answer | None:
-        stored = self._store.get(ANSWER)
-        return None if stored is None else decode(_Answer, stored, _ANSWER_LIMIT)
+    def _answer(self) -> Answer | None:
+        return ANSWER.get(self._store)

@@ -1,6 +1,6 @@
 """The log as its coordinator holds it: every entry, what they say, and what trustees may have seen of them.
 
-In the coordinator's store, under `pending`: the entries after the last published checkpoint, as of the last checkpoint
+In the coordinator's store: the entries after the last published checkpoint, as of the last checkpoint
 it signed. Once a trustee may have cosigned them they can never become others, so they outlive a crash.
 """
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.errors import Misuse, Rejected
-from protocols.encoding import decode, encode
 from protocols.envelopes import entry_hash, open_envelope
+from protocols.holdings import Holding, Holdings
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
@@ -24,7 +24,6 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.stores import ReadableStore, Store
 
-PENDING = "pending"  # the key in a coordinator's store
 _PENDING_LIMIT = 1 << 34
 
 
@@ -44,15 +43,13 @@ class Pending:
     entries: tuple[Annotated[bytes, AtMost(65535)], ...]
 
 
-def read_pending(store: ReadableStore) -> Pending | None:
-    """What a coordinator's store has of them; None before its first checkpoint. Raises Malformed."""
-    stored = store.get(PENDING)
-    return None if stored is None else decode(Pending, stored, _PENDING_LIMIT)
+PENDING = Holding.of("pending", "the entries that trustees may have seen", Pending, _PENDING_LIMIT)
+HOLDINGS = Holdings("a coordinator", (PENDING,))
 
 
 def pending_entries(store: ReadableStore) -> tuple[bytes, ...]:
     """Entries that trustees may have seen and no transcript may have yet; their blobs must be kept."""
-    pending = read_pending(store)
+    pending = PENDING.get(store)
     return () if pending is None else pending.entries
 
 
@@ -131,7 +128,7 @@ class LogRecord:
         if not self._entries:
             raise Misuse("checkpoint: the log has no entry yet, start with genesis")
         pending = Pending(self._published, tuple(self._entries[self._published :]))
-        self._store.put(PENDING, encode(pending, _PENDING_LIMIT))
+        PENDING.put(self._store, pending)
         self._proposed = self.size
         return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
 
@@ -211,7 +208,7 @@ class LogRecord:
         self.settle(published.note)
 
     def _restore_pending(self) -> None:
-        pending = read_pending(self._store)
+        pending = PENDING.get(self._store)
         if pending is None:
             return
         known = self._entries[pending.start :][: len(pending.entries)]

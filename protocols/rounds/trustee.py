@@ -1,20 +1,12 @@
 """A trustee: it keeps the log honest before anything leaks, and releases one sum a round (spec 8.4 to 8.10).
 
-What it keeps in its store, under these keys:
-
-    log                  the log it has cosigned: tree frontier and ledger
-    ack/<n>, release/<n> what it said in round n, to be said again in the same bytes
-    shown                when it was first shown the newest submission of the open round
-
-and its secrets, see `protocols.rounds.round_secrets`. A decision is in the store before anybody hears of it, so a crash
-at any point loses nothing that was said.
+What it keeps in its store: see `protocols.rounds.trustee_holdings`. A decision is there before anybody hears of it, so
+a crash at any point loses nothing that was said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
@@ -23,15 +15,12 @@ from protocols import hpke, sharing
 from protocols.blobs import blob_hash
 from protocols.cohorts import ack_digest
 from protocols.contexts import share_info
-from protocols.encoding import decode, encode
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign, parse_note
 from protocols.membership import key_in_force, require_own_key
 from protocols.messages import (
-    AtMost,
     Dispute,
-    Hash32,
     KeyShare,
     RoundAborted,
     RoundKey,
@@ -48,30 +37,12 @@ from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
 from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
 from protocols.rounds.round_secrets import RoundSecrets
+from protocols.rounds.trustee_holdings import ACK, LOG, RELEASE, SHOWN, Shown, StoredRelease
 from protocols.rounds.waits import Waits
 from protocols.stores import Store
 from protocols.submissions import BlobSource, read_blob
 
-_LOG = "log"
-_SHOWN = "shown"
 ERASED = "erased"  # the check by which it says nothing more in a round
-_RELEASE_LIMIT = 1 << 30
-
-
-@dataclass(frozen=True)
-class _StoredRelease:
-    digest: Hash32
-    entry: Annotated[bytes, AtMost(65535)]
-    blob: Annotated[bytes, AtMost(_RELEASE_LIMIT)]
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """When the last of a round's so many submissions was first shown, in seconds of the trustee's clock."""
-
-    round: int
-    submissions: int
-    at: int
 
 
 class Trustee:
@@ -97,8 +68,7 @@ class Trustee:
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
         self._waits, self._secrets = waits, RoundSecrets(store, waits)
-        stored = store.get(_LOG)
-        self._log = Follower.decode(stored) if stored is not None else Follower.start()
+        self._log = LOG.get(store) or Follower.start()
         require_own_key(self._log.ledger.members, name, pinned.trustee_key(name), self._keys)
         self._check_remembers(evidence)
         self._clear()
@@ -172,7 +142,7 @@ class Trustee:
         if len(cosigners) < policy.threshold:
             self._check_waited(entries)
         if entries:
-            self._store.put(_LOG, followed.encode())
+            LOG.put(self._store, followed)
             self._log = followed
         self._clear()
         if followed.ledger.current is not None:
@@ -191,7 +161,7 @@ class Trustee:
         own.
         """
         self.expire()
-        stored = self._store.get(_key("ack", number))
+        stored = ACK.get(self._store, number)
         if stored is not None:
             return stored
         current = self._current(number)
@@ -214,7 +184,7 @@ class Trustee:
         )
         entry = seal(message, self._name, self._identity)
         self._secrets.hold(number, b"".join(held[index].encode() for index in acknowledged))
-        self._store.put(_key("ack", number), entry)
+        ACK.put(self._store, number, entry)
         return entry
 
     def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
@@ -238,19 +208,17 @@ class Trustee:
         if current.cohort is None:
             raise Rejected("order", "a closed cohort", f"round {number} is collecting")
         digest = current.cohort.message.digest
-        stored = self._store.get(_key("release", number))
+        stored = RELEASE.get(self._store, number)
         if stored is not None:
-            record = decode(_StoredRelease, stored, 2 * _RELEASE_LIMIT)
-            if record.digest != digest:
-                raise Rejected("released", f"the cohort {record.digest.hex()}", digest.hex())
+            if stored.digest != digest:
+                raise Rejected("released", f"the cohort {stored.digest.hex()}", digest.hex())
             self.erase(number)  # again: a crash may have come before it
-            return Release(record.entry, record.blob)
+            return stored.release()
         self._check_published(note)
         self._check_kept(number)
         self._check_release(current, current.cohort, blobs)
         release = self._sign_release(number, current.cohort)
-        record = _StoredRelease(digest, release.entry, release.blob)
-        self._store.put(_key("release", number), encode(record, 2 * _RELEASE_LIMIT))
+        RELEASE.put(self._store, number, StoredRelease(digest, release.entry, release.blob))
         self.erase(number)
         return release
 
@@ -278,16 +246,16 @@ class Trustee:
         for entry, message in own_messages(*arguments, first=self._over + 1):
             if isinstance(message, Submission):
                 continue
-            kind = "ack" if isinstance(message, ShareAck) else "release"
-            if self._said(kind, message.round) != entry:
+            kind = ACK.name if isinstance(message, ShareAck) else RELEASE.name
+            if self._said(message) != entry:
                 raise outdated(self._name, f"its {kind} of round {message.round}", f"{known}, and no such {kind}")
 
-    def _said(self, kind: str, number: int) -> bytes | None:
-        """Its acknowledgement or release of a round that is not over."""
-        stored = self._store.get(_key(kind, number))
-        if stored is None or kind == "ack":
-            return stored
-        return decode(_StoredRelease, stored, 2 * _RELEASE_LIMIT).entry
+    def _said(self, like: ShareAck | KeyShare) -> bytes | None:
+        """Its acknowledgement or release of the round of `like`, one that is not over."""
+        if isinstance(like, ShareAck):
+            return ACK.get(self._store, like.round)
+        stored = RELEASE.get(self._store, like.round)
+        return None if stored is None else stored.entry
 
     @property
     def _over(self) -> int:
@@ -302,8 +270,8 @@ class Trustee:
             self.erase(self._over)
         self._secrets.forget()
         self._drop_records(self._over)
-        if self._log.ledger.current is None and self._store.get(_SHOWN) is not None:
-            self._store.delete(_SHOWN)
+        if self._log.ledger.current is None:
+            SHOWN.delete(self._store)
         if self._revoked() or self._log.ledger.closed is not None:
             self.erase(self._pinned.policy.max_rounds)
         self.expire()
@@ -348,11 +316,10 @@ class Trustee:
 
     def _shown_at(self, number: int, submissions: int) -> int:
         """When it was first shown so many submissions of a round: now, if never before or by a clock ahead."""
-        stored, now = self._store.get(_SHOWN), self._waits.clock()
-        shown = decode(_Shown, stored) if stored is not None else None
+        shown, now = SHOWN.get(self._store), self._waits.clock()
         if shown is None or (shown.round, shown.submissions) != (number, submissions) or shown.at > now:
-            shown = _Shown(number, submissions, now)
-            self._store.put(_SHOWN, encode(shown))
+            shown = Shown(number, submissions, now)
+            SHOWN.put(self._store, shown)
         return shown.at
 
     @property
@@ -438,7 +405,7 @@ class Trustee:
 
     def _acknowledged(self, number: int) -> tuple[int, ...]:
         """What this trustee said it holds in a round, by its own record."""
-        stored = self._store.get(_key("ack", number))
+        stored = ACK.get(self._store, number)
         message = open_envelope(stored).message if stored is not None else None
         return message.acknowledged if isinstance(message, ShareAck) else ()
 
@@ -467,11 +434,7 @@ class Trustee:
 
     def _drop_records(self, number: int) -> None:
         """What was said in rounds that are over is in the log."""
-        for key in self._store.keys():  # noqa: SIM118 - a method of stores
-            kind, _, of = key.partition("/")
-            if kind in ("ack", "release") and int(of) <= number:
-                self._store.delete(key)
-
-
-def _key(kind: str, number: int) -> str:
-    return f"{kind}/{number}"
+        for said in (ACK, RELEASE):
+            for of in said.rounds(self._store):
+                if of <= number:
+                    said.delete(self._store, of)

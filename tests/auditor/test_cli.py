@@ -85,6 +85,10 @@ def test_wrong_usage_is_status_2(simulations, policy: Path, arguments: list[str]
             "invalid value for --workers: 0 is not in the range 1<=x<=256 (verifl-audit --help)",
         ),
         (
+            ["t", "--unpinned", "--require", "I99"],
+            f"invalid value for --require: 'I99' is not one of {', '.join(map(repr, TITLES))} (verifl-audit --help)",
+        ),
+        (
             ["t"],
             "give either --policy FILE, the policy you pinned at enrolment, or --unpinned (verifl-audit --help)",
         ),
@@ -123,7 +127,9 @@ def place(simulations, tmp_path: Path) -> Path:
     shutil.copytree(simulations("quiet").path, tmp_path / "out" / "transcript")
     (tmp_path / "out" / "policy.cbor").write_bytes(simulations("quiet").policy_data)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "notes.txt").write_text("hello = 1\n")
+    (tmp_path / "nothing.cbor").touch()
+    (tmp_path / "other.bin").write_bytes(bytes(8))
     for form in ("gztar", "bztar", "xztar", "tar", "zip"):
         shutil.make_archive(str(tmp_path / "archive"), form, tmp_path / "out", "transcript")
     return tmp_path
@@ -146,7 +152,10 @@ def place(simulations, tmp_path: Path) -> Path:
         ("out/transcript", "out", "out is a directory, a policy is a file; did you mean "),
         ("out/transcript", "out/transcript", "out/policy.cbor?"),
         ("out/transcript", "empty", "empty is a directory, a policy is a file"),
-        ("out/transcript", "notes.txt", "notes.txt is no policy: "),
+        ("out/transcript", "notes.txt", "notes.txt is no policy: it is text, a policy is the binary file that "),
+        ("out/transcript", "notes.txt", "out/policy.cbor?"),
+        ("out/transcript", "nothing.cbor", "nothing.cbor is no policy: it is empty; did you mean "),
+        ("out/transcript", "other.bin", "other.bin is no policy: it is damaged, or another kind of file: envelope: "),
         ("out/transcript", "archive.tar.gz", "archive.tar.gz is no policy: an archive: tar -xzf "),
         ("out/transcript", "out/transcript/checkpoint", "checkpoint is no policy: "),
     ],
@@ -222,6 +231,16 @@ def test_text(simulations, copied, policy: Path) -> None:
     assert "REJECTED" in rejected.stdout
     assert "expected" in rejected.stdout
     assert "--require I9" in rejected.stdout
+
+
+@pytest.mark.parametrize("form", ["txt", "json", "jsonl"])
+def test_warnings_are_on_standard_error(copied, policy: Path, form: str) -> None:
+    path = copied("quiet")
+    (path / "Thumbs.db").touch()
+    result = run(path, "--policy", policy, "--format", form)
+    assert result.exit_code == 0
+    command = f"find {path} -type f \\( -name Thumbs.db \\) -delete"
+    assert one_line(result) == f"verifl-audit: warning: 1 file of a desktop or an editor: {command}"
 
 
 def test_unpinned_is_loud(simulations) -> None:

@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from auditor import audit
 from auditor.cli import main
 from auditor.comparison import compare, text
 from auditor.copies import open_copy
 from proofs.errors import Rejected
-from protocols.envelopes import seal_policy
+from protocols.envelopes import open_envelope, seal_policy
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note, render_note, sign_checkpoint
 from protocols.log.merkle import verify_consistency
-from protocols.messages import Genesis, KeyRotation, RoundClosed, RoundOpen
+from protocols.log.reader import TranscriptReader
+from protocols.log.tiles import blob_path
+from protocols.messages import Aggregate, Genesis, KeyRotation, RoundClosed, RoundOpen, Submission
 from tests.auditor.conftest import flipped, last_bundle
 from tests.simulator import identity_of
 
@@ -392,7 +395,7 @@ def test_a_copy_with_another_blob_is_damaged(simulations, copied, policy: Path, 
     name = "B" if second else "A"
     path = blob.relative_to(copy).as_posix()
     assert result.exit_code == 1
-    assert f"{name} is damaged: 1 blobs are not those that its log names, {path} first" in result.stdout
+    assert f"{name} is damaged: 1 blob with other bytes than its log names, {path} first" in result.stdout
     assert "DAMAGED: both are the same history of 47 entries, but not its blobs; fetch these again" in result.stdout
     plain = json.loads(run(*pair, "--policy", policy, "--format", "json").stdout)
     assert (plain["consistent"], plain["outcome"]) == (True, "damaged")
@@ -406,7 +409,32 @@ def test_a_copy_without_blobs_can_be_compared(simulations, copied, policy: Path)
     shutil.rmtree(copy / "blobs")
     result = run(simulations("changed").path, copy, "--policy", policy)
     assert result.exit_code == 0
-    assert f"B lacks {count} blobs that its log names" in result.stdout
+    pruned = len(summed(copy))
+    expected = f"{pruned} ciphertexts that may be pruned, and {count - pruned} blobs without which an audit rejects"
+    assert f"B lacks {expected}; fetch them" in result.stdout
+
+
+def summed(path: Path) -> list[bytes]:
+    """The ciphertexts of a transcript in which every round has a sum of all its submissions, and the sums."""
+    reader = TranscriptReader(path)
+    messages = [open_envelope(entry).message for entry in reader.entries(0, reader.size)]
+    return [each.ciphertext for each in messages if isinstance(each, Submission | Aggregate)]
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_what_may_be_pruned_is_told_from_what_an_audit_needs(simulations, copied, policy: Path, needed: bool) -> None:
+    copy = copied("changed")
+    names = [*summed(copy)[:1], *([simulations("changed").pinned.policy.initial_model] if needed else [])]
+    for name in names:
+        (copy / blob_path(name)).unlink()
+    result = run(copy, copy, "--policy", policy)
+    assert result.exit_code == 0
+    expected = "A lacks 1 ciphertext that may be pruned"
+    expected += ", and 1 blob without which an audit rejects; fetch it" if needed else ""
+    assert expected in result.stdout.replace("  ", "").splitlines()
+    plain = json.loads(run(copy, copy, "--policy", policy, "--format", "json").stdout)
+    assert [(each["missing_blobs"], each["missing_prunable"]) for each in plain["copies"]] == [(1 + needed, 1)] * 2
+    assert audit(copy, policy).accepted is not needed
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "tile/entries", "tile/0"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from auditor.checks import opening, proofs, replay
 from auditor.cli import main
 from auditor.following import FollowState, default_state, follow, load_state, save_state
 from auditor.memory import Memory
+from auditor.reports.results import TITLES
 from proofs.errors import Malformed, Misuse
 from protocols.blobs import message_blobs
 from protocols.envelopes import open_envelope
@@ -107,6 +111,61 @@ def test_a_rollback_and_a_fork(simulations, forge, tmp_path: Path) -> None:
     assert forked.contradiction is not None
     assert (forked.contradiction.kind, forked.outcome) == ("fork", Outcome.BROKEN)
     assert not forked.accepted
+
+
+def changed_end(forged) -> None:
+    """The last server step is another than the rules have it."""
+    forged.edit(forged.find(RoundClosed), model=forged.put(bytes(8 * forged.policy.dimension)))
+
+
+def test_a_broken_rule_in_what_was_rolled_back(simulations, forge, tmp_path: Path) -> None:
+    """A server hides it behind an old copy in vain: a shorter transcript is audited, too."""
+    simulation, forged = simulations("aborted"), forge("aborted")
+    changed_end(forged)
+    forged.cut(forged.find(RoundClosed) + 1)
+    found = follow(forged.write(tmp_path / "t"), simulation.pinned, state_of(simulation))
+    assert found.contradiction is not None
+    assert (found.contradiction.kind, found.outcome, found.state) == ("rollback", Outcome.BROKEN, None)
+    assert found.report is not None
+    assert {result.id for result, _ in found.report.broken} == {"I11"}
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "an earlier cosignature": lambda path: spoil(min((path / "checkpoints").iterdir(), key=size_of)),
+    "a tile": lambda path: spoil(max((path / "tile" / "0" / "000.p").iterdir(), key=size_of)),
+    "the entries": lambda path: shutil.rmtree(path / "tile" / "entries"),
+}
+
+
+def size_of(file: Path) -> int:
+    return int(file.name)
+
+
+def spoil(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", list(SPOILT))
+def test_a_fork_is_not_hidden_by_damage(simulations, forge, tmp_path: Path, damage: str) -> None:
+    """Two signed roots of one size convict; of a copy in which only a cosignature is wrong, so do its entries."""
+    simulation, forged = simulations("aborted"), forge("aborted")
+    forged.edit(forged.find(Submission), proof=bytes(32))
+    path = forged.write(tmp_path / "t")
+    SPOILT[damage](path)
+    found = follow(path, simulation.pinned, state_of(simulation))
+    assert found.contradiction is not None
+    assert (found.contradiction.kind, found.outcome) == ("fork", Outcome.BROKEN)
+
+
+@pytest.mark.parametrize("damage", list(SPOILT))
+def test_damage_to_what_was_accepted_is_no_fork(simulations, copied, damage: str) -> None:
+    simulation, path = simulations("aborted"), copied("aborted")
+    SPOILT[damage](path)
+    found = follow(path, simulation.pinned, state_of(simulation))
+    assert found.contradiction is not None
+    assert (found.contradiction.kind, found.outcome) == ("refused", Outcome.DAMAGED)
 
 
 def test_what_nobody_signed_is_rejected(simulations, copied) -> None:
@@ -284,16 +343,75 @@ def test_it_follows_until_interrupted(policy: Path, simulations, tmp_path: Path,
 
     slept: list[float] = []
 
-    def sleep(seconds: float) -> None:
+    def is_read(seconds: float) -> bool:
         slept.append(seconds)
         if len(slept) == 3:
             raise KeyboardInterrupt
+        return True
 
-    monkeypatch.setattr(commands.time, "sleep", sleep)
+    monkeypatch.setattr(commands, "is_read", is_read)
     result = run(simulations("quiet").path, "--policy", policy, "--state", tmp_path / "s", "--interval", "0.5")
     assert result.exit_code == 0, result.output
     assert slept == [0.5] * 3
     assert result.stdout.count("ACCEPTED") == 1
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_formats(simulations, forge, policy: Path, tmp_path: Path, form: str) -> None:
+    """Of one that is accepted, rolled back, forked; the whole report is in it."""
+    honest, file = simulations("quiet"), tmp_path / "s"
+    size = TranscriptReader(honest.path).size
+    rolled, forked = forge("quiet"), forge("quiet")
+    rolled.cut(rolled.find(RoundClosed))
+    forked.edit(forked.find(Submission), proof=bytes(32))
+    expected = [
+        (honest.path, 0, "accepted", (size, size), None, True),
+        (honest.path, 0, "accepted", (size, 0), None, True),
+        (rolled.write(tmp_path / "rolled"), 1, "damaged", (None, None), "rollback", True),
+        (forked.write(tmp_path / "forked"), 1, "rule-broken", (None, None), "fork", False),
+    ]
+    for path, status, outcome, numbers, kind, audited in expected:
+        result = run(path, "--policy", policy, "--state", file, "--once", "--format", form)
+        assert result.exit_code == status
+        if form == "json":
+            plain = json.loads(result.stdout)
+            checks = [] if plain["audit"] is None else plain.pop("audit")["checks"]
+        else:
+            *lines, plain = map(json.loads, result.stdout.splitlines())
+            assert plain.pop("event") == "follow"
+            assert [line["event"] for line in lines] == (["check"] * len(TITLES) + ["audit"] if audited else [])
+            checks = lines[:-1]
+        assert [each["id"] for each in checks] == (list(TITLES) if audited else [])
+        assert (plain["accepted"], plain["outcome"]) == (status == 0, outcome)
+        assert (plain["entries"], plain["new"]) == numbers
+        assert (plain["contradiction"] or {}).get("kind") == kind
+
+
+def test_it_ends_when_nobody_reads_it(simulations, policy: Path, tmp_path: Path) -> None:
+    """With the status of the last audit; there is no new checkpoint that it would write about."""
+    command = [sys.executable, "-P", "-m", "auditor", "follow", str(simulations("quiet").path), "--policy", str(policy)]
+    command += ["--state", str(tmp_path / "s"), "--interval", "600"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ACCEPTED")
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_a_warning_is_told_once_on_standard_error(copied, policy: Path, tmp_path: Path, monkeypatch) -> None:
+    from auditor import commands
+
+    path = copied("quiet")
+    (path / ".DS_Store").touch()
+    waits = iter([True, False])
+    monkeypatch.setattr(commands, "is_read", lambda _: next(waits))
+    monkeypatch.setattr(commands, "_is_new", lambda *_: True)
+    result = run(path, "--policy", policy, "--state", tmp_path / "s", "--format", "jsonl")
+    assert result.exit_code == 0
+    assert result.stderr.count("verifl-audit: warning: 1 file of a desktop or an editor: find ") == 1
+    assert result.stdout.count("follow") == 2
 
 
 def test_state_files(simulations, tmp_path: Path, policy: Path, monkeypatch) -> None:

@@ -308,6 +308,22 @@ def test_a_transcript_without_it_is_a_fork(forge, receipt: Receipt, file: Path, 
     assert wrong["checkpoints"][1]["note"].encode() == (path / "checkpoints" / str(size)).read_bytes()
 
 
+@pytest.mark.parametrize("damage", ["a cosignature", "the entries"])
+def test_a_fork_is_not_hidden_by_damage(
+    forge, receipt: Receipt, file: Path, policy: Path, tmp_path: Path, damage: str
+) -> None:
+    forged = forge("changed")
+    forged.edit(receipt.submission.index, proof=bytes(32))
+    path = forged.write(tmp_path / "t")
+    places = (path / "tile" / "entries").rglob("*") if damage == "the entries" else [path / "checkpoints" / "5"]
+    for place in [each for each in places if each.is_file()]:
+        place.write_bytes(place.read_bytes()[:-1])
+    result = run(file, "--policy", policy, "--transcript", path, "--format", "jsonl")
+    plain = json.loads(result.stdout)
+    assert (result.exit_code, plain["event"], plain["contradiction"]["kind"]) == (1, "receipt", "fork")
+    assert plain["outcome"] == "rule-broken"
+
+
 def test_a_fork_elsewhere(forge, file: Path, policy: Path, tmp_path: Path) -> None:
     forged = forge("changed")
     forged.edit(forged.find(RoundClosed, 2), model=bytes(32))

@@ -3,6 +3,7 @@ resumption names the file and changes nothing, or does not need it."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,13 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import blob_path, partial_pieces
 from protocols.messages import RoundClosed, Submission
+from protocols.rounds import client_holdings, record, trustee_holdings
 from tests.verifl.recovery import CONFIG, Remembering
 from verifl import Federation
 from verifl.carriers.in_process import InProcessEngine
 from verifl.commands import root as cli
+from verifl.storage.stores import DirectoryStore
+from verifl.training import own_tensors
 
 TASK = "from tests.verifl.recovery import Remembering\ntask = Remembering\n"
 SETTINGS = """
@@ -192,6 +196,61 @@ def test_a_damaged_file_is_named_and_nothing_changes(
     rejected = file.is_relative_to(out / "transcript") or (what == "policy" and damage in ("truncated", "flipped"))
     assert status == (1 if rejected else 2), line
     assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("party", "key", "value", "complaint"),
+    [
+        ("clients/a", "journal", b"", "expected one of what a client keeps: seen, answer, found 'journal'"),
+        ("clients/a", "after/2", b"", "expected one of what a client keeps: seen, answer, found 'after/2'"),
+        ("trustees/trustee-1", "share/02", b"", "expected one of what a trustee keeps: .*, found 'share/02'"),
+        ("coordinator", "log", b"", "expected one of what a coordinator keeps: pending, found 'log'"),
+        ("clients/b", "answer", b"\xa0", "Answer.*: expected .*, found "),
+        ("trustees/trustee-2", "erased", b"one", "count: expected a number in .*, found b'one'"),
+        ("coordinator", "pending", b"\xff", "Pending.*: expected .*, found "),
+    ],
+)
+def test_a_value_that_its_party_would_not_write(
+    stopped: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    party: str,
+    key: str,
+    value: bytes,
+    complaint: str,
+) -> None:
+    """Whole files, of another version or put there by somebody: named as damaged ones are, and nothing changes."""
+    out = Path(shutil.copytree(stopped / "out", tmp_path / "out"))
+    DirectoryStore(out / "state" / party / "store").put(key, value)
+    before = contents(out)
+    assert cli.invoke(["run", str(stopped / "config.toml"), "--out", str(out), "--device", "cpu", "--resume"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"verifl: {out / store(party, key)}: ")
+    assert re.search(complaint, line)
+    assert contents(out) == before
+
+
+def test_what_a_run_writes_is_what_its_parties_declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declared = {
+        "client": client_holdings.HOLDINGS,
+        "training": own_tensors.HOLDINGS,
+        "trustee": trustee_holdings.HOLDINGS,
+        "coordinator": record.HOLDINGS,
+    }
+    written = {owner: set[str]() for owner in declared}
+    put = DirectoryStore.put
+
+    def checked(store: DirectoryStore, key: str, value: bytes) -> None:
+        path = store.file(key).parent
+        party = path.parent.name if path.parent.name == "coordinator" else path.parent.parent.name.removesuffix("s")
+        owner = "training" if path.name == "training" else party
+        declared[owner].check(key, value)
+        written[owner].add(key.partition("/")[0])
+        put(store, key, value)
+
+    monkeypatch.setattr(DirectoryStore, "put", checked)
+    Federation(Remembering(), CONFIG, tmp_path / "out", device="cpu").run()
+    assert written == {owner: {kind.name for kind in holdings.kinds} for owner, holdings in declared.items()}
 
 
 def test_what_is_not_damaged_goes_on(stopped: Path, tmp_path: Path) -> None:

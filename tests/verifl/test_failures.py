@@ -17,6 +17,7 @@ import pytest
 from auditor import audit
 from auditor.comparison import compare
 from proofs.errors import Misuse, Rejected
+from proofs.machine.command_line import command_name
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
@@ -34,7 +35,7 @@ from verifl.config import Config, FederationConfig, UpdateConfig
 from verifl.federation import FederationResult
 from verifl.storage import stores as state
 from verifl.storage.run_directory import RunDirectory
-from verifl.training.own_tensors import LocalState
+from verifl.training.own_tensors import NOTHING, Kept, LocalState
 
 ONE_ROUND = CONFIG.model_copy(update={"federation": FederationConfig(rounds=1, seed=5)})
 
@@ -111,7 +112,7 @@ def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     with monkeypatch.context() as patch:
         patch.setattr(state, "replace_private", full)
         assert cli.invoke(arguments) == 2
-    hint = f"nothing is lost: `verifl {' '.join(arguments)} --resume` goes on from there"
+    hint = f"nothing is lost: `{command_name('verifl')} {' '.join(arguments)} --resume` goes on from there"
     assert last_line(capsys) == f"verifl: {out}: No space left on device; {hint}"
     assert cli.invoke([*arguments, "--resume"]) == 0
     assert audit(out / "transcript", out / "policy.cbor").accepted
@@ -298,7 +299,7 @@ def test_the_time_in_cosignatures_never_decreases() -> None:
 def test_an_interrupt_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, out = write_task(tmp_path, "raise KeyboardInterrupt"), tmp_path / "out"
     assert cli.invoke(["run", str(config), "--out", str(out)]) == 130
-    command = f"verifl run {config} --out {out} --resume"
+    command = f"{command_name('verifl')} run {config} --out {out} --resume"
     assert last_line(capsys) == f"verifl: interrupted; nothing is lost: `{command}` goes on from there"
     write_task(tmp_path)
     assert cli.invoke([*command.split()[1:], "--log-format", "json"]) == 0
@@ -341,16 +342,17 @@ def test_a_state_without_its_run_is_not_taken_away(halfway: Path) -> None:
 def test_what_a_client_keeps_for_itself_is_that_before_the_round() -> None:
     store = MemoryStore()
     local = LocalState(store)
-    assert local.before(1) == b""
-    local.after(1, b"")
+    two, again, four = (Kept(b"", state) for state in (b"two", b"again, after a kill", b"four"))
+    assert local.before(1) == NOTHING
+    local.after(1, NOTHING)
     assert store.keys() == []
-    local.after(2, b"two")
-    assert (local.before(2), local.before(3)) == (b"", b"two")
-    local.after(2, b"again, after a kill")
-    local.after(4, b"four")
-    assert (local.before(4), local.before(5)) == (b"again, after a kill", b"four")
-    local.after(5, b"")
-    assert (local.before(5), local.before(6)) == (b"four", b"")
+    local.after(2, two)
+    assert (local.before(2), local.before(3)) == (NOTHING, two)
+    local.after(2, again)
+    local.after(4, four)
+    assert (local.before(4), local.before(5)) == (again, four)
+    local.after(5, NOTHING)
+    assert (local.before(5), local.before(6)) == (four, NOTHING)
     assert store.keys() == ["after/4", "after/5"]
 
 

@@ -29,10 +29,11 @@ from protocols.steps.step import decode_model
 from verifl import Config, Federation
 from verifl.carriers import in_process
 from verifl.config import FederationConfig, LimitsConfig
-from verifl.enrolment.keys import IDENTITY_FILE, read_key
+from verifl.enrolment.keys import read_key
 from verifl.federation import FederationResult
 from verifl.progress import RoundSummary
 from verifl.reports.logs import LoggedProgress, logged
+from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.stores import DirectoryStore
 from verifl.training.tensors import describe, write_vector
 

@@ -137,7 +137,9 @@ def test_what_a_roster_lacks_is_said_at_once(tmp_path: Path, capsys: pytest.Capt
     arguments = ["--config", "nowhere", "--key", str(tmp_path / "issuer.pem")]
     assert cli.invoke(["roster", "sign", str(tmp_path / "roster.toml"), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("verifl: roster: missing: the log: `verifl roster add log ORIGIN PUBLICKEY`; trustees: 0 of")
+    assert line.startswith(
+        "verifl: roster: missing: the log: `verifl roster add log ORIGIN PUBLICKEY --roster FILE`; trustees: 0 of"
+    )
 
 
 def test_clients_without_training_are_not_enrolled(office: Office, capsys: pytest.CaptureFixture[str]) -> None:

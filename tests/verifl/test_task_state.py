@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from auditor import audit
 from proofs.errors import Misuse
-from tests.verifl.test_dropouts import killed_before, run
+from tests.verifl.failing import killed_before, run
 from verifl.training.task_state import decode_state, encode_state
 
 LIMIT = 1 << 20
@@ -211,7 +211,7 @@ def test_a_turn_that_came_to_nothing_leaves_no_state(tmp_path: Path) -> None:
 
 
 def test_tasks_without_it_get_none_and_store_nothing(tmp_path: Path) -> None:
-    from tests.verifl.test_dropouts import Line
+    from tests.verifl.failing import Line
 
     run(Line(), tmp_path / "out", rounds=1)
     assert not list((tmp_path / "out").glob("state/clients/*/training/*.value"))

@@ -14,20 +14,23 @@ from pathlib import Path
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.blobs import entry_blobs
 from protocols.envelopes import open_envelope
+from protocols.holdings import Holdings
 from protocols.log.checkpoint import check_note, parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import CHECKPOINT, POLICY, blob_path, note_path
 from protocols.messages import Revocation, RoundClosed, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
+from protocols.rounds import client_holdings, record, trustee_holdings
 from protocols.rounds.follower import Follower
 from protocols.rounds.lineage import step_blobs
-from protocols.rounds.record import PENDING, Pending, read_pending
-from verifl.enrolment.keys import IDENTITY_FILE, read_key
+from protocols.rounds.record import PENDING, Pending
+from verifl.enrolment.keys import read_key
 from verifl.storage.history import EndedRound, ended_rounds
+from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import StoredValues
-from verifl.training.own_tensors import local_key
+from verifl.training import own_tensors
 
 _BLOB_LIMIT = 1 << 40  # bytes; the hash says whether it is the right one
 _PUT_BACK = "put the file back from a copy of the transcript, then resume"
@@ -46,12 +49,9 @@ def inspect_run(directory: RunDirectory, changes: Sequence[bytes] = ()) -> None:
     with the path in it; OSError as the system does.
     """
     pinned = _policy(directory)
-    for store in sorted(_stores(directory)):
-        values = StoredValues(store)
-        for key in values.keys():  # noqa: SIM118 - a method of stores
-            if not values.half_erased(key):  # nobody reads it again
-                values.get(key)
-    pending = _pending(directory)
+    for store, holdings in _stores(directory):
+        _check_values(StoredValues(store), holdings)
+    pending = PENDING.get(StoredValues(directory.coordinator.store))
     log = _Log(directory.transcript, pinned)
     published = log.read(0 if pending is None else pending.start)
     entries = [*published, *_unpublished(directory, pending, len(published))]
@@ -70,7 +70,7 @@ def check_kinds(directory: RunDirectory) -> None:
     for path in (directory.policy, directory.metrics, directory.model, directory.state / "lock", lock):
         if path.exists() and not path.is_file():
             raise Misuse(f"{path}: expected a file, found a directory or another kind; move it away, then resume")
-    for path in (directory.transcript, directory.state, directory.adapter, *_stores(directory)):
+    for path in (directory.transcript, directory.state, directory.adapter, *(store for store, _ in _stores(directory))):
         if path.exists() and not path.is_dir():
             raise Misuse(f"{path}: expected a directory, found a file; put back what was there, then resume")
 
@@ -93,13 +93,13 @@ def _check_identities(directory: RunDirectory, policy: Policy, gone: frozenset[s
     """The keys that the run made for itself are those of its policy; of none that were given to it."""
     if not any(directory.state.rglob(IDENTITY_FILE)):
         return
-    parties = {Path("coordinator"): policy.log_key}
-    parties |= {Path("trustees", each.id): each.public_key for each in policy.trustees if each.id not in gone}
-    parties |= {Path("clients", each.id): each.public_key for each in policy.roster if each.id not in gone}
-    if (directory.state / "issuer" / IDENTITY_FILE).exists():  # signs nothing more, and may be taken away
-        parties[Path("issuer")] = policy.issuer_key
+    parties = {directory.coordinator: policy.log_key}
+    parties |= {directory.trustee(each.id): each.public_key for each in policy.trustees if each.id not in gone}
+    parties |= {directory.client(each.id): each.public_key for each in policy.roster if each.id not in gone}
+    if directory.issuer.identity.exists():  # signs nothing more, and may be taken away
+        parties[directory.issuer] = policy.issuer_key
     for party, public_key in parties.items():
-        file = directory.state / party / IDENTITY_FILE
+        file = party.identity
         expected = f"{file}: expected the private key of {public_key.hex()}"
         if not file.is_file():
             found = "a directory" if file.is_dir() else "no such file"
@@ -108,22 +108,29 @@ def _check_identities(directory: RunDirectory, policy: Policy, gone: frozenset[s
             raise Misuse(f"{expected}, found another key; put it back from a backup, then resume")
 
 
-def _stores(directory: RunDirectory) -> Iterator[Path]:
-    yield directory.state / "coordinator" / "store"
-    yield from directory.state.glob("trustees/*/store")
-    yield from directory.state.glob("clients/*/store")
-    yield from directory.state.glob("clients/*/training")
+def _stores(directory: RunDirectory) -> Iterator[tuple[Path, Holdings]]:
+    """Every store of a run, with what its owner says of it."""
+    for client in directory.clients():
+        yield client.store, client_holdings.HOLDINGS
+        yield client.training, own_tensors.HOLDINGS
+    yield directory.coordinator.store, record.HOLDINGS
+    for trustee in directory.trustees():
+        yield trustee.store, trustee_holdings.HOLDINGS
 
 
-def _pending_file(directory: RunDirectory) -> StoredValues:
-    return StoredValues(directory.state / "coordinator" / "store")
+def _check_values(values: StoredValues, holdings: Holdings) -> None:
+    for key in values.keys():  # noqa: SIM118 - a method of stores
+        value = None if values.half_erased(key) else values.get(key)
+        if value is None:  # nobody reads it again
+            continue
+        try:
+            holdings.check(key, value)
+        except Malformed as error:
+            raise Misuse(f"{values.file(key)}: {error}; was it written by this version of verifl?") from None
 
 
-def _pending(directory: RunDirectory) -> Pending | None:
-    try:
-        return read_pending(_pending_file(directory))
-    except Malformed as error:
-        raise Misuse(f"{_pending_file(directory).file(PENDING)}: {error}; start a new federation") from None
+def _pending_file(directory: RunDirectory) -> Path:
+    return StoredValues(directory.coordinator.store).file(PENDING.key)
 
 
 def _unpublished(directory: RunDirectory, pending: Pending | None, size: int) -> tuple[bytes, ...]:
@@ -131,7 +138,7 @@ def _unpublished(directory: RunDirectory, pending: Pending | None, size: int) ->
     if pending is None:
         return ()
     if pending.start > size:
-        file = _pending_file(directory).file(PENDING)
+        file = _pending_file(directory)
         raise Misuse(
             f"{directory.transcript}: expected {pending.start} entries or more, as {file} says, found {size}; put back "
             "the newest copy of the transcript, then resume"
@@ -237,14 +244,14 @@ def _check_said(
     directory: RunDirectory, follower: Follower, ended: Sequence[EndedRound], log: _Log, gone: frozenset[str]
 ) -> None:
     """What a party has said, as the log has it, is in its state."""
-    kept = (*_clients(directory, follower, ended), *_cosigners(ended, log), *_trustees(directory, follower))
-    for store, key in kept:
-        values, party = StoredValues(directory.state / store), store.parent.name
+    kept = (*_clients(directory, follower, ended), *_cosigners(directory, ended, log), *_trustees(directory, follower))
+    for party, store, key in kept:
+        values = StoredValues(store)
         if party not in gone and values.get(key) is None:
             raise Misuse(f"{values.file(key)}: expected what {party} keeps, found no such file: {_FORGOTTEN}")
 
 
-_Kept = Iterator[tuple[Path, str]]  # a store, below the state, and the key of what must be in it
+_Kept = Iterator[tuple[str, Path, str]]  # a party, a store of its own, and the key of what must be in it
 
 
 def _clients(directory: RunDirectory, follower: Follower, ended: Sequence[EndedRound]) -> _Kept:
@@ -252,53 +259,44 @@ def _clients(directory: RunDirectory, follower: Follower, ended: Sequence[EndedR
     current = follower.ledger.current
     rounds = [each.last for each in ended] + ([current] if current else [])
     last = {each.message.client: each.message.round for each_round in rounds for each in each_round.submissions}
-    keep_tensors = any(directory.state.glob("clients/*/training/*"))
+    keep_tensors = any(StoredValues(client.training).keys() for client in directory.clients())
     for client, number in sorted(last.items()):
-        yield Path("clients", client, "store"), "seen"
-        yield Path("clients", client, "store"), "answer"
+        own = directory.client(client)
+        for key in client_holdings.required():
+            yield client, own.store, key
         if keep_tensors:
-            yield Path("clients", client, "training"), local_key(number)
+            yield client, own.training, own_tensors.KEPT.key(number)
 
 
-def _cosigners(ended: Sequence[EndedRound], log: _Log) -> _Kept:
+def _cosigners(directory: RunDirectory, ended: Sequence[EndedRound], log: _Log) -> _Kept:
     """Who cosigned the latest checkpoint remembers the log, and that it erased what it had of rounds that ended."""
     latest = log.path / CHECKPOINT
     if not latest.exists():
         return
     note = parse_note(latest.read_bytes())
+    erased = bool(ended) and ended[0].stop <= note.checkpoint.size
     for signature in note.signatures[1:]:
-        yield Path("trustees", signature.name, "store"), "log"
-        if ended and ended[0].stop <= note.checkpoint.size:
-            yield Path("trustees", signature.name, "store"), "erased"
+        for key in trustee_holdings.required_of_cosigner(erased):
+            yield signature.name, directory.trustee(signature.name).store, key
 
 
 def _trustees(directory: RunDirectory, follower: Follower) -> _Kept:
-    """In the open round: the release that is logged; before it, unless one is made, the acknowledgement and secrets."""
+    """Who takes part in the open round remembers what it said in it, or can still say it."""
     current = follower.ledger.current
-    if current is None:
-        return
-    number = current.number
-    released = {each.message.trustee for each in current.releases}
-    acknowledged = {ack.trustee for ack in current.acks}
-    for name in sorted({key.trustee for key in current.keys}):
-        values = StoredValues(directory.state / "trustees" / name / "store")
-        over = values.get(f"release/{number}") is not None or int(values.get("erased") or b"0") >= number
-        if name in released:
-            yield Path("trustees", name, "store"), f"release/{number}"
-        elif not over:
-            for kind in ("round-key", *(("ack", "share") if name in acknowledged else ())):
-                yield Path("trustees", name, "store"), f"{kind}/{number}"
+    for name in sorted({key.trustee for key in current.keys}) if current else ():
+        store = directory.trustee(name).store
+        for key in trustee_holdings.required(StoredValues(store), name, current):
+            yield name, store, key
 
 
 def _check_coordinator(directory: RunDirectory, pinned: PinnedPolicy, follower: Follower) -> None:
     """No trustee has seen more of the log than its coordinator remembers."""
     for member in pinned.policy.trustees:
-        values = StoredValues(directory.state / "trustees" / member.id / "store")
-        stored = values.get("log")
-        if stored is not None and Follower.decode(stored).size > follower.size:
-            file = _pending_file(directory).file(PENDING)
+        known = trustee_holdings.LOG.get(StoredValues(directory.trustee(member.id).store))
+        if known is not None and known.size > follower.size:
+            file = _pending_file(directory)
             raise Misuse(
-                f"{file}: expected the entries that {member.id} has seen, {Follower.decode(stored).size} in all, found "
+                f"{file}: expected the entries that {member.id} has seen, {known.size} in all, found "
                 f"{follower.size}: {_FORGOTTEN}"
             )
 

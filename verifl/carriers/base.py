@@ -18,7 +18,11 @@ from verifl.training.tensors import Vector
 
 @dataclass(frozen=True)
 class Session:
-    """One federation about to run. `initial` is the initial model, float64 (d,); `rand` draws protocol randomness."""
+    """One federation about to run.
+
+    initial: the initial model, float64 (d,). rand: draws protocol randomness. promise: a line to tell once the run
+    could go on from what is on disk and has a round before it; empty for none.
+    """
 
     config: Config
     training: LocalTraining
@@ -28,6 +32,7 @@ class Session:
     device: str
     progress: Progress
     rand: Randomness
+    promise: str = ""
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ class _Run:
             if self._aborted(summaries[before:]) > self._pinned.policy.max_aborts:
                 found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
                 raise Rejected("rounds", f"{wanted} to close", found)
+            if len(summaries) == before and self._session.promise:
+                self._session.progress.note(self._session.promise)
             summaries.append(self._round(sum(each.aborted is None for each in summaries)))
             self._report(summaries[-1])
             may_repeat = self._aborted(summaries[before:]) <= self._pinned.policy.max_aborts

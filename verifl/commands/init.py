@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
-from verifl.commands.shared import (
-    OK,
-    PATH,
-)
+from proofs.machine.command_line import command_name
+from verifl.commands.shared import OK, PATH
 
 
 @click.command()
@@ -24,5 +23,7 @@ def init(directory: Path) -> int:
     config, task = write_example(directory)
     click.echo(f"wrote {config}, the configuration")
     click.echo(f"wrote {task}, your model, data and training loop: an example that runs as it is")
-    click.echo(f"next: verifl plan {config}; verifl run {config} --out {directory / 'out'}")
+    verifl = command_name("verifl")
+    click.echo(f"next: {shlex.join([verifl, 'plan', str(config)])}")
+    click.echo(f"then: {shlex.join([verifl, 'run', str(config), '--out', str(directory / 'out')])}")
     return OK

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from proofs.errors import Misuse
+from proofs.machine.command_line import command_name
 from verifl.commands.keys import passphrase_option, passphrase_source
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ def init(directory: Path) -> int:
 
     path = write_roster(directory)
     click.echo(f"wrote {path}, the enrolment document: read it, decide on the thresholds")
-    click.echo(f"next: verifl roster add client NAME PUBLICKEY --roster {path}")
+    command = [command_name("verifl"), "roster", "add", "client", "NAME", "PUBLICKEY", "--roster", str(path)]
+    click.echo(f"next: {shlex.join(command)}")
     return 0
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proofs.errors import Misuse
+from proofs.errors import Misuse, VeriflError
+from proofs.machine.command_line import command_name
 from verifl.commands.keys import passphrase_option, passphrase_source
 from verifl.commands.shared import (
     FAILED,
@@ -84,6 +85,8 @@ def run(
         raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
     if resume and inject:
         raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
+    if inject and RunDirectory(out).resumable:
+        raise Misuse(f"{out}: holds a run already, and misbehaviour begins with a run; choose another --out")
     federation: Federation | None = None
     try:
         with logged(log_format, log_level) as progress, printing_to_stderr():
@@ -101,8 +104,9 @@ def run(
             result = federation.run(resume)
     except BaseException as error:
         if _may_go_on(federation, error, resume) and RunDirectory(out).resumable and not inject:
-            command = _resumption(config, out, policy_file, folder, passphrase_file, change_files)
-            error.add_note(f"nothing is lost: `{command}` goes on from there")
+            command = _resumption(config, out, policy_file, folder, passphrase_file, change_files, device)
+            first = "once that is put right, " if isinstance(error, VeriflError) else ""
+            error.add_note(f"nothing is lost: {first}`{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(out)  # the system does not say which file it could not write
         raise
@@ -126,9 +130,11 @@ def _resumption(
     folder: Path | None,
     passphrase_file: Path | None,
     changes: Sequence[Path],
+    device: str,
 ) -> str:
     """The command that goes on with a run."""
     members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
     members += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
     members += [word for path in changes for word in ("--change", str(path))]
-    return shlex.join(["verifl", "run", str(config), "--out", str(out), *members, "--resume"])
+    members += ["--device", device] if device != "auto" else []
+    return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *members, "--resume"])

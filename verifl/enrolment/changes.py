@@ -54,8 +54,7 @@ def published_changes(path: Path) -> LoggedChanges:
 
 def logged_changes(directory: RunDirectory) -> LoggedChanges:
     """Those in a run's log, with those that its trustees may have seen already."""
-    store = directory.state / "coordinator" / "store"
-    pending = pending_entries(StoredValues(store))
+    pending = pending_entries(StoredValues(directory.coordinator.store))
     return _changes_in(dict.fromkeys((*_entries(directory.transcript), *pending)))
 
 

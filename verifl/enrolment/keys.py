@@ -7,6 +7,7 @@ file, and what takes an old key out of force is an entry in the log.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 
-IDENTITY_FILE = "identity.pem"  # of a party, in its state directory
 SUFFIX = ".pem"
 _FILE_LIMIT = 16 * 1024
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
@@ -122,7 +122,9 @@ def _require_secret(path: Path, status: os.stat_result) -> None:
         raise Misuse(f"{path}: is a secret but belongs to user {status.st_uid}; run as its owner")
     mode = status.st_mode & 0o777
     if mode & 0o077:
-        raise Misuse(f"{path}: is a secret but has mode {mode:03o}, expected 600; run `chmod 600 {path}`")
+        raise Misuse(
+            f"{path}: is a secret but has mode {mode:03o}, expected 600; run `chmod 600 {shlex.quote(str(path))}`"
+        )
 
 
 def _read_private(path: Path) -> bytes:

@@ -74,7 +74,7 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
     _check_agreement(roster, config)
     trustees, clients = roster.trustee_members(), roster.client_members()
     if roster.log is None:
-        raise Misuse("roster: log: missing; `verifl roster add log ORIGIN PUBLICKEY` names the coordinator")
+        raise Misuse("roster: log: missing; `verifl roster add log ORIGIN PUBLICKEY --roster FILE` names it")
     if len(clients) < roster.limits.min_cohort:
         raise Misuse(
             f"limits.min_cohort: expected at most the number of clients, {len(clients)}, found "

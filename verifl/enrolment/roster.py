@@ -173,7 +173,7 @@ def missing(roster: Roster) -> list[str]:
     m, t, f = len(roster.trustees), roster.thresholds.threshold, roster.thresholds.corrupt
     lacking = []
     if roster.log is None:
-        lacking.append("the log: `verifl roster add log ORIGIN PUBLICKEY`")
+        lacking.append("the log: `verifl roster add log ORIGIN PUBLICKEY --roster FILE`")
     if m < t:
         lacking.append(f"trustees: {m} of at least {t}")
     elif 2 * t <= m + f or f >= t:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from protocols.envelopes import open_envelope
@@ -19,7 +20,7 @@ def describe_file(path: Path) -> str:
         path = path / NAME if (path / NAME).is_file() else path / "policy.cbor"
     if path.suffix == ".toml":
         roster = read_roster(path)
-        return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_lacking(roster)])
+        return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_lacking(roster, path)])
     plan = read_policy(path)
     head = [f"Policy {plan.pinned.hash.hex()}", f"  signed by   {plan.policy.issuer_key.hex()}  issuer"]
     changes = [] if log is None else _changes(log)
@@ -54,5 +55,6 @@ def _lines(roster: Roster) -> list[str]:
     ]
 
 
-def _lacking(roster: Roster) -> list[str]:
-    return [f"  missing     {each}" for each in missing(roster)] or ["  complete: sign it with `verifl roster sign`"]
+def _lacking(roster: Roster, path: Path) -> list[str]:
+    sign = f"verifl roster sign {shlex.quote(str(path))} --config CONFIG --key KEY"
+    return [f"  missing     {each}" for each in missing(roster)] or [f"  complete: sign it with `{sign}`"]

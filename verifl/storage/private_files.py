@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,14 +43,14 @@ def private_directory(path: Path) -> Iterator[int]:
 
 def require_private(path: Path, status: os.stat_result, mode: int) -> None:
     """Raise Misuse where a file or directory of secrets is somebody else's, or can be read or written by others."""
-    user = os.geteuid()
+    user, quoted = os.geteuid(), shlex.quote(str(path))
     if status.st_uid != user:
         found = f"belongs to user {status.st_uid}, and this process runs as user {user}"
-        raise Misuse(f"{path}: holds secrets but {found}; run as its owner, or give it back by `chown {user} {path}`")
+        raise Misuse(f"{path}: holds secrets but {found}; run as its owner, or have root `chown {user} {quoted}`")
     found_mode = stat.S_IMODE(status.st_mode)
     if found_mode & _BY_OTHERS:
         raise Misuse(
-            f"{path}: holds secrets but has mode {found_mode:03o}, expected {mode:03o}; run `chmod {mode:03o} {path}`"
+            f"{path}: holds secrets but has mode {found_mode:03o}, expected {mode:03o}; run `chmod {mode:03o} {quoted}`"
         )
 
 

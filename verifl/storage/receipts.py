@@ -9,13 +9,14 @@ from proofs.errors import Malformed, Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import encode_receipt, make_receipts, verify_receipt
+from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import make_private_directory, write_private
 
 
 def receipt_file(state: Path, client: str, number: int) -> Path:
     """Where the receipt of a client for a round is."""
-    return state / "clients" / client / "receipts" / f"round-{number}.cbor"
+    return PartyDirectory(state / "clients" / client).receipts / f"round-{number}.cbor"
 
 
 def keep_receipts(directory: RunDirectory, pinned: PinnedPolicy, number: int, note: Callable[[str], None]) -> None:

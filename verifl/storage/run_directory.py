@@ -12,8 +12,9 @@ from pathlib import Path
 from proofs.errors import Misuse
 from protocols.locks import locked
 from protocols.log.tiles import POLICY
-from protocols.rounds.client import ANSWER
-from verifl.storage.stores import make_private_directory
+from protocols.rounds.client_holdings import ANSWER
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.stores import StoredValues, make_private_directory
 
 _WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|adapter_config\.json|metrics\.jsonl"
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})\.[0-9a-f]+\.tmp")
@@ -39,6 +40,32 @@ class RunDirectory:
     def state(self) -> Path:
         """One directory per party, each readable by nobody else."""
         return self.path / "state"
+
+    @property
+    def coordinator(self) -> PartyDirectory:
+        """The coordinator's own directory."""
+        return PartyDirectory(self.state / "coordinator")
+
+    @property
+    def issuer(self) -> PartyDirectory:
+        """The issuer's, where the run made a policy itself."""
+        return PartyDirectory(self.state / "issuer")
+
+    def trustee(self, name: str) -> PartyDirectory:
+        """A trustee's own directory."""
+        return PartyDirectory(self.state / "trustees" / name)
+
+    def client(self, name: str) -> PartyDirectory:
+        """A client's own directory."""
+        return PartyDirectory(self.state / "clients" / name)
+
+    def trustees(self) -> list[PartyDirectory]:
+        """Those of all trustees that have one, by id."""
+        return self._parties("trustees")
+
+    def clients(self) -> list[PartyDirectory]:
+        """Those of all clients that have one, by id."""
+        return self._parties("clients")
 
     @property
     def model(self) -> Path:
@@ -91,7 +118,7 @@ class RunDirectory:
     @property
     def has_submissions(self) -> bool:
         """Whether a client has made a submission, which nobody should have to make again."""
-        return any(self.state.glob(f"clients/*/store/{ANSWER.encode().hex()}.value"))
+        return any(StoredValues(client.store).file(ANSWER.key).exists() for client in self.clients())
 
     def require_policy(self) -> None:
         """Raise Misuse where there is what a run has left, but not its policy."""
@@ -108,6 +135,9 @@ class RunDirectory:
         for path in (*self.path.iterdir(), *self.adapter.rglob("*")):
             if _LEFTOVER.fullmatch(path.name):
                 path.unlink()
+
+    def _parties(self, kind: str) -> list[PartyDirectory]:
+        return [PartyDirectory(path) for path in sorted(self.state.glob(f"{kind}/*")) if path.is_dir()]
 
     def remove(self) -> None:
         """Take away everything `create` and the run made."""

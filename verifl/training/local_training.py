@@ -20,8 +20,9 @@ from verifl.training.fresh_models import FreshModels
 from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
 from verifl.training.module_state import check_loading, hidden_parameters, state_of
+from verifl.training.own_tensors import NOTHING, Kept
 from verifl.training.running_statistics import find_statistics
-from verifl.training.task_state import ClientStates, Kept
+from verifl.training.task_state import ClientStates
 from verifl.training.tensors import (
     TensorFilter,
     TensorLayout,
@@ -95,24 +96,23 @@ class LocalTraining:
         """The float buffers, not parameters, among what the client's training made of tensors that do not travel."""
         return tuple(name for name in self._own.get(client, {}) if name in self._buffers)
 
-    def kept(self, client: str) -> bytes:
-        """What the client's training left for its next turn; empty of a task by which no client leaves anything."""
+    def kept(self, client: str) -> Kept:
+        """What the client's training left for its next turn; nothing of a task by which no client leaves anything."""
         from safetensors.torch import save
 
         if not self._local and not self._states.taken:
-            return b""
-        return Kept(save(self._own.get(client, {})), self._states.encoded(client)).encode()
+            return NOTHING
+        return Kept(save(self._own.get(client, {})), self._states.encoded(client))
 
-    def restore(self, client: str, kept: bytes) -> None:
-        """Take up what `kept` gave after an earlier turn, perhaps in another process; empty before the first.
+    def restore(self, client: str, kept: Kept) -> None:
+        """Take up what `kept` gave after an earlier turn, perhaps in another process; nothing before the first.
 
         Raises Misuse naming the tensor where the model has none like it any more.
         """
         from safetensors.torch import load
 
-        stored = Kept.decode(kept)
-        self._states.restore(client, stored.state)
-        own = load(stored.tensors) if stored.tensors else {}
+        self._states.restore(client, kept.state)
+        own = load(kept.tensors) if kept.tensors else {}
         for name, tensor in own.items():
             found = self._kinds.get(name, "none of that name")
             if found != _kind(tensor):

@@ -104,23 +104,6 @@ class ClientStates:
         self._encoded[client] = encoded
 
 
-@dataclass(frozen=True)
-class Kept:
-    """All that a client keeps: its own tensors (safetensors), and its `state`; empty for none."""
-
-    tensors: Annotated[bytes, AtMost(_LIMIT)]
-    state: Annotated[bytes, AtMost(_LIMIT)]
-
-    def encode(self) -> bytes:
-        """In one value, which is stored whole or not at all."""
-        return encode(self, 2 * _LIMIT)
-
-    @classmethod
-    def decode(cls, data: bytes) -> Kept:
-        """Inverse of `encode`; of nothing, nothing."""
-        return decode(cls, data, 2 * _LIMIT) if data else cls(b"", b"")
-
-
 @dataclass
 class _Writer:
     """Values as JSON; what JSON has not is an object of one entry, whose key says which kind."""

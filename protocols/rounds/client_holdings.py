@@ -1,0 +1,49 @@
+"""What a client keeps in its store: what it has seen of the log, and what it has said (spec 8.4, 8.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from protocols.blobs import blob_hash
+from protocols.holdings import Holding, Holdings
+from protocols.invitation import INVITATION_LIMIT
+from protocols.membership import Membership
+from protocols.messages import AtMost, Hash32
+from protocols.rounds.exchange import SubmissionPackage
+
+_ANSWER_LIMIT = 1 << 40
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Size and root of a checkpoint that was verified, and who was in force there."""
+
+    size: int
+    root: Hash32
+    members: Membership
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A submission with its blobs, the RoundOpen that it answers, and the hash of the update that it was made of."""
+
+    round: int
+    round_open: Hash32
+    update: Hash32
+    entry: Annotated[bytes, AtMost(65535)]
+    blobs: tuple[Annotated[bytes, AtMost(_ANSWER_LIMIT)], ...]
+
+    def package(self) -> SubmissionPackage:
+        """As it is sent."""
+        return SubmissionPackage(self.entry, {blob_hash(blob): blob for blob in self.blobs})
+
+
+SEEN = Holding.of("seen", "the newest checkpoint that it has verified", Seen, INVITATION_LIMIT)
+ANSWER = Holding.of("answer", "its submission to the last round that it answered", Answer, _ANSWER_LIMIT)
+HOLDINGS = Holdings("a client", (SEEN, ANSWER))
+
+
+def required() -> tuple[str, ...]:
+    """The keys that are in the store of a client who has submitted anything."""
+    return SEEN.key, ANSWER.key

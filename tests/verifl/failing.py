@@ -1,0 +1,119 @@
+"""Runs of a task whose clients fail where a test says so, in histories of kills, resumptions and revocations, with the
+real engine on a model of three coordinates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from auditor import audit
+from protocols.rounds.exchange import NOTHING, Publication, Release
+from verifl import Config, Federation
+from verifl.carriers import in_process
+from verifl.carriers.in_process import InProcessEngine
+from verifl.commands import root as cli
+from verifl.federation import FederationResult
+from verifl.storage.stores import Step, unobserved
+
+Turn = tuple[str, int]  # (client, which of its turns, from 1)
+
+
+class Line:
+    """Four clients, whose turns fail where a test says so; `trained` has every turn."""
+
+    names: Sequence[str] = ("a", "b", "c", "d")
+
+    def __init__(self, failing: Callable[[str, int], BaseException | None] = lambda client, turn: None) -> None:
+        self.failing, self.trained = failing, list[str]()
+
+    def clients(self) -> Sequence[str]:
+        return self.names
+
+    def model(self) -> nn.Module:
+        return nn.Linear(2, 1)
+
+    def data(self, client: str) -> float:
+        return 0.01 * ord(client)
+
+    def train(self, model: nn.Module, client: str, data: float) -> None:
+        self.trained.append(client)
+        error = self.failing(client, self.trained.count(client))
+        if error is not None:
+            raise error
+        model.bias.data += data
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {"bias": float(model.bias.detach())}
+
+
+def only(*turns: Turn, error: BaseException | None = None) -> Callable[[str, int], BaseException | None]:
+    """Which turns fail."""
+    return lambda client, turn: (error or ValueError("no rows")) if (client, turn) in turns else None
+
+
+def always(*clients: str) -> Callable[[str, int], BaseException | None]:
+    return lambda client, _: ValueError("no rows") if client in clients else None
+
+
+def run(
+    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, step: Step = unobserved, **options: Any
+) -> FederationResult:
+    """Begin in a directory, or go on in it."""
+    config = Config.of(
+        federation={"rounds": rounds, "seed": 5},
+        trustees={"count": 2, "corrupt": 0, "threshold": 2},
+        update={"encryption_proof": False},
+        limits={"min_cohort": min_cohort, "max_aborts": 3},
+    )
+    return Federation(task, config, out, device="cpu", engine=InProcessEngine(step), **options).run(resume=True)
+
+
+def lines(out: Path) -> list[dict[str, Any]]:
+    """`metrics.jsonl` but for the initial model."""
+    first, *others = (json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines())
+    assert first["round"] == 0
+    return others
+
+
+def accepted(out: Path) -> bool:
+    return audit(out / "transcript", out / "policy.cbor").accepted
+
+
+class _Kill(BaseException):
+    """As SIGKILL, for what is on the disk."""
+
+
+def killed_before(task: Line, out: Path, description: str, nth: int, rounds: int = 2) -> None:
+    """Run until just before the nth such step on disk."""
+    seen = 0
+
+    def step(text: str) -> None:
+        nonlocal seen
+        seen += text == description
+        if seen >= nth:
+            raise _Kill
+
+    with pytest.raises(_Kill):
+        run(task, out, rounds, step=step)
+
+
+def revocation(out: Path, party: str, changes: Path) -> bytes:
+    """Signed with the issuer's key, which the run made itself."""
+    arguments = ["--policy", str(out / "policy.cbor"), "--key", str(out / "state/issuer/identity.pem")]
+    assert cli.invoke(["roster", "revoke", party, *arguments, "--reason", "left", "--out", str(changes)]) == 0
+    return changes.read_bytes()
+
+
+def withhold(patch: pytest.MonkeyPatch, *rounds: int) -> None:
+    """In these rounds nothing that trustees release reaches the log, so that they are aborted once they were opened."""
+    honest = in_process.Coordinator.receive_release
+
+    def lose(self: in_process.Coordinator, release: Release) -> Publication:
+        return NOTHING if self.ledger.rounds in rounds else honest(self, release)
+
+    patch.setattr(in_process.Coordinator, "receive_release", lose)
