@@ -6,7 +6,7 @@
     simulation.path  # the transcript, simulation.policy_data its policy
 
 `play_round` is an honest round; the steps it takes (`open_round`, `submit`, `acknowledge`, ...) can be taken one by
-one, with some parties silent, crashed or replaced.
+one, with some parties silent, crashed or replaced. The conductor says what comes next; here it is only carried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.engines import get_engine
-from proofs.errors import Misuse
+from proofs.errors import Rejected
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
@@ -34,9 +34,24 @@ from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.conductor import Conductor, Stage
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
-from protocols.rounds.exchange import Publication, Release, SubmissionPackage
+from protocols.rounds.exchange import (
+    Acknowledge,
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Observe,
+    OfferKey,
+    Publication,
+    Question,
+    Release,
+    ReleaseShare,
+    RoundKeyOffer,
+    SubmissionPackage,
+    Submit,
+)
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.waits import Waits
@@ -151,7 +166,7 @@ class Simulation:
         client_names, trustee_names = _names(self.setting)
         self.clients = {name: self._client(name) for name in client_names}
         self.trustees = {name: self._trustee(name) for name in trustee_names}
-        self.coordinator = self._coordinator(None)
+        self._start_coordinator(None)
         self.updates: dict[int, dict[str, Update]] = {}  # what clients submitted, by round
 
     # ---- parties ----
@@ -177,8 +192,8 @@ class Simulation:
         key, rand = identity or identity_of(name, self.setting.seed), seeded(f"another {name}")
         return Trustee(self.pinned, key, name, store, self.engine, rand, self.waits)
 
-    def _coordinator(self, published: Published | None) -> Coordinator:
-        return Coordinator(
+    def _start_coordinator(self, published: Published | None) -> None:
+        self.coordinator = Coordinator(
             *self._party("coordinator"),
             self._store("coordinator"),
             self.engine,
@@ -187,6 +202,7 @@ class Simulation:
             self.waits,
             published,
         )
+        self.conductor = Conductor(self.pinned, self.coordinator, self.model)
 
     def evidence(self, told: bool = True) -> Evidence:
         """What everybody has said, as the log has it: for a party that starts."""
@@ -212,7 +228,7 @@ class Simulation:
         reader = TranscriptReader(self.path)
         size = self.writer.published_size
         published = Published(reader.latest(), reader.entries(0, size)) if size else None
-        self.coordinator = self._coordinator(published)
+        self._start_coordinator(published)
         self.writer.append(self.coordinator.entries(size, self.coordinator.size))
 
     def blob(self, name: bytes, limit: int) -> bytes:
@@ -229,7 +245,41 @@ class Simulation:
             else:
                 self.writer.put_blob(blob)
         self.writer.append(publication.entries)
+        if publication.note:
+            self.writer.publish(publication.note)
         return publication
+
+    def answer(self, name: str, question: Question) -> Answer:
+        """What a party honestly answers."""
+        match question:
+            case Observe():
+                return Cosignature(self.observe(name, question.note))
+            case OfferKey():
+                return RoundKeyOffer(self.trustees[name].round_key(question.round))
+            case Submit():
+                return self.package(name)
+            case Acknowledge():
+                return Acknowledgement(self.acknowledgement(name, question.round))
+            case ReleaseShare():
+                return self.release_of(name)
+
+    def ask(self, parties: Iterable[str] | None = None) -> None:
+        """The answers of these parties (all) to what is asked now, received."""
+        step = self.conductor.step
+        for name in step.parties if parties is None else parties:
+            assert step.question is not None
+            self.store(self.conductor.take(name, self.answer(name, step.question)))
+
+    def proceed(self) -> Publication:
+        """What the coordinator does next, without those who have not answered."""
+        return self.store(self.conductor.proceed())
+
+    def settle(self) -> Stage:
+        """Have the log cosigned and published, if somebody is to see what is not; the stage after that."""
+        while (stage := self.conductor.step.stage) in (Stage.SIGN, Stage.COSIGN):
+            self.ask()
+            self.proceed()
+        return stage
 
     def checkpoint(self, trustees: Iterable[str] | None = None) -> None:
         """Have the log cosigned by these trustees (all) and published, unless it is already."""
@@ -285,18 +335,20 @@ class Simulation:
 
     def start(self) -> None:
         """Genesis, cosigned."""
-        self.store(self.coordinator.genesis(self.model))
-        self.checkpoint()
+        self.proceed()
+        self.settle()
 
     def open_round(self, trustees: Iterable[str] | None = None) -> int:
         """RoundOpen with the keys of these trustees (all that are not barred), cosigned; the round's number."""
-        ledger = self.coordinator.ledger
-        names = [name for name in self._some(trustees) if name not in ledger.barred and self.in_force(name)]
-        keys = [self.trustees[name].round_key(ledger.next_round) for name in names]
-        self.store(self.coordinator.open_round(keys))
-        self.checkpoint()
-        self.updates[ledger.next_round] = {}
-        return ledger.next_round
+        self.settle()
+        self.conductor.open_round()
+        asked = self.conductor.step.parties
+        self.ask(name for name in self._some(trustees) if name in asked)
+        self.proceed()
+        self.settle()
+        number = self.coordinator.ledger.rounds
+        self.updates[number] = {}
+        return number
 
     def give_up_round(self) -> None:
         """A round that is aborted at once, for want of submissions; cosigned."""
@@ -322,7 +374,7 @@ class Simulation:
 
     def submit(self, name: str, update: Update | None = None) -> Publication:
         """A client's submission, received."""
-        return self.store(self.coordinator.receive(self.package(name, update)))
+        return self.store(self.conductor.take(name, self.package(name, update)))
 
     def random_update(self, label: str) -> Update:
         """A vector well within the norm bound, and within the bound of every coordinate where there is one."""
@@ -334,12 +386,10 @@ class Simulation:
 
     def acknowledge(self, trustees: Iterable[str] | None = None) -> None:
         """Submissions cosigned, then acknowledged by these trustees (all with a round key)."""
-        self.checkpoint()
-        current = self.coordinator.ledger.current
-        assert current is not None
-        keyed = [key.trustee for key in current.keys]
-        for name in keyed if trustees is None else trustees:
-            self.store(self.coordinator.receive_ack(self.acknowledgement(name)))
+        if self.settle() is Stage.SUBMISSIONS:
+            self.proceed()
+            self.settle()
+        self.ask(trustees)
 
     def acknowledgement(self, name: str, number: int | None = None) -> bytes:
         """One trustee's, not sent yet: of the last round, or of another."""
@@ -354,14 +404,14 @@ class Simulation:
     def close_cohort(self) -> str | None:
         """The cohort closed and cosigned; the reason if the round was aborted instead. Late acknowledgements are
         waited for."""
+        self.acknowledge(())
         try:
-            publication = self.coordinator.close_cohort()
-        except Misuse:
-            self.checkpoint()  # the wait begins when the last submission is published
+            closed = self.proceed()
+        except Rejected as error:
+            assert error.check == "quorum-wait"
             self.clock += self.waits.quorum
-            publication = self.coordinator.close_cohort()
-        closed = self.store(publication)
-        self.checkpoint()
+            closed = self.proceed()
+        self.settle()
         return closed.aborted
 
     def asked(self) -> tuple[str, ...]:
@@ -373,20 +423,18 @@ class Simulation:
 
     def release(self, trustees: Iterable[str] | None = None) -> None:
         """The releases of these trustees (Q)."""
-        for name in self.asked() if trustees is None else trustees:
-            self.store(self.coordinator.receive_release(self.release_of(name)))
+        self.ask(trustees)
 
     def finish(self) -> RoundResult:
         """Aggregate and close the round, or abort it; cosigned."""
         current = self.coordinator.ledger.current
         assert current is not None
         accepted = tuple(each.message.client for each in current.members())
-        aggregated = self.store(self.coordinator.aggregate())
-        plaintext = None
+        aggregated, plaintext = self.proceed(), None
         if aggregated.aborted is None:
             plaintext = self._plaintext(aggregated)
-            self.store(self.coordinator.close_round())
-        self.checkpoint()
+            self.proceed()
+        self.settle()
         return RoundResult(current.number, aggregated.aborted, accepted, plaintext)
 
     def _plaintext(self, publication: Publication) -> Update:

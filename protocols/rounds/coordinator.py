@@ -33,6 +33,7 @@ from protocols.messages import (
     MissingParty,
     Revocation,
     RoundClosed,
+    RoundKey,
     ShareAck,
     Submission,
 )
@@ -146,7 +147,7 @@ class Coordinator:
         policy = self._pinned.policy
         valid = {}
         for line in lines:
-            trustee = self._cosigner(note, line)
+            trustee = self.cosigner(note, line)
             if trustee is not None:
                 valid[trustee] = line
         complete = add_cosignatures(note, valid.values())
@@ -154,6 +155,15 @@ class Coordinator:
         self._record.settle(complete)
         self._waited()
         return complete
+
+    def cosigner(self, note: bytes, line: bytes) -> str | None:
+        """Whose valid cosignature of `note` this line is; None if it is nobody's."""
+        policy = self._pinned.policy
+        try:
+            names = check_note(parse_note(add_cosignatures(note, [line])), policy.log_key, self._trustees(), 1)
+        except (Malformed, Rejected):
+            return None
+        return names[0]
 
     def genesis(self, model: NDArray[np.float64]) -> Publication:
         """Entry 0. Raises Rejected("model") unless `model`, float64 (d,), is the policy's initial one."""
@@ -175,7 +185,7 @@ class Coordinator:
         refused: list[Refusal] = []
         for entry in round_keys:
             try:
-                self._record.trial([*used, entry])
+                self.check_key(used, entry)
                 used.append(entry)
             except (Malformed, Rejected) as error:
                 refused.append(Refusal(entry, error))
@@ -185,6 +195,17 @@ class Coordinator:
         )
         self._shares, self._opened = {}, None
         return opened
+
+    def check_key(self, others: Sequence[bytes], entry: bytes) -> None:
+        """A RoundKey that the next round may be opened with, after these others; raises Malformed or Rejected."""
+        message = open_envelope(entry).message
+        if not isinstance(message, RoundKey):
+            raise Malformed("entry", "a round-key", type(message).__name__)
+        self._record.trial([*others, entry])
+
+    def logged(self, entry: bytes) -> bool:
+        """Whether these very bytes are an entry of the log."""
+        return self._record.position(entry, 0) is not None
 
     def invitation(self, since: int = 0, known: int = 0) -> Invitation:
         """For a client whose `last_seen` is `since` and whose `known_changes` is `known`. The model blob goes with it.
@@ -239,6 +260,14 @@ class Coordinator:
         submissions = of_round.submissions
         faults = self._record.faults.of((each.index for each in submissions), self._judge)
         return [Verdict(each.index, each.message.client, faults[each.index]) for each in submissions]
+
+    def quorum_wait(self) -> int:
+        """For how many seconds more acknowledgements have to be waited for: none once there are t, or where the round
+        is given up for want of clients."""
+        current = self._current()
+        if len(current.acks) >= self._pinned.policy.threshold or not enough_submitted(self._pinned, current):
+            return 0
+        return max(0, self._waits.quorum - self._waited())
 
     def close_cohort(self) -> Publication:
         """Close the cohort by the rule of spec 8.7, or abort the round if there is none: see `Publication.aborted`.
@@ -395,15 +424,6 @@ class Coordinator:
         """Those who are in force, with their keys, as of the log's end."""
         return self.ledger.members.trustees(self._pinned.policy)
 
-    def _cosigner(self, note: bytes, line: bytes) -> str | None:
-        """Whose valid cosignature `line` is; None if it is nobody's."""
-        policy = self._pinned.policy
-        try:
-            names = check_note(parse_note(add_cosignatures(note, [line])), policy.log_key, self._trustees(), 1)
-        except (Malformed, Rejected):
-            return None
-        return names[0]
-
     def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
         return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)
 
@@ -411,12 +431,12 @@ class Coordinator:
         """With fewer than t acknowledgements: for want of clients, or of trustees, who then have had their time."""
         if not enough_submitted(self._pinned, current):
             return self._abort(current, TOO_FEW_SUBMISSIONS)
-        waited = self._waited()
-        if waited < self._waits.quorum:
+        wait = self.quorum_wait()
+        if wait:
             missing = self._pinned.policy.threshold - len(current.acks)
             raise Misuse(
-                f"round {current.number}: {missing} acknowledgements are missing; wait {self._waits.quorum - waited} "
-                "seconds before the round is given up for them"
+                f"round {current.number}: {missing} acknowledgements are missing; wait {wait} seconds before the round "
+                "is given up for them"
             )
         return self._abort(current, NO_QUORUM, unacknowledged(current))
 

@@ -1,4 +1,13 @@
-"""What parties hand to each other and to whoever stores and carries it (spec 8.4)."""
+"""What parties hand to each other and to whoever stores and carries it (spec 8.4).
+
+A coordinator's question, and what answers it:
+
+    Observe       of a trustee   Cosignature
+    OfferKey      of a trustee   RoundKeyOffer
+    Submit        of a client    SubmissionPackage
+    Acknowledge   of a trustee   Acknowledgement
+    ReleaseShare  of a trustee   Release
+"""
 
 from __future__ import annotations
 
@@ -7,6 +16,69 @@ from dataclasses import dataclass, field
 
 from proofs.errors import Rejected, VeriflError
 from protocols.submissions import check_blob
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Follow the log to this checkpoint, of `size` entries, and cosign it."""
+
+    note: bytes
+    size: int
+
+
+@dataclass(frozen=True)
+class OfferKey:
+    """Make a key for this round, the next one."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Take part in this round, which is open under the published checkpoint `note`."""
+
+    round: int
+    note: bytes
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """Say whose shares of this round are good, of all that the published checkpoint `note` covers."""
+
+    round: int
+    note: bytes
+
+
+@dataclass(frozen=True)
+class ReleaseShare:
+    """Release the share of the sum over this round's cohort, which the published checkpoint `note` covers."""
+
+    round: int
+    note: bytes
+
+
+Question = Observe | OfferKey | Submit | Acknowledge | ReleaseShare
+
+
+@dataclass(frozen=True)
+class Cosignature:
+    """From a trustee: its line under a checkpoint."""
+
+    line: bytes
+
+
+@dataclass(frozen=True)
+class RoundKeyOffer:
+    """From a trustee: the signed RoundKey."""
+
+    entry: bytes
+
+
+@dataclass(frozen=True)
+class Acknowledgement:
+    """From a trustee: the signed ShareAck."""
+
+    entry: bytes
 
 
 @dataclass(frozen=True)
@@ -36,6 +108,9 @@ class Release:
     blob: bytes
 
 
+Answer = Cosignature | RoundKeyOffer | SubmissionPackage | Acknowledgement | Release
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Something a coordinator was sent and did not log."""
@@ -48,13 +123,15 @@ class Refusal:
 class Publication:
     """From the coordinator, to be stored: first the blobs (by hash), then the entries, in order, at the log's end.
 
-    aborted: the reason, if the entries end the round without an aggregate. refused: what was left out, and why.
+    aborted: the reason, if the entries end the round without an aggregate. refused: what was left out, and why. note: a
+    checkpoint that has its quorum, to be published after all that; empty for none.
     """
 
     entries: tuple[bytes, ...]
     blobs: Mapping[bytes, bytes] = field(default_factory=dict)
     aborted: str | None = None
     refused: tuple[Refusal, ...] = ()
+    note: bytes = b""
 
 
 NOTHING = Publication(())

@@ -1,0 +1,346 @@
+"""The choreography of rounds, without IO: whom the coordinator asks for what next, and what it does then (spec 8.4).
+
+    while (step := conductor.step).stage is not Stage.IDLE:
+        for party in step.parties:                                # one after another, or all at once
+            store(conductor.take(party, ask(party, step.question)))   # Malformed, Rejected: the answer counts for nothing
+        store(conductor.proceed())                                # without those who have not answered
+
+Who carries questions and answers decides how long to wait for them, and stores what it is handed, in this order: the
+blobs of a Publication, its entries, its note. Before it proceeds from SIGN everything that it was handed is durable.
+
+    stage             question      whom                          then
+    GENESIS                                                       entry 0
+    IDLE                                                          nothing, before `open_round`, `change` or `end`
+    KEYS              OfferKey      trustees in force, not barred  RoundOpen
+    SUBMISSIONS       Submit        clients the round is open to  verdicts
+    ACKNOWLEDGEMENTS  Acknowledge   trustees with a key           CohortClosed, or RoundAborted
+    RELEASES          ReleaseShare  Q                             Aggregate, or RoundAborted
+    MODEL                                                         RoundClosed
+    SIGN                                                          a checkpoint of the log is signed
+    COSIGN            Observe       trustees in force             it is published
+
+SIGN and COSIGN come before a stage that shows somebody what is not published yet. Nothing here outlives the process but
+what the coordinator has: the stage follows from the log, and where a round was collecting everybody is asked again who
+is not in the log; they answer with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.errors import Misuse, Rejected
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.closing import enough_submitted
+from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.exchange import (
+    NOTHING,
+    Acknowledge,
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Observe,
+    OfferKey,
+    Publication,
+    Question,
+    Release,
+    ReleaseShare,
+    RoundKeyOffer,
+    SubmissionPackage,
+    Submit,
+)
+from protocols.rounds.ledger import CurrentRound, asked_clients
+from protocols.rounds.phases import Phase, phase_of
+
+
+class Stage(Enum):
+    """What a coordinator is at."""
+
+    GENESIS = "genesis"
+    IDLE = "nothing"
+    KEYS = "round keys"
+    SUBMISSIONS = "submissions"
+    ACKNOWLEDGEMENTS = "acknowledgements"
+    RELEASES = "releases"
+    MODEL = "the next model"
+    SIGN = "a checkpoint to sign"
+    COSIGN = "cosignatures"
+
+
+# The stages of each phase of the log, in order. The last of them ends the phase, by an entry, and the log then says
+# which one follows; whoever starts begins with the first.
+STAGES: dict[Phase, tuple[Stage, ...]] = {
+    Phase.EMPTY: (Stage.GENESIS,),
+    Phase.BETWEEN: (Stage.IDLE, Stage.KEYS),
+    Phase.KEYED: (Stage.IDLE, Stage.KEYS),
+    Phase.COLLECTING: (Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS),
+    Phase.RELEASING: (Stage.RELEASES,),
+    Phase.OPENED: (Stage.MODEL,),
+    Phase.OVER: (Stage.IDLE,),
+}
+
+# The stage in which an answer is welcome.
+ANSWERED_IN: dict[type[Answer], Stage] = {
+    Cosignature: Stage.COSIGN,
+    RoundKeyOffer: Stage.KEYS,
+    SubmissionPackage: Stage.SUBMISSIONS,
+    Acknowledgement: Stage.ACKNOWLEDGEMENTS,
+    Release: Stage.RELEASES,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is due. question: None where nobody is asked. parties: whom it is put to, but for those who have answered."""
+
+    stage: Stage
+    question: Question | None = None
+    parties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RoundEnd:
+    """A round that has ended. last: the round just before the entry that ended it. aborted: the reason, or None."""
+
+    last: CurrentRound
+    aborted: str | None
+
+
+class Conductor:
+    """Conducts the rounds of one coordinator; initial: the policy's initial model, float64 (d,).
+
+    Answers come in any order, late, twice or never. Whatever is refused changes nothing.
+    """
+
+    def __init__(self, pinned: PinnedPolicy, coordinator: Coordinator, initial: NDArray[np.float64]) -> None:
+        self._pinned, self._coordinator, self._initial = pinned, coordinator, initial
+        self._found = coordinator.size  # trustees may have seen all of it: it is published before anything else
+        self._answers: dict[str, bytes] = {}  # by whom there is one in this stage; only for KEYS and COSIGN its bytes
+        self._proposal: Observe | None = None
+        self._cosignatures: dict[str, bytes] = {}
+        self._where, self._position = self._place(), 0
+        self._ended: RoundEnd | None = None
+
+    @property
+    def step(self) -> Step:
+        """What is due now: the same until an answer is taken or the coordinator proceeds."""
+        stage = self._stage()
+        if stage is Stage.COSIGN:
+            return Step(stage, self._proposal, self._without(self._trustees(), self._cosignatures))
+        if stage is Stage.KEYS:
+            barred = self._coordinator.ledger.barred
+            asked = [name for name in self._trustees() if name not in barred]
+            return Step(stage, OfferKey(self._coordinator.ledger.next_round), self._without(asked, self._answers))
+        current, note = self._coordinator.ledger.current, self._coordinator.note
+        if current is None or stage not in _ASKED:
+            return Step(stage)
+        question, asked_of = _ASKED[stage]
+        asked, said = asked_of(self, current)
+        return Step(stage, question(current.number, note), self._without(asked, {*said, *self._answers}))
+
+    @property
+    def enough(self) -> bool:
+        """Whether the round goes on without those who have not answered: t trustees, min_cohort clients, have."""
+        stage, policy, current = self._stage(), self._pinned.policy, self._coordinator.ledger.current
+        if stage is Stage.COSIGN:
+            return len(self._cosignatures) >= policy.threshold
+        if stage is Stage.KEYS:
+            return len(self._answers) >= policy.threshold
+        if current is None:
+            return True
+        if stage is Stage.SUBMISSIONS:
+            return enough_submitted(self._pinned, current)
+        if stage is Stage.ACKNOWLEDGEMENTS:
+            return len(current.acks) >= policy.threshold
+        return stage is not Stage.RELEASES or len(self._coordinator.valid_releases()) >= policy.threshold
+
+    @property
+    def ended(self) -> RoundEnd | None:
+        """The last round that ended under this conductor; None for none."""
+        return self._ended
+
+    def take(self, party: str, answer: Answer) -> Publication:
+        """What a party answered, to be stored; nothing for bytes that are in the log.
+
+        Raises Malformed or Rejected for an answer that is not to what is asked now ("order"), and what the coordinator
+        refuses; then the party has not answered.
+        """
+        stage, wanted = self._stage(), ANSWERED_IN[type(answer)]
+        if isinstance(answer, Cosignature):
+            return self._take_cosignature(stage, party, answer)
+        if stage is not wanted:
+            if self._coordinator.logged(answer.entry):
+                return NOTHING
+            raise Rejected("order", f"an answer for {stage.value}", f"{wanted.value}, of {party}")
+        publication = self._receive(party, answer)
+        self._answers[party] = answer.entry
+        return publication
+
+    def proceed(self) -> Publication:
+        """Do what is due once everybody has answered who will; what is to be stored of it.
+
+        Raises Rejected where it cannot be done yet, and then the step is still due: fewer than t cosignatures
+        ("checkpoint-quorum") or round keys ("round-keys"), or acknowledgements that have to be waited for
+        ("quorum-wait"). Misuse where nothing is due.
+        """
+        stage, before = self._stage(), self._coordinator.ledger.current
+        publication = _DO[stage](self)
+        if before is not None and self._coordinator.ledger.current is None:
+            self._ended = RoundEnd(before, publication.aborted)
+        return publication
+
+    def open_round(self) -> None:
+        """Between rounds: the keys of the next one are due. Misuse at any other time, and once the log is closed."""
+        if self._stage() is not Stage.IDLE or self._coordinator.ledger.closed is not None:
+            raise Misuse(f"open_round: {self._stage().value} comes first")
+        self._go_on()
+
+    def change(self, entry: bytes) -> Publication:
+        """A rotation or revocation, as `Coordinator.receive_change`; then it is published."""
+        return self._coordinator.receive_change(entry)
+
+    def end(self, reason: str) -> Publication:
+        """Between rounds: close the federation, as `Coordinator.close_federation`; then that is published."""
+        return self._coordinator.close_federation(reason)
+
+    # ---- where it is ----
+
+    def _stage(self) -> Stage:
+        if self._place() != self._where:  # the log went on: by `proceed`, or by somebody else's hand
+            self._where, self._position, self._answers = self._place(), 0, {}
+        stages = STAGES[self._where[1]]
+        stage = stages[self._position]
+        if self._proposal is not None and self._proposal.size > self._coordinator.published:
+            return Stage.COSIGN
+        return Stage.SIGN if self._coordinator.published < self._shown_by(stage) else stage
+
+    def _place(self) -> tuple[int, Phase]:
+        ledger = self._coordinator.ledger
+        return ledger.rounds, phase_of(ledger)
+
+    def _shown_by(self, stage: Stage) -> int:
+        """How many entries must be published before this stage."""
+        current = self._coordinator.ledger.current
+        if stage in (Stage.IDLE, Stage.KEYS):
+            return self._coordinator.size
+        if current is None or stage not in _ASKED:
+            return self._found
+        last = current.index
+        if stage is Stage.ACKNOWLEDGEMENTS and current.submissions:
+            last = current.submissions[-1].index
+        if stage is Stage.RELEASES and current.cohort is not None:
+            last = current.cohort.index
+        return max(self._found, last + 1)
+
+    def _go_on(self) -> None:
+        """The next stage of this phase of the log."""
+        self._position, self._answers = self._position + 1, {}
+
+    def _trustees(self) -> list[str]:
+        return [member.id for member in self._coordinator.ledger.members.trustees(self._pinned.policy)]
+
+    @staticmethod
+    def _without(parties: Iterable[str], answered: Iterable[str]) -> tuple[str, ...]:
+        known = set(answered)
+        return tuple(party for party in parties if party not in known)
+
+    def _submitting(self, current: CurrentRound) -> tuple[Iterable[str], Iterable[str]]:
+        asked = asked_clients(self._pinned, self._coordinator.ledger)
+        return asked, (each.message.client for each in current.submissions)
+
+    def _acknowledging(self, current: CurrentRound) -> tuple[Iterable[str], Iterable[str]]:
+        return (key.trustee for key in current.keys), (ack.trustee for ack in current.acks)
+
+    def _releasing(self, current: CurrentRound) -> tuple[Iterable[str], Iterable[str]]:
+        asked = current.cohort.message.trustees if current.cohort else ()
+        return asked, (each.message.trustee for each in current.releases)
+
+    # ---- what is answered ----
+
+    def _take_cosignature(self, stage: Stage, party: str, answer: Cosignature) -> Publication:
+        if stage is not Stage.COSIGN or self._proposal is None:
+            raise Rejected("order", f"an answer for {stage.value}", f"a cosignature of {party}")
+        trustee = self._coordinator.cosigner(self._proposal.note, answer.line)
+        if trustee is None:
+            raise Rejected("cosignature", f"a trustee's under {self._proposal.size} entries", f"none, of {party}")
+        self._cosignatures[trustee] = answer.line
+        return NOTHING
+
+    def _receive(
+        self, party: str, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | Release
+    ) -> Publication:
+        match answer:
+            case RoundKeyOffer():
+                if self._answers.get(party) != answer.entry:
+                    self._coordinator.check_key(list(self._answers.values()), answer.entry)
+                return NOTHING
+            case SubmissionPackage():
+                return self._coordinator.receive(answer)
+            case Acknowledgement():
+                return self._coordinator.receive_ack(answer.entry)
+            case Release():
+                return self._coordinator.receive_release(answer)
+
+    # ---- what is done ----
+
+    def _nothing(self) -> Publication:
+        raise Misuse("proceed: nothing is due")
+
+    def _genesis(self) -> Publication:
+        return self._coordinator.genesis(self._initial)
+
+    def _sign(self) -> Publication:
+        self._proposal = Observe(self._coordinator.checkpoint(), self._coordinator.size)
+        self._cosignatures = {}
+        return NOTHING
+
+    def _publish(self) -> Publication:
+        if self._proposal is None:
+            raise Misuse("proceed: sign a checkpoint first")
+        note = self._coordinator.cosigned(self._proposal.note, self._cosignatures.values())
+        self._proposal = None
+        return Publication((), note=note)
+
+    def _open(self) -> Publication:
+        return self._coordinator.open_round(list(self._answers.values()))
+
+    def _judge(self) -> Publication:
+        self._coordinator.verdicts()
+        self._go_on()
+        return NOTHING
+
+    def _close_cohort(self) -> Publication:
+        wait = self._coordinator.quorum_wait()
+        if wait:
+            expected = f"{self._pinned.policy.threshold} acknowledgements, or {wait} seconds more"
+            raise Rejected("quorum-wait", expected, "fewer")
+        return self._coordinator.close_cohort()
+
+    def _open_sum(self) -> Publication:
+        return self._coordinator.aggregate()
+
+    def _close_round(self) -> Publication:
+        return self._coordinator.close_round()
+
+
+_Asked = Callable[[Conductor, CurrentRound], tuple[Iterable[str], Iterable[str]]]  # (who is asked, who has answered)
+_ASKED: dict[Stage, tuple[type[Submit | Acknowledge | ReleaseShare], _Asked]] = {
+    Stage.SUBMISSIONS: (Submit, Conductor._submitting),
+    Stage.ACKNOWLEDGEMENTS: (Acknowledge, Conductor._acknowledging),
+    Stage.RELEASES: (ReleaseShare, Conductor._releasing),
+}
+_DO: dict[Stage, Callable[[Conductor], Publication]] = {
+    Stage.GENESIS: Conductor._genesis,
+    Stage.IDLE: Conductor._nothing,
+    Stage.KEYS: Conductor._open,
+    Stage.SUBMISSIONS: Conductor._judge,
+    Stage.ACKNOWLEDGEMENTS: Conductor._close_cohort,
+    Stage.RELEASES: Conductor._open_sum,
+    Stage.MODEL: Conductor._close_round,
+    Stage.SIGN: Conductor._sign,
+    Stage.COSIGN: Conductor._publish,
+}
