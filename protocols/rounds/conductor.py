@@ -1,9 +1,9 @@
 """The choreography of rounds, without IO: whom the coordinator asks for what next, and what it does then (spec 8.4).
 
-    while (step := conductor.step).stage is not Stage.IDLE:
-        for party in step.parties:                                # one after another, or all at once
-            store(conductor.take(party, ask(party, step.question)))   # Malformed, Rejected: the answer counts for nothing
-        store(conductor.proceed())                                # without those who have not answered
+    while (due := conductor.due).stage is not Stage.IDLE:
+        for party in due.parties:                                    # one after another, or all at once
+            store(conductor.take(party, ask(party, due.question)))   # may raise: then it has not answered
+        store(conductor.proceed())                                   # without those who have not answered
 
 Who carries questions and answers decides how long to wait for them, and stores what it is handed, in this order: the
 blobs of a Publication, its entries, its note. Before it proceeds from SIGN everything that it was handed is durable.
@@ -94,8 +94,8 @@ ANSWERED_IN: dict[type[Answer], Stage] = {
 
 
 @dataclass(frozen=True)
-class Step:
-    """What is due. question: None where nobody is asked. parties: whom it is put to, but for those who have answered."""
+class Due:
+    """What is due. question: None where nobody is asked. parties: whom it is put to, without who has answered."""
 
     stage: Stage
     question: Question | None = None
@@ -104,9 +104,11 @@ class Step:
 
 @dataclass(frozen=True)
 class RoundEnd:
-    """A round that has ended. last: the round just before the entry that ended it. aborted: the reason, or None."""
+    """A round that has ended. last: the round just before the entry that ended it. asked: the clients that it was open
+    to. aborted: the reason, or None."""
 
     last: CurrentRound
+    asked: tuple[str, ...]
     aborted: str | None
 
 
@@ -126,21 +128,21 @@ class Conductor:
         self._ended: RoundEnd | None = None
 
     @property
-    def step(self) -> Step:
+    def due(self) -> Due:
         """What is due now: the same until an answer is taken or the coordinator proceeds."""
         stage = self._stage()
         if stage is Stage.COSIGN:
-            return Step(stage, self._proposal, self._without(self._trustees(), self._cosignatures))
+            return Due(stage, self._proposal, self._without(self._trustees(), self._cosignatures))
         if stage is Stage.KEYS:
             barred = self._coordinator.ledger.barred
             asked = [name for name in self._trustees() if name not in barred]
-            return Step(stage, OfferKey(self._coordinator.ledger.next_round), self._without(asked, self._answers))
+            return Due(stage, OfferKey(self._coordinator.ledger.next_round), self._without(asked, self._answers))
         current, note = self._coordinator.ledger.current, self._coordinator.note
         if current is None or stage not in _ASKED:
-            return Step(stage)
+            return Due(stage)
         question, asked_of = _ASKED[stage]
-        asked, said = asked_of(self, current)
-        return Step(stage, question(current.number, note), self._without(asked, {*said, *self._answers}))
+        asked_parties, said = asked_of(self, current)
+        return Due(stage, question(current.number, note), self._without(asked_parties, {*said, *self._answers}))
 
     @property
     def enough(self) -> bool:
@@ -159,8 +161,10 @@ class Conductor:
         return stage is not Stage.RELEASES or len(self._coordinator.valid_releases()) >= policy.threshold
 
     @property
-    def ended(self) -> RoundEnd | None:
-        """The last round that ended under this conductor; None for none."""
+    def ended(self) -> RoundEnd:
+        """The last round that ended under this conductor; Misuse for none."""
+        if self._ended is None:
+            raise Misuse("ended: no round has ended yet")
         return self._ended
 
     def take(self, party: str, answer: Answer) -> Publication:
@@ -183,14 +187,14 @@ class Conductor:
     def proceed(self) -> Publication:
         """Do what is due once everybody has answered who will; what is to be stored of it.
 
-        Raises Rejected where it cannot be done yet, and then the step is still due: fewer than t cosignatures
+        Raises Rejected where it cannot be done yet, and then the same is still due: fewer than t cosignatures
         ("checkpoint-quorum") or round keys ("round-keys"), or acknowledgements that have to be waited for
         ("quorum-wait"). Misuse where nothing is due.
         """
-        stage, before = self._stage(), self._coordinator.ledger.current
+        stage, before = self._stage(), self._coordinator.ledger
         publication = _DO[stage](self)
-        if before is not None and self._coordinator.ledger.current is None:
-            self._ended = RoundEnd(before, publication.aborted)
+        if before.current is not None and self._coordinator.ledger.current is None:
+            self._ended = RoundEnd(before.current, asked_clients(self._pinned, before), publication.aborted)
         return publication
 
     def open_round(self) -> None:

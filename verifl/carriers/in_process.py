@@ -1,9 +1,9 @@
 """Every party in this process: the default engine.
 
 Client, trustees and coordinator are the state machines of `protocols.rounds`, each with its own state directory, and
-they exchange nothing but what they would send each other over a network. What they and the log have on disk is all
-that a run needs to go on where another was killed: every step is taken again from there, and whoever has answered
-already answers with the same bytes.
+they exchange nothing but what they would send each other over a network. The conductor says whom to ask what; here
+one party after another is asked, once. What they and the log have on disk is all that a run needs to go on where
+another was killed: every step is taken again from there, and whoever has answered already answers with the same bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,23 @@ from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.conductor import Conductor, Due, Stage
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.evidence import NO_EVIDENCE, OUTDATED, Evidence, said_in
-from protocols.rounds.exchange import Publication, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, asked_clients
+from protocols.rounds.exchange import (
+    Acknowledge,
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Observe,
+    OfferKey,
+    Publication,
+    ReleaseShare,
+    RoundKeyOffer,
+    SubmissionPackage,
+    Submit,
+)
+from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import ERASED, Trustee
 from protocols.rounds.waits import DAY
@@ -76,6 +89,13 @@ def _store_of(session: Session, step: Step, *party: str) -> DirectoryStore:
     return DirectoryStore(session.directory.state.joinpath(*party), step)
 
 
+# What is told of a stage when the coordinator goes on.
+_SAID_OF = {
+    Stage.SUBMISSIONS: "the coordinator verifies the proofs",
+    Stage.RELEASES: "the coordinator opens the sum",
+}
+
+
 class _Run:
     def __init__(self, session: Session, writer: TranscriptWriter, store: DirectoryStore, step: Step) -> None:
         self._session, self._writer, self._step = session, writer, step
@@ -98,17 +118,17 @@ class _Run:
             ONE_PROCESS,
             published,
         )
+        self._conductor = Conductor(self._pinned, self._coordinator, session.initial)
         said = said_in(self._coordinator.note, self._entries(0, self._coordinator.size))
-        self._trustees = [self._trustee(name, engine, said) for name in enrolment.trustees]
-        self._clients = [self._client(name, engine, said) for name in enrolment.clients]
+        self._trustees = {name: self._trustee(name, engine, said) for name in enrolment.trustees}
+        self._clients = {name: self._client(name, engine, said) for name in enrolment.clients}
 
     def rounds(self) -> EngineResult:
         """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
         initial = self._initial()
         self._writer.put_policy(self._pinned.data)
         if self._coordinator.size == 0:
-            self._publish(self._coordinator.genesis(self._session.initial))
-            self._checkpoint()
+            self._play()
         else:
             self._take_up()
         summaries = self._past(initial)
@@ -147,8 +167,8 @@ class _Run:
             reason = due_ending(self._coordinator, summaries[before:])
             if reason is None:
                 return False
-            self._publish(self._coordinator.close_federation(reason))
-            self._checkpoint()
+            self._put(self._conductor.end(reason))
+            self._settle()
         self._ended = describe_ending(reason, summaries, self._session.config.federation.rounds)
         self._session.progress.note(self._ended)
         return True
@@ -167,7 +187,7 @@ class _Run:
         size = self._writer.published_size
         self._check_coordinator()
         self._writer.append(self._entries(size, self._coordinator.size))
-        self._checkpoint()
+        self._settle()
         ledger = self._coordinator.ledger
         where = f"in round {ledger.rounds}" if ledger.current else f"after round {ledger.rounds}"
         self._session.progress.note(f"resumed {where}, at {self._coordinator.size} log entries")
@@ -175,7 +195,7 @@ class _Run:
     def _check_coordinator(self) -> None:
         """The coordinator's state is not older than what it had signed: no trustee has seen more of the log."""
         size = self._coordinator.size
-        for trustee in self._trustees:
+        for trustee in self._trustees.values():
             if trustee.size > size:
                 raise Misuse(_outdated("coordinator", f"{trustee.size} log entries", f"{size} log entries"))
 
@@ -204,66 +224,97 @@ class _Run:
     def _round(self, closed: int) -> RoundSummary:
         """One round of spec 8, from the round keys to its end, or the rest of it; `closed`: how many closed before."""
         started, first = time.perf_counter(), self._coordinator.ledger.ended
-        number = self._open_round()
-        if self._current().cohort is None:
-            self._collect(number)
-        asked = asked_clients(self._pinned, self._coordinator.ledger)
-        last, aborted = self._close(number)
-        self._checkpoint()
+        if self._coordinator.ledger.current is None:
+            self._conductor.open_round()
+        self._play()
+        end = self._conductor.ended
         metrics = self._session.training.evaluate(self._model())
         seconds = time.perf_counter() - started
         ledger, count = self._coordinator.ledger, self._coordinator.size
         size = published_bytes(self._session.directory.transcript, self._entries(first, count))
-        closed += aborted is None
-        ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
-        excluded = exclusions(self._coordinator, self._pinned, last)
+        closed += end.aborted is None
+        ended = EndedRound(end.last, end.aborted, ledger.model or b"", first, count, end.asked, closed)
+        excluded = exclusions(self._coordinator, self._pinned, end.last)
         return summarize(ended, excluded, metrics, seconds, size)
-
-    def _collect(self, number: int) -> None:
-        """Submissions, verdicts and acknowledgements."""
-        self._dropouts.begin()
-        self._watch.begin()
-        asked = asked_clients(self._pinned, self._coordinator.ledger)
-        clients = [client for client in self._clients if client.name in asked]
-        for client in clients:
-            try:
-                self._submit(client, number)
-            except ClientFailed as failure:
-                self._dropouts.add(failure, number)
-        if not self._current().submissions:
-            self._dropouts.require_any(len(clients), number)
-        self._watch.end(number)
-        self._stage(number, "the coordinator verifies the proofs")
-        self._coordinator.verdicts()
-        self._checkpoint()
-        for trustee in self._trustees:
-            self._stage(number, f"{trustee.name} verifies its shares")
-            with self._unless_erased(trustee, number):
-                entry = trustee.acknowledge(number, self._coordinator.note, self._blobs)
-                self._publish(self._coordinator.receive_ack(entry))
 
     def _change(self) -> None:
         """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on."""
-        ledger = self._coordinator.ledger
-        if ledger.current is not None or not self._session.enrolment.changes:
+        if self._coordinator.ledger.current is not None:
             return
         for entry in self._session.enrolment.changes:
-            self._publish(self._coordinator.receive_change(entry))
-        members, policy = self._coordinator.ledger.members, self._pinned.policy
-        trustees = {member.id for member in members.trustees(policy)}
-        clients = {member.id for member in members.clients(policy)}
-        self._trustees = [each for each in self._trustees if each.name in trustees]
-        self._clients = [each for each in self._clients if each.name in clients]
-        self._checkpoint()
+            self._put(self._conductor.change(entry))
+        self._settle()
 
-    def _open_round(self) -> int:
+    def _play(self) -> None:
+        """Everything that is due."""
+        while self._conductor.due.stage is not Stage.IDLE:
+            self._carry(self._conductor.due)
+
+    def _settle(self) -> None:
+        """What is logged cosigned and published."""
+        while self._conductor.due.stage in (Stage.SIGN, Stage.COSIGN):
+            self._carry(self._conductor.due)
+
+    def _carry(self, due: Due) -> None:
+        """One step: whoever has an answer gives it, and the coordinator goes on."""
         number = self._coordinator.ledger.next_round
-        if self._coordinator.ledger.current is not None:
-            return number
-        self._stage(number, "the trustees make round keys")
-        self._publish(self._coordinator.open_round([trustee.round_key(number) for trustee in self._trustees]))
-        self._checkpoint()
-        return number
+        match due.question:
+            case Observe() as question:
+                self._observe(question, due.parties)
+            case OfferKey():
+                self._stage(number, "the trustees make round keys")
+                for name in due.parties:
+                    self._take(name, RoundKeyOffer(self._trustees[name].round_key(number)))
+            case Submit():
+                self._collect(due.parties, number)
+            case Acknowledge() | ReleaseShare() as question:
+                for name in due.parties:
+                    self._ask_about_shares(self._trustees[name], question)
+        if due.stage in _SAID_OF:
+            self._stage(number, _SAID_OF[due.stage])
+        if due.stage is Stage.SIGN:  # blobs are durable before entries that name them may be seen
+            self._writer.sync()
+        self._put(self._conductor.proceed())
+
+    def _observe(self, question: Observe, parties: Sequence[str]) -> None:
+        now = self._clock.now()
+        for name in parties:
+            trustee = self._trustees[name]
+            entries = self._entries(trustee.size, question.size)
+            self._take(name, Cosignature(trustee.observe(question.note, entries, now)))
+
+    def _collect(self, parties: Sequence[str], number: int) -> None:
+        """Every client's turn."""
+        self._dropouts.begin()
+        self._watch.begin()
+        for name in parties:
+            try:
+                self._submit(self._clients[name], number)
+            except ClientFailed as failure:
+                self._dropouts.add(failure, number)
+        if not self._current().submissions:
+            self._dropouts.require_any(len(parties), number)
+        self._watch.end(number)
+
+    def _ask_about_shares(self, trustee: Trustee, question: Acknowledge | ReleaseShare) -> None:
+        """A trustee that has erased a round's secrets says nothing in it; with too few others the round is aborted."""
+        number, note = question.round, question.note
+        try:
+            if isinstance(question, Acknowledge):
+                self._stage(number, f"{trustee.name} verifies its shares")
+                self._take(trustee.name, Acknowledgement(trustee.acknowledge(number, note, self._blobs)))
+            else:
+                self._stage(number, f"{trustee.name} releases its share of the sum")
+                self._take(trustee.name, trustee.release(number, note, self._blobs))
+        except Rejected as error:
+            if error.check != ERASED:
+                raise
+            days = ONE_PROCESS.secrets // DAY
+            said = f"{trustee.name} has erased what it had of this round, which it keeps for {days} days"
+            self._session.progress.note(f"round {number}: {said}")
+
+    def _take(self, party: str, answer: Answer) -> None:
+        self._put(self._conductor.take(party, answer))
 
     def _submit(self, client: Client, number: int) -> None:
         """The client's turn: verify the round, then train, commit, prove, encrypt and share, unless it has answered."""
@@ -272,7 +323,7 @@ class _Run:
         package, clipped = client.answered(opened), False
         if package is None:
             package, clipped = self._answer(client, opened)
-        self._publish(self._coordinator.receive(package))
+        self._take(client.name, package)
         size = len(package.entry) + sum(map(len, package.blobs.values()))
         self._session.progress.submitted(client.name, size, clipped)
 
@@ -283,41 +334,6 @@ class _Run:
         self._stage(opened.number, f"{client.name} proves and encrypts")
         return client.submit(opened, update.units), update.clipped
 
-    def _close(self, number: int) -> tuple[CurrentRound, str | None]:
-        """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
-        if self._current().cohort is None:
-            before = self._current()
-            aborted = self._publish(self._coordinator.close_cohort())
-            if aborted is not None:
-                return before, aborted
-            self._checkpoint()
-        cohort = self._current().cohort
-        asked = frozenset(cohort.message.trustees) if cohort else frozenset()
-        for trustee in self._trustees:
-            if trustee.name in asked:
-                self._stage(number, f"{trustee.name} releases its share of the sum")
-                with self._unless_erased(trustee, number):
-                    release = trustee.release(number, self._coordinator.note, self._blobs)
-                    self._publish(self._coordinator.receive_release(release))
-        self._stage(number, "the coordinator opens the sum")
-        last = self._current()
-        aborted = self._publish(self._coordinator.aggregate())
-        if aborted is None:
-            self._publish(self._coordinator.close_round())
-        return last, aborted
-
-    @contextlib.contextmanager
-    def _unless_erased(self, trustee: Trustee, number: int) -> Iterator[None]:
-        """A trustee that has erased a round's secrets says nothing in it; with too few others the round is aborted."""
-        try:
-            yield
-        except Rejected as error:
-            if error.check != ERASED:
-                raise
-            days = ONE_PROCESS.secrets // DAY
-            said = f"{trustee.name} has erased what it had of this round, which it keeps for {days} days"
-            self._session.progress.note(f"round {number}: {said}")
-
     def _keep_receipts(self, number: int) -> None:
         keep_receipts(self._session.directory, self._pinned, number, self._session.progress.note)
 
@@ -326,26 +342,14 @@ class _Run:
         self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 
-    def _publish(self, publication: Publication) -> str | None:
-        """Blobs before the entries that name them; returns why the round was aborted, or None."""
+    def _put(self, publication: Publication) -> None:
+        """Blobs before the entries that name them, and these before a checkpoint of them."""
         for blob in publication.blobs.values():
             self._writer.put_blob(blob)
         if publication.entries:
             self._writer.append(publication.entries)
-        return publication.aborted
-
-    def _checkpoint(self) -> None:
-        """Signed by the coordinator, observed and cosigned by every trustee, published; unless the last one still is.
-
-        The blobs are durable before the entries that name them may be seen, and these before a trustee sees them.
-        """
-        size = self._coordinator.size
-        if self._coordinator.published == size:
-            return
-        self._writer.sync()
-        note, now = self._coordinator.checkpoint(), self._clock.now()
-        lines = [trustee.observe(note, self._entries(trustee.size, size), now) for trustee in self._trustees]
-        self._writer.publish(self._coordinator.cosigned(note, lines))
+        if publication.note:
+            self._writer.publish(publication.note)
 
     def _entries(self, start: int, stop: int) -> Sequence[bytes]:
         return self._coordinator.entries(start, stop)
