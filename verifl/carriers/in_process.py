@@ -256,19 +256,21 @@ class _Run:
             self._carry(self._conductor.due)
 
     def _carry(self, due: Due) -> None:
-        """One step: whoever has an answer gives it, and the coordinator goes on."""
+        """One step: whoever has an answer gives it, and the coordinator goes on. Who is asked, but not here, is silent:
+        a party that is about to be revoked may have lost its key."""
         number = self._coordinator.ledger.next_round
+        parties = [name for name in due.parties if name in self._trustees or name in self._clients]
         match due.question:
             case Observe() as question:
-                self._observe(question, due.parties)
+                self._observe(question, parties)
             case OfferKey():
                 self._stage(number, "the trustees make round keys")
-                for name in due.parties:
+                for name in parties:
                     self._take(name, RoundKeyOffer(self._trustees[name].round_key(number)))
             case Submit():
-                self._collect(due.parties, number)
+                self._collect(parties, number)
             case Acknowledge() | ReleaseShare() as question:
-                for name in due.parties:
+                for name in parties:
                     self._ask_about_shares(self._trustees[name], question)
         if due.stage in _SAID_OF:
             self._stage(number, _SAID_OF[due.stage])
