@@ -23,10 +23,10 @@ _CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums o
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Noise:
-    """Key and errors of an encryption: integers (N,) and (data_cells,). Secret, for one round."""
+    """Key and errors of an encryption: int32 (N,) and int8 (data_cells,). Secret, for one round."""
 
-    key: NDArray[np.integer]
-    errors: NDArray[np.integer]
+    key: NDArray[np.int32]
+    errors: NDArray[np.int8]
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
@@ -118,8 +118,8 @@ def noise_tables(parameters: ArgumentParameters, noise: Noise | None) -> list[Ta
         raise Misuse("noise: expected the errors and the key for an encryption's proof, and nothing without it")
     if lattice is None or noise is None:
         return []
-    sources = ((noise.errors, layout.error_groups, "errors"), (noise.key, layout.key_groups, "key"))
-    return [table for source in sources for table in _noise_pair(*source, lattice.noise_bound)]
+    errors = _noise_pair(noise.errors, layout.error_groups, "errors", lattice.noise_bound)
+    return [*errors, *_noise_pair(noise.key, layout.key_groups, "key", lattice.noise_bound)]
 
 
 def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bound: int) -> tuple[Table, Table]:
@@ -149,6 +149,17 @@ def commit_tables(
     return CommittedUpdate(tuple(tables), tuple(blindings), *parts)
 
 
+def witness_tables(
+    parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness, noise: Noise | None = None
+) -> tuple[Table, ...]:
+    """The tables of the layout, in its order, for an update int64 (d,) in fixed-point units and its encryption's noise.
+
+    Raises Misuse if the exact norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype.
+    """
+    tables = [*update_tables(parameters, update, rand), *range_tables(parameters, update)]
+    return (*tables, *noise_tables(parameters, noise))
+
+
 def commit_update(
     engine: Engine,
     parameters: ArgumentParameters,
@@ -156,13 +167,11 @@ def commit_update(
     rand: Randomness,
     noise: Noise | None = None,
 ) -> CommittedUpdate:
-    """Commit to an update within the bounds, int64 (d,) in fixed-point units, and to the noise of its encryption.
+    """Commit to an update within the bounds and to the noise of its encryption: raises Misuse as `witness_tables`.
 
-    Raises Misuse if the exact norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype. The
-    blindings are as secret as the update, and must be fresh for every submission.
+    The blindings are as secret as the update, and must be fresh for every submission.
     """
-    tables = [*update_tables(parameters, update, rand), *range_tables(parameters, update)]
-    return commit_tables(engine, parameters, [*tables, *noise_tables(parameters, noise)], rand)
+    return commit_tables(engine, parameters, witness_tables(parameters, update, rand, noise), rand)
 
 
 def packed_key(key: NDArray[np.integer]) -> list[int]:

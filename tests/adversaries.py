@@ -2,70 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from protocols import hpke
+from proofs.engine import Engine
+from proofs.randomness import Randomness
 from protocols.blobs import blob_hash
 from protocols.cohorts import ack_digest
-from protocols.contexts import share_info
 from protocols.envelopes import COORDINATOR, open_envelope, seal
 from protocols.identities import SigningKey
-from protocols.invitation import Invitation, LoggedEntry, VerifiedRound
+from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
 from protocols.messages import Dispute, KeyShare, Message, ShareAck, Submission
-from protocols.rounds.client import Client, Draft
+from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.exchange import Release, SubmissionPackage
+from protocols.rounds.submitting import (
+    HONEST,
+    Ciphertext,
+    ClientRound,
+    Composition,
+    Secrets,
+    Shared,
+    Update,
+    encrypt,
+    make,
+    seal_shares,
+    share,
+)
 from protocols.rounds.trustee import Trustee
+from protocols.sharing import Share
+from protocols.stores import MemoryStore
+from tests.seeded import seeded
 from tests.simulator import Simulation, identity_of
+from verifl.adversaries.clients import spoilt
 
 
-class WrongCiphertextClient(Client):
-    """Encrypts its committed update plus one in the first coordinate: nothing it sends shows that."""
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        table, *others = draft.committed.tables
-        table = table.copy()
-        table[0, 0] += 1
-        return super()._encrypt(verified, replace(draft, committed=replace(draft.committed, tables=(table, *others))))
+def encrypt_one_more(at: ClientRound, secrets: Secrets) -> Ciphertext:
+    """The committed update plus one in the first coordinate."""
+    table, *others = secrets.committed.tables
+    table = table.copy()
+    table[0, 0] += 1
+    return encrypt(at, replace(secrets, committed=replace(secrets.committed, tables=(table, *others))))
 
 
-class WrongKeyClient(Client):
-    """Shares another encryption key than it used."""
-
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        other = draft.key.copy()
-        other[0] = 86 if other[0] != 86 else 85
-        return super()._share(verified, replace(draft, key=other))
+def share_another_key(engine: Engine, at: ClientRound, secrets: Secrets, rand: Randomness) -> Shared:
+    """Shares of another encryption key than was used."""
+    other = secrets.noise.key.copy()
+    other[0] = 86 if other[0] != 86 else 85
+    return share(engine, at, replace(secrets, noise=replace(secrets.noise, key=other)), rand)
 
 
-class BadShareClient(Client):
-    """Seals noise for the trustees in `victims`, good shares for the others."""
-
-    victims: tuple[str, ...] = ()
-
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        commitments, sealed = super()._share(verified, draft)
-        blobs = []
-        for round_key, good in zip(verified.round_keys, sealed, strict=True):
-            blob = good
-            if round_key.trustee in self.victims:
-                message = verified.message
-                info = share_info(message.federation, message.round, verified.entry_hash, self.name, round_key.trustee)
-                noise = bytes(self._pinned.share_size - 1) + b"\x01"
-                blob = hpke.seal(round_key.public_key, info, noise)
-            blobs.append(blob)
-        return commitments, tuple(blobs)
+WRONG_CIPHERTEXT = replace(HONEST, encrypt=encrypt_one_more)  # nothing that is sent shows it
+WRONG_KEY = replace(HONEST, share=share_another_key)
 
 
-def become(simulation: Simulation, name: str, cls: type[Client], **attributes: object) -> None:
-    """Replace an honest client by a lying one with the same identity and store."""
-    honest = simulation.clients[name]
-    liar = cls(*simulation._party(name), name, simulation._store(name), simulation.engine, honest._rand)
-    for attribute, value in attributes.items():
-        setattr(liar, attribute, value)
-    simulation.clients[name] = liar
+def sealing_badly_for(*victims: str) -> Composition:
+    """Seals a share of nothing for these trustees, good shares for the others."""
+
+    def seal_bad(at: ClientRound, shares: Sequence[Share]) -> tuple[bytes, ...]:
+        return seal_shares(at, spoilt(at, shares, victims, Share((0,) * at.pinned.secret_length, 1)))
+
+    return replace(HONEST, seal_shares=seal_bad)
+
+
+class ComposedClient(Client):
+    """Makes its submissions with functions of its own, one a round; no store remembers them."""
+
+    def __init__(self, simulation: Simulation, name: str, using: Composition) -> None:
+        identity, rand = identity_of(name, simulation.setting.seed), seeded(f"liar {simulation.setting.seed} {name}")
+        super().__init__(simulation.pinned, identity, name, MemoryStore(), simulation.engine, rand)
+        self._simulation, self._making = simulation, (identity, rand, using)
+        self._made: dict[int, SubmissionPackage] = {}
+
+    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+        if opened.number not in self._made:
+            at = ClientRound.of(self._simulation.pinned, opened.verified, self.name)
+            self._made[opened.number] = make(self._simulation.engine, at, update, *self._making)
+        return self._made[opened.number]
+
+
+def become(simulation: Simulation, name: str, using: Composition) -> None:
+    """Replace an honest client by one of the same identity that makes its submissions with these functions."""
+    simulation.clients[name] = ComposedClient(simulation, name, using)
 
 
 def resigned(

@@ -18,7 +18,7 @@ from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.stores import MemoryStore
 from protocols.submissions import blob_sizes
-from tests.adversaries import BadShareClient, become, submission_of, with_bad_ciphertext, with_bad_proof
+from tests.adversaries import become, sealing_badly_for, submission_of, with_bad_ciphertext, with_bad_proof
 from tests.seeded import seeded
 from tests.simulator import Simulation
 
@@ -84,7 +84,7 @@ def bad_ciphertext(simulation: Simulation) -> SubmissionPackage:
 def bad_shares(simulation: Simulation) -> SubmissionPackage:
     """More than f trustees will dispute it."""
     honest = simulation.clients[VICTIM]
-    become(simulation, VICTIM, BadShareClient, victims=("trustee-0", "trustee-1", "trustee-2"))
+    become(simulation, VICTIM, sealing_badly_for("trustee-0", "trustee-1", "trustee-2"))
     package = simulation.package(VICTIM)
     simulation.clients[VICTIM] = honest
     return package

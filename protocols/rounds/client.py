@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.curve import POINT_SIZE
-from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
-from proofs.prover import Encrypted, prove
-from proofs.randomness import Randomness, uniform_scalar
-from proofs.wiping import wipe
-from proofs.witness import CommittedUpdate, Noise, commit_update
-from protocols import hpke, sharing
-from protocols.blobs import blob_hash
-from protocols.contexts import NO_PROOF, share_info, submission_context
-from protocols.envelopes import seal
+from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
-from protocols.lattice import encryption, public
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
-from protocols.messages import EncryptedShare, Submission
+from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client_holdings import ANSWER, SEEN, Answer, Seen
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.submitting import ClientRound, Update, make
 from protocols.steps.step import decode_model
 from protocols.stores import Store
 
@@ -50,33 +41,6 @@ class OpenRound:
     def number(self) -> int:
         """The round's number."""
         return self.verified.message.round
-
-
-@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
-class Draft:
-    """What a client draws for one submission, all of it secret but the commitments.
-
-    key int32 (N,), errors int8 (cells,), share_blinding: of the share commitment E_0.
-    """
-
-    committed: CommittedUpdate
-    key: NDArray[np.int32]
-    errors: NDArray[np.int8]
-    share_blinding: int
-
-    def wipe(self) -> None:
-        """Overwrite key, errors and the committed tables with zeros, when nothing is made of them any more."""
-        wipe(self.key, self.errors, *self.committed.tables)
-
-    @property
-    def commitments(self) -> tuple[bytes, ...]:
-        """The blobs of row commitments: of the update, of the range tables, of the noise tables; those there are."""
-        made = self.committed
-        return tuple(blob for blob in (made.commitments, made.range_commitments, made.encryption_commitments) if blob)
-
-
-def optional_hash(blob: bytes) -> bytes | None:
-    return blob_hash(blob) if blob else None
 
 
 class Client:
@@ -146,7 +110,7 @@ class Client:
         answer = self._answer()
         return answer.package() if answer is not None and answer.round == opened.number else None
 
-    def submit(self, opened: OpenRound, update: NDArray[np.int64]) -> SubmissionPackage:
+    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
         """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B.
 
         Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound,
@@ -162,103 +126,10 @@ class Client:
             raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
         return answer.package()
 
-    def _make_answer(self, verified: VerifiedRound, update: NDArray[np.int64], digest: bytes) -> Answer:
-        draft = self._draft(verified, update)
-        try:
-            return self._answer_with(verified, draft, digest)
-        finally:
-            draft.wipe()
-
-    def _answer_with(self, verified: VerifiedRound, draft: Draft, digest: bytes) -> Answer:
-        ciphertext = self._encrypt(verified, draft)
-        share_commitments, sealed = self._share(verified, draft)
-        submission = self._submission(verified, draft, ciphertext, share_commitments, sealed)
-        proof = self._prove(verified, draft, ciphertext, share_commitments, submission_context(submission))
-        entry = seal(replace(submission, proof=blob_hash(proof)), self._name, self._identity)
-        blobs = (*draft.commitments, ciphertext, share_commitments, *sealed, proof)
-        return Answer(verified.message.round, verified.entry_hash, digest, entry, blobs)
-
-    def _elements(self, verified: VerifiedRound) -> public.PublicElements:
-        """The round's a_j."""
-        return public.expand(self._pinned.lattice, verified.message.seed, self._pinned.cells)
-
-    def _draft(self, verified: VerifiedRound, update: NDArray[np.int64]) -> Draft:
-        """Commitments, a fresh key and fresh errors."""
-        argument = self._pinned.argument
-        key = encryption.generate_key(self._pinned.lattice, self._rand)
-        errors = encryption.draw_errors(self._elements(verified), self._rand)
-        noise = Noise(key, errors) if argument.encryption is not None else None
-        committed = commit_update(self._engine, argument, update, self._rand, noise)
-        return Draft(committed, key, errors, uniform_scalar(self._rand))
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        """The data rows, whole, under the fresh key (spec 6)."""
-        elements, message = self._elements(verified), draft.committed.message
-        residues = encryption.encrypt_with(self._pinned.lattice, elements, draft.key, message, draft.errors)
-        return encryption.pack(self._pinned.lattice, residues)
-
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        """Share commitments, and a sealed share for each round key: of the key and of the data rows' blindings."""
-        policy = self._pinned.policy
-        secret = [*sharing.pack_key(draft.key), *draft.committed.blindings]
-        commitments, shares = sharing.share_secret(
-            self._engine, secret, len(policy.trustees), policy.threshold, self._rand, draft.share_blinding
-        )
-        sealed = []
-        for round_key in verified.round_keys:
-            share = shares[self._pinned.share_point(round_key.trustee) - 1]
-            info = share_info(
-                policy.federation, verified.message.round, verified.entry_hash, self._name, round_key.trustee
-            )
-            sealed.append(hpke.seal(round_key.public_key, info, share.encode()))
-        return commitments, tuple(sealed)
-
-    def _submission(
-        self,
-        verified: VerifiedRound,
-        draft: Draft,
-        ciphertext: bytes,
-        share_commitments: bytes,
-        sealed: tuple[bytes, ...],
-    ) -> Submission:
-        """The message but for its proof."""
-        shares = tuple(
-            EncryptedShare(key.trustee, blob_hash(blob)) for key, blob in zip(verified.round_keys, sealed, strict=True)
-        )
-        committed = draft.committed
-        return Submission(
-            federation=self._pinned.policy.federation,
-            round=verified.message.round,
-            round_open=verified.entry_hash,
-            client=self._name,
-            commitments=blob_hash(committed.commitments),
-            ciphertext=blob_hash(ciphertext),
-            share_commitments=blob_hash(share_commitments),
-            shares=shares,
-            proof=NO_PROOF,
-            coordinate_range=optional_hash(committed.range_commitments),
-            encryption_proof=optional_hash(committed.encryption_commitments),
-            weight=None,
-            noise=None,
-        )
-
-    def _encrypted(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes
-    ) -> Encrypted | None:
-        """What the proof of encryption is about; None where the policy does not ask for one."""
-        if self._pinned.argument.encryption is None:
-            return None
-        residues = encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
-        elements = self._elements(verified).elements
-        statement = EncryptionStatement(elements, residues, blob_hash(ciphertext), share_commitments[:POINT_SIZE])
-        return Encrypted(statement, draft.share_blinding)
-
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        """The validity proof of everything that the policy asks for."""
-        encrypted = self._encrypted(verified, draft, ciphertext, share_commitments)
-        return prove(self._engine, self._pinned.argument, draft.committed, context, self._rand, encrypted)
+    def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes) -> Answer:
+        at = ClientRound.of(self._pinned, verified, self._name)
+        package = make(self._engine, at, update, self._identity, self._rand)
+        return Answer(at.number, at.round_open, digest, package.entry, tuple(package.blobs.values()))
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has made no submission that its store does not know, or a later one."""

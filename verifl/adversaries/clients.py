@@ -1,4 +1,5 @@
-"""Clients that lie. Each makes every part of its submission itself and signs it with its own key.
+"""Clients that lie. Each makes every part of its submission itself and signs it with its own key: an honest client's
+composition with one function exchanged, or the honest one for another round, or a message of its own.
 
 active  whether it lies now: outside the injected round a liar is honest, over the same store
 public  what everybody can read: the submissions of the round so far, and blobs
@@ -9,28 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
-from proofs.witness import CommittedUpdate
-from protocols import hpke
-from protocols.blobs import blob_hash
-from protocols.contexts import share_info, submission_context
-from protocols.envelopes import open_envelope, seal
+from proofs.witness import Noise
+from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
-from protocols.invitation import VerifiedRound
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client import Client, Draft, OpenRound
+from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.submitting import (
+    HONEST,
+    ClientRound,
+    Composition,
+    Parts,
+    Secrets,
+    Update,
+    commit,
+    make,
+    prove,
+    seal_shares,
+    sign,
+)
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource, blob_sizes
-
-Units = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,12 @@ class LyingPart:
 
 
 class LyingClient(Client):
-    """An honest client that makes its submission by hand; what it lies about overrides one step.
+    """An honest client that lies while it is active: with the functions of `using`, or by what it sends at all.
 
     late: it sends after the cohort was closed.
     """
 
+    using: Composition = HONEST
     late = False
 
     @classmethod
@@ -69,73 +75,58 @@ class LyingClient(Client):
 
     def __init__(self, part: LyingPart) -> None:
         super().__init__(part.pinned, part.identity, part.name, part.store, part.engine, part.rand)
-        self._active = part.active
-        self._victims = part.victims
+        self.part = part
 
-    def packages(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:
+    def packages(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:
         """What it sends in this round: one package, none or several."""
-        return self.lie(opened, update, public) if self._active() else [self.submit(opened, update)]
+        return self.lie(opened, update, public) if self.part.active() else [self.submit(opened, update)]
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         """What it sends when it lies."""
-        return [self.fresh(opened.verified, update)]
+        return [self.fresh(self.place(opened), update)]
 
-    def fresh(self, verified: VerifiedRound, update: Units) -> SubmissionPackage:
+    def place(self, opened: OpenRound) -> ClientRound:
+        """Its place in a round."""
+        return ClientRound.of(self.part.pinned, opened.verified, self.name)
+
+    def fresh(self, at: ClientRound, update: Update) -> SubmissionPackage:
         """A new submission with new keys and masks, which no store remembers."""
-        draft = self._draft(verified, update)
-        ciphertext = self._encrypt(verified, draft)
-        share_commitments, sealed = self._share(verified, draft)
-        message = self._submission(verified, draft, ciphertext, share_commitments, sealed)
-        proof = self._prove(verified, draft, ciphertext, share_commitments, submission_context(message))
-        blobs = (*draft.commitments, ciphertext, share_commitments, *sealed, proof)
-        return self.sign(replace(message, proof=blob_hash(proof)), blobs)
+        return make(self.part.engine, at, update, self.part.identity, self.part.rand, self.using)
 
-    def sign(self, message: Submission, blobs: Sequence[bytes]) -> SubmissionPackage:
-        """A package of these blobs under the client's own signature."""
-        return SubmissionPackage(seal(message, self.name, self._identity), {blob_hash(blob): blob for blob in blobs})
+
+def _prove_badly(
+    engine: Engine, at: ClientRound, secrets: Secrets, parts: Parts, message: Submission, rand: Randomness
+) -> bytes:
+    proof = bytearray(prove(engine, at, secrets, parts, message, rand))
+    proof[-1] ^= 1
+    return bytes(proof)
 
 
 class BadProof(LyingClient):
     """A proof of its own submission with one bit of its last response changed."""
 
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        proof = bytearray(super()._prove(verified, draft, ciphertext, share_commitments, context))
-        if self._active():
-            proof[-1] ^= 1
-        return bytes(proof)
+    using = replace(HONEST, prove=_prove_badly)
 
 
 class ReplayedProof(LyingClient):
     """The proof that it sent in its last round, for another update in another context."""
 
-    def __init__(self, part: LyingPart) -> None:
-        super().__init__(part)
-        self._last: bytes | None = None
-
-    def submit(self, opened: OpenRound, update: Units) -> SubmissionPackage:
+    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
         package = super().submit(opened, update)
-        self._last = package.blobs[_message(package).proof]
+        last = package.blobs[_message(package).proof]
+        self.using = replace(HONEST, prove=lambda *_: last)
         return package
-
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        if self._active() and self._last is not None:
-            return self._last
-        return super()._prove(verified, draft, ciphertext, share_commitments, context)
 
 
 class CopiedSubmission(LyingClient):
     """The first submission of the round, with the name and signature of the thief."""
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         if not public.submissions:
             raise Misuse("copied-submission: nobody else has submitted")
         message = replace(public.submissions[0], client=self.name)
-        blobs = [public.blobs(name, size) for name, size in blob_sizes(self._pinned, message)]
-        return [self.sign(message, blobs)]
+        blobs = [public.blobs(name, size) for name, size in blob_sizes(self.part.pinned, message)]
+        return [sign(message, blobs, self.part.identity)]
 
 
 class StaleModel(LyingClient):
@@ -143,52 +134,47 @@ class StaleModel(LyingClient):
 
     def __init__(self, part: LyingPart) -> None:
         super().__init__(part)
-        self._stale: VerifiedRound | None = None
+        self._stale: ClientRound | None = None
 
-    def submit(self, opened: OpenRound, update: Units) -> SubmissionPackage:
-        self._stale = opened.verified
+    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+        self._stale = self.place(opened)
         return super().submit(opened, update)
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         if self._stale is None:
             raise Misuse("stale-model: this client has answered no round before")
-        stale = replace(self._stale, message=replace(self._stale.message, round=opened.number))
-        return [self.fresh(stale, update)]
+        return [self.fresh(replace(self._stale, number=opened.number), update)]
 
 
 class BadShare(LyingClient):
     """Seals for its victims, with their keys and in the right context, a share of something else."""
 
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        commitments, sealed = super()._share(verified, draft)
-        if not self._active():
-            return commitments, sealed
-        blobs = [
-            self._noise(verified, round_key.trustee, round_key.public_key)
-            if round_key.trustee in self._victims
-            else blob
-            for round_key, blob in zip(verified.round_keys, sealed, strict=True)
-        ]
-        return commitments, tuple(blobs)
+    def __init__(self, part: LyingPart) -> None:
+        super().__init__(part)
+        self.using = replace(HONEST, seal_shares=self._seal)
 
-    def _noise(self, verified: VerifiedRound, trustee: str, public_key: bytes) -> bytes:
-        message = verified.message
-        info = share_info(message.federation, message.round, verified.entry_hash, self.name, trustee)
-        values = tuple(range(1, self._pinned.secret_length + 1))
-        return hpke.seal(public_key, info, Share(values, 1).encode())
+    def _seal(self, at: ClientRound, shares: Sequence[Share]) -> tuple[bytes, ...]:
+        other = Share(tuple(range(1, at.pinned.secret_length + 1)), 1)
+        return seal_shares(at, spoilt(at, shares, self.part.victims, other))
+
+
+def spoilt(at: ClientRound, shares: Sequence[Share], victims: Sequence[str], other: Share) -> list[Share]:
+    """The shares of all trustees, with another one for each of the victims."""
+    named = zip(at.pinned.policy.trustees, shares, strict=True)
+    return [other if trustee.id in victims else share for trustee, share in named]
 
 
 class Duplicate(LyingClient):
     """A valid submission, and another valid one as by a client that has lost its store."""
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
-        return [self.submit(opened, update), self.fresh(opened.verified, update)]
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        return [self.submit(opened, update), self.fresh(self.place(opened), update)]
 
 
 class Dropout(LyingClient):
     """Verifies the round, trains, and says nothing."""
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         return []
 
 
@@ -197,26 +183,28 @@ class Late(LyingClient):
 
     late = True
 
-    def lie(self, opened: OpenRound, update: Units, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         return [self.submit(opened, update)]
 
 
-@dataclass(frozen=True)
-class Secrets:
-    """What opens one client's submission: its key, its table, and the blindings of the table's rows."""
-
-    key: NDArray[np.int32]
-    committed: CommittedUpdate
-
-
 class Confidant(LyingClient):
-    """Submits honestly, and tells the server everything: so the server can take its part out of a sum."""
+    """Submits honestly, and tells the server everything: so the server can take its part out of a sum.
+
+    secrets: what opens its submission.
+    """
 
     secrets: Secrets | None = None
 
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        self.secrets = Secrets(draft.key, draft.committed)
-        return super()._encrypt(verified, draft)
+    def __init__(self, part: LyingPart) -> None:
+        super().__init__(part)
+        self.using = replace(HONEST, commit=self._confide)
+
+    def _confide(self, engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
+        made = commit(engine, at, update, rand)
+        noise, tables = made.noise, tuple(table.copy() for table in made.committed.tables)
+        kept = Noise(noise.key.copy(), noise.errors.copy())
+        self.secrets = Secrets(kept, replace(made.committed, tables=tables), made.share_blinding)
+        return made
 
 
 LIARS: dict[str, type[LyingClient]] = {

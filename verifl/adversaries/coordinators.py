@@ -35,10 +35,10 @@ from protocols.rounds.coordinator import Coordinator, Verdict
 from protocols.rounds.drafts import draft_aggregate
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, LoggedSubmission, is_in
+from protocols.rounds.submitting import Secrets
 from protocols.steps import step as server_steps
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
-from verifl.adversaries.clients import Secrets
 from verifl.agents.clock import ONE_PROCESS
 
 Residues = NDArray[np.int64]
@@ -132,7 +132,7 @@ class MiscountsClient(FalseSum):
         update = secrets.committed.message[: pinned.policy.dimension]
         rows = zip(total.blindings, secrets.committed.blindings, strict=True)
         return ciphertext + weight * own, OpenedSum(
-            total.key + weight * secrets.key,
+            total.key + weight * secrets.noise.key,
             total.plaintext + weight * update,
             tuple((rho + weight * mine) % ORDER for rho, mine in rows),
         )

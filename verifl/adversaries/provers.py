@@ -6,113 +6,152 @@ N degree and q modulus of the ring, T plaintext scale, B norm bound, beta bound 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import Table
+from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.layout import ERROR, KEY
-from proofs.prover import Encrypted, Projected, complete, in_range, project
+from proofs.prover import Projected, complete, in_range, project
+from proofs.randomness import Randomness
 from proofs.ranges import CoordinateGroup
 from proofs.squares import four_squares
-from proofs.witness import CommittedUpdate, commit_tables
-from protocols.invitation import VerifiedRound
-from protocols.lattice import encryption
+from proofs.witness import CommittedUpdate, Noise
+from protocols.contexts import submission_context
 from protocols.lattice.parameters import LatticeParameters
+from protocols.messages import Submission
 from protocols.parameters import message_bound
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client import Draft
+from protocols.rounds.submitting import (
+    HONEST,
+    Ciphertext,
+    ClientRound,
+    Parts,
+    Residues,
+    Secrets,
+    Shared,
+    Update,
+    commit,
+    commit_to,
+    draw_noise,
+    encode,
+    encrypt,
+    encrypted,
+    pack,
+    share,
+)
 from protocols.sharing import DIGIT_LIMIT
-from verifl.adversaries.clients import LyingClient, Units
+from verifl.adversaries.clients import LyingClient
 
-Residues = NDArray[np.int64]
+Commit = Callable[[Engine, ClientRound, Update, Randomness], Secrets]
+Encode = Callable[[ClientRound, Update, Noise, Randomness], Sequence[Table]]
+Encrypt = Callable[[ClientRound, Secrets], Ciphertext]
+Prove = Callable[[Engine, ClientRound, Secrets, Parts, Submission, Randomness], bytes]
+
+
+def committing_to(tables: Encode) -> Commit:
+    """`commit` with other tables than `encode` makes."""
+
+    def commit(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
+        noise = draw_noise(at, rand)
+        return commit_to(engine, at, noise, tables(at, update, noise, rand), rand)
+
+    return commit
+
+
+def encrypt_anything(at: ClientRound, secrets: Secrets) -> Ciphertext:
+    """Of any message: the honest client refuses one that no sum could be told from."""
+    table, *others = secrets.committed.tables
+    nothing = replace(secrets.committed, tables=(np.zeros_like(table), *others))
+    zeros = encrypt(at, replace(secrets, committed=nothing))
+    return pack(at, (zeros.residues + secrets.committed.message) % at.pinned.lattice.modulus)
+
+
+def sending(changed: Callable[[ClientRound, Residues], Residues]) -> Encrypt:
+    """A ciphertext of any message, and then what `changed` makes of its residues, modulo q."""
+
+    def encrypt(at: ClientRound, secrets: Secrets) -> Ciphertext:
+        residues = changed(at, encrypt_anything(at, secrets).residues)
+        return pack(at, residues % at.pinned.lattice.modulus)
+
+    return encrypt
+
+
+def proving(changed: Callable[[ClientRound, Projected], Projected] = lambda _, projected: projected) -> Prove:
+    """What is not so, as well as that can be done: the first stage again until projections and quotients can be sent,
+    then the rest of the proof from what `changed` makes of it."""
+
+    def prove(
+        engine: Engine, at: ClientRound, secrets: Secrets, parts: Parts, message: Submission, rand: Randomness
+    ) -> bytes:
+        parameters, committed = at.pinned.argument, secrets.committed
+        context, about = submission_context(message), encrypted(at, secrets, parts, message)
+        projected = project(engine, parameters, committed, context, rand, about)
+        while not in_range(parameters, projected):
+            projected = project(engine, parameters, committed, context, rand, about)
+        return complete(engine, parameters, committed, changed(at, projected), rand, about).encode(parameters)
+
+    return prove
+
+
+ANYTHING = replace(HONEST, encrypt=encrypt_anything, prove=proving())
 
 
 class ProvesAnything(LyingClient):
     """A client that proves what is not so, as well as that can be done."""
 
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        if not self._active():
-            return super()._prove(verified, draft, ciphertext, share_commitments, context)
-        parameters, encrypted = self._pinned.argument, self._encrypted(verified, draft, ciphertext, share_commitments)
-        projected = self._projected(draft, context, encrypted)
-        proof = complete(self._engine, parameters, draft.committed, projected, self._rand, encrypted)
-        return proof.encode(parameters)
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        """Of any message: the honest client refuses one that no sum could be told from."""
-        if not self._active():
-            return super()._encrypt(verified, draft)
-        table, *others = draft.committed.tables
-        nothing = replace(draft.committed, tables=(np.zeros_like(table), *others))
-        residues = self._residues(super()._encrypt(verified, replace(draft, committed=nothing)))
-        return self._pack(residues + draft.committed.message)
-
-    def _projected(self, draft: Draft, context: bytes, encrypted: Encrypted | None) -> Projected:
-        """The first stage, again until projections and quotients can be sent."""
-        parameters = self._pinned.argument
-        while True:
-            projected = project(self._engine, parameters, draft.committed, context, self._rand, encrypted)
-            if in_range(parameters, projected):
-                return projected
-
-    def _recommit(self, draft: Draft, tables: Sequence[Table]) -> Draft:
-        """The draft with fresh commitments to other tables."""
-        committed = commit_tables(self._engine, self._pinned.argument, tables, self._rand)
-        return replace(draft, committed=committed)
-
-    def _recommit_cell(self, draft: Draft, cell: int, value: int) -> Draft:
-        """No update but `value`, at most B, in one cell, and the private row that fills its norm up to B."""
-        table, private, *others = (table.copy() for table in draft.committed.tables)
-        table[:], private[:] = 0, 0
-        table.reshape(-1)[cell] = value
-        private[0, :4] = four_squares(self._pinned.policy.update.norm_bound**2 - value**2, self._rand)
-        return self._recommit(draft, [table, private, *others])
-
-    def _recommit_noise(self, draft: Draft, name: str, value: int) -> Draft:
-        """The draft with `value` in the first cell of its table of errors or of its key; the slack stays as it was.
-
-        Without a proof of encryption there are no such tables, and the draft is what it was.
-        """
-        layout, tables = self._pinned.argument.layout, [table.copy() for table in draft.committed.tables]
-        if name not in [table.name for table in layout.tables]:
-            return draft
-        tables[layout.index(name)][0, 0] = value
-        return self._recommit(draft, tables)
-
-    def _residues(self, ciphertext: bytes) -> Residues:
-        return encryption.unpack(self._pinned.lattice, ciphertext, self._pinned.cells)
-
-    def _pack(self, values: Residues) -> bytes:
-        return encryption.pack(self._pinned.lattice, values % self._pinned.lattice.modulus)
+    using = ANYTHING
 
 
 # ---- the update ----
 
 
+def _oversized(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    table, private, *others = encode(at, update, noise, rand)
+    table[0, 0] = 2 * at.pinned.policy.update.norm_bound
+    private[:] = 0
+    return table, private, *others
+
+
 class OversizedUpdate(ProvesAnything):
     """Twice the bound in the first coordinate. The private row, which should fill the norm up to it, is zero."""
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft = super()._draft(verified, update)
-        if not self._active():
-            return draft
-        table, private, *others = (table.copy() for table in draft.committed.tables)
-        table[0, 0] = 2 * self._pinned.policy.update.norm_bound
-        private[:] = 0
-        return self._recommit(draft, [table, private, *others])
+    using = replace(ANYTHING, commit=committing_to(_oversized))
+
+
+def _alone(at: ClientRound, tables: Sequence[Table], cell: int, value: int, rand: Randomness) -> Sequence[Table]:
+    """No update but `value`, at most B, in one cell, and the private row that fills its norm up to B."""
+    table, private, *others = tables
+    table[:], private[:] = 0, 0
+    table.reshape(-1)[cell] = value
+    private[0, :4] = four_squares(at.pinned.policy.update.norm_bound**2 - value**2, rand)
+    return table, private, *others
+
+
+def _exceedable(pinned: PinnedPolicy) -> CoordinateGroup:
+    """The first coordinates whose bound one can exceed within the norm."""
+    norm_bound = pinned.policy.update.norm_bound
+    for segment in pinned.argument.segments:
+        if segment.bound < norm_bound:
+            return segment
+    raise Misuse(f"inject: out-of-range needs a bound on coordinates below that on the norm, {norm_bound} units")
+
+
+def _out_of_range(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    segment, extreme = _exceedable(at.pinned), np.zeros_like(update)
+    extreme[segment.start] = segment.bound
+    return _alone(at, encode(at, extreme, noise, rand), segment.start, segment.bound + 1, rand)
 
 
 class OutOfRange(ProvesAnything):
     """No update but beta + 1 in one coordinate. The norm is right, and the squares that should fill it up to beta are
     those of beta: for beta + 1 there are none."""
+
+    using = replace(ANYTHING, commit=committing_to(_out_of_range))
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
@@ -121,27 +160,18 @@ class OutOfRange(ProvesAnything):
                 "inject: out-of-range needs a bound on coordinates, and the policy has none; set "
                 "update.coordinate_bound (in the demonstration --coordinate-bound)"
             )
-        cls._bounded(pinned)
+        _exceedable(pinned)
 
-    @classmethod
-    def _bounded(cls, pinned: PinnedPolicy) -> CoordinateGroup:
-        """The first coordinates whose bound one can exceed within the norm."""
-        norm_bound = pinned.policy.update.norm_bound
-        for segment in pinned.argument.segments:
-            if segment.bound < norm_bound:
-                return segment
-        raise Misuse(f"inject: out-of-range needs a bound on coordinates below that on the norm, {norm_bound} units")
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        if not self._active():
-            return super()._draft(verified, update)
-        segment, extreme = self._bounded(self._pinned), np.zeros_like(update)
-        extreme[segment.start] = segment.bound
-        return self._recommit_cell(super()._draft(verified, extreme), segment.start, segment.bound + 1)
+def _in_padding(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    tables = encode(at, np.zeros_like(update), noise, rand)
+    return _alone(at, tables, -1, at.pinned.policy.update.norm_bound - 1, rand)
 
 
 class ValueInPadding(ProvesAnything):
     """No update at all, and nearly the whole norm in the last cell of the padding: the norm is right."""
+
+    using = replace(ANYTHING, commit=committing_to(_in_padding))
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
@@ -152,31 +182,31 @@ class ValueInPadding(ProvesAnything):
                 "rows"
             )
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        if not self._active():
-            return super()._draft(verified, update)
-        draft = super()._draft(verified, np.zeros_like(update))
-        return self._recommit_cell(draft, -1, self._pinned.policy.update.norm_bound - 1)
-
 
 # ---- the ciphertext ----
+
+
+def _one_more(_: ClientRound, residues: Residues) -> Residues:
+    return np.concatenate([residues[:1] + 1, residues[1:]])
 
 
 class WrongCiphertext(ProvesAnything):
     """Encrypts one more than it committed to in the first coordinate. Nothing shows that but a proof of encryption."""
 
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        ciphertext = super()._encrypt(verified, draft)
-        if not self._active():
-            return ciphertext
-        residues = self._residues(ciphertext).copy()
-        residues[0] += 1
-        return self._pack(residues)
+    using = replace(ANYTHING, encrypt=sending(_one_more))
+
+
+def _largest_quotients(at: ClientRound, projected: Projected) -> Projected:
+    limit = 2 ** (8 * at.pinned.argument.quotient_width - 1) - 1
+    quotients = (max(-limit, min(limit, value)) for value in field_quotients(projected))
+    return replace(projected, quotients=tuple(quotients))
 
 
 class QuotientOutOfRange(WrongCiphertext):
     """As above, and its quotients are those with which every equation holds modulo the group's order. They are nearly
     as large as that: what the proof carries of them is the largest that its bytes can."""
+
+    using = replace(ANYTHING, encrypt=sending(_one_more), prove=proving(_largest_quotients))
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
@@ -185,12 +215,6 @@ class QuotientOutOfRange(WrongCiphertext):
                 "inject: quotient-out-of-range needs the proof of encryption, and the policy does without; set "
                 "update.encryption_proof"
             )
-
-    def _projected(self, draft: Draft, context: bytes, encrypted: Encrypted | None) -> Projected:
-        projected = super()._projected(draft, context, encrypted)
-        limit = 2 ** (8 * self._pinned.argument.quotient_width - 1) - 1
-        quotients = (max(-limit, min(limit, value)) for value in field_quotients(projected))
-        return replace(projected, quotients=tuple(quotients))
 
 
 def field_quotients(projected: Projected) -> list[int]:
@@ -206,27 +230,35 @@ def field_quotients(projected: Projected) -> list[int]:
     return found
 
 
+def _shift(at: ClientRound) -> tuple[int, int]:
+    return shifting_error(at.pinned.lattice, max(1, message_bound(at.pinned.policy.update) // 2))
+
+
+def _with_noise(at: ClientRound, tables: Sequence[Table], name: str, value: int) -> Sequence[Table]:
+    """`value` in the first cell of the table of errors or of the key; the slack stays as it was.
+
+    Without a proof of encryption there are no such tables, and nothing changes.
+    """
+    layout = at.pinned.argument.layout
+    if name in [table.name for table in layout.tables]:
+        tables[layout.index(name)][0, 0] = value
+    return tables
+
+
+def _oversized_error(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    return _with_noise(at, encode(at, update, noise, rand), ERROR, int(noise.errors[0]) + _shift(at)[0])
+
+
+def _shifted(at: ClientRound, residues: Residues) -> Residues:
+    return np.concatenate([residues[:1] + _shift(at)[1], residues[1:]])
+
+
 class OversizedError(ProvesAnything):
     """The error of the first coordinate is near a multiple of q / T. Committed to and encrypted alike, it is short
     enough for any coarse proof of shortness, and looks like an honest error and another message: see
     `shifting_error`."""
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft = super()._draft(verified, update)
-        if not self._active():
-            return draft
-        return self._recommit_noise(draft, ERROR, int(draft.errors[0]) + self._shift()[0])
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        ciphertext = super()._encrypt(verified, draft)
-        if not self._active():
-            return ciphertext
-        residues = self._residues(ciphertext).copy()
-        residues[0] += self._shift()[1]
-        return self._pack(residues)
-
-    def _shift(self) -> tuple[int, int]:
-        return shifting_error(self._pinned.lattice, max(1, message_bound(self._pinned.policy.update) // 2))
+    using = replace(ANYTHING, commit=committing_to(_oversized_error), encrypt=sending(_shifted))
 
 
 def shifting_error(lattice: LatticeParameters, bound: int) -> tuple[int, int]:
@@ -243,11 +275,7 @@ def shifting_error(lattice: LatticeParameters, bound: int) -> tuple[int, int]:
 class MixedUpChunks(ProvesAnything):
     """The residues of its ciphertext, in the order of other chunks."""
 
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        ciphertext = super()._encrypt(verified, draft)
-        if not self._active():
-            return ciphertext
-        return self._pack(mixed_up(self._residues(ciphertext), self._pinned.lattice.degree))
+    using = replace(ANYTHING, encrypt=sending(lambda at, residues: mixed_up(residues, at.pinned.lattice.degree)))
 
 
 def mixed_up(residues: Residues, degree: int) -> Residues:
@@ -259,43 +287,45 @@ def mixed_up(residues: Residues, degree: int) -> Residues:
 # ---- the key and the shares ----
 
 
+def _commit_to_oversized_key(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
+    noise = draw_noise(at, rand)
+    tables = _with_noise(at, encode(at, update, noise, rand), KEY, DIGIT_LIMIT - 1)
+    key = noise.key.copy()
+    key[0] = DIGIT_LIMIT - 1
+    return commit_to(engine, at, replace(noise, key=key), tables, rand)
+
+
 class OversizedKey(ProvesAnything):
     """One coefficient of the key is the largest digit that can be shared. Committed, encrypted and shared alike; in the
     sum it overflows into the next digit."""
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft = super()._draft(verified, update)
-        if not self._active():
-            return draft
-        key = draft.key.copy()
-        key[0] = DIGIT_LIMIT - 1
-        return self._recommit_noise(replace(draft, key=key), KEY, DIGIT_LIMIT - 1)
+    using = replace(ANYTHING, commit=_commit_to_oversized_key)
+
+
+def share_another_key(engine: Engine, at: ClientRound, secrets: Secrets, rand: Randomness) -> Shared:
+    """Shares of a key that differs by one in one coefficient."""
+    other = secrets.noise.key.copy()
+    other[0] += 1 if other[0] < 0 else -1
+    return share(engine, at, replace(secrets, noise=replace(secrets.noise, key=other)), rand)
 
 
 class WrongKey(ProvesAnything):
     """Shares a key that differs by one in one coefficient from the one that it used and committed to."""
 
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        if not self._active():
-            return super()._share(verified, draft)
-        other = draft.key.copy()
-        other[0] += 1 if other[0] < 0 else -1
-        return super()._share(verified, replace(draft, key=other))
+    using = replace(ANYTHING, share=share_another_key)
+
+
+def _commit_with_another_blinding(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
+    made = commit(engine, at, update, rand)
+    values = {each.name: getattr(made.committed, each.name) for each in fields(made.committed)}
+    return replace(made, committed=_OtherBlindings(**values))
 
 
 class WrongBlinding(ProvesAnything):
     """Shares another blinding than that of its first row, and proves as if it were that: the shares open to what the
     proof says, the row does not."""
 
-    def _draft(self, verified: VerifiedRound, update: Units) -> Draft:
-        draft = super()._draft(verified, update)
-        if not self._active():
-            return draft
-        made = draft.committed
-        lying = _OtherBlindings(
-            made.tables, made.row_blindings, made.commitments, made.range_commitments, made.encryption_commitments
-        )
-        return replace(draft, committed=lying)
+    using = replace(ANYTHING, commit=_commit_with_another_blinding)
 
 
 class _OtherBlindings(CommittedUpdate):

@@ -304,21 +304,3 @@ def test_an_identity_that_the_policy_does_not_have(simulation: Simulation) -> No
     with pytest.raises(Rejected) as excinfo:
         Client(simulation.pinned, stranger, "stranger", MemoryStore(), simulation.engine, seeded(1))
     assert excinfo.value.check == "unknown-client"
-
-
-def test_what_can_be_wiped_is_wiped_once_the_submission_is_made(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Key, errors and tables of the draft; the update is the caller's."""
-    simulation.open_round()
-    drafts, real = [], Client._draft
-    monkeypatch.setattr(Client, "_draft", lambda *given: drafts.append(real(*given)) or drafts[-1])
-    name = next(iter(simulation.clients))
-    opened, update = simulation.accept(name), simulation.random_update(name)
-    kept = update.copy()
-    simulation.clients[name].submit(opened, update)
-    (draft,) = drafts
-    arrays = [draft.key, draft.errors, *draft.committed.tables]
-    assert not any(array.any() for array in arrays)
-    assert kept.any()
-    assert (update == kept).all()

@@ -12,14 +12,15 @@ from protocols.envelopes import open_envelope
 from protocols.messages import CohortClosed, RoundAborted
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.offences import disputed_clients
+from protocols.rounds.submitting import Composition
 from tests.adversaries import (
-    BadShareClient,
-    WrongCiphertextClient,
-    WrongKeyClient,
+    WRONG_CIPHERTEXT,
+    WRONG_KEY,
     become,
     false_ack,
     false_release,
     resigned,
+    sealing_badly_for,
     submission_of,
     with_bad_ciphertext,
     with_bad_proof,
@@ -79,7 +80,7 @@ def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -
 
 
 def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> None:
-    become(simulation, "client-01", BadShareClient, victims=tuple(NAMES[:3]))
+    become(simulation, "client-01", sealing_badly_for(*NAMES[:3]))
     submit_all(simulation)
     simulation.acknowledge()
     closed = simulation.store(simulation.coordinator.close_cohort())
@@ -122,10 +123,8 @@ def test_too_many_wrong_releases_abort_with_their_names(simulation: Simulation) 
 # ---- lying clients ----
 
 
-@pytest.mark.parametrize("liar", [WrongCiphertextClient, WrongKeyClient])
-def test_a_ciphertext_that_is_not_of_the_commitments_stops_the_round(
-    simulation: Simulation, liar: type[WrongCiphertextClient]
-) -> None:
+@pytest.mark.parametrize("liar", [WRONG_CIPHERTEXT, WRONG_KEY], ids=["ciphertext", "key"])
+def test_a_ciphertext_that_is_not_of_the_commitments_stops_the_round(simulation: Simulation, liar: Composition) -> None:
     """Nothing wrong is published, the log stays consistent, and the same clients can repeat the round."""
     honest = simulation.clients["client-02"]
     become(simulation, "client-02", liar)

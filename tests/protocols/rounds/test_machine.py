@@ -19,12 +19,12 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.offences import disputed_clients
 from tests.adversaries import (
-    BadShareClient,
-    WrongCiphertextClient,
+    WRONG_CIPHERTEXT,
     become,
     false_ack,
     false_release,
     resigned,
+    sealing_badly_for,
     submission_of,
     with_bad_ciphertext,
     with_bad_proof,
@@ -188,9 +188,9 @@ class FederationMachine(RuleBasedStateMachine):
         self.prepared.add(name)
         honest = self.simulation.clients[name]
         if kind == "encryption":
-            become(self.simulation, name, WrongCiphertextClient)
+            become(self.simulation, name, WRONG_CIPHERTEXT)
         else:
-            become(self.simulation, name, BadShareClient, victims=tuple(TRUSTEES[: 1 if kind == "share" else 4]))
+            become(self.simulation, name, sealing_badly_for(*TRUSTEES[: 1 if kind == "share" else 4]))
         package = self.simulation.package(name)
         self.simulation.clients[name] = honest
         return package

@@ -9,68 +9,51 @@ import numpy as np
 import pytest
 
 from auditor import audit
+from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
-from proofs.prover import Encrypted, complete, in_range, project
-from protocols.invitation import VerifiedRound
-from protocols.rounds.client import Client, Draft
-from tests.adversaries import WrongCiphertextClient, WrongKeyClient, become
+from proofs.randomness import Randomness
+from protocols.messages import Submission
+from protocols.rounds.submitting import HONEST, Ciphertext, ClientRound, Parts, Secrets, Shared, encrypt, share
+from tests.adversaries import WRONG_CIPHERTEXT, become, encrypt_one_more, share_another_key
 from tests.simulator import RoundResult, Setting, Simulation
+from verifl.adversaries.provers import proving
 
 PROVED = Setting(encryption_proof=True)
 BOUNDED = Setting(encryption_proof=True, coordinate_clip=0.25)
 BOUNDED_ONLY = Setting(coordinate_clip=0.25)
 
 
-class ProvesAnyway(Client):
-    """The honest prover's steps without its refusals."""
-
-    def _prove(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes, context: bytes
-    ) -> bytes:
-        parameters, encrypted = self._pinned.argument, self._encrypted(verified, draft, ciphertext, share_commitments)
-        while True:
-            projected = project(self._engine, parameters, draft.committed, context, self._rand, encrypted)
-            if in_range(parameters, projected):
-                proof = complete(self._engine, parameters, draft.committed, projected, self._rand, encrypted)
-                return proof.encode(parameters)
+def share_another_blinding(engine: Engine, at: ClientRound, secrets: Secrets, rand: Randomness) -> Shared:
+    """Of a row: the aggregate would not open."""
+    made = secrets.committed
+    other = replace(made, row_blindings=(made.row_blindings[0] ^ 1, *made.row_blindings[1:]))
+    return share(engine, at, replace(secrets, committed=other), rand)
 
 
-class WrongCiphertext(WrongCiphertextClient, ProvesAnyway):
-    """Encrypts one more than it committed to, and proves as well as it can."""
-
-
-class WrongKey(WrongKeyClient, ProvesAnyway):
-    """Shares another key than it encrypted with."""
-
-
-class WrongBlindings(ProvesAnyway):
-    """Shares other row blindings than those of its commitments: the aggregate would not open."""
-
-    def _share(self, verified: VerifiedRound, draft: Draft) -> tuple[bytes, tuple[bytes, ...]]:
-        made = draft.committed
-        other = replace(made, row_blindings=(made.row_blindings[0] ^ 1, *made.row_blindings[1:]))
-        return super()._share(verified, replace(draft, committed=other))
-
-
-class OversizedError(ProvesAnyway):
+def encrypt_an_oversized_error(at: ClientRound, secrets: Secrets) -> Ciphertext:
     """One error of T / 2: coarsely short, and it shifts the plaintext of the whole cohort."""
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        message = draft.committed.tables[0].copy()
-        message[0, 0] += self._pinned.lattice.plaintext_scale // 4
-        shifted = replace(draft.committed, tables=(message, *draft.committed.tables[1:]))
-        return super()._encrypt(verified, replace(draft, committed=shifted))
+    made = secrets.committed
+    message = made.tables[0].copy()
+    message[0, 0] += at.pinned.lattice.plaintext_scale // 4
+    return encrypt(at, replace(secrets, committed=replace(made, tables=(message, *made.tables[1:]))))
 
 
-class AnotherBlinding(ProvesAnyway):
-    """Proves with another blinding of E_0 than the one it shared with."""
+def prove_another_blinding(
+    engine: Engine, at: ClientRound, secrets: Secrets, parts: Parts, message: Submission, rand: Randomness
+) -> bytes:
+    """Of E_0, than was shared with."""
+    other = replace(secrets, share_blinding=secrets.share_blinding ^ 1)
+    return proving()(engine, at, other, parts, message, rand)
 
-    def _encrypted(
-        self, verified: VerifiedRound, draft: Draft, ciphertext: bytes, share_commitments: bytes
-    ) -> Encrypted | None:
-        return super()._encrypted(
-            verified, replace(draft, share_blinding=draft.share_blinding ^ 1), ciphertext, share_commitments
-        )
+
+ANYWAY = replace(HONEST, prove=proving())  # the honest prover's steps without its refusals
+LIARS = {
+    "ciphertext": replace(ANYWAY, encrypt=encrypt_one_more),
+    "key": replace(ANYWAY, share=share_another_key),
+    "row blinding": replace(ANYWAY, share=share_another_blinding),
+    "error": replace(ANYWAY, encrypt=encrypt_an_oversized_error),
+    "share blinding": replace(HONEST, prove=prove_another_blinding),
+}
 
 
 def run_round(simulation: Simulation) -> RoundResult:
@@ -100,14 +83,10 @@ def test_an_honest_round_closes_and_its_audit_accepts(tmp_path: Path, setting: S
     assert audit(simulation.path, simulation.policy_data).accepted
 
 
-@pytest.mark.parametrize(
-    "liar", [WrongCiphertext, WrongKey, WrongBlindings, OversizedError, AnotherBlinding], ids=lambda kind: kind.__name__
-)
-def test_who_encrypts_or_shares_something_else_is_named_and_the_round_closes(
-    tmp_path: Path, liar: type[Client]
-) -> None:
+@pytest.mark.parametrize("liar", LIARS)
+def test_who_encrypts_or_shares_something_else_is_named_and_the_round_closes(tmp_path: Path, liar: str) -> None:
     simulation = started(tmp_path, PROVED)
-    become(simulation, "client-01", liar)
+    become(simulation, "client-01", LIARS[liar])
     result = run_round(simulation)
     assert result.aborted is None
     assert "client-01" not in result.accepted
@@ -120,7 +99,7 @@ def test_who_encrypts_or_shares_something_else_is_named_and_the_round_closes(
 
 def test_the_honest_client_refuses_to_prove_what_is_not_so(tmp_path: Path) -> None:
     simulation = started(tmp_path, PROVED)
-    become(simulation, "client-01", WrongCiphertextClient)
+    become(simulation, "client-01", WRONG_CIPHERTEXT)
     simulation.open_round()
     with pytest.raises(Misuse, match="ciphertext"):
         simulation.submit("client-01")

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.cohorts import INVALID_PROOF
-from protocols.invitation import VerifiedRound
+from protocols.lattice.encryption import unpack
 from protocols.messages import CohortClosed, Exclusion, Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client import Client, Draft
 from protocols.rounds.closing import OWN_FAULTS
 from protocols.rounds.faults import LoggedFaults
+from protocols.rounds.submitting import HONEST, Ciphertext, ClientRound
 from protocols.submissions import Fault, exclusive_blobs
 from tests.adversaries import become, resigned, submission_of, with_bad_proof
 from tests.simulator import Simulation
@@ -177,14 +177,8 @@ def verdicts(simulation: Simulation) -> list[str | None]:
     return [verdict.fault and verdict.fault.reason for verdict in simulation.coordinator.verdicts()]
 
 
-class CiphertextThief(Client):
-    """Names another's ciphertext, and proves whatever else is to be proved."""
-
-    stolen = b""
-
-    def _encrypt(self, verified: VerifiedRound, draft: Draft) -> bytes:
-        super()._encrypt(verified, draft)
-        return self.stolen
+def read_ciphertext(at: ClientRound, blob: bytes) -> Ciphertext:
+    return Ciphertext(unpack(at.pinned.lattice, blob, at.pinned.cells), blob)
 
 
 def stolen(simulation: Simulation, victim: Any, *fields: str) -> Any:
@@ -223,7 +217,8 @@ def test_a_stolen_ciphertext_without_its_proof(simulate: Simulate) -> None:
     simulation = simulate(dimension=8)
     simulation.open_round()
     victim = simulation.package("client-00")
-    become(simulation, "client-01", CiphertextThief, stolen=victim.blobs[submission_of(victim).ciphertext])
+    blob = victim.blobs[submission_of(victim).ciphertext]
+    become(simulation, "client-01", replace(HONEST, encrypt=lambda at, _: read_ciphertext(at, blob)))
     thief = simulation.package("client-01")
     assert submission_of(thief).ciphertext == submission_of(victim).ciphertext
     simulation.store(simulation.coordinator.receive(thief))

@@ -13,7 +13,7 @@ from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, parse_note, sign_checkpoint
 from protocols.messages import RoundKey, ShareAck
 from protocols.stores import MemoryStore
-from tests.adversaries import BadShareClient, become, fork, with_bad_proof
+from tests.adversaries import become, fork, sealing_badly_for, with_bad_proof
 from tests.seeded import seeded
 from tests.simulator import Simulation, identity_of
 
@@ -194,7 +194,7 @@ def acknowledgement(simulation: Simulation, trustee: str) -> ShareAck:
 
 
 def test_a_bad_share_is_disputed_by_its_trustee_only(simulation: Simulation) -> None:
-    become(simulation, "client-01", BadShareClient, victims=("trustee-2",))
+    become(simulation, "client-01", sealing_badly_for("trustee-2"))
     submitted(simulation)
     simulation.checkpoint()
     assert [dispute.reason for dispute in acknowledgement(simulation, "trustee-2").disputed] == ["share-opening"]

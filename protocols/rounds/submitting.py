@@ -1,0 +1,275 @@
+"""A submission in the making (spec 8.5): functions from one value to the next. They keep nothing and draw from `rand`.
+
+    commit        the update -> Secrets: key and errors drawn, all tables filled and committed to
+    encrypt       Secrets -> Ciphertext
+    share         Secrets -> Shared: share commitments, and a share for each trustee
+    seal_shares   shares -> a blob for each round key
+    describe      all of it -> the Submission but for its proof
+    prove         Secrets and what was made of them -> the validity proof, in the Submission's context
+    sign          the Submission and its blobs -> what is sent
+
+`make` composes them. `commit` is itself composed: `draw_noise`, `encode`, `commit_to`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs import prover
+from proofs.curve import POINT_SIZE
+from proofs.encryption import EncryptionStatement
+from proofs.engine import Engine, Table
+from proofs.prover import Encrypted
+from proofs.randomness import Randomness, uniform_scalar
+from proofs.wiping import wipe
+from proofs.witness import CommittedUpdate, Noise, commit_tables, witness_tables
+from protocols import hpke, sharing
+from protocols.blobs import blob_hash
+from protocols.contexts import NO_PROOF, share_info, submission_context
+from protocols.envelopes import seal
+from protocols.identities import SigningKey
+from protocols.invitation import VerifiedRound
+from protocols.lattice import encryption, public
+from protocols.messages import EncryptedShare, RoundKey, Submission
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.exchange import SubmissionPackage
+from protocols.sharing import Share
+
+Update = NDArray[np.int64]  # (d,), in fixed-point units
+Residues = NDArray[np.int64]  # (cells,), in [0, q)
+
+
+@dataclass(frozen=True)
+class ClientRound:
+    """What a submission answers: one client's place in one round. All of it is public.
+
+    round_open: entry hash. seed: RoundOpen.seed. round_keys: in RoundOpen's order.
+    """
+
+    pinned: PinnedPolicy
+    client: str
+    number: int
+    round_open: bytes
+    seed: bytes
+    round_keys: tuple[RoundKey, ...]
+
+    @classmethod
+    def of(cls, pinned: PinnedPolicy, verified: VerifiedRound, client: str) -> ClientRound:
+        """The place of `client` in a round that it has verified."""
+        message = verified.message
+        return cls(pinned, client, message.round, verified.entry_hash, message.seed, verified.round_keys)
+
+    @property
+    def elements(self) -> public.PublicElements:
+        """The round's a_j."""
+        return public.expand(self.pinned.lattice, self.seed, self.pinned.cells)
+
+    def share_info(self, trustee: str) -> bytes:
+        """What a share for this trustee is sealed under."""
+        return share_info(self.pinned.policy.federation, self.number, self.round_open, self.client, trustee)
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class Secrets:
+    """What a client draws for one submission, all of it secret but the commitments.
+
+    noise: the key, int32 (N,), and the errors, int8 (cells,). share_blinding: of the share commitment E_0.
+    """
+
+    noise: Noise
+    committed: CommittedUpdate
+    share_blinding: int
+
+    def wipe(self) -> None:
+        """Overwrite key, errors and the committed tables with zeros, when nothing is made of them any more."""
+        wipe(self.noise.key, self.noise.errors, *self.committed.tables)
+
+
+@dataclass(frozen=True)
+class Ciphertext:
+    """The encrypted data rows, as residues and as the blob that is sent."""
+
+    residues: Residues
+    blob: bytes
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class Shared:
+    """commitments: E_0 .. E_{t-1}, public. shares: of the trustees in the policy's order, each for its own alone."""
+
+    commitments: bytes
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is sent beside commitments and proof. sealed: a share for each round key, in RoundOpen's order."""
+
+    ciphertext: Ciphertext
+    share_commitments: bytes
+    sealed: tuple[bytes, ...]
+
+
+def commit(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
+    """Fresh key and errors, and commitments to the update and all that is proved about it.
+
+    Raises Misuse for an update beyond the policy's bounds.
+    """
+    noise = draw_noise(at, rand)
+    return commit_to(engine, at, noise, encode(at, update, noise, rand), rand)
+
+
+def draw_noise(at: ClientRound, rand: Randomness) -> Noise:
+    """A fresh key and fresh errors: for this submission only."""
+    key = encryption.generate_key(at.pinned.lattice, rand)
+    return Noise(key, encryption.draw_errors(at.elements, rand))
+
+
+def encode(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> tuple[Table, ...]:
+    """Every table of the argument's layout: the update's, whose cells are the plaintext, and those of each relation
+    that the policy asks for. Raises Misuse where one of them does not hold."""
+    argument = at.pinned.argument
+    return witness_tables(argument, update, rand, noise if argument.encryption is not None else None)
+
+
+def commit_to(engine: Engine, at: ClientRound, noise: Noise, tables: Sequence[Table], rand: Randomness) -> Secrets:
+    """Row commitments under fresh blindings, and the blinding of E_0."""
+    return Secrets(noise, commit_tables(engine, at.pinned.argument, tables, rand), uniform_scalar(rand))
+
+
+def encrypt(at: ClientRound, secrets: Secrets) -> Ciphertext:
+    """The data rows, whole, under the fresh key (spec 6)."""
+    noise, plaintext = secrets.noise, secrets.committed.message
+    return pack(at, encryption.encrypt_with(at.pinned.lattice, at.elements, noise.key, plaintext, noise.errors))
+
+
+def pack(at: ClientRound, residues: Residues) -> Ciphertext:
+    """Residues with their blob; Misuse for one outside [0, q)."""
+    return Ciphertext(residues, encryption.pack(at.pinned.lattice, residues))
+
+
+def share(engine: Engine, at: ClientRound, secrets: Secrets, rand: Randomness) -> Shared:
+    """Shares of the key and of the data rows' blindings (spec 7)."""
+    policy = at.pinned.policy
+    secret = [*sharing.pack_key(secrets.noise.key), *secrets.committed.blindings]
+    commitments, shares = sharing.share_secret(
+        engine, secret, len(policy.trustees), policy.threshold, rand, secrets.share_blinding
+    )
+    return Shared(commitments, tuple(shares))
+
+
+def seal_shares(at: ClientRound, shares: Sequence[Share]) -> tuple[bytes, ...]:
+    """For each round key its trustee's share, sealed; `shares` of all trustees in the policy's order."""
+    return tuple(
+        hpke.seal(
+            key.public_key,
+            at.share_info(key.trustee),
+            shares[at.pinned.trustee_position(key.trustee)].encode(),
+        )
+        for key in at.round_keys
+    )
+
+
+def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submission:
+    """The message but for its proof."""
+    shares = tuple(
+        EncryptedShare(key.trustee, blob_hash(blob)) for key, blob in zip(at.round_keys, parts.sealed, strict=True)
+    )
+    return Submission(
+        federation=at.pinned.policy.federation,
+        round=at.number,
+        round_open=at.round_open,
+        client=at.client,
+        commitments=blob_hash(committed.commitments),
+        ciphertext=blob_hash(parts.ciphertext.blob),
+        share_commitments=blob_hash(parts.share_commitments),
+        shares=shares,
+        proof=NO_PROOF,
+        coordinate_range=_optional_hash(committed.range_commitments),
+        encryption_proof=_optional_hash(committed.encryption_commitments),
+        weight=None,
+        noise=None,
+    )
+
+
+def encrypted(at: ClientRound, secrets: Secrets, parts: Parts, message: Submission) -> Encrypted | None:
+    """What the proof of encryption is about; None where the policy does not ask for one."""
+    if at.pinned.argument.encryption is None:
+        return None
+    residues, shared = parts.ciphertext.residues, parts.share_commitments[:POINT_SIZE]
+    statement = EncryptionStatement(at.elements.elements, residues, message.ciphertext, shared)
+    return Encrypted(statement, secrets.share_blinding)
+
+
+def prove(
+    engine: Engine, at: ClientRound, secrets: Secrets, parts: Parts, message: Submission, rand: Randomness
+) -> bytes:
+    """The validity proof of everything that the policy asks for.
+
+    Raises Misuse where the tables or the ciphertext are not what it would say they are.
+    """
+    context, about = submission_context(message), encrypted(at, secrets, parts, message)
+    return prover.prove(engine, at.pinned.argument, secrets.committed, context, rand, about)
+
+
+def sign(message: Submission, blobs: Iterable[bytes], key: SigningKey) -> SubmissionPackage:
+    """The message under its client's key, with the blobs that it names."""
+    return SubmissionPackage(seal(message, message.client, key), {blob_hash(blob): blob for blob in blobs})
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Which functions a submission is made with; each of them does what its namesake says."""
+
+    commit: Callable[[Engine, ClientRound, Update, Randomness], Secrets] = commit
+    encrypt: Callable[[ClientRound, Secrets], Ciphertext] = encrypt
+    share: Callable[[Engine, ClientRound, Secrets, Randomness], Shared] = share
+    seal_shares: Callable[[ClientRound, Sequence[Share]], tuple[bytes, ...]] = seal_shares
+    prove: Callable[[Engine, ClientRound, Secrets, Parts, Submission, Randomness], bytes] = prove
+
+
+HONEST = Composition()
+
+
+def make(
+    engine: Engine,
+    at: ClientRound,
+    update: Update,
+    key: SigningKey,
+    rand: Randomness,
+    using: Composition = HONEST,
+) -> SubmissionPackage:
+    """A submission of `update`, signed by `key`. Its secrets are wiped.
+
+    Who calls it remembers what it sent: a round is answered once. Raises Misuse as `commit` and `prove` do.
+    """
+    secrets = using.commit(engine, at, update, rand)
+    try:
+        return _finish(engine, at, secrets, key, rand, using)
+    finally:
+        secrets.wipe()
+
+
+def _finish(
+    engine: Engine, at: ClientRound, secrets: Secrets, key: SigningKey, rand: Randomness, using: Composition
+) -> SubmissionPackage:
+    ciphertext, shared = using.encrypt(at, secrets), using.share(engine, at, secrets, rand)
+    parts = Parts(ciphertext, shared.commitments, using.seal_shares(at, shared.shares))
+    message = describe(at, secrets.committed, parts)
+    proof = using.prove(engine, at, secrets, parts, message, rand)
+    return sign(replace(message, proof=blob_hash(proof)), sent_blobs(secrets.committed, parts, proof), key)
+
+
+def sent_blobs(committed: CommittedUpdate, parts: Parts, proof: bytes) -> tuple[bytes, ...]:
+    """All blobs of a submission; the commitments that only some policies ask for, where there are any."""
+    rows = (committed.commitments, committed.range_commitments, committed.encryption_commitments)
+    made = tuple(blob for blob in rows if blob)
+    return (*made, parts.ciphertext.blob, parts.share_commitments, *parts.sealed, proof)
+
+
+def _optional_hash(blob: bytes) -> bytes | None:
+    return blob_hash(blob) if blob else None
