@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.reports.results import TITLES, CheckResult, Kind, Report, Status
+from auditor.reports.results import CheckResult, Kind, Report, Status
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
 
 if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.memory import Memory
     from protocols.log.reader import TranscriptReader
-
-
-WITHOUT_LOG = frozenset({"P3", "P5"})  # checks of the policy alone
 
 
 class Progress:
@@ -70,8 +68,8 @@ def audit(
 
     started = time.perf_counter()
     required = frozenset(required)
-    if unknown := sorted(required - set(TITLES)):
-        raise Misuse(f"required: there is no check {unknown[0]}; the checks are {', '.join(TITLES)}")
+    if unknown := sorted(required - set(AUDIT_CHECKS.names)):
+        raise Misuse(f"required: there is no check {unknown[0]}; the checks are {', '.join(AUDIT_CHECKS.names)}")
     if engine not in {"native", "reference"}:
         raise Misuse(f"engine: native or reference, not {engine}")
     if workers is not None:
@@ -85,9 +83,9 @@ def audit(
     if explain is not None:
         require_party(case, explain)
     results = []
-    for number, title in TITLES.items():
-        progress.check(number, title)
-        results.append(_run(case, number, title, required))
+    for check in AUDIT_CHECKS:
+        progress.check(check.id, check.title)
+        results.append(_run(case, check, required))
     return Report(
         transcript=str(path),
         version=version(),
@@ -103,28 +101,28 @@ def audit(
     )
 
 
-def _run(case: Case, number: str, title: str, required: frozenset[str]) -> CheckResult:
+def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult:
     """Run one check. What a verifier raises is a finding; what is missing for a check skips it."""
     from auditor.checks import CHECKS
 
-    findings = Findings(number, title)
+    findings = Findings(check.id, check.title)
     checked, status, reason = "", None, ""
     try:
-        checked = CHECKS[number](case, findings)
+        checked = CHECKS[check.id](case, findings)
     except (Malformed, Rejected) as error:
-        findings.reject(title, error)
+        findings.reject(check.title, error)
     except Unavailable as missing:
         checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
         status, reason = Status.NOT_APPLICABLE, outside.reason
-    if case.cut is not None and status is None and findings.empty and number not in WITHOUT_LOG:
+    if case.cut is not None and status is None and findings.empty and not check.of_policy:
         status, reason = (
             Status.SKIPPED,
             f"because I1 failed: of the first {case.cut} entries, which are whole, none is wrong",
         )
-    if status is Status.SKIPPED and number in required | case.required:
-        expected = f"{number} is required and may not be skipped"
-        findings.add(title, expected, f"skipped ({reason})", Kind.UNJUDGED)
+    if status is Status.SKIPPED and check.id in required | case.required:
+        expected = f"{check.id} is required and may not be skipped"
+        findings.add(check.title, expected, f"skipped ({reason})", Kind.UNJUDGED)
     result = findings.result(checked, status, reason)
-    case.failed.update({number} if result.status is Status.FAIL else ())
+    case.failed.update({check.id} if result.status is Status.FAIL else ())
     return result

@@ -11,8 +11,8 @@ import click
 
 from auditor.auditing import Progress, audit, version
 from auditor.commands import COMMANDS, AuditorCommand, end, warn
-from auditor.reports.results import TITLES
 from proofs.errors import Misuse
+from protocols.audit_checks import AUDIT_CHECKS
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -37,7 +37,7 @@ class _Check(click.Choice[str]):
     """The number of a check, in letters of either case."""
 
     def __init__(self) -> None:
-        super().__init__(list(TITLES))
+        super().__init__(AUDIT_CHECKS.names)
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """As click's, which would list the choices in lower case."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import bisect
 import math
 import operator
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,6 +18,7 @@ from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
+from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.encoding import ENTRY_LIMIT
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
@@ -43,7 +43,6 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 SECURITY_BITS = {40: 388, 50: 291, 62: 218}
 SECURITY_FLOOR = 190
 
-_CHECK_ID = re.compile(r"I([1-9]|1[0-2])|P[1-7]")
 _ROLES = ("coordinator", "issuer")
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
 
@@ -287,7 +286,7 @@ def _distinct(role: str, members: Sequence[Member]) -> list[Inequality]:
 def _round_conditions(policy: Policy) -> list[Inequality]:
     for_client, for_trustee, rest = COHORT_BYTES
     cohort = for_client * len(policy.roster) + for_trustee * len(policy.trustees) + rest
-    unknown = sum(not _CHECK_ID.fullmatch(name) for name in policy.required_checks)
+    unknown = sum(name not in AUDIT_CHECKS for name in policy.required_checks)
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
         Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
@@ -295,7 +294,7 @@ def _round_conditions(policy: Policy) -> list[Inequality]:
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
         Inequality("max-rounds-limit", policy.max_rounds, "<=", MOST_ROUNDS, "a party can remember the whole log"),
         Inequality("cohort-entry", cohort, "<=", ENTRY_LIMIT, "an entry excludes two submissions of every client"),
-        Inequality("required-checks", unknown, "=", 0, "required checks are named I1 to I12 and P1 to P7"),
+        Inequality("required-checks", unknown, "=", 0, f"required checks are named {in_words('and')}"),
     ]
 
 

@@ -80,8 +80,6 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
         return f"{field}: expected a finite number, found {found}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{field}: expected a table [{field}], found {shown}"
-    if kind == "string_pattern_mismatch" and field.startswith("audit"):
-        return f"{field}: expected a check, I1 to I12 or P1 to P7, found {shown}"
     if kind == "string_pattern_mismatch":
         return f"{field}: expected 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit, found {shown}"
     expected = detail["msg"].replace("Input should be", "expected")

@@ -12,36 +12,14 @@ from enum import StrEnum
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from protocols.audit_checks import AUDIT_CHECKS
+
 if TYPE_CHECKING:
     from auditor.stories import Story
 
 MAX_TEXT = 240  # characters of one quoted string
 MAX_COMMAND = 4096  # characters of a warning, whose command is to be copied
 MAX_FINDINGS = 50  # findings listed per check; the rest are counted
-
-TITLES: dict[str, str] = {
-    "I1": "log",
-    "I2": "genesis and parameters",
-    "I3": "roster and trustees",
-    "I4": "rounds",
-    "I5": "submissions",
-    "I6": "validity proofs",
-    "I7": "verdicts",
-    "I8": "acknowledgements, cohort, releases",
-    "I9": "replay of the summation",
-    "I10": "opening of the aggregate",
-    "I11": "lineage of the model",
-    "I12": "evidence graph",
-    "P1": "cohort size",
-    "P2": "one cohort, one release",
-    "P3": "corruption threshold",
-    "P4": "proved sensitivity",
-    "P5": "privacy accounting",
-    "P6": "differencing and aborts",
-    "P7": "nothing outside the schema",
-}
-MAY_BE_SKIPPED = frozenset({"I9"})  # spec 9.2: any other skip is a rejection
-MAY_NOT_APPLY = frozenset({"P5"})
 
 
 class Status(StrEnum):
@@ -127,9 +105,9 @@ class CheckResult:
     def acceptable(self) -> bool:
         """Whether an audit with this result may still accept."""
         if self.status is Status.SKIPPED:
-            return self.id in MAY_BE_SKIPPED
+            return AUDIT_CHECKS.find(self.id).may_be_skipped
         if self.status is Status.NOT_APPLICABLE:
-            return self.id in MAY_NOT_APPLY
+            return AUDIT_CHECKS.find(self.id).may_not_apply
         return self.status is Status.PASS
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +157,7 @@ class Report:
     @property
     def accepted(self) -> bool:
         """Every check of spec 9 is there, and each one passed, or is one that may be skipped or not apply."""
-        complete = tuple(result.id for result in self.checks) == tuple(TITLES)
+        complete = tuple(result.id for result in self.checks) == AUDIT_CHECKS.names
         return complete and all(result.acceptable for result in self.checks)
 
     @property

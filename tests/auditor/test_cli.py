@@ -14,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditor.cli import main
-from auditor.reports.results import TITLES
+from protocols.audit_checks import AUDIT_CHECKS
 from protocols.log.files import Directory
+
+QUOTED = ", ".join(map(repr, AUDIT_CHECKS.names))
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ def test_wrong_usage_is_status_2(simulations, policy: Path, arguments: list[str]
         ),
         (
             ["t", "--unpinned", "--require", "I99"],
-            f"invalid value for --require: 'I99' is not one of {', '.join(map(repr, TITLES))} (verifl-audit --help)",
+            f"invalid value for --require: 'I99' is not one of {QUOTED} (verifl-audit --help)",
         ),
         (
             ["t"],
@@ -210,13 +212,13 @@ def test_json(simulations, policy: Path) -> None:
     assert report["pinned"] is True
     assert report["policy_hash"] == simulations("quiet").pinned.hash.hex()
     assert len(report["checkpoint"]["hash"]) == 64
-    assert [check["id"] for check in report["checks"]] == list(TITLES)
+    assert [check["id"] for check in report["checks"]] == list(AUDIT_CHECKS.names)
 
 
 def test_json_lines(simulations, copied, policy: Path) -> None:
     result = run(spoil(copied("quiet")), "--policy", policy, "--format", "jsonl")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["event"] for line in lines] == ["check"] * len(TITLES) + ["audit"]
+    assert [line["event"] for line in lines] == ["check"] * len(AUDIT_CHECKS) + ["audit"]
     assert lines[0]["status"] == "fail"
     assert lines[0]["findings"][0]["where"].startswith("checkpoint")
     assert lines[-1]["accepted"] is False

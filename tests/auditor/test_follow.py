@@ -18,8 +18,8 @@ from auditor.checks import opening, proofs, replay
 from auditor.cli import main
 from auditor.following import FollowState, default_state, follow, load_state, save_state
 from auditor.memory import Memory
-from auditor.reports.results import TITLES
 from proofs.errors import Malformed, Misuse
+from protocols.audit_checks import AUDIT_CHECKS
 from protocols.blobs import message_blobs
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
@@ -379,9 +379,9 @@ def test_formats(simulations, forge, policy: Path, tmp_path: Path, form: str) ->
         else:
             *lines, plain = map(json.loads, result.stdout.splitlines())
             assert plain.pop("event") == "follow"
-            assert [line["event"] for line in lines] == (["check"] * len(TITLES) + ["audit"] if audited else [])
+            assert [line["event"] for line in lines] == (["check"] * len(AUDIT_CHECKS) + ["audit"] if audited else [])
             checks = lines[:-1]
-        assert [each["id"] for each in checks] == (list(TITLES) if audited else [])
+        assert [each["id"] for each in checks] == (list(AUDIT_CHECKS.names) if audited else [])
         assert (plain["accepted"], plain["outcome"]) == (status == 0, outcome)
         assert (plain["entries"], plain["new"]) == numbers
         assert (plain["contradiction"] or {}).get("kind") == kind

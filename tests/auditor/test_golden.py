@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auditor import Status, audit
-from auditor.reports.results import TITLES
+from protocols.audit_checks import AUDIT_CHECKS
 from tests.golden.regenerate import DIRECTORY, NAMES, verdicts
 
 HOW = (
@@ -38,7 +38,7 @@ def test_what_they_are_for() -> None:
     """One that every auditor accepts; one that it rejects for its sum, and for nothing that its signers could see."""
     honest, rejected = expected("honest"), expected("rejected")
     assert honest["accepted"] is True
-    assert list(honest["checks"]) == list(TITLES)
+    assert list(honest["checks"]) == list(AUDIT_CHECKS.names)
     assert set(honest["checks"].values()) == {Status.PASS.value, Status.NOT_APPLICABLE.value}
     assert rejected["accepted"] is False
     failing = {number for number, status in rejected["checks"].items() if status == Status.FAIL.value}

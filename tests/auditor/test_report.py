@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from auditor import CheckResult, Report, Status, audit
 from auditor.findings import Findings
-from auditor.reports.results import MAX_FINDINGS, MAX_TEXT, TITLES, printable
+from auditor.reports.results import MAX_FINDINGS, MAX_TEXT, printable
 from auditor.reports.text import write_text
 from proofs.errors import Misuse
+from protocols.audit_checks import AUDIT_CHECKS
 
 
 def report_of(**statuses: Status) -> Report:
-    results = tuple(CheckResult(each, title, statuses.get(each, Status.PASS), "") for each, title in TITLES.items())
+    results = tuple(CheckResult(each.id, each.title, statuses.get(each.id, Status.PASS), "") for each in AUDIT_CHECKS)
     return Report("t", "0", "native", True, None, None, None, results, (), 0.0)
 
 
@@ -25,17 +26,17 @@ def test_all_pass_is_accepted() -> None:
     assert report_of().accepted
 
 
-@pytest.mark.parametrize("number", list(TITLES))
+@pytest.mark.parametrize("number", list(AUDIT_CHECKS.names))
 def test_any_failure_is_rejected(number: str) -> None:
     assert not report_of(**{number: Status.FAIL}).accepted
 
 
-@pytest.mark.parametrize("number", list(TITLES))
+@pytest.mark.parametrize("number", list(AUDIT_CHECKS.names))
 def test_only_the_replay_may_be_skipped(number: str) -> None:
     assert report_of(**{number: Status.SKIPPED}).accepted == (number == "I9")
 
 
-@pytest.mark.parametrize("number", list(TITLES))
+@pytest.mark.parametrize("number", list(AUDIT_CHECKS.names))
 def test_only_accounting_may_not_apply(number: str) -> None:
     assert report_of(**{number: Status.NOT_APPLICABLE}).accepted == (number == "P5")
 

@@ -1,0 +1,67 @@
+"""The numbered checks are in one registry: the auditor has each, the second auditor and the specification list the
+same, and prose that counts them counts right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from auditor.checks import CHECKS
+from proofs.errors import Misuse
+from protocols.audit_checks import AUDIT_CHECKS, AuditCheck, in_words
+from tests.independent.case import CHECKS as SECOND
+from verifl.config import Config
+
+REPOSITORY = Path(__file__).parents[2]
+RANGE = re.compile(r"\b([IP])1`? (?:to|\.\.) `?\1(\d+)\b")
+
+
+def test_the_auditor_makes_every_check_and_no_other() -> None:
+    assert tuple(CHECKS) == AUDIT_CHECKS.names
+
+
+def test_the_second_auditor_has_the_same() -> None:
+    assert tuple(SECOND) == AUDIT_CHECKS.names
+
+
+def test_the_specification_has_a_section_for_each() -> None:
+    """In their order, under their titles; and says which may be skipped or not apply."""
+    text = (REPOSITORY / "docs/spec/9-audit.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^### ([IP]\d+) (.*)$", text, re.MULTILINE)
+    assert [(number, title.lower()) for number, title in sections] == [(each.id, each.title) for each in AUDIT_CHECKS]
+    acceptance = " ".join(text.partition("An audit **accepts**")[2].partition("**rejects**")[0].split())
+    for each in AUDIT_CHECKS:
+        assert (f"{each.id} may end as `skipped`" in acceptance) == each.may_be_skipped
+        assert (f"{each.id} may end as `not-applicable`" in acceptance) == each.may_not_apply
+
+
+def test_prose_that_counts_the_checks_counts_right() -> None:
+    last = {name[0]: name[1:] for name in AUDIT_CHECKS.names}
+    sources = [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("verifl/templates/*")]
+    for package in ("protocols", "verifl", "auditor", "tests"):
+        sources += (REPOSITORY / package).rglob("*.py")
+    found = [(path, *match) for path in sources for match in RANGE.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) >= 4
+    assert [each for each in found if last[each[1]] != each[2]] == []
+
+
+def test_checks_in_words() -> None:
+    assert in_words("or") == "I1 to I12 or P1 to P7"
+
+
+@pytest.mark.parametrize("name", AUDIT_CHECKS.names)
+def test_every_check_may_be_required(name: str) -> None:
+    assert Config.of(audit={"required": [name]}).audit.required == (name,)
+
+
+@pytest.mark.parametrize("name", ["I0", "I13", "P8", "i1", "I1 ", "I01", ""])
+def test_a_check_that_there_is_not_cannot_be_required(name: str) -> None:
+    with pytest.raises(Misuse, match=re.escape(f"expected a check, I1 to I12 or P1 to P7, found {name!r}")):
+        Config.of(audit={"required": [name]})
+
+
+def test_no_check_is_registered_twice() -> None:
+    with pytest.raises(Misuse, match="check 'I9' is registered twice"):
+        AUDIT_CHECKS.extended(AuditCheck("I9", "another"))
