@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,6 +18,8 @@ from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
+from protocols.registry import one_of
+from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
 from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, Table, parse_table, read_toml
 
@@ -30,6 +32,13 @@ def _known_check(name: str) -> str:
     return name
 
 
+def _known_task(name: str) -> str:
+    if name not in BUILT_IN_TASKS:
+        raise ValueError(f"expected {one_of(map(repr, BUILT_IN_TASKS.names))}, found {SHOWN.repr(name)}")
+    return name
+
+
+BuiltInName = Annotated[str, AfterValidator(_known_task)]
 CheckId = Annotated[str, AfterValidator(_known_check)]
 
 
@@ -44,17 +53,15 @@ class FederationConfig(Table):
 class TaskConfig(Table):
     """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration."""
 
-    name: Literal["breast-cancer", "digits"] | None = None
+    name: BuiltInName | None = None
     file: str | None = Field(default=None, min_length=1)
     clients: int = Field(default=8, ge=2, le=1000)
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.name is None) == (self.file is None):
-            found = "neither" if self.name is None else "both"
-            raise ValueError(
-                f"expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file), found {found}"
-            )
+            found, names = "neither" if self.name is None else "both", ", ".join(BUILT_IN_TASKS.names)
+            raise ValueError(f"expected exactly one of `name` ({names}) and `file` (a Python file), found {found}")
         if self.file is not None and "clients" in self.model_fields_set:
             raise ValueError("`clients` belongs to the built-in tasks; a task file names its own clients")
         return self
@@ -230,7 +237,7 @@ def read_config(path: Path) -> Config:
     document = read_toml(path, "`verifl init DIR` writes an example configuration", "config.toml")
     config = parse_config(document, str(path))
     if config.task is None:
-        raise Misuse(f'{path}: task: missing, expected a table [task] with name = "breast-cancer" or file = "task.py"')
+        raise Misuse(f'{path}: task: missing, expected a table [task] with name = "{FIRST}" or file = "task.py"')
     return config
 
 

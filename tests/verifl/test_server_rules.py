@@ -16,6 +16,7 @@ from protocols.steps.rule import NUMBERS, spelled
 from tests.server_rules import SECOND_YOGI, FedYogi, registered
 from tests.simulator import Setting, make_policy
 from verifl.commands import root as cli
+from verifl.commands.scaffold import write_example
 from verifl.config import Config
 from verifl.planning.plan import make_plan
 from verifl.strategies.rules import ServerConfig, step_rule
@@ -75,13 +76,14 @@ def test_every_constant_is_in_policy_configuration_and_some_rule() -> None:
 
 
 @pytest.mark.parametrize("name", SERVER_RULES.names)
-def test_every_rule_is_specified_and_in_the_example(name: str) -> None:
+def test_every_rule_is_specified_and_in_the_example(name: str, tmp_path: Path) -> None:
     """The specification says what it computes, what it keeps and its floor and ceiling."""
     section = (REPOSITORY / "docs/spec/4-policy-and-parameters.md").read_text(encoding="utf-8").partition("## 4.5")[2]
     assert f"\n`{name}` (" in section
     assert f"`{name}` keeps" in section
     assert f"\n| `{name}` |" in section
-    assert f'"{name}"' in (REPOSITORY / "verifl/templates/config.toml").read_text(encoding="utf-8")
+    example, _ = write_example(tmp_path)
+    assert f'"{name}"' in example.read_text(encoding="utf-8")
 
 
 def test_nothing_but_its_own_file_tells_one_rule_from_another() -> None:

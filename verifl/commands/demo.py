@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.commands.shared import (
     PATH,
     carrier_with,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--out", type=PATH, help="Where to write; by default ./verifl-demo, or the next number that is free.")
-@click.option("--dataset", type=click.Choice(["breast-cancer", "digits"]), default="breast-cancer", show_default=True)
+@click.option("--dataset", type=click.Choice(BUILT_IN_TASKS.names), default=FIRST, show_default=True)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of training only.")
 @click.option(

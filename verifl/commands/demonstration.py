@@ -11,6 +11,7 @@ import click
 
 from auditor import Report, audit, write_report
 from proofs.errors import Misuse, Rejected
+from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.carriers.base import FederationEngine
 from verifl.commands.results import report_run
 from verifl.config import Config
@@ -19,14 +20,12 @@ from verifl.reports.logs import logged
 from verifl.storage.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task
 
-CLIP_NORMS = {"breast-cancer": 1.0, "digits": 4.0}
-
 
 @dataclass(frozen=True)
 class Demonstration:
     """What of a demonstration can be chosen. sites: at least 5. coordinate_bound: of every coordinate, or None."""
 
-    dataset: str = "breast-cancer"
+    dataset: str = FIRST
     rounds: int = 4
     seed: int = 1
     sites: int = 8
@@ -39,7 +38,7 @@ class Demonstration:
             federation={"name": f"demo-{self.dataset}", "rounds": self.rounds, "seed": self.seed},
             task={"name": self.dataset, "clients": self.sites},
             trustees={"count": 5, "corrupt": 2, "threshold": 4},
-            update={"clip_norm": CLIP_NORMS[self.dataset], **bound},
+            update={"clip_norm": BUILT_IN_TASKS.find(self.dataset).clip_norm, **bound},
             limits={"min_cohort": 5},
         )
 

@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.steps.registry import SERVER_RULES
+from verifl.built_in import BUILT_IN_TASKS
 from verifl.storage.stores import replacing
 
 NAMES = ("config.toml", "task.py")
@@ -22,5 +24,14 @@ def write_example(directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     for path in paths:
         with replacing(path) as temporary:
-            temporary.write_bytes(files("verifl").joinpath("templates", path.name).read_bytes())
+            temporary.write_bytes(_template(path.name).encode())
     return paths
+
+
+def _template(name: str) -> str:
+    """A template, its comments with the built-in tasks and server rules that there are."""
+    _, *others = SERVER_RULES
+    constants = {rule.name: ", ".join(constant.name for constant in rule.constants) for rule in others}
+    text = files("verifl").joinpath("templates", name).read_text(encoding="utf-8")
+    text = text.replace("{built-in tasks}", ", ".join(BUILT_IN_TASKS.names))
+    return text.replace("{other rules}", "; or ".join(f'"{rule}", with {those}' for rule, those in constants.items()))

@@ -13,7 +13,7 @@ from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
 from protocols.steps.rule import NUMBERS, spelled
 from protocols.steps.step import step_ceiling, step_floor
-from verifl.tables import Finite, Table
+from verifl.tables import SHOWN, Finite, Table
 
 
 class ServerConfig(Table):
@@ -30,7 +30,7 @@ class ServerConfig(Table):
     @classmethod
     def _known(cls, rule: str) -> str:
         if rule not in SERVER_RULES:
-            raise ValueError(f"expected {one_of(map(repr, SERVER_RULES.names))}, found {rule!r}")
+            raise ValueError(f"expected {one_of(map(repr, SERVER_RULES.names))}, found {SHOWN.repr(rule)}")
         return rule
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from proofs.errors import Misuse
+from verifl.built_in import BUILT_IN_TASKS
 from verifl.config import Config, TaskConfig
 from verifl.tasks.base import METHODS, Task
 from verifl.tasks.seeding import seeded
@@ -123,11 +124,9 @@ def _given_names(task: Task[Any]) -> Sequence[object]:
 
 
 def _built_in(config: TaskConfig, seed: int) -> Task[Any]:
-    from verifl.tasks.breast_cancer import breast_cancer
-    from verifl.tasks.digits import digits
-
-    build = {"breast-cancer": breast_cancer, "digits": digits}[cast(str, config.name)]
-    return build(config.clients, seed)
+    function = BUILT_IN_TASKS.find(cast(str, config.name)).function
+    make: Callable[[int, int], Task[Any]] = getattr(importlib.import_module(f"verifl.tasks.{function}"), function)
+    return make(config.clients, seed)
 
 
 def _module(path: Path) -> ModuleType:

@@ -1,0 +1,51 @@
+"""Built-in tasks: each in one registry, known to configuration, loader, demonstration, example and README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from proofs.errors import Misuse, Rejected
+from verifl.built_in import BUILT_IN_TASKS, BuiltInTask
+from verifl.commands.demo import demo
+from verifl.commands.demonstration import Demonstration
+from verifl.commands.scaffold import write_example
+from verifl.config import Config
+from verifl.tasks.loading import load_task
+
+
+@pytest.mark.parametrize("name", BUILT_IN_TASKS.names)
+def test_every_built_in_task_is_made(name: str) -> None:
+    config = Config.of(task={"name": name, "clients": 5})
+    task = load_task(config, Path())
+    assert len(task.clients()) == 5
+    assert isinstance(task.model(), nn.Module)
+    assert Demonstration(dataset=name).config().update.clip_norm == BUILT_IN_TASKS.find(name).clip_norm
+
+
+def test_the_demonstration_offers_every_one() -> None:
+    (option,) = (each for each in demo.params if each.name == "dataset")
+    assert tuple(option.type.choices) == BUILT_IN_TASKS.names
+    assert option.default == BUILT_IN_TASKS.names[0] == Demonstration().dataset
+
+
+def test_the_example_and_the_readme_name_every_one(tmp_path: Path) -> None:
+    example, _ = write_example(tmp_path)
+    text = example.read_text(encoding="utf-8")
+    assert f"# or a built-in task instead of a file: {', '.join(BUILT_IN_TASKS.names)}\n" in text
+    assert "{" not in text.replace("{ ", "")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert all(name in readme for name in BUILT_IN_TASKS.names)
+
+
+def test_others_are_refused() -> None:
+    with pytest.raises(Misuse, match=r"task\.name: expected 'breast-cancer' or 'digits', found 'mnist'"):
+        Config.of(task={"name": "mnist"})
+    with pytest.raises(Misuse, match=r"expected exactly one of `name` \(breast-cancer, digits\) and `file`"):
+        Config.of(task={})
+    with pytest.raises(Rejected, match="the built-in task breast-cancer or digits, found 'mnist'"):
+        BUILT_IN_TASKS.find("mnist")
+    with pytest.raises(Misuse, match="built-in task 'digits' is registered twice"):
+        BUILT_IN_TASKS.extended(BuiltInTask("digits", 1.0))
