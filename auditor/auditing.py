@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from auditor.findings import DoesNotApply, Findings, Unavailable
 from auditor.reports.results import CheckResult, Kind, Report, Status
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import Misuse, VeriflError
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
+from protocols.log.files import Damaged
 
 if TYPE_CHECKING:
     from auditor.case import Case
@@ -102,15 +103,19 @@ def audit(
 
 
 def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult:
-    """Run one check. What a verifier raises is a finding; what is missing for a check skips it."""
+    """Run one check. What it says of signed content is in its findings, with who signed it. Damage that it does not
+    look for leaves it unjudged, and so does any other error that it does not handle: a mistake of this auditor's, which
+    accuses nobody. What is missing for a check skips it."""
     from auditor.checks import CHECKS
 
     findings = Findings(check.id, check.title)
     checked, status, reason = "", None, ""
     try:
         checked = CHECKS[check.id](case, findings)
-    except (Malformed, Rejected) as error:
+    except Damaged as error:
         findings.reject(check.title, error)
+    except VeriflError as error:
+        findings.add(check.title, "this auditor to judge it", f"a mistake of its own: {error}", Kind.UNJUDGED)
     except Unavailable as missing:
         checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:

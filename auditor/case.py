@@ -19,6 +19,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
+from protocols.log.files import Missized
 from protocols.log.reader import TranscriptReader
 from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
@@ -90,9 +91,10 @@ class Case:
     ciphertexts that are not there (I1). foreign: federation and policy of the log, if these are others than the
     audit's. cut: None, or how many entries are judged of a log that is not to its end what a checkpoint signs (I1).
     notes: the checkpoints that decode (I1). unread: submissions of which nobody can tell whether they are malformed,
-    copied or have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). doubted: releases
-    that cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is unread (I7).
-    failed: numbers of the checks that failed so far.
+    copied or have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). copies: those
+    that may be replays: they name a blob of one that cannot be judged where only their own belongs (I6). doubted:
+    releases that cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is
+    unread (I7). failed: numbers of the checks that failed so far.
     """
 
     path: Path
@@ -114,6 +116,7 @@ class Case:
     failed_proofs: dict[int, str] = field(default_factory=dict)
     replayed: dict[int, ReplayedSum] = field(default_factory=dict)
     unread: set[int] = field(default_factory=set)
+    copies: set[int] = field(default_factory=set)
     doubted: set[int] = field(default_factory=set)
     choices: dict[int, Choice] = field(default_factory=dict)
     likely: dict[int, Choice] = field(default_factory=dict)
@@ -223,10 +226,10 @@ class Case:
         return get_engine(self.engine_name)
 
     def blob(self, name: bytes, size: int) -> bytes:
-        """A blob of exactly `size` bytes with SHA-256 `name`; raises Rejected("blob-...")."""
+        """A blob of exactly `size` bytes with SHA-256 `name`; raises Damaged, Missized, each as "blob-..."."""
         data = self.reader.blob(name, size)
         if len(data) != size:
-            raise Rejected("blob-size", f"{size} bytes", f"{len(data)} bytes")
+            raise Missized("blob-size", f"{size} bytes", f"{len(data)} bytes")
         return data
 
     @cached_property

@@ -62,8 +62,8 @@ class Findings:
     def reject(
         self, where: str, error: Malformed | Rejected, kind: Kind | None = None, *, by: str = COORDINATOR
     ) -> None:
-        """Record what a verifier raised about `where`. kind: by default broken, but for evidence that is damaged or
-        missing in this copy."""
+        """Record what a verifier raised about `where`, which `by` signed. kind: by default broken, but unjudged for
+        evidence that is damaged or missing in this copy, which is Damaged whoever raised it."""
         name = error.where if isinstance(error, Malformed) else error.check
         missing = Kind.UNJUDGED if isinstance(error, Damaged) else Kind.BROKEN
         self.add(where, f"{name}: {error.expected}", error.found, kind or missing, by=by)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from auditor.case import Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack
+from auditor.checks.readings import Doubtful, Readings
 from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import key_trustees
 from auditor.checks.verdicts import judged_submissions
@@ -24,6 +25,8 @@ from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, 
 TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
 MISSING_RELEASES, OPENING_FAILED = "missing-releases", "opening-failed"
 NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE = "no-acknowledgement", "no-release", "wrong-release"
+
+BLAMELESS = frozenset({TOO_FEW, DIFFERENCING, OPENING_FAILED})  # reasons of which nobody is the cause
 
 Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
 
@@ -218,9 +221,12 @@ def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[Roun
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
         findings.add(f"{name}, reason", expected, message.reason, _kind_of_reason(case, found, message.reason))
+        if message.reason in BLAMELESS:
+            findings.expect(f"{name}, missing", _names(()), _names(message.missing))
         return
     missing = _names(reasons[message.reason])
-    findings.expect(f"{name}, missing", missing, _names(message.missing), _kind_of_releases(case, found))
+    kind = Kind.BROKEN if message.reason in BLAMELESS else _kind_of_releases(case, found)
+    findings.expect(f"{name}, missing", missing, _names(message.missing), kind)
 
 
 def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
@@ -228,8 +234,22 @@ def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
     right where there are t, nor that of too few acknowledgements."""
     if found.cohort is not None:
         return _kind_of_releases(case, found) if reason == OPENING_FAILED else Kind.BROKEN
-    rests = reason in (TOO_FEW, DIFFERENCING) and not case.unread.isdisjoint(found.submissions)
-    return Kind.UNJUDGED if rests else Kind.BROKEN
+    readings = _readings(case, found)
+    rests = (reason == TOO_FEW and readings.may_be_too_few()) or (
+        reason == DIFFERENCING and readings.may_be_differencing()
+    )
+    return Kind.UNJUDGED if rests and not case.unread.isdisjoint(found.submissions) else Kind.BROKEN
+
+
+def _readings(case: Case, found: Round) -> Readings:
+    """The round as far as it can be read."""
+    earlier = None if found.open is None else case.index.opened_before(found.number, found.open.message.model)
+    recent = case.policy.strict_consecutive and bool(case.index.recent_before(found.number))
+    submissions = [
+        Doubtful(index, record.client, case.own_faults.get(index), index in case.unread, index in case.copies)
+        for index, record in sorted(found.submissions.items())
+    ]
+    return Readings(case.policy, submissions, first_acks(found), earlier, recent)
 
 
 def _kind_of_releases(case: Case, found: Round) -> Kind:

@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import replace
 
 from auditor.case import Case
+from auditor.checks.derived import plaintext_of
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
+from protocols.envelopes import ISSUER
 from protocols.log.files import Damaged
 from protocols.messages import RoundClosed
-from protocols.opening import decode_plaintext
 from protocols.steps.step import (
     StepState,
     apply_step,
@@ -60,8 +61,8 @@ def _start(case: Case, findings: Findings) -> StepState | None:
     policy, name = case.policy, case.policy.initial_model
     try:
         return initial_state(policy, decode_model(case.blob(name, case.pinned.model_size), policy.dimension))
-    except Damaged as error:
-        findings.reject("initial model", error)
+    except (Malformed, Rejected) as error:
+        findings.reject("initial model", error, by=ISSUER)
         return None
 
 
@@ -95,8 +96,7 @@ def _step(
         findings.add(name, "an aggregate over a cohort", "none")
         return None
     try:
-        data = case.blob(found.aggregate.message.plaintext, pinned.policy.dimension * 8)
-        following = apply_step(pinned.policy, state, decode_plaintext(pinned, data), count)
+        following = apply_step(pinned.policy, state, plaintext_of(case, found, found.aggregate), count)
     except Damaged:
         raise
     except (Malformed, Rejected) as error:

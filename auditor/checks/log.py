@@ -66,11 +66,11 @@ def check_log(case: Case, findings: Findings) -> str:
     cosigners = [_check_signatures(case, findings, where, each) for where, each in signed]
     if case.checkpoint is not None:
         case.checkpoint = replace(case.checkpoint, cosigners=tuple(cosigners[0]))
-    if not readable:
-        return f"{counted(len(published), 'checkpoint')}; the entries cannot all be read"
-    files = _check_files(case, findings, note.checkpoint.size)
-    blobs = _check_blobs(case, findings)
+    blobs = 0 if case.filed is None else _check_blobs(case, findings)
     checkpoints = counted(len(published), "checkpoint")
+    if not readable:
+        return f"{checkpoints}, {counted(blobs, 'blob')}; the entries cannot all be read"
+    files = _check_files(case, findings, note.checkpoint.size)
     return f"{note.checkpoint.size} entries, {checkpoints}, {files} files, {counted(blobs, 'blob')}"
 
 
@@ -272,7 +272,7 @@ def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[str, str, 
 def _check_files(case: Case, findings: Findings, size: int) -> int:
     """Rule 6. Blobs that nothing names are I12's and P7's; every other unknown path is reported here."""
     _note_strays(case, findings)
-    expected = case.reader.expected_files(size, case.index.blobs)
+    expected = case.reader.known_files(size, () if case.filed is None else case.filed.blobs)
     count = 0
     for path in case.reader.files():
         count += 1

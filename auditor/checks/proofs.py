@@ -18,7 +18,7 @@ from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED, REPLAYED
-from protocols.envelopes import entry_hash, open_envelope
+from protocols.envelopes import ISSUER, entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
 from protocols.messages import Submission
@@ -50,9 +50,8 @@ def check_proofs(case: Case, findings: Findings) -> str:
         try:
             case.blob(case.policy.initial_model, case.pinned.model_size)
         except Rejected as error:
-            findings.reject("initial model", error)
-            for record in candidates:
-                _leave_unread(case, record, OF_COPIES)
+            findings.reject("initial model", error, by=ISSUER)
+            _leave_all_unread(case, candidates)
             return "no proof"
     judge = _Judge(case, findings)
     for batch in _batches(case, candidates):
@@ -79,6 +78,7 @@ class _Judge:
         case, claims = self._case, list[tuple[SubmissionRecord, Claim]]()
         for record in records:
             if not self._doubtful.isdisjoint(_exclusive(case, record)):
+                case.copies.add(record.index)
                 _leave_unread(case, record, OF_COPIES)
             if not self._taken.isdisjoint(_exclusive(case, record)):
                 case.own_faults[record.index] = REPLAYED
@@ -192,12 +192,23 @@ def _leave_unread(case: Case, record: SubmissionRecord, shown: AbstractSet[str])
         case.unread.add(record.index)
 
 
+def _leave_all_unread(case: Case, records: Sequence[SubmissionRecord]) -> None:
+    named = set[bytes]()
+    for record in records:
+        _leave_unread(case, record, OF_COPIES)
+        case.copies.update(() if named.isdisjoint(_exclusive(case, record)) else {record.index})
+        named.update(_exclusive(case, record))
+
+
 def _message(case: Case, record: SubmissionRecord) -> Submission:
-    """The submission, read again. Raises Malformed if the log has another entry there by now."""
-    data = case.reader.entries(record.index, record.index + 1)[0]
-    message = open_envelope(data).message
-    if entry_hash(data) != record.entry_hash or not isinstance(message, Submission):
-        raise Malformed(submission_label(record), "the submission that was there before", "another entry")
+    """The submission, read again. Raises Damaged if the log has another entry there by now."""
+    try:
+        (data,) = case.reader.entries(record.index, record.index + 1)
+        message = open_envelope(data).message if entry_hash(data) == record.entry_hash else None
+    except Malformed:
+        message = None
+    if not isinstance(message, Submission):
+        raise Damaged("entry", "the submission that was there before", "another entry")
     return message
 
 

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from auditor.case import Case, ReplayedSum
 from auditor.checks.cohorts import OPENING_FAILED
-from auditor.checks.opening import opened_by, reconstruct
+from auditor.checks.derived import key_of, opened_by, published_sum, reconstruct, summed
 from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
-from protocols.lattice.encryption import pack, unpack
+from protocols.lattice.encryption import pack
+from protocols.log.files import Damaged, Missized
 from protocols.messages import Aggregate
-from protocols.opening import check_opening, decode_key, decrypt, encode_plaintext
+from protocols.opening import check_opening, decrypt, encode_plaintext
 from protocols.summation import RunningSum
 
 Integers = NDArray[np.int64]
@@ -33,11 +34,11 @@ def check_replay(case: Case, findings: Findings) -> str:
     Skipped for an aggregate whose summands were pruned; 2 is still done if the sum is there.
     """
     case.index.report(findings)
-    summed = decrypted = 0
+    replays = decrypted = 0
     pruned: list[str] = []
     for found in case.index.in_order():
         if _is_known(case, found):
-            summed, decrypted = summed + 1, decrypted + 1
+            replays, decrypted = replays + 1, decrypted + 1
             continue
         if found.aggregate is not None and found.open is not None:
             replayed = case.replayed.get(found.number) or _replay(case, findings, found, found.aggregate)
@@ -48,14 +49,14 @@ def check_replay(case: Case, findings: Findings) -> str:
                 plaintext = _published(case, findings, found, found.aggregate)
             if plaintext is not None:
                 _check_plaintext(findings, found.aggregate, plaintext)
-            summed, decrypted = summed + (replayed is not None), decrypted + (plaintext is not None)
+            replays, decrypted = replays + (replayed is not None), decrypted + (plaintext is not None)
         elif found.aborted is not None and found.aborted.message.reason == OPENING_FAILED:
             _check_failure(case, findings, found)
         if _is_pruned(case, found):
             pruned.append(f"{found.number} ({_missing(case, found)})")
         elif found.aggregate is not None and found.open is not None and findings.empty:
             case.memory.learn("I9", *_inputs(case, found))
-    checked = f"{counted(summed, 'sum')} and {counted(decrypted, 'decryption')} replayed"
+    checked = f"{counted(replays, 'sum')} and {counted(decrypted, 'decryption')} replayed"
     if pruned:
         raise Unavailable(f"ciphertexts are pruned in rounds {', '.join(pruned)}", checked)
     return checked
@@ -109,28 +110,15 @@ class CohortSums:
         self._sum.add(residues)
         self._missing.remove(record.index)
         if not self._missing and found.aggregate is not None:
-            self._case.replayed[found.number] = _replayed(self._case, found, found.aggregate, self._sum.total())
+            made = _replayed(self._case, found, found.aggregate, self._sum.total())
+            if not isinstance(made.plaintext, Damaged):  # else the key may follow from the releases, which I8 judges
+                self._case.replayed[found.number] = made
 
     def _start(self, found: Round) -> None:
         case = self._case
         self._round, self._sum = found, RunningSum(case.pinned.lattice.modulus)
         wanted = found.aggregate is not None and not _is_pruned(case, found) and not _is_known(case, found)
         self._missing = {record.index for record in found.accepted()} if wanted and found.open is not None else set()
-
-
-def _add(case: Case, found: Round) -> Integers | None:
-    """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
-    pinned, records = case.pinned, found.accepted()
-    if not records or any(record.ciphertext in case.pruned for record in records):
-        return None
-    total = RunningSum(pinned.lattice.modulus)
-    for record in records:
-        data = case.blob(record.ciphertext, pinned.ciphertext_size)
-        try:
-            total.add(unpack(pinned.lattice, data, pinned.cells))
-        except Malformed as error:
-            raise Malformed(f"entry {record.index}, {error.where}", error.expected, error.found) from None
-    return total.total()
 
 
 def _replay(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> ReplayedSum | None:
@@ -140,7 +128,7 @@ def _replay(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate
         findings.add(name, "a cohort to sum", "nobody")
         return None
     try:
-        total = _add(case, found)
+        total = summed(case, found)
     except (Malformed, Rejected) as error:
         findings.reject(f"{name}, ciphertext", error)
         return None
@@ -156,11 +144,10 @@ def _published(
     case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]
 ) -> bytes | Malformed | Rejected | None:
     """What the sum decrypts to that was published, if it is there."""
-    pinned = case.pinned
     if entry.message.ciphertext in case.pruned:
         return None
     try:
-        total = unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+        total = published_sum(case, entry)
     except (Malformed, Rejected) as error:
         findings.reject(f"{label(entry.index, entry.message)}, ciphertext", error)
         return None
@@ -172,8 +159,7 @@ def _decrypted(case: Case, found: Round, entry: Entry[Aggregate], total: Integer
     pinned = case.pinned
     seed = found.open.message.seed if found.open else b""
     try:
-        key = decode_key(pinned, case.blob(entry.message.key, pinned.lattice.degree * 4))
-        plaintext = decrypt(pinned, seed, key, total, len(found.accepted()))
+        plaintext = decrypt(pinned, seed, key_of(case, found, entry), total, len(found.accepted()))
     except (Malformed, Rejected) as error:
         return error
     return hashlib.sha256(encode_plaintext(plaintext)).digest()
@@ -200,7 +186,7 @@ def _check_failure(case: Case, findings: Findings, found: Round) -> None:
     name, pinned = label(found.aborted.index, found.aborted.message), case.pinned
     valid = sorted(case.releases.get(found.number, {}).values())[: case.policy.threshold]
     try:
-        total = _add(case, found)
+        total = summed(case, found)
         if total is None:
             findings.add(f"{name}, reason", "a cohort, to see that it does not open", "nobody")
             return
@@ -208,10 +194,10 @@ def _check_failure(case: Case, findings: Findings, found: Round) -> None:
         plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))
         commitments = [case.blob(each.commitments, pinned.commitments_size) for each in found.accepted()]
         check_opening(case.engine, pinned, plaintext, opened.blindings, commitments)
+    except (Damaged, Missized) as error:
+        findings.reject(f"{name}, reason", error)
+        return
     except (Malformed, Rejected) as error:
-        if isinstance(error, Rejected) and error.check.startswith("blob-"):
-            findings.reject(f"{name}, reason", error)
-        else:
-            findings.note(f"round {found.number} could not be opened: {error}")
+        findings.note(f"round {found.number} could not be opened: {error}")
         return
     findings.add(f"{name}, reason", "a round that does not open", "one that opens with the releases in the log")

@@ -23,6 +23,11 @@ class Damaged(Rejected):
     what the log itself says wrongly is another Rejected."""
 
 
+class Missized(Rejected):
+    """A blob has the hash that an entry names it by, and not the size of its role: so whoever signed the entry named it
+    wrongly. No copy can bring that about."""
+
+
 class Directory:
     """The files below `root`, by relative paths with slashes. `root` itself may be a symlink; nothing below may."""
 

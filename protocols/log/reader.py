@@ -15,7 +15,7 @@ from pathlib import Path
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
-from protocols.log.files import Damaged, Directory
+from protocols.log.files import Damaged, Directory, Missized
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.tiles import (
     BUNDLE_LIMIT,
@@ -157,14 +157,14 @@ class TranscriptReader:
     def blob(self, name: bytes, max_size: int) -> bytes:
         """The blob with SHA-256 `name`, at most `max_size` bytes.
 
-        Raises Damaged("blob-missing"), ("blob-kind"), ("blob-size"), ("blob-hash"); and Rejected("blob-size") where the
+        Raises Damaged("blob-missing"), ("blob-kind"), ("blob-size"), ("blob-hash"); and Missized("blob-size") where the
         file has this very hash, so that it was named with this size.
         """
         try:
             data = self._directory.read(blob_path(name), max_size)
         except Damaged as error:
             meant = error.check == "file-size" and self._directory.is_named(blob_path(name), name)
-            kind = Rejected if meant else Damaged
+            kind = Missized if meant else Damaged
             raise kind(error.check.replace("file-", "blob-"), error.expected, error.found) from None
         found = hashlib.sha256(data).digest()
         if found != name:
@@ -206,15 +206,19 @@ class TranscriptReader:
         Rejected("file-missing") at the first tile or bundle of the latest tree that is not there, so a size that is not
         true costs no memory.
         """
+        for path in tree_paths(size):
+            if not self._directory.has(path):
+                raise Damaged("file-missing", path, "no such file")
+        return self.known_files(size, blob_hashes)
+
+    def known_files(self, size: int, blob_hashes: Iterable[bytes]) -> set[str]:
+        """The same, whether they are there or not; for a size that is known to be true, as all entries were read."""
         expected = {CHECKPOINT, POLICY, note_path(size)}
         sizes = [each for each in self.checkpoints() if each <= size]
         expected.update(note_path(each) for each in sizes)
         expected.update(piece.path for _, piece in earlier_pieces(sizes, size))
         expected.update(blob_path(name) for name in blob_hashes)
-        for path in tree_paths(size):
-            if not self._directory.has(path):
-                raise Damaged("file-missing", path, "no such file")
-            expected.add(path)
+        expected.update(tree_paths(size))
         return expected
 
     def _is_stray(self, path: str) -> bool:

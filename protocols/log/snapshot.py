@@ -69,8 +69,8 @@ class SnapshotReader(TranscriptReader):
 
     @cached_property
     def _covered(self) -> frozenset[str]:
-        named = (name for entry in self.entries(0, self.size) for name in named_blobs(entry))
-        return frozenset(self.expected_files(self.size, named))
+        named = [name for entry in self.entries(0, self.size) for name in named_blobs(entry)]
+        return frozenset(self.known_files(self.size, named))
 
 
 class _Overlay(Directory):

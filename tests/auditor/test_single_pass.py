@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from auditor import Report, audit
-from auditor.checks import proofs, replay
+from auditor.checks import derived, proofs
 from auditor.checks.replay import CohortSums
 from auditor.memory import Memory
 from protocols import submissions
@@ -56,7 +56,7 @@ def test_each_ciphertext_is_read_twice_and_unpacked_once(
     expected = ciphertexts(simulation.path)
     read = counting(monkeypatch, TranscriptReader, "blob", lambda _, blob, size: blob)
     unpacked = [
-        counting(monkeypatch, module, "unpack", lambda *_: "unpacked") for module in (proofs, replay, submissions)
+        counting(monkeypatch, module, "unpack", lambda *_: "unpacked") for module in (proofs, derived, submissions)
     ]
     assert audit(simulation.path, simulation.policy_data).accepted
     assert [read[blob] for blob in expected] == [2] * len(expected)

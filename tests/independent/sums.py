@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
+from collections.abc import Callable
 
 from tests.independent.case import Case, Entry, Round
 from tests.independent.curve import ORDER, Relation, decode_points, decode_scalars
@@ -60,8 +61,7 @@ def check_replay(case: Case, this: Round, aggregate: Entry) -> None:
             return None
         else:
             total = unpack_residues(case.blob(aggregate, "ciphertext"), numbers)
-        key = numbers_of(case.blob(aggregate, "key"), "i")
-        plaintext = open_sum(numbers, opened.body["seed"], key, total, len(this.accepted))
+        plaintext = open_sum(numbers, opened.body["seed"], key_of(case, this, aggregate), total, len(this.accepted))
         if digest(struct.pack(f"<{numbers.d}q", *plaintext)) != body["plaintext"]:
             case.fail("I9", f"entry {aggregate.index}: plaintext")
     except (Unsound, Unreadable) as fault:
@@ -119,8 +119,7 @@ def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
     try:
         if not reconstructs(case, this, aggregate):
             case.fail("I10", f"entry {aggregate.index}: key or blindings are not what its releases reconstruct")
-        plaintext = numbers_of(case.blob(aggregate, "plaintext"), "q")
-        blindings = decode_scalars(case.blob(aggregate, "blindings"))
+        plaintext, blindings = plaintext_of(case, this, aggregate), blindings_of(case, this, aggregate)
         if any(abs(value) > count * case.numbers.message_bound for value in plaintext):
             case.fail("I10", f"entry {aggregate.index}: a value beyond |A| max|m|")
         if not opens(case, this, plaintext, blindings):
@@ -131,19 +130,79 @@ def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
 
 def reconstructs(case: Case, this: Round, aggregate: Entry) -> bool:
     """I10.1, by the hashes of what the valid releases give."""
+    found = released(case, this, aggregate)
+    if found is None:
+        return False
+    key, blindings = found
+    return (aggregate.body["key"], aggregate.body["blindings"]) == (digest(packed_key(key)), digest(scalars(blindings)))
+
+
+# --- what an Aggregate publishes, derived where a copy lacks it (9.3) -----------------------------------
+
+
+def released(case: Case, this: Round, aggregate: Entry) -> tuple[list[int], list[int]] | None:
+    """Key and blindings by the valid releases that it names; None if these are not t."""
     shares = {
         case.points[entry.body["trustee"]]: case.blob(entry, "share")
         for entry in this.all("key-share")
         if entry.index in aggregate.body["releases"] and entry.index in case.valid_releases
     }
     if len(shares) != case.policy["threshold"]:
-        return False
-    key, blindings = reconstruct(shares, case.numbers, len(this.accepted))
-    packed_blindings = b"".join(rho.to_bytes(32, "big") for rho in blindings)
-    return (aggregate.body["key"], aggregate.body["blindings"]) == (
-        digest(struct.pack(f"<{len(key)}i", *key)),
-        digest(packed_blindings),
-    )
+        return None
+    return reconstruct(shares, case.numbers, len(this.accepted))
+
+
+def packed_key(key: list[int]) -> bytes:
+    return struct.pack(f"<{len(key)}i", *key)
+
+
+def scalars(values: list[int]) -> bytes:
+    return b"".join(value.to_bytes(32, "big") for value in values)
+
+
+def derived(case: Case, aggregate: Entry, name: str, derive: Callable[[], bytes | None]) -> bytes:
+    """The blob, or what is derived in its place if it has the hash that is named."""
+    try:
+        return case.blob(aggregate, name)
+    except Unsound:
+        try:
+            found = derive()
+        except (Unsound, Unreadable):
+            found = None
+        if found is None or digest(found) != aggregate.body[name]:
+            raise
+        return found
+
+
+def key_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
+    def derive() -> bytes | None:
+        found = released(case, this, aggregate)
+        return None if found is None else packed_key(found[0])
+
+    return numbers_of(derived(case, aggregate, "key", derive), "i")
+
+
+def blindings_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
+    def derive() -> bytes | None:
+        found = released(case, this, aggregate)
+        return None if found is None else scalars(found[1])
+
+    return decode_scalars(derived(case, aggregate, "blindings", derive))
+
+
+def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
+    def derive() -> bytes | None:
+        if this.opened is None:
+            return None
+        try:
+            total = unpack_residues(case.blob(aggregate, "ciphertext"), case.numbers)
+        except Unsound:
+            total = summed_ciphertexts(case, this)
+        key = key_of(case, this, aggregate)
+        plaintext = open_sum(case.numbers, this.opened.body["seed"], key, total, len(this.accepted))
+        return struct.pack(f"<{case.numbers.d}q", *plaintext)
+
+    return numbers_of(derived(case, aggregate, "plaintext", derive), "q")
 
 
 # --- I11 ----------------------------------------------------------------------------------------------
@@ -184,7 +243,7 @@ def check_step(case: Case, this: Round, closed: Entry, state: State) -> State | 
         case.fail("I11", f"entry {closed.index}: a step over nobody")
         return None
     try:
-        plaintext = numbers_of(case.blob(aggregate, "plaintext"), "q")
+        plaintext = plaintext_of(case, this, aggregate)
         following = server_step(case.policy, state, plaintext, len(this.accepted))
     except (Unsound, Unreadable) as fault:
         case.fail("I11", f"entry {closed.index}: {fault}")

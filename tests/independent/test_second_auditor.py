@@ -17,6 +17,7 @@ import auditor
 from protocols.envelopes import entry_hash, open_policy, seal_policy, seal_rotation
 from protocols.messages import (
     TYPES,
+    Aggregate,
     CohortClosed,
     Exclusion,
     KeyRotation,
@@ -134,6 +135,29 @@ def checkpoint_removed(transcript: Path) -> None:
         (transcript / path).unlink()
 
 
+def removed(*fields: str) -> Callable[[Path], None]:
+    """Blobs of the first aggregate."""
+
+    def remove(transcript: Path) -> None:
+        for field in fields:
+            blob_path(transcript, "aggregate", field).unlink()
+
+    return remove
+
+
+def no_ciphertexts_nor_plaintext(transcript: Path) -> None:
+    forge = honest_forge()
+    named = [slot.message.ciphertext for slot in forge.slots if isinstance(slot.message, Submission | Aggregate)]
+    for name in named:
+        (transcript / "blobs" / name.hex()[:2] / name.hex()).unlink()
+    removed("plaintext")(transcript)
+
+
+def key_and_release(transcript: Path) -> None:
+    removed("key")(transcript)
+    blob_path(transcript, "key-share", "share").unlink()
+
+
 BUNDLE = "tile/entries/000.p/20"
 TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a proof": (of_blob("submission", "proof", lambda path: flip(path, 20_000)), {"I1", "I6"}),
@@ -141,7 +165,13 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a pruned ciphertext": (of_blob("submission", "ciphertext", Path.unlink), set()),
     "share commitments": (of_blob("submission", "share_commitments", flip), {"I1", "I6", "I8", "I10"}),
     "a release": (of_blob("key-share", "share", flip), {"I1", "I8", "I10"}),
-    "the sum": (of_blob("aggregate", "plaintext", Path.unlink), {"I1", "I10", "I11"}),
+    "the plaintext": (of_blob("aggregate", "plaintext", Path.unlink), {"I1"}),
+    "the key": (of_blob("aggregate", "key", flip), {"I1"}),
+    "the blindings": (of_blob("aggregate", "blindings", flip), {"I1"}),
+    "all that is opened": (removed("plaintext", "key", "blindings"), {"I1"}),
+    "the plaintext and the sum": (removed("plaintext", "ciphertext"), {"I1"}),
+    "the plaintext and all ciphertexts": (no_ciphertexts_nor_plaintext, {"I1", "I10", "I11"}),
+    "the key and a release": (key_and_release, {"I1", "I8", "I9", "I10"}),
     "the last model": (of_blob("round-closed", "model", flip), {"I1"}),
     "the first model": (of_blob("genesis", "model", flip), {"I1", "I2", "I11"}),
     "the last entry": (of_file(BUNDLE, lambda path: flip(path, -1)), {"I1"}),
@@ -173,6 +203,9 @@ EVERY_RUN = (
     "share commitments",
     "a release",
     "the first model",
+    "all that is opened",
+    "the plaintext and the sum",
+    "the plaintext and all ciphertexts",
     "the last entry",
     "a checkpoint removed",
     "a bundle of an earlier checkpoint",

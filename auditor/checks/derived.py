@@ -1,0 +1,163 @@
+"""What an Aggregate publishes, and what the log's other evidence gives in its place where a copy lacks it (spec 9.3).
+
+Plaintext, key and blindings follow from the releases and the sum. What is derived here counts only if it has the hash
+that the Aggregate names: so it is the very blob that is missing, whoever derives it from whatever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.case import Case
+from auditor.index import Entry, Round
+from proofs.errors import Malformed, Rejected
+from protocols import sharing
+from protocols.lattice.encryption import unpack
+from protocols.log.files import Damaged
+from protocols.messages import Aggregate, KeyShare
+from protocols.opening import (
+    decode_blindings,
+    decode_key,
+    decode_plaintext,
+    decrypt,
+    encode_blindings,
+    encode_key,
+    encode_plaintext,
+)
+from protocols.summation import RunningSum
+
+Integers = NDArray[np.int64]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """What t releases give: K int64 (N,) and the summed blinding of each data row."""
+
+    key: Integers
+    blindings: tuple[int, ...]
+
+
+def plaintext_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+    """U, int64 (d,). Raises Malformed, Rejected; Damaged where it is not here and does not follow from what is."""
+    size = case.pinned.policy.dimension * 8
+    return _blob_or(
+        lambda: decode_plaintext(case.pinned, case.blob(entry.message.plaintext, size)),
+        lambda: _decrypted(case, found, entry),
+        encode_plaintext,
+        entry.message.plaintext,
+    )
+
+
+def key_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+    """K, int64 (N,); raises as `plaintext_of`."""
+    size = case.pinned.lattice.degree * 4
+    return _blob_or(
+        lambda: decode_key(case.pinned, case.blob(entry.message.key, size)),
+        lambda: released(case, found, entry).key,
+        encode_key,
+        entry.message.key,
+    )
+
+
+def blindings_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Sequence[int]:
+    """The summed blinding of each data row; raises as `plaintext_of`."""
+    size = case.pinned.argument.shape.data_rows * 32
+    return _blob_or(
+        lambda: decode_blindings(case.pinned, case.blob(entry.message.blindings, size)),
+        lambda: released(case, found, entry).blindings,
+        encode_blindings,
+        entry.message.blindings,
+    )
+
+
+def used_releases(case: Case, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
+    """The release entries of these indices, of those that I8 found valid."""
+    used = set(case.releases.get(found.number, {}).values()).intersection(indices)
+    return [entry for entry in found.releases if entry.index in used]
+
+
+def opened_by(case: Case, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
+    """The shares of these release entries by share point, of those that I8 found valid."""
+    pinned = case.pinned
+    shares = {}
+    for entry in used_releases(case, found, indices):
+        data = case.blob(entry.message.share, pinned.share_size)
+        shares[pinned.share_point(entry.message.trustee)] = sharing.Share.decode(data, pinned.secret_length)
+    return shares
+
+
+def released(case: Case, found: Round, entry: Entry[Aggregate]) -> Reconstructed:
+    """What the valid releases give that an Aggregate names; raises as `reconstruct`."""
+    return reconstruct(case, opened_by(case, found, entry.message.releases), len(found.accepted()))
+
+
+def reconstruct(case: Case, shares: Mapping[int, sharing.Share], count: int) -> Reconstructed:
+    """K and the blindings of `count` clients from exactly t valid shares.
+
+    Raises Rejected("releases") for another number, Rejected("key-sum") where a digit is beyond `count` times the tail.
+    """
+    pinned = case.pinned
+    if len(shares) != pinned.policy.threshold:
+        raise Rejected("releases", f"{pinned.policy.threshold} valid releases", str(len(shares)))
+    scalars = sharing.reconstruct(shares)
+    packed = len(scalars) - pinned.argument.shape.data_rows
+    bound = count * pinned.lattice.noise_bound
+    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, bound)
+    return Reconstructed(key, tuple(scalars[packed:]))
+
+
+def summed(case: Case, found: Round) -> Integers | None:
+    """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
+    pinned, records = case.pinned, found.accepted()
+    if not records or any(record.ciphertext in case.pruned for record in records):
+        return None
+    total = RunningSum(pinned.lattice.modulus)
+    for record in records:
+        data = case.blob(record.ciphertext, pinned.ciphertext_size)
+        try:
+            total.add(unpack(pinned.lattice, data, pinned.cells))
+        except Malformed as error:
+            raise Malformed(f"entry {record.index}, {error.where}", error.expected, error.found) from None
+    return total.total()
+
+
+def published_sum(case: Case, entry: Entry[Aggregate]) -> Integers:
+    """The sum that an Aggregate names; raises Malformed, Rejected."""
+    pinned = case.pinned
+    return unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+
+
+def _decrypted(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+    if found.open is None:
+        raise Rejected("round-open", "a round that was opened", "none")
+    try:
+        total: Integers | None = published_sum(case, entry)
+    except Damaged:
+        total = summed(case, found)
+    if total is None:
+        raise Rejected("ciphertext", "a sum, or all that was summed", "pruned")
+    key = key_of(case, found, entry)
+    return decrypt(case.pinned, found.open.message.seed, key, total, len(found.accepted()))
+
+
+def _blob_or(
+    read: Callable[[], Value], derive: Callable[[], Value], encode: Callable[[Value], bytes], name: bytes
+) -> Value:
+    """A blob's value, or if it cannot be had what is derived, where this has the hash that names the blob."""
+    try:
+        return read()
+    except Damaged as missing:
+        try:
+            value = derive()
+        except (Malformed, Rejected):
+            raise missing from None
+        if hashlib.sha256(encode(value)).digest() != name:
+            raise
+        return value
