@@ -33,7 +33,7 @@ from protocols.messages import (
 from protocols.pinned import PinnedPolicy
 from protocols.rounds import aggregation
 from tests import retries
-from tests.adversaries import WrongCiphertextClient, become, submission_of, with_bad_ciphertext
+from tests.adversaries import WRONG_CIPHERTEXT, become, submission_of, with_bad_ciphertext
 from tests.auditor.conftest import failed, flipped
 from tests.auditor.forge import Forge
 from tests.auditor.test_differencing import release_anyway
@@ -210,7 +210,7 @@ def misopened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A client encrypted another update than it committed to, and the server published the sum all the same."""
     simulation = Simulation(tmp_path_factory.mktemp("misopened") / "run", Setting(dimension=8))
     simulation.start()
-    become(simulation, "client-00", WrongCiphertextClient)
+    become(simulation, "client-00", WRONG_CIPHERTEXT)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aggregation, "check_opening", lambda *_: None)
         assert simulation.play_round().aborted is None
