@@ -163,6 +163,7 @@ class Simulation:
         self.successors: dict[str, tuple[SigningKey, ...]] = {}  # the keys that parties rotated to
         self.restarts = 0
         self.writer = TranscriptWriter(self.path)
+        self.writer.put_policy(self.policy_data)
         client_names, trustee_names = _names(self.setting)
         self.clients = {name: self._client(name) for name in client_names}
         self.trustees = {name: self._trustee(name) for name in trustee_names}
@@ -239,14 +240,7 @@ class Simulation:
 
     def store(self, publication: Publication) -> Publication:
         """Put a publication into the transcript."""
-        for name, blob in publication.blobs.items():
-            if name == self.pinned.hash:
-                self.writer.put_policy(blob)
-            else:
-                self.writer.put_blob(blob)
-        self.writer.append(publication.entries)
-        if publication.note:
-            self.writer.publish(publication.note)
+        publication.write(self.writer)
         return publication
 
     def answer(self, name: str, question: Question) -> Answer:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from proofs.errors import Rejected, VeriflError
+from protocols.log.writer import TranscriptWriter
 from protocols.submissions import check_blob
 
 
@@ -132,6 +133,15 @@ class Publication:
     aborted: str | None = None
     refused: tuple[Refusal, ...] = ()
     note: bytes = b""
+
+    def write(self, writer: TranscriptWriter) -> None:
+        """Store it, in this order."""
+        for blob in self.blobs.values():
+            writer.put_blob(blob)
+        if self.entries:
+            writer.append(self.entries)
+        if self.note:
+            writer.publish(self.note)
 
 
 NOTHING = Publication(())

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,19 @@ from protocols.log.writer import TranscriptWriter
 from protocols.opening import check_opening, check_release, open_sum
 from protocols.rounds.aggregation import row_commitments, sum_ciphertexts
 from protocols.rounds.client import Client
+from protocols.rounds.conductor import Conductor, Due, Stage
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import Publication
+from protocols.rounds.exchange import (
+    Acknowledge,
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Observe,
+    OfferKey,
+    ReleaseShare,
+    RoundKeyOffer,
+    Submit,
+)
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.stores import MemoryStore
@@ -61,17 +72,18 @@ def measure_round(
     folder = Path(directory)
     setting = make_setting(dimension, clients, encryption_proof=encryption_proof, coordinate_bound=coordinate_bound)
     with TranscriptWriter(folder / TRANSCRIPT) as writer:
-        played = _Round(setting, folder, writer)
-        played.collect()
-        played.acknowledge()
-        played.release()
-        played.open_sum(repeat)
+        played = _Round(setting, folder, writer, repeat)
+        played.play()
         return played.result()
 
 
+# What the coordinator does when it goes on from a stage.
+_OWN_PHASES = {Stage.SUBMISSIONS: "verify", Stage.RELEASES: "aggregate", Stage.MODEL: "step"}
+
+
 class _Round:
-    def __init__(self, setting: Setting, folder: Path, writer: TranscriptWriter) -> None:
-        self._setting = setting
+    def __init__(self, setting: Setting, folder: Path, writer: TranscriptWriter, repeat: int) -> None:
+        self._setting, self._repeat = setting, repeat
         self._pinned, self._engine = self._setting.pinned, get_engine("native")
         self._update = in_units(self._pinned, random_delta(setting.pinned.policy.dimension))
         self._writer, self._watch = writer, Stopwatch()
@@ -81,27 +93,71 @@ class _Round:
         self._coordinator = Coordinator(
             self._pinned, enrolled.coordinator, MemoryStore(), self._engine, add_residues, self._blobs, ONE_PROCESS
         )
-        self._trustees = [
-            Trustee(self._pinned, key, name, MemoryStore(), *common, ONE_PROCESS)
+        self._conductor = Conductor(self._pinned, self._coordinator, setting.model)
+        self._trustees = {
+            name: Trustee(self._pinned, key, name, MemoryStore(), *common, ONE_PROCESS)
             for name, key in enrolled.trustees.items()
-        ]
+        }
         (folder / POLICY).write_bytes(self._pinned.data)
         writer.put_policy(self._pinned.data)
 
-    def collect(self) -> None:
-        """Genesis, the round opened, every client's submission logged and judged."""
-        self._publish(self._coordinator.genesis(self._setting.model))
-        self._checkpoint()
-        self._publish(self._coordinator.open_round([trustee.round_key(1) for trustee in self._trustees]))
-        self._checkpoint()
-        for name in self._setting.enrolment.clients:
-            self._submit(name)
-        with self._watch.phase("verify", among=len(self._setting.enrolment.clients)):
-            verdicts = self._coordinator.verdicts()
-        for verdict in verdicts:
+    def play(self) -> None:
+        """Genesis and one round, which closes."""
+        self._carry_all()
+        self._conductor.open_round()
+        self._carry_all()
+        if self._conductor.ended.aborted is not None:
+            raise Rejected("round", "a round that closes", self._conductor.ended.aborted)
+
+    def _carry_all(self) -> None:
+        while (due := self._conductor.due).stage is not Stage.IDLE:
+            if due.stage is Stage.SIGN:
+                with self._watch.phase("checkpoint"):
+                    self._checkpoint()
+            else:
+                self._ask(due)
+                self._go_on(due.stage)
+
+    def _checkpoint(self) -> None:
+        self._writer.sync()
+        self._conductor.proceed().write(self._writer)
+        self._ask(self._conductor.due)
+        self._conductor.proceed().write(self._writer)
+
+    def _ask(self, due: Due) -> None:
+        now = int(time.time())
+        for name in due.parties:
+            match due.question:
+                case Observe(note, size):
+                    entries = self._coordinator.entries(self._trustees[name].size, size)
+                    self._take(name, Cosignature(self._trustees[name].observe(note, entries, now)))
+                case OfferKey(number):
+                    self._take(name, RoundKeyOffer(self._trustees[name].round_key(number)))
+                case Submit():
+                    self._submit(name)
+                case Acknowledge(number, note):
+                    with self._watch.phase("trustee", among=len(self._setting.enrolment.clients)):
+                        entry = self._trustees[name].acknowledge(number, note, self._blobs)
+                    self._take(name, Acknowledgement(entry))
+                case ReleaseShare(number, note):
+                    with self._watch.phase("release"):
+                        release = self._trustees[name].release(number, note, self._blobs)
+                    self._take(name, release)
+
+    def _go_on(self, stage: Stage) -> None:
+        if stage is Stage.RELEASES:
+            self._open_parts()
+        phase, among = _OWN_PHASES.get(stage), len(self._setting.enrolment.clients)
+        with self._watch.phase(phase, among if phase == "verify" else 1) if phase else nullcontext():
+            publication = self._conductor.proceed()
+        publication.write(self._writer)
+        if stage is Stage.SUBMISSIONS:
+            self._check_verdicts()
+
+    def _check_verdicts(self) -> None:
+        for verdict in self._coordinator.verdicts():
             if verdict.fault is not None:
                 raise Rejected(verdict.fault.reason, "a valid submission", verdict.fault.detail)
-        self._checkpoint()
 
     def _submit(self, name: str) -> None:
         """One client, which exists only for this: its store holds a whole submission."""
@@ -114,43 +170,17 @@ class _Round:
         with watch.phase("client"):
             package = client.submit(opened, self._update)
         with watch.phase("receive"):
-            publication = self._coordinator.receive(package)
+            publication = self._conductor.take(name, package)
         with watch.phase("store"):
-            self._publish(publication)
+            publication.write(self._writer)
         self._entry_size = len(package.entry)
 
-    def acknowledge(self) -> None:
-        """Every trustee's acknowledgement, then the cohort."""
-        for trustee in self._trustees:
-            with self._watch.phase("trustee", among=len(self._setting.enrolment.clients)):
-                entry = trustee.acknowledge(1, self._coordinator.note, self._blobs)
-            self._publish(self._coordinator.receive_ack(entry))
-        self._publish(self._coordinator.close_cohort())
-        self._checkpoint()
-
-    def release(self) -> None:
-        """The releases of all trustees that are asked."""
-        cohort = self._current().cohort
-        asked = cohort.message.trustees if cohort else ()
-        for trustee in self._trustees:
-            if trustee.name in asked:
-                with self._watch.phase("release"):
-                    release = trustee.release(1, self._coordinator.note, self._blobs)
-                self._publish(self._coordinator.receive_release(release))
-
-    def open_sum(self, repeat: int) -> None:
-        """The parts of the aggregate, `repeat` times; then the coordinator's own, and the end of the round."""
+    def _open_parts(self) -> None:
+        """The parts of the aggregate, `repeat` times, before the coordinator's own."""
         shares = self._released()
-        for _ in range(repeat):
+        for _ in range(self._repeat):
             self._open_once(shares)
         public.expand.cache_clear()
-        with self._watch.phase("aggregate"):
-            aggregated = self._coordinator.aggregate()
-        self._publish(aggregated)
-        with self._watch.phase("step"):
-            closed = self._coordinator.close_round()
-        self._publish(closed)
-        self._checkpoint()
 
     def _open_once(self, shares: dict[str, sharing.Share]) -> None:
         pinned, current, watch = self._pinned, self._current(), self._watch
@@ -189,23 +219,8 @@ class _Round:
             "threads": worker_count(),
         }
 
-    def _publish(self, publication: Publication) -> None:
-        if publication.aborted is not None:
-            raise Rejected("round", "a round that closes", publication.aborted)
-        for blob in publication.blobs.values():
-            self._writer.put_blob(blob)
-        if publication.entries:
-            self._writer.append(publication.entries)
-
-    def _checkpoint(self) -> None:
-        coordinator = self._coordinator
-        with self._watch.phase("checkpoint"):
-            note, now = coordinator.checkpoint(), int(time.time())
-            lines = [each.observe(note, self._entries_after(each.size), now) for each in self._trustees]
-            self._writer.publish(coordinator.cosigned(note, lines))
-
-    def _entries_after(self, size: int) -> Sequence[bytes]:
-        return self._coordinator.entries(size, self._coordinator.size)
+    def _take(self, party: str, answer: Answer) -> None:
+        self._conductor.take(party, answer).write(self._writer)
 
     def _current(self) -> CurrentRound:
         current = self._coordinator.ledger.current
