@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
@@ -17,8 +16,21 @@ from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client
-from protocols.rounds.exchange import Publication, Release, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, asked_clients
+from protocols.rounds.conductor import Conductor, Due, Stage
+from protocols.rounds.exchange import (
+    Acknowledge,
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Observe,
+    OfferKey,
+    Release,
+    ReleaseShare,
+    RoundKeyOffer,
+    SubmissionPackage,
+    Submit,
+)
+from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
@@ -37,7 +49,6 @@ from verifl.tasks.user_code import ClientFailed
 from verifl.training.own_tensors import LocalState
 from verifl.training.update_watch import UpdateWatch
 
-Sent = TypeVar("Sent")
 COORDINATOR = "the coordinator"
 CLIENTS = provers.FORGERS | clients.LIARS
 CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
@@ -173,6 +184,13 @@ class _Cast:
         return coordinators.LIARS.get(name, coordinators.LyingCoordinator)(part)
 
 
+# What is told of a stage when the coordinator goes on.
+_SAID_OF = {
+    Stage.SUBMISSIONS: "the coordinator verifies the proofs",
+    Stage.RELEASES: "the coordinator opens the sum",
+}
+
+
 class _Run:
     """The rounds, with whoever refuses noted."""
 
@@ -186,7 +204,10 @@ class _Run:
         self._ended: str | None = None
         self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
         self._cast = _Cast(session, injections, self._active)
-        self._coordinator, self._trustees = self._cast.coordinator, self._cast.trustees
+        self._coordinator = self._cast.coordinator
+        self._trustees = {each.name: each for each in self._cast.trustees}
+        self._conductor = Conductor(self._cast.pinned, self._coordinator, session.initial)
+        self._late: list[tuple[str, SubmissionPackage]] = []  # what is sent once it is too late, and by whom
         self._forgery, self._scene = self._cast.forgery(), self._cast.scene(refusals)
         for each in injections:
             session.progress.note(f"injected in round {FIRST_ROUND}: {_describe(each)}")
@@ -196,8 +217,7 @@ class _Run:
         self._writer.put_policy(self._cast.pinned.data)
         initial = self._session.training.evaluate(self._session.initial)
         self._metrics.append(RoundSummary.initial(initial))
-        self._publish(self._coordinator.genesis(self._session.initial))
-        self._checkpoint()
+        self._play()
         wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
         for _ in range(wanted + self._cast.pinned.policy.max_aborts + 1):
             if closed == wanted or self._given_up(summaries, wanted):
@@ -215,8 +235,8 @@ class _Run:
         reason = due_ending(self._coordinator, summaries)
         if reason is None:
             return False
-        self._publish(self._coordinator.close_federation(reason))
-        self._checkpoint()
+        self._conductor.end(reason).write(self._writer)
+        self._play()
         self._ended = describe_ending(reason, summaries, wanted)
         self._session.progress.note(self._ended)
         return True
@@ -230,50 +250,68 @@ class _Run:
 
     def _round(self, closed: int) -> RoundSummary:
         started, first = time.perf_counter(), self._coordinator.ledger.ended
-        self._open_round()
-        late = self._collect()
-        self._forgery.collected(self._scene)
-        self._checkpoint()
-        for trustee in self._trustees:
-            entry = self._scene.ask(trustee.name, "to acknowledge", self._acknowledgement(trustee))
-            if entry is not None:
-                self._log(trustee.name, self._coordinator.receive_ack, entry)
-        asked = asked_clients(self._cast.pinned, self._coordinator.ledger)
-        last, aborted = self._close(late)
-        self._checkpoint()
+        self._number = self._coordinator.ledger.next_round
+        self._conductor.open_round()
+        self._play()
+        end = self._conductor.ended
         metrics = self._session.training.evaluate(self._coordinator.step_state().model)
         ledger, count = self._coordinator.ledger, self._coordinator.size
         size = published_bytes(self._session.directory.transcript, self._coordinator.entries(first, count))
-        closed += aborted is None
-        ended = EndedRound(last, aborted, ledger.model or b"", first, count, asked, closed)
-        excluded = exclusions(self._coordinator, self._cast.pinned, last)
+        closed += end.aborted is None
+        ended = EndedRound(end.last, end.aborted, ledger.model or b"", first, count, end.asked, closed)
+        excluded = exclusions(self._coordinator, self._cast.pinned, end.last)
         return summarize(ended, excluded, metrics, time.perf_counter() - started, size)
 
-    def _open_round(self) -> None:
-        self._number = self._coordinator.ledger.next_round
-        self._stage("the trustees make round keys")
-        keys = [self._scene.ask(each.name, "a round key", self._round_key(each)) for each in self._trustees]
-        self._publish(self._coordinator.open_round([key for key in keys if key is not None]))
-        self._checkpoint()
-        self._act(self._forgery.opened)
+    def _play(self) -> None:
+        """Everything that is due; a server that forges does it when its moment has come."""
+        while (due := self._conductor.due).stage is not Stage.IDLE:
+            self._ask(due)
+            if due.stage in _SAID_OF:
+                self._stage(_SAID_OF[due.stage])
+            if due.stage is Stage.SIGN:
+                self._writer.sync()
+            publication = self._conductor.proceed()
+            publication.write(self._writer)
+            if due.stage is Stage.SUBMISSIONS:
+                self._forgery.collected(self._scene)
+            if due.stage is Stage.ACKNOWLEDGEMENTS and publication.aborted is None:
+                self._act(self._forgery.closing)
 
-    def _collect(self) -> list[tuple[str, SubmissionPackage]]:
-        """Every client's turn, liars last; returns what is sent too late, and by whom."""
-        late: list[tuple[str, SubmissionPackage]] = []
+    def _ask(self, due: Due) -> None:
+        match due.question:
+            case Observe() as question:
+                self._observe(question, due.parties)
+            case OfferKey():
+                self._stage("the trustees make round keys")
+                for name in due.parties:
+                    self._answer(name, "a round key", self._round_key(self._trustees[name]))
+            case Submit():
+                self._act(self._forgery.opened)
+                self._collect()
+            case Acknowledge() as question:
+                for name in due.parties:
+                    self._stage(f"{name} verifies its shares")
+                    self._answer(name, "to acknowledge", self._acknowledgement(self._trustees[name], question))
+            case ReleaseShare() as question:
+                self._act(self._forgery.closed)
+                for name, package in self._late:
+                    self._log(name, package)
+                self._release(question, due.parties)
+
+    def _collect(self) -> None:
+        """Every client's turn, liars last; also of those who are not asked."""
+        self._late = []
         self._dropouts.begin()
         self._watch.begin()
         for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
             for package in self._turn_or_none(client):
                 if self._active() and isinstance(client, clients.LyingClient) and client.late:
-                    late.append((client.name, package))
+                    self._late.append((client.name, package))
                 else:
-                    self._log(client.name, self._coordinator.receive, package)
+                    self._log(client.name, package)
         if not self._current().submissions:
             self._dropouts.require_any(len(self._cast.clients), self._number)
         self._watch.end(self._number)
-        self._stage("the coordinator verifies the proofs")
-        self._coordinator.verdicts()
-        return late
 
     def _turn_or_none(self, client: Client) -> list[SubmissionPackage]:
         try:
@@ -301,40 +339,24 @@ class _Run:
             self._session.progress.submitted(client.name, size, update.clipped)
         return packages
 
-    def _log(self, party: str, receive: Callable[[Sent], Publication], sent: Sent) -> None:
+    def _answer(self, party: str, asked: str, question: Callable[[], Answer]) -> None:
+        """Have a party answer, if it will, and the coordinator take it."""
+        answer = self._scene.ask(party, asked, question)
+        if answer is not None:
+            self._log(party, answer)
+
+    def _log(self, party: str, sent: Answer) -> None:
         """Have the coordinator log what a party sent, if it will."""
-        received = self._scene.ask(COORDINATOR, f"to log what {party} sent", lambda: receive(sent))
-        if received is not None:
-            self._publish(received)
+        taken = self._scene.ask(COORDINATOR, f"to log what {party} sent", lambda: self._conductor.take(party, sent))
+        if taken is not None:
+            taken.write(self._writer)
 
-    def _close(self, late: Sequence[tuple[str, SubmissionPackage]]) -> tuple[CurrentRound, str | None]:
-        """Close the cohort, release, open the sum and step; (the round as it was last, why it was aborted)."""
-        before = self._current()
-        aborted = self._publish(self._coordinator.close_cohort())
-        if aborted is not None:
-            return before, aborted
-        self._act(self._forgery.closing)
-        self._checkpoint()
-        self._act(self._forgery.closed)
-        for name, package in late:
-            self._log(name, self._coordinator.receive, package)
-        self._release()
-        last = self._current()
-        self._stage("the coordinator opens the sum")
-        aborted = self._publish(self._coordinator.aggregate())
-        if aborted is None:
-            self._publish(self._coordinator.close_round())
-        return last, aborted
-
-    def _release(self) -> None:
+    def _release(self, question: ReleaseShare, asked: Sequence[str]) -> None:
         """Ask all of Q. Where fewer than t go along because honest ones refuse, the run ends."""
-        cohort, refused = self._current().cohort, len(self._refusals)
-        asked = [each for each in self._trustees if cohort is not None and each.name in cohort.message.trustees]
-        for trustee in asked:
-            self._stage(f"{trustee.name} releases its share of the sum")
-            release = self._scene.ask(trustee.name, "to release", self._share(trustee))
-            if release is not None:
-                self._log(trustee.name, self._coordinator.receive_release, release)
+        refused = len(self._refusals)
+        for name in asked:
+            self._stage(f"{name} releases its share of the sum")
+            self._answer(name, "to release", self._share(self._trustees[name], question))
         self._stop(self._refusals[refused:], len(asked))
 
     def _stop(self, refusals: Sequence[Refusal], asked: int) -> None:
@@ -342,34 +364,28 @@ class _Run:
         if objections and asked - len(refusals) < self._cast.pinned.policy.threshold:
             raise Caught(objections, "")
 
-    def _checkpoint(self) -> None:
-        """Signed by the coordinator, cosigned by every trustee that will, published."""
-        note, now, refused = self._coordinator.checkpoint(), int(time.time()), len(self._refusals)
-        lines = [self._scene.ask(each.name, "to cosign", self._cosignature(each, note, now)) for each in self._trustees]
-        self._stop(self._refusals[refused:], len(self._trustees))
-        self._writer.publish(self._coordinator.cosigned(note, [line for line in lines if line is not None]))
+    def _observe(self, question: Observe, asked: Sequence[str]) -> None:
+        """Ask every trustee for its cosignature; where too few go along because honest ones refuse, the run ends."""
+        now, refused = int(time.time()), len(self._refusals)
+        for name in asked:
+            self._answer(name, "to cosign", self._cosignature(self._trustees[name], question, now))
+        self._stop(self._refusals[refused:], len(asked))
 
-    def _round_key(self, trustee: Trustee) -> Callable[[], bytes]:
-        return lambda: trustee.round_key(self._number)
+    def _round_key(self, trustee: Trustee) -> Callable[[], RoundKeyOffer]:
+        return lambda: RoundKeyOffer(trustee.round_key(self._number))
 
-    def _acknowledgement(self, trustee: Trustee) -> Callable[[], bytes]:
-        self._stage(f"{trustee.name} verifies its shares")
-        return lambda: trustee.acknowledge(self._number, self._coordinator.note, self._cast.blobs)
+    def _acknowledgement(self, trustee: Trustee, question: Acknowledge) -> Callable[[], Acknowledgement]:
+        return lambda: Acknowledgement(trustee.acknowledge(question.round, question.note, self._cast.blobs))
 
-    def _share(self, trustee: Trustee) -> Callable[[], Release]:
-        return lambda: trustee.release(self._number, self._coordinator.note, self._cast.blobs)
+    def _share(self, trustee: Trustee, question: ReleaseShare) -> Callable[[], Release]:
+        return lambda: trustee.release(question.round, question.note, self._cast.blobs)
 
-    def _cosignature(self, trustee: Trustee, note: bytes, now: int) -> Callable[[], bytes]:
-        size = self._coordinator.size
-        return lambda: trustee.observe(note, self._coordinator.entries(trustee.size, size), now)
+    def _cosignature(self, trustee: Trustee, question: Observe, now: int) -> Callable[[], Cosignature]:
+        def observe() -> Cosignature:
+            entries = self._coordinator.entries(trustee.size, question.size)
+            return Cosignature(trustee.observe(question.note, entries, now))
 
-    def _publish(self, publication: Publication) -> str | None:
-        """Blobs before the entries that name them; returns why the round was aborted, or None."""
-        for blob in publication.blobs.values():
-            self._writer.put_blob(blob)
-        if publication.entries:
-            self._writer.append(publication.entries)
-        return publication.aborted
+        return observe
 
     def _report(self, summary: RoundSummary) -> None:
         keep_receipts(self._session.directory, self._cast.pinned, summary.round, self._session.progress.note)
