@@ -6,6 +6,7 @@ y_x = (a_j k)_m + T e_x + u_x mod q for every cell x = j N + m of the data rows,
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -104,6 +105,15 @@ class EncryptionStatement:
     ciphertext: NDArray[np.int64] | None
     ciphertext_hash: bytes
     share_commitment: bytes
+
+    @property
+    def absorbed(self) -> Mapping[str, bytes]:
+        """What challenges depend on, by label and in order."""
+        return {
+            "ring-elements": self.elements.digest,
+            "ciphertext": self.ciphertext_hash,
+            "share-commitment": self.share_commitment,
+        }
 
 
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)

@@ -6,20 +6,38 @@ columns that a table lacks are zero and exist nowhere. The commitments of the ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from proofs.encryption import EncryptionParameters
-from proofs.noise import NoiseGroups
+from proofs.errors import Misuse
+from proofs.relations.noise import NOISE_COMMITMENTS
+from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.range import RANGE_COMMITMENTS
+from proofs.relations.relation import Relation
 from proofs.shape import TableShape
 
-UPDATE, PRIVATE = "update", "private"
-RANGE_TABLES = ("range-a", "range-b", "range-c")
-ERROR, ERROR_SLACK, KEY, KEY_SLACK = "error", "error-slack", "key", "key-slack"
-NOISE_TABLES = (ERROR, ERROR_SLACK, KEY, KEY_SLACK)
-RANGE = "range"  # the class of weights of the update and the range tables; every noise table is its own
+
+class RowCommitments:
+    """Whoever has commitments to rows, 33 bytes each: by their label in the transcript, of a relation's tables."""
+
+    rows: Mapping[str, bytes]
+
+    @property
+    def commitments(self) -> bytes:
+        """Of update and private row."""
+        return self.rows.get(NORM_COMMITMENTS, b"")
+
+    @property
+    def range_commitments(self) -> bytes:
+        """Of the range tables; empty without the range relation."""
+        return self.rows.get(RANGE_COMMITMENTS, b"")
+
+    @property
+    def encryption_commitments(self) -> bytes:
+        """Of the noise tables; empty without the encryption's proof."""
+        return self.rows.get(NOISE_COMMITMENTS, b"")
 
 
 @dataclass(frozen=True)
@@ -35,49 +53,49 @@ class TableLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """All tables, in order: update, private row; range tables; noise tables, as the relations in force want them."""
+    """All tables, in the order of the relations that bring them. Raises Misuse where two relations weigh one table."""
 
     shape: TableShape
-    with_range: bool
-    encryption: EncryptionParameters | None
+    relations: tuple[Relation, ...]
 
     @cached_property
     def tables(self) -> tuple[TableLayout, ...]:
-        rows, columns = self.shape.data_rows, self.shape.columns
-        range_class = RANGE if self.with_range else None
-        return (
-            TableLayout(UPDATE, rows, columns, plain=True, weights=range_class),
-            TableLayout(PRIVATE, 1, columns, plain=True, weights=None),
-            *(TableLayout(name, rows, columns, plain=False, weights=RANGE) for name in RANGE_TABLES if self.with_range),
-            *self._noise_tables(),
+        plain = [name for relation in self.relations for name in relation.plain]
+        weights = self._class_of_table()
+        return tuple(
+            TableLayout(own.name, own.rows, own.columns, own.name in plain, weights.get(own.name))
+            for relation in self.relations
+            for own in relation.tables
         )
 
-    def _noise_tables(self) -> Sequence[TableLayout]:
-        if self.encryption is None:
-            return ()
-        sizes = []
-        for groups in (self.error_groups, self.key_groups):
-            sizes += [(groups.rows, groups.columns), (groups.slack_rows, groups.slack_columns)]
-        return [
-            TableLayout(name, *size, plain=False, weights=name) for name, size in zip(NOISE_TABLES, sizes, strict=True)
-        ]
+    def _class_of_table(self) -> Mapping[str, str]:
+        found = dict[str, str]()
+        for relation in self.relations:
+            for name, weights in relation.classes.items():
+                if name in found:
+                    raise Misuse(f"relations: expected one class of weights for table {name}, found two")
+                found[name] = weights
+        return found
 
     @cached_property
-    def error_groups(self) -> NoiseGroups:
-        """Errors have the cells of the data rows, padding included: the ciphertext covers them."""
-        return NoiseGroups(self.shape.data_rows, self.shape.columns)
+    def families(self) -> Mapping[str, int]:
+        """By the label of their commitments in the transcript: the rows of each relation's tables, where it has any."""
+        rows = {relation.commitments: sum(own.rows for own in relation.tables) for relation in self.relations}
+        return {label: count for label, count in rows.items() if count}
 
     @cached_property
-    def key_groups(self) -> NoiseGroups:
-        """The key's N coefficients, row after row of min(C, N) columns."""
-        degree = self.encryption.degree if self.encryption else self.shape.columns
-        columns = min(self.shape.columns, degree)
-        return NoiseGroups(degree // columns, columns)
+    def apart(self) -> tuple[int, ...]:
+        """Positions of the tables whose rows are opened apart from all others: none, or the update."""
+        return tuple(self.index(name) for relation in self.relations for name in relation.apart)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """The classes of weights in force, in the order of the tables."""
         return tuple(dict.fromkeys(table.weights for table in self.tables if table.weights is not None))
+
+    def by_name(self, values: Sequence[int]) -> Mapping[str, int]:
+        """One value for each table."""
+        return {table.name: value for table, value in zip(self.tables, values, strict=True)}
 
     def index(self, name: str) -> int:
         """Position of a table that is there."""

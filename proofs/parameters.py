@@ -15,31 +15,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE, EncryptionParameters
 from proofs.errors import Misuse
-from proofs.layout import NOISE_TABLES, PRIVATE, RANGE_TABLES, UPDATE, Layout
+from proofs.layout import Layout
 from proofs.ranges import CoordinateGroup, coordinate_segments
+from proofs.relations.encryption import Encryption
+from proofs.relations.noise import ShortNoise
+from proofs.relations.norm import Norm
+from proofs.relations.packing import Packing
+from proofs.relations.padding import Padding
+from proofs.relations.range import Range
+from proofs.relations.relation import MaskedIntegers, Relation, Sent, WrapBound, signed_width
 from proofs.shape import TableShape
 
 MAXIMUM_NORM_BOUND = 2**40
 MAXIMUM_PROJECTIONS = 4096
-RESTART_BITS = 20  # an honest prover restarts with probability below 2^-20 for its projections, and for its quotients
 PAD_DEGREE = 2  # of the pad in the first variable
 SUMMAND_DEGREE = 2
 WEIGHTED_SUMMAND_DEGREE = 3
-
-
-@dataclass(frozen=True)
-class WrapBound:
-    """A relation cannot wrap around the group order: left < ORDER must hold."""
-
-    name: str
-    left: int
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,6 @@ class ArgumentParameters:
         return TableShape(self.dimension)
 
     @cached_property
-    def layout(self) -> Layout:
-        return Layout(self.shape, self.coordinate_bound is not None, self.encryption)
-
-    @cached_property
     def segments(self) -> tuple[CoordinateGroup, ...]:
         """Every coordinate's bound: slices that cover the vector; none without a coordinate bound."""
         if self.coordinate_bound is None:
@@ -88,15 +84,24 @@ class ArgumentParameters:
         return coordinate_segments(self.dimension, self.coordinate_bound, self.groups)
 
     @cached_property
-    def squares_bound(self) -> int:
-        """F^2: the squares of the update and its slack sum to B^2, those of the range tables to at most beta^2 a
-        coordinate, those of a noise group and its slack to E^2."""
-        total = self.norm_bound**2
-        total += sum((segment.stop - segment.start) * segment.bound**2 for segment in self.segments)
+    def relations(self) -> tuple[Relation, ...]:
+        """Those in force, in the order of everything that is theirs: tables, statement, commitments, challenges."""
+        found: list[Relation] = [Norm(self.shape, self.norm_bound), Padding(self.shape)]
+        if self.segments:
+            found.append(Range(self.shape, self.segments))
         if self.encryption is not None:
-            groups = self.layout.error_groups.count + self.layout.key_groups.count
-            total += groups * self.encryption.noise_bound**2
-        return total
+            found += [ShortNoise(self.shape, self.encryption), Packing(self.shape, self.encryption)]
+            found.append(Encryption(self.shape, self.encryption, self.norm_bound))
+        return tuple(found)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout(self.shape, self.relations)
+
+    @cached_property
+    def squares_bound(self) -> int:
+        """F^2: bounds the sum of squares of all tables of an honest prover."""
+        return sum(relation.squares_bound for relation in self.relations)
 
     @cached_property
     def projection_bound(self) -> int:
@@ -107,7 +112,7 @@ class ArgumentParameters:
     @cached_property
     def mask_bound(self) -> int:
         """M: the masks of the projections are uniform in [-M, M]."""
-        return (self.projections << RESTART_BITS) * self.projection_bound
+        return MaskedIntegers(self.projections, self.projection_bound).mask_bound
 
     @cached_property
     def response_bound(self) -> int:
@@ -117,56 +122,32 @@ class ArgumentParameters:
     @cached_property
     def response_width(self) -> int:
         """Bytes of one z_j, two's complement."""
-        return _signed_width(self.response_bound)
+        return signed_width(self.response_bound)
 
     @cached_property
-    def quotients(self) -> int:
-        """S: combinations of the encryption's equations, 0 without its proof."""
-        return 0 if self.encryption is None else self.encryption.combinations
+    def combinations(self) -> int:
+        """Residues that the relations send."""
+        return sum(relation.combinations for relation in self.relations)
 
     @cached_property
-    def combination_bound(self) -> int:
-        """L: bounds |combination of u + T e + a k - y| for entries within their exact bounds."""
-        lattice = self.encryption
-        if lattice is None:
-            return 0
-        cells = self.shape.data_cells << (2 * lattice.weight_bits)
-        messages = cells * (lattice.plaintext_scale * lattice.noise_bound + self.norm_bound)
-        return messages + (lattice.degree * lattice.noise_bound + 1) * lattice.modulus
+    def quotients(self) -> tuple[MaskedIntegers, ...]:
+        """Integers that the relations send, relation by relation."""
+        return tuple(relation.quotients for relation in self.relations if relation.quotients.count)
 
-    @cached_property
-    def quotient_mask_bound(self) -> int:
-        """M': the masks of the quotients are uniform in [-M', M']; P' = floor(L / q) + 1 bounds an honest quotient."""
-        return 0 if self.encryption is None else (self.quotients << RESTART_BITS) * self._honest_quotient
-
-    @cached_property
-    def quotient_bound(self) -> int:
-        """Z': the largest masked quotient that is sent and accepted."""
-        return 0 if self.encryption is None else self.quotient_mask_bound - self._honest_quotient
-
-    @cached_property
-    def _honest_quotient(self) -> int:
-        return self.combination_bound // self.encryption.modulus + 1 if self.encryption is not None else 0
-
-    @cached_property
-    def quotient_width(self) -> int:
-        """Bytes of one masked quotient, two's complement."""
-        return _signed_width(self.quotient_bound)
+    def sent(self, combinations: Sequence[int], quotients: Sequence[int]) -> list[Sent]:
+        """What stands in a proof of each relation, in order."""
+        residues, integers = iter(combinations), iter(quotients)
+        return [
+            Sent(tuple(islice(residues, each.combinations)), tuple(islice(integers, each.quotients.count)))
+            for each in self.relations
+        ]
 
     @cached_property
     def wrap_bounds(self) -> tuple[WrapBound, ...]:
         """What must stay below ORDER (spec 5.3): entries are within 4 Z by the projections, then exactly bounded."""
         entry = 4 * self.response_bound
-        bounds = [WrapBound("projections", 2 * entry), WrapBound("norm", 2 * self.shape.cells * entry**2)]
-        if self.segments:
-            largest = max(segment.bound for segment in self.segments)
-            bounds.append(WrapBound("range", 2 * (4 * entry**2 + entry + largest**2)))
-        if self.encryption is not None:
-            cells = max(groups.size + 4 for groups in (self.layout.error_groups, self.layout.key_groups))
-            bounds.append(WrapBound("noise", 2 * cells * entry**2))
-            quotients = self.encryption.modulus * self.quotient_bound
-            bounds.append(WrapBound("encryption", 2 * (self.combination_bound + quotients)))
-        return tuple(bounds)
+        own = [bound for relation in self.relations for bound in relation.wrap_bounds(entry)]
+        return (WrapBound("projections", 2 * entry), *own)
 
     @cached_property
     def round_degrees(self) -> tuple[int, ...]:
@@ -177,41 +158,25 @@ class ArgumentParameters:
     @cached_property
     def auxiliary_length(self) -> int:
         """Scalars under A: masks of projections and quotients, pads, constant and coefficients of the mask."""
-        return self.projections + self.quotients + len(self.layout.tables) + 1 + sum(self.round_degrees)
+        masks = self.projections + sum(each.count for each in self.quotients)
+        return masks + len(self.layout.tables) + 1 + sum(self.round_degrees)
 
     @cached_property
     def share_length(self) -> int:
         """Scalars under E_0: the packed key and the blindings of the data rows; 0 without the encryption's proof."""
-        return 0 if self.encryption is None else self.encryption.key_scalars + self.shape.data_rows
+        return sum(relation.shared for relation in self.relations)
 
-    @cached_property
-    def commitments_size(self) -> int:
-        """Bytes of the row commitments of update and private row."""
-        return self._points_of(UPDATE, PRIVATE)
-
-    @cached_property
-    def range_commitments_size(self) -> int:
-        """Bytes of the row commitments of the range tables."""
-        return self._points_of(*RANGE_TABLES)
-
-    @cached_property
-    def encryption_commitments_size(self) -> int:
-        """Bytes of the row commitments of the noise tables."""
-        return self._points_of(*NOISE_TABLES)
-
-    def _points_of(self, *names: str) -> int:
-        return POINT_SIZE * sum(table.rows for table in self.layout.tables if table.name in names)
+    def commitments_size(self, label: str) -> int:
+        """Bytes of the row commitments with this label in the transcript; 0 where there must be none."""
+        return POINT_SIZE * self.layout.families.get(label, 0)
 
     @cached_property
     def proof_size(self) -> int:
         """Bytes of a proof: every proof under these parameters has this size."""
-        points, scalars = 3, 1 + sum(self.round_degrees) + len(self.layout.tables) + 1
-        scalars += self.shape.columns + 1 + self.auxiliary_length + 1
-        if self.encryption is not None:
-            points, scalars = points + 2, scalars + self.shape.columns + self.share_length + 1
-        integers = self.projections * self.response_width + self.quotients * (RESIDUE_SIZE + self.quotient_width)
-        return points * POINT_SIZE + integers + scalars * SCALAR_SIZE
-
-
-def _signed_width(bound: int) -> int:
-    return bound.bit_length() // 8 + 1
+        apart, columns = len(self.layout.apart), self.shape.columns
+        scalars = 1 + sum(self.round_degrees) + len(self.layout.tables) + 1
+        scalars += columns + 1 + self.auxiliary_length + 1
+        scalars += apart * (columns + 1) + self.share_length
+        integers = self.projections * self.response_width + self.combinations * RESIDUE_SIZE
+        integers += sum(each.count * each.width for each in self.quotients)
+        return (3 + 2 * apart) * POINT_SIZE + integers + scalars * SCALAR_SIZE

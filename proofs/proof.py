@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE
@@ -30,9 +31,9 @@ class Announcements:
 class Proof:
     """What the prover sends besides the row commitments, in the order of the bytes.
 
-    Points are 33 undecoded bytes; scalars are in [0, ORDER); projections and quotients are signed integers of
-    response_width and quotient_width bytes, combinations unsigned ones of RESIDUE_SIZE. What only the encryption's
-    proof needs is empty, or None, without it.
+    Points are 33 undecoded bytes; scalars are in [0, ORDER); projections and quotients are signed integers of their own
+    widths, combinations unsigned ones of RESIDUE_SIZE. What only the encryption's proof needs is empty without it, or
+    None.
     """
 
     auxiliary: bytes  # A, the commitment to masks, pads and mask polynomial
@@ -74,7 +75,7 @@ class Proof:
                 self.auxiliary,
                 encode_integers(parameters.response_width, self.projections),
                 encode_residues(self.combinations),
-                encode_integers(parameters.quotient_width, self.quotients),
+                encode_quotients(parameters, self.quotients),
                 encode_scalars([self.claim]),
                 *(encode_scalars(coefficients) for coefficients in self.rounds),
                 encode_scalars(self.evaluations),
@@ -109,32 +110,38 @@ def encode_integers(width: int, integers: Iterable[int]) -> bytes:
     return b"".join([z.to_bytes(width, "big", signed=True) for z in integers])
 
 
+def encode_quotients(parameters: ArgumentParameters, quotients: Iterable[int]) -> bytes:
+    """Those of each relation in its own width."""
+    left = iter(quotients)
+    return b"".join(encode_integers(each.width, islice(left, each.count)) for each in parameters.quotients)
+
+
 def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:
     """Raises Malformed("proof-length") or Malformed("scalar-range"); points are left to the engine."""
     if len(data) != parameters.proof_size:
         raise Malformed("proof-length", f"{parameters.proof_size} bytes", f"{len(data)} bytes")
     reader, columns = _Reader(data), parameters.shape.columns
-    encrypted = parameters.encryption is not None
+    apart = len(parameters.layout.apart)
     return Proof(
         auxiliary=reader.take(POINT_SIZE),
         projections=reader.integers(parameters.projections, parameters.response_width),
-        combinations=reader.residues(parameters.quotients),
-        quotients=reader.integers(parameters.quotients, parameters.quotient_width),
+        combinations=reader.residues(parameters.combinations),
+        quotients=tuple(z for each in parameters.quotients for z in reader.integers(each.count, each.width)),
         claim=reader.scalar("claim"),
         rounds=tuple(reader.scalars(f"rounds[{i}]", degree) for i, degree in enumerate(parameters.round_degrees)),
         evaluations=reader.scalars("evaluations", len(parameters.layout.tables)),
         table_announcement=reader.take(POINT_SIZE),
         auxiliary_announcement=reader.take(POINT_SIZE),
-        update_announcement=reader.take(POINT_SIZE if encrypted else 0),
-        share_announcement=reader.take(POINT_SIZE if encrypted else 0),
+        update_announcement=reader.take(POINT_SIZE * apart),
+        share_announcement=reader.take(POINT_SIZE * apart),
         form_announcement=reader.scalar("form_announcement"),
         table_response=reader.scalars("table_response", columns),
         table_blinding_response=reader.scalar("table_blinding_response"),
         auxiliary_response=reader.scalars("auxiliary_response", parameters.auxiliary_length),
         auxiliary_blinding_response=reader.scalar("auxiliary_blinding_response"),
-        update_response=reader.scalars("update_response", columns if encrypted else 0),
+        update_response=reader.scalars("update_response", columns * apart),
         share_response=reader.scalars("share_response", parameters.share_length),
-        share_blinding_response=reader.scalar("share_blinding_response") if encrypted else None,
+        share_blinding_response=reader.scalar("share_blinding_response") if apart else None,
     )
 
 

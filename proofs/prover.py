@@ -10,30 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proofs.curve import ORDER
-from proofs.encryption import EncryptionStatement, check_statement
+from proofs.encryption import EncryptionStatement
 from proofs.engine import Block, Engine, Projection
 from proofs.errors import Malformed, Misuse
-from proofs.layout import ERROR, KEY, UPDATE
+from proofs.linear_form import linear_form
 from proofs.opening import draw_openings
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import add, dot
 from proofs.proof import Proof
+from proofs.quotients import RowProducts, exact_values
 from proofs.randomness import Randomness, symmetric, uniform_scalar, uniform_scalars
-from proofs.relations import (
-    EncryptionRelation,
-    FinalPoint,
-    cell_forms,
-    combine,
-    combined_ciphertext,
-    key_form,
-    linear_form,
-    padding_form,
-    public_sum,
-    range_form,
-)
-from proofs.sumcheck import FoldedForm, MaskRounds, SumcheckTask, folded_form, run_sumcheck
-from proofs.transcript import ArgumentTranscript, Commitments, ProjectionSigns, RelationWeights
-from proofs.witness import CommittedUpdate, packed_key
+from proofs.relations.relation import Drawn
+from proofs.relations.terms import FinalPoint, Terms
+from proofs.sumcheck import MaskRounds, SumcheckTask, run_sumcheck
+from proofs.transcript import ArgumentTranscript, ProjectionSigns, RelationWeights
+from proofs.witness import CommittedUpdate, shared_scalars
 
 _ATTEMPTS = 16  # each fails with probability below 2^-19 for tables within their bounds
 
@@ -76,10 +67,10 @@ class Projected:
     signs: ProjectionSigns
     projection: Projection
     projections: tuple[int, ...]  # z
-    relation: EncryptionRelation | None
+    drawn: tuple[Drawn, ...]  # every relation with its first challenges
     combinations: tuple[int, ...]  # Y
     quotients: tuple[int, ...]  # z'
-    cell_products: tuple[list[int], ...]  # for every combination, sum_c c_s(c) (u + T e)(r, c) modulo ORDER
+    rows: RowProducts
     divisible: bool  # whether every quotient is exact: the ciphertext is what was committed
 
 
@@ -126,19 +117,26 @@ def _check_tables(parameters: ArgumentParameters, committed: CommittedUpdate, en
         raise Misuse(f"committed update: expected tables {expected}, found {found}")
     if (encrypted is None) != (parameters.encryption is None):
         raise Misuse("encryption: expected what was encrypted where a proof of encryption is in force, and only there")
-    if encrypted is not None and parameters.encryption is not None:
-        if encrypted.statement.ciphertext is None:
-            raise Misuse("encryption: expected the ciphertext, found its hash alone")
-        try:
-            check_statement(parameters.encryption, parameters.shape.data_cells, encrypted.statement)
-        except Malformed as failure:
-            raise Misuse(f"encryption: {failure}") from failure
+    if encrypted is not None and encrypted.statement.ciphertext is None:
+        raise Misuse("encryption: expected the ciphertext, found its hash alone")
+    try:
+        for relation in parameters.relations:
+            relation.check_statement(statements_of(encrypted))
+    except Malformed as failure:
+        raise Misuse(f"encryption: {failure}") from failure
+
+
+def statements_of(encrypted: Encrypted | None) -> tuple[EncryptionStatement, ...]:
+    """What is stated beside the rows."""
+    return () if encrypted is None else (encrypted.statement,)
 
 
 def in_range(parameters: ArgumentParameters, projected: Projected) -> bool:
     """Whether projections and quotients can be sent: |z| <= Z and |z'| <= Z'."""
+    sent = parameters.sent(projected.combinations, projected.quotients)
+    bounds = [relation.quotients.bound for relation in parameters.relations]
     return all(abs(z) <= parameters.response_bound for z in projected.projections) and all(
-        abs(z) <= parameters.quotient_bound for z in projected.quotients
+        abs(z) <= bound for each, bound in zip(sent, bounds, strict=True) for z in each.quotients
     )
 
 
@@ -146,7 +144,9 @@ def draw_auxiliary(parameters: ArgumentParameters, rand: Randomness) -> Auxiliar
     """Uniform masks, pads, mask polynomial and blinding."""
     return Auxiliary(
         masks=tuple(symmetric(rand, parameters.mask_bound) for _ in range(parameters.projections)),
-        quotient_masks=tuple(symmetric(rand, parameters.quotient_mask_bound) for _ in range(parameters.quotients)),
+        quotient_masks=tuple(
+            symmetric(rand, each.mask_bound) for each in parameters.quotients for _ in range(each.count)
+        ),
         pads=tuple(uniform_scalars(rand, len(parameters.layout.tables))),
         constant=uniform_scalar(rand),
         mask_rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
@@ -165,27 +165,13 @@ def project(
     """First stage: A, then s and t, then z_j = y_j + s_j^T V t_j over the integers, and the masked quotients."""
     auxiliary = draw_auxiliary(parameters, rand)
     commitment = engine.commit(auxiliary.vector(), auxiliary.blinding)
-    statement = encrypted.statement if encrypted is not None else None
-    transcript = ArgumentTranscript(parameters, context, statement)
-    rows = (committed.commitments, committed.range_commitments, committed.encryption_commitments)
-    signs = transcript.projection_signs(Commitments(*rows, commitment))
+    transcript = ArgumentTranscript(parameters, context, statements_of(encrypted))
+    signs = transcript.projection_signs(committed.rows, commitment)
     projection = engine.project(_blocks(parameters, committed, signs), signs.columns)
     products = zip(auxiliary.masks, projection.values(), strict=True)
-    relation, quotients, cell_products, divisible = None, list[int](), list[list[int]](), True
-    combinations: tuple[int, ...] = ()
-    if statement is not None:
-        relation = combine(engine, parameters, transcript.cell_weights(), statement)
-    if relation is not None and statement is not None and statement.ciphertext is not None:
-        combinations = combined_ciphertext(engine, parameters, relation, statement.ciphertext)
-        cell_products = _cell_products(engine, parameters, committed, relation)
-        exact = [
-            divmod(numerator - value, relation.lattice.modulus)
-            for numerator, value in zip(
-                _numerators(parameters, committed, relation, cell_products), combinations, strict=True
-            )
-        ]
-        quotients = [y + quotient for y, (quotient, _) in zip(auxiliary.quotient_masks, exact, strict=True)]
-        divisible = not any(remainder for _, remainder in exact)
+    drawn, rows = transcript.draw(engine), RowProducts(engine, parameters.layout, committed.tables)
+    exact = [exact_values(each, rows, statements_of(encrypted)) for each in drawn]
+    quotients = (quotient for each in exact for quotient in each.quotients)
     return Projected(
         auxiliary=auxiliary,
         commitment=commitment,
@@ -193,11 +179,11 @@ def project(
         signs=signs,
         projection=projection,
         projections=tuple(y + product for y, product in products),
-        relation=relation,
-        combinations=combinations,
-        quotients=tuple(quotients),
-        cell_products=tuple(cell_products),
-        divisible=divisible,
+        drawn=tuple(drawn),
+        combinations=tuple(value for each in exact for value in each.combinations),
+        quotients=tuple(y + quotient for y, quotient in zip(auxiliary.quotient_masks, quotients, strict=True)),
+        rows=rows,
+        divisible=all(each.divisible for each in exact),
     )
 
 
@@ -209,38 +195,6 @@ def _blocks(parameters: ArgumentParameters, committed: CommittedUpdate, signs: P
     ]
 
 
-def _cell_products(
-    engine: Engine, parameters: ArgumentParameters, committed: CommittedUpdate, relation: EncryptionRelation
-) -> list[list[int]]:
-    """sum_c c_s(c) (u + T e)(r, c) for every s and every data row."""
-    update, error = (committed.tables[parameters.layout.index(name)] for name in (UPDATE, ERROR))
-    found = []
-    for weights in relation.cells.columns.tolist():
-        errors = engine.weighted_rows(error, weights)
-        messages = engine.weighted_rows(update, weights)
-        found.append(add(messages, [relation.lattice.plaintext_scale * value for value in errors]))
-    return found
-
-
-def _numerators(
-    parameters: ArgumentParameters,
-    committed: CommittedUpdate,
-    relation: EncryptionRelation,
-    cell_products: Sequence[Sequence[int]],
-) -> list[int]:
-    """Every combination of u + T e + a k as an integer: below ORDER / 2 in magnitude, by the parameters' bounds."""
-    key = [int(value) for value in committed.tables[parameters.layout.index(KEY)].reshape(-1)]
-    found = []
-    for products, weights, form in zip(cell_products, relation.cells.rows.tolist(), relation.key.tolist(), strict=True):
-        messages = sum(weight * _centred(product) for weight, product in zip(weights, products, strict=True))
-        found.append(messages + sum(x * y for x, y in zip(form, key, strict=True)))
-    return found
-
-
-def _centred(value: int) -> int:
-    return value - ORDER if 2 * value > ORDER else value
-
-
 def complete(
     engine: Engine,
     parameters: ArgumentParameters,
@@ -250,21 +204,26 @@ def complete(
     encrypted: Encrypted | None = None,
 ) -> Proof:
     """Everything after the projections: sumcheck, then the opening of what is linear."""
-    weights = projected.transcript.relation_weights(projected.projections, projected.combinations, projected.quotients)
-    summed = _sum(engine, parameters, committed, projected, weights)
-    return _open(engine, parameters, committed, projected, weights, summed, rand, encrypted)
+    sent = parameters.sent(projected.combinations, projected.quotients)
+    weights = projected.transcript.relation_weights(projected.projections, sent)
+    parts = zip(parameters.relations, projected.drawn, sent, strict=True)
+    terms = Terms.joined(drawn.terms(weights.of(relation), values) for relation, drawn, values in parts)
+    share = [*shared_scalars(parameters, committed), *((encrypted.share_blinding,) if encrypted is not None else ())]
+    summed = _sum(engine, parameters, projected, weights, terms, share)
+    return _open(engine, parameters, committed, projected, weights, terms, summed, rand, share)
 
 
 def _sum(
     engine: Engine,
     parameters: ArgumentParameters,
-    committed: CommittedUpdate,
     projected: Projected,
     weights: RelationWeights,
+    terms: Terms,
+    share: Sequence[int],
 ) -> Summed:
     """The sumcheck, masked round by round."""
     masks = MaskRounds(parameters.layout.variables, projected.auxiliary.constant, projected.auxiliary.mask_rounds)
-    claim = (_claim(parameters, committed, projected, weights) + masks.total()) % ORDER
+    claim = (_claim(projected.auxiliary, projected.projections, weights, terms, share) + masks.total()) % ORDER
     projected.transcript.claim(claim)
     rounds: list[tuple[int, ...]] = []
     point: list[int] = []
@@ -279,51 +238,34 @@ def _sum(
         point.append(challenge)
         return challenge
 
-    evaluations = run_sumcheck(_task(engine, parameters, committed, projected, weights), send)
+    evaluations = run_sumcheck(_task(engine, parameters, projected, weights, terms), send)
     return Summed(claim, tuple(rounds), tuple(point), tuple(evaluations))
 
 
 def _claim(
-    parameters: ArgumentParameters, committed: CommittedUpdate, projected: Projected, weights: RelationWeights
+    auxiliary: Auxiliary, projections: Sequence[int], weights: RelationWeights, terms: Terms, share: Sequence[int]
 ) -> int:
     """What the sum over the cube is by the relations, without the mask."""
-    auxiliary = projected.auxiliary
-    products = [z - y for z, y in zip(projected.projections, auxiliary.masks, strict=True)]
-    claim = public_sum(parameters, weights) + dot(weights.projections, products)
-    if projected.relation is not None:
-        values = zip(projected.quotients, auxiliary.quotient_masks, projected.combinations, strict=True)
-        modulus = projected.relation.lattice.modulus
-        claim += dot(weights.quotients, [value + modulus * (z - y) for z, y, value in values])
-        scalars = packed_key(committed.tables[parameters.layout.index(KEY)])
-        claim += weights.packing * sum(pow(weights.packing_base, s, ORDER) * x for s, x in enumerate(scalars))
-    return claim % ORDER
+    products = [z - y for z, y in zip(projections, auxiliary.masks, strict=True)]
+    claim = terms.total + dot(weights.projections, products) + dot(terms.masks, auxiliary.quotient_masks)
+    return (claim + dot(terms.shared, share[: len(terms.shared)])) % ORDER
 
 
 def _task(
     engine: Engine,
     parameters: ArgumentParameters,
-    committed: CommittedUpdate,
     projected: Projected,
     weights: RelationWeights,
+    terms: Terms,
 ) -> SumcheckTask:
-    forms = []
-    if parameters.shape.filled_columns < parameters.shape.columns:
-        forms.append(folded_form(engine, padding_form(parameters, weights), committed.tables))
-    if parameters.segments:
-        forms.append(folded_form(engine, range_form(parameters, weights), committed.tables))
-    if projected.relation is not None:
-        cells = cell_forms(parameters, weights, projected.relation)
-        known = zip(cells, projected.cell_products, strict=True)
-        forms += [FoldedForm(form, list(form.left), products) for form, products in known]
     return SumcheckTask(
         engine=engine,
         parameters=parameters,
-        tables=committed.tables,
+        rows=projected.rows,
         projection=projected.projection,
         signs=projected.signs,
         weights=weights,
-        forms=forms,
-        key_form=key_form(weights, projected.relation) if projected.relation is not None else [],
+        terms=terms,
         pads=projected.auxiliary.pads,
     )
 
@@ -334,23 +276,22 @@ def _open(
     committed: CommittedUpdate,
     projected: Projected,
     weights: RelationWeights,
+    terms: Terms,
     summed: Summed,
     rand: Randomness,
-    encrypted: Encrypted | None,
+    share: Sequence[int],
 ) -> Proof:
     """Schnorr's proof that rows, A and E_0 open to vectors on which the linear form has its value (spec 5.9)."""
     transcript = projected.transcript
     weights_of_opening = transcript.opening_weights(summed.evaluations)
-    final = FinalPoint.of(parameters, summed.point)
-    form = linear_form(parameters, weights, final, weights_of_opening)
+    final = FinalPoint.of(parameters.layout.row_variables, summed.point)
+    form = linear_form(parameters, weights.projections, terms, final, weights_of_opening)
     auxiliary = [*projected.auxiliary.vector(), projected.auxiliary.blinding]
-    blinding = encrypted.share_blinding if encrypted is not None else None
     eta = weights_of_opening.tables
-    openings = draw_openings(engine, parameters, committed, auxiliary, blinding, final, eta, rand)
+    openings = draw_openings(engine, parameters, committed, auxiliary, share, final, eta, rand)
     announced = openings.announce(engine, form)
     challenge = transcript.opening_challenge(announced)
-    table, hidden = openings.table.respond(challenge), openings.auxiliary.respond(challenge)
-    share = openings.share.respond(challenge) if openings.share is not None else ()
+    table, hidden, shared = (each.respond(challenge) for each in (openings.table, openings.auxiliary, openings.share))
     return Proof(
         auxiliary=projected.commitment,
         projections=projected.projections,
@@ -368,7 +309,7 @@ def _open(
         table_blinding_response=table[-1],
         auxiliary_response=hidden[:-1],
         auxiliary_blinding_response=hidden[-1],
-        update_response=openings.respond_update(challenge),
-        share_response=share[:-1],
-        share_blinding_response=share[-1] if share else None,
+        update_response=openings.update.respond(challenge),
+        share_response=shared[:-1],
+        share_blinding_response=shared[-1] if shared else None,
     )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 
 import numpy as np
 
 from proofs.curve import ORDER
 from proofs.engine import Engine, Projection, RowSumcheck, Table
-from proofs.layout import KEY
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import (
     add,
@@ -30,7 +30,8 @@ from proofs.polynomials import (
     quadratic,
     scale,
 )
-from proofs.relations import ColumnWeights, RankOneForm, column_weights
+from proofs.quotients import RowProducts
+from proofs.relations.terms import ColumnWeights, RankOneForm, Terms
 from proofs.transcript import ProjectionSigns, RelationWeights
 
 _HALF = pow(2, -1, ORDER)
@@ -39,11 +40,19 @@ Polynomial = list[int]
 
 @dataclass(frozen=True, repr=False)  # secret
 class FoldedForm:
-    """A rank-one form and its products with the tables, sum_b factor_b sum_c right[c] v_b[r, c], one for every row."""
+    """A rank-one form and its products with the tables, sum_b multiple_b sum_c right[c] v_b[r, c], one for each row."""
 
-    form: RankOneForm
+    tables: Mapping[int, int]  # the multiple, by a table's position
+    right: list[int]
     left: list[int]
     products: list[int]
+
+    @classmethod
+    def of(cls, rows: RowProducts, form: RankOneForm) -> FoldedForm:
+        """Before the first variable is bound."""
+        tables = {rows.layout.index(name): multiple for name, multiple in form.tables.items()}
+        left, products = scale(form.left.values(), form.factor), rows.of_form(form)
+        return cls(tables, form.right.values(), [*left, *[0] * (len(products) - len(left))], products)
 
     def sums(self) -> Polynomial:
         """Over all rows but for the current variable."""
@@ -51,18 +60,7 @@ class FoldedForm:
         return quadratic(values[0], values[1], values[2])
 
     def bind(self, challenge: int) -> FoldedForm:
-        return FoldedForm(self.form, fold(self.left, challenge), fold(self.products, challenge))
-
-
-def folded_form(engine: Engine, form: RankOneForm, tables: Sequence[Table]) -> FoldedForm:
-    """The products by the engine."""
-    parts = [
-        scale(engine.weighted_rows(tables[index], form.right[: tables[index].shape[1]]), factor)
-        for index, factor in form.factors.items()
-    ]
-    products = add(*parts)
-    left = [*form.left, *[0] * (len(products) - len(form.left))]
-    return FoldedForm(form, left, products)
+        return FoldedForm(self.tables, self.right, fold(self.left, challenge), fold(self.products, challenge))
 
 
 class MaskRounds:
@@ -93,20 +91,38 @@ class MaskRounds:
 
 @dataclass(frozen=True, repr=False)  # secret
 class SumcheckTask:
-    """All that the rounds need: the tables, what the challenges made of the relations, pads and mask."""
+    """All that the rounds need: the tables, what the challenges made of the relations, and the pads."""
 
     engine: Engine
     parameters: ArgumentParameters
-    tables: Sequence[Table]
+    rows: RowProducts
     projection: Projection
     signs: ProjectionSigns
     weights: RelationWeights
-    forms: Sequence[FoldedForm]
-    key_form: Sequence[int]  # empty without the encryption's proof
+    terms: Terms
     pads: Sequence[int]
 
+    @property
+    def tables(self) -> Sequence[Table]:
+        return self.rows.tables
+
     def classes(self) -> dict[str, ColumnWeights]:
-        return column_weights(self.parameters, self.weights)
+        """In the order in which the blocks of the projection count them."""
+        return {name: self.terms.squares[name] for name in self.parameters.layout.classes}
+
+    @cached_property
+    def small(self) -> dict[int, list[int]]:
+        """By a table's position: the coefficients of all small forms on it."""
+        found: dict[int, list[int]] = {}
+        for form in self.terms.small:
+            position = self.parameters.layout.index(form.table)
+            found[position] = add(found.get(position, []), form.coefficients())
+        return found
+
+    def small_rows(self, position: int) -> list[list[int]]:
+        """The same, row by row."""
+        columns, flat = self.parameters.layout.tables[position].columns, self.small[position]
+        return [flat[start : start + columns] for start in range(0, len(flat), columns)]
 
 
 Send = Callable[[Polynomial], int]  # a round's polynomial without the mask -> its challenge
@@ -132,18 +148,15 @@ class _RowRounds:
         self._prefix = 1  # eq of the bound row variables
         self._later = list(task.weights.row_point)
         self.pad: Polynomial = [0, 1, -1 % ORDER]
-        self.forms = list(task.forms)
+        self.forms = [FoldedForm.of(task.rows, form) for form in task.terms.forms]
         self.sumcheck = self._engine_sumcheck()
         self._plain = self._padded(_plain_totals(task))
         self._weighted = self._padded(_weighted_totals(task, self._classes))
-        self._linear = self._padded(_linear_totals(task))
+        self._linear = self._padded(_linear_totals(task, self.forms))
 
     def _engine_sumcheck(self) -> RowSumcheck:
-        task, linear = self._task, {}
-        if task.key_form:
-            linear[task.parameters.layout.index(KEY)] = task.key_form
-        lists = [weights.table() for weights in self._classes.values()]
-        return task.projection.row_sumcheck(task.weights.projections, lists, task.weights.row_point, linear)
+        task, lists = self._task, [weights.table() for weights in self._classes.values()]
+        return task.projection.row_sumcheck(task.weights.projections, lists, task.weights.row_point, task.small)
 
     def _padded(self, totals: Mapping[int, Sequence[int]]) -> list[int]:
         """sum_b p_b totals_b, row by row."""
@@ -203,21 +216,19 @@ def _weighted_totals(task: SumcheckTask, classes: Mapping[str, ColumnWeights]) -
     }
 
 
-def _linear_totals(task: SumcheckTask) -> dict[int, list[int]]:
+def _linear_totals(task: SumcheckTask, forms: Sequence[FoldedForm]) -> dict[int, list[int]]:
     """sum_c a_b(r, c) of every table, c over all columns of the cube."""
     layout, signs = task.parameters.layout, task.signs
     sums = signs.columns.sum(axis=1, dtype=np.int64).tolist()
     scaled = [rho * value % ORDER for rho, value in zip(task.weights.projections, sums, strict=True)]
     flat = task.engine.ternary_combination(signs.rows, scaled)
     totals = {b: flat[span] for b, span in enumerate(layout.spans)}
-    for folded in task.forms:
-        total = sum(folded.form.right)
-        for b, factor in folded.form.factors.items():
-            totals[b] = add(totals[b], scale(folded.form.left, factor * total))
-    if task.key_form:
-        key, columns = layout.index(KEY), layout.key_groups.columns
-        starts = range(0, len(task.key_form), columns)
-        totals[key] = add(totals[key], [sum(task.key_form[start : start + columns]) for start in starts])
+    for folded in forms:
+        total = sum(folded.right)
+        for b, multiple in folded.tables.items():
+            totals[b] = add(totals[b], scale(folded.left, multiple * total))
+    for b in task.small:
+        totals[b] = add(totals[b], [sum(row) for row in task.small_rows(b)])
     return totals
 
 
@@ -288,13 +299,11 @@ def _linear_rows(task: SumcheckTask, row_point: Sequence[int], forms: Sequence[F
         scaled = [rho * x % ORDER for rho, x in zip(task.weights.projections, products, strict=True)]
         found.append(task.engine.ternary_combination(task.signs.columns, scaled))
     for folded in forms:
-        for b, factor in folded.form.factors.items():
-            found[b] = add(found[b], scale(folded.form.right, factor * folded.left[0]))
-    if task.key_form:
-        key, groups = layout.index(KEY), layout.key_groups
-        rows = [task.key_form[start : start + groups.columns] for start in range(0, len(task.key_form), groups.columns)]
-        combined = [dot(column, equal[: groups.rows]) for column in zip(*rows, strict=True)]
-        found[key] = add(found[key], combined)
+        for b, multiple in folded.tables.items():
+            found[b] = add(found[b], scale(folded.right, multiple * folded.left[0]))
+    for b in task.small:
+        combined = [dot(column, equal[: layout.tables[b].rows]) for column in zip(*task.small_rows(b), strict=True)]
+        found[b] = add(found[b], combined)
     return found
 
 

@@ -6,26 +6,17 @@ proof that is known at a point is absorbed before the next challenge is drawn; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 from proofs.challenger import Challenger
 from proofs.domains import ARGUMENT
-from proofs.encryption import GROUP_SIZE, KEY_DIGIT_BITS, KEY_DIGITS, EncryptionStatement
-from proofs.engine import Signs, Table
+from proofs.engine import Engine, Signs
 from proofs.layout import Layout
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Announcements, encode_integers, encode_residues, encode_scalars
-
-
-@dataclass(frozen=True)
-class Commitments:
-    """What is known before the first challenge: row commitments of the three families of tables, and A."""
-
-    update: bytes
-    range: bytes
-    encryption: bytes
-    auxiliary: bytes
+from proofs.relations.relation import Drawn, Relation, Sent, Statements, Weights
 
 
 @dataclass(frozen=True)
@@ -41,27 +32,17 @@ class ProjectionSigns:
 
 
 @dataclass(frozen=True)
-class CellWeights:
-    """Weights of the S combinations of the encryption's equations: cell (r, c) has rows[s, r] columns[s, c]."""
-
-    rows: Table  # (S, data_rows), below 2^weight_bits
-    columns: Table  # (S, C)
-
-
-@dataclass(frozen=True)
 class RelationWeights:
-    """Challenges that join all relations into one sum over the cube; zero or none where a relation is not in force."""
+    """Challenges that join all relations into one sum over the cube."""
 
     projections: list[int]  # rho, k scalars
-    padding: int  # theta_p
     row_point: list[int]  # tau, one coordinate per row variable
     column_point: list[int]  # tau, one coordinate per column variable
-    range: int  # theta_r
-    error: int  # theta_e
-    key: int  # theta_k
-    packing: int  # zeta
-    packing_base: int  # xi
-    quotients: list[int]  # omega, S scalars
+    scalars: Mapping[str, Sequence[int]]  # by relation in force: its own
+
+    def of(self, relation: Relation) -> Weights:
+        """What the relation makes its terms with."""
+        return Weights(self.scalars[relation.name], self.row_point, self.column_point)
 
 
 @dataclass(frozen=True)
@@ -74,72 +55,67 @@ class OpeningWeights:
 
 
 def statement_bytes(parameters: ArgumentParameters) -> bytes:
-    """Numbers of 32 bytes big-endian: d, C, B, k, M, Z; segments; N, q, T, E and what belongs to them (spec 5.5)."""
-    shape, lattice = parameters.shape, parameters.encryption
+    """Numbers of 32 bytes big-endian: d, C, B, k, M, Z; how many slices; those of each relation (spec 5.5)."""
+    shape = parameters.shape
     numbers = [shape.dimension, shape.columns, parameters.norm_bound]
     numbers += [parameters.projections, parameters.mask_bound, parameters.response_bound]
     numbers.append(len(parameters.segments))
-    for segment in parameters.segments:
-        numbers += [segment.start, segment.stop, segment.bound]
-    if lattice is not None:
-        numbers += [lattice.degree, lattice.modulus, lattice.plaintext_scale, lattice.noise_bound]
-        numbers += [GROUP_SIZE, KEY_DIGIT_BITS, KEY_DIGITS, lattice.combinations, lattice.weight_bits]
-        numbers += [parameters.quotient_mask_bound, parameters.quotient_bound]
+    numbers += [number for relation in parameters.relations for number in relation.numbers]
     return b"".join(number.to_bytes(32, "big") for number in numbers)
 
 
 class ArgumentTranscript:
-    """Call the methods once each in this order, `round_challenge` per round, `cell_weights` for encryption."""
+    """Call the methods once each in this order, `round_challenge` once per round."""
 
-    def __init__(
-        self, parameters: ArgumentParameters, context: bytes, encryption: EncryptionStatement | None = None
-    ) -> None:
-        self._parameters = parameters
+    def __init__(self, parameters: ArgumentParameters, context: bytes, statements: Statements = ()) -> None:
+        self._parameters, self._statements = parameters, statements
         self._challenger = Challenger(ARGUMENT)
         self._challenger.absorb("context", context)
         self._challenger.absorb("statement", statement_bytes(parameters))
-        if encryption is not None:
-            self._challenger.absorb("ring-elements", encryption.elements.digest)
-            self._challenger.absorb("ciphertext", encryption.ciphertext_hash)
-            self._challenger.absorb("share-commitment", encryption.share_commitment)
+        for statement in statements:
+            for label, data in statement.absorbed.items():
+                self._challenger.absorb(label, data)
 
-    def projection_signs(self, commitments: Commitments) -> ProjectionSigns:
-        """Absorbs D and A; draws s, then t."""
+    def projection_signs(self, rows: Mapping[str, bytes], auxiliary: bytes) -> ProjectionSigns:
+        """Absorbs D, by the labels of the tables' commitments, and A; draws s, then t."""
         layout, count = self._parameters.layout, self._parameters.projections
-        self._challenger.absorb("commitments", commitments.update)
-        if self._parameters.segments:
-            self._challenger.absorb("range-commitments", commitments.range)
-        if self._parameters.encryption is not None:
-            self._challenger.absorb("encryption-commitments", commitments.encryption)
-        self._challenger.absorb("auxiliary", commitments.auxiliary)
-        rows = self._challenger.signs("row-signs", count, layout.total_rows)
-        return ProjectionSigns(rows, self._challenger.signs("column-signs", count, layout.shape.columns))
+        for label in layout.families:
+            self._challenger.absorb(label, rows[label])
+        self._challenger.absorb("auxiliary", auxiliary)
+        signs = self._challenger.signs("row-signs", count, layout.total_rows)
+        return ProjectionSigns(signs, self._challenger.signs("column-signs", count, layout.shape.columns))
 
-    def cell_weights(self) -> CellWeights:
-        """Draws the weights of the encryption's combinations."""
-        lattice, shape = self._parameters.encryption, self._parameters.shape
-        count, bits = self._parameters.quotients, lattice.weight_bits if lattice is not None else 0
-        rows = self._challenger.integers("row-weights", count, shape.data_rows, bits)
-        return CellWeights(rows, self._challenger.integers("column-weights", count, shape.columns, bits))
+    def draw(self, engine: Engine) -> list[Drawn]:
+        """Every relation with its first challenges."""
+        return [relation.draw(engine, self._challenger, self._statements) for relation in self._parameters.relations]
 
-    def relation_weights(
-        self, projections: Sequence[int], combinations: Sequence[int], quotients: Sequence[int]
-    ) -> RelationWeights:
-        """Absorbs z, Y and z'; draws rho, theta_p, tau, theta_r, and the encryption's weights."""
+    def relation_weights(self, projections: Sequence[int], sent: Sequence[Sent]) -> RelationWeights:
+        """Absorbs z, and of every relation Y and z'; draws rho, weights, tau, weights (spec 5.5)."""
         parameters, layout = self._parameters, self._parameters.layout
         self._challenger.absorb("projections", encode_integers(parameters.response_width, projections))
-        if parameters.encryption is not None:
-            self._challenger.absorb("combinations", encode_residues(combinations))
-            self._challenger.absorb("quotients", encode_integers(parameters.quotient_width, quotients))
+        for relation, values in zip(parameters.relations, sent, strict=True):
+            self._absorb_sent(relation, values)
         weights = self._challenger.scalars("projection-weights", parameters.projections)
-        padding = self._challenger.scalar("padding-weight")
+        scalars = self._scalars([relation for relation in parameters.relations if relation.before_point])
         point = self._challenger.scalars("cube-point", layout.variables)
-        bounds = self._challenger.scalar("range-weight") if parameters.segments else 0
-        flat = [0, 0, 0, 0]
-        if parameters.encryption is not None:
-            flat = self._challenger.scalars("encryption-weights", 4 + parameters.quotients)
-        rows, columns = point[: layout.row_variables], point[layout.row_variables :]
-        return RelationWeights(weights, padding, rows, columns, bounds, flat[0], flat[1], flat[2], flat[3], flat[4:])
+        scalars |= self._scalars([relation for relation in parameters.relations if not relation.before_point])
+        return RelationWeights(weights, point[: layout.row_variables], point[layout.row_variables :], scalars)
+
+    def _absorb_sent(self, relation: Relation, values: Sent) -> None:
+        if relation.combinations:
+            self._challenger.absorb("combinations", encode_residues(values.combinations))
+        if relation.quotients.count:
+            self._challenger.absorb("quotients", encode_integers(relation.quotients.width, values.quotients))
+
+    def _scalars(self, relations: Sequence[Relation]) -> dict[str, list[int]]:
+        """By relation; neighbours with one label draw together, those without a scalar not at all."""
+        found = {relation.name: list[int]() for relation in relations}
+        drawing = [relation for relation in relations if relation.scalars]
+        for label, group in groupby(drawing, key=lambda relation: relation.label):
+            members = list(group)
+            flat = iter(self._challenger.scalars(label, sum(member.scalars for member in members)))
+            found |= {member.name: list(islice(flat, member.scalars)) for member in members}
+        return found
 
     def claim(self, claim: int) -> None:
         """Absorbs the masked sum."""
@@ -159,7 +135,7 @@ class ArgumentTranscript:
         """Absorbs the first messages; draws c."""
         self._challenger.absorb("table-announcement", first.table)
         self._challenger.absorb("auxiliary-announcement", first.auxiliary)
-        if self._parameters.encryption is not None:
+        if self._parameters.layout.apart:
             self._challenger.absorb("update-announcement", first.update)
             self._challenger.absorb("share-announcement", first.share)
         self._challenger.absorb("form-announcement", encode_scalars([first.form]))

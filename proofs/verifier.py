@@ -21,31 +21,24 @@ V8 A and the shared secret open to them        Rejected auxiliary-opening, share
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from proofs.challenger import Challenger
 from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
-from proofs.encryption import EncryptionStatement, check_statement
-from proofs.engine import Engine, Points, Table
+from proofs.encryption import EncryptionStatement
+from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
-from proofs.layout import UPDATE
+from proofs.layout import RowCommitments
+from proofs.linear_form import linear_form
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq, evaluate
 from proofs.proof import Proof, decode_proof
-from proofs.relations import (
-    EncryptionRelation,
-    FinalPoint,
-    column_weights,
-    combine,
-    combined_ciphertext,
-    forms_at,
-    linear_form,
-    public_sum,
-)
+from proofs.relations.relation import Sent
+from proofs.relations.terms import FinalPoint, Terms
 from proofs.transcript import (
     ArgumentTranscript,
-    Commitments,
     OpeningWeights,
     ProjectionSigns,
     RelationWeights,
@@ -56,25 +49,29 @@ Verdict = Malformed | Rejected | None
 
 
 @dataclass(frozen=True)
-class Claim:
+class Claim(RowCommitments):
     """What one client published: row commitments, proof, and the context the proof must have been made for.
 
-    range_commitments, encryption_commitments and encryption are empty where the parameters do not ask for them.
-    Bytes of any content and length; raises Misuse for anything that is not `bytes`.
+    rows: by the label of `Relation.commitments`, those of every relation in force that has tables; none, or none but
+    empty ones, of another. encryption: where the parameters ask for its proof. Bytes of any content and length; raises
+    Misuse for anything that is not `bytes`.
     """
 
-    commitments: bytes
+    rows: Mapping[str, bytes]
     proof: bytes
     context: bytes
-    range_commitments: bytes = b""
-    encryption_commitments: bytes = b""
     encryption: EncryptionStatement | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "encryption" and type(value) is not bytes:
-                raise Misuse(f"{field.name}: expected bytes, found {type(value).__name__}")
+        object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))  # hashed more than once: never to change
+        for name, value in {**self.rows, "proof": self.proof, "context": self.context}.items():
+            if type(value) is not bytes:
+                raise Misuse(f"{name}: expected bytes, found {type(value).__name__}")
+
+    @property
+    def statements(self) -> tuple[EncryptionStatement, ...]:
+        """What it is about beside the rows."""
+        return () if self.encryption is None else (self.encryption,)
 
 
 @dataclass(frozen=True)
@@ -130,26 +127,27 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
     _check_lengths(parameters, claim)
     proof = decode_proof(parameters, claim.proof)
     # V3
-    points = _decode_points(engine, claim, proof)
+    points = _decode_points(engine, parameters, claim, proof)
     # V4
-    _check_ranges(parameters, proof)
+    sent = parameters.sent(proof.combinations, proof.quotients)
+    _check_ranges(parameters, proof, sent)
     # V5
-    transcript = ArgumentTranscript(parameters, claim.context, claim.encryption)
-    rows = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
-    signs = transcript.projection_signs(Commitments(*rows, proof.auxiliary))
-    relation = None
-    if claim.encryption is not None:
-        relation = combine(engine, parameters, transcript.cell_weights(), claim.encryption)
-        _check_combinations(engine, parameters, relation, claim.encryption.ciphertext, proof)
-    weights = transcript.relation_weights(proof.projections, proof.combinations, proof.quotients)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    signs = transcript.projection_signs(claim.rows, proof.auxiliary)
+    drawn = transcript.draw(engine)
+    for relation, values in zip(drawn, sent, strict=True):
+        relation.check(engine, claim.statements, values)
+    weights = transcript.relation_weights(proof.projections, sent)
     point, last = _replay_rounds(transcript, proof)
     opening = transcript.opening_weights(proof.evaluations)
     challenge = transcript.opening_challenge(proof.announcements)
     # V6
-    final = FinalPoint.of(parameters, point)
-    summand = _summand_at(engine, parameters, signs, weights, relation, final, proof.evaluations)
-    target = _form_value(parameters, proof, weights, relation, opening, last - summand)
-    form = linear_form(parameters, weights, final, opening)
+    parts = zip(parameters.relations, drawn, sent, strict=True)
+    terms = Terms.joined(each.terms(weights.of(relation), values) for relation, each, values in parts)
+    final = FinalPoint.of(parameters.layout.row_variables, point)
+    summand = _summand_at(engine, parameters, signs, weights, terms, final, proof.evaluations)
+    target = _form_value(proof, weights, terms, opening, last - summand)
+    form = linear_form(parameters, weights.projections, terms, final, opening)
     found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
     if found != (challenge * target + proof.form_announcement) % ORDER:
         raise Rejected("linear-relation", "responses that satisfy the linear form", f"{found:x}")
@@ -158,55 +156,30 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
 
 def _check_lengths(parameters: ArgumentParameters, claim: Claim) -> None:
     """V1 but for the proof's length."""
-    for name, data, size in (
-        ("commitments-length", claim.commitments, parameters.commitments_size),
-        ("range-commitments-length", claim.range_commitments, parameters.range_commitments_size),
-        ("encryption-commitments-length", claim.encryption_commitments, parameters.encryption_commitments_size),
-    ):
+    for label in dict.fromkeys([*parameters.layout.families, *claim.rows]):
+        size, data = parameters.commitments_size(label), claim.rows.get(label, b"")
         if len(data) != size:
-            raise Malformed(name, f"{size} bytes", f"{len(data)} bytes")
-    if claim.encryption is not None and parameters.encryption is not None:
-        check_statement(parameters.encryption, parameters.shape.data_cells, claim.encryption)
+            raise Malformed(f"{label}-length", f"{size} bytes", f"{len(data)} bytes")
+    for relation in parameters.relations:
+        relation.check_statement(claim.statements)
 
 
-def _check_ranges(parameters: ArgumentParameters, proof: Proof) -> None:
+def _check_ranges(parameters: ArgumentParameters, proof: Proof, sent: Sequence[Sent]) -> None:
     """V4."""
-    for check, values, bound in (
-        ("shortness", proof.projections, parameters.response_bound),
-        ("quotient-range", proof.quotients, parameters.quotient_bound),
-    ):
-        for index, z in enumerate(values):
-            if abs(z) > bound:
-                raise Rejected(check, f"|z| <= {bound}", f"{z} at position {index}")
-    modulus = 0 if parameters.encryption is None else parameters.encryption.modulus
-    for index, residue in enumerate(proof.combinations):
-        if residue >= modulus:
-            raise Rejected("combination-range", f"below q = {modulus}", f"{residue} at position {index}")
+    bound = parameters.response_bound
+    for index, z in enumerate(proof.projections):
+        if abs(z) > bound:
+            raise Rejected("shortness", f"|z| <= {bound}", f"{z} at position {index}")
+    for relation, values in zip(parameters.relations, sent, strict=True):
+        relation.check_range(values)
 
 
-def _check_combinations(
-    engine: Engine,
-    parameters: ArgumentParameters,
-    relation: EncryptionRelation | None,
-    ciphertext: Table | None,
-    proof: Proof,
-) -> None:
-    """V5, where the ciphertext is at hand."""
-    if relation is None or ciphertext is None:
-        return
-    found = combined_ciphertext(engine, parameters, relation, ciphertext)
-    for index, (own, sent) in enumerate(zip(found, proof.combinations, strict=True)):
-        if own != sent:
-            raise Rejected("ciphertext-combination", f"{own} at position {index}", str(sent))
-
-
-def _decode_points(engine: Engine, claim: Claim, proof: Proof) -> Points:
+def _decode_points(engine: Engine, parameters: ArgumentParameters, claim: Claim, proof: Proof) -> Points:
     """V3, in one call: the rows of all tables, A, the announcements, E_0."""
-    rows = claim.commitments + claim.range_commitments + claim.encryption_commitments
-    encoded = rows + proof.auxiliary + proof.table_announcement + proof.auxiliary_announcement
-    if claim.encryption is not None:
-        encoded += proof.update_announcement + proof.share_announcement + claim.encryption.share_commitment
-    return engine.decode_points(encoded)
+    encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
+    encoded += proof.auxiliary + proof.table_announcement + proof.auxiliary_announcement
+    encoded += proof.update_announcement + proof.share_announcement
+    return engine.decode_points(encoded + b"".join(each.share_commitment for each in claim.statements))
 
 
 def _replay_rounds(transcript: ArgumentTranscript, proof: Proof) -> tuple[list[int], int]:
@@ -230,41 +203,29 @@ def _summand_at(
     parameters: ArgumentParameters,
     signs: ProjectionSigns,
     weights: RelationWeights,
-    relation: EncryptionRelation | None,
+    terms: Terms,
     final: FinalPoint,
     evaluations: Sequence[int],
 ) -> int:
     """sum_b w_b (a_b(r) + Q_b(r) w_b)."""
-    classes = column_weights(parameters, weights)
     equal = eq(weights.row_point, final.row_point)
+    classes = {name: equal * squares.at(final.column_point) for name, squares in terms.squares.items()}
     stacked: list[int] = []
     total = 0
     for table, w in zip(parameters.layout.tables, evaluations, strict=True):
         stacked += [w * row % ORDER for row in final.rows[: table.rows]]
-        square = int(table.plain)
-        if table.weights is not None:
-            square += equal * classes[table.weights].at(final.column_point)
-        total += square * w * w
+        total += (int(table.plain) + (classes[table.weights] if table.weights is not None else 0)) * w * w
     left = engine.ternary_products(signs.rows, stacked)
     right = engine.ternary_products(signs.columns, final.columns)
     total += dot(weights.projections, [x * y % ORDER for x, y in zip(left, right, strict=True)])
-    return (total + forms_at(engine, parameters, weights, relation, final, evaluations)) % ORDER
+    return (total + terms.forms_at(engine, final, parameters.layout.by_name(evaluations))) % ORDER
 
 
 def _form_value(
-    parameters: ArgumentParameters,
-    proof: Proof,
-    weights: RelationWeights,
-    relation: EncryptionRelation | None,
-    opening: OpeningWeights,
-    mask_at_point: int,
+    proof: Proof, weights: RelationWeights, terms: Terms, opening: OpeningWeights, mask_at_point: int
 ) -> int:
     """The value that (L1) + kappa_2 (L2) + kappa_3 (L3) must have (spec 5.7)."""
-    mask_sum = proof.claim - public_sum(parameters, weights) - dot(weights.projections, proof.projections)
-    if relation is not None:
-        modulus = relation.lattice.modulus
-        values = zip(proof.combinations, proof.quotients, strict=True)
-        mask_sum -= dot(weights.quotients, [value + modulus * quotient for value, quotient in values])
+    mask_sum = proof.claim - terms.total - dot(weights.projections, proof.projections)
     rows = evaluate(proof.evaluations, opening.tables)
     return (mask_sum + opening.second * mask_at_point + opening.third * rows) % ORDER
 
@@ -273,31 +234,33 @@ def _equations(
     parameters: ArgumentParameters, proof: Proof, final: FinalPoint, eta: int, challenge: int
 ) -> list[_Opening]:
     """V7 and V8 of one claim, in the order in which a failure is named."""
-    layout, encrypted = parameters.layout, proof.share_blinding_response is not None
-    own = layout.index(UPDATE) if encrypted else None
-    rows: list[int] = []
+    layout, rows = parameters.layout, list[int]()
     for b, table in enumerate(layout.tables):
-        factor = 0 if b == own else challenge * pow(eta, b, ORDER)
+        factor = 0 if b in layout.apart else challenge * pow(eta, b, ORDER)
         rows += [factor * weight % ORDER for weight in final.rows[: table.rows]]
     first = layout.total_rows  # A; the announcements of table, auxiliary, update, share; E_0
+    together = {0: rows, first + 1: [1]}
+    hidden = {first: [challenge], first + 2: [1]}
     equations = [
-        _Opening("table-opening", {0: rows, first + 1: [1]}, proof.table_response, proof.table_blinding_response),
-        _Opening(
-            "auxiliary-opening",
-            {first: [challenge], first + 2: [1]},
-            proof.auxiliary_response,
-            proof.auxiliary_blinding_response,
-        ),
+        _Opening("table-opening", together, proof.table_response, proof.table_blinding_response),
+        _Opening("auxiliary-opening", hidden, proof.auxiliary_response, proof.auxiliary_blinding_response),
     ]
     if proof.share_blinding_response is None:
         return equations
-    data = final.rows[: parameters.shape.data_rows]
-    scalars = [challenge * weight % ORDER for weight in data]
-    blinding = dot(data, proof.share_response[len(proof.share_response) - len(data) :])
-    update = _Opening("update-opening", {0: scalars, first + 3: [1]}, proof.update_response, blinding)
     shared = {first + 4: [1], first + 5: [challenge]}
     share = _Opening("share-opening", shared, proof.share_response, proof.share_blinding_response)
-    return [update, *equations, share]
+    return [_update_opening(parameters, proof, final, challenge), *equations, share]
+
+
+def _update_opening(parameters: ArgumentParameters, proof: Proof, final: FinalPoint, challenge: int) -> _Opening:
+    """V7 of the update's rows, whose blindings stand under E_0."""
+    layout = parameters.layout
+    (position,) = layout.apart
+    data = final.rows[: layout.tables[position].rows]
+    scalars = [challenge * weight % ORDER for weight in data]
+    blinding = dot(data, proof.share_response[len(proof.share_response) - len(data) :])
+    places = {layout.spans[position].start: scalars, layout.total_rows + 3: [1]}
+    return _Opening("update-opening", places, proof.update_response, blinding)
 
 
 def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) -> dict[int, list[int]]:
@@ -305,16 +268,14 @@ def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) 
     challenger = Challenger(ARGUMENT_BATCH)
     challenger.absorb("statement", statement_bytes(parameters))
     for claim in claims.values():
-        challenger.absorb("commitments", claim.commitments)
-        challenger.absorb("range-commitments", claim.range_commitments)
-        challenger.absorb("encryption-commitments", claim.encryption_commitments)
+        for label in parameters.layout.families:
+            challenger.absorb(label, claim.rows[label])
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
-        if claim.encryption is not None:
-            challenger.absorb("ring-elements", claim.encryption.elements.digest)
-            challenger.absorb("ciphertext", claim.encryption.ciphertext_hash)
-            challenger.absorb("share-commitment", claim.encryption.share_commitment)
-    count = 2 if parameters.encryption is None else 4
+        for statement in claim.statements:
+            for label, data in statement.absorbed.items():
+                challenger.absorb(label, data)
+    count = 2 + 2 * len(parameters.layout.apart)
     flat = challenger.weights("weights", count * len(claims))
     return {index: flat[count * i : count * (i + 1)] for i, index in enumerate(claims)}
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import ORDER, POINT_SIZE
 from proofs.decompositions import four_square_table, range_roots
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
+from proofs.layout import Layout, RowCommitments
 from proofs.noise import NoiseGroups
 from proofs.parameters import ArgumentParameters
 from proofs.randomness import Randomness, uniform_scalars
+from proofs.relations.noise import KEY, ShortNoise
+from proofs.relations.norm import Norm
+from proofs.relations.packing import Packing
+from proofs.relations.range import Range
+from proofs.relations.relation import Relation
 from proofs.squares import four_squares
 
 _LIMB_BITS = 20
@@ -30,19 +39,16 @@ class Noise:
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
-class CommittedUpdate:
-    """The argument's tables with their commitments; secret but for `encoded`.
+class CommittedUpdate(RowCommitments):
+    """The argument's tables with their commitments; secret but for `rows`.
 
     tables: int64, one for each of the layout's, in its order: the update, row after row, is the first.
-    row_blindings: one scalar for every row of every table. The commitments are 33 bytes for every row: of update and
-    private row, of the range tables, of the noise tables.
+    row_blindings: one scalar for every row of every table.
     """
 
     tables: tuple[Table, ...]
     row_blindings: tuple[int, ...]
-    commitments: bytes
-    range_commitments: bytes = b""
-    encryption_commitments: bytes = b""
+    rows: Mapping[str, bytes]
 
     @property
     def message(self) -> NDArray[np.int64]:
@@ -70,36 +76,47 @@ def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
     return total
 
 
-def update_tables(parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness) -> tuple[Table, Table]:
-    """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly.
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class Secrets:
+    """What the tables are filled from. noise: none without the encryption's proof."""
 
-    Raises Misuse for a wrong shape or dtype, or a norm above B.
+    update: NDArray[np.int64]
+    noise: Noise | None
+    rand: Randomness
+
+
+@singledispatch
+def filled_tables(relation: Relation, secrets: Secrets) -> list[Table]:  # noqa: ARG001  of any relation
+    """The relation's own tables in its order; of a relation without any, none.
+
+    Raises Misuse for secrets of a wrong shape or dtype, or beyond the relation's bounds.
     """
-    shape = parameters.shape
+    return []
+
+
+@filled_tables.register
+def _(relation: Norm, secrets: Secrets) -> list[Table]:
+    """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly."""
+    shape, bound, update = relation.shape, relation.norm_bound, secrets.update
     if update.shape != (shape.dimension,) or update.dtype != np.int64:
         raise Misuse(f"update: expected int64 ({shape.dimension},), found {update.dtype} {update.shape}")
-    slack = parameters.norm_bound**2 - norm_squared(update, parameters.norm_bound)
+    slack = bound**2 - norm_squared(update, bound)
     if slack < 0:
-        found = parameters.norm_bound**2 - slack
-        raise Misuse(f"update: expected squared norm <= B^2 = {parameters.norm_bound**2}, found {found}")
+        raise Misuse(f"update: expected squared norm <= B^2 = {bound**2}, found {bound**2 - slack}")
     table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
     table.reshape(-1)[: shape.dimension] = update
     private = np.zeros((1, shape.columns), dtype=np.int64)
-    private[0, :4] = four_squares(slack, rand)
-    return table, private
+    private[0, :4] = four_squares(slack, secrets.rand)
+    return [table, private]
 
 
-def range_tables(parameters: ArgumentParameters, update: NDArray[np.int64]) -> list[Table]:
-    """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, zero on the padding; [] without bounds.
-
-    Raises Misuse for a coordinate beyond its bound.
-    """
-    if not parameters.segments:
-        return []
-    shape = parameters.shape
+@filled_tables.register
+def _(relation: Range, secrets: Secrets) -> list[Table]:
+    """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, zero on the padding."""
+    shape = relation.shape
     tables = np.zeros((3, shape.data_cells), dtype=np.int64)
-    for segment in parameters.segments:
-        magnitudes = np.abs(update[segment.start : segment.stop])
+    for segment in relation.segments:
+        magnitudes = np.abs(secrets.update[segment.start : segment.stop])
         largest = int(magnitudes.max())
         if largest > segment.bound:
             place = f"in [{segment.start}, {segment.stop})"
@@ -108,18 +125,13 @@ def range_tables(parameters: ArgumentParameters, update: NDArray[np.int64]) -> l
     return list(tables.reshape(3, shape.data_rows, shape.columns))
 
 
-def noise_tables(parameters: ArgumentParameters, noise: Noise | None) -> list[Table]:
-    """Errors, their slack, key, its slack; [] without the encryption's proof.
-
-    Raises Misuse for other shapes, or a group of squares beyond E^2: an honest one's chance is below 2^-129 per table.
-    """
-    lattice, layout = parameters.encryption, parameters.layout
-    if (lattice is None) != (noise is None):
-        raise Misuse("noise: expected the errors and the key for an encryption's proof, and nothing without it")
-    if lattice is None or noise is None:
-        return []
-    errors = _noise_pair(noise.errors, layout.error_groups, "errors", lattice.noise_bound)
-    return [*errors, *_noise_pair(noise.key, layout.key_groups, "key", lattice.noise_bound)]
+@filled_tables.register
+def _(relation: ShortNoise, secrets: Secrets) -> list[Table]:
+    """Errors, their slack, key, its slack. A group of squares beyond E^2 has chance below 2^-129 per honest table."""
+    if secrets.noise is None:
+        raise Misuse("noise: expected the errors and the key for an encryption's proof, found none")
+    sources = ((secrets.noise.errors, relation.errors, "errors"), (secrets.noise.key, relation.key, "key"))
+    return [table for source in sources for table in _noise_pair(*source, relation.lattice.noise_bound)]
 
 
 def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bound: int) -> tuple[Table, Table]:
@@ -144,9 +156,9 @@ def commit_tables(
     for table in tables:
         encoded += engine.commit_rows(table, blindings[start : start + len(table)])
         start += len(table)
-    update, bounds = parameters.commitments_size, parameters.range_commitments_size
-    parts = encoded[:update], encoded[update : update + bounds], encoded[update + bounds :]
-    return CommittedUpdate(tuple(tables), tuple(blindings), *parts)
+    stream = BytesIO(encoded)
+    rows = {label: stream.read(POINT_SIZE * count) for label, count in parameters.layout.families.items()}
+    return CommittedUpdate(tuple(tables), tuple(blindings), rows)
 
 
 def witness_tables(
@@ -156,8 +168,10 @@ def witness_tables(
 
     Raises Misuse if the exact norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype.
     """
-    tables = [*update_tables(parameters, update, rand), *range_tables(parameters, update)]
-    return (*tables, *noise_tables(parameters, noise))
+    if noise is not None and parameters.encryption is None:
+        raise Misuse("noise: expected none without an encryption's proof, found some")
+    secrets = Secrets(update, noise, rand)
+    return tuple(table for relation in parameters.relations for table in filled_tables(relation, secrets))
 
 
 def commit_update(
@@ -172,6 +186,24 @@ def commit_update(
     The blindings are as secret as the update, and must be fresh for every submission.
     """
     return commit_tables(engine, parameters, witness_tables(parameters, update, rand, noise), rand)
+
+
+def shared_scalars(parameters: ArgumentParameters, committed: CommittedUpdate) -> list[int]:
+    """What stands under E_0 in order, modulo ORDER: nothing without the encryption's proof."""
+    parts = (shared_of(relation, parameters.layout, committed) for relation in parameters.relations)
+    return [scalar % ORDER for part in parts for scalar in part]
+
+
+@singledispatch
+def shared_of(relation: Relation, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001
+    """The relation's part of it."""
+    return ()
+
+
+@shared_of.register
+def _(relation: Packing, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001
+    """The packed key, then the blindings of the data rows."""
+    return [*packed_key(committed.tables[layout.index(KEY)]), *committed.blindings]
 
 
 def packed_key(key: NDArray[np.integer]) -> list[int]:

@@ -12,6 +12,9 @@ from functools import cached_property
 from proofs.curve import POINT_SIZE
 from proofs.errors import Rejected
 from proofs.parameters import ArgumentParameters
+from proofs.relations.noise import NOISE_COMMITMENTS
+from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.range import RANGE_COMMITMENTS
 from protocols import hpke, sharing
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
@@ -98,17 +101,17 @@ class PinnedPolicy:
     @property
     def commitments_size(self) -> int:
         """Bytes of the blob Submission.commitments."""
-        return self.argument.commitments_size
+        return self.argument.commitments_size(NORM_COMMITMENTS)
 
     @property
     def range_commitments_size(self) -> int:
         """Bytes of the blob Submission.coordinate_range; 0 where there must be none."""
-        return self.argument.range_commitments_size
+        return self.argument.commitments_size(RANGE_COMMITMENTS)
 
     @property
     def encryption_commitments_size(self) -> int:
         """Bytes of the blob Submission.encryption_proof; 0 where there must be none."""
-        return self.argument.encryption_commitments_size
+        return self.argument.commitments_size(NOISE_COMMITMENTS)
 
     @property
     def proof_size(self) -> int:

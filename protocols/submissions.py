@@ -14,6 +14,9 @@ from proofs.curve import POINT_SIZE
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
+from proofs.relations.noise import NOISE_COMMITMENTS
+from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.verifier import Claim, verify_batch
 from protocols.blobs import blob_hash
 from protocols.cohorts import INVALID_PROOF, MALFORMED
@@ -135,14 +138,13 @@ def claim_of(
         shared = read_blob(blobs, submission.share_commitments, pinned.share_commitments_size)
         elements = expand(pinned.lattice, seed, pinned.cells).elements
         statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
-    return Claim(
-        read_blob(blobs, submission.commitments, pinned.commitments_size),
-        read_blob(blobs, submission.proof, pinned.proof_size),
-        submission_context(submission),
-        extras.get("coordinate_range", b""),
-        extras.get("encryption_proof", b""),
-        statement,
-    )
+    rows = {
+        NORM_COMMITMENTS: read_blob(blobs, submission.commitments, pinned.commitments_size),
+        RANGE_COMMITMENTS: extras.get("coordinate_range", b""),
+        NOISE_COMMITMENTS: extras.get("encryption_proof", b""),
+    }
+    proof = read_blob(blobs, submission.proof, pinned.proof_size)
+    return Claim(rows, proof, submission_context(submission), statement)
 
 
 def judge(

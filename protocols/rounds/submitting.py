@@ -266,9 +266,7 @@ def _finish(
 
 def sent_blobs(committed: CommittedUpdate, parts: Parts, proof: bytes) -> tuple[bytes, ...]:
     """All blobs of a submission; the commitments that only some policies ask for, where there are any."""
-    rows = (committed.commitments, committed.range_commitments, committed.encryption_commitments)
-    made = tuple(blob for blob in rows if blob)
-    return (*made, parts.ciphertext.blob, parts.share_commitments, *parts.sealed, proof)
+    return (*committed.rows.values(), parts.ciphertext.blob, parts.share_commitments, *parts.sealed, proof)
 
 
 def _optional_hash(blob: bytes) -> bytes | None:

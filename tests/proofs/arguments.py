@@ -19,6 +19,11 @@ from proofs.errors import Malformed, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.prover import Encrypted, prove
+from proofs.relations.encryption import Encryption
+from proofs.relations.noise import NOISE_COMMITMENTS, ShortNoise
+from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.range import RANGE_COMMITMENTS
+from proofs.relations.relation import NO_INTEGERS, MaskedIntegers
 from proofs.verifier import Claim, Verdict, verify
 from proofs.witness import CommittedUpdate, Noise, commit_update, packed_key
 from tests.seeded import seeded
@@ -26,6 +31,7 @@ from tests.seeded import seeded
 CONTEXT = b"round 7, client 3"
 MODULUS = 0xFFFFFDC001  # 40 bits, the smallest of spec 6.1
 RING = EncryptionParameters(16, MODULUS, 2**20)
+LABELS = (NORM_COMMITMENTS, RANGE_COMMITMENTS, NOISE_COMMITMENTS)
 
 
 class WeakParameters(ArgumentParameters):
@@ -153,14 +159,43 @@ class Honest:
 
 def claim_of(committed: CommittedUpdate, proof: bytes, context: bytes, encrypted: Encrypted | None = None) -> Claim:
     """What a client with these publishes."""
-    return Claim(
-        committed.commitments,
-        proof,
-        context,
-        committed.range_commitments,
-        committed.encryption_commitments,
-        encrypted.statement if encrypted is not None else None,
-    )
+    return Claim(committed.rows, proof, context, encrypted.statement if encrypted is not None else None)
+
+
+def claimed(
+    commitments: bytes,
+    proof: bytes,
+    context: bytes,
+    range_commitments: bytes = b"",
+    encryption_commitments: bytes = b"",
+    encryption: EncryptionStatement | None = None,
+) -> Claim:
+    """A claim of these parts, whatever they are."""
+    parts = (commitments, range_commitments, encryption_commitments)
+    return Claim(dict(zip(LABELS, parts, strict=True)), proof, context, encryption)
+
+
+def altered(claim: Claim, **changes: Any) -> Claim:
+    """The claim with parts replaced, row commitments by the names of their properties."""
+    rows = {label: changes.pop(label.replace("-", "_"), claim.rows.get(label, b"")) for label in LABELS}
+    return replace(claim, rows=rows, **changes)
+
+
+def encryption_relation(parameters: ArgumentParameters) -> Encryption:
+    """The one in force."""
+    (found,) = (relation for relation in parameters.relations if isinstance(relation, Encryption))
+    return found
+
+
+def quotients_of(parameters: ArgumentParameters) -> MaskedIntegers:
+    """Of the encryption; none without its proof."""
+    return parameters.quotients[0] if parameters.quotients else NO_INTEGERS
+
+
+def noise_relation(parameters: ArgumentParameters) -> ShortNoise:
+    """The one in force."""
+    (found,) = (relation for relation in parameters.relations if isinstance(relation, ShortNoise))
+    return found
 
 
 def honest(

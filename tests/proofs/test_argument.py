@@ -13,9 +13,19 @@ from hypothesis import strategies as st
 from proofs.errors import Misuse
 from proofs.parameters import ArgumentParameters
 from proofs.prover import prove
-from proofs.verifier import Claim, verify
+from proofs.verifier import verify
 from proofs.witness import commit_tables, commit_update
-from tests.proofs.arguments import CONTEXT, WeakParameters, bytes_of, honest, judge, native, random_update, reference
+from tests.proofs.arguments import (
+    CONTEXT,
+    WeakParameters,
+    altered,
+    bytes_of,
+    honest,
+    judge,
+    native,
+    random_update,
+    reference,
+)
 from tests.seeded import seeded
 
 AROUND_POWERS_OF_TWO = [
@@ -53,7 +63,7 @@ BOUNDS = st.one_of(st.integers(1, 300), st.integers(1, 2**40), st.sampled_from([
 def test_complete(dimension: int, norm_bound: int, seed: int) -> None:
     parameters = ArgumentParameters(dimension, norm_bound)
     made = honest(native(), parameters, random_update(dimension, norm_bound, seed), seed=seed)
-    assert len(made.claim.commitments) == parameters.commitments_size
+    assert len(made.claim.commitments) == parameters.commitments_size("commitments")
     assert len(made.claim.proof) == parameters.proof_size
     verify(native(), parameters, made.claim)
 
@@ -82,7 +92,7 @@ def test_engines_agree(dimension: int, norm_bound: int, seed: int, cut: int, fli
     assert bytes_of(made.claim) == bytes_of(honest(reference(), parameters, update, seed=seed).claim)
     broken = bytearray(made.claim.proof)
     broken[cut % len(broken)] ^= flip
-    claim = Claim(made.claim.commitments, bytes(broken), CONTEXT)
+    claim = altered(made.claim, proof=bytes(broken))
     verdict = judge(native(), parameters, claim)
     assert verdict != "accepted"
     assert verdict == judge(reference(), parameters, claim)

@@ -9,7 +9,7 @@ import pytest
 from proofs.curve import ORDER
 from proofs.parameters import ArgumentParameters
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import Honest, honest, judge, name_of, native, random_update
+from tests.proofs.arguments import Honest, altered, honest, judge, name_of, native, random_update
 
 PARAMETERS = ArgumentParameters(70, 500)
 
@@ -40,9 +40,9 @@ def broken(made: Honest, kind: str) -> Claim:
     if kind == "proof-length":
         return replace(made.claim, proof=made.claim.proof[:-1])
     if kind == "commitments-length":
-        return replace(made.claim, commitments=made.claim.commitments + bytes(33))
+        return altered(made.claim, commitments=made.claim.commitments + bytes(33))
     if kind == "point-encoding":
-        return replace(made.claim, commitments=bytes(33) + made.claim.commitments[33:])
+        return altered(made.claim, commitments=bytes(33) + made.claim.commitments[33:])
     if kind == "scalar-range":
         return replace(made.claim, proof=made.claim.proof[:-32] + ORDER.to_bytes(32, "big"))
     return made.claim

@@ -1,30 +1,60 @@
-"""The forms of the relations, each against its definition: sums over tables that are small enough to write out."""
+"""The terms of the relations, each against its definition: sums over tables that are small enough to write out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from proofs.challenger import Challenger
 from proofs.curve import ORDER
+from proofs.linear_form import pad_at
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table
 from proofs.ranges import CoordinateGroup
-from proofs.relations import ColumnWeights, column_weights, combine, pad_at, public_sum
-from proofs.transcript import CellWeights, RelationWeights
+from proofs.relations.relation import Sent, Weights
+from proofs.relations.terms import ColumnWeights, EqSlice, FinalPoint, Listed, Single, SmallForm, Terms, Vector
 from tests.proofs.arguments import RING, WeakParameters, honest, native
 
 SCALARS = st.integers(0, ORDER - 1)
 EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
 
 
-def drawn(parameters: ArgumentParameters, seed: int) -> RelationWeights:
-    """Weights as large as challenges are."""
-    rng, layout = np.random.default_rng(seed), parameters.layout
-    scalars = [int.from_bytes(rng.bytes(32), "big") % ORDER for _ in range(6 + layout.variables)]
-    padding, bounds, error, key, packing, base, *point = scalars
-    rows, columns = point[: layout.row_variables], point[layout.row_variables :]
-    return RelationWeights([1] * 4, padding, rows, columns, bounds, error, key, packing, base, [1] * 4)
+def scalars(seed: int, count: int) -> list[int]:
+    """As large as challenges are."""
+    rng = np.random.default_rng(seed)
+    return [int.from_bytes(rng.bytes(32), "big") % ORDER for _ in range(count)]
+
+
+def point_of(parameters: ArgumentParameters, seed: int) -> tuple[list[int], list[int]]:
+    """A row point and a column point."""
+    flat = scalars(seed, parameters.layout.variables)
+    return flat[: parameters.layout.row_variables], flat[parameters.layout.row_variables :]
+
+
+def weights_of(parameters: ArgumentParameters, seed: int) -> dict[str, Weights]:
+    """By relation."""
+    rows, columns = point_of(parameters, seed)
+    return {
+        relation.name: Weights(scalars(seed + 1 + i, relation.scalars), rows, columns)
+        for i, relation in enumerate(parameters.relations)
+    }
+
+
+def terms_of(parameters: ArgumentParameters, weights: dict[str, Weights]) -> dict[str, Terms]:
+    """By relation, with combinations and quotients of one's own."""
+    statements = honest(native(), parameters).claim.statements
+    sent = {relation.name: Sent() for relation in parameters.relations}
+    sent["encryption"] = Sent([1, 2, 3, 4], [5, 6, 7, -8])
+    return {
+        relation.name: relation.draw(native(), Challenger(b"test"), statements).terms(
+            weights[relation.name], sent[relation.name]
+        )
+        for relation in parameters.relations
+    }
 
 
 @given(SCALARS)
@@ -45,23 +75,91 @@ def test_column_weights(factor: int, free: int, point: list[int], columns: list[
     assert weights.at(columns) == dot(table, eq_table(columns)[: len(table)])
 
 
+@pytest.mark.parametrize(
+    "vector",
+    [
+        EqSlice(scalars(1, 4), 0, 16),
+        EqSlice(scalars(1, 4), 0, 11),
+        EqSlice(scalars(1, 4), 5, 11),
+        EqSlice(scalars(1, 4), 15, 16),
+        EqSlice(scalars(1, 4), 7, 7),
+        Single(0),
+        Single(13),
+        Listed(scalars(2, 16)),
+        Listed(scalars(2, 3)),
+    ],
+)
+def test_value_of_a_vector_is_that_of_its_entries(vector: Vector) -> None:
+    point = scalars(3, 4)
+    entries = vector.values()
+    assert len(entries) <= 16
+    assert vector.at(point, eq_table(point)) % ORDER == dot(entries, eq_table(point)[: len(entries)])
+
+
+def test_slice_of_eq() -> None:
+    point = scalars(1, 4)
+    inside = [x if 5 <= i < 11 else 0 for i, x in enumerate(eq_table(point))]
+    assert EqSlice(point, 5, 11).values() == inside[:11]
+
+
 def test_public_sum_is_what_full_groups_sum_to() -> None:
-    """B^2; the bound of every coordinate, weighted; E^2 of every group, with the weight of any of its cells."""
-    weights = drawn(EVERYTHING, 1)
-    rows, columns = eq_table(weights.row_point), eq_table(weights.column_point)
-    classes = column_weights(EVERYTHING, weights)
-    expected = 500**2
-    for i in range(40):
-        expected += weights.range * (0 if 3 <= i < 9 else 100) ** 2 * rows[i // 16] * columns[i % 16]
+    """B^2; the bound of every coordinate, weighted; E^2 of every group, with the weight of any of its cells; and what
+    was sent."""
+    weights = weights_of(EVERYTHING, 1)
+    found = terms_of(EVERYTHING, weights)
+    rows, columns = (eq_table(point) for point in (weights["norm"].row_point, weights["norm"].column_point))
+    (theta,) = weights["range"].scalars
+    bounds = [(0 if 3 <= i < 9 else 100) ** 2 * rows[i // 16] * columns[i % 16] for i in range(40)]
+    noise = 0
     for name, count in (("error", 3), ("key", 1)):
-        table = classes[name].table()  # one group of 16 in a row
+        table = found["noise"].squares[name].table()  # one group of 16 in a row
         assert len(set(table)) == 1
-        expected += 128**2 * table[0] * sum(rows[:count])
-    assert public_sum(EVERYTHING, weights) == expected % ORDER
+        noise += 128**2 * table[0] * sum(rows[:count])
+    sent = dot(
+        weights["encryption"].scalars, [y + RING.modulus * z for y, z in zip([1, 2, 3, 4], [5, 6, 7, -8], strict=True)]
+    )
+    expected = {"norm": 500**2, "padding": 0, "range": theta * sum(bounds), "noise": noise, "packing": 0}
+    for name, value in {**expected, "encryption": sent}.items():
+        assert found[name].total % ORDER == value % ORDER, name
+    assert Terms.joined(found.values()).total == sum(term.total for term in found.values()) % ORDER
 
 
-def test_no_combinations_without_encryption() -> None:
-    statement = honest(native(), EVERYTHING).claim.encryption
-    assert statement is not None
-    none = np.zeros((0, 3), dtype=np.int64)
-    assert combine(native(), WeakParameters(40, 500, 4), CellWeights(none, none), statement) is None
+def cells_of(form: SmallForm, parameters: ArgumentParameters) -> Sequence[tuple[int, int]]:
+    """(row, column) of each coefficient."""
+    table = parameters.layout.tables[parameters.layout.index(form.table)]
+    return [divmod(i, table.columns) for i in range(table.rows * table.columns)]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [EVERYTHING, WeakParameters(300, 500, 4, 100, (), RING), WeakParameters(16, 500, 4, 9), WeakParameters(33, 500, 4)],
+)
+def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParameters) -> None:
+    """The prover's coefficients and the verifier's short cut, at a point of the cube's extension."""
+    layout = parameters.layout
+    row_point, column_point = point_of(parameters, 100)
+    final = FinalPoint.of(layout.row_variables, [*row_point, *column_point])
+    evaluations = layout.by_name(scalars(200, len(layout.tables)))
+    if parameters.encryption is None:
+        weights = weights_of(parameters, 1)
+        found = {each.name: each.terms(weights[each.name], Sent()) for each in parameters.relations}  # type: ignore[attr-defined]
+    else:
+        found = terms_of(parameters, weights_of(parameters, 1))
+    for terms in found.values():
+        expected = 0
+        for form in terms.forms:
+            left, right = form.left.values(), form.right.values()
+            value = form.factor * dot(left, final.rows[: len(left)]) * dot(right, final.columns[: len(right)])
+            expected += value * sum(multiple * evaluations[name] for name, multiple in form.tables.items())
+        for small in terms.small:
+            cells = zip(small.coefficients(), cells_of(small, parameters), strict=True)
+            value = sum(x * final.rows[y] * final.columns[c] for x, (y, c) in cells)
+            expected += value * evaluations[small.table]
+        assert terms.forms_at(native(), final, evaluations) == expected % ORDER
+
+
+def test_no_form_where_there_is_no_padding() -> None:
+    weights = weights_of(WeakParameters(48, 500, 4), 1)
+    for dimension, forms in ((48, 0), (47, 1), (33, 1)):
+        (padding,) = (each for each in WeakParameters(dimension, 500, 4).relations if each.name == "padding")
+        assert len(padding.terms(weights["padding"], Sent()).forms) == forms  # type: ignore[attr-defined]

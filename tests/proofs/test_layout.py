@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 
 from proofs.encryption import EncryptionParameters
+from proofs.errors import Misuse
 from proofs.layout import Layout, TableLayout
 from proofs.noise import NoiseGroups
+from proofs.ranges import CoordinateGroup
+from proofs.relations.norm import Norm
+from proofs.relations.range import Range
 from proofs.shape import TableShape
-from tests.proofs.arguments import MODULUS, RING
+from tests.proofs.arguments import MODULUS, RING, WeakParameters
 
 LARGE = EncryptionParameters(4096, MODULUS, 2**20)
 
 
 def test_tables_of_everything() -> None:
-    layout = Layout(TableShape(40), with_range=True, encryption=RING)
+    layout = WeakParameters(40, 500, 4, 100, (), RING).layout
     assert layout.tables == (
         TableLayout("update", 3, 16, plain=True, weights="range"),
         TableLayout("private", 1, 16, plain=True, weights=None),
@@ -32,10 +36,23 @@ def test_tables_of_everything() -> None:
     stops = [3, 4, 7, 10, 13, 16, 17, 18, 19]
     assert layout.spans == tuple(slice(start, stop) for start, stop in zip([0, *stops], stops, strict=False))
     assert (layout.row_variables, layout.column_variables, layout.variables) == (2, 4, 6)
+    assert layout.families == {"commitments": 4, "range-commitments": 9, "encryption-commitments": 6}
+    assert layout.apart == (0,)
+
+
+def test_families_and_rows_apart_of_the_norm_alone() -> None:
+    layout = WeakParameters(40, 500, 4).layout
+    assert (layout.families, layout.apart, layout.classes) == ({"commitments": 4}, (), ())
+
+
+def test_two_relations_cannot_weigh_one_table() -> None:
+    shape, segments = TableShape(40), (CoordinateGroup(0, 40, 9),)
+    with pytest.raises(Misuse, match="one class of weights for table update"):
+        _ = Layout(shape, (Norm(shape, 50), Range(shape, segments), Range(shape, segments))).tables
 
 
 def test_tables_of_a_million_coordinates() -> None:
-    layout = Layout(TableShape(2**20), with_range=False, encryption=LARGE)
+    layout = WeakParameters(2**20, 500, 4, None, (), LARGE).layout
     sizes = {table.name: (table.rows, table.columns) for table in layout.tables}
     assert sizes == {
         "update": (1024, 1024),

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from proofs.curve import ORDER
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS, EncryptionParameters
 from proofs.errors import Misuse
-from proofs.parameters import ArgumentParameters, WrapBound
+from proofs.parameters import ArgumentParameters
 from proofs.ranges import CoordinateGroup, coordinate_segments
+from proofs.relations.relation import WrapBound
 from proofs.shape import TableShape
 from protocols import sharing
 from protocols.lattice.parameters import MODULI
-from tests.proofs.arguments import MODULUS, RING, WeakParameters
+from tests.proofs.arguments import MODULUS, RING, WeakParameters, encryption_relation, noise_relation, quotients_of
 
 LARGE = EncryptionParameters(4096, MODULI[-1], 2**53)
 EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
@@ -58,13 +59,13 @@ def test_inequalities_as_specified() -> None:
     cells = 4 * 16
     weight = 2**39
     combination = 48 * weight**2 * (2**20 * 128 + 500) + (16 * 128 + 1) * q
-    assert EVERYTHING.combination_bound == combination
+    assert encryption_relation(EVERYTHING).combination_bound == combination
     expected = {
         "projections": 2 * entry,
         "norm": 2 * cells * entry**2,
         "range": 2 * (4 * entry**2 + entry + 100**2),
         "noise": 2 * (16 + 4) * entry**2,
-        "encryption": 2 * (combination + q * EVERYTHING.quotient_bound),
+        "encryption": 2 * (combination + q * quotients_of(EVERYTHING).bound),
     }
     assert {bound.name: bound.left for bound in EVERYTHING.wrap_bounds} == expected
 
@@ -96,13 +97,14 @@ def test_bounds(dimension: int, norm_bound: int, projections: int) -> None:
     layout = parameters.layout
     rows = sum(table.rows for table in layout.tables)
     assert parameters.projection_bound**2 > parameters.squares_bound * rows * parameters.shape.columns
-    groups = layout.error_groups.count + layout.key_groups.count
+    groups = noise_relation(parameters).errors.count + noise_relation(parameters).key.count
     assert parameters.squares_bound == norm_bound**2 + dimension * 2**20 + groups * 128**2
     assert projections * 2 * parameters.projection_bound * 2**20 < 2 * parameters.mask_bound + 1
-    honest = parameters.combination_bound // MODULUS + 1
-    assert parameters.quotients * 2 * honest * 2**20 < 2 * parameters.quotient_mask_bound + 1
-    assert parameters.quotient_bound == parameters.quotient_mask_bound - honest
-    assert parameters.quotient_bound < 1 << 8 * parameters.quotient_width - 1
+    honest, quotients = encryption_relation(parameters).combination_bound // MODULUS + 1, quotients_of(parameters)
+    assert parameters.combinations == quotients.count
+    assert quotients.count * 2 * honest * 2**20 < 2 * quotients.mask_bound + 1
+    assert quotients.bound == quotients.mask_bound - honest
+    assert quotients.bound < 1 << 8 * quotients.width - 1
 
 
 @settings(max_examples=40)
@@ -122,12 +124,12 @@ def test_sizes(dimension: int, norm_bound: int, projections: int, bounded: bool,
     share = 2 + shape.data_rows  # ceil(16 / 10) scalars of key
     scalars = 1 + degrees + tables + 1 + shape.columns + 1 + parameters.auxiliary_length + 1
     scalars += (shape.columns + share + 1) * encrypted
-    integers = projections * parameters.response_width + combinations * (8 + parameters.quotient_width)
+    integers = projections * parameters.response_width + combinations * (8 + quotients_of(parameters).width)
     assert parameters.proof_size == 33 * (3 + 2 * encrypted) + integers + 32 * scalars
-    assert parameters.commitments_size == 33 * (shape.data_rows + 1)
-    assert parameters.range_commitments_size == 33 * 3 * shape.data_rows * bounded
+    assert parameters.commitments_size("commitments") == 33 * (shape.data_rows + 1)
+    assert parameters.commitments_size("range-commitments") == 33 * 3 * shape.data_rows * bounded
     noise = sum(table.rows for table in layout.tables[2 + 3 * bounded :])
-    assert parameters.encryption_commitments_size == 33 * noise
+    assert parameters.commitments_size("encryption-commitments") == 33 * noise
     assert parameters.share_length == share * encrypted
 
 
@@ -136,16 +138,23 @@ def test_sizes_at_a_million_coordinates() -> None:
     sizes = []
     for bound, encryption in ((None, None), (None, lattice), (2**15, lattice)):
         p = ArgumentParameters(2**20, 2**24, 360, bound, (), encryption)
-        sizes.append((p.proof_size, p.commitments_size + p.range_commitments_size + p.encryption_commitments_size))
+        sizes.append(
+            (
+                p.proof_size,
+                p.commitments_size("commitments")
+                + p.commitments_size("range-commitments")
+                + p.commitments_size("encryption-commitments"),
+            )
+        )
     assert sizes == [(50_243, 33_825), (131_117, 69_894), (131_309, 171_270)]
 
 
 def test_nothing_of_relations_that_are_not_in_force() -> None:
     plain = ArgumentParameters(40, 500)
     assert (plain.projections, plain.segments, plain.squares_bound) == (360, (), 500**2)
-    assert (plain.combination_bound, plain.quotients) == (0, 0)
-    assert (plain.quotient_mask_bound, plain.quotient_bound, plain._honest_quotient) == (0, 0, 0)
-    assert (plain.share_length, plain.range_commitments_size, plain.encryption_commitments_size) == (0, 0, 0)
+    assert [relation.name for relation in plain.relations] == ["norm", "padding"]
+    assert (plain.combinations, plain.quotients, plain.share_length) == (0, (), 0)
+    assert [plain.commitments_size(f"{name}-commitments") for name in ("range", "encryption")] == [0, 0]
     assert plain.round_degrees == (4, 2, 2, 2, 2, 2)
 
 

@@ -61,7 +61,7 @@ def groups(draw: st.DrawFn, dimension: int) -> tuple[CoordinateGroup, ...]:
 def test_range_is_complete(data: st.DataObject, dimension: int, beta: int, seed: int) -> None:
     parameters = ArgumentParameters(dimension, 2**20, 360, beta, data.draw(groups(dimension)))
     made = honest(native(), parameters, bounded_update(parameters, seed), seed=seed)
-    assert len(made.claim.range_commitments) == parameters.range_commitments_size
+    assert len(made.claim.range_commitments) == parameters.commitments_size("range-commitments")
     assert len(made.claim.proof) == parameters.proof_size
     verify(native(), parameters, made.claim)
 
@@ -72,7 +72,7 @@ def test_encryption_is_complete(dimension: int, degree: int, beta: int | None, s
     lattice = EncryptionParameters(degree, MODULUS, 2**20)
     parameters = ArgumentParameters(dimension, 2**20, 360, beta, (), lattice)
     made = honest(native(), parameters, bounded_update(parameters, seed), seed=seed)
-    assert len(made.claim.encryption_commitments) == parameters.encryption_commitments_size
+    assert len(made.claim.encryption_commitments) == parameters.commitments_size("encryption-commitments")
     assert len(made.claim.proof) == parameters.proof_size
     verify(native(), parameters, made.claim)
 

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 
 from proofs.decompositions import four_square_table, range_roots
 from proofs.encryption import EncryptionParameters
+from proofs.engine import Table
 from proofs.errors import Misuse
 from proofs.noise import NoiseGroups
 from proofs.ranges import CoordinateGroup
-from proofs.witness import Noise, commit_update, noise_tables, packed_key, range_tables
+from proofs.relations.range import Range
+from proofs.witness import Noise, Secrets, commit_update, filled_tables, packed_key
 from protocols.lattice.gaussian import sample
 from protocols.sharing import pack_key
-from tests.proofs.arguments import MODULUS, WeakParameters, native
+from tests.proofs.arguments import MODULUS, WeakParameters, native, noise_relation
 from tests.seeded import seeded
 
 
@@ -67,7 +69,9 @@ def test_range_tables_are_zero_on_the_padding() -> None:
     parameters = WeakParameters(20, 500, 1, 30, (CoordinateGroup(4, 9, 0), CoordinateGroup(9, 12, 1)))
     update = np.zeros(20, dtype=np.int64)
     update[:4], update[9:12], update[12:] = 30, (1, -1, 0), -7
-    tables = [table.reshape(-1) for table in range_tables(parameters, update)]
+    (relation,) = (each for each in parameters.relations if isinstance(each, Range))
+    filled = filled_tables(relation, Secrets(update, None, seeded(0)))
+    tables = [table.reshape(-1) for table in filled]
     bounds = np.array([30] * 4 + [0] * 5 + [1] * 3 + [30] * 8)
     a, b, c = (table[:20] for table in tables)
     assert (update**2 + a * a + a + b * b + c * c == bounds**2).all()
@@ -81,6 +85,10 @@ def test_coordinate_beyond_its_bound_is_refused(index: int, value: int) -> None:
     update[index] = value
     with pytest.raises(Misuse, match=r"beta|B"):
         commit_update(native(), parameters, update, seeded(0))
+
+
+def noise_tables(parameters: WeakParameters, noise: Noise | None) -> list[Table]:
+    return filled_tables(noise_relation(parameters), Secrets(np.zeros(20, dtype=np.int64), noise, seeded(0)))
 
 
 def noisy(key: list[int], errors: list[int]) -> tuple[WeakParameters, Noise]:
@@ -129,7 +137,7 @@ def test_noise_goes_with_encryption() -> None:
     with pytest.raises(Misuse, match="noise"):
         noise_tables(parameters, None)
     with pytest.raises(Misuse, match="noise"):
-        noise_tables(WeakParameters(20, 500, 1), noise)
+        commit_update(native(), WeakParameters(20, 500, 1), np.zeros(20, dtype=np.int64), seeded(0), noise)
 
 
 def test_packing_is_that_of_the_sharing() -> None:

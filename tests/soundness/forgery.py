@@ -12,18 +12,22 @@ from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.engine import Engine, Table
 from proofs.generators import blinding_generator, generator
-from proofs.layout import ERROR, ERROR_SLACK, KEY, KEY_SLACK, RANGE_TABLES, UPDATE
+from proofs.linear_form import LinearForm, linear_form
 from proofs.noise import NoiseGroups
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table, evaluate
 from proofs.proof import decode_proof
 from proofs.prover import Encrypted, complete, project
 from proofs.reference import points as curve
-from proofs.relations import FinalPoint, LinearForm, linear_form
-from proofs.transcript import ArgumentTranscript, Commitments, RelationWeights
+from proofs.relations.encryption import DrawnEncryption
+from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
+from proofs.relations.norm import UPDATE
+from proofs.relations.range import RANGE_TABLES
+from proofs.relations.terms import FinalPoint, Terms
+from proofs.transcript import ArgumentTranscript, RelationWeights
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
-from tests.proofs.arguments import CONTEXT, claim_of, residues_of
+from tests.proofs.arguments import CONTEXT, altered, claim_of, native, noise_relation, residues_of
 from tests.seeded import seeded
 
 Encrypt = Callable[[CommittedUpdate], Encrypted]
@@ -84,11 +88,11 @@ class Derived:
 def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     """V5 and V6 over full tables: slow, and independent of the verifier's short cuts."""
     layout, proof = parameters.layout, decode_proof(parameters, claim.proof)
-    transcript = ArgumentTranscript(parameters, claim.context, claim.encryption)
-    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
-    signs = transcript.projection_signs(Commitments(*parts, proof.auxiliary))
-    cells = transcript.cell_weights() if parameters.encryption is not None else None
-    weights = transcript.relation_weights(proof.projections, proof.combinations, proof.quotients)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    signs = transcript.projection_signs(claim.rows, proof.auxiliary)
+    drawn, given = transcript.draw(native()), parameters.sent(proof.combinations, proof.quotients)
+    cells = next((each for each in drawn if isinstance(each, DrawnEncryption)), None)
+    weights = transcript.relation_weights(proof.projections, given)
     transcript.claim(proof.claim)
     point, promised = [], proof.claim
     for sent in proof.rounds:
@@ -110,9 +114,8 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     if cells is not None and claim.encryption is not None:
         constant += _noise(parameters, weights, squares)
         _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
-        modulus = parameters.encryption.modulus if parameters.encryption is not None else 0
-        sent = zip(proof.combinations, proof.quotients, strict=True)
-        constant += dot(weights.quotients, [value + modulus * quotient for value, quotient in sent])
+        modulus, values = cells.relation.lattice.modulus, zip(proof.combinations, proof.quotients, strict=True)
+        constant += dot(weights.scalars["encryption"], [value + modulus * quotient for value, quotient in values])
     for b, table in enumerate(layout.tables):
         if table.plain:
             squares.everywhere[b] += 1
@@ -120,8 +123,10 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     mask = promised - sum(w * (q * w + a) for q, a, w in values)
     rows = sum(pow(opening.tables, b, ORDER) * w for b, w in enumerate(proof.evaluations))
     target = proof.claim - constant + opening.second * mask + opening.third * rows
-    final = FinalPoint.of(parameters, point)
-    form = linear_form(parameters, weights, final, opening)
+    parts = zip(parameters.relations, drawn, given, strict=True)
+    terms = Terms.joined(each.terms(weights.of(relation), own) for relation, each, own in parts)
+    final = FinalPoint.of(layout.row_variables, point)
+    form = linear_form(parameters, weights.projections, terms, final, opening)
     found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
     gap = (found - challenge * target - proof.form_announcement) % ORDER
     mismatch = _mismatch(parameters, claim)
@@ -130,10 +135,9 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
 
 def products_of_weights(parameters: ArgumentParameters, claim: Claim) -> list[list[int]]:
     """The weight of every cell in every combination, before reduction modulo q."""
-    transcript = ArgumentTranscript(parameters, claim.context, claim.encryption)
-    parts = (claim.commitments, claim.range_commitments, claim.encryption_commitments)
-    transcript.projection_signs(Commitments(*parts, decode_proof(parameters, claim.proof).auxiliary))
-    cells = transcript.cell_weights()
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    transcript.projection_signs(claim.rows, decode_proof(parameters, claim.proof).auxiliary)
+    (cells,) = (each for each in transcript.draw(native()) if isinstance(each, DrawnEncryption))
     pairs = zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)
     return [[x * y for x in rows for y in columns] for rows, columns in pairs]
 
@@ -180,7 +184,7 @@ def _padding(parameters: ArgumentParameters, weights: RelationWeights, forms: _C
     shape = parameters.shape
     for c in range(shape.columns):
         if (shape.data_rows - 1) * shape.columns + c >= parameters.dimension:
-            forms.add(0, shape.data_rows - 1, c, weights.padding * forms.tau_columns[c])
+            forms.add(0, shape.data_rows - 1, c, weights.scalars["padding"][0] * forms.tau_columns[c])
     return 0
 
 
@@ -192,7 +196,7 @@ def _range(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cub
     constant = 0
     for y in forms.rows():
         for c in range(columns):
-            value = weights.range * forms.tau_rows[y] * forms.tau_columns[c]
+            value = weights.scalars["range"][0] * forms.tau_rows[y] * forms.tau_columns[c]
             for b in involved:
                 squares.add(b, y, c, value)
             if y < parameters.shape.data_rows:
@@ -208,8 +212,8 @@ def _noise(parameters: ArgumentParameters, weights: RelationWeights, squares: _C
     layout, lattice, constant = parameters.layout, parameters.encryption, 0
     assert lattice is not None
     for names, theta, groups in (
-        ((ERROR, ERROR_SLACK), weights.error, layout.error_groups),
-        ((KEY, KEY_SLACK), weights.key, layout.key_groups),
+        ((ERROR, ERROR_SLACK), weights.scalars["noise"][0], noise_relation(parameters).errors),
+        ((KEY, KEY_SLACK), weights.scalars["noise"][1], noise_relation(parameters).key),
     ):
         noise, slack = (layout.index(name) for name in names)
         low, high = groups.kept_variables, groups.row_variables
@@ -246,10 +250,12 @@ def _cells(
     assert lattice is not None
     assert statement is not None
     n, columns = lattice.degree, parameters.shape.columns
-    key_columns = layout.key_groups.columns
+    key_columns = noise_relation(parameters).key.columns
     chunks = statement.elements.coefficients.tolist()
     on_key = [0] * n
-    for omega, left, right in zip(weights.quotients, row_weights.tolist(), column_weights.tolist(), strict=True):
+    for omega, left, right in zip(
+        weights.scalars["encryption"], row_weights.tolist(), column_weights.tolist(), strict=True
+    ):
         alpha = [0] * n
         for x in range(parameters.shape.data_cells):
             weight, (j, m) = left[x // columns] * right[x % columns], divmod(x, n)
@@ -258,8 +264,9 @@ def _cells(
             for i in range(n):
                 alpha[i] += weight * (chunks[j][m - i] if i <= m else -chunks[j][n + m - i])
         on_key = [value + omega * (a % lattice.modulus) for value, a in zip(on_key, alpha, strict=True)]
+    zeta, xi = weights.scalars["packing"]
     for i, value in enumerate(on_key):
-        packing = weights.packing * pow(weights.packing_base, i // 10, ORDER) * 2 ** (24 * (i % 10))
+        packing = zeta * pow(xi, i // 10, ORDER) * 2 ** (24 * (i % 10))
         forms.add(layout.index(KEY), i // key_columns, i % key_columns, value + packing)
 
 
@@ -355,4 +362,4 @@ def another_point(index: int = 1000) -> bytes:
 
 def first_row(claim: Claim, point: bytes) -> Claim:
     """The claim with D_0 replaced."""
-    return replace(claim, commitments=point + claim.commitments[POINT_SIZE:])
+    return altered(claim, commitments=point + claim.commitments[POINT_SIZE:])

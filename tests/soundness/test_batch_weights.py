@@ -12,7 +12,18 @@ from proofs.domains import ARGUMENT_BATCH
 from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
 from proofs.verifier import Claim, _batch_weights, verify_batch
-from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, name_of, native, pruned, ring_elements
+from tests.proofs.arguments import (
+    MODULUS,
+    Honest,
+    WeakParameters,
+    altered,
+    honest,
+    name_of,
+    native,
+    pruned,
+    quotients_of,
+    ring_elements,
+)
 from tests.soundness.forgery import another_point, forgetting
 
 PARAMETERS = WeakParameters(20, 50, 2)
@@ -83,13 +94,17 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
     statement = [shape.dimension, shape.columns, *bounds, len(parameters.segments)]
     if parameters is WIDE:
         statement += [0, 20, 20, 8, MODULUS, 2**20, 128, 64, 24, 10, 4, 39]
-        statement += [parameters.quotient_mask_bound, parameters.quotient_bound]
+        statement += [
+            quotients_of(parameters).mask_bound,
+            quotients_of(parameters).bound,
+        ]
         count = 4
     challenger.absorb("statement", b"".join(number.to_bytes(32, "big") for number in statement))
     for claim in claims:
         challenger.absorb("commitments", claim.commitments)
-        challenger.absorb("range-commitments", claim.range_commitments)
-        challenger.absorb("encryption-commitments", claim.encryption_commitments)
+        if parameters is WIDE:
+            challenger.absorb("range-commitments", claim.range_commitments)
+            challenger.absorb("encryption-commitments", claim.encryption_commitments)
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
         if claim.encryption is not None:
@@ -122,7 +137,7 @@ def test_every_item_changes_every_weight(pair: list[Honest]) -> None:
         [first, second],
         [second, first],
         [first, first],
-        [first, replace(second, commitments=second.commitments[:-1] + bytes(1))],
+        [first, altered(second, commitments=second.commitments[:-1] + bytes(1))],
         [first, replace(second, proof=second.proof[:-1] + bytes([second.proof[-1] ^ 1]))],
         [first, replace(second, context=second.context + b"\x00")],
         [replace(first, proof=first.proof + moved, context=first.context[1:]), second],  # a byte to the other item
@@ -145,8 +160,8 @@ def test_every_item_of_range_and_encryption_changes_every_weight(wide: list[Hone
     ]
     changed = [
         second,
-        replace(second, range_commitments=other + second.range_commitments[33:]),
-        replace(second, encryption_commitments=other + second.encryption_commitments[33:]),
+        altered(second, range_commitments=other + second.range_commitments[33:]),
+        altered(second, encryption_commitments=other + second.encryption_commitments[33:]),
         *(replace(second, encryption=statement) for statement in statements),
     ]
     drawn = [weights_for(WIDE, [first, claim]) for claim in changed]

@@ -30,6 +30,7 @@ from tests.proofs.arguments import (
     honest,
     judge,
     native,
+    quotients_of,
     random_update,
     reference,
 )
@@ -54,7 +55,7 @@ def claim_with_projection(wanted: int, monkeypatch: pytest.MonkeyPatch) -> Claim
         projected = project(native(), PARAMETERS, committed, CONTEXT, rand)
         if projected.projections == (wanted,):
             proof = complete(native(), PARAMETERS, committed, projected, rand)
-            return Claim(committed.commitments, proof.encode(PARAMETERS), CONTEXT)
+            return claim_of(committed, proof.encode(PARAMETERS), CONTEXT)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -92,7 +93,7 @@ def test_quotient_at_the_bound(excess: int, sign: int, monkeypatch: pytest.Monke
     monkeypatch.setattr("proofs.transcript.Challenger", forgetting())
     made, rand = honest(native(), WIDE), seeded(1)
     projected = project(native(), WIDE, made.committed, CONTEXT, rand, made.encrypted)
-    shift = sign * (WIDE.quotient_bound + excess) - projected.quotients[0]
+    shift = sign * (quotients_of(WIDE).bound + excess) - projected.quotients[0]
 
     def chosen(parameters: ArgumentParameters, source: Randomness) -> Auxiliary:
         first, *rest = projected.auxiliary.quotient_masks
@@ -100,7 +101,7 @@ def test_quotient_at_the_bound(excess: int, sign: int, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("proofs.prover.draw_auxiliary", chosen)
     again = project(native(), WIDE, made.committed, CONTEXT, rand, made.encrypted)
-    assert again.quotients == (sign * (WIDE.quotient_bound + excess), *projected.quotients[1:])
+    assert again.quotients == (sign * (quotients_of(WIDE).bound + excess), *projected.quotients[1:])
     proof = complete(native(), WIDE, made.committed, again, rand, made.encrypted).encode(WIDE)
     claim = claim_of(made.committed, proof, CONTEXT, made.encrypted)
     assert judge(native(), WIDE, claim) == ("quotient-range" if excess else "accepted")
@@ -128,13 +129,13 @@ def test_masks_take_both_ends_of_their_interval(draws: tuple[int, ...], expected
 
 @pytest.mark.parametrize("end", [-1, 1])
 def test_masks_of_quotients_take_both_ends_of_their_interval(end: int) -> None:
-    bounds = [WIDE.mask_bound, *[WIDE.quotient_mask_bound] * WIDE.quotients]
+    bounds = [WIDE.mask_bound, *[quotients_of(WIDE).mask_bound] * WIDE.combinations]
     forced = iter([bound * (1 + end) for bound in bounds])
 
     def rand(size: int) -> bytes:
         return next(forced, 0).to_bytes(size, "big")
 
-    assert draw_auxiliary(WIDE, rand).quotient_masks == (end * WIDE.quotient_mask_bound,) * WIDE.quotients
+    assert draw_auxiliary(WIDE, rand).quotient_masks == (end * quotients_of(WIDE).mask_bound,) * WIDE.combinations
 
 
 @pytest.mark.parametrize("norm_bound", [1, 7, 2**20, 2**40])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from proofs.curve import ORDER
 from proofs.decompositions import four_square_table
 from proofs.encryption import EncryptionStatement, RingElements
-from proofs.layout import ERROR, ERROR_SLACK, KEY, KEY_SLACK
 from proofs.parameters import ArgumentParameters
 from proofs.prover import Encrypted, complete, project
+from proofs.relations.encryption import DrawnEncryption, Encryption
+from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
+from proofs.relations.relation import MaskedIntegers, Relation
 from proofs.squares import four_squares
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, Noise, packed_key
@@ -27,7 +30,9 @@ from tests.proofs.arguments import (
     honest,
     judge,
     native,
+    noise_relation,
     pruned,
+    quotients_of,
     residues_of,
     restated,
     ring_elements,
@@ -48,7 +53,7 @@ def noise() -> Noise:
 
 def slack_of(parameters: ArgumentParameters, values: np.ndarray, name: str) -> np.ndarray:
     """Four squares for every group, zeros where there are none."""
-    groups = parameters.layout.error_groups if name == ERROR else parameters.layout.key_groups
+    groups = noise_relation(parameters).errors if name == ERROR else noise_relation(parameters).key
     sums = groups.square_sums(values.reshape(groups.rows, groups.columns))
     return groups.slack_table(four_square_table(128**2)[np.maximum(128**2 - sums, 0)])
 
@@ -202,7 +207,7 @@ def test_groups_that_cancel() -> None:
     """One group over its bound by as much as the next is below."""
     errors = noise().errors.copy()
     slack = slack_of(PARAMETERS, errors, ERROR)
-    sums = PARAMETERS.layout.error_groups.square_sums(errors.astype(np.int64).reshape(3, 16))[:, 0]
+    sums = noise_relation(PARAMETERS).errors.square_sums(errors.astype(np.int64).reshape(3, 16))[:, 0]
     rest = 128**2 - sums
     slack[0, :4] = four_square_table(128**2)[rest[0] + 1]
     slack[0, 4:8] = four_square_table(128**2)[rest[1] - 1]
@@ -262,7 +267,7 @@ def test_wrong_key_in_the_shares_and_their_opening(monkeypatch: pytest.MonkeyPat
     def encrypt(committed: CommittedUpdate) -> Encrypted:
         return shared([*packed_key(wrong), *committed.blindings], committed)
 
-    monkeypatch.setattr("proofs.opening.packed_key", lambda _key: packed_key(wrong))
+    monkeypatch.setattr("proofs.witness.packed_key", lambda _key: packed_key(wrong))
     assert judged(cheat(encrypt=encrypt)) == "linear-relation"
 
 
@@ -304,7 +309,7 @@ def test_wrong_blinding_in_the_shares_and_their_opening(row: int, monkeypatch: p
 
     made = honest(native(), PARAMETERS)
     true = made.committed
-    lying = Lying(true.tables, true.row_blindings, true.commitments, b"", true.encryption_commitments)
+    lying = Lying(true.tables, true.row_blindings, true.rows)
     encrypted = encrypted_by(native(), PARAMETERS, lying, honest_noise(made.committed))
     projected = project(native(), PARAMETERS, lying, CONTEXT, seeded(3), encrypted)
     proof = complete(native(), PARAMETERS, lying, projected, seeded(4), encrypted)
@@ -378,11 +383,31 @@ def test_wrong_sign_on_the_wrap_around() -> None:
     assert judged(cheat(encrypt=encrypt)) == "linear-relation"
 
 
-class Unbounded(WeakParameters):
+class AnyIntegers(MaskedIntegers):
+    """Of any size."""
+
+    bound = ORDER  # type: ignore[assignment]
+
+
+class UnboundedEncryption(Encryption):
     """Quotients of any size."""
 
-    quotient_bound = ORDER
+    @property
+    def quotients(self) -> MaskedIntegers:
+        made = super().quotients
+        return AnyIntegers(made.count, made.honest)
+
+
+class Unbounded(WeakParameters):
+    """With that relation in the place of the true one."""
+
     wrap_bounds = ()
+
+    @cached_property
+    def relations(self) -> tuple[Relation, ...]:
+        *others, true = super().relations
+        assert isinstance(true, Encryption)
+        return (*others, UnboundedEncryption(true.shape, true.lattice, true.norm_bound))
 
 
 def with_field_quotients(parameters: ArgumentParameters) -> tuple[Claim, list[int]]:
@@ -392,13 +417,13 @@ def with_field_quotients(parameters: ArgumentParameters) -> tuple[Claim, list[in
     encrypted = replace(made.encrypted, statement=shifted(made.encrypted.statement, 5, 1))
     projected = project(native(), parameters, made.committed, CONTEXT, seeded(3), encrypted)
     assert not projected.divisible
-    assert projected.relation is not None
-    cells, quotients = projected.relation.cells, []
+    (cells,) = (each for each in projected.drawn if isinstance(each, DrawnEncryption))
+    quotients = []
     for s, floor in enumerate(projected.quotients):
         remainder = -int(cells.rows[s][0]) * int(cells.columns[s][5]) % MODULUS
         value = (floor + remainder * pow(MODULUS, -1, ORDER)) % ORDER
         quotients.append(value - ORDER if 2 * value > ORDER else value)
-    bound = parameters.quotient_bound
+    bound = quotients_of(parameters).bound
     sent = tuple(max(-bound, min(bound, value)) for value in quotients)
     cheated = replace(projected, quotients=sent)
     proof = complete(native(), parameters, made.committed, cheated, seeded(4), encrypted)
@@ -410,9 +435,9 @@ def test_quotient_out_of_range() -> None:
     unbounded = Unbounded(40, 500, 360, None, (), RING)
     claim, quotients = with_field_quotients(unbounded)
     assert judge(native(), unbounded, claim) == "accepted"
-    assert any(abs(value) > PARAMETERS.quotient_bound for value in quotients)
+    assert any(abs(value) > quotients_of(PARAMETERS).bound for value in quotients)
     claim, _ = with_field_quotients(PARAMETERS)
     assert judged(claim) == "linear-relation"
     made = honest(native(), PARAMETERS)
-    beyond = (PARAMETERS.quotient_bound + 1, *made.proof.quotients[1:])
+    beyond = (quotients_of(PARAMETERS).bound + 1, *made.proof.quotients[1:])
     assert judged(made.edited(quotients=beyond)) == "quotient-range"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,19 @@ from proofs.engine import Engine
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import MODULUS, Honest, WeakParameters, honest, judge, name_of, native, pruned, reference
+from tests.proofs.arguments import (
+    MODULUS,
+    Honest,
+    WeakParameters,
+    altered,
+    honest,
+    judge,
+    name_of,
+    native,
+    pruned,
+    quotients_of,
+    reference,
+)
 from tests.soundness.forgery import another_point
 from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_ciphertext
 
@@ -158,7 +170,7 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
         rows = getattr(made.claim, item)
         for start in range(0, len(rows), POINT_SIZE):
             forged: dict[str, Any] = {item: rows[:start] + another_point() + rows[start + POINT_SIZE :]}
-            yield replace(made.claim, **forged), before_cells
+            yield altered(made.claim, **forged), before_cells
 
 
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
@@ -175,7 +187,7 @@ def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) ->
 
 def test_everything_changed_with_range_and_encryption(wide: Honest) -> None:
     cases = list(everything_changed(wide))
-    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * (8 + WIDE.quotient_width)) // 32
+    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * (8 + quotients_of(WIDE).width)) // 32
     assert len(cases) == 5 + 3 + 2 * 4 + scalars + WIDE.layout.total_rows
     verdicts = verify_batch(native(), WIDE, [claim for claim, _ in cases])
     assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
@@ -200,7 +212,7 @@ def test_every_byte_changed(weak: Honest) -> None:
         for position in range(len(data)):
             flipped = bytearray(data)
             flipped[position] ^= 1 << position % 8
-            claim = replace(weak.claim, **{item: bytes(flipped)})
+            claim = altered(weak.claim, **{item: bytes(flipped)})
             verdict = judge(native(), WEAK, claim)
             assert verdict != "accepted"
             assert verdict == judge(reference(), WEAK, claim)

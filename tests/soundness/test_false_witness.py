@@ -14,7 +14,7 @@ from proofs.prover import complete, project
 from proofs.squares import four_squares
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
-from tests.proofs.arguments import CONTEXT, WeakParameters, claim_of, honest, judge, native, reference
+from tests.proofs.arguments import CONTEXT, WeakParameters, altered, claim_of, claimed, honest, judge, native, reference
 from tests.seeded import seeded
 from tests.soundness.forgery import forge, square_root
 
@@ -129,7 +129,7 @@ def test_square_roots_modulo_the_order_pass_where_one_projection_must_catch_them
 def test_swapped_rows() -> None:
     claim = honest(native(), PARAMETERS).claim
     rows = [claim.commitments[i : i + POINT_SIZE] for i in range(0, len(claim.commitments), POINT_SIZE)]
-    swapped = replace(claim, commitments=b"".join([rows[1], rows[0], *rows[2:]]))
+    swapped = altered(claim, commitments=b"".join([rows[1], rows[0], *rows[2:]]))
     assert judge(native(), PARAMETERS, swapped) == "linear-relation"
 
 
@@ -148,8 +148,8 @@ def test_proof_over_rows_that_are_not_the_committed_ones(cheat: str) -> None:
         commitments = honest(native(), PARAMETERS, np.zeros(20, dtype=np.int64), seed=9).claim.commitments
     else:
         blindings = (blindings[0] + 1, *blindings[1:])
-    cheated = CommittedUpdate((table, private), blindings, commitments)
+    cheated = CommittedUpdate((table, private), blindings, {"commitments": commitments})
     projected = project(native(), PARAMETERS, cheated, CONTEXT, rand)
     proof = complete(native(), PARAMETERS, cheated, projected, rand)
-    claim = Claim(commitments, proof.encode(PARAMETERS), CONTEXT)
+    claim = claimed(commitments, proof.encode(PARAMETERS), CONTEXT)
     assert judge(native(), PARAMETERS, claim) == "table-opening"

@@ -24,6 +24,7 @@ from proofs.witness import CommittedUpdate
 from tests.proofs.arguments import (
     MODULUS,
     WeakParameters,
+    altered,
     encrypted_by,
     honest,
     judge,
@@ -224,7 +225,7 @@ def row_chosen_last(item: str, position: int) -> Claim:
     scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
     opening = [response * inverse for response in proof.table_response]
     point = forgery.combination(others, scalars, opening, proof.table_blinding_response * inverse)
-    return replace(claim, **{item: point + getattr(claim, item)[POINT_SIZE:]})
+    return altered(claim, **{item: point + getattr(claim, item)[POINT_SIZE:]})
 
 
 def forget_update_announcement() -> Claim:

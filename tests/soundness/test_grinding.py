@@ -17,10 +17,10 @@ from proofs.curve import ORDER
 from proofs.parameters import ArgumentParameters
 from proofs.prover import Auxiliary, complete, draw_auxiliary, project
 from proofs.randomness import Randomness
-from proofs.transcript import ArgumentTranscript, Commitments, ProjectionSigns
+from proofs.transcript import ArgumentTranscript, ProjectionSigns
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
-from tests.proofs.arguments import CONTEXT, WeakParameters, judge, native, reference
+from tests.proofs.arguments import CONTEXT, WeakParameters, claim_of, judge, native, reference
 from tests.seeded import seeded
 from tests.soundness.forgery import NoSquareRootError, square_root
 from tests.soundness.significance import FALSE_ALARM, binomial_range
@@ -33,7 +33,7 @@ def drawn_signs(parameters: ArgumentParameters, commitments: bytes, attempts: in
     """The signs of the transcript after this many different mask commitments."""
     rand = seeded(f"grinding {parameters.projections}")
     for _ in range(attempts):
-        yield ArgumentTranscript(parameters, CONTEXT).projection_signs(Commitments(commitments, b"", b"", rand(33)))
+        yield ArgumentTranscript(parameters, CONTEXT).projection_signs({"commitments": commitments}, rand(33))
 
 
 def products_with_cell(signs: ProjectionSigns, row: int, column: int) -> np.ndarray:
@@ -141,7 +141,7 @@ def wrapped_claim(parameters: ArgumentParameters, committed: CommittedUpdate, se
     true = [(z + ORDER // 2) % ORDER - ORDER // 2 for z in projected.projections]
     sent = tuple(z if abs(z) <= bound else 0 for z in true)
     proof = complete(engine, parameters, committed, replace(projected, projections=sent), rand)
-    return Claim(committed.commitments, proof.encode(parameters), CONTEXT), list(sent) == true
+    return claim_of(committed, proof.encode(parameters), CONTEXT), list(sent) == true
 
 
 @pytest.mark.parametrize(("projections", "attempts"), [(1, 60), (4, 60)])

@@ -28,11 +28,14 @@ from tests.proofs.arguments import (
     MODULUS,
     Honest,
     WeakParameters,
+    altered,
+    claimed,
     honest,
     judge,
     name_of,
     native,
     pruned,
+    quotients_of,
     reference,
 )
 from tests.seeded import seeded
@@ -66,8 +69,8 @@ def boundaries(parameters: ArgumentParameters) -> list[int]:
     sizes = [
         POINT_SIZE,
         *[parameters.response_width] * parameters.projections,
-        *[RESIDUE_SIZE] * parameters.quotients,
-        *[parameters.quotient_width] * parameters.quotients,
+        *[RESIDUE_SIZE] * parameters.combinations,
+        *[quotients_of(parameters).width] * parameters.combinations,
         *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + len(parameters.layout.tables)),
         *[POINT_SIZE] * (4 if encrypted else 2),
         *[SCALAR_SIZE] * (1 + columns + 1 + parameters.auxiliary_length + 1),
@@ -83,7 +86,7 @@ def verdicts_by_length(engine: Engine, made: Honest, item: str, lengths: Iterato
     """Names of the verdicts on the item cut to each length, or extended to it by a repetition of itself."""
     data = getattr(made.claim, item)
     longer = data * (2 + max(lengths := list(lengths)) // max(1, len(data)))
-    return {judge(engine, made.parameters, replace(made.claim, **{item: longer[:length]})) for length in lengths}
+    return {judge(engine, made.parameters, altered(made.claim, **{item: longer[:length]})) for length in lengths}
 
 
 @ENGINES
@@ -92,7 +95,7 @@ def test_lengths_at_every_boundary(full: Honest, engine: Engine) -> None:
     assert boundaries(FULL)[-1] == size
     near = {edge + step for edge in boundaries(FULL) for step in (-1, 0, 1)} | {2 * size, 3 * size, 2**20}
     assert verdicts_by_length(engine, full, "proof", sorted(near - {-1, size})) == {"proof-length"}
-    every = set(range(3 * FULL.commitments_size)) - {FULL.commitments_size}
+    every = set(range(3 * FULL.commitments_size("commitments"))) - {FULL.commitments_size("commitments")}
     assert verdicts_by_length(engine, full, "commitments", sorted(every)) == {"commitments-length"}
 
 
@@ -119,7 +122,7 @@ def test_lengths_of_other_parameters(full: Honest, parameters: ArgumentParameter
     other = honest(native(), parameters).claim
     for bound in (FULL, ArgumentParameters(300, 50)):
         if len(other.proof) != bound.proof_size:
-            claim = replace(other, commitments=bytes(bound.commitments_size))
+            claim = altered(other, commitments=bytes(bound.commitments_size("commitments")))
             assert judge(native(), bound, claim) == "proof-length"
 
 
@@ -132,8 +135,29 @@ NOT_BYTES = [None, 7, 1.5, "text", True, [1, 2], (), {}, bytearray(5), memoryvie
 @pytest.mark.parametrize("value", NOT_BYTES, ids=lambda value: type(value).__name__)
 def test_what_is_not_bytes_is_no_claim(full: Honest, item: str, value: object) -> None:
     """Also mutable bytes: a claim is hashed more than once and must not change meanwhile."""
-    with pytest.raises(Misuse, match=f"{item}: expected bytes"):
-        replace(full.claim, **{item: value})  # type: ignore[arg-type]
+    with pytest.raises(Misuse, match=f"{item.replace('_', '-')}: expected bytes"):
+        altered(full.claim, **{item: value})
+
+
+def test_rows_of_a_claim_do_not_change(full: Honest) -> None:
+    rows = dict(full.claim.rows)
+    claim = replace(full.claim, rows=rows)
+    rows["commitments"] = b""
+    assert claim.rows == full.claim.rows
+    with pytest.raises(TypeError):
+        claim.rows["commitments"] = b""  # type: ignore[index]
+
+
+def test_rows_with_a_label_that_no_relation_has(full: Honest) -> None:
+    for data, verdict in ((b"", "accepted"), (b"\x02" * POINT_SIZE, "another-length")):
+        claim = replace(full.claim, rows={**full.claim.rows, "another": data})
+        assert judge(native(), FULL, claim) == judge(reference(), FULL, claim) == verdict
+
+
+def test_rows_that_are_not_there_at_all(full: Honest, wide: Honest) -> None:
+    assert judge(native(), FULL, replace(full.claim, rows={})) == "commitments-length"
+    rows = {label: data for label, data in wide.claim.rows.items() if label != "range-commitments"}
+    assert judge(native(), WIDE, replace(wide.claim, rows=rows)) == "range-commitments-length"
 
 
 # ---- every scalar, every point, every projection -----------------------------------------------------------------
@@ -143,7 +167,7 @@ def items(parameters: ArgumentParameters) -> dict[str, list[tuple[int, int]]]:
     """(start, stop) of every point, projection, combination, quotient and scalar of a proof."""
     kinds = ("point", "projection", "combination", "quotient", "scalar")
     found: dict[str, list[tuple[int, int]]] = {kind: [] for kind in kinds}
-    counts = (1, parameters.projections, parameters.quotients, parameters.quotients)
+    counts = (1, parameters.projections, parameters.combinations, parameters.combinations)
     first = [kind for kind, count in zip(kinds, counts, strict=False) for _ in range(count)]
     for index, (start, stop) in enumerate(pairwise(boundaries(parameters))):
         other = "point" if stop - start == POINT_SIZE else "scalar"
@@ -197,7 +221,7 @@ def test_every_point_is_decoded(weak: Honest, engine: Engine) -> None:
         for row in range(WEAK.layout.total_rows):
             rows = weak.claim.commitments
             changed = rows[: row * POINT_SIZE] + point + rows[(row + 1) * POINT_SIZE :]
-            assert judge(engine, WEAK, replace(weak.claim, commitments=changed)) == "point-encoding"
+            assert judge(engine, WEAK, altered(weak.claim, commitments=changed)) == "point-encoding"
 
 
 def test_every_point_is_decoded_with_range_and_encryption(wide: Honest) -> None:
@@ -208,12 +232,12 @@ def test_every_point_is_decoded_with_range_and_encryption(wide: Honest) -> None:
             rows = getattr(wide.claim, item)
             for start in range(0, len(rows), POINT_SIZE):
                 changes: dict[str, Any] = {item: rows[:start] + point + rows[start + POINT_SIZE :]}
-                assert judge(native(), WIDE, replace(wide.claim, **changes)) == "point-encoding"
+                assert judge(native(), WIDE, altered(wide.claim, **changes)) == "point-encoding"
 
 
 def test_every_combination_is_in_range(wide: Honest) -> None:
     combinations = items(WIDE)["combination"]
-    assert len(combinations) == WIDE.quotients == len(wide.proof.combinations)
+    assert len(combinations) == WIDE.combinations == len(wide.proof.combinations)
     for (start, stop), residue in zip(combinations, wide.proof.combinations, strict=True):
         assert wide.claim.proof[start:stop] == residue.to_bytes(8, "big")
         for value in (MODULUS, MODULUS + 1, residue + MODULUS, 2**63, 2**64 - 1):
@@ -223,9 +247,9 @@ def test_every_combination_is_in_range(wide: Honest) -> None:
 
 
 def test_every_quotient_is_in_range(wide: Honest) -> None:
-    width, bound = WIDE.quotient_width, WIDE.quotient_bound
+    width, bound = quotients_of(WIDE).width, quotients_of(WIDE).bound
     quotients = items(WIDE)["quotient"]
-    assert len(quotients) == WIDE.quotients
+    assert len(quotients) == WIDE.combinations
     for start, _ in quotients:
         for value in (bound + 1, -bound - 1, 2 ** (8 * width - 1) - 1, -(2 ** (8 * width - 1))):
             claim = spliced(wide.claim, start, value.to_bytes(width, "big", signed=True))
@@ -261,7 +285,7 @@ def test_the_first_failure_is_the_verdict(weak: Honest, engine: Engine, first: i
     claim = weak.claim
     for name in (names[first], names[second]):
         commitments, proof = BREAKS[name](replace(weak, claim=claim))
-        claim = replace(
+        claim = altered(
             claim,
             commitments=claim.commitments if commitments is None else commitments,
             proof=claim.proof if proof is None else proof,
@@ -302,8 +326,8 @@ def well_formed(parameters: ArgumentParameters, seed: int, encryption: Encryptio
     proof = Proof(
         auxiliary=point,
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
-        combinations=tuple(uniform_below(rand, MODULUS) for _ in range(parameters.quotients)),
-        quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
+        combinations=tuple(uniform_below(rand, MODULUS) for _ in range(parameters.combinations)),
+        quotients=tuple(symmetric(rand, quotients_of(parameters).bound) for _ in range(parameters.combinations)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
         evaluations=tuple(uniform_scalars(rand, len(parameters.layout.tables))),
@@ -320,9 +344,8 @@ def well_formed(parameters: ArgumentParameters, seed: int, encryption: Encryptio
         share_response=tuple(uniform_scalars(rand, parameters.share_length)),
         share_blinding_response=uniform_scalar(rand) if encryption else None,
     )
-    sizes = parameters.commitments_size, parameters.range_commitments_size, parameters.encryption_commitments_size
-    first, bounds, noise = (point * (size // POINT_SIZE) for size in sizes)
-    return Claim(first, proof.encode(parameters), rand(8), bounds, noise, encryption)
+    rows = {label: point * count for label, count in parameters.layout.families.items()}
+    return Claim(rows, proof.encode(parameters), rand(8), encryption)
 
 
 @settings(max_examples=30, deadline=None)
@@ -345,7 +368,7 @@ def test_well_formed_noise_about_an_encryption_is_rejected(wide: Honest, seed: i
 
 @pytest.mark.parametrize("fill", [0x00, 0x01, 0x02, 0x7F, 0x80, 0xFF])
 def test_constant_bytes(fill: int) -> None:
-    claim = Claim(bytes([fill]) * WEAK.commitments_size, bytes([fill]) * WEAK.proof_size, CONTEXT)
+    claim = claimed(bytes([fill]) * WEAK.commitments_size("commitments"), bytes([fill]) * WEAK.proof_size, CONTEXT)
     expected = {0xFF: "scalar-range", 0x02: "linear-relation"}.get(fill, "point-encoding")  # 02..02 is a point
     assert judge(native(), WEAK, claim) == judge(reference(), WEAK, claim) == expected
 
@@ -362,7 +385,7 @@ def test_engines_agree_on_mangled_proofs(weak: Honest, seed: int) -> None:
         start, other = (rng.randrange(len(item) - size) for _ in range(2))
         block = rng.choice([rng.randbytes(size), bytes(size), bytes(item[other : other + size])])
         item[start : start + size] = block
-    claim = Claim(bytes(commitments), bytes(proof), CONTEXT)
+    claim = claimed(bytes(commitments), bytes(proof), CONTEXT)
     verdict = judge(native(), WEAK, claim)
     assert verdict == judge(reference(), WEAK, claim)
     assert (verdict == "accepted") == (claim == weak.claim)
@@ -378,7 +401,7 @@ def test_engines_agree_on_mangled_proofs_with_range_and_encryption(wide: Honest,
     start, other = (rng.randrange(len(item) - size + 1) for _ in range(2))
     item[start : start + size] = rng.choice([rng.randbytes(size), bytes(size), bytes(item[other : other + size])])
     changes: dict[str, Any] = {name: bytes(item)}
-    claim = replace(wide.claim, **changes)
+    claim = altered(wide.claim, **changes)
     same = getattr(claim, name) == getattr(wide.claim, name)
     for each in (claim, pruned(claim)):
         verdict = judge(native(), WIDE, each)
@@ -387,7 +410,7 @@ def test_engines_agree_on_mangled_proofs_with_range_and_encryption(wide: Honest,
 
 
 def test_malformed_neighbours_do_not_disturb_a_batch(weak: Honest) -> None:
-    claims = [well_formed(WEAK, 1), weak.claim, replace(weak.claim, proof=b""), replace(weak.claim, commitments=b"")]
+    claims = [well_formed(WEAK, 1), weak.claim, replace(weak.claim, proof=b""), altered(weak.claim, commitments=b"")]
     expected = ["linear-relation", "accepted", "proof-length", "commitments-length"]
     for engine in (native(), reference()):
         assert [name_of(verdict) for verdict in verify_batch(engine, WEAK, claims)] == expected

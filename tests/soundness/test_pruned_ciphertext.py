@@ -15,9 +15,11 @@ import pytest
 from proofs.curve import ORDER
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Table
-from proofs.layout import ERROR, ERROR_SLACK, KEY, KEY_SLACK, PRIVATE, RANGE_TABLES, UPDATE
 from proofs.parameters import ArgumentParameters
 from proofs.prover import Encrypted
+from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
+from proofs.relations.norm import PRIVATE, UPDATE
+from proofs.relations.range import RANGE_TABLES
 from proofs.squares import four_squares
 from proofs.verifier import Claim, verify_batch
 from proofs.witness import CommittedUpdate, commit_update, packed_key
@@ -30,6 +32,7 @@ from tests.proofs.arguments import (
     name_of,
     native,
     pruned,
+    quotients_of,
     random_noise,
     reference,
     residues_of,
@@ -203,7 +206,8 @@ def test_other_secret_under_the_share_commitment(index: int) -> None:
 @pytest.mark.parametrize("index", [0, 1])
 def test_other_key_under_the_share_commitment_and_opened(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """E_0 opens as it is: the packing of the committed key is another."""
-    monkeypatch.setattr("proofs.opening.packed_key", lambda key: moved(index)(packed_key(key)))
+    packed = packed_key
+    monkeypatch.setattr("proofs.witness.packed_key", lambda key: moved(index)(packed(key)))
     assert judge(native(), PARAMETERS, forged(secret=moved(index))) == "linear-relation"
 
 
@@ -221,7 +225,10 @@ def test_other_blinding_under_the_share_commitment_and_opened(row: int, monkeypa
 
 def test_quotient_out_of_range() -> None:
     made = honest(native(), PARAMETERS)
-    for value in (PARAMETERS.quotient_bound + 1, -PARAMETERS.quotient_bound - 1):
+    for value in (
+        quotients_of(PARAMETERS).bound + 1,
+        -quotients_of(PARAMETERS).bound - 1,
+    ):
         claim = made.edited(quotients=(*made.proof.quotients[1:], value))
         assert judge(native(), PARAMETERS, pruned(claim)) == "quotient-range"
 

@@ -15,17 +15,19 @@ from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.ranges import CoordinateGroup
-from proofs.verifier import Claim
 from tests.proofs.arguments import (
     CONTEXT,
     MODULUS,
     RING,
     Honest,
     WeakParameters,
+    altered,
+    claimed,
     honest,
     judge,
     native,
     pruned,
+    quotients_of,
 )
 from tests.soundness.forgery import another_point, derive, edit
 
@@ -166,10 +168,10 @@ def test_largest_combination(full: Honest) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_quotient_out_of_range(full: Honest, sign: int) -> None:
-    rest, bound = full.proof.quotients[1:], FULL.quotient_bound
+    rest, bound = full.proof.quotients[1:], quotients_of(FULL).bound
     assert judge(native(), FULL, full.edited(quotients=(sign * (bound + 1), *rest))) == "quotient-range"
     assert judge(native(), FULL, full.edited(quotients=(sign * bound, *rest))) == "linear-relation"
-    extreme = 1 << 8 * FULL.quotient_width - 1
+    extreme = 1 << 8 * quotients_of(FULL).width - 1
     assert judge(native(), FULL, full.edited(quotients=(*rest, -extreme))) == "quotient-range"
 
 
@@ -208,7 +210,7 @@ def test_any_byte_changed(made: Honest, position: int, flip: int, item: str) -> 
     data = bytearray(getattr(made.claim, item))
     data[position % len(data)] ^= flip
     changes: dict[str, Any] = {item: bytes(data)}
-    assert judge(native(), PARAMETERS, replace(made.claim, **changes)) != "accepted"
+    assert judge(native(), PARAMETERS, altered(made.claim, **changes)) != "accepted"
 
 
 @settings(max_examples=60, deadline=None)
@@ -217,7 +219,7 @@ def test_any_byte_changed_with_range_and_encryption(full: Honest, position: int,
     data = bytearray(getattr(full.claim, item))
     data[position % len(data)] ^= flip
     changes: dict[str, Any] = {item: bytes(data)}
-    claim = replace(full.claim, **changes)
+    claim = altered(full.claim, **changes)
     assert judge(native(), FULL, claim) != "accepted"
     assert judge(native(), FULL, pruned(claim)) != "accepted"
 
@@ -230,13 +232,13 @@ def test_any_byte_changed_with_range_and_encryption(full: Honest, position: int,
 def test_rows_truncated_or_extended(full: Honest, item: str, change: int) -> None:
     data = getattr(full.claim, item)
     resized = data + bytes(change) if change > 0 else data[:change]
-    verdict = judge(native(), FULL, replace(full.claim, **{item: resized}))
+    verdict = judge(native(), FULL, altered(full.claim, **{item: resized}))
     assert verdict == f"{item.replace('_', '-')}-length"
 
 
 def test_rows_moved_to_another_item(full: Honest) -> None:
     """All points in order, cut at other places."""
-    moved = replace(
+    moved = altered(
         full.claim,
         commitments=full.claim.commitments + full.claim.range_commitments[:33],
         range_commitments=full.claim.range_commitments[33:],
@@ -247,7 +249,7 @@ def test_rows_moved_to_another_item(full: Honest) -> None:
 def test_items_of_relations_that_are_not_in_force(made: Honest) -> None:
     for item in ROWS[1:]:
         changes: dict[str, Any] = {item: another_point()}
-        assert judge(native(), PARAMETERS, replace(made.claim, **changes)) == f"{item.replace('_', '-')}-length"
+        assert judge(native(), PARAMETERS, altered(made.claim, **changes)) == f"{item.replace('_', '-')}-length"
 
 
 @pytest.mark.parametrize(
@@ -284,9 +286,9 @@ def test_other_bounds_than_the_provers(
 def test_total_on_arbitrary_bytes(commitments: bytes, proof: bytes, context: bytes, fit: bool) -> None:
     """`judge` lets everything but Malformed and Rejected through as an error."""
     if fit:
-        commitments = (commitments * 1000 + bytes(2000))[: PARAMETERS.commitments_size]
+        commitments = (commitments * 1000 + bytes(2000))[: PARAMETERS.commitments_size("commitments")]
         proof = (proof * 1000 + bytes(20000))[: PARAMETERS.proof_size]
-    assert judge(native(), PARAMETERS, Claim(commitments, proof, context)) != "accepted"
+    assert judge(native(), PARAMETERS, claimed(commitments, proof, context)) != "accepted"
 
 
 @settings(max_examples=30, deadline=None)
@@ -304,17 +306,17 @@ def test_truncated_or_extended(made: Honest, change: int) -> None:
         return data + bytes(change) if change > 0 else data[:change]
 
     assert judge(native(), PARAMETERS, replace(made.claim, proof=resized(made.claim.proof))) == "proof-length"
-    commitments = replace(made.claim, commitments=resized(made.claim.commitments))
+    commitments = altered(made.claim, commitments=resized(made.claim.commitments))
     assert judge(native(), PARAMETERS, commitments) == "commitments-length"
 
 
 def test_empty(made: Honest) -> None:
     assert judge(native(), PARAMETERS, replace(made.claim, proof=b"")) == "proof-length"
-    assert judge(native(), PARAMETERS, replace(made.claim, commitments=b"")) == "commitments-length"
+    assert judge(native(), PARAMETERS, altered(made.claim, commitments=b"")) == "commitments-length"
 
 
 def test_fewer_rows_than_the_statement_has(made: Honest) -> None:
-    shorter = replace(made.claim, commitments=made.claim.commitments[:-POINT_SIZE])
+    shorter = altered(made.claim, commitments=made.claim.commitments[:-POINT_SIZE])
     assert judge(native(), PARAMETERS, shorter) == "commitments-length"
 
 
@@ -358,9 +360,9 @@ BAD_POINTS = {
 )
 def test_bad_point(made: Honest, place: str, point: bytes) -> None:
     if place == "first row":
-        claim = replace(made.claim, commitments=point + made.claim.commitments[POINT_SIZE:])
+        claim = altered(made.claim, commitments=point + made.claim.commitments[POINT_SIZE:])
     elif place == "last row":
-        claim = replace(made.claim, commitments=made.claim.commitments[:-POINT_SIZE] + point)
+        claim = altered(made.claim, commitments=made.claim.commitments[:-POINT_SIZE] + point)
     else:
         claim = made.edited(**{place: point})
     assert judge(native(), PARAMETERS, claim) == "point-encoding"
@@ -371,7 +373,7 @@ def test_bad_point(made: Honest, place: str, point: bytes) -> None:
 def test_bad_point_with_range_and_encryption(full: Honest, place: str, point: bytes) -> None:
     if place in ROWS:
         data = getattr(full.claim, place)
-        claim = replace(full.claim, **{place: data[:POINT_SIZE] + point + data[2 * POINT_SIZE :]})
+        claim = altered(full.claim, **{place: data[:POINT_SIZE] + point + data[2 * POINT_SIZE :]})
     else:
         claim = full.edited(**{place: point})
     assert judge(native(), FULL, claim) == "point-encoding"

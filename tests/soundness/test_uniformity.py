@@ -32,7 +32,15 @@ from proofs.proof import Proof, decode_proof
 from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import Randomness
 from proofs.witness import commit_update
-from tests.proofs.arguments import CONTEXT, MODULUS, WeakParameters, encrypted_by, native, random_noise
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    WeakParameters,
+    encrypted_by,
+    native,
+    quotients_of,
+    random_noise,
+)
 from tests.seeded import seeded
 from tests.soundness.forgery import forgetting
 from tests.soundness.significance import FALSE_ALARM, chi_square_limit, homogeneity, uniformity
@@ -63,7 +71,10 @@ def published(parameters: ArgumentParameters, rows: bytes, proof: Proof) -> dict
     """By field: the row commitments and all that is in the proof but functions of the ciphertext and the challenges;
     projections moved to [0, 2 Z], quotients alike."""
     values = {field.name: numbers(getattr(proof, field.name)) for field in fields(Proof) if field.name not in PUBLIC}
-    for name, bound in (("projections", parameters.response_bound), ("quotients", parameters.quotient_bound)):
+    for name, bound in (
+        ("projections", parameters.response_bound),
+        ("quotients", quotients_of(parameters).bound),
+    ):
         values[name] = [(z + bound, 2 * bound + 1) for z in getattr(proof, name)]
     return {name: value for name, value in {"commitments": numbers(rows), **values}.items() if value}
 
@@ -189,7 +200,7 @@ class Unmasked(Masked):
 
     def __init__(self, secret: list[int], rand: Randomness) -> None:
         super().__init__(secret, rand)
-        self.mask[0] = 0
+        self.mask[:1] = [0] * len(self.mask[:1])  # there is nothing in the opening of what is not in force
 
 
 class Repeated(Masked):
@@ -197,7 +208,7 @@ class Repeated(Masked):
 
     def __init__(self, secret: list[int], rand: Randomness) -> None:
         super().__init__(secret, rand)
-        self.mask[1] = self.mask[0]
+        self.mask[1:2] = self.mask[:1]
 
 
 DEFECTS: dict[str, tuple[str, object]] = {

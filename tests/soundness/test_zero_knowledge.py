@@ -17,7 +17,17 @@ from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
 from proofs.reference import points as curve
 from proofs.sumcheck import MaskRounds
 from proofs.verifier import Claim
-from tests.proofs.arguments import CONTEXT, RING, WeakParameters, hash_of, honest, judge, native, ring_elements
+from tests.proofs.arguments import (
+    CONTEXT,
+    RING,
+    WeakParameters,
+    hash_of,
+    honest,
+    judge,
+    native,
+    quotients_of,
+    ring_elements,
+)
 from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.forgery import close_gap, combinations_of, edit
@@ -40,8 +50,8 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
     proof = Proof(
         auxiliary=random_point(0),
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
-        combinations=(0,) * parameters.quotients,  # of the ciphertext: below
-        quotients=tuple(symmetric(rand, parameters.quotient_bound) for _ in range(parameters.quotients)),
+        combinations=(0,) * parameters.combinations,  # of the ciphertext: below
+        quotients=tuple(symmetric(rand, quotients_of(parameters).bound) for _ in range(parameters.combinations)),
         claim=uniform_scalar(rand),
         rounds=tuple(tuple(uniform_scalars(rand, degree)) for degree in parameters.round_degrees),
         evaluations=tuple(uniform_scalars(rand, len(parameters.layout.tables))),
@@ -59,13 +69,13 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
         share_blinding_response=uniform_scalar(rand) if encrypted else None,
     )
     points = iter(range(5, 10_000))
-    sizes = parameters.commitments_size, parameters.range_commitments_size, parameters.encryption_commitments_size
-    rows = [b"".join(random_point(next(points)) for _ in range(size // 33)) for size in sizes]
+    families = parameters.layout.families
+    rows = {label: b"".join(random_point(next(points)) for _ in range(count)) for label, count in families.items()}
     statement = None
     if encrypted:
         residues = np.arange(parameters.shape.data_cells, dtype=np.int64)
         statement = EncryptionStatement(ring_elements(parameters), residues, hash_of(residues), random_point(0))
-    claim = Claim(rows[0], proof.encode(parameters), CONTEXT, rows[1], rows[2], statement)
+    claim = Claim(rows, proof.encode(parameters), CONTEXT, statement)
     if encrypted:
         claim = edit(parameters, claim, combinations=tuple(combinations_of(parameters, claim)))
     claim = close_gap(parameters, lambda x: edit(parameters, claim, form_announcement=x))
@@ -123,7 +133,7 @@ def test_restarts_keep_responses_in_range(
     lattice: EncryptionParameters | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With mask intervals so small that many attempts fail, only z and z' within their ranges leave the prover."""
-    monkeypatch.setattr("proofs.parameters.RESTART_BITS", 1)
+    monkeypatch.setattr("proofs.relations.relation.RESTART_BITS", 1)
     draws = 0
 
     def counting(*arguments: object) -> Auxiliary:
@@ -136,7 +146,7 @@ def test_restarts_keep_responses_in_range(
     for seed in range(60):
         made = honest(native(), parameters, seed=seed)
         assert max(abs(z) for z in made.proof.projections) <= parameters.response_bound
-        assert all(abs(z) <= parameters.quotient_bound for z in made.proof.quotients)
+        assert all(abs(z) <= quotients_of(parameters).bound for z in made.proof.quotients)
         assert judge(native(), parameters, made.claim) == "accepted"
     assert draws > 60
 

@@ -24,7 +24,7 @@ from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
 from proofs.witness import Noise, commit_update
-from tests.proofs.arguments import claim_of, encrypted_by, pruned, residues_of
+from tests.proofs.arguments import altered, claim_of, encrypted_by, pruned, quotients_of, residues_of
 from tests.seeded import seeded
 
 DIRECTORY = Path(__file__).parent / "argument"
@@ -126,8 +126,8 @@ def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
     sizes = {
         "auxiliary": 33,
         "projections": parameters.projections * parameters.response_width,
-        "combinations": 8 * parameters.quotients,
-        "quotients": parameters.quotients * parameters.quotient_width,
+        "combinations": 8 * parameters.combinations,
+        "quotients": parameters.combinations * quotients_of(parameters).width,
         "claim": 32,
         "rounds": 32 * sum(parameters.round_degrees),
         "evaluations": 32 * len(parameters.layout.tables),
@@ -227,7 +227,11 @@ def beyond_range(parameters: ArgumentParameters, name: str, offset: int) -> dict
     if name == "projections":
         bound, width, check = parameters.response_bound, parameters.response_width, "shortness"
     else:
-        bound, width, check = parameters.quotient_bound, parameters.quotient_width, "quotient-range"
+        bound, width, check = (
+            quotients_of(parameters).bound,
+            quotients_of(parameters).width,
+            "quotient-range",
+        )
     return edit(f"{name} out of range", "proof", offset, (bound + 1).to_bytes(width, "big", signed=True), check)
 
 
@@ -249,7 +253,7 @@ def apply(claim: Claim, negative: dict[str, Any]) -> Claim:
         data = bytes.fromhex(negative["bytes"])
         item[negative["offset"] : negative["offset"] + len(data)] = data
     changes: dict[str, Any] = {negative["item"]: bytes(item)}
-    return replace(claim, **changes) if in_claim else about(claim, **changes)
+    return altered(claim, **changes) if in_claim else about(claim, **changes)
 
 
 def about(claim: Claim, **changes: Any) -> Claim:

@@ -26,6 +26,7 @@ from tests.proofs.arguments import (
     CONTEXT,
     MODULUS,
     WeakParameters,
+    altered,
     claim_of,
     hash_of,
     honest,
@@ -104,9 +105,9 @@ def of_honest_claims() -> Iterator[tuple[str, Forged]]:
     claim, rows = made.claim, made.claim.commitments
     size = POINT_SIZE
     changed = {
-        "rows exchanged": replace(claim, commitments=rows[size : 2 * size] + rows[:size] + rows[2 * size :]),
-        "row negated": replace(claim, commitments=bytes([rows[0] ^ 1]) + rows[1:]),
-        "commitments of another client": replace(claim, commitments=other.claim.commitments),
+        "rows exchanged": altered(claim, commitments=rows[size : 2 * size] + rows[:size] + rows[2 * size :]),
+        "row negated": altered(claim, commitments=bytes([rows[0] ^ 1]) + rows[1:]),
+        "commitments of another client": altered(claim, commitments=other.claim.commitments),
         "proof of another client": replace(claim, proof=other.claim.proof),
         "context of another client": replace(claim, context=b"round 7, client 4"),
     }

@@ -14,7 +14,7 @@ from proofs.engines import get_engine
 from proofs.parameters import ArgumentParameters
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import judge, name_of, pruned
+from tests.proofs.arguments import claimed, judge, name_of, pruned
 from tests.vectors.regenerate_argument import CASES, DIRECTORY, apply, make
 
 FILES = sorted(DIRECTORY.glob("*.json"))
@@ -32,7 +32,7 @@ def load(path: Path) -> tuple[ArgumentParameters, Claim, dict[str, Any]]:
     )
     items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
     parts: dict[str, Any] = {item: bytes.fromhex(vector[item]) for item in items}
-    return parameters, Claim(**parts, encryption=statement(vector["statement"])), vector
+    return parameters, claimed(**parts, encryption=statement(vector["statement"])), vector
 
 
 def statement(parts: dict[str, Any] | None) -> EncryptionStatement | None:

@@ -12,7 +12,7 @@ import pytest
 from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
 from proofs.verifier import Claim, verify_batch
-from tests.proofs.arguments import WeakParameters, judge, name_of, native, reference
+from tests.proofs.arguments import WeakParameters, claimed, judge, name_of, native, reference
 from tests.vectors.regenerate_forgeries import DIRECTORY, make_all
 from tests.vectors.test_argument_vectors import statement
 
@@ -27,7 +27,7 @@ def load(path: Path) -> tuple[WeakParameters, Claim, dict[str, Any]]:
     parameters = WeakParameters(*numbers, (), lattice)
     items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
     parts = (bytes.fromhex(vector[item]) for item in items)
-    return parameters, Claim(*parts, statement(vector["statement"])), vector
+    return parameters, claimed(*parts, statement(vector["statement"])), vector
 
 
 @ENGINES

@@ -75,7 +75,7 @@ def test_validity(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(sizes) == PARTS
     assert sizes["submission"] == sum(size for name, size in sizes.items() if name != "submission")
     argument = setting.make_setting(40, 2).pinned.argument
-    assert (sizes["proof"], sizes["commitments"]) == (argument.proof_size, argument.commitments_size)
+    assert (sizes["proof"], sizes["commitments"]) == (argument.proof_size, argument.commitments_size("commitments"))
 
 
 def test_validity_with_every_relation(capsys: pytest.CaptureFixture[str]) -> None:

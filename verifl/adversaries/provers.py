@@ -15,10 +15,11 @@ import numpy as np
 from proofs.curve import ORDER
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
-from proofs.layout import ERROR, KEY
 from proofs.prover import Projected, complete, in_range, project
 from proofs.randomness import Randomness
 from proofs.ranges import CoordinateGroup
+from proofs.relations.encryption import DrawnEncryption
+from proofs.relations.noise import ERROR, KEY
 from proofs.squares import four_squares
 from proofs.witness import CommittedUpdate, Noise
 from protocols.contexts import submission_context
@@ -197,7 +198,8 @@ class WrongCiphertext(ProvesAnything):
 
 
 def _largest_quotients(at: ClientRound, projected: Projected) -> Projected:
-    limit = 2 ** (8 * at.pinned.argument.quotient_width - 1) - 1
+    (integers,) = at.pinned.argument.quotients
+    limit = 2 ** (8 * integers.width - 1) - 1
     quotients = (max(-limit, min(limit, value)) for value in field_quotients(projected))
     return replace(projected, quotients=tuple(quotients))
 
@@ -219,11 +221,9 @@ class QuotientOutOfRange(WrongCiphertext):
 
 def field_quotients(projected: Projected) -> list[int]:
     """Quotients of a ciphertext whose first residue is one too large, exact modulo ORDER; of least magnitude."""
-    relation, found = projected.relation, list[int]()
-    if relation is None:
-        return found
-    modulus, cells = relation.lattice.modulus, relation.cells
-    for quotient, row, column in zip(projected.quotients, cells.rows, cells.columns, strict=True):
+    (drawn,) = (each for each in projected.drawn if isinstance(each, DrawnEncryption))
+    modulus, found = drawn.relation.lattice.modulus, list[int]()
+    for quotient, row, column in zip(projected.quotients, drawn.rows, drawn.columns, strict=True):
         remainder = -int(row[0]) * int(column[0]) % modulus
         value = (quotient + remainder * pow(modulus, -1, ORDER)) % ORDER
         found.append(value - ORDER if 2 * value > ORDER else value)

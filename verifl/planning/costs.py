@@ -100,5 +100,5 @@ def submission_work(pinned: PinnedPolicy) -> Work:
         committed_values=argument.layout.total_cells,
         client_multiplications=openings + pinned.policy.threshold * (pinned.secret_length + 1),
         verified_points=points,
-        residue_products=argument.quotients * argument.shape.data_cells,
+        residue_products=argument.combinations * argument.shape.data_cells,
     )

@@ -1,0 +1,44 @@
+"""The update and its private row: their squares sum to B^2 over the integers (spec 5.1, claim 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
+from proofs.relations.terms import Terms
+from proofs.shape import TableShape
+
+UPDATE, PRIVATE = "update", "private"
+NORM_COMMITMENTS = "commitments"
+
+
+@dataclass(frozen=True)
+class Norm(DirectRelation):
+    """norm_bound: B."""
+
+    shape: TableShape
+    norm_bound: int
+
+    name = "norm"
+    commitments = NORM_COMMITMENTS
+
+    @property
+    def tables(self) -> tuple[OwnTable, ...]:
+        rows, columns = self.shape.data_rows, self.shape.columns
+        return OwnTable(UPDATE, rows, columns), OwnTable(PRIVATE, 1, columns)
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        return UPDATE, PRIVATE
+
+    @property
+    def squares_bound(self) -> int:
+        return self.norm_bound**2
+
+    def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        return [WrapBound("norm", 2 * self.shape.cells * entry**2)]
+
+    def terms(self, weights: Weights, sent: Sent) -> Terms:
+        """It has no weight: all others have one."""
+        return Terms(total=self.norm_bound**2)

@@ -1,0 +1,73 @@
+"""Every coordinate has u^2 + a^2 + a + b^2 + c^2 = beta^2, so |u| <= beta (spec 5.1, claim 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from proofs.polynomials import eq_prefix_sum
+from proofs.ranges import CoordinateGroup
+from proofs.relations.norm import UPDATE
+from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
+from proofs.relations.terms import ColumnWeights, EqSlice, RankOneForm, Terms
+from proofs.shape import TableShape
+
+RANGE_TABLES = ("range-a", "range-b", "range-c")
+RANGE = "range"  # the class of weights of the update and of the range tables
+RANGE_COMMITMENTS = "range-commitments"
+
+
+@dataclass(frozen=True)
+class Range(DirectRelation):
+    """segments: every coordinate's beta, slices that cover the vector."""
+
+    shape: TableShape
+    segments: tuple[CoordinateGroup, ...]
+
+    name = "range"
+    commitments = RANGE_COMMITMENTS
+    label = "range-weight"
+
+    @property
+    def tables(self) -> tuple[OwnTable, ...]:
+        return tuple(OwnTable(name, self.shape.data_rows, self.shape.columns) for name in RANGE_TABLES)
+
+    @property
+    def classes(self) -> Mapping[str, str]:
+        return dict.fromkeys((UPDATE, *RANGE_TABLES), RANGE)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Start, stop and beta of every slice; how many there are is in every statement."""
+        return tuple(number for each in self.segments for number in (each.start, each.stop, each.bound))
+
+    @property
+    def squares_bound(self) -> int:
+        return sum((segment.stop - segment.start) * segment.bound**2 for segment in self.segments)
+
+    @property
+    def scalars(self) -> int:
+        return 1
+
+    def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        largest = max(segment.bound for segment in self.segments)
+        return [WrapBound("range", 2 * (4 * entry**2 + entry + largest**2))]
+
+    def terms(self, weights: Weights, sent: Sent) -> Terms:
+        """All squares weigh theta_r eq(tau, cell), and the a of the data rows as well."""
+        (theta,) = weights.scalars
+        rows = EqSlice(weights.row_point, 0, self.shape.data_rows)
+        columns = EqSlice(weights.column_point, 0, self.shape.columns)
+        return Terms(
+            total=theta * self._bounds(weights),
+            squares={RANGE: ColumnWeights(theta, 0, weights.column_point)},
+            forms=[RankOneForm(rows, columns, {RANGE_TABLES[0]: 1}, theta)],
+        )
+
+    def _bounds(self, weights: Weights) -> int:
+        """sum_i eq(tau, cell i) beta_i^2."""
+        point, total = [*weights.column_point, *weights.row_point], 0
+        for segment in self.segments:
+            cells = eq_prefix_sum(point, segment.stop) - eq_prefix_sum(point, segment.start)
+            total += segment.bound**2 * cells
+        return total
