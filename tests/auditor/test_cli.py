@@ -302,6 +302,10 @@ def test_it_runs_without_torch_runtime_prover_parties_and_writer(simulations, po
         "proofs.prover",
         "proofs.witness",
         "proofs.squares",
+        "proofs.decompositions",
+        "proofs.quotients",
+        "proofs.sumcheck",
+        "proofs.opening",
         "protocols.rounds",
         "protocols.log.writer",
     )

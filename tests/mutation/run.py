@@ -44,6 +44,12 @@ FEDERATION = (*FOUNDATION, "proofs.prover", "proofs.verifier", "protocols.lattic
 VECTORS = ("tests/vectors/test_forgery_vectors.py", "tests/vectors/test_argument_vectors.py")
 PARAMETERS = ("tests/proofs/test_basics.py", "tests/proofs/test_parameters.py")
 HOSTILE = ("tests/soundness/test_malformed.py", "tests/soundness/test_edges.py", "tests/soundness/test_tampering.py")
+FORMS = (
+    "tests/proofs/test_forms.py",
+    *VECTORS,
+    "tests/proofs/test_relations.py",
+    "tests/soundness/test_frozen_heart.py",
+)
 TESTS: dict[str, tuple[str, ...]] = {
     "proofs.shape": ("tests/proofs/test_basics.py", *VECTORS),
     "proofs.layout": ("tests/proofs/test_layout.py", *VECTORS, *PARAMETERS, "tests/proofs/test_relations.py"),
@@ -64,12 +70,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "proofs.challenger": ("tests/proofs/test_challenger.py", *VECTORS),
     "proofs.polynomials": ("tests/proofs/test_polynomials.py", *VECTORS),
     "proofs.transcript": ("tests/proofs/test_transcript.py", *VECTORS, "tests/soundness/test_frozen_heart.py"),
-    "proofs.relations": (
-        "tests/proofs/test_forms.py",
-        *VECTORS,
-        "tests/proofs/test_relations.py",
-        "tests/soundness/test_frozen_heart.py",
-    ),
+    "proofs.relations.terms": FORMS,
+    "proofs.relations.relation": (*PARAMETERS, *FORMS),
+    "proofs.relations.norm": (*FORMS, *PARAMETERS),
+    "proofs.relations.padding": FORMS,
+    "proofs.relations.range": (*FORMS, *PARAMETERS),
+    "proofs.relations.noise": (*FORMS, "tests/proofs/test_layout.py", *PARAMETERS),
+    "proofs.relations.packing": (*FORMS, *PARAMETERS),
+    "proofs.relations.encryption": (*FORMS, *PARAMETERS, *HOSTILE),
+    "proofs.linear_form": FORMS,
     "proofs.proof": (*VECTORS, *HOSTILE),
     "proofs.verifier": (
         *VECTORS,
