@@ -84,7 +84,7 @@ def test_validity_with_every_relation(capsys: pytest.CaptureFixture[str]) -> Non
     assert result["setting"]["encryption_proof"] is True
     made = setting.make_setting(40, 2, encryption_proof=True, coordinate_bound=0.25).pinned.argument
     assert result["setting"]["coordinate_bound"] == made.coordinate_bound
-    total = made.commitments_size + made.range_commitments_size + made.encryption_commitments_size
+    total = 33 * made.layout.total_rows
     assert (result["bytes"]["proof"], result["bytes"]["commitments"]) == (made.proof_size, total)
 
 
