@@ -130,8 +130,9 @@ def _(relation: ShortNoise, secrets: Secrets) -> list[Table]:
     """Errors, their slack, key, its slack. A group of squares beyond E^2 has chance below 2^-129 per honest table."""
     if secrets.noise is None:
         raise Misuse("noise: expected the errors and the key for an encryption's proof, found none")
-    sources = ((secrets.noise.errors, relation.errors, "errors"), (secrets.noise.key, relation.key, "key"))
-    return [table for source in sources for table in _noise_pair(*source, relation.lattice.noise_bound)]
+    noise, bound = secrets.noise, relation.lattice.noise_bound
+    errors = _noise_pair(noise.errors, relation.errors, "errors", bound)
+    return [*errors, *_noise_pair(noise.key, relation.key, "key", bound)]
 
 
 def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bound: int) -> tuple[Table, Table]:
