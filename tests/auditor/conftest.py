@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from auditor import Report, Status, audit
+from auditor.case import Case
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.ending import NO_COHORT
@@ -211,6 +212,11 @@ def judged(forge: Forge, path: Path) -> set[str]:
     report = audit(forge.write(path), forge.policy_data)
     assert report.accepted == all(result.acceptable for result in report.checks)
     return failed(report)
+
+
+def case_of(path: Path, policy: bytes) -> Case:
+    """An audit that has not begun."""
+    return Case.open(path, policy, "native", lambda done, total: None)
 
 
 def flipped(data: bytes, position: int = 0) -> bytes:

@@ -1,7 +1,8 @@
 """What an audit costs grows with the log, and not faster: logs made to be expensive, each at two sizes.
 
-The entries are filed without signatures and files, which cost each entry the same, so that tens of thousands are quick
-to make. What is timed is processor time; a check that would compare entries in pairs has an exponent of two.
+For all checks but I1 the entries are filed without signatures and files, which cost each entry the same, so that tens
+of thousands are quick to make; I1 reads directories. What is timed is processor time; a check that would compare
+entries in pairs has an exponent of two.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import gc
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from auditor.stories import explain
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.cohorts import ack_digest
+from protocols.envelopes import seal
+from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
+from protocols.log.reader import TranscriptReader
 from protocols.messages import (
     Aggregate,
     CohortClosed,
@@ -42,14 +46,16 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from tests.simulator import Setting, make_policy
+from tests.auditor.conftest import case_of
+from tests.auditor.forge import CLOCK, write_transcript
+from tests.simulator import Setting, identity_of, make_policy
 
 CLIENTS = 40
-FEDERATION = "simulated"
+FEDERATION, ORIGIN = "simulated", "example.org/simulated"
 NOTHING = bytes(32)
 NAMES = {cls: name for name, cls in messages.TYPES.items()}
 STEEPEST = 1.5  # log(time) over log(size); 1 is linear, 2 is every pair
-NOT_HERE = ("I1",)
+NOT_HERE = ("I1",)  # see DIRECTORIES
 NOISE = 0.05  # seconds: what takes less is not judged
 
 
@@ -68,7 +74,7 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         (path / "checkpoint").touch()  # of which nothing is read here
-        self.case = Case.open(path, policy(), "native", lambda done, total: None)
+        self.case = case_of(path, policy())
         self.case.filed = self.index = Index(self.case.policy)
 
     def add(self, message: Message) -> int:
@@ -238,10 +244,17 @@ def timed(stuff: Stuffing, path: Path, count: int) -> dict[str, float]:
     """Processor seconds of each check but I1, and of the stories of a client, a trustee and the server."""
     log = Log(path)
     stuff(log, count)
-    gc.collect()
-    gc.disable()  # its turns come with what all of the process has, not with what a check does
-    try:
+    with undisturbed():
         return dict(measured(log))
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Without garbage collection: its turns come with what all of the process has, not with what a check does."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
 
@@ -262,7 +275,11 @@ def measured(log: Log) -> Iterator[tuple[str, float]]:
 
 def steep(stuff: Stuffing, path: Path, count: int) -> Iterator[str]:
     """The checks that grow too fast between a log and one of four times its size."""
-    small, large = timed(stuff, path, count), timed(stuff, path, 4 * count)
+    yield from too_steep(timed(stuff, path, count), timed(stuff, path, 4 * count))
+
+
+def too_steep(small: Mapping[str, float], large: Mapping[str, float]) -> Iterator[str]:
+    """What takes four times as much too long, of seconds by name."""
     for name, seconds in large.items():
         if seconds > NOISE and (found := math.log(seconds / max(small[name], 1e-4), 4)) > STEEPEST:
             yield f"{name}: {small[name]:.3f} s, then {seconds:.3f} s, exponent {found:.2f}"
@@ -273,6 +290,130 @@ def test_four_times_the_log_is_four_times_the_work(name: str, tmp_path: Path) ->
     """A second look at what seems steep: something else may have had the processor."""
     found = list(steep(STUFFINGS[name], tmp_path, 2000))
     assert not found or not (again := list(steep(STUFFINGS[name], tmp_path, 2000))), again
+
+
+# ---- I1 ----
+
+
+class Transcript:
+    """A directory to be: sealed entries, checkpoints at these sizes and at the end, files beside them."""
+
+    def __init__(self) -> None:
+        self.entries: list[bytes] = []
+        self.sizes: set[int] = set()
+        self.files: list[str] = []
+        self.cosigners = 1
+
+    def add(self, message: Message, signer: str) -> None:
+        self.entries.append(seal(message, signer, identity_of(signer)))
+
+    def note(self, size: int, root: bytes) -> bytes:
+        head = Checkpoint(ORIGIN, size, root)
+        note = sign_checkpoint(head, head.origin, identity_of("coordinator"))
+        names = [f"trustee-{each}" for each in range(self.cosigners)]
+        return add_cosignatures(note, [cosign(head, name, identity_of(name), CLOCK) for name in names])
+
+    def write(self, path: Path) -> None:
+        notes = dict.fromkeys([*self.sizes, len(self.entries)], self.note)
+        write_transcript(path, policy(), self.entries, [], notes)
+        for name in self.files:
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).touch()
+
+
+def entries_of_nobody(made: Transcript, count: int) -> None:
+    made.entries += [digest(each) for each in range(4 * count)]
+
+
+def checkpoints_everywhere(made: Transcript, count: int) -> None:
+    made.entries += [digest(each) for each in range(count)]
+    made.sizes.update(range(1, count))
+    made.cosigners = 5
+
+
+def rotations_and_openings(made: Transcript, count: int) -> None:
+    """Rotations that are none, and rounds that would have to be opened with all of them; a checkpoint at each."""
+    opened = RoundOpen(FEDERATION, 1, NOTHING, NOTHING, 1, NOTHING, NOTHING, NOTHING, (), (), None, None)
+    for each in range(count // 2):
+        name = f"trustee-{each % 5}"
+        made.add(KeyRotation(FEDERATION, name, NOTHING, digest(each), bytes(64)), name)
+        made.add(opened, "coordinator")
+        made.sizes.add(len(made.entries))
+
+
+def blobs_that_are_not_there(made: Transcript, count: int) -> None:
+    """Each of many roles, and one that all entries name."""
+    for each in range(count // 4):
+        names = [digest(each, field) for field in range(9)]
+        sealed = tuple(EncryptedShare(f"trustee-{i}", name) for i, name in enumerate(names[4:]))
+        fields = (names[0], NOTHING, names[2], sealed, names[3], None, None, None, None)
+        made.add(Submission(FEDERATION, 1, NOTHING, "client-00", *fields), "client-00")
+
+
+def files_of_strangers(made: Transcript, count: int) -> None:
+    made.entries.append(b"")
+    made.files += [f"blobs/{each % 256:02x}/of-{each}" for each in range(count)]
+    made.files += [f"blobs/{each % 256:02x}/.{each}.swp" for each in range(count)]
+    made.files += [f"of/{each}/.DS_Store" for each in range(count)]
+
+
+DIRECTORIES: dict[str, Callable[[Transcript, int], None]] = {
+    "entries of nobody": entries_of_nobody,
+    "checkpoints everywhere": checkpoints_everywhere,
+    "rotations and openings": rotations_and_openings,
+    "blobs that are not there": blobs_that_are_not_there,
+    "files of strangers": files_of_strangers,
+}
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Path]]:
+    """A directory of the kind, and one of four times its size."""
+
+    def make(name: str, count: int = 500) -> list[Path]:
+        paths = [tmp_path_factory.mktemp("small"), tmp_path_factory.mktemp("large")]
+        for path, size in zip(paths, (count, 4 * count), strict=True):
+            made = Transcript()
+            DIRECTORIES[name](made, size)
+            made.write(path)
+        return paths
+
+    return make
+
+
+def read(path: Path) -> dict[str, float]:
+    """Processor seconds of I1, which has something to find."""
+    case, findings = case_of(path, policy()), Findings("I1", "log")
+    with undisturbed():
+        started = time.process_time()
+        CHECKS["I1"](case, findings)
+        seconds = time.process_time() - started
+    assert findings.result("").findings
+    return {"I1": seconds}
+
+
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_four_times_the_directory_is_four_times_the_work(name: str, directories: Callable[[str], list[Path]]) -> None:
+    small, large = directories(name)
+    found = list(too_steep(read(small), read(large)))
+    assert not found or not (again := list(too_steep(read(small), read(large)))), again
+
+
+def test_the_measure_sees_what_is_quadratic_in_a_directory(
+    directories: Callable[[str], list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever would ask of each checkpoint what the first was."""
+    honest = TranscriptReader.note
+
+    def slow(self: TranscriptReader, size: int) -> bytes:
+        return next(
+            note for note in [honest(self, each) for each in self.checkpoints()] if f"\n{size}\n".encode() in note
+        )
+
+    small, large = directories("checkpoints everywhere", 50)
+    monkeypatch.setattr(TranscriptReader, "note", slow)
+    (found,) = too_steep(read(small), read(large))
+    assert found.startswith("I1: ")
 
 
 def test_the_measure_sees_what_is_quadratic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ from protocols.messages import (
     ShareAck,
 )
 from protocols.policy import Policy
+from tests.auditor.conftest import case_of
 from tests.auditor.forge import Forge
 from tests.simulator import Simulation, identity_of
 from tests.work import lines_run
@@ -101,7 +102,7 @@ def far_references(count: int) -> Stuff:
 
 def prepared(forge: Forge, path: Path) -> Case:
     """The forged transcript, as I12 finds it."""
-    case = Case.open(forge.write(path), forge.policy_data, "native", lambda done, total: None)
+    case = case_of(forge.write(path), forge.policy_data)
     check_log(case, Findings("I1", "log"))
     return case
 
