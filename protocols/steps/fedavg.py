@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from protocols.policy import StepRule
-from protocols.steps.rule import LEAST_GAIN, Constant, Constants, Length, Moment, Vector, spelled
+from protocols.steps.rule import Constant, Constants, FullestUpdate, Moment, Vector, spelled
 
 
 class FedAvg:
@@ -22,11 +24,11 @@ class FedAvg:
         """x + eta u."""
         return model + constants.learning_rate * mean, moments
 
-    def moves(self, constants: Constants, longest: Length) -> bool:  # noqa: ARG002
-        """eta >= 2^-16."""
-        return constants.exact("learning_rate") >= LEAST_GAIN
+    def moves(self, constants: Constants, fullest: FullestUpdate) -> bool:
+        """eta >= `needed`."""
+        return constants.exact("learning_rate") >= fullest.needed
 
-    def stays(self, constants: Constants, longest: Length) -> bool:  # noqa: ARG002
+    def stays(self, constants: Constants, longest: Fraction) -> bool:  # noqa: ARG002
         """As the learning rate is bounded."""
         return True
 

@@ -6,10 +6,12 @@ v = e^2.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from protocols.policy import StepRule
-from protocols.steps.rule import LEAST_GAIN, MOST_MOVE, Constant, Constants, Length, Moment, Vector, spelled
+from protocols.steps.rule import MOST_MOVE, Constant, Constants, FullestUpdate, Moment, Vector, spelled
 
 
 def _squared_epsilon(constants: Constants) -> float:
@@ -42,16 +44,16 @@ class FedAdam:
         second = beta2 * second + (1.0 - beta2) * (mean * mean)
         return model + (eta * first) / (np.sqrt(second) + epsilon), (first, second)
 
-    def moves(self, constants: Constants, longest: Length) -> bool:
-        """eta (1 - b1) >= 2^-16 (e + max(e, r)), r one coordinate of `longest`: exact, as e + max(e, r) bounds the
+    def moves(self, constants: Constants, fullest: FullestUpdate) -> bool:
+        """eta (1 - b1) >= `needed` (e + max(e, w)), w the largest coordinate: exact, as e + max(e, w) bounds the
         divisor."""
         epsilon = constants.exact("epsilon")
-        room = constants.exact("learning_rate") * (1 - constants.exact("beta1")) / LEAST_GAIN - epsilon
-        return room >= epsilon and room * room * longest.dimension >= longest.norm**2
+        room = constants.exact("learning_rate") * (1 - constants.exact("beta1")) / fullest.needed - epsilon
+        return room >= epsilon and room * room >= fullest.peak_squared
 
-    def stays(self, constants: Constants, longest: Length) -> bool:
-        """eta L <= 2^64 e, L the norm of `longest`."""
-        return constants.exact("learning_rate") * longest.norm <= MOST_MOVE * constants.exact("epsilon")
+    def stays(self, constants: Constants, longest: Fraction) -> bool:
+        """eta L <= 2^64 e, L = `longest`."""
+        return constants.exact("learning_rate") * longest <= MOST_MOVE * constants.exact("epsilon")
 
 
 def fedadam(learning_rate: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, epsilon: float = 1e-3) -> StepRule:

@@ -66,11 +66,26 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Length:
-    """The longest mean update that a policy allows: its L2 norm, exactly, and in how many coordinates."""
+class FullestUpdate:
+    """The mean update that is as long as a policy's bounds allow, in proportion to those of its coordinates; exact, in
+    the model's units.
 
-    norm: Fraction
-    dimension: int
+    length: its norm. peak_squared: the square of its largest coordinate. unit: 2^-fraction_bits.
+    """
+
+    length: Fraction
+    peak_squared: Fraction
+    unit: Fraction
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether every coordinate of it is rounded to nothing."""
+        return 4 * self.peak_squared <= self.unit * self.unit
+
+    @property
+    def needed(self) -> Fraction:
+        """How long the step after it has to be for each unit of its length: 2^-16, and as much more as it is short."""
+        return LEAST_GAIN / min(Fraction(1), self.length)
 
 
 class ServerRule(Protocol):
@@ -94,13 +109,14 @@ class ServerRule(Protocol):
         """The next model and moments, new arrays, from the mean update."""
         ...
 
-    def moves(self, constants: Constants, longest: Length) -> bool:
-        """Condition `step-floor`: the first step moves the model by 2^-16 or more of a mean update that is `longest`
-        and spread evenly over the coordinates."""
+    def moves(self, constants: Constants, fullest: FullestUpdate) -> bool:
+        """Condition `step-floor`, beside that something is left of it: the first step after `fullest` moves the model
+        by `fullest.needed` of its length or more."""
         ...
 
-    def stays(self, constants: Constants, longest: Length) -> bool:
-        """Condition `step-ceiling`, beside that of learning rates: no step can overflow."""
+    def stays(self, constants: Constants, longest: Fraction) -> bool:
+        """Condition `step-ceiling`, beside that of learning rates: no step can overflow after mean updates of norm
+        `longest` or less."""
         ...
 
 

@@ -18,7 +18,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import Policy
 from protocols.steps.registry import server_rule, step_constants
-from protocols.steps.rule import MOST_RATE, Length, Vector, named
+from protocols.steps.rule import MOST_RATE, FullestUpdate, Vector, named
 
 _SMALLEST_SUBNORMAL = 5e-324
 
@@ -33,10 +33,26 @@ class StepState:
     round: int
 
 
+def fullest_update(policy: Policy) -> FullestUpdate:
+    """Of the norm bound, and of the bounds on coordinates where there are any (spec 4.6)."""
+    rule, unit = policy.update, _unit(policy)
+    general = rule.norm_bound if rule.coordinate_bound is None else rule.coordinate_bound
+    inside = [(group.stop - group.start, group.bound) for group in rule.groups]
+    outside = policy.dimension - sum(count for count, _ in inside)
+    bounds = [(count, min(bound, rule.norm_bound)) for count, bound in [(outside, general), *inside] if count > 0]
+    squares = sum(count * bound * bound for count, bound in bounds)
+    if squares == 0:
+        return FullestUpdate(Fraction(0), Fraction(0), unit)
+    length, peak = min(rule.norm_bound, math.isqrt(squares)), max(bound for _, bound in bounds)
+    return FullestUpdate(length * unit, Fraction((peak * length) ** 2, squares) * unit * unit, unit)
+
+
 def step_floor(policy: Policy) -> bool:
-    """Whether the first step moves the model by 2^-16 or more of a mean update that is as long as the bound allows and
-    spread evenly over the coordinates, at every learning rate that the rule can use (spec 4.6). Exact."""
-    return server_rule(policy.step.rule).moves(step_constants(policy.step), _longest(policy))
+    """Whether the first step after the fullest mean update moves the model by 2^-16 of its length or more, and by 2^-16
+    or more, at every learning rate that the rule can use, and not all of that update is rounded away (spec 4.6).
+    Exact."""
+    fullest = fullest_update(policy)
+    return not fullest.vanishes and server_rule(policy.step.rule).moves(step_constants(policy.step), fullest)
 
 
 def step_ceiling(policy: Policy) -> bool:
@@ -44,12 +60,11 @@ def step_ceiling(policy: Policy) -> bool:
     always be closed (spec 4.6)."""
     constants = step_constants(policy.step)
     bounded = constants.exact("learning_rate") <= MOST_RATE
-    return bounded and server_rule(policy.step.rule).stays(constants, _longest(policy))
+    return bounded and server_rule(policy.step.rule).stays(constants, policy.update.norm_bound * _unit(policy))
 
 
-def _longest(policy: Policy) -> Length:
-    norm = Fraction(policy.update.norm_bound, 1 << min(policy.update.fraction_bits, LARGEST_FRACTION_BITS))
-    return Length(norm, policy.dimension)
+def _unit(policy: Policy) -> Fraction:
+    return Fraction(1, 1 << min(policy.update.fraction_bits, LARGEST_FRACTION_BITS))
 
 
 def initial_state(policy: Policy, model: Vector) -> StepState:

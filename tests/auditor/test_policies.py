@@ -70,6 +70,7 @@ POLICIES: dict[str, tuple[Callable[[Forge], dict[str, Any]], set[str]]] = {
     "another model": (lambda f: {"initial_model": bytes(32)}, {"I2", "I4"}),
     "a smaller bound": (lambda f: {"update": replace(f.policy.update, norm_bound=100)}, {"I1", "I6"}),
     "a bound of zero": (lambda f: {"update": replace(f.policy.update, norm_bound=0)}, {"I2"}),
+    "a bound of next to nothing": (lambda f: {"update": replace(f.policy.update, fraction_bits=60)}, {"I2"}),
     "an absurd scale": (lambda f: {"update": replace(f.policy.update, fraction_bits=2**62)}, {"I2"}),
     "an absurd dimension": (lambda f: {"dimension": 2**62}, {"I2"}),
     "no dimension": (lambda f: {"dimension": 0, "tensors": ()}, {"I2"}),

@@ -41,13 +41,13 @@ def constant(text: str) -> float:
 @dataclass(frozen=True)
 class Rule:
     """constants: beside the learning rate. start, step: what is kept of one coordinate at first, and (x', kept') of
-    (x, kept, u). sound: of its constants. floor, ceiling: of constants, clip norm and d."""
+    (x, kept, u). sound: of its constants. floor: of constants, min(1, l) and w squared. ceiling: of constants and L."""
 
     constants: tuple[str, ...]
     sound: Callable[[Constants], bool]
     start: Callable[[Constants], Moments]
     step: Callable[[Constants, float, Moments, float], tuple[float, Moments]]
-    floor: Callable[[Constants, Fraction, int], bool]
+    floor: Callable[[Constants, Fraction, Fraction], bool]
     ceiling: Callable[[Constants, Fraction], bool]
 
 
@@ -56,7 +56,7 @@ FEDAVG = Rule(
     lambda c: c["learning_rate"] > 0,
     lambda c: (),
     lambda c, x, kept, u: (x + c["learning_rate"] * u, kept),
-    lambda c, clip, d: Fraction(c["learning_rate"]) * 2**16 >= 1,
+    lambda c, scale, steepest: Fraction(c["learning_rate"]) * scale * 2**16 >= 1,
     lambda c, clip: True,
 )
 
@@ -68,10 +68,10 @@ def adam_step(c: Constants, x: float, kept: Moments, u: float) -> tuple[float, M
     return x + c["learning_rate"] * m / (math.sqrt(v) + c["epsilon"]), (m, v)
 
 
-def adam_floor(c: Constants, clip: Fraction, d: int) -> bool:
+def adam_floor(c: Constants, scale: Fraction, steepest: Fraction) -> bool:
     epsilon = Fraction(c["epsilon"])
-    left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) - epsilon
-    return left >= epsilon and left**2 * d >= clip**2
+    left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) * scale - epsilon
+    return left >= epsilon and left**2 >= steepest
 
 
 FEDADAM = Rule(
@@ -114,9 +114,28 @@ def step_fault(policy: Body) -> str | None:
 def step_bounds(policy: Body) -> tuple[bool, bool]:
     """`step-floor` and `step-ceiling`: what a step moves at least and at most (4.6)."""
     rule, values, update = rule_of(policy), constants_of(policy), policy["update"]
-    clip = Fraction(update["norm_bound"], 2 ** update["fraction_bits"])
-    floor = rule.floor(values, clip, policy["dimension"])
-    return floor, values["learning_rate"] <= 2**16 and rule.ceiling(values, clip)
+    unit = Fraction(1, 2 ** update["fraction_bits"])
+    longest, steepest = fullest(policy)
+    floor = 4 * steepest > 1 and rule.floor(values, min(Fraction(1), longest * unit), steepest * unit**2)
+    return floor, values["learning_rate"] <= 2**16 and rule.ceiling(values, update["norm_bound"] * unit)
+
+
+def fullest(policy: Body) -> tuple[int, Fraction]:
+    """M, and the square of w, in units (4.6)."""
+    update, left = policy["update"], policy["dimension"]
+    counts: dict[int, int] = {}
+    for group in update["groups"]:
+        beta, count = min(group["bound"], update["norm_bound"]), group["stop"] - group["start"]
+        counts[beta] = counts.get(beta, 0) + count
+        left -= count
+    general = update["norm_bound"] if update["coordinate_bound"] is None else update["coordinate_bound"]
+    beta = min(general, update["norm_bound"])
+    counts[beta] = counts.get(beta, 0) + left
+    total = sum(count * beta**2 for beta, count in counts.items())
+    if total == 0:
+        return 0, Fraction(0)
+    longest = min(update["norm_bound"], math.isqrt(total))
+    return longest, Fraction((max(beta for beta, count in counts.items() if count) * longest) ** 2, total)
 
 
 # --- the step -----------------------------------------------------------------------------------------

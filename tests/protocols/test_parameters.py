@@ -29,7 +29,7 @@ from protocols.parameters import (
 from protocols.policy import Member, Policy, StepRule, TensorSpec
 from protocols.steps.fedavg import fedavg
 from protocols.steps.fedopt import fedadam
-from protocols.steps.step import apply_step, initial_state
+from protocols.steps.step import apply_step, fullest_update, initial_state
 
 
 def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:
@@ -97,7 +97,9 @@ def test_what_is_derived_is_sound(dimension: int, clip: float, bits: int | None,
         update=rules[0],
         lattice=rules[1],
     )
-    require_sound(policy)
+    assert set(failing(policy)) <= {"step-floor"}
+    fullest = fullest_update(policy)
+    assert ("step-floor" in failing(policy)) == (fullest.vanishes or fullest.length < 2.0**-16)
     assert largest_cohort(*rules) >= cohort
     smaller = [q for q in MODULI if q < rules[1].modulus]
     assert not any(2 * cohort * (TAIL * rules[1].plaintext_scale + rules[0].norm_bound) < q for q in smaller)
@@ -258,6 +260,7 @@ def test_names_are_unique() -> None:
         ("key-digits", replace(GOOD, max_cohort=LARGEST_COHORT + 1)),
         ("step", replace(GOOD, step=replace(GOOD.step, rule="sgd"))),
         ("step-floor", replace(GOOD, step=fedavg(1e-12))),
+        ("step-floor", update(GOOD, fraction_bits=33)),
         ("step-floor", replace(GOOD, step=fedavg(math.nextafter(2.0**-16, 0)))),
         ("step-floor", replace(GOOD, step=fedadam(learning_rate=1e-12))),
         ("step-floor", replace(GOOD, step=fedadam(epsilon=1e3))),

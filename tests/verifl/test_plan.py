@@ -234,6 +234,19 @@ def test_a_step_that_hardly_moves_the_model_or_overflows_is_refused(server: dict
         make_plan(breast_cancer(), Config.of(server=server))
 
 
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"clip_norm": 1e-9}, r"updates of at most 1e-09 by clip_norm .*raise learning_rate, or raise clip_norm and"),
+        ({"coordinate_bound": 1e-7, "fraction_bits": 24}, "step-floor.*updates of at most .*and the bounds on coordin"),
+        ({"clip_norm": 2, "fraction_bits": 0}, "step-floor.*found fraction_bits 0 and updates.*; raise fraction_bits"),
+    ],
+)
+def test_a_bound_or_a_resolution_that_acts_like_no_learning_is_refused(update: dict[str, object], message: str) -> None:
+    with pytest.raises(Misuse, match=message):
+        make_plan(breast_cancer(), Config.of(update=update))
+
+
 def test_the_plan_says_what_remains_without_noise() -> None:
     plan = make_plan(breast_cancer(), Config())
     assert "can be recognised from the difference of the two sums" in plan.to_dict()["without_noise"]

@@ -12,7 +12,7 @@ from protocols.policy import Policy, StepRule
 from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
 from protocols.steps.rule import NUMBERS, spelled
-from protocols.steps.step import step_ceiling, step_floor
+from protocols.steps.step import fullest_update, step_ceiling, step_floor
 from verifl.tables import SHOWN, Finite, Table
 
 
@@ -58,10 +58,20 @@ def check_step(policy: Policy) -> None:
     """The conditions `step-floor` and `step-ceiling` of the policy, by the fields of the configuration."""
     rule = server_rule(policy.step.rule)
     found = f"{rule.name} with learning_rate {step_constants(policy.step).learning_rate:g}"
-    if not step_floor(policy):
+    fullest = fullest_update(policy)
+    length = f"updates of at most {float(fullest.length):.3g} by clip_norm and the bounds on coordinates"
+    if fullest.vanishes:
         raise Misuse(
-            f"server: expected a step that moves the model by 2^-16 of an update of length clip_norm or more "
-            f"(step-floor), found {found}; {rule.more}"
+            f"update: expected fixed point in which something is left of an update of full length (step-floor), found "
+            f"fraction_bits {policy.update.fraction_bits} and {length}; raise fraction_bits"
+        )
+    if not step_floor(policy):
+        more = rule.more
+        if fullest.length < 1:
+            found, more = f"{found} and {length}", f"{more}, or raise clip_norm and the bounds on coordinates"
+        raise Misuse(
+            f"server: expected a step that moves the model by 2^-16, and by 2^-16 of an update of full length, or more "
+            f"(step-floor), found {found}; {more}"
         )
     if not step_ceiling(policy):
         raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {rule.less}")

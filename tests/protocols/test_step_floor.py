@@ -1,0 +1,127 @@
+"""What a policy's step moves at least (spec 4.6): whatever scales it down too far is refused, by both auditors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from protocols.policy import CoordinateRule, Policy, StepRule, TensorSpec, UpdateRule
+from protocols.steps.fedavg import fedavg
+from protocols.steps.fedopt import fedadam
+from protocols.steps.step import apply_step, fullest_update, initial_state, step_floor
+from tests.independent.steps import step_bounds
+from tests.protocols.test_parameters import GOOD, failing, update
+
+UNIT = 2.0**-16
+
+
+def slow(length: float, **changes: Any) -> Policy:
+    """With a norm bound of this length in units that are fine enough for it."""
+    bits = 24 - math.frexp(length)[1]
+    return update(GOOD, norm_bound=int(math.ldexp(length, bits)), fraction_bits=bits, **changes)
+
+
+def bounded(bound: int, *groups: CoordinateRule) -> Policy:
+    """1000 coordinates of at most `bound` units of 2^-24."""
+    return update(GOOD, norm_bound=1 << 24, fraction_bits=24, coordinate_bound=bound, groups=groups)
+
+
+REFUSED = {
+    "a learning rate": replace(GOOD, step=fedavg(math.nextafter(UNIT, 0))),
+    "a learning rate of fedadam": replace(GOOD, step=fedadam(learning_rate=1e-12)),
+    "a beta1": replace(GOOD, step=fedadam(beta1=1 - 2.0**-40)),
+    "an epsilon": replace(GOOD, step=fedadam(epsilon=1e3)),
+    "a clip norm": slow(math.nextafter(UNIT, 0)),
+    "a clip norm that is next to nothing": slow(1e-12),
+    "a clip norm and a learning rate": replace(slow(2.0**-8), step=fedavg(math.nextafter(2.0**-8, 0))),
+    "a clip norm under fedadam": replace(slow(1e-9), step=fedadam()),
+    "bounds on all coordinates": bounded(8),
+    "all coordinates frozen": bounded(0),
+    "bounds on groups": bounded(0, CoordinateRule(0, 500, 8), CoordinateRule(600, 1000, 8)),
+    "all but one coordinate frozen": bounded(0, CoordinateRule(7, 8, 255)),
+    "coarse units": update(GOOD, norm_bound=15, fraction_bits=0),
+    "coarse units and many frozen": update(
+        GOOD, norm_bound=7, fraction_bits=0, coordinate_bound=0, groups=(CoordinateRule(0, 200, 7),)
+    ),
+}
+
+ACCEPTED = {
+    "a learning rate": replace(GOOD, step=fedavg(UNIT)),
+    "a clip norm": slow(UNIT),
+    "a clip norm and a learning rate": replace(slow(2.0**-8), step=fedavg(2.0**-8)),
+    "a clip norm that fedadam makes up for": replace(slow(1e-9), step=fedadam(epsilon=1e-9)),
+    "bounds on all coordinates": bounded(9),  # 9 sqrt(1000) > 256
+    "all but one coordinate frozen": bounded(0, CoordinateRule(7, 8, 256)),
+    "coarse units": update(GOOD, norm_bound=16, fraction_bits=0),  # 16 > sqrt(1000) / 2
+    "coarse units and many frozen": update(
+        GOOD, norm_bound=8, fraction_bits=0, coordinate_bound=0, groups=(CoordinateRule(0, 200, 8),)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_whatever_scales_a_step_down_too_far_is_refused(name: str) -> None:
+    assert "step-floor" in failing(REFUSED[name])
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_the_floor_is_where_the_specification_says(name: str) -> None:
+    assert "step-floor" not in failing(ACCEPTED[name])
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Of a few coordinates, with any bounds and any step."""
+    dimension = draw(st.integers(1, 6))
+    bits, bound = draw(st.integers(0, 60)), draw(st.integers(1, 1 << draw(st.integers(1, 40))))
+    general, groups = None, tuple[CoordinateRule, ...]()
+    if draw(st.booleans()):
+        bounds = st.integers(0, 1 << draw(st.integers(1, 20)))
+        general, edges = draw(bounds), sorted(draw(st.sets(st.integers(0, dimension), max_size=4)))
+        groups = tuple(CoordinateRule(*pair, draw(bounds)) for pair in zip(edges[::2], edges[1::2], strict=False))
+    rate = math.ldexp(1.0, draw(st.integers(-40, 10)))
+    steps = st.sampled_from([fedavg(rate), fedadam(rate), fedadam(rate, 0.0, 0.0, draw(st.floats(1e-12, 1e3)))])
+    step: StepRule = draw(steps)
+    rule = UpdateRule(bound, bits, general, groups)
+    tensors = (TensorSpec("w", (dimension,), "float32", False),)
+    return replace(GOOD, dimension=dimension, tensors=tensors, update=rule, step=step)
+
+
+@given(policies())
+def test_both_auditors_agree_on_the_floor(policy: Policy) -> None:
+    floor, _ = step_bounds(asdict(policy))
+    assert floor == step_floor(policy)
+
+
+@given(policies(), st.booleans(), st.floats(1e-9, 1e3))
+def test_at_the_floor_the_fullest_update_moves_the_model(policy: Policy, adaptive: bool, epsilon: float) -> None:
+    """By 2^-16 of its length and by 2^-16, and no less a rate is enough; where rounding to units changes little."""
+    fullest = fullest_update(policy)
+    assume(fullest.length >= 1000 * fullest.unit)
+    length, peak = float(fullest.length), math.sqrt(fullest.peak_squared)
+    least = UNIT / min(1.0, length) * ((epsilon + max(epsilon, peak)) / 0.5 if adaptive else 1.0)
+    at, below = (
+        replace(policy, step=fedadam(rate, 0.5, 0.9, epsilon) if adaptive else fedavg(rate))
+        for rate in (least * 1.0001, least * 0.9999)
+    )
+    assert step_floor(at)
+    assert not step_floor(below)
+    units = float(fullest.length / fullest.unit) * (bounds_of(policy) / np.linalg.norm(bounds_of(policy)))
+    state = initial_state(at, np.zeros(policy.dimension))
+    moved = np.linalg.norm(apply_step(at, state, np.rint(units).astype(np.int64), 1).model)
+    assert moved >= 0.99 * UNIT * max(1.0, length)
+
+
+def bounds_of(policy: Policy) -> np.ndarray:
+    """Of every coordinate, in units."""
+    rule = policy.update
+    bounds = np.full(policy.dimension, rule.norm_bound if rule.coordinate_bound is None else rule.coordinate_bound)
+    for group in rule.groups:
+        bounds[group.start : group.stop] = group.bound
+    return np.minimum(bounds, rule.norm_bound).astype(np.float64)
