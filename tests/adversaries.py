@@ -8,15 +8,15 @@ from dataclasses import replace
 from proofs.engine import Engine
 from proofs.randomness import Randomness
 from protocols.blobs import blob_hash
-from protocols.cohorts import ack_digest
 from protocols.envelopes import COORDINATOR, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
-from protocols.messages import Dispute, KeyShare, Message, ShareAck, Submission
+from protocols.messages import Dispute, KeyShare, Message, Submission
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.exchange import Release, SubmissionPackage
+from protocols.rounds.releasing import draft_ack
 from protocols.rounds.submitting import (
     HONEST,
     Ciphertext,
@@ -126,17 +126,9 @@ def false_ack(simulation: Simulation, trustee: str, disputed: Iterable[str]) -> 
     assert current is not None
     complained = set(disputed)
     firsts = list(current.first_submissions())
-    held = [each for each in firsts if each.message.client not in complained]
-    pairs = [(each.message.client, each.entry) for each in held]
-    message = ShareAck(
-        simulation.pinned.policy.federation,
-        current.number,
-        current.entry,
-        trustee,
-        tuple(each.index for each in held),
-        tuple(Dispute(each.index, "share-opening") for each in firsts if each.message.client in complained),
-        ack_digest(current.entry, trustee, pairs),
-    )
+    held = [each.index for each in firsts if each.message.client not in complained]
+    disputes = [Dispute(each.index, "share-opening") for each in firsts if each.message.client in complained]
+    message = draft_ack(simulation.pinned, current, trustee, held, disputes)
     return seal(message, trustee, identity_of(trustee, simulation.setting.seed))
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.messages import CohortClosed
-from protocols.rounds import closing, rules, trustee
+from protocols.rounds import closing, releasing, rules
 from protocols.rounds.client import Client
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.exchange import SubmissionPackage
@@ -124,7 +124,7 @@ def admit_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every party is corrupt: the rules about the cohort that was opened before are not kept."""
     monkeypatch.setattr(rules, "is_in", lambda *_: True)
     monkeypatch.setattr(closing, "clients_of", lambda *_: None)
-    monkeypatch.setattr(trustee, "check_cohort_difference", lambda *_: None)
+    monkeypatch.setattr(releasing, "check_cohort_difference", lambda *_: None)
 
 
 def fault_before(fault: Fault) -> Callable[[Simulation], None]:

@@ -32,7 +32,6 @@ from protocols.messages import (
     Message,
     MissingParty,
     Revocation,
-    RoundClosed,
     RoundKey,
     ShareAck,
     Submission,
@@ -60,7 +59,7 @@ from protocols.rounds.closing import (
     unacknowledged,
     unreleased,
 )
-from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_cohort, draft_end, draft_open
+from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.record import LogRecord, Published
@@ -299,40 +298,50 @@ class Coordinator:
     def aggregate(self) -> Publication:
         """Open the sum with the first t valid releases, or abort: too few of them, or a sum that does not open."""
         current = self._releasing()
-        threshold = self._pinned.policy.threshold
-        used = dict([(name, share) for name, share in self._releases().items() if share is not None][:threshold])
-        if len(used) < threshold:
+        if len(self.valid_releases()) < self._pinned.policy.threshold:
             return self._abort(current, MISSING_RELEASES, self._missing(current))
+        opened = self.open_sum()
+        return self._abort(current, OPENING_FAILED) if opened is None else self.publish_sum(opened)
+
+    def open_sum(self) -> OpenedAggregate | None:
+        """The sum over the closed cohort, opened with the first t valid releases; None for one that does not open.
+
+        Nothing is logged. Raises Misuse for fewer releases, Rejected("blob-...") where a blob cannot be had.
+        """
+        current, used = self._releasing(), self._used_releases()
         ciphertext = sum_ciphertexts(self._pinned, current, self._summation, self._blobs)
         commitments = row_commitments(self._pinned, current, self._blobs)
         try:
-            opened = open_cohort(self._engine, self._pinned, current, used, ciphertext, commitments)
+            return open_cohort(self._engine, self._pinned, current, used, ciphertext, commitments)
         except (Malformed, Rejected):
-            return self._abort(current, OPENING_FAILED)
+            return None
+
+    def publish_sum(self, opened: OpenedAggregate) -> Publication:
+        """The Aggregate of a sum that the first t valid releases opened."""
+        current, blobs = self._releasing(), opened.blobs()
+        message = draft_aggregate(self._pinned, current, frozenset(self._used_releases()), blobs)
         self._opened = opened
-        return self._log(
-            [self._seal(draft_aggregate(self._pinned, current, frozenset(used), opened.blobs()))], named(opened.blobs())
-        )
+        return self._log([self._seal(message)], named(blobs))
 
     def close_round(self) -> Publication:
         """The server step on the opened sum, and the next model."""
+        return self.publish_step(self.next_state())
+
+    def next_state(self) -> StepState:
+        """What the server step makes of the opened sum; nothing is logged."""
         current = self._current()
         if current.aggregate is None or current.cohort is None:
             raise Misuse("close_round: aggregate first")
-        plaintext = self._plaintext(current)
-        count = len(current.cohort.message.accepted)
-        state = server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count)
-        model, optimizer = server_steps.encode_model(state.model), server_steps.encode_optimizer(state)
-        blobs = {"model": model} if optimizer is None else {"model": model, "optimizer": optimizer}
-        hashes = {name: blob_hash(blob) for name, blob in blobs.items()}
-        message = RoundClosed(
-            self._pinned.policy.federation,
-            current.number,
-            current.aggregate,
-            hashes["model"],
-            hashes.get("optimizer"),
-        )
-        return self._log([self._seal(message)], named(blobs))
+        plaintext, count = self._plaintext(current), len(current.cohort.message.accepted)
+        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count)
+
+    def publish_step(self, state: StepState) -> Publication:
+        """The RoundClosed of an aggregated round: `state` is what rounds open on next."""
+        current = self._current()
+        if current.aggregate is None:
+            raise Misuse("close_round: aggregate first")
+        message, blobs = draft_close(self._pinned, current.number, current.aggregate, state)
+        return self._log([self._seal(message)], blobs)
 
     def abort(self) -> Publication:
         """Give up the round for want of submissions, acknowledgements or releases; Misuse where there are enough to
@@ -458,6 +467,14 @@ class Coordinator:
                 data = read_blob(self._blobs, release.message.share, self._pinned.share_size)
                 self._shares[trustee] = judge_release(self._engine, self._pinned, current, trustee, data, self._blobs)
         return self._shares
+
+    def _used_releases(self) -> dict[str, Share]:
+        """The first t valid ones, by trustee."""
+        threshold = self._pinned.policy.threshold
+        valid = [(name, share) for name, share in self._releases().items() if share is not None]
+        if len(valid) < threshold:
+            raise Misuse(f"expected {threshold} valid releases, found {len(valid)}")
+        return dict(valid[:threshold])
 
     def _missing(self, current: CurrentRound) -> tuple[MissingParty, ...]:
         wrong = frozenset(trustee for trustee, share in self._releases().items() if share is None)

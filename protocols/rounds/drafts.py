@@ -17,12 +17,15 @@ from protocols.messages import (
     FederationClosed,
     MissingParty,
     RoundAborted,
+    RoundClosed,
     RoundOpen,
     ShareAck,
 )
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.closing import chosen
 from protocols.rounds.ledger import CurrentRound, Ledger
+from protocols.steps import step as server_steps
+from protocols.steps.step import StepState
 from protocols.submissions import Fault
 
 _DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
@@ -103,6 +106,16 @@ def draft_aggregate(
         noise=None,
         weight=None,
     )
+
+
+def draft_close(
+    pinned: PinnedPolicy, number: int, aggregate: bytes, state: StepState
+) -> tuple[RoundClosed, dict[bytes, bytes]]:
+    """RoundClosed behind the entry `aggregate`, and its blobs by hash; state: after the server step."""
+    model, optimizer = server_steps.encode_model(state.model), server_steps.encode_optimizer(state)
+    blobs = {blob_hash(blob): blob for blob in (model, optimizer) if blob is not None}
+    remembered = None if optimizer is None else blob_hash(optimizer)
+    return RoundClosed(pinned.policy.federation, number, aggregate, blob_hash(model), remembered), blobs
 
 
 def draft_abort(

@@ -6,14 +6,12 @@ a crash at any point loses nothing that was said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke, sharing
-from protocols.blobs import blob_hash
-from protocols.cohorts import ack_digest
 from protocols.contexts import share_info
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
@@ -33,9 +31,15 @@ from protocols.rounds.closing import NO_QUORUM
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
 from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import CurrentRound, LoggedCohort, LoggedSubmission
-from protocols.rounds.lineage import check_step
-from protocols.rounds.offences import check_cohort_difference
+from protocols.rounds.ledger import CurrentRound, Ledger, LoggedSubmission
+from protocols.rounds.releasing import (
+    acknowledged,
+    check_release,
+    closed_cohort,
+    draft_ack,
+    sign_release,
+    sum_held,
+)
 from protocols.rounds.round_secrets import RoundSecrets
 from protocols.rounds.trustee_holdings import ACK, LOG, RELEASE, SHOWN, Shown, StoredRelease
 from protocols.rounds.waits import Waits
@@ -82,6 +86,11 @@ class Trustee:
     def size(self) -> int:
         """Entries of the log that it has seen: the next observation starts there."""
         return self._log.size
+
+    @property
+    def ledger(self) -> Ledger:
+        """What these entries say."""
+        return self._log.ledger
 
     def round_key(self, number: int) -> bytes:
         """The signed RoundKey of the next round, or again of the open one: the same bytes, until the key is erased.
@@ -171,19 +180,9 @@ class Trustee:
         self._check_kept(number)
         private = self._private_key(current)
         held, disputed = self._examine(current, private, blobs)
-        acknowledged = tuple(sorted(held))
-        pairs = [(each.message.client, each.entry) for each in current.first_submissions() if each.index in held]
-        message = ShareAck(
-            self._pinned.policy.federation,
-            number,
-            current.entry,
-            self._name,
-            acknowledged,
-            tuple(sorted(disputed, key=lambda dispute: dispute.index)),
-            ack_digest(current.entry, self._name, pairs),
-        )
+        message = draft_ack(self._pinned, current, self._name, held.keys(), disputed)
         entry = seal(message, self._name, self._identity)
-        self._secrets.hold(number, b"".join(held[index].encode() for index in acknowledged))
+        self._secrets.hold(number, b"".join(held[index].encode() for index in message.acknowledged))
         ACK.put(self._store, number, entry)
         return entry
 
@@ -205,9 +204,8 @@ class Trustee:
         """
         self.expire()
         current = self._current(number)
-        if current.cohort is None:
-            raise Rejected("order", "a closed cohort", f"round {number} is collecting")
-        digest = current.cohort.message.digest
+        cohort = closed_cohort(current)
+        digest = cohort.message.digest
         stored = RELEASE.get(self._store, number)
         if stored is not None:
             if stored.digest != digest:
@@ -216,8 +214,10 @@ class Trustee:
             return stored.release()
         self._check_published(note)
         self._check_kept(number)
-        self._check_release(current, current.cohort, blobs)
-        release = self._sign_release(number, current.cohort)
+        held = acknowledged(ACK.get(self._store, number))
+        check_release(self._engine, self._pinned, self._name, self._log.ledger, held, blobs)
+        share = self._summed(number, held, cohort.message.accepted)
+        release = sign_release(self._pinned, number, cohort, self._name, share, self._identity)
         RELEASE.put(self._store, number, StoredRelease(digest, release.entry, release.blob))
         self.erase(number)
         return release
@@ -389,48 +389,11 @@ class Trustee:
         except Malformed:
             return Dispute(submission.index, "share-encoding")
 
-    def _check_release(self, current: CurrentRound, cohort: LoggedCohort, blobs: BlobSource) -> None:
-        if self._name not in cohort.message.trustees:
-            raise Rejected("release", f"one of {', '.join(cohort.message.trustees)}", self._name)
-        acknowledged = self._acknowledged(current.number)
-        for index in cohort.message.accepted:
-            if index not in acknowledged:
-                raise Rejected("unacknowledged", "submissions that it acknowledged", f"entry {index}")
-        if len(cohort.message.accepted) < self._pinned.policy.min_cohort:
-            minimum = self._pinned.policy.min_cohort
-            raise Rejected("cohort-size", f"at least {minimum}", str(len(cohort.message.accepted)))
-        check_cohort_difference(self._engine, self._pinned, current, blobs)
-        if self._log.ledger.step is not None:
-            check_step(self._engine, self._pinned, self._log.ledger.step, blobs)
-
-    def _acknowledged(self, number: int) -> tuple[int, ...]:
-        """What this trustee said it holds in a round, by its own record."""
-        stored = ACK.get(self._store, number)
-        message = open_envelope(stored).message if stored is not None else None
-        return message.acknowledged if isinstance(message, ShareAck) else ()
-
-    def _sign_release(self, number: int, cohort: LoggedCohort) -> Release:
-        blob = sharing.sum_shares(self._shares(number, cohort.message.accepted)).encode()
-        message = KeyShare(
-            self._pinned.policy.federation,
-            number,
-            cohort.entry,
-            cohort.message.digest,
-            self._name,
-            blob_hash(blob),
-        )
-        return Release(seal(message, self._name, self._identity), blob)
-
-    def _shares(self, number: int, indices: Sequence[int]) -> Iterator[sharing.Share]:
-        """The shares of submissions that it acknowledged, by log index; one record a round, so one write."""
-        stored = self._secrets.held(number)
-        if stored is None:
+    def _summed(self, number: int, held: Sequence[int], wanted: Sequence[int]) -> sharing.Share:
+        shares = self._secrets.held(number)
+        if shares is None:
             raise Rejected(ERASED, f"the shares of round {number}", "they were erased")
-        positions = {index: position for position, index in enumerate(self._acknowledged(number))}
-        size, length = self._pinned.share_size, self._pinned.secret_length
-        for index in indices:
-            start = positions[index] * size
-            yield sharing.Share.decode(stored[start : start + size], length)
+        return sum_held(self._pinned, shares, held, wanted)
 
     def _drop_records(self, number: int) -> None:
         """What was said in rounds that are over is in the log."""

@@ -10,7 +10,7 @@ import pytest
 from auditor import audit
 from auditor.checks import differences
 from auditor.findings import Findings
-from protocols.rounds import closing, trustee
+from protocols.rounds import closing, releasing
 from protocols.rounds.closing import DIFFERENCING
 from tests import retries
 from tests.auditor.conftest import failed
@@ -162,7 +162,7 @@ def test_strict_policies_make_it_a_finding(
     simulation = Simulation(tmp_path, Setting(clients=7, min_cohort=3, strict_consecutive=strict))
     simulation.start()
     monkeypatch.setattr(closing, "recent_cohorts", lambda *_: [])
-    monkeypatch.setattr(trustee, "check_cohort_difference", lambda *_: None)
+    monkeypatch.setattr(releasing, "check_cohort_difference", lambda *_: None)
     for count in (7, 6):
         assert simulation.play_round(clients=list(simulation.clients)[:count]).aborted is None
     simulation.writer.close()

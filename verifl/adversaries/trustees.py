@@ -9,16 +9,17 @@ from proofs.curve import ORDER
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from proofs.randomness import Randomness
-from protocols.blobs import blob_hash
-from protocols.cohorts import ack_digest
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, cosign
-from protocols.messages import Dispute, KeyShare, ShareAck
+from protocols.messages import Dispute, ShareAck
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Release
-from protocols.rounds.ledger import CurrentRound, LoggedCohort
-from protocols.rounds.trustee import Trustee
+from protocols.rounds.ledger import LoggedCohort
+from protocols.rounds.releasing import acknowledged, closed_cohort, draft_ack, sign_release, sum_held
+from protocols.rounds.round_secrets import SHARE
+from protocols.rounds.trustee import ERASED, Trustee
+from protocols.rounds.trustee_holdings import ACK
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource
@@ -28,7 +29,7 @@ NO_ANSWER = "no-answer"
 
 
 class LyingTrustee(Trustee):
-    """An honest trustee but while `active`; what it lies about overrides one step."""
+    """An honest trustee but while `active`; what it lies about is one of the things that it says."""
 
     def __init__(
         self,
@@ -40,8 +41,16 @@ class LyingTrustee(Trustee):
         rand: Randomness,
         active: Callable[[], bool],
     ) -> None:
-        self._active = active  # before anything is erased at the start
+        self.pinned, self.identity, self.store = pinned, identity, store
+        self.active = active  # before anything is erased at the start
         super().__init__(pinned, identity, name, store, engine, rand, ONE_PROCESS)
+
+    def cohort(self, number: int) -> LoggedCohort:
+        """The closed cohort of the open round."""
+        current = self.ledger.current
+        if current is None or current.number != number:
+            raise Rejected("order", f"round {number} to be open", "none" if current is None else str(current.number))
+        return closed_cohort(current)
 
 
 class WrongRelease(LyingTrustee):
@@ -49,31 +58,31 @@ class WrongRelease(LyingTrustee):
 
     def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
         honest = super().release(number, note, blobs)
-        message = open_envelope(honest.entry).message
-        if not self._active() or not isinstance(message, KeyShare):
+        if not self.active():
             return honest
-        share = Share.decode(honest.blob, self._pinned.secret_length)
-        blob = Share(((share.values[0] + 1) % ORDER, *share.values[1:]), share.blinding).encode()
-        return Release(seal(replace(message, share=blob_hash(blob)), self.name, self._identity), blob)
+        share = Share.decode(honest.blob, self.pinned.secret_length)
+        other = replace(share, values=((share.values[0] + 1) % ORDER, *share.values[1:]))
+        return sign_release(self.pinned, number, self.cohort(number), self.name, other, self.identity)
 
 
 class Silent(LyingTrustee):
     """Says nothing; to the others that is an answer that never comes."""
 
     def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
-        self._answer()
+        self.answer()
         return super().observe(note, entries, timestamp)
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
-        self._answer()
+        self.answer()
         return super().acknowledge(number, note, blobs)
 
     def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
-        self._answer()
+        self.answer()
         return super().release(number, note, blobs)
 
-    def _answer(self) -> None:
-        if self._active():
+    def answer(self) -> None:
+        """Raises where it says nothing."""
+        if self.active():
             raise Rejected(NO_ANSWER, f"an answer by {self.name}", "none")
 
 
@@ -82,42 +91,39 @@ class FalseComplaint(LyingTrustee):
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         honest = super().acknowledge(number, note, blobs)
-        message = open_envelope(honest).message
-        if not self._active() or not isinstance(message, ShareAck) or not message.acknowledged:
+        message, current = open_envelope(honest).message, self.ledger.current
+        if not self.active() or current is None or not isinstance(message, ShareAck) or not message.acknowledged:
             return honest
         victim, *held = message.acknowledged
-        current = self._current(number)
-        pairs = [(each.message.client, each.entry) for each in current.first_submissions() if each.index in held]
-        lie = replace(
-            message,
-            acknowledged=tuple(held),
-            disputed=tuple(sorted((*message.disputed, Dispute(victim, "share-opening")), key=lambda each: each.index)),
-            digest=ack_digest(current.entry, self.name, pairs),
-        )
-        return seal(lie, self.name, self._identity)
+        disputed = (*message.disputed, Dispute(victim, "share-opening"))
+        return seal(draft_ack(self.pinned, current, self.name, held, disputed), self.name, self.identity)
 
 
 class Colluding(LyingTrustee):
     """Does what the server asks: cosigns any checkpoint, releases for any cohort of whose members it has shares."""
 
-    def _check_release(self, current: CurrentRound, cohort: LoggedCohort, blobs: BlobSource) -> None:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:  # noqa: ARG002
         """It has no objections."""
-
-    def _check_published(self, note: bytes) -> None:
-        """Nor here."""
+        release = self.release_anything(number, self.cohort(number))
+        self.erase(number)
+        return release
 
     def erase(self, number: int) -> None:
         """Keeps everything for as long as the attack goes on."""
-        if not self._active():
+        if not self.active():
             super().erase(number)
 
     def cosign_anything(self, head: Checkpoint, timestamp: int) -> bytes:
         """A cosignature without having seen an entry."""
-        return cosign(head, self.name, self._identity, timestamp)
+        return cosign(head, self.name, self.identity, timestamp)
 
     def release_anything(self, number: int, cohort: LoggedCohort) -> Release:
         """Its share of the sum over this cohort, whatever it has released before."""
-        return self._sign_release(number, cohort)
+        shares, held = SHARE.get(self.store, number), acknowledged(ACK.get(self.store, number))
+        if shares is None:
+            raise Rejected(ERASED, f"the shares of round {number}", "they were erased")
+        share = sum_held(self.pinned, shares, held, cohort.message.accepted)
+        return sign_release(self.pinned, number, cohort, self.name, share, self.identity)
 
 
 LIARS: dict[str, type[LyingTrustee]] = {
