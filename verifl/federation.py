@@ -14,10 +14,11 @@ from typing import Any
 from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
 from protocols.identities import SigningKey
+from protocols.pinned import PinnedPolicy
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
 from verifl.agents.summation import resolve_device
-from verifl.carriers.base import EngineResult, FederationEngine, Session
+from verifl.carriers.base import EngineResult, FederationEngine, Parties, Session
 from verifl.carriers.in_process import InProcessEngine
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
@@ -221,9 +222,18 @@ class Federation:
     ) -> FederationResult:
         directory = self._directory
         session = Session(
-            self._config, training, initial, enrolment, directory, device, self._progress, self._rand, self._promise
+            config=self._config,
+            training=training,
+            initial=initial,
+            pinned=PinnedPolicy.open(enrolment.policy_file),
+            changes=enrolment.changes,
+            directory=directory,
+            device=device,
+            progress=self._progress,
+            rand=self._rand,
+            promise=self._promise,
         )
-        result = self._engine.run(session)
+        result = self._engine.run(session, Parties.of(enrolment, directory))
         adapter = _write_model(directory, training, result, plan, self._progress)
         return self._result(result, adapter)
 

@@ -12,9 +12,9 @@ import pytest
 from torch import nn
 
 from auditor import audit
+from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.exchange import NOTHING, Publication, Release
 from verifl import Config, Federation
-from verifl.carriers import in_process
 from verifl.carriers.in_process import InProcessEngine
 from verifl.commands import root as cli
 from verifl.federation import FederationResult
@@ -111,9 +111,9 @@ def revocation(out: Path, party: str, changes: Path) -> bytes:
 
 def withhold(patch: pytest.MonkeyPatch, *rounds: int) -> None:
     """In these rounds nothing that trustees release reaches the log, so that they are aborted once they were opened."""
-    honest = in_process.Coordinator.receive_release
+    honest = Coordinator.receive_release
 
-    def lose(self: in_process.Coordinator, release: Release) -> Publication:
+    def lose(self: Coordinator, release: Release) -> Publication:
         return NOTHING if self.ledger.rounds in rounds else honest(self, release)
 
-    patch.setattr(in_process.Coordinator, "receive_release", lose)
+    patch.setattr(Coordinator, "receive_release", lose)

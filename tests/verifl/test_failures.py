@@ -28,8 +28,9 @@ from protocols.stores import MemoryStore
 from tests.verifl.office import Office
 from tests.verifl.recovery import CONFIG, Remembering, check_end, check_same_training, log_of, resume
 from verifl import Federation
+from verifl.agents import client as client_agent
 from verifl.agents.clock import CosignatureClock
-from verifl.carriers import in_process, turns
+from verifl.carriers import in_process
 from verifl.commands import root as cli
 from verifl.config import Config, FederationConfig, UpdateConfig
 from verifl.federation import FederationResult
@@ -136,7 +137,7 @@ def test_a_demonstration_that_ends_early_says_what_to_do_with_its_directory(
     def fails(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(turns, "encode_update", fails)
+    monkeypatch.setattr(client_agent, "encode_update", fails)
     out = tmp_path / "out"
     assert cli.invoke(["demo", "--out", str(out)]) == status
     hint = f"{out} holds an unfinished demonstration: remove it, or choose another --out"

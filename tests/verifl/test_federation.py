@@ -23,11 +23,12 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
 from protocols.rounds import client as client_module
-from protocols.rounds.client import Client
-from protocols.rounds.exchange import NOTHING, Publication, Release
+from protocols.rounds.coordinator import Coordinator
+from protocols.rounds.exchange import NOTHING, Publication, Release, Submit
 from protocols.steps.step import decode_model
 from verifl import Config, Federation
 from verifl.carriers import in_process
+from verifl.carriers.company import AskedClient
 from verifl.config import FederationConfig, LimitsConfig
 from verifl.enrolment.keys import read_key
 from verifl.federation import FederationResult
@@ -197,13 +198,13 @@ def test_a_failure_in_a_later_round_keeps_the_rounds_before(tmp_path: Path) -> N
 
 def absent(monkeypatch: pytest.MonkeyPatch, last: int) -> None:
     """Two of the four clients are silent in every round until `last`, so that a cohort of three cannot be met."""
-    submit = in_process._Run._submit
+    turn = in_process._Run._turn
 
-    def submit_or_not(run: in_process._Run, client: Client, number: int) -> None:
-        if number > last or client.name in ("a", "b"):
-            submit(run, client, number)
+    def turn_or_silence(run: in_process._Run, client: AskedClient, question: Submit) -> None:
+        if question.round > last or client.name in ("a", "b"):
+            turn(run, client, question)
 
-    monkeypatch.setattr(in_process._Run, "_submit", submit_or_not)
+    monkeypatch.setattr(in_process._Run, "_turn", turn_or_silence)
 
 
 def test_an_aborted_round_is_reported_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,12 +226,12 @@ def test_too_many_aborted_rounds_end_the_run(tmp_path: Path, monkeypatch: pytest
 
 def withhold(monkeypatch: pytest.MonkeyPatch, rounds: set[int]) -> None:
     """In these rounds nothing that trustees release reaches the log."""
-    honest = in_process.Coordinator.receive_release
+    honest = Coordinator.receive_release
 
-    def lose(self: in_process.Coordinator, release: Release) -> Publication:
+    def lose(self: Coordinator, release: Release) -> Publication:
         return NOTHING if self.ledger.rounds in rounds else honest(self, release)
 
-    monkeypatch.setattr(in_process.Coordinator, "receive_release", lose)
+    monkeypatch.setattr(Coordinator, "receive_release", lose)
 
 
 def ended(tmp_path: Path, config: Config) -> tuple[list[str | None], str]:
@@ -260,13 +261,13 @@ def test_a_federation_ends_when_its_aborts_are_spent(tmp_path: Path, monkeypatch
 def test_a_federation_ends_when_a_repetition_finds_no_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of four come back, and one of them would have to leave."""
     withhold(monkeypatch, {1})
-    submit = in_process._Run._submit
+    turn = in_process._Run._turn
 
-    def submit_or_not(run: in_process._Run, client: Client, number: int) -> None:
-        if number == 1 or client.name != "a":
-            submit(run, client, number)
+    def turn_or_silence(run: in_process._Run, client: AskedClient, question: Submit) -> None:
+        if question.round == 1 or client.name != "a":
+            turn(run, client, question)
 
-    monkeypatch.setattr(in_process._Run, "_submit", submit_or_not)
+    monkeypatch.setattr(in_process._Run, "_turn", turn_or_silence)
     aborted, note = ended(tmp_path, CONFIG)
     assert aborted == ["missing-releases", "differencing", "differencing"]
     assert note.startswith("federation closed after 0 of 2 rounds: the repetition of an opened round found no cohort")

@@ -7,51 +7,64 @@ from pathlib import Path
 
 import pytest
 
+from proofs.errors import Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
-from protocols.receipts import ACCEPTED, CLOSED, decode_receipt, verify_receipt
+from protocols.receipts import ACCEPTED, CLOSED, decode_receipt, make_receipts, verify_receipt
 from tests.simulator import Simulation
-from verifl.storage.receipts import receipt_file, write_receipts
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.receipts import keep_receipt, receipt_file
+
+PRESENT = ("client-00", "client-02", "client-03")
 
 
 @pytest.fixture
 def simulation(tmp_path: Path) -> Simulation:
     simulation = Simulation(tmp_path)
     simulation.start()
-    simulation.play_round(clients=["client-00", "client-02", "client-03"])
+    simulation.play_round(clients=PRESENT)
     return simulation
 
 
-def write(simulation: Simulation, state: Path, pinned: PinnedPolicy | None = None) -> dict[str, Exception]:
-    reader = TranscriptReader(simulation.path)
-    note, entries = reader.latest(), reader.entries(0, reader.size)
-    return dict(write_receipts(state, pinned or simulation.pinned, note, entries, 1))
+def keep(simulation: Simulation, state: Path, name: str, pinned: PinnedPolicy | None = None) -> Path:
+    """Client `name` keeps its receipt of round 1 in its own directory."""
+    reader, pinned = TranscriptReader(simulation.path), pinned or simulation.pinned
+    receipts = make_receipts(pinned, reader.latest(), reader.entries(0, reader.size), 1)
+    directory = PartyDirectory(state / name)
+    keep_receipt(directory, pinned, name, 1, receipts[name])
+    return receipt_file(directory, 1)
 
 
-def test_every_client_of_the_round_has_one(simulation: Simulation, tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    assert write(simulation, state) == {}
-    for name in ("client-00", "client-02", "client-03"):
-        file = receipt_file(state, name, 1)
-        assert file.stat().st_mode & 0o777 == 0o600
-        found = verify_receipt(simulation.pinned, decode_receipt(file.read_bytes()))
-        assert (found.client, found.verdict, found.outcome) == (name, ACCEPTED, CLOSED)
-    assert not receipt_file(state, "client-01", 1).exists()
+@pytest.mark.parametrize("name", PRESENT)
+def test_every_client_of_the_round_has_one(simulation: Simulation, tmp_path: Path, name: str) -> None:
+    file = keep(simulation, tmp_path, name)
+    assert file.stat().st_mode & 0o777 == 0o600
+    found = verify_receipt(simulation.pinned, decode_receipt(file.read_bytes()))
+    assert (found.client, found.verdict, found.outcome) == (name, ACCEPTED, CLOSED)
 
 
 def test_one_that_is_there_stays(simulation: Simulation, tmp_path: Path) -> None:
-    state = tmp_path / "state"
-    write(simulation, state)
-    kept = receipt_file(state, "client-00", 1).read_bytes()
-    receipt_file(state, "client-02", 1).unlink()
-    simulation.play_round()
-    assert write(simulation, state) == {}
-    assert receipt_file(state, "client-00", 1).read_bytes() == kept
-    assert receipt_file(state, "client-02", 1).exists()
+    kept = keep(simulation, tmp_path, "client-00").read_bytes()
+    keep(simulation, tmp_path, "client-02").unlink()
+    simulation.play_round()  # the checkpoint, and so a receipt made now, is another
+    assert keep(simulation, tmp_path, "client-00").read_bytes() == kept
+    assert keep(simulation, tmp_path, "client-02").exists()
 
 
 def test_one_that_does_not_hold_is_not_kept(simulation: Simulation, tmp_path: Path) -> None:
-    other = Simulation(tmp_path / "other", simulation.setting)
-    refused = write(simulation, tmp_path / "state", replace(other.pinned, hash=bytes(32)))
-    assert set(refused) == {"client-00", "client-02", "client-03"}
-    assert not receipt_file(tmp_path / "state", "client-00", 1).exists()
+    other = replace(Simulation(tmp_path / "other", simulation.setting).pinned, hash=bytes(32))
+    with pytest.raises(Rejected, match="policy-hash"):
+        keep(simulation, tmp_path, "client-00", other)
+    assert not receipt_file(PartyDirectory(tmp_path / "client-00"), 1).exists()
+
+
+@pytest.mark.parametrize(("name", "number", "check"), [("client-02", 1, "client"), ("client-00", 2, "round")])
+def test_one_of_somebody_else_is_not_kept(
+    simulation: Simulation, tmp_path: Path, name: str, number: int, check: str
+) -> None:
+    receipt = decode_receipt(keep(simulation, tmp_path, "client-00").read_bytes())
+    own = PartyDirectory(tmp_path / "own")
+    with pytest.raises(Rejected) as refused:
+        keep_receipt(own, simulation.pinned, name, number, receipt)
+    assert refused.value.check == check
+    assert not own.path.exists()

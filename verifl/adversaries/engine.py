@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from proofs.engines import get_engine
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
-from protocols.pinned import PinnedPolicy
+from protocols.receipts import make_receipts
 from protocols.rounds.client import Client
 from protocols.rounds.conductor import Conductor, Due, Stage
 from protocols.rounds.exchange import (
@@ -36,14 +36,16 @@ from verifl.adversaries import clients, coordinators, provers, trustees
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Caught, Forgery, Refusal, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER, Colluding
+from verifl.agents.client import train_turn
 from verifl.agents.clock import ONE_PROCESS
+from verifl.agents.server import unmasked
 from verifl.agents.summation import summation_on
-from verifl.carriers.base import EngineResult, Session, unmasked
+from verifl.carriers.base import EngineResult, Parties, Session
 from verifl.carriers.ending import describe_ending, due_ending
-from verifl.carriers.turns import Dropouts, closed_and_aborted, train_turn
+from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
 from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
-from verifl.storage.receipts import keep_receipts
+from verifl.storage.receipts import keep_receipt
 from verifl.storage.stores import DirectoryStore
 from verifl.tasks.user_code import ClientFailed
 from verifl.training.own_tensors import LocalState
@@ -63,25 +65,24 @@ class InjectedEngine:
         self._injections = tuple(injections)
         self.refusals: list[Refusal] = []
 
-    def run(self, session: Session) -> EngineResult:
+    def run(self, session: Session, parties: Parties) -> EngineResult:
         """See `FederationEngine.run`. Raises Caught where honest parties end the run, Misuse where the injections do
         not fit the federation."""
-        policy, rounds = session.enrolment.policy, session.config.federation.rounds
+        policy, rounds = session.pinned.policy, session.config.federation.rounds
         if rounds < FIRST_ROUND:
             raise Misuse(f"federation.rounds: expected {FIRST_ROUND} or more with --inject, found {rounds}")
         injections = assign(
             self._injections, [each.id for each in policy.roster], [each.id for each in policy.trustees]
         )
-        pinned = PinnedPolicy.open(session.enrolment.policy_file)
         for each in injections:
             if each.kind.by is Role.CLIENT:
-                CLIENTS[each.kind.name].require(pinned)
+                CLIENTS[each.kind.name].require(session.pinned)
         transcript = session.directory.transcript
         if transcript.exists():
             raise Misuse(f"{transcript}: --inject starts a federation, and does not go on with one")
         try:
             with TranscriptWriter(transcript) as writer:
-                return _Run(session, writer, injections, self.refusals).rounds()
+                return _Run(session, parties, writer, injections, self.refusals).rounds()
         except BaseException as error:
             with unmasked(error):
                 TranscriptWriter(transcript).close()  # opening a directory recovers it
@@ -91,8 +92,10 @@ class InjectedEngine:
 class _Cast:
     """Who plays whom: honest parties, and liars in the places that the injections give them."""
 
-    def __init__(self, session: Session, injections: Sequence[Injection], active: Callable[[], bool]) -> None:
-        self.pinned = PinnedPolicy.open(session.enrolment.policy_file)
+    def __init__(
+        self, session: Session, parties: Parties, injections: Sequence[Injection], active: Callable[[], bool]
+    ) -> None:
+        self.pinned, self._parties = session.pinned, parties
         self.blobs = TranscriptReader(session.directory.transcript).blob
         self._session, self._active, self._engine = session, active, get_engine("native")
         self.server = next((each for each in injections if each.kind.by is Role.SERVER), None)
@@ -113,12 +116,12 @@ class _Cast:
         session = self._session
         return Scene(
             self.pinned,
-            session.enrolment.coordinator,
+            self._parties.coordinator.keys[0],
             self.coordinator,
             self.clients,
             [each for each in self.trustees if isinstance(each, Colluding)],
             [each for each in self.trustees if not isinstance(each, Colluding)],
-            lambda name: session.enrolment.trustees[name],
+            lambda name: self._parties.trustees[name].keys[0],
             self.blobs,
             session.rand,
             session.directory.transcript,
@@ -129,16 +132,14 @@ class _Cast:
 
     def training_store(self, client: str) -> DirectoryStore:
         """Where a client keeps what its training leaves."""
-        return DirectoryStore(self._session.directory.state / "clients" / client / "training")
+        return DirectoryStore(self._parties.clients[client].directory.training)
 
     def _victim(self) -> str:
         return self.server.party if self.server and self.server.parties else ""
 
-    def _store_of(self, *party: str) -> DirectoryStore:
-        return DirectoryStore(self._session.directory.state.joinpath(*party, "store"))
-
     def _client(self, name: str) -> Client:
-        identity, store = self._session.enrolment.clients[name], self._store_of("clients", name)
+        party = self._parties.clients[name]
+        identity, store = party.keys[0], DirectoryStore(party.directory.store)
         liar = self._liars.get(name)
         confides = self.server is not None and self.server.kind.name in CONFIDES and name == self._victim()
         if liar is None and not confides:
@@ -152,7 +153,8 @@ class _Cast:
         )
 
     def _trustee(self, name: str) -> Trustee:
-        identity, store = self._session.enrolment.trustees[name], self._store_of("trustees", name)
+        party = self._parties.trustees[name]
+        identity, store = party.keys[0], DirectoryStore(party.directory.store)
         liar = self._liars.get(name)
         if liar is None and name not in self._corrupt:
             return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand, ONE_PROCESS)
@@ -170,8 +172,8 @@ class _Cast:
         confidants = [each for each in self.clients if isinstance(each, clients.Confidant)]
         part = coordinators.ServerPart(
             self.pinned,
-            session.enrolment.coordinator,
-            self._store_of("coordinator"),
+            self._parties.coordinator.keys[0],
+            DirectoryStore(self._parties.coordinator.directory.store),
             self._engine,
             summation_on(session.device),
             self.blobs,
@@ -195,15 +197,20 @@ class _Run:
     """The rounds, with whoever refuses noted."""
 
     def __init__(
-        self, session: Session, writer: TranscriptWriter, injections: Sequence[Injection], refusals: list[Refusal]
+        self,
+        session: Session,
+        parties: Parties,
+        writer: TranscriptWriter,
+        injections: Sequence[Injection],
+        refusals: list[Refusal],
     ) -> None:
         self._session, self._writer, self._refusals = session, writer, refusals
         self._metrics = MetricsFile(session.directory.metrics)
         self._number = 0
-        self._dropouts = Dropouts(session.enrolment.policy.min_cohort)
+        self._dropouts = Dropouts(session.pinned.policy.min_cohort)
         self._ended: str | None = None
-        self._watch = UpdateWatch(session.training.layout, session.enrolment.policy.update)
-        self._cast = _Cast(session, injections, self._active)
+        self._watch = UpdateWatch(session.training.layout, session.pinned.policy.update)
+        self._cast = _Cast(session, parties, injections, self._active)
         self._coordinator = self._cast.coordinator
         self._trustees = {each.name: each for each in self._cast.trustees}
         self._conductor = Conductor(self._cast.pinned, self._coordinator, session.initial)
@@ -326,8 +333,9 @@ class _Run:
         current = self._current()
         model = self._cast.blobs(current.message.model, self._cast.pinned.model_size)
         opened = client.accept(self._coordinator.invitation(client.last_seen), model)
-        local = LocalState(self._cast.training_store(client.name))
-        update = train_turn(self._session.training, self._watch, local, client.name, opened)
+        local, rule = LocalState(self._cast.training_store(client.name)), self._cast.pinned.policy.update
+        onlooker = Onlooker(self._stage, self._watch)
+        update = train_turn(self._session.training, rule, local, client.name, opened, onlooker)
         self._stage(f"{client.name} proves and encrypts")
         if isinstance(client, clients.LyingClient):
             said = [each.message for each in current.submissions]
@@ -388,9 +396,19 @@ class _Run:
         return observe
 
     def _report(self, summary: RoundSummary) -> None:
-        keep_receipts(self._session.directory, self._cast.pinned, summary.round, self._session.progress.note)
+        self._keep_receipts(summary.round)
         self._metrics.append(summary)
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
+
+    def _keep_receipts(self, number: int) -> None:
+        """Every client verifies its receipt and keeps it."""
+        reader, pinned = TranscriptReader(self._session.directory.transcript), self._cast.pinned
+        receipts = make_receipts(pinned, reader.latest(), reader.entries(0, reader.size), number)
+        for client, receipt in receipts.items():
+            try:
+                keep_receipt(self._session.directory.client(client), pinned, client, number, receipt)
+            except (Malformed, Rejected) as error:
+                self._session.progress.note(f"round {number}: {client} refuses its receipt: {error}")
 
     def _current(self) -> CurrentRound:
         current = self._coordinator.ledger.current

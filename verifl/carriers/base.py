@@ -2,32 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from proofs.errors import VeriflError
+from protocols.envelopes import COORDINATOR
+from protocols.identities import SigningKey
+from protocols.pinned import PinnedPolicy
+from verifl.agents.party import Party
 from verifl.config import Config
 from verifl.enrolment.policies import Enrolment, Randomness
 from verifl.progress import Progress, RoundSummary
+from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.run_directory import RunDirectory
 from verifl.training.local_training import LocalTraining
 from verifl.training.tensors import Vector
 
 
 @dataclass(frozen=True)
+class Parties:
+    """Everybody who takes part, in a process that runs all of them: each is given to its own agent, and to nobody
+    else. trustees, clients: by name."""
+
+    coordinator: Party
+    trustees: Mapping[str, Party]
+    clients: Mapping[str, Party]
+
+    @classmethod
+    def of(cls, enrolment: Enrolment, directory: RunDirectory) -> Parties:
+        """Of the keys that an enrolment has, and the directories of a run."""
+
+        def party(name: str, key: SigningKey, own: PartyDirectory) -> Party:
+            return Party(name, (key, *enrolment.successors.get(name, ())), own)
+
+        return cls(
+            party(COORDINATOR, enrolment.coordinator, directory.coordinator),
+            {name: party(name, key, directory.trustee(name)) for name, key in enrolment.trustees.items()},
+            {name: party(name, key, directory.client(name)) for name, key in enrolment.clients.items()},
+        )
+
+
+@dataclass(frozen=True)
 class Session:
     """One federation about to run.
 
-    initial: the initial model, float64 (d,). rand: draws protocol randomness. promise: a line to tell once the run
-    could go on from what is on disk and has a round before it; empty for none.
+    initial: the initial model, float64 (d,). changes: rotations and revocations
+    to be logged. rand: draws protocol randomness. promise: a line to tell once the run could go on from what is on disk
+    and has a round before it; empty for none.
     """
 
     config: Config
     training: LocalTraining
     initial: Vector
-    enrolment: Enrolment
+    pinned: PinnedPolicy
+    changes: tuple[bytes, ...]
     directory: RunDirectory
     device: str
     progress: Progress
@@ -51,18 +79,6 @@ class EngineResult:
 class FederationEngine(Protocol):
     """Runs the parties of a session until its rounds are done."""
 
-    def run(self, session: Session) -> EngineResult:
-        """Write the transcript into `session.directory` and return how it went."""
+    def run(self, session: Session, parties: Parties) -> EngineResult:
+        """Write the transcript into `session.directory` and return how it went. parties: each for its own agent."""
         ...
-
-
-@contextmanager
-def unmasked(error: BaseException) -> Iterator[None]:
-    """What goes wrong in the block, which clears up after `error`, does not take its place."""
-    try:
-        yield
-    except OSError:
-        pass  # the disk that failed may fail again
-    except VeriflError as another:
-        if str(another) != str(error):
-            error.add_note(f"the transcript was left as it was: {another}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
-from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.ledger import opened_on
+from protocols.rounds.ledger import Ledger, opened_on
 from verifl.progress import RoundSummary
 
 _WHY = {
@@ -18,7 +18,20 @@ _WHY = {
 }
 
 
-def due_ending(coordinator: Coordinator, summaries: Sequence[RoundSummary]) -> str | None:
+class Closing(Protocol):
+    """What a coordinator knows of the end of its federation."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What its log says."""
+        ...
+
+    def endings(self) -> tuple[str, ...]:
+        """The reasons for which it may be closed now."""
+        ...
+
+
+def due_ending(coordinator: Closing, summaries: Sequence[RoundSummary]) -> str | None:
     """The reason for which the federation is to be closed now, None to go on. summaries: of the rounds of this run.
 
     A repetition of an opened round may have no other clients than the one before. So one that found no cohort for want

@@ -1,4 +1,4 @@
-"""A client's turn up to its update, and what becomes of a round in which turns fail.
+"""What is seen of clients' turns, and what becomes of a round in which turns fail.
 
 Whatever a client's own code raises concerns that client: it drops out of the round, as one that is silent would, and
 the round goes on with the others. What only all clients can be guilty of together is a mistake of the task.
@@ -7,16 +7,13 @@ the round goes on with the others. What only all clients can be guilty of togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from proofs.errors import Misuse, Rejected
-from protocols.rounds.client import OpenRound
 from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
+from verifl.agents.client import TrainedTurn
 from verifl.progress import RoundSummary
 from verifl.tasks.user_code import ClientFailed
-from verifl.training.local_training import LocalTraining
-from verifl.training.own_tensors import LocalState
-from verifl.training.update import EncodedUpdate, encode_update
 from verifl.training.update_watch import UpdateWatch
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,24 +21,20 @@ _WANTING = (TOO_FEW_SUBMISSIONS, DIFFERENCING)  # aborts for want of clients
 _NAMED = 3  # failures in one message; the log of the run has all
 
 
-def train_turn(
-    training: LocalTraining, watch: UpdateWatch, local: LocalState, client: str, opened: OpenRound
-) -> EncodedUpdate:
-    """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
-    nothing, and then the client keeps what it had."""
-    number = opened.number
-    local.discard(number)  # of a turn that was killed before it had an answer
-    training.restore(client, local.before(number))
-    before, after = training.train(client, opened.model, number)
-    owner = f"client {client}"
-    try:
-        update = encode_update(before, after, training.layout, watch.rule, owner)
-    except Misuse as error:
-        raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
-    local.after(number, training.kept(client))
-    watch.add(client, before, after, update)
-    watch.add_measured(training.changed_buffers(client))
-    return update
+class Onlooker:
+    """Sees how a client's turn goes, for the user of all of them: a `verifl.agents.client.TurnObserver`.
+
+    clipped: whether the update was longer than the clip norm.
+    """
+
+    def __init__(self, stage: Callable[[str], None], watch: UpdateWatch) -> None:
+        self.stage, self._watch, self.clipped = stage, watch, False
+
+    def trained(self, turn: TrainedTurn) -> None:
+        """The turn counts towards what is told of the round's updates."""
+        self._watch.add(turn.client, turn.before, turn.after, turn.update)
+        self._watch.add_measured(turn.buffers)
+        self.clipped = turn.update.clipped
 
 
 class Dropouts:

@@ -122,6 +122,11 @@ class LocalTraining:
                 )
         self._own[client] = own
 
+    def forget(self, client: str) -> None:
+        """Let go of what a client keeps for itself, once it is kept elsewhere."""
+        self._own.pop(client, None)
+        self._states.forget(client)
+
     def evaluate(self, model: Vector) -> dict[str, float]:
         """The task's metrics of a global model, with the initial local tensors."""
         module = self._with(model, {})

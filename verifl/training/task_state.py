@@ -103,6 +103,10 @@ class ClientStates:
         """Take up `encoded`."""
         self._encoded[client] = encoded
 
+    def forget(self, client: str) -> None:
+        """Let go of it."""
+        self._encoded.pop(client, None)
+
 
 @dataclass
 class _Writer:

@@ -1,0 +1,175 @@
+"""A client by itself: its key, its directory, its data. It answers a round's invitation, whoever carries it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from proofs.engines import get_engine
+from proofs.errors import Malformed, Misuse
+from proofs.randomness import Randomness
+from protocols.envelopes import open_envelope
+from protocols.invitation import Invitation
+from protocols.messages import RoundOpen
+from protocols.pinned import PinnedPolicy
+from protocols.policy import UpdateRule
+from protocols.receipts import Receipt
+from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence
+from protocols.rounds.exchange import Question, SubmissionPackage, Submit
+from verifl.agents.party import Party, PublicLog, newest_state
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.receipts import keep_receipt
+from verifl.storage.stores import DirectoryStore, Step, unobserved
+from verifl.tasks.user_code import ClientFailed
+from verifl.training.local_training import LocalTraining
+from verifl.training.own_tensors import LocalState
+from verifl.training.tensors import Vector
+from verifl.training.update import EncodedUpdate, encode_update
+
+
+@dataclass(frozen=True)
+class TrainedTurn:
+    """What training made of a client's model, for whoever runs it to look at; nothing of it leaves the machine.
+
+    before, after: float64 (d,). buffers: names of float buffers that stay with the client, and that were changed.
+    """
+
+    client: str
+    before: Vector
+    after: Vector
+    update: EncodedUpdate
+    buffers: tuple[str, ...]
+
+
+class TurnObserver(Protocol):
+    """Is told how a client's turn goes, by its agent, for whoever runs it."""
+
+    def stage(self, text: str) -> None:
+        """What is done now, in a few words."""
+        ...
+
+    def trained(self, turn: TrainedTurn) -> None:
+        """The client has trained, and has an update."""
+        ...
+
+
+class _Nobody:
+    """Watches nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing is told."""
+
+    def trained(self, turn: TrainedTurn) -> None:
+        """Nothing is told."""
+
+
+UNWATCHED = _Nobody()
+
+
+class ClientAgent:
+    """One client of one federation, on its own machine or not.
+
+    training: the task's, which may serve other clients too: between turns it keeps nothing of this one. step: see
+    `DirectoryStore`.
+    """
+
+    def __init__(
+        self,
+        pinned: PinnedPolicy,
+        client: Client,
+        directory: PartyDirectory,
+        training: LocalTraining,
+        step: Step = unobserved,
+    ) -> None:
+        self._pinned, self._client, self._directory = pinned, client, directory
+        self._training, self._step = training, step
+
+    @classmethod
+    def open(
+        cls,
+        pinned: PinnedPolicy,
+        party: Party,
+        training: LocalTraining,
+        evidence: Evidence = NO_EVIDENCE,
+        rand: Randomness = os.urandom,
+        step: Step = unobserved,
+    ) -> ClientAgent:
+        """On the state in its directory; evidence: what the published log has of it.
+
+        Raises Misuse where the state is older than that, damaged, or somebody else's, or without its key in force.
+        """
+        store, (key, *successors) = DirectoryStore(party.directory.store, step), party.keys
+        with newest_state(party.directory):
+            client = Client(pinned, key, party.name, store, get_engine("native"), rand, successors, evidence)
+        return cls(pinned, client, party.directory, training, step)
+
+    @property
+    def name(self) -> str:
+        """Its id in the policy."""
+        return self._client.name
+
+    def answer(self, question: Question, log: PublicLog, observer: TurnObserver = UNWATCHED) -> SubmissionPackage:
+        """Verify the round; then train, commit, prove, encrypt and share, unless it has answered: then the same bytes.
+
+        Raises Malformed or Rejected, as `protocols.rounds.client` does, for what it is shown, ClientFailed where its
+        training comes to nothing: it has then said nothing, and keeps for itself what it had.
+        """
+        if not isinstance(question, Submit):
+            raise Misuse(f"{self.name}: a client is not asked to {type(question).__name__.lower()}")
+        observer.stage(f"{self.name} trains")
+        opened = self._accept(log)
+        package = self._client.answered(opened)
+        if package is None:
+            update = self._train(opened, observer)
+            observer.stage(f"{self.name} proves and encrypts")
+            package = self._client.submit(opened, update.units)
+        return package
+
+    def keep_receipt(self, number: int, receipt: Receipt) -> None:
+        """Keep its receipt of a round that has ended, unless it has one; raises Malformed or Rejected for one that does
+        not hold, or is not its own."""
+        keep_receipt(self._directory, self._pinned, self.name, number, receipt)
+
+    def _accept(self, log: PublicLog) -> OpenRound:
+        invitation = log.invitation(self._client.last_seen, self._client.known_changes)
+        return self._client.accept(invitation, log.blob(_model(invitation), self._pinned.model_size))
+
+    def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
+        local = LocalState(DirectoryStore(self._directory.training, self._step))
+        return train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
+
+
+def train_turn(
+    training: LocalTraining, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound, observer: TurnObserver
+) -> EncodedUpdate:
+    """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
+    nothing, and then the client keeps what it had. `training` itself keeps nothing of it."""
+    number = opened.number
+    local.discard(number)  # of a turn that was killed before it had an answer
+    try:
+        training.restore(client, local.before(number))
+        before, after = training.train(client, opened.model, number)
+        update = _encode(training, rule, client, before, after)
+        local.after(number, training.kept(client))
+        observer.trained(TrainedTurn(client, before, after, update, training.changed_buffers(client)))
+    finally:
+        training.forget(client)
+    return update
+
+
+def _encode(training: LocalTraining, rule: UpdateRule, client: str, before: Vector, after: Vector) -> EncodedUpdate:
+    owner = f"client {client}"
+    try:
+        return encode_update(before, after, training.layout, rule, owner)
+    except Misuse as error:
+        raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
+
+
+def _model(invitation: Invitation) -> bytes:
+    """The hash of the model that an invitation is about; the client verifies both before it believes them."""
+    message = open_envelope(invitation.round_open.entry).message
+    if not isinstance(message, RoundOpen):
+        raise Malformed("invitation.round_open", "a round-open", type(message).__name__)
+    return message.model

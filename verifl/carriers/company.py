@@ -1,0 +1,81 @@
+"""Who takes part where one process runs everybody: m + n agents, each with what is its own, and the coordinator's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocols.receipts import Receipt
+from protocols.rounds.evidence import Evidence
+from protocols.rounds.exchange import Answer, Question, SubmissionPackage
+from verifl.agents.client import ClientAgent, TurnObserver
+from verifl.agents.clock import ONE_PROCESS, CosignatureClock
+from verifl.agents.party import PublicLog
+from verifl.agents.trustee import TrusteeAgent
+from verifl.carriers.base import Parties, Session
+from verifl.storage.stores import Step
+
+
+class AskedTrustee(Protocol):
+    """What a carrier knows of a trustee; see `TrusteeAgent`."""
+
+    @property
+    def name(self) -> str:
+        """Its id in the policy."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Entries of the log that it has cosigned."""
+        ...
+
+    def answer(self, question: Question, log: PublicLog) -> Answer:
+        """What it says to one question."""
+        ...
+
+
+class AskedClient(Protocol):
+    """What a carrier knows of a client; see `ClientAgent`."""
+
+    @property
+    def name(self) -> str:
+        """Its id in the policy."""
+        ...
+
+    def answer(self, question: Question, log: PublicLog, observer: TurnObserver) -> SubmissionPackage:
+        """Its submission."""
+        ...
+
+    def keep_receipt(self, number: int, receipt: Receipt) -> None:
+        """Its receipt of a round that has ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class Company:
+    """The agents that answer in one process, by name; whoever is revoked may be missing."""
+
+    trustees: Mapping[str, AskedTrustee]
+    clients: Mapping[str, AskedClient]
+
+
+Casting = Callable[[Session, Parties, Mapping[str, Evidence], CosignatureClock, Step], Company]
+"""Makes the agents of a session. evidence: what the log has of each party; clock: this machine's, for cosignatures."""
+
+
+def honest_company(
+    session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
+) -> Company:
+    """Everybody plays by the rules."""
+    pinned, rand = session.pinned, session.rand
+    return Company(
+        {
+            name: TrusteeAgent.open(pinned, party, ONE_PROCESS, clock, evidence[name], rand, step)
+            for name, party in parties.trustees.items()
+        },
+        {
+            name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, step)
+            for name, party in parties.clients.items()
+        },
+    )
