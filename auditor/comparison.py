@@ -12,11 +12,11 @@ from auditor.findings import counted
 from auditor.index import Index, prunable_blobs
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import COORDINATOR
 from protocols.log.merkle import consistency_proof
 from protocols.log.reader import TranscriptReader
 from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import blob_path
+from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 
 FORK, ROLLBACK, REFUSED = "fork", "rollback", "refused"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from auditor.reports.results import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import COORDINATOR
 from protocols.log.files import Damaged
+from protocols.messages import COORDINATOR
 
 
 class Unavailable(Exception):

@@ -29,23 +29,6 @@ CIPHERTEXT = "ciphertext"  # the one role whose blobs may be missing: those that
 
 Body = TypeVar("Body", bound=messages.Message)
 
-# Which check reports an entry of this type that no rightful party signed, or that names another federation.
-REPORTED_BY = {
-    "round-key": "I4",
-    "round-open": "I4",
-    "submission": "I5",
-    "share-ack": "I8",
-    "cohort-closed": "I7",
-    "key-share": "I8",
-    "aggregate": "I9",
-    "round-closed": "I11",
-    "round-aborted": "I8",
-    "genesis": "I2",
-    "key-rotation": "I3",
-    "revocation": "I3",
-    "federation-closed": "I4",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[Body]):
@@ -187,7 +170,7 @@ class Index:
             raise Malformed(f"entry {index}", "a message", "a policy")
         name = label(index, message)
         self.steps.append(Step(envelope.type, number_of(message)))
-        check = REPORTED_BY[envelope.type]
+        check = messages.type_of(message).check
         is_change = isinstance(message, messages.KeyRotation | messages.Revocation)
         if self._policy is not None:
             if message.federation != self._policy.federation:
@@ -289,8 +272,8 @@ class Index:
         return True
 
     def _file(self, index: int, hashed: bytes, message: messages.Message) -> None:
-        for field_name, blob in message_blobs(message):
-            self._name_blob(blob, field_name.partition("[")[0], index)
+        for role, blob in message_blobs(message):
+            self._name_blob(blob, role, index)
         if isinstance(message, messages.Genesis):
             self.genesis.append(Entry(index, hashed, message))
             self.by_hash.setdefault(hashed, index)
@@ -343,26 +326,17 @@ def prunable_blobs(index: Index) -> set[bytes]:
 
 def number_of(message: messages.Message) -> int:
     """The round an entry belongs to; 0 for what belongs to none."""
-    if isinstance(message, messages.Genesis | messages.KeyRotation | messages.Revocation | messages.FederationClosed):
-        return 0
-    return message.round
+    number: int = getattr(message, "round", 0)
+    return number
 
 
 def label(index: int, message: messages.Message) -> str:
     """How findings name an entry, e.g. `entry 17 (submission by clinic-3, round 2)`."""
-    kind = next(name for name, cls in messages.TYPES.items() if cls is type(message))
-    by = ""
-    if isinstance(message, messages.Submission):
-        by = f" by {message.client}"
-    elif isinstance(message, messages.RoundKey | messages.ShareAck | messages.KeyShare):
-        by = f" by {message.trustee}"
-    elif isinstance(message, messages.KeyRotation | messages.Revocation):
-        by = f" of {message.party}"
-    return (
-        f"entry {index} ({kind}{by})"
-        if number_of(message) == 0
-        else f"entry {index} ({kind}{by}, round {number_of(message)})"
-    )
+    kind = messages.type_of(message)
+    by = f" by {kind.signer_of(message)}" if kind.signer in ("client", "trustee") else ""
+    of = f" of {message.party}" if isinstance(message, messages.KeyRotation | messages.Revocation) else ""
+    number = f", round {number_of(message)}" if kind.in_round else ""
+    return f"entry {index} ({kind.name}{by}{of}{number})"
 
 
 def _record(index: int, hashed: bytes, message: messages.Submission) -> SubmissionRecord:

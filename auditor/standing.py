@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 
 from proofs.errors import Rejected
-from protocols.envelopes import COORDINATOR, Envelope, check_signature
+from protocols.envelopes import Envelope, check_signature
 from protocols.membership import ENROLLED, Membership, changed_by
-from protocols.messages import KeyRotation, Revocation
+from protocols.messages import COORDINATOR, MESSAGE_TYPES, KeyRotation, Revocation
 from protocols.policy import Member, Policy
 
 FORMER_KEYS = 16  # of one party, that a wrong signature is tried with: a log may hold many of both
@@ -47,9 +47,10 @@ class Standing:
         """
         if signer == COORDINATOR:
             return self._policy.log_key
-        enrolled = (self._clients if kind == "submission" else self._enrolled_trustees).get(signer)
+        by_client = MESSAGE_TYPES.find(kind).signer == "client"
+        enrolled = (self._clients if by_client else self._enrolled_trustees).get(signer)
         if enrolled is None:
-            whom = "a client of the roster" if kind == "submission" else "a trustee of the policy"
+            whom = "a client of the roster" if by_client else "a trustee of the policy"
             raise Rejected("unknown-signer", whom, signer)
         return self.members.key(signer, enrolled)
 

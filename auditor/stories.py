@@ -18,9 +18,8 @@ from auditor.index import Entry, Round, SubmissionRecord
 from auditor.reports.results import CheckResult, Finding, printable
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import INVALID_PROOF, OFFENCES
-from protocols.envelopes import COORDINATOR
 from protocols.log.checkpoint import parse_note
-from protocols.messages import KeyRotation, RoundAborted
+from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
 
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
 UNKNOWN_CAUSE = "it sent none, or the server did not log it"

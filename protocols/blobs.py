@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Annotated, Any, cast
 
 from protocols.envelopes import open_envelope
-from protocols.messages import (
-    Aggregate,
-    FederationClosed,
-    Genesis,
-    KeyShare,
-    Message,
-    RoundClosed,
-    RoundOpen,
-    Submission,
-)
+from protocols.messages import Message, NamesBlob
 from protocols.policy import Policy
+
+
+@dataclass(frozen=True)
+class BlobField:
+    """A field of a message that names blobs, the role of all of them. item: the field of its items that does, None
+    where it does so itself. optional: whether it may be null, and then names none."""
+
+    role: str
+    item: str | None = None
+    optional: bool = False
 
 
 def blob_hash(data: bytes) -> bytes:
@@ -23,36 +31,39 @@ def blob_hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def message_blobs(message: Message | Policy) -> tuple[tuple[str, bytes], ...]:
-    """(field, blob hash) of every blob that a message names, in the order of its fields.
+@cache
+def blob_fields(cls: Any) -> tuple[BlobField, ...]:
+    """The fields of a type of message that name blobs, in order, by their annotations."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple(found for field in dataclasses.fields(cls) for found in _found(field.name, hints[field.name]))
 
-    RoundOpen names the policy and a model that Genesis or RoundClosed named before. The list is this table and not an
-    inspection of types, since other hashes have the same type.
+
+def message_blobs(message: Message | Policy) -> tuple[tuple[str, bytes], ...]:
+    """(role, blob hash) of every blob that a message names, in the order of its fields.
+
+    RoundOpen names the policy and a model that Genesis or RoundClosed named before.
     """
-    match message:
-        case Genesis() | RoundOpen():
-            return (("policy", message.policy), ("model", message.model))
-        case Submission():
-            own = ("commitments", "ciphertext", "share_commitments", "proof")
-            named = tuple((name, getattr(message, name)) for name in own[:3])
-            shares = tuple((f"shares[{position}]", share.blob) for position, share in enumerate(message.shares))
-            optional = (("coordinate_range", message.coordinate_range), ("encryption_proof", message.encryption_proof))
-            more = tuple((name, blob) for name, blob in optional if blob is not None)
-            return (*named, *shares, (own[3], message.proof), *more)
-        case KeyShare():
-            return (("share", message.share),)
-        case Aggregate():
-            names = ("ciphertext", "key", "plaintext", "blindings")
-            return tuple((name, getattr(message, name)) for name in names)
-        case RoundClosed():
-            optimizer = () if message.optimizer is None else (("optimizer", message.optimizer),)
-            return (("model", message.model), *optimizer)
-        case FederationClosed():
-            return (("model", message.model),)
-        case _:
-            return ()
+    named = []
+    for field in blob_fields(cast("Any", type(message))):
+        value = getattr(message, field.role)
+        items = (value,) if field.item is None else tuple(getattr(each, field.item) for each in value)
+        named += [(field.role, blob) for blob in items if blob is not None]
+    return tuple(named)
 
 
 def entry_blobs(entry: bytes) -> tuple[bytes, ...]:
     """Hashes of the blobs that a log entry names. Raises Malformed where the entry is not an envelope of version 1."""
     return tuple(name for _, name in message_blobs(open_envelope(entry).message))
+
+
+def _found(role: str, hint: Any) -> Iterator[BlobField]:
+    """A field that is BlobHash, BlobHash or null, or an array of records with a field of that type."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated and any(isinstance(mark, NamesBlob) for mark in parts[1:]):
+        yield BlobField(role)
+    elif types.NoneType in parts:
+        yield from (replace(each, optional=True) for each in _found(role, parts[0]))
+    elif typing.get_origin(hint) in (Annotated, tuple):
+        yield from _found(role, parts[0])
+    elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        yield from (BlobField(role, item=each.role) for each in blob_fields(hint))

@@ -13,37 +13,31 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from proofs.domains import ENVELOPE
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
 from protocols.identities import SigningKey, verify
 from protocols.messages import (
+    COORDINATOR,
+    ISSUER,
+    MESSAGE_TYPES,
     RESERVED_TYPES,
-    TYPES,
     AtMost,
     KeyRotation,
-    KeyShare,
     Message,
     PartyId,
     PublicKey,
-    Revocation,
-    RoundKey,
-    ShareAck,
     Signature,
-    Submission,
+    type_of,
 )
 from protocols.policy import Policy
 
 VERSION = 1
-COORDINATOR = "coordinator"
-ISSUER = "issuer"
 RESERVED_NAMES = frozenset({COORDINATOR, ISSUER})
 POLICY_TYPE = "policy"
 POSSESSION_TYPE = "key-possession"  # signed inside a rotation; never an entry
-
-_NAMES: dict[type, str] = {cls: name for name, cls in TYPES.items()} | {Policy: POLICY_TYPE}
 
 
 @dataclass(frozen=True)
@@ -161,13 +155,7 @@ def check_possession(message: KeyRotation) -> None:
 
 def required_signer(message: Message | Policy) -> str:
     """The name that must be the envelope's signer."""
-    if isinstance(message, Submission):
-        return message.client
-    if isinstance(message, RoundKey | ShareAck | KeyShare):
-        return message.trustee
-    if isinstance(message, KeyRotation):
-        return message.party
-    return ISSUER if isinstance(message, Policy | Revocation) else COORDINATOR
+    return ISSUER if isinstance(message, Policy) else type_of(message).signer_of(message)
 
 
 def _possessed(possession: KeyPossession) -> bytes:
@@ -175,9 +163,7 @@ def _possessed(possession: KeyPossession) -> bytes:
 
 
 def _seal(message: Message | Policy, signer: str, key: SigningKey, limit: int) -> bytes:
-    name = _NAMES.get(type(message))
-    if name is None:
-        raise Misuse(f"seal: expected a message, found {type(message).__name__}")
+    name = POLICY_TYPE if isinstance(message, Policy) else type_of(message).name
     if signer != required_signer(message):
         raise Misuse(f"signer: expected {required_signer(message)} for this {name}, found {signer}")
     body = encode(message, limit)
@@ -189,14 +175,19 @@ def _open(data: bytes, limit: int) -> Envelope:
     wire = _decode_wire(data, limit)
     if wire.version != VERSION:
         raise Malformed("envelope.version", str(VERSION), str(wire.version))
-    cls = Policy if wire.type == POLICY_TYPE else TYPES.get(wire.type)
-    if cls is None:
-        reserved = ", reserved for a later version" if wire.type in RESERVED_TYPES else ""
-        raise Malformed("envelope.type", "a type of version 1", ascii(wire.type) + reserved)
-    message: Message | Policy = decode(cls, wire.body, limit)
+    message: Message | Policy = decode(_class_of(wire.type), wire.body, limit)
     if wire.signer != required_signer(message):
         raise Malformed("envelope.signer", f"{required_signer(message)} for this {wire.type}", wire.signer)
     return Envelope(wire.type, wire.signer, wire.body, wire.signature, message)
+
+
+def _class_of(name: str) -> type[Any]:
+    if name == POLICY_TYPE:
+        return Policy
+    if name not in MESSAGE_TYPES:
+        reserved = ", reserved for a later version" if name in RESERVED_TYPES else ""
+        raise Malformed("envelope.type", "a type of version 1", ascii(name) + reserved)
+    return MESSAGE_TYPES.find(name).cls
 
 
 def _decode_wire(data: bytes, limit: int) -> _Wire:

@@ -5,13 +5,21 @@ the annotations. A log entry is a signed envelope around an encoded body (`proto
 `Reserved` belong to later protocol features: in version 1 they must be null.
 
 Hashes are SHA-256. `entry hash` means the hash of a whole envelope's bytes. `index` means a position in the log.
-Bulk data is never inline: a `Hash32` field documented as a blob names the content-addressed bytes.
+Bulk data is never inline: a field of type `BlobHash` names content-addressed bytes, whose size `protocols.blob_sizes`
+has by the field's name. What is a fact of a type of message is said above its class, and collected in MESSAGE_TYPES.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, TypeAlias, TypeVar
+
+from proofs.errors import Misuse
+from protocols.registry import Registry
+
+COORDINATOR = "coordinator"
+ISSUER = "issuer"
 
 
 @dataclass(frozen=True)
@@ -35,24 +43,70 @@ class Matches:
     pattern: str
 
 
+@dataclass(frozen=True)
+class NamesBlob:
+    """The hash of bulk data: a blob, in the role that the field's name says."""
+
+
 Hash32 = Annotated[bytes, Exactly(32)]
+BlobHash = Annotated[bytes, Exactly(32), NamesBlob()]
 PublicKey = Annotated[bytes, Exactly(32)]
 Signature = Annotated[bytes, Exactly(64)]
 PartyId = Annotated[str, AtMost(64), Matches("[a-z0-9][a-z0-9._-]{0,63}")]
 Text = Annotated[str, AtMost(256)]
 Reserved: TypeAlias = None
 
+Class = TypeVar("Class", bound=type)
 
+
+@dataclass(frozen=True)
+class MessageType:
+    """The facts of a type of message.
+
+    name: `type` of its envelopes. signer: the field that names who must sign, or COORDINATOR or ISSUER. check: the
+    audit check that reports an entry which this signer did not sign, or which is of another federation (spec 9.3).
+    """
+
+    name: str
+    cls: type
+    signer: str
+    check: str
+
+    def signer_of(self, message: object) -> str:
+        """The name that must be the signer of this message."""
+        return self.signer if self.signer in (COORDINATOR, ISSUER) else getattr(message, self.signer)
+
+    @property
+    def in_round(self) -> bool:
+        """Whether such an entry belongs to a round."""
+        return any(field.name == "round" for field in fields(self.cls))
+
+
+_declared: list[MessageType] = []
+
+
+def _message(name: str, *, signer: str, check: str) -> Callable[[Class], Class]:
+    """Registers the class below as a type of message."""
+
+    def declare(cls: Class) -> Class:
+        _declared.append(MessageType(name, cls, signer, check))
+        return cls
+
+    return declare
+
+
+@_message("genesis", signer=COORDINATOR, check="I2")
 @dataclass(frozen=True)
 class Genesis:
     """Entry 0, by the log's key: what federation this log is about."""
 
     federation: PartyId
-    policy: Hash32  # blob: the signed policy file, byte for byte
-    model: Hash32  # blob: d float64 little-endian, the initial model
+    policy: BlobHash  # the signed policy file, byte for byte
+    model: BlobHash  # d float64 little-endian, the initial model
     receipts: Reserved
 
 
+@_message("round-key", signer="trustee", check="I4")
 @dataclass(frozen=True)
 class RoundKey:
     """By a trustee: its HPKE public key for one round."""
@@ -64,14 +118,15 @@ class RoundKey:
     rotation: Reserved
 
 
+@_message("round-open", signer=COORDINATOR, check="I4")
 @dataclass(frozen=True)
 class RoundOpen:
     """By the coordinator: the round's model, seed and keys."""
 
     federation: PartyId
     round: int
-    policy: Hash32
-    model: Hash32  # blob: the global model that clients train from
+    policy: BlobHash
+    model: BlobHash  # the global model that clients train from
     checkpoint_size: int  # the last cosigned checkpoint before this entry ...
     checkpoint_root: Hash32  # ... and its root
     seed: Hash32  # SHA-256(tag, checkpoint_root, round): expands to the a_j
@@ -85,9 +140,10 @@ class RoundOpen:
 @dataclass(frozen=True)
 class EncryptedShare:
     trustee: PartyId
-    blob: Hash32  # blob: HPKE encapsulation then ciphertext
+    blob: BlobHash  # HPKE encapsulation then ciphertext
 
 
+@_message("submission", signer="client", check="I5")
 @dataclass(frozen=True)
 class Submission:
     """By a client: its one message of the round."""
@@ -96,13 +152,13 @@ class Submission:
     round: int
     round_open: Hash32  # entry hash
     client: PartyId
-    commitments: Hash32  # blob: rows * 33 bytes, private row last
-    ciphertext: Hash32  # blob: packed residues of the data rows
-    share_commitments: Hash32  # blob: E_0 .. E_{t-1}, t * 33 bytes
+    commitments: BlobHash  # rows * 33 bytes, private row last
+    ciphertext: BlobHash  # packed residues of the data rows
+    share_commitments: BlobHash  # E_0 .. E_{t-1}, t * 33 bytes
     shares: Annotated[tuple[EncryptedShare, ...], AtMost(64)]  # one per round key, in RoundOpen's order
-    proof: Hash32  # blob: the validity proof
-    coordinate_range: Hash32 | None  # blob: commitments of the range tables, null without a coordinate bound
-    encryption_proof: Hash32 | None  # blob: commitments of the noise tables, null without the proof of encryption
+    proof: BlobHash  # the validity proof
+    coordinate_range: BlobHash | None  # commitments of the range tables, null without a coordinate bound
+    encryption_proof: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
     weight: Reserved
     noise: Reserved
 
@@ -113,6 +169,7 @@ class Dispute:
     reason: Annotated[str, AtMost(64)]  # check name, e.g. share-decryption, share-opening
 
 
+@_message("share-ack", signer="trustee", check="I8")
 @dataclass(frozen=True)
 class ShareAck:
     """By a trustee: whose shares it holds and has verified, and whose it disputes."""
@@ -133,6 +190,7 @@ class Exclusion:
     detail: Text  # the failing check as the verifier named it; for people, re-derived by nobody
 
 
+@_message("cohort-closed", signer=COORDINATOR, check="I7")
 @dataclass(frozen=True)
 class CohortClosed:
     """By the coordinator: who is summed and which trustees are asked to release."""
@@ -146,6 +204,7 @@ class CohortClosed:
     digest: Hash32  # binds round_open, the (client, submission entry hash) pairs of accepted, and trustees
 
 
+@_message("key-share", signer="trustee", check="I8")
 @dataclass(frozen=True)
 class KeyShare:
     """By a trustee in Q: the sum over the cohort of its shares."""
@@ -155,9 +214,10 @@ class KeyShare:
     cohort: Hash32  # entry hash of CohortClosed
     digest: Hash32  # CohortClosed.digest
     trustee: PartyId
-    share: Hash32  # blob: summed share values then summed blinding, 32 bytes each, big-endian
+    share: BlobHash  # summed share values then summed blinding, 32 bytes each, big-endian
 
 
+@_message("aggregate", signer=COORDINATOR, check="I9")
 @dataclass(frozen=True)
 class Aggregate:
     """By the coordinator: the opened sum."""
@@ -166,14 +226,15 @@ class Aggregate:
     round: int
     cohort: Hash32
     releases: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the t KeyShares used, ascending
-    ciphertext: Hash32  # blob: packed sum of ciphertexts
-    key: Hash32  # blob: N int32 little-endian, K
-    plaintext: Hash32  # blob: d int64 little-endian, U
-    blindings: Hash32  # blob: data_rows * 32 bytes, summed row blindings
+    ciphertext: BlobHash  # packed sum of ciphertexts
+    key: BlobHash  # N int32 little-endian, K
+    plaintext: BlobHash  # d int64 little-endian, U
+    blindings: BlobHash  # data_rows * 32 bytes, summed row blindings
     noise: Reserved
     weight: Reserved
 
 
+@_message("round-closed", signer=COORDINATOR, check="I11")
 @dataclass(frozen=True)
 class RoundClosed:
     """By the coordinator: the server step's result."""
@@ -181,8 +242,8 @@ class RoundClosed:
     federation: PartyId
     round: int
     aggregate: Hash32  # entry hash
-    model: Hash32  # blob: next global model
-    optimizer: Hash32 | None  # blob: optimizer state after the step (float64), null where the rule has none
+    model: BlobHash  # next global model
+    optimizer: BlobHash | None  # optimizer state after the step (float64), null where the rule has none
 
 
 @dataclass(frozen=True)
@@ -191,6 +252,7 @@ class MissingParty:
     reason: Annotated[str, AtMost(64)]
 
 
+@_message("round-aborted", signer=COORDINATOR, check="I8")
 @dataclass(frozen=True)
 class RoundAborted:
     """By the coordinator: the round ends without an aggregate."""
@@ -203,16 +265,18 @@ class RoundAborted:
     missing: Annotated[tuple[MissingParty, ...], AtMost(64)]
 
 
+@_message("federation-closed", signer=COORDINATOR, check="I4")
 @dataclass(frozen=True)
 class FederationClosed:
     """By the coordinator, between rounds: the log ends here, and nothing may follow."""
 
     federation: PartyId
-    model: Hash32  # blob: the model of the last RoundClosed, or the initial one: it is final
+    model: BlobHash  # the model of the last RoundClosed, or the initial one: it is final
     rounds: int  # how many were opened
     reason: Annotated[str, AtMost(64)]  # see protocols.ending: aborts-spent, rounds-spent, ...
 
 
+@_message("key-rotation", signer="party", check="I3")
 @dataclass(frozen=True)
 class KeyRotation:
     """By a client or trustee, with the key that it replaces: from this entry on another key is in force."""
@@ -224,6 +288,7 @@ class KeyRotation:
     possession: Signature  # by `public_key`, see protocols.envelopes.KeyPossession
 
 
+@_message("revocation", signer=ISSUER, check="I3")
 @dataclass(frozen=True)
 class Revocation:
     """By the issuer: from this entry on, a client or trustee takes no part."""
@@ -238,20 +303,16 @@ RoundMessage = (
 )
 Message = Genesis | RoundMessage | KeyRotation | Revocation | FederationClosed
 
-TYPES: dict[str, type] = {
-    "genesis": Genesis,
-    "round-key": RoundKey,
-    "round-open": RoundOpen,
-    "submission": Submission,
-    "share-ack": ShareAck,
-    "cohort-closed": CohortClosed,
-    "key-share": KeyShare,
-    "aggregate": Aggregate,
-    "round-closed": RoundClosed,
-    "round-aborted": RoundAborted,
-    "key-rotation": KeyRotation,
-    "revocation": Revocation,
-    "federation-closed": FederationClosed,
-}
+MESSAGE_TYPES: Registry[MessageType] = Registry("message type", "message-type", _declared, lambda each: each.name)
+_BY_CLASS = {each.cls: each for each in MESSAGE_TYPES}
+
+
+def type_of(message: object) -> MessageType:
+    """The facts of a message's type; raises Misuse for what is no message."""
+    found = _BY_CLASS.get(type(message))
+    if found is None:
+        raise Misuse(f"expected a message, found {type(message).__name__}")
+    return found
+
 
 RESERVED_TYPES = frozenset({"receipt", "noise-claim"})

@@ -148,7 +148,7 @@ def encode_blindings(blindings: Sequence[int]) -> bytes:
 
 def decode_blindings(pinned: PinnedPolicy, data: bytes) -> tuple[int, ...]:
     """One scalar a data row; raises Malformed for another length or a value that is not below the group order."""
-    size = pinned.argument.shape.data_rows * SCALAR_SIZE
+    size = pinned.blindings_size
     if len(data) != size:
         raise Malformed("blindings", f"{size} bytes", f"{len(data)}")
     scalars = tuple(int.from_bytes(data[start : start + SCALAR_SIZE], "big") for start in range(0, size, SCALAR_SIZE))

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from proofs.curve import POINT_SIZE
+from proofs.curve import POINT_SIZE, SCALAR_SIZE
 from proofs.errors import Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.relations.noise import NOISE_COMMITMENTS
@@ -142,6 +142,21 @@ class PinnedPolicy:
     def model_size(self) -> int:
         """Bytes of a model blob."""
         return self.policy.dimension * 8
+
+    @property
+    def key_size(self) -> int:
+        """Bytes of the blob Aggregate.key."""
+        return self.lattice.degree * 4
+
+    @property
+    def plaintext_size(self) -> int:
+        """Bytes of the blob Aggregate.plaintext."""
+        return self.policy.dimension * 8
+
+    @property
+    def blindings_size(self) -> int:
+        """Bytes of the blob Aggregate.blindings."""
+        return self.argument.shape.data_rows * SCALAR_SIZE
 
     @property
     def optimizer_size(self) -> int:

@@ -18,7 +18,8 @@ from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.verifier import Claim, verify_batch
-from protocols.blobs import blob_hash
+from protocols.blob_sizes import size_of
+from protocols.blobs import blob_fields, blob_hash
 from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
 from protocols.lattice.encryption import unpack
@@ -29,6 +30,8 @@ from protocols.sharing import decode_commitments
 
 # (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]
+
+EXTRAS = tuple(each.role for each in blob_fields(Submission) if each.optional)
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,7 @@ def exclusive_blobs(pinned: PinnedPolicy, submission: Submission) -> tuple[tuple
 
 def named_extras(submission: Submission) -> tuple[tuple[str, bytes], ...]:
     """(field, blob) of the commitments that only some policies ask for, where the submission has them."""
-    extras = (("coordinate_range", submission.coordinate_range), ("encryption_proof", submission.encryption_proof))
-    return tuple((name, blob) for name, blob in extras if blob is not None)
+    return tuple((name, blob) for name in EXTRAS if (blob := getattr(submission, name)) is not None)
 
 
 def check_extras(pinned: PinnedPolicy, submission: Submission) -> None:
@@ -64,27 +66,8 @@ def check_extras(pinned: PinnedPolicy, submission: Submission) -> None:
 
 
 def extra_sizes(pinned: PinnedPolicy) -> dict[str, int]:
-    """Bytes of the blobs that only some policies ask for, 0 where there must be none."""
-    return {
-        "coordinate_range": pinned.range_commitments_size,
-        "encryption_proof": pinned.encryption_commitments_size,
-    }
-
-
-def blob_sizes(pinned: PinnedPolicy, submission: Submission) -> list[tuple[bytes, int]]:
-    """The blobs that a submission names, each with the one size that it must have in its role.
-
-    A submission that names others is not admitted to the log (spec 8.5), so that nothing of a size the policy does
-    not fix is ever stored. A blob named in two roles is listed twice.
-    """
-    return [
-        (submission.commitments, pinned.commitments_size),
-        (submission.ciphertext, pinned.ciphertext_size),
-        (submission.share_commitments, pinned.share_commitments_size),
-        *((share.blob, pinned.sealed_share_size) for share in submission.shares),
-        (submission.proof, pinned.proof_size),
-        *((blob, extra_sizes(pinned)[name]) for name, blob in named_extras(submission)),
-    ]
+    """Bytes of the blobs that only some policies ask for, by field; 0 where there must be none."""
+    return {name: size_of(pinned, name) for name in EXTRAS}
 
 
 def read_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import pytest
 
+from protocols.blob_sizes import sized_blobs
 from protocols.messages import CohortClosed
 from protocols.rounds import closing, releasing, rules
 from protocols.rounds.client import Client
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.stores import MemoryStore
-from protocols.submissions import blob_sizes
 from tests.adversaries import become, sealing_badly_for, submission_of, with_bad_ciphertext, with_bad_proof
 from tests.seeded import seeded
 from tests.simulator import Simulation
@@ -47,7 +47,7 @@ def second_submission(simulation: Simulation) -> SubmissionPackage:
 
 def log(simulation: Simulation, package: SubmissionPackage) -> None:
     """Into the log, whether or not the coordinator would admit it."""
-    named = {name: package.blobs[name] for name, _ in blob_sizes(simulation.pinned, submission_of(package))}
+    named = {name: package.blobs[name] for name, _ in sized_blobs(simulation.pinned, submission_of(package))}
     simulation.store(simulation.coordinator._log([package.entry], named))
 
 

@@ -16,6 +16,7 @@ from auditor.findings import Findings, Unavailable, counted
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind
 from proofs.errors import Malformed, Rejected
+from protocols.blob_sizes import size_of
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Damaged
 from protocols.log.merkle import Frontier, leaf_hash
@@ -34,7 +35,6 @@ from protocols.log.tiles import (
     encode_bundle,
     note_path,
 )
-from protocols.submissions import extra_sizes
 
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
@@ -317,7 +317,7 @@ def is_blob_path(path: str) -> bool:
 
 def _check_blobs(case: Case, findings: Findings) -> int:
     """Rule 7. Returns how many were read."""
-    sizes, prunable = blob_sizes(case), prunable_blobs(case.index)
+    prunable = prunable_blobs(case.index)
     read = 0
     for position, (name, (roles, first)) in enumerate(case.index.blobs.items()):
         case.step(position, len(case.index.blobs))
@@ -326,7 +326,7 @@ def _check_blobs(case: Case, findings: Findings) -> int:
             case.pruned.add(name)
             continue
         where = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
-        for size in sorted({sizes[role] for role in roles.split("+")}):
+        for size in sorted({size_of(case.pinned, role) for role in roles.split("+")}):
             try:
                 case.blob(name, size)
             except (Malformed, Rejected) as error:
@@ -341,23 +341,3 @@ def _something_there(case: Case, name: bytes) -> bool:
     """Whether the blob's path is taken by what is no regular file, a symlink for one."""
     path = case.path / blob_path(name)
     return path.is_symlink() or path.exists()
-
-
-def blob_sizes(case: Case) -> dict[str, int]:
-    """The exact size of a blob, by the field that names it (spec 9.4)."""
-    pinned = case.pinned
-    return {
-        "policy": len(pinned.data),
-        "model": pinned.model_size,
-        "optimizer": pinned.optimizer_size,
-        "commitments": pinned.commitments_size,
-        "ciphertext": pinned.ciphertext_size,
-        "share_commitments": pinned.share_commitments_size,
-        "shares": pinned.sealed_share_size,
-        "proof": pinned.proof_size,
-        **extra_sizes(pinned),
-        "share": pinned.share_size,
-        "key": pinned.lattice.degree * 4,
-        "plaintext": pinned.policy.dimension * 8,
-        "blindings": pinned.argument.shape.data_rows * 32,
-    }

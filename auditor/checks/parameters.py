@@ -10,7 +10,7 @@ from auditor.index import label
 from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MAX_TRUSTEES
-from protocols.envelopes import ISSUER
+from protocols.messages import ISSUER
 from protocols.steps.step import decode_model
 
 

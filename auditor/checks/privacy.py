@@ -24,7 +24,7 @@ from auditor.index import Round, label
 from auditor.reports.results import Kind
 from protocols.cohorts import EXCLUSIONS
 from protocols.ending import ENDINGS
-from protocols.envelopes import ISSUER
+from protocols.messages import ISSUER
 
 ABORTS = (TOO_FEW, NO_QUORUM, DIFFERENCING, MISSING_RELEASES, OPENING_FAILED)
 MISSING = (NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE)

@@ -6,9 +6,8 @@ from auditor.case import IDENTITY, Case
 from auditor.findings import Findings, counted
 from auditor.index import label
 from proofs.errors import Rejected
-from protocols.envelopes import ISSUER
 from protocols.identities import check_public_key
-from protocols.messages import KeyRotation
+from protocols.messages import ISSUER, KeyRotation
 
 
 def check_roster(case: Case, findings: Findings) -> str:

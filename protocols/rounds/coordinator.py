@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
 from protocols.cohorts import SUPPRESSED
-from protocols.envelopes import COORDINATOR, open_envelope, seal
+from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
 from protocols.messages import (
+    COORDINATOR,
     Aggregate,
     CohortClosed,
     Genesis,
@@ -68,7 +70,7 @@ from protocols.sharing import Share
 from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.stores import Store
-from protocols.submissions import BlobSource, Fault, blob_sizes, check_blob, judge, read_blob
+from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blob
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Coordinator:
         if not isinstance(message, Submission):
             raise Malformed("package.entry", "a submission", type(message).__name__)
         self._record.trial([package.entry])
-        sizes = blob_sizes(self._pinned, message)
+        sizes = sized_blobs(self._pinned, message)
         package.check(sizes)
         return self._log([package.entry], {name: package.blobs[name] for name, _ in sizes})
 
@@ -488,7 +490,7 @@ class Coordinator:
         message = open_envelope(entry).message
         if not isinstance(message, Aggregate):
             raise Misuse("close_round: the log has no aggregate")
-        size = self._pinned.policy.dimension * 8
+        size = self._pinned.plaintext_size
         return decode_plaintext(self._pinned, read_blob(self._blobs, message.plaintext, size))
 
     def _between_rounds(self) -> Ledger:

@@ -8,7 +8,6 @@ With proofs, as a cohort with a commitment that nobody can open could sum to any
 
 from __future__ import annotations
 
-from proofs.curve import SCALAR_SIZE
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify_batch
@@ -32,9 +31,8 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
     """Raise Rejected("lineage") unless the step follows from its cohort; Rejected("blob-...") without the evidence."""
     try:
         _check_cohort(engine, pinned, step, blobs)
-        rows, size = pinned.argument.shape.data_rows, pinned.model_size
-        plaintext = decode_plaintext(pinned, read_blob(blobs, step.plaintext, size))
-        blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, rows * SCALAR_SIZE))
+        plaintext = decode_plaintext(pinned, read_blob(blobs, step.plaintext, pinned.plaintext_size))
+        blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
         commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.members]
         check_opening(engine, pinned, plaintext, blindings, commitments)
         state = apply_step(pinned.policy, _state_before(pinned, step, blobs), plaintext, len(step.members))

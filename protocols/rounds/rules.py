@@ -34,6 +34,7 @@ from protocols.messages import (
     RoundOpen,
     ShareAck,
     Submission,
+    type_of,
 )
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
@@ -101,11 +102,11 @@ def check_author(pinned: PinnedPolicy, members: Membership, envelope: Envelope) 
 
     Raises Rejected("signature"), ("unknown-..."), ("revoked"). Changes of the membership check their own.
     """
-    message = envelope.message
-    if isinstance(message, Submission):
-        key = members.key(message.client, pinned.client_key(message.client))
-    elif isinstance(message, RoundKey | ShareAck | KeyShare):
-        key = members.key(message.trustee, pinned.trustee_key(message.trustee))
+    signer = type_of(envelope.message).signer
+    if signer == "client":
+        key = members.key(envelope.signer, pinned.client_key(envelope.signer))
+    elif signer == "trustee":
+        key = members.key(envelope.signer, pinned.trustee_key(envelope.signer))
     else:
         key = pinned.policy.log_key
     check_signature(envelope, key)

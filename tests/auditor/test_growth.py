@@ -53,7 +53,7 @@ from tests.simulator import Setting, identity_of, make_policy
 CLIENTS = 40
 FEDERATION, ORIGIN = "simulated", "example.org/simulated"
 NOTHING = bytes(32)
-NAMES = {cls: name for name, cls in messages.TYPES.items()}
+NAMES = {each.cls: each.name for each in messages.MESSAGE_TYPES}
 STEEPEST = 1.5  # log(time) over log(size); 1 is linear, 2 is every pair
 NOT_HERE = ("I1",)  # see DIRECTORIES
 NOISE = 0.05  # seconds: what takes less is not judged

@@ -12,7 +12,7 @@ import pytest
 
 from auditor import Kind, Outcome, Report, Status, audit
 from protocols.log.tiles import blob_path
-from protocols.messages import TYPES, Submission
+from protocols.messages import MESSAGE_TYPES, Submission
 from tests.auditor.conftest import flipped
 from tests.auditor.forge import Forge
 from tests.auditor.test_tampering import ATTACKS
@@ -50,7 +50,7 @@ NOT_MISSED = {"submission.ciphertext", "aggregate.ciphertext"}
 
 def blob_of(forge: Forge, where: str) -> bytes:
     kind, field = where.split(".")
-    message = forge.message(forge.find(TYPES[kind]))
+    message = forge.message(forge.find(MESSAGE_TYPES.find(kind).cls))
     found = message.shares[0].blob if field == "shares" else getattr(message, field)
     assert isinstance(found, bytes)
     return found
@@ -65,7 +65,7 @@ def place(forge: Forge, path: Path, name: str) -> Path:
         "checkpoint": "checkpoint",
         "policy": "policy.cbor",
         "latest": f"checkpoints/{size}",
-        "earlier": f"checkpoints/{forge.message(forge.find(TYPES['round-open'])).checkpoint_size}",
+        "earlier": f"checkpoints/{forge.message(forge.find(MESSAGE_TYPES.find('round-open').cls)).checkpoint_size}",
         "bundle": f"tile/entries/000.p/{size}",
         "tile": f"tile/0/000.p/{size}",
     }
@@ -145,7 +145,7 @@ def test_line_ends_of_another_system_are_told(honest, kept) -> None:
 def test_what_could_not_be_judged_is_listed(honest, kept) -> None:
     """A spoilt proof of an excluded submission: nobody knows whether the exclusion was right."""
     forge, path = honest
-    cohort = forge.message(forge.find(TYPES["cohort-closed"]))
+    cohort = forge.message(forge.find(MESSAGE_TYPES.find("cohort-closed").cls))
     excluded = next(each.index for each in cohort.excluded if each.reason == "invalid-proof")
     file = path / blob_path(forge.message(excluded).proof)
     file.write_bytes(flipped(kept(file)))

@@ -461,7 +461,7 @@ def test_a_pruned_ciphertext_covers_for_nothing_else(kind: str, forge, tmp_path:
     assert "I6" in failed(audit(path, forged.policy_data))
 
 
-@pytest.mark.parametrize("kind", list(messages.TYPES.values()), ids=list(messages.TYPES))
+@pytest.mark.parametrize("kind", [each.cls for each in messages.MESSAGE_TYPES], ids=messages.MESSAGE_TYPES.names)
 def test_every_type_must_be_signed_by_its_party(kind: type, forge, tmp_path: Path) -> None:
     expected = {
         Genesis: "I2",

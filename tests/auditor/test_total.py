@@ -15,7 +15,7 @@ from auditor import Outcome, audit
 from auditor.index import Index
 from protocols.envelopes import open_envelope, required_signer, seal
 from protocols.log.merkle import EMPTY_ROOT
-from protocols.messages import TYPES
+from protocols.messages import MESSAGE_TYPES
 from tests.auditor.forge import Forge, write_transcript
 from tests.simulator import identity_of
 from tests.strategies import instances
@@ -38,7 +38,7 @@ def test_any_messages_by_the_right_parties(data: st.DataObject, simulations, tmp
     """Well-formed nonsense, duly signed and cosigned: entries of every type with any values, after an honest log."""
     simulation = simulations("quiet")
     forged = Forge.load(simulation.path, simulation.pinned.policy, simulation.policy_data, identity_of)
-    kinds = list(TYPES.values())
+    kinds = [each.cls for each in MESSAGE_TYPES]
     for _ in range(4):
         message = data.draw(st.one_of(*(instances(kind) for kind in kinds)))
         signer = required_signer(message)

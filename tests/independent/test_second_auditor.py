@@ -16,7 +16,7 @@ import pytest
 import auditor
 from protocols.envelopes import entry_hash, open_policy, seal_policy, seal_rotation
 from protocols.messages import (
-    TYPES,
+    MESSAGE_TYPES,
     Aggregate,
     CohortClosed,
     Exclusion,
@@ -102,7 +102,7 @@ def flip(path: Path, position: int = 0) -> None:
 def blob_path(transcript: Path, kind: str, field: str) -> Path:
     """The blob that the first entry of a type names in a field."""
     forge = honest_forge()
-    name: str = getattr(forge.message(forge.find(TYPES[kind])), field).hex()
+    name: str = getattr(forge.message(forge.find(MESSAGE_TYPES.find(kind).cls)), field).hex()
     return transcript / "blobs" / name[:2] / name
 
 

@@ -14,11 +14,21 @@ from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse
 from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
-from protocols.messages import TYPES, AtMost, Dispute, Exactly, MissingParty, PartyId, RoundAborted, RoundClosed, Text
+from protocols.messages import (
+    MESSAGE_TYPES,
+    AtMost,
+    Dispute,
+    Exactly,
+    MissingParty,
+    PartyId,
+    RoundAborted,
+    RoundClosed,
+    Text,
+)
 from protocols.policy import Policy
 from tests.strategies import instances
 
-CLASSES = [*TYPES.values(), Policy]
+CLASSES = [*(each.cls for each in MESSAGE_TYPES), Policy]
 ANY_BODY = st.sampled_from(CLASSES).flatmap(instances)
 
 

@@ -11,6 +11,7 @@ import pytest
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify
+from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
 from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
@@ -20,7 +21,6 @@ from protocols.sharing import decode_commitments
 from protocols.submissions import (
     Fault,
     _name,
-    blob_sizes,
     check_blob,
     check_ciphertext,
     check_extras,
@@ -110,7 +110,7 @@ def flipped(position: int) -> Callable[[bytes], bytes]:
 
 def test_every_blob_has_the_size_of_its_role(received: Received) -> None:
     pinned, message = received.pinned, received.messages[0]
-    sizes = blob_sizes(pinned, message)
+    sizes = sized_blobs(pinned, message)
     assert len(sizes) == len(ROLES) + len(message.shares)
     assert {name for name, _ in sizes} >= {getattr(message, role) for role in ROLES}
     for name, size in sizes:
@@ -128,7 +128,7 @@ def test_commitments_of_relations_have_their_own_sizes(related: Received) -> Non
     expected = {"coordinate_range": 33 * 3 * rows, "encryption_proof": 33 * sum(noise)}
     assert extra_sizes(pinned) == expected
     assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
-    sizes = blob_sizes(pinned, message)
+    sizes = sized_blobs(pinned, message)
     assert sizes[-2:] == [(getattr(message, role), size) for role, size in expected.items()]
     assert len(sizes) == len(ROLES) + len(message.shares) + 2
     for name, size in sizes:

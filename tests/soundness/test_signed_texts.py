@@ -12,7 +12,7 @@ from proofs.domains import ENVELOPE
 from protocols.envelopes import POSSESSION_TYPE, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, cosign, sign_checkpoint
-from protocols.messages import RESERVED_TYPES, TYPES, Genesis
+from protocols.messages import MESSAGE_TYPES, RESERVED_TYPES, Genesis
 
 HOSTILE = ("cosignature/v1", "verifl/v1/envelope", ENVELOPE.decode() + "!", "time", "0", "-", "a" * 256)
 ORIGINS = st.one_of(st.sampled_from(HOSTILE), st.from_regex(r"[!-*,-~]{1,40}", fullmatch=True))
@@ -59,4 +59,4 @@ def test_every_text_shows_its_kind(origin: str, size: int, root: bytes, timestam
 
 def test_a_possession_is_never_an_entry() -> None:
     """It is framed like one: only its type keeps the two apart."""
-    assert POSSESSION_TYPE not in {*TYPES, *RESERVED_TYPES, "policy"}
+    assert POSSESSION_TYPE not in {*MESSAGE_TYPES.names, *RESERVED_TYPES, "policy"}

@@ -14,6 +14,7 @@ from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
 from proofs.witness import Noise
+from protocols.blob_sizes import sized_blobs
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.messages import Submission
@@ -35,7 +36,7 @@ from protocols.rounds.submitting import (
 )
 from protocols.sharing import Share
 from protocols.stores import Store
-from protocols.submissions import BlobSource, blob_sizes
+from protocols.submissions import BlobSource
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class CopiedSubmission(LyingClient):
         if not public.submissions:
             raise Misuse("copied-submission: nobody else has submitted")
         message = replace(public.submissions[0], client=self.name)
-        blobs = [public.blobs(name, size) for name, size in blob_sizes(self.part.pinned, message)]
+        blobs = [public.blobs(name, size) for name, size in sized_blobs(self.part.pinned, message)]
         return [sign(message, blobs, self.part.identity)]
 
 

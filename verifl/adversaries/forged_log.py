@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from protocols.blobs import blob_hash, entry_blobs
-from protocols.envelopes import COORDINATOR, seal
+from protocols.envelopes import seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
-from protocols.messages import Message
+from protocols.messages import COORDINATOR, Message
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.trustee import Trustee
 from verifl.adversaries.trustees import Colluding

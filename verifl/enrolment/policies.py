@@ -15,9 +15,10 @@ from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
-from protocols.envelopes import COORDINATOR, ISSUER, open_policy, seal_policy
+from protocols.envelopes import open_policy, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
+from protocols.messages import COORDINATOR, ISSUER
 from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, TensorSpec

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proofs.errors import Misuse, Rejected
-from protocols.envelopes import ISSUER, open_envelope, open_policy, seal, seal_policy, seal_rotation
+from protocols.envelopes import open_envelope, open_policy, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
 from protocols.membership import changed_by
-from protocols.messages import Revocation
+from protocols.messages import ISSUER, Revocation
 from protocols.policy import Policy
 from protocols.steps.step import encode_model
 from verifl.config import read_config

@@ -17,11 +17,12 @@ from proofs.errors import Malformed, Rejected
 from protocols import hpke
 from protocols.cohorts import ack_digest
 from protocols.ending import ENDINGS
-from protocols.envelopes import ISSUER, required_signer, seal, seal_rotation
+from protocols.envelopes import required_signer, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint
 from protocols.membership import LEFT
 from protocols.messages import (
+    ISSUER,
     Aggregate,
     Dispute,
     EncryptedShare,

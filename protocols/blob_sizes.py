@@ -1,0 +1,56 @@
+"""The one size that a blob has in each role, as the policy gives it (spec 8.1, 9.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from protocols.blobs import message_blobs
+from protocols.messages import Message
+from protocols.pinned import PinnedPolicy
+from protocols.registry import Registry
+
+
+@dataclass(frozen=True)
+class BlobRole:
+    """name: the field that names such blobs, in whatever message. size: bytes, 0 where there is none."""
+
+    name: str
+    size: Callable[[PinnedPolicy], int]
+
+
+BLOB_ROLES: Registry[BlobRole] = Registry(
+    "role of blobs",
+    "blob-role",
+    (
+        BlobRole("policy", lambda pinned: len(pinned.data)),
+        BlobRole("model", lambda pinned: pinned.model_size),
+        BlobRole("optimizer", lambda pinned: pinned.optimizer_size),
+        BlobRole("commitments", lambda pinned: pinned.commitments_size),
+        BlobRole("ciphertext", lambda pinned: pinned.ciphertext_size),
+        BlobRole("share_commitments", lambda pinned: pinned.share_commitments_size),
+        BlobRole("shares", lambda pinned: pinned.sealed_share_size),
+        BlobRole("proof", lambda pinned: pinned.proof_size),
+        BlobRole("coordinate_range", lambda pinned: pinned.range_commitments_size),
+        BlobRole("encryption_proof", lambda pinned: pinned.encryption_commitments_size),
+        BlobRole("share", lambda pinned: pinned.share_size),
+        BlobRole("key", lambda pinned: pinned.key_size),
+        BlobRole("plaintext", lambda pinned: pinned.plaintext_size),
+        BlobRole("blindings", lambda pinned: pinned.blindings_size),
+    ),
+    lambda role: role.name,
+)
+
+
+def size_of(pinned: PinnedPolicy, role: str) -> int:
+    """Bytes of the blobs in this role; raises Rejected("blob-role") where there is none of that name."""
+    return BLOB_ROLES.find(role).size(pinned)
+
+
+def sized_blobs(pinned: PinnedPolicy, message: Message) -> list[tuple[bytes, int]]:
+    """The blobs that a message names, each with the one size that it must have in its role.
+
+    A submission that names others is not admitted to the log (spec 8.5), so that nothing of a size the policy does
+    not fix is ever stored. A blob named in two roles is listed twice.
+    """
+    return [(blob, size_of(pinned, role)) for role, blob in message_blobs(message)]
