@@ -46,7 +46,7 @@ class Reconstructed:
 
 def plaintext_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
     """U, int64 (d,). Raises Malformed, Rejected; Damaged where it is not here and does not follow from what is."""
-    size = case.pinned.policy.dimension * 8
+    size = case.pinned.plaintext_size
     return _blob_or(
         lambda: decode_plaintext(case.pinned, case.blob(entry.message.plaintext, size)),
         lambda: _decrypted(case, found, entry),
@@ -57,7 +57,7 @@ def plaintext_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
 
 def key_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
     """K, int64 (N,); raises as `plaintext_of`."""
-    size = case.pinned.lattice.degree * 4
+    size = case.pinned.key_size
     return _blob_or(
         lambda: decode_key(case.pinned, case.blob(entry.message.key, size)),
         lambda: released(case, found, entry).key,
@@ -68,7 +68,7 @@ def key_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
 
 def blindings_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Sequence[int]:
     """The summed blinding of each data row; raises as `plaintext_of`."""
-    size = case.pinned.argument.shape.data_rows * 32
+    size = case.pinned.blindings_size
     return _blob_or(
         lambda: decode_blindings(case.pinned, case.blob(entry.message.blindings, size)),
         lambda: released(case, found, entry).blindings,

@@ -10,9 +10,8 @@ from auditor.checks.derived import plaintext_of
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import ISSUER
 from protocols.log.files import Damaged
-from protocols.messages import RoundClosed
+from protocols.messages import ISSUER, RoundClosed
 from protocols.steps.step import (
     StepState,
     apply_step,

@@ -18,10 +18,10 @@ from auditor.index import SubmissionRecord
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED, REPLAYED
-from protocols.envelopes import ISSUER, entry_hash, open_envelope
+from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
-from protocols.messages import Submission
+from protocols.messages import ISSUER, Submission
 from protocols.submissions import claim_of
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
