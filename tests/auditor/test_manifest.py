@@ -159,7 +159,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.RoundClosed, "round"): loose({"I4"}, value(2)),
     (messages.RoundClosed, "aggregate"): Case(value(NOWHERE), {"I11", "I12"}),
     (messages.RoundClosed, "model"): Case(blob("model", changed("<f8", 0, 1)), {"I11"}),
-    (messages.RoundClosed, "optimizer"): Case(lambda forge, message: forge.put(bytes(16 * 40)), {"I11"}),
+    (messages.RoundClosed, "optimizer"): Case(lambda forge, message: forge.put(bytes(16 * 40)), {"I1", "I11"}),
     (messages.RoundAborted, "federation"): Case(value(FEDERATION), {"I8"}, name="aborted"),
     (messages.RoundAborted, "round"): loose({"I4"}, value(3), name="aborted"),
     (messages.RoundAborted, "round_open"): Case(value(NOWHERE), {"I8", "I12"}, name="aborted"),

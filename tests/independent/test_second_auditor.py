@@ -415,6 +415,12 @@ def garbage(forge: Forge) -> None:
     forge.insert_raw(8, b"\xa0")
 
 
+def moments(forge: Forge) -> None:
+    """Of the size that they have with another rule."""
+    position = forge.find(RoundClosed)
+    forge.edit(position, optimizer=forge.put(bytes(2 * len(forge.blobs[forge.message(position).model]))))
+
+
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a round key spelled in another way": (respelled_key, {"I4", "I6", "I7", "I8"}),
     "two rotations in one gap": (second_rotation, {"I3", "I4", "I5", "I6", "I7", "I8"}),
@@ -435,6 +441,7 @@ LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a wrong release": (other_release, {"I8", "I10"}),
     "a second release": (second_release, {"P2"}),
     "another model": (other_model, {"I11"}),
+    "moments of a rule that keeps none": (moments, {"I1", "I11"}),
     "a cohort nobody cosigned": (uncovered_cohort, {"I8"}),
     "a second genesis": (second_genesis, {"I2", "I4"}),
     "an entry that is none": (garbage, {"I1", "I6", "I7", "I8", "P7"}),
