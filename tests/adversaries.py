@@ -8,12 +8,12 @@ from dataclasses import replace
 from proofs.engine import Engine
 from proofs.randomness import Randomness
 from protocols.blobs import blob_hash
-from protocols.envelopes import COORDINATOR, open_envelope, seal
+from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
-from protocols.messages import Dispute, KeyShare, Message, Submission
+from protocols.messages import COORDINATOR, Dispute, KeyShare, Message, Submission
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.exchange import Release, SubmissionPackage
 from protocols.rounds.releasing import draft_ack

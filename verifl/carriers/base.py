@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from protocols.envelopes import COORDINATOR
 from protocols.identities import SigningKey
+from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 from verifl.agents.party import Party
 from verifl.config import Config
