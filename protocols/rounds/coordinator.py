@@ -442,6 +442,7 @@ class Coordinator:
         """With fewer than t acknowledgements: for want of clients, or of trustees, who then have had their time."""
         if not enough_submitted(self._pinned, current):
             return self._abort(current, TOO_FEW_SUBMISSIONS)
+        self._check_published(current.submissions[-1].index)  # nobody can acknowledge what nobody was shown
         wait = self.quorum_wait()
         if wait:
             missing = self._pinned.policy.threshold - len(current.acks)

@@ -277,6 +277,21 @@ def test_a_trustee_that_was_away_for_two_aborts_waits_once(simulation: Simulatio
     assert away.observe(unsigned, entries, 1)
 
 
+@pytest.mark.parametrize("quorum", [0, 3600])
+def test_the_coordinator_publishes_before_it_waits(simulation: Simulation, quorum: int) -> None:
+    """However long it waited: no trustee can acknowledge what it was not shown."""
+    simulation.waits = replace(simulation.waits, quorum=quorum)
+    simulation.restart_coordinator()
+    submitted(simulation)
+    simulation.clock += quorum
+    newest = simulation.coordinator.ledger.current.submissions[-1].index
+    for step in (simulation.coordinator.close_cohort, simulation.coordinator.abort):
+        with pytest.raises(Misuse, match=f"publish a cosigned checkpoint that covers entry {newest} first"):
+            step()
+    simulation.acknowledge()
+    assert simulation.store(simulation.coordinator.close_cohort()).aborted is None
+
+
 def test_the_coordinator_waits_before_it_blames(simulation: Simulation) -> None:
     submitted(simulation)
     simulation.acknowledge(NAMES[:3])
