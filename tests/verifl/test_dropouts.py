@@ -98,15 +98,59 @@ def test_any_number_of_such_ends_leaves_a_federation_that_goes_on(tmp_path: Path
     assert [each.closed for each in run(Line(), out, rounds=1).rounds] == [0] * 6 + [1]
 
 
-def test_where_every_turn_fails_the_task_is_wrong(tmp_path: Path) -> None:
+def test_where_every_turn_fails_the_task_is_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out, task = tmp_path / "out", Line(always(*Line.names))
     with pytest.raises(Misuse) as excinfo:
         run(task, out)
     assert isinstance(excinfo.value.__cause__, ClientFailed)
     assert str(excinfo.value).startswith(f"client a: train() failed: ValueError: no rows (at {Path(failing.__file__)}:")
     assert str(excinfo.value).endswith("; the turns of all 4 clients failed in round 1")
+    assert caplog.messages == []  # it is said once, and nobody dropped out
     assert task.trained == list("abcd")
     assert not out.exists()  # nobody had submitted anything
+
+
+def test_who_drops_out_is_told_once_another_has_answered(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Until then it may be the task's mistake; an interruption does not lose it."""
+    told: list[int] = []
+
+    class Watching(Line):
+        def train(self, model: nn.Module, client: str, data: float) -> None:
+            told.append(len(caplog.messages))
+            super().train(model, client, data)
+
+    failing = always("a", "b", "e")
+    task = Watching(failing)
+    task.names = ("a", "b", "c", "d", "e", "f")
+    assert run(task, tmp_path / "out", rounds=1).rounds[0].failed == ("a", "b", "e")
+    assert told == [0, 0, 0, 2, 2, 3]
+    assert [message.partition(": train()")[0] for message in caplog.messages] == [
+        f"round 1: client {client}" for client in "abe"
+    ]
+    caplog.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(lambda client, _: KeyboardInterrupt() if client == "b" else ValueError("no rows")), tmp_path / "other")
+    assert [message.partition(": train()")[0] for message in caplog.messages] == ["round 1: client a"]
+
+
+def test_metrics_that_are_no_numbers_are_told_once_and_stop_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unmeasured(Line):
+        def evaluate(self, model: nn.Module) -> dict[str, float]:
+            bias = float(model.bias.detach())
+            return {"loss": float("nan"), "bias": bias, "perplexity": float("inf") if self.trained else bias}
+
+    out = tmp_path / "out"
+    result = run(Unmeasured(), out)
+    assert [each.aborted for each in result.rounds] == [None, None]
+    told = "; metrics.jsonl has null for it, and this is told once"
+    assert caplog.messages == [
+        f"round 0: evaluate() says nan for 'loss'{told}",
+        f"round 1: evaluate() says inf for 'perplexity'{told}",
+    ]
+    assert [line["metrics"]["loss"] for line in lines(out)] == [None, None]
+    assert accepted(out)
 
 
 def test_where_every_turn_fails_later_the_open_round_waits(tmp_path: Path) -> None:

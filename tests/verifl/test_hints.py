@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -15,8 +16,11 @@ from proofs.machine.command_line import command_name
 from tests.verifl.failing import Line, withhold
 from tests.verifl.office import Office, key_of, public
 from verifl.commands import root as cli
+from verifl.commands.demonstration import Demonstration
+from verifl.config import Config, UpdateConfig
 from verifl.enrolment.keys import write_key
 
+JSON = ["--format", "json"]
 PROMISE = "interrupted or killed at any time, it goes on with --resume"
 
 
@@ -132,6 +136,25 @@ def test_a_federation_that_ends_early_is_status_1(tmp_path: Path, monkeypatch: p
     arguments = command_line(tmp_path)
     assert [cli.invoke(arguments), cli.invoke([*arguments, "--resume"])] == [1, 1]
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_demonstration_that_ends_early_is_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The audit accepts what there is."""
+    withhold(monkeypatch, 2)
+    configured = Demonstration.config
+
+    def impatient(chosen: Demonstration) -> Config:
+        config = configured(chosen)
+        limits = config.limits.model_copy(update={"max_aborts": 0})
+        return config.model_copy(update={"limits": limits, "update": UpdateConfig(encryption_proof=False)})
+
+    monkeypatch.setattr(Demonstration, "config", impatient)
+    assert cli.invoke(["demo", "--out", str(tmp_path / "out"), "--rounds", "3", "--device", "cpu", *JSON]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ended"].startswith("federation closed after 1 of 3 rounds: more opened rounds were aborted")
+    assert (document["audit"]["accepted"], len(document["rounds"])) == (True, 2)
 
 
 def test_misbehaviour_begins_with_a_run_and_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

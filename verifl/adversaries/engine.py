@@ -47,7 +47,6 @@ from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, published_bytes, summarize
 from verifl.storage.receipts import keep_receipt
 from verifl.storage.stores import DirectoryStore
-from verifl.tasks.user_code import ClientFailed
 from verifl.training.own_tensors import LocalState
 from verifl.training.update_watch import UpdateWatch
 
@@ -261,7 +260,7 @@ class _Run:
         self._conductor.open_round()
         self._play()
         end = self._conductor.ended
-        metrics = self._session.training.evaluate(self._coordinator.step_state().model)
+        metrics = self._session.training.evaluate(self._coordinator.step_state().model, end.last.number)
         ledger, count = self._coordinator.ledger, self._coordinator.size
         size = published_bytes(self._session.directory.transcript, self._coordinator.entries(first, count))
         closed += end.aborted is None
@@ -308,24 +307,19 @@ class _Run:
     def _collect(self) -> None:
         """Every client's turn, liars last; also of those who are not asked."""
         self._late = []
-        self._dropouts.begin()
         self._watch.begin()
-        for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
-            for package in self._turn_or_none(client):
-                if self._active() and isinstance(client, clients.LyingClient) and client.late:
-                    self._late.append((client.name, package))
-                else:
-                    self._log(client.name, package)
-        if not self._current().submissions:
-            self._dropouts.require_any(len(self._cast.clients), self._number)
+        with self._dropouts.turns(self._number, len(self._cast.clients), False):
+            for client in sorted(self._cast.clients, key=lambda each: isinstance(each, clients.LyingClient)):
+                with self._dropouts.turn():
+                    self._send(client, self._turn(client))
         self._watch.end(self._number)
 
-    def _turn_or_none(self, client: Client) -> list[SubmissionPackage]:
-        try:
-            return self._turn(client)
-        except ClientFailed as failure:
-            self._dropouts.add(failure, self._number)
-            return []
+    def _send(self, client: Client, packages: Sequence[SubmissionPackage]) -> None:
+        for package in packages:
+            if self._active() and isinstance(client, clients.LyingClient) and client.late:
+                self._late.append((client.name, package))
+            else:
+                self._log(client.name, package)
 
     def _turn(self, client: Client) -> list[SubmissionPackage]:
         """Verify the round, train, and make what this client sends."""

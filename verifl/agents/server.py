@@ -132,7 +132,7 @@ class ServerAgent:
         entries = self._reader.entries(0, self._reader.size)
         return make_receipts(self._pinned, self._reader.latest(), entries, number)
 
-    def past(self, metrics: MetricsFile, evaluate: Callable[[bytes], dict[str, float]]) -> list[RoundSummary]:
+    def past(self, metrics: MetricsFile, evaluate: Callable[[int, bytes], dict[str, float]]) -> list[RoundSummary]:
         """The rounds that have ended; see `past_rounds`."""
         return past_rounds(self._pinned, self._coordinator, self._transcript, metrics, evaluate)
 

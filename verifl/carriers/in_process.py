@@ -27,7 +27,6 @@ from verifl.formatting import format_metrics
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
 from verifl.storage.stores import Step, unobserved
-from verifl.tasks.user_code import ClientFailed
 from verifl.training.update_watch import UpdateWatch
 
 
@@ -159,8 +158,8 @@ class _Run:
                 self._session.progress.round_ended(summary, self._session.config.federation.rounds)
         return past
 
-    def _evaluated(self, model: bytes) -> dict[str, float]:
-        return self._session.training.evaluate(self._server.model_of(model))
+    def _evaluated(self, number: int, model: bytes) -> dict[str, float]:
+        return self._session.training.evaluate(self._server.model_of(model), number)
 
     def _round(self, closed: int) -> RoundSummary:
         """One round of spec 8, from the round keys to its end, or the rest of it; `closed`: how many closed before."""
@@ -168,7 +167,7 @@ class _Run:
         if self._server.ledger.current is None:
             self._server.open_round()
         self._play()
-        metrics = self._session.training.evaluate(self._server.model())
+        metrics = self._session.training.evaluate(self._server.model(), self._server.ledger.rounds)
         return self._server.summary(first, closed, metrics, time.perf_counter() - started)
 
     def _change(self) -> None:
@@ -221,16 +220,12 @@ class _Run:
 
     def _collect(self, question: Submit, clients: Sequence[AskedClient]) -> None:
         """Every client's turn."""
-        self._dropouts.begin()
         self._watch.begin()
-        for client in clients:
-            try:
-                self._turn(client, question)
-            except ClientFailed as failure:
-                self._dropouts.add(failure, question.round)
         current = self._server.ledger.current
-        if current is None or not current.submissions:
-            self._dropouts.require_any(len(clients), question.round)
+        with self._dropouts.turns(question.round, len(clients), current is not None and bool(current.submissions)):
+            for client in clients:
+                with self._dropouts.turn():
+                    self._turn(client, question)
         self._watch.end(question.round)
 
     def _turn(self, client: AskedClient, question: Submit) -> None:

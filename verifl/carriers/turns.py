@@ -7,7 +7,8 @@ the round goes on with the others. What only all clients can be guilty of togeth
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from proofs.errors import Misuse, Rejected
 from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
@@ -42,29 +43,58 @@ class Dropouts:
 
     def __init__(self, min_cohort: int) -> None:
         self._min_cohort = min_cohort
-        self._failures: list[ClientFailed] = []
+        self._number, self._failures = 0, list[ClientFailed]()
+        self._untold: list[ClientFailed] = []
+        self._answered = False  # somebody has, or has said that it will not: what fails is a client's own
         self._short = False  # the round before ended for want of those who dropped out
 
-    def begin(self) -> None:
-        """A round's turns begin."""
-        self._failures = []
+    @contextmanager
+    def turns(self, number: int, asked: int, answered: bool) -> Iterator[None]:
+        """The turns of a round's clients, of whom `asked` are asked now; `answered`: others have submitted already.
 
-    def add(self, failure: ClientFailed, number: int) -> None:
-        """Say at once who, and why."""
-        self._failures.append(failure)
-        _LOGGER.warning(
-            "round %d: %s; it drops out of this round",
-            number,
-            failure,
-            extra={"fields": {"event": "dropout", "client": failure.client, "round": number}},
-        )
+        Raises Misuse, the first failure, where all clients are asked and the turns of all fail: the task is wrong.
+        """
+        self._number, self._failures, self._untold = number, [], []
+        self._answered = answered
+        try:
+            yield
+            self._require_any(asked)
+        finally:
+            self._tell()
 
-    def require_any(self, asked: int, number: int) -> None:
-        """Raises Misuse, the first failure, where the turns of all `asked` clients failed: the task is wrong."""
-        mistakes = [each for each in self._failures if not each.abstained]
-        if asked and len(mistakes) == asked:
-            every = f"; the turns of all {asked} clients failed in round {number}" if asked > 1 else ""
-            raise Misuse(f"{mistakes[0]}{every}") from mistakes[0]
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One client's turn. Where it fails the client drops out of the round.
+
+        It is told who, and why, as soon as it is clear that not all do.
+        """
+        try:
+            yield
+            self._answered = True
+        except ClientFailed as failure:
+            self._failures.append(failure)
+            self._untold.append(failure)
+            self._answered |= failure.abstained
+        if self._answered:
+            self._tell()
+
+    def _tell(self) -> None:
+        for failure in self._untold:
+            _LOGGER.warning(
+                "round %d: %s; it drops out of this round",
+                self._number,
+                failure,
+                extra={"fields": {"event": "dropout", "client": failure.client, "round": self._number}},
+            )
+        self._untold = []
+
+    def _require_any(self, asked: int) -> None:
+        if self._answered or not asked:
+            return
+        self._untold = []  # one error says it
+        first = self._failures[0]
+        every = f"; the turns of all {asked} clients failed in round {self._number}" if asked > 1 else ""
+        raise Misuse(f"{first}{every}") from first
 
     def judge(self, summary: RoundSummary, may_repeat: bool) -> None:
         """A round that was aborted because clients dropped out is repeated once, if it may be; if they do so again,

@@ -51,7 +51,7 @@ def run_demo(
     logs: tuple[str, str] = ("txt", "info"),
     engine: FederationEngine | None = None,
 ) -> int:
-    """Run, audit, report on stdout; returns 0 if the audit accepts and 1 if it does not.
+    """Run, audit, report on stdout; returns 0 if the audit accepts and all rounds were closed, else 1.
 
     logs: their style and level. engine: for parties that misbehave. Where honest ones then end the run, what it left
     behind is audited, and the result is 1.
@@ -77,7 +77,7 @@ def run_demo(
         progress.stage("auditing the transcript")
         report = audit(result.transcript, result.policy)
     _report(result, report, style, time.perf_counter() - started)
-    return 0 if report.accepted else 1
+    return 0 if report.accepted and result.ended is None else 1
 
 
 def _explain_unfinished(directory: RunDirectory, error: OSError | KeyboardInterrupt) -> None:

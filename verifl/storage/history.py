@@ -144,14 +144,14 @@ def past_rounds(
     coordinator: Coordinator,
     transcript: Path,
     metrics: MetricsFile,
-    evaluate: Callable[[bytes], dict[str, float]],
+    evaluate: Callable[[int, bytes], dict[str, float]],
 ) -> list[RoundSummary]:
-    """The summaries of all rounds of the coordinator's log that have ended; `evaluate` gets the hash of a model whose
-    line is missing."""
+    """The summaries of all rounds of the coordinator's log that have ended; `evaluate` gets the number of a round
+    whose line is missing, and the hash of the model after it."""
     measured, summaries, entries = metrics.measured(), [], coordinator.entries(0, coordinator.size)
     for ended in ended_rounds(pinned, entries):
         known = measured.get(ended.last.number)
-        values, seconds = known if known is not None else (evaluate(ended.model), None)
+        values, seconds = known if known is not None else (evaluate(ended.last.number, ended.model), None)
         size = published_bytes(transcript, entries[ended.start : ended.stop])
         excluded = exclusions(coordinator, pinned, ended.last)
         summaries.append(summarize(ended, excluded, values, seconds, size))

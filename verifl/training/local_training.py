@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
@@ -61,6 +62,7 @@ class LocalTraining:
         self._models = FreshModels(model, self._build, self._local, device)
         self._architecture = _architecture(model)
         self._own: dict[str, dict[str, Tensor]] = {}
+        self._not_finite: set[str] = set()  # metrics that were told of
         self._states = ClientStates(task.train, sum(tensor.nbytes for tensor in state.values()), device)
         check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
         self._check_hidden(model)
@@ -127,8 +129,11 @@ class LocalTraining:
         self._own.pop(client, None)
         self._states.forget(client)
 
-    def evaluate(self, model: Vector) -> dict[str, float]:
-        """The task's metrics of a global model, with the initial local tensors."""
+    def evaluate(self, model: Vector, number: int = 0) -> dict[str, float]:
+        """The task's metrics of the global model after a round, with the initial local tensors; 0 is before the first.
+
+        Warns once of each metric that is no finite number.
+        """
         module = self._with(model, {})
         with (
             self._surroundings.entered(),
@@ -141,7 +146,21 @@ class LocalTraining:
                     f"task: evaluate() returned {shortened(metrics)}, expected a mapping from names to numbers; "
                     "return {} for no metrics"
                 )
-            return {str(name): _number(name, value) for name, value in metrics.items()}
+            numbers = {str(name): _number(name, value) for name, value in metrics.items()}
+        self._tell_not_finite(numbers, number)
+        return numbers
+
+    def _tell_not_finite(self, metrics: Mapping[str, float], number: int) -> None:
+        for name, value in metrics.items():
+            if not math.isfinite(value) and name not in self._not_finite:
+                self._not_finite.add(name)
+                _LOGGER.warning(
+                    "round %d: evaluate() says %s for %r; metrics.jsonl has null for it, and this is told once",
+                    number,
+                    value,
+                    name,
+                    extra={"fields": {"event": "metric-not-finite", "round": number, "metric": name}},
+                )
 
     def load(self, model: Vector) -> nn.Module:
         """A module with a global model in it, and the initial local tensors."""
