@@ -36,8 +36,9 @@ class RowProducts:
     def product(self, name: str, vector: Vector) -> list[int]:
         """sum_c v[r, c] vector[c] for every row."""
         if (name, vector) not in self._known:
-            table = self.table(name)
-            self._known[name, vector] = self.engine.weighted_rows(table, vector.values()[: table.shape[1]])
+            table, entries = self.table(name), vector.values()
+            padded = [*entries, *[0] * (table.shape[1] - len(entries))]
+            self._known[name, vector] = self.engine.weighted_rows(table, padded[: table.shape[1]])
         return self._known[name, vector]
 
     def of_form(self, form: RankOneForm) -> list[int]:
