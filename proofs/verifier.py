@@ -1,21 +1,20 @@
 """The verifier of the short-vector argument: one claim, or many with one multi-scalar multiplication (spec 5.10).
 
 Total on hostile bytes: a claim is accepted, or Malformed or Rejected names the first check it fails. The checks, with
-the numbers of the specification:
+the numbers and sections of the specification; what a relation has to say to one, it is asked for:
 
-V1 lengths of commitments, ciphertext, proof   Malformed commitments-length, range-commitments-length,
-                                               encryption-commitments-length, ciphertext, share-commitment-length,
-                                               proof-length
-V2 every scalar below the group order          Malformed scalar-range
-V3 every point on the curve                    Malformed point-encoding
-V4 every projection within [-Z, Z]             Rejected shortness
-   every quotient within [-Z', Z']             Rejected quotient-range
-   every combination of the ciphertext below q Rejected combination-range
-V5 challenges, rounds, final evaluations       (recomputed; they define what V6 to V8 compare)
-   the combinations are the ciphertext's       Rejected ciphertext-combination (left out without the ciphertext)
-V6 the linear form at the responses            Rejected linear-relation
-V7 the combinations of rows open to them       Rejected update-opening, table-opening
-V8 A and the shared secret open to them        Rejected auxiliary-opening, share-opening
+V1 5.1, 5.6  commitments of each relation, its statement, the proof have their sizes
+                  Malformed commitments-length, range-commitments-length, encryption-commitments-length, ciphertext,
+                  share-commitment-length, proof-length
+V2 5.2       every scalar is below the group order                  Malformed scalar-range
+V3 5.2       every point is on the curve                            Malformed point-encoding
+V4 5.3       every projection is within [-Z, Z]                     Rejected shortness
+             what each relation sent is in its range                Rejected quotient-range, combination-range
+V5 5.5, 5.7  challenges, rounds, final evaluations                  (recomputed: they define what V6 to V8 compare)
+   5.8       what each relation sent follows from its statement     Rejected ciphertext-combination
+V6 5.7       the linear form at the responses has its value         Rejected linear-relation
+V7 5.7       the combinations of rows open to the responses         Rejected update-opening, table-opening
+V8 5.7       A and the shared secret open to the responses          Rejected auxiliary-opening, share-opening
 """
 
 from __future__ import annotations

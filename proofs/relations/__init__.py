@@ -4,4 +4,7 @@ A relation gives its tables, the numbers that state it, the inequalities that ke
 terms that these make of it: weights of squares, linear forms, and what their sum over the cube must be. Everything
 else runs through `ArgumentParameters.relations` and asks. What only a prover can do for a relation is not here: filling
 its tables (`proofs.witness`), and computing what it sends (`proofs.quotients`).
+
+A new one is a file here, put in force by `ArgumentParameters.relations`; with tables of its own, a function that fills
+them. tests/proofs/test_new_relation.py has two of them.
 """
