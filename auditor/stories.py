@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from auditor.case import Case
 from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
 from auditor.checks.verdicts import ACCEPTED
 from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
-from auditor.reports.results import CheckResult, Finding, printable
+from auditor.reports.results import CheckResult, Event, Finding, Story, printable
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import INVALID_PROOF, OFFENCES
 from protocols.log.checkpoint import parse_note
@@ -24,39 +23,6 @@ from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
 UNKNOWN_CAUSE = "it sent none, or the server did not log it"
 NOT_SIGNED = "is not signed by this party, for this federation and with its key in force"
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that the log says. round: 0 for what belongs to none. entry: its log index, if it has one. holds: that
-    the audit re-derived it (true), found otherwise (false), or that it is for nobody to re-derive (null)."""
-
-    round: int
-    entry: int | None
-    text: str
-    holds: bool | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"round": self.round, "entry": self.entry, "text": self.text, "holds": self.holds}
-
-
-@dataclass(frozen=True)
-class Story:
-    """roles: client, trustee, server. findings: with the number of their check, those that mention the party; all of
-    them for the server, who wrote the log."""
-
-    party: str
-    roles: tuple[str, ...]
-    events: tuple[Event, ...]
-    findings: tuple[tuple[str, Finding], ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "party": self.party,
-            "roles": list(self.roles),
-            "events": [event.to_dict() for event in self.events],
-            "findings": [{"check": check, **finding.to_dict()} for check, finding in self.findings],
-        }
 
 
 def require_party(case: Case, party: str) -> None:

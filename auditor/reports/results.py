@@ -10,12 +10,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from protocols.audit_checks import AUDIT_CHECKS
-
-if TYPE_CHECKING:
-    from auditor.stories import Story
 
 MAX_TEXT = 240  # characters of one quoted string
 MAX_COMMAND = 4096  # characters of a warning, whose command is to be copied
@@ -135,6 +132,40 @@ class CheckpointSummary:
 
     def to_dict(self) -> dict[str, Any]:
         return {"size": self.size, "root": self.root, "hash": self.hash, "cosigners": list(self.cosigners)}
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that the log says of a party. round: 0 for what belongs to none. entry: its log index, if it has one.
+    holds: that the audit re-derived it (true), found otherwise (false), or that it is for nobody to re-derive (null).
+    """
+
+    round: int
+    entry: int | None
+    text: str
+    holds: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"round": self.round, "entry": self.entry, "text": self.text, "holds": self.holds}
+
+
+@dataclass(frozen=True)
+class Story:
+    """What the log has by one party and about it. roles: client, trustee, server. findings: with the number of their
+    check, those that mention the party; all of them for the server, who wrote the log."""
+
+    party: str
+    roles: tuple[str, ...]
+    events: tuple[Event, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "party": self.party,
+            "roles": list(self.roles),
+            "events": [event.to_dict() for event in self.events],
+            "findings": [{"check": check, **finding.to_dict()} for check, finding in self.findings],
+        }
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,9 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from auditor.reports.results import CheckResult, Kind, Outcome, Report, Status
-
-if TYPE_CHECKING:
-    from auditor.stories import Story
+from auditor.reports.results import CheckResult, Kind, Outcome, Report, Status, Story
 
 WIDTH = 34  # columns of number, status and title
 STYLES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor import Report, audit
-from auditor.stories import Story
+from auditor.reports.results import Story
 from protocols.envelopes import open_envelope
 from protocols.messages import RoundAborted
 from protocols.rounds.exchange import SubmissionPackage

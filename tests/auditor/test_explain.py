@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from auditor import audit
 from auditor.cli import main
-from auditor.stories import Event, Story
+from auditor.reports.results import Event, Story
 from proofs.errors import Misuse
 from protocols.messages import CohortClosed, Exclusion, KeyShare
 from tests.auditor.conftest import Forged, flipped, last_bundle
