@@ -25,6 +25,7 @@ from proofs.errors import Rejected
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
+from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.membership import KEY_COMPROMISED
@@ -226,6 +227,7 @@ class Simulation:
         self.writer.close()
         pending = pending_entries(self._store("coordinator"))
         self.writer = TranscriptWriter(self.path, keep=pending)
+        self.writer.put_policy(self.policy_data)
         reader = TranscriptReader(self.path)
         size = self.writer.published_size
         published = Published(reader.latest(), reader.entries(0, size)) if size else None
@@ -244,10 +246,12 @@ class Simulation:
         return publication
 
     def answer(self, name: str, question: Question) -> Answer:
-        """What a party honestly answers."""
+        """What a party honestly answers; a trustee that has seen less follows the log first."""
+        if isinstance(question, Observe):
+            return Cosignature(self.observe(name, question.note))
+        if name in self.trustees and self.trustees[name].size < self.coordinator.published:
+            self.observe(name, question.note)
         match question:
-            case Observe():
-                return Cosignature(self.observe(name, question.note))
             case OfferKey():
                 return RoundKeyOffer(self.trustees[name].round_key(question.round))
             case Submit():
@@ -288,7 +292,7 @@ class Simulation:
         """One trustee's cosignature line of the log as it stands."""
         self.clock += 1
         trustee = self.trustees[name]
-        entries = self.coordinator.entries(trustee.size, self.coordinator.size)
+        entries = self.coordinator.entries(trustee.size, parse_note(note).checkpoint.size)
         return trustee.observe(note, entries, self.clock)
 
     def _some(self, trustees: Iterable[str] | None) -> list[str]:

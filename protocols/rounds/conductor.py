@@ -133,16 +133,15 @@ class Conductor:
         stage = self._stage()
         if stage is Stage.COSIGN:
             return Due(stage, self._proposal, self._without(self._trustees(), self._cosignatures))
+        ledger, note = self._coordinator.ledger, self._coordinator.note
         if stage is Stage.KEYS:
-            barred = self._coordinator.ledger.barred
-            asked = [name for name in self._trustees() if name not in barred]
-            return Due(stage, OfferKey(self._coordinator.ledger.next_round), self._without(asked, self._answers))
-        current, note = self._coordinator.ledger.current, self._coordinator.note
-        if current is None or stage not in _ASKED:
+            asked = self._without(self._trustees(), ledger.barred)
+            return Due(stage, OfferKey(ledger.next_round, note), self._without(asked, self._answers))
+        if ledger.current is None or stage not in _ASKED:
             return Due(stage)
         question, asked_of = _ASKED[stage]
-        asked_parties, said = asked_of(self, current)
-        return Due(stage, question(current.number, note), self._without(asked_parties, {*said, *self._answers}))
+        parties, said = asked_of(self, ledger.current)
+        return Due(stage, question(ledger.current.number, note), self._without(parties, {*said, *self._answers}))
 
     @property
     def enough(self) -> bool:

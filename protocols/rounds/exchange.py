@@ -7,6 +7,8 @@ A coordinator's question, and what answers it:
     Submit        of a client    SubmissionPackage
     Acknowledge   of a trustee   Acknowledgement
     ReleaseShare  of a trustee   Release
+
+Every question has a checkpoint. A trustee that has seen less of the log follows it there first.
 """
 
 from __future__ import annotations
@@ -29,9 +31,10 @@ class Observe:
 
 @dataclass(frozen=True)
 class OfferKey:
-    """Make a key for this round, the next one."""
+    """Make a key for this round, the next one by the published checkpoint `note`."""
 
     round: int
+    note: bytes
 
 
 @dataclass(frozen=True)

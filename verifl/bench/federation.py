@@ -131,7 +131,7 @@ class _Round:
                 case Observe(note, size):
                     entries = self._coordinator.entries(self._trustees[name].size, size)
                     self._take(name, Cosignature(self._trustees[name].observe(note, entries, now)))
-                case OfferKey(number):
+                case OfferKey(number, _):
                     self._take(name, RoundKeyOffer(self._trustees[name].round_key(number)))
                 case Submit():
                     self._submit(name)
