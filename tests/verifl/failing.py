@@ -84,7 +84,7 @@ def accepted(out: Path) -> bool:
     return audit(out / "transcript", out / "policy.cbor").accepted
 
 
-class _Kill(BaseException):
+class Killed(BaseException):
     """As SIGKILL, for what is on the disk."""
 
 
@@ -96,9 +96,9 @@ def killed_before(task: Line, out: Path, description: str, nth: int, rounds: int
         nonlocal seen
         seen += text == description
         if seen >= nth:
-            raise _Kill
+            raise Killed
 
-    with pytest.raises(_Kill):
+    with pytest.raises(Killed):
         run(task, out, rounds, step=step)
 
 
