@@ -157,8 +157,8 @@ class Submission:
     share_commitments: BlobHash  # E_0 .. E_{t-1}, t * 33 bytes
     shares: Annotated[tuple[EncryptedShare, ...], AtMost(64)]  # one per round key, in RoundOpen's order
     proof: BlobHash  # the validity proof
-    coordinate_range: BlobHash | None  # commitments of the range tables, null without a coordinate bound
-    encryption_proof: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
+    range_commitments: BlobHash | None  # commitments of the range tables, null without a coordinate bound
+    noise_commitments: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
     weight: Reserved
     noise: Reserved
 

@@ -105,12 +105,12 @@ class PinnedPolicy:
 
     @property
     def range_commitments_size(self) -> int:
-        """Bytes of the blob Submission.coordinate_range; 0 where there must be none."""
+        """Bytes of the blob Submission.range_commitments; 0 where there must be none."""
         return self.argument.commitments_size(RANGE_COMMITMENTS)
 
     @property
-    def encryption_commitments_size(self) -> int:
-        """Bytes of the blob Submission.encryption_proof; 0 where there must be none."""
+    def noise_commitments_size(self) -> int:
+        """Bytes of the blob Submission.noise_commitments; 0 where there must be none."""
         return self.argument.commitments_size(NOISE_COMMITMENTS)
 
     @property

@@ -123,8 +123,8 @@ def claim_of(
         statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
     rows = {
         NORM_COMMITMENTS: read_blob(blobs, submission.commitments, pinned.commitments_size),
-        RANGE_COMMITMENTS: extras.get("coordinate_range", b""),
-        NOISE_COMMITMENTS: extras.get("encryption_proof", b""),
+        RANGE_COMMITMENTS: extras.get("range_commitments", b""),
+        NOISE_COMMITMENTS: extras.get("noise_commitments", b""),
     }
     proof = read_blob(blobs, submission.proof, pinned.proof_size)
     return Claim(rows, proof, submission_context(submission), statement)

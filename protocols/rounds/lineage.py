@@ -54,7 +54,7 @@ def step_blobs(step: LoggedStep) -> tuple[bytes, ...]:
     names = [*step.before, step.plaintext, step.blindings]
     for each in step.members:
         names += [each.commitments, each.proof, *(name for _, name in named_extras(each))]
-        names += [each.share_commitments] if each.encryption_proof is not None else []
+        names += [each.share_commitments] if each.noise_commitments is not None else []
     return tuple(names)
 
 

@@ -189,8 +189,8 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
         share_commitments=blob_hash(parts.share_commitments),
         shares=shares,
         proof=NO_PROOF,
-        coordinate_range=_optional_hash(committed.range_commitments),
-        encryption_proof=_optional_hash(committed.encryption_commitments),
+        range_commitments=_optional_hash(committed.range_commitments),
+        noise_commitments=_optional_hash(committed.encryption_commitments),
         weight=None,
         noise=None,
     )

@@ -450,7 +450,7 @@ def test_a_failed_opening_may_not_rest_on_pruned_ciphertexts(name: str, kept: in
     assert report.check("I9").findings[0].expected.startswith("blob-missing")
 
 
-@pytest.mark.parametrize("kind", ["commitments", "proof", "encryption_proof", "coordinate_range"])
+@pytest.mark.parametrize("kind", ["commitments", "proof", "noise_commitments", "range_commitments"])
 def test_a_pruned_ciphertext_covers_for_nothing_else(kind: str, forge, tmp_path: Path) -> None:
     forged = forge("proved")
     position = forged.find(Submission)

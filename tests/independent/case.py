@@ -33,8 +33,8 @@ SUBMISSION_BLOBS = (
     "ciphertext",
     "share_commitments",
     "proof",
-    "coordinate_range",
-    "encryption_proof",
+    "range_commitments",
+    "noise_commitments",
 )
 NAMED: Mapping[str, Sequence[str]] = {
     "genesis": ("policy", "model"),

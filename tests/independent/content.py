@@ -40,7 +40,7 @@ def check(case: Case) -> None:
 # --- I6 -----------------------------------------------------------------------------------------------
 
 
-EXCLUSIVE = ("commitments", "proof", "coordinate_range", "encryption_proof")  # blobs of a valid submission alone
+EXCLUSIVE = ("commitments", "proof", "range_commitments", "noise_commitments")  # blobs of a valid submission alone
 
 
 def check_proofs(case: Case) -> None:
@@ -95,12 +95,12 @@ def read_claim(case: Case, entry: Entry, seed: bytes, residues: list[int] | None
     body = entry.body
     related = {
         name: case.blob(entry, name) if body[name] is not None else b""
-        for name in ("coordinate_range", "encryption_proof")
+        for name in ("range_commitments", "noise_commitments")
     }
     return Claim(
         commitments=case.blob(entry, "commitments"),
-        range_commitments=related["coordinate_range"],
-        noise_commitments=related["encryption_proof"],
+        range_commitments=related["range_commitments"],
+        noise_commitments=related["noise_commitments"],
         context=frame("verifl/v1/submission", encode({**body, "proof": bytes(32)})),
         proof=case.blob(entry, "proof"),
         seed=seed,

@@ -196,7 +196,7 @@ def check_submission(case: Case, this: Round, entry: Entry) -> None:
         if [share["trustee"] for share in entry.body["shares"]] != names:
             case.fail("I5", f"entry {entry.index}: shares")
     relations = (case.numbers.ranged, case.numbers.encrypted)
-    if (entry.body["coordinate_range"] is not None, entry.body["encryption_proof"] is not None) != relations:
+    if (entry.body["range_commitments"] is not None, entry.body["noise_commitments"] is not None) != relations:
         case.fail("I5", f"entry {entry.index}: relations")
     if entry in this.accepted and case.faults.get(entry.index) in ("duplicate", "replayed"):
         case.fail("I5", f"entry {entry.index}: accepted, but {case.faults[entry.index]}")

@@ -19,8 +19,8 @@ SUBMISSION = Submission(
     share_commitments=b"\x04" * 32,
     shares=(EncryptedShare("trustee-0", b"\x05" * 32), EncryptedShare("trustee-1", b"\x06" * 32)),
     proof=b"\x07" * 32,
-    coordinate_range=None,
-    encryption_proof=None,
+    range_commitments=None,
+    noise_commitments=None,
     weight=None,
     noise=None,
 )
@@ -33,8 +33,8 @@ OTHER_VALUES = {
     "ciphertext": bytes(32),
     "share_commitments": bytes(32),
     "shares": SUBMISSION.shares[::-1],
-    "coordinate_range": bytes(32),
-    "encryption_proof": bytes(32),
+    "range_commitments": bytes(32),
+    "noise_commitments": bytes(32),
 }
 
 

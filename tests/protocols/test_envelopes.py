@@ -56,8 +56,8 @@ SUBMISSION = Submission(
     share_commitments=b"3" * 32,
     shares=(EncryptedShare("t1", b"4" * 32), EncryptedShare("t2", b"5" * 32)),
     proof=b"6" * 32,
-    coordinate_range=None,
-    encryption_proof=None,
+    range_commitments=None,
+    noise_commitments=None,
     weight=None,
     noise=None,
 )

@@ -34,7 +34,7 @@ from protocols.submissions import (
 from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")
-EXTRAS = ("coordinate_range", "encryption_proof")
+EXTRAS = ("range_commitments", "noise_commitments")
 
 
 class Received:
@@ -122,10 +122,10 @@ def test_every_blob_has_the_size_of_its_role(received: Received) -> None:
 
 def test_commitments_of_relations_have_their_own_sizes(related: Received) -> None:
     pinned, message = related.pinned, related.messages[0]
-    assert (message.coordinate_range, message.encryption_proof) != (None, None)
+    assert (message.range_commitments, message.noise_commitments) != (None, None)
     rows = pinned.argument.shape.data_rows
     noise = [table.rows for table in pinned.argument.layout.tables[5:]]
-    expected = {"coordinate_range": 33 * 3 * rows, "encryption_proof": 33 * sum(noise)}
+    expected = {"range_commitments": 33 * 3 * rows, "noise_commitments": 33 * sum(noise)}
     assert extra_sizes(pinned) == expected
     assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
     sizes = sized_blobs(pinned, message)
@@ -140,7 +140,7 @@ def test_no_relation_no_commitments(received: Received) -> None:
     assert extra_sizes(received.pinned) == dict.fromkeys(EXTRAS, 0)
 
 
-@pytest.mark.parametrize("missing", [("coordinate_range",), ("encryption_proof",), EXTRAS])
+@pytest.mark.parametrize("missing", [("range_commitments",), ("noise_commitments",), EXTRAS])
 def test_exactly_the_commitments_that_the_policy_asks_for(
     received: Received, related: Received, missing: tuple[str, ...]
 ) -> None:
@@ -163,8 +163,8 @@ def test_exactly_the_commitments_that_the_policy_asks_for(
 def test_a_claim_has_the_commitments_of_its_relations(related: Received) -> None:
     first = related.messages[0]
     claim = claim_of(related.pinned, first, related.seed, related.source)
-    assert blob_hash(claim.range_commitments) == first.coordinate_range
-    assert blob_hash(claim.encryption_commitments) == first.encryption_proof
+    assert blob_hash(claim.range_commitments) == first.range_commitments
+    assert blob_hash(claim.encryption_commitments) == first.noise_commitments
     assert related.judge(*related.messages) == [None] * 3
     for role in EXTRAS:
         wrong = related.changed(first, role, flipped(0))

@@ -86,7 +86,7 @@ def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
 def describe_sizes(pinned: PinnedPolicy, entry: int) -> dict[str, int]:
     """Bytes of one submission and of its parts; `entry` of the signed log entry."""
     parts = {
-        "commitments": pinned.commitments_size + pinned.range_commitments_size + pinned.encryption_commitments_size,
+        "commitments": pinned.commitments_size + pinned.range_commitments_size + pinned.noise_commitments_size,
         "proof": pinned.proof_size,
         "ciphertext": pinned.ciphertext_size,
         "share_commitments": pinned.share_commitments_size,

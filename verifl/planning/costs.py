@@ -79,7 +79,7 @@ def peak_memory(policy: Policy) -> PeakMemory:
 def submission_size(pinned: PinnedPolicy) -> SubmissionSize:
     """The sizes are exact, whatever the update."""
     return SubmissionSize(
-        commitments=pinned.commitments_size + pinned.range_commitments_size + pinned.encryption_commitments_size,
+        commitments=pinned.commitments_size + pinned.range_commitments_size + pinned.noise_commitments_size,
         proof=pinned.proof_size,
         ciphertext=pinned.ciphertext_size,
         share_commitments=pinned.share_commitments_size,

@@ -33,7 +33,7 @@ def submission(number: int, client: str, *names: int, **extras: int) -> Submissi
     """commitments, proof and ciphertext by short names."""
     commitments, proof, ciphertext = (name.to_bytes(32, "big") for name in names)
     more = {name: value.to_bytes(32, "big") for name, value in extras.items()}
-    blobs = {"coordinate_range": None, "encryption_proof": None} | more
+    blobs = {"range_commitments": None, "noise_commitments": None} | more
     return Submission(
         "f", number, bytes(32), client, commitments, ciphertext, bytes(32), (), proof, weight=None, noise=None, **blobs
     )
@@ -118,11 +118,11 @@ def test_a_crowd_of_copies_is_judged_once_each() -> None:
     assert logged.judged == [[index] for index in range(51)]
 
 
-@pytest.mark.parametrize("name", ["commitments", "proof", "ciphertext", "coordinate_range", "encryption_proof"])
-@pytest.mark.parametrize("role", ["commitments", "proof", "ciphertext", "coordinate_range", "encryption_proof"])
+@pytest.mark.parametrize("name", ["commitments", "proof", "ciphertext", "range_commitments", "noise_commitments"])
+@pytest.mark.parametrize("role", ["commitments", "proof", "ciphertext", "range_commitments", "noise_commitments"])
 def test_any_of_the_blobs_as_any_other(name: str, role: str) -> None:
-    first = submission(1, "a", 1, 2, 3, coordinate_range=4, encryption_proof=5)
-    other = submission(2, "b", 11, 12, 13, coordinate_range=14, encryption_proof=15)
+    first = submission(1, "a", 1, 2, 3, range_commitments=4, noise_commitments=5)
+    other = submission(2, "b", 11, 12, 13, range_commitments=14, noise_commitments=15)
     copy = replace(other, **{role: getattr(first, name)})
     assert Logged([first, copy]).reasons() == [None, "replayed"]
     assert Logged([first, copy], frozenset({0})).reasons() == ["invalid-proof", None]
@@ -192,7 +192,7 @@ def stolen(simulation: Simulation, victim: Any, *fields: str) -> Any:
 
 @pytest.mark.parametrize(
     "fields",
-    [(), ("proof",), ("commitments", "proof"), ("commitments",), ("ciphertext",), ("encryption_proof",)],
+    [(), ("proof",), ("commitments", "proof"), ("commitments",), ("ciphertext",), ("noise_commitments",)],
     ids=lambda fields: "+".join(fields) or "everything",
 )
 def test_whoever_copies_in_transit_and_is_logged_first_hurts_itself_alone(
@@ -245,7 +245,7 @@ def test_copies_over_rounds_and_restarts(simulate: Simulate) -> None:
     simulation.submit("client-03")
     last = simulation.package("client-04")
     simulation.store(simulation.coordinator.receive(last))
-    fields = {name: getattr(submission_of(first), name) for name in ("commitments", "ciphertext", "encryption_proof")}
+    fields = {name: getattr(submission_of(first), name) for name in ("commitments", "ciphertext", "noise_commitments")}
     blobs = {name: first.blobs[hashed] for name, hashed in fields.items()}
     package = resigned(simulation, simulation.package("client-00"), blobs)
     simulation.store(simulation.coordinator.receive(package))
