@@ -102,6 +102,15 @@ def audit(
     )
 
 
+def _judged(case: Case) -> str:
+    """What of the log could be judged, and is as it should be."""
+    if not case.gaps:
+        return f"of the first {case.cut} entries, which are whole, none is wrong"
+    which = "" if case.cut is None else f" of the first {case.cut}"
+    missing = "1 entry is" if len(case.gaps) == 1 else f"{len(case.gaps)} entries are"
+    return f"{missing} missing{which}, none of the others is wrong"
+
+
 def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult:
     """Run one check. What it says of signed content is in its findings, with who signed it. Damage that it does not
     look for leaves it unjudged, and so does any other error that it does not handle: a mistake of this auditor's, which
@@ -109,6 +118,7 @@ def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult
     from auditor.checks import CHECKS
 
     findings = Findings(check.id, check.title)
+    findings.sure = not case.gaps
     checked, status, reason = "", None, ""
     try:
         checked = CHECKS[check.id](case, findings)
@@ -120,11 +130,8 @@ def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult
         checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
         status, reason = Status.NOT_APPLICABLE, outside.reason
-    if case.cut is not None and status is None and findings.empty and not check.of_policy:
-        status, reason = (
-            Status.SKIPPED,
-            f"because I1 failed: of the first {case.cut} entries, which are whole, none is wrong",
-        )
+    if (case.cut is not None or case.gaps) and status is None and findings.empty and not check.of_policy:
+        status, reason = Status.SKIPPED, f"because I1 failed: {_judged(case)}"
     if status is Status.SKIPPED and check.id in required | case.required:
         expected = f"{check.id} is required and may not be skipped"
         findings.add(check.title, expected, f"skipped ({reason})", Kind.UNJUDGED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from auditor.arguments import no_policy, read_policy
 from auditor.authenticity import foreign_policy, is_log_signed
 from auditor.findings import Unavailable
+from auditor.gaps import Torn, unknown_before
 from auditor.memory import Memory
 from auditor.reports.results import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
@@ -21,12 +22,14 @@ from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.files import Missized
 from protocols.log.reader import TranscriptReader
+from protocols.log.tiles import bundle_of
 from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.steps.registry import step_constants
 
 if TYPE_CHECKING:
+    from auditor.findings import Findings
     from auditor.index import Index, Round
     from proofs.engine import Engine
     from protocols.log.checkpoint import SignedNote
@@ -90,7 +93,8 @@ class Case:
     that prove their trustee at fault (I8). memory: what this auditor verified in earlier audits, too. pruned:
     ciphertexts that are not there (I1). foreign: federation and policy of the log, if these are others than the
     audit's. cut: None, or how many entries are judged of a log that is not to its end what a checkpoint signs (I1).
-    notes: the checkpoints that decode (I1). unread: submissions of which nobody can tell whether they are malformed,
+    gaps: indices of entries that are judged to be missing, as others are there or none (I1). notes: the checkpoints
+    that decode (I1). unread: submissions of which nobody can tell whether they are malformed,
     copied or have an invalid proof, as the log says or may have meant, since blobs are damaged (I6). copies: those
     that may be replays: they name a blob of one that cannot be judged where only their own belongs (I6). doubted:
     releases that cannot be judged for that (I8). likely: the cohorts of `choices` if the log is right about what is
@@ -109,6 +113,7 @@ class Case:
     checkpoint: CheckpointSummary | None = None
     filed: Index | None = None
     cut: int | None = None
+    gaps: frozenset[int] = frozenset()
     notes: list[SignedNote] = field(default_factory=list)
     roots: dict[int, bytes] = field(default_factory=dict)
     pruned: set[bytes] = field(default_factory=set)
@@ -194,10 +199,54 @@ class Case:
             raise Unavailable("because I1 failed: no checkpoint signs the entries that are here")
         return self.filed
 
-    def is_of(self, note: SignedNote) -> bool:
-        """Whether the log's key signed this checkpoint, and the entries that are here have its root."""
+    def is_of(self, note: SignedNote, roots: Mapping[int, bytes] | None = None) -> bool:
+        """Whether the log's key signed this checkpoint, and the entries that are here have its root. roots: others."""
         head, policy = note.checkpoint, self.pinned_policy
-        return policy is not None and self.roots.get(head.size) == head.root and is_log_signed(policy.policy, note)
+        known = self.roots if roots is None else roots
+        return policy is not None and known.get(head.size) == head.root and is_log_signed(policy.policy, note)
+
+    def signed_size(self, roots: Mapping[int, bytes] | None = None) -> int:
+        """The largest size of which this is so; 0 for none."""
+        longest = sorted(self.notes, key=lambda note: note.checkpoint.size, reverse=True)
+        return next((note.checkpoint.size for note in longest if self.is_of(note, roots)), 0)
+
+    @cached_property
+    def torn(self) -> Torn:
+        """The rounds that a missing entry may be of; once I1 has filed the log."""
+        return Torn() if self.filed is None else Torn.of(self.filed.steps, sorted(self.gaps))
+
+    def is_whole(self, number: int) -> bool:
+        """Whether all entries of a round are here."""
+        return not self.torn.touches(number, number)
+
+    def rounds(self, findings: Findings) -> Iterator[Round]:
+        """The rounds, ascending. What is found in one that may be torn is unjudged, unless the check says otherwise."""
+        for found in self.index.in_order():
+            with findings.whether(self.is_whole(found.number)):
+                yield found
+
+    @cached_property
+    def _unknown_before(self) -> tuple[set[int], set[int]]:
+        return unknown_before(self.index, self.torn)
+
+    def knows_before(self, found: Round) -> bool:
+        """Whether P of a round, and what `strict_consecutive` looks at, is what it is, whatever entries are missing."""
+        same, recent = self._unknown_before
+        return found.number not in (same | recent if self.policy.strict_consecutive else same)
+
+    def has_summed(self, found: Round) -> bool:
+        """Whether all that a sum and its opening rest on is here: the cohort, its submissions, the releases."""
+        if self.is_whole(found.number):
+            return True
+        if found.open is None or found.cohort is None or found.aggregate is None:
+            return False
+        members = all(index in found.submissions for index in found.cohort.message.accepted)
+        return members and self.gaps.isdisjoint(found.aggregate.message.releases)
+
+    def entry(self, index: int) -> bytes | None:
+        """The entry at `index`, as it is in the directory now; None if it cannot be had."""
+        bundle = bundle_of(index, self.reader.size)
+        return self.reader.some_entries(bundle)[index - bundle.start]
 
     def is_signed(self, size: int) -> bool:
         """Whether one of the checkpoints of this size is."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from auditor.reports.results import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
 from proofs.errors import Malformed, Rejected
 from protocols.log.files import Damaged
@@ -35,6 +38,17 @@ class Findings:
         self._notes: list[str] = []
         self._warnings: list[str] = []
         self._omitted = 0
+        self.sure = True
+
+    @contextmanager
+    def whether(self, sure: bool) -> Iterator[None]:
+        """Of what is found meanwhile, whether it is so whatever the missing entries are: else nothing is broken, it is
+        unjudged."""
+        before, self.sure = self.sure, sure
+        try:
+            yield
+        finally:
+            self.sure = before
 
     @property
     def empty(self) -> bool:
@@ -46,6 +60,7 @@ class Findings:
 
         Broken is what nobody can bring about who only copies a transcript, changes the copy and leaves things out.
         """
+        kind = Kind.UNJUDGED if kind is Kind.BROKEN and not self.sure else kind
         listed = self._findings[kind]
         if len(listed) >= MAX_FINDINGS:
             self._omitted += 1

@@ -19,12 +19,13 @@ from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
-from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.envelopes import COORDINATOR, Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
 from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort
 from protocols.submissions import named_extras
 
+MISSING = "missing"  # the type of an entry that is not here
 CIPHERTEXT = "ciphertext"  # the one role whose blobs may be missing: those that an Aggregate sums, and the sums
 
 Body = TypeVar("Body", bound=messages.Message)
@@ -117,13 +118,14 @@ class Fault:
     where: str
     expected: str
     found: str
+    sure: bool = True  # whatever the entries are that are missing before it
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """The type and round of one entry, in log order.
 
-    Round 0: what belongs to no round. Empty type: an entry that does not decode.
+    Round 0: what belongs to no round. Empty type: an entry that does not decode; MISSING: one that is not here.
     """
 
     type: str
@@ -139,7 +141,9 @@ class Index:
     changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the root over the
     changes before it. ending: the first FederationClosed, with who was in force there. standing: who is in force, None
     without a policy. disowned: indices of entries that the party they name did not sign for this federation, with its
-    key in force: it is not to blame for what is wrong with them.
+    key in force: it is not to blame for what is wrong with them. doubtful: indices of entries of which that cannot be
+    told, since an entry that is missing before may have changed who is in force. unsettled: of these, each RoundOpen
+    that does not show that none has.
     """
 
     def __init__(self, policy: Policy | None) -> None:
@@ -154,7 +158,15 @@ class Index:
         self.ending: tuple[Entry[messages.FederationClosed], Membership] | None = None
         self.disowned: set[int] = set()
         self.standing = None if policy is None else Standing(policy)
+        self.doubtful: set[int] = set()
+        self.unsettled: set[int] = set()
+        self._in_doubt = False
         self._policy = policy
+
+    def add_missing(self) -> None:
+        """The next entry is not here. It may be a rotation or revocation, until a RoundOpen shows that it is none."""
+        self.steps.append(Step(MISSING, 0))
+        self._in_doubt = True
 
     def add(self, data: bytes) -> None:
         """File the next entry. Total on any bytes: what is wrong becomes a fault."""
@@ -182,12 +194,15 @@ class Index:
             self.standing.end_round(index)
         if not is_change and not self._is_signed(check, name, envelope):
             self.disowned.add(index)
+        if self._in_doubt:
+            self.doubtful.add(index)
         self._file(index, entry_hash(data), message)
 
     def report(self, findings: Findings) -> None:
         """Hand the faults of one check to it."""
         for fault in self.faults.get(findings.number, []):
-            findings.add(fault.where, fault.expected, fault.found)
+            with findings.whether(fault.sure):
+                findings.add(fault.where, fault.expected, fault.found)
 
     def in_order(self) -> Iterator[Round]:
         """The rounds, ascending by number."""
@@ -238,8 +253,8 @@ class Index:
         known = set(roles.split("+"))
         self.blobs[blob] = (roles if role in known else "+".join(sorted(known | {role})), first)
 
-    def _fault(self, check: str, where: str, expected: str, found: str) -> None:
-        self.faults.setdefault(check, []).append(Fault(where, expected, found))
+    def _fault(self, check: str, where: str, expected: str, found: str, *, sure: bool = True) -> None:
+        self.faults.setdefault(check, []).append(Fault(where, expected, found, sure))
 
     def _change(self, index: int, name: str, data: bytes, envelope: Envelope) -> None:
         if self.standing is None:
@@ -247,7 +262,7 @@ class Index:
         try:
             self.standing.change(index, data, envelope)
         except Rejected as error:
-            self._fault("I3", f"{name}, {error.check}", error.expected, error.found)
+            self._fault("I3", f"{name}, {error.check}", error.expected, error.found, sure=not self._in_doubt)
 
     def _is_signed(self, check: str, name: str, envelope: Envelope) -> bool:
         """Whether the party that its type demands signed it, with its key in force. Whoever is out of force is I3's."""
@@ -263,8 +278,9 @@ class Index:
             check_signature(envelope, key)
         except Rejected as error:
             replaced = self.standing.replaced_at(envelope)
+            sure = not self._in_doubt or envelope.signer == COORDINATOR
             if replaced is None:
-                self._fault(check, f"{name}, signature", error.expected, error.found)
+                self._fault(check, f"{name}, signature", error.expected, error.found, sure=sure)
             else:
                 found = f"one by the key that entry {replaced} replaced"
                 self._fault("I3", f"{name}, signature", error.expected, found)
@@ -296,6 +312,8 @@ class Index:
             case messages.RoundOpen():
                 if self.standing is not None:
                     self.memberships[index] = self.standing.members.root()
+                    self._in_doubt = self._in_doubt and message.changes != self.memberships[index]
+                    self.unsettled.update({index} if self._in_doubt else ())
                 found.opens.append(Entry(index, hashed, message))
             case messages.ShareAck():
                 found.acks.append(Entry(index, hashed, message))

@@ -21,6 +21,7 @@ from protocols.log.checkpoint import parse_note
 from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
 
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
+_LISTED = 20  # missing entries, in a story
 UNKNOWN_CAUSE = "it sent none, or the server did not log it"
 NOT_SIGNED = "is not signed by this party, for this federation and with its key in force"
 
@@ -65,6 +66,9 @@ def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
         )
         yield Event(0, None, f"{why}: nothing can be told", holds=False)
         return
+    if case.gaps:
+        named = ", ".join(map(str, sorted(case.gaps)[:_LISTED])) + (" and more" if len(case.gaps) > _LISTED else "")
+        yield Event(0, None, f"entries that are missing, and may be about it: {named}")
     if case.cut is not None:
         text = f"only the first {case.cut} entries are whole: what comes after them cannot be told"
         yield Event(0, None, text, holds=False)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from itertools import pairwise
 
 from auditor.case import Case
-from auditor.checks.naming import first_acks, is_own, is_own_ack
+from auditor.checks.naming import first_acks, is_own, is_own_ack, is_signed
 from auditor.checks.readings import Doubtful, Readings
 from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import key_trustees
@@ -17,7 +17,7 @@ from auditor.index import Entry, Round, SubmissionRecord, label
 from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import DUPLICATE, ack_digest, cohort_digest, exempt_clients
+from protocols.cohorts import DUPLICATE, SUPPRESSED, ack_digest, cohort_digest, exempt_clients
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
 
@@ -44,7 +44,7 @@ def check_cohorts(case: Case, findings: Findings) -> str:
     index = case.index
     index.report(findings)
     acks = released = 0
-    for found in index.in_order():
+    for found in case.rounds(findings):
         acks += _check_acks(case, findings, found)
         if found.cohort is not None:
             _check_choice(case, findings, found, found.cohort)
@@ -102,7 +102,9 @@ def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[Coh
     name, message = label(entry.index, entry.message), entry.message
     choice = case.choice(found)
     likely = case.likely.get(found.number, choice)
-    kind = Kind.UNJUDGED if likely.accepted == message.accepted else Kind.BROKEN
+    before = {index for index, reason in choice.left_out.items() if reason == SUPPRESSED}.union(choice.accepted)
+    guessed = likely.accepted == message.accepted or (not case.knows_before(found) and before >= {*message.accepted})
+    kind = Kind.UNJUDGED if guessed else Kind.BROKEN
     findings.expect(f"{name}, accepted", choice.accepted, message.accepted, kind)
     kind = Kind.UNJUDGED if likely.trustees == message.trustees else Kind.BROKEN
     findings.expect(f"{name}, trustees", choice.trustees, message.trustees, kind)
@@ -183,7 +185,7 @@ def _name_wrong(
     case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed], wrong: Sequence[Wrong]
 ) -> None:
     """Name the trustees that signed these releases, if they did, for the very submissions that are here."""
-    signed = [(entry, error) for entry, error in wrong if entry.index not in case.index.disowned]
+    signed = [(entry, error) for entry, error in wrong if is_signed(case, entry.index)]
     if not signed or not _digest_holds(found, cohort):
         return
     for entry, error in signed:
@@ -238,13 +240,15 @@ def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
     rests = (reason == TOO_FEW and readings.may_be_too_few()) or (
         reason == DIFFERENCING and readings.may_be_differencing()
     )
-    return Kind.UNJUDGED if rests and not case.unread.isdisjoint(found.submissions) else Kind.BROKEN
+    sure = case.unread.isdisjoint(found.submissions) and case.knows_before(found)
+    return Kind.UNJUDGED if rests and not sure else Kind.BROKEN
 
 
 def _readings(case: Case, found: Round) -> Readings:
     """The round as far as it can be read."""
     earlier = None if found.open is None else case.index.opened_before(found.number, found.open.message.model)
     recent = case.policy.strict_consecutive and bool(case.index.recent_before(found.number))
+    recent = recent or not case.knows_before(found)
     submissions = [
         Doubtful(index, record.client, case.own_faults.get(index), index in case.unread, index in case.copies)
         for index, record in sorted(found.submissions.items())

@@ -36,15 +36,17 @@ def check_differences(case: Case, findings: Findings) -> str:
     opened: list[_Opened] = []
     latest: dict[bytes, _Opened] = {}
     pairs = aborted = 0
-    for found in case.index.in_order():
+    for found in case.rounds(findings):
         if found.open is None:
             continue
         if aborted > case.policy.max_aborts:
             expected = f"no round once more than {case.policy.max_aborts} were aborted after their cohort was closed"
-            findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
+            with findings.whether(sure=True):
+                findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
         if found.cohort is None:
             continue
         aborted += bool(found.aborts)
+        findings.sure = findings.sure and case.knows_before(found)
         mine = _Opened(found.number, found.open.message.model, {record.client for record in found.accepted()})
         opened.append(mine)
         if case.policy.strict_consecutive:

@@ -41,7 +41,7 @@ def check_graph(case: Case, findings: Findings) -> str:
     and P2: here the first of each counts.
     """
     nodes = edges = 0
-    for found in case.index.in_order():
+    for found in case.rounds(findings):
         graph = build(case, findings, found)
         nodes += graph.references.number_of_nodes()
         edges += graph.references.number_of_edges()
@@ -55,7 +55,7 @@ def check_graph(case: Case, findings: Findings) -> str:
 
 def unreferenced(case: Case) -> list[str]:
     """Paths of blobs that no entry names, ascending; none where entries are missing that might."""
-    if case.cut is not None:
+    if case.cut is not None or case.gaps:
         return []
     named = {blob_path(name) for name in case.index.blobs}
     return sorted(path for path in case.reader.files() if is_blob_path(path) and path not in named)

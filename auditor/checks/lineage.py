@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from auditor.case import Case
 from auditor.checks.derived import plaintext_of
@@ -32,27 +32,44 @@ def check_lineage(case: Case, findings: Findings) -> str:
     """
     case.index.report(findings)
     policy = case.policy
-    state, steps = _start(case, findings), 0
+    state, steps, before = _start(case, findings), 0, _Before()
     for found in case.index.in_order():
+        before.pass_to(case, found)
         if found.closed is None:
             continue
+        findings.sure = before.known and case.has_summed(found)
         try:
             following = _step(case, findings, found, found.closed, state)
             steps += following is not None
         except Damaged as error:
             findings.reject(f"{label(found.closed.index, found.closed.message)}, server step", error)
-            state = _signed_state(case, found.closed)
+            state, before.known = _signed_state(case, found.closed), True
             continue
-        if following is None:
+        if following is None and findings.sure:
             findings.note(f"replay stopped at round {found.number}")
             break
-        state = following
+        state, before.known = following or _signed_state(case, found.closed), True
     if case.index.ending is not None:
         entry, _ = case.index.ending
         last = case.index.model_before(entry.index, policy.initial_model)
+        findings.sure = before.known and not case.gaps
         findings.expect(f"{label(entry.index, entry.message)}, model", last, entry.message.model)
     final = "" if state is None else f" to model {hashlib.sha256(encode_model(state.model)).hexdigest()}"
     return f"{counted(steps, 'server step')} ({policy.step.rule}){final}"
+
+
+@dataclass
+class _Before:
+    """Whether the model before a step is that of the last RoundClosed that is here; the round that was looked at."""
+
+    known: bool = True
+    number: int = 0
+
+    def pass_to(self, case: Case, found: Round) -> None:
+        """A missing RoundClosed may be of a round of which nothing is here, or of one that has none."""
+        hidden = case.torn.touches(self.number + 1, found.number - 1)
+        without = found.closed is None and not case.is_whole(found.number)
+        self.known, self.number = self.known and not hidden and not without, found.number
 
 
 def _start(case: Case, findings: Findings) -> StepState | None:

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from auditor.authenticity import is_log_signed
 from auditor.case import OTHERS, Case
 from auditor.findings import Findings, Unavailable, counted
+from auditor.gaps import entries_of, roots_at, tile_leaves
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind
 from proofs.errors import Malformed, Rejected
@@ -181,23 +182,41 @@ def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[str, Sig
     if fault is None:
         _check_tiles(case, findings, stack.partial())
     case.notes = [note for _, note in notes]
-    _file(case, index, size)
+    _file(case, findings, index, size)
     _check_roots(case, findings, notes)
     if case.filed is not None:
         case.filed.report(findings)
     return fault is None
 
 
-def _file(case: Case, index: Index, size: int) -> None:
+def _file(case: Case, findings: Findings, index: Index, size: int) -> None:
     """Leave the log as far as it is what the log's key signed: a prefix of a log is a log."""
-    longest = sorted(case.notes, key=lambda note: note.checkpoint.size, reverse=True)
-    whole = next((note.checkpoint.size for note in longest if case.is_of(note)), 0)
-    if whole < size:
-        case.cut = whole
-        index = Index(case.policy) if whole else index
+    whole = case.signed_size()
+    if whole < size and case.pinned_policy is not None:
+        whole, index = _file_part(case, findings, size, whole)
+    case.cut = whole if whole < size else None
+    case.filed = index if whole else None
+
+
+def _file_part(case: Case, findings: Findings, size: int, whole: int) -> tuple[int, Index]:
+    """The log as far as its signed root is that of the entries, or of the hashes in the tiles, whichever is more."""
+    leaves = tile_leaves(case.reader, size)
+    roots = roots_at(leaves, (note.checkpoint.size for note in case.notes))
+    longer, index, gaps = case.signed_size(roots), Index(case.policy), set[int]()
+    if longer <= whole:
         for entry in itertools.islice(_entries(case, size), whole):
             index.add(entry)
-    case.filed = index if whole else None
+        return whole, index
+    for position, found in enumerate(itertools.islice(entries_of(case.reader, size, leaves), longer)):
+        if found is not None:
+            index.add(found)
+            continue
+        gaps.add(position)
+        index.add_missing()
+        expected = f"the entry whose leaf hash is {leaves[position].hex()}, as the tiles have it"
+        findings.add(f"entry {position} in {bundle_of(position, size).path}", expected, "another", Kind.UNJUDGED)
+    case.roots, case.gaps = roots, frozenset(gaps)
+    return longer, index
 
 
 def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[str, SignedNote]]) -> None:

@@ -47,13 +47,18 @@ def first_acks(found: Round, entries: Iterable[Entry[ShareAck]] | None = None) -
 
 def is_own(case: Case, found: Round, record: SubmissionRecord) -> bool:
     """Whether its client signed this submission, as an answer to the round's RoundOpen."""
-    return record.index not in case.index.disowned and answers(found, record.round_open)
+    return is_signed(case, record.index) and answers(found, record.round_open)
+
+
+def is_signed(case: Case, index: int) -> bool:
+    """Whether the party that an entry names signed it, with its key in force, whatever entries are missing."""
+    return index not in case.index.disowned and index not in case.index.doubtful
 
 
 def is_own_ack(case: Case, found: Round, entry: Entry[ShareAck]) -> bool:
     """Whether its trustee signed this acknowledgement, in the round's RoundOpen, of the submissions that are here."""
     message = entry.message
-    if entry.index in case.index.disowned or not answers(found, message.round_open):
+    if not is_signed(case, entry.index) or not answers(found, message.round_open):
         return False
     members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
     pairs = ((record.client, record.entry_hash) for record in members)
@@ -69,6 +74,8 @@ def excuse(case: Case, found: Round, record: SubmissionRecord, verdict: str, kno
     """Why an offence, as a verdict has it, is not the client's; None where it is. Completes "not its offence: ..."."""
     if record.index in case.index.disowned:
         return "it is not signed by this client"
+    if record.index in case.index.doubtful:
+        return "an entry before it is missing, so nobody can tell whether this client's key was in force"
     if not answers(found, record.round_open):
         return "it answers another RoundOpen than the round's"
     if verdict == DUPLICATE and known.submissions[record.client].entry_hash == record.entry_hash:

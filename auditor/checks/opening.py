@@ -21,9 +21,10 @@ def check_openings(case: Case, findings: Findings) -> str:
     that are missing are derived, if they can be.
     """
     rows = clients = rounds = 0
-    for found in case.index.in_order():
+    for found in case.rounds(findings):
         if found.aggregate is None:
             continue
+        findings.sure = case.has_summed(found)
         inputs = _inputs(case, found, found.aggregate)
         if not case.memory.knows("I10", *inputs):
             _check_reconstruction(case, findings, found, found.aggregate)

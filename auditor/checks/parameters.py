@@ -19,6 +19,7 @@ def check_parameters(case: Case, findings: Findings) -> str:
     file is this policy. 4. Entry 0, and no other, is Genesis, of this federation, policy and initial model. 5. The
     initial model decodes. The log of another policy is not judged any further.
     """
+    findings.sure = True  # but for what comes in the place of a missing Genesis
     if case.policy_fault is not None:
         findings.reject("policy", case.policy_fault, Kind.DAMAGED)
         return "the policy, which does not open"
@@ -57,9 +58,8 @@ def _check_genesis(case: Case, findings: Findings) -> None:
     index = case.index
     index.report(findings)
     if not index.genesis or index.genesis[0].index != 0:
-        findings.add(
-            "entry 0", "genesis", index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
-        )
+        found = index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
+        findings.add("entry 0", "genesis", found, Kind.UNJUDGED if 0 in case.gaps else Kind.BROKEN)
     own = Kind.DAMAGED if case.unpinned else Kind.BROKEN  # policy.cbor may not be the one that was there
     for entry in index.genesis:
         name = label(entry.index, entry.message)

@@ -41,10 +41,12 @@ def check_proofs(case: Case, findings: Findings) -> str:
 
     Adds replayed, malformed and invalid-proof to `own_faults`, and leaves `failed_proofs` and `unread`.
     """
+    findings.sure = True  # a proof rests on its own submission and the round's RoundOpen
     of_rounds = (record for found in case.index.rounds.values() for record in found.submissions.values())
     candidates = sorted(
         (record for record in of_rounds if case.own_faults.get(record.index) is None), key=lambda record: record.index
     )
+    _leave_behind_gaps(case, candidates)
     if any(_without_ciphertext(case, record) for record in candidates):
         # Ring elements are as many as coordinates, which the ciphertexts would have to show to be there.
         try:
@@ -162,7 +164,8 @@ def _claim(
     opened = case.index.rounds[record.round].open
     if opened is None or not _is_answer(case, record):
         if accepted:
-            findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
+            with findings.whether(case.is_whole(record.round)):
+                findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
         return None
     try:
         # without the ciphertext, not to read it again: it was found to be the one of this name
@@ -192,6 +195,15 @@ def _leave_unread(case: Case, record: SubmissionRecord, shown: AbstractSet[str])
         case.unread.add(record.index)
 
 
+def _leave_behind_gaps(case: Case, records: Sequence[SubmissionRecord]) -> None:
+    """What comes after a missing entry may be a copy of it."""
+    first = min(case.gaps, default=len(case.index.steps))
+    for record in records:
+        if record.index > first:
+            case.copies.add(record.index)
+            _leave_unread(case, record, {REPLAYED})
+
+
 def _leave_all_unread(case: Case, records: Sequence[SubmissionRecord]) -> None:
     named = set[bytes]()
     for record in records:
@@ -202,11 +214,8 @@ def _leave_all_unread(case: Case, records: Sequence[SubmissionRecord]) -> None:
 
 def _message(case: Case, record: SubmissionRecord) -> Submission:
     """The submission, read again. Raises Damaged if the log has another entry there by now."""
-    try:
-        (data,) = case.reader.entries(record.index, record.index + 1)
-        message = open_envelope(data).message if entry_hash(data) == record.entry_hash else None
-    except Malformed:
-        message = None
+    data = case.entry(record.index)
+    message = None if data is None or entry_hash(data) != record.entry_hash else open_envelope(data).message
     if not isinstance(message, Submission):
         raise Damaged("entry", "the submission that was there before", "another entry")
     return message

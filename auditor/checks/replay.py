@@ -36,7 +36,8 @@ def check_replay(case: Case, findings: Findings) -> str:
     case.index.report(findings)
     replays = decrypted = 0
     pruned: list[str] = []
-    for found in case.index.in_order():
+    for found in case.rounds(findings):
+        findings.sure = case.has_summed(found)
         if _is_known(case, found):
             replays, decrypted = replays + 1, decrypted + 1
             continue

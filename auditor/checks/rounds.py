@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from auditor.case import Case
 from auditor.findings import Findings, counted
-from auditor.index import Entry, Round, Step, label
+from auditor.index import MISSING, Entry, Round, Step, label
 from auditor.reports.results import Kind
 from proofs.errors import Rejected
 from protocols import hpke
@@ -37,6 +38,8 @@ class _Thread:
 
     model: bytes
     retry_of: int | None = None
+    known: bool = True  # whether it is so whatever entries are missing
+    number: int = 0  # of the round that hands it on
     barred: frozenset[str] = frozenset()
     ended: int = 1
     seen_keys: set[bytes] = field(default_factory=set)
@@ -53,17 +56,20 @@ def check_rounds(case: Case, findings: Findings) -> str:
     """
     index = case.index
     index.report(findings)
-    last = _check_order(case, findings, index.steps)
+    with findings.whether(sure=True):
+        last = _check_order(case, findings, index.steps)
     thread = _Thread(case.policy.initial_model)
     opened = 0
-    for found in index.in_order():
+    for found in case.rounds(findings):
+        thread.known = thread.known and not case.torn.touches(thread.number + 1, found.number - 1)
         if found.open is not None:
             opened += 1
             _check_open(case, findings, found, found.open, thread)
         _hand_on(case, found, thread)
+        thread.known, thread.number = thread.known and case.is_whole(found.number), found.number
     if index.ending is not None:
         _check_end(case, findings, *index.ending)
-    if last not in (BETWEEN, OVER):
+    if last not in (BETWEEN, OVER, MISSING):
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
     return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {len(index.steps)} entries"
@@ -75,6 +81,11 @@ def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
     for position, step in enumerate(steps):
         if not step.type or (step.type == "genesis" and position == 0):
             continue
+        if step.type == MISSING or (state == MISSING and step.type in CHANGES):
+            state, keyed = MISSING, False
+            continue
+        if state == MISSING:  # whatever comes next is in its place
+            state, number = _place_of(step, number)
         if step.type in CHANGES:
             if state != BETWEEN or keyed or position == 0:
                 where = f"{state} of round {number}" if state != BETWEEN or keyed else "the start of the log"
@@ -92,6 +103,12 @@ def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
             findings.add(f"entry {position}", f"at most {case.policy.max_rounds} rounds", f"round {number}")
         state, number = after, number + (step.type in ENDS)
     return state
+
+
+def _place_of(step: Step, number: int) -> tuple[str, int]:
+    """A state in which an entry may come, and the number of its round; `number` if it has none."""
+    state = next((state for state, allowed in GRAMMAR.items() if step.type in allowed), BETWEEN)
+    return state, step.round or number
 
 
 def _allowed(state: str, number: int) -> str:
@@ -123,9 +140,11 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
 
 def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
     name, message = label(entry.index, entry.message), entry.message
-    findings.expect(f"{name}, policy", case.policy_hash, message.policy.hex())
-    findings.expect(f"{name}, model", thread.model, message.model)
-    findings.expect(f"{name}, retry_of", thread.retry_of, message.retry_of)
+    with findings.whether(sure=True):
+        findings.expect(f"{name}, policy", case.policy_hash, message.policy.hex())
+    with findings.whether(findings.sure and thread.known):
+        findings.expect(f"{name}, model", thread.model, message.model)
+        findings.expect(f"{name}, retry_of", thread.retry_of, message.retry_of)
     _check_checkpoint(case, findings, name, entry, thread)
     findings.expect(f"{name}, seed", round_seed(message.checkpoint_root, found.number), message.seed)
     _check_covered(case, findings, name, found, entry.index)
@@ -143,7 +162,8 @@ def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[Ro
         findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root, kind)
     if last is None or last < thread.ended:
         kind = Kind.BROKEN if said < thread.ended else Kind.UNJUDGED
-        findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last), kind)
+        with findings.whether(findings.sure and thread.known):
+            findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last), kind)
 
 
 def _check_covered(case: Case, findings: Findings, name: str, found: Round, opened: int) -> None:
@@ -168,19 +188,27 @@ def _check_keys(case: Case, findings: Findings, name: str, found: Round, message
     for entry in found.keys:
         where, key = label(entry.index, entry.message), entry.message.public_key
         if entry.message.trustee in thread.barred:
-            findings.add(where, "a trustee that released in the rounds this one repeats", entry.message.trustee)
-        if key in thread.seen_keys:
-            findings.add(f"{where}, public_key", "a key of this round only", "the key of an earlier round")
+            with findings.whether(findings.sure and thread.known and found.opens[0].index not in case.index.unsettled):
+                findings.add(where, "a trustee that released in the rounds this one repeats", entry.message.trustee)
+        with findings.whether(sure=True):
+            _check_key(findings, where, key, thread.seen_keys)
         thread.seen_keys.add(key)
-        try:
-            hpke.check_public_key(key)
-        except Rejected as error:
-            findings.reject(f"{where}, public_key", error)
+
+
+def _check_key(findings: Findings, where: str, key: bytes, seen: Set[bytes]) -> None:
+    """Rule 7."""
+    if key in seen:
+        findings.add(f"{where}, public_key", "a key of this round only", "the key of an earlier round")
+    try:
+        hpke.check_public_key(key)
+    except Rejected as error:
+        findings.reject(f"{where}, public_key", error)
 
 
 def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
     """What the next round starts from. Where too few trustees would be left, nobody is barred."""
     if found.closed is not None:
+        thread.known = True
         thread.model, thread.retry_of, thread.barred = found.closed.message.model, None, frozenset()
         thread.ended = found.closed.index + 1
     elif found.aborted is not None:

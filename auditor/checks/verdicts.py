@@ -12,7 +12,7 @@ from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
-from protocols.cohorts import MALFORMED, OFFENCES, Choice, Judged, choose
+from protocols.cohorts import MALFORMED, OFFENCES, SUPPRESSED, Choice, Judged, choose
 from protocols.messages import CohortClosed
 
 ACCEPTED = "accepted"
@@ -28,7 +28,7 @@ def check_verdicts(case: Case, findings: Findings) -> str:
     """
     case.index.report(findings)
     judged = 0
-    for found in case.index.in_order():
+    for found in case.rounds(findings):
         if found.open is None:
             continue
         model, unread = found.open.message.model, case.unread.intersection(found.submissions)
@@ -97,7 +97,7 @@ def _check_reasons(
     for index, verdict in verdicts.items():
         record = found.submissions[index]
         said = logged.get(index, "no verdict")
-        kind = _kind(case, found, index, said)
+        kind = _kind(case, found, index, verdict, said)
         if index in case.unread and said != verdict:
             said = f"{said}, but the blobs that would show it are not there"
         findings.expect(f"{submission_label(record)}, verdict", verdict, said, kind)
@@ -112,8 +112,11 @@ def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapp
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
 
 
-def _kind(case: Case, found: Round, index: int, said: str | None) -> Kind:
-    """Of a wrong verdict: unjudged if it is right as soon as the log is right about submissions that are unread."""
+def _kind(case: Case, found: Round, index: int, verdict: str, said: str) -> Kind:
+    """Of a wrong verdict: unjudged if it is right as soon as the log is right about submissions that are unread, or
+    about the cohorts before."""
+    if {verdict, said} == {ACCEPTED, SUPPRESSED} and not case.knows_before(found):
+        return Kind.UNJUDGED
     likely = case.own_faults.get(index) or case.likely[found.number].left_out.get(index) or ACCEPTED
     return Kind.UNJUDGED if index in case.unread or likely == said else Kind.BROKEN
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from proofs.errors import Misuse, Rejected
@@ -32,6 +32,7 @@ from protocols.log.tiles import (
     decode_bundle,
     earlier_pieces,
     note_path,
+    split_bundle,
     tile_bytes,
     tree_paths,
 )
@@ -49,6 +50,7 @@ class TranscriptReader:
         self._directory = Directory(Path(path))
         self._latest: bytes | None = None
         self._bundle: tuple[Bundle, list[bytes]] | None = None
+        self._some: tuple[Bundle, Sequence[bytes | None]] | None = None
 
     def latest(self) -> bytes:
         """The latest checkpoint, a signed note of at most NOTE_LIMIT bytes, not parsed."""
@@ -100,6 +102,18 @@ class TranscriptReader:
             found += inside
             start += len(inside)
         return found
+
+    def some_entries(self, bundle: Bundle) -> Sequence[bytes | None]:
+        """The entries of a bundle, as many as can be had; None for each of the others."""
+        if self._some is None or self._some[0] != bundle:
+            self._some = None
+            try:
+                data = self._directory.read(bundle.path, BUNDLE_LIMIT)
+            except Rejected:
+                data = b""
+            found = split_bundle(data, bundle.width)
+            self._some = (bundle, [*found, *[None] * (bundle.width - len(found))])
+        return self._some[1]
 
     def replay(self) -> Iterator[list[bytes]]:
         """Yield the entries of each bundle in order, and check the whole tree on the way (spec 3.5).

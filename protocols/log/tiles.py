@@ -157,15 +157,24 @@ def encode_bundle(entries: Sequence[bytes]) -> bytes:
 
 def decode_bundle(data: bytes, bundle: Bundle) -> list[bytes]:
     """The entries of a bundle. Raises Malformed unless `data` is exactly `bundle.width` of them."""
-    entries, position = [], 0
-    for number in range(bundle.width):
+    entries = split_bundle(data, bundle.width)
+    if len(entries) < bundle.width:
+        raise Malformed(bundle.path, f"{bundle.width} entries", f"the end of the file in entry {len(entries)}")
+    after = len(data) - sum(2 + len(entry) for entry in entries)
+    if after:
+        raise Malformed(bundle.path, f"{bundle.width} entries", f"{after} bytes after them")
+    return entries
+
+
+def split_bundle(data: bytes, width: int) -> list[bytes]:
+    """The first `width` entries of a bundle; fewer where its bytes end before."""
+    entries, position = list[bytes](), 0
+    while len(entries) < width:
         start = position + 2
         position = start + int.from_bytes(data[position:start], "big")
         if start > len(data) or position > len(data):
-            raise Malformed(bundle.path, f"{bundle.width} entries", f"the end of the file in entry {number}")
+            break
         entries.append(data[start:position])
-    if position != len(data):
-        raise Malformed(bundle.path, f"{bundle.width} entries", f"{len(data) - position} bytes after them")
     return entries
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope, seal_policy
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
-from protocols.log.tiles import blob_path
+from protocols.log.tiles import Bundle, blob_path
 from protocols.messages import (
     Aggregate,
     CohortClosed,
@@ -308,8 +308,8 @@ class Changing(TranscriptReader):
 
     changed = False
 
-    def entries(self, start: int, stop: int) -> list[bytes]:
-        return [bytes(8) if self.changed else each for each in super().entries(start, stop)]
+    def some_entries(self, bundle: Bundle) -> Sequence[bytes | None]:
+        return [bytes(8)] * bundle.width if self.changed else super().some_entries(bundle)
 
 
 def test_a_copy_that_changes_while_it_is_audited_accuses_nobody(simulations) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.independent import content, graph, privacy, rounds, sums
@@ -24,6 +24,8 @@ from tests.independent.log import (
     parse_note,
     roots,
     tile_faults,
+    tile_leaves,
+    under,
 )
 from tests.independent.parameters import Numbers
 from tests.independent.policies import (
@@ -147,20 +149,29 @@ def read_log(
         report.fail("I1", wrong)
     notes, signed = read_notes(report, policy, transcript, latest)
     hashes = roots(leaves, sorted(notes))
-    judged = max((note.size for note in signed if hashes.get(note.size) == note.root), default=0)
+    judged = signed_size(signed, hashes)
+    kept: Sequence[bytes | None] = raw
+    if judged < latest.size:
+        sealed = tile_leaves(transcript.root, latest.size)
+        others = roots(sealed, sorted(notes))
+        if signed_size(signed, others) > judged:
+            hashes, judged, kept = others, signed_size(signed, others), under(transcript.root, latest.size, sealed)
     for size, note in notes.items():
         if size in hashes and hashes[size] != note.root:
             report.fail("I1", f"checkpoints/{size}: checkpoint-root")
     if not judged:
         report.fail("I1", "no entry that a checkpoint signs")
         return None
-    envelopes = decode_entries(report, raw[:judged])
+    gaps = {index for index, entry in enumerate(kept[:judged]) if entry is None}
+    for index in gaps:
+        report.fail("I1", f"entry {index}: missing")
+    envelopes = decode_entries(report, kept[:judged])
     memberships = replay_membership(report, policy, envelopes)
     entries = stand(report, policy, envelopes, memberships)
     check_notes(report, policy, {"checkpoint": latest, **notes}, memberships)
     usable = numbers if numbers is not None else Numbers(policy)
     case = Case(report, policy_file, policy, usable, transcript, entries, memberships, sorted(notes), hashes)
-    case.whole = judged == latest.size
+    case.whole, case.gaps = judged == latest.size and not gaps, gaps
     if numbers is not None:
         check_blobs(case)
     return case
@@ -187,12 +198,17 @@ def find_latest(report: Report, policy: Body, transcript: Transcript) -> Note | 
     return latest
 
 
-def decode_entries(report: Report, raw: list[bytes]) -> list[Envelope | None]:
-    """I1.3 and P7.1; None for what is no message, which nothing else looks at."""
+def signed_size(signed: list[Note], hashes: Mapping[int, bytes]) -> int:
+    """The largest size whose signed root is that of these leaves."""
+    return max((note.size for note in signed if hashes.get(note.size) == note.root), default=0)
+
+
+def decode_entries(report: Report, raw: Sequence[bytes | None]) -> list[Envelope | None]:
+    """I1.3 and P7.1; None for what is no message, or is missing, which nothing else looks at."""
     envelopes: list[Envelope | None] = []
     for index, data in enumerate(raw):
         try:
-            envelopes.append(open_entry(data))
+            envelopes.append(None if data is None else open_entry(data))
         except Unreadable as fault:
             report.fail("I1", f"entry {index}: {fault}")
             report.fail("P7", f"entry {index}: no message")

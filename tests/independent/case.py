@@ -167,6 +167,7 @@ class Case:
     published: list[int]
     roots: Mapping[int, bytes]
     whole: bool = True  # whether all entries are judged
+    gaps: set[int] = field(default_factory=set)  # entries of which only the leaf hash is known
     faults: dict[int, str] = field(default_factory=dict)
     valid_releases: set[int] = field(default_factory=set)
 

@@ -197,6 +197,51 @@ def read_entries(root: Path, size: int) -> Iterator[bytes]:
         yield from entries
 
 
+def tile_leaves(root: Path, size: int) -> list[bytes]:
+    """Leaf hashes by the tiles of level 0, or by the entries where one cannot be had; up to where neither can (9.3)."""
+    leaves: list[bytes] = []
+    for path, first, width in pieces("0", size):
+        try:
+            tile = read(root, path, 32 * width)
+        except Unsound:
+            tile = b""
+        entries = some_entries(root, size, first, width)
+        if len(tile) == 32 * width:
+            leaves += [tile[i : i + 32] for i in range(0, len(tile), 32)]
+        elif len(entries) == width:
+            leaves += [leaf_hash(entry) for entry in entries]
+        else:
+            break
+    return leaves
+
+
+def some_entries(root: Path, size: int, first: int, width: int) -> list[bytes]:
+    """The entries of one bundle, as far as it divides into them."""
+    path = next(path for path, start, _ in pieces("entries", size) if start == first)
+    try:
+        bundle = read(root, path, WIDTH * (ENTRY_LIMIT + 2))
+    except Unsound:
+        return []
+    entries, position = [], 0
+    while len(entries) < width and len(bundle) >= position + 2:
+        length = int.from_bytes(bundle[position : position + 2], "big")
+        if len(bundle) < position + 2 + length:
+            break
+        entries.append(bundle[position + 2 : position + 2 + length])
+        position += 2 + length
+    return entries
+
+
+def under(root: Path, size: int, leaves: list[bytes]) -> list[bytes | None]:
+    """The entries that have these leaf hashes; None for each that is not here."""
+    found: list[bytes | None] = []
+    for _, first, width in pieces("0", size):
+        entries: list[bytes | None] = [*some_entries(root, size, first, width)]
+        found += entries + [None] * (width - len(entries))
+    pairs = zip(found, leaves, strict=False)
+    return [entry if entry is not None and leaf_hash(entry) == leaf else None for entry, leaf in pairs]
+
+
 def tile_faults(root: Path, leaves: list[bytes], sizes: list[int]) -> Iterator[str]:
     """Tiles that are not what the entries under them hash to, those of earlier checkpoints with them."""
     hashes = leaves
