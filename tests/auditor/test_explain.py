@@ -164,6 +164,8 @@ def test_a_log_that_cannot_be_read(copied: Callable[[str], Path], simulations: S
     policy = simulations("quiet").policy_data
     bundle = last_bundle(path)
     bundle.write_bytes(flipped(bundle.read_bytes(), -1))
+    assert story_of(path, policy, "client-00").events[0].text == "entries that are missing, and may be about it: 23"
+    shutil.rmtree(path / "tile" / "0")
     story = story_of(path, policy, "client-00")
     assert story.events[0].text.endswith(" entries are whole: what comes after them cannot be told")
     assert len(story.events) > 1

@@ -158,9 +158,12 @@ def test_what_could_not_be_judged_is_listed(honest, kept) -> None:
 
 
 def test_what_comes_after_damage_is_not_judged_and_what_is_before_is(honest, kept) -> None:
-    """The last entry is another: the log up to the last checkpoint before it stands, and is no reason to accept."""
+    """The last entry is another, and the tile gone that says so: the log up to the last checkpoint before it stands,
+    and is no reason to accept."""
     forge, path = honest
-    file = place(forge, path, "bundle")
+    file, tile = place(forge, path, "bundle"), place(forge, path, "tile")
+    kept(tile)
+    tile.unlink()
     file.write_bytes(flipped(kept(file), -1))
     report = judged(honest)
     whole = forge.sizes()[-2]
