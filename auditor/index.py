@@ -19,7 +19,7 @@ from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.blobs import message_blobs
-from protocols.envelopes import COORDINATOR, Envelope, check_signature, entry_hash, open_envelope
+from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
 from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort
@@ -278,7 +278,7 @@ class Index:
             check_signature(envelope, key)
         except Rejected as error:
             replaced = self.standing.replaced_at(envelope)
-            sure = not self._in_doubt or envelope.signer == COORDINATOR
+            sure = not self._in_doubt or envelope.signer == messages.COORDINATOR
             if replaced is None:
                 self._fault(check, f"{name}, signature", error.expected, error.found, sure=sure)
             else:
