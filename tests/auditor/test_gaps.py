@@ -18,7 +18,7 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import bundle_of
 from protocols.messages import (
-    TYPES,
+    MESSAGE_TYPES,
     Aggregate,
     CohortClosed,
     Exclusion,
@@ -33,6 +33,7 @@ from tests.auditor.conftest import failed, flipped
 from tests.auditor.forge import Forge
 from tests.independent.audit import audit as second_audit
 
+EXHAUSTIVE = pytest.mark.exhaustive
 HISTORIES = ("aborted", "changed", "eventful", "outage", "over")
 
 
@@ -61,7 +62,7 @@ def named(report: Report) -> list[str]:
     return [each.where.partition(" in ")[0] for each in found if "leaf hash" in each.expected]
 
 
-@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=EXHAUSTIVE)])
 @pytest.mark.parametrize("name", HISTORIES)
 def test_any_one_entry_of_an_honest_log(name: str, every: bool, simulations, tmp_path: Path) -> None:
     """It is named, nobody is accused, and nothing passes that needs the log."""
@@ -78,7 +79,7 @@ def test_any_one_entry_of_an_honest_log(name: str, every: bool, simulations, tmp
         shutil.rmtree(path)
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(60, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("times", [4, pytest.param(60, marks=EXHAUSTIVE)])
 @pytest.mark.parametrize("name", HISTORIES)
 def test_any_entries_of_an_honest_log(name: str, times: int, simulations, tmp_path: Path) -> None:
     simulation, rand = simulations(name), random.Random(f"{name} {times}")
@@ -152,7 +153,7 @@ BEHIND: dict[str, tuple[Callable[[Forge], None], set[str]]] = {  # lies about ro
 }
 
 
-@pytest.mark.parametrize("gone", [Submission, pytest.param(CohortClosed, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("gone", [Submission, pytest.param(CohortClosed, marks=EXHAUSTIVE)])
 @pytest.mark.parametrize("name", list(BEHIND))
 def test_a_broken_rule_behind_a_missing_entry(name: str, gone: type, forge, tmp_path: Path) -> None:
     forged = forge("eventful")
@@ -215,9 +216,9 @@ def agreed(path: Path, policy: Path) -> set[str]:
 EVERY_RUN = ("key-rotation", "round-open")
 
 
-@pytest.mark.parametrize("name", ["honest", pytest.param("rejected", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("name", ["honest", pytest.param("rejected", marks=EXHAUSTIVE)])
 @pytest.mark.parametrize(
-    "kind", [kind if kind in EVERY_RUN else pytest.param(kind, marks=pytest.mark.exhaustive) for kind in TYPES]
+    "kind", [name if name in EVERY_RUN else pytest.param(name, marks=EXHAUSTIVE) for name in MESSAGE_TYPES.names]
 )
 def test_the_second_auditor_says_the_same(name: str, kind: str, tmp_path: Path) -> None:
     from tests.golden.regenerate import DIRECTORY
