@@ -8,7 +8,7 @@ is for the audit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -77,7 +77,7 @@ class Caught(Rejected):
 @dataclass
 class Scene:
     """The parties of a run as a malicious server sees them. colluders: the f corrupt trustees. refusals: what honest
-    parties refused so far; `tell` says it to whoever watches."""
+    parties refused so far; `tell` says it to whoever watches. identities: the colluders' keys."""
 
     pinned: PinnedPolicy
     key: SigningKey
@@ -85,7 +85,7 @@ class Scene:
     clients: Sequence[Client]
     colluders: Sequence[Colluding]
     honest: Sequence[Trustee]
-    identities: Callable[[str], SigningKey]
+    identities: Mapping[str, SigningKey]
     blobs: BlobSource
     rand: Randomness
     transcript: Path
@@ -209,7 +209,7 @@ class PrivateOpen(Forgery):
     def _own_key(self, scene: Scene, true: RoundOpen, trustee: str) -> bytes:
         _, public = hpke.generate_round_key(scene.rand)
         message = RoundKey(true.federation, true.round, trustee, public, rotation=None)
-        return seal(message, trustee, scene.identities(trustee))
+        return seal(message, trustee, scene.identities[trustee])
 
 
 class ForksLog(Forgery):

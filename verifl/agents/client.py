@@ -119,7 +119,7 @@ class ClientAgent:
         if not isinstance(question, Submit):
             raise Misuse(f"{self.name}: a client is not asked to {type(question).__name__.lower()}")
         observer.stage(f"{self.name} trains")
-        opened = self._accept(log)
+        opened = accept_round(self._pinned, self._client, log)
         package = self._client.answered(opened)
         if package is None:
             update = self._train(opened, observer)
@@ -132,13 +132,15 @@ class ClientAgent:
         not hold, or is not its own."""
         keep_receipt(self._directory, self._pinned, self.name, number, receipt)
 
-    def _accept(self, log: PublicLog) -> OpenRound:
-        invitation = log.invitation(self._client.last_seen, self._client.known_changes)
-        return self._client.accept(invitation, log.blob(_model(invitation), self._pinned.model_size))
-
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
         local = LocalState(DirectoryStore(self._directory.training, self._step))
         return train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
+
+
+def accept_round(pinned: PinnedPolicy, client: Client, log: PublicLog) -> OpenRound:
+    """What a client believes of the open round, with the model; raises as `Client.accept`."""
+    invitation = log.invitation(client.last_seen, client.known_changes)
+    return client.accept(invitation, log.blob(_model(invitation), pinned.model_size))
 
 
 def train_turn(
