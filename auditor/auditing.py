@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.reports.results import CheckResult, Kind, Report, Status
+from auditor.reports.results import CheckResult, Kind, Place, Report, Status
 from proofs.errors import Misuse, VeriflError
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
 from protocols.log.files import Damaged
@@ -123,9 +123,9 @@ def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult
     try:
         checked = CHECKS[check.id](case, findings)
     except Damaged as error:
-        findings.reject(check.title, error)
+        findings.reject(Place(check.title), error)
     except VeriflError as error:
-        findings.add(check.title, "this auditor to judge it", f"a mistake of its own: {error}", Kind.UNJUDGED)
+        findings.add(Place(check.title), "this auditor to judge it", f"a mistake of its own: {error}", Kind.UNJUDGED)
     except Unavailable as missing:
         checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
@@ -134,7 +134,7 @@ def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult
         status, reason = Status.SKIPPED, f"because I1 failed: {_judged(case)}"
     if status is Status.SKIPPED and check.id in required | case.required:
         expected = f"{check.id} is required and may not be skipped"
-        findings.add(check.title, expected, f"skipped ({reason})", Kind.UNJUDGED)
+        findings.add(Place(check.title), expected, f"skipped ({reason})", Kind.UNJUDGED)
     result = findings.result(checked, status, reason)
     case.failed.update({check.id} if result.status is Status.FAIL else ())
     return result

@@ -245,7 +245,7 @@ def describe(index: int, entry: bytes) -> str:
     """An entry in one line: index, type, party, round, and the hash by which other entries name it."""
     try:
         message = open_envelope(entry).message
-        name = f"entry {index}" if isinstance(message, Policy) else label(index, message)
+        name = f"entry {index}" if isinstance(message, Policy) else str(label(index, message))
     except Malformed:
         name = f"entry {index} (does not decode)"
     return f"{printable(name)}, SHA-256 {entry_hash(entry).hex()}"

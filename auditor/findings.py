@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from auditor.reports.results import MAX_COMMAND, MAX_FINDINGS, CheckResult, Finding, Kind, Status, printable
+from auditor.reports.results import (
+    MAX_COMMAND,
+    MAX_FINDINGS,
+    CheckResult,
+    Finding,
+    Kind,
+    Place,
+    Status,
+    printable,
+)
 from proofs.errors import Malformed, Rejected
 from protocols.log.files import Damaged
 from protocols.messages import COORDINATOR
@@ -55,8 +64,16 @@ class Findings:
         """Whether nothing is wrong so far."""
         return not any(self._findings.values())
 
-    def add(self, where: str, expected: str, found: str, kind: Kind = Kind.BROKEN, *, by: str = COORDINATOR) -> None:
-        """Record that `where` fails; all three strings are made printable here. by: who broke a rule.
+    def add(
+        self,
+        where: Place,
+        expected: object,
+        found: object,
+        kind: Kind = Kind.BROKEN,
+        *,
+        by: str = COORDINATOR,
+    ) -> None:
+        """Record that `where` fails. by: who broke a rule.
 
         Broken is what nobody can bring about who only copies a transcript, changes the copy and leaves things out.
         """
@@ -66,16 +83,16 @@ class Findings:
             self._omitted += 1
             return
         who = by if kind is Kind.BROKEN else None
-        listed.append(Finding(printable(where), printable(expected), printable(found), kind, who))
+        listed.append(Finding(where, expected, found, kind, who))
 
-    def expect(self, where: str, expected: object, found: object, kind: Kind = Kind.BROKEN) -> bool:
+    def expect(self, where: Place, expected: object, found: object, kind: Kind = Kind.BROKEN) -> bool:
         """Record a failure unless the two values are equal; bytes are shown in hexadecimal."""
         if expected != found:
-            self.add(where, shown(expected), shown(found), kind)
+            self.add(where, expected, found, kind)
         return expected == found
 
     def reject(
-        self, where: str, error: Malformed | Rejected, kind: Kind | None = None, *, by: str = COORDINATOR
+        self, where: Place, error: Malformed | Rejected, kind: Kind | None = None, *, by: str = COORDINATOR
     ) -> None:
         """Record what a verifier raised about `where`, which `by` signed. kind: by default broken, but unjudged for
         evidence that is damaged or missing in this copy, which is Damaged whoever raised it."""
@@ -109,13 +126,6 @@ class Findings:
             tuple(self._notes),
             tuple(self._warnings),
         )
-
-
-def shown(value: object) -> str:
-    """A value as a finding quotes it."""
-    if value is None:
-        return "nothing"
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def counted(number: int, noun: str) -> str:

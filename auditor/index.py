@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 from auditor.findings import Findings
+from auditor.reports.results import Place
 from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols import messages
@@ -115,7 +116,7 @@ class Round:
 class Fault:
     """A finding kept for the check that will report it."""
 
-    where: str
+    where: Place
     expected: str
     found: str
     sure: bool = True  # whatever the entries are that are missing before it
@@ -175,7 +176,7 @@ class Index:
             envelope = open_envelope(data)
         except Malformed as error:
             self.steps.append(Step("", 0))
-            self._fault("I1", f"entry {index}, {error.where}", error.expected, error.found)
+            self._fault("I1", Place(entry=index).at(error.where), error.expected, error.found)
             return
         message = envelope.message
         if isinstance(message, Policy):  # open_envelope refuses it; the type does not say so
@@ -187,7 +188,7 @@ class Index:
         if self._policy is not None:
             if message.federation != self._policy.federation:
                 self.disowned.add(index)
-                self._fault(check, f"{name}, federation", self._policy.federation, message.federation)
+                self._fault(check, name.at("federation"), self._policy.federation, message.federation)
             elif is_change:
                 self._change(index, name, data, envelope)
         if self.standing is not None and isinstance(message, messages.RoundClosed | messages.RoundAborted):
@@ -253,18 +254,18 @@ class Index:
         known = set(roles.split("+"))
         self.blobs[blob] = (roles if role in known else "+".join(sorted(known | {role})), first)
 
-    def _fault(self, check: str, where: str, expected: str, found: str, *, sure: bool = True) -> None:
+    def _fault(self, check: str, where: Place, expected: str, found: str, *, sure: bool = True) -> None:
         self.faults.setdefault(check, []).append(Fault(where, expected, found, sure))
 
-    def _change(self, index: int, name: str, data: bytes, envelope: Envelope) -> None:
+    def _change(self, index: int, name: Place, data: bytes, envelope: Envelope) -> None:
         if self.standing is None:
             return
         try:
             self.standing.change(index, data, envelope)
         except Rejected as error:
-            self._fault("I3", f"{name}, {error.check}", error.expected, error.found, sure=not self._in_doubt)
+            self._fault("I3", name.at(error.check), error.expected, error.found, sure=not self._in_doubt)
 
-    def _is_signed(self, check: str, name: str, envelope: Envelope) -> bool:
+    def _is_signed(self, check: str, name: Place, envelope: Envelope) -> bool:
         """Whether the party that its type demands signed it, with its key in force. Whoever is out of force is I3's."""
         if self.standing is None:
             return False
@@ -272,7 +273,7 @@ class Index:
             key = self.standing.key(envelope.type, envelope.signer)
         except Rejected as error:
             out_of_force = error.check == "revoked"
-            self._fault("I3" if out_of_force else check, f"{name}, signer", error.expected, error.found)
+            self._fault("I3" if out_of_force else check, name.at("signer"), error.expected, error.found)
             return False
         try:
             check_signature(envelope, key)
@@ -280,10 +281,10 @@ class Index:
             replaced = self.standing.replaced_at(envelope)
             sure = not self._in_doubt or envelope.signer == messages.COORDINATOR
             if replaced is None:
-                self._fault(check, f"{name}, signature", error.expected, error.found, sure=sure)
+                self._fault(check, name.at("signature"), error.expected, error.found, sure=sure)
             else:
                 found = f"one by the key that entry {replaced} replaced"
-                self._fault("I3", f"{name}, signature", error.expected, found)
+                self._fault("I3", name.at("signature"), error.expected, found)
             return False
         return True
 
@@ -348,13 +349,11 @@ def number_of(message: messages.Message) -> int:
     return number
 
 
-def label(index: int, message: messages.Message) -> str:
+def label(index: int, message: messages.Message) -> Place:
     """How findings name an entry, e.g. `entry 17 (submission by clinic-3, round 2)`."""
     kind = messages.type_of(message)
-    by = f" by {kind.signer_of(message)}" if kind.signer in ("client", "trustee") else ""
-    of = f" of {message.party}" if isinstance(message, messages.KeyRotation | messages.Revocation) else ""
-    number = f", round {number_of(message)}" if kind.in_round else ""
-    return f"entry {index} ({kind.name}{by}{of}{number})"
+    party = kind.signer_of(message) if kind.signer in ("client", "trustee") else getattr(message, "party", None)
+    return Place(entry=index, type=kind.name, party=party, round=number_of(message) if kind.in_round else None)
 
 
 def _record(index: int, hashed: bytes, message: messages.Submission) -> SubmissionRecord:

@@ -56,7 +56,7 @@ def _roles(case: Case, party: str) -> tuple[str, ...]:
 
 def _mentions(finding: Finding, party: str) -> bool:
     word = re.compile(rf"(?<![a-z0-9._-]){re.escape(party)}(?![a-z0-9_-]|\.[a-z0-9])")
-    return any(word.search(text) for text in (finding.where, finding.expected, finding.found))
+    return any(word.search(text) for text in (finding.where, *finding.texts))
 
 
 def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from auditor.checks.submissions import key_trustees
 from auditor.checks.verdicts import judged_submissions
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
-from auditor.reports.results import Kind
+from auditor.reports.results import Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.cohorts import DUPLICATE, SUPPRESSED, ack_digest, cohort_digest, exempt_clients
@@ -64,7 +64,7 @@ def _check_acks(case: Case, findings: Findings, found: Round) -> int:
     firsts = {index for index in found.submissions if case.own_faults.get(index) != DUPLICATE}
     for entry in found.acks:
         name, message = label(entry.index, entry.message), entry.message
-        findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
+        findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
         if message.trustee not in keyed:
             findings.add(name, "a trustee with a key in this round", message.trustee)
         if message.trustee in seen:
@@ -73,7 +73,7 @@ def _check_acks(case: Case, findings: Findings, found: Round) -> int:
         _check_ack_indices(case, findings, found, entry, firsts)
         members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
         digest = ack_digest(message.round_open, message.trustee, _pairs(members))
-        findings.expect(f"{name}, digest", digest, message.digest)
+        findings.expect(name.at("digest"), digest, message.digest)
     return len(found.acks)
 
 
@@ -86,9 +86,9 @@ def _check_ack_indices(
     sound = {index for index in (*message.acknowledged, *disputed) if index in firsts and index < entry.index}
     for which, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
         if any(later <= earlier for earlier, later in pairwise(indices)):
-            findings.add(f"{name}, {which}", "ascending log indices", str(indices))
+            findings.add(name.at(which), "ascending log indices", str(indices))
         for index in sorted(set(indices) - sound):
-            findings.add(f"{name}, {which}", "a client's first submission of this round, before it", f"entry {index}")
+            findings.add(name.at(which), "a client's first submission of this round, before it", f"entry {index}")
     for dispute in message.disputed if is_own_ack(case, found, entry) else ():
         if dispute.index in sound and is_own(case, found, found.submissions[dispute.index]):
             client = found.submissions[dispute.index].client
@@ -105,11 +105,11 @@ def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[Coh
     before = {index for index, reason in choice.left_out.items() if reason == SUPPRESSED}.union(choice.accepted)
     guessed = likely.accepted == message.accepted or (not case.knows_before(found) and before >= {*message.accepted})
     kind = Kind.UNJUDGED if guessed else Kind.BROKEN
-    findings.expect(f"{name}, accepted", choice.accepted, message.accepted, kind)
+    findings.expect(name.at("accepted"), choice.accepted, message.accepted, kind)
     kind = Kind.UNJUDGED if likely.trustees == message.trustees else Kind.BROKEN
-    findings.expect(f"{name}, trustees", choice.trustees, message.trustees, kind)
+    findings.expect(name.at("trustees"), choice.trustees, message.trustees, kind)
     digest = cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
-    findings.expect(f"{name}, digest", digest, message.digest)
+    findings.expect(name.at("digest"), digest, message.digest)
     first = min((release.index for release in found.releases), default=None)
     if first is not None and not case.is_covered(entry.index, first):
         expected = f"a published checkpoint that covers it before the release of entry {first}"
@@ -124,8 +124,8 @@ def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[
     trustees = {member.id for member in case.policy.trustees}
     for entry in sorted(found.releases, key=lambda each: each.index in case.index.disowned):
         name, message = label(entry.index, entry.message), entry.message
-        sound = findings.expect(f"{name}, cohort", cohort.hash, message.cohort)
-        sound = findings.expect(f"{name}, digest", cohort.message.digest, message.digest) and sound
+        sound = findings.expect(name.at("cohort"), cohort.hash, message.cohort)
+        sound = findings.expect(name.at("digest"), cohort.message.digest, message.digest) and sound
         if message.trustee not in cohort.message.trustees:
             findings.add(name, f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
         elif sound and message.trustee in trustees:
@@ -168,7 +168,8 @@ def _valid(
         points = {point: share for point, (_, share) in shares.items()}
         verdicts = sharing.verify_summed_shares(case.engine, points, commitments, pinned.policy.threshold)
     except Rejected as error:
-        findings.reject(f"round {found.number}, share commitments of the cohort", error)
+        cohort = Place(f"round {found.number}", round=found.number)
+        findings.reject(cohort.at("share commitments of the cohort"), error)
         case.doubted.update(entry.index for entry in found.releases if isinstance(error, Damaged))
         return {}
     valid = {}
@@ -205,30 +206,30 @@ def _check_used(case: Case, findings: Findings, found: Round, entry: Entry[Aggre
     valid = set(case.releases.get(found.number, {}).values())
     threshold = case.policy.threshold
     if len(message.releases) != threshold or any(b <= a for a, b in pairwise(message.releases)):
-        findings.add(f"{name}, releases", f"{threshold} ascending log indices", str(message.releases))
+        findings.add(name.at("releases"), f"{threshold} ascending log indices", str(message.releases))
     for index in sorted(set(message.releases) - valid):
         kind = Kind.UNJUDGED if index in case.doubted else Kind.BROKEN
-        findings.add(f"{name}, releases", "a trustee's valid release for this cohort", f"entry {index}", kind)
-    findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
+        findings.add(name.at("releases"), "a trustee's valid release for this cohort", f"entry {index}", kind)
+    findings.expect(name.at("cohort"), found.cohort.hash if found.cohort else None, message.cohort)
 
 
 def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[RoundAborted]) -> None:
     """Rule 5."""
     name, message = label(entry.index, entry.message), entry.message
-    findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
-    findings.expect(f"{name}, cohort", found.cohort.hash if found.cohort else None, message.cohort)
+    findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
+    findings.expect(name.at("cohort"), found.cohort.hash if found.cohort else None, message.cohort)
     if found.open is None:
         return
     reasons = dict(_true_reasons(case, found))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
-        findings.add(f"{name}, reason", expected, message.reason, _kind_of_reason(case, found, message.reason))
+        findings.add(name.at("reason"), expected, message.reason, _kind_of_reason(case, found, message.reason))
         if message.reason in BLAMELESS:
-            findings.expect(f"{name}, missing", _names(()), _names(message.missing))
+            findings.expect(name.at("missing"), _names(()), _names(message.missing))
         return
     missing = _names(reasons[message.reason])
     kind = Kind.BROKEN if message.reason in BLAMELESS else _kind_of_releases(case, found)
-    findings.expect(f"{name}, missing", missing, _names(message.missing), kind)
+    findings.expect(name.at("missing"), missing, _names(message.missing), kind)
 
 
 def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:

@@ -10,7 +10,7 @@ from auditor.case import Case
 from auditor.checks.cohorts import exempt_in, may_be_exempt_in
 from auditor.findings import Findings, counted
 from auditor.index import Round, label
-from auditor.reports.results import Kind
+from auditor.reports.results import Kind, Place
 from proofs.errors import Rejected
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
 
@@ -56,7 +56,7 @@ def check_differences(case: Case, findings: Findings) -> str:
             continue
         pairs += 1
         nests = partial(check_nested, earlier.clients, mine.clients, min_cohort=case.policy.min_cohort)
-        _judge(case, findings, f"rounds {earlier.number} and {mine.number}", found, nests)
+        _judge(case, findings, Place(f"rounds {earlier.number} and {mine.number}", round=mine.number), found, nests)
     if not case.policy.strict_consecutive:
         _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
     return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {case.policy.max_aborts} aborts"
@@ -65,10 +65,10 @@ def check_differences(case: Case, findings: Findings) -> str:
 def _check_strict(case: Case, findings: Findings, found: Round, mine: _Opened) -> None:
     before, later = case.index.recent_before(found.number), Cohort(mine.model, mine.clients)
     hides = partial(check_consecutive, before, later, min_cohort=case.policy.min_cohort)
-    _judge(case, findings, f"round {mine.number} and those before it", found, hides)
+    _judge(case, findings, Place(f"round {mine.number} and those before it", round=mine.number), found, hides)
 
 
-def _judge(case: Case, findings: Findings, where: str, found: Round, rule: Callable[..., None]) -> None:
+def _judge(case: Case, findings: Findings, where: Place, found: Round, rule: Callable[..., None]) -> None:
     """A rule of exempt clients. It is broken if it does not hold either with everybody exempt who may be, for all that
     can be read."""
     try:

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
-from auditor.index import Entry, Round
-from auditor.reports.results import Kind
+from auditor.index import Entry, Round, label
+from auditor.reports.results import Kind, Place
 from protocols.cohorts import MAX_TRUSTEES
 from protocols.log.tiles import blob_path
 from protocols.messages import ShareAck
 
 if TYPE_CHECKING:
     import networkx
+
+
+UNNAMED = f"one that nothing names; {LEFTOVER}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def check_graph(case: Case, findings: Findings) -> str:
         _check_reach(findings, found, graph.references)
     unnamed = unreferenced(case)
     for path in unnamed:
-        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}", Kind.DAMAGED)
+        findings.add(Place(file=path), "a blob that an entry names", UNNAMED, Kind.DAMAGED)
     return f"{counted(len(case.index.rounds), 'graph')}, {counted(nodes, 'node')}, {counted(edges, 'edge')}"
 
 
@@ -69,10 +72,10 @@ def build(case: Case, findings: Findings, found: Round) -> RoundGraph:
     for source, target, value in _edges(found, acks, case.index.by_hash):
         if source not in graph.references:
             expected = f"references to entries of round {found.number}"
-            findings.add(f"entry {target}", expected, "a hash of none" if source < 0 else f"entry {source}")
+            findings.add(Place(entry=target), expected, "a hash of none" if source < 0 else f"entry {source}")
             continue
         if source >= target:
-            findings.add(f"entry {target}", "references to entries before it", f"entry {source}")
+            findings.add(Place(entry=target), "references to entries before it", f"entry {source}")
         graph.references.add_edge(source, target)
         if value:
             graph.flow.add_edge(source, target)
@@ -146,20 +149,20 @@ def _check_shape(findings: Findings, found: Round, graph: RoundGraph) -> None:
 
     if not networkx.is_directed_acyclic_graph(graph.references):
         cycle = " -> ".join(str(source) for source, _ in networkx.find_cycle(graph.references))
-        findings.add(f"round {found.number}", "references that form no cycle", cycle)
+        findings.add(Place(f"round {found.number}", round=found.number), "references that form no cycle", cycle)
         return
     if found.aggregate is None:
         return
     end = found.aggregate.index
     above = networkx.ancestors(graph.flow, end) if end in graph.flow else set()
-    name = f"entry {end} (aggregate, round {found.number})"
+    name = label(end, found.aggregate.message)
     accepted: set[int] = set()
     if found.cohort is not None and found.cohort.index in above:
         accepted.update(found.cohort.message.accepted)
     else:
         findings.add(name, "one cohort behind it", "0")
     summed = [index for index in found.submissions if index in above]
-    findings.expect(f"{name}, submissions that reach it", sorted(accepted), sorted(summed))
+    findings.expect(name.at("submissions that reach it"), sorted(accepted), sorted(summed))
 
 
 def _check_reach(findings: Findings, found: Round, graph: networkx.DiGraph[int]) -> None:
@@ -176,4 +179,4 @@ def _check_reach(findings: Findings, found: Round, graph: networkx.DiGraph[int])
     if root is not None:
         live |= networkx.descendants(graph, root.index)
     for index in sorted(set(graph) - live):
-        findings.add(f"entry {index}", f"an entry that the end of round {found.number} rests on", "a loose one")
+        findings.add(Place(entry=index), f"an entry that the end of round {found.number} rests on", "a loose one")

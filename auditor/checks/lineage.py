@@ -9,6 +9,7 @@ from auditor.case import Case
 from auditor.checks.derived import plaintext_of
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
+from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
 from protocols.log.files import Damaged
 from protocols.messages import ISSUER, RoundClosed
@@ -42,7 +43,7 @@ def check_lineage(case: Case, findings: Findings) -> str:
             following = _step(case, findings, found, found.closed, state)
             steps += following is not None
         except Damaged as error:
-            findings.reject(f"{label(found.closed.index, found.closed.message)}, server step", error)
+            findings.reject(label(found.closed.index, found.closed.message).at("server step"), error)
             state, before.known = _signed_state(case, found.closed), True
             continue
         if following is None and findings.sure:
@@ -53,7 +54,7 @@ def check_lineage(case: Case, findings: Findings) -> str:
         entry, _ = case.index.ending
         last = case.index.model_before(entry.index, policy.initial_model)
         findings.sure = before.known and not case.gaps
-        findings.expect(f"{label(entry.index, entry.message)}, model", last, entry.message.model)
+        findings.expect(label(entry.index, entry.message).at("model"), last, entry.message.model)
     final = "" if state is None else f" to model {hashlib.sha256(encode_model(state.model)).hexdigest()}"
     return f"{counted(steps, 'server step')} ({policy.step.rule}){final}"
 
@@ -78,7 +79,7 @@ def _start(case: Case, findings: Findings) -> StepState | None:
     try:
         return initial_state(policy, decode_model(case.blob(name, case.pinned.model_size), policy.dimension))
     except (Malformed, Rejected) as error:
-        findings.reject("initial model", error, by=ISSUER)
+        findings.reject(Place("initial model"), error, by=ISSUER)
         return None
 
 
@@ -106,7 +107,7 @@ def _step(
     name, message, pinned = label(entry.index, entry.message), entry.message, case.pinned
     if state is None:
         raise Damaged("model", "the model and the optimizer before this step", "blobs that are not here")
-    findings.expect(f"{name}, aggregate", found.aggregate.hash if found.aggregate else None, message.aggregate)
+    findings.expect(name.at("aggregate"), found.aggregate.hash if found.aggregate else None, message.aggregate)
     count = len(found.accepted())
     if found.aggregate is None or not count:
         findings.add(name, "an aggregate over a cohort", "none")
@@ -116,9 +117,9 @@ def _step(
     except Damaged:
         raise
     except (Malformed, Rejected) as error:
-        findings.reject(f"{name}, server step", error)
+        findings.reject(name.at("server step"), error)
         return None
-    matches = findings.expect(f"{name}, model", hashlib.sha256(encode_model(following.model)).digest(), message.model)
+    matches = findings.expect(name.at("model"), hashlib.sha256(encode_model(following.model)).digest(), message.model)
     optimizer = encode_optimizer(following)
     expected = None if optimizer is None else hashlib.sha256(optimizer).digest()
-    return following if findings.expect(f"{name}, optimizer", expected, message.optimizer) and matches else None
+    return following if findings.expect(name.at("optimizer"), expected, message.optimizer) and matches else None

@@ -15,7 +15,7 @@ from auditor.case import OTHERS, Case
 from auditor.findings import Findings, Unavailable, counted
 from auditor.gaps import entries_of, roots_at, tile_leaves
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
-from auditor.reports.results import CheckpointSummary, Kind
+from auditor.reports.results import CheckpointSummary, Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols.blob_sizes import size_of
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
@@ -60,9 +60,9 @@ def check_log(case: Case, findings: Findings) -> str:
     note = _latest(case, findings)
     if note is None:
         return "no checkpoint that can be read"
-    signed = [(CHECKPOINT, note)]
+    signed = [(Place(file=CHECKPOINT), note)]
     published = _published(case, findings, note, signed)
-    placed = [(CHECKPOINT, note), *((note_path(size), each) for size, each in published.items())]
+    placed = [*signed[:1], *((Place(file=note_path(size)), each) for size, each in published.items())]
     readable = _read_entries(case, findings, placed)
     cosigners = [_check_signatures(case, findings, where, each) for where, each in signed]
     if case.checkpoint is not None:
@@ -81,7 +81,7 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
     try:
         note = parse_note(case.reader.latest())
     except (Malformed, Rejected) as error:
-        findings.reject("checkpoint", error, Kind.DAMAGED)
+        findings.reject(Place(file=CHECKPOINT), error, Kind.DAMAGED)
         if isinstance(error, Rejected) and error.check == "file-missing":
             findings.note(f"nothing was ever published here, or the checkpoint was removed; {LEFTOVER}")
     if case.pinned_policy is not None and (note is None or not is_log_signed(case.policy, note)):
@@ -91,7 +91,9 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
     head, digest = note.checkpoint, hashlib.sha256(case.reader.latest()).hexdigest()
     case.checkpoint = CheckpointSummary(head.size, head.root.hex(), digest, ())
     if head.size == 0:
-        findings.add("checkpoint, size", "at least the genesis entry", "an empty log", _kind_of(case, note))
+        findings.add(
+            Place(file=CHECKPOINT).at("size"), "at least the genesis entry", "an empty log", _kind_of(case, note)
+        )
     return note
 
 
@@ -104,14 +106,14 @@ def _signed_before(case: Case, findings: Findings, latest: SignedNote | None) ->
             continue
         if note.checkpoint.size == size and is_log_signed(case.policy, note):
             if latest is not None:
-                _check_signatures(case, findings, CHECKPOINT, latest)
+                _check_signatures(case, findings, Place(file=CHECKPOINT), latest)
             findings.note(f"checkpoint is not the log's; {note_path(size)} is taken instead")
             case.reader.as_of(size)
             return note
     return latest
 
 
-def _check_signatures(case: Case, findings: Findings, where: str, note: SignedNote) -> list[str]:
+def _check_signatures(case: Case, findings: Findings, where: Place, note: SignedNote) -> list[str]:
     """By the log, and by t of the trustees in force at this size (the policy's, if the log cannot be read)."""
     if case.pinned_policy is None:
         return []
@@ -131,23 +133,23 @@ def _kind_of(case: Case, note: SignedNote) -> Kind:
 
 
 def _published(
-    case: Case, findings: Findings, latest: SignedNote, signed: list[tuple[str, SignedNote]]
+    case: Case, findings: Findings, latest: SignedNote, signed: list[tuple[Place, SignedNote]]
 ) -> dict[int, SignedNote]:
     """Rule 2: the checkpoints by size, those that decode; whoever signed them is checked once the log is read."""
     sizes = case.reader.checkpoints()
     if latest.checkpoint.size not in sizes:
-        where = note_path(latest.checkpoint.size)
+        where = Place(file=note_path(latest.checkpoint.size))
         findings.add(where, "a copy of the latest checkpoint", "no such file", Kind.DAMAGED)
     published = {}
     for size in sizes:
-        where = note_path(size)
+        where = Place(file=note_path(size))
         try:
             data = case.reader.note(size)
             note = parse_note(data)
         except (Malformed, Rejected) as error:
             findings.reject(where, error, Kind.DAMAGED)
             continue
-        if findings.expect(f"{where}, size", size, note.checkpoint.size, Kind.DAMAGED):
+        if findings.expect(where.at("size"), size, note.checkpoint.size, Kind.DAMAGED):
             published[size] = note
         if size > latest.checkpoint.size:
             expected = f"no checkpoint beyond the latest, of size {latest.checkpoint.size}"
@@ -158,7 +160,7 @@ def _published(
     return published
 
 
-def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[str, SignedNote]]) -> bool:
+def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> bool:
     """Rules 3 to 5, in one pass. notes: the latest checkpoint and all published ones, with their paths. False if a
     bundle cannot be read: then what lies after it cannot be judged."""
     size = notes[0][1].checkpoint.size
@@ -177,7 +179,7 @@ def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[str, Sig
                 case.roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
         place = f"after entry {frontier.size - 1}" if frontier.size else "before the first entry"
-        findings.reject(f"{bundle_of(frontier.size, size).path}, {place}", error, Kind.DAMAGED)
+        findings.reject(Place(file=bundle_of(frontier.size, size).path).at(place), error, Kind.DAMAGED)
         fault = error
     if fault is None:
         _check_tiles(case, findings, stack.partial())
@@ -214,19 +216,21 @@ def _file_part(case: Case, findings: Findings, size: int, whole: int) -> tuple[i
         gaps.add(position)
         index.add_missing()
         expected = f"the entry whose leaf hash is {leaves[position].hex()}, as the tiles have it"
-        findings.add(f"entry {position} in {bundle_of(position, size).path}", expected, "another", Kind.UNJUDGED)
+        bundle = bundle_of(position, size).path
+        place = Place(f"entry {position} in {bundle}", entry=position, file=bundle)
+        findings.add(place, expected, "another", Kind.UNJUDGED)
     case.roots, case.gaps = roots, frozenset(gaps)
     return longer, index
 
 
-def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[str, SignedNote]]) -> None:
+def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> None:
     """Rule 5. Entries that no signed root covers may be wrong themselves."""
     sound = 0 if case.filed is None else len(case.filed.steps)
     for where, note in notes:
         head = note.checkpoint
         if head.size in case.roots and case.roots[head.size] != head.root:
             kind = _kind_of(case, note) if head.size <= sound else Kind.DAMAGED
-            findings.expect(f"{where}, root", head.root, case.roots[head.size], kind)
+            findings.expect(where.at("root"), head.root, case.roots[head.size], kind)
 
 
 def _entries(case: Case, size: int) -> Iterator[bytes]:
@@ -255,14 +259,16 @@ def _check_earlier(case: Case, findings: Findings, stack: TileStack, pieces: lis
             expected = hashes[piece]
             found = _earlier_bytes(case, findings, piece, len(expected))
         if found is not None and found != expected:
-            findings.add(piece.path, "the beginning of what has grown out of it", "other bytes", Kind.DAMAGED)
+            findings.add(
+                Place(file=piece.path), "the beginning of what has grown out of it", "other bytes", Kind.DAMAGED
+            )
 
 
 def _earlier_bytes(case: Case, findings: Findings, piece: Piece, size: int) -> bytes | None:
     try:
         return case.reader.earlier_piece(piece, size)
     except Rejected as error:
-        findings.reject(piece.path, error, Kind.DAMAGED)
+        findings.reject(Place(file=piece.path), error, Kind.DAMAGED)
         return None
 
 
@@ -271,20 +277,21 @@ def _check_tiles(case: Case, findings: Findings, tiles: list[tuple[Tile, bytes]]
         try:
             found = case.reader.tile(tile)
         except Rejected as error:
-            findings.reject(tile.path, error, Kind.DAMAGED)
+            findings.reject(Place(file=tile.path), error, Kind.DAMAGED)
             continue
         if found != expected:
             findings.add(*_disagreement(tile, expected, found), Kind.DAMAGED)
 
 
-def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[str, str, str]:
+def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[Place, str, str]:
     """Place, expected and found. Of a tile of leaves the first entry whose hash differs: it may be the wrong one."""
     if tile.level:
-        return tile.path, "the hashes of the tiles under it", "other bytes"
+        return Place(file=tile.path), "the hashes of the tiles under it", "other bytes"
     hashes = range(0, len(expected), _HASH_SIZE)
     place = next(start for start in hashes if expected[start:][:_HASH_SIZE] != found[start:][:_HASH_SIZE])
     first = tile.index * TILE_WIDTH + place // _HASH_SIZE
-    where = f"{tile.path}, or entry {first} in {Bundle(tile.index, tile.width).path}"
+    either = f"{tile.path}, or entry {first} in {Bundle(tile.index, tile.width).path}"
+    where = Place(either, entry=first, file=tile.path)
     return where, f"the entry's hash, {expected[place:][:_HASH_SIZE].hex()}", found[place:][:_HASH_SIZE].hex()
 
 
@@ -296,9 +303,9 @@ def _check_files(case: Case, findings: Findings, size: int) -> int:
     for path in case.reader.files():
         count += 1
         if path not in expected and not is_blob_path(path):
-            findings.add(path, "only files of the transcript's layout", _unknown(path), Kind.DAMAGED)
+            findings.add(Place(file=path), "only files of the transcript's layout", _unknown(path), Kind.DAMAGED)
         elif path == POLICY and not case.reader.is_regular(path):
-            findings.add(path, "a regular file", "a symlink or another kind", Kind.DAMAGED)
+            findings.add(Place(file=path), "a regular file", "a symlink or another kind", Kind.DAMAGED)
     return count
 
 
@@ -344,7 +351,8 @@ def _check_blobs(case: Case, findings: Findings) -> int:
         if name in prunable and not case.reader.has_blob(name) and not _something_there(case, name):
             case.pruned.add(name)
             continue
-        where = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
+        called = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
+        where = Place(called, entry=first, file=blob_path(name))
         for size in sorted({size_of(case.pinned, role) for role in roles.split("+")}):
             try:
                 case.blob(name, size)

@@ -53,11 +53,11 @@ def _check_reconstruction(case: Case, findings: Findings, found: Round, entry: E
         opened = released(case, found, entry)
     except (Malformed, Rejected) as error:
         doubted = case.doubted.intersection(message.releases)
-        findings.reject(f"{name}, releases", error, Kind.UNJUDGED if doubted else None)
+        findings.reject(name.at("releases"), error, Kind.UNJUDGED if doubted else None)
         return
-    findings.expect(f"{name}, key", hashlib.sha256(encode_key(opened.key)).digest(), message.key)
+    findings.expect(name.at("key"), hashlib.sha256(encode_key(opened.key)).digest(), message.key)
     blindings = hashlib.sha256(encode_blindings(opened.blindings)).digest()
-    findings.expect(f"{name}, blindings", blindings, message.blindings)
+    findings.expect(name.at("blindings"), blindings, message.blindings)
 
 
 def _check_plaintext(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
@@ -69,7 +69,7 @@ def _check_plaintext(case: Case, findings: Findings, found: Round, entry: Entry[
         bound = len(records) * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:
-            findings.add(f"{name}, plaintext", f"values of at most |A| B = {bound}", str(largest))
+            findings.add(name.at("plaintext"), f"values of at most |A| B = {bound}", str(largest))
         check_opening(case.engine, pinned, plaintext, blindings, commitments)
     except (Malformed, Rejected) as error:
-        findings.reject(f"{name}, plaintext and blindings", error)
+        findings.reject(name.at("plaintext and blindings"), error)

@@ -7,9 +7,10 @@ import hashlib
 from auditor.case import IDENTITY, Case
 from auditor.findings import Findings
 from auditor.index import label
-from auditor.reports.results import Kind
+from auditor.reports.results import Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MAX_TRUSTEES
+from protocols.log.tiles import POLICY
 from protocols.messages import ISSUER
 from protocols.steps.step import decode_model
 
@@ -21,18 +22,18 @@ def check_parameters(case: Case, findings: Findings) -> str:
     """
     findings.sure = True  # but for what comes in the place of a missing Genesis
     if case.policy_fault is not None:
-        findings.reject("policy", case.policy_fault, Kind.DAMAGED)
+        findings.reject(Place("policy"), case.policy_fault, Kind.DAMAGED)
         return "the policy, which does not open"
     policy = case.policy
     conditions = [each for each in case.conditions if each.name not in IDENTITY]
     for each in conditions:
         if not each.holds:
             expected = f"{each.explanation} ({each.relation} {each.right})"
-            findings.add(f"policy, {each.name}", expected, str(each.left), by=ISSUER)
+            findings.add(Place("policy").at(each.name), expected, str(each.left), by=ISSUER)
     if len(policy.trustees) > MAX_TRUSTEES:
-        findings.add("policy, trustees", f"at most {MAX_TRUSTEES}", str(len(policy.trustees)), by=ISSUER)
+        findings.add(Place("policy").at("trustees"), f"at most {MAX_TRUSTEES}", str(len(policy.trustees)), by=ISSUER)
     if case.foreign is not None:
-        findings.add("the federation", *_others(case, *case.foreign), Kind.OTHER)
+        findings.add(Place("the federation"), *_others(case, *case.foreign), Kind.OTHER)
         return f"{len(conditions)} conditions"
     _check_file(case, findings)
     _check_model(case, findings)
@@ -49,9 +50,9 @@ def _check_file(case: Case, findings: Findings) -> None:
     try:
         data = case.reader.policy()
     except (Malformed, Rejected) as error:
-        findings.reject("policy.cbor", error, Kind.DAMAGED)
+        findings.reject(Place(file=POLICY), error, Kind.DAMAGED)
         return
-    findings.expect("policy.cbor, SHA-256", case.policy_hash, hashlib.sha256(data).hexdigest(), Kind.DAMAGED)
+    findings.expect(Place(file=POLICY).at("SHA-256"), case.policy_hash, hashlib.sha256(data).hexdigest(), Kind.DAMAGED)
 
 
 def _check_genesis(case: Case, findings: Findings) -> None:
@@ -59,14 +60,14 @@ def _check_genesis(case: Case, findings: Findings) -> None:
     index.report(findings)
     if not index.genesis or index.genesis[0].index != 0:
         found = index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
-        findings.add("entry 0", "genesis", found, Kind.UNJUDGED if 0 in case.gaps else Kind.BROKEN)
+        findings.add(Place(entry=0), "genesis", found, Kind.UNJUDGED if 0 in case.gaps else Kind.BROKEN)
     own = Kind.DAMAGED if case.unpinned else Kind.BROKEN  # policy.cbor may not be the one that was there
     for entry in index.genesis:
         name = label(entry.index, entry.message)
         if entry.index != 0:
             findings.add(name, "genesis at entry 0 only", f"genesis at entry {entry.index}")
-        findings.expect(f"{name}, policy", case.policy_hash, entry.message.policy.hex(), own)
-        findings.expect(f"{name}, model", case.policy.initial_model, entry.message.model)
+        findings.expect(name.at("policy"), case.policy_hash, entry.message.policy.hex(), own)
+        findings.expect(name.at("model"), case.policy.initial_model, entry.message.model)
 
 
 def _check_model(case: Case, findings: Findings) -> None:
@@ -75,4 +76,4 @@ def _check_model(case: Case, findings: Findings) -> None:
     try:
         decode_model(case.blob(name, size), case.policy.dimension)
     except (Malformed, Rejected) as error:
-        findings.reject(f"initial model, blob {name.hex()}", error, by=ISSUER)
+        findings.reject(Place("initial model").at(f"blob {name.hex()}"), error, by=ISSUER)

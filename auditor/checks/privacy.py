@@ -17,11 +17,10 @@ from auditor.checks.cohorts import (
     TOO_FEW,
     WRONG_RELEASE,
 )
-from auditor.checks.graph import unreferenced
-from auditor.checks.log import LEFTOVER
+from auditor.checks.graph import UNNAMED, unreferenced
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
-from auditor.reports.results import Kind
+from auditor.reports.results import Kind, Place
 from protocols.cohorts import EXCLUSIONS
 from protocols.ending import ENDINGS
 from protocols.messages import ISSUER
@@ -45,7 +44,7 @@ def check_cohort_sizes(case: Case, findings: Findings) -> str:
                 said = f"{len(clients)} clients in {len(accepted)} submissions"
                 beyond = not policy.min_cohort <= len(accepted) <= policy.max_cohort
                 with findings.whether(findings.sure or beyond):
-                    findings.add(f"{label(entry.index, entry.message)}, accepted", expected, said)
+                    findings.add(label(entry.index, entry.message).at("accepted"), expected, said)
     smallest = f", the smallest of {min(sizes)}" if sizes else ""
     return f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded"
 
@@ -74,9 +73,9 @@ def check_threshold(case: Case, findings: Findings) -> str:
     policy = case.policy
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
     if not 2 * t > m + f:
-        findings.add("policy, threshold", f"2t > m + f = {m + f}", f"2t = {2 * t}", by=ISSUER)
+        findings.add(Place("policy").at("threshold"), f"2t > m + f = {m + f}", f"2t = {2 * t}", by=ISSUER)
     if not f <= t - 1:
-        findings.add("policy, corrupt", f"f <= t - 1 = {t - 1}", f"f = {f}", by=ISSUER)
+        findings.add(Place("policy").at("corrupt"), f"f <= t - 1 = {t - 1}", f"f = {f}", by=ISSUER)
     clients = {member.id for member in policy.roster}
     both = [member.id for member in policy.trustees if member.id in clients]
     if both:
@@ -112,14 +111,14 @@ def check_schema(case: Case, findings: Findings) -> str:
     entries = len(case.index.steps)
     for position, step in enumerate(case.index.steps):
         if not step.type:
-            findings.add(f"entry {position}", "a message of this version", "bytes that are none")
+            findings.add(Place(entry=position), "a message of this version", "bytes that are none")
     for found in case.index.in_order():
         _check_words(findings, found)
     if case.index.ending is not None:
         entry, _ = case.index.ending
-        _check_known(findings, f"{label(entry.index, entry.message)}, reason", [entry.message.reason], ENDINGS)
+        _check_known(findings, label(entry.index, entry.message).at("reason"), [entry.message.reason], ENDINGS)
     for path in unreferenced(case):
-        findings.add(path, "a blob that an entry names", f"one that nothing names; {LEFTOVER}", Kind.DAMAGED)
+        findings.add(Place(file=path), "a blob that an entry names", UNNAMED, Kind.DAMAGED)
     return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"
 
 
@@ -127,17 +126,17 @@ def _check_words(findings: Findings, found: Round) -> None:
     for ack in found.acks:
         for dispute in ack.message.disputed:
             if _WORD.fullmatch(dispute.reason) is None:
-                findings.add(f"{label(ack.index, ack.message)}, reason", "the name of a check", dispute.reason)
+                findings.add(label(ack.index, ack.message).at("reason"), "the name of a check", dispute.reason)
     for cohort in found.cohorts:
         reasons = [exclusion.reason for exclusion in cohort.message.excluded]
-        _check_known(findings, f"{label(cohort.index, cohort.message)}, excluded", reasons, EXCLUSIONS)
+        _check_known(findings, label(cohort.index, cohort.message).at("excluded"), reasons, EXCLUSIONS)
     for aborted in found.aborts:
         name = label(aborted.index, aborted.message)
-        _check_known(findings, f"{name}, reason", [aborted.message.reason], ABORTS)
-        _check_known(findings, f"{name}, missing", [missing.reason for missing in aborted.message.missing], MISSING)
+        _check_known(findings, name.at("reason"), [aborted.message.reason], ABORTS)
+        _check_known(findings, name.at("missing"), [missing.reason for missing in aborted.message.missing], MISSING)
 
 
-def _check_known(findings: Findings, where: str, words: Sequence[str], known: Sequence[str]) -> None:
+def _check_known(findings: Findings, where: Place, words: Sequence[str], known: Sequence[str]) -> None:
     for word in words:
         if word not in known:
             findings.add(where, " or ".join(known), word)

@@ -15,6 +15,7 @@ from auditor.checks.replay import CohortSums
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import SubmissionRecord
+from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.cohorts import INVALID_PROOF, MALFORMED, REPLAYED
@@ -52,7 +53,7 @@ def check_proofs(case: Case, findings: Findings) -> str:
         try:
             case.blob(case.policy.initial_model, case.pinned.model_size)
         except Rejected as error:
-            findings.reject("initial model", error, by=ISSUER)
+            findings.reject(Place("initial model"), error, by=ISSUER)
             _leave_all_unread(case, candidates)
             return "no proof"
     judge = _Judge(case, findings)
@@ -108,7 +109,7 @@ class _Judge:
         self._case.own_faults[record.index] = INVALID_PROOF
         self._case.failed_proofs[record.index] = verdict.check if isinstance(verdict, Rejected) else verdict.where
         if record.index in self._accepted:
-            self._findings.reject(f"{submission_label(record)}, proof", verdict)
+            self._findings.reject(submission_label(record).at("proof"), verdict)
 
 
 def _exclusive(case: Case, record: SubmissionRecord) -> tuple[bytes, ...]:
@@ -165,7 +166,7 @@ def _claim(
     if opened is None or not _is_answer(case, record):
         if accepted:
             with findings.whether(case.is_whole(record.round)):
-                findings.add(f"{submission_label(record)}, proof", "one for the round's RoundOpen", "one for another")
+                findings.add(submission_label(record).at("proof"), "one for the round's RoundOpen", "one for another")
         return None
     try:
         # without the ciphertext, not to read it again: it was found to be the one of this name

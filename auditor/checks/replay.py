@@ -131,7 +131,7 @@ def _replay(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate
     try:
         total = summed(case, found)
     except (Malformed, Rejected) as error:
-        findings.reject(f"{name}, ciphertext", error)
+        findings.reject(name.at("ciphertext"), error)
         return None
     return None if total is None else _replayed(case, found, entry, total)
 
@@ -150,7 +150,7 @@ def _published(
     try:
         total = published_sum(case, entry)
     except (Malformed, Rejected) as error:
-        findings.reject(f"{label(entry.index, entry.message)}, ciphertext", error)
+        findings.reject(label(entry.index, entry.message).at("ciphertext"), error)
         return None
     return _decrypted(case, found, entry, total)
 
@@ -168,16 +168,16 @@ def _decrypted(case: Case, found: Round, entry: Entry[Aggregate], total: Integer
 
 def _check_sum(findings: Findings, entry: Entry[Aggregate], digest: bytes) -> None:
     """Rule 1."""
-    findings.expect(f"{label(entry.index, entry.message)}, ciphertext", digest, entry.message.ciphertext)
+    findings.expect(label(entry.index, entry.message).at("ciphertext"), digest, entry.message.ciphertext)
 
 
 def _check_plaintext(findings: Findings, entry: Entry[Aggregate], found: bytes | Malformed | Rejected) -> None:
     """Rule 2."""
     name = label(entry.index, entry.message)
     if isinstance(found, bytes):
-        findings.expect(f"{name}, plaintext", found, entry.message.plaintext)
+        findings.expect(name.at("plaintext"), found, entry.message.plaintext)
     else:
-        findings.reject(f"{name}, decryption", found)
+        findings.reject(name.at("decryption"), found)
 
 
 def _check_failure(case: Case, findings: Findings, found: Round) -> None:
@@ -189,16 +189,16 @@ def _check_failure(case: Case, findings: Findings, found: Round) -> None:
     try:
         total = summed(case, found)
         if total is None:
-            findings.add(f"{name}, reason", "a cohort, to see that it does not open", "nobody")
+            findings.add(name.at("reason"), "a cohort, to see that it does not open", "nobody")
             return
         opened = reconstruct(case, opened_by(case, found, valid), len(found.accepted()))
         plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))
         commitments = [case.blob(each.commitments, pinned.commitments_size) for each in found.accepted()]
         check_opening(case.engine, pinned, plaintext, opened.blindings, commitments)
     except (Damaged, Missized) as error:
-        findings.reject(f"{name}, reason", error)
+        findings.reject(name.at("reason"), error)
         return
     except (Malformed, Rejected) as error:
         findings.note(f"round {found.number} could not be opened: {error}")
         return
-    findings.add(f"{name}, reason", "a round that does not open", "one that opens with the releases in the log")
+    findings.add(name.at("reason"), "a round that does not open", "one that opens with the releases in the log")

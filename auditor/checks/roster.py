@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditor.case import IDENTITY, Case
 from auditor.findings import Findings, counted
 from auditor.index import label
+from auditor.reports.results import Place
 from proofs.errors import Rejected
 from protocols.identities import check_public_key
 from protocols.messages import ISSUER, KeyRotation
@@ -28,7 +29,7 @@ def _check_policy(case: Case, findings: Findings) -> str:
     for each in case.conditions:
         if each.name in IDENTITY and not each.holds:
             expected = f"{each.explanation} ({each.relation} {each.right})"
-            findings.add(f"policy, {each.name}", expected, str(each.left), by=ISSUER)
+            findings.add(Place("policy").at(each.name), expected, str(each.left), by=ISSUER)
     keys = {"log_key": policy.log_key, "issuer_key": policy.issuer_key}
     keys |= {f"trustee {member.id}": member.public_key for member in policy.trustees}
     keys |= {f"client {member.id}": member.public_key for member in policy.roster}
@@ -36,9 +37,9 @@ def _check_policy(case: Case, findings: Findings) -> str:
         try:
             check_public_key(key)
         except Rejected as error:
-            findings.reject(f"policy, {where}", error, by=ISSUER)
+            findings.reject(Place("policy").at(where), error, by=ISSUER)
     if policy.issuer_key == policy.log_key:
-        findings.add("policy, issuer_key", "a key of the issuer alone", "the coordinator's", by=ISSUER)
+        findings.add(Place("policy").at("issuer_key"), "a key of the issuer alone", "the coordinator's", by=ISSUER)
     return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys"
 
 
@@ -51,7 +52,7 @@ def _check_changes(case: Case, findings: Findings) -> str:
             if entry.index in index.memberships:
                 name = label(entry.index, entry.message)
                 with findings.whether(entry.index not in index.unsettled):
-                    findings.expect(f"{name}, changes", index.memberships[entry.index], entry.message.changes)
+                    findings.expect(name.at("changes"), index.memberships[entry.index], entry.message.changes)
     rotations = 0
     for change in index.changes:
         where, message = label(change.index, change.message), change.message

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import MISSING, Entry, Round, Step, label
-from auditor.reports.results import Kind
+from auditor.reports.results import Kind, Place
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
@@ -89,18 +89,18 @@ def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
         if step.type in CHANGES:
             if state != BETWEEN or keyed or position == 0:
                 where = f"{state} of round {number}" if state != BETWEEN or keyed else "the start of the log"
-                findings.add(f"entry {position}", f"{step.type} between rounds, before their first key", where)
+                findings.add(Place(entry=position), f"{step.type} between rounds, before their first key", where)
             continue
         keyed = step.type == "round-key"
         after = GRAMMAR[state].get(step.type)
         if after is None or step.round != (number if after != OVER else 0):
-            findings.add(f"entry {position}", _allowed(state, number), f"{step.type} of round {step.round}")
+            findings.add(Place(entry=position), _allowed(state, number), f"{step.type} of round {step.round}")
             continue
         if after == OVER:
             state = OVER
             continue
         if number > case.policy.max_rounds:
-            findings.add(f"entry {position}", f"at most {case.policy.max_rounds} rounds", f"round {number}")
+            findings.add(Place(entry=position), f"at most {case.policy.max_rounds} rounds", f"round {number}")
         state, number = after, number + (step.type in ENDS)
     return state
 
@@ -121,7 +121,7 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
     """Rule 10: by the rounds before it."""
     name, message, policy = label(entry.index, entry.message), entry.message, case.policy
     rounds = [found for found in case.index.in_order() if found.open is not None and found.open.index < entry.index]
-    findings.expect(f"{name}, rounds", len(rounds), message.rounds)
+    findings.expect(name.at("rounds"), len(rounds), message.rounds)
     last = rounds[-1].number if rounds else 0
     without_cohort = [found.cohort is None for found in rounds if found.aborts]
     past = Past(
@@ -134,39 +134,39 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
     true = endings(policy, past)
     if message.reason not in true:
         findings.add(
-            f"{name}, reason", " or ".join(true) or "another round: nothing ends the federation", message.reason
+            name.at("reason"), " or ".join(true) or "another round: nothing ends the federation", message.reason
         )
 
 
 def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
     name, message = label(entry.index, entry.message), entry.message
     with findings.whether(sure=True):
-        findings.expect(f"{name}, policy", case.policy_hash, message.policy.hex())
+        findings.expect(name.at("policy"), case.policy_hash, message.policy.hex())
     with findings.whether(findings.sure and thread.known):
-        findings.expect(f"{name}, model", thread.model, message.model)
-        findings.expect(f"{name}, retry_of", thread.retry_of, message.retry_of)
+        findings.expect(name.at("model"), thread.model, message.model)
+        findings.expect(name.at("retry_of"), thread.retry_of, message.retry_of)
     _check_checkpoint(case, findings, name, entry, thread)
-    findings.expect(f"{name}, seed", round_seed(message.checkpoint_root, found.number), message.seed)
+    findings.expect(name.at("seed"), round_seed(message.checkpoint_root, found.number), message.seed)
     _check_covered(case, findings, name, found, entry.index)
     _check_keys(case, findings, name, found, message, thread)
 
 
-def _check_checkpoint(case: Case, findings: Findings, name: str, entry: Entry[RoundOpen], thread: _Thread) -> None:
+def _check_checkpoint(case: Case, findings: Findings, name: Place, entry: Entry[RoundOpen], thread: _Thread) -> None:
     """Rule 3."""
     last, said = case.last_published(entry.index), entry.message.checkpoint_size
     # the one it names may be missing in this copy; a larger one counts against it only if the log signed that
     sure = last == said or (last is not None and last > said and case.is_signed(last))
     kind = Kind.BROKEN if sure else Kind.UNJUDGED
-    findings.expect(f"{name}, checkpoint_size", last, said, kind)
+    findings.expect(name.at("checkpoint_size"), last, said, kind)
     if last is not None:
-        findings.expect(f"{name}, checkpoint_root", case.roots[last], entry.message.checkpoint_root, kind)
+        findings.expect(name.at("checkpoint_root"), case.roots[last], entry.message.checkpoint_root, kind)
     if last is None or last < thread.ended:
         kind = Kind.BROKEN if said < thread.ended else Kind.UNJUDGED
         with findings.whether(findings.sure and thread.known):
-            findings.add(f"{name}, checkpoint_size", f"a checkpoint of {thread.ended} entries or more", str(last), kind)
+            findings.add(name.at("checkpoint_size"), f"a checkpoint of {thread.ended} entries or more", str(last), kind)
 
 
-def _check_covered(case: Case, findings: Findings, name: str, found: Round, opened: int) -> None:
+def _check_covered(case: Case, findings: Findings, name: Place, found: Round, opened: int) -> None:
     """Rule 5: whoever answers has seen the round in a checkpoint that t trustees cosigned."""
     answers = [*found.submissions, *(entry.index for entry in found.acks)]
     if answers and not case.is_covered(opened, min(answers)):
@@ -174,17 +174,17 @@ def _check_covered(case: Case, findings: Findings, name: str, found: Round, open
         findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
 
 
-def _check_keys(case: Case, findings: Findings, name: str, found: Round, message: RoundOpen, thread: _Thread) -> None:
+def _check_keys(case: Case, findings: Findings, name: Place, found: Round, message: RoundOpen, thread: _Thread) -> None:
     """Rules 6 and 7."""
     indices = tuple(entry.index for entry in found.keys)
-    findings.expect(f"{name}, round_keys", indices, message.round_keys)
+    findings.expect(name.at("round_keys"), indices, message.round_keys)
     if message.round_key_hashes != tuple(entry.hash for entry in found.keys):
-        findings.add(f"{name}, round_key_hashes", "the entry hashes of the round's keys, in order", "others")
+        findings.add(name.at("round_key_hashes"), "the entry hashes of the round's keys, in order", "others")
     trustees = [entry.message.trustee for entry in found.keys]
     thread.barred = _still_barred(case, thread.barred, found.opens[0].index)
     if len(set(trustees)) != len(trustees) or len(trustees) < case.policy.threshold:
         expected = f"keys of {case.policy.threshold} or more trustees, one each"
-        findings.add(f"{name}, round_keys", expected, ", ".join(trustees) or "none")
+        findings.add(name.at("round_keys"), expected, ", ".join(trustees) or "none")
     for entry in found.keys:
         where, key = label(entry.index, entry.message), entry.message.public_key
         if entry.message.trustee in thread.barred:
@@ -195,14 +195,14 @@ def _check_keys(case: Case, findings: Findings, name: str, found: Round, message
         thread.seen_keys.add(key)
 
 
-def _check_key(findings: Findings, where: str, key: bytes, seen: Set[bytes]) -> None:
+def _check_key(findings: Findings, where: Place, key: bytes, seen: Set[bytes]) -> None:
     """Rule 7."""
     if key in seen:
-        findings.add(f"{where}, public_key", "a key of this round only", "the key of an earlier round")
+        findings.add(where.at("public_key"), "a key of this round only", "the key of an earlier round")
     try:
         hpke.check_public_key(key)
     except Rejected as error:
-        findings.reject(f"{where}, public_key", error)
+        findings.reject(where.at("public_key"), error)
 
 
 def _hand_on(case: Case, found: Round, thread: _Thread) -> None:

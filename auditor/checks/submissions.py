@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
+from auditor.reports.results import Place
 from protocols.cohorts import DUPLICATE
 from protocols.submissions import extra_sizes
 
@@ -36,7 +37,7 @@ def check_submissions(case: Case, findings: Findings) -> str:
             if earlier is not None and record.client not in earlier:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and case.knows_before(found)):
-                    findings.add(f"{submission_label(record)}, client", expected, record.client)
+                    findings.add(submission_label(record).at("client"), expected, record.client)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             if record.client in twice:
@@ -47,9 +48,9 @@ def check_submissions(case: Case, findings: Findings) -> str:
     return f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
 
 
-def submission_label(record: SubmissionRecord) -> str:
+def submission_label(record: SubmissionRecord) -> Place:
     """How findings name a submission."""
-    return f"entry {record.index} (submission by {record.client}, round {record.round})"
+    return Place(entry=record.index, type="submission", party=record.client, round=record.round)
 
 
 def _check_shape(
@@ -60,11 +61,11 @@ def _check_shape(
     if found.open is None:
         findings.add(name, f"a RoundOpen of round {record.round}", "none")
         return
-    findings.expect(f"{name}, round_open", found.open.hash, record.round_open)
+    findings.expect(name.at("round_open"), found.open.hash, record.round_open)
     asked = ", ".join(field for field, size in extra_sizes(case.pinned).items() if size)
-    findings.expect(f"{name}, relations", asked or "none", ", ".join(field for field, _ in record.extras) or "none")
+    findings.expect(name.at("relations"), asked or "none", ", ".join(field for field, _ in record.extras) or "none")
     if record.share_trustees != trustees:
-        findings.add(f"{name}, shares", _listed(trustees), _listed(record.share_trustees))
+        findings.add(name.at("shares"), _listed(trustees), _listed(record.share_trustees))
 
 
 def _listed(names: tuple[str, ...]) -> str:

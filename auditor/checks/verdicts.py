@@ -78,13 +78,13 @@ def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed
     excluded = tuple(exclusion.index for exclusion in message.excluded)
     for which, indices in (("accepted", message.accepted), ("excluded", excluded)):
         if not _ascending(indices):
-            findings.add(f"{name}, {which}", "ascending log indices", str(indices))
+            findings.add(name.at(which), "ascending log indices", str(indices))
     earlier = {index for index in found.submissions if index < entry.index}
     for index in sorted({*message.accepted, *excluded} - earlier):
         findings.add(name, f"submissions of round {found.number} before it", f"entry {index}")
     for index in sorted(set(message.accepted) & set(excluded)):
         findings.add(name, "accepted or excluded", f"both, for entry {index}")
-    findings.expect(f"{name}, round_open", found.open.hash if found.open else None, message.round_open)
+    findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
 
 
 def _check_reasons(
@@ -100,7 +100,7 @@ def _check_reasons(
         kind = _kind(case, found, index, verdict, said)
         if index in case.unread and said != verdict:
             said = f"{said}, but the blobs that would show it are not there"
-        findings.expect(f"{submission_label(record)}, verdict", verdict, said, kind)
+        findings.expect(submission_label(record).at("verdict"), verdict, said, kind)
 
 
 def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapping[int, str]) -> None:

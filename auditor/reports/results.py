@@ -7,7 +7,7 @@ safe for a terminal before it enters a report.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from html import escape
 from typing import Any
@@ -63,20 +63,81 @@ def printable(text: str, limit: int = MAX_TEXT) -> str:
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 
+OF_PARTY = ("key-rotation", "revocation")  # types of entries that are called by whom they are about
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a finding is about: an entry of the log, a file, a round, the policy; `field` is of any of these.
+
+    text: how it is called, where it is not called by what follows. entry: log index. type, party, round: of the entry,
+    as far as they are known; the party that must have signed it, but of a revocation the party that is revoked.
+    """
+
+    text: str = ""
+    entry: int | None = None
+    type: str | None = None
+    party: str | None = None
+    round: int | None = None
+    file: str | None = None
+    field: str | None = None
+
+    def at(self, field: str) -> Place:
+        """A field of this."""
+        return replace(self, field=field)
+
+    def __str__(self) -> str:
+        return self._whole() if self.field is None else f"{self._whole()}, {self.field}"
+
+    def _whole(self) -> str:
+        if self.text or self.entry is None:
+            return self.text or self.file or ""
+        if self.type is None:
+            return f"entry {self.entry}"
+        of = "of" if self.type in OF_PARTY else "by"
+        party = f" {of} {self.party}" if self.party else ""
+        return f"entry {self.entry} ({self.type}{party}{f', round {self.round}' if self.round else ''})"
+
+    def to_dict(self) -> dict[str, int | str | None]:
+        text = {name: value if value is None else printable(value) for name, value in self._texts().items()}
+        return {"entry": self.entry, "round": self.round, **text}
+
+    def _texts(self) -> dict[str, str | None]:
+        return {"type": self.type, "party": self.party, "file": self.file, "field": self.field}
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: the entry, file or field, what the rules demand, and what is there. by: of a broken
-    rule, who answers for it: the coordinator, who signed it into the log, or the issuer, who signed the policy."""
+    """One thing that is wrong: where, what the rules demand there, and what is there, as values. by: of a broken rule,
+    who answers for it: the coordinator, who signed it into the log, or the issuer, who signed the policy."""
 
-    where: str
-    expected: str
-    found: str
+    place: Place
+    expected: Any
+    found: Any
     kind: Kind = Kind.BROKEN
     by: str | None = None
 
-    def to_dict(self) -> dict[str, str | None]:
-        plain = {"where": self.where, "expected": self.expected, "found": self.found}
-        return {**plain, "kind": self.kind.value, "by": self.by}
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return printable(str(self.place))
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """What the rules demand, and what is there, in words."""
+        return printable(shown(self.expected)), printable(shown(self.found))
+
+    def to_dict(self) -> dict[str, Any]:
+        expected, found = self.texts
+        plain = {"where": self.where, "expected": expected, "found": found}
+        return {**plain, "kind": self.kind.value, "by": self.by, **self.place.to_dict()}
+
+
+def shown(value: object) -> str:
+    """A value as a finding quotes it."""
+    if value is None:
+        return "nothing"
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True)

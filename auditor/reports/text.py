@@ -96,7 +96,8 @@ def _story(story: Story) -> Iterator[Line]:
         said = {True: " [re-verified]", False: " [FALSE]", None: ""}[event.holds]
         yield f"  {when:<10} {where:<12} {event.text}{said}", "bold red" if event.holds is False else ""
     for check, finding in story.findings:
-        yield f"  {check:<10} {finding.where}: expected {finding.expected}, found {finding.found}", "red"
+        expected, found = finding.texts
+        yield f"  {check:<10} {finding.where}: expected {expected}, found {found}", "red"
     if not story.findings:
         yield "  no finding is about it", ""
 
@@ -141,8 +142,9 @@ def _failure(result: CheckResult) -> Iterator[Line]:
     yield f"{result.id} {result.title}", "bold red"
     for finding in result.findings:
         yield f"  {finding.where}  [{KINDS[finding.kind]}]", "bold"
-        yield f"    expected  {finding.expected}", ""
-        yield f"    found     {finding.found}", ""
+        expected, found = finding.texts
+        yield f"    expected  {expected}", ""
+        yield f"    found     {found}", ""
     if result.omitted:
         yield f"  and {result.omitted} more of the same check", ""
 
@@ -165,7 +167,8 @@ def _outcome(report: Report) -> Iterator[Line]:
     """Which of the three kinds of no, and what to do."""
     if report.outcome is Outcome.OTHER:
         (finding, *_) = (each for result in report.checks for each in result.findings)
-        yield f"{ANOTHER}: it is of {finding.found}, asked was {finding.expected}", "bold red"
+        expected, found = finding.texts
+        yield f"{ANOTHER}: it is of {found}, asked was {expected}", "bold red"
         yield "  give the policy of this federation, pinned at enrolment, or the transcript of yours", ""
         return
     if report.outcome is Outcome.BROKEN:
