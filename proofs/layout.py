@@ -6,6 +6,7 @@ columns that a table lacks are zero and exist nowhere. The commitments of the ro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,29 +54,36 @@ class TableLayout:
 
 @dataclass(frozen=True)
 class Layout:
-    """All tables, in the order of the relations that bring them. Raises Misuse where two relations weigh one table."""
+    """All tables, in the order of the relations that bring them. Raises Misuse where relations do not go together."""
 
     shape: TableShape
     relations: tuple[Relation, ...]
 
+    def __post_init__(self) -> None:
+        relations = self.relations
+        families = [relation.commitments for relation in relations if relation.tables]
+        _check_distinct("names of relations", [relation.name for relation in relations])
+        _check_distinct("names of tables", [own.name for relation in relations for own in relation.tables])
+        _check_distinct("labels of commitments", families)
+        _check_distinct("tables with weights", [name for relation in relations for name in relation.classes])
+        if "" in families:
+            raise Misuse("relations: expected a label for the commitments of every table, found none")
+        # all are joined in one sum: without a factor of its own a relation could make up for another (spec 5.12)
+        weightless = [relation.name for relation in relations if not relation.scalars]
+        if len(weightless) > 1:
+            raise Misuse(f"relations: expected a weight in all but one, found none in {', '.join(weightless)}")
+        if len([name for relation in relations for name in relation.apart]) > 1:
+            raise Misuse("relations: expected one table at most whose rows are opened apart, found more")
+
     @cached_property
     def tables(self) -> tuple[TableLayout, ...]:
         plain = [name for relation in self.relations for name in relation.plain]
-        weights = self._class_of_table()
+        weights = {name: each for relation in self.relations for name, each in relation.classes.items()}
         return tuple(
             TableLayout(own.name, own.rows, own.columns, own.name in plain, weights.get(own.name))
             for relation in self.relations
             for own in relation.tables
         )
-
-    def _class_of_table(self) -> Mapping[str, str]:
-        found = dict[str, str]()
-        for relation in self.relations:
-            for name, weights in relation.classes.items():
-                if name in found:
-                    raise Misuse(f"relations: expected one class of weights for table {name}, found two")
-                found[name] = weights
-        return found
 
     @cached_property
     def families(self) -> Mapping[str, int]:
@@ -131,3 +139,9 @@ class Layout:
     def variables(self) -> int:
         """l, the dimension of the cube."""
         return self.row_variables + self.column_variables
+
+
+def _check_distinct(what: str, names: Sequence[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise Misuse(f"relations: expected distinct {what}, found {name} {count} times")

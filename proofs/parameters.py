@@ -9,7 +9,7 @@
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
 | P, M, Z | projection_bound, .. | of the projections: |s^T V t| < P, masks in [-M, M], Z = M - P |
-| P', M', Z' | quotient_* | the same of the quotients of the encryption's combinations |
+| P', M', Z' | quotients | the same of the integers that relations send |
 """
 
 from __future__ import annotations

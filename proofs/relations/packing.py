@@ -46,7 +46,7 @@ class Packing(DirectRelation):
     def terms(self, weights: Weights, sent: Sent) -> Terms:
         """zeta xi^s on kappa_s; and on the key what it is packed from."""
         zeta, xi = weights.scalars
-        powers = [zeta % ORDER]
+        powers = [zeta]
         for _ in range(1, self.lattice.key_scalars):
             powers.append(powers[-1] * xi % ORDER)
         return Terms(small=[PackedForm(key_groups(self.shape, self.lattice), powers)], shared=powers)

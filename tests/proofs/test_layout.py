@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from proofs.noise import NoiseGroups
 from proofs.ranges import CoordinateGroup
 from proofs.relations.norm import Norm
 from proofs.relations.range import Range
+from proofs.relations.relation import OwnTable
 from proofs.shape import TableShape
 from tests.proofs.arguments import MODULUS, RING, WeakParameters
 
@@ -45,10 +48,71 @@ def test_families_and_rows_apart_of_the_norm_alone() -> None:
     assert (layout.families, layout.apart, layout.classes) == ({"commitments": 4}, (), ())
 
 
-def test_two_relations_cannot_weigh_one_table() -> None:
+class OtherRange(Range):
+    """With other names, of which a test may take one back."""
+
+    name = "other"
+    commitments = "other-commitments"
+    table = "other"
+
+    @property
+    def tables(self) -> tuple[OwnTable, ...]:
+        return (OwnTable(self.table, 3, 16),)
+
+    @property
+    def classes(self) -> Mapping[str, str]:
+        return {self.table: "other"}
+
+
+class OtherName(OtherRange):
+    name = "range"
+
+
+class OtherTable(OtherRange):
+    table = "range-b"
+
+
+class OtherLabel(OtherRange):
+    commitments = "range-commitments"
+
+
+class NoLabel(OtherRange):
+    commitments = ""
+
+
+class OtherClass(OtherRange):
+    @property
+    def classes(self) -> Mapping[str, str]:
+        return {"update": "other"}
+
+
+class NoWeight(OtherRange):
+    scalars = 0  # type: ignore[assignment]
+
+
+class OpenedApart(OtherRange):
+    apart = ("other", "range-a")  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (OtherName, "names of relations, found range 2 times"),
+        (OtherTable, "names of tables, found range-b 2 times"),
+        (OtherLabel, "labels of commitments, found range-commitments 2 times"),
+        (OtherClass, "tables with weights, found update 2 times"),
+        (NoLabel, "a label for the commitments of every table"),
+        (NoWeight, "a weight in all but one, found none in norm, other"),
+        (OpenedApart, "one table at most whose rows are opened apart"),
+    ],
+)
+def test_relations_that_do_not_go_together(kind: type[OtherRange], found: str) -> None:
+    """Two that share weights, or one without a factor of its own, could make up for each other."""
     shape, segments = TableShape(40), (CoordinateGroup(0, 40, 9),)
-    with pytest.raises(Misuse, match="one class of weights for table update"):
-        _ = Layout(shape, (Norm(shape, 50), Range(shape, segments), Range(shape, segments))).tables
+    others = (Norm(shape, 50), Range(shape, segments))
+    assert len(Layout(shape, (*others, OtherRange(shape, segments))).tables) == 2 + 3 + 1
+    with pytest.raises(Misuse, match=found):
+        Layout(shape, (*others, kind(shape, segments)))
 
 
 def test_tables_of_a_million_coordinates() -> None:
