@@ -65,6 +65,10 @@ class LyingClientAgent:
         observer.stage(f"{self.name} proves and encrypts")
         return self._client.packages(opened, update.units, public)
 
+    def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:
+        """What it sends before somebody else's submission, which it sees in transit, is logged."""
+        return self._client.intercept(package)
+
     def keep_receipt(self, number: int, receipt: Receipt) -> None:
         """As an honest one does."""
         keep_receipt(self._directory, self._pinned, self.name, number, receipt)

@@ -86,6 +86,10 @@ class LyingClient(Client):
         """What it sends when it lies."""
         return [self.fresh(self.place(opened), update)]
 
+    def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:  # noqa: ARG002
+        """What it sends before the round's first submission, which it sees in transit, is logged."""
+        return []
+
     def place(self, opened: OpenRound) -> ClientRound:
         """Its place in a round."""
         return ClientRound.of(self.part.pinned, opened.verified, self.name)
@@ -128,6 +132,20 @@ class CopiedSubmission(LyingClient):
         message = replace(public.submissions[0], client=self.name)
         blobs = [public.blobs(name, size) for name, size in sized_blobs(self.part.pinned, message)]
         return [sign(message, blobs, self.part.identity)]
+
+
+class CopiedInTransit(LyingClient):
+    """What somebody else sends, with the name and signature of the thief, and on the way to the coordinator before it.
+
+    In its own turn it has nothing more to say.
+    """
+
+    def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:
+        message = replace(_message(package), client=self.name)
+        return [sign(message, list(package.blobs.values()), self.part.identity)]
+
+    def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        return []
 
 
 class StaleModel(LyingClient):
@@ -212,6 +230,7 @@ LIARS: dict[str, type[LyingClient]] = {
     "bad-proof": BadProof,
     "replayed-proof": ReplayedProof,
     "copied-submission": CopiedSubmission,
+    "copied-in-transit": CopiedInTransit,
     "stale-model": StaleModel,
     "bad-share": BadShare,
     "duplicate": Duplicate,

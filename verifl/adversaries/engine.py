@@ -211,10 +211,19 @@ class _Run:
 
     def _send(self, client: ClientAgent | LyingClientAgent, packages: Sequence[SubmissionPackage]) -> None:
         for package in packages:
+            if self._active() and not self._current().submissions:
+                self._intercept(package)
             if self._active() and isinstance(client, LyingClientAgent) and client.late:
                 self._late.append((client.name, package))
             else:
                 self._log(client.name, package)
+
+    def _intercept(self, package: SubmissionPackage) -> None:
+        """Liars see a round's first submission before the coordinator does."""
+        for client in self._clients:
+            if isinstance(client, LyingClientAgent):
+                for another in client.intercept(package):
+                    self._log(client.name, another)
 
     def _turn(self, client: ClientAgent | LyingClientAgent) -> list[SubmissionPackage]:
         """What a client sends."""

@@ -14,6 +14,7 @@ from proofs.errors import Misuse
 
 FIRST_ROUND = 2  # the first round is honest, so that there is a history to replay, to fork and to roll back
 LIST = "list"
+COORDINATOR = "coordinator"  # who answers for what the log's key signed, as an audit names it
 
 
 class Role(StrEnum):
@@ -34,9 +35,10 @@ class Outcome:
     which the liar's submission is excluded; detail: the check that its proof failed, as the log and the audit name it,
     where it is always the same. refuser and refusal: the honest party that refuses, and the name of the
     check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned; after: only when the
-    round is over. status: of the audit of this transcript. checks: with status 1 exactly the checks that fail; with
-    status 0 the check whose notes name the liar. alone: where honest parties refuse, exactly the checks that fail in
-    the transcript that the server publishes without them, under its own signature and those of corrupt trustees.
+    round is over. status: of the audit of this transcript. checks: with status 1 exactly the checks that fail, and then
+    `convicts` are the parties that the audit finds to have broken a rule; with status 0 the check whose notes name the
+    liar. alone: where honest parties refuse, exactly the checks that fail in the transcript that the server publishes
+    without them, under its own signature and those of corrupt trustees; convicts_alone: as `convicts`, for that one.
     """
 
     status: int = 0
@@ -50,6 +52,8 @@ class Outcome:
     after: bool = False
     alone: tuple[str, ...] = ()
     remark: str = ""
+    convicts: tuple[str, ...] = (COORDINATOR,)
+    convicts_alone: tuple[str, ...] = (COORDINATOR,)
 
     @property
     def completes(self) -> str:
@@ -75,6 +79,16 @@ class Outcome:
             found.append("the audit")
         found += [self.remark] if self.remark else []
         return "; ".join(found) or "nobody: nothing is wrong with it"
+
+    @property
+    def audited(self) -> str:
+        """The fourth column of the table."""
+        return f"1: {kind_of_no(self.convicts)}" if self.status else "0: accepted"
+
+    @property
+    def audited_alone(self) -> str:
+        """The sixth column of the table."""
+        return f"1: {kind_of_no(self.convicts_alone)}; {', '.join(self.alone)}" if self.alone else "-"
 
     @property
     def named_by(self) -> str:
@@ -133,6 +147,11 @@ class Variant:
     cases: tuple[tuple[str, ...], ...]
     outcome: Outcome
     encryption_proof: bool = True
+
+
+def kind_of_no(convicts: Sequence[str]) -> str:
+    """Which of the three kinds of no an audit answers that convicts these parties."""
+    return f"rule-broken by {', '.join(convicts)}" if convicts else "damaged"
 
 
 BAD_SHARE = "bad-share"
@@ -205,6 +224,14 @@ _CLIENTS = (
         "copied-submission", Role.CLIENT, Role.CLIENT,
         "signs another client's submission of this round as its own",
         Outcome(checks=("I7", "I8"), verdict="replayed", remark="every trustee disputes its share"),
+    ),
+    Kind(
+        "copied-in-transit", Role.CLIENT, Role.CLIENT,
+        "signs another client's submission of this round as its own before that is logged",
+        Outcome(
+            checks=("I7", "I8"), verdict="invalid-proof", detail="ciphertext-combination",
+            remark="every trustee disputes its share; the one that was copied counts",
+        ),
     ),
     Kind(
         "stale-model", Role.CLIENT, Role.CLIENT,
@@ -289,12 +316,18 @@ _SERVER = (
     Kind(
         "server-forks-log", Role.SERVER, Role.NOBODY,
         "shows another history, valid in itself, of the rounds that the trustees cosigned",
-        Outcome(refuser="every honest trustee", refusal="fork", stops=True, after=True, alone=("I1",)),
+        Outcome(
+            refuser="every honest trustee", refusal="fork", stops=True, after=True, alone=("I1",),
+            convicts_alone=(),
+        ),
     ),
     Kind(
         "server-rolls-back", Role.SERVER, Role.NOBODY,
         "goes back to where the round was opened, and on from there as if nobody had answered",
-        Outcome(refuser="every honest trustee", refusal="rollback", stops=True, after=True, alone=("I1",)),
+        Outcome(
+            refuser="every honest trustee", refusal="rollback", stops=True, after=True, alone=("I1",),
+            convicts_alone=(),
+        ),
     ),
     Kind(
         "server-skips-step", Role.SERVER, Role.NOBODY,
@@ -453,6 +486,6 @@ def table() -> str:
     rows = [head, tuple("---" for _ in head)]
     lines = [(f"`{kind.name}`", kind.outcome) for kind in KINDS.values()]
     for label, outcome in [*lines, *((variant.label, variant.outcome) for variant in VARIANTS)]:
-        alone = f"1: {', '.join(outcome.alone)}" if outcome.alone else "-"
-        rows.append((label, outcome.completes, outcome.noticed, str(outcome.status), outcome.named_by, alone))
+        audit = (outcome.audited, outcome.named_by, outcome.audited_alone)
+        rows.append((label, outcome.completes, outcome.noticed, *audit))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

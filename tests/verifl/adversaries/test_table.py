@@ -74,6 +74,13 @@ def failed(report: Report) -> tuple[str, ...]:
     return tuple(check.id for check in report.checks if check.status is Status.FAIL)
 
 
+def answer(report: Report) -> str:
+    """The exit status, the outcome, and who broke a rule."""
+    by = dict.fromkeys(finding.by for _, finding in report.broken)
+    named = f" by {', '.join(map(str, by))}" if by else ""
+    return f"{0 if report.accepted else 1}: {report.outcome.value}{named}"
+
+
 def mentions(text: str, party: str) -> bool:
     return re.search(rf"\b{re.escape(party)}\b(?!-)", text) is not None
 
@@ -125,6 +132,7 @@ def test_what_the_audit_says(line: Line, played: Played) -> None:
     report, outcome = audit(played.transcript, played.policy), line.outcome
     assert report.accepted == (outcome.status == 0)
     assert failed(report) == (outcome.checks if outcome.status else ())
+    assert answer(report) == outcome.audited
     if outcome.status == 0:
         naming = {
             check.id: {liar for liar in line.liars for note in check.notes if mentions(note, liar)}
@@ -144,6 +152,7 @@ def test_what_the_server_publishes_alone(line: Line, played: Played) -> None:
     if line.outcome.alone:
         report = audit(played.forged, played.policy)
         assert failed(report) == line.outcome.alone
+        assert f"{answer(report)}; {', '.join(failed(report))}" == line.outcome.audited_alone
         assert report.checkpoint is not None
         assert len(report.checkpoint.cosigners) < played.pinned.policy.threshold
 
