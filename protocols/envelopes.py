@@ -82,6 +82,24 @@ class Envelope:
     message: Message | Policy
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A log entry: its bytes, their hash, by which messages name it, and what they say. Made by `open` alone."""
+
+    data: bytes
+    hash: bytes
+    envelope: Envelope
+    message: Message
+
+    @classmethod
+    def open(cls, data: bytes) -> Entry:
+        """Decode once what somebody sent, as `open_envelope`; the signature is not checked."""
+        envelope = open_envelope(data)
+        if isinstance(envelope.message, Policy):  # open_envelope refuses it; the type does not say so
+            raise Malformed("envelope.type", "a message type", POLICY_TYPE)
+        return cls(data, entry_hash(data), envelope, envelope.message)
+
+
 def seal(message: Message, signer: str, key: SigningKey) -> bytes:
     """Return the signed envelope of a message, at most ENTRY_LIMIT bytes.
 

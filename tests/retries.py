@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.blob_sizes import sized_blobs
+from protocols.envelopes import Entry
 from protocols.messages import CohortClosed
 from protocols.rounds import closing, releasing, rules
 from protocols.rounds.client import Client
@@ -48,7 +49,7 @@ def second_submission(simulation: Simulation) -> SubmissionPackage:
 def log(simulation: Simulation, package: SubmissionPackage) -> None:
     """Into the log, whether or not the coordinator would admit it."""
     named = {name: package.blobs[name] for name, _ in sized_blobs(simulation.pinned, submission_of(package))}
-    simulation.store(simulation.coordinator._log([package.entry], named))
+    simulation.store(simulation.coordinator._log([Entry.open(package.entry)], named))
 
 
 def others(simulation: Simulation) -> list[str]:

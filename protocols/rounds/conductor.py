@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Misuse, Rejected
+from protocols.envelopes import Entry
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.closing import enough_submitted
 from protocols.rounds.coordinator import Coordinator
@@ -121,7 +122,8 @@ class Conductor:
     def __init__(self, pinned: PinnedPolicy, coordinator: Coordinator, initial: NDArray[np.float64]) -> None:
         self._pinned, self._coordinator, self._initial = pinned, coordinator, initial
         self._found = coordinator.size  # trustees may have seen all of it: it is published before anything else
-        self._answers: dict[str, bytes] = {}  # by whom there is one in this stage; only for KEYS and COSIGN its bytes
+        self._answered: set[str] = set()  # who has, in this stage
+        self._keys: list[Entry] = []
         self._proposal: Observe | None = None
         self._cosignatures: dict[str, bytes] = {}
         self._where, self._position = self._place(), 0
@@ -136,12 +138,12 @@ class Conductor:
         ledger, note = self._coordinator.ledger, self._coordinator.note
         if stage is Stage.KEYS:
             asked = self._without(self._trustees(), ledger.barred)
-            return Due(stage, OfferKey(ledger.next_round, note), self._without(asked, self._answers))
+            return Due(stage, OfferKey(ledger.next_round, note), self._without(asked, self._answered))
         if ledger.current is None or stage not in _ASKED:
             return Due(stage)
         question, asked_of = _ASKED[stage]
         parties, said = asked_of(self, ledger.current)
-        return Due(stage, question(ledger.current.number, note), self._without(parties, {*said, *self._answers}))
+        return Due(stage, question(ledger.current.number, note), self._without(parties, {*said, *self._answered}))
 
     @property
     def enough(self) -> bool:
@@ -150,7 +152,7 @@ class Conductor:
         if stage is Stage.COSIGN:
             return len(self._cosignatures) >= policy.threshold
         if stage is Stage.KEYS:
-            return len(self._answers) >= policy.threshold
+            return len(self._keys) >= policy.threshold
         if current is None:
             return True
         if stage is Stage.SUBMISSIONS:
@@ -179,8 +181,8 @@ class Conductor:
             if self._coordinator.logged(answer.entry):
                 return NOTHING
             raise Rejected("order", f"an answer for {stage.value}", f"{wanted.value}, of {party}")
-        publication = self._receive(party, answer)
-        self._answers[party] = answer.entry
+        publication = self._receive(answer)
+        self._answered.add(party)
         return publication
 
     def proceed(self) -> Publication:
@@ -214,7 +216,7 @@ class Conductor:
 
     def _stage(self) -> Stage:
         if self._place() != self._where:  # the log went on: by `proceed`, or by somebody else's hand
-            self._where, self._position, self._answers = self._place(), 0, {}
+            self._where, self._position, self._answered, self._keys = self._place(), 0, set(), []
         stages = STAGES[self._where[1]]
         stage = stages[self._position]
         if self._proposal is not None and self._proposal.size > self._coordinator.published:
@@ -241,7 +243,7 @@ class Conductor:
 
     def _go_on(self) -> None:
         """The next stage of this phase of the log."""
-        self._position, self._answers = self._position + 1, {}
+        self._position, self._answered, self._keys = self._position + 1, set(), []
 
     def _trustees(self) -> list[str]:
         return [member.id for member in self._coordinator.ledger.members.trustees(self._pinned.policy)]
@@ -273,13 +275,11 @@ class Conductor:
         self._cosignatures[trustee] = answer.line
         return NOTHING
 
-    def _receive(
-        self, party: str, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | Release
-    ) -> Publication:
+    def _receive(self, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | Release) -> Publication:
         match answer:
             case RoundKeyOffer():
-                if self._answers.get(party) != answer.entry:
-                    self._coordinator.check_key(list(self._answers.values()), answer.entry)
+                if all(answer.entry != key.data for key in self._keys):
+                    self._keys.append(self._coordinator.admitted_key(self._keys, answer.entry))
                 return NOTHING
             case SubmissionPackage():
                 return self._coordinator.receive(answer)
@@ -309,7 +309,7 @@ class Conductor:
         return Publication((), note=note)
 
     def _open(self) -> Publication:
-        return self._coordinator.open_round(list(self._answers.values()))
+        return self._coordinator.open_with(self._keys)
 
     def _judge(self) -> Publication:
         self._coordinator.verdicts()

@@ -10,7 +10,8 @@ A step out of order is Misuse. What a party sent wrongly is Malformed or Rejecte
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,13 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
 from protocols.cohorts import SUPPRESSED
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import Entry, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
 from protocols.messages import (
     COORDINATOR,
+    MESSAGE_TYPES,
     Aggregate,
     CohortClosed,
     Genesis,
@@ -71,6 +73,8 @@ from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blob
+
+Expected = TypeVar("Expected", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -179,30 +183,30 @@ class Coordinator:
         and everything that trustees may have seen: RoundOpen names the last published checkpoint, and one that was
         signed, but missed its quorum, can be published by whoever collects the cosignatures later.
         """
+        used: list[Entry] = []
+        refused: list[Refusal] = []
+        for data in round_keys:
+            try:
+                used.append(self.admitted_key(used, data))
+            except (Malformed, Rejected) as error:
+                refused.append(Refusal(data, error))
+        return replace(self.open_with(used), refused=tuple(refused))
+
+    def admitted_key(self, others: Sequence[Entry], data: bytes) -> Entry:
+        """A RoundKey that the next round may be opened with, behind these others; raises Malformed or Rejected."""
+        entry, _ = _expect(RoundKey, data)
+        self._record.trial([*others, entry])
+        return entry
+
+    def open_with(self, keys: Sequence[Entry]) -> Publication:
+        """`open_round` with keys that were admitted together."""
         ledger = self._between_rounds()
         if self._record.published < max(ledger.ended, self._record.proposed):
             raise Misuse("open_round: publish a cosigned checkpoint of everything that was shown to trustees first")
-        used: list[bytes] = []
-        refused: list[Refusal] = []
-        for entry in round_keys:
-            try:
-                self.check_key(used, entry)
-                used.append(entry)
-            except (Malformed, Rejected) as error:
-                refused.append(Refusal(entry, error))
-        opened = self._log(
-            [*used, self._seal(draft_open(self._pinned, ledger, self._record.published_head(), used))],
-            refused=tuple(refused),
-        )
+        message = draft_open(self._pinned, ledger, self._record.published_head(), [entry.hash for entry in keys])
+        opened = self._log([*keys, self._seal(message)])
         self._shares, self._opened = {}, None
         return opened
-
-    def check_key(self, others: Sequence[bytes], entry: bytes) -> None:
-        """A RoundKey that the next round may be opened with, after these others; raises Malformed or Rejected."""
-        message = open_envelope(entry).message
-        if not isinstance(message, RoundKey):
-            raise Malformed("entry", "a round-key", type(message).__name__)
-        self._record.trial([*others, entry])
 
     def logged(self, entry: bytes) -> bool:
         """Whether these very bytes are an entry of the log."""
@@ -222,10 +226,10 @@ class Coordinator:
         """
         if self._record.position(entry, 0) is not None:
             return NOTHING
-        message = open_envelope(entry).message
-        if not isinstance(message, KeyRotation | Revocation):
-            raise Malformed("entry", "a key-rotation or revocation", type(message).__name__)
-        return self._log([entry])
+        opened = Entry.open(entry)
+        if not isinstance(opened.message, KeyRotation | Revocation):
+            raise Malformed("entry", "a key-rotation or revocation", opened.envelope.type)
+        return self._log([opened])
 
     def receive(self, package: SubmissionPackage) -> Publication:
         """Log a submission, valid or not, if it is a roster client's for this round with all its blobs.
@@ -239,18 +243,19 @@ class Coordinator:
         self._check_published(current.index)
         if self._record.position(package.entry, current.index) is not None:
             return NOTHING
-        message = open_envelope(package.entry).message
-        if not isinstance(message, Submission):
-            raise Malformed("package.entry", "a submission", type(message).__name__)
-        self._record.trial([package.entry])
+        entry, message = _expect(Submission, package.entry)
+        self._record.trial([entry])
         sizes = sized_blobs(self._pinned, message)
         package.check(sizes)
-        return self._log([package.entry], {name: package.blobs[name] for name, _ in sizes})
+        return self._log([entry], {name: package.blobs[name] for name, _ in sizes})
 
     def receive_ack(self, entry: bytes) -> Publication:
         """Log a trustee's acknowledgement; empty for bytes that are in the log."""
-        self._check_published(self._current().index)
-        return self._receive(entry, ShareAck)
+        current = self._current()
+        self._check_published(current.index)
+        if self._record.position(entry, current.index) is not None:
+            return NOTHING
+        return self._log([_expect(ShareAck, entry)[0]])
 
     def verdicts(self) -> list[Verdict]:
         """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""
@@ -286,12 +291,13 @@ class Coordinator:
 
     def receive_release(self, release: Release) -> Publication:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
-        self._check_published(_cohort(self._releasing()).index)
-        message = open_envelope(release.entry).message
-        if not isinstance(message, KeyShare):
-            raise Malformed("release.entry", "a key-share", type(message).__name__)
+        current = self._releasing()
+        self._check_published(_cohort(current).index)
+        entry, message = _expect(KeyShare, release.entry)
         check_blob(message.share, self._pinned.share_size, release.blob)
-        return self._receive(release.entry, KeyShare, {message.share: release.blob})
+        if self._record.position(release.entry, current.index) is not None:
+            return NOTHING
+        return self._log([entry], {message.share: release.blob})
 
     def valid_releases(self) -> list[str]:
         """Trustees whose release is logged and opens the cohort's commitments, in log order; t of them suffice."""
@@ -407,29 +413,14 @@ class Coordinator:
         if self._record.published <= index:
             raise Misuse(f"publish a cosigned checkpoint that covers entry {index} first")
 
-    def _seal(self, message: Message) -> bytes:
-        return seal(message, COORDINATOR, self._identity)
+    def _seal(self, message: Message) -> Entry:
+        return Entry.open(seal(message, COORDINATOR, self._identity))
 
     def _log(
-        self,
-        entries: Sequence[bytes],
-        blobs: dict[bytes, bytes] | None = None,
-        aborted: str | None = None,
-        refused: tuple[Refusal, ...] = (),
+        self, entries: Sequence[Entry], blobs: dict[bytes, bytes] | None = None, aborted: str | None = None
     ) -> Publication:
         self._record.append(entries)
-        return Publication(tuple(entries), blobs or {}, aborted, refused)
-
-    def _receive(
-        self, entry: bytes, expected: type[ShareAck | KeyShare], blobs: dict[bytes, bytes] | None = None
-    ) -> Publication:
-        current = self._current()
-        if self._record.position(entry, current.index) is not None:
-            return NOTHING
-        message = open_envelope(entry).message
-        if not isinstance(message, expected):
-            raise Malformed("entry", expected.__name__, type(message).__name__)
-        return self._log([entry], blobs)
+        return Publication(tuple(entry.data for entry in entries), blobs or {}, aborted)
 
     def _trustees(self) -> tuple[Member, ...]:
         """Those who are in force, with their keys, as of the log's end."""
@@ -514,6 +505,15 @@ class Coordinator:
         if current.cohort is None or current.aggregate is not None:
             raise Misuse(f"round {current.number}: expected a closed cohort without an aggregate")
         return current
+
+
+def _expect(cls: type[Expected], data: bytes) -> tuple[Entry, Expected]:
+    """What somebody sent, decoded once; raises Malformed for anything but an entry of this type."""
+    entry = Entry.open(data)
+    if not isinstance(entry.message, cls):
+        name = next(each.name for each in MESSAGE_TYPES if each.cls is cls)
+        raise Malformed("entry", f"a {name}", entry.envelope.type)
+    return entry, entry.message
 
 
 def _open(ledger: Ledger) -> CurrentRound:

@@ -8,7 +8,6 @@ from proofs.errors import Misuse
 from protocols.blobs import blob_hash
 from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, cohort_digest
 from protocols.contexts import round_seed
-from protocols.envelopes import entry_hash
 from protocols.log.checkpoint import Checkpoint
 from protocols.messages import (
     Aggregate,
@@ -32,7 +31,7 @@ _DETAILED = 100  # exclusions; with more of them their details would not fit int
 
 
 def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes]) -> RoundOpen:
-    """RoundOpen on the last published checkpoint `head`, behind the RoundKey entries `keys`, not in `ledger` yet."""
+    """RoundOpen on the last published checkpoint `head`, behind RoundKeys of these hashes, not in `ledger` yet."""
     if ledger.model is None:
         raise Misuse("open_round: genesis first")
     return RoundOpen(
@@ -45,7 +44,7 @@ def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Seq
         seed=round_seed(head.root, ledger.next_round),
         changes=ledger.members.root(),
         round_keys=tuple(range(ledger.size, ledger.size + len(keys))),
-        round_key_hashes=tuple(map(entry_hash, keys)),
+        round_key_hashes=tuple(keys),
         retry_of=ledger.retry_of,
         noise=None,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocols.encoding import decode, encode
+from protocols.envelopes import Entry
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.messages import AtMost
 from protocols.pinned import PinnedPolicy
@@ -42,11 +43,18 @@ class Follower:
         return self.frontier.root()
 
     def extended(self, pinned: PinnedPolicy, entries: Iterable[bytes]) -> Follower:
-        """After further entries, each admitted by the rules; raises Malformed or Rejected as `rules.apply` does."""
+        """After further entries, each admitted by the rules.
+
+        Raises Malformed for bytes that are no entry, Rejected as `rules.apply` does.
+        """
+        return self.after(pinned, map(Entry.open, entries))
+
+    def after(self, pinned: PinnedPolicy, entries: Iterable[Entry]) -> Follower:
+        """The same, of entries that are decoded."""
         frontier, ledger = self.frontier.copy(), self.ledger
         for entry in entries:
             ledger = apply(pinned, ledger, entry, frontier.root())
-            frontier.append(leaf_hash(entry))
+            frontier.append(leaf_hash(entry.data))
         return Follower(frontier, ledger)
 
     def encode(self) -> bytes:

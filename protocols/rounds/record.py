@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.errors import Misuse, Rejected
-from protocols.envelopes import entry_hash, open_envelope
+from protocols.envelopes import Entry, entry_hash, open_envelope
 from protocols.holdings import Holding, Holdings
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
-from protocols.messages import AtMost, CohortClosed, KeyRotation, Revocation, RoundClosed, RoundOpen, Submission
+from protocols.messages import (
+    AtMost,
+    CohortClosed,
+    KeyRotation,
+    Message,
+    Revocation,
+    RoundClosed,
+    RoundOpen,
+    Submission,
+)
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.closing import OWN_FAULTS
 from protocols.rounds.faults import LoggedFaults
@@ -110,18 +119,18 @@ class LogRecord:
                 return entry
         raise Misuse("the log has no such entry")
 
-    def trial(self, entries: Sequence[bytes]) -> Ledger:
+    def trial(self, entries: Sequence[Entry]) -> Ledger:
         """The ledger that these entries would lead to; raises as the rules do, and changes nothing."""
-        return self._follower.extended(self._pinned, entries).ledger
+        return self._follower.after(self._pinned, entries).ledger
 
-    def append(self, entries: Sequence[bytes]) -> None:
-        """Add entries, all or none; raises Malformed or Rejected as the rules do."""
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries, all or none; raises Rejected as the rules do."""
         first = self.size
-        self._follower = self._follower.extended(self._pinned, entries)
+        self._follower = self._follower.after(self._pinned, entries)
         for index, entry in enumerate(entries, first):
-            self._entries.append(entry)
-            self._hashes.append(leaf_hash(entry))
-            self._note_entry(index, entry)
+            self._entries.append(entry.data)
+            self._hashes.append(leaf_hash(entry.data))
+            self._note_entry(index, entry.message)
 
     def propose(self) -> Checkpoint:
         """The head of the log as it stands, and the pending entries made durable: trustees may now see them."""
@@ -185,8 +194,7 @@ class LogRecord:
             self._paths[old] = tuple(consistency_proof(self._hashes[: self._published], old))
         return self._paths[old]
 
-    def _note_entry(self, index: int, entry: bytes) -> None:
-        message = open_envelope(entry).message
+    def _note_entry(self, index: int, message: Message) -> None:
         if isinstance(message, Submission):
             self.faults.add(index, message)
         elif isinstance(message, RoundOpen):
@@ -201,7 +209,7 @@ class LogRecord:
 
     def _restore(self, published: Published) -> None:
         for entry in published.entries:
-            self.append([entry])
+            self.append([Entry.open(entry)])
         head = parse_note(published.note).checkpoint
         if (head.size, head.root) != (self.size, self._follower.root()):
             raise Misuse("published: the entries are not those under the checkpoint")
@@ -215,5 +223,5 @@ class LogRecord:
         if pending.start > self.size or list(pending.entries[: len(known)]) != known:
             raise Misuse("store: this coordinator's state belongs to another transcript")
         for entry in pending.entries[len(known) :]:
-            self.append([entry])
+            self.append([Entry.open(entry)])
         self._proposed = max(self._proposed, pending.start + len(pending.entries))

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from proofs.errors import Rejected
+from proofs.errors import Misuse, Rejected
 from protocols import hpke
 from protocols.cohorts import ack_digest
 from protocols.contexts import round_seed
-from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.envelopes import Entry, Envelope, check_signature
 from protocols.membership import Membership, changed_by
 from protocols.messages import (
     Aggregate,
@@ -25,7 +25,6 @@ from protocols.messages import (
     Genesis,
     KeyRotation,
     KeyShare,
-    Message,
     Revocation,
     RoundAborted,
     RoundClosed,
@@ -37,7 +36,6 @@ from protocols.messages import (
     type_of,
 )
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Policy
 from protocols.rounds.closing import check_abort, check_cohort, ending_reasons
 from protocols.rounds.ledger import (
     CurrentRound,
@@ -55,6 +53,7 @@ from protocols.rounds.ledger import (
     without_excuses,
 )
 from protocols.rounds.offences import excused_submissions
+from protocols.rounds.phases import check_order
 from protocols.steps.registry import server_rule
 from protocols.submissions import check_extras
 
@@ -64,36 +63,30 @@ _REASON = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # the check that failed for whoe
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _Place:
     """Where an entry stands, and what names it."""
 
     index: int
     hash: bytes
-    root: bytes  # of the log before it
 
 
-def apply(pinned: PinnedPolicy, ledger: Ledger, data: bytes, root: bytes) -> Ledger:
+def apply(pinned: PinnedPolicy, ledger: Ledger, entry: Entry, root: bytes) -> Ledger:
     """The ledger after one more entry; `root` is the root of the log of `ledger.size` entries before it.
 
-    Raises Malformed for bytes that are no entry, Rejected with the rule's name for an entry that may not stand here.
+    Raises Rejected with the rule's name for an entry that may not stand here.
     """
-    envelope = open_envelope(data)
-    message = envelope.message
-    if isinstance(message, Policy):
-        raise Rejected("order", "a log entry", "a policy")
+    message = entry.message
     if not isinstance(message, KeyRotation | Revocation):
-        check_author(pinned, ledger.members, envelope)
+        check_author(pinned, ledger.members, entry.envelope)
     if message.federation != pinned.policy.federation:
         raise Rejected("federation", pinned.policy.federation, message.federation)
-    if ledger.closed is not None:
-        raise Rejected("order", "nothing after federation-closed", envelope.type)
-    entry = _Entry(ledger.size, entry_hash(data), root)
+    check_order(ledger, entry.envelope.type)
     if ledger.current is None and ledger.size >= ledger.ended:
         ledger = replace(ledger, roots=(*ledger.roots, root))
     if isinstance(message, KeyRotation | Revocation):
-        ledger = _change(pinned, ledger, message, envelope, data)
+        ledger = _change(pinned, ledger, entry)
     else:
-        ledger = _step(pinned, ledger, message, entry)
+        ledger = _step(pinned, ledger, message, _Place(ledger.size, entry.hash))
     return replace(ledger, size=ledger.size + 1)
 
 
@@ -112,60 +105,48 @@ def check_author(pinned: PinnedPolicy, members: Membership, envelope: Envelope) 
     check_signature(envelope, key)
 
 
-def _change(
-    pinned: PinnedPolicy, ledger: Ledger, message: KeyRotation | Revocation, envelope: Envelope, data: bytes
-) -> Ledger:
+def _change(pinned: PinnedPolicy, ledger: Ledger, entry: Entry) -> Ledger:
     """Between rounds, before the first round key: whom a round was opened with stays in force to its end."""
-    if ledger.model is None:
-        raise Rejected("order", "genesis first", envelope.type)
-    _no_round(ledger, message)
-    if ledger.keys:
-        raise Rejected("order", f"before the first key of round {ledger.next_round}", envelope.type)
-    members = changed_by(pinned.policy, ledger.members, ledger.size, data, envelope, ledger.ended)
+    members = changed_by(pinned.policy, ledger.members, ledger.size, entry.data, entry.envelope, ledger.ended)
     return replace(ledger, members=members, barred=_still_barred(pinned, members, ledger.barred))
 
 
 def _step(
-    pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage | FederationClosed, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, message: Genesis | RoundMessage | FederationClosed, place: _Place
 ) -> Ledger:
     if isinstance(message, Genesis):
         return _genesis(pinned, ledger, message)
-    if ledger.model is None:
-        raise Rejected("order", "genesis first", type(message).__name__)
     if isinstance(message, FederationClosed):
         return _federation_closed(pinned, ledger, message)
     if isinstance(message, RoundKey):
-        return _round_key(pinned, ledger, message, entry)
+        return _round_key(pinned, ledger, message, place)
     if isinstance(message, RoundOpen):
-        return _round_open(pinned, ledger, message, entry)
+        return _round_open(pinned, ledger, message, place)
     current = _current(ledger, message)
     match message:
         case Submission():
-            return _submission(pinned, ledger, current, message, entry)
+            return _submission(pinned, ledger, current, message, place)
         case ShareAck():
             return _share_ack(ledger, current, message)
         case CohortClosed():
-            return _cohort_closed(pinned, ledger, current, message, entry)
+            return _cohort_closed(pinned, ledger, current, message, place)
         case KeyShare():
-            return _key_share(ledger, current, message, entry)
+            return _key_share(ledger, current, message, place)
         case Aggregate():
-            return _aggregate(pinned, ledger, current, message, entry)
+            return _aggregate(pinned, ledger, current, message, place)
         case RoundClosed():
-            return _round_closed(pinned, ledger, current, message, entry)
+            return _round_closed(pinned, ledger, current, message, place)
         case RoundAborted():
-            return _round_aborted(pinned, ledger, current, message, entry)
+            return _round_aborted(pinned, ledger, current, message, place)
 
 
 def _genesis(pinned: PinnedPolicy, ledger: Ledger, message: Genesis) -> Ledger:
-    if ledger.size:
-        raise Rejected("order", "genesis at index 0 only", f"index {ledger.size}")
     _same("policy-hash", pinned.hash, message.policy)
     _same("model", pinned.policy.initial_model, message.model)
     return replace(ledger, model=message.model)
 
 
-def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, entry: _Entry) -> Ledger:
-    _no_round(ledger, message)
+def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, place: _Place) -> Ledger:
     _next_number(pinned, ledger, message.round)
     if message.trustee in ledger.barred:
         raise Rejected("barred-trustee", "trustees that released", f"{message.trustee}, who did not")
@@ -175,19 +156,18 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, entry: _
     mark = hashlib.sha256(message.public_key).digest()[:_MARK]
     if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
         raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
-    key = LoggedKey(entry.index, entry.hash, message.trustee, message.public_key)
+    key = LoggedKey(place.index, place.hash, message.trustee, message.public_key)
     return replace(ledger, keys=(*ledger.keys, key), used_keys=ledger.used_keys + mark)
 
 
-def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry: _Entry) -> Ledger:
-    _no_round(ledger, message)
+def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place: _Place) -> Ledger:
     _next_number(pinned, ledger, message.round)
     _same("policy-hash", pinned.hash, message.policy)
     _same("model", ledger.model or b"", message.model)
     _same("changes", ledger.members.root(), message.changes)
     if message.retry_of != ledger.retry_of:
         raise Rejected("retry", f"retry_of {ledger.retry_of}", str(message.retry_of))
-    _check_seed(ledger, message, entry)
+    _check_seed(ledger, message, place)
     indices = tuple(key.index for key in ledger.keys)
     if message.round_keys != indices or len(indices) < pinned.policy.threshold:
         expected = f"all round keys {indices}, {pinned.policy.threshold} or more"
@@ -196,22 +176,22 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, entry:
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
     nothing = ((), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
-    current = CurrentRound(entry.index, entry.hash, message, ledger.keys, *nothing, earlier, ledger.recent)
+    current = CurrentRound(place.index, place.hash, message, ledger.keys, *nothing, earlier, ledger.recent)
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
 
 
-def _check_seed(ledger: Ledger, message: RoundOpen, entry: _Entry) -> None:
-    if not ledger.ended <= message.checkpoint_size <= entry.index:
-        expected = f"a checkpoint of {ledger.ended} to {entry.index} entries"
+def _check_seed(ledger: Ledger, message: RoundOpen, place: _Place) -> None:
+    if not ledger.ended <= message.checkpoint_size <= place.index:
+        expected = f"a checkpoint of {ledger.ended} to {place.index} entries"
         raise Rejected("seed", expected, str(message.checkpoint_size))
     _same("seed", ledger.roots[message.checkpoint_size - ledger.ended], message.checkpoint_root)
     _same("seed", round_seed(message.checkpoint_root, message.round), message.seed)
 
 
 def _submission(
-    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Submission, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Submission, place: _Place
 ) -> Ledger:
-    _before_cohort(current, message)
+    _same("round-open", current.entry, message.round_open)
     if current.earlier is not None and not is_in(pinned, current.earlier, message.client):
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
@@ -222,13 +202,13 @@ def _submission(
     expected = tuple(key.trustee for key in current.keys)
     if trustees != expected:
         raise Rejected("shares", ", ".join(expected), ", ".join(trustees))
-    logged = LoggedSubmission(entry.index, entry.hash, message)
+    logged = LoggedSubmission(place.index, place.hash, message)
     current = replace(current, submissions=(*current.submissions, logged))
     return replace(ledger, current=current)
 
 
 def _share_ack(ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledger:
-    _before_cohort(current, message)
+    _same("round-open", current.entry, message.round_open)
     if all(key.trustee != message.trustee for key in current.keys):
         raise Rejected("acknowledgement", "a trustee with a key in this round", message.trustee)
     if any(ack.trustee == message.trustee for ack in current.acks):
@@ -250,11 +230,11 @@ def _share_ack(ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledg
 
 
 def _cohort_closed(
-    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: CohortClosed, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: CohortClosed, place: _Place
 ) -> Ledger:
-    _before_cohort(current, message)
+    _same("round-open", current.entry, message.round_open)
     check_cohort(pinned, current, message)
-    current = replace(current, cohort=LoggedCohort(entry.index, entry.hash, message))
+    current = replace(current, cohort=LoggedCohort(place.index, place.hash, message))
     clients = frozenset(each.message.client for each in current.members())
     excused = excused_submissions(pinned, current)
     opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients), excused)
@@ -262,43 +242,41 @@ def _cohort_closed(
     return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
 
 
-def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, entry: _Entry) -> Ledger:
-    cohort = _after_cohort(current, message)
+def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, place: _Place) -> Ledger:
+    cohort = _closed_cohort(current)
     _same("cohort", cohort.entry, message.cohort)
     _same("cohort-digest", cohort.message.digest, message.digest)
     if message.trustee not in cohort.message.trustees:
         raise Rejected("release", f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
     if any(release.message.trustee == message.trustee for release in current.releases):
         raise Rejected("release", "one a trustee and round", f"another by {message.trustee}")
-    release = LoggedRelease(entry.index, message)
+    release = LoggedRelease(place.index, message)
     return replace(ledger, current=replace(current, releases=(*current.releases, release)))
 
 
 def _aggregate(
-    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Aggregate, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Aggregate, place: _Place
 ) -> Ledger:
-    cohort = _after_cohort(current, message)
+    cohort = _closed_cohort(current)
     _same("cohort", cohort.entry, message.cohort)
     _ascending("releases", "releases", message.releases)
     logged = {release.index for release in current.releases}
     if len(message.releases) != pinned.policy.threshold or not logged.issuperset(message.releases):
         raise Rejected("releases", f"{pinned.policy.threshold} of the entries {sorted(logged)}", str(message.releases))
     opened = (message.plaintext, message.blindings)
-    return replace(ledger, current=replace(current, aggregate=entry.hash, opened=opened))
+    return replace(ledger, current=replace(current, aggregate=place.hash, opened=opened))
 
 
 def _round_closed(
-    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundClosed, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundClosed, place: _Place
 ) -> Ledger:
-    if current.aggregate is None:
-        raise Rejected("order", "an aggregate before round-closed", "none")
-    _same("aggregate", current.aggregate, message.aggregate)
+    _same("aggregate", current.aggregate or b"", message.aggregate)
     rule = server_rule(pinned.policy.step.rule)
     if (message.optimizer is None) != (not rule.moments):
         raise Rejected("optimizer", f"what {rule.name} keeps", "another")
     ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None, failed=False)
     opened = without_excuses(ledger, current.message.model)
-    return replace(ended, ended=entry.index + 1, step=_logged_step(ledger, current, message), opened=opened)
+    return replace(ended, ended=place.index + 1, step=_logged_step(ledger, current, message), opened=opened)
 
 
 def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:
@@ -309,21 +287,18 @@ def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) ->
 
 
 def _round_aborted(
-    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundAborted, entry: _Entry
+    pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: RoundAborted, place: _Place
 ) -> Ledger:
-    if current.aggregate is not None:
-        raise Rejected("order", "round-closed after an aggregate", "round-aborted")
     _same("round-open", current.entry, message.round_open)
     check_abort(pinned, current, message)
     barred, failed = ledger.barred, current.cohort is None
     if not failed:
         barred = _still_barred(pinned, ledger.members, (*barred, *(missing.party for missing in message.missing)))
     ended = replace(ledger, retry_of=current.number, barred=barred, current=None, failed=failed)
-    return replace(ended, aborts=ledger.aborts + (not failed), ended=entry.index + 1)
+    return replace(ended, aborts=ledger.aborts + (not failed), ended=place.index + 1)
 
 
 def _federation_closed(pinned: PinnedPolicy, ledger: Ledger, message: FederationClosed) -> Ledger:
-    _no_round(ledger, message)
     _same("model", ledger.model or b"", message.model)
     if message.rounds != ledger.rounds:
         raise Rejected("rounds", str(ledger.rounds), str(message.rounds))
@@ -343,15 +318,10 @@ def _current(ledger: Ledger, message: RoundMessage) -> CurrentRound:
     """The open round, if the message is about it."""
     current = ledger.current
     if current is None:
-        raise Rejected("order", "an open round", f"{type(message).__name__} outside a round")
+        raise Misuse("the order of entries is checked first")
     if message.round != current.number:
         raise Rejected("round", str(current.number), str(message.round))
     return current
-
-
-def _no_round(ledger: Ledger, message: Message) -> None:
-    if ledger.current is not None:
-        raise Rejected("order", f"the end of round {ledger.current.number}", type(message).__name__)
 
 
 def _next_number(pinned: PinnedPolicy, ledger: Ledger, number: int) -> None:
@@ -362,15 +332,9 @@ def _next_number(pinned: PinnedPolicy, ledger: Ledger, number: int) -> None:
         raise Rejected("abort-cap", expected, str(ledger.aborts))
 
 
-def _before_cohort(current: CurrentRound, message: Submission | ShareAck | CohortClosed) -> None:
-    if current.cohort is not None:
-        raise Rejected("order", "key shares or the end of the round", type(message).__name__)
-    _same("round-open", current.entry, message.round_open)
-
-
-def _after_cohort(current: CurrentRound, message: KeyShare | Aggregate) -> LoggedCohort:
-    if current.cohort is None or current.aggregate is not None:
-        raise Rejected("order", "a closed cohort without an aggregate", type(message).__name__)
+def _closed_cohort(current: CurrentRound) -> LoggedCohort:
+    if current.cohort is None:
+        raise Misuse("the order of entries is checked first")
     return current.cohort
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from auditor import Report, audit
 from auditor.following import follow
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import Entry, open_envelope, seal
 from protocols.log.tiles import blob_path
 from protocols.messages import Aggregate, Submission
 from protocols.rounds.drafts import draft_cohort
@@ -153,7 +153,9 @@ def close_as_if_valid(simulation: Simulation) -> None:
     current = simulation.coordinator.ledger.current
     assert current is not None
     message = draft_cohort(simulation.pinned, current, {})
-    simulation.store(simulation.coordinator._log([seal(message, "coordinator", identity_of("coordinator"))]))
+    simulation.store(
+        simulation.coordinator._log([Entry.open(seal(message, "coordinator", identity_of("coordinator")))])
+    )
     simulation.checkpoint()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from protocols.blobs import entry_blobs
 from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED, disputed_by_quorum
-from protocols.envelopes import open_envelope
+from protocols.envelopes import Entry, open_envelope
 from protocols.log.tiles import blob_path
 from protocols.messages import Exclusion, Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy
@@ -46,12 +46,12 @@ class EndedRound:
 def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRound]:
     """Every round of a log that has ended, in order; raises Malformed or Rejected for what is no log."""
     follower, ended = Follower.start(), list[EndedRound]()
-    for entry in entries:
+    for entry in map(Entry.open, entries):
         before = follower.ledger
-        follower = follower.extended(pinned, [entry])
+        follower = follower.after(pinned, [entry])
         after = follower.ledger
         if before.current is not None and after.current is None:
-            message = open_envelope(entry).message
+            message = entry.message
             aborted = message.reason if isinstance(message, RoundAborted) else None
             start, closed = (ended[-1].stop, ended[-1].closed) if ended else (1, 0)
             ended.append(

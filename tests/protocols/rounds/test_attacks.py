@@ -13,6 +13,7 @@ from proofs.errors import Misuse, Rejected
 from protocols import hpke
 from protocols.cohorts import cohort_digest
 from protocols.contexts import round_seed
+from protocols.envelopes import Entry
 from protocols.messages import CohortClosed, Exclusion, RoundAborted, RoundClosed, RoundKey, RoundOpen
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients, clients_of
@@ -361,7 +362,7 @@ def test_opened_rounds_are_aborted_at_most_so_often(simulate: Callable[..., Simu
     for _ in range(2):
         assert simulation.play_round(silent=CORRUPT).aborted == "missing-releases"
     with refused("abort-cap"):
-        simulation.coordinator._log([simulation.trustees["trustee-0"].round_key(3)])
+        simulation.coordinator._log([Entry.open(simulation.trustees["trustee-0"].round_key(3))])
     with refused("abort-cap"):
         simulation.coordinator.open_round([simulation.trustees[name].round_key(3) for name in NAMES])
     assert simulation.coordinator.endings() == ("aborts-spent",)

@@ -377,7 +377,7 @@ def test_only_a_round_key_is_one(simulation: Simulation) -> None:
     simulation.conductor.open_round()
     with pytest.raises(Malformed) as excinfo:
         simulation.conductor.take("trustee-0", RoundKeyOffer(rotation))
-    assert (excinfo.value.expected, excinfo.value.found) == ("a round-key", "KeyRotation")
+    assert (excinfo.value.expected, excinfo.value.found) == ("a round-key", "key-rotation")
     assert simulation.coordinator.size == 1
 
 

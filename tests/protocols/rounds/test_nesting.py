@@ -14,7 +14,7 @@ from proofs.errors import Rejected
 from protocols.cohorts import suppression_order
 from protocols.encoding import decode
 from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import Entry, open_envelope, seal
 from protocols.messages import CohortClosed, FederationClosed, Submission
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.ledger import asked_clients
@@ -346,7 +346,7 @@ def test_nothing_follows_the_end(simulate: Simulate) -> None:
     again = seal(FederationClosed("simulated", model, 1, NO_COHORT), "coordinator", identity_of("coordinator"))
     for entry in (key, rotation, again):
         with refused("order"):
-            simulation.coordinator._log([entry])
+            simulation.coordinator._log([Entry.open(entry)])
     assert simulation.coordinator.endings() == ()
     for name, trustee in simulation.trustees.items():
         kept = simulation.stores[name].keys()
@@ -368,7 +368,7 @@ def test_an_end_says_what_the_log_shows(simulate: Simulate) -> None:
         (replace(true, federation="another"), "federation"),
     ):
         with refused(check):
-            simulation.coordinator._log([seal(wrong, "coordinator", identity_of("coordinator"))])
+            simulation.coordinator._log([Entry.open(seal(wrong, "coordinator", identity_of("coordinator")))])
 
 
 def test_a_federation_ends_between_rounds_only(simulate: Simulate) -> None:

@@ -1,0 +1,102 @@
+"""The order of a log: one table for everybody who follows it, another for the auditor, and the two say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from auditor.checks.rounds import ENDS, _check_order
+from auditor.findings import Findings
+from auditor.index import Step
+from proofs.errors import Rejected
+from protocols.envelopes import Entry
+from protocols.messages import MESSAGE_TYPES
+from protocols.rounds.follower import Follower
+from protocols.rounds.phases import TRANSITIONS, Phase, phase_of
+from tests.simulator import Simulation
+
+LENGTH = 7  # entries behind genesis
+TYPES = [each.name for each in MESSAGE_TYPES]
+WITHOUT_ROUND = {"genesis", "key-rotation", "revocation", "federation-closed"}
+
+
+def test_the_table_knows_every_type_and_every_phase() -> None:
+    assert set(TRANSITIONS) == set(Phase)
+    assert {name for after in TRANSITIONS.values() for name in after} == set(TYPES)
+    reached = {Phase.EMPTY} | {phase for after in TRANSITIONS.values() for phase in after.values()}
+    assert reached == set(Phase)
+
+
+def auditor_accepts(types: tuple[str, ...]) -> bool:
+    """The order of these entries, with the numbers of their rounds, by I4."""
+    steps, number = list[Step](), 1
+    for name in types:
+        steps.append(Step(name, 0 if name in WITHOUT_ROUND else number))
+        number += name in ENDS
+    findings = Findings("I4", "rounds")
+    case: Any = SimpleNamespace(policy=SimpleNamespace(max_rounds=99))
+    _check_order(case, findings, steps)
+    return findings.empty
+
+
+def walk(length: int) -> Iterator[tuple[tuple[str, ...], Phase | None]]:
+    """Every sequence of so many entries behind genesis of which all but the last are in order, with the phase after it;
+    None where the last one is out of order."""
+    reached: list[tuple[tuple[str, ...], Phase]] = [(("genesis",), Phase.BETWEEN)]
+    for _ in range(length):
+        made = [((*types, name), TRANSITIONS[phase].get(name)) for types, phase in reached for name in TYPES]
+        yield from made
+        reached = [(types, phase) for types, phase in made if phase is not None]
+
+
+def test_the_auditor_accepts_the_same_orders() -> None:
+    count = 0
+    for types, phase in walk(LENGTH):
+        assert auditor_accepts(types) == (phase is not None), types
+        count += phase is not None
+    assert count > 1000
+
+
+@pytest.fixture
+def entries(simulate: Callable[..., Simulation]) -> tuple[Simulation, list[Entry]]:
+    """A log with an entry of every type: changes, a round that closes, one without a cohort, one without releases."""
+    simulation = simulate(max_aborts=0)
+    simulation.change(simulation.rotation("client-02"))
+    simulation.change(simulation.revocation("client-03"))
+    assert simulation.play_round().aborted is None
+    assert simulation.play_round(clients=[]).aborted == "too-few-submissions"
+    assert simulation.play_round(silent=["trustee-0", "trustee-1"]).aborted == "missing-releases"
+    simulation.store(simulation.conductor.end("aborts-spent"))
+    simulation.settle()
+    return simulation, [Entry.open(each) for each in simulation.coordinator.entries(0, simulation.coordinator.size)]
+
+
+def test_whoever_follows_a_log_goes_by_the_table(entries: tuple[Simulation, list[Entry]]) -> None:
+    """Before each entry every type is tried: what the table does not have is out of order, and nothing else is."""
+    simulation, log = entries
+    examples = {entry.envelope.type: entry for entry in reversed(log)}
+    assert set(examples) == set(TYPES)
+    follower, tried = Follower.start(), set[tuple[Phase, str]]()
+    for entry in log:
+        phase = phase_of(follower.ledger)
+        for name, example in examples.items():
+            tried.add((phase, name))
+            assert (refusal(simulation, follower, example) == "order") == (name not in TRANSITIONS[phase]), (
+                phase,
+                name,
+            )
+        follower = follower.after(simulation.pinned, [entry])
+        assert phase_of(follower.ledger) is TRANSITIONS[phase][entry.envelope.type]
+    assert {phase for phase, _ in tried} == set(Phase) - {Phase.OVER}
+    assert all(refusal(simulation, follower, each) == "order" for each in examples.values())
+
+
+def refusal(simulation: Simulation, follower: Follower, entry: Entry) -> str | None:
+    try:
+        follower.after(simulation.pinned, [entry])
+    except Rejected as error:
+        return error.check
+    return None
