@@ -92,6 +92,13 @@ class Trustee:
         """What these entries say."""
         return self._log.ledger
 
+    def head(self, note: bytes) -> Checkpoint:
+        """Of what a note is, if it has the log's own signature: who may have cosigned it is known only after following
+        the log there. Raises Malformed, Rejected("checkpoint-...")."""
+        parsed, policy = parse_note(note), self._pinned.policy
+        check_note(SignedNote(parsed.checkpoint, parsed.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
+        return parsed.checkpoint
+
     def round_key(self, number: int) -> bytes:
         """The signed RoundKey of the next round, or again of the open one: the same bytes, until the key is erased.
 
@@ -140,7 +147,9 @@ class Trustee:
         Raises Malformed or Rejected; before 7, nothing has changed then, but that it notes when it was shown what 6 is
         about.
         """
-        head = self._check_head(note)
+        head = self.head(note)
+        if head.size < self._log.size:
+            raise Rejected("rollback", f"at least {self._log.size} entries", str(head.size))
         if len(entries) != head.size - self._log.size:
             raise Rejected("entries", f"{head.size - self._log.size} after {self._log.size}", str(len(entries)))
         followed = self._log.extended(self._pinned, entries)
@@ -225,15 +234,6 @@ class Trustee:
     def erase(self, number: int) -> None:
         """Delete the private keys and shares of every round up to `number`, for good."""
         self._secrets.erase(number)
-
-    def _check_head(self, note: bytes) -> Checkpoint:
-        """The log's own signature; who may have cosigned is known only after following it there."""
-        parsed = parse_note(note)
-        policy = self._pinned.policy
-        check_note(SignedNote(parsed.checkpoint, parsed.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
-        if parsed.checkpoint.size < self._log.size:
-            raise Rejected("rollback", f"at least {self._log.size} entries", str(parsed.checkpoint.size))
-        return parsed.checkpoint
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has said nothing that its store does not know: Rejected("outdated-state"), ("fork")."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proofs.engines import get_engine
-from proofs.errors import Malformed, Misuse
+from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols.envelopes import open_envelope
 from protocols.invitation import Invitation
@@ -16,13 +16,15 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import UpdateRule
 from protocols.receipts import Receipt
 from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.client_holdings import HOLDINGS
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
-from verifl.agents.party import Party, PublicLog, newest_state
+from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt
 from verifl.storage.stores import DirectoryStore, Step, unobserved
 from verifl.tasks.user_code import ClientFailed
+from verifl.training import own_tensors
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState
 from verifl.training.tensors import Vector
@@ -100,6 +102,8 @@ class ClientAgent:
 
         Raises Misuse where the state is older than that, damaged, or somebody else's, or without its key in force.
         """
+        check_store(party.directory.store, HOLDINGS)
+        check_store(party.directory.training, own_tensors.HOLDINGS)
         store, (key, *successors) = DirectoryStore(party.directory.store, step), party.keys
         with newest_state(party.directory):
             client = Client(pinned, key, party.name, store, get_engine("native"), rand, successors, evidence)
@@ -117,9 +121,11 @@ class ClientAgent:
         training comes to nothing: it has then said nothing, and keeps for itself what it had.
         """
         if not isinstance(question, Submit):
-            raise Misuse(f"{self.name}: a client is not asked to {type(question).__name__.lower()}")
+            raise Misuse(f"{self.name}: a client answers no {type(question).__name__}")
         observer.stage(f"{self.name} trains")
         opened = accept_round(self._pinned, self._client, log)
+        if opened.number != question.round:
+            raise Rejected("round", str(question.round), str(opened.number))
         package = self._client.answered(opened)
         if package is None:
             update = self._train(opened, observer)

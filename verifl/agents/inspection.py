@@ -25,6 +25,7 @@ from protocols.rounds import client_holdings, record, trustee_holdings
 from protocols.rounds.follower import Follower
 from protocols.rounds.lineage import step_blobs
 from protocols.rounds.record import PENDING, Pending
+from verifl.agents.party import check_store
 from verifl.enrolment.keys import read_key
 from verifl.storage.history import EndedRound, ended_rounds
 from verifl.storage.party_directory import IDENTITY_FILE
@@ -50,7 +51,7 @@ def inspect_run(directory: RunDirectory, changes: Sequence[bytes] = ()) -> None:
     """
     pinned = _policy(directory)
     for store, holdings in _stores(directory):
-        _check_values(StoredValues(store), holdings)
+        check_store(store, holdings)
     pending = PENDING.get(StoredValues(directory.coordinator.store))
     log = _Log(directory.transcript, pinned)
     published = log.read(0 if pending is None else pending.start)
@@ -116,17 +117,6 @@ def _stores(directory: RunDirectory) -> Iterator[tuple[Path, Holdings]]:
     yield directory.coordinator.store, record.HOLDINGS
     for trustee in directory.trustees():
         yield trustee.store, trustee_holdings.HOLDINGS
-
-
-def _check_values(values: StoredValues, holdings: Holdings) -> None:
-    for key in values.keys():  # noqa: SIM118 - a method of stores
-        value = None if values.half_erased(key) else values.get(key)
-        if value is None:  # nobody reads it again
-            continue
-        try:
-            holdings.check(key, value)
-        except Malformed as error:
-            raise Misuse(f"{values.file(key)}: {error}; was it written by this version of verifl?") from None
 
 
 def _pending_file(directory: RunDirectory) -> Path:

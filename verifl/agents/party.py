@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.holdings import Holdings
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.rounds.evidence import OUTDATED
 from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.stores import StoredValues
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,20 @@ class PublicLog(Protocol):
     def blob(self, name: bytes, limit: int) -> bytes:
         """The bytes of this SHA-256, at most `limit`: a `protocols.submissions.BlobSource`."""
         ...
+
+
+def check_store(path: Path, holdings: Holdings) -> None:
+    """Read a party's store, before anything is changed in it; raises Misuse naming the first file that its party did
+    not write, or not so. A value that was being erased is no damage: nobody reads it again."""
+    values = StoredValues(path)
+    for key in values.keys():  # noqa: SIM118 - a method of stores
+        value = None if values.half_erased(key) else values.get(key)
+        if value is None:
+            continue
+        try:
+            holdings.check(key, value)
+        except Malformed as error:
+            raise Misuse(f"{values.file(key)}: {error}; was it written by this version of verifl?") from None
 
 
 @contextmanager

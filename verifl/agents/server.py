@@ -27,10 +27,10 @@ from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.evidence import Evidence, said_in
 from protocols.rounds.exchange import Answer
 from protocols.rounds.ledger import Ledger
-from protocols.rounds.record import Published, pending_entries
+from protocols.rounds.record import HOLDINGS, Published, pending_entries
 from protocols.rounds.waits import Waits
 from protocols.steps.step import decode_model
-from verifl.agents.party import Party
+from verifl.agents.party import Party, check_store
 from verifl.agents.summation import summation_on
 from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
@@ -169,6 +169,7 @@ def open_server(
     of what came after, except for entries that trustees may have seen. Raises Misuse where state and transcript do not
     belong together.
     """
+    check_store(party.directory.store, HOLDINGS)
     store, (key, *_) = DirectoryStore(party.directory.store, step), party.keys
     try:
         with TranscriptWriter(transcript, step=step, keep=pending_entries(store)) as writer:

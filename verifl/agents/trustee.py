@@ -21,9 +21,10 @@ from protocols.rounds.exchange import (
     RoundKeyOffer,
 )
 from protocols.rounds.trustee import Trustee
+from protocols.rounds.trustee_holdings import HOLDINGS
 from protocols.rounds.waits import Waits
 from verifl.agents.clock import CosignatureClock
-from verifl.agents.party import Party, PublicLog, newest_state
+from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.stores import DirectoryStore, Step, unobserved
 
 
@@ -48,6 +49,7 @@ class TrusteeAgent:
 
         Raises Misuse where the state is older than that, damaged, or somebody else's, or without its key in force.
         """
+        check_store(party.directory.store, HOLDINGS)
         store, (key, *successors) = DirectoryStore(party.directory.store, step), party.keys
         with newest_state(party.directory):
             trustee = Trustee(pinned, key, party.name, store, get_engine("native"), rand, waits, successors, evidence)
@@ -66,21 +68,35 @@ class TrusteeAgent:
     def answer(self, question: Question, log: PublicLog) -> Answer:
         """What it says to one question; the same bytes when it is asked again.
 
-        Raises Malformed or Rejected, as `protocols.rounds.trustee` does, where it refuses: it has then said nothing.
+        Where others have published a checkpoint without it, it follows the log there first. Raises Malformed or
+        Rejected, as `protocols.rounds.trustee` does, where it refuses: it has then said nothing.
         """
         trustee = self._trustee
         match question:
-            case Observe(note, size):
-                return Cosignature(trustee.observe(note, log.entries(trustee.size, size), self._clock.now()))
-            case OfferKey(number):
+            case Observe(note):
+                return Cosignature(self._follow(note, log))
+            case OfferKey(number, note):
+                self._catch_up(note, log)
                 return RoundKeyOffer(trustee.round_key(number))
             case Acknowledge(number, note):
+                self._catch_up(note, log)
                 return Acknowledgement(trustee.acknowledge(number, note, log.blob))
             case ReleaseShare(number, note):
+                self._catch_up(note, log)
                 return trustee.release(number, note, log.blob)
             case _:
-                raise Misuse(f"{self.name}: a trustee is not asked to {type(question).__name__.lower()}")
+                raise Misuse(f"{self.name}: a trustee answers no {type(question).__name__}")
 
     def expire(self) -> None:
         """Erase what it has kept for as long as it may: to be called now and then where nothing is asked of it."""
         self._trustee.expire()
+
+    def _catch_up(self, note: bytes, log: PublicLog) -> None:
+        """Its cosignature came too late, or was lost: the checkpoint has its quorum all the same."""
+        if self._trustee.head(note).size > self._trustee.size:
+            self._follow(note, log)
+
+    def _follow(self, note: bytes, log: PublicLog) -> bytes:
+        """Nothing is read of the log before it is known whose checkpoint that is."""
+        size = self._trustee.head(note).size
+        return self._trustee.observe(note, log.entries(self._trustee.size, size), self._clock.now())

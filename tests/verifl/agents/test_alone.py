@@ -30,7 +30,7 @@ from protocols.messages import Submission
 from protocols.receipts import Receipt
 from protocols.rounds.evidence import Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage
-from tests.verifl.agents.alone import Asked, Heard, Tape, draws
+from tests.verifl.agents.alone import Asked, Heard, Tape, draws, local_training
 from tests.verifl.recovery import CONFIG, Remembering
 from verifl import Federation
 from verifl.agents.client import ClientAgent, TurnObserver
@@ -42,6 +42,7 @@ from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcessEngine
 from verifl.storage.stores import Step
+from verifl.training.local_training import LocalTraining
 
 ROOT = Path(__file__).parents[3]
 PARTIES = ("a", "b", "c", "trustee-1", "trustee-2", "trustee-3", "coordinator")
@@ -97,6 +98,7 @@ class Played:
     tapes: dict[str, Tape]
     keys: dict[str, SigningKey]
     held: dict[str, list[SigningKey]]
+    training: LocalTraining
     entries: list[bytes]
 
 
@@ -107,6 +109,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     tapes: dict[str, Tape] = {}
     agents: dict[str, Any] = {}
     keys: dict[str, SigningKey] = {}
+    training: list[LocalTraining] = []
 
     def begin(kind: str, party: Party) -> Tape:
         path = party.directory.path
@@ -120,6 +123,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
     ) -> Company:
         pinned = session.pinned
+        training.append(session.training)
         begin("coordinator", parties.coordinator)
         for name, party in parties.trustees.items():
             begin("trustee", party)
@@ -142,7 +146,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     entries = list(reader.entries(0, reader.size))
     held = {name: list(signing_keys(agent)) for name, agent in agents.items()}
     shutil.rmtree(result.directory)
-    return Played(policy, beginnings, tapes, keys, held, entries)
+    return Played(policy, beginnings, tapes, keys, held, training[0], entries)
 
 
 def _listen_to_server(patch: pytest.MonkeyPatch, tapes: dict[str, Tape], agents: dict[str, Any]) -> None:
@@ -184,6 +188,12 @@ def signing_keys(root: object) -> Iterator[SigningKey]:
 def test_an_agent_holds_its_own_key_and_no_other(played: Played, name: str) -> None:
     assert set(played.held) == set(PARTIES)
     assert {key.public_key for key in played.held[name]} == {played.keys[name].public_key}
+
+
+def test_what_clients_share_keeps_nothing_of_them(played: Played) -> None:
+    """Their batch norms have counted batches, each its own."""
+    fresh = local_training()
+    assert [played.training.kept(name) for name in "abc"] == [fresh.kept(name) for name in "abc"]
 
 
 def test_the_search_for_keys_finds_them(played: Played) -> None:
