@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proofs.relations.noise import NOISE_COMMITMENTS
+from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.range import RANGE_COMMITMENTS
 from protocols.blobs import message_blobs
 from protocols.messages import Message
 from protocols.pinned import PinnedPolicy
@@ -13,10 +16,16 @@ from protocols.registry import Registry
 
 @dataclass(frozen=True)
 class BlobRole:
-    """name: the field that names such blobs, in whatever message. size: bytes, 0 where there is none."""
+    """name: the field that names such blobs, in whatever message. size: bytes, 0 where there is none. label: of the
+    rows of the argument that they commit to (5.5), for commitments to such rows."""
 
     name: str
     size: Callable[[PinnedPolicy], int]
+    label: str = ""
+
+
+def _rows(name: str, label: str) -> BlobRole:
+    return BlobRole(name, lambda pinned: pinned.argument.commitments_size(label), label)
 
 
 BLOB_ROLES: Registry[BlobRole] = Registry(
@@ -26,13 +35,13 @@ BLOB_ROLES: Registry[BlobRole] = Registry(
         BlobRole("policy", lambda pinned: len(pinned.data)),
         BlobRole("model", lambda pinned: pinned.model_size),
         BlobRole("optimizer", lambda pinned: pinned.optimizer_size),
-        BlobRole("commitments", lambda pinned: pinned.commitments_size),
+        _rows("commitments", NORM_COMMITMENTS),
         BlobRole("ciphertext", lambda pinned: pinned.ciphertext_size),
         BlobRole("share_commitments", lambda pinned: pinned.share_commitments_size),
         BlobRole("shares", lambda pinned: pinned.sealed_share_size),
         BlobRole("proof", lambda pinned: pinned.proof_size),
-        BlobRole("range_commitments", lambda pinned: pinned.range_commitments_size),
-        BlobRole("noise_commitments", lambda pinned: pinned.noise_commitments_size),
+        _rows("range_commitments", RANGE_COMMITMENTS),
+        _rows("noise_commitments", NOISE_COMMITMENTS),
         BlobRole("share", lambda pinned: pinned.share_size),
         BlobRole("key", lambda pinned: pinned.key_size),
         BlobRole("plaintext", lambda pinned: pinned.plaintext_size),
@@ -40,6 +49,9 @@ BLOB_ROLES: Registry[BlobRole] = Registry(
     ),
     lambda role: role.name,
 )
+
+
+ROW_FIELDS = {role.label: role.name for role in BLOB_ROLES if role.label}  # of a submission, by the rows' label
 
 
 def size_of(pinned: PinnedPolicy, role: str) -> int:

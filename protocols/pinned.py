@@ -12,9 +12,7 @@ from functools import cached_property
 from proofs.curve import POINT_SIZE, SCALAR_SIZE
 from proofs.errors import Rejected
 from proofs.parameters import ArgumentParameters
-from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
-from proofs.relations.range import RANGE_COMMITMENTS
 from protocols import hpke, sharing
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
@@ -102,16 +100,6 @@ class PinnedPolicy:
     def commitments_size(self) -> int:
         """Bytes of the blob Submission.commitments."""
         return self.argument.commitments_size(NORM_COMMITMENTS)
-
-    @property
-    def range_commitments_size(self) -> int:
-        """Bytes of the blob Submission.range_commitments; 0 where there must be none."""
-        return self.argument.commitments_size(RANGE_COMMITMENTS)
-
-    @property
-    def noise_commitments_size(self) -> int:
-        """Bytes of the blob Submission.noise_commitments; 0 where there must be none."""
-        return self.argument.commitments_size(NOISE_COMMITMENTS)
 
     @property
     def proof_size(self) -> int:

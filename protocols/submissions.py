@@ -14,11 +14,8 @@ from proofs.curve import POINT_SIZE
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
-from proofs.relations.noise import NOISE_COMMITMENTS
-from proofs.relations.norm import NORM_COMMITMENTS
-from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.verifier import Claim, verify_batch
-from protocols.blob_sizes import size_of
+from protocols.blob_sizes import ROW_FIELDS, size_of
 from protocols.blobs import blob_fields, blob_hash
 from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
@@ -110,8 +107,8 @@ def claim_of(
     Raises Malformed where the ciphertext does not decode, Rejected("relations") or ("blob-...").
     """
     check_extras(pinned, submission)
-    sizes = extra_sizes(pinned)
-    extras = {name: read_blob(blobs, blob, sizes[name]) for name, blob in named_extras(submission)}
+    named = {label: (getattr(submission, field), size_of(pinned, field)) for label, field in ROW_FIELDS.items()}
+    rows = {label: read_blob(blobs, blob, size) for label, (blob, size) in named.items() if blob is not None}
     statement = None
     if pinned.argument.encryption is not None:
         residues = None
@@ -121,11 +118,6 @@ def claim_of(
         shared = read_blob(blobs, submission.share_commitments, pinned.share_commitments_size)
         elements = expand(pinned.lattice, seed, pinned.cells).elements
         statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
-    rows = {
-        NORM_COMMITMENTS: read_blob(blobs, submission.commitments, pinned.commitments_size),
-        RANGE_COMMITMENTS: extras.get("range_commitments", b""),
-        NOISE_COMMITMENTS: extras.get("noise_commitments", b""),
-    }
     proof = read_blob(blobs, submission.proof, pinned.proof_size)
     return Claim(rows, proof, submission_context(submission), statement)
 

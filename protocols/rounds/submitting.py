@@ -28,6 +28,7 @@ from proofs.randomness import Randomness, uniform_scalar
 from proofs.wiping import wipe
 from proofs.witness import CommittedUpdate, Noise, commit_tables, witness_tables
 from protocols import hpke, sharing
+from protocols.blob_sizes import ROW_FIELDS
 from protocols.blobs import blob_hash
 from protocols.contexts import NO_PROOF, share_info, submission_context
 from protocols.envelopes import seal
@@ -38,6 +39,7 @@ from protocols.messages import EncryptedShare, RoundKey, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
+from protocols.submissions import EXTRAS
 
 Update = NDArray[np.int64]  # (d,), in fixed-point units
 Residues = NDArray[np.int64]  # (cells,), in [0, q)
@@ -179,6 +181,7 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
     shares = tuple(
         EncryptedShare(key.trustee, blob_hash(blob)) for key, blob in zip(at.round_keys, parts.sealed, strict=True)
     )
+    further = {field: committed.rows.get(label) for label, field in ROW_FIELDS.items() if field in EXTRAS}
     return Submission(
         federation=at.pinned.policy.federation,
         round=at.number,
@@ -189,10 +192,9 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
         share_commitments=blob_hash(parts.share_commitments),
         shares=shares,
         proof=NO_PROOF,
-        range_commitments=_optional_hash(committed.range_commitments),
-        noise_commitments=_optional_hash(committed.encryption_commitments),
         weight=None,
         noise=None,
+        **{field: None if blob is None else blob_hash(blob) for field, blob in further.items()},
     )
 
 
@@ -267,7 +269,3 @@ def _finish(
 def sent_blobs(committed: CommittedUpdate, parts: Parts, proof: bytes) -> tuple[bytes, ...]:
     """All blobs of a submission; the commitments that only some policies ask for, where there are any."""
     return (*committed.rows.values(), parts.ciphertext.blob, parts.share_commitments, *parts.sealed, proof)
-
-
-def _optional_hash(blob: bytes) -> bytes | None:
-    return blob_hash(blob) if blob else None

@@ -11,7 +11,7 @@ import pytest
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify
-from protocols.blob_sizes import sized_blobs
+from protocols.blob_sizes import ROW_FIELDS, sized_blobs
 from protocols.blobs import blob_hash
 from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
@@ -127,6 +127,8 @@ def test_commitments_of_relations_have_their_own_sizes(related: Received) -> Non
     noise = [table.rows for table in pinned.argument.layout.tables[5:]]
     expected = {"range_commitments": 33 * 3 * rows, "noise_commitments": 33 * sum(noise)}
     assert extra_sizes(pinned) == expected
+    assert pinned.argument.layout.families.keys() == ROW_FIELDS.keys()
+    assert set(ROW_FIELDS.values()) == {"commitments", *EXTRAS}
     assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
     sizes = sized_blobs(pinned, message)
     assert sizes[-2:] == [(getattr(message, role), size) for role, size in expected.items()]

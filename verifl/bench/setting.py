@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.curve import POINT_SIZE
 from protocols.fixed_point import quantize
 from protocols.pinned import PinnedPolicy
 from protocols.policy import TensorSpec
@@ -86,7 +87,7 @@ def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
 def describe_sizes(pinned: PinnedPolicy, entry: int) -> dict[str, int]:
     """Bytes of one submission and of its parts; `entry` of the signed log entry."""
     parts = {
-        "commitments": pinned.commitments_size + pinned.range_commitments_size + pinned.noise_commitments_size,
+        "commitments": POINT_SIZE * pinned.argument.layout.total_rows,
         "proof": pinned.proof_size,
         "ciphertext": pinned.ciphertext_size,
         "share_commitments": pinned.share_commitments_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from proofs.curve import POINT_SIZE
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 
@@ -79,7 +80,7 @@ def peak_memory(policy: Policy) -> PeakMemory:
 def submission_size(pinned: PinnedPolicy) -> SubmissionSize:
     """The sizes are exact, whatever the update."""
     return SubmissionSize(
-        commitments=pinned.commitments_size + pinned.range_commitments_size + pinned.noise_commitments_size,
+        commitments=POINT_SIZE * pinned.argument.layout.total_rows,
         proof=pinned.proof_size,
         ciphertext=pinned.ciphertext_size,
         share_commitments=pinned.share_commitments_size,
