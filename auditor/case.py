@@ -46,6 +46,7 @@ HARMLESS = frozenset(
         "max-rounds",
         "max-rounds-limit",
         "cohort-entry",
+        "roster-changes",
         "required-checks",
         "tensor-names",
         "tensor-types",

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 from auditor.case import Case
 from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
-from auditor.checks.verdicts import ACCEPTED
 from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.reports.results import CheckResult, Event, Finding, Story, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import INVALID_PROOF, OFFENCES
+from protocols.cohorts import OFFENCES
 from protocols.log.checkpoint import parse_note
 from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
+from protocols.verdicts import ACCEPTED, INVALID_PROOF
 
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
 _LISTED = 20  # missing entries, in a story
@@ -111,7 +111,8 @@ def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
     if not records:
         return
     known = statements(case, found)
-    shares, logged = _shares(found, known), _logged_verdicts(found)
+    shares = _shares(found, known)
+    logged = {} if found.cohort is None else found.cohort.message.judged()
     for record in records:
         if record.index in case.index.disowned:
             yield _disowned(found.number, record.index, "a submission")
@@ -143,14 +144,6 @@ def _shares(found: Round, known: Statements) -> _Shares:
             if dispute.index in disputed:
                 disputed[dispute.index].append((name, dispute.reason))
     return _Shares(held, disputed)
-
-
-def _logged_verdicts(found: Round) -> dict[int, str]:
-    """What the log says of each submission, by index; nothing before CohortClosed."""
-    if found.cohort is None:
-        return {}
-    logged = {exclusion.index: exclusion.reason for exclusion in found.cohort.message.excluded}
-    return logged | dict.fromkeys(found.cohort.message.accepted, ACCEPTED)
 
 
 def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:

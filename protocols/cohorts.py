@@ -23,18 +23,16 @@ from protocols.contexts import number, tagged_hash
 from protocols.messages import ShareAck
 from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
-
-# Why a submission is not in the cohort, in order of precedence: the first that holds is the reason (spec 8.6).
-DUPLICATE = "duplicate"  # an earlier submission of the same client and round is in the log
-REPLAYED = "replayed"  # it names a blob of an earlier valid submission of any round where only its own belongs
-MALFORMED = "malformed"  # the ciphertext or the share commitments do not decode
-INVALID_PROOF = "invalid-proof"  # the validity proof does not verify
-DISPUTED = "disputed"  # more than f trustees dispute its share, so an honest one does
-COHORT_FULL = "cohort-full"  # max_cohort earlier submissions are in
-UNACKNOWLEDGED = "unacknowledged"  # a trustee in Q does not hold its share
-SUPPRESSED = "suppressed"  # it leaves so that those who are missing from P are not isolated
-
-EXCLUSIONS = (DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED, COHORT_FULL, UNACKNOWLEDGED, SUPPRESSED)
+from protocols.verdicts import (
+    COHORT_FULL,
+    DISPUTED,
+    DUPLICATE,
+    INVALID_PROOF,
+    MALFORMED,
+    REPLAYED,
+    SUPPRESSED,
+    UNACKNOWLEDGED,
+)
 
 # Reasons that prove the client's own fault. A replay does, too: whoever copies from another cannot make a valid proof
 # of what it copies, so that no copy, logged first, makes a replay of the original.

@@ -31,10 +31,12 @@ from proofs.errors import Malformed, Misuse
 from protocols.messages import AtMost, Exactly, Matches
 
 ENTRY_LIMIT = 65535  # bytes of a log entry: the length prefix of an entry bundle has 16 bits
+CHANGES_LIMIT = 1 << 26  # bytes of what carries the changes of the membership: an invitation, a receipt (spec 2.5)
 POLICY_LIMIT = 4 * 1024 * 1024  # bytes of a signed policy
 ITEM_LIMIT = 1 << 20  # CBOR items of one document: bounds what is built from POLICY_LIMIT bytes
 INTEGER_LIMIT = 1 << 63
 NESTING_LIMIT = 8
+_SHOWN = 100  # characters of a value that is refused
 
 Body = TypeVar("Body")
 
@@ -45,10 +47,10 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FALSE, _TRUE, _NULL = 0xF4, 0xF5, 0xF6
 
 
-def encode(body: object, limit: int = ENTRY_LIMIT) -> bytes:
-    """Return the canonical encoding of a dataclass instance, at most `limit` bytes.
+def encode(body: object, limit: int = ENTRY_LIMIT, items: int = ITEM_LIMIT) -> bytes:
+    """Return the canonical encoding of a dataclass instance, of at most `limit` bytes and `items` CBOR items.
 
-    Raises Misuse, naming the field, where a value is outside its annotation or the result is longer than `limit`.
+    Raises Misuse, naming the field, where a value is outside its annotation or the result is beyond these limits.
     """
     if not dataclasses.is_dataclass(body) or isinstance(body, type):
         raise Misuse(f"encode: expected a message, found {type(body).__name__}")
@@ -57,7 +59,7 @@ def encode(body: object, limit: int = ENTRY_LIMIT) -> bytes:
     try:
         schema.lift(plain, schema.name)
         data = cbor2.dumps(plain, canonical=True)
-        _Scan(data, schema.name).document()
+        _Scan(data, schema.name, items).document()
     except Malformed as error:
         raise Misuse(str(error)) from None
     if len(data) > limit:
@@ -65,16 +67,16 @@ def encode(body: object, limit: int = ENTRY_LIMIT) -> bytes:
     return data
 
 
-def decode(cls: type[Body], data: bytes, limit: int = ENTRY_LIMIT) -> Body:
+def decode(cls: type[Body], data: bytes, limit: int = ENTRY_LIMIT, items: int = ITEM_LIMIT) -> Body:
     """Return the instance of `cls` whose canonical encoding is `data`.
 
     Raises Malformed, naming the type and field, on every other byte string; total on hostile bytes. Time and memory
-    are linear in len(data), which is checked against `limit` first.
+    are linear in len(data), which is checked against `limit` first, as is the number of its items against `items`.
     """
     schema = _record(typing.cast("Any", cls))
     if len(data) > limit:
         raise Malformed(schema.name, f"at most {limit} bytes", f"{len(data)} bytes")
-    _Scan(data, schema.name).document()
+    _Scan(data, schema.name, items).document()
     try:
         plain = cbor2.loads(data)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
@@ -92,16 +94,17 @@ class _Scan:
     """One pass over the heads of CBOR items: what the schema could never use is refused before it is built.
 
     Accepts: integers >= 0, definite byte strings, text, arrays, maps with text keys, false, true, null; shortest
-    heads; nesting of at most NESTING_LIMIT; at most ITEM_LIMIT items; no byte after the first item.
+    heads; nesting of at most NESTING_LIMIT; at most `limit` items; no byte after the first item.
     """
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, limit: int) -> None:
         self._data = data
         self._where = where
+        self._limit = limit
 
     def document(self) -> None:
         """One loop with all of its state in local variables: every message of every party passes here, twice."""
-        data, size = self._data, len(self._data)
+        data, size, limit = self._data, len(self._data), self._limit
         position = items = 0
         left, is_map = 1, False  # items to come in the array or map that is open; in a map, keys come at even counts
         around: list[tuple[int, bool]] = []  # the same of those around it
@@ -110,8 +113,8 @@ class _Scan:
                 left, is_map = around.pop()
                 continue
             items += 1
-            if items > ITEM_LIMIT:
-                raise Malformed(self._where, f"at most {ITEM_LIMIT} items", "more")
+            if items > limit:
+                raise Malformed(self._where, f"at most {limit} items", "more")
             if position == size:
                 raise Malformed(self._where, "a complete CBOR item", "truncated bytes")
             major, count = data[position] >> 5, data[position] & 31
@@ -227,9 +230,9 @@ class _TextString(_Schema):
         if not plain.isascii() and not _is_unicode(plain):
             raise Malformed(where, "Unicode text", "a surrogate")
         if self.pattern is not None and self.pattern.fullmatch(plain) is None:
-            raise Malformed(where, self.pattern.pattern, ascii(plain))
+            raise Malformed(where, self.pattern.pattern, ascii(plain)[:_SHOWN])
         if _CONTROL.search(plain) is not None:
-            raise Malformed(where, "text without control characters", ascii(plain))
+            raise Malformed(where, "text without control characters", ascii(plain)[:_SHOWN])
         return plain
 
 

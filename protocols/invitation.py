@@ -13,7 +13,7 @@ from typing import Annotated
 
 from proofs.errors import Malformed, Rejected
 from protocols.contexts import round_seed
-from protocols.encoding import decode, encode
+from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -21,7 +21,7 @@ from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 
-INVITATION_LIMIT = 1 << 26  # bytes: most of it for changes, to a client that knows none of them (spec 2.5)
+INVITATION_LIMIT = CHANGES_LIMIT  # bytes: most of it for changes, to a client that knows none of them
 Path = Annotated[tuple[Hash32, ...], AtMost(64)]
 Changes = tuple[Annotated[bytes, AtMost(65535)], ...]  # entries; their root in RoundOpen says that they are in the log
 

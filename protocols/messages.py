@@ -17,6 +17,7 @@ from typing import Annotated, TypeAlias, TypeVar
 
 from proofs.errors import Misuse
 from protocols.registry import Registry
+from protocols.verdicts import ACCEPTED, ANSWERS, HELD, VERDICTS, read
 
 COORDINATOR = "coordinator"
 ISSUER = "issuer"
@@ -55,6 +56,8 @@ Signature = Annotated[bytes, Exactly(64)]
 PartyId = Annotated[str, AtMost(64), Matches("[a-z0-9][a-z0-9._-]{0,63}")]
 Text = Annotated[str, AtMost(256)]
 Reserved: TypeAlias = None
+
+DETAILS = 100  # of the exclusions of a cohort, at most
 
 Class = TypeVar("Class", bound=type)
 
@@ -165,8 +168,10 @@ class Submission:
 
 @dataclass(frozen=True)
 class Dispute:
-    index: int  # of the Submission in the log
-    reason: Annotated[str, AtMost(64)]  # check name, e.g. share-decryption, share-opening
+    """What a trustee says against a submission: its log index, and the check that failed (see protocols.verdicts)."""
+
+    index: int
+    reason: str
 
 
 @_message("share-ack", signer="trustee", check="I8")
@@ -178,16 +183,41 @@ class ShareAck:
     round: int
     round_open: Hash32
     trustee: PartyId
-    acknowledged: tuple[int, ...]  # log indices of Submissions, ascending
-    disputed: tuple[Dispute, ...]  # ascending
+    first: int  # log index of the entry after RoundOpen
+    answers: Annotated[str, AtMost(65535), Matches("([-hdeco]*[hdeco])?")]  # of the entries from `first` on, one each
     digest: Hash32  # of (client, submission entry hash) pairs of `acknowledged`, see protocols.cohorts
+
+    @property
+    def acknowledged(self) -> tuple[int, ...]:
+        """Log indices of the submissions whose shares it holds, ascending."""
+        return tuple(index for index, said in self.said().items() if said == HELD)
+
+    @property
+    def disputed(self) -> tuple[Dispute, ...]:
+        """What it disputes, ascending by log index."""
+        return tuple(Dispute(index, said) for index, said in self.said().items() if said != HELD)
+
+    def said(self) -> dict[int, str]:
+        """What it says of each submission that it speaks of, by log index, ascending: a word of ANSWERS."""
+        return read(self.first, self.answers, ANSWERS)
+
+
+@dataclass(frozen=True)
+class Detail:
+    """For people: what is behind the exclusion of a submission, such as the check that failed."""
+
+    index: int  # of the Submission
+    text: Text
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    index: int  # of the Submission
-    reason: Annotated[str, AtMost(64)]  # see protocols.cohorts: invalid-proof, malformed, replayed, disputed, ...
-    detail: Text  # the failing check as the verifier named it; for people, re-derived by nobody
+    """A submission that a cohort leaves out: its log index, the reason (see protocols.verdicts), and the detail that
+    comes with it, empty for none."""
+
+    index: int
+    reason: str
+    detail: str
 
 
 @_message("cohort-closed", signer=COORDINATOR, check="I7")
@@ -198,10 +228,32 @@ class CohortClosed:
     federation: PartyId
     round: int
     round_open: Hash32
-    accepted: tuple[int, ...]  # log indices of Submissions, ascending
+    first: int  # log index of the entry after RoundOpen
+    verdicts: Annotated[str, AtMost(65535), Matches("[-a2rmidfus]*")]  # on the entries from `first` to this, one each
+    details: Annotated[tuple[Detail, ...], AtMost(DETAILS)]  # on the exclusions, ascending; re-derived by nobody
     trustees: Annotated[tuple[PartyId, ...], AtMost(64)]  # Q, in the policy's order
-    excluded: tuple[Exclusion, ...]  # every other Submission of the round, ascending
     digest: Hash32  # binds round_open, the (client, submission entry hash) pairs of accepted, and trustees
+
+    @property
+    def accepted(self) -> tuple[int, ...]:
+        """A: log indices of Submissions, ascending."""
+        return tuple(index for index, said in self.judged().items() if said == ACCEPTED)
+
+    @property
+    def excluded(self) -> tuple[Exclusion, ...]:
+        """The other Submissions that it judges, ascending by log index."""
+        details = {each.index: each.text for each in self.details}
+        left_out = ((index, said) for index, said in self.judged().items() if said != ACCEPTED)
+        return tuple(Exclusion(index, reason, details.get(index, "")) for index, reason in left_out)
+
+    def verdict(self, index: int) -> str | None:
+        """Its verdict on the entry at this log index; None for none."""
+        place = index - self.first
+        return VERDICTS.get(self.verdicts[place]) if 0 <= place < len(self.verdicts) else None
+
+    def judged(self) -> dict[int, str]:
+        """Its verdict on each submission, by log index, ascending: a word of VERDICTS."""
+        return read(self.first, self.verdicts, VERDICTS)
 
 
 @_message("key-share", signer="trustee", check="I8")

@@ -19,10 +19,11 @@ from proofs.errors import Misuse, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.audit_checks import AUDIT_CHECKS, in_words
-from protocols.encoding import ENTRY_LIMIT
+from protocols.encoding import CHANGES_LIMIT, ENTRY_LIMIT
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
+from protocols.messages import DETAILS
 from protocols.policy import LatticeRule, Member, Policy, UpdateRule
 from protocols.steps.registry import step_constants
 from protocols.steps.step import step_ceiling, step_floor
@@ -31,9 +32,11 @@ KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
 PROJECTIONS = 360
 LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
-# Bytes of a CohortClosed in which everybody who submitted, each twice, is excluded for the longest reason (spec 8.11):
-# two exclusions for each client, a name for each trustee, the rest of the entry with its envelope.
-COHORT_BYTES = (2 * 46, 66, 1024)
+# Bytes of a CohortClosed on two submissions of every client (spec 8.11): a character for each; a character and a name
+# for each trustee; details and the rest of the entry with its envelope.
+COHORT_BYTES = (2, 1 + 66, DETAILS * 280 + 1024)
+# Bytes of an invitation or a receipt (spec 2.5): 16 rotations and the revocation of every party; all else.
+CHANGES_BYTES = (16 * 503 + 299, 2**21)
 MOST_ROUNDS = 2**16  # a party's memory of a log holds something of each
 MOST_TRUSTEES = 16  # at most C(16, 8) subsets of them are tried for a cohort (spec 8.7)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -286,6 +289,8 @@ def _distinct(role: str, members: Sequence[Member]) -> list[Inequality]:
 def _round_conditions(policy: Policy) -> list[Inequality]:
     for_client, for_trustee, rest = COHORT_BYTES
     cohort = for_client * len(policy.roster) + for_trustee * len(policy.trustees) + rest
+    for_party, other = CHANGES_BYTES
+    changes = for_party * (len(policy.roster) + len(policy.trustees)) + other
     unknown = sum(name not in AUDIT_CHECKS for name in policy.required_checks)
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
@@ -293,7 +298,8 @@ def _round_conditions(policy: Policy) -> list[Inequality]:
         Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
         Inequality("max-rounds-limit", policy.max_rounds, "<=", MOST_ROUNDS, "a party can remember the whole log"),
-        Inequality("cohort-entry", cohort, "<=", ENTRY_LIMIT, "an entry excludes two submissions of every client"),
+        Inequality("cohort-entry", cohort, "<=", ENTRY_LIMIT, "an entry judges two submissions of every client"),
+        Inequality("roster-changes", changes, "<=", CHANGES_LIMIT, "an invitation has room for every change of keys"),
         Inequality("required-checks", unknown, "=", 0, f"required checks are named {in_words('and')}"),
     ]
 

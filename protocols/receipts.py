@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.encoding import decode, encode
+from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.invitation import Changes, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
@@ -32,8 +32,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 
 RECEIPT_VERSION = 1
-RECEIPT_LIMIT = 1 << 26  # bytes: most of it for the changes (spec 2.5)
-ACCEPTED = "accepted"
+RECEIPT_LIMIT = CHANGES_LIMIT  # bytes: most of it for the changes
 CLOSED = "closed"
 
 
@@ -244,12 +243,12 @@ def _check_cohort(policy: Policy, opened: RoundOpen, receipt: Receipt, head: Che
     check_signature(envelope, policy.log_key)
     _check_round(policy, opened, message)
     _check_opened_by(receipt, message.round_open)
-    index = receipt.submission.index
-    reasons = [each.reason for each in message.excluded if each.index == index]
-    verdicts = [ACCEPTED] * message.accepted.count(index) + reasons
-    if len(verdicts) != 1:
-        raise Rejected("cohort", f"one verdict on entry {index}", ", ".join(verdicts) or "none")
-    return verdicts[0]
+    if message.first != receipt.round_open.index + 1:
+        raise Rejected("cohort", f"verdicts from entry {receipt.round_open.index + 1} on", f"from {message.first}")
+    verdict = message.verdict(receipt.submission.index)
+    if verdict is None:
+        raise Rejected("cohort", f"a verdict on entry {receipt.submission.index}", "none")
+    return verdict
 
 
 def _check_end(policy: Policy, opened: RoundOpen, receipt: Receipt, head: Checkpoint) -> str | None:

@@ -17,13 +17,13 @@ from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.blob_sizes import ROW_FIELDS, size_of
 from protocols.blobs import blob_fields, blob_hash
-from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
 from protocols.lattice.encryption import unpack
 from protocols.lattice.public import expand
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.sharing import decode_commitments
+from protocols.verdicts import INVALID_PROOF, MALFORMED
 
 # (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]

@@ -17,9 +17,10 @@ from auditor.index import Entry, Round, SubmissionRecord, label
 from auditor.reports.results import Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import DUPLICATE, SUPPRESSED, ack_digest, cohort_digest, exempt_clients
+from protocols.cohorts import ack_digest, cohort_digest, exempt_clients
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
+from protocols.verdicts import DUPLICATE, SUPPRESSED
 
 # Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
 TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
@@ -32,11 +33,11 @@ Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is w
 
 
 def check_cohorts(case: Case, findings: Findings) -> str:
-    """I8. 1. Acknowledgements: by trustees with a key in the round, one each, of first submissions before them,
-    ascending, none both acknowledged and disputed, with the right digest. 2. (A, Q) is what the rule of spec 8.7 gives,
-    with the right digest, and a published checkpoint covers CohortClosed before anybody releases. 3. Releases: by
-    trustees of Q, for this cohort and digest. 4. An Aggregate uses exactly t releases, ascending, each of which opens
-    the sum of the cohort's share commitments. 5. An abort's reason is true, and it names exactly those who are missing.
+    """I8. 1. Acknowledgements: by trustees with a key in the round, one each, from the entry after RoundOpen on, of
+    first submissions before them, with the right digest. 2. (A, Q) is what the rule of spec 8.7 gives, with the right
+    digest, and a published checkpoint covers CohortClosed before anybody releases. 3. Releases: by trustees of Q, for
+    this cohort and digest. 4. An Aggregate uses exactly t releases, ascending, each of which opens the sum of the
+    cohort's share commitments. 5. An abort's reason is true, and it names exactly those who are missing.
 
     Leaves `releases` and `wrong_releases`. Notes name the trustees whose release is wrong, and who is in dispute: only
     for what they signed.
@@ -82,19 +83,16 @@ def _check_ack_indices(
 ) -> None:
     """Rule 1, for one acknowledgement. firsts: each client's first submission of the round, by log index."""
     name, message = label(entry.index, entry.message), entry.message
-    disputed = tuple(dispute.index for dispute in message.disputed)
-    sound = {index for index in (*message.acknowledged, *disputed) if index in firsts and index < entry.index}
-    for which, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
-        if any(later <= earlier for earlier, later in pairwise(indices)):
-            findings.add(name.at(which), "ascending log indices", str(indices))
-        for index in sorted(set(indices) - sound):
-            findings.add(name.at(which), "a client's first submission of this round, before it", f"entry {index}")
+    if found.open is not None:
+        findings.expect(name.at("first"), found.open.index + 1, message.first)
+    said = message.said()
+    sound = {index for index in said if index in firsts and index < entry.index}
+    for index in sorted(said.keys() - sound):
+        findings.add(name.at("answers"), "a client's first submission of this round, before it", f"entry {index}")
     for dispute in message.disputed if is_own_ack(case, found, entry) else ():
         if dispute.index in sound and is_own(case, found, found.submissions[dispute.index]):
             client = found.submissions[dispute.index].client
             findings.note(f"{client} and {message.trustee} are in dispute: {dispute.reason}, entry {dispute.index}")
-    for index in sorted(set(disputed) & set(message.acknowledged)):
-        findings.add(name, "acknowledged or disputed", f"both, for entry {index}")
 
 
 def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:

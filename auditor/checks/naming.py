@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from auditor.case import Case
 from auditor.index import Entry, Round, SubmissionRecord
-from protocols.cohorts import DISPUTED, DUPLICATE, ack_digest, disputed_by_quorum
+from protocols.cohorts import ack_digest, disputed_by_quorum
 from protocols.messages import ShareAck
+from protocols.verdicts import DISPUTED, DUPLICATE
 
 
 @dataclass(frozen=True)

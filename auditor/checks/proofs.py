@@ -18,12 +18,12 @@ from auditor.index import SubmissionRecord
 from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
-from protocols.cohorts import INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
 from protocols.messages import ISSUER, Submission
 from protocols.submissions import claim_of
+from protocols.verdicts import INVALID_PROOF, MALFORMED, REPLAYED
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
 # What blobs that cannot be had might show: content, proof, an earlier submission's that this one copies.
@@ -191,8 +191,7 @@ def _leave_unread(case: Case, record: SubmissionRecord, shown: AbstractSet[str])
     """Its evidence is not there, which might show this. It may be at fault if the log says so, or ended before it said
     anything."""
     found = case.index.rounds[record.round]
-    excluded = [] if found.cohort is None else found.cohort.message.excluded
-    if found.cohort is None or any(each.index == record.index and each.reason in shown for each in excluded):
+    if found.cohort is None or found.cohort.message.verdict(record.index) in shown:
         case.unread.add(record.index)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from itertools import pairwise
 
 from auditor.case import Case
 from auditor.checks.naming import excuse, first_acks, statements
@@ -12,16 +11,16 @@ from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
-from protocols.cohorts import MALFORMED, OFFENCES, SUPPRESSED, Choice, Judged, choose
+from protocols.cohorts import OFFENCES, Choice, Judged, choose
 from protocols.messages import CohortClosed
-
-ACCEPTED = "accepted"
+from protocols.verdicts import ACCEPTED, MALFORMED, SUPPRESSED
 
 
 def check_verdicts(case: Case, findings: Findings) -> str:
-    """I7. For each CohortClosed: 1. accepted and excluded are ascending, and together name every submission of the
-    round before it once and nothing else. 2. Each submission's verdict is the one that its own faults (I5, I6), the
-    acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first reason that holds.
+    """I7. For each CohortClosed: 1. there is one character for each entry between RoundOpen and it, a verdict on each
+    submission and on nothing else; details are of exclusions, ascending. 2. Each submission's verdict is the one that
+    its own faults (I5, I6), the acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first
+    reason that holds.
 
     Leaves `choices`. Notes name the clients whose offences the log proves, also where the round ended without a cohort
     or has not ended: only for what they signed, in this round.
@@ -75,15 +74,17 @@ def _verdicts(case: Case, found: Round, choice: Choice) -> dict[int, str]:
 def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
     """Rule 1."""
     name, message = label(entry.index, entry.message), entry.message
-    excluded = tuple(exclusion.index for exclusion in message.excluded)
-    for which, indices in (("accepted", message.accepted), ("excluded", excluded)):
-        if not _ascending(indices):
-            findings.add(name.at(which), "ascending log indices", str(indices))
+    judged = message.judged()
+    if found.open is not None:
+        findings.expect(name.at("first"), found.open.index + 1, message.first)
+        findings.expect(name.at("verdicts"), entry.index - found.open.index - 1, len(message.verdicts))
     earlier = {index for index in found.submissions if index < entry.index}
-    for index in sorted({*message.accepted, *excluded} - earlier):
+    for index in sorted(judged.keys() - earlier):
         findings.add(name, f"submissions of round {found.number} before it", f"entry {index}")
-    for index in sorted(set(message.accepted) & set(excluded)):
-        findings.add(name, "accepted or excluded", f"both, for entry {index}")
+    details = [each.index for each in message.details]
+    left_out = {index for index, said in judged.items() if said != ACCEPTED}
+    if details != sorted(left_out.intersection(details)):
+        findings.add(name.at("details"), "those of exclusions, ascending", str(details))
     findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
 
 
@@ -91,9 +92,7 @@ def _check_reasons(
     case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed], verdicts: Mapping[int, str]
 ) -> None:
     """Rule 2."""
-    message = entry.message
-    logged = {exclusion.index: exclusion.reason for exclusion in message.excluded}
-    logged |= dict.fromkeys(message.accepted, ACCEPTED)
+    logged = entry.message.judged()
     for index, verdict in verdicts.items():
         record = found.submissions[index]
         said = logged.get(index, "no verdict")
@@ -119,7 +118,3 @@ def _kind(case: Case, found: Round, index: int, verdict: str, said: str) -> Kind
         return Kind.UNJUDGED
     likely = case.own_faults.get(index) or case.likely[found.number].left_out.get(index) or ACCEPTED
     return Kind.UNJUDGED if index in case.unread or likely == said else Kind.BROKEN
-
-
-def _ascending(indices: Sequence[int]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(indices))

@@ -6,20 +6,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from proofs.errors import Rejected
-from protocols.cohorts import (
-    DUPLICATE,
-    INVALID_PROOF,
-    MALFORMED,
-    REPLAYED,
-    Choice,
-    Judged,
-    choose,
-    cohort_digest,
-)
+from protocols.cohorts import Choice, Judged, choose, cohort_digest
 from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on, recent_cohorts
+from protocols.verdicts import ACCEPTED, DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
 
 # Reasons of RoundAborted: three before the cohort is closed, two after.
 TOO_FEW_SUBMISSIONS = "too-few-submissions"
@@ -41,22 +33,22 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     """The choice follows from the acknowledgements and from which submissions are called faulty; whether these are
     is for those with the blobs to judge.
 
-    1. Accepted and excluded together are the round's submissions, each once, ascending.
+    1. There is a verdict on each of the round's submissions, and on nothing else.
     2. Exactly the later submissions of a client are excluded as duplicates.
     3. A, Q and the other exclusions are those of spec 8.7.
-    4. min_cohort <= |A| <= max_cohort and |Q| >= t.
-    5. The digest is right.
+    4. Details are of exclusions, ascending.
+    5. min_cohort <= |A| <= max_cohort and |Q| >= t.
+    6. The digest is right.
     Raises Rejected("cohort"), ("cohort-size"), ("cohort-digest").
     """
-    reasons = {exclusion.index: exclusion.reason for exclusion in message.excluded}
-    _check_partition(current, message, reasons)
-    choice = chosen(pinned, current, {at: reason for at, reason in reasons.items() if reason in OWN_FAULTS})
-    if (message.accepted, message.trustees) != (choice.accepted, choice.trustees):
-        expected = f"A = {choice.accepted}, Q = {choice.trustees}"
-        raise Rejected("cohort", expected, f"A = {message.accepted}, Q = {message.trustees}")
-    left_out = {index: reason for index, reason in reasons.items() if reason not in OWN_FAULTS}
-    if left_out != dict(choice.left_out):
-        raise Rejected("cohort", f"left out {dict(choice.left_out)}", str(left_out))
+    verdicts = message.judged()
+    _check_places(current, message, verdicts)
+    faults = {index: reason for index, reason in verdicts.items() if reason in OWN_FAULTS}
+    choice = chosen(pinned, current, faults)
+    _check_verdicts(faults | dict(choice.left_out) | dict.fromkeys(choice.accepted, ACCEPTED), verdicts)
+    if message.trustees != choice.trustees:
+        raise Rejected("cohort", f"Q = {', '.join(choice.trustees)}", ", ".join(message.trustees))
+    _check_details(message)
     _check_size(pinned, message)
     accepted = set(message.accepted)
     pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
@@ -73,17 +65,32 @@ def chosen(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[int, str
     return choose(pinned.policy, pinned.hash, submissions, acks, earlier, recent, current.message.model)
 
 
-def _check_partition(current: CurrentRound, message: CohortClosed, reasons: dict[int, str]) -> None:
-    excluded = tuple(exclusion.index for exclusion in message.excluded)
-    _ascending("accepted", message.accepted)
-    _ascending("excluded", excluded)
-    indices = [each.index for each in current.submissions]
-    if sorted((*message.accepted, *excluded)) != indices:
-        raise Rejected("cohort", f"the submissions {indices}, each once", f"{message.accepted} and {excluded}")
-    firsts = {each.index for each in current.first_submissions()}
-    called = {index for index, reason in reasons.items() if reason == DUPLICATE}
-    if called != set(indices) - firsts:
-        raise Rejected("cohort", f"duplicates {sorted(set(indices) - firsts)}", str(sorted(called)))
+def _check_places(current: CurrentRound, message: CohortClosed, verdicts: Mapping[int, str]) -> None:
+    first, count = current.index + 1, len(current.submissions) + len(current.acks)
+    if (message.first, len(message.verdicts)) != (first, count):
+        found = f"{len(message.verdicts)} from entry {message.first}"
+        raise Rejected("cohort", f"verdicts on the {count} entries from {first}", found)
+    submissions = {each.index for each in current.submissions}
+    if odd := submissions ^ verdicts.keys():
+        said = "a submission" if min(odd) in submissions else "none"
+        raise Rejected("cohort", "a verdict on each submission", f"entry {min(odd)}, which is {said}")
+    later = submissions - {each.index for each in current.first_submissions()}
+    if odd := later ^ {index for index, reason in verdicts.items() if reason == DUPLICATE}:
+        expected = "a duplicate" if min(odd) in later else "the client's first"
+        raise Rejected("cohort", f"entry {min(odd)}: {expected}", verdicts[min(odd)])
+
+
+def _check_verdicts(expected: Mapping[int, str], found: Mapping[int, str]) -> None:
+    for index, reason in found.items():
+        if expected[index] != reason:
+            raise Rejected("cohort", f"entry {index}: {expected[index]}", reason)
+
+
+def _check_details(message: CohortClosed) -> None:
+    indices = tuple(each.index for each in message.details)
+    _ascending("details", indices)
+    if odd := set(indices).difference(each.index for each in message.excluded):
+        raise Rejected("cohort", "details of exclusions", f"one of entry {min(odd)}")
 
 
 def _check_size(pinned: PinnedPolicy, message: CohortClosed) -> None:

@@ -20,7 +20,6 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
-from protocols.cohorts import SUPPRESSED
 from protocols.envelopes import Entry, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
@@ -73,6 +72,7 @@ from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blob
+from protocols.verdicts import SUPPRESSED
 
 Expected = TypeVar("Expected", bound=Message)
 

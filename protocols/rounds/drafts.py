@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 from proofs.errors import Misuse
 from protocols.blobs import blob_hash
-from protocols.cohorts import DISPUTED, UNACKNOWLEDGED, cohort_digest
+from protocols.cohorts import cohort_digest
 from protocols.contexts import round_seed
 from protocols.log.checkpoint import Checkpoint
 from protocols.messages import (
+    DETAILS,
     Aggregate,
     CohortClosed,
-    Exclusion,
+    Detail,
     FederationClosed,
     MissingParty,
     RoundAborted,
@@ -26,8 +28,7 @@ from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.submissions import Fault
-
-_DETAILED = 100  # exclusions; with more of them their details would not fit into an entry
+from protocols.verdicts import ACCEPTED, DISPUTED, HELD, UNACKNOWLEDGED, VERDICTS, spell
 
 
 def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes]) -> RoundOpen:
@@ -57,33 +58,37 @@ def draft_cohort(pinned: PinnedPolicy, current: CurrentRound, faults: Mapping[in
     """
     acks = {ack.trustee: ack for ack in current.acks}
     choice = chosen(pinned, current, {index: fault.reason for index, fault in faults.items()})
-    brief = len(faults) + len(choice.left_out) > _DETAILED
-    own = [Exclusion(index, fault.reason, "" if brief else fault.detail) for index, fault in faults.items()]
-    left_out = [
-        Exclusion(index, reason, "" if brief else _detail(index, reason, acks))
-        for index, reason in choice.left_out.items()
-    ]
+    reasons = {index: fault.reason for index, fault in faults.items()} | dict(choice.left_out)
+    verdicts = reasons | dict.fromkeys(choice.accepted, ACCEPTED)
+    first, count = current.index + 1, len(current.submissions) + len(current.acks)
     accepted = set(choice.accepted)
     pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
     return CohortClosed(
         pinned.policy.federation,
         current.number,
         current.entry,
-        choice.accepted,
+        first,
+        spell(first, verdicts, VERDICTS, stop=first + count),
+        tuple(islice(_details(reasons, faults, acks), DETAILS)),
         choice.trustees,
-        tuple(sorted((*own, *left_out), key=lambda exclusion: exclusion.index)),
         cohort_digest(current.entry, pairs, choice.trustees),
     )
 
 
-def _detail(index: int, reason: str, acks: Mapping[str, ShareAck]) -> str:
-    """Which trustees left a submission out, as far as 256 characters reach."""
-    if reason == DISPUTED:
-        names = [name for name, ack in acks.items() if any(dispute.index == index for dispute in ack.disputed)]
-        return f"by {', '.join(names)}"[:256]
-    if reason == UNACKNOWLEDGED:
-        return f"by {', '.join(name for name, ack in acks.items() if index not in ack.acknowledged)}"[:256]
-    return ""
+def _details(reasons: Mapping[int, str], faults: Mapping[int, Fault], acks: Mapping[str, ShareAck]) -> Iterator[Detail]:
+    """What is known of exclusions beside the reason: of a fault the verifier's own words; else which trustees left the
+    submission out, as far as 256 characters reach."""
+    said = {name: ack.said() for name, ack in acks.items()}
+    for index, reason in sorted(reasons.items()):
+        text = ""
+        if index in faults:
+            text = faults[index].detail
+        elif reason == DISPUTED:
+            text = f"by {', '.join(name for name, words in said.items() if words.get(index, HELD) != HELD)}"
+        elif reason == UNACKNOWLEDGED:
+            text = f"by {', '.join(name for name, words in said.items() if words.get(index) != HELD)}"
+        if text:
+            yield Detail(index, text[:256])
 
 
 def draft_aggregate(

@@ -10,10 +10,10 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from protocols.cohorts import DUPLICATE, REPLAYED
 from protocols.messages import CohortClosed, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.submissions import Fault, exclusive_blobs
+from protocols.verdicts import DUPLICATE, REPLAYED
 
 # (submissions of one round, its seed) -> the fault that its blobs show of each, as `protocols.submissions.judge`
 Judge = Callable[[Sequence[Submission], bytes], Sequence[Fault | None]]

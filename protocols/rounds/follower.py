@@ -11,7 +11,7 @@ from protocols.envelopes import Entry
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.messages import AtMost
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.ledger import EMPTY, LEDGER_LIMIT, Ledger
+from protocols.rounds.ledger import EMPTY, LEDGER_ITEMS, LEDGER_LIMIT, Ledger
 from protocols.rounds.rules import apply
 
 
@@ -59,10 +59,10 @@ class Follower:
 
     def encode(self) -> bytes:
         """Canonical bytes for a party's store."""
-        return encode(_Stored(self.frontier.encode(), self.ledger), LEDGER_LIMIT)
+        return encode(_Stored(self.frontier.encode(), self.ledger), LEDGER_LIMIT, LEDGER_ITEMS)
 
     @classmethod
     def decode(cls, data: bytes) -> Follower:
         """Inverse of `encode`; raises Malformed."""
-        stored = decode(_Stored, data, LEDGER_LIMIT)
+        stored = decode(_Stored, data, LEDGER_LIMIT, LEDGER_ITEMS)
         return cls(Frontier.decode(stored.frontier), stored.ledger)

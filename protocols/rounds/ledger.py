@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated
 
+from protocols.encoding import decode, encode
 from protocols.membership import ENROLLED, Membership
 from protocols.messages import (
     AtMost,
@@ -26,6 +28,8 @@ from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort
 
 LEDGER_LIMIT = 1 << 30  # bytes of its encoding
+LEDGER_ITEMS = 1 << 21  # of CBOR: a party's own memory holds more of them than a message may
+Body = Annotated[bytes, AtMost(65535)]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,24 @@ class LoggedKey:
 
 @dataclass(frozen=True)
 class LoggedSubmission:
-    """A submission of the current round; `entry` is its entry hash."""
+    """A submission of the current round; `entry` is its entry hash, `body` the encoded Submission: one item of what is
+    stored, and not a hundred."""
 
     index: int
     entry: Hash32
-    message: Submission
+    body: Body
+
+    @classmethod
+    def of(cls, index: int, entry: bytes, message: Submission) -> LoggedSubmission:
+        """The submission at this log index."""
+        logged = cls(index, entry, encode(message))
+        logged.__dict__["message"] = message
+        return logged
+
+    @cached_property
+    def message(self) -> Submission:
+        """What was submitted."""
+        return decode(Submission, self.body)
 
 
 @dataclass(frozen=True)
@@ -72,7 +89,7 @@ class ExcusedSubmission:
     client: PartyId
     round: int
     seed: Hash32
-    body: Annotated[bytes, AtMost(65535)]
+    body: Body
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,7 @@ class CurrentRound:
     message: RoundOpen
     keys: tuple[LoggedKey, ...]
     submissions: tuple[LoggedSubmission, ...]
+    counts: Annotated[bytes, AtMost(1 << 20)]  # of the submissions of each client of the roster
     acks: tuple[ShareAck, ...]
     cohort: LoggedCohort | None
     releases: tuple[LoggedRelease, ...]
@@ -136,9 +154,14 @@ class LoggedStep:
     seed: Hash32
     before: tuple[Hash32, ...]  # model, and the optimizer state if there was one
     after: tuple[Hash32, ...]
-    members: tuple[Submission, ...]
+    bodies: tuple[Body, ...]  # the encoded Submissions of the cohort
     plaintext: Hash32
     blindings: Hash32
+
+    @cached_property
+    def members(self) -> tuple[Submission, ...]:
+        """The submissions that were summed."""
+        return tuple(decode(Submission, each) for each in self.bodies)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 
 from proofs.engine import Engine
 from proofs.errors import Rejected
-from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED
-from protocols.encoding import decode, encode
+from protocols.encoding import decode
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
 from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of, recent_cohorts
 from protocols.submissions import BlobSource, judge
+from protocols.verdicts import DISPUTED, INVALID_PROOF, MALFORMED
 
 
 def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: CurrentRound, blobs: BlobSource) -> None:
@@ -53,9 +53,9 @@ def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[Ex
     for base in bases:
         missing = (clients_of(pinned, base) or frozenset()) - members
         gone |= frozenset() if may_leave(missing, frozenset(), pinned.policy.min_cohort) else missing
-    called = (each.message for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in gone)
+    called = (each for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in gone)
     seed = current.message.seed
-    mine = (ExcusedSubmission(each.client, each.round, seed, encode(each)) for each in called)
+    mine = (ExcusedSubmission(each.message.client, current.number, seed, each.body) for each in called)
     return (*before, *mine)
 
 

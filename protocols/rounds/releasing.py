@@ -23,21 +23,23 @@ from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
 from protocols.sharing import Share
 from protocols.submissions import BlobSource
+from protocols.verdicts import ANSWERS, HELD, spell
 
 
 def draft_ack(
     pinned: PinnedPolicy, current: CurrentRound, trustee: str, held: Iterable[int], disputed: Iterable[Dispute]
 ) -> ShareAck:
     """That it holds the shares of these submissions, by log index, and disputes those."""
-    known = frozenset(held)
+    known, first = frozenset(held), current.index + 1
+    answers = dict.fromkeys(known, HELD) | {each.index: each.reason for each in disputed}
     pairs = [(each.message.client, each.entry) for each in current.first_submissions() if each.index in known]
     return ShareAck(
         pinned.policy.federation,
         current.number,
         current.entry,
         trustee,
-        tuple(sorted(known)),
-        tuple(sorted(disputed, key=lambda dispute: dispute.index)),
+        first,
+        spell(first, answers, ANSWERS),
         ack_digest(current.entry, trustee, pairs),
     )
 

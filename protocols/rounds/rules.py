@@ -7,7 +7,6 @@ entries and the policy, no blobs: what blobs show is judged in `protocols.submis
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -59,7 +58,6 @@ from protocols.submissions import check_extras
 
 MOST_SUBMISSIONS = 2  # of a client in a round
 _MARK = 16  # bytes of a used key's hash
-_REASON = re.compile("[a-z0-9]+(-[a-z0-9]+)*")  # the check that failed for whoever disputes
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
         raise Rejected("round-keys", expected, str(message.round_keys))
     if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
-    nothing = ((), (), None, (), None, ())
+    nothing = ((), bytes(len(pinned.policy.roster)), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
     current = CurrentRound(place.index, place.hash, message, ledger.keys, *nothing, earlier, ledger.recent)
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
@@ -196,14 +194,17 @@ def _submission(
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
     check_extras(pinned, message)
-    if sum(each.message.client == message.client for each in current.submissions) >= MOST_SUBMISSIONS:
+    client = pinned.client_position(message.client)
+    if current.counts[client] >= MOST_SUBMISSIONS:
         raise Rejected("duplicate", "at most two submissions, the second as evidence", f"a third by {message.client}")
     trustees = tuple(share.trustee for share in message.shares)
     expected = tuple(key.trustee for key in current.keys)
     if trustees != expected:
         raise Rejected("shares", ", ".join(expected), ", ".join(trustees))
-    logged = LoggedSubmission(place.index, place.hash, message)
-    current = replace(current, submissions=(*current.submissions, logged))
+    counts = bytearray(current.counts)
+    counts[client] += 1
+    logged = LoggedSubmission.of(place.index, place.hash, message)
+    current = replace(current, submissions=(*current.submissions, logged), counts=bytes(counts))
     return replace(ledger, current=current)
 
 
@@ -213,17 +214,12 @@ def _share_ack(ledger: Ledger, current: CurrentRound, message: ShareAck) -> Ledg
         raise Rejected("acknowledgement", "a trustee with a key in this round", message.trustee)
     if any(ack.trustee == message.trustee for ack in current.acks):
         raise Rejected("acknowledgement", "one a trustee and round", f"another by {message.trustee}")
+    if message.first != current.index + 1:
+        raise Rejected("acknowledgement", f"answers from entry {current.index + 1} on", f"from {message.first}")
     firsts = {each.index: each for each in current.first_submissions()}
-    disputed = tuple(dispute.index for dispute in message.disputed)
-    for name, indices in (("acknowledged", message.acknowledged), ("disputed", disputed)):
-        _ascending("acknowledgement", name, indices)
-        for index in indices:
-            if index not in firsts:
-                raise Rejected("acknowledgement", "a client's first submission of this round", f"entry {index}")
-    if odd := next((each.reason for each in message.disputed if _REASON.fullmatch(each.reason) is None), None):
-        raise Rejected("acknowledgement", "the name of a check as a dispute's reason", ascii(odd))
-    if both := set(disputed) & set(message.acknowledged):
-        raise Rejected("acknowledgement", "acknowledged or disputed", f"both: {min(both)}")
+    for index in (*message.acknowledged, *(dispute.index for dispute in message.disputed)):
+        if index not in firsts:
+            raise Rejected("acknowledgement", "a client's first submission of this round", f"entry {index}")
     pairs = [(firsts[index].message.client, firsts[index].entry) for index in message.acknowledged]
     _same("ack-digest", ack_digest(current.entry, message.trustee, pairs), message.digest)
     return replace(ledger, current=replace(current, acks=(*current.acks, message)))
@@ -282,7 +278,7 @@ def _round_closed(
 def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:
     optimizer = ledger.step.after[1:] if ledger.step is not None else ()
     after = (message.model,) if message.optimizer is None else (message.model, message.optimizer)
-    members = tuple(each.message for each in current.members())
+    members = tuple(each.body for each in current.members())
     return LoggedStep(current.message.seed, (current.message.model, *optimizer), after, members, *current.opened)
 
 

@@ -25,8 +25,10 @@ from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.merkle import root as merkle_root
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import Bundle, Tile, TileStack, blob_path, bundles, earlier_pieces, encode_bundle
-from protocols.messages import Message
+from protocols.messages import Detail, Message
 from protocols.policy import Policy
+from protocols.verdicts import ANSWERS, VERDICTS, spell
+from tests.spelling import answering, judging
 
 REFERENCES = ("round_open", "cohort", "aggregate")  # fields that hold an entry hash
 CHANGES = (messages.KeyRotation, messages.Revocation)
@@ -94,6 +96,7 @@ class Forge:
         """Change fields of an entry; what is changed stays as it is when the story is straightened."""
         slot = self.slots[position]
         assert slot.message is not None
+        changes = _spelled(slot.message, changes)
         slot.message = replace(slot.message, **changes)
         slot.pinned |= set(changes)
         if signer is not None:
@@ -144,14 +147,12 @@ class Forge:
             value = getattr(message, name, None)
             if isinstance(value, bytes) and name not in slot.pinned:
                 changes[name] = hashes.get(value, value)
-        for name in ("round_keys", "acknowledged", "accepted", "releases"):
+        for name in ("round_keys", "releases"):
             if hasattr(message, name) and name not in slot.pinned:
                 changes[name] = tuple(indices[index] for index in getattr(message, name) if index in indices)
-        for name in ("disputed", "excluded"):
-            if hasattr(message, name) and name not in slot.pinned:
-                items = [item for item in getattr(message, name) if item.index in indices]
-                changes[name] = tuple(replace(item, index=indices[item.index]) for item in items)
-        message = replace(message, **changes)
+        if isinstance(message, messages.ShareAck | messages.CohortClosed):
+            changes |= _moved(message, indices, len(built))
+        message = replace(message, **{name: value for name, value in changes.items() if name not in slot.pinned})
         if isinstance(message, messages.RoundOpen) and "changes" not in slot.pinned:
             hashes_of_changes = [leaf_hash(entry) for entry in built if isinstance(_any(entry), CHANGES)]
             message = replace(message, changes=merkle_root(hashes_of_changes))
@@ -228,6 +229,33 @@ def write_transcript(
         target = path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+
+
+def _spelled(message: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes of fields; what is said of submissions may be given as lists, by the names of the properties."""
+    first, second = ("acknowledged", "disputed") if isinstance(message, messages.ShareAck) else ("accepted", "excluded")
+    if changes.keys().isdisjoint({first, second}):
+        return changes
+    said = [changes.get(name, getattr(message, name)) for name in (first, second)]
+    rest = {name: value for name, value in changes.items() if name not in (first, second)}
+    if isinstance(message, messages.ShareAck):
+        return rest | {"answers": answering(message.first, *said)[1]}
+    last = max((*said[0], *(each.index for each in said[1])), default=0)
+    stop = max(message.first + len(message.verdicts), last + 1)
+    return rest | dict(zip(("verdicts", "details"), judging(message.first, *said, stop)[1:], strict=True))
+
+
+def _moved(
+    message: messages.ShareAck | messages.CohortClosed, indices: Mapping[int, int], place: int
+) -> dict[str, Any]:
+    """What is said of submissions, of where they are now; the message itself is to be entry `place`."""
+    first = indices.get(message.first - 1, message.first - 1) + 1  # RoundOpen's
+    if isinstance(message, messages.ShareAck):
+        said = {indices[index]: word for index, word in message.said().items() if index in indices}
+        return {"first": first, "answers": spell(first, said, ANSWERS)}
+    judged = {indices[index]: word for index, word in message.judged().items() if index in indices}
+    details = [Detail(indices[each.index], each.text) for each in message.details if each.index in indices]
+    return {"first": first, "verdicts": spell(first, judged, VERDICTS, place), "details": tuple(details)}
 
 
 def _named(entry: bytes) -> tuple[bytes, ...]:

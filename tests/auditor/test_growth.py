@@ -49,6 +49,7 @@ from protocols.messages import (
 from tests.auditor.conftest import case_of
 from tests.auditor.forge import CLOCK, write_transcript
 from tests.simulator import Setting, identity_of, make_policy
+from tests.spelling import answering, judging
 
 CLIENTS = 40
 FEDERATION, ORIGIN = "simulated", "example.org/simulated"
@@ -104,8 +105,8 @@ class Log:
     def ack(self, number: int, opened: int, trustee: str, held: list[int], disputed: list[int]) -> int:
         pairs = [(self.index.rounds[number].submissions[index].client, digest(index)) for index in held]
         right = ack_digest(digest(opened), trustee, pairs)
-        complaints = tuple(Dispute(index, "share-opening") for index in disputed)
-        return self.add(ShareAck(FEDERATION, number, digest(opened), trustee, tuple(held), complaints, right))
+        answers = answering(opened + 1, held, [Dispute(index, "share-opening") for index in disputed])
+        return self.add(ShareAck(FEDERATION, number, digest(opened), trustee, *answers, right))
 
 
 Stuffing = Callable[[Log, int], None]
@@ -116,7 +117,7 @@ def cohorts_of_one(log: Log, count: int) -> None:
     for number in range(1, count // 4 + 1):
         opened = log.opened(number)
         only = log.submission(number, opened, f"client-{number % CLIENTS:02}")
-        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), (only,), (), (), NOTHING))
+        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), *judging(opened + 1, [only]), (), NOTHING))
         log.add(RoundAborted(FEDERATION, number, digest(opened), digest(closed), "missing-releases", ()))
 
 
@@ -133,7 +134,7 @@ def names_of_nobody(log: Log, count: int) -> None:
     """Each abort names other parties as missing."""
     for number in range(1, count // 8 + 1):
         opened = log.opened(number)
-        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), (), (), (), NOTHING))
+        closed = log.add(CohortClosed(FEDERATION, number, digest(opened), *judging(opened + 1, []), (), NOTHING))
         missing = tuple(MissingParty(f"nobody-{number}-{each}", "no-release") for each in range(64))
         log.add(RoundAborted(FEDERATION, number, digest(opened), digest(closed), "missing-releases", missing))
 
@@ -152,7 +153,7 @@ def acknowledgements(trustee: Callable[[int], str]) -> Stuffing:
         made = [log.submission(1, opened, f"client-{each % CLIENTS:02}") for each in range(count // 4)]
         for each in range(count // 4):
             log.ack(1, opened, trustee(each), made[:20], made[20:40])
-        log.add(CohortClosed(FEDERATION, 1, digest(opened), tuple(made[:20]), ("trustee-0",), (), NOTHING))
+        log.add(CohortClosed(FEDERATION, 1, digest(opened), *judging(opened + 1, made[:20]), ("trustee-0",), NOTHING))
 
     return stuff
 
@@ -164,16 +165,16 @@ def one_client_again_and_again(log: Log, count: int) -> None:
     half = len(made) // 2
     for each in range(5):
         log.ack(1, opened, f"trustee-{each}", made[:half], made[half:])
-    excluded = tuple(Exclusion(index, "duplicate", "") for index in made[1:])
-    log.add(CohortClosed(FEDERATION, 1, digest(opened), (made[0],), ("trustee-0",), excluded, NOTHING))
+    judged = judging(opened + 1, made[:1], [Exclusion(index, "duplicate", "") for index in made[1:]])
+    log.add(CohortClosed(FEDERATION, 1, digest(opened), *judged, ("trustee-0",), NOTHING))
 
 
 def cohorts_of_one_round(log: Log, count: int) -> None:
     opened = log.opened(1)
     made = [log.submission(1, opened, f"client-{each % CLIENTS:02}") for each in range(CLIENTS)]
+    judged = judging(opened + 1, made[:20], [Exclusion(index, "disputed", "") for index in made[20:]])
     for _ in range(count // 2):
-        excluded = tuple(Exclusion(index, "disputed", "") for index in made[20:])
-        log.add(CohortClosed(FEDERATION, 1, digest(opened), tuple(made[:20]), ("trustee-0",), excluded, NOTHING))
+        log.add(CohortClosed(FEDERATION, 1, digest(opened), *judged, ("trustee-0",), NOTHING))
 
 
 def releases(trustee: Callable[[int], str]) -> Stuffing:
@@ -181,7 +182,7 @@ def releases(trustee: Callable[[int], str]) -> Stuffing:
         opened = log.opened(1)
         made = tuple(log.submission(1, opened, f"client-{each:02}") for each in range(CLIENTS))
         asked = (*(f"trustee-{each}" for each in range(5)), *(f"nobody-{each}" for each in range(59)))
-        closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), made, asked, (), NOTHING))
+        closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), *judging(opened + 1, made), asked, NOTHING))
         for each in range(count):
             log.add(KeyShare(FEDERATION, 1, digest(closed), NOTHING, trustee(each), digest("share", each)))
         log.add(RoundAborted(FEDERATION, 1, digest(opened), digest(closed), "missing-releases", ()))
@@ -193,7 +194,7 @@ def ends(log: Log, count: int) -> None:
     """Aggregates, ends and aborts of one round."""
     opened = log.opened(1)
     made = tuple(log.submission(1, opened, f"client-{each:02}") for each in range(CLIENTS))
-    closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), made, ("trustee-0",), (), NOTHING))
+    closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), *judging(opened + 1, made), ("trustee-0",), NOTHING))
     for each in range(count // 4):
         summed = Aggregate(FEDERATION, 1, digest(closed), tuple(range(each, each + 4)), *[NOTHING] * 4, None, None)
         last = log.add(summed)

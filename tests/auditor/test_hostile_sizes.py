@@ -61,8 +61,8 @@ def cohorts_and_acks(count: int) -> Stuff:
     """Every one of many cohorts would rest on every one of many acknowledgements."""
 
     def stuff(forge: Forge) -> None:
-        repeat(forge, len(forge.slots), ShareAck, count, acknowledged=(), disputed=())
-        repeat(forge, len(forge.slots), CohortClosed, count, accepted=(), excluded=())
+        repeat(forge, len(forge.slots), ShareAck, count, answers="")
+        repeat(forge, len(forge.slots), CohortClosed, count, verdicts="", details=())
 
     return stuff
 
@@ -75,7 +75,7 @@ def strangers(count: int) -> Stuff:
         position = forge.find(CohortClosed)
         for number in range(count):
             name = f"stranger-{number}"
-            signed = replace(message, trustee=name, acknowledged=tuple(range(position + count)), disputed=())
+            signed = replace(message, trustee=name, first=0, answers="h" * (position + count))
             forge.insert_raw(position, seal(signed, name, identity_of(name)))
 
     return stuff
@@ -95,7 +95,7 @@ def far_references(count: int) -> Stuff:
     """Acknowledgements of tens of thousands of entries that do not exist."""
 
     def stuff(forge: Forge) -> None:
-        repeat(forge, len(forge.slots), ShareAck, count, acknowledged=tuple(range(256, 21756)), disputed=())
+        repeat(forge, len(forge.slots), ShareAck, count, first=256, answers="h" * 65000)
 
     return stuff
 
@@ -168,14 +168,16 @@ def test_what_a_round_does_not_have_is_a_finding(forge, tmp_path: Path) -> None:
     position = forged.find(ShareAck, 2)
     other = forged.find(ShareAck, 1)
     later = forged.find(RoundAborted)
-    forged.edit(position, acknowledged=(other, later, 10**6))
+    nowhere = later + 10**4
+    answers = "".join("h" if index in (other, later, nowhere) else "-" for index in range(other, nowhere + 1))
+    forged.edit(position, first=other, answers=answers)
     forged.edit(later, round_open=bytes(32))
     findings = Findings("I12", "evidence graph")
     check_graph(prepared(forged, tmp_path / "t"), findings)
     told = [(each.where, each.expected, each.found) for each in findings.result("").findings]
     inside = "references to entries of round 2"
     assert (f"entry {position}", inside, f"entry {other}") in told
-    assert (f"entry {position}", inside, f"entry {10**6}") in told
+    assert (f"entry {position}", inside, f"entry {nowhere}") in told
     assert (f"entry {position}", "references to entries before it", f"entry {later}") in told
     assert (f"entry {later}", inside, "a hash of none") in told
 

@@ -21,6 +21,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.privacy import differencing
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, make_policy
+from tests.spelling import judging
 from tests.work import lines_run
 
 CLIENTS = 4
@@ -42,7 +43,7 @@ def history(count: int, models: int) -> Case:
             place = start + 1 + position
             record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), ())
             found.submissions[place] = record
-        closing = CohortClosed("f", number, NOTHING, tuple(found.submissions), (), (), NOTHING)
+        closing = CohortClosed("f", number, NOTHING, *judging(start + 1, found.submissions), (), NOTHING)
         found.cohorts.append(Entry(start + ENTRIES - 1, NOTHING, closing))
         made.roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
     return made

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from protocols import messages
-from protocols.messages import Dispute, EncryptedShare, Exclusion, MissingParty
+from protocols.messages import Detail, EncryptedShare, MissingParty
 from tests.auditor.conftest import flipped, judged
 from tests.auditor.forge import Forge
 
@@ -68,10 +68,6 @@ def other_share_blob(forge: Forge, message: Any) -> Any:
     return (EncryptedShare(first.trustee, forge.put(flipped(forge.blob(first.blob), -1))), *message.shares[1:])
 
 
-def unword(forge: Forge, message: Any) -> Any:
-    return tuple(replace(each, reason="call me: +49") for each in message.disputed)
-
-
 def loose(check: set[str], lie: Lie, **more: Any) -> Case:
     """A lie that others follow from: `checks` fail, and maybe more."""
     return Case(lie, check, exactly=False, **more)
@@ -119,27 +115,19 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.ShareAck, "round"): loose({"I4"}, value(2)),
     (messages.ShareAck, "round_open"): loose({"I8", "I12"}, value(NOWHERE)),
     (messages.ShareAck, "trustee"): loose({"I8"}, value("trustee-1")),
-    (messages.ShareAck, "acknowledged"): Case(lambda forge, message: message.acknowledged[1:], {"I8"}),
-    (messages.ShareAck, "disputed"): loose(
-        {"I8"}, lambda forge, message: (Dispute(message.acknowledged[0], "share-opening"),)
-    ),
-    (messages.Dispute, "index"): loose({"I8"}, value((Dispute(0, "share-opening"),))),
-    (messages.Dispute, "reason"): loose({"P7"}, unword, name="eventful", round=1),
+    (messages.ShareAck, "first"): loose({"I8"}, lambda forge, message: message.first + 1),
+    (messages.ShareAck, "answers"): Case(lambda forge, message: "-" + message.answers[1:], {"I8"}),
     (messages.ShareAck, "digest"): Case(value(NOWHERE), {"I8"}),
     (messages.CohortClosed, "federation"): Case(value(FEDERATION), {"I7"}),
     (messages.CohortClosed, "round"): loose({"I4"}, value(2)),
     (messages.CohortClosed, "round_open"): loose({"I7"}, value(NOWHERE)),
-    (messages.CohortClosed, "accepted"): loose({"I7", "I8"}, lambda forge, message: message.accepted[1:]),
+    (messages.CohortClosed, "first"): loose({"I7", "I8"}, lambda forge, message: message.first + 1),
+    (messages.CohortClosed, "verdicts"): loose({"I7", "I8"}, lambda forge, message: "i" + message.verdicts[1:]),
+    (messages.CohortClosed, "details"): loose({"I7"}, lambda forge, message: (Detail(message.accepted[0], "lies"),)),
+    (messages.Detail, "index"): loose(
+        {"I7"}, lambda f, m: (replace(m.details[0], index=m.accepted[0]), *m.details[1:]), name="eventful", round=1
+    ),
     (messages.CohortClosed, "trustees"): loose({"I8"}, lambda forge, message: message.trustees[:-1]),
-    (messages.CohortClosed, "excluded"): loose(
-        {"I7"}, lambda forge, message: (Exclusion(message.accepted[0], "invalid-proof", ""),)
-    ),
-    (messages.Exclusion, "index"): loose(
-        {"I7"}, lambda f, m: (*m.excluded[:-1], replace(m.excluded[-1], index=m.accepted[0])), name="eventful", round=1
-    ),
-    (messages.Exclusion, "reason"): loose(
-        {"I7"}, lambda f, m: (replace(m.excluded[0], reason="disputed"), *m.excluded[1:]), name="eventful", round=1
-    ),
     (messages.CohortClosed, "digest"): Case(value(NOWHERE), {"I8"}),
     (messages.KeyShare, "federation"): Case(value(FEDERATION), {"I8"}),
     (messages.KeyShare, "round"): loose({"I4"}, value(2)),
@@ -186,12 +174,11 @@ CASES: dict[tuple[type, str], Case] = {
 
 # Fields in which there is nothing to lie about, and why.
 NO_LIE = {
-    (messages.Exclusion, "detail"): "free text for people; nothing is derived from it",
+    (messages.Detail, "text"): "free text for people; nothing is derived from it",
 }
 PARTS = {
     messages.EncryptedShare: (messages.Submission, "shares"),
-    messages.Dispute: (messages.ShareAck, "disputed"),
-    messages.Exclusion: (messages.CohortClosed, "excluded"),
+    messages.Detail: (messages.CohortClosed, "details"),
     messages.MissingParty: (messages.RoundAborted, "missing"),
 }
 

@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from auditor import Kind, Outcome, audit
 from auditor.checks.readings import Doubtful, Readings
-from protocols.cohorts import DUPLICATE, INVALID_PROOF, REPLAYED, Judged, choose
+from protocols.cohorts import Judged, choose
 from protocols.envelopes import open_policy
 from protocols.log.tiles import blob_path
 from protocols.messages import CohortClosed, Dispute, MissingParty, RoundAborted, ShareAck, Submission
+from protocols.verdicts import DUPLICATE, INVALID_PROOF, REPLAYED
 from tests.adversaries import with_bad_proof
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, Simulation, identity_of, make_policy
+from tests.spelling import answering
 
 POLICY, _ = open_policy(make_policy(Setting(trustees=3, threshold=2, corrupt=0, min_cohort=2, max_cohort=3))[0])
 NAMES = tuple(member.id for member in POLICY.trustees)
@@ -71,7 +73,7 @@ def rounds(draw: st.DrawFn) -> Readings:
         disputed = tuple(
             Dispute(index, "share-opening") for index in range(len(clients)) if not draw(st.integers(0, 7))
         )
-        acks[name] = ShareAck("simulated", 1, bytes(32), name, tuple(held), disputed, bytes(32))
+        acks[name] = ShareAck("simulated", 1, bytes(32), name, *answering(0, held, disputed), bytes(32))
     earlier = draw(st.none() | st.sets(st.sampled_from(CLIENTS), min_size=2))
     least, most = draw(st.sampled_from([(2, 3), (2, 6), (3, 6)]))
     return Readings(replace(POLICY, min_cohort=least, max_cohort=most), submissions, acks, earlier, recent=False)
@@ -94,7 +96,7 @@ def made(count: int, unread: Sequence[int] = (), silent: Sequence[int] = (), **c
     """So many submissions, all acknowledged but those in `silent`."""
     submissions = [Doubtful(i, CLIENTS[i], None, i in unread, copied=False) for i in range(count)]
     held = tuple(index for index in range(count) if index not in silent)
-    acks = {name: ShareAck("simulated", 1, bytes(32), name, held, (), bytes(32)) for name in NAMES}
+    acks = {name: ShareAck("simulated", 1, bytes(32), name, *answering(0, held), bytes(32)) for name in NAMES}
     return replace(Readings(POLICY, submissions, acks, None, recent=False), **changes)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 
 from auditor.cli import main
 from proofs.errors import Malformed, Rejected
-from protocols.cohorts import DISPUTED, INVALID_PROOF
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.invitation import LoggedEntry
 from protocols.log.merkle import inclusion_proof, inclusion_proofs, leaf_hash
@@ -20,7 +19,6 @@ from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed, RoundOpen, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import (
-    ACCEPTED,
     CLOSED,
     Receipt,
     decode_receipt,
@@ -28,6 +26,7 @@ from protocols.receipts import (
     make_receipts,
     verify_receipt,
 )
+from protocols.verdicts import ACCEPTED, DISPUTED, INVALID_PROOF
 from tests.auditor.conftest import flipped
 from tests.simulator import Simulation, identity_of
 

@@ -98,13 +98,16 @@ def last(kind: type) -> Callable[[Forge], Any]:
 
 def late_submission(forge: Forge) -> None:
     moved = forge.slots.pop(forge.find(Submission, nth=3))
-    forge.slots.insert(forge.find(CohortClosed) + 1, moved)
+    position = forge.find(CohortClosed)
+    forge.slots.insert(position + 1, moved)
+    verdicts = forge.message(position).verdicts
+    forge.edit(position, verdicts=verdicts[:3] + verdicts[4:] + "-a")
 
 
 def second_cohort(forge: Forge) -> None:
     position = forge.find(CohortClosed)
     first = forge.message(position)
-    fewer = replace(first, accepted=first.accepted[1:], excluded=(Exclusion(first.accepted[0], "unacknowledged", ""),))
+    fewer = replace(first, verdicts=first.verdicts.replace("a", "u", 1))
     forge.insert(position + 1, fewer)
 
 
@@ -210,7 +213,8 @@ def forgotten(forge: Forge) -> None:
 
 def foreign_member(forge: Forge) -> None:
     position = forge.find(CohortClosed)
-    forge.edit(position, accepted=(0, *forge.message(position).accepted))
+    assert forge.message(position).verdicts[-1] == "-"  # of an acknowledgement
+    forge.edit(position, verdicts=forge.message(position).verdicts[:-1] + "a")
 
 
 def offender_accepted(reason: str) -> Attack:
@@ -226,7 +230,7 @@ def offender_accepted(reason: str) -> Attack:
 
 def second_ack(forge: Forge) -> None:
     position = forge.find(ShareAck)
-    forge.insert(position + 1, replace(forge.message(position), acknowledged=()))
+    forge.insert(position + 1, replace(forge.message(position), answers=""))
 
 
 def withheld_ack(forge: Forge) -> None:
@@ -368,7 +372,6 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "a false dispute": (excluded_for("disputed"), {"I7", "I8"}, "quiet"),
     "a cohort falsely full": (excluded_for("cohort-full"), {"I7", "I8"}, "quiet"),
     "falsely unacknowledged": (excluded_for("unacknowledged"), {"I7", "I8"}, "quiet"),
-    "an unknown reason": (excluded_for("unwelcome"), {"I7", "I8", "P7"}, "quiet"),
     "a submission without a verdict": (forgotten, {"I7", "I8"}, "quiet"),
     "a member from elsewhere": (foreign_member, {"I7", "I8", "P1"}, "quiet"),
     "an invalid proof accepted": (offender_accepted("invalid-proof"), {"I6", "I7", "I8"}, "eventful"),

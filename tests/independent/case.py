@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tests.independent.cohorts import places
 from tests.independent.curve import Point, decode_points
 from tests.independent.encoding import Body, Envelope
 from tests.independent.identities import Membership, verifies
@@ -145,7 +146,7 @@ class Round:
     @cached_property
     def accepted(self) -> list[Entry]:
         """The submissions that the logged cohort accepts, ascending."""
-        wanted = set(self.closed.body["accepted"]) if self.closed else set()
+        wanted = set(places(self.closed.body, "a")) if self.closed else set()
         return [entry for entry in self.submissions if entry.index in wanted]
 
     @property

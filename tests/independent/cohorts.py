@@ -7,6 +7,23 @@ from itertools import combinations
 
 from tests.independent.encoding import Body, Envelope, framed_hash
 
+REASONS = {
+    "2": "duplicate",
+    "r": "replayed",
+    "m": "malformed",
+    "i": "invalid-proof",
+    "d": "disputed",
+    "f": "cohort-full",
+    "u": "unacknowledged",
+    "s": "suppressed",
+}
+
+
+def places(body: Body, signs: str) -> list[int]:
+    """The log indices at which a share-ack or a cohort-closed has one of these characters (8.5)."""
+    text = body["answers" if "answers" in body else "verdicts"]
+    return [body["first"] + i for i, sign in enumerate(text) if sign in signs]
+
 
 def ack_digest(round_open: bytes, trustee: str, submissions: Sequence[tuple[str, bytes]]) -> bytes:
     parts = [part for pair in submissions for part in pair]
@@ -33,7 +50,7 @@ def choose(
         else:
             candidates.append(index)
     order = [member["id"] for member in policy["trustees"]]
-    held = {name: set(acks[name].body["acknowledged"]) & set(candidates) for name in order if name in acks}
+    held = {name: set(places(acks[name].body, "h")) & set(candidates) for name in order if name in acks}
     accepted, trustees = best(held, order, policy["threshold"], set(candidates))
     reasons |= {index: "unacknowledged" for index in candidates if index not in accepted}
     return sorted(accepted), trustees, reasons
@@ -56,7 +73,7 @@ def best(
 
 
 def disputed(ack: Envelope) -> set[int]:
-    return {dispute["index"] for dispute in ack.body["disputed"]}
+    return set(places(ack.body, "deco"))
 
 
 def small(side: set[str], least: int) -> set[str]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from tests.independent.argument import Refused, verify
 from tests.independent.case import Case, Entry, Round
 from tests.independent.claims import Claim
-from tests.independent.cohorts import ack_digest, choose, cohort_digest, nests, strictly_fine, suppress
+from tests.independent.cohorts import REASONS, ack_digest, choose, cohort_digest, nests, places, strictly_fine, suppress
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
@@ -165,20 +165,25 @@ def hide(
 
 def check_verdicts(case: Case, this: Round, closed: Entry) -> None:
     body = closed.body
-    excluded = {exclusion["index"]: exclusion["reason"] for exclusion in body["excluded"]}
-    lists = (body["accepted"], [exclusion["index"] for exclusion in body["excluded"]])
-    judged = {entry.index for entry in this.judged}
-    for indices in lists:
-        if any(a >= b for a, b in pairwise(indices)) or not set(indices) <= judged:
-            case.fail("I7", f"entry {closed.index}: no ascending submissions of the round")
-    if set(lists[0]) & set(lists[1]):
-        case.fail("I7", f"entry {closed.index}: a submission twice")
+    judged, text = {entry.index for entry in this.judged}, body["verdicts"]
+    excluded, details = set(places(body, "2rmidfus")), [detail["index"] for detail in body["details"]]
+    if not excluded | set(places(body, "a")) <= judged:
+        case.fail("I7", f"entry {closed.index}: a verdict on no submission of the round")
+    if this.opened is not None and (body["first"], len(text)) != (
+        this.opened.index + 1,
+        closed.index - this.opened.index - 1,
+    ):
+        case.fail("I7", f"entry {closed.index}: not one character for each entry of the round")
+    if any(a >= b for a, b in pairwise(details)) or not set(details) <= excluded:
+        case.fail("I7", f"entry {closed.index}: details")
     if this.opened is None or body["round_open"] != this.opened.hash:
         case.fail("I7", f"entry {closed.index}: round-open")
     _, _, reasons = verdicts(case, this)
     for index in sorted(judged):
         right = reasons.get(index, "accepted")
-        found = excluded.get(index, "accepted" if index in body["accepted"] else "no verdict")
+        place = index - body["first"]
+        sign = text[place] if 0 <= place < len(text) else "-"
+        found = "accepted" if sign == "a" else REASONS.get(sign, "no verdict")
         if found != right:
             case.fail("I7", f"entry {index}: {found}, expected {right}")
 
@@ -193,15 +198,14 @@ def check_acknowledgements(case: Case, this: Round) -> None:
     for ack in this.all("share-ack"):
         body = ack.body
         first = first_submissions(this, ack.index)
-        lists = (body["acknowledged"], [dispute["index"] for dispute in body["disputed"]])
+        held, answered = places(body, "h"), places(body, "hdeco")
         faults = [
             ("no round key", body["trustee"] not in holders),
             ("a second acknowledgement", body["trustee"] in seen),
             ("round-open", this.opened is None or body["round_open"] != this.opened.hash),
-            ("order", any(a >= b for indices in lists for a, b in pairwise(indices))),
-            ("both lists", bool(set(lists[0]) & set(lists[1]))),
-            ("no first submission", not set(lists[0]) | set(lists[1]) <= set(first)),
-            ("ack-digest", body["digest"] != expected_ack_digest(case, ack, lists[0])),
+            ("first", this.opened is not None and body["first"] != this.opened.index + 1),
+            ("no first submission", not set(answered) <= set(first)),
+            ("ack-digest", body["digest"] != expected_ack_digest(case, ack, held)),
         ]
         for name, wrong in faults:
             if wrong:
@@ -233,11 +237,11 @@ def check_cohort(case: Case, this: Round, closed: Entry) -> None:
     """I8.2."""
     body = closed.body
     accepted, trustees, _ = verdicts(case, this)
-    if body["accepted"] != accepted:
+    if places(body, "a") != accepted:
         case.fail("I8", f"entry {closed.index}: accepted, expected {accepted}")
     if body["trustees"] != trustees:
         case.fail("I8", f"entry {closed.index}: trustees, expected {trustees}")
-    members = named_submissions(case, body["accepted"])
+    members = named_submissions(case, places(body, "a"))
     if body["digest"] != cohort_digest(body["round_open"], members, body["trustees"]):
         case.fail("I8", f"entry {closed.index}: cohort-digest")
     releases = this.all("key-share")

@@ -137,6 +137,7 @@ class Octets:
 @dataclass(frozen=True)
 class Text:
     limit: int
+    pattern: str = ""  # of the whole text, where it has one
 
 
 @dataclass(frozen=True)
@@ -245,15 +246,16 @@ MESSAGES: Mapping[str, Fields] = {
     | {
         "round_open": HASH,
         "trustee": PARTY,
-        "acknowledged": Many(INTEGER),
-        "disputed": Many({"index": INTEGER, "reason": Text(64)}),
+        "first": INTEGER,
+        "answers": Text(65535, "|[-hdeco]*[hdeco]"),
         "digest": HASH,
     },
     "cohort-closed": ROUND
     | {
         "round_open": HASH,
-        "accepted": Many(INTEGER),
-        "excluded": Many({"index": INTEGER, "reason": Text(64), "detail": Text(256)}),
+        "first": INTEGER,
+        "verdicts": Text(65535, "[-a2rmidfus]*"),
+        "details": Many({"index": INTEGER, "text": Text(256)}, 100),
         "trustees": Many(PARTY, MEMBERS),
         "digest": HASH,
     },
@@ -303,7 +305,9 @@ def conforms(value: object, kind: object) -> bool:
     if isinstance(kind, Octets):
         return isinstance(value, bytes) and (len(value) == kind.limit or (not kind.exact and len(value) < kind.limit))
     if isinstance(kind, Text):
-        return isinstance(value, str) and len(value) <= kind.limit and not FORBIDDEN_TEXT.search(value)
+        if not isinstance(value, str) or len(value) > kind.limit or FORBIDDEN_TEXT.search(value):
+            return False
+        return not kind.pattern or re.fullmatch(kind.pattern, value) is not None
     if kind == INTEGER:
         return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < INTEGER_LIMIT
     if kind == BOOLEAN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tests.independent.case import Case, Entry, Round, references
+from tests.independent.cohorts import places
 
 TRUSTEES = 16
 SINGLE = ("round-open", "cohort-closed", "aggregate", "round-closed", "round-aborted")
@@ -35,10 +36,10 @@ def referred(entry: Entry) -> list[int | bytes]:
     for name in ("round_open", "cohort", "aggregate"):
         if body.get(name) is not None:
             found.append(body[name])
-    for name in ("round_keys", "acknowledged", "accepted", "releases"):
+    for name in ("round_keys", "releases"):
         found += body.get(name, [])
-    for name in ("disputed", "excluded"):
-        found += [item["index"] for item in body.get(name, [])]
+    if entry.type in ("share-ack", "cohort-closed"):
+        found += places(body, "adehcofimrsu2")
     return found
 
 
@@ -88,7 +89,7 @@ def check_value(case: Case, this: Round, nodes: Mapping[int, Entry], edges: Edge
         ("cohort-closed", "aggregate"),
         ("aggregate", "round-closed"),
     }
-    accepted = set(this.closed.body["accepted"]) if this.closed is not None else set()
+    accepted = set(places(this.closed.body, "a")) if this.closed is not None else set()
     value = {
         (source, target)
         for source, target in edges

@@ -124,7 +124,8 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "roster-size", len(policy["roster"]) >= policy["min_cohort"]
     yield "max-rounds", policy["max_rounds"] >= 1
     yield "max-rounds-limit", policy["max_rounds"] <= 65536
-    yield "cohort-entry", 92 * len(policy["roster"]) + 66 * m + 1024 <= 65535
+    yield "cohort-entry", 2 * len(policy["roster"]) + 67 * m + 29024 <= 65535
+    yield "roster-changes", 8347 * (len(policy["roster"]) + m) + 2**21 <= 2**26
     yield "required-checks", set(policy["required_checks"]) <= set(CHECKS)
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)

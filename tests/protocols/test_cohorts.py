@@ -10,12 +10,8 @@ from hypothesis import strategies as st
 
 from proofs.errors import Misuse, Rejected
 from protocols.cohorts import (
-    COHORT_FULL,
-    DISPUTED,
-    EXCLUSIONS,
     EXEMPTING,
     OFFENCES,
-    UNACKNOWLEDGED,
     Choice,
     ack_digest,
     choose_cohort,
@@ -25,7 +21,9 @@ from protocols.cohorts import (
 from protocols.envelopes import open_policy
 from protocols.messages import Dispute, ShareAck
 from protocols.policy import Policy
+from protocols.verdicts import COHORT_FULL, DISPUTED, UNACKNOWLEDGED, VERDICTS
 from tests.simulator import Setting, make_policy
+from tests.spelling import answering
 
 POLICY, _ = open_policy(make_policy(Setting(trustees=5, threshold=4, corrupt=2, max_cohort=4))[0])
 NAMES = tuple(member.id for member in POLICY.trustees)
@@ -33,7 +31,7 @@ NAMES = tuple(member.id for member in POLICY.trustees)
 
 def ack(trustee: str, acknowledged: Sequence[int], disputed: Sequence[int] = ()) -> ShareAck:
     disputes = tuple(Dispute(index, "share-opening") for index in disputed)
-    return ShareAck("simulated", 1, bytes(32), trustee, tuple(acknowledged), disputes, bytes(32))
+    return ShareAck("simulated", 1, bytes(32), trustee, *answering(0, acknowledged, disputes), bytes(32))
 
 
 def plain_choice(policy: Policy, valid: Sequence[int], acks: Mapping[str, ShareAck]) -> Choice:
@@ -165,7 +163,8 @@ def test_fewer_than_t_acknowledgements_choose_nobody() -> None:
 
 def test_reasons_are_words_of_the_protocol() -> None:
     """They stand in signed entries: a change of one is a change of the version."""
-    assert EXCLUSIONS == (
+    assert tuple(VERDICTS.values()) == (
+        "accepted",
         "duplicate",
         "replayed",
         "malformed",

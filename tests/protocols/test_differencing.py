@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Rejected
-from protocols.cohorts import SUPPRESSED, Choice, Judged, choose, choose_cohort, exempt_clients, suppression_order
+from protocols.cohorts import Choice, Judged, choose, choose_cohort, exempt_clients, suppression_order
 from protocols.contexts import tagged_hash
 from protocols.envelopes import open_policy
 from protocols.messages import ShareAck
@@ -21,8 +21,10 @@ from protocols.privacy.differencing import (
     exposed_by_two,
     may_leave,
 )
+from protocols.verdicts import SUPPRESSED
 from tests.independent.cohorts import strictly_fine
 from tests.simulator import Setting, make_policy
+from tests.spelling import answering
 
 NAMES = "abcdefgh"
 CLIENTS = st.frozensets(st.sampled_from(NAMES))
@@ -216,8 +218,8 @@ def judged(clients: Sequence[str], faults: dict[str, str]) -> list[Judged]:
 
 
 def acks(submissions: Sequence[Judged], unheld: Set[str]) -> dict[str, ShareAck]:
-    held = tuple(each.index for each in submissions if each.client not in unheld)
-    return {member.id: ShareAck("f", 1, bytes(32), member.id, held, (), bytes(32)) for member in POLICY.trustees}
+    held = answering(10, [each.index for each in submissions if each.client not in unheld])
+    return {member.id: ShareAck("f", 1, bytes(32), member.id, *held, bytes(32)) for member in POLICY.trustees}
 
 
 FAULTS = st.dictionaries(

@@ -17,7 +17,7 @@ from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
 from protocols.messages import (
     MESSAGE_TYPES,
     AtMost,
-    Dispute,
+    Detail,
     Exactly,
     MissingParty,
     PartyId,
@@ -203,18 +203,18 @@ def test_other_spellings_are_named(data: bytes, expected: str) -> None:
 
 
 def test_the_example_of_the_specification() -> None:
-    data = bytes.fromhex("a2 65 696e646578 07 66 726561736f6e 63 776879")
-    assert encode(Dispute(7, "why")) == data
-    assert decode(Dispute, data) == Dispute(7, "why")
+    data = bytes.fromhex("a2 64 74657874 63 776879 65 696e646578 07")
+    assert encode(Detail(7, "why")) == data
+    assert decode(Detail, data) == Detail(7, "why")
 
 
 def test_unsorted_and_duplicate_keys_are_named() -> None:
-    pair = [reference("index") + b"\x07", reference("reason") + reference("why")]
-    assert decode(Dispute, b"\xa2" + pair[0] + pair[1]) == Dispute(7, "why")
+    pair = [reference("text") + reference("why"), reference("index") + b"\x07"]
+    assert decode(Detail, b"\xa2" + pair[0] + pair[1]) == Detail(7, "why")
     with pytest.raises(Malformed) as unsorted:
-        decode(Dispute, b"\xa2" + pair[1] + pair[0])
+        decode(Detail, b"\xa2" + pair[1] + pair[0])
     with pytest.raises(Malformed) as duplicate:
-        decode(Dispute, b"\xa3" + pair[0] + pair[0] + pair[1])
+        decode(Detail, b"\xa3" + pair[0] + pair[0] + pair[1])
     assert unsorted.value.expected == "map keys in canonical order"
     assert duplicate.value.expected == "each map key once"
 
@@ -266,7 +266,7 @@ def test_text_is_counted_in_characters() -> None:
         dataclasses.replace(SAMPLE, flag=1),
         dataclasses.replace(SAMPLE, numbers=[1]),
         dataclasses.replace(SAMPLE, numbers=(-1,)),
-        dataclasses.replace(SAMPLE, inners=(Dispute(1, "a"),)),
+        dataclasses.replace(SAMPLE, inners=(Detail(1, "a"),)),
         dataclasses.replace(SAMPLE, note="\ud800"),
         dataclasses.replace(SAMPLE, later=0),
         Sample,

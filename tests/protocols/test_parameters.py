@@ -207,6 +207,10 @@ def test_the_good_policy_meets_everything() -> None:
     assert all(condition.explanation for condition in check_policy(GOOD))
 
 
+def roster_of(count: int) -> tuple[Member, ...]:
+    return tuple(Member(f"c{number:05}", number.to_bytes(32, "big")) for number in range(count))
+
+
 def test_names_are_unique() -> None:
     names = [condition.name for condition in check_policy(GOOD)]
     assert len(set(names)) == len(names)
@@ -235,7 +239,8 @@ def test_names_are_unique() -> None:
         ("roster-size", replace(GOOD, roster=GOOD.roster[:1])),
         ("max-rounds", replace(GOOD, max_rounds=0)),
         ("max-rounds-limit", replace(GOOD, max_rounds=2**16 + 1)),
-        ("cohort-entry", replace(GOOD, roster=tuple(Member(f"c{i:05}", i.to_bytes(32, "big")) for i in range(698)))),
+        ("cohort-entry", replace(GOOD, roster=roster_of(18_500))),
+        ("roster-changes", replace(GOOD, roster=roster_of(7_790))),
         ("required-checks", replace(GOOD, required_checks=("I13",))),
         ("tensor-names", replace(GOOD, tensors=(replace(GOOD.tensors[0], shape=(500,)),) * 2)),
         ("tensor-types", replace(GOOD, tensors=(replace(GOOD.tensors[0], dtype="int64"),))),

@@ -13,7 +13,6 @@ from proofs.errors import Malformed, Rejected
 from proofs.verifier import verify
 from protocols.blob_sizes import ROW_FIELDS, sized_blobs
 from protocols.blobs import blob_hash
-from protocols.cohorts import INVALID_PROOF, MALFORMED
 from protocols.contexts import submission_context
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
@@ -31,6 +30,7 @@ from protocols.submissions import (
     named_extras,
     read_blob,
 )
+from protocols.verdicts import INVALID_PROOF, MALFORMED
 from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")

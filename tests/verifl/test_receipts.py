@@ -10,7 +10,8 @@ import pytest
 from proofs.errors import Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
-from protocols.receipts import ACCEPTED, CLOSED, decode_receipt, make_receipts, verify_receipt
+from protocols.receipts import CLOSED, decode_receipt, make_receipts, verify_receipt
+from protocols.verdicts import ACCEPTED
 from tests.simulator import Simulation
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt, receipt_file

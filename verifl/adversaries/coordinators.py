@@ -15,7 +15,6 @@ from proofs.curve import ORDER
 from proofs.engine import Engine
 from proofs.errors import Misuse
 from proofs.randomness import Randomness
-from protocols.cohorts import INVALID_PROOF
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.lattice import encryption, public
@@ -30,6 +29,7 @@ from protocols.rounds.submitting import Residues, Secrets
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
+from protocols.verdicts import INVALID_PROOF
 from verifl.agents.clock import ONE_PROCESS
 
 

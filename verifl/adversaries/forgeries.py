@@ -18,7 +18,7 @@ import numpy as np
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke
-from protocols.cohorts import INVALID_PROOF, cohort_digest
+from protocols.cohorts import cohort_digest
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
@@ -33,6 +33,7 @@ from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.steps import step as server_steps
 from protocols.submissions import BlobSource, Fault
+from protocols.verdicts import ACCEPTED, INVALID_PROOF, VERDICTS, spell
 from verifl.adversaries.coordinators import SwapsCohorts
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.trustees import Colluding
@@ -294,7 +295,9 @@ class ForeignCohort(Forgery):
         asked = tuple(key.trustee for key in current.keys)
         digest = cohort_digest(current.entry, pairs, asked)
         federation, number = scene.pinned.policy.federation, current.number
-        log.append(CohortClosed(federation, number, current.entry, tuple(accepted), asked, (), digest))
+        first = current.index + 1
+        verdicts = spell(first, dict.fromkeys(accepted, ACCEPTED), VERDICTS, stop=log.size)
+        log.append(CohortClosed(federation, number, current.entry, first, verdicts, (), asked, digest))
         scene.publish(log)
         scene.stop()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.blobs import entry_blobs
-from protocols.cohorts import DISPUTED, INVALID_PROOF, MALFORMED, disputed_by_quorum
+from protocols.cohorts import disputed_by_quorum
 from protocols.envelopes import Entry, open_envelope
 from protocols.log.tiles import blob_path
 from protocols.messages import Exclusion, Genesis, RoundAborted, RoundOpen
@@ -22,6 +22,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients
+from protocols.verdicts import DISPUTED, INVALID_PROOF, MALFORMED
 from verifl.progress import RoundSummary
 from verifl.storage.stores import replacing
 

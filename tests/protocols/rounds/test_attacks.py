@@ -27,6 +27,7 @@ from tests.adversaries import (
 )
 from tests.seeded import seeded
 from tests.simulator import Simulation
+from tests.spelling import judging
 
 NAMES = [f"trustee-{i}" for i in range(5)]
 CORRUPT, HONEST = NAMES[:2], NAMES[2:]
@@ -122,10 +123,11 @@ def closed_over(simulation: Simulation, log: ForgedLog, accepted: tuple[int, ...
     current = ledger.current
     assert current is not None
     pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
-    excluded = tuple(Exclusion(each.index, reason, "") for each in current.submissions if each.index not in accepted)
+    excluded = [Exclusion(each.index, reason, "") for each in current.submissions if each.index not in accepted]
+    judged = judging(current.index + 1, accepted, excluded, stop=ledger.size)
     trustees = tuple(ack.trustee for ack in current.acks)
     digest = cohort_digest(current.entry, pairs, trustees)
-    return CohortClosed("simulated", current.number, current.entry, accepted, trustees, excluded, digest)
+    return CohortClosed("simulated", current.number, current.entry, *judged, trustees, digest)
 
 
 def copied(simulation: Simulation, name: str) -> Trustee:

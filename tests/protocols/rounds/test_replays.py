@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.cohorts import INVALID_PROOF
 from protocols.lattice.encryption import unpack
 from protocols.messages import CohortClosed, Exclusion, Submission
 from protocols.pinned import PinnedPolicy
@@ -19,8 +18,10 @@ from protocols.rounds.closing import OWN_FAULTS
 from protocols.rounds.faults import LoggedFaults
 from protocols.rounds.submitting import HONEST, Ciphertext, ClientRound
 from protocols.submissions import Fault, exclusive_blobs
+from protocols.verdicts import INVALID_PROOF
 from tests.adversaries import become, resigned, submission_of, with_bad_proof
 from tests.simulator import Simulation
+from tests.spelling import judging
 
 Simulate = Callable[..., Simulation]
 PROVED, UNPROVED = (
@@ -156,7 +157,7 @@ def test_a_cohort_that_is_closed_settles_its_round() -> None:
     ]
     logged = Logged(messages)
     excluded = (Exclusion(1, "invalid-proof", "shortness"), Exclusion(2, "unacknowledged", "by t"))
-    logged.faults.settle(CohortClosed("f", 1, bytes(32), (0,), ("t",), excluded, bytes(32)), OWN_FAULTS)
+    logged.faults.settle(CohortClosed("f", 1, bytes(32), *judging(0, [0], excluded), ("t",), bytes(32)), OWN_FAULTS)
     found = logged.faults.of(range(6), logged.judge)
     assert found[1] == Fault("invalid-proof", "shortness")
     assert [fault and fault.reason for fault in found.values()] == [

@@ -9,15 +9,16 @@ from dataclasses import replace
 import pytest
 
 from proofs.errors import Misuse, Rejected
-from protocols.cohorts import EXCLUSIONS
-from protocols.encoding import ENTRY_LIMIT, INTEGER_LIMIT, ITEM_LIMIT
+from protocols.encoding import CHANGES_LIMIT, ENTRY_LIMIT, INTEGER_LIMIT, encode
 from protocols.envelopes import open_policy, seal
-from protocols.membership import ENROLLED
+from protocols.invitation import Invitation, LoggedEntry, encode_invitation
+from protocols.log.checkpoint import NOTE_LIMIT
+from protocols.membership import ENROLLED, MOST_ROTATIONS, Changed, Membership
 from protocols.messages import (
+    DETAILS,
     CohortClosed,
-    Dispute,
+    Detail,
     EncryptedShare,
-    Exclusion,
     KeyShare,
     Message,
     MissingParty,
@@ -26,12 +27,15 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from protocols.parameters import COHORT_BYTES, MOST_ROUNDS, MOST_TRUSTEES, check_policy
+from protocols.parameters import CHANGES_BYTES, COHORT_BYTES, MOST_ROUNDS, MOST_TRUSTEES, check_policy
 from protocols.policy import Member
+from protocols.receipts import Receipt, encode_receipt
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import (
     EMPTY,
+    LEDGER_ITEMS,
     CurrentRound,
+    ExcusedSubmission,
     Ledger,
     LoggedCohort,
     LoggedKey,
@@ -45,15 +49,16 @@ from tests.simulator import Setting, Simulation, identity_of, make_policy
 
 HASH, FEDERATION = bytes(32), "f" * 64
 NAMES = tuple(f"{number:02}".ljust(64, "t") for number in range(MOST_TRUSTEES))
-DISPUTES = ("share-decryption", "share-encoding", "share-commitments", "share-opening")  # of honest trustees (spec 8.5)
 
 
-def clients_with(trustees: int) -> int:
-    for_client, for_trustee, rest = COHORT_BYTES
-    return (ENTRY_LIMIT - rest - for_trustee * trustees) // for_client
+def most_clients(trustees: int) -> int:
+    """Of whom every change of keys fits into an invitation: the smallest of the limits."""
+    for_party, rest = CHANGES_BYTES
+    return (CHANGES_LIMIT - rest) // for_party - trustees
 
 
-CLIENTS = clients_with(MOST_TRUSTEES)
+CLIENTS = most_clients(MOST_TRUSTEES)
+ENTRIES = 2 * CLIENTS + MOST_TRUSTEES  # of a round between RoundOpen and CohortClosed
 INDICES = range(INTEGER_LIMIT - 2 * CLIENTS, INTEGER_LIMIT)
 
 
@@ -61,28 +66,52 @@ def size(message: Message, signer: str = "coordinator") -> int:
     return len(seal(message, signer, identity_of(signer)))
 
 
-def everybody_excluded(clients: int, trustees: int) -> CohortClosed:
-    reason = max(EXCLUSIONS, key=len)
-    indices = range(INTEGER_LIMIT - 2 * clients, INTEGER_LIMIT)
-    excluded = tuple(Exclusion(index, reason, "") for index in indices)
-    return CohortClosed(FEDERATION, INTEGER_LIMIT - 1, HASH, (), NAMES[:trustees], excluded, HASH)
+def everybody_judged(clients: int, trustees: int) -> CohortClosed:
+    """On two submissions of everybody, with details as long as a coordinator makes them."""
+    verdicts = "u" * (2 * clients) + "-" * trustees
+    details = tuple(Detail(INTEGER_LIMIT - 1 - each, "x" * 256) for each in range(DETAILS))
+    head = (FEDERATION, INTEGER_LIMIT - 1, HASH, INTEGER_LIMIT - 1)
+    return CohortClosed(*head, verdicts, details, NAMES[:trustees], HASH)
 
 
 @pytest.mark.parametrize("trustees", [1, 5, MOST_TRUSTEES])
-def test_a_cohort_that_excludes_everybody_twice_fits(trustees: int) -> None:
-    clients = clients_with(trustees)
-    assert clients == {1: 700, 5: 697, 16: 689}[trustees]
-    assert size(everybody_excluded(clients, trustees)) <= ENTRY_LIMIT
+def test_a_cohort_has_room_for_two_submissions_of_everybody(trustees: int) -> None:
+    for_client, for_trustee, rest = COHORT_BYTES
+    clients = (ENTRY_LIMIT - rest - for_trustee * trustees) // for_client
+    assert clients == {1: 18222, 5: 18088, 16: 17719}[trustees] > most_clients(trustees)
+    assert size(everybody_judged(clients, trustees)) <= ENTRY_LIMIT
     with pytest.raises(Misuse, match="65535"):
-        size(everybody_excluded(clients + 12, trustees))  # the bound is not far from what is needed
+        size(everybody_judged(clients + 400, trustees))  # the bound is not far from what is needed
 
 
-def test_the_policy_condition_is_that_bound() -> None:
+def test_an_invitation_and_a_receipt_have_room_for_every_change_of_keys() -> None:
+    """16 rotations and a revocation of everybody, of the sizes of spec 2.5, and all else at its largest."""
+    assert (CLIENTS, most_clients(5)) == (7772, 7783)
+    changes = (bytes(500),) * (MOST_ROTATIONS * (CLIENTS + MOST_TRUSTEES)) + (bytes(296),) * (CLIENTS + MOST_TRUSTEES)
+    path = (HASH,) * 64
+    logged = LoggedEntry(INTEGER_LIMIT - 1, bytes(ENTRY_LIMIT), path)
+    later = (LoggedEntry(INTEGER_LIMIT - 1, bytes(500), path),) * ((MOST_ROTATIONS + 1) * MOST_TRUSTEES)
+    head = (bytes(NOTE_LIMIT), logged, (replace(logged, entry=bytes(2048)),) * MOST_TRUSTEES, path, 0, path)
+    encode_invitation(Invitation(*head, changes))
+    encode_receipt(Receipt(1, bytes(NOTE_LIMIT), changes, later, logged, logged, logged, logged))
+    many = changes[: len(changes) // 30]
+    with pytest.raises(Misuse, match="limit"):
+        encode_invitation(Invitation(*head, changes + many))  # nor is this bound far from what is needed
+    with pytest.raises(Misuse, match="limit"):
+        encode_receipt(Receipt(1, bytes(NOTE_LIMIT), changes + many, later, logged, logged, logged, logged))
+
+
+@pytest.mark.parametrize(("name", "most"), [("roster-changes", most_clients(5)), ("cohort-entry", 18088)])
+def test_the_policy_conditions_are_these_bounds(name: str, most: int) -> None:
     policy, _ = open_policy(make_policy(Setting())[0])
-    members = tuple(Member(f"c{number:05}", number.to_bytes(32, "big")) for number in range(698))
-    for clients, holds in ((697, True), (698, False)):
+    members = tuple(Member(f"c{number:05}", number.to_bytes(32, "big")) for number in range(most + 1))
+    for clients, holds in ((most, True), (most + 1, False)):
         failing = {each.name for each in check_policy(replace(policy, roster=members[:clients])) if not each.holds}
-        assert ("cohort-entry" not in failing) == holds
+        assert (name not in failing) == holds
+
+
+def test_the_policy_limits_the_rounds() -> None:
+    policy, _ = open_policy(make_policy(Setting())[0])
     assert [each.name for each in check_policy(replace(policy, max_rounds=MOST_ROUNDS + 1)) if not each.holds] == [
         "max-rounds-limit"
     ]
@@ -100,8 +129,7 @@ def largest_open() -> RoundOpen:
 
 
 def largest_ack(trustee: str) -> ShareAck:
-    disputed = tuple(Dispute(index, max(DISPUTES, key=len)) for index in INDICES[:CLIENTS])
-    return ShareAck(FEDERATION, INTEGER_LIMIT - 1, HASH, trustee, (), disputed, HASH)
+    return ShareAck(FEDERATION, INTEGER_LIMIT - 1, HASH, trustee, INTEGER_LIMIT - 1, "o" * ENTRIES, HASH)
 
 
 @pytest.mark.parametrize(
@@ -128,30 +156,47 @@ def test_every_other_list_fits(make: Callable[[], Message], signer: str) -> None
     assert size(make(), signer) < ENTRY_LIMIT // 2
 
 
+def fullest_membership() -> Membership:
+    """Everybody has changed as often as can be."""
+    parties = [f"{number:05}".ljust(64, "p") for number in range(CLIENTS + MOST_TRUSTEES)]
+    changed = tuple(Changed(party, HASH, INTEGER_LIMIT - 1, MOST_ROTATIONS) for party in parties)
+    return Membership(changed, (HASH,) * ((MOST_ROTATIONS + 1) * len(parties)), ENROLLED.tree)
+
+
 def fullest_ledger() -> Ledger:
-    """The last of 2^16 rounds, in which everybody submitted twice, all trustees answered, and a step came before it."""
+    """The last of 2^16 rounds, in which everybody submitted twice and all trustees answered; a step came before it, and
+    its cohort rests on everybody, once for the model and once for what came before it."""
     submission = largest_submission()
-    submissions = tuple(LoggedSubmission(index, HASH, submission) for index in INDICES)
+    body = encode(submission)
+    submissions = tuple(LoggedSubmission(index, HASH, body) for index in INDICES)
     keys = tuple(LoggedKey(index, HASH, name, bytes(1216)) for index, name in enumerate(NAMES))
-    cohort = LoggedCohort(1, HASH, everybody_excluded(CLIENTS, MOST_TRUSTEES))
+    cohort = LoggedCohort(1, HASH, everybody_judged(CLIENTS, MOST_TRUSTEES))
     releases = tuple(LoggedRelease(1, KeyShare(FEDERATION, 1, HASH, HASH, name, HASH)) for name in NAMES)
     acks = tuple(map(largest_ack, NAMES))
-    opened = tuple(OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS))
-    said = (submissions, acks, cohort, releases)
-    current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), opened[-1], opened[-2:])
-    step = LoggedStep(HASH, (HASH,) * 3, (HASH,) * 3, (submission,) * CLIENTS, HASH, HASH)
+    excused = (ExcusedSubmission("c" * 64, MOST_ROUNDS, HASH, body),) * (2 * CLIENTS)
+    opened = [OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS)]
+    opened[-1] = replace(opened[-1], excused=excused)
+    said = (submissions, bytes(CLIENTS), acks, cohort, releases)
+    current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), opened[-1], tuple(opened[-3:-1]))
+    step = LoggedStep(HASH, (HASH,) * 3, (HASH,) * 3, (body,) * CLIENTS, HASH, HASH)
     used = bytes(16 * MOST_TRUSTEES * MOST_ROUNDS)
     return replace(
-        EMPTY, opened=opened, used_keys=used, current=current, members=ENROLLED, step=step, recent=opened[-2:]
+        EMPTY,
+        opened=tuple(opened),
+        used_keys=used,
+        current=current,
+        members=fullest_membership(),
+        step=step,
+        recent=tuple(opened[-3:-1]),
     )
 
 
 def test_the_fullest_ledger_can_be_stored() -> None:
     follower = replace(Follower.start(), ledger=fullest_ledger())
-    data = follower.encode()  # Misuse for more than ITEM_LIMIT items
-    assert len(data) < 1 << 26
+    data = follower.encode()  # Misuse for more than LEDGER_ITEMS items
+    assert len(data) < 1 << 28
     assert Follower.decode(data).ledger.opened[-1].round == MOST_ROUNDS - 1
-    assert ITEM_LIMIT == 1 << 20
+    assert LEDGER_ITEMS == 1 << 21
 
 
 def test_a_third_submission_is_refused_by_everybody(simulation: Simulation) -> None:

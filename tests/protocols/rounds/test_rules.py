@@ -16,8 +16,7 @@ from protocols.contexts import round_seed
 from protocols.envelopes import open_envelope, required_signer, seal
 from protocols.messages import (
     CohortClosed,
-    Dispute,
-    Exclusion,
+    Detail,
     KeyShare,
     Message,
     MissingParty,
@@ -113,22 +112,28 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
         (SUBMISSION, "shares", (), "shares"),
         (ACK, "round", 2, "round"),
         (ACK, "round_open", ZEROS, "round-open"),
-        (ACK, "acknowledged", (8, 7, 9), "acknowledgement"),
-        (ACK, "acknowledged", (7, 7, 8), "acknowledgement"),
-        (ACK, "acknowledged", (6,), "acknowledgement"),
-        (ACK, "disputed", (Dispute(7, "share-opening"),), "acknowledgement"),
-        (ACK, "disputed", (Dispute(3, "share-opening"),), "acknowledgement"),
-        (ACK, "disputed", (Dispute(7, "because I say so"),), "acknowledgement"),
-        (ACK, "acknowledged", (7, 8), "ack-digest"),
+        (ACK, "first", 6, "acknowledgement"),
+        (ACK, "first", 8, "acknowledgement"),
+        (ACK, "answers", "hhhh", "acknowledgement"),
+        (ACK, "answers", "hhho", "acknowledgement"),
+        (ACK, "answers", "hh", "ack-digest"),
+        (ACK, "answers", "ohh", "ack-digest"),
+        (ACK, "answers", "", "ack-digest"),
         (ACK, "digest", ZEROS, "ack-digest"),
         (COHORT, "round_open", ZEROS, "round-open"),
-        (COHORT, "accepted", (7, 8), "cohort"),
-        (COHORT, "accepted", (7, 9, 8), "cohort"),
-        (COHORT, "accepted", (7, 8, 8, 9), "cohort"),
-        (COHORT, "accepted", (7, 8, 9, 10), "cohort"),
+        (COHORT, "first", 6, "cohort"),
+        (COHORT, "first", 8, "cohort"),
+        (COHORT, "verdicts", "aaa----", "cohort"),
+        (COHORT, "verdicts", "aaa------", "cohort"),
+        (COHORT, "verdicts", "aa------", "cohort"),
+        (COHORT, "verdicts", "aaaa----", "cohort"),
+        (COHORT, "verdicts", "aa2-----", "cohort"),
+        (COHORT, "verdicts", "aad-----", "cohort"),
+        (COHORT, "verdicts", "aau-----", "cohort"),
+        (COHORT, "verdicts", "aai-----", "cohort-digest"),
+        (COHORT, "details", (Detail(9, "linear-relation"),), "cohort"),
         (COHORT, "trustees", ("trustee-0", "trustee-1", "trustee-2", "trustee-3"), "cohort"),
         (COHORT, "trustees", (), "cohort"),
-        (COHORT, "excluded", (Exclusion(9, "invalid-proof", ""),), "cohort"),
         (COHORT, "digest", ZEROS, "cohort-digest"),
         (RELEASE, "cohort", ZEROS, "cohort"),
         (RELEASE, "digest", ZEROS, "cohort-digest"),
@@ -273,7 +278,7 @@ def test_an_acknowledgement_by_a_trustee_without_a_round_key(recorded: RecordedR
     current = state.ledger.current
     assert current is not None
     digest = ack_digest(current.entry, "trustee-4", [])
-    ack = ShareAck("simulated", 1, current.entry, "trustee-4", (), (), digest)
+    ack = ShareAck("simulated", 1, current.entry, "trustee-4", current.index + 1, "", digest)
     with pytest.raises(Rejected) as excinfo:
         state.extended(recorded.pinned, [seal(ack, "trustee-4", identity_of("trustee-4"))])
     assert excinfo.value.check == "acknowledgement"
@@ -287,7 +292,7 @@ def test_a_release_by_a_trustee_that_was_not_asked(recorded: RecordedRound) -> N
     assert current is not None
     pairs = [(each.message.client, each.entry) for each in current.submissions]
     entry = seal(
-        replace(cohort, trustees=asked, digest=cohort_digest(current.entry, pairs, asked)),
+        replace(cohort, verdicts="aaa----", trustees=asked, digest=cohort_digest(current.entry, pairs, asked)),
         "coordinator",
         identity_of("coordinator"),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from proofs.errors import Malformed, Rejected
-from protocols import hpke
+from protocols import cohorts, hpke, messages, verdicts
 from protocols.cohorts import ack_digest
 from protocols.ending import ENDINGS
 from protocols.envelopes import required_signer, seal, seal_rotation
@@ -38,6 +38,7 @@ from protocols.messages import (
     Submission,
 )
 from protocols.pinned import PinnedPolicy
+from protocols.rounds import closing, drafts, ledger, rules
 from protocols.rounds.closing import (
     DIFFERENCING,
     MISSING_RELEASES,
@@ -52,6 +53,8 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.submissions import Fault
 from tests.simulator import Setting, identity_of, make_policy
+from tests.spelling import answering
+from tests.work import lines_run
 
 SETTING = Setting(
     clients=4, trustees=3, threshold=2, corrupt=0, dimension=4, min_cohort=2, max_cohort=3, max_rounds=4, max_aborts=1
@@ -69,8 +72,8 @@ class Walk:
     keys: dict[str, SigningKey]
 
     @classmethod
-    def start(cls, seed: int) -> Walk:
-        pinned = PinnedPolicy.open(make_policy(SETTING)[0])
+    def start(cls, seed: int, setting: Setting = SETTING) -> Walk:
+        pinned = PinnedPolicy.open(make_policy(setting)[0])
         members = (*pinned.policy.trustees, *pinned.policy.roster)
         keys = {name: identity_of(name) for name in ("coordinator", ISSUER, *(member.id for member in members))}
         return cls(random.Random(seed), pinned, Follower.start(), keys)
@@ -127,11 +130,11 @@ class Walk:
         firsts = list(current.first_submissions())
         held = [each for each in firsts if self.chance.random() < 0.8]
         rest = [each for each in firsts if each not in held]
-        disputed = tuple(Dispute(each.index, "share-opening") for each in rest if self.chance.random() < 0.5)
+        disputed = [Dispute(each.index, "share-opening") for each in rest if self.chance.random() < 0.5]
         digest = ack_digest(current.entry, trustee, [(each.message.client, each.entry) for each in held])
-        indices = tuple(each.index for each in held)
+        answers = answering(current.index + 1, [each.index for each in held], disputed)
         federation = self.pinned.policy.federation
-        return ShareAck(federation, current.number, current.entry, trustee, indices, disputed, digest)
+        return ShareAck(federation, current.number, current.entry, trustee, *answers, digest)
 
     def release(self, current: CurrentRound, trustee: str) -> KeyShare | None:
         cohort, federation = current.cohort, self.pinned.policy.federation
@@ -311,9 +314,9 @@ def test_with_the_aborts_spent_nothing_follows_but_the_end() -> None:
             state = taken.follower.ledger.current
             assert state is not None
             firsts = [(each.message.client, each.entry) for each in state.first_submissions()]
-            indices = tuple(each.index for each in state.first_submissions())
+            answers = answering(state.index + 1, [each.index for each in state.first_submissions()])
             digest = ack_digest(state.entry, name, firsts)
-            assert taken.step(ShareAck("simulated", state.number, state.entry, name, indices, (), digest))
+            assert taken.step(ShareAck("simulated", state.number, state.entry, name, *answers, digest))
         state = taken.follower.ledger.current
         assert state is not None
         assert taken.step(draft_cohort(taken.pinned, state, {}))
@@ -325,3 +328,34 @@ def test_with_the_aborts_spent_nothing_follows_but_the_end() -> None:
     with pytest.raises(Rejected) as excinfo:
         taken.opening()
     assert excinfo.value.check == "abort-cap"
+
+
+def test_the_rules_of_a_round_are_linear_in_its_clients() -> None:
+    """In which everybody submits twice, every trustee answers, and the cohort has a verdict on each."""
+
+    def played(clients: int) -> int:
+        taken = Walk.start(1, replace(SETTING, clients=clients, max_cohort=clients))
+        taken.wander()
+        assert taken.step(*taken.opening())
+        opened = current_of(taken)
+        entries = [taken.sealed(taken.submission(opened, each.id)) for each in taken.pinned.policy.roster * 2]
+        submitted = taken.follower.extended(taken.pinned, entries).ledger.current
+        assert submitted is not None
+        entries += [taken.sealed(taken.ack(submitted, key.trustee)) for key in opened.keys]
+
+        def follow() -> None:
+            taken.follower = taken.follower.extended(taken.pinned, entries)
+            firsts = {each.index for each in current_of(taken).first_submissions()}
+            later = (each.index for each in current_of(taken).submissions if each.index not in firsts)
+            faults = {index: Fault("duplicate", "") for index in later}
+            assert taken.step(draft_cohort(taken.pinned, current_of(taken), faults))
+
+        return lines_run(follow, rules, ledger, closing, drafts, cohorts, verdicts, messages)
+
+    assert played(98) < 2.3 * played(49)
+
+
+def current_of(walk: Walk) -> CurrentRound:
+    current = walk.follower.ledger.current
+    assert current is not None
+    return current
