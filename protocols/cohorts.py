@@ -22,7 +22,8 @@ from proofs.errors import Misuse, Rejected
 from protocols.contexts import number, tagged_hash
 from protocols.messages import ShareAck
 from protocols.policy import Policy
-from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
+from protocols.privacy.differencing import Cohort, may_leave
+from protocols.privacy.suppression import largest_cohort
 from protocols.verdicts import (
     COHORT_FULL,
     DISPUTED,
@@ -110,11 +111,9 @@ def choose(
     choice = choose_cohort(policy, [each.index for each in submissions if each.fault is None], acks)
     if len(choice.accepted) < policy.min_cohort:
         return choice
-    if earlier is not None:
-        choice = _hiding(policy, policy_hash, submissions, choice, earlier)
-    if policy.strict_consecutive and recent and len(choice.accepted) >= policy.min_cohort:
-        choice = _strict(policy, policy_hash, submissions, choice, earlier, recent, model)
-    return choice
+    if policy.strict_consecutive and recent:
+        return _strict(policy, policy_hash, submissions, choice, earlier, recent, model)
+    return choice if earlier is None else _hiding(policy, policy_hash, submissions, choice, earlier)
 
 
 def _hiding(
@@ -141,24 +140,12 @@ def _strict(
     recent: Sequence[Cohort],
     model: bytes,
 ) -> Choice:
-    """The same towards the cohort opened last, on whatever model; fewer than min_cohort who are new wait. Where that
-    exposes somebody all who are new wait; where that does, too, everybody leaves."""
+    """The same towards the one or two cohorts opened last, on whatever models; of all that is lawful the largest."""
     clients = {each.index: each.client for each in submissions}
-    last = recent[-1].clients
-    exempt = exempt_clients(submissions, choice)
-    new = [index for index in choice.accepted if clients[index] not in last]
-    known = _without(choice, new)
-    for candidates in (known,) if len(new) < policy.min_cohort else (choice, known):
-        hiding = _hiding(policy, policy_hash, submissions, candidates, last)
-        members = {clients[index] for index in hiding.accepted}
-        try:
-            if earlier is not None:
-                check_nested(earlier, members, exempt, policy.min_cohort)
-            check_consecutive(recent, Cohort(model, members), exempt, policy.min_cohort)
-        except Rejected:
-            continue
-        return hiding
-    return _without(choice, choice.accepted)
+    members = {clients[index]: index for index in choice.accepted}
+    order, exempt = suppression_order(policy_hash, members), exempt_clients(submissions, choice)
+    stay = largest_cohort(recent, model, earlier, order, exempt, policy.min_cohort)
+    return _without(choice, [members[client] for client in order if client not in stay])
 
 
 def suppression_order(policy_hash: bytes, clients: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 from tests.independent.encoding import Body, Envelope, framed_hash
 
@@ -119,8 +119,37 @@ def suppress(
     """
     if not gone or len(gone) >= minimum or gone <= exempt:
         return []
-    by_hash = sorted(accepted, key=lambda index: framed_hash("verifl/v1/suppression", policy_hash, clients[index]))
-    return by_hash[: minimum - len(gone)]
+    return in_order(policy_hash, clients, accepted)[: minimum - len(gone)]
+
+
+def in_order(policy_hash: bytes, clients: Mapping[int, str], accepted: Sequence[int]) -> list[int]:
+    """The members of A as they leave."""
+    return sorted(accepted, key=lambda index: framed_hash("verifl/v1/suppression", policy_hash, clients[index]))
+
+
+def largest(
+    before: Sequence[tuple[bytes, set[str]]],
+    model: bytes,
+    earlier: set[str] | None,
+    candidates: Sequence[str],
+    exempt: set[str],
+    least: int,
+) -> set[str]:
+    """Who stays under `strict_consecutive` (8.7, step 6), of clients in the order in which they leave: every choice is
+    tried, which is for small federations."""
+    last, first = before[-1][1], before[-2][1] if len(before) > 1 else set()
+    members = [client for client in candidates if earlier is None or client in earlier]
+    sides = [[c for c in members if (c in last, c in first) == side] for side in product((True, False), repeat=2)]
+    counts = [range(len(group) + 1) for group in sides[:3]]
+    best: tuple[tuple[int, ...], set[str]] = ((), set())
+    for numbers in product(*counts, {0, len(sides[3])}):
+        staying = {c for group, n in zip(sides, numbers, strict=True) for c in group[len(group) - n :]}
+        if len(staying) < least or (earlier is not None and not nests(earlier, staying, exempt, least)):
+            continue
+        rank = (len(staying), len(staying & last), len(staying & last & first), len(staying & first))
+        if rank > best[0] and strictly_fine(before, model, staying, exempt, least):
+            best = (rank, staying)
+    return best[1]
 
 
 def nests(earlier: Collection[str], later: Collection[str], exempt: Collection[str], min_cohort: int) -> bool:

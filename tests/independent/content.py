@@ -9,7 +9,16 @@ from itertools import pairwise
 from tests.independent.argument import Refused, verify
 from tests.independent.case import Case, Entry, Round
 from tests.independent.claims import Claim
-from tests.independent.cohorts import REASONS, ack_digest, choose, cohort_digest, nests, places, strictly_fine, suppress
+from tests.independent.cohorts import (
+    REASONS,
+    ack_digest,
+    choose,
+    cohort_digest,
+    in_order,
+    largest,
+    places,
+    suppress,
+)
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
@@ -124,20 +133,13 @@ def verdicts(case: Case, this: Round) -> tuple[list[int], list[str], dict[int, s
     earlier = case.cohort_before(this.number, model)
     before = case.cohorts_before(this.number) if case.policy["strict_consecutive"] else []
     clients = {index: case.by_index[index].body["client"] for index in accepted}
-    if earlier is not None and len(accepted) >= least:
-        accepted, reasons = hide(case, this, accepted, reasons, earlier)
     if before and len(accepted) >= least:
-        last = before[-1][1]
-        new = [index for index in accepted if clients[index] not in last]
-        everybody = (accepted, reasons)
-        for waiting in (new if len(new) < least else [], new):
-            accepted, reasons = hide(case, this, *leave(*everybody, waiting), last)
-            members, exempted = {clients[index] for index in accepted}, offenders(this, reasons)
-            nested = earlier is None or nests(earlier, members, exempted, least)
-            if nested and strictly_fine(before, model, members, exempted, least):
-                break
-        else:
-            accepted, reasons = leave(accepted, reasons, accepted)
+        order = in_order(hashlib.sha256(case.policy_file).digest(), clients, accepted)
+        names = [clients[index] for index in order]
+        stay = largest(before, model, earlier, names, offenders(this, reasons), least)
+        accepted, reasons = leave(accepted, reasons, [index for index in accepted if clients[index] not in stay])
+    elif earlier is not None and len(accepted) >= least:
+        accepted, reasons = hide(case, this, accepted, reasons, earlier)
     return accepted, trustees, reasons
 
 

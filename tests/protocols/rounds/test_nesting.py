@@ -390,7 +390,7 @@ def test_a_federation_ends_between_rounds_only(simulate: Simulate) -> None:
         ([range(4), range(7)], [4, 7]),
         ([range(7), range(3), range(3, 6)], [7, 3, 0]),
         ([range(7), range(4), range(6)], [7, 4, 4]),
-        ([range(1, 7), range(1, 4), range(7)], [6, 3, 3]),
+        ([range(1, 7), range(1, 4), range(7)], [6, 3, 6]),
     ],
 )
 def test_strict_rounds_expose_nobody(simulate: Simulate, cohorts: list[range], sizes: list[int]) -> None:
