@@ -75,7 +75,8 @@ class Torn:
 
     @classmethod
     def of(cls, steps: Sequence[Step], gaps: Sequence[int]) -> Torn:
-        """From the entries that are here, and the places of those that are not, ascending."""
+        """From the entries that are here, and the places of those that are not, ascending. The first is the Genesis."""
+        gaps = [gap for gap in gaps if gap]
         lows, highs = _before(steps, gaps), _after(steps, gaps)
         ranges = sorted((min(low, high), max(low, high)) for low, high in zip(lows, highs, strict=True))
         firsts, lasts = list[int](), list[int]()

@@ -165,9 +165,10 @@ class Index:
         self._policy = policy
 
     def add_missing(self) -> None:
-        """The next entry is not here. It may be a rotation or revocation, until a RoundOpen shows that it is none."""
+        """The next entry is not here. It may be a rotation or revocation, until a RoundOpen shows that it is none; the
+        first is the Genesis."""
+        self._in_doubt = bool(self.steps)
         self.steps.append(Step(MISSING, 0))
-        self._in_doubt = True
 
     def add(self, data: bytes) -> None:
         """File the next entry. Total on any bytes: what is wrong becomes a fault."""

@@ -67,9 +67,9 @@ class _Before:
     number: int = 0
 
     def pass_to(self, case: Case, found: Round) -> None:
-        """A missing RoundClosed may be of a round of which nothing is here, or of one that has none."""
+        """A missing RoundClosed may be of a round of which nothing is here, or of one that has no end."""
         hidden = case.torn.touches(self.number + 1, found.number - 1)
-        without = found.closed is None and not case.is_whole(found.number)
+        without = not found.finished and not case.is_whole(found.number)
         self.known, self.number = self.known and not hidden and not without, found.number
 
 

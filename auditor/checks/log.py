@@ -219,8 +219,16 @@ def _file_part(case: Case, findings: Findings, size: int, whole: int) -> tuple[i
         bundle = bundle_of(position, size).path
         place = Place(f"entry {position} in {bundle}", entry=position, file=bundle)
         findings.add(place, expected, "another", Kind.UNJUDGED)
+    if 0 in gaps and not _is_pinned(case, index):
+        return 0, index
     case.roots, case.gaps = roots, frozenset(gaps)
     return longer, index
+
+
+def _is_pinned(case: Case, index: Index) -> bool:
+    """Whether a log without its Genesis is one of the policy: a RoundOpen that the log's key signed says so."""
+    opens = [found.open for found in index.rounds.values() if found.open is not None]
+    return any(each.message.policy.hex() == case.policy_hash and each.index not in index.disowned for each in opens)
 
 
 def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> None:

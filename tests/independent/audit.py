@@ -23,6 +23,7 @@ from tests.independent.log import (
     note_faults,
     parse_note,
     roots,
+    some_entries,
     tile_faults,
     tile_leaves,
     under,
@@ -53,6 +54,9 @@ def audit(path: Path, policy_path: Path) -> Report:
         report.fail("I2", "the log of another policy")
         report.skip([number for number in CHECKS if number not in ("P3", "P5")], "I2")
         return report
+    check_policy_file(report, transcript, policy_file)
+    if numbers is not None and sums.initial_model(transcript, policy, numbers) is None:
+        report.fail("I2", "the initial model cannot be read")
     case = read_log(report, policy_file, policy, numbers, transcript)
     if case is None:
         report.skip([number for number in CHECKS if number not in ("I1", "P3", "P5")], "I1")
@@ -72,25 +76,67 @@ def audit(path: Path, policy_path: Path) -> Report:
 
 
 def of_another_policy(transcript: Transcript, policy: Body, policy_file: bytes) -> bool:
-    """9.3: Genesis names another policy, signed by the pinned log's key, or by the log of the policy that it names."""
+    """9.3: Genesis names another policy, signed by the pinned log's key, which signed nothing that shows a log of the
+    pinned policy; or by the log of the policy that it names, with no checkpoint by the pinned log's key."""
+    sizes = note_sizes(transcript)
+    first = next((found[0] for size in sizes if (found := some_entries(transcript.root, size, 0, 1))), b"")
     try:
-        latest = parse_note(transcript.note("checkpoint"))
-        genesis = open_entry(next(transcript.entries(latest.size), b""))
-    except (Unsound, Unreadable):
+        genesis = open_entry(first)
+    except Unreadable:
         return False
     if genesis.type != "genesis" or genesis.body["policy"] == hashlib.sha256(policy_file).digest():
         return False
+    signed = signed_notes(transcript, policy)
     if verifies(policy["log_key"], genesis.signature, genesis.signed):
-        return True
+        sealed = tile_leaves(transcript.root, max((note.size for note in signed), default=0))
+        another = bool(sealed) and sealed[0] != leaf_hashes([first])[0]
+        hashes = roots(sealed, [note.size for note in signed])
+        shown = another and any(hashes.get(note.size) == note.root for note in signed)
+        latest = max((note.size for note in signed), default=0)
+        return not shown and not opens_rounds(under(transcript.root, latest, None), policy, policy_file)
     try:
         own = transcript.policy()
         envelope = open_policy_file(own)
     except (Unsound, Unreadable):
         return False
     issued = verifies(envelope.body["issuer_key"], envelope.signature, envelope.signed)
-    if log_signed(latest, policy) or not issued or hashlib.sha256(own).digest() != genesis.body["policy"]:
+    if signed or not issued or hashlib.sha256(own).digest() != genesis.body["policy"]:
         return False
     return verifies(envelope.body["log_key"], genesis.signature, genesis.signed)
+
+
+def note_sizes(transcript: Transcript) -> list[int]:
+    """The size that `checkpoint` has, if it has one, and those of the files under `checkpoints/`, descending."""
+    sizes = sorted(transcript.sizes(), reverse=True)
+    try:
+        return [size for size in (parse_note(transcript.note("checkpoint")).size, *sizes) if size]
+    except Unsound:
+        return sizes
+
+
+def signed_notes(transcript: Transcript, policy: Body) -> list[Note]:
+    found = []
+    for path in ("checkpoint", *(f"checkpoints/{size}" for size in transcript.sizes())):
+        try:
+            note = parse_note(transcript.note(path))
+        except Unsound:
+            continue
+        if log_signed(note, policy):
+            found.append(note)
+    return found
+
+
+def opens_rounds(entries: Sequence[bytes | None], policy: Body, policy_file: bytes) -> bool:
+    """Whether a RoundOpen of the pinned policy is among these, by the pinned log's key."""
+    for data in entries:
+        try:
+            entry = open_entry(data or b"")
+        except Unreadable:
+            continue
+        ours = entry.type == "round-open" and entry.body["policy"] == hashlib.sha256(policy_file).digest()
+        if ours and verifies(policy["log_key"], entry.signature, entry.signed):
+            return True
+    return False
 
 
 def open_policy(report: Report, data: bytes) -> Body | None:
@@ -163,6 +209,9 @@ def read_log(
         report.fail("I1", "no entry that a checkpoint signs")
         return None
     gaps = {index for index, entry in enumerate(kept[:judged]) if entry is None}
+    if 0 in gaps and not opens_rounds(kept[:judged], policy, policy_file):
+        report.fail("I1", "no entry that shows what policy this is a log of")
+        return None
     for index in gaps:
         report.fail("I1", f"entry {index}: missing")
     envelopes = decode_entries(report, kept[:judged])
@@ -308,13 +357,17 @@ def check_blobs(case: Case) -> None:
 # --- I2 -----------------------------------------------------------------------------------------------
 
 
-def check_genesis(case: Case) -> None:
-    """I2.3 to I2.5."""
+def check_policy_file(report: Report, transcript: Transcript, policy_file: bytes) -> None:
+    """I2.3."""
     try:
-        if case.transcript.policy() != case.policy_file:
-            case.fail("I2", "policy.cbor is another policy")
+        if transcript.policy() != policy_file:
+            report.fail("I2", "policy.cbor is another policy")
     except Unsound as fault:
-        case.fail("I2", fault)
+        report.fail("I2", fault)
+
+
+def check_genesis(case: Case) -> None:
+    """I2.4."""
     first = case.by_index.get(0)
     if first is None or first.type != "genesis":
         case.fail("I2", "the log does not begin with Genesis")
@@ -325,5 +378,3 @@ def check_genesis(case: Case) -> None:
     for entry in case.entries:
         if entry.index and entry.type == "genesis":
             case.fail("I2", f"entry {entry.index}: a second Genesis")
-    if sums.initial_model(case) is None:
-        case.fail("I2", "the initial model cannot be read")

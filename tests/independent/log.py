@@ -232,12 +232,14 @@ def some_entries(root: Path, size: int, first: int, width: int) -> list[bytes]:
     return entries
 
 
-def under(root: Path, size: int, leaves: list[bytes]) -> list[bytes | None]:
-    """The entries that have these leaf hashes; None for each that is not here."""
+def under(root: Path, size: int, leaves: list[bytes] | None) -> list[bytes | None]:
+    """The entries that have these leaf hashes, or any; None for each that is not here."""
     found: list[bytes | None] = []
     for _, first, width in pieces("0", size):
         entries: list[bytes | None] = [*some_entries(root, size, first, width)]
         found += entries + [None] * (width - len(entries))
+    if leaves is None:
+        return found
     pairs = zip(found, leaves, strict=False)
     return [entry if entry is not None and leaf_hash(entry) == leaf else None for entry, leaf in pairs]
 

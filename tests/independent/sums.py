@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from tests.independent.case import Case, Entry, Round
 from tests.independent.curve import ORDER, Relation, decode_points, decode_scalars
-from tests.independent.encoding import Unreadable
+from tests.independent.encoding import Body, Unreadable
 from tests.independent.lattice import open_sum, pack_residues, unpack_residues
-from tests.independent.log import Unsound
+from tests.independent.log import Transcript, Unsound
+from tests.independent.parameters import Numbers
 from tests.independent.sharing import reconstruct
 from tests.independent.steps import State, doubles, initial_state, packed, server_step
 
@@ -208,9 +209,9 @@ def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
 # --- I11 ----------------------------------------------------------------------------------------------
 
 
-def initial_model(case: Case) -> list[float] | None:
+def initial_model(transcript: Transcript, policy: Body, numbers: Numbers) -> list[float] | None:
     try:
-        return doubles(case.transcript.blob(case.policy["initial_model"], 8 * case.numbers.d))
+        return doubles(transcript.blob(policy["initial_model"], 8 * numbers.d))
     except (Unsound, Unreadable):
         return None
 
@@ -218,7 +219,7 @@ def initial_model(case: Case) -> list[float] | None:
 def check_lineage(case: Case) -> None:
     if case.ending is not None and case.ending.body["model"] != case.model_before(case.ending.index):
         case.fail("I11", f"entry {case.ending.index}: not the last closed model")
-    model = initial_model(case)
+    model = initial_model(case.transcript, case.policy, case.numbers)
     if model is None:
         case.fail("I11", "the initial model cannot be read")
         return
