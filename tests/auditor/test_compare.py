@@ -267,7 +267,9 @@ def test_an_honest_log_under_another_policy_is_no_fork(simulations, forge, tmp_p
     first = simulations("changed")
     again = seal_policy(replace(first.pinned.policy, max_rounds=51), identity_of("issuer"))
     forged = forge("changed")
-    forged.edit(forged.find(Genesis), policy=forged.put(again))
+    for position, slot in enumerate(forged.slots):
+        if isinstance(slot.message, Genesis | RoundOpen):
+            forged.edit(position, policy=forged.put(again))
     forged.policy_data = again
     other = forged.write(tmp_path / "other")
     for pair in ((first.path, other), (other, first.path)):

@@ -245,7 +245,7 @@ def test_what_is_not_signed_is_not_read(simulations, copied, monkeypatch: pytest
     with pytest.raises(Rejected) as excinfo:
         read_copy(path, simulation.pinned, TranscriptReader(path))
     assert excinfo.value.check == "checkpoint-signature"
-    assert asked == ["checkpoint", f"tile/entries/000.p/{size}"]
+    assert list(dict.fromkeys(asked)) == ["checkpoint", f"tile/entries/000.p/{size}"]
 
 
 def accepted_state(simulation: Simulation) -> FollowState:
