@@ -75,7 +75,7 @@ def test_signers_and_labels_follow_from_the_facts(kind: MessageType, data: st.Da
     signer = required_signer(message)
     assert signer == rightful_signer(kind.name, asdict(message))
     assert number_of(message) == (message.round if kind.in_round else 0)
-    said = label(7, message)
+    said = str(label(7, message))
     assert said.startswith(f"entry 7 ({kind.name}")
     assert (f" by {signer}" in said) == (kind.signer in ("client", "trustee"))
 
