@@ -48,7 +48,8 @@ class ArgumentParameters:
 
     dimension: d, 1 to 2^32. norm_bound: B, 1 to 2^40. projections: k, 360 to 4096, so that (3/4)^k <= 2^-149.
     coordinate_bound: beta of the coordinates outside all `groups`, 0 to 2^20; None for no bounds on coordinates.
-    encryption: None for no proof of encryption. Raises Misuse that names the inequality and both of its sides.
+    encryption: None for no proof of encryption. further: relations beyond these, in force behind them. Raises Misuse
+    that names the inequality and both of its sides, or says which relations do not go together.
     """
 
     dimension: int
@@ -57,6 +58,7 @@ class ArgumentParameters:
     coordinate_bound: int | None = None
     groups: tuple[CoordinateGroup, ...] = ()
     encryption: EncryptionParameters | None = None
+    further: tuple[Relation, ...] = ()
 
     minimum_projections: ClassVar[int] = 360
 
@@ -92,7 +94,7 @@ class ArgumentParameters:
         if self.encryption is not None:
             found += [ShortNoise(self.shape, self.encryption), Packing(self.shape, self.encryption)]
             found.append(Encryption(self.shape, self.encryption, self.norm_bound))
-        return tuple(found)
+        return (*found, *self.further)
 
     @cached_property
     def layout(self) -> Layout:

@@ -5,6 +5,6 @@ terms that these make of it: weights of squares, linear forms, and what their su
 else runs through `ArgumentParameters.relations` and asks. What only a prover can do for a relation is not here: filling
 its tables (`proofs.witness`), and computing what it sends (`proofs.quotients`).
 
-A new one is a file here, put in force by `ArgumentParameters.relations`; with tables of its own, a function that fills
+A new one is a file here, put in force by `ArgumentParameters.further`; with tables of its own, a function that fills
 them. tests/proofs/test_new_relation.py has two of them.
 """

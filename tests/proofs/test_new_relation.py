@@ -18,7 +18,7 @@ from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.polynomials import eq_index
 from proofs.relations.norm import UPDATE
-from proofs.relations.relation import DirectRelation, OwnTable, Relation, Sent, Weights, WrapBound
+from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
 from proofs.relations.terms import ColumnWeights, RankOneForm, Single, Terms
 from proofs.shape import TableShape
 from proofs.squares import four_squares
@@ -126,32 +126,22 @@ def _(relation: AtLeast, secrets: Secrets) -> list[Table]:
 Kind = type[Equals] | type[AtLeast]
 
 
-@dataclass(frozen=True)
-class More(WeakParameters):
-    """All that the base has in force, and one of these relations."""
-
-    kind: Kind = Equals
-    index: int = 19
-    value: int = -3
-
-    @cached_property
-    def relations(self) -> tuple[Relation, ...]:
-        return (*super().relations, self.kind(self.shape, self.index, self.value))
-
-
-def wanted(kind: Kind, *, everything: bool, index: int = 19, value: int = -3) -> More:
+def wanted(kind: Kind, *, everything: bool, index: int = 19, value: int = -3) -> WeakParameters:
+    """One of these relations, beside the norm alone or beside all others."""
     bounds = (9, (), RING) if everything else (None, (), None)
-    return More(20, 50, 4, *bounds, kind=kind, index=index, value=value)
+    return WeakParameters(20, 50, 4, *bounds, (kind(TableShape(20), index, value),))
 
 
-def update_of(parameters: More, value: int) -> np.ndarray:
+def update_of(parameters: WeakParameters, value: int) -> np.ndarray:
     """With this value at the place."""
+    (relation,) = parameters.further
+    assert isinstance(relation, Equals | AtLeast)
     update = bounded_update(parameters, 1) // 2
-    update[parameters.index] = value
+    update[relation.index] = value
     return update
 
 
-def made_with(parameters: More, value: int, engine: Engine | None = None) -> Honest:
+def made_with(parameters: WeakParameters, value: int, engine: Engine | None = None) -> Honest:
     return honest(engine or native(), parameters, update_of(parameters, value))
 
 
@@ -209,7 +199,7 @@ def test_less_than_the_least_is_not_proved() -> None:
 def test_another_statement(kind: Kind, everything: bool, changes: dict[str, int]) -> None:
     """The verifier's own parameters count, whatever the proof was made for."""
     parameters = wanted(kind, everything=everything)
-    other = replace(parameters, **changes)
+    other = wanted(kind, everything=everything, **changes)
     assert statement_bytes(other) != statement_bytes(parameters)
     claim = made_with(parameters, -3).claim
     expected = "ciphertext-combination" if everything else "linear-relation"
@@ -278,16 +268,22 @@ def test_its_inequality_at_its_edge(kind: Kind, name: str, monkeypatch: pytest.M
     parameters = wanted(kind, everything=False)
     (bound,) = (bound for bound in parameters.wrap_bounds if bound.name == name)
 
-    class Only(More):
+    class Only(WeakParameters):
         @cached_property
         def wrap_bounds(self) -> tuple[WrapBound, ...]:
             return (bound,)
 
     monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
-    Only(20, 50, 4, kind=kind)
+    Only(20, 50, 4, further=parameters.further)
     monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
     with pytest.raises(Misuse, match=rf"no wrap-around \({name}\)"):
-        Only(20, 50, 4, kind=kind)
+        Only(20, 50, 4, further=parameters.further)
+
+
+def test_a_relation_that_does_not_go_with_the_others_is_refused() -> None:
+    twice = wanted(Equals, everything=False).further * 2
+    with pytest.raises(Misuse, match="distinct names of relations, found equals 2 times"):
+        WeakParameters(20, 50, 4, further=twice)
 
 
 def test_the_proof_grows_by_what_the_relation_brings() -> None:
