@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from proofs.domains import ENVELOPE
 from proofs.errors import Malformed, Misuse, Rejected
@@ -34,6 +34,7 @@ from protocols.messages import (
 )
 from protocols.policy import Policy
 
+Expected = TypeVar("Expected", bound=Message)
 VERSION = 1
 RESERVED_NAMES = frozenset({COORDINATOR, ISSUER})
 POLICY_TYPE = "policy"
@@ -98,6 +99,15 @@ class Entry:
         if isinstance(envelope.message, Policy):  # open_envelope refuses it; the type does not say so
             raise Malformed("envelope.type", "a message type", POLICY_TYPE)
         return cls(data, entry_hash(data), envelope, envelope.message)
+
+
+def expect_entry(cls: type[Expected], data: bytes) -> tuple[Entry, Expected]:
+    """An entry with a message of this type; raises Malformed for any other bytes."""
+    entry = Entry.open(data)
+    if not isinstance(entry.message, cls):
+        name = next(each.name for each in MESSAGE_TYPES if each.cls is cls)
+        raise Malformed("entry", f"a {name}", entry.envelope.type)
+    return entry, entry.message
 
 
 def seal(message: Message, signer: str, key: SigningKey) -> bytes:

@@ -91,3 +91,23 @@ def open_cohort(
 def named(blobs: Mapping[str, bytes]) -> dict[bytes, bytes]:
     """Blobs by hash."""
     return {blob_hash(blob): blob for blob in blobs.values()}
+
+
+class JudgedReleases:
+    """The releases of one round after another, each judged once."""
+
+    def __init__(self, engine: Engine, pinned: PinnedPolicy, blobs: BlobSource) -> None:
+        self._engine, self._pinned, self._blobs = engine, pinned, blobs
+        self._round = 0
+        self._shares: dict[str, Share | None] = {}
+
+    def of(self, current: CurrentRound) -> dict[str, Share | None]:
+        """The logged shares by trustee, in log order; None for a wrong one."""
+        if current.number != self._round:
+            self._round, self._shares = current.number, {}
+        for release in current.releases:
+            trustee = release.message.trustee
+            if trustee not in self._shares:
+                data = read_blob(self._blobs, release.message.share, self._pinned.share_size)
+                self._shares[trustee] = judge_release(self._engine, self._pinned, current, trustee, data, self._blobs)
+        return self._shares

@@ -11,7 +11,7 @@ from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on, recent_cohorts
-from protocols.verdicts import ACCEPTED, DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED
+from protocols.verdicts import ACCEPTED, DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED, SUPPRESSED
 
 # Reasons of RoundAborted: three before the cohort is closed, two after.
 TOO_FEW_SUBMISSIONS = "too-few-submissions"
@@ -141,6 +141,13 @@ def _names_nobody(current: CurrentRound, reason: str, threshold: int) -> bool:
 def enough_submitted(pinned: PinnedPolicy, current: CurrentRound) -> bool:
     """Whether min_cohort clients have submitted, rightly or not."""
     return sum(1 for _ in current.first_submissions()) >= pinned.policy.min_cohort
+
+
+def why_too_few(pinned: PinnedPolicy, message: CohortClosed) -> str:
+    """Why this cohort is none: too few of all that came, or of those that nobody had to leave for."""
+    suppressed = sum(each.reason == SUPPRESSED for each in message.excluded)
+    enough = len(message.accepted) + suppressed >= pinned.policy.min_cohort
+    return DIFFERENCING if enough else TOO_FEW_SUBMISSIONS
 
 
 def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:

@@ -172,7 +172,7 @@ class Conductor:
         """What a party answered, to be stored; nothing for bytes that are in the log.
 
         Raises Malformed or Rejected for an answer that is not to what is asked now ("order"), and what the coordinator
-        refuses; then the party has not answered.
+        refuses; then the party has not answered. One that came too early can be handed in again.
         """
         stage, wanted = self._stage(), ANSWERED_IN[type(answer)]
         if isinstance(answer, Cosignature):

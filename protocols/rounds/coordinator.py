@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +19,13 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
-from protocols.envelopes import Entry, open_envelope, seal
+from protocols.envelopes import Entry, expect_entry, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
 from protocols.messages import (
     COORDINATOR,
-    MESSAGE_TYPES,
     Aggregate,
-    CohortClosed,
     Genesis,
     KeyRotation,
     KeyShare,
@@ -43,16 +40,15 @@ from protocols.opening import decode_plaintext
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
 from protocols.rounds.aggregation import (
+    JudgedReleases,
     OpenedAggregate,
     Summation,
-    judge_release,
     named,
     open_cohort,
     row_commitments,
     sum_ciphertexts,
 )
 from protocols.rounds.closing import (
-    DIFFERENCING,
     MISSING_RELEASES,
     NO_QUORUM,
     OPENING_FAILED,
@@ -61,20 +57,18 @@ from protocols.rounds.closing import (
     enough_submitted,
     unacknowledged,
     unreleased,
+    why_too_few,
 )
 from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.record import LogRecord, Published
-from protocols.rounds.waits import Waits
+from protocols.rounds.waits import ShownSince, Waits
 from protocols.sharing import Share
 from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blob
-from protocols.verdicts import SUPPRESSED
-
-Expected = TypeVar("Expected", bound=Message)
 
 
 @dataclass(frozen=True)
@@ -110,9 +104,9 @@ class Coordinator:
         self._pinned, self._identity = pinned, identity
         self._engine, self._summation, self._blobs = engine, summation, blobs
         self._record = LogRecord(pinned, store, published)
-        self._shares: dict[str, Share | None] = {}  # released in the round; None is a wrong one
+        self._released = JudgedReleases(engine, pinned, blobs)
         self._opened: OpenedAggregate | None = None
-        self._waits, self._shown = waits, (0, 0, 0)  # (round, submissions, since when all of these are published)
+        self._waits, self._shown = waits, ShownSince(waits.clock)
 
     @property
     def ledger(self) -> Ledger:
@@ -194,7 +188,7 @@ class Coordinator:
 
     def admitted_key(self, others: Sequence[Entry], data: bytes) -> Entry:
         """A RoundKey that the next round may be opened with, behind these others; raises Malformed or Rejected."""
-        entry, _ = _expect(RoundKey, data)
+        entry, _ = expect_entry(RoundKey, data)
         self._record.trial([*others, entry])
         return entry
 
@@ -205,7 +199,7 @@ class Coordinator:
             raise Misuse("open_round: publish a cosigned checkpoint of everything that was shown to trustees first")
         message = draft_open(self._pinned, ledger, self._record.published_head(), [entry.hash for entry in keys])
         opened = self._log([*keys, self._seal(message)])
-        self._shares, self._opened = {}, None
+        self._opened = None
         return opened
 
     def logged(self, entry: bytes) -> bool:
@@ -243,7 +237,7 @@ class Coordinator:
         self._check_published(current.index)
         if self._record.position(package.entry, current.index) is not None:
             return NOTHING
-        entry, message = _expect(Submission, package.entry)
+        entry, message = expect_entry(Submission, package.entry)
         self._record.trial([entry])
         sizes = sized_blobs(self._pinned, message)
         package.check(sizes)
@@ -255,7 +249,7 @@ class Coordinator:
         self._check_published(current.index)
         if self._record.position(entry, current.index) is not None:
             return NOTHING
-        return self._log([_expect(ShareAck, entry)[0]])
+        return self._log([expect_entry(ShareAck, entry)[0]])
 
     def verdicts(self) -> list[Verdict]:
         """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""
@@ -286,14 +280,14 @@ class Coordinator:
             return self._abort_uncertain(current)
         message = draft_cohort(self._pinned, current, faults)
         if len(message.accepted) < self._pinned.policy.min_cohort:
-            return self._abort(current, self._too_few(message))
+            return self._abort(current, why_too_few(self._pinned, message))
         return self._log([self._seal(message)])
 
     def receive_release(self, release: Release) -> Publication:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
         current = self._releasing()
         self._check_published(_cohort(current).index)
-        entry, message = _expect(KeyShare, release.entry)
+        entry, message = expect_entry(KeyShare, release.entry)
         check_blob(message.share, self._pinned.share_size, release.blob)
         if self._record.position(release.entry, current.index) is not None:
             return NOTHING
@@ -363,7 +357,7 @@ class Coordinator:
                 raise Misuse("abort: the cohort can be closed")
             if len(current.acks) < policy.threshold:
                 return self._abort_uncertain(current)
-            return self._abort(current, self._too_few(message))
+            return self._abort(current, why_too_few(self._pinned, message))
         if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")
         return self._abort(current, MISSING_RELEASES, self._missing(current))
@@ -395,12 +389,6 @@ class Coordinator:
             return StepState(model, (), self._record.steps)
         data = read_blob(self._blobs, closed.optimizer, self._pinned.optimizer_size)
         return StepState(model, server_steps.decode_optimizer(policy, data), self._record.steps)
-
-    def _too_few(self, message: CohortClosed) -> str:
-        """Why there is no cohort: too few of all that came, or of those that nobody had to leave for."""
-        suppressed = sum(each.reason == SUPPRESSED for each in message.excluded)
-        enough = len(message.accepted) + suppressed >= self._pinned.policy.min_cohort
-        return DIFFERENCING if enough else TOO_FEW_SUBMISSIONS
 
     def _faults(self) -> dict[int, Fault]:
         return {each.index: each.fault for each in self.verdicts() if each.fault is not None}
@@ -445,22 +433,13 @@ class Coordinator:
 
     def _waited(self) -> int:
         """Seconds since the newest submissions of the open round were published, as far as this process knows."""
-        current, now = self.ledger.current, self._waits.clock()
+        current = self.ledger.current
         if current is None or (current.submissions and current.submissions[-1].index >= self._record.published):
             return 0
-        shown = (current.number, len(current.submissions))
-        if self._shown[:2] != shown or self._shown[2] > now:  # not seen before, or by a clock that was ahead
-            self._shown = (*shown, now)
-        return now - self._shown[2]
+        return self._shown.seconds(current.number, len(current.submissions))
 
     def _releases(self) -> dict[str, Share | None]:
-        current = self._current()
-        for release in current.releases:
-            trustee = release.message.trustee
-            if trustee not in self._shares:
-                data = read_blob(self._blobs, release.message.share, self._pinned.share_size)
-                self._shares[trustee] = judge_release(self._engine, self._pinned, current, trustee, data, self._blobs)
-        return self._shares
+        return self._released.of(self._current())
 
     def _used_releases(self) -> dict[str, Share]:
         """The first t valid ones, by trustee."""
@@ -505,15 +484,6 @@ class Coordinator:
         if current.cohort is None or current.aggregate is not None:
             raise Misuse(f"round {current.number}: expected a closed cohort without an aggregate")
         return current
-
-
-def _expect(cls: type[Expected], data: bytes) -> tuple[Entry, Expected]:
-    """What somebody sent, decoded once; raises Malformed for anything but an entry of this type."""
-    entry = Entry.open(data)
-    if not isinstance(entry.message, cls):
-        name = next(each.name for each in MESSAGE_TYPES if each.cls is cls)
-        raise Malformed("entry", f"a {name}", entry.envelope.type)
-    return entry, entry.message
 
 
 def _open(ledger: Ledger) -> CurrentRound:

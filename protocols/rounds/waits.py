@@ -23,3 +23,17 @@ class Waits:
     clock: Callable[[], int]
     secrets: int = 7 * DAY
     quorum: int = 60 * 60
+
+
+class ShownSince:
+    """Since when the newest submissions of a round are known to be published, by one process's clock."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock, self._shown = clock, (0, 0, 0)  # (round, submissions, since when all of these are published)
+
+    def seconds(self, number: int, submissions: int) -> int:
+        """How long it is that so many submissions of a round are published; to be asked as soon as they are."""
+        now = self._clock()
+        if self._shown[:2] != (number, submissions) or self._shown[2] > now:  # new, or by a clock that was ahead
+            self._shown = (number, submissions, now)
+        return now - self._shown[2]
