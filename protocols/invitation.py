@@ -7,7 +7,7 @@ RoundOpen only from inside a log that t trustees cosigned, of which it checks ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,9 +16,19 @@ from protocols.contexts import round_seed
 from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
-from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from protocols.log.merkle import consistency_proof, inclusion_proofs, leaf_hash, verify_consistency, verify_inclusion
 from protocols.membership import ENROLLED, Membership, changed_by
-from protocols.messages import AtMost, Hash32, RoundKey, RoundOpen
+from protocols.messages import (
+    AtMost,
+    FederationClosed,
+    Hash32,
+    KeyRotation,
+    Revocation,
+    RoundAborted,
+    RoundClosed,
+    RoundKey,
+    RoundOpen,
+)
 from protocols.pinned import PinnedPolicy
 
 INVITATION_LIMIT = CHANGES_LIMIT  # bytes: most of it for changes, to a client that knows none of them
@@ -70,6 +80,51 @@ def encode_invitation(invitation: Invitation) -> bytes:
 def decode_invitation(data: bytes) -> Invitation:
     """Inverse of `encode_invitation`; raises Malformed."""
     return decode(Invitation, data, INVITATION_LIMIT)
+
+
+def make_invitation(note: bytes, entries: Sequence[bytes], since: int = 0, known: int = 0) -> Invitation:
+    """To the open round of a published log, as its coordinator makes it: for whoever reads the log without asking.
+
+    note, entries: the log's latest checkpoint, and all entries under it; nothing of them is believed here. since: size
+    of the checkpoint that the client saw last; known: how many changes it knows. Raises Malformed for what is no log,
+    Rejected("order") where no round is open, ("since") for a checkpoint beyond this one.
+    """
+    size = parse_note(note).checkpoint.size
+    if len(entries) != size:
+        raise Malformed("entries", str(size), str(len(entries)))
+    if not 0 <= since <= size:
+        raise Rejected("since", f"a checkpoint of at most {size} entries", str(since))
+    messages = [open_envelope(entry).message for entry in entries]
+    index, message = _open_round(messages)
+    if not all(each < index for each in (*message.round_keys, message.checkpoint_size - 1)):
+        raise Malformed("RoundOpen", "keys and a checkpoint before it", "later ones")
+    hashes = [leaf_hash(entry) for entry in entries]
+    proofs = inclusion_proofs(hashes, (index, *message.round_keys))
+    changes = [each for each, said in zip(entries, messages, strict=True) if isinstance(said, KeyRotation | Revocation)]
+
+    def logged(each: int) -> LoggedEntry:
+        return LoggedEntry(each, entries[each], tuple(proofs[each]))
+
+    return Invitation(
+        note,
+        logged(index),
+        tuple(map(logged, message.round_keys)),
+        tuple(consistency_proof(hashes, message.checkpoint_size)),
+        since,
+        tuple(consistency_proof(hashes, since)),
+        tuple(changes[known:]),
+        known,
+    )
+
+
+def _open_round(messages: Sequence[object]) -> tuple[int, RoundOpen]:
+    """The open round's index and message."""
+    for index, message in reversed(list(enumerate(messages))):
+        if isinstance(message, RoundOpen):
+            return index, message
+        if isinstance(message, RoundClosed | RoundAborted | FederationClosed):
+            break
+    raise Rejected("order", "an open round", "none")
 
 
 def verify_invitation(

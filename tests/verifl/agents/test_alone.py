@@ -42,7 +42,6 @@ from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcessEngine
 from verifl.storage.stores import Step
-from verifl.training.local_training import LocalTraining
 
 ROOT = Path(__file__).parents[3]
 PARTIES = ("a", "b", "c", "trustee-1", "trustee-2", "trustee-3", "coordinator")
@@ -98,7 +97,7 @@ class Played:
     tapes: dict[str, Tape]
     keys: dict[str, SigningKey]
     held: dict[str, list[SigningKey]]
-    training: LocalTraining
+    session: Session
     entries: list[bytes]
 
 
@@ -109,7 +108,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     tapes: dict[str, Tape] = {}
     agents: dict[str, Any] = {}
     keys: dict[str, SigningKey] = {}
-    training: list[LocalTraining] = []
+    sessions: list[Session] = []
 
     def begin(kind: str, party: Party) -> Tape:
         path = party.directory.path
@@ -123,7 +122,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
     ) -> Company:
         pinned = session.pinned
-        training.append(session.training)
+        sessions.append(session)
         begin("coordinator", parties.coordinator)
         for name, party in parties.trustees.items():
             begin("trustee", party)
@@ -146,7 +145,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     entries = list(reader.entries(0, reader.size))
     held = {name: list(signing_keys(agent)) for name, agent in agents.items()}
     shutil.rmtree(result.directory)
-    return Played(policy, beginnings, tapes, keys, held, training[0], entries)
+    return Played(policy, beginnings, tapes, keys, held, sessions[0], entries)
 
 
 def _listen_to_server(patch: pytest.MonkeyPatch, tapes: dict[str, Tape], agents: dict[str, Any]) -> None:
@@ -190,10 +189,14 @@ def test_an_agent_holds_its_own_key_and_no_other(played: Played, name: str) -> N
     assert {key.public_key for key in played.held[name]} == {played.keys[name].public_key}
 
 
+def test_what_a_carrier_is_given_for_itself_holds_no_key(played: Played) -> None:
+    assert list(signing_keys(played.session)) == []
+
+
 def test_what_clients_share_keeps_nothing_of_them(played: Played) -> None:
     """Their batch norms have counted batches, each its own."""
     fresh = local_training()
-    assert [played.training.kept(name) for name in "abc"] == [fresh.kept(name) for name in "abc"]
+    assert [played.session.training.kept(name) for name in "abc"] == [fresh.kept(name) for name in "abc"]
 
 
 def test_the_search_for_keys_finds_them(played: Played) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
-from protocols.invitation import Invitation
+from protocols.invitation import Invitation, make_invitation
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
+from protocols.log.reader import TranscriptReader
+from protocols.messages import RoundOpen
 from protocols.rounds.client_holdings import ANSWER
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import (
@@ -26,9 +30,9 @@ from protocols.rounds.exchange import (
 )
 from tests.simulator import Setting, Simulation, identity_of
 from tests.verifl.agents.alone import local_training
-from verifl.agents.client import ClientAgent
+from verifl.agents.client import ClientAgent, accept_round
 from verifl.agents.clock import CosignatureClock
-from verifl.agents.party import Party
+from verifl.agents.party import Party, PublishedLog
 from verifl.agents.trustee import TrusteeAgent
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore
@@ -137,6 +141,52 @@ def test_who_is_not_asked_for_that(simulation: Simulation, tmp_path: Path) -> No
         trustee(simulation, tmp_path).answer(Submit(1, note), Unread())
     with pytest.raises(Misuse, match="client-00: a client answers no OfferKey"):
         client(simulation, tmp_path).answer(OfferKey(1, note), Unread())
+
+
+def test_an_invitation_needs_no_coordinator(simulation: Simulation) -> None:
+    """Whoever reads the published log makes the invitation that the coordinator would send, in rounds with changes
+    before them and after aborts, whatever the client has seen before."""
+    for change in (simulation.rotation("trustee-1"), simulation.revocation("client-02"), None):
+        simulation.open_round()
+        log = PublishedLog(TranscriptReader(simulation.path))
+        for since in (0, 1, simulation.coordinator.published):
+            for known in (0, 1):
+                assert log.invitation(since, known) == simulation.coordinator.invitation(since, known)
+        with pytest.raises(Rejected, match="since"):
+            log.invitation(simulation.coordinator.published + 1, 0)
+        agent = simulation.clients["client-00"]
+        assert accept_round(simulation.pinned, agent, log).verified == simulation.accept("client-00").verified
+        simulation.store(simulation.coordinator.abort())
+        simulation.checkpoint()
+        with pytest.raises(Rejected, match="order: expected an open round, found none"):
+            PublishedLog(TranscriptReader(simulation.path)).invitation(0, 0)
+        if change is not None:
+            simulation.change(change)
+
+
+@pytest.mark.parametrize("lie", [{"round_keys": (1, 2, 1 << 40)}, {"checkpoint_size": 1 << 40}])
+def test_a_round_of_no_log_is_malformed(simulation: Simulation, lie: dict[str, Any]) -> None:
+    """Nothing in a published log is believed before it is verified, and nothing in it leads beyond its entries."""
+    simulation.open_round()
+    reader = TranscriptReader(simulation.path)
+    *before, last = reader.entries(0, reader.size)
+    message = open_envelope(last).message
+    assert isinstance(message, RoundOpen)
+    entries = [*before, seal(replace(message, **lie), "coordinator", identity_of("coordinator"))]
+    with pytest.raises(Malformed):
+        make_invitation(reader.latest(), entries)
+    with pytest.raises(Malformed, match=f"entries: expected {reader.size}, found {reader.size - 1}"):
+        make_invitation(reader.latest(), before)
+
+
+def test_a_party_finds_what_it_said_in_the_published_log(simulation: Simulation, tmp_path: Path) -> None:
+    simulation.play_round()
+    log = PublishedLog(TranscriptReader(simulation.path))
+    for begin, name in ((trustee, "trustee-2"), (client, "client-00")):
+        with pytest.raises(Misuse, match=rf"^{tmp_path / name}: this state is older"):
+            begin(simulation, tmp_path, log.said_by(name))
+    assert len(log.said_by("trustee-2").entries) == 3  # key, acknowledgement, release
+    assert log.said_by("nobody") == Evidence(simulation.coordinator.note)
 
 
 def test_a_client_answers_no_other_round_than_it_is_asked_about(simulation: Simulation, tmp_path: Path) -> None:
