@@ -164,6 +164,7 @@ class Federation:
         """
         directory = self._directory
         if resume:
+            directory.require_honest()
             directory.require_policy()
         if resume and directory.begun:
             return self._resume()

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from auditor import audit
+from auditor.arguments import is_transcript
 from auditor.checks.log import LEFTOVER
+from proofs.errors import Misuse
 from protocols import hpke
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
@@ -174,6 +177,10 @@ def log_of(result: FederationResult) -> list[bytes]:
 def check_leftovers(directory: Path) -> None:
     """The auditor accepts what a kill left, or names leftovers and says what removes them, and nothing else."""
     if not (directory / "transcript").is_dir() or not (directory / "policy.cbor").is_file():
+        return
+    if not is_transcript(directory / "transcript"):  # nothing was written yet, but the directory made
+        with pytest.raises(Misuse, match="holds no transcript"):
+            audit(directory / "transcript", directory / "policy.cbor")
         return
     report = audit(directory / "transcript", directory / "policy.cbor")
     if not (directory / "transcript" / "checkpoint").exists():

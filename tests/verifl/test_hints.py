@@ -24,11 +24,11 @@ JSON = ["--format", "json"]
 PROMISE = "interrupted or killed at any time, it goes on with --resume"
 
 
-def command_line(folder: Path, more: str = "") -> list[str]:
-    """A run of one round by the command."""
+def command_line(folder: Path, more: str = "", rounds: int = 1) -> list[str]:
+    """A run by the command."""
     (folder / "task.py").write_text("from tests.verifl.failing import Line as task\n", encoding="utf-8")
     (folder / "config.toml").write_text(
-        '[task]\nfile = "task.py"\n[federation]\nrounds = 1\n[limits]\nmax_aborts = 0\n'
+        f'[task]\nfile = "task.py"\n[federation]\nrounds = {rounds}\n[limits]\nmax_aborts = 0\n'
         f"[trustees]\ncount = 2\ncorrupt = 0\nthreshold = 2\n[update]\nencryption_proof = false\n{more}",
         encoding="utf-8",
     )
@@ -164,6 +164,17 @@ def test_misbehaviour_begins_with_a_run_and_is_told_so(tmp_path: Path, capsys: p
     assert cli.invoke([*arguments, "--inject", "dropout"]) == 2
     refused = "holds a run already, and misbehaviour begins with a run; choose another --out"
     assert capsys.readouterr().err == f"verifl: {tmp_path / 'out'}: {refused}\n"
+
+
+def test_a_run_with_misbehaviour_is_not_said_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a liar keeps is not what it said: a resumption would end in the middle of that."""
+    arguments = command_line(tmp_path, rounds=2)
+    assert cli.invoke([*arguments, "--inject", "late:d"]) == 0
+    refused = "parties misbehaved in this run (--inject), and it cannot go on; choose another --out"
+    for more in ([], ["--resume"]):
+        capsys.readouterr()
+        assert cli.invoke([*arguments, *more]) == 2
+        assert capsys.readouterr().err == f"verifl: {tmp_path / 'out'}: {refused}\n"
 
 
 def test_what_init_says_to_do_next_works_in_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

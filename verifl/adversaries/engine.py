@@ -64,6 +64,7 @@ class InjectedEngine:
         transcript = session.directory.transcript
         if transcript.exists():
             raise Misuse(f"{transcript}: --inject starts a federation, and does not go on with one")
+        session.directory.mark_injected()
         try:
             with TranscriptWriter(transcript) as writer:
                 return _Run(session, parties, writer, injections, self.refusals).rounds()

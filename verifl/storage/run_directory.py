@@ -17,6 +17,7 @@ from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import StoredValues, make_private_directory
 
 _WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|adapter_config\.json|metrics\.jsonl"
+_INJECTED = "injected"
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})\.[0-9a-f]+\.tmp")
 
 
@@ -120,6 +121,17 @@ class RunDirectory:
         """Whether a client has made a submission, which nobody should have to make again."""
         return any(StoredValues(client.store).file(ANSWER.key).exists() for client in self.clients())
 
+    def mark_injected(self) -> None:
+        """Parties misbehave here: what they keep is not what they said, and nobody can go on from it."""
+        (self.state / _INJECTED).touch()
+
+    def require_honest(self) -> None:
+        """Raise Misuse where parties misbehaved."""
+        if (self.state / _INJECTED).exists():
+            raise Misuse(
+                f"{self.path}: parties misbehaved in this run (--inject), and it cannot go on; choose another --out"
+            )
+
     def require_policy(self) -> None:
         """Raise Misuse where there is what a run has left, but not its policy."""
         if not self.begun and (self.has_spoken or (self.transcript / POLICY).exists()):
@@ -147,6 +159,7 @@ class RunDirectory:
 def require_unused(path: Path) -> None:
     """Raise Misuse unless `path` is an empty directory or nothing at all."""
     directory = RunDirectory(path)
+    directory.require_honest()
     if directory.resumable:
         raise Misuse(f"{path}: holds a run already; continue it with --resume, or choose another --out")
     if path.is_dir() and any(path.iterdir()):
