@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -47,6 +47,16 @@ def blocks(simulation: Simulation) -> list[set[str]]:
     chain = cohorts(simulation)
     assert all(later <= earlier for earlier, later in pairwise(chain))
     return [earlier - later for earlier, later in pairwise(chain) if earlier != later] + chain[-1:]
+
+
+def closed_over(simulation: Simulation, clients: Sequence[str], cheating: str | None = None) -> None:
+    """These submit to the open round, one of them with a proof that does not hold, and its cohort is closed."""
+    for name in clients:
+        package = simulation.package(name)
+        sent = with_bad_proof(simulation, package) if name == cheating else package
+        simulation.store(simulation.coordinator.receive(sent))
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
 
 
 def aborted(simulation: Simulation, clients: list[str] | None = None) -> None:
@@ -174,10 +184,7 @@ def test_a_model_that_a_sum_of_zeros_leaves_as_it_was(simulate: Simulate) -> Non
     assert set(asked_clients(simulation.pinned, simulation.coordinator.ledger)) == set(names[:4])
     with refused("retry-member"):
         simulation.submit(names[4])
-    for name in names[:3]:
-        simulation.submit(name)
-    simulation.acknowledge()
-    assert simulation.close_cohort() is None
+    closed_over(simulation, names[:3])
     simulation.release()
     assert len(simulation.finish().accepted) == 2
     check_accepted(simulation)
@@ -218,12 +225,7 @@ def test_one_at_fault_in_a_repetition_and_absent_from_the_next(simulate: Simulat
     simulation = simulate(clients=5, min_cohort=3)
     aborted(simulation)
     simulation.open_round()
-    for name in list(simulation.clients):
-        package = simulation.package(name)
-        bad = name == "client-04"
-        simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, package) if bad else package))
-    simulation.acknowledge()
-    assert simulation.close_cohort() is None
+    closed_over(simulation, list(simulation.clients), cheating="client-04")
     simulation.release([name for name in simulation.asked() if name not in CORRUPT])
     assert simulation.finish().aborted == "missing-releases"
     assert len(simulation.coordinator.ledger.opened[-1].excused) == 1
@@ -237,13 +239,7 @@ def test_an_absent_client_is_not_hidden_behind_one_at_fault(simulate: Simulate) 
     simulation = simulate(clients=7, min_cohort=3)
     aborted(simulation)
     simulation.open_round()
-    names = list(simulation.clients)
-    for name in names[1:]:
-        package = simulation.package(name)
-        bad = name == names[6]
-        simulation.store(simulation.coordinator.receive(with_bad_proof(simulation, package) if bad else package))
-    simulation.acknowledge()
-    assert simulation.close_cohort() is None
+    closed_over(simulation, list(simulation.clients)[1:], cheating="client-06")
     simulation.release()
     assert len(simulation.finish().accepted) == 4
     check_accepted(simulation)
