@@ -20,7 +20,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MAX_TRUSTEES, Choice
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
-from protocols.log.files import Missized
+from protocols.log.files import Damaged, Missized
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import bundle_of
 from protocols.parameters import Inequality, argument_parameters, check_policy
@@ -152,9 +152,19 @@ class Case:
             if policy is not None:
                 raise no_policy(policy, error) from None
             case.policy_fault = error
-        if case.pinned_policy is not None and policy is not None:
-            case.foreign = foreign_policy(case.reader, case.pinned_policy)
+        other = None if case.pinned_policy is None else foreign_policy(case.reader, case.pinned_policy)
+        if policy is not None:
+            case.foreign = other
+        elif other is not None:
+            case._close_policy(other[1])
         return case
+
+    def _close_policy(self, named: bytes) -> None:
+        """The transcript's own policy is not the one that its Genesis names: nothing is judged by it."""
+        self.policy_fault = Damaged(
+            "policy.cbor", f"the policy {named.hex()}, which Genesis names", str(self.policy_hash)
+        )
+        self.pinned_policy, self.conditions = None, ()
 
     def _open_policy(self, data: bytes) -> None:
         policy, _ = open_policy(data)
@@ -303,7 +313,7 @@ class Case:
         if not self.unpinned:
             return ()
         if self.pinned_policy is None:
-            return ("nothing: the transcript's own policy does not open",)
+            return ("nothing: the transcript's own policy does not open, or is another than its Genesis names",)
         policy = self.policy
         return (
             f"the policy file itself, {self.pinned_policy.hash.hex()}",

@@ -147,3 +147,14 @@ def test_an_honest_log_of_another_policy_accuses_nobody(name: str, foreign: tupl
 
 
 _ = (Genesis, RoundOpen)
+
+
+def test_another_policy_in_the_place_of_the_logs_own(tmp_path: Path) -> None:
+    """Unpinned, the log is not judged by a policy that its Genesis does not name, of whatever key that is."""
+    for own_key in (False, True):
+        path = Path(shutil.copytree(HONEST / "transcript", tmp_path / str(own_key)))
+        (path / "policy.cbor").write_bytes(another_policy(honest_forge(), own_key=own_key))
+        report = audit(path, None)
+        assert (report.outcome, report.broken) == (Outcome.DAMAGED, ())
+        told = [finding.expected for finding in report.check("I2").findings]
+        assert own_key or told[0].endswith(", which Genesis names")

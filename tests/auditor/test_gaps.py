@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from auditor import Kind, Outcome, Report, Status, audit
-from auditor.gaps import NEVER, Torn
+from auditor.gaps import NEVER, Torn, entries_of, roots_at, tile_leaves
 from auditor.index import MISSING, Step
 from protocols.envelopes import open_envelope
+from protocols.log.checkpoint import Checkpoint, sign_checkpoint
+from protocols.log.merkle import leaf_hash, root
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import bundle_of
 from protocols.messages import (
@@ -30,8 +32,9 @@ from protocols.messages import (
     Submission,
 )
 from tests.auditor.conftest import failed, flipped
-from tests.auditor.forge import Forge
+from tests.auditor.forge import Forge, write_transcript
 from tests.independent.audit import audit as second_audit
+from tests.simulator import identity_of
 
 EXHAUSTIVE = pytest.mark.exhaustive
 HISTORIES = ("aborted", "changed", "eventful", "outage", "over")
@@ -275,3 +278,24 @@ def test_which_rounds_a_missing_entry_may_be_of(given: list[Step], torn: set[int
     found = Torn.of(given, [place for place, step in enumerate(given) if step.type == MISSING])
     assert {number for number in range(1, 10) if found.touches(number, number)} == torn
     assert found.touches(NEVER - 1, NEVER) == (9 in torn)
+
+
+def test_a_bundle_that_is_missing_in_the_middle(tmp_path: Path) -> None:
+    """Its entries keep their places by its tile; those of the bundles around it are had. Without the tile, too, no
+    more is known than what is before it."""
+    entries = [f"entry {number}".encode() for number in range(600)]
+    write_transcript(tmp_path, b"", entries, [], {600: signed_note})
+    leaves, size = [leaf_hash(entry) for entry in entries], len(entries)
+    (tmp_path / "tile" / "entries" / "001").unlink()
+    reader = TranscriptReader(tmp_path)
+    assert tile_leaves(reader, size) == leaves
+    assert list(entries_of(reader, size, leaves)) == [*entries[:256], *[None] * 256, *entries[512:]]
+    assert roots_at(leaves, [600, 700]) == {600: root(leaves)}
+    (tmp_path / "tile" / "0" / "000").unlink()
+    assert tile_leaves(reader, size) == leaves  # of the first bundle the entries are there
+    (tmp_path / "tile" / "0" / "001").unlink()
+    assert tile_leaves(reader, size) == leaves[:256]
+
+
+def signed_note(size: int, head: bytes) -> bytes:
+    return sign_checkpoint(Checkpoint("example.org/log", size, head), "example.org/log", identity_of("coordinator"))
