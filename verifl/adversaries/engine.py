@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import Misuse, Rejected
 from protocols.log.writer import TranscriptWriter
 from protocols.rounds.conductor import Due, Stage
 from protocols.rounds.exchange import (
@@ -33,6 +33,7 @@ from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
 from verifl.agents.server import ServerAgent, unmasked
 from verifl.carriers.base import EngineResult, Parties, Session
+from verifl.carriers.company import SAID_OF, hand_out_receipts
 from verifl.carriers.ending import describe_ending, due_ending
 from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
 from verifl.progress import RoundSummary
@@ -73,12 +74,6 @@ class InjectedEngine:
                 TranscriptWriter(transcript).close()  # opening a directory recovers it
             raise
 
-
-# What is told of a stage when the coordinator goes on.
-_SAID_OF = {
-    Stage.SUBMISSIONS: "the coordinator verifies the proofs",
-    Stage.RELEASES: "the coordinator opens the sum",
-}
 
 # What a trustee is asked, as whoever refuses it is told of, and what is told of it while it works.
 _ASKED: dict[type[Question], tuple[str, str]] = {
@@ -163,8 +158,8 @@ class _Run:
         """Everything that is due; a server that forges does it when its moment has come."""
         while (due := self._server.due).stage is not Stage.IDLE:
             self._ask(due)
-            if due.stage in _SAID_OF:
-                self._stage(_SAID_OF[due.stage])
+            if due.stage in SAID_OF:
+                self._stage(SAID_OF[due.stage])
             self._server.proceed()
             if due.stage is Stage.SUBMISSIONS:
                 self._forgery.collected(self._scene)
@@ -254,14 +249,7 @@ class _Run:
         self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 
     def _keep_receipts(self, number: int) -> None:
-        """Every client verifies its receipt and keeps it."""
-        receipts = self._server.receipts(number)
-        for client in self._clients:
-            try:
-                if client.name in receipts:
-                    client.keep_receipt(number, receipts[client.name])
-            except (Malformed, Rejected) as error:
-                self._session.progress.note(f"round {number}: {client.name} refuses its receipt: {error}")
+        hand_out_receipts(self._server, self._clients, number, self._session.progress.note)
 
     def _current(self) -> CurrentRound:
         current = self._server.ledger.current

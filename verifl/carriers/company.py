@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from proofs.errors import Malformed, Rejected
 from protocols.receipts import Receipt
+from protocols.rounds.conductor import Stage
 from protocols.rounds.evidence import Evidence
 from protocols.rounds.exchange import Answer, Question, SubmissionPackage
 from verifl.agents.client import ClientAgent, TurnObserver
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import PublicLog
+from verifl.agents.server import ServerAgent
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.base import Parties, Session
 from verifl.storage.stores import Step
+
+# What is told of a stage when the coordinator goes on.
+SAID_OF = {
+    Stage.SUBMISSIONS: "the coordinator verifies the proofs",
+    Stage.RELEASES: "the coordinator opens the sum",
+}
 
 
 class AskedTrustee(Protocol):
@@ -35,20 +44,24 @@ class AskedTrustee(Protocol):
         ...
 
 
-class AskedClient(Protocol):
-    """What a carrier knows of a client; see `ClientAgent`."""
+class KeepsReceipts(Protocol):
+    """What is known of a client when a round has ended."""
 
     @property
     def name(self) -> str:
         """Its id in the policy."""
         ...
 
-    def answer(self, question: Question, log: PublicLog, observer: TurnObserver) -> SubmissionPackage:
-        """Its submission."""
+    def keep_receipt(self, number: int, receipt: Receipt) -> None:
+        """Its receipt of a round."""
         ...
 
-    def keep_receipt(self, number: int, receipt: Receipt) -> None:
-        """Its receipt of a round that has ended."""
+
+class AskedClient(KeepsReceipts, Protocol):
+    """What a carrier knows of a client; see `ClientAgent`."""
+
+    def answer(self, question: Question, log: PublicLog, observer: TurnObserver) -> SubmissionPackage:
+        """Its submission."""
         ...
 
 
@@ -79,3 +92,17 @@ def honest_company(
             for name, party in parties.clients.items()
         },
     )
+
+
+def hand_out_receipts(
+    server: ServerAgent, clients: Iterable[KeepsReceipts], number: int, tell: Callable[[str], None]
+) -> None:
+    """Every client verifies its receipt of a published round and keeps it, unless it has one from before; `tell` hears
+    who refuses, and why."""
+    receipts = server.receipts(number)
+    for client in clients:
+        try:
+            if client.name in receipts:
+                client.keep_receipt(number, receipts[client.name])
+        except (Malformed, Rejected) as error:
+            tell(f"round {number}: {client.name} refuses its receipt: {error}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from proofs.errors import Malformed, Rejected
+from proofs.errors import Rejected
 from protocols.rounds.conductor import Due, Stage
 from protocols.rounds.exchange import Acknowledge, OfferKey, Question, ReleaseShare, Submit
 from protocols.rounds.trustee import ERASED
@@ -20,7 +20,15 @@ from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import Party, outdated_state
 from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.base import EngineResult, Parties, Session
-from verifl.carriers.company import AskedClient, AskedTrustee, Casting, Company, honest_company
+from verifl.carriers.company import (
+    SAID_OF,
+    AskedClient,
+    AskedTrustee,
+    Casting,
+    Company,
+    hand_out_receipts,
+    honest_company,
+)
 from verifl.carriers.ending import describe_ending, due_ending
 from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
 from verifl.formatting import format_metrics
@@ -64,13 +72,6 @@ def _check_coordinator(own: Party, server: ServerAgent, company: Company) -> Non
     for trustee in company.trustees.values():
         if trustee.size > server.size:
             raise outdated_state(own.directory, f"{trustee.size} log entries", f"{server.size} log entries")
-
-
-# What is told of a stage when the coordinator goes on.
-_SAID_OF = {
-    Stage.SUBMISSIONS: "the coordinator verifies the proofs",
-    Stage.RELEASES: "the coordinator opens the sum",
-}
 
 
 class _Run:
@@ -199,8 +200,8 @@ class _Run:
             for name in due.parties:
                 if name in self._trustees:
                     self._ask(self._trustees[name], due.question)
-        if due.stage in _SAID_OF:
-            self._stage(_SAID_OF[due.stage])
+        if due.stage in SAID_OF:
+            self._stage(SAID_OF[due.stage])
         self._server.proceed()
 
     def _ask(self, trustee: AskedTrustee, question: Question) -> None:
@@ -236,13 +237,7 @@ class _Run:
         self._session.progress.submitted(client.name, size, observer.clipped)
 
     def _keep_receipts(self, number: int) -> None:
-        """Every client verifies its receipt of a published round and keeps it, unless it has one from before."""
-        for name, receipt in self._server.receipts(number).items():
-            try:
-                if name in self._clients:
-                    self._clients[name].keep_receipt(number, receipt)
-            except (Malformed, Rejected) as error:
-                self._session.progress.note(f"round {number}: {name} refuses its receipt: {error}")
+        hand_out_receipts(self._server, self._clients.values(), number, self._session.progress.note)
 
     def _report(self, summary: RoundSummary) -> None:
         self._keep_receipts(summary.round)
