@@ -40,7 +40,7 @@ from protocols.log.tiles import (
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
-LEFTOVER = "if the run was killed, opening the directory for writing (`verifl run --resume`) puts that right"
+LEFTOVER = "if the run was killed, `verifl run CONFIG --out DIR --resume`, which opens DIR/transcript, puts that right"
 
 
 def check_log(case: Case, findings: Findings) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from auditor import audit
 from proofs.machine.command_line import command_name
 from tests.verifl.failing import Line, withhold
 from tests.verifl.office import Office, key_of, public
@@ -175,6 +176,16 @@ def test_a_run_with_misbehaviour_is_not_said_to_go_on(tmp_path: Path, capsys: py
         capsys.readouterr()
         assert cli.invoke([*arguments, *more]) == 2
         assert capsys.readouterr().err == f"verifl: {tmp_path / 'out'}: {refused}\n"
+
+
+def test_what_an_audit_says_of_a_killed_run_puts_it_right(tmp_path: Path) -> None:
+    arguments, out = command_line(tmp_path), tmp_path / "out"
+    assert cli.invoke(arguments) == 0
+    (out / "transcript" / "checkpoint.tmp").touch()  # as a kill leaves it
+    report = audit(out / "transcript", out / "policy.cbor")
+    (finding,) = report.check("I1").findings
+    assert cli.invoke(hinted(finding.found, CONFIG=str(tmp_path / "config.toml"), DIR=str(out))) == 0
+    assert audit(out / "transcript", out / "policy.cbor").accepted
 
 
 def test_what_init_says_to_do_next_works_in_a_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
