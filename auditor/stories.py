@@ -15,10 +15,10 @@ from auditor.findings import counted
 from auditor.index import Entry, Round, SubmissionRecord
 from auditor.reports.results import CheckResult, Event, Finding, Story, printable
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import OFFENCES
 from protocols.log.checkpoint import parse_note
 from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
-from protocols.verdicts import ACCEPTED, INVALID_PROOF
+from protocols.reasons import INVALID_PROOF, OFFENCES
+from protocols.verdicts import ACCEPTED
 
 CLIENT, TRUSTEE, SERVER = "client", "trustee", "server"
 _LISTED = 20  # missing entries, in a story

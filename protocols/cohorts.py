@@ -24,24 +24,13 @@ from protocols.messages import ShareAck
 from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort, may_leave
 from protocols.privacy.suppression import largest_cohort
-from protocols.verdicts import (
+from protocols.reasons import (
     COHORT_FULL,
     DISPUTED,
-    DUPLICATE,
-    INVALID_PROOF,
-    MALFORMED,
-    REPLAYED,
+    EXEMPTING,
     SUPPRESSED,
     UNACKNOWLEDGED,
 )
-
-# Reasons that prove the client's own fault. A replay does, too: whoever copies from another cannot make a valid proof
-# of what it copies, so that no copy, logged first, makes a replay of the original.
-OFFENCES = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF, DISPUTED})
-
-# Those that exempt a client from the differencing rule (spec 8.8). Whoever loses its store and submits again is honest;
-# and a trustee, who has no blobs of earlier rounds, cannot verify a replay.
-EXEMPTING = OFFENCES - {DUPLICATE, REPLAYED}
 
 MAX_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
 

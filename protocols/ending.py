@@ -10,13 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from protocols.policy import Policy
-
-ABORTS_SPENT = "aborts-spent"  # more opened rounds were aborted than max_aborts: no round may follow
-ROUNDS_SPENT = "rounds-spent"  # max_rounds were opened
-TOO_FEW_CLIENTS = "too-few-clients"  # of those in force no cohort can be made that may be opened on this model
-NO_COHORT = "no-cohort"  # the last round was aborted before its cohort was closed
-
-ENDINGS = (ABORTS_SPENT, ROUNDS_SPENT, TOO_FEW_CLIENTS, NO_COHORT)
+from protocols.reasons import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,8 @@ class Past:
 
 
 def endings(policy: Policy, past: Past) -> tuple[str, ...]:
-    """The reasons of ENDINGS that hold, in this order; with one of the first three no further round can be closed."""
+    """The reasons that hold, of `protocols.reasons.ENDINGS` and in their order; with one of the first three no further
+    round can be closed."""
     holding = {
         ABORTS_SPENT: past.aborts > policy.max_aborts,
         ROUNDS_SPENT: past.rounds >= policy.max_rounds,

@@ -19,12 +19,7 @@ from protocols.identities import SigningKey, check_public_key
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.messages import AtMost, KeyRotation, PartyId, PublicKey, Revocation
 from protocols.policy import Member, Policy
-
-# Reasons of a Revocation.
-KEY_COMPROMISED = "key-compromised"
-LEFT = "left"
-EXPELLED = "expelled"
-REASONS = (KEY_COMPROMISED, LEFT, EXPELLED)
+from protocols.reasons import REVOCATIONS
 
 MOST_ROTATIONS = 16  # of one party, for good: so the changes of the largest roster fit into one message (spec 2.5)
 
@@ -246,8 +241,7 @@ def _check_pace(message: KeyRotation, standing: Changed | None, since: int | Non
 
 def _check_revocation(policy: Policy, members: Membership, message: Revocation, envelope: Envelope) -> None:
     check_signature(envelope, policy.issuer_key)
-    if message.reason not in REASONS:
-        raise Rejected("revocation-reason", " or ".join(REASONS), ascii(message.reason))
+    REVOCATIONS.find(message.reason)
     left = [member.id for member in members.trustees(policy) if member.id != message.party]
     was_trustee = any(member.id == message.party for member in policy.trustees)
     if was_trustee and len(left) < policy.threshold:

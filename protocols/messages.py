@@ -57,6 +57,9 @@ PartyId = Annotated[str, AtMost(64), Matches("[a-z0-9][a-z0-9._-]{0,63}")]
 Text = Annotated[str, AtMost(256)]
 Reserved: TypeAlias = None
 
+_ANSWERS, _VERDICTS = "".join(ANSWERS), "".join(VERDICTS)
+_SAID = f"([-{_ANSWERS}]*[{_ANSWERS}])?"
+_JUDGED = f"[-{_VERDICTS}]*"
 DETAILS = 100  # of the exclusions of a cohort, at most
 
 Class = TypeVar("Class", bound=type)
@@ -168,7 +171,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Dispute:
-    """What a trustee says against a submission: its log index, and the check that failed (see protocols.verdicts)."""
+    """What a trustee says against a submission: its log index, and the check that failed (see protocols.reasons)."""
 
     index: int
     reason: str
@@ -184,7 +187,7 @@ class ShareAck:
     round_open: Hash32
     trustee: PartyId
     first: int  # log index of the entry after RoundOpen
-    answers: Annotated[str, AtMost(65535), Matches("([-hdeco]*[hdeco])?")]  # of the entries from `first` on, one each
+    answers: Annotated[str, AtMost(65535), Matches(_SAID)]  # of the entries from `first` on, one each
     digest: Hash32  # of (client, submission entry hash) pairs of `acknowledged`, see protocols.cohorts
 
     @property
@@ -212,7 +215,7 @@ class Detail:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A submission that a cohort leaves out: its log index, the reason (see protocols.verdicts), and the detail that
+    """A submission that a cohort leaves out: its log index, the reason (see protocols.reasons), and the detail that
     comes with it, empty for none."""
 
     index: int
@@ -229,7 +232,7 @@ class CohortClosed:
     round: int
     round_open: Hash32
     first: int  # log index of the entry after RoundOpen
-    verdicts: Annotated[str, AtMost(65535), Matches("[-a2rmidfus]*")]  # on the entries from `first` to this, one each
+    verdicts: Annotated[str, AtMost(65535), Matches(_JUDGED)]  # on the entries from `first` to this, one each
     details: Annotated[tuple[Detail, ...], AtMost(DETAILS)]  # on the exclusions, ascending; re-derived by nobody
     trustees: Annotated[tuple[PartyId, ...], AtMost(64)]  # Q, in the policy's order
     digest: Hash32  # binds round_open, the (client, submission entry hash) pairs of accepted, and trustees
@@ -313,7 +316,7 @@ class RoundAborted:
     round: int
     round_open: Hash32
     cohort: Hash32 | None  # entry hash of CohortClosed if the round had opened
-    reason: Annotated[str, AtMost(64)]  # too-few-submissions, no-quorum, missing-releases, opening-failed, differencing
+    reason: Annotated[str, AtMost(64)]  # one of protocols.reasons.ABORTS
     missing: Annotated[tuple[MissingParty, ...], AtMost(64)]
 
 
@@ -325,7 +328,7 @@ class FederationClosed:
     federation: PartyId
     model: BlobHash  # the model of the last RoundClosed, or the initial one: it is final
     rounds: int  # how many were opened
-    reason: Annotated[str, AtMost(64)]  # see protocols.ending: aborts-spent, rounds-spent, ...
+    reason: Annotated[str, AtMost(64)]  # one of protocols.reasons.ENDINGS
 
 
 @_message("key-rotation", signer="party", check="I3")
@@ -347,7 +350,7 @@ class Revocation:
 
     federation: PartyId
     party: PartyId
-    reason: Annotated[str, AtMost(64)]  # see protocols.membership: key-compromised, left, expelled
+    reason: Annotated[str, AtMost(64)]  # one of protocols.reasons.REVOCATIONS
 
 
 RoundMessage = (

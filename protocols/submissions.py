@@ -22,8 +22,8 @@ from protocols.lattice.encryption import unpack
 from protocols.lattice.public import expand
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import INVALID_PROOF, MALFORMED
 from protocols.sharing import decode_commitments
-from protocols.verdicts import INVALID_PROOF, MALFORMED
 
 # (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]

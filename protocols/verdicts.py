@@ -9,38 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Why a submission is not in the cohort, in order of precedence: the first that holds is the reason (spec 8.6).
-DUPLICATE = "duplicate"  # an earlier submission of the same client and round is in the log
-REPLAYED = "replayed"  # it names a blob of an earlier valid submission of any round where only its own belongs
-MALFORMED = "malformed"  # the ciphertext or the share commitments do not decode
-INVALID_PROOF = "invalid-proof"  # the validity proof does not verify
-DISPUTED = "disputed"  # more than f trustees dispute its share, so an honest one does
-COHORT_FULL = "cohort-full"  # max_cohort earlier submissions are in
-UNACKNOWLEDGED = "unacknowledged"  # a trustee in Q does not hold its share
-SUPPRESSED = "suppressed"  # it leaves so that those who are missing from P are not isolated
+from protocols.reasons import DISPUTES, EXCLUSIONS
 
 ACCEPTED = "accepted"
 HELD = "held"
 
 NOTHING = "-"  # no submission, or one of which nothing is said
-VERDICTS = {
-    "a": ACCEPTED,
-    "2": DUPLICATE,
-    "r": REPLAYED,
-    "m": MALFORMED,
-    "i": INVALID_PROOF,
-    "d": DISPUTED,
-    "f": COHORT_FULL,
-    "u": UNACKNOWLEDGED,
-    "s": SUPPRESSED,
-}
-ANSWERS = {
-    "h": HELD,
-    "d": "share-decryption",
-    "e": "share-encoding",
-    "c": "share-commitments",
-    "o": "share-opening",
-}
+VERDICTS = {"a": ACCEPTED} | {each.sign: each.name for each in EXCLUSIONS}
+ANSWERS = {"h": HELD} | {each.sign: each.name for each in DISPUTES}
 
 
 def read(first: int, text: str, words: Mapping[str, str]) -> dict[int, str]:

@@ -28,12 +28,12 @@ from protocols.identities import SigningKey
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
-from protocols.membership import KEY_COMPROMISED
 from protocols.messages import Aggregate, Revocation
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.reasons import KEY_COMPROMISED
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.conductor import Conductor, Stage
 from protocols.rounds.coordinator import Coordinator

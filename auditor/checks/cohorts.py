@@ -20,14 +20,21 @@ from protocols import sharing
 from protocols.cohorts import ack_digest, cohort_digest, exempt_clients
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
-from protocols.verdicts import DUPLICATE, SUPPRESSED
+from protocols.reasons import (
+    BLAMELESS,
+    DIFFERENCING,
+    DUPLICATE,
+    MISSING_RELEASES,
+    NO_ACKNOWLEDGEMENT,
+    NO_QUORUM,
+    NO_RELEASE,
+    OPENING_FAILED,
+    SUPPRESSED,
+    TOO_FEW_SUBMISSIONS,
+    WRONG_RELEASE,
+)
 
 # Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
-TOO_FEW, NO_QUORUM, DIFFERENCING = "too-few-submissions", "no-quorum", "differencing"
-MISSING_RELEASES, OPENING_FAILED = "missing-releases", "opening-failed"
-NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE = "no-acknowledgement", "no-release", "wrong-release"
-
-BLAMELESS = frozenset({TOO_FEW, DIFFERENCING, OPENING_FAILED})  # reasons of which nobody is the cause
 
 Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
 
@@ -236,7 +243,7 @@ def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
     if found.cohort is not None:
         return _kind_of_releases(case, found) if reason == OPENING_FAILED else Kind.BROKEN
     readings = _readings(case, found)
-    rests = (reason == TOO_FEW and readings.may_be_too_few()) or (
+    rests = (reason == TOO_FEW_SUBMISSIONS and readings.may_be_too_few()) or (
         reason == DIFFERENCING and readings.may_be_differencing()
     )
     sure = case.unread.isdisjoint(found.submissions) and case.knows_before(found)
@@ -280,7 +287,7 @@ def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[Missing
         if choice.suppressed:
             yield DIFFERENCING, ()
         elif len(acks) >= policy.threshold or len(clients) < policy.min_cohort:
-            yield TOO_FEW, ()
+            yield TOO_FEW_SUBMISSIONS, ()
 
 
 def _unreleased(found: Round, cohort: CohortClosed, valid: Mapping[str, int]) -> Iterator[MissingParty]:

@@ -13,7 +13,7 @@ from auditor.case import Case
 from auditor.index import Entry, Round, SubmissionRecord
 from protocols.cohorts import ack_digest, disputed_by_quorum
 from protocols.messages import ShareAck
-from protocols.verdicts import DISPUTED, DUPLICATE
+from protocols.reasons import DISPUTED, DUPLICATE
 
 
 @dataclass(frozen=True)

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from auditor.case import Case
-from auditor.checks.cohorts import (
-    DIFFERENCING,
-    MISSING_RELEASES,
-    NO_ACKNOWLEDGEMENT,
-    NO_QUORUM,
-    NO_RELEASE,
-    OPENING_FAILED,
-    TOO_FEW,
-    WRONG_RELEASE,
-)
 from auditor.checks.graph import UNNAMED, unreferenced
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
 from auditor.reports.results import Kind, Place
-from protocols.ending import ENDINGS
 from protocols.messages import ISSUER
-
-ABORTS = (TOO_FEW, NO_QUORUM, DIFFERENCING, MISSING_RELEASES, OPENING_FAILED)
-MISSING = (NO_ACKNOWLEDGEMENT, NO_RELEASE, WRONG_RELEASE)
+from protocols.reasons import ABORTS, ABSENCES, ENDINGS
+from protocols.registry import Registry
 
 
 def check_cohort_sizes(case: Case, findings: Findings) -> str:
@@ -123,10 +112,10 @@ def _check_words(findings: Findings, found: Round) -> None:
     for aborted in found.aborts:
         name = label(aborted.index, aborted.message)
         _check_known(findings, name.at("reason"), [aborted.message.reason], ABORTS)
-        _check_known(findings, name.at("missing"), [missing.reason for missing in aborted.message.missing], MISSING)
+        _check_known(findings, name.at("missing"), [missing.reason for missing in aborted.message.missing], ABSENCES)
 
 
-def _check_known(findings: Findings, where: Place, words: Sequence[str], known: Sequence[str]) -> None:
+def _check_known(findings: Findings, where: Place, words: Sequence[str], known: Registry[Any]) -> None:
     for word in words:
         if word not in known:
-            findings.add(where, " or ".join(known), word)
+            findings.add(where, " or ".join(known.names), word)

@@ -22,8 +22,8 @@ from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
 from protocols.messages import ISSUER, Submission
+from protocols.reasons import INVALID_PROOF, MALFORMED, REPLAYED
 from protocols.submissions import claim_of
-from protocols.verdicts import INVALID_PROOF, MALFORMED, REPLAYED
 
 BATCH = 32  # submissions in memory at once, without their ciphertexts
 # What blobs that cannot be had might show: content, proof, an earlier submission's that this one copies.

@@ -17,9 +17,10 @@ from functools import cached_property, reduce
 from itertools import combinations
 from operator import and_
 
-from protocols.cohorts import EXEMPTING, disputed_by_quorum
+from protocols.cohorts import disputed_by_quorum
 from protocols.messages import ShareAck
 from protocols.policy import Policy
+from protocols.reasons import EXEMPTING
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.case import Case, ReplayedSum
-from auditor.checks.cohorts import OPENING_FAILED
 from auditor.checks.derived import key_of, opened_by, published_sum, reconstruct, summed
 from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
@@ -21,6 +20,7 @@ from protocols.lattice.encryption import pack
 from protocols.log.files import Damaged, Missized
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, decrypt, encode_plaintext
+from protocols.reasons import OPENING_FAILED
 from protocols.summation import RunningSum
 
 Integers = NDArray[np.int64]

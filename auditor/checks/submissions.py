@@ -6,8 +6,8 @@ from auditor.case import Case
 from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
 from auditor.reports.results import Place
+from protocols.reasons import DUPLICATE
 from protocols.submissions import extra_sizes
-from protocols.verdicts import DUPLICATE
 
 _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 

@@ -11,9 +11,10 @@ from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
-from protocols.cohorts import OFFENCES, Choice, Judged, choose
+from protocols.cohorts import Choice, Judged, choose
 from protocols.messages import CohortClosed
-from protocols.verdicts import ACCEPTED, MALFORMED, SUPPRESSED
+from protocols.reasons import MALFORMED, OFFENCES, SUPPRESSED
+from protocols.verdicts import ACCEPTED
 
 
 def check_verdicts(case: Case, findings: Findings) -> str:

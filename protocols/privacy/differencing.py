@@ -29,7 +29,7 @@ def check_nested(earlier: Set[str], later: Set[str], exempt: Set[str], min_cohor
     """Raise Rejected("differencing") unless the cohort `later` may be opened on a model after `earlier`, the latest one
     opened on it (sets of client ids). Every cohort before that has `earlier` in it, so no other need be looked at.
 
-    exempt: the clients with a proved fault in the later round (`protocols.cohorts.EXEMPTING`).
+    exempt: the clients with a proved fault in the later round (`protocols.reasons.EXEMPTING`).
     """
     if joined := later - earlier:
         raise Rejected("differencing", "a subset of the cohort opened on this model before", _named("new are", joined))

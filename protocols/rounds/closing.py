@@ -10,23 +10,21 @@ from protocols.cohorts import Choice, Judged, choose, cohort_digest
 from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import (
+    DIFFERENCING,
+    DUPLICATE,
+    MISSING_RELEASES,
+    NO_ACKNOWLEDGEMENT,
+    NO_QUORUM,
+    NO_RELEASE,
+    OPENING_FAILED,
+    OWN_FAULTS,
+    SUPPRESSED,
+    TOO_FEW_SUBMISSIONS,
+    WRONG_RELEASE,
+)
 from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on, recent_cohorts
-from protocols.verdicts import ACCEPTED, DUPLICATE, INVALID_PROOF, MALFORMED, REPLAYED, SUPPRESSED
-
-# Reasons of RoundAborted: three before the cohort is closed, two after.
-TOO_FEW_SUBMISSIONS = "too-few-submissions"
-NO_QUORUM = "no-quorum"
-DIFFERENCING = "differencing"
-MISSING_RELEASES = "missing-releases"
-OPENING_FAILED = "opening-failed"
-
-# Reasons of MissingParty.
-NO_ACKNOWLEDGEMENT = "no-acknowledgement"
-NO_RELEASE = "no-release"
-WRONG_RELEASE = "wrong-release"
-
-# What a submission is excluded for by itself, whatever trustees say of it.
-OWN_FAULTS = frozenset({DUPLICATE, REPLAYED, MALFORMED, INVALID_PROOF})
+from protocols.verdicts import ACCEPTED
 
 
 def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClosed) -> None:

@@ -39,6 +39,7 @@ from protocols.messages import (
 from protocols.opening import decode_plaintext
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
+from protocols.reasons import DIFFERENCING, MISSING_RELEASES, NO_QUORUM, OPENING_FAILED, SUPPRESSED, TOO_FEW_SUBMISSIONS
 from protocols.rounds.aggregation import (
     JudgedReleases,
     OpenedAggregate,
@@ -48,17 +49,7 @@ from protocols.rounds.aggregation import (
     row_commitments,
     sum_ciphertexts,
 )
-from protocols.rounds.closing import (
-    MISSING_RELEASES,
-    NO_QUORUM,
-    OPENING_FAILED,
-    TOO_FEW_SUBMISSIONS,
-    ending_reasons,
-    enough_submitted,
-    unacknowledged,
-    unreleased,
-    why_too_few,
-)
+from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, unreleased, why_too_few
 from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort

@@ -23,12 +23,13 @@ from protocols.messages import (
     ShareAck,
 )
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import DISPUTED, UNACKNOWLEDGED
 from protocols.rounds.closing import chosen
 from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.submissions import Fault
-from protocols.verdicts import ACCEPTED, DISPUTED, HELD, UNACKNOWLEDGED, VERDICTS, spell
+from protocols.verdicts import ACCEPTED, HELD, VERDICTS, spell
 
 
 def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes]) -> RoundOpen:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from protocols.messages import CohortClosed, Submission
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import DUPLICATE, REPLAYED
 from protocols.submissions import Fault, exclusive_blobs
-from protocols.verdicts import DUPLICATE, REPLAYED
 
 # (submissions of one round, its seed) -> the fault that its blobs show of each, as `protocols.submissions.judge`
 Judge = Callable[[Sequence[Submission], bytes], Sequence[Fault | None]]

@@ -16,9 +16,9 @@ from protocols.encoding import decode
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
+from protocols.reasons import DISPUTED, INVALID_PROOF, MALFORMED
 from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of, recent_cohorts
 from protocols.submissions import BlobSource, judge
-from protocols.verdicts import DISPUTED, INVALID_PROOF, MALFORMED
 
 
 def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: CurrentRound, blobs: BlobSource) -> None:

@@ -27,7 +27,7 @@ from protocols.messages import (
     Submission,
 )
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.closing import OWN_FAULTS
+from protocols.reasons import OWN_FAULTS
 from protocols.rounds.faults import LoggedFaults
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger

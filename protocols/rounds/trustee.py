@@ -27,7 +27,7 @@ from protocols.messages import (
     Submission,
 )
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.closing import NO_QUORUM
+from protocols.reasons import NO_QUORUM, SHARE_ENCODING
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
 from protocols.rounds.exchange import Release
 from protocols.rounds.follower import Follower
@@ -387,7 +387,7 @@ class Trustee:
         except Rejected as error:
             return Dispute(submission.index, error.check)
         except Malformed:
-            return Dispute(submission.index, "share-encoding")
+            return Dispute(submission.index, SHARE_ENCODING)
 
     def _summed(self, number: int, held: Sequence[int], wanted: Sequence[int]) -> sharing.Share:
         shares = self._secrets.held(number)

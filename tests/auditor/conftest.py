@@ -14,10 +14,9 @@ from auditor import Report, Status, audit
 from auditor.case import Case
 from protocols import hpke
 from protocols.blobs import blob_hash
-from protocols.ending import NO_COHORT
 from protocols.envelopes import open_envelope, seal
-from protocols.membership import LEFT
 from protocols.messages import Submission
+from protocols.reasons import LEFT, NO_COHORT
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.steps.fedopt import fedadam

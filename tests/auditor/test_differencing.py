@@ -10,8 +10,8 @@ import pytest
 from auditor import audit
 from auditor.checks import differences
 from auditor.findings import Findings
+from protocols.reasons import DIFFERENCING
 from protocols.rounds import closing, releasing
-from protocols.rounds.closing import DIFFERENCING
 from tests import retries
 from tests.auditor.conftest import failed
 from tests.independent.audit import audit as second_audit

@@ -17,7 +17,7 @@ from protocols.cohorts import Judged, choose
 from protocols.envelopes import open_policy
 from protocols.log.tiles import blob_path
 from protocols.messages import CohortClosed, Dispute, MissingParty, RoundAborted, ShareAck, Submission
-from protocols.verdicts import DUPLICATE, INVALID_PROOF, REPLAYED
+from protocols.reasons import DUPLICATE, INVALID_PROOF, REPLAYED
 from tests.adversaries import with_bad_proof
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, Simulation, identity_of, make_policy

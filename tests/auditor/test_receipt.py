@@ -18,6 +18,7 @@ from protocols.log.merkle import inclusion_proof, inclusion_proofs, leaf_hash
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed, RoundOpen, Submission
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import DISPUTED, INVALID_PROOF
 from protocols.receipts import (
     CLOSED,
     Receipt,
@@ -26,7 +27,7 @@ from protocols.receipts import (
     make_receipts,
     verify_receipt,
 )
-from protocols.verdicts import ACCEPTED, DISPUTED, INVALID_PROOF
+from protocols.verdicts import ACCEPTED
 from tests.auditor.conftest import flipped
 from tests.simulator import Simulation, identity_of
 

@@ -12,8 +12,9 @@ from auditor.standing import Standing
 from proofs.errors import Rejected
 from protocols.envelopes import open_envelope, seal_rotation
 from protocols.log.merkle import EMPTY_ROOT
-from protocols.membership import LEFT, MOST_ROTATIONS
+from protocols.membership import MOST_ROTATIONS
 from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundKey, RoundOpen, ShareAck, Submission
+from protocols.reasons import LEFT
 from tests.auditor.conftest import judged, last_bundle
 from tests.auditor.forge import Forge
 from tests.simulator import identity_of

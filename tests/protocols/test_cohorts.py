@@ -9,19 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Misuse, Rejected
-from protocols.cohorts import (
-    EXEMPTING,
-    OFFENCES,
-    Choice,
-    ack_digest,
-    choose_cohort,
-    cohort_digest,
-    disputed_by_quorum,
-)
+from protocols.cohorts import Choice, ack_digest, choose_cohort, cohort_digest, disputed_by_quorum
 from protocols.envelopes import open_policy
 from protocols.messages import Dispute, ShareAck
 from protocols.policy import Policy
-from protocols.verdicts import COHORT_FULL, DISPUTED, UNACKNOWLEDGED, VERDICTS
+from protocols.reasons import COHORT_FULL, DISPUTED, EXEMPTING, OFFENCES, UNACKNOWLEDGED
+from protocols.verdicts import VERDICTS
 from tests.simulator import Setting, make_policy
 from tests.spelling import answering
 

@@ -21,7 +21,7 @@ from protocols.privacy.differencing import (
     exposed_by_two,
     may_leave,
 )
-from protocols.verdicts import SUPPRESSED
+from protocols.reasons import SUPPRESSED
 from tests.independent.cohorts import strictly_fine
 from tests.simulator import Setting, make_policy
 from tests.spelling import answering

@@ -15,9 +15,10 @@ from protocols import membership
 from protocols.envelopes import open_envelope, open_policy, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.merkle import leaf_hash, root
-from protocols.membership import ENROLLED, LEFT, Membership, changed_by
+from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import ISSUER, Revocation
 from protocols.policy import Member, Policy
+from protocols.reasons import LEFT
 from tests.simulator import Setting, identity_of, make_policy
 from tests.work import lines_run
 

@@ -16,6 +16,7 @@ from protocols.blobs import blob_hash
 from protocols.contexts import submission_context
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
+from protocols.reasons import INVALID_PROOF, MALFORMED
 from protocols.sharing import decode_commitments
 from protocols.submissions import (
     Fault,
@@ -30,7 +31,6 @@ from protocols.submissions import (
     named_extras,
     read_blob,
 )
-from protocols.verdicts import INVALID_PROOF, MALFORMED
 from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")

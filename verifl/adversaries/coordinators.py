@@ -21,6 +21,7 @@ from protocols.lattice import encryption, public
 from protocols.messages import Submission
 from protocols.opening import OpenedSum
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import INVALID_PROOF
 from protocols.rounds.aggregation import OpenedAggregate, Summation
 from protocols.rounds.coordinator import Coordinator, Verdict
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
@@ -29,7 +30,6 @@ from protocols.rounds.submitting import Residues, Secrets
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
-from protocols.verdicts import INVALID_PROOF
 from verifl.agents.clock import ONE_PROCESS
 
 

@@ -23,8 +23,8 @@ from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import INVALID_PROOF, NO_ACKNOWLEDGEMENT, NO_QUORUM
 from protocols.rounds.client import Client
-from protocols.rounds.closing import NO_ACKNOWLEDGEMENT, NO_QUORUM
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.exchange import Release
@@ -33,7 +33,7 @@ from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
 from protocols.steps import step as server_steps
 from protocols.submissions import BlobSource, Fault
-from protocols.verdicts import ACCEPTED, INVALID_PROOF, VERDICTS, spell
+from protocols.verdicts import ACCEPTED, VERDICTS, spell
 from verifl.adversaries.coordinators import SwapsCohorts
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.trustees import Colluding

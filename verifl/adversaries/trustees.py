@@ -14,6 +14,7 @@ from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, cosign
 from protocols.messages import Dispute, ShareAck
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import SHARE_OPENING
 from protocols.rounds.exchange import Release
 from protocols.rounds.ledger import LoggedCohort
 from protocols.rounds.releasing import acknowledged, closed_cohort, draft_ack, sign_release, sum_held
@@ -95,7 +96,7 @@ class FalseComplaint(LyingTrustee):
         if not self.active() or current is None or not isinstance(message, ShareAck) or not message.acknowledged:
             return honest
         victim, *held = message.acknowledged
-        disputed = (*message.disputed, Dispute(victim, "share-opening"))
+        disputed = (*message.disputed, Dispute(victim, SHARE_OPENING))
         return seal(draft_ack(self.pinned, current, self.name, held, disputed), self.name, self.identity)
 
 

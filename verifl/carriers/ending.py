@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
-from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
+from protocols.reasons import DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
 from protocols.rounds.ledger import Ledger, opened_on
 from verifl.progress import RoundSummary
-
-_WHY = {
-    ABORTS_SPENT: "more opened rounds were aborted than the policy's max_aborts",
-    ROUNDS_SPENT: "the policy's max_rounds were opened",
-    TOO_FEW_CLIENTS: "too few clients are left for a cohort in which nobody is isolated",
-    NO_COHORT: "the repetition of an opened round found no cohort",
-}
 
 
 class Closing(Protocol):
@@ -50,7 +42,8 @@ def describe_ending(reason: str, summaries: Sequence[RoundSummary], wanted: int)
     """One line: why there are fewer rounds than wanted, and what the model is."""
     closed = sum(each.aborted is None for each in summaries)
     model = f"that of round {_last_closed(summaries)}" if closed else "the initial one"
-    return f"federation closed after {closed} of {wanted} rounds: {_WHY[reason]} ({reason}); the final model is {model}"
+    why = f"{ENDINGS.find(reason).words} ({reason})"
+    return f"federation closed after {closed} of {wanted} rounds: {why}; the final model is {model}"
 
 
 def _last_closed(summaries: Sequence[RoundSummary]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from proofs.errors import Misuse, Rejected
-from protocols.rounds.closing import DIFFERENCING, TOO_FEW_SUBMISSIONS
+from protocols.reasons import DIFFERENCING, TOO_FEW_SUBMISSIONS
 from verifl.agents.client import TrainedTurn
 from verifl.progress import RoundSummary
 from verifl.tasks.user_code import ClientFailed

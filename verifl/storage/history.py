@@ -19,10 +19,10 @@ from protocols.envelopes import Entry, open_envelope
 from protocols.log.tiles import blob_path
 from protocols.messages import Exclusion, Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy
+from protocols.reasons import DISPUTED, INVALID_PROOF, MALFORMED
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients
-from protocols.verdicts import DISPUTED, INVALID_PROOF, MALFORMED
 from verifl.progress import RoundSummary
 from verifl.storage.stores import replacing
 

@@ -13,9 +13,9 @@ from auditor import audit
 from proofs.errors import Rejected
 from protocols.cohorts import suppression_order
 from protocols.encoding import decode
-from protocols.ending import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 from protocols.envelopes import Entry, open_envelope, seal
 from protocols.messages import CohortClosed, FederationClosed, Submission
+from protocols.reasons import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.ledger import asked_clients
 from protocols.submissions import Fault

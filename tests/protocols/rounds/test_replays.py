@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from protocols.lattice.encryption import unpack
 from protocols.messages import CohortClosed, Exclusion, Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.closing import OWN_FAULTS
+from protocols.reasons import INVALID_PROOF, OWN_FAULTS
 from protocols.rounds.faults import LoggedFaults
 from protocols.rounds.submitting import HONEST, Ciphertext, ClientRound
 from protocols.submissions import Fault, exclusive_blobs
-from protocols.verdicts import INVALID_PROOF
 from tests.adversaries import become, resigned, submission_of, with_bad_proof
 from tests.simulator import Simulation
 from tests.spelling import judging

@@ -12,9 +12,10 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, decode_invitation, encode_invitation, verify_invitation
-from protocols.membership import ENROLLED, LEFT, MOST_ROTATIONS, REASONS
+from protocols.membership import ENROLLED, MOST_ROTATIONS
 from protocols.messages import KeyRotation, Message, Revocation, RoundOpen
 from protocols.parameters import CHANGES_BYTES
+from protocols.reasons import LEFT, REVOCATIONS
 from protocols.receipts import decode_receipt, encode_receipt, make_receipts, verify_receipt
 from protocols.rounds.client import Client
 from protocols.rounds.trustee import Trustee
@@ -487,6 +488,6 @@ def test_the_changes_of_the_largest_roster_fit_into_one_message() -> None:
     """16 rotations and a revocation of a party, under the longest names there are, each with a head of three bytes."""
     name, old, new = "p" * 64, identity_of("old"), identity_of("new")
     rotated = seal_rotation("f" * 64, name, old, new)
-    revoked = seal(Revocation("f" * 64, name, max(REASONS, key=len)), "issuer", identity_of("issuer"))
+    revoked = seal(Revocation("f" * 64, name, max(REVOCATIONS.names, key=len)), "issuer", identity_of("issuer"))
     each = MOST_ROTATIONS * (len(rotated) + 3) + len(revoked) + 3
     assert each == CHANGES_BYTES[0]

@@ -16,11 +16,9 @@ import pytest
 from proofs.errors import Malformed, Rejected
 from protocols import cohorts, hpke, messages, verdicts
 from protocols.cohorts import ack_digest
-from protocols.ending import ENDINGS
 from protocols.envelopes import required_signer, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint
-from protocols.membership import LEFT
 from protocols.messages import (
     ISSUER,
     Aggregate,
@@ -38,16 +36,17 @@ from protocols.messages import (
     Submission,
 )
 from protocols.pinned import PinnedPolicy
-from protocols.rounds import closing, drafts, ledger, rules
-from protocols.rounds.closing import (
+from protocols.reasons import (
     DIFFERENCING,
+    ENDINGS,
+    LEFT,
     MISSING_RELEASES,
     NO_QUORUM,
     OPENING_FAILED,
     TOO_FEW_SUBMISSIONS,
-    unacknowledged,
-    unreleased,
 )
+from protocols.rounds import closing, drafts, ledger, rules
+from protocols.rounds.closing import unacknowledged, unreleased
 from protocols.rounds.drafts import draft_abort, draft_cohort, draft_end, draft_open
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
@@ -210,7 +209,7 @@ class Walk:
         self.step(Revocation(self.pinned.policy.federation, self.chance.choice(members).id, LEFT))
 
     def close(self) -> None:
-        for reason in ENDINGS:
+        for reason in ENDINGS.names:
             self.step(draft_end(self.pinned, self.follower.ledger, reason))
 
     def go_on(self, current: CurrentRound) -> None:
@@ -263,7 +262,7 @@ class Walk:
         ledger = other.follower.ledger
         if ledger.closed is not None or ledger.model is None:
             return taken
-        if any(other.step(draft_end(other.pinned, ledger, reason)) for reason in ENDINGS):
+        if any(other.step(draft_end(other.pinned, ledger, reason)) for reason in ENDINGS.names):
             return [*taken, "FederationClosed"]
         assert other.step(*other.opening()), "neither a round nor an end may follow"
         return [*taken, "RoundOpen"]
