@@ -39,7 +39,7 @@ from protocols.messages import (
 from protocols.opening import decode_plaintext
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
-from protocols.reasons import DIFFERENCING, MISSING_RELEASES, NO_QUORUM, OPENING_FAILED, SUPPRESSED, TOO_FEW_SUBMISSIONS
+from protocols.reasons import MISSING_RELEASES, NO_QUORUM, OPENING_FAILED, TOO_FEW_SUBMISSIONS
 from protocols.rounds.aggregation import (
     JudgedReleases,
     OpenedAggregate,
