@@ -16,6 +16,7 @@ from auditor.case import Case
 from auditor.checks import cohorts, differences, rounds
 from auditor.findings import Findings
 from auditor.index import Entry, Index, Round, SubmissionRecord
+from auditor.reports.results import Place
 from protocols.messages import CohortClosed, KeyShare, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.privacy import differencing
@@ -60,8 +61,8 @@ def check_openings(made: Case) -> None:
     for found in made.index.in_order():
         assert found.open is not None
         findings = Findings("I4", "")
-        rounds._check_checkpoint(made, findings, "", found.open, thread)
-        rounds._check_covered(made, findings, "", found, found.open.index)
+        rounds._check_checkpoint(made, findings, Place("a round"), found.open, thread)
+        rounds._check_covered(made, findings, Place("a round"), found, found.open.index)
         assert findings.empty
 
 
