@@ -21,12 +21,14 @@ class AuditCommand(AuditorCommand):
     """The audit; but the further commands, where the first argument is the name of one."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See `click.Command.parse_args`; a further command runs here, and ends the process."""
         command = COMMANDS.get(args[0]) if args else None
         if command is not None:
             command.main(args[1:], prog_name=f"{ctx.info_name} {command.name}")
         return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """See `click.Command.format_epilog`."""
         with formatter.section("Further commands, each with its own --help"):
             formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in COMMANDS.items()])
         formatter.write_paragraph()

@@ -43,6 +43,7 @@ class Contradiction:
     outcome: Outcome = Outcome.DAMAGED
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values; `checkpoints` as `SignedHead.to_dict` gives them."""
         return {
             "kind": self.kind,
             "outcome": self.outcome.value,
@@ -98,10 +99,12 @@ class Evidence:
 
     @property
     def trustees(self) -> tuple[str, ...]:
+        """Names of those who cosigned both with one key."""
         return tuple(name for name, one_key in self._both() if one_key)
 
     @property
     def rotated(self) -> tuple[str, ...]:
+        """Names of those who cosigned both, each with another key."""
         return tuple(name for name, one_key in self._both() if not one_key)
 
     def _both(self) -> Iterator[tuple[str, bool]]:
@@ -111,6 +114,7 @@ class Evidence:
                 yield name, second[name] == key
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values; hashes and roots in hexadecimal."""
         return {
             "checkpoints": [head.to_dict() for head in self.heads],
             "cosigned_both": list(self.trustees),
@@ -136,6 +140,7 @@ class Fork:
 
     @property
     def heads(self) -> tuple[SignedHead, SignedHead]:
+        """Of the first evidence: the checkpoint in copy A, then the one in copy B."""
         return self.evidence[0].heads
 
     @property
@@ -144,6 +149,7 @@ class Fork:
         return tuple(sorted({name for each in self.evidence for name in each.trustees}))
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values; the first evidence stands at the top, others under `further`."""
         first, *further = (each.to_dict() for each in self.evidence)
         return {
             "index": self.index,
@@ -198,6 +204,7 @@ class Comparison:
         return not self.refused and self.fork is None
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values: what `compare --format json` prints."""
         return {
             "consistent": self.consistent,
             "outcome": self.outcome.value,

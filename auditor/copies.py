@@ -52,6 +52,7 @@ class SignedHead:
     keys: tuple[bytes, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
+        """Plain values; the root in hexadecimal, the note verbatim."""
         return {
             "size": self.head.size,
             "root": self.head.root.hex(),

@@ -43,6 +43,7 @@ class ReceiptReport:
         return Outcome.ACCEPTED if self.contradiction is None else self.contradiction.outcome
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values: what `receipt --format json` prints."""
         found, wrong = self.verified, self.contradiction
         return {
             "accepted": self.accepted,

@@ -77,6 +77,7 @@ class Layout:
 
     @cached_property
     def tables(self) -> tuple[TableLayout, ...]:
+        """The tables of all relations, in their order."""
         plain = [name for relation in self.relations for name in relation.plain]
         weights = {name: each for relation in self.relations for name, each in relation.classes.items()}
         return tuple(

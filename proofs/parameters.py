@@ -76,6 +76,7 @@ class ArgumentParameters:
 
     @cached_property
     def shape(self) -> TableShape:
+        """Rows and columns of the vector's table."""
         return TableShape(self.dimension)
 
     @cached_property
@@ -98,6 +99,7 @@ class ArgumentParameters:
 
     @cached_property
     def layout(self) -> Layout:
+        """The tables of the relations in force."""
         return Layout(self.shape, self.relations)
 
     @cached_property

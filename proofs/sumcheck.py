@@ -60,6 +60,7 @@ class FoldedForm:
         return quadratic(values[0], values[1], values[2])
 
     def bind(self, challenge: int) -> FoldedForm:
+        """The form with its current variable fixed; of n rows ceil(n / 2) are left."""
         return FoldedForm(self.tables, self.right, fold(self.left, challenge), fold(self.products, challenge))
 
 
@@ -85,6 +86,7 @@ class MaskRounds:
         return scale(add(self._rounds[self._index], [constant]), rest)
 
     def bind(self, challenge: int) -> None:
+        """Fix the current variable."""
         self._bound += evaluate(self._rounds[self._index], challenge)
         self._index += 1
 
@@ -104,6 +106,7 @@ class SumcheckTask:
 
     @property
     def tables(self) -> Sequence[Table]:
+        """int64, in the order of the layout."""
         return self.rows.tables
 
     def classes(self) -> dict[str, ColumnWeights]:

@@ -145,6 +145,8 @@ class RoundOpen:
 
 @dataclass(frozen=True)
 class EncryptedShare:
+    """One trustee's share of a submission, sealed for the key that the trustee has in this round."""
+
     trustee: PartyId
     blob: BlobHash  # HPKE encapsulation then ciphertext
 
@@ -303,6 +305,8 @@ class RoundClosed:
 
 @dataclass(frozen=True)
 class MissingParty:
+    """A party whose part an aborted round lacks, and why: a reason of `protocols.rounds.closing`."""
+
     party: PartyId
     reason: Annotated[str, AtMost(64)]
 

@@ -14,12 +14,16 @@ from protocols.messages import AtMost, Hash32, PartyId, PublicKey, Reserved, Tex
 
 @dataclass(frozen=True)
 class Member:
+    """A trustee or a client, with the key that is in force until the log says otherwise."""
+
     id: PartyId
     public_key: PublicKey  # Ed25519
 
 
 @dataclass(frozen=True)
 class TensorSpec:
+    """One tensor of the model: its place in the vector follows from those before it."""
+
     name: Text
     shape: Annotated[tuple[int, ...], AtMost(16)]
     dtype: Annotated[str, AtMost(16)]  # of the participant's tensor: float32, float16, bfloat16, float64
@@ -37,6 +41,8 @@ class CoordinateRule:
 
 @dataclass(frozen=True)
 class UpdateRule:
+    """What an accepted update is bound to: an L2 norm, and bounds on coordinates where there are any."""
+
     norm_bound: int  # B, in fixed-point units: exact L2 bound of every accepted update
     fraction_bits: int  # one unit is 2^-fraction_bits
     coordinate_bound: int | None  # beta, in units: exact bound of every coordinate outside the groups; null for none
@@ -45,6 +51,8 @@ class UpdateRule:
 
 @dataclass(frozen=True)
 class LatticeRule:
+    """Parameters of the encryption of updates (spec 6.1)."""
+
     degree: int  # N = 4096
     modulus: int  # q, from the fixed list of spec 6.1
     plaintext_scale: int  # T, a power of two
@@ -66,6 +74,8 @@ class StepRule:
 
 @dataclass(frozen=True)
 class Policy:
+    """Everything that is agreed before the first round (spec 4.1); sound only under the conditions of spec 4.2."""
+
     federation: PartyId
     origin: Text  # of the log's checkpoints, C2SP tlog-checkpoint
     log_key: PublicKey  # signs checkpoints and coordinator messages

@@ -99,6 +99,7 @@ class Place:
         return f"entry {self.entry} ({self.type}{party}{f', round {self.round}' if self.round else ''})"
 
     def to_dict(self) -> dict[str, int | str | None]:
+        """Plain values; texts made safe for a terminal."""
         text = {name: value if value is None else printable(value) for name, value in self._texts().items()}
         return {"entry": self.entry, "round": self.round, **text}
 
@@ -128,6 +129,7 @@ class Finding:
         return printable(shown(self.expected)), printable(shown(self.found))
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values: what is wrong in words, its kind, who answers for it, and the fields of its place."""
         expected, found = self.texts
         plain = {"where": self.where, "expected": expected, "found": found}
         return {**plain, "kind": self.kind.value, "by": self.by, **self.place.to_dict()}
@@ -169,6 +171,7 @@ class CheckResult:
         return self.status is Status.PASS
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values; `findings` as `Finding.to_dict` gives them."""
         return {
             "id": self.id,
             "title": self.title,
@@ -192,6 +195,7 @@ class CheckpointSummary:
     cosigners: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
         return {"size": self.size, "root": self.root, "hash": self.hash, "cosigners": list(self.cosigners)}
 
 
@@ -207,6 +211,7 @@ class Event:
     holds: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
         return {"round": self.round, "entry": self.entry, "text": self.text, "holds": self.holds}
 
 
@@ -221,6 +226,7 @@ class Story:
     findings: tuple[tuple[str, Finding], ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain values; each finding with the number of its check."""
         return {
             "party": self.party,
             "roles": list(self.roles),

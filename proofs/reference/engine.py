@@ -46,30 +46,38 @@ class ReferenceEngine:
     name = "reference"
 
     def commit_rows(self, table: Table, blindings: Sequence[int]) -> bytes:
+        """See `Engine`."""
         rows = zip(_integers(table), blindings, strict=True)
         return b"".join(curve.encode(_commitment(row, blinding)) for row, blinding in rows)
 
     def commit(self, scalars: Sequence[int], blinding: int) -> bytes:
+        """See `Engine`."""
         return curve.encode(_commitment(scalars, blinding))
 
     def weighted_columns(self, table: Table, weights: Sequence[int]) -> list[int]:
+        """See `Engine`."""
         return [_dot(column, weights) for column in _columns(_integers(table))]
 
     def weighted_rows(self, table: Table, weights: Sequence[int]) -> list[int]:
+        """See `Engine`."""
         return [_dot(row, weights) for row in _integers(table)]
 
     def ternary_products(self, signs: Signs, vector: Sequence[int]) -> list[int]:
+        """See `Engine`."""
         return [_dot(row, vector) for row in _integers(signs)]
 
     def ternary_combination(self, signs: Signs, weights: Sequence[int]) -> list[int]:
+        """See `Engine`."""
         return [_dot(column, weights) for column in _columns(_integers(signs))]
 
     def project(self, blocks: Sequence[Block], column_signs: Signs) -> ReferenceProjection:
+        """See `Engine`."""
         return ReferenceProjection(blocks, _integers(column_signs))
 
     def residue_combinations(
         self, residues: Table, row_weights: Table, column_weights: Table, modulus: int
     ) -> list[int]:
+        """See `Engine`."""
         table = _integers(residues)
         return [
             sum(x * sum(map(mul, y, row)) for x, row in zip(left, table, strict=True)) % modulus
@@ -79,6 +87,7 @@ class ReferenceEngine:
     def adjoint_combinations(
         self, elements: Table, row_weights: Table, column_weights: Table, modulus: int
     ) -> NDArray[np.int64]:
+        """See `Engine`."""
         chunks = _integers(elements)
         combinations = []
         for left, right in zip(_integers(row_weights), _integers(column_weights), strict=True):
@@ -87,17 +96,21 @@ class ReferenceEngine:
         return np.array(combinations, dtype=np.int64)
 
     def decode_points(self, encoded: bytes) -> Points:
+        """See `Engine`."""
         return curve.decode_all(encoded)
 
     def point_count(self, points: Points) -> int:
+        """See `Engine`."""
         return len(points)
 
     def concatenate(self, parts: Sequence[Points]) -> Points:
+        """See `Engine`."""
         return [point for part in parts for point in part]
 
     def combination_is_zero(
         self, points: Points, scalars: Sequence[int], generator_scalars: Sequence[int], blinding_scalar: int
     ) -> bool:
+        """See `Engine`."""
         bases = [*points, *_generators(len(generator_scalars)), curve.from_affine(blinding_generator())]
         return curve.is_identity(curve.combine(bases, [*scalars, *generator_scalars, blinding_scalar]))
 
@@ -113,6 +126,7 @@ class ReferenceProjection:
         self._column_signs = column_signs
 
     def values(self) -> list[int]:
+        """See `Projection`."""
         return [
             sum(
                 sign * sum(t * v for t, v in zip(column_signs, row, strict=False))
@@ -129,6 +143,7 @@ class ReferenceProjection:
         row_point: Sequence[int],
         linear: Mapping[int, Sequence[int]],
     ) -> ReferenceRowSumcheck:
+        """See `Projection`."""
         blocks = []
         for index, (table, signs) in enumerate(zip(self._tables, self._row_signs, strict=True)):
             rows, columns = len(table), len(table[0])
@@ -180,6 +195,7 @@ class ReferenceRowSumcheck:
         self._later = list(row_point)
 
     def sums(self) -> RoundSums:
+        """See `RowSumcheck`."""
         at = [[block.at(x) for block in self._blocks] for x in range(3)]
         square = [sum(block.square() for block in blocks) % ORDER for blocks in at]
         weighted = [sum(block.weighted(self._later[1:]) for block in blocks) % ORDER for blocks in at]
@@ -187,10 +203,12 @@ class ReferenceRowSumcheck:
         return RoundSums(_three(square), _three(weighted), _three(cross))
 
     def bind(self, challenge: int) -> None:
+        """See `RowSumcheck`."""
         self._blocks = [block.at(challenge) for block in self._blocks]
         del self._later[0]
 
     def rows(self) -> list[list[int]]:
+        """See `RowSumcheck`."""
         return [[v % ORDER for v in block.table[0]] for block in self._blocks]
 
 

@@ -26,10 +26,12 @@ def add(left: Jacobian, right: Jacobian) -> Jacobian:
 
 
 def negate(point: Jacobian) -> Jacobian:
+    """The opposite of any point, the identity included."""
     return (point[0], -point[1] % FIELD, point[2])
 
 
 def is_identity(point: Jacobian) -> bool:
+    """Whether the point is the identity, in any of its representations."""
     return point[1] == 0  # the group has odd order: no other point has Y = 0
 
 

@@ -34,15 +34,18 @@ class Encryption(Relation):
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """S, the bits of a weight, and the bounds of the quotients' masks and of the quotients."""
         lattice, quotients = self.lattice, self.quotients
         return lattice.combinations, lattice.weight_bits, quotients.mask_bound, quotients.bound
 
     @property
     def scalars(self) -> int:
+        """S: omega, one for each combination."""
         return self.lattice.combinations
 
     @property
     def combinations(self) -> int:
+        """S residues of the ciphertext."""
         return self.lattice.combinations
 
     @cached_property
@@ -64,10 +67,12 @@ class Encryption(Relation):
         return [WrapBound("encryption", 2 * (self.combination_bound + quotients))]
 
     def check_statement(self, statements: Statements) -> None:
+        """See `Relation.check_statement`: elements and ciphertext are of the data cells, in [0, q)."""
         for statement in statements:
             check_statement(self.lattice, self.shape.data_cells, statement)
 
     def check_range(self, sent: Sent) -> None:
+        """See `Relation.check_range`: `quotient-range`, then `combination-range`."""
         bound, modulus = self.quotients.bound, self.lattice.modulus
         for index, quotient in enumerate(sent.quotients):
             if abs(quotient) > bound:
@@ -143,8 +148,10 @@ class KeyForm(SmallForm):
     table = KEY
 
     def coefficients(self) -> list[int]:
+        """N scalars."""
         return [dot(self.omegas, column) for column in zip(*self.combined.tolist(), strict=True)]
 
     def at(self, engine: Engine, final: FinalPoint) -> int:
+        """See `SmallForm.at`."""
         cells = final.cells(self.groups.rows, self.groups.columns)
         return dot(self.omegas, engine.weighted_rows(self.combined, cells))

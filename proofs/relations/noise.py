@@ -47,6 +47,7 @@ class ShortNoise(DirectRelation):
 
     @property
     def tables(self) -> tuple[OwnTable, ...]:
+        """Errors, their slack, the key, its slack."""
         sizes = []
         for groups in (self.errors, self.key):
             sizes += [(groups.rows, groups.columns), (groups.slack_rows, groups.slack_columns)]
@@ -54,22 +55,27 @@ class ShortNoise(DirectRelation):
 
     @property
     def classes(self) -> Mapping[str, str]:
+        """Each table is a class of its own."""
         return {name: name for name in NOISE_TABLES}
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """N, q, T, E and the size of a group."""
         lattice = self.lattice
         return lattice.degree, lattice.modulus, lattice.plaintext_scale, lattice.noise_bound, GROUP_SIZE
 
     @property
     def squares_bound(self) -> int:
+        """E^2 for each group of errors and of the key."""
         return (self.errors.count + self.key.count) * self.lattice.noise_bound**2
 
     @property
     def scalars(self) -> int:
+        """theta_e and theta_k."""
         return 2
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        """The largest group, cells and slack."""
         cells = max(groups.size + SQUARES for groups in (self.errors, self.key))
         return [WrapBound("noise", 2 * cells * entry**2)]
 

@@ -25,18 +25,22 @@ class Norm(DirectRelation):
 
     @property
     def tables(self) -> tuple[OwnTable, ...]:
+        """The update, R rows, and the private row."""
         rows, columns = self.shape.data_rows, self.shape.columns
         return OwnTable(UPDATE, rows, columns), OwnTable(PRIVATE, 1, columns)
 
     @property
     def plain(self) -> tuple[str, ...]:
+        """Both tables."""
         return UPDATE, PRIVATE
 
     @property
     def squares_bound(self) -> int:
+        """B^2."""
         return self.norm_bound**2
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        """All cells of both tables."""
         return [WrapBound("norm", 2 * self.shape.cells * entry**2)]
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:

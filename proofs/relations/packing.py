@@ -29,18 +29,22 @@ class Packing(DirectRelation):
 
     @property
     def apart(self) -> tuple[str, ...]:
+        """The update, whose blindings stand under E_0."""
         return (UPDATE,)
 
     @property
     def numbers(self) -> tuple[int, ...]:
+        """Bits of a digit, and digits of a scalar."""
         return KEY_DIGIT_BITS, KEY_DIGITS
 
     @property
     def scalars(self) -> int:
+        """zeta and xi."""
         return 2
 
     @property
     def shared(self) -> int:
+        """The scalars of the key, and one blinding for each of the R rows."""
         return self.lattice.key_scalars + self.shape.data_rows
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:
@@ -66,10 +70,12 @@ class PackedForm(SmallForm):
         return [1 << KEY_DIGIT_BITS * i for i in range(KEY_DIGITS)]
 
     def coefficients(self) -> list[int]:
+        """N scalars."""
         found = [power * digit % ORDER for power in self.powers for digit in self._digits]
         return found[: self.groups.rows * self.groups.columns]
 
     def at(self, engine: Engine, final: FinalPoint) -> int:
+        """See `SmallForm.at`."""
         cells, total = final.cells(self.groups.rows, self.groups.columns), 0
         for s, power in enumerate(self.powers):
             group = cells[KEY_DIGITS * s : KEY_DIGITS * (s + 1)]

@@ -22,6 +22,7 @@ class Padding(DirectRelation):
 
     @property
     def scalars(self) -> int:
+        """theta_p."""
         return 1
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:

@@ -30,10 +30,12 @@ class Range(DirectRelation):
 
     @property
     def tables(self) -> tuple[OwnTable, ...]:
+        """a, b and c, each of the size of the update."""
         return tuple(OwnTable(name, self.shape.data_rows, self.shape.columns) for name in RANGE_TABLES)
 
     @property
     def classes(self) -> Mapping[str, str]:
+        """The update and a, b, c are one class."""
         return dict.fromkeys((UPDATE, *RANGE_TABLES), RANGE)
 
     @property
@@ -43,13 +45,16 @@ class Range(DirectRelation):
 
     @property
     def squares_bound(self) -> int:
+        """beta^2 for every coordinate."""
         return sum((segment.stop - segment.start) * segment.bound**2 for segment in self.segments)
 
     @property
     def scalars(self) -> int:
+        """theta_r."""
         return 1
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        """One coordinate: u^2 + a^2 + a + b^2 + c^2 less the largest beta^2."""
         largest = max(segment.bound for segment in self.segments)
         return [WrapBound("range", 2 * (4 * entry**2 + entry + largest**2))]
 

@@ -173,4 +173,5 @@ class DirectRelation(Relation, Drawn):
     """A relation that draws nothing but its weights."""
 
     def draw(self, engine: Engine, challenger: Challenger, statements: Statements) -> Drawn:
+        """Itself: it has nothing to draw."""
         return self

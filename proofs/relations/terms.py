@@ -89,6 +89,7 @@ class EqSlice(Vector):
     stop: int
 
     def values(self) -> list[int]:
+        """`stop` scalars."""
         return [0] * self.start + eq_table(self.point)[self.start : self.stop]
 
     def at(self, point: Sequence[int], equal: Sequence[int]) -> int:
@@ -104,9 +105,11 @@ class Single(Vector):
     index: int
 
     def values(self) -> list[int]:
+        """`index` zeros, then 1."""
         return [0] * self.index + [1]
 
     def at(self, point: Sequence[int], equal: Sequence[int]) -> int:
+        """eq(point, index)."""
         return eq_index(point, self.index)
 
 
@@ -117,9 +120,11 @@ class Listed(Vector):
     entries: list[int]
 
     def values(self) -> list[int]:
+        """The entries."""
         return self.entries
 
     def at(self, point: Sequence[int], equal: Sequence[int]) -> int:
+        """The entries times eq(point, .), in time linear in them."""
         return dot(self.entries, equal[: len(self.entries)])
 
 

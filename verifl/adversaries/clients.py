@@ -117,6 +117,7 @@ class ReplayedProof(LyingClient):
     """The proof that it sent in its last round, for another update in another context."""
 
     def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+        """See `Client.submit`; remembers the proof for the next round."""
         package = super().submit(opened, update)
         last = package.blobs[_message(package).proof]
         self.using = replace(HONEST, prove=lambda *_: last)
@@ -127,6 +128,7 @@ class CopiedSubmission(LyingClient):
     """The first submission of the round, with the name and signature of the thief."""
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """One package; raises Misuse where nobody has submitted before."""
         if not public.submissions:
             raise Misuse("copied-submission: nobody else has submitted")
         message = replace(public.submissions[0], client=self.name)
@@ -141,10 +143,12 @@ class CopiedInTransit(LyingClient):
     """
 
     def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:
+        """The package under its own name, with the same blobs."""
         message = replace(_message(package), client=self.name)
         return [sign(message, list(package.blobs.values()), self.part.identity)]
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """Nothing."""
         return []
 
 
@@ -156,10 +160,12 @@ class StaleModel(LyingClient):
         self._stale: ClientRound | None = None
 
     def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+        """See `Client.submit`; remembers the round for the next."""
         self._stale = self.place(opened)
         return super().submit(opened, update)
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """One package; raises Misuse in the client's first round."""
         if self._stale is None:
             raise Misuse("stale-model: this client has answered no round before")
         return [self.fresh(replace(self._stale, number=opened.number), update)]
@@ -187,6 +193,7 @@ class Duplicate(LyingClient):
     """A valid submission, and another valid one as by a client that has lost its store."""
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """Two packages."""
         return [self.submit(opened, update), self.fresh(self.place(opened), update)]
 
 
@@ -194,6 +201,7 @@ class Dropout(LyingClient):
     """Verifies the round, trains, and says nothing."""
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """Nothing."""
         return []
 
 
@@ -203,6 +211,7 @@ class Late(LyingClient):
     late = True
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
+        """One package."""
         return [self.submit(opened, update)]
 
 

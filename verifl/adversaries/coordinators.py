@@ -71,6 +71,7 @@ class FalseSum(LyingCoordinator):
     """Opens the true sum, and publishes another one with ciphertext, key and blindings to match it."""
 
     def aggregate(self) -> Publication:
+        """See `Coordinator.aggregate`; raises Misuse where the true sum does not open."""
         if not self.part.active():
             return super().aggregate()
         true, pinned = self.open_sum(), self.part.pinned
@@ -91,6 +92,7 @@ class AddsTerm(FalseSum):
     """A quarter of the bound on every coordinate, as one more client would have sent it."""
 
     def falsify(self, ciphertext: Residues, total: OpenedSum) -> tuple[Residues, OpenedSum]:
+        """See `FalseSum.falsify`."""
         pinned, rand = self.part.pinned, self.part.rand
         bound = pinned.policy.update.norm_bound
         term = np.zeros(pinned.cells, dtype=np.int64)
@@ -109,6 +111,7 @@ class MiscountsClient(FalseSum):
     weight = 1
 
     def falsify(self, ciphertext: Residues, total: OpenedSum) -> tuple[Residues, OpenedSum]:
+        """See `FalseSum.falsify`; raises Misuse where the victim is not in the cohort."""
         part, secrets, weight = self.part, self.part.secrets(), self.weight
         victims = [each.message for each in self.current().members() if each.message.client == part.victim]
         if secrets is None or not victims:
@@ -134,6 +137,7 @@ class RejectsValid(LyingCoordinator):
     """Calls the victim's proof invalid. Trustees see that the log says so; only those who verify proofs know better."""
 
     def verdicts(self) -> list[Verdict]:
+        """See `Coordinator.verdicts`."""
         honest = super().verdicts()
         if not self.part.active():
             return honest
@@ -145,6 +149,7 @@ class SkipsStep(LyingCoordinator):
     """Publishes the true sum, and the model that the round was opened on as the next one."""
 
     def next_state(self) -> StepState:
+        """See `Coordinator.next_state`."""
         return self.step_state() if self.part.active() else super().next_state()
 
 
@@ -152,6 +157,7 @@ class IgnoresClient(LyingCoordinator):
     """Loses what one client sends."""
 
     def receive(self, package: SubmissionPackage) -> Publication:
+        """See `Coordinator.receive`."""
         message = open_envelope(package.entry).message
         if isinstance(message, Submission) and message.client == self.unwelcome():
             return NOTHING
@@ -167,6 +173,7 @@ class WithholdsReleases(IgnoresClient):
     can open the sum all the same."""
 
     def receive_release(self, release: Release) -> Publication:
+        """See `Coordinator.receive_release`."""
         if self.withholds() and len(self.current().releases) >= self.part.pinned.policy.threshold - 1:
             return NOTHING
         return super().receive_release(release)
@@ -176,6 +183,7 @@ class WithholdsReleases(IgnoresClient):
         return self.part.active()
 
     def unwelcome(self) -> str:
+        """Nobody."""
         return ""
 
 
@@ -185,6 +193,7 @@ class AbortsAndRetries(WithholdsReleases):
     _aborted = 0  # the round that was aborted
 
     def verdicts(self) -> list[Verdict]:
+        """See `Coordinator.verdicts`."""
         honest, number = super().verdicts(), self.current().number
         if self.part.active():
             self._aborted = number
@@ -209,6 +218,7 @@ class SwapsCohorts(WithholdsReleases):
         raise NotImplementedError
 
     def receive(self, package: SubmissionPackage) -> Publication:
+        """See `Coordinator.receive`."""
         current, message = self.current(), open_envelope(package.entry).message
         if self.part.active():
             self.first = current.number
@@ -226,6 +236,7 @@ class SwapsSybil(SwapsCohorts):
     """A client of the server's own stays out of the first round and takes the victim's place in the second."""
 
     def heard(self, repetition: int, client: str) -> bool:
+        """See `SwapsCohorts.heard`."""
         return client != (self.part.victim if repetition else self.part.sybil)
 
 
@@ -234,9 +245,11 @@ class AbortsTwice(SwapsCohorts):
     two of the cohorts differ by min_cohort clients or more."""
 
     def withholds(self) -> bool:
+        """In the injected round and the one after."""
         return 0 < self.first <= self.current().number <= self.first + 1
 
     def heard(self, repetition: int, client: str) -> bool:
+        """See `SwapsCohorts.heard`."""
         others = [member.id for member in self.part.pinned.policy.roster if member.id != self.part.victim]
         half = len(others) // 2
         return not repetition or client in (others[:half] if repetition == 1 else others[half:])

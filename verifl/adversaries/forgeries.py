@@ -177,6 +177,7 @@ class TwoCohorts(Forgery):
     """A second CohortClosed in the same log."""
 
     def closed(self, scene: Scene) -> None:
+        """See `Forgery.closed`."""
         log = scene.fork(scene.coordinator.size)
         self.other_cohort(scene, log, scene.current(log))
         scene.publish(log, scene.show(log, scene.honest))
@@ -188,6 +189,7 @@ class PrivateOpen(Forgery):
     trustees. The other trustees' keys are theirs."""
 
     def opened(self, scene: Scene) -> None:
+        """See `Forgery.opened`."""
         current = scene.current(scene.fork(scene.coordinator.size))
         true = current.message
         log = scene.fork(true.round_keys[0])
@@ -217,6 +219,7 @@ class ForksLog(Forgery):
     """The round as it was, with its first two releases in the other order: valid in itself, and another history."""
 
     def ended(self, scene: Scene) -> None:
+        """See `Forgery.ended`."""
         log = scene.fork(scene.coordinator.size)
         first, second, *_ = _of_round(log, KeyShare, scene.coordinator.ledger.rounds)
         log.entries[first], log.entries[second] = log.entries[second], log.entries[first]
@@ -228,6 +231,7 @@ class RollsBack(Forgery):
     """Back to where the round was opened, and on from there as if nobody had answered it."""
 
     def ended(self, scene: Scene) -> None:
+        """See `Forgery.ended`."""
         number = scene.coordinator.ledger.rounds
         (opened,) = _of_round(scene.fork(scene.coordinator.size), RoundOpen, number)
         log = scene.fork(opened + 1)
@@ -243,6 +247,7 @@ class Split(Forgery):
     cosign and release for both."""
 
     def closing(self, scene: Scene) -> None:
+        """See `Forgery.closing`."""
         deceived, log = self._deceived(scene), scene.fork(scene.coordinator.size - 1)
         self.other_cohort(scene, log, scene.current(log))
         self._split = list(log.entries)
@@ -252,6 +257,7 @@ class Split(Forgery):
         scene.publish(log, scene.show(log, deceived))
 
     def closed(self, scene: Scene) -> None:
+        """See `Forgery.closed`."""
         log = ForgedLog(scene.pinned, scene.key, self._split)
         scene.show(log, [each for each in scene.honest if each not in self._deceived(scene)])
 
@@ -280,6 +286,7 @@ class ForeignCohort(Forgery):
     """A repetition with clients who were not in the cohort that it repeats."""
 
     def collected(self, scene: Scene) -> None:
+        """See `Forgery.collected`."""
         server, current = scene.coordinator, scene.coordinator.ledger.current
         if not isinstance(server, SwapsCohorts) or not server.outsiders or current is None:
             return

@@ -156,6 +156,7 @@ class OutOfRange(ProvesAnything):
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs a bound on coordinates below that on the norm."""
         if not pinned.argument.segments:
             raise Misuse(
                 "inject: out-of-range needs a bound on coordinates, and the policy has none; set "
@@ -176,6 +177,7 @@ class ValueInPadding(ProvesAnything):
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs cells that carry no coordinate."""
         shape = pinned.argument.shape
         if shape.data_cells == shape.dimension:
             raise Misuse(
@@ -212,6 +214,7 @@ class QuotientOutOfRange(WrongCiphertext):
 
     @classmethod
     def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs the proof of encryption."""
         if pinned.argument.encryption is None:
             raise Misuse(
                 "inject: quotient-out-of-range needs the proof of encryption, and the policy does without; set "

@@ -58,6 +58,7 @@ class WrongRelease(LyingTrustee):
     """Releases its sum plus one in the first scalar, rightly signed."""
 
     def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+        """See `Trustee.release`."""
         honest = super().release(number, note, blobs)
         if not self.active():
             return honest
@@ -70,14 +71,17 @@ class Silent(LyingTrustee):
     """Says nothing; to the others that is an answer that never comes."""
 
     def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
+        """See `Trustee.observe`."""
         self.answer()
         return super().observe(note, entries, timestamp)
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
+        """See `Trustee.acknowledge`."""
         self.answer()
         return super().acknowledge(number, note, blobs)
 
     def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+        """See `Trustee.release`."""
         self.answer()
         return super().release(number, note, blobs)
 
@@ -91,6 +95,7 @@ class FalseComplaint(LyingTrustee):
     """Disputes the first share that it found good."""
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
+        """See `Trustee.acknowledge`."""
         honest = super().acknowledge(number, note, blobs)
         message, current = open_envelope(honest).message, self.ledger.current
         if not self.active() or current is None or not isinstance(message, ShareAck) or not message.acknowledged:

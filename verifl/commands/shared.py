@@ -65,4 +65,5 @@ def carrier_with(injections: tuple[Injection, ...]) -> FederationEngine | None:
 
 
 def dump(document: dict[str, Any], style: str) -> str:
+    """JSON: indented for `json`, on one line for `jsonl`. Raises ValueError for NaN and infinities."""
     return json.dumps(document, indent=2 if style == "json" else None, allow_nan=False)
