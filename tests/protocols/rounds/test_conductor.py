@@ -7,6 +7,7 @@ nobody says two things; and what is published is accepted by the audit.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,6 +18,7 @@ import pytest
 
 from auditor import audit
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols import envelopes
 from protocols.rounds.conductor import ANSWERED_IN, STAGES, Conductor, Stage
 from protocols.rounds.exchange import (
     Acknowledgement,
@@ -219,11 +221,12 @@ def through(simulation: Simulation) -> Iterator[Stage]:
     """A whole round, a stage at a time, everybody answering: before they do, and before the coordinator goes on."""
     simulation.conductor.open_round()
     simulation.updates[simulation.coordinator.ledger.next_round] = {}
-    while simulation.conductor.due.stage is not Stage.IDLE:
-        yield simulation.conductor.due.stage
-        simulation.ask()
-        assert not simulation.conductor.due.parties
-        simulation.proceed()
+    while (stage := simulation.conductor.due.stage) is not Stage.IDLE:
+        yield stage
+        if simulation.conductor.due.stage is stage:
+            simulation.ask()
+            assert not simulation.conductor.due.parties
+            simulation.proceed()
 
 
 PUBLISHED = [Stage.SIGN, Stage.COSIGN]
@@ -398,3 +401,33 @@ def test_who_is_asked(simulation: Simulation) -> None:
     assert asked[Stage.COSIGN] == tuple(simulation.trustees)
     assert asked[Stage.KEYS] == asked[Stage.ACKNOWLEDGEMENTS] == ("trustee-0", "trustee-2", "trustee-3", "trustee-4")
     assert asked[Stage.SUBMISSIONS] == ("client-02", "client-03")
+
+
+def test_an_entry_is_decoded_once_on_its_way_into_the_log(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every type of a round, whoever sent it; what the transcript's writer reads in it is counted apart."""
+    decoded: Counter[bytes] = Counter()
+    honest = envelopes._open
+
+    def count(data: bytes, limit: int) -> envelopes.Envelope:
+        decoded[data] += 1
+        return honest(data, limit)
+
+    def put(publication: Publication) -> int:
+        assert {entry: decoded[entry] for entry in publication.entries} == dict.fromkeys(publication.entries, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(envelopes, "_open", honest)
+            simulation.store(publication)
+        return len(publication.entries)
+
+    total = 0
+    for _ in through(simulation):
+        due = simulation.conductor.due
+        answers = [(name, simulation.answer(name, due.question)) for name in due.parties if due.question is not None]
+        decoded.clear()
+        monkeypatch.setattr(envelopes, "_open", count)
+        total += sum(put(simulation.conductor.take(name, answer)) for name, answer in answers)
+        total += put(simulation.conductor.proceed())
+        monkeypatch.setattr(envelopes, "_open", honest)
+    assert total == simulation.coordinator.size - 1
