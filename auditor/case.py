@@ -17,7 +17,7 @@ from auditor.gaps import Torn, unknown_before
 from auditor.memory import Memory
 from auditor.reports.results import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.cohorts import MAX_TRUSTEES, Choice
+from protocols.cohorts import MOST_TRUSTEES, Choice
 from protocols.envelopes import open_policy
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.files import Damaged, Missized
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from proofs.engine import Engine
     from protocols.log.checkpoint import SignedNote
 
-Step = Callable[[int, int], None]
+Advance = Callable[[int, int], None]
 
 # Conditions of spec 4.5 that may fail without making sizes and arithmetic undefined: the other checks still run.
 HARMLESS = frozenset(
@@ -105,7 +105,7 @@ class Case:
     path: Path
     reader: TranscriptReader
     engine_name: str
-    step: Step
+    step: Advance
     unpinned: bool
     pinned_policy: PinnedPolicy | None = None
     policy_fault: Malformed | Rejected | None = None
@@ -137,7 +137,7 @@ class Case:
         path: Path,
         policy: Path | bytes | None,
         engine: str,
-        step: Step,
+        step: Advance,
         reader: TranscriptReader | None = None,
         memory: Memory | None = None,
     ) -> Case:
@@ -183,7 +183,7 @@ class Case:
         """The policy with the sizes and parameters that follow from it, which are known to be computable."""
         policy = self.policy
         failing = [each.name for each in self.conditions if not each.holds and each.name not in HARMLESS | IDENTITY]
-        if self.pinned_policy is None or failing or len(policy.trustees) > MAX_TRUSTEES:
+        if self.pinned_policy is None or failing or len(policy.trustees) > MOST_TRUSTEES:
             raise Unavailable("because I2 failed: the policy's parameters cannot be used")
         try:
             step_constants(policy.step)
@@ -224,7 +224,7 @@ class Case:
     @cached_property
     def torn(self) -> Torn:
         """The rounds that a missing entry may be of; once I1 has filed the log."""
-        return Torn() if self.filed is None else Torn.of(self.filed.steps, sorted(self.gaps))
+        return Torn() if self.filed is None else Torn.of(self.filed.headings, sorted(self.gaps))
 
     def is_whole(self, number: int) -> bool:
         """Whether all entries of a round are here."""

@@ -19,7 +19,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import Bundle, Tile, bundles
 
 if TYPE_CHECKING:
-    from auditor.index import Index, Round, Step
+    from auditor.index import Heading, Index, Round
 
 _HASH_BYTES = 32
 _ENDS = ("round-closed", "round-aborted")
@@ -74,10 +74,10 @@ class Torn:
     lasts: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, steps: Sequence[Step], gaps: Sequence[int]) -> Torn:
+    def of(cls, headings: Sequence[Heading], gaps: Sequence[int]) -> Torn:
         """From the entries that are here, and the places of those that are not, ascending. The first is the Genesis."""
         gaps = [gap for gap in gaps if gap]
-        lows, highs = _before(steps, gaps), _after(steps, gaps)
+        lows, highs = _before(headings, gaps), _after(headings, gaps)
         ranges = sorted((min(low, high), max(low, high)) for low, high in zip(lows, highs, strict=True))
         firsts, lasts = list[int](), list[int]()
         for first, last in ranges:
@@ -94,23 +94,23 @@ class Torn:
         return first <= last and place > 0 and self.lasts[place - 1] >= first
 
 
-def _before(steps: Sequence[Step], gaps: Sequence[int]) -> list[int]:
+def _before(headings: Sequence[Heading], gaps: Sequence[int]) -> list[int]:
     """For each missing entry, the first round that it may be of, by the entries before it."""
     lows, number, start = list[int](), 1, 0
     for gap in gaps:
-        for step in steps[start:gap]:
-            if step.round:
-                number = step.round + (step.type in _ENDS)
+        for heading in headings[start:gap]:
+            if heading.round:
+                number = heading.round + (heading.type in _ENDS)
         lows.append(number)
         start = gap
     return lows
 
 
-def _after(steps: Sequence[Step], gaps: Sequence[int]) -> list[int]:
+def _after(headings: Sequence[Heading], gaps: Sequence[int]) -> list[int]:
     """And the last, by the entries behind it."""
-    highs, number, stop = list[int](), NEVER, len(steps)
+    highs, number, stop = list[int](), NEVER, len(headings)
     for gap in reversed(gaps):
-        number = next((step.round for step in steps[gap + 1 : stop] if step.round), number)
+        number = next((heading.round for heading in headings[gap + 1 : stop] if heading.round), number)
         highs.append(number)
         stop = gap + 1
     return highs[::-1]

@@ -123,7 +123,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Heading:
     """The type and round of one entry, in log order.
 
     Round 0: what belongs to no round. Empty type: an entry that does not decode; MISSING: one that is not here.
@@ -136,21 +136,21 @@ class Step:
 class Index:
     """The log, filed.
 
-    steps: one item an entry. blobs: for each blob that an entry names, the roles it is named for (one word; joined by
-    plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for every type
-    that others refer to by hash. faults: what this pass found, under the number of the check that reports it.
-    changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the root over the
-    changes before it. ending: the first FederationClosed, with who was in force there. standing: who is in force, None
-    without a policy. disowned: indices of entries that the party they name did not sign for this federation, with its
-    key in force: it is not to blame for what is wrong with them. doubtful: indices of entries of which that cannot be
-    told, since an entry that is missing before may have changed who is in force. unsettled: of these, each RoundOpen
-    that does not show that none has.
+    headings: one item an entry. blobs: for each blob that an entry names, the roles it is named for (one word;
+    joined by plus signs where there are more) and the first entry that names it. by_hash: entry hash to index, for
+    every type that others refer to by hash. faults: what this pass found, under the number of the check that
+    reports it. changes: rotations and revocations, in log order. memberships: for each RoundOpen, by its index, the
+    root over the changes before it. ending: the first FederationClosed, with who was in force there. standing: who
+    is in force, None without a policy. disowned: indices of entries that the party they name did not sign for this
+    federation, with its key in force: it is not to blame for what is wrong with them. doubtful: indices of entries
+    of which that cannot be told, since an entry that is missing before may have changed who is in force. unsettled:
+    of these, each RoundOpen that does not show that none has.
     """
 
     def __init__(self, policy: Policy | None) -> None:
         self.rounds: dict[int, Round] = {}
         self.genesis: list[Entry[messages.Genesis]] = []
-        self.steps: list[Step] = []
+        self.headings: list[Heading] = []
         self.blobs: dict[bytes, tuple[str, int]] = {}
         self.faults: dict[str, list[Fault]] = {}
         self.by_hash: dict[bytes, int] = {}
@@ -167,23 +167,23 @@ class Index:
     def add_missing(self) -> None:
         """The next entry is not here. It may be a rotation or revocation, until a RoundOpen shows that it is none; the
         first is the Genesis."""
-        self._in_doubt = bool(self.steps)
-        self.steps.append(Step(MISSING, 0))
+        self._in_doubt = bool(self.headings)
+        self.headings.append(Heading(MISSING, 0))
 
     def add(self, data: bytes) -> None:
         """File the next entry. Total on any bytes: what is wrong becomes a fault."""
-        index = len(self.steps)
+        index = len(self.headings)
         try:
             envelope = open_envelope(data)
         except Malformed as error:
-            self.steps.append(Step("", 0))
+            self.headings.append(Heading("", 0))
             self._fault("I1", Place(entry=index).at(error.where), error.expected, error.found)
             return
         message = envelope.message
         if isinstance(message, Policy):  # open_envelope refuses it; the type does not say so
             raise Malformed(f"entry {index}", "a message", "a policy")
         name = label(index, message)
-        self.steps.append(Step(envelope.type, number_of(message)))
+        self.headings.append(Heading(envelope.type, number_of(message)))
         check = messages.type_of(message).check
         is_change = isinstance(message, messages.KeyRotation | messages.Revocation)
         if self._policy is not None:
@@ -300,8 +300,8 @@ class Index:
             self.changes.append(Entry(index, hashed, message))
             return
         if isinstance(message, messages.FederationClosed):
-            members = ENROLLED if self.standing is None else self.standing.members
-            self.ending = self.ending or (Entry(index, hashed, message), members)
+            membership = ENROLLED if self.standing is None else self.standing.membership
+            self.ending = self.ending or (Entry(index, hashed, message), membership)
             return
         found = self.rounds.setdefault(message.round, Round(message.round))
         if isinstance(message, messages.Submission):
@@ -313,7 +313,7 @@ class Index:
                 found.keys.append(Entry(index, hashed, message))
             case messages.RoundOpen():
                 if self.standing is not None:
-                    self.memberships[index] = self.standing.members.root()
+                    self.memberships[index] = self.standing.membership.root()
                     self._in_doubt = self._in_doubt and message.changes != self.memberships[index]
                     self.unsettled.update({index} if self._in_doubt else ())
                 found.opens.append(Entry(index, hashed, message))

@@ -17,7 +17,7 @@ class Standing:
     """The membership as of the entries read so far, and the trustees as of any earlier size of the log."""
 
     def __init__(self, policy: Policy) -> None:
-        self.members: Membership = ENROLLED
+        self.membership: Membership = ENROLLED
         self._policy = policy
         self._clients = {member.id: member.public_key for member in policy.roster}
         self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
@@ -29,12 +29,12 @@ class Standing:
     def change(self, index: int, data: bytes, envelope: Envelope) -> None:
         """A rotation or revocation at `index`; raises Rejected, and then it changes nothing."""
         message = envelope.message
-        self.members = changed_by(self._policy, self.members, index, data, envelope, self._ended)
+        self.membership = changed_by(self._policy, self.membership, index, data, envelope, self._ended)
         if isinstance(message, KeyRotation):
             self._former.setdefault(message.party, []).append((message.previous, index))
         if isinstance(message, KeyRotation | Revocation) and message.party in self._enrolled_trustees:
             self._sizes.append(index + 1)
-            self._trustees.append(self.members.trustees(self._policy))
+            self._trustees.append(self.membership.trustees(self._policy))
 
     def end_round(self, index: int) -> None:
         """The entry at `index` is a RoundClosed or RoundAborted: every party may rotate its key once more."""
@@ -52,7 +52,7 @@ class Standing:
         if enrolled is None:
             whom = "a client of the roster" if by_client else "a trustee of the policy"
             raise Rejected("unknown-signer", whom, signer)
-        return self.members.key(signer, enrolled)
+        return self.membership.key(signer, enrolled)
 
     def replaced_at(self, envelope: Envelope) -> int | None:
         """The entry that replaced the key which signed this envelope; None if no former key of the signer did, of the

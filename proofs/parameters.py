@@ -36,6 +36,7 @@ from proofs.relations.relation import MaskedIntegers, Relation, Sent, WrapBound,
 from proofs.shape import TableShape
 
 MAXIMUM_NORM_BOUND = 2**40
+LEAST_PROJECTIONS = 360
 MAXIMUM_PROJECTIONS = 4096
 PAD_DEGREE = 2  # of the pad in the first variable
 SUMMAND_DEGREE = 2
@@ -54,13 +55,13 @@ class ArgumentParameters:
 
     dimension: int
     norm_bound: int
-    projections: int = 360
+    projections: int = LEAST_PROJECTIONS
     coordinate_bound: int | None = None
     groups: tuple[CoordinateGroup, ...] = ()
     encryption: EncryptionParameters | None = None
     further: tuple[Relation, ...] = ()
 
-    minimum_projections: ClassVar[int] = 360
+    minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
     def __post_init__(self) -> None:
         if not 1 <= self.norm_bound <= MAXIMUM_NORM_BOUND:

@@ -32,7 +32,7 @@ from protocols.reasons import (
     UNACKNOWLEDGED,
 )
 
-MAX_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
+MOST_TRUSTEES = 16  # subsets of trustees are enumerated: at most C(16, 8) = 12870
 
 
 @dataclass(frozen=True)
@@ -166,10 +166,10 @@ def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, Share
     by trustee id. Submissions disputed by more than f trustees leave; of the others the first `max_cohort` are
     candidates. Over sets Q of at least t trustees that acknowledged, A is the candidates that all of Q acknowledged:
     take the largest A, then the largest Q, then the lexicographically first Q by position in the policy.
-    Raises Rejected("policy-trustees") for more than MAX_TRUSTEES, Misuse for a `valid` that is not ascending.
+    Raises Rejected("policy-trustees") for more than MOST_TRUSTEES, Misuse for a `valid` that is not ascending.
     """
-    if len(policy.trustees) > MAX_TRUSTEES:
-        raise Rejected("policy-trustees", f"at most {MAX_TRUSTEES} trustees", str(len(policy.trustees)))
+    if len(policy.trustees) > MOST_TRUSTEES:
+        raise Rejected("policy-trustees", f"at most {MOST_TRUSTEES} trustees", str(len(policy.trustees)))
     if any(later <= earlier for earlier, later in pairwise(valid)):
         raise Misuse("valid: expected ascending log indices")
     disputed = disputed_by_quorum(policy, acks)

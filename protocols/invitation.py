@@ -69,7 +69,7 @@ class VerifiedRound:
     index: int
     round_keys: tuple[RoundKey, ...]
     checkpoint: Checkpoint
-    members: Membership = ENROLLED
+    membership: Membership = ENROLLED
 
 
 def encode_invitation(invitation: Invitation) -> bytes:
@@ -147,18 +147,20 @@ def verify_invitation(
     """
     note = parse_note(invitation.note)
     policy = pinned.policy
-    members = _follow_changes(pinned, invitation, known)
-    check_note(note, policy.log_key, members.trustees(policy), policy.threshold, origin=policy.origin)
+    membership = _follow_changes(pinned, invitation, known)
+    check_note(note, policy.log_key, membership.trustees(policy), policy.threshold, origin=policy.origin)
     checkpoint = note.checkpoint
     _check_extends(checkpoint, invitation, seen)
     envelope = _included(invitation.round_open, checkpoint)
     message = _check_round_open(pinned, envelope)
     _check_seed(message, invitation, checkpoint)
-    if message.changes != members.root():
-        raise Rejected("changes", message.changes.hex(), f"{members.root().hex()}, of {members.count} changes shown")
-    keys = _check_round_keys(pinned, members, message, invitation, checkpoint)
+    if message.changes != membership.root():
+        raise Rejected(
+            "changes", message.changes.hex(), f"{membership.root().hex()}, of {membership.count} changes shown"
+        )
+    keys = _check_round_keys(pinned, membership, message, invitation, checkpoint)
     return VerifiedRound(
-        message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint, members
+        message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint, membership
     )
 
 
@@ -166,14 +168,14 @@ def _follow_changes(pinned: PinnedPolicy, invitation: Invitation, known: Members
     """The membership at RoundOpen. Shown from genesis on, the changes must pass through what the client knows."""
     if invitation.known not in (0, known.count):
         raise Rejected("changes", f"changes after the first 0 or {known.count}", f"after {invitation.known}")
-    members = ENROLLED if invitation.known == 0 else known
-    agrees = members.tree == known.tree
+    membership = ENROLLED if invitation.known == 0 else known
+    agrees = membership.tree == known.tree
     for entry in invitation.changes:
-        members = changed_by(pinned.policy, members, members.count, entry, open_envelope(entry))
-        agrees = agrees or members.tree == known.tree
+        membership = changed_by(pinned.policy, membership, membership.count, entry, open_envelope(entry))
+        agrees = agrees or membership.tree == known.tree
     if not agrees:
         raise Rejected("changes", f"the {known.count} changes that this client knows, and later ones", "others")
-    return members
+    return membership
 
 
 def _check_extends(checkpoint: Checkpoint, invitation: Invitation, seen: tuple[int, bytes] | None) -> None:
@@ -222,7 +224,7 @@ def _check_seed(message: RoundOpen, invitation: Invitation, checkpoint: Checkpoi
 
 
 def _check_round_keys(
-    pinned: PinnedPolicy, members: Membership, message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint
+    pinned: PinnedPolicy, membership: Membership, message: RoundOpen, invitation: Invitation, checkpoint: Checkpoint
 ) -> tuple[RoundKey, ...]:
     listed = tuple(logged.index for logged in invitation.round_keys)
     if listed != message.round_keys:
@@ -230,16 +232,16 @@ def _check_round_keys(
     included = [_included(each, checkpoint) for each in invitation.round_keys]
     if tuple(entry_hash(logged.entry) for logged in invitation.round_keys) != message.round_key_hashes:
         raise Rejected("round-keys", "the entries of RoundOpen's hashes, in this order", "others")
-    keys = tuple(_check_round_key(pinned, members, message, each) for each in included)
+    keys = tuple(_check_round_key(pinned, membership, message, each) for each in included)
     check_trustee_set(pinned, (key.trustee for key in keys))
     return keys
 
 
-def _check_round_key(pinned: PinnedPolicy, members: Membership, message: RoundOpen, envelope: Envelope) -> RoundKey:
+def _check_round_key(pinned: PinnedPolicy, membership: Membership, message: RoundOpen, envelope: Envelope) -> RoundKey:
     key = envelope.message
     if not isinstance(key, RoundKey):
         raise Malformed("invitation.round_keys", "round-key entries", envelope.type)
-    check_signature(envelope, members.key(key.trustee, pinned.trustee_key(key.trustee)))
+    check_signature(envelope, membership.key(key.trustee, pinned.trustee_key(key.trustee)))
     if (key.federation, key.round) != (message.federation, message.round):
         found = f"{key.federation} round {key.round}"
         raise Rejected("round-keys", f"a key for {message.federation} round {message.round}", found)

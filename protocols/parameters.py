@@ -16,10 +16,12 @@ from itertools import pairwise
 from proofs.curve import ORDER
 from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
-from proofs.parameters import ArgumentParameters
+from proofs.parameters import LEAST_PROJECTIONS, ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.audit_checks import AUDIT_CHECKS, in_words
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.encoding import CHANGES_LIMIT, ENTRY_LIMIT
+from protocols.envelopes import RESERVED_NAMES
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
@@ -30,7 +32,6 @@ from protocols.steps.step import step_ceiling, step_floor
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
-PROJECTIONS = 360
 LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far inside 64 bits
 # Bytes of a CohortClosed on two submissions of every client (spec 8.11): a character for each; a character and a name
 # for each trustee; details and the rest of the entry with its envelope.
@@ -38,7 +39,6 @@ COHORT_BYTES = (2, 1 + 66, DETAILS * 280 + 1024)
 # Bytes of an invitation or a receipt (spec 2.5): 16 rotations and the revocation of every party; all else.
 CHANGES_BYTES = (16 * 503 + 299, 2**21)
 MOST_ROUNDS = 2**16  # a party's memory of a log holds something of each
-MOST_TRUSTEES = 16  # at most C(16, 8) subsets of them are tried for a cohort (spec 8.7)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 # Bits of classical security of the ring-LWE instance left by Hint-RLWE: primal attack, core-SVP 2^(0.292 beta) with
@@ -46,7 +46,6 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 SECURITY_BITS = {40: 388, 50: 291, 62: 218}
 SECURITY_FLOOR = 190
 
-_ROLES = ("coordinator", "issuer")
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}
 
 
@@ -270,7 +269,7 @@ def _identity_conditions(policy: Policy) -> list[Inequality]:
         Inequality("roster-order", ascending, "=", max(len(clients) - 1, 0), "clients ascend by id"),
         Inequality("one-key-per-id", len(ids), "=", len(everybody), "an id that is trustee and client has one key"),
         Inequality("one-id-per-key", len(keys), "=", len(everybody), "a key that is trustee and client has one id"),
-        Inequality("role-names", len(ids & set(_ROLES)), "=", 0, "coordinator and issuer name roles, not members"),
+        Inequality("role-names", len(ids & RESERVED_NAMES), "=", 0, "coordinator and issuer name roles, not members"),
         Inequality("log-key", int(policy.log_key in keys), "=", 0, "the coordinator is neither trustee nor client"),
         Inequality(
             "issuer-key", int(policy.issuer_key in {*keys, policy.log_key}), "=", 0, "the issuer has a key of its own"
@@ -325,7 +324,7 @@ def _update_conditions(policy: Policy) -> list[Inequality]:
         Inequality("norm-bound-limit", bound, "<=", LARGEST_NORM_BOUND, "B is at most 2^40"),
         Inequality("fraction-bits", bits, "<=", LARGEST_FRACTION_BITS, "one unit is 2^-fraction_bits"),
         Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n B < 2^63"),
-        Inequality("projections", policy.projections, ">=", PROJECTIONS, "(3/4)^k is at most 2^-149"),
+        Inequality("projections", policy.projections, ">=", LEAST_PROJECTIONS, "(3/4)^k is at most 2^-149"),
         _wrap_condition(policy),
     ]
 

@@ -95,7 +95,7 @@ class Policy:
     update: UpdateRule
     lattice: LatticeRule
     step: StepRule
-    projections: int  # k of the argument, 360
+    projections: int  # k of the argument
     required_checks: Annotated[tuple[Annotated[str, AtMost(8)], ...], AtMost(32)]  # may not end as skipped
     weights: Reserved
     noise: Reserved

@@ -190,15 +190,15 @@ def _follow_changes(policy: Policy, receipt: Receipt, head: Checkpoint) -> tuple
     at_open = ENROLLED
     for entry in receipt.changes:
         at_open = changed_by(policy, at_open, at_open.count, entry, open_envelope(entry))
-    members, before, trustees = at_open, receipt.round_open.index, {member.id for member in policy.trustees}
+    membership, before, trustees = at_open, receipt.round_open.index, {member.id for member in policy.trustees}
     for change in receipt.later_changes:
         if change.index <= before:
             raise Rejected("changes", "entries ascending, after RoundOpen", f"entry {change.index} after {before}")
         envelope = _included(change, head)
-        members, before = changed_by(policy, members, change.index, change.entry, envelope), change.index
+        membership, before = changed_by(policy, membership, change.index, change.entry, envelope), change.index
         if getattr(envelope.message, "party", None) not in trustees:
             raise Rejected("changes", "those of trustees", f"entry {change.index} of another party")
-    return at_open, members
+    return at_open, membership
 
 
 def _check_federation(policy: Policy, message: Message | Policy) -> None:
@@ -206,7 +206,7 @@ def _check_federation(policy: Policy, message: Message | Policy) -> None:
         raise Rejected("federation", policy.federation, message.federation)
 
 
-def _check_round_open(pinned: PinnedPolicy, members: Membership, envelope: Envelope) -> RoundOpen:
+def _check_round_open(pinned: PinnedPolicy, membership: Membership, envelope: Envelope) -> RoundOpen:
     message = envelope.message
     if not isinstance(message, RoundOpen):
         raise Malformed("Receipt.round_open", "a round-open entry", envelope.type)
@@ -214,19 +214,21 @@ def _check_round_open(pinned: PinnedPolicy, members: Membership, envelope: Envel
     _check_federation(pinned.policy, message)
     if message.policy != pinned.hash:
         raise Rejected("policy-hash", pinned.hash.hex(), message.policy.hex())
-    if message.changes != members.root():
-        raise Rejected("changes", message.changes.hex(), f"{members.root().hex()}, of {members.count} changes shown")
+    if message.changes != membership.root():
+        raise Rejected(
+            "changes", message.changes.hex(), f"{membership.root().hex()}, of {membership.count} changes shown"
+        )
     return message
 
 
 def _check_submission(
-    pinned: PinnedPolicy, members: Membership, opened: RoundOpen, receipt: Receipt, head: Checkpoint
+    pinned: PinnedPolicy, membership: Membership, opened: RoundOpen, receipt: Receipt, head: Checkpoint
 ) -> Submission:
     envelope = _included(receipt.submission, head)
     message = envelope.message
     if not isinstance(message, Submission):
         raise Malformed("Receipt.submission", "a submission entry", envelope.type)
-    check_signature(envelope, members.key(message.client, pinned.client_key(message.client)))
+    check_signature(envelope, membership.key(message.client, pinned.client_key(message.client)))
     _check_round(pinned.policy, opened, message)
     _check_opened_by(receipt, message.round_open)
     return message

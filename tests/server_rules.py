@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from protocols.steps.doubles import Doubles
 from protocols.steps.fedopt import FedAdam
 from protocols.steps.registry import SERVER_RULES
-from protocols.steps.rule import Constants, ServerRule, Vector
+from protocols.steps.rule import Constants, ServerRule
 from tests.independent import steps as second
 
 
@@ -22,8 +23,8 @@ class FedYogi(FedAdam):
     name = "fedyogi"
 
     def step(
-        self, constants: Constants, model: Vector, moments: tuple[Vector, ...], mean: Vector
-    ) -> tuple[Vector, tuple[Vector, ...]]:
+        self, constants: Constants, model: Doubles, moments: tuple[Doubles, ...], mean: Doubles
+    ) -> tuple[Doubles, tuple[Doubles, ...]]:
         eta, beta1, beta2, epsilon = (constants.values[each.name] for each in self.constants)
         m, v = moments
         squares = mean * mean

@@ -302,7 +302,7 @@ class Simulation:
 
     def in_force(self, name: str) -> bool:
         """Whether a party was not revoked, by the log as it stands."""
-        standing = self.coordinator.ledger.members.standing(name)
+        standing = self.coordinator.ledger.membership.standing(name)
         return standing is None or standing.public_key is not None
 
     def key_of(self, name: str) -> SigningKey:
@@ -428,7 +428,7 @@ class Simulation:
         """Aggregate and close the round, or abort it; cosigned."""
         current = self.coordinator.ledger.current
         assert current is not None
-        accepted = tuple(each.message.client for each in current.members())
+        accepted = tuple(each.message.client for each in current.accepted_submissions())
         aggregated, plaintext = self.proceed(), None
         if aggregated.aborted is None:
             plaintext = self._plaintext(aggregated)

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS, in_words
-from protocols.cohorts import MAX_TRUSTEES
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
@@ -70,7 +70,7 @@ class TaskConfig(Table):
 class TrusteesConfig(Table):
     """count: m trustees. corrupt: f, how many may collude with the server. threshold: t, needed to open a sum."""
 
-    count: int = Field(default=5, ge=2, le=MAX_TRUSTEES)
+    count: int = Field(default=5, ge=2, le=MOST_TRUSTEES)
     corrupt: int = Field(default=2, ge=0)
     threshold: int = Field(default=4, ge=1)
 

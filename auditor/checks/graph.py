@@ -17,7 +17,7 @@ from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind, Place
-from protocols.cohorts import MAX_TRUSTEES
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.log.tiles import blob_path
 from protocols.messages import ShareAck
 
@@ -97,7 +97,7 @@ def _acks(found: Round) -> list[Entry[ShareAck]]:
     """The first acknowledgement of each trustee, before CohortClosed; of no more trustees than a policy may have."""
     first: dict[str, Entry[ShareAck]] = {}
     for ack in found.acks:
-        if len(first) < MAX_TRUSTEES and (found.cohort is None or ack.index < found.cohort.index):
+        if len(first) < MOST_TRUSTEES and (found.cohort is None or ack.index < found.cohort.index):
             first.setdefault(ack.message.trustee, ack)
     return list(first.values())
 

@@ -233,7 +233,7 @@ def _is_pinned(case: Case, index: Index) -> bool:
 
 def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> None:
     """Rule 5. Entries that no signed root covers may be wrong themselves."""
-    sound = 0 if case.filed is None else len(case.filed.steps)
+    sound = 0 if case.filed is None else len(case.filed.headings)
     for where, note in notes:
         head = note.checkpoint
         if head.size in case.roots and case.roots[head.size] != head.root:

@@ -9,7 +9,7 @@ from auditor.findings import Findings
 from auditor.index import label
 from auditor.reports.results import Kind, Place
 from proofs.errors import Malformed, Rejected
-from protocols.cohorts import MAX_TRUSTEES
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.log.tiles import POLICY
 from protocols.messages import ISSUER
 from protocols.steps.step import decode_model
@@ -30,8 +30,8 @@ def check_parameters(case: Case, findings: Findings) -> str:
         if not each.holds:
             expected = f"{each.explanation} ({each.relation} {each.right})"
             findings.add(Place("policy").at(each.name), expected, str(each.left), by=ISSUER)
-    if len(policy.trustees) > MAX_TRUSTEES:
-        findings.add(Place("policy").at("trustees"), f"at most {MAX_TRUSTEES}", str(len(policy.trustees)), by=ISSUER)
+    if len(policy.trustees) > MOST_TRUSTEES:
+        findings.add(Place("policy").at("trustees"), f"at most {MOST_TRUSTEES}", str(len(policy.trustees)), by=ISSUER)
     if case.foreign is not None:
         findings.add(Place("the federation"), *_others(case, *case.foreign), Kind.OTHER)
         return f"{len(conditions)} conditions"
@@ -59,7 +59,7 @@ def _check_genesis(case: Case, findings: Findings) -> None:
     index = case.index
     index.report(findings)
     if not index.genesis or index.genesis[0].index != 0:
-        found = index.steps[0].type or "bytes that do not decode" if index.steps else "nothing"
+        found = index.headings[0].type or "bytes that do not decode" if index.headings else "nothing"
         findings.add(Place(entry=0), "genesis", found, Kind.UNJUDGED if 0 in case.gaps else Kind.BROKEN)
     own = Kind.DAMAGED if case.unpinned else Kind.BROKEN  # policy.cbor may not be the one that was there
     for entry in index.genesis:

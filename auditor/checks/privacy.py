@@ -94,9 +94,9 @@ def check_schema(case: Case, findings: Findings) -> str:
     are words: the reasons of aborts, of missing parties and of the end are of the lists of spec 8. 2. No blob is there
     that nothing names; those that are named have the one size of their role (I1)."""
     findings.sure = True  # each entry is judged by itself
-    entries = len(case.index.steps)
-    for position, step in enumerate(case.index.steps):
-        if not step.type:
+    entries = len(case.index.headings)
+    for position, heading in enumerate(case.index.headings):
+        if not heading.type:
             findings.add(Place(entry=position), "a message of this version", "bytes that are none")
     for found in case.index.in_order():
         _check_words(findings, found)

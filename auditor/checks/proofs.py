@@ -197,7 +197,7 @@ def _leave_unread(case: Case, record: SubmissionRecord, shown: AbstractSet[str])
 
 def _leave_behind_gaps(case: Case, records: Sequence[SubmissionRecord]) -> None:
     """What comes after a missing entry may be a copy of it."""
-    first = min(case.gaps, default=len(case.index.steps))
+    first = min(case.gaps, default=len(case.index.headings))
     for record in records:
         if record.index > first:
             case.copies.add(record.index)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from auditor.case import Case
 from auditor.findings import Findings, counted
-from auditor.index import MISSING, Entry, Round, Step, label
+from auditor.index import MISSING, Entry, Heading, Round, label
 from auditor.reports.results import Kind, Place
 from proofs.errors import Rejected
 from protocols import hpke
@@ -57,7 +57,7 @@ def check_rounds(case: Case, findings: Findings) -> str:
     index = case.index
     index.report(findings)
     with findings.whether(sure=True):
-        last = _check_order(case, findings, index.steps)
+        last = _check_order(case, findings, index.headings)
     thread = _Thread(case.policy.initial_model)
     opened = 0
     for found in case.rounds(findings):
@@ -72,43 +72,44 @@ def check_rounds(case: Case, findings: Findings) -> str:
     if last not in (BETWEEN, OVER, MISSING):
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
-    return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {len(index.steps)} entries"
+    entries = len(index.headings)
+    return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {entries} entries"
 
 
-def _check_order(case: Case, findings: Findings, steps: list[Step]) -> str:
+def _check_order(case: Case, findings: Findings, headings: list[Heading]) -> str:
     """Rule 1. Returns the state at the end."""
     state, number, keyed = BETWEEN, 1, False
-    for position, step in enumerate(steps):
-        if not step.type or (step.type == "genesis" and position == 0):
+    for position, heading in enumerate(headings):
+        if not heading.type or (heading.type == "genesis" and position == 0):
             continue
-        if step.type == MISSING or (state == MISSING and step.type in CHANGES):
+        if heading.type == MISSING or (state == MISSING and heading.type in CHANGES):
             state, keyed = MISSING, False
             continue
         if state == MISSING:  # whatever comes next is in its place
-            state, number = _place_of(step, number)
-        if step.type in CHANGES:
+            state, number = _place_of(heading, number)
+        if heading.type in CHANGES:
             if state != BETWEEN or keyed or position == 0:
                 where = f"{state} of round {number}" if state != BETWEEN or keyed else "the start of the log"
-                findings.add(Place(entry=position), f"{step.type} between rounds, before their first key", where)
+                findings.add(Place(entry=position), f"{heading.type} between rounds, before their first key", where)
             continue
-        keyed = step.type == "round-key"
-        after = GRAMMAR[state].get(step.type)
-        if after is None or step.round != (number if after != OVER else 0):
-            findings.add(Place(entry=position), _allowed(state, number), f"{step.type} of round {step.round}")
+        keyed = heading.type == "round-key"
+        after = GRAMMAR[state].get(heading.type)
+        if after is None or heading.round != (number if after != OVER else 0):
+            findings.add(Place(entry=position), _allowed(state, number), f"{heading.type} of round {heading.round}")
             continue
         if after == OVER:
             state = OVER
             continue
         if number > case.policy.max_rounds:
             findings.add(Place(entry=position), f"at most {case.policy.max_rounds} rounds", f"round {number}")
-        state, number = after, number + (step.type in ENDS)
+        state, number = after, number + (heading.type in ENDS)
     return state
 
 
-def _place_of(step: Step, number: int) -> tuple[str, int]:
+def _place_of(heading: Heading, number: int) -> tuple[str, int]:
     """A state in which an entry may come, and the number of its round; `number` if it has none."""
-    state = next((state for state, allowed in GRAMMAR.items() if step.type in allowed), BETWEEN)
-    return state, step.round or number
+    state = next((state for state, allowed in GRAMMAR.items() if heading.type in allowed), BETWEEN)
+    return state, heading.round or number
 
 
 def _allowed(state: str, number: int) -> str:
@@ -117,7 +118,7 @@ def _allowed(state: str, number: int) -> str:
     return f"{' or '.join(GRAMMAR[state])} of round {number}, after {state}"
 
 
-def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], members: Membership) -> None:
+def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], membership: Membership) -> None:
     """Rule 10: by the rounds before it."""
     name, message, policy = label(entry.index, entry.message), entry.message, case.policy
     rounds = [found for found in case.index.in_order() if found.open is not None and found.open.index < entry.index]
@@ -128,7 +129,7 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
         aborts=without_cohort.count(False),
         rounds=len(rounds),
         failed=bool(rounds and rounds[-1].aborts and rounds[-1].cohort is None),
-        clients={member.id for member in members.clients(policy)},
+        clients={member.id for member in membership.clients(policy)},
         earlier=case.index.opened_before(last + 1, case.index.model_before(entry.index, policy.initial_model)),
     )
     true = endings(policy, past)

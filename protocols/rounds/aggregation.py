@@ -52,14 +52,16 @@ def sum_ciphertexts(pinned: PinnedPolicy, current: CurrentRound, summation: Summ
     """The sum of the cohort's ciphertexts modulo q, int64 (cells,), one ciphertext in memory at a time."""
     arrays = (
         unpack(pinned.lattice, read_blob(blobs, each.message.ciphertext, pinned.ciphertext_size), pinned.cells)
-        for each in current.members()
+        for each in current.accepted_submissions()
     )
     return summation(arrays, pinned.lattice.modulus)
 
 
 def row_commitments(pinned: PinnedPolicy, current: CurrentRound, blobs: BlobSource) -> list[bytes]:
     """The cohort's commitments blobs."""
-    return [read_blob(blobs, each.message.commitments, pinned.commitments_size) for each in current.members()]
+    return [
+        read_blob(blobs, each.message.commitments, pinned.commitments_size) for each in current.accepted_submissions()
+    ]
 
 
 def judge_release(
@@ -67,7 +69,7 @@ def judge_release(
 ) -> Share | None:
     """The released share if it opens the cohort's summed share commitments, or None. Raises Rejected("blob-...")."""
     size = pinned.share_commitments_size
-    commitments = [read_blob(blobs, each.message.share_commitments, size) for each in current.members()]
+    commitments = [read_blob(blobs, each.message.share_commitments, size) for each in current.accepted_submissions()]
     try:
         return check_release(engine, pinned, trustee, share, commitments)
     except (Malformed, Rejected):
@@ -83,7 +85,7 @@ def open_cohort(
     commitments: list[bytes],
 ) -> OpenedAggregate:
     """Reconstruct, decrypt, check the opening; raises Rejected or Malformed as `open_sum` and `check_opening` do."""
-    total = open_sum(pinned, current.message.seed, releases, ciphertext, len(current.members()))
+    total = open_sum(pinned, current.message.seed, releases, ciphertext, len(current.accepted_submissions()))
     check_opening(engine, pinned, total.plaintext, total.blindings, commitments)
     return OpenedAggregate(pack(pinned.lattice, ciphertext), total)
 

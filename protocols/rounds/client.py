@@ -64,7 +64,7 @@ class Client:
         """
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
-        require_own_key(self._members(), name, pinned.client_key(name), self._keys)
+        require_own_key(self._membership(), name, pinned.client_key(name), self._keys)
         self._check_remembers(evidence)
 
     @property
@@ -81,7 +81,7 @@ class Client:
     @property
     def known_changes(self) -> int:
         """How many changes of the membership it has verified."""
-        return self._members().count
+        return self._membership().count
 
     def accept(self, invitation: Invitation, model: bytes) -> OpenRound:
         """Verify an invitation (spec 8.4) and the model blob; remember the checkpoint.
@@ -93,9 +93,9 @@ class Client:
         """
         seen = self._seen()
         last = None if seen is None else (seen.size, seen.root)
-        verified = verify_invitation(self._pinned, invitation, last, self._members())
+        verified = verify_invitation(self._pinned, invitation, last, self._membership())
         self._check_unanswered(verified)
-        key_in_force(verified.members, self._name, self._pinned.client_key(self._name), self._keys)
+        key_in_force(verified.membership, self._name, self._pinned.client_key(self._name), self._keys)
         check_model(self._pinned, verified.message, model)
         vector = decode_model(model, self._pinned.policy.dimension)
         self._remember(verified)
@@ -155,19 +155,19 @@ class Client:
     def _remember(self, verified: VerifiedRound) -> None:
         checkpoint = verified.checkpoint
         if checkpoint.size > self.last_seen:
-            SEEN.put(self._store, Seen(checkpoint.size, checkpoint.root, verified.members))
+            SEEN.put(self._store, Seen(checkpoint.size, checkpoint.root, verified.membership))
 
     def _seen(self) -> Seen | None:
         return SEEN.get(self._store)
 
-    def _members(self) -> Membership:
+    def _membership(self) -> Membership:
         """As of the last round that it believed."""
         seen = self._seen()
-        return ENROLLED if seen is None else seen.members
+        return ENROLLED if seen is None else seen.membership
 
     @property
     def _identity(self) -> SigningKey:
-        return key_in_force(self._members(), self._name, self._pinned.client_key(self._name), self._keys)
+        return key_in_force(self._membership(), self._name, self._pinned.client_key(self._name), self._keys)
 
     def _answer(self) -> Answer | None:
         return ANSWER.get(self._store)

@@ -21,7 +21,7 @@ class Seen:
 
     size: int
     root: Hash32
-    members: Membership
+    membership: Membership
 
 
 @dataclass(frozen=True)

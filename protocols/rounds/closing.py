@@ -150,7 +150,7 @@ def why_too_few(pinned: PinnedPolicy, message: CohortClosed) -> str:
 
 def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """The reasons for which the federation may be closed, of a log between rounds (`protocols.ending.endings`)."""
-    clients = frozenset(member.id for member in ledger.members.clients(pinned.policy))
+    clients = frozenset(member.id for member in ledger.membership.clients(pinned.policy))
     earlier = clients_of(pinned, opened_on(ledger, ledger.model or b""))
     return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, earlier))
 

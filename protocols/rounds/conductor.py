@@ -246,7 +246,7 @@ class Conductor:
         self._position, self._answered, self._keys = self._position + 1, set(), []
 
     def _trustees(self) -> list[str]:
-        return [member.id for member in self._coordinator.ledger.members.trustees(self._pinned.policy)]
+        return [member.id for member in self._coordinator.ledger.membership.trustees(self._pinned.policy)]
 
     @staticmethod
     def _without(parties: Iterable[str], answered: Iterable[str]) -> tuple[str, ...]:

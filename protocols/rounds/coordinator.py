@@ -403,7 +403,7 @@ class Coordinator:
 
     def _trustees(self) -> tuple[Member, ...]:
         """Those who are in force, with their keys, as of the log's end."""
-        return self.ledger.members.trustees(self._pinned.policy)
+        return self.ledger.membership.trustees(self._pinned.policy)
 
     def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
         return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)

@@ -44,7 +44,7 @@ def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Seq
         checkpoint_size=head.size,
         checkpoint_root=head.root,
         seed=round_seed(head.root, ledger.next_round),
-        changes=ledger.members.root(),
+        changes=ledger.membership.root(),
         round_keys=tuple(range(ledger.size, ledger.size + len(keys))),
         round_key_hashes=tuple(keys),
         retry_of=ledger.retry_of,

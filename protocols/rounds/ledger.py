@@ -96,13 +96,13 @@ class ExcusedSubmission:
 class OpenedCohort:
     """Who was in the cohort of a round that reached CohortClosed, whether it was released or not.
 
-    members: one bit for each client of the roster, least significant bit of the first byte first. excused: what this
+    clients: one bit for each client of the roster, least significant bit of the first byte first. excused: what this
     cohort rests on, and every one before it on its model; a log does not show whether it is true.
     """
 
     round: int
     model: Hash32
-    members: Annotated[bytes, AtMost(1 << 17)]
+    clients: Annotated[bytes, AtMost(1 << 17)]
     excused: tuple[ExcusedSubmission, ...]
 
 
@@ -141,7 +141,7 @@ class CurrentRound:
                 clients.add(each.message.client)
                 yield each
 
-    def members(self) -> list[LoggedSubmission]:
+    def accepted_submissions(self) -> list[LoggedSubmission]:
         """The submissions of the cohort, ascending; none before CohortClosed."""
         accepted = frozenset(self.cohort.message.accepted) if self.cohort else frozenset()
         return [each for each in self.submissions if each.index in accepted]
@@ -159,7 +159,7 @@ class LoggedStep:
     blindings: Hash32
 
     @cached_property
-    def members(self) -> tuple[Submission, ...]:
+    def submissions(self) -> tuple[Submission, ...]:
         """The submissions that were summed."""
         return tuple(decode(Submission, each) for each in self.bodies)
 
@@ -180,7 +180,7 @@ class Ledger:
     keys: tuple[LoggedKey, ...]  # for the next round
     used_keys: Annotated[bytes, AtMost(1 << 28)]  # 16 bytes of the hash of every round key so far
     current: CurrentRound | None
-    members: Membership
+    membership: Membership
     step: LoggedStep | None  # that made the model; None for the initial one
     closed: Annotated[str, AtMost(64)] | None  # why the federation is over; None while it is not
     failed: bool  # the last round was aborted before its cohort was closed
@@ -195,8 +195,8 @@ class Ledger:
 EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, ())
 
 
-def members_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
-    """OpenedCohort.members for a set of clients of the roster."""
+def client_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
+    """OpenedCohort.clients for a set of clients of the roster."""
     bits = sum(1 << position for position, member in enumerate(pinned.policy.roster) if member.id in clients)
     return bits.to_bytes(-(-len(pinned.policy.roster) // 8), "little")
 
@@ -221,7 +221,7 @@ def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[s
     """The clients of an opened cohort; None for none."""
     if opened is None:
         return None
-    bits = int.from_bytes(opened.members, "little")
+    bits = int.from_bytes(opened.clients, "little")
     return frozenset(member.id for position, member in enumerate(pinned.policy.roster) if bits >> position & 1)
 
 
@@ -233,7 +233,7 @@ def recent_cohorts(pinned: PinnedPolicy, current: CurrentRound) -> list[Cohort]:
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """Those that the open round is open to, ascending: the clients in force; where a cohort was opened on its model
     before, those of the last one."""
-    ids = tuple(member.id for member in ledger.members.clients(pinned.policy))
+    ids = tuple(member.id for member in ledger.membership.clients(pinned.policy))
     earlier = clients_of(pinned, ledger.current.earlier if ledger.current else None)
     return ids if earlier is None else tuple(each for each in ids if each in earlier)
 
@@ -241,4 +241,4 @@ def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
 def is_in(pinned: PinnedPolicy, opened: OpenedCohort, client: str) -> bool:
     """Whether a client of the roster is in an opened cohort; raises Rejected("unknown-client")."""
     position = pinned.client_position(client)
-    return bool(opened.members[position >> 3] >> (position & 7) & 1)
+    return bool(opened.clients[position >> 3] >> (position & 7) & 1)

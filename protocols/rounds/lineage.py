@@ -33,9 +33,9 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
         _check_cohort(engine, pinned, step, blobs)
         plaintext = decode_plaintext(pinned, read_blob(blobs, step.plaintext, pinned.plaintext_size))
         blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
-        commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.members]
+        commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.submissions]
         check_opening(engine, pinned, plaintext, blindings, commitments)
-        state = apply_step(pinned.policy, _state_before(pinned, step, blobs), plaintext, len(step.members))
+        state = apply_step(pinned.policy, _state_before(pinned, step, blobs), plaintext, len(step.submissions))
     except Malformed as error:
         raise Rejected("lineage", f"{error.where}: {error.expected}", error.found) from error
     except Rejected as error:
@@ -52,7 +52,7 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
 def step_blobs(step: LoggedStep) -> tuple[bytes, ...]:
     """What `check_step` reads: of each member all but the ciphertext and the shares."""
     names = [*step.before, step.plaintext, step.blindings]
-    for each in step.members:
+    for each in step.submissions:
         names += [each.commitments, each.proof, *(name for _, name in named_extras(each))]
         names += [each.share_commitments] if each.noise_commitments is not None else []
     return tuple(names)
@@ -60,7 +60,7 @@ def step_blobs(step: LoggedStep) -> tuple[bytes, ...]:
 
 def _check_cohort(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:
     """Every proof, without its ciphertext: the sum of the commitments is of updates within their bounds."""
-    claims = [claim_of(pinned, each, step.seed, blobs, pruned=True) for each in step.members]
+    claims = [claim_of(pinned, each, step.seed, blobs, pruned=True) for each in step.submissions]
     for verdict in verify_batch(engine, pinned.argument, claims):
         if verdict is not None:
             raise verdict

@@ -29,7 +29,7 @@ def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: Curre
     or an earlier one on the model. Raises Rejected("differencing"), or Rejected("blob-...") where the evidence cannot
     be had.
     """
-    cohort = frozenset(each.message.client for each in current.members())
+    cohort = frozenset(each.message.client for each in current.accepted_submissions())
     relied_on = excused_submissions(pinned, current)
     false = [each.client for each in relied_on if not _is_at_fault(engine, pinned, each, blobs)]
     if false:
@@ -49,7 +49,7 @@ def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[Ex
     are missing from it, their submissions that are called faulty. What is disputed the log itself shows."""
     before = current.earlier.excused if current.earlier is not None else ()
     bases = [current.earlier, *(current.recent[-1:] if pinned.policy.strict_consecutive else ())]
-    members, gone = {each.message.client for each in current.members()}, set[str]()
+    members, gone = {each.message.client for each in current.accepted_submissions()}, set[str]()
     for base in bases:
         missing = (clients_of(pinned, base) or frozenset()) - members
         gone |= frozenset() if may_leave(missing, frozenset(), pinned.policy.min_cohort) else missing

@@ -45,8 +45,8 @@ from protocols.rounds.ledger import (
     LoggedStep,
     LoggedSubmission,
     OpenedCohort,
+    client_bitmap,
     is_in,
-    members_bitmap,
     opened_on,
     with_opened,
     without_excuses,
@@ -75,7 +75,7 @@ def apply(pinned: PinnedPolicy, ledger: Ledger, entry: Entry, root: bytes) -> Le
     """
     message = entry.message
     if not isinstance(message, KeyRotation | Revocation):
-        check_author(pinned, ledger.members, entry.envelope)
+        check_author(pinned, ledger.membership, entry.envelope)
     if message.federation != pinned.policy.federation:
         raise Rejected("federation", pinned.policy.federation, message.federation)
     check_order(ledger, entry.envelope.type)
@@ -88,16 +88,16 @@ def apply(pinned: PinnedPolicy, ledger: Ledger, entry: Entry, root: bytes) -> Le
     return replace(ledger, size=ledger.size + 1)
 
 
-def check_author(pinned: PinnedPolicy, members: Membership, envelope: Envelope) -> None:
+def check_author(pinned: PinnedPolicy, membership: Membership, envelope: Envelope) -> None:
     """The signature of the party that this type of entry demands, by its key in force.
 
     Raises Rejected("signature"), ("unknown-..."), ("revoked"). Changes of the membership check their own.
     """
     signer = type_of(envelope.message).signer
     if signer == "client":
-        key = members.key(envelope.signer, pinned.client_key(envelope.signer))
+        key = membership.key(envelope.signer, pinned.client_key(envelope.signer))
     elif signer == "trustee":
-        key = members.key(envelope.signer, pinned.trustee_key(envelope.signer))
+        key = membership.key(envelope.signer, pinned.trustee_key(envelope.signer))
     else:
         key = pinned.policy.log_key
     check_signature(envelope, key)
@@ -105,8 +105,8 @@ def check_author(pinned: PinnedPolicy, members: Membership, envelope: Envelope) 
 
 def _change(pinned: PinnedPolicy, ledger: Ledger, entry: Entry) -> Ledger:
     """Between rounds, before the first round key: whom a round was opened with stays in force to its end."""
-    members = changed_by(pinned.policy, ledger.members, ledger.size, entry.data, entry.envelope, ledger.ended)
-    return replace(ledger, members=members, barred=_still_barred(pinned, members, ledger.barred))
+    membership = changed_by(pinned.policy, ledger.membership, ledger.size, entry.data, entry.envelope, ledger.ended)
+    return replace(ledger, membership=membership, barred=_still_barred(pinned, membership, ledger.barred))
 
 
 def _step(
@@ -162,7 +162,7 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
     _next_number(pinned, ledger, message.round)
     _same("policy-hash", pinned.hash, message.policy)
     _same("model", ledger.model or b"", message.model)
-    _same("changes", ledger.members.root(), message.changes)
+    _same("changes", ledger.membership.root(), message.changes)
     if message.retry_of != ledger.retry_of:
         raise Rejected("retry", f"retry_of {ledger.retry_of}", str(message.retry_of))
     _check_seed(ledger, message, place)
@@ -231,9 +231,9 @@ def _cohort_closed(
     _same("round-open", current.entry, message.round_open)
     check_cohort(pinned, current, message)
     current = replace(current, cohort=LoggedCohort(place.index, place.hash, message))
-    clients = frozenset(each.message.client for each in current.members())
+    clients = frozenset(each.message.client for each in current.accepted_submissions())
     excused = excused_submissions(pinned, current)
-    opened = OpenedCohort(current.number, current.message.model, members_bitmap(pinned, clients), excused)
+    opened = OpenedCohort(current.number, current.message.model, client_bitmap(pinned, clients), excused)
     recent = (*ledger.recent[-1:], replace(opened, excused=()))
     return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
 
@@ -278,8 +278,8 @@ def _round_closed(
 def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:
     optimizer = ledger.step.after[1:] if ledger.step is not None else ()
     after = (message.model,) if message.optimizer is None else (message.model, message.optimizer)
-    members = tuple(each.body for each in current.members())
-    return LoggedStep(current.message.seed, (current.message.model, *optimizer), after, members, *current.opened)
+    summed = tuple(each.body for each in current.accepted_submissions())
+    return LoggedStep(current.message.seed, (current.message.model, *optimizer), after, summed, *current.opened)
 
 
 def _round_aborted(
@@ -289,7 +289,7 @@ def _round_aborted(
     check_abort(pinned, current, message)
     barred, failed = ledger.barred, current.cohort is None
     if not failed:
-        barred = _still_barred(pinned, ledger.members, (*barred, *(missing.party for missing in message.missing)))
+        barred = _still_barred(pinned, ledger.membership, (*barred, *(missing.party for missing in message.missing)))
     ended = replace(ledger, retry_of=current.number, barred=barred, current=None, failed=failed)
     return replace(ended, aborts=ledger.aborts + (not failed), ended=place.index + 1)
 
@@ -304,9 +304,9 @@ def _federation_closed(pinned: PinnedPolicy, ledger: Ledger, message: Federation
     return replace(ledger, closed=message.reason)
 
 
-def _still_barred(pinned: PinnedPolicy, members: Membership, barred: tuple[str, ...]) -> tuple[str, ...]:
+def _still_barred(pinned: PinnedPolicy, membership: Membership, barred: tuple[str, ...]) -> tuple[str, ...]:
     """Nobody, if fewer than t trustees in force would be left: an outage must not end the federation."""
-    left = {member.id for member in members.trustees(pinned.policy)} - set(barred)
+    left = {member.id for member in membership.trustees(pinned.policy)} - set(barred)
     return barred if len(left) >= pinned.policy.threshold else ()
 
 

@@ -73,7 +73,7 @@ class Trustee:
         self._store, self._engine, self._rand = store, engine, rand
         self._waits, self._secrets = waits, RoundSecrets(store, waits)
         self._log = LOG.get(store) or Follower.start()
-        require_own_key(self._log.ledger.members, name, pinned.trustee_key(name), self._keys)
+        require_own_key(self._log.ledger.membership, name, pinned.trustee_key(name), self._keys)
         self._check_remembers(evidence)
         self._clear()
 
@@ -156,7 +156,7 @@ class Trustee:
         if followed.root() != head.root:
             raise Rejected("fork", followed.root().hex(), head.root.hex())
         policy = self._pinned.policy
-        cosigners = check_note(parse_note(note), policy.log_key, followed.ledger.members.trustees(policy), 0)
+        cosigners = check_note(parse_note(note), policy.log_key, followed.ledger.membership.trustees(policy), 0)
         if len(cosigners) < policy.threshold:
             self._check_waited(entries)
         if entries:
@@ -284,7 +284,7 @@ class Trustee:
             raise Rejected("unpublished", f"a published checkpoint of {self._log.size} entries", str(head.size))
         if head.root != self._log.root():
             raise Rejected("fork", self._log.root().hex(), head.root.hex())
-        trustees = self._log.ledger.members.trustees(policy)
+        trustees = self._log.ledger.membership.trustees(policy)
         check_note(parsed, policy.log_key, trustees, policy.threshold, origin=policy.origin)
 
     def _check_kept(self, number: int) -> None:
@@ -326,10 +326,10 @@ class Trustee:
     def _identity(self) -> SigningKey:
         """Its key in force, by the log it follows; raises Rejected("revoked"), ("own-key")."""
         enrolled = self._pinned.trustee_key(self._name)
-        return key_in_force(self._log.ledger.members, self._name, enrolled, self._keys)
+        return key_in_force(self._log.ledger.membership, self._name, enrolled, self._keys)
 
     def _revoked(self) -> bool:
-        standing = self._log.ledger.members.standing(self._name)
+        standing = self._log.ledger.membership.standing(self._name)
         return standing is not None and standing.public_key is None
 
     def _current(self, number: int) -> CurrentRound:

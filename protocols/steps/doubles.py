@@ -1,13 +1,19 @@
-"""Hyper-parameters as the policy spells them: one spelling for each finite double (spec 4.6)."""
+"""IEEE doubles: vectors of them, and hyper-parameters as the policy spells them, each finite double in one way (spec
+4.6)."""
 
 from __future__ import annotations
 
 import math
 import re
 import struct
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from proofs.errors import Malformed, Misuse
 
+Doubles: TypeAlias = NDArray[np.float64]  # (d,): a model, an update, a moment
 _HEX_DOUBLE = re.compile(r"[0-9a-f]{16}")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from protocols.policy import StepRule
-from protocols.steps.rule import Constant, Constants, FullestUpdate, Moment, Vector, spelled
+from protocols.steps.doubles import Doubles
+from protocols.steps.rule import Constant, Constants, FullestUpdate, Moment, spelled
 
 
 class FedAvg:
@@ -19,8 +20,8 @@ class FedAvg:
     less = "lower learning_rate"
 
     def step(
-        self, constants: Constants, model: Vector, moments: tuple[Vector, ...], mean: Vector
-    ) -> tuple[Vector, tuple[Vector, ...]]:
+        self, constants: Constants, model: Doubles, moments: tuple[Doubles, ...], mean: Doubles
+    ) -> tuple[Doubles, tuple[Doubles, ...]]:
         """x + eta u."""
         return model + constants.learning_rate * mean, moments
 

@@ -11,7 +11,8 @@ from fractions import Fraction
 import numpy as np
 
 from protocols.policy import StepRule
-from protocols.steps.rule import MOST_MOVE, Constant, Constants, FullestUpdate, Moment, Vector, spelled
+from protocols.steps.doubles import Doubles
+from protocols.steps.rule import MOST_MOVE, Constant, Constants, FullestUpdate, Moment, spelled
 
 
 def _squared_epsilon(constants: Constants) -> float:
@@ -35,8 +36,8 @@ class FedAdam:
     less = "lower learning_rate, or raise epsilon"
 
     def step(
-        self, constants: Constants, model: Vector, moments: tuple[Vector, ...], mean: Vector
-    ) -> tuple[Vector, tuple[Vector, ...]]:
+        self, constants: Constants, model: Doubles, moments: tuple[Doubles, ...], mean: Doubles
+    ) -> tuple[Doubles, tuple[Doubles, ...]]:
         """m' = b1 m + (1 - b1) u, v' = b2 v + (1 - b2) u u, x' = x + eta m' / (sqrt(v') + e)."""
         eta, beta1, beta2, epsilon = (constants.values[each.name] for each in self.constants)
         first, second = moments

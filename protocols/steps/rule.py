@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Protocol
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.policy import StepRule
-from protocols.steps.doubles import format_double, parse_double
-
-Vector: TypeAlias = NDArray[np.float64]
+from protocols.steps.doubles import Doubles, format_double, parse_double
 
 NUMBERS = tuple(field.name for field in fields(StepRule) if field.name != "rule")
 FRACTIONS = frozenset({"beta1", "beta2"})  # at least 0 and below 1; the others are above zero
@@ -104,8 +99,8 @@ class ServerRule(Protocol):
     less: str
 
     def step(
-        self, constants: Constants, model: Vector, moments: tuple[Vector, ...], mean: Vector
-    ) -> tuple[Vector, tuple[Vector, ...]]:
+        self, constants: Constants, model: Doubles, moments: tuple[Doubles, ...], mean: Doubles
+    ) -> tuple[Doubles, tuple[Doubles, ...]]:
         """The next model and moments, new arrays, from the mean update."""
         ...
 

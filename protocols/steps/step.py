@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import Policy
+from protocols.steps.doubles import Doubles
 from protocols.steps.registry import server_rule, step_constants
-from protocols.steps.rule import MOST_RATE, FullestUpdate, Vector, named
+from protocols.steps.rule import MOST_RATE, FullestUpdate, named
 
 _SMALLEST_SUBNORMAL = 5e-324
 
@@ -28,8 +29,8 @@ class StepState:
     """The model and the moments that the rule keeps: float64 (d,) each; `round` counts the steps taken, 0 at the
     start."""
 
-    model: Vector
-    moments: tuple[Vector, ...]
+    model: Doubles
+    moments: tuple[Doubles, ...]
     round: int
 
 
@@ -67,7 +68,7 @@ def _unit(policy: Policy) -> Fraction:
     return Fraction(1, 1 << min(policy.update.fraction_bits, LARGEST_FRACTION_BITS))
 
 
-def initial_state(policy: Policy, model: Vector) -> StepState:
+def initial_state(policy: Policy, model: Doubles) -> StepState:
     """The state before the first step; `model` float64 (d,)."""
     constants = step_constants(policy.step)
     _check_shape("model", model, policy.dimension)
@@ -75,7 +76,7 @@ def initial_state(policy: Policy, model: Vector) -> StepState:
     return StepState(model, tuple(np.full(policy.dimension, start, dtype=np.float64) for start in starts), 0)
 
 
-def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) -> Vector:
+def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) -> Doubles:
     """u = U / (count * 2^fraction_bits): U to the nearest double, the divisor an exact double, one division.
 
     aggregate int64 (d,), 1 <= count < 2^31, so that the divisor is exact.
@@ -83,7 +84,7 @@ def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) ->
     if not 1 <= count < 2**31:
         raise Misuse(f"count must be between 1 and 2^31 - 1, not {count}")
     divisor = np.full(1, math.ldexp(count, fraction_bits))
-    mean: Vector = aggregate.astype(np.float64) / divisor
+    mean: Doubles = aggregate.astype(np.float64) / divisor
     return mean
 
 
@@ -108,7 +109,7 @@ def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], c
     return StepState(model, moments, state.round + 1)
 
 
-def _clamp_nonnegative(policy: Policy, model: Vector) -> Vector:
+def _clamp_nonnegative(policy: Policy, model: Doubles) -> Doubles:
     """x > 0 ? x : +0 for the tensors marked so; a maximum would leave the sign of zero to the machine. Keeps NaN."""
     start = 0
     for tensor in policy.tensors:
@@ -120,12 +121,12 @@ def _clamp_nonnegative(policy: Policy, model: Vector) -> Vector:
     return model
 
 
-def encode_model(model: Vector) -> bytes:
+def encode_model(model: Doubles) -> bytes:
     """d float64, little-endian."""
     return model.astype("<f8", copy=False).tobytes()
 
 
-def decode_model(data: bytes, dimension: int) -> Vector:
+def decode_model(data: bytes, dimension: int) -> Doubles:
     """float64 (dimension,); raises Malformed for another length and for NaN or infinity."""
     return _decode_vectors("model", data, 1, dimension).reshape(dimension)
 
@@ -135,7 +136,7 @@ def encode_optimizer(state: StepState) -> bytes | None:
     return b"".join(map(encode_model, state.moments)) if state.moments else None
 
 
-def decode_optimizer(policy: Policy, data: bytes) -> tuple[Vector, ...]:
+def decode_optimizer(policy: Policy, data: bytes) -> tuple[Doubles, ...]:
     """The moments; raises Malformed for another length, NaN, infinity, or one below zero that cannot be."""
     moments = server_rule(policy.step.rule).moments
     vectors = tuple(_decode_vectors("optimizer", data, len(moments), policy.dimension))
@@ -161,7 +162,7 @@ def _check_shape(name: str, vector: NDArray[np.generic], dimension: int) -> None
         raise Misuse(f"{name} has shape {vector.shape}, the policy says ({dimension},)")
 
 
-def _check_finite(name: str, vector: Vector) -> None:
+def _check_finite(name: str, vector: Doubles) -> None:
     if not np.isfinite(vector).all():
         index = int(np.isfinite(vector).argmin())
         raise Rejected("server-step", "finite values", f"{vector[index]} in the {name} at coordinate {index}")

@@ -13,7 +13,7 @@ import pytest
 
 from auditor import Kind, Outcome, Report, Status, audit
 from auditor.gaps import NEVER, Torn, entries_of, roots_at, tile_leaves
-from auditor.index import MISSING, Step
+from auditor.index import MISSING, Heading
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
 from protocols.log.merkle import leaf_hash, root
@@ -252,12 +252,12 @@ def test_bytes_behind_the_entries_hide_none_of_them(simulations, copied) -> None
     assert {each.id for each in report.checks if each.status is Status.PASS} >= {"I2", "I6", "I11", "P7"}
 
 
-def steps(*rounds: int | str) -> list[Step]:
+def steps(*rounds: int | str) -> list[Heading]:
     """A submission of each of these rounds; the end of a round with an exclamation mark; missing ones as 0."""
     made = []
     for each in rounds:
         kind = "round-closed" if isinstance(each, str) else "submission"
-        made.append(Step(MISSING, 0) if each == 0 else Step(kind, int(str(each)[:1])))
+        made.append(Heading(MISSING, 0) if each == 0 else Heading(kind, int(str(each)[:1])))
     return made
 
 
@@ -274,7 +274,7 @@ def steps(*rounds: int | str) -> list[Step]:
         (steps(1, 0, 1, "1!", 2, "2!", 3, 0, 3), {1, 3}),
     ],
 )
-def test_which_rounds_a_missing_entry_may_be_of(given: list[Step], torn: set[int]) -> None:
+def test_which_rounds_a_missing_entry_may_be_of(given: list[Heading], torn: set[int]) -> None:
     found = Torn.of(given, [place for place, step in enumerate(given) if step.type == MISSING])
     assert {number for number in range(1, 10) if found.touches(number, number)} == torn
     assert found.touches(NEVER - 1, NEVER) == (9 in torn)

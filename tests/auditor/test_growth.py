@@ -21,7 +21,7 @@ import pytest
 from auditor.case import Case
 from auditor.checks import CHECKS
 from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.index import Index, Step, number_of
+from auditor.index import Heading, Index, number_of
 from auditor.stories import explain
 from proofs.errors import Malformed, Rejected
 from protocols import messages
@@ -79,8 +79,8 @@ class Log:
         self.case.filed = self.index = Index(self.case.policy)
 
     def add(self, message: Message) -> int:
-        position = len(self.index.steps)
-        self.index.steps.append(Step(NAMES[type(message)], number_of(message)))
+        position = len(self.index.headings)
+        self.index.headings.append(Heading(NAMES[type(message)], number_of(message)))
         self.index._file(position, digest(position), message)
         return position
 
@@ -95,7 +95,7 @@ class Log:
         return position
 
     def submission(self, number: int, opened: int, client: str, shares: int = 0) -> int:
-        names = [digest(len(self.index.steps), field) for field in range(4 + shares)]
+        names = [digest(len(self.index.headings), field) for field in range(4 + shares)]
         sealed = tuple(EncryptedShare(f"trustee-{i % 5}", name) for i, name in enumerate(names[4:]))
         hashed = (names[0], names[1], names[2])
         return self.add(

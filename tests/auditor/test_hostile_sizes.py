@@ -22,7 +22,7 @@ from auditor.findings import Findings
 from auditor.following import FollowState, follow
 from auditor.standing import FORMER_KEYS, Standing
 from proofs.errors import Rejected
-from protocols.cohorts import MAX_TRUSTEES
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.log import reader, snapshot, tiles
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
@@ -129,8 +129,8 @@ def test_a_stuffed_log_is_rejected_and_its_graph_stays_small(
     case = prepared(forged, tmp_path / "t")
     graph = graph_of(case)
     added = graph.references.number_of_nodes() - honest.references.number_of_nodes()
-    assert added <= MAX_TRUSTEES
-    assert graph.references.number_of_edges() <= (MAX_TRUSTEES + 4) * graph.references.number_of_nodes()
+    assert added <= MOST_TRUSTEES
+    assert graph.references.number_of_edges() <= (MOST_TRUSTEES + 4) * graph.references.number_of_nodes()
     assert set(graph.references) <= set(range(len(forged.slots)))
     report = audit(tmp_path / "t", forged.policy_data)
     assert not report.accepted

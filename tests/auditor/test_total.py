@@ -29,7 +29,7 @@ def test_any_entries_are_filed(entries: list[bytes]) -> None:
     index = Index(None)
     for entry in entries:
         index.add(entry)
-    assert len(index.steps) == len(entries)
+    assert len(index.headings) == len(entries)
 
 
 @given(data=st.data())
@@ -123,4 +123,4 @@ def test_open_envelope_is_what_files(simulations) -> None:
         open_envelope(entry)
         index.add(entry)
     assert index.faults == {}
-    assert [step.type for step in index.steps][:2] == ["genesis", "round-key"]
+    assert [step.type for step in index.headings][:2] == ["genesis", "round-key"]

@@ -60,7 +60,10 @@ class ClosedCohort:
         self.key = decode_key(self.pinned, publication.blobs[message.key])
 
     def blobs(self, field: str, size: int) -> list[bytes]:
-        return [read_blob(self.simulation.blob, getattr(each.message, field), size) for each in self.current.members()]
+        return [
+            read_blob(self.simulation.blob, getattr(each.message, field), size)
+            for each in self.current.accepted_submissions()
+        ]
 
     def shares(self, *trustees: str) -> dict[str, Share]:
         return {

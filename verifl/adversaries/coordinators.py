@@ -113,7 +113,7 @@ class MiscountsClient(FalseSum):
     def falsify(self, ciphertext: Residues, total: OpenedSum) -> tuple[Residues, OpenedSum]:
         """See `FalseSum.falsify`; raises Misuse where the victim is not in the cohort."""
         part, secrets, weight = self.part, self.part.secrets(), self.weight
-        victims = [each.message for each in self.current().members() if each.message.client == part.victim]
+        victims = [each.message for each in self.current().accepted_submissions() if each.message.client == part.victim]
         if secrets is None or not victims:
             raise Misuse(f"inject: {part.victim} is not in the cohort")
         pinned, size = part.pinned, part.pinned.ciphertext_size

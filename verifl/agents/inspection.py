@@ -198,7 +198,7 @@ class _Log:
                 raise Rejected("file-missing", str(self.path / note_path(needed)), f"no such file; {_PUT_BACK}")
             if count not in sizes:
                 continue
-            trustees = follower.ledger.members.trustees(policy)
+            trustees = follower.ledger.membership.trustees(policy)
             with self._located(note_path(count)):
                 note = parse_note(reader.note(count))
                 check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)

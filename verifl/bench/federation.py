@@ -188,7 +188,7 @@ class _Round:
             total = sum_ciphertexts(pinned, current, add_residues, self._blobs)
         public.expand.cache_clear()
         with watch.phase("decrypt"):
-            opened = open_sum(pinned, current.message.seed, shares, total, len(current.members()))
+            opened = open_sum(pinned, current.message.seed, shares, total, len(current.accepted_submissions()))
         with watch.phase("opening"):
             commitments = row_commitments(pinned, current, self._blobs)
             check_opening(self._engine, pinned, opened.plaintext, opened.blindings, commitments)
@@ -197,7 +197,8 @@ class _Round:
         """t verified shares of the sum, by trustee."""
         pinned, current = self._pinned, self._current()
         commitments = [
-            self._blobs(each.message.share_commitments, pinned.share_commitments_size) for each in current.members()
+            self._blobs(each.message.share_commitments, pinned.share_commitments_size)
+            for each in current.accepted_submissions()
         ]
         return {
             release.message.trustee: check_release(

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
+from proofs.parameters import LEAST_PROJECTIONS
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
 from protocols.messages import COORDINATOR, ISSUER
-from protocols.parameters import PROJECTIONS, derive_lattice, derive_update
+from protocols.parameters import derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, TensorSpec
 from verifl.config import Config
@@ -111,7 +112,7 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         update=update,
         lattice=lattice,
         step=step_rule(config.server),
-        projections=PROJECTIONS,
+        projections=LEAST_PROJECTIONS,
         required_checks=config.audit.required,
         weights=None,
         noise=None,

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from proofs.errors import Misuse, Rejected
-from protocols.cohorts import MAX_TRUSTEES
+from protocols.cohorts import MOST_TRUSTEES
 from protocols.policy import Member, Policy
 from protocols.roster import check_identities
 from verifl.config import LimitsConfig
@@ -37,8 +37,8 @@ class FederationTable(Table):
 class ThresholdsTable(Table):
     """threshold: t trustees open a sum and make a checkpoint. corrupt: f, how many may collude with the server."""
 
-    threshold: int = Field(ge=1, le=MAX_TRUSTEES)
-    corrupt: int = Field(ge=0, le=MAX_TRUSTEES)
+    threshold: int = Field(ge=1, le=MOST_TRUSTEES)
+    corrupt: int = Field(ge=0, le=MOST_TRUSTEES)
 
 
 class _KeyTable(Table):
@@ -71,7 +71,7 @@ class MemberTable(_KeyTable):
     id: str = Field(pattern=PARTY_ID)
 
 
-Members = Annotated[tuple[MemberTable, ...], Field(strict=False)]
+MemberTables = Annotated[tuple[MemberTable, ...], Field(strict=False)]
 
 
 class Roster(Table):
@@ -81,8 +81,8 @@ class Roster(Table):
     thresholds: ThresholdsTable
     limits: LimitsConfig = LimitsConfig()
     log: LogTable | None = None
-    trustees: Members = ()
-    clients: Members = ()
+    trustees: MemberTables = ()
+    clients: MemberTables = ()
 
     def trustee_members(self) -> tuple[Member, ...]:
         """As the policy has them."""

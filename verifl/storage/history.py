@@ -100,7 +100,7 @@ def summarize(
     return RoundSummary(
         round=last.number,
         submitted=tuple(dict.fromkeys(names.values())),
-        accepted=tuple(each.message.client for each in last.members()),
+        accepted=tuple(each.message.client for each in last.accepted_submissions()),
         excluded={names[exclusion.index]: exclusion.reason for exclusion in excluded},
         trustees=tuple(release.message.trustee for release in last.releases),
         metrics=metrics,

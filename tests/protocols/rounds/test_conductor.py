@@ -137,7 +137,7 @@ class Weather:
             self.waits.add(error.check)
             return False
         if due.stage is Stage.RELEASES and publication.aborted is None and before is not None:
-            accepted = tuple(each.message.client for each in before.members())
+            accepted = tuple(each.message.client for each in before.accepted_submissions())
             plaintext = self.simulation._plaintext(publication)
             self.sums.append(RoundResult(before.number, None, accepted, plaintext))
         self.keep(publication)

@@ -57,7 +57,7 @@ def open_and_withhold(simulation: Simulation) -> Update:
             shares[name] = sharing.Share.decode(release.blob, pinned.secret_length)
         if count < threshold - 1:
             simulation.store(simulation.coordinator.receive_release(release))
-    names = [each.message.ciphertext for each in current.members()]
+    names = [each.message.ciphertext for each in current.accepted_submissions()]
     blobs = [unpack(pinned.lattice, simulation.blob(each, pinned.ciphertext_size), pinned.cells) for each in names]
     total = np.sum(blobs, axis=0) % pinned.lattice.modulus
     opened = open_sum(pinned, current.message.seed, shares, total, len(names))

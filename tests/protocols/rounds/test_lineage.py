@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from proofs.curve import POINT_SIZE
 from proofs.errors import Rejected
@@ -18,12 +17,11 @@ from protocols.messages import Aggregate, RoundClosed
 from protocols.opening import encode_blindings, encode_plaintext
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
+from protocols.steps.doubles import Doubles
 from protocols.steps.fedopt import fedadam
 from protocols.steps.step import apply_step, encode_model, initial_state
 from tests.adversaries import resigned, submission_of
 from tests.simulator import Simulation, Update
-
-Vector = NDArray[np.float64]
 
 
 def current_of(simulation: Simulation) -> CurrentRound:
@@ -41,7 +39,7 @@ def released(simulation: Simulation, packages: Sequence[SubmissionPackage] | Non
         simulation.store(simulation.coordinator.receive(package))
     simulation.acknowledge()
     assert simulation.close_cohort() is None
-    assert len(current_of(simulation).members()) == len(simulation.clients)
+    assert len(current_of(simulation).accepted_submissions()) == len(simulation.clients)
     simulation.release()
 
 
@@ -57,7 +55,7 @@ def sum_at_will(simulation: Simulation, plaintext: Update, blindings: Sequence[i
     simulation.store(coordinator._log([coordinator._seal(total)], dict(zip(names, blobs, strict=True))))
 
 
-def close_at_will(simulation: Simulation, model: Vector) -> None:
+def close_at_will(simulation: Simulation, model: Doubles) -> None:
     """Round 1 closed with this model, round 2 opened without the last client and taken to its cohort."""
     coordinator, blob, aggregate = simulation.coordinator, encode_model(model), current_of(simulation).aggregate
     assert aggregate is not None
@@ -71,7 +69,7 @@ def close_at_will(simulation: Simulation, model: Vector) -> None:
     assert simulation.close_cohort() is None
 
 
-def one_unit(simulation: Simulation) -> tuple[Update, Vector]:
+def one_unit(simulation: Simulation) -> tuple[Update, Doubles]:
     """The smallest sum that changes the model, and the model that follows from it."""
     plaintext = np.zeros(simulation.setting.dimension, dtype=np.int64)
     plaintext[0] = 1

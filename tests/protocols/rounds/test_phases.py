@@ -10,7 +10,7 @@ import pytest
 
 from auditor.checks.rounds import ENDS, _check_order
 from auditor.findings import Findings
-from auditor.index import Step
+from auditor.index import Heading
 from proofs.errors import Rejected
 from protocols.envelopes import Entry
 from protocols.messages import MESSAGE_TYPES
@@ -32,13 +32,13 @@ def test_the_table_knows_every_type_and_every_phase() -> None:
 
 def auditor_accepts(types: tuple[str, ...]) -> bool:
     """The order of these entries, with the numbers of their rounds, by I4."""
-    steps, number = list[Step](), 1
+    headings, number = list[Heading](), 1
     for name in types:
-        steps.append(Step(name, 0 if name in WITHOUT_ROUND else number))
+        headings.append(Heading(name, 0 if name in WITHOUT_ROUND else number))
         number += name in ENDS
     findings = Findings("I4", "rounds")
     case: Any = SimpleNamespace(policy=SimpleNamespace(max_rounds=99))
-    _check_order(case, findings, steps)
+    _check_order(case, findings, headings)
     return findings.empty
 
 

@@ -185,7 +185,7 @@ def fullest_ledger() -> Ledger:
         opened=tuple(opened),
         used_keys=used,
         current=current,
-        members=fullest_membership(),
+        membership=fullest_membership(),
         step=step,
         recent=tuple(opened[-3:-1]),
     )

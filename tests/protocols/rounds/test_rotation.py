@@ -72,12 +72,12 @@ def test_rounds_go_on_with_new_keys_and_without_the_revoked(simulation: Simulati
     result = simulation.play_round()
     assert result.accepted == ("client-00", "client-01", "client-02")
     assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[arg-type]
-    members = simulation.coordinator.ledger.members
+    members = simulation.coordinator.ledger.membership
     assert members.count == 4
     assert [each.id for each in members.trustees(simulation.pinned.policy)] == [f"trustee-{i}" for i in range(4)]
     assert [each.id for each in members.clients(simulation.pinned.policy)] == ["client-00", "client-01", "client-02"]
     assert all(
-        trustee._log.ledger.members == members for name, trustee in simulation.trustees.items() if name[-1] < "4"
+        trustee._log.ledger.membership == members for name, trustee in simulation.trustees.items() if name[-1] < "4"
     )
 
 
@@ -108,7 +108,7 @@ def test_a_client_that_missed_everything_is_shown_all_changes(simulation: Simula
     simulation.play_round(clients=["client-01", "client-02", "client-03"])
     simulation.change(simulation.revocation("trustee-4"))
     simulation.open_round()
-    shown, true = simulation.accept("client-00").verified.members, simulation.coordinator.ledger.members
+    shown, true = simulation.accept("client-00").verified.membership, simulation.coordinator.ledger.membership
     assert (shown.root(), shown.retired) == (true.root(), true.retired)
     invitation = simulation.coordinator.invitation()
     assert len(invitation.changes) == 2
@@ -126,7 +126,7 @@ def test_a_client_may_be_shown_only_what_it_does_not_know(simulation: Simulation
     index = simulation.coordinator.size - 7
     assert list(invitation.changes) == simulation.coordinator.entries(index, index + 1)
     model = simulation.blob(simulation.coordinator.ledger.model or b"", simulation.pinned.model_size)
-    assert client.accept(invitation, model).verified.members.count == 2
+    assert client.accept(invitation, model).verified.membership.count == 2
 
 
 def test_a_trustee_that_crashes_around_its_rotation_goes_on(simulation: Simulation) -> None:

@@ -102,7 +102,7 @@ class Walk:
         """Keys of all trustees who may give one and have not, and RoundOpen."""
         ledger, federation = self.follower.ledger, self.pinned.policy.federation
         given = {key.trustee for key in ledger.keys} | set(ledger.barred)
-        names = [each.id for each in ledger.members.trustees(self.pinned.policy) if each.id not in given]
+        names = [each.id for each in ledger.membership.trustees(self.pinned.policy) if each.id not in given]
         made = [RoundKey(federation, ledger.next_round, name, self.public_key(), None) for name in names]
         entries = [self.sealed(key) for key in made]
         whole = self.follower.extended(self.pinned, entries).ledger

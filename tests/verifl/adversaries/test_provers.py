@@ -38,7 +38,7 @@ def opened(played: Played, number: int) -> OpenedSum:
         for each in last.releases[: pinned.policy.threshold]
     }
     ciphertext = sum_ciphertexts(pinned, last, add_residues, reader.blob)
-    return open_sum(pinned, last.message.seed, releases, ciphertext, len(last.members()))
+    return open_sum(pinned, last.message.seed, releases, ciphertext, len(last.accepted_submissions()))
 
 
 def commitments(played: Played, number: int) -> list[bytes]:
@@ -46,7 +46,7 @@ def commitments(played: Played, number: int) -> list[bytes]:
 
 
 def cohort(played: Played, number: int) -> set[str]:
-    return {each.message.client for each in played.rounds()[number].last.members()}
+    return {each.message.client for each in played.rounds()[number].last.accepted_submissions()}
 
 
 def test_an_oversized_error_shifts_the_sum_where_no_proof_stands_against_it(play: Play) -> None:

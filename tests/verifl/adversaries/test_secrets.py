@@ -44,7 +44,7 @@ def test_colluders_and_the_server_open_one_of_two_cohorts(play: Play) -> None:
     cohorts = []
     for path in (played.transcript, played.forged):
         ledger = Follower.start().extended(played.pinned, played.entries(path)).ledger
-        cohorts.append(ledger.opened[-1].members)
+        cohorts.append(ledger.opened[-1].clients)
     assert cohorts[0] != cohorts[1]
     points = {played.pinned.share_point(name): share for name, share in other.items()}
     packed = played.pinned.secret_length - played.pinned.argument.shape.data_rows
