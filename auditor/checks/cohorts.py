@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from auditor.case import Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack, is_signed
+from auditor.checks.numbered import numbered
 from auditor.checks.readings import Doubtful, Readings
 from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import key_trustees
@@ -39,6 +40,7 @@ from protocols.reasons import (
 Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
 
 
+@numbered("I8")
 def check_cohorts(case: Case, findings: Findings) -> str:
     """I8. 1. Acknowledgements: by trustees with a key in the round, one each, from the entry after RoundOpen on, of
     first submissions before them, with the right digest. 2. (A, Q) is what the rule of spec 8.7 gives, with the right

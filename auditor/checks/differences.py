@@ -8,6 +8,7 @@ from functools import partial
 
 from auditor.case import Case
 from auditor.checks.cohorts import exempt_in, may_be_exempt_in
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import Round, label
 from auditor.reports.results import Kind, Place
@@ -27,6 +28,7 @@ class _Opened:
     clients: Set[str]
 
 
+@numbered("P6")
 def check_differences(case: Case, findings: Findings) -> str:
     """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
     left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind, Place
@@ -36,6 +37,7 @@ class RoundGraph:
     flow: networkx.DiGraph[int]
 
 
+@numbered("I12")
 def check_graph(case: Case, findings: Findings) -> str:
     """I12. 1. Every reference resolves to an entry of the same round that comes before. 2. Each round's graph is
     acyclic. 3. Along the edges that carry value, the Aggregate is reached from one CohortClosed and from exactly its

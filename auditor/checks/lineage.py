@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from auditor.case import Case
 from auditor.checks.derived import plaintext_of
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Place
@@ -24,6 +25,7 @@ from protocols.steps.step import (
 )
 
 
+@numbered("I11")
 def check_lineage(case: Case, findings: Findings) -> str:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the

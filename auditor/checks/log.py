@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 
 from auditor.authenticity import is_log_signed
 from auditor.case import OTHERS, Case
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Unavailable, counted
 from auditor.gaps import entries_of, roots_at, tile_leaves
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
@@ -43,6 +44,7 @@ _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)
 LEFTOVER = "if the run was killed, `verifl run CONFIG --out DIR --resume`, which opens DIR/transcript, puts that right"
 
 
+@numbered("I1")
 def check_log(case: Case, findings: Findings) -> str:
     """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees in force at its size with the
     keys they had there, with no other signature. 2. So is every file under checkpoints/; each is for the size it is

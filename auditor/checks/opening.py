@@ -6,6 +6,7 @@ import hashlib
 
 from auditor.case import Case
 from auditor.checks.derived import blindings_of, plaintext_of, released, used_releases
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
@@ -15,6 +16,7 @@ from protocols.opening import check_opening, encode_blindings, encode_key
 from protocols.parameters import message_bound
 
 
+@numbered("I10")
 def check_openings(case: Case, findings: Findings) -> str:
     """I10. For each Aggregate: 1. `key` and `blindings` are what its releases reconstruct. 2. Every |U_x| is at most
     |A| B. 3. U and the summed blindings open, row by row, the sum of the accepted clients' commitments. U and blindings

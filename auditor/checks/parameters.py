@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from auditor.case import IDENTITY, Case
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings
 from auditor.index import label
 from auditor.reports.results import Kind, Place
@@ -15,6 +16,7 @@ from protocols.messages import ISSUER
 from protocols.steps.step import decode_model
 
 
+@numbered("I2")
 def check_parameters(case: Case, findings: Findings) -> str:
     """I2. 1. The policy opens and its issuer signed it. 2. Every condition of spec 4 holds. 3. The transcript's policy
     file is this policy. 4. Entry 0, and no other, is Genesis, of this federation, policy and initial model. 5. The

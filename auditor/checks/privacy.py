@@ -8,6 +8,7 @@ from typing import Any
 
 from auditor.case import Case
 from auditor.checks.graph import UNNAMED, unreferenced
+from auditor.checks.numbered import numbered
 from auditor.findings import DoesNotApply, Findings, Unavailable, counted
 from auditor.index import Round, label
 from auditor.reports.results import Kind, Place
@@ -16,6 +17,7 @@ from protocols.reasons import ABORTS, ABSENCES, ENDINGS
 from protocols.registry import Registry
 
 
+@numbered("P1")
 def check_cohort_sizes(case: Case, findings: Findings) -> str:
     """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not."""
     policy = case.policy
@@ -35,6 +37,7 @@ def check_cohort_sizes(case: Case, findings: Findings) -> str:
     return f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded"
 
 
+@numbered("P2")
 def check_single_release(case: Case, findings: Findings) -> str:
     """P2. A round has at most one CohortClosed, and each trustee signs at most one KeyShare in it."""
     findings.sure = True  # two are two, whatever is missing
@@ -52,6 +55,7 @@ def check_single_release(case: Case, findings: Findings) -> str:
     return f"{counted(len(case.index.rounds), 'round')}, {counted(releases, 'release')}"
 
 
+@numbered("P3")
 def check_threshold(case: Case, findings: Findings) -> str:
     """P3. 2t > m + f and f <= t - 1 with the policy's numbers. Notes name trustees who are also clients: a corrupt one
     counts on both sides."""
@@ -69,6 +73,7 @@ def check_threshold(case: Case, findings: Findings) -> str:
     return f"m = {m}, t = {t}, f = {f}; {counted(len(both), 'trustee')} also a client"
 
 
+@numbered("P4")
 def check_sensitivity(case: Case, findings: Findings) -> str:
     """P4. The bound that every accepted update is proved to obey, after rounding, is the L2 sensitivity of the sum. It
     stands only if every proof was verified (I6) under sound parameters (I2). This version claims no epsilon."""
@@ -83,12 +88,14 @@ def check_sensitivity(case: Case, findings: Findings) -> str:
     return f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units})"
 
 
+@numbered("P5")
 def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  the signature of a check
     """P5. Nothing to account for: this version's policies carry no privacy budget."""
     _ = case.policy
     raise DoesNotApply("policies of this version have no privacy budget")
 
 
+@numbered("P7")
 def check_schema(case: Case, findings: Findings) -> str:
     """P7. Every entry decodes to a message of this version (I1), so all that it says is in the schema. Here: 1. words
     are words: the reasons of aborts, of missing parties and of the end are of the lists of spec 8. 2. No blob is there

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditor.case import Case
 from auditor.checks.naming import answers
+from auditor.checks.numbered import numbered
 from auditor.checks.replay import CohortSums
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
@@ -32,6 +33,7 @@ OF_PROOF = frozenset({INVALID_PROOF})
 OF_COPIES = frozenset({REPLAYED, MALFORMED, INVALID_PROOF})
 
 
+@numbered("I6")
 def check_proofs(case: Case, findings: Findings) -> str:
     """I6. For every submission that is no duplicate, in log order: 1. it is replayed if it names a blob of an earlier
     valid one where only its own belongs (spec 8.6); else 2. its ciphertext (where not pruned) and share commitments

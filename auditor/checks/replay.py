@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auditor.case import Case, ReplayedSum
 from auditor.checks.derived import key_of, opened_by, published_sum, reconstruct, summed
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
@@ -26,6 +27,7 @@ from protocols.summation import RunningSum
 Integers = NDArray[np.int64]
 
 
+@numbered("I9")
 def check_replay(case: Case, findings: Findings) -> str:
     """I9. For each Aggregate: 1. the cohort's ciphertexts sum to `ciphertext`; 2. `ciphertext` decrypts under `key` to
     `plaintext`, with every error and every value within the bound for so many clients, and zeros beyond the

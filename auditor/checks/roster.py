@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from auditor.case import IDENTITY, Case
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import label
 from auditor.reports.results import Place
@@ -11,6 +12,7 @@ from protocols.identities import check_public_key
 from protocols.messages import ISSUER, KeyRotation
 
 
+@numbered("I3")
 def check_roster(case: Case, findings: Findings) -> str:
     """I3. 1. The identity conditions of spec 4 hold, and the issuer is not the coordinator. 2. Every key is a canonical
     point of large order. 3. Every rotation and revocation is rightful (spec 2.5). 4. No entry is by a party that was

@@ -6,6 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from auditor.case import Case
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import MISSING, Entry, Heading, Round, label
 from auditor.reports.results import Kind, Place
@@ -45,6 +46,7 @@ class _Thread:
     seen_keys: set[bytes] = field(default_factory=set)
 
 
+@numbered("I4")
 def check_rounds(case: Case, findings: Findings) -> str:
     """I4. 1. Entries come in the order of the grammar, rounds numbered 1, 2, ... up to max_rounds. For each RoundOpen:
     2. it names the policy and the model that the last finished round left; 3. it names the last checkpoint published

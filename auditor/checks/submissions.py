@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from auditor.case import Case
+from auditor.checks.numbered import numbered
 from auditor.findings import Findings, counted
 from auditor.index import Round, SubmissionRecord
 from auditor.reports.results import Place
@@ -12,6 +13,7 @@ from protocols.submissions import extra_sizes
 _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 
 
+@numbered("I5")
 def check_submissions(case: Case, findings: Findings) -> str:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
     share for each of the round's keys, in their order, and is no third of its client in the round. 4. No accepted

@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from auditor.case import Case
 from auditor.checks.naming import excuse, first_acks, statements
+from auditor.checks.numbered import numbered
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
@@ -17,6 +18,7 @@ from protocols.reasons import MALFORMED, OFFENCES, SUPPRESSED
 from protocols.verdicts import ACCEPTED
 
 
+@numbered("I7")
 def check_verdicts(case: Case, findings: Findings) -> str:
     """I7. For each CohortClosed: 1. there is one character for each entry between RoundOpen and it, a verdict on each
     submission and on nothing else; details are of exclusions, ascending. 2. Each submission's verdict is the one that

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from auditor import checks
 from auditor.checks import CHECKS
+from auditor.checks import numbered as making
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck, in_words
 from tests.independent.case import CHECKS as SECOND
@@ -65,3 +67,20 @@ def test_a_check_that_there_is_not_cannot_be_required(name: str) -> None:
 def test_no_check_is_registered_twice() -> None:
     with pytest.raises(Misuse, match="check 'I9' is registered twice"):
         AUDIT_CHECKS.extended(AuditCheck("I9", "another"))
+
+
+def test_a_check_that_two_functions_make_or_only_one_side_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever registers a check without making it, or makes one that is not registered, is told when it is imported."""
+
+    def another(*_: object) -> str:
+        return ""
+
+    monkeypatch.setattr(making, "_numbered", dict(CHECKS))
+    with pytest.raises(Misuse, match="two functions make the check I9: check_replay, another"):
+        making.numbered("I9")(another)
+    making.numbered("P8")(another)
+    with pytest.raises(Misuse, match="but not in both: P8"):
+        making.all_numbered(checks.__name__, checks.__path__)
+    monkeypatch.setattr(making, "_numbered", {name: each for name, each in CHECKS.items() if name != "I9"})
+    with pytest.raises(Misuse, match="but not in both: I9"):
+        making.all_numbered(checks.__name__, checks.__path__)
