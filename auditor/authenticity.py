@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -11,6 +10,7 @@ from functools import partial
 from auditor.gaps import roots_at, tile_leaves
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import Envelope, check_signature, open_envelope, open_policy
+from protocols.hashes import sha256
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.merkle import leaf_hash
 from protocols.log.reader import TranscriptReader
@@ -127,4 +127,4 @@ def _own_key(reader: TranscriptReader, name: bytes) -> list[bytes]:
         policy, _ = open_policy(data)
     except (Malformed, Rejected):
         return []
-    return [policy.log_key] if hashlib.sha256(data).digest() == name else []
+    return [policy.log_key] if sha256(data) == name else []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from auditor.reports.results import CheckpointSummary
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES, Choice
 from protocols.envelopes import open_policy
+from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.files import Damaged, Missized
 from protocols.log.reader import TranscriptReader
@@ -168,7 +168,7 @@ class Case:
 
     def _open_policy(self, data: bytes) -> None:
         policy, _ = open_policy(data)
-        self.pinned_policy = PinnedPolicy(policy, data, hashlib.sha256(data).digest())
+        self.pinned_policy = PinnedPolicy(policy, data, sha256(data))
         self.conditions = tuple(check_policy(policy))
 
     @property

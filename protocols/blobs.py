@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import types
 import typing
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, cast
 
 from protocols.envelopes import open_envelope
+from protocols.hashes import sha256
 from protocols.messages import Message, NamesBlob
 from protocols.policy import Policy
 
@@ -28,7 +28,7 @@ class BlobField:
 
 def blob_hash(data: bytes) -> bytes:
     """SHA-256: a blob's name."""
-    return hashlib.sha256(data).digest()
+    return sha256(data)
 
 
 @cache

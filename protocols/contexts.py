@@ -5,12 +5,12 @@ Parties and auditors both import this module; it draws nothing and signs nothing
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
 from proofs import domains
 from protocols.encoding import encode
+from protocols.hashes import sha256
 from protocols.messages import Submission
 
 NO_PROOF = bytes(32)
@@ -18,7 +18,7 @@ NO_PROOF = bytes(32)
 
 def tagged_hash(tag: bytes, parts: Iterable[bytes]) -> bytes:
     """SHA-256 of `frame(tag, parts)` (spec 8.3)."""
-    return hashlib.sha256(frame(tag, parts)).digest()
+    return sha256(frame(tag, parts))
 
 
 def frame(tag: bytes, parts: Iterable[bytes]) -> bytes:

@@ -11,13 +11,13 @@ the policy and for revocations, "coordinator" otherwise. No party may have eithe
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from proofs.domains import ENVELOPE
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
+from protocols.hashes import sha256
 from protocols.identities import SigningKey, verify
 from protocols.messages import (
     COORDINATOR,
@@ -138,7 +138,7 @@ def check_signature(envelope: Envelope, public_key: bytes) -> None:
 
 def entry_hash(data: bytes) -> bytes:
     """SHA-256 of an envelope's bytes: how messages name log entries."""
-    return hashlib.sha256(data).digest()
+    return sha256(data)
 
 
 def seal_policy(policy: Policy, key: SigningKey) -> bytes:

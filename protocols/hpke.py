@@ -7,10 +7,10 @@ and erases. Importing this module loads no cryptography; the first call does.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from proofs.errors import Misuse, Rejected
+from protocols.hashes import shake_256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,5 +100,5 @@ def _expand(private: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
 
     if len(private) != PRIVATE_KEY_SIZE:
         raise Misuse(f"an X-Wing private key is {PRIVATE_KEY_SIZE} bytes, not {len(private)}")
-    expanded = hashlib.shake_256(private).digest(96)
+    expanded = shake_256(private).digest(96)
     return MLKEM768PrivateKey.from_seed_bytes(expanded[:64]), X25519PrivateKey.from_private_bytes(expanded[64:])

@@ -6,7 +6,6 @@ RoundOpen only from inside a log that t trustees cosigned, of which it checks ev
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,6 +14,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.contexts import round_seed
 from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
+from protocols.hashes import sha256
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proofs, leaf_hash, verify_consistency, verify_inclusion
 from protocols.membership import ENROLLED, Membership, changed_by
@@ -261,6 +261,6 @@ def check_model(pinned: PinnedPolicy, message: RoundOpen, model: bytes) -> None:
     """The model blob is the one that RoundOpen names; raises Rejected("model")."""
     if len(model) != pinned.model_size:
         raise Rejected("model", f"{pinned.model_size} bytes", f"{len(model)}")
-    found = hashlib.sha256(model).digest()
+    found = sha256(model)
     if found != message.model:
         raise Rejected("model", message.model.hex(), found.hex())

@@ -9,7 +9,6 @@ D_{i,r} row commitments of client i, E_{i,l} its share commitments.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
+from protocols.hashes import sha256
 from protocols.lattice import encryption, public
 from protocols.parameters import message_bound
 from protocols.pinned import PinnedPolicy
@@ -114,10 +114,10 @@ def check_opening(
 
 def _weights(plaintext: Integers, blindings: Sequence[int], rows: Sequence[bytes]) -> list[int]:
     challenger = Challenger(domains.OPENING)
-    challenger.absorb("plaintext", hashlib.sha256(encode_plaintext(plaintext)).digest())
-    challenger.absorb("blindings", hashlib.sha256(encode_blindings(blindings)).digest())
+    challenger.absorb("plaintext", sha256(encode_plaintext(plaintext)))
+    challenger.absorb("blindings", sha256(encode_blindings(blindings)))
     for each in rows:
-        challenger.absorb("commitments", hashlib.sha256(each).digest())
+        challenger.absorb("commitments", sha256(each))
     return challenger.weights("weights", len(blindings))
 
 

@@ -5,7 +5,6 @@ N ring degree, d dimension, C columns and R - 1 data rows of the table, t thresh
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +14,7 @@ from proofs.parameters import ArgumentParameters
 from proofs.relations.norm import NORM_COMMITMENTS
 from protocols import hpke, sharing
 from protocols.envelopes import open_policy
+from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Policy
@@ -40,7 +40,7 @@ class PinnedPolicy:
         policy, _ = open_policy(data)
         require_sound(policy)
         check_roster(policy)
-        return cls(policy, data, hashlib.sha256(data).digest())
+        return cls(policy, data, sha256(data))
 
     @cached_property
     def argument(self) -> ArgumentParameters:

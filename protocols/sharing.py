@@ -11,7 +11,6 @@ Everything is linear: sums of shares verify against sums of commitments and reco
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.workers import map_items
 from proofs.randomness import Randomness, uniform_scalars
+from protocols.hashes import shake_256
 
 DIGIT_BITS = 24
 DIGITS = 10  # of a key in one scalar: 240 bits
@@ -231,7 +231,7 @@ def _decoded(engine: Engine, data: bytes, threshold: int) -> Points | Rejected:
 
 def _weights(x: int, shares: Sequence[Share], commitments: Sequence[bytes]) -> list[int]:
     """128 bits a client, from a hash of everything in the batch; every part is preceded by its length."""
-    stream = hashlib.shake_256(SHARE_BATCH + x.to_bytes(SCALAR_SIZE, "big") + len(shares).to_bytes(8, "big"))
+    stream = shake_256(SHARE_BATCH + x.to_bytes(SCALAR_SIZE, "big") + len(shares).to_bytes(8, "big"))
     for share, data in zip(shares, commitments, strict=True):
         for part in (share.encode(), data):
             stream.update(len(part).to_bytes(8, "big") + part)

@@ -6,7 +6,6 @@ that the Aggregate names: so it is the very blob that is missing, whoever derive
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,6 +17,7 @@ from auditor.case import Case
 from auditor.index import Entry, Round
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
+from protocols.hashes import sha256
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, KeyShare
@@ -158,6 +158,6 @@ def _blob_or(
             value = derive()
         except (Malformed, Rejected):
             raise missing from None
-        if hashlib.sha256(encode(value)).digest() != name:
+        if sha256(encode(value)) != name:
             raise
         return value

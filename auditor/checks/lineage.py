@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from auditor.case import Case
@@ -12,6 +11,7 @@ from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
+from protocols.hashes import sha256
 from protocols.log.files import Damaged
 from protocols.messages import ISSUER, RoundClosed
 from protocols.steps.step import (
@@ -57,7 +57,7 @@ def check_lineage(case: Case, findings: Findings) -> str:
         last = case.index.model_before(entry.index, policy.initial_model)
         findings.sure = before.known and not case.gaps
         findings.expect(label(entry.index, entry.message).at("model"), last, entry.message.model)
-    final = "" if state is None else f" to model {hashlib.sha256(encode_model(state.model)).hexdigest()}"
+    final = "" if state is None else f" to model {sha256(encode_model(state.model)).hex()}"
     return f"{counted(steps, 'server step')} ({policy.step.rule}){final}"
 
 
@@ -121,7 +121,7 @@ def _step(
     except (Malformed, Rejected) as error:
         findings.reject(name.at("server step"), error)
         return None
-    matches = findings.expect(name.at("model"), hashlib.sha256(encode_model(following.model)).digest(), message.model)
+    matches = findings.expect(name.at("model"), sha256(encode_model(following.model)), message.model)
     optimizer = encode_optimizer(following)
-    expected = None if optimizer is None else hashlib.sha256(optimizer).digest()
+    expected = None if optimizer is None else sha256(optimizer)
     return following if findings.expect(name.at("optimizer"), expected, message.optimizer) and matches else None

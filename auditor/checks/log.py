@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 import shlex
@@ -19,6 +18,7 @@ from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols.blob_sizes import size_of
+from protocols.hashes import sha256
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Damaged
 from protocols.log.merkle import Frontier, leaf_hash
@@ -90,7 +90,7 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
         note = _signed_before(case, findings, note)
     if note is None:
         return None
-    head, digest = note.checkpoint, hashlib.sha256(case.reader.latest()).hexdigest()
+    head, digest = note.checkpoint, sha256(case.reader.latest()).hex()
     case.checkpoint = CheckpointSummary(head.size, head.root.hex(), digest, ())
     if head.size == 0:
         findings.add(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from auditor.case import Case
 from auditor.checks.derived import blindings_of, plaintext_of, released, used_releases
 from auditor.checks.numbered import numbered
@@ -11,6 +9,7 @@ from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
+from protocols.hashes import sha256
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, encode_blindings, encode_key
 from protocols.parameters import message_bound
@@ -57,8 +56,8 @@ def _check_reconstruction(case: Case, findings: Findings, found: Round, entry: E
         doubted = case.doubted.intersection(message.releases)
         findings.reject(name.at("releases"), error, Kind.UNJUDGED if doubted else None)
         return
-    findings.expect(name.at("key"), hashlib.sha256(encode_key(opened.key)).digest(), message.key)
-    blindings = hashlib.sha256(encode_blindings(opened.blindings)).digest()
+    findings.expect(name.at("key"), sha256(encode_key(opened.key)), message.key)
+    blindings = sha256(encode_blindings(opened.blindings))
     findings.expect(name.at("blindings"), blindings, message.blindings)
 
 

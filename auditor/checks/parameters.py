@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from auditor.case import IDENTITY, Case
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings
@@ -11,6 +9,7 @@ from auditor.index import label
 from auditor.reports.results import Kind, Place
 from proofs.errors import Malformed, Rejected
 from protocols.cohorts import MOST_TRUSTEES
+from protocols.hashes import sha256
 from protocols.log.tiles import POLICY
 from protocols.messages import ISSUER
 from protocols.steps.step import decode_model
@@ -54,7 +53,7 @@ def _check_file(case: Case, findings: Findings) -> None:
     except (Malformed, Rejected) as error:
         findings.reject(Place(file=POLICY), error, Kind.DAMAGED)
         return
-    findings.expect(Place(file=POLICY).at("SHA-256"), case.policy_hash, hashlib.sha256(data).hexdigest(), Kind.DAMAGED)
+    findings.expect(Place(file=POLICY).at("SHA-256"), case.policy_hash, sha256(data).hex(), Kind.DAMAGED)
 
 
 def _check_genesis(case: Case, findings: Findings) -> None:

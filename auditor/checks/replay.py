@@ -6,8 +6,6 @@ compared here. So a ciphertext is read, hashed and unpacked once for both checks
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +15,7 @@ from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Unavailable, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from proofs.errors import Malformed, Rejected
+from protocols.hashes import sha256
 from protocols.lattice.encryption import pack
 from protocols.log.files import Damaged, Missized
 from protocols.messages import Aggregate
@@ -139,7 +138,7 @@ def _replay(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate
 
 
 def _replayed(case: Case, found: Round, entry: Entry[Aggregate], total: Integers) -> ReplayedSum:
-    digest = hashlib.sha256(pack(case.pinned.lattice, total)).digest()
+    digest = sha256(pack(case.pinned.lattice, total))
     return ReplayedSum(digest, _decrypted(case, found, entry, total))
 
 
@@ -165,7 +164,7 @@ def _decrypted(case: Case, found: Round, entry: Entry[Aggregate], total: Integer
         plaintext = decrypt(pinned, seed, key_of(case, found, entry), total, len(found.accepted()))
     except (Malformed, Rejected) as error:
         return error
-    return hashlib.sha256(encode_plaintext(plaintext)).digest()
+    return sha256(encode_plaintext(plaintext))
 
 
 def _check_sum(findings: Findings, entry: Entry[Aggregate], digest: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from proofs.domains import PUBLIC_ELEMENT
 from proofs.encryption import RingElements
 from proofs.errors import Misuse
+from protocols.hashes import shake_128
 from protocols.lattice.parameters import LatticeParameters
 from protocols.lattice.transform import transform
 
@@ -50,7 +50,7 @@ def ring_element(parameters: LatticeParameters, seed: bytes, index: int) -> NDAr
     SHAKE128(tag || seed || index as 8 bytes, big-endian) is read as 64-bit little-endian words; each keeps its low
     bits(q) bits, those >= q are skipped, and the first N that are left are the coefficients.
     """
-    stream = hashlib.shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(8, "big"))
+    stream = shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(8, "big"))
     wanted = parameters.degree + _SPARE_WORDS
     while True:
         words = np.frombuffer(stream.digest(8 * wanted), dtype="<u8") & np.uint64(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 
 from proofs.domains import PUBLIC_ELEMENT
+from protocols.hashes import shake_128
 from protocols.lattice.gaussian import thresholds
 from protocols.lattice.parameters import TAIL, LatticeParameters
 
@@ -14,7 +14,7 @@ from protocols.lattice.parameters import TAIL, LatticeParameters
 def ring_element(parameters: LatticeParameters, seed: bytes, index: int) -> list[int]:
     """Coefficients of a_index in [0, q) (spec 6.3)."""
     mask = (1 << parameters.modulus.bit_length()) - 1
-    stream = hashlib.shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(8, "big")).digest(64 * parameters.degree)
+    stream = shake_128(PUBLIC_ELEMENT + seed + index.to_bytes(8, "big")).digest(64 * parameters.degree)
     words = (int.from_bytes(stream[i : i + 8], "little") & mask for i in range(0, len(stream), 8))
     return [word for word in words if word < parameters.modulus][: parameters.degree]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.hashes import sha256
 from protocols.identities import SigningKey, verify
 from protocols.log.merkle import HASH_BYTES, SIZE_LIMIT
 from protocols.policy import Member
@@ -149,7 +149,7 @@ def timestamp_of(signature: NoteSignature) -> int:
 
 def key_id(name: str, public_key: bytes, algorithm: bytes) -> bytes:
     """SHA-256(name || 0x0A || algorithm || public key)[:4] (C2SP signed-note)."""
-    return hashlib.sha256(name.encode() + b"\n" + algorithm + public_key).digest()[:_KEY_ID_BYTES]
+    return sha256(name.encode() + b"\n" + algorithm + public_key)[:_KEY_ID_BYTES]
 
 
 def _check_log_signature(note: SignedNote, text: bytes, log_key: bytes) -> None:

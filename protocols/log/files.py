@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from proofs.errors import Rejected
+from protocols.hashes import sha256_of_parts
 
 DEPTH_LIMIT = 12  # directories below the root: more than any path of a transcript has
 
@@ -64,11 +64,8 @@ class Directory:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_blocks * _BLOCK < status.st_size:
                 return False
-            digest = hashlib.sha256()
             with os.fdopen(os.dup(descriptor), "rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-            return digest.digest() == name
+                return sha256_of_parts(iter(lambda: file.read(_CHUNK), b"")) == name
         finally:
             os.close(descriptor)
 

@@ -6,24 +6,24 @@ Trees are over leaf hashes: 32-byte values of `leaf_hash`, oldest first. `hashes
 from __future__ import annotations
 
 import bisect
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.hashes import sha256
 
 HASH_BYTES = 32
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"")
 SIZE_LIMIT = 1 << 63
 
 
 def leaf_hash(entry: bytes) -> bytes:
     """SHA-256(0x00 || entry)."""
-    return hashlib.sha256(b"\x00" + entry).digest()
+    return sha256(b"\x00" + entry)
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right)."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right)
 
 
 class Frontier:

@@ -7,13 +7,13 @@ memory.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
+from protocols.hashes import sha256
 from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
 from protocols.log.files import Damaged, Directory, Missized
 from protocols.log.merkle import Frontier, leaf_hash
@@ -180,7 +180,7 @@ class TranscriptReader:
             meant = error.check == "file-size" and self._directory.is_named(blob_path(name), name)
             kind = Missized if meant else Damaged
             raise kind(error.check.replace("file-", "blob-"), error.expected, error.found) from None
-        found = hashlib.sha256(data).digest()
+        found = sha256(data)
         if found != name:
             raise Damaged("blob-hash", name.hex(), found.hex())
         return data

@@ -7,7 +7,6 @@ key for one share.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
+from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
@@ -116,7 +116,7 @@ class Client:
         Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound,
         or another update than the one answered with; Rejected as `answered`.
         """
-        digest = hashlib.sha256(np.ascontiguousarray(update, dtype="<i8").tobytes()).digest()
+        digest = sha256(np.ascontiguousarray(update, dtype="<i8").tobytes())
         self._check_unanswered(opened.verified)
         answer = self._answer()
         if answer is None or answer.round != opened.number:

@@ -6,7 +6,6 @@ entries and the policy, no blobs: what blobs show is judged in `protocols.submis
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +15,7 @@ from protocols import hpke
 from protocols.cohorts import ack_digest
 from protocols.contexts import round_seed
 from protocols.envelopes import Entry, Envelope, check_signature
+from protocols.hashes import sha256
 from protocols.membership import Membership, changed_by
 from protocols.messages import (
     Aggregate,
@@ -151,7 +151,7 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, place: _
     if any(key.trustee == message.trustee for key in ledger.keys):
         raise Rejected("round-keys", "one key a trustee and round", f"another by {message.trustee}")
     hpke.check_public_key(message.public_key)
-    mark = hashlib.sha256(message.public_key).digest()[:_MARK]
+    mark = sha256(message.public_key)[:_MARK]
     if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
         raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
     key = LoggedKey(place.index, place.hash, message.trustee, message.public_key)
