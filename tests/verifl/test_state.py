@@ -83,7 +83,7 @@ def every_use(path: Path) -> list[Callable[[], object]]:
     """Each way to read or write the state of a party in `path`."""
     with_store = [lambda: DirectoryStore(path)]
     reading = [lambda: StoredValues(path).get("key"), lambda: StoredValues(path).keys()]
-    return [*with_store, *reading, lambda: StoredValues(path).half_erased("key"), lambda: make_private_directory(path)]
+    return [*with_store, *reading, lambda: make_private_directory(path)]
 
 
 @pytest.mark.parametrize("mode", [0o710, 0o701, 0o770, 0o707, 0o750])
@@ -104,7 +104,7 @@ def test_a_value_that_others_can_read_or_write(store: DirectoryStore, tmp_path: 
     store.put("key", b"secret")
     (file,) = (tmp_path / "party").iterdir()
     file.chmod(mode)
-    for use in (lambda: store.get("key"), lambda: store.delete("key"), lambda: store.half_erased("key")):
+    for use in (lambda: store.get("key"), lambda: store.delete("key")):
         with pytest.raises(Misuse, match=rf"has mode {mode:o}, expected 600; run `chmod 600"):
             use()
     file.chmod(0o600)
@@ -131,7 +131,7 @@ def test_links_are_not_followed(store: DirectoryStore, tmp_path: Path) -> None:
     (file,) = (tmp_path / "party").iterdir()
     file.rename(tmp_path / "elsewhere")
     file.symlink_to(tmp_path / "elsewhere")
-    for use in (lambda: store.get("key"), lambda: store.delete("key"), lambda: store.half_erased("key")):
+    for use in (lambda: store.get("key"), lambda: store.delete("key")):
         with pytest.raises(Misuse, match="expected a state file, found a symbolic link"):
             use()
     store.put("key", b"new")  # takes the link's place
@@ -152,7 +152,7 @@ def test_other_kinds_of_files(store: DirectoryStore, tmp_path: Path) -> None:
     for make, found in ((os.mkfifo, "another kind of file"), (os.mkdir, "a directory")):
         file.unlink()
         make(file, 0o600)
-        for use in (store.get, store.delete, store.half_erased):
+        for use in (store.get, store.delete):
             with pytest.raises(Misuse, match=f"expected a state file, found {found}"):
                 use("key")
 
@@ -173,4 +173,21 @@ def test_a_swapped_directory_changes_nothing_for_a_use_that_has_begun(tmp_path: 
 
 def test_a_directory_that_is_not_there_is_empty(tmp_path: Path) -> None:
     values = StoredValues(tmp_path / "none")
-    assert (values.get("key"), values.keys(), values.half_erased("key")) == (None, [], False)
+    assert (values.get("key"), values.keys()) == (None, [])
+
+
+def test_a_kill_while_a_value_is_erased_leaves_no_damage(tmp_path: Path) -> None:
+    """It is whole, or it is gone: zeros never stand under its name, and what is left goes when the store is opened."""
+
+    def killed(step: str) -> None:
+        if step.startswith("unlink"):
+            raise KeyboardInterrupt
+
+    DirectoryStore(tmp_path / "party").put("key", b"secret")
+    with pytest.raises(KeyboardInterrupt):
+        DirectoryStore(tmp_path / "party", killed).delete("key")
+    (left,) = (tmp_path / "party").iterdir()
+    assert left.read_bytes() == bytes(left.stat().st_size)
+    assert StoredValues(tmp_path / "party").keys() == []
+    assert DirectoryStore(tmp_path / "party").get("key") is None
+    assert list((tmp_path / "party").iterdir()) == []

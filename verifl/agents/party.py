@@ -66,10 +66,10 @@ class PublishedLog:
 
 def check_store(path: Path, holdings: Holdings) -> None:
     """Read a party's store, before anything is changed in it; raises Misuse naming the first file that its party did
-    not write, or not so. A value that was being erased is no damage: nobody reads it again."""
+    not write, or not so."""
     values = StoredValues(path)
     for key in values.keys():  # noqa: SIM118 - a method of stores
-        value = None if values.half_erased(key) else values.get(key)
+        value = values.get(key)
         if value is None:
             continue
         try:

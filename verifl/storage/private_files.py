@@ -66,7 +66,7 @@ def read_private(path: Path, folder: int, damaged: str) -> bytes | None:
 
 def replace_private(path: Path, data: bytes, folder: int, suffix: str, before_rename: Callable[[], None]) -> None:
     """Put `data` in the place of `path.name` in an open directory, mode 0600: a crash leaves the old or the new."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+    temporary = _temporary(path, suffix)
     try:
         with os.fdopen(_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder), "wb") as file:
             file.write(data)
@@ -81,13 +81,19 @@ def replace_private(path: Path, data: bytes, folder: int, suffix: str, before_re
     os.fsync(folder)
 
 
-def erase_private(path: Path, folder: int, damaged: str, before_unlink: Callable[[], None]) -> None:
-    """Overwrite a file in an open directory with zeros, and remove it; nothing happens where there is none."""
+def erase_private(path: Path, folder: int, damaged: str, suffix: str, before_unlink: Callable[[], None]) -> None:
+    """Overwrite a file in an open directory with zeros, and remove it; nothing happens where there is none.
+
+    It has a temporary name, with `suffix`, before its first byte is overwritten: a crash leaves it whole or leaves
+    what is erased again, and never zeros under its own name.
+    """
     try:
         descriptor = _opened(path, os.O_RDWR, folder, damaged)
     except FileNotFoundError:
         return
     with os.fdopen(descriptor, "r+b") as file:
+        if not path.name.endswith(suffix):
+            path = _renamed(path, folder, suffix)
         file.write(bytes(os.fstat(descriptor).st_size))
         file.flush()
         os.fsync(descriptor)
@@ -95,6 +101,17 @@ def erase_private(path: Path, folder: int, damaged: str, before_unlink: Callable
     with suppress(FileNotFoundError):
         os.unlink(path.name, dir_fd=folder)
     os.fsync(folder)
+
+
+def _temporary(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+
+
+def _renamed(path: Path, folder: int, suffix: str) -> Path:
+    temporary = _temporary(path, suffix)
+    os.rename(path.name, temporary.name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+    return temporary
 
 
 def _opened(path: Path, flags: int, folder: int, damaged: str) -> int:

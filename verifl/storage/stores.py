@@ -54,11 +54,6 @@ class StoredValues:
         """All keys, in ascending order; raises Misuse for a file with a name that is none of ours."""
         return sorted(_key(self._path / name) for name in self._names() if name.endswith(_SUFFIX))
 
-    def half_erased(self, key: str) -> bool:
-        """Whether a kill came while the value was being erased: it begins with zeros, which no digest does."""
-        data = self._read(self.file(key))
-        return data is not None and data[:_DIGEST] == bytes(_DIGEST)
-
     def file(self, key: str) -> Path:
         """Where the value of a key is, or would be."""
         name = key.encode().hex()
@@ -114,7 +109,7 @@ class DirectoryStore(StoredValues):
 
     def _erase(self, file: Path) -> None:
         with private_directory(self._path) as folder:
-            erase_private(file, folder, _DAMAGED, lambda: self._step(f"unlink {file.name}"))
+            erase_private(file, folder, _DAMAGED, _TEMPORARY, lambda: self._step(f"unlink {file.name}"))
 
 
 def _key(file: Path) -> str:

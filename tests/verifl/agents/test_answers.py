@@ -28,7 +28,6 @@ from protocols.rounds.exchange import (
     RoundKeyOffer,
     Submit,
 )
-from protocols.rounds.trustee_holdings import SHOWN
 from tests.simulator import Setting, Simulation, identity_of
 from tests.verifl.agents.alone import local_training
 from verifl.agents.client import ClientAgent, accept_round
@@ -134,16 +133,6 @@ def test_a_store_that_its_party_did_not_write_does_not_open(simulation: Simulati
     other.put(ANSWER.key, b"\xa0")
     with pytest.raises(Misuse, match=rf"^{other.file(ANSWER.key)}: key: expected one of what a trustee keeps"):
         trustee(simulation, tmp_path)
-
-
-def test_a_value_that_was_being_erased_when_its_party_was_killed(simulation: Simulation, tmp_path: Path) -> None:
-    """Between rounds a trustee does not remember when it was shown submissions; the erasure is finished."""
-    trustee(simulation, tmp_path).answer(OfferKey(1, simulation.coordinator.note), Log(simulation))
-    file = DirectoryStore(tmp_path / "trustee-2" / "store").file(SHOWN.key)
-    file.touch(0o600)
-    file.write_bytes(bytes(61))
-    assert trustee(simulation, tmp_path).size == simulation.coordinator.published
-    assert not file.exists()
 
 
 def test_who_is_not_asked_for_that(simulation: Simulation, tmp_path: Path) -> None:
