@@ -8,14 +8,14 @@ acknowledgements dispute it, which the log itself shows, or if whoever asks has 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from protocols.encoding import decode
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, may_leave
+from protocols.privacy.differencing import Cohort, check_consecutive, check_nested
 from protocols.reasons import DISPUTED, INVALID_PROOF, MALFORMED
 from protocols.rounds.ledger import CurrentRound, ExcusedSubmission, LoggedSubmission, clients_of, recent_cohorts
 from protocols.submissions import BlobSource, judge
@@ -29,34 +29,43 @@ def check_cohort_difference(engine: Engine, pinned: PinnedPolicy, current: Curre
     or an earlier one on the model. Raises Rejected("differencing"), or Rejected("blob-...") where the evidence cannot
     be had.
     """
-    cohort = frozenset(each.message.client for each in current.accepted_submissions())
     relied_on = excused_submissions(pinned, current)
     false = [each.client for each in relied_on if not _is_at_fault(engine, pinned, each, blobs)]
     if false:
         expected = "submissions at fault of those who left the cohorts on this model"
         raise Rejected("differencing", expected, f"a difference of {', '.join(sorted(set(false)))}")
-    exempt = disputed_clients(current) | {each.client for each in relied_on if each.round == current.number}
+    check_hidden(pinned, current, disputed_clients(current) | _clients_excused_now(current, relied_on))
+
+
+def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[ExcusedSubmission, ...]:
+    """What the closed cohort of `current` rests on, after what the one before it on the model does: if the rule does
+    not hold with those exempt who are disputed, which the log itself shows, the submissions that are called faulty of
+    all clients whom it looks at. So what is exempt in the choice of a cohort is exempt for whoever releases, too."""
+    before = current.earlier.excused if current.earlier is not None else ()
+    try:
+        check_hidden(pinned, current, disputed_clients(current))
+    except Rejected:
+        bases = [current.earlier, *(current.recent if pinned.policy.strict_consecutive else ())]
+        known = frozenset[str]().union(*(clients_of(pinned, base) or () for base in bases))
+        called = (each for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in known)
+        number, seed = current.number, current.message.seed
+        return (*before, *(ExcusedSubmission(each.message.client, number, seed, each.body) for each in called))
+    return before
+
+
+def _clients_excused_now(current: CurrentRound, relied_on: Iterable[ExcusedSubmission]) -> frozenset[str]:
+    return frozenset(each.client for each in relied_on if each.round == current.number)
+
+
+def check_hidden(pinned: PinnedPolicy, current: CurrentRound, exempt: frozenset[str]) -> None:
+    """Raise Rejected("differencing") unless the closed cohort may follow those before it, with these clients exempt."""
+    cohort = frozenset(each.message.client for each in current.accepted_submissions())
     earlier, minimum = clients_of(pinned, current.earlier), pinned.policy.min_cohort
     if earlier is not None:
         check_nested(earlier, cohort, exempt, minimum)
     if pinned.policy.strict_consecutive:
         later = Cohort(current.message.model, cohort)
         check_consecutive(recent_cohorts(pinned, current), later, exempt, minimum)
-
-
-def excused_submissions(pinned: PinnedPolicy, current: CurrentRound) -> tuple[ExcusedSubmission, ...]:
-    """What the closed cohort of `current` rests on, after what the one before it on the model does: where a few clients
-    are missing from it, their submissions that are called faulty. What is disputed the log itself shows."""
-    before = current.earlier.excused if current.earlier is not None else ()
-    bases = [current.earlier, *(current.recent[-1:] if pinned.policy.strict_consecutive else ())]
-    members, gone = {each.message.client for each in current.accepted_submissions()}, set[str]()
-    for base in bases:
-        missing = (clients_of(pinned, base) or frozenset()) - members
-        gone |= frozenset() if may_leave(missing, frozenset(), pinned.policy.min_cohort) else missing
-    called = (each for each in _excluded(current, MALFORMED, INVALID_PROOF) if each.message.client in gone)
-    seed = current.message.seed
-    mine = (ExcusedSubmission(each.message.client, current.number, seed, each.body) for each in called)
-    return (*before, *mine)
 
 
 def disputed_clients(current: CurrentRound) -> frozenset[str]:

@@ -165,7 +165,7 @@ def fullest_membership() -> Membership:
 
 def fullest_ledger() -> Ledger:
     """The last of 2^16 rounds, in which everybody submitted twice and all trustees answered; a step came before it, and
-    its cohort rests on everybody, once for the model and once for what came before it."""
+    its cohort rests on everybody."""
     submission = largest_submission()
     body = encode(submission)
     submissions = tuple(LoggedSubmission(index, HASH, body) for index in INDICES)
@@ -173,7 +173,7 @@ def fullest_ledger() -> Ledger:
     cohort = LoggedCohort(1, HASH, everybody_judged(CLIENTS, MOST_TRUSTEES))
     releases = tuple(LoggedRelease(1, KeyShare(FEDERATION, 1, HASH, HASH, name, HASH)) for name in NAMES)
     acks = tuple(map(largest_ack, NAMES))
-    excused = (ExcusedSubmission("c" * 64, MOST_ROUNDS, HASH, body),) * (2 * CLIENTS)
+    excused = (ExcusedSubmission("c" * 64, MOST_ROUNDS, HASH, body),) * CLIENTS
     opened = [OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS)]
     opened[-1] = replace(opened[-1], excused=excused)
     said = (submissions, bytes(CLIENTS), acks, cohort, releases)
