@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from proofs.errors import Misuse
 
-Residues = NDArray[np.int64]
+Residues = NDArray[np.int64]  # (cells,), in [0, q)
 
 
 def group_size(modulus: int) -> int:

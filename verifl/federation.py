@@ -13,6 +13,7 @@ from typing import Any
 
 from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
+from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.pinned import PinnedPolicy
 from protocols.steps.step import encode_model
@@ -24,7 +25,7 @@ from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
 from verifl.enrolment.keys import read_key, write_key
-from verifl.enrolment.policies import Enrolment, Randomness, TrainedModel, enrol, enrolled
+from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
 from verifl.planning.plan import Plan, plan_policy
 from verifl.progress import Progress, RoundSummary, Silent, finite_or_none
 from verifl.reports.console import describe_rounds

@@ -37,7 +37,7 @@ from protocols.log.tiles import (
 )
 
 References = Callable[[bytes], Iterable[bytes]]
-Step = Callable[[str], None]
+DiskWatch = Callable[[str], None]  # told before each change on disk; it exists to test crashes
 
 
 class TranscriptWriter:
@@ -57,7 +57,7 @@ class TranscriptWriter:
         self,
         path: Path | str,
         references: References = entry_blobs,
-        step: Step | None = None,
+        step: DiskWatch | None = None,
         keep: Iterable[bytes] = (),
     ) -> None:
         self._path = Path(path).absolute()

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
@@ -25,8 +22,8 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import CurrentRound
 from protocols.sharing import Share
 from protocols.submissions import BlobSource, read_blob
+from protocols.summation import Residues
 
-Residues = NDArray[np.int64]
 # (arrays of residues, modulus) -> their sum modulo it: `protocols.summation.add_residues` or its twin on a device
 Summation = Callable[[Iterable[Residues], int], Residues]
 

@@ -40,9 +40,9 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
 from protocols.submissions import EXTRAS
+from protocols.summation import Residues
 
 Update = NDArray[np.int64]  # (d,), in fixed-point units
-Residues = NDArray[np.int64]  # (cells,), in [0, q)
 
 
 @dataclass(frozen=True)

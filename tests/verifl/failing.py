@@ -12,13 +12,14 @@ import pytest
 from torch import nn
 
 from auditor import audit
+from protocols.log.writer import DiskWatch
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.exchange import NOTHING, Publication, Release
 from verifl import Config, Federation
 from verifl.carriers.in_process import InProcessEngine
 from verifl.commands import root as cli
 from verifl.federation import FederationResult
-from verifl.storage.stores import Step, unobserved
+from verifl.storage.stores import unobserved
 
 Turn = tuple[str, int]  # (client, which of its turns, from 1)
 
@@ -61,7 +62,7 @@ def always(*clients: str) -> Callable[[str, int], BaseException | None]:
 
 
 def run(
-    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, step: Step = unobserved, **options: Any
+    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, step: DiskWatch = unobserved, **options: Any
 ) -> FederationResult:
     """Begin in a directory, or go on in it."""
     config = Config.of(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
+from protocols.log.writer import DiskWatch
 from protocols.rounds.evidence import Evidence
 from protocols.rounds.waits import DAY, Waits
 from tests.verifl.failing import Killed, Line, lines
@@ -23,7 +24,6 @@ from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcessEngine
 from verifl.federation import FederationResult
 from verifl.progress import Silent
-from verifl.storage.stores import Step
 
 TRUSTEES = ("trustee-1", "trustee-2", "trustee-3", "trustee-4")  # three of them open a sum
 BEGINNING = 1_700_000_000
@@ -47,7 +47,12 @@ class Years:
         self.seen: list[str] = []  # steps on disk
 
     def cast(
-        self, session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
+        self,
+        session: Session,
+        parties: Parties,
+        evidence: Mapping[str, Evidence],
+        clock: CosignatureClock,
+        step: DiskWatch,
     ) -> Company:
         """As honest parties, but for the clocks."""
         pinned, rand = session.pinned, session.rand

@@ -26,10 +26,11 @@ from protocols.rounds.aggregation import OpenedAggregate, Summation
 from protocols.rounds.coordinator import Coordinator, Verdict
 from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, is_in
-from protocols.rounds.submitting import Residues, Secrets
+from protocols.rounds.submitting import Secrets
 from protocols.steps.step import StepState
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
+from protocols.summation import Residues
 from verifl.agents.clock import ONE_PROCESS
 
 

@@ -32,7 +32,6 @@ from protocols.rounds.submitting import (
     Ciphertext,
     ClientRound,
     Parts,
-    Residues,
     Secrets,
     Shared,
     Update,
@@ -46,6 +45,7 @@ from protocols.rounds.submitting import (
     share,
 )
 from protocols.sharing import DIGIT_LIMIT
+from protocols.summation import Residues
 from verifl.adversaries.clients import LyingClient
 
 Commit = Callable[[Engine, ClientRound, Update, Randomness], Secrets]

@@ -11,6 +11,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols.envelopes import open_envelope
 from protocols.invitation import Invitation
+from protocols.log.writer import DiskWatch
 from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.policy import UpdateRule
@@ -22,7 +23,7 @@ from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt
-from verifl.storage.stores import DirectoryStore, Step, unobserved
+from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
 from verifl.training.local_training import LocalTraining
@@ -83,7 +84,7 @@ class ClientAgent:
         client: Client,
         directory: PartyDirectory,
         training: LocalTraining,
-        step: Step = unobserved,
+        step: DiskWatch = unobserved,
     ) -> None:
         self._pinned, self._client, self._directory = pinned, client, directory
         self._training, self._step = training, step
@@ -96,7 +97,7 @@ class ClientAgent:
         training: LocalTraining,
         evidence: Evidence = NO_EVIDENCE,
         rand: Randomness = os.urandom,
-        step: Step = unobserved,
+        step: DiskWatch = unobserved,
     ) -> ClientAgent:
         """On the state in its directory; evidence: what the published log has of it.
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from proofs.engines import get_engine
 from proofs.errors import VeriflError
 from protocols.log.reader import TranscriptReader
-from protocols.log.writer import TranscriptWriter
+from protocols.log.writer import DiskWatch, TranscriptWriter
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import Receipt, make_receipts
 from protocols.rounds.conductor import Conductor, Due, Stage
@@ -34,7 +34,7 @@ from verifl.agents.party import Party, check_store
 from verifl.agents.summation import summation_on
 from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
-from verifl.storage.stores import DirectoryStore, Step, unobserved
+from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.training.tensors import Vector
 
 
@@ -161,7 +161,7 @@ def open_server(
     initial: Vector,
     device: str,
     waits: Waits,
-    step: Step = unobserved,
+    step: DiskWatch = unobserved,
 ) -> Iterator[ServerAgent]:
     """A coordinator on the state in its directory, which writes the transcript at this path or goes on with it.
 

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.errors import Misuse
-from protocols.summation import group_size
+from protocols.summation import Residues, group_size
 
 if TYPE_CHECKING:
     import torch
 
-Residues = NDArray[np.int64]
 Summation = Callable[[Iterable[Residues], int], Residues]
 
 MODULUS_LIMIT = 1 << 62

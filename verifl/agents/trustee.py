@@ -7,6 +7,7 @@ import os
 from proofs.engines import get_engine
 from proofs.errors import Misuse
 from proofs.randomness import Randomness
+from protocols.log.writer import DiskWatch
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import (
@@ -25,7 +26,7 @@ from protocols.rounds.trustee_holdings import HOLDINGS
 from protocols.rounds.waits import Waits
 from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
-from verifl.storage.stores import DirectoryStore, Step, unobserved
+from verifl.storage.stores import DirectoryStore, unobserved
 
 
 class TrusteeAgent:
@@ -43,7 +44,7 @@ class TrusteeAgent:
         clock: CosignatureClock,
         evidence: Evidence = NO_EVIDENCE,
         rand: Randomness = os.urandom,
-        step: Step = unobserved,
+        step: DiskWatch = unobserved,
     ) -> TrusteeAgent:
         """On the state in its directory; evidence: what the published log has of it.
 

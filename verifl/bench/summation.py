@@ -17,7 +17,8 @@ import torch
 from proofs.errors import Rejected
 from protocols import summation as numpy_twin
 from protocols.parameters import derive
-from verifl.agents.summation import Residues, resolve_device, summation_on
+from protocols.summation import Residues
+from verifl.agents.summation import resolve_device, summation_on
 from verifl.bench.machine import cpu_model
 from verifl.bench.setting import COHORT_ROOM
 from verifl.bench.stopwatch import Stopwatch

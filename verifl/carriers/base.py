@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 from verifl.agents.party import Party
 from verifl.config import Config
-from verifl.enrolment.policies import Enrolment, Randomness
+from verifl.enrolment.policies import Enrolment
 from verifl.progress import Progress, RoundSummary
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.run_directory import RunDirectory

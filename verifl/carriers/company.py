@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proofs.errors import Malformed, Rejected
+from protocols.log.writer import DiskWatch
 from protocols.receipts import Receipt
 from protocols.rounds.conductor import Stage
 from protocols.rounds.evidence import Evidence
@@ -17,7 +18,6 @@ from verifl.agents.party import PublicLog
 from verifl.agents.server import ServerAgent
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.base import Parties, Session
-from verifl.storage.stores import Step
 
 # What is told of a stage when the coordinator goes on.
 SAID_OF = {
@@ -73,12 +73,12 @@ class Company:
     clients: Mapping[str, AskedClient]
 
 
-Casting = Callable[[Session, Parties, Mapping[str, Evidence], CosignatureClock, Step], Company]
+Casting = Callable[[Session, Parties, Mapping[str, Evidence], CosignatureClock, DiskWatch], Company]
 """Makes the agents of a session. evidence: what the log has of each party; clock: this machine's, for cosignatures."""
 
 
 def honest_company(
-    session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
+    session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: DiskWatch
 ) -> Company:
     """Everybody plays by the rules."""
     pinned, rand = session.pinned, session.rand

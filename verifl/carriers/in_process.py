@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from proofs.errors import Rejected
+from protocols.log.writer import DiskWatch
 from protocols.rounds.conductor import Due, Stage
 from protocols.rounds.exchange import Acknowledge, OfferKey, Question, ReleaseShare, Submit
 from protocols.rounds.trustee import ERASED
@@ -34,7 +35,7 @@ from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
 from verifl.formatting import format_metrics
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
-from verifl.storage.stores import Step, unobserved
+from verifl.storage.stores import unobserved
 from verifl.training.update_watch import UpdateWatch
 
 
@@ -45,7 +46,7 @@ class InProcessEngine:
     who plays the trustees and clients.
     """
 
-    def __init__(self, step: Step = unobserved, cast: Casting = honest_company) -> None:
+    def __init__(self, step: DiskWatch = unobserved, cast: Casting = honest_company) -> None:
         self._step, self._cast = step, cast
 
     def run(self, session: Session, parties: Parties) -> EngineResult:

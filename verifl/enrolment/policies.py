@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import LEAST_PROJECTIONS
+from proofs.randomness import Randomness
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy, seal_policy
 from protocols.identities import SigningKey
@@ -29,8 +30,6 @@ from verifl.enrolment.coordinate_groups import bounded
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 from verifl.strategies.rules import check_step, step_rule
-
-Randomness = Callable[[int], bytes]
 
 
 @dataclass(frozen=True)

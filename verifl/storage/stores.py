@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.log.writer import DiskWatch
 from verifl.storage.private_files import erase_private, private_directory, read_private, replace_private
-
-Step = Callable[[str], None]
-"""Called with a description before each change on disk; it exists to test crashes."""
 
 _DAMAGED = (
     "this state file is damaged, and no old copy may take its place: a party that forgot what it said could say "
@@ -29,7 +27,7 @@ _DIGEST = 32
 
 
 def unobserved(step: str) -> None:
-    """The `Step` of everyday."""
+    """The `DiskWatch` of everyday."""
 
 
 class StoredValues:
@@ -79,7 +77,7 @@ class StoredValues:
 class DirectoryStore(StoredValues):
     """A `protocols.stores.Store` in one directory; keys are text, file names their hexadecimal UTF-8 bytes."""
 
-    def __init__(self, path: Path, step: Step = unobserved) -> None:
+    def __init__(self, path: Path, step: DiskWatch = unobserved) -> None:
         """Open or create; leftovers of an interrupted write are erased.
 
         Raises Misuse if it is somebody else's, others can read it, or it is a symbolic link; so does every later use.

@@ -26,6 +26,7 @@ import pytest
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.log.reader import TranscriptReader
+from protocols.log.writer import DiskWatch
 from protocols.messages import Submission
 from protocols.receipts import Receipt
 from protocols.rounds.evidence import Evidence
@@ -41,7 +42,6 @@ from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcessEngine
-from verifl.storage.stores import Step
 
 ROOT = Path(__file__).parents[3]
 PARTIES = ("a", "b", "c", "trustee-1", "trustee-2", "trustee-3", "coordinator")
@@ -119,7 +119,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         return tapes[party.name]
 
     def cast(
-        session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: Step
+        session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: DiskWatch
     ) -> Company:
         pinned = session.pinned
         sessions.append(session)
