@@ -112,7 +112,7 @@ def audit_command(directory: RunDirectory) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Members:
+class IssuedPolicy:
     """Whom an issuer enrolled: the policy file byte for byte, and the keys of its parties, by public key."""
 
     policy_file: bytes
@@ -124,7 +124,7 @@ class Federation:
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
     engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
-    members: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
+    issued: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
     revocations, signed entries, to be logged before the next round. promise: a line that is told before the first round
     that this run plays, when all that a resumption needs is there. `began`: whether the run was not refused.
     """
@@ -139,12 +139,12 @@ class Federation:
         progress: Progress | None = None,
         engine: FederationEngine | None = None,
         rand: Randomness = os.urandom,
-        members: Members | None = None,
+        issued: IssuedPolicy | None = None,
         changes: Sequence[bytes] = (),
         promise: str = "",
     ) -> None:
         self._promise, self.began = promise, False
-        self._members, self._changes = members, tuple(changes)
+        self._issued, self._changes = issued, tuple(changes)
         self._task = checked_task(task, "task")
         self._config = checked_config(config)
         self._directory = RunDirectory(Path(out))
@@ -175,7 +175,7 @@ class Federation:
         device = resolve_device(self._device)
         training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
         initial = training.initial()
-        enrolment, plan = self._enrol(training, encode_model(initial), self._members)
+        enrolment, plan = self._enrol(training, encode_model(initial), self._issued)
         self._begin(training, plan, device)
         existed = directory.path.exists()
         directory.create()
@@ -200,24 +200,24 @@ class Federation:
             inspect_run(directory, self._changes)
             training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
             initial = training.initial()
-            members = self._earlier_members(policy_file)
-            enrolment, plan = self._enrol(training, encode_model(initial), members)
+            issued = self._earlier_policy(policy_file)
+            enrolment, plan = self._enrol(training, encode_model(initial), issued)
             directory.tidy()
             self._begin(training, plan, device)
             return self._engage(training, initial, enrolment, plan, device)
 
-    def _earlier_members(self, policy_file: bytes) -> Members:
+    def _earlier_policy(self, policy_file: bytes) -> IssuedPolicy:
         """Of the run to be resumed: those given again, or those whose keys it made itself."""
         where = self._directory
-        if self._members is not None:
-            if self._members.policy_file != policy_file:
+        if self._issued is not None:
+            if self._issued.policy_file != policy_file:
                 raise Misuse(f"{where.path}: was begun under another policy than the one given; give {where.policy}")
-            return self._members
+            return self._issued
         files = sorted(where.state.rglob(IDENTITY_FILE))
         if not files:
             raise Misuse(f"{where.path}: its keys are not here; give --policy {where.policy} and --keys as before")
         keys = [read_key(path) for path in files]
-        return Members(policy_file, {key.public_key: key for key in keys})
+        return IssuedPolicy(policy_file, {key.public_key: key for key in keys})
 
     def _engage(
         self, training: LocalTraining, initial: Vector, enrolment: Enrolment, plan: Plan, device: str
@@ -239,16 +239,16 @@ class Federation:
         adapter = _write_model(directory, training, result, plan, self._progress)
         return self._result(result, adapter)
 
-    def _enrol(self, training: LocalTraining, model: bytes, members: Members | None) -> tuple[Enrolment, Plan]:
+    def _enrol(self, training: LocalTraining, model: bytes, issued: IssuedPolicy | None) -> tuple[Enrolment, Plan]:
         layout, clients = training.layout, client_names(self._task)
-        if members is None and self._changes:
+        if issued is None and self._changes:
             raise Misuse("change: there is no policy yet that it could change; give --policy and --keys")
-        if members is None:
+        if issued is None:
             enrolment = enrol(self._config, layout.specs, layout.dimension, clients, model, self._rand)
         else:
             described = TrainedModel.of(layout.specs, layout.dimension, model)
             logged = logged_changes(self._directory) if self._directory.begun else NONE_LOGGED
-            given = (members.policy_file, members.keys)
+            given = (issued.policy_file, issued.keys)
             enrolment = enrolled(*given, self._config, described, clients, logged, self._changes)
         plan = plan_policy(enrolment.policy_file)
         plan.require()

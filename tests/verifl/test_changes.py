@@ -26,7 +26,7 @@ from verifl.enrolment.policies import TrainedModel, enrol, enrolled
 from verifl.enrolment.roster import Roster, roster_of
 from verifl.enrolment.signing import policy_in
 from verifl.enrolment.signing import rotation as rotation_of
-from verifl.federation import Federation, Members
+from verifl.federation import Federation, IssuedPolicy
 from verifl.storage.stores import unobserved
 from verifl.tasks.loading import load_task
 
@@ -228,10 +228,10 @@ def changes_of(office: Office) -> list[bytes]:
 
 def second_round(office: Office, changes: list[bytes], step: Callable[[str], None] = unobserved) -> None:
     config = read_config(Path(office.path("config.toml"))).model_copy(update={"federation": FederationConfig(rounds=2)})
-    members = Members((office.folder / "policy.cbor").read_bytes(), read_keys(office.folder / "keys"))
+    issued = IssuedPolicy((office.folder / "policy.cbor").read_bytes(), read_keys(office.folder / "keys"))
     task, out = load_task(config, office.folder), office.folder / "out"
     engine = InProcessEngine(step)
-    Federation(task, config, out, members=members, changes=changes, engine=engine).run(resume=True)
+    Federation(task, config, out, issued=issued, changes=changes, engine=engine).run(resume=True)
 
 
 @pytest.mark.parametrize(("moment", "again"), [(MOMENTS[0], True), (MOMENTS[1], False), (MOMENTS[2], True)])

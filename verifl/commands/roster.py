@@ -14,7 +14,7 @@ from verifl.commands.keys import passphrase_option, passphrase_source
 
 if TYPE_CHECKING:
     from verifl.enrolment.keys import Passphrase
-    from verifl.federation import Members
+    from verifl.federation import IssuedPolicy
 
 _path = click.Path(path_type=Path)
 _document = click.option(
@@ -159,14 +159,14 @@ def show(file: Path) -> int:
     return 0
 
 
-def read_members(policy_file: Path | None, folder: Path | None, passphrase: Passphrase | None) -> Members | None:
+def read_issued(policy_file: Path | None, folder: Path | None, passphrase: Passphrase | None) -> IssuedPolicy | None:
     """What --policy and --keys name; None if neither is given."""
     if policy_file is None and folder is None:
         return None
     if policy_file is None or folder is None:
         raise Misuse("--policy and --keys: give both, or neither and all keys are made for this run")
     from verifl.enrolment.keys import read_keys
-    from verifl.federation import Members
+    from verifl.federation import IssuedPolicy
     from verifl.planning.plan import read_policy
 
-    return Members(read_policy(policy_file).pinned.data, read_keys(folder, passphrase))
+    return IssuedPolicy(read_policy(policy_file).pinned.data, read_keys(folder, passphrase))

@@ -69,7 +69,7 @@ def run(
     before it ended; if it had not begun, it begins.
     """
     from verifl.commands.results import report_run
-    from verifl.commands.roster import read_members
+    from verifl.commands.roster import read_issued
     from verifl.commands.streams import printing_to_stderr
     from verifl.config import read_config
     from verifl.enrolment.changes import read_change
@@ -79,7 +79,7 @@ def run(
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
-    members = read_members(policy_file, folder, passphrase_source(passphrase_file))
+    issued = read_issued(policy_file, folder, passphrase_source(passphrase_file))
     changes = [read_change(path) for path in change_files]
     if changes and inject:
         raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
@@ -97,7 +97,7 @@ def run(
                 device=device,
                 progress=progress,
                 engine=carrier_with(inject),
-                members=members,
+                issued=issued,
                 changes=changes,
                 promise="" if inject else "interrupted or killed at any time, it goes on with --resume",
             )
@@ -133,8 +133,8 @@ def _resumption(
     device: str,
 ) -> str:
     """The command that goes on with a run."""
-    members = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
-    members += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
-    members += [word for path in changes for word in ("--change", str(path))]
-    members += ["--device", device] if device != "auto" else []
-    return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *members, "--resume"])
+    options = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
+    options += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
+    options += [word for path in changes for word in ("--change", str(path))]
+    options += ["--device", device] if device != "auto" else []
+    return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *options, "--resume"])
