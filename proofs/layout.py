@@ -61,19 +61,33 @@ class Layout:
 
     def __post_init__(self) -> None:
         relations = self.relations
-        families = [relation.commitments for relation in relations if relation.tables]
+        families = [relation.commitments for relation in relations if relation.tables or relation.commitments]
         _check_distinct("names of relations", [relation.name for relation in relations])
         _check_distinct("names of tables", [own.name for relation in relations for own in relation.tables])
         _check_distinct("labels of commitments", families)
         _check_distinct("tables with weights", [name for relation in relations for name in relation.classes])
+        classes = [name for relation in relations for name in dict.fromkeys(relation.classes.values())]
+        _check_distinct("classes of weights", classes)
         if "" in families:
             raise Misuse("relations: expected a label for the commitments of every table, found none")
         # all are joined in one sum: without a factor of its own a relation could make up for another (spec 5.12)
         weightless = [relation.name for relation in relations if not relation.scalars]
         if len(weightless) > 1:
             raise Misuse(f"relations: expected a weight in all but one, found none in {', '.join(weightless)}")
-        if len([name for relation in relations for name in relation.apart]) > 1:
-            raise Misuse("relations: expected one table at most whose rows are opened apart, found more")
+        plain = [relation.name for relation in relations if relation.plain]
+        if len(plain) > 1:  # no factor tells the squares of one from those of another
+            raise Misuse(f"relations: expected squares without weights in one at most, found in {', '.join(plain)}")
+        self._check_apart()
+
+    def _check_apart(self) -> None:
+        """What stands under E_0 is bound by the opening of E_0, which there is only beside the rows that are opened
+        apart; these have the first table's factor."""
+        first = next(own.name for relation in self.relations for own in relation.tables)
+        apart = [relation for relation in self.relations if relation.apart or relation.shared]
+        if len(apart) > 1 or any(relation.apart != (first,) or not relation.shared for relation in apart):
+            names = ", ".join(relation.name for relation in apart)
+            expected = f"the rows of {first} apart and scalars under E_0, both in one relation or in none"
+            raise Misuse(f"relations: expected {expected}, found {names}")
 
     @cached_property
     def tables(self) -> tuple[TableLayout, ...]:

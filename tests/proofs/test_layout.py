@@ -103,7 +103,7 @@ class OpenedApart(OtherRange):
         (OtherClass, "tables with weights, found update 2 times"),
         (NoLabel, "a label for the commitments of every table"),
         (NoWeight, "a weight in all but one, found none in norm, other"),
-        (OpenedApart, "one table at most whose rows are opened apart"),
+        (OpenedApart, "both in one relation or in none, found other"),
     ],
 )
 def test_relations_that_do_not_go_together(kind: type[OtherRange], found: str) -> None:

@@ -17,7 +17,8 @@ from proofs.curve import ORDER
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.polynomials import eq_index
-from proofs.relations.norm import UPDATE
+from proofs.relations.norm import NORM_COMMITMENTS, UPDATE
+from proofs.relations.range import RANGE
 from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
 from proofs.relations.terms import ColumnWeights, RankOneForm, Single, Terms
 from proofs.shape import TableShape
@@ -284,6 +285,62 @@ def test_a_relation_that_does_not_go_with_the_others_is_refused() -> None:
     twice = wanted(Equals, everything=False).further * 2
     with pytest.raises(Misuse, match="distinct names of relations, found equals 2 times"):
         WeakParameters(20, 50, 4, further=twice)
+
+
+class Shared(Equals):
+    """A scalar under E_0, whose opening is that of another relation, or none's."""
+
+    @property
+    def shared(self) -> int:
+        return 1
+
+
+class Apart(AtLeast):
+    """Rows opened apart, with blindings that nothing shares."""
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        return ("excess",)
+
+
+class Plain(AtLeast):
+    """Squares that no weight tells from those of the norm."""
+
+    @property
+    def plain(self) -> tuple[str, ...]:
+        return ("excess",)
+
+
+class OfTheRange(AtLeast):
+    """A table in the class of another relation's weights."""
+
+    @property
+    def classes(self) -> Mapping[str, str]:
+        return {"excess": RANGE}
+
+
+class Labelled(Equals):
+    """The label of another relation's commitments, and no table."""
+
+    commitments = NORM_COMMITMENTS
+
+
+ODD = [
+    (Shared, False, "both in one relation or in none, found equals"),
+    (Shared, True, "both in one relation or in none, found packing, equals"),
+    (Apart, False, "both in one relation or in none, found at-least"),
+    (Apart, True, "both in one relation or in none, found packing, at-least"),
+    (Plain, False, "without weights in one at most, found in norm, at-least"),
+    (OfTheRange, True, "distinct classes of weights, found range 2 times"),
+    (Labelled, False, "distinct labels of commitments, found commitments 2 times"),
+]
+
+
+@pytest.mark.parametrize(("kind", "everything", "found"), ODD)
+def test_a_relation_that_the_opening_would_not_bind_is_refused(kind: Kind, everything: bool, found: str) -> None:
+    """Before anything is proved: the verifier would take what it says without holding the prover to it."""
+    with pytest.raises(Misuse, match=found):
+        wanted(kind, everything=everything)
 
 
 def test_the_proof_grows_by_what_the_relation_brings() -> None:
