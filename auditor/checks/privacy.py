@@ -1,4 +1,4 @@
-"""P1 to P7: what the transcript says about the clients' privacy."""
+"""What the transcript says about the clients' privacy: all checks P, but for the differences of sums."""
 
 from __future__ import annotations
 

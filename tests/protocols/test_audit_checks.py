@@ -50,7 +50,8 @@ def test_prose_that_counts_the_checks_counts_right() -> None:
 
 
 def test_checks_in_words() -> None:
-    assert in_words("or") == "I1 to I12 or P1 to P7"
+    last = {name[0]: name for name in AUDIT_CHECKS.names}
+    assert in_words("or") == f"I1 to {last['I']} or P1 to {last['P']}"
 
 
 @pytest.mark.parametrize("name", AUDIT_CHECKS.names)
@@ -58,9 +59,9 @@ def test_every_check_may_be_required(name: str) -> None:
     assert Config.of(audit={"required": [name]}).audit.required == (name,)
 
 
-@pytest.mark.parametrize("name", ["I0", "I13", "P8", "i1", "I1 ", "I01", ""])
+@pytest.mark.parametrize("name", ["I0", "I99", "P99", "i1", "I1 ", "I01", ""])
 def test_a_check_that_there_is_not_cannot_be_required(name: str) -> None:
-    with pytest.raises(Misuse, match=re.escape(f"expected a check, I1 to I12 or P1 to P7, found {name!r}")):
+    with pytest.raises(Misuse, match=re.escape(f"expected a check, {in_words('or')}, found {name!r}")):
         Config.of(audit={"required": [name]})
 
 
@@ -78,8 +79,8 @@ def test_a_check_that_two_functions_make_or_only_one_side_has_is_refused(monkeyp
     monkeypatch.setattr(making, "_numbered", dict(CHECKS))
     with pytest.raises(Misuse, match="two functions make the check I9: check_replay, another"):
         making.numbered("I9")(another)
-    making.numbered("P8")(another)
-    with pytest.raises(Misuse, match="but not in both: P8"):
+    making.numbered("P99")(another)
+    with pytest.raises(Misuse, match="but not in both: P99"):
         making.all_numbered(checks.__name__, checks.__path__)
     monkeypatch.setattr(making, "_numbered", {name: each for name, each in CHECKS.items() if name != "I9"})
     with pytest.raises(Misuse, match="but not in both: I9"):

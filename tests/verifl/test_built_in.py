@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from proofs.errors import Misuse, Rejected
+from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, BuiltInTask
 from verifl.commands.demo import demo
 from verifl.commands.demonstration import Demonstration
@@ -41,11 +42,11 @@ def test_the_example_and_the_readme_name_every_one(tmp_path: Path) -> None:
 
 
 def test_others_are_refused() -> None:
-    with pytest.raises(Misuse, match=r"task\.name: expected 'breast-cancer' or 'digits', found 'mnist'"):
+    with pytest.raises(Misuse, match=rf"task\.name: expected {one_of(map(repr, BUILT_IN_TASKS.names))}, found 'mnist'"):
         Config.of(task={"name": "mnist"})
-    with pytest.raises(Misuse, match=r"expected exactly one of `name` \(breast-cancer, digits\) and `file`"):
+    with pytest.raises(Misuse, match=rf"exactly one of `name` \({', '.join(BUILT_IN_TASKS.names)}\) and `file`"):
         Config.of(task={})
-    with pytest.raises(Rejected, match="the built-in task breast-cancer or digits, found 'mnist'"):
+    with pytest.raises(Rejected, match=f"the built-in task {one_of(BUILT_IN_TASKS.names)}, found 'mnist'"):
         BUILT_IN_TASKS.find("mnist")
     with pytest.raises(Misuse, match="built-in task 'digits' is registered twice"):
         BUILT_IN_TASKS.extended(BuiltInTask("digits", 1.0))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proofs import VERSION
+from verifl.built_in import BUILT_IN_TASKS
 from verifl.commands import root as cli
 from verifl.federation import audit_command
 from verifl.progress import RoundSummary
@@ -114,7 +115,7 @@ def test_without_arguments_it_shows_help(capsys: pytest.CaptureFixture[str]) -> 
         ),
         (
             ["demo", "--dataset", "mnist"],
-            "invalid value for --dataset: 'mnist' is not one of 'breast-cancer', 'digits'",
+            f"invalid value for --dataset: 'mnist' is not one of {', '.join(map(repr, BUILT_IN_TASKS.names))}",
         ),
         (["plan", "nowhere.toml"], "nowhere.toml: no such file"),
         (["run", "nowhere.toml", "--out", "out"], "nowhere.toml: no such file"),

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from proofs.errors import Misuse
+from protocols.audit_checks import in_words
+from protocols.registry import one_of
+from protocols.steps.registry import SERVER_RULES
+from verifl.built_in import BUILT_IN_TASKS
 from verifl.config import Config, read_config
 
 TASK = '[task]\nname = "digits"\n'
+TASKS, RULES = one_of(map(repr, BUILT_IN_TASKS.names)), one_of(map(repr, SERVER_RULES.names))
 
 
 def read(tmp_path: Path, text: str) -> Config:
@@ -59,10 +64,10 @@ def test_a_full_file(tmp_path: Path) -> None:
         (TASK + '[federation]\nname = "My Clinic"', "federation.name: expected 1 to 64 of a-z, 0-9"),
         (TASK + "federation = 3", "unknown key 'task.federation'"),
         ("federation = 3\n" + TASK, "federation: expected a table [federation], found 3"),
-        ('[task]\nname = "mnist"', "task.name: expected 'breast-cancer' or 'digits', found 'mnist'"),
+        ('[task]\nname = "mnist"', f"task.name: expected {TASKS}, found 'mnist'"),
         (
             "[task]",
-            "task: expected exactly one of `name` (breast-cancer, digits) and `file` (a Python file), found neith",
+            f"task: expected exactly one of `name` ({', '.join(BUILT_IN_TASKS.names)}) and `file` (a Python file)",
         ),
         ('[task]\nfile = ""', "task.file: expected at least one character, found none"),
         (TASK + "[update]\nclip_norm = 1e300", "update.clip_norm: expected less than or equal to 1099511627776, found"),
@@ -120,12 +125,12 @@ def test_a_full_file(tmp_path: Path) -> None:
             "update.groups: expected tables [[update.groups]], found {",
         ),
         (TASK + "[server]\nbeta1 = 0.9", "server: `beta1` belongs to rule fedadam"),
-        (TASK + '[server]\nrule = "sgd"', "server.rule: expected 'fedavg' or 'fedadam', found 'sgd'"),
+        (TASK + '[server]\nrule = "sgd"', f"server.rule: expected {RULES}, found 'sgd'"),
         (TASK + "[tensors]\ninclude = []", "tensors.include: "),
         (TASK + "[tensors]\ninclude = [3]", "tensors.include.0: expected a valid string, found 3"),
         (
-            TASK + '[audit]\nrequired = ["I13"]',
-            "audit.required.0: expected a check, I1 to I12 or P1 to P7, found 'I13'",
+            TASK + '[audit]\nrequired = ["I99"]',
+            f"audit.required.0: expected a check, {in_words('or')}, found 'I99'",
         ),
         (
             TASK + "[federation]\nrounds = 9\n[limits]\nmax_rounds = 8",
