@@ -172,7 +172,6 @@ def test_a_broken_rule_behind_a_missing_entry(name: str, gone: type, forge, tmp_
 BESIDE: dict[str, tuple[Callable[[Forge], None], set[str]]] = {  # lies about the round whose last submission is gone
     "a proof": (bad_proof(1), {"I6"}),
     "a release": (second_release(1), {"P2"}),
-    "a word": (edited(CohortClosed, 1, excluded=(Exclusion(0, "dull", ""),)), {"P7"}),
     "who signed": (lambda forge: forge.edit(forge.find(RoundClosed, 1), signer="client-00"), {"I11"}),
     "no cohort": (edited(CohortClosed, 1, accepted=()), {"P1"}),
 }
