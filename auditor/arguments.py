@@ -9,9 +9,11 @@ from pathlib import Path
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy
+from protocols.log.remote import SCHEMES, Remote, RemoteDirectory
 from protocols.log.tiles import CHECKPOINT, POLICY
 
 MARKS = (CHECKPOINT, "checkpoints", "tile")  # a directory with none of these is no transcript
+TREE = "tile/entries/000"  # the first entries of a log of more than 255
 _UNPACK = {
     b"\x1f\x8b": "tar -xzf {}",
     b"BZh": "tar -xjf {}",
@@ -24,8 +26,19 @@ _CONTROLS = frozenset(range(32)) - {*b"\t\n\f\r\x1b"}  # bytes that are in no te
 _TAR = (257, b"ustar")  # offset and magic
 
 
-def require_transcript(path: Path) -> None:
+def located(place: Path | str | Remote, ca_file: Path | None = None, plain_http: bool = False) -> Path | Remote:
+    """Where a transcript is: a directory, or an address that begins with https:// (or http://). Raises Misuse."""
+    if isinstance(place, str) and place.lower().startswith(SCHEMES):
+        return Remote(place, ca_file, plain_http)
+    return place if isinstance(place, Remote) else Path(place)
+
+
+def require_transcript(path: Path | Remote) -> None:
     """Raise Misuse where this is no directory, or one without anything of a log; OSError where it cannot be read."""
+    if isinstance(path, Remote):
+        if not is_transcript(path):
+            raise Misuse(f"{path} holds no transcript: no {CHECKPOINT}, no {TREE}")
+        return
     if path.is_file():
         raise Misuse(f"cannot read {path}: {_instead_of_a_directory(path)}")
     next(path.iterdir(), None)  # raises what the system says, if there is no such directory
@@ -33,8 +46,11 @@ def require_transcript(path: Path) -> None:
         raise Misuse(f"{path} holds no transcript: no {', no '.join(MARKS)}{_near(path)}")
 
 
-def is_transcript(path: Path) -> bool:
+def is_transcript(path: Path | Remote) -> bool:
     """Whether a directory has anything of a log."""
+    if isinstance(path, Remote):
+        directory = RemoteDirectory(path)
+        return any(directory.has(file) for file in (CHECKPOINT, TREE))
     return any((path / mark).exists() for mark in MARKS)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.memory import Memory
     from protocols.log.reader import TranscriptReader
+    from protocols.log.remote import Remote
 
 
 class Progress:
@@ -40,7 +41,7 @@ def version() -> str:
 
 
 def audit(
-    path: Path | str,
+    path: Path | str | Remote,
     policy: Path | str | bytes | None,
     required: Iterable[str] = (),
     workers: int | None = None,
@@ -51,7 +52,7 @@ def audit(
     reader: TranscriptReader | None = None,
     memory: Memory | None = None,
 ) -> Report:
-    """Audit the transcript directory `path` against `policy`.
+    """Audit the transcript directory `path` against `policy`. An address, as text or `Remote`, is read over HTTPS.
 
     policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
@@ -62,7 +63,7 @@ def audit(
     for a given policy that is none, and for a directory without anything of a transcript. All else that is wrong is in
     the report.
     """
-    from auditor.arguments import require_transcript
+    from auditor.arguments import located, require_transcript
     from auditor.case import Case
     from auditor.stories import explain as tell
     from auditor.stories import require_party
@@ -78,9 +79,10 @@ def audit(
 
         set_workers(workers)
     progress = progress or Progress()
-    require_transcript(Path(path))
+    place = located(path)
+    require_transcript(place)
     pinned = Path(policy) if isinstance(policy, str) else policy
-    case = Case.open(Path(path), pinned, engine, progress.step, reader, memory)
+    case = Case.open(place, pinned, engine, progress.step, reader, memory)
     if explain is not None:
         require_party(case, explain)
     results = []

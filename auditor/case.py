@@ -22,6 +22,8 @@ from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
 from protocols.log.files import Damaged, Missized
 from protocols.log.reader import TranscriptReader
+from protocols.log.remote import Remote
+from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import bundle_of
 from protocols.parameters import Inequality, argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
@@ -102,7 +104,7 @@ class Case:
     unread (I7). failed: numbers of the checks that failed so far.
     """
 
-    path: Path
+    path: Path | Remote
     reader: TranscriptReader
     engine_name: str
     step: Advance
@@ -134,7 +136,7 @@ class Case:
     @classmethod
     def open(
         cls,
-        path: Path,
+        path: Path | Remote,
         policy: Path | bytes | None,
         engine: str,
         step: Advance,
@@ -143,8 +145,10 @@ class Case:
     ) -> Case:
         """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
         that was given and is none."""
-        next(path.iterdir(), None)  # raises what the system says, if there is no such directory
-        case = cls(path, reader or TranscriptReader(path), engine, step, policy is None)
+        if isinstance(path, Path):
+            next(path.iterdir(), None)  # raises what the system says, if there is no such directory
+        reader = reader or (TranscriptReader(path) if isinstance(path, Path) else SnapshotReader(path))
+        case = cls(path, reader, engine, step, policy is None)
         case.memory = case.memory if memory is None else memory
         try:
             case._open_policy(_policy_bytes(case.reader, policy))

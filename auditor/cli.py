@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+from auditor.arguments import located
 from auditor.auditing import Progress, audit, version
-from auditor.commands import COMMANDS, AuditorCommand, end, warn
+from auditor.commands import COMMANDS, PLACE, POLICY_FILE, AuditorCommand, end, warn, web_options
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
 
@@ -47,8 +48,8 @@ class _Check(click.Choice[str]):
 
 
 @click.command("verifl-audit", cls=AuditCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("transcript", type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")
+@click.argument("transcript", type=PLACE)
+@click.option("--policy", type=POLICY_FILE, help="The policy you pinned at enrolment.")
 @click.option("--unpinned", is_flag=True, help="Take the policy from the transcript itself, and say what that trusts.")
 @click.option("--format", "form", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
@@ -61,9 +62,10 @@ class _Check(click.Choice[str]):
 )
 @click.option("--engine", type=click.Choice(["native", "reference"]), default="native", show_default=True)
 @click.option("--explain", metavar="PARTY", help="Tell the story of a client, a trustee or the coordinator, too.")
+@web_options
 @click.version_option(version(), prog_name="verifl-audit")
 def main(
-    transcript: Path,
+    transcript: Path | str,
     policy: Path | None,
     unpinned: bool,
     form: str,
@@ -71,8 +73,10 @@ def main(
     require: tuple[str, ...],
     engine: str,
     explain: str | None,
+    ca_file: Path | None,
+    plain_http: bool,
 ) -> None:
-    """Audit the published TRANSCRIPT directory of a federation.
+    """Audit the published TRANSCRIPT of a federation, a directory or the https address of one.
 
     Exit status: 0 accepted, 1 rejected, 2 the audit could not run.
     """
@@ -81,7 +85,8 @@ def main(
     progress = _progress()
     try:
         with closing(progress):
-            report = audit(transcript, policy, require, workers, engine, progress, explain)
+            place = located(transcript, ca_file, plain_http)
+            report = audit(place, policy, require, workers, engine, progress, explain)
     except OSError as error:
         name = error.filename if error.filename is not None else transcript
         end(UNUSABLE, f"cannot read {name}: {error.strerror or error}")
@@ -99,7 +104,7 @@ def main(
 
 
 def _again(
-    transcript: Path, policy: Path | None, require: tuple[str, ...], engine: str, explain: str | None
+    transcript: Path | str, policy: Path | None, require: tuple[str, ...], engine: str, explain: str | None
 ) -> list[str]:
     command = ["verifl-audit", str(transcript)]
     command += ["--unpinned"] if policy is None else ["--policy", str(policy)]

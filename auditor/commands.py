@@ -21,6 +21,7 @@ from proofs.machine.streams import is_read
 if TYPE_CHECKING:
     from auditor.following import FollowState
     from auditor.reports.results import Report
+    from protocols.log.remote import Remote
     from protocols.pinned import PinnedPolicy
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
@@ -67,12 +68,44 @@ def warn(report: Report, told: set[str]) -> None:
         told.add(warning)
 
 
+class _Place(click.Path):
+    """A directory, or the address of one: that stays text, in which // are two slashes."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's, but for addresses."""
+        is_address = isinstance(value, str) and value.lower().startswith(("https://", "http://"))
+        return value if is_address else super().convert(value, param, ctx)
+
+
+class _PolicyFile(click.Path):
+    """A file; an address pins nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's, but for addresses."""
+        if isinstance(value, str) and value.lower().startswith(("https://", "http://")):
+            self.fail(
+                f"{value}: a pinned policy is a file of your own, not what a server has at the moment", param, ctx
+            )
+        return super().convert(value, param, ctx)
+
+
+PLACE, POLICY_FILE = _Place(path_type=Path), _PolicyFile(path_type=Path)
+
+
+def web_options(function: Function) -> Function:
+    """How a transcript at an address is read."""
+    plain = "Read an address that begins with http://, too. What is read is no secret, but can be changed on the way."
+    function = click.option("--plain-http", is_flag=True, help=plain)(function)
+    what = "Certificates (PEM) to trust for an address, in place of the system's."
+    return click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE", help=what)(function)
+
+
 def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         function = click.option("--unpinned", is_flag=True, help=unpinned)(function)
-        return click.option("--policy", type=click.Path(path_type=Path), help="The policy you pinned at enrolment.")(
-            function
-        )
+        return click.option("--policy", type=POLICY_FILE, help="The policy you pinned at enrolment.")(function)
 
     return decorate
 
@@ -83,40 +116,61 @@ def _format_option(function: Function) -> Function:
 
 
 @click.command("compare", AuditorCommand, context_settings=SETTINGS, short_help="Two copies: one history, or a fork.")
-@click.argument("first", metavar="A", type=click.Path(path_type=Path))
-@click.argument("second", metavar="B", type=click.Path(path_type=Path))
+@click.argument("first", metavar="A", type=PLACE)
+@click.argument("second", metavar="B", type=PLACE)
 @_policy_options("Take the policy from A, and say so.")
+@web_options
 @_format_option
-def compare_command(first: Path, second: Path, policy: Path | None, unpinned: bool, form: str) -> None:
-    """Compare two copies A and B of one federation's transcript.
+def compare_command(
+    first: Path | str,
+    second: Path | str,
+    policy: Path | None,
+    unpinned: bool,
+    ca_file: Path | None,
+    plain_http: bool,
+    form: str,
+) -> None:
+    """Compare two copies A and B of one federation's transcript, each a directory or an https address.
 
     Exit status: 0 one continues the other, 1 a fork, shown with the two signed checkpoints, or a copy that is damaged
     or of another federation, 2 usage or IO. This is no audit: it shows which history was signed, not that it is right.
     A fork is evidence against the holder of the log's key, however few trustees cosigned it, and against those who
     cosigned both.
     """
+    from auditor.arguments import located
     from auditor.comparison import compare, text
 
     if (policy is None) == (not unpinned):
         raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
     with _reporting():
-        pinned, believed = _open_policy(policy, first)
-        found = compare(first, second, pinned, believed)
+        ours, theirs = located(first, ca_file, plain_http), located(second, ca_file, plain_http)
+        pinned, believed = _open_policy(policy, ours)
+        found = compare(ours, theirs, pinned, believed)
         _write(form, found.to_dict(), text(found), found.events())
     sys.exit(ACCEPTED if found.outcome is Outcome.ACCEPTED else REJECTED)
 
 
 @click.command("receipt", AuditorCommand, context_settings=SETTINGS, short_help="A client's proof that it was heard.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--transcript", type=click.Path(path_type=Path), help="Check that this directory contains it, too.")
+@click.option("--transcript", type=PLACE, help="Check that this directory, or address, contains it, too.")
 @_policy_options("With --transcript: take the policy from the transcript, and say so.")
+@web_options
 @_format_option
-def receipt_command(file: Path, transcript: Path | None, policy: Path | None, unpinned: bool, form: str) -> None:
+def receipt_command(
+    file: Path,
+    transcript: Path | str | None,
+    policy: Path | None,
+    unpinned: bool,
+    ca_file: Path | None,
+    plain_http: bool,
+    form: str,
+) -> None:
     """Check the receipt in FILE: that a client's submission is in the cosigned log, and what became of it.
 
     Exit status: 0 it holds, and the transcript contains it; 1 it does not hold, or the transcript is not the log that
     it is from; 2 usage or IO.
     """
+    from auditor.arguments import located
     from auditor.receipts import check_receipt, text
     from protocols.receipts import RECEIPT_LIMIT
 
@@ -131,33 +185,45 @@ def receipt_command(file: Path, transcript: Path | None, policy: Path | None, un
         )
     with _reporting():
         data = _read(file, RECEIPT_LIMIT)
-        pinned, believed = _open_policy(policy, transcript)
-        found = check_receipt(file, data, pinned, transcript, believed)
+        place = None if transcript is None else located(transcript, ca_file, plain_http)
+        pinned, believed = _open_policy(policy, place)
+        found = check_receipt(file, data, pinned, place, believed)
         _write(form, found.to_dict(), text(found), [{"event": "receipt", **found.to_dict()}])
     sys.exit(ACCEPTED if found.accepted else REJECTED)
 
 
 @click.command("follow", AuditorCommand, context_settings=SETTINGS, short_help="Audit while the federation runs.")
-@click.argument("transcript", type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Path(path_type=Path), required=True, help="The policy you pinned at enrolment.")
+@click.argument("transcript", type=PLACE)
+@click.option("--policy", type=POLICY_FILE, required=True, help="The policy you pinned at enrolment.")
 @click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")
 @click.option("--once", is_flag=True, help="Audit once, and end.")
 @click.option("--interval", type=click.FloatRange(0.1, 86400), default=10.0, show_default=True, metavar="SECONDS")
+@web_options
 @_format_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
 def follow_command(
-    transcript: Path, policy: Path, file: Path | None, once: bool, interval: float, form: str, workers: int | None
+    transcript: Path | str,
+    policy: Path,
+    file: Path | None,
+    once: bool,
+    interval: float,
+    ca_file: Path | None,
+    plain_http: bool,
+    form: str,
+    workers: int | None,
 ) -> None:
-    """Audit TRANSCRIPT while its federation runs, again for each new checkpoint, until interrupted, or until nobody
-    reads what it writes any longer.
+    """Audit TRANSCRIPT, a directory or an https address, while its federation runs, again for each new checkpoint,
+    until interrupted, or until nobody reads what it writes any longer. A server that cannot be reached is asked again.
 
     Between audits a state file keeps the last checkpoint that was accepted, and which proofs are verified. Exit
     status: 0 everything so far was accepted, 1 it is wrong, rolled back or forked, 2 usage or IO. Each audit writes one
     document of JSON, or its own JSON lines, of which the last is the event "follow".
     """
+    from auditor.arguments import located
     from auditor.following import default_state, load_state
 
     with _reporting():
+        place = located(transcript, ca_file, plain_http)
         pinned, _ = _open_policy(policy, None)
         file = file or default_state(pinned)
         try:
@@ -165,14 +231,14 @@ def follow_command(
         except Malformed as error:
             raise Misuse(f"{file}: no state of a follower: {error}; removing it forgets what was accepted") from None
         click.echo(f"state in {file}: {_described(state)}", err=True)
-        _follow(_Following(transcript, policy, pinned, file, form, workers), state, once, interval)
+        _follow(_Following(place, policy, pinned, file, form, workers), state, once, interval)
 
 
 @dataclass(frozen=True)
 class _Following:
     """What stays the same while a transcript is followed."""
 
-    transcript: Path
+    transcript: Path | Remote
     policy: Path
     pinned: PinnedPolicy
     file: Path
@@ -200,13 +266,21 @@ class _Following:
 def _follow(what: _Following, state: FollowState | None, once: bool, interval: float) -> None:
     from auditor.arguments import require_transcript
     from auditor.following import latest_note
+    from protocols.log.remote import Unreachable
 
-    if state is None and (once or what.transcript.is_file()):  # else one may yet appear
+    if state is None and (
+        once or (isinstance(what.transcript, Path) and what.transcript.is_file())
+    ):  # else one may yet appear
         require_transcript(what.transcript)
     while True:
-        note = latest_note(what.transcript)
-        if once or _is_new(note, state):
-            state = what.audit(state)
+        try:
+            note = latest_note(what.transcript)
+            if once or _is_new(note, state):
+                state = what.audit(state)
+        except Unreachable as error:
+            if once:
+                raise
+            click.echo(f"verifl-audit: cannot read {error.filename}: {error.strerror}; asked again", err=True)
         if once or not _waited(interval):
             sys.exit(ACCEPTED if state is not None else UNUSABLE)
 
@@ -228,7 +302,7 @@ def _described(state: FollowState | None) -> str:
     return "nothing accepted yet" if state is None else f"{state.head.head.size} entries accepted"
 
 
-def _open_policy(policy: Path | None, transcript: Path | None) -> tuple[PinnedPolicy, str | None]:
+def _open_policy(policy: Path | None, transcript: Path | Remote | None) -> tuple[PinnedPolicy, str | None]:
     """The policy, and its hash where it was taken from the transcript."""
     from auditor.arguments import no_policy, read_policy, require_transcript
     from protocols.log.reader import TranscriptReader

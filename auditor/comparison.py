@@ -14,6 +14,7 @@ from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.log.merkle import consistency_proof
 from protocols.log.reader import TranscriptReader
+from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import blob_path
 from protocols.messages import COORDINATOR
@@ -53,7 +54,7 @@ class Contradiction:
 
 
 def contradicted(
-    path: Path,
+    path: Path | Remote,
     pinned: PinnedPolicy,
     known: SignedHead,
     against: Callable[[Copy, SignedHead], Contradiction | None],
@@ -232,7 +233,9 @@ class Comparison:
         return [*lines, {"event": "compare", **whole}]
 
 
-def compare(first: Path, second: Path, pinned: PinnedPolicy, believed: str | None = None) -> Comparison:
+def compare(
+    first: Path | Remote, second: Path | Remote, pinned: PinnedPolicy, believed: str | None = None
+) -> Comparison:
     """Compare two transcript directories; raises OSError where one cannot be read at all."""
     copies: list[Copy | None] = []
     refused, refusals = [], []

@@ -22,6 +22,7 @@ from protocols.envelopes import entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_note
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
+from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundClosed
 from protocols.pinned import PinnedPolicy
@@ -99,7 +100,7 @@ class Copy:
         return self.heads[min(size for size in self.heads if size > index)]
 
 
-def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
+def open_copy(path: Path | Remote, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
     """Read the transcript directory `path`, and require what `read_copy` does, and:
 
     4. every checkpoint is the policy's log's, signed, and cosigned by t trustees in force: "checkpoint-...";
@@ -112,7 +113,7 @@ def open_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None 
     return copy
 
 
-def read_copy(path: Path, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
+def read_copy(path: Path | Remote, pinned: PinnedPolicy, reader: TranscriptReader | None = None) -> Copy:
     """Read the transcript directory `path`, and require:
 
     1. the log's own genesis does not say that it is of another policy: "genesis";

@@ -18,6 +18,7 @@ from auditor.reports.results import Outcome, Report
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note
+from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.messages import AtMost, Hash32
 from protocols.pinned import PinnedPolicy
@@ -114,7 +115,7 @@ def text(found: Followed, seconds: float, command: list[str]) -> Iterator[str]:
 
 
 def follow(
-    path: Path,
+    path: Path | Remote,
     pinned: PinnedPolicy,
     state: FollowState | None,
     *,
@@ -131,7 +132,7 @@ def follow(
     if state is not None and state.policy != pinned.hash:
         raise Misuse(f"the state is of a federation with the policy {state.policy.hex()}, not {pinned.hash.hex()}")
     known = 0 if state is None else state.head.head.size
-    if state is not None and path.is_dir() and not is_transcript(path):
+    if state is not None and _is_empty(path):
         what = f"{known} entries were accepted, the directory holds no transcript"
         return Followed(None, Contradiction(ROLLBACK, what, (state.head,)), None, known)
     reader = SnapshotReader(path)
@@ -146,7 +147,12 @@ def follow(
     return Followed(report, None, after, known)
 
 
-def latest_note(path: Path) -> bytes | None:
+def _is_empty(path: Path | Remote) -> bool:
+    """Whether there is a directory, or a server that answers, and no transcript."""
+    return (isinstance(path, Remote) or path.is_dir()) and not is_transcript(path)
+
+
+def latest_note(path: Path | Remote) -> bytes | None:
     """The latest checkpoint, unread; None where there is none yet."""
     try:
         return SnapshotReader(path).latest()

@@ -12,6 +12,7 @@ from auditor.copies import Copy, SignedHead, describe
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import check_signature, open_envelope
+from protocols.log.remote import Remote
 from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import CLOSED, Receipt, VerifiedReceipt, decode_receipt, verify_receipt
@@ -58,7 +59,7 @@ class ReceiptReport:
 
 
 def check_receipt(
-    file: Path, data: bytes, pinned: PinnedPolicy, transcript: Path | None, believed: str | None = None
+    file: Path, data: bytes, pinned: PinnedPolicy, transcript: Path | Remote | None, believed: str | None = None
 ) -> ReceiptReport:
     """Judge the bytes of a receipt; raises OSError where the transcript cannot be read at all."""
     where = None if transcript is None else str(transcript)

@@ -41,6 +41,10 @@ from protocols.log.tiles import (
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
+UNLISTED = (
+    "a web server lists no files: whether there are others than the log's, blobs that no entry names among them, could "
+    "not be seen (rule 6, I12 and P7)"
+)
 LEFTOVER = "if the run was killed, `verifl run CONFIG --out DIR --resume`, which opens DIR/transcript, puts that right"
 
 
@@ -73,6 +77,9 @@ def check_log(case: Case, findings: Findings) -> str:
     checkpoints = counted(len(published), "checkpoint")
     if not readable:
         return f"{checkpoints}, {counted(blobs, 'blob')}; the entries cannot all be read"
+    if not case.reader.lists:
+        findings.note(UNLISTED)
+        return f"{note.checkpoint.size} entries, {checkpoints}, {counted(blobs, 'blob')}"
     files = _check_files(case, findings, note.checkpoint.size)
     return f"{note.checkpoint.size} entries, {checkpoints}, {files} files, {counted(blobs, 'blob')}"
 
@@ -376,5 +383,4 @@ def _check_blobs(case: Case, findings: Findings) -> int:
 
 def _something_there(case: Case, name: bytes) -> bool:
     """Whether the blob's path is taken by what is no regular file, a symlink for one."""
-    path = case.path / blob_path(name)
-    return path.is_symlink() or path.exists()
+    return case.reader.occupies(name)

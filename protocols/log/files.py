@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from proofs.errors import Rejected
 from protocols.hashes import sha256_of_parts
 
+NUMBER = re.compile("[1-9][0-9]{0,18}")  # of a size, as a name
 DEPTH_LIMIT = 12  # directories below the root: more than any path of a transcript has
 
 _CHUNK = 1 << 20  # bytes
@@ -28,8 +31,53 @@ class Missized(Rejected):
     wrongly. No copy can bring that about."""
 
 
-class Directory:
+class Directory(Protocol):
+    """Files by relative paths with slashes, which somebody else wrote. Every method raises OSError for what says
+    nothing about them: a failing disk, a server that cannot be reached."""
+
+    @property
+    def lists(self) -> bool:
+        """Whether it says which files there are; else `names`, `walk` and `empty` give nothing."""
+        ...
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The bytes of a file; raises Damaged("file-missing", "file-kind", "file-size"), the last where it has more
+        than `limit` bytes, without reading them."""
+        ...
+
+    def is_named(self, path: str, name: bytes) -> bool:
+        """Whether a file of any size has the SHA-256 `name`; raises Damaged where there is none."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def numbered(self, folder: str, last: int) -> list[int]:
+        """Those of the numbers 1 .. last that are names of files in a directory, ascending."""
+        ...
+
+    def occupied(self, path: str) -> bool:
+        """Whether anything is known to be at this path, a file or not."""
+        ...
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory, sorted."""
+        ...
+
+    def walk(self) -> Iterator[str]:
+        """Every path that is not a directory, in a fixed order."""
+        ...
+
+    def empty(self) -> Iterator[str]:
+        """Every directory with nothing in it, in a fixed order."""
+        ...
+
+
+class LocalDirectory:
     """The files below `root`, by relative paths with slashes. `root` itself may be a symlink; nothing below may."""
+
+    lists = True
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -79,6 +127,15 @@ class Directory:
             return stat.S_ISREG(os.fstat(descriptor).st_mode)
         finally:
             os.close(descriptor)
+
+    def numbered(self, folder: str, last: int) -> list[int]:
+        """Those of the numbers 1 .. last that are names of files in a directory, ascending."""
+        found = (int(name) for name in self.names(folder) if NUMBER.fullmatch(name) and self.has(f"{folder}/{name}"))
+        return sorted(number for number in found if number <= last)
+
+    def occupied(self, path: str) -> bool:
+        """Whether anything is at this path, a symlink for one."""
+        return os.path.lexists(self._root / path)
 
     def names(self, path: str) -> list[str]:
         """Names in a directory below the root, sorted; none where it is missing or is no directory."""

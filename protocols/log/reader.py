@@ -7,16 +7,16 @@ memory.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.hashes import sha256
 from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
-from protocols.log.files import Damaged, Directory, Missized
+from protocols.log.files import NUMBER, Damaged, Directory, LocalDirectory, Missized
 from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.remote import Remote, RemoteDirectory
 from protocols.log.tiles import (
     BUNDLE_LIMIT,
     CHECKPOINT,
@@ -37,17 +37,17 @@ from protocols.log.tiles import (
     tree_paths,
 )
 
-_SIZE = re.compile("[1-9][0-9]{0,18}")
-
 
 class TranscriptReader:
     """A snapshot of a transcript directory: the checkpoint that is the latest when it is first asked for.
 
-    Checks that a tree matches itself, not who signed it: signatures are for `check_note`.
+    Checks that a tree matches itself, not who signed it: signatures are for `check_note`. A directory on a web server
+    has no listing: of the checkpoints those up to the latest are found by asking, of other files none.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._directory = Directory(Path(path))
+    def __init__(self, path: Path | str | Remote) -> None:
+        self._directory: Directory = RemoteDirectory(path) if isinstance(path, Remote) else LocalDirectory(Path(path))
+        self._sizes: list[int] | None = None  # of checkpoints, where they had to be asked for
         self._latest: bytes | None = None
         self._bundle: tuple[Bundle, list[bytes]] | None = None
         self._some: tuple[Bundle, Sequence[bytes | None]] | None = None
@@ -75,13 +75,29 @@ class TranscriptReader:
         """The signed policy file, at most POLICY_LIMIT bytes."""
         return self._directory.read(POLICY, POLICY_LIMIT)
 
+    @property
+    def lists(self) -> bool:
+        """Whether the directory says which files there are; else files that nothing names are not seen."""
+        return self._directory.lists
+
     def checkpoints(self) -> list[int]:
         """The sizes that have a file under checkpoints/, ascending; also those beyond the latest, if any."""
-        return sorted(int(name) for name in self._directory.names("checkpoints") if _SIZE.fullmatch(name))
+        if not self._directory.lists:
+            return self._asked()
+        return sorted(int(name) for name in self._directory.names("checkpoints") if NUMBER.fullmatch(name))
 
     def all_checkpoints(self) -> list[int]:
         """The sizes of all of them, whatever the latest says; ascending."""
         return TranscriptReader.checkpoints(self)
+
+    def _asked(self) -> list[int]:
+        if self._sizes is None:
+            try:
+                size = self.size
+            except (Malformed, Rejected):
+                size = 0
+            self._sizes = self._directory.numbered("checkpoints", size)
+        return self._sizes
 
     def note(self, size: int) -> bytes:
         """The checkpoint of a size, not parsed."""
@@ -191,6 +207,10 @@ class TranscriptReader:
             return self._directory.is_named(blob_path(name), name)
         except Damaged as error:
             return None if error.check == "file-missing" else False
+
+    def occupies(self, name: bytes) -> bool:
+        """Whether anything is where the blob would be, a symlink for one."""
+        return self._directory.occupied(blob_path(name))
 
     def has_blob(self, name: bytes) -> bool:
         """Whether the blob's file is there (not pruned); its contents are not read."""

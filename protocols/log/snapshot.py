@@ -16,6 +16,7 @@ from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
 from protocols.log.files import Damaged, Directory
 from protocols.log.reader import TranscriptReader
+from protocols.log.remote import Remote
 from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_pieces
 
 ATTEMPTS = 1000  # publications that may come between before a snapshot is given up
@@ -25,9 +26,8 @@ class SnapshotReader(TranscriptReader):
     """`TranscriptReader` of the checkpoint that is the latest now. A directory that is at rest reads the same, but for
     files that a writer made and no checkpoint covers: these are left out of `files`."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str | Remote) -> None:
         super().__init__(path)
-        self._path = Path(path)
         for _ in range(ATTEMPTS):
             if self._take():
                 return
@@ -39,12 +39,12 @@ class SnapshotReader(TranscriptReader):
 
     def files(self) -> Iterator[str]:
         """Every path but those that a writer may have made and this checkpoint does not cover."""
-        covered = self._covered
+        covered = self._covered if self.lists else frozenset()
         yield from (path for path in self._listed() if path in covered or WRITTEN.fullmatch(path) is None)
 
     def _take(self) -> bool:
         """Read the checkpoint and what may go when the next one comes; False if that happened meanwhile."""
-        directory, kept = Directory(self._path), dict[str, bytes]()
+        directory, kept = self._directory, dict[str, bytes]()
         try:
             latest = directory.read(CHECKPOINT, NOTE_LIMIT)
             size = parse_note(latest).checkpoint.size
@@ -56,7 +56,7 @@ class SnapshotReader(TranscriptReader):
         except Rejected:
             if directory.read(CHECKPOINT, NOTE_LIMIT) != latest:
                 return False
-        self._latest, self._directory = latest, _Overlay(self._path, kept)
+        self._latest, self._directory = latest, _Overlay(directory, kept)
         return True
 
     def _listed(self) -> list[str]:
@@ -73,23 +73,26 @@ class SnapshotReader(TranscriptReader):
         return frozenset(self.known_files(self.size, named))
 
 
-class _Overlay(Directory):
+class _Overlay:
     """A directory some of whose files are kept in memory."""
 
-    def __init__(self, root: Path, kept: dict[str, bytes]) -> None:
-        super().__init__(root)
-        self._kept = kept
+    def __init__(self, below: Directory, kept: dict[str, bytes]) -> None:
+        self._below, self._kept = below, kept
+        self.lists, self.is_named, self.occupied = below.lists, below.is_named, below.occupied
+        self.numbered, self.names, self.walk, self.empty = below.numbered, below.names, below.walk, below.empty
 
     def read(self, path: str, limit: int) -> bytes:
+        """As `Directory.read`."""
         data = self._kept.get(path)
         if data is None:
-            return super().read(path, limit)
+            return self._below.read(path, limit)
         if len(data) > limit:
             raise Damaged("file-size", f"{path} of at most {limit} bytes", f"{len(data)} bytes")
         return data
 
     def has(self, path: str) -> bool:
-        return path in self._kept or super().has(path)
+        """As `Directory.has`."""
+        return path in self._kept or self._below.has(path)
 
 
 def named_blobs(entry: bytes) -> tuple[bytes, ...]:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from auditor.cli import main
 from protocols.audit_checks import AUDIT_CHECKS
-from protocols.log.files import Directory
+from protocols.log.files import LocalDirectory
 
 QUOTED = ", ".join(map(repr, AUDIT_CHECKS.names))
 
@@ -188,14 +188,14 @@ def test_a_transcripts_own_policy_is_never_what_was_meant(place: Path) -> None:
 def test_a_disk_that_fails_is_status_2(
     place: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, command: tuple[str, ...]
 ) -> None:
-    honest = Directory.read
+    honest = LocalDirectory.read
 
-    def failing(self: Directory, path: str, limit: int) -> bytes:
+    def failing(self: LocalDirectory, path: str, limit: int) -> bytes:
         if path.startswith("tile/entries"):
             raise fault
         return honest(self, path, limit)
 
-    monkeypatch.setattr(Directory, "read", failing)
+    monkeypatch.setattr(LocalDirectory, "read", failing)
     transcript = place / "out" / "transcript"
     other = [transcript] if "compare" in command else []
     more = ["--once", "--state", place / "state"] if "follow" in command else []

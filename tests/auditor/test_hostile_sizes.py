@@ -26,7 +26,7 @@ from protocols.cohorts import MOST_TRUSTEES
 from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.log import reader, snapshot, tiles
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
-from protocols.log.files import Directory
+from protocols.log.files import LocalDirectory
 from protocols.log.reader import TranscriptReader
 from protocols.membership import MOST_ROTATIONS
 from protocols.messages import (
@@ -240,8 +240,10 @@ def test_what_is_not_signed_is_not_read(simulations, copied, monkeypatch: pytest
     size = TranscriptReader(path).size
     (path / "checkpoint").write_bytes(claimed(simulation.pinned.policy, size))
     asked: list[str] = []
-    honest = Directory.read
-    monkeypatch.setattr(Directory, "read", lambda self, name, limit: asked.append(name) or honest(self, name, limit))
+    honest = LocalDirectory.read
+    monkeypatch.setattr(
+        LocalDirectory, "read", lambda self, name, limit: asked.append(name) or honest(self, name, limit)
+    )
     with pytest.raises(Rejected) as excinfo:
         read_copy(path, simulation.pinned, TranscriptReader(path))
     assert excinfo.value.check == "checkpoint-signature"
