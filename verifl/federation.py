@@ -19,8 +19,8 @@ from protocols.pinned import PinnedPolicy
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
 from verifl.agents.summation import resolve_device
-from verifl.carriers.base import EngineResult, FederationEngine, Parties, Session
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.base import Carrier, Parties, RunResult, Session
+from verifl.carriers.in_process import InProcess
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
@@ -123,7 +123,7 @@ class Federation:
     """A task under a configuration, to be run once into a new directory.
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
-    engine: how the parties run; all in this process by default. rand: where keys, masks and noise come from.
+    carrier: how the parties are asked; all in this process by default. rand: where keys, masks and noise come from.
     issued: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
     revocations, signed entries, to be logged before the next round. promise: a line that is told before the first round
     that this run plays, when all that a resumption needs is there. `began`: whether the run was not refused.
@@ -137,7 +137,7 @@ class Federation:
         *,
         device: str = "auto",
         progress: Progress | None = None,
-        engine: FederationEngine | None = None,
+        carrier: Carrier | None = None,
         rand: Randomness = os.urandom,
         issued: IssuedPolicy | None = None,
         changes: Sequence[bytes] = (),
@@ -150,7 +150,7 @@ class Federation:
         self._directory = RunDirectory(Path(out))
         self._device = device
         self._progress = progress or Silent()
-        self._engine = engine or InProcessEngine()
+        self._carrier = carrier or InProcess()
         self._rand = rand
 
     def run(self, resume: bool = False) -> FederationResult:
@@ -235,7 +235,7 @@ class Federation:
             rand=self._rand,
             promise=self._promise,
         )
-        result = self._engine.run(session, Parties.of(enrolment, directory))
+        result = self._carrier.run(session, Parties.of(enrolment, directory))
         adapter = _write_model(directory, training, result, plan, self._progress)
         return self._result(result, adapter)
 
@@ -265,7 +265,7 @@ class Federation:
         for warning in statistics_warnings(training.statistics, policy.step):
             _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
 
-    def _result(self, result: EngineResult, adapter: Path | None) -> FederationResult:
+    def _result(self, result: RunResult, adapter: Path | None) -> FederationResult:
         where = self._directory
         return FederationResult(
             where.path,
@@ -298,7 +298,7 @@ def _write_enrolment(directory: RunDirectory, enrolment: Enrolment) -> None:
 
 
 def _write_model(
-    directory: RunDirectory, training: LocalTraining, result: EngineResult, plan: Plan, progress: Progress
+    directory: RunDirectory, training: LocalTraining, result: RunResult, plan: Plan, progress: Progress
 ) -> Path | None:
     """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
     model = training.load(result.model)

@@ -1,5 +1,5 @@
 """Runs of a task whose clients fail where a test says so, in histories of kills, resumptions and revocations, with the
-real engine on a model of three coordinates."""
+real carrier on a model of three coordinates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from protocols.log.writer import DiskWatch
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.exchange import NOTHING, Publication, Release
 from verifl import Config, Federation
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
 from verifl.federation import FederationResult
 from verifl.storage.stores import unobserved
@@ -71,7 +71,7 @@ def run(
         update={"encryption_proof": False},
         limits={"min_cohort": min_cohort, "max_aborts": 3},
     )
-    return Federation(task, config, out, device="cpu", engine=InProcessEngine(step), **options).run(resume=True)
+    return Federation(task, config, out, device="cpu", carrier=InProcess(step), **options).run(resume=True)
 
 
 def lines(out: Path) -> list[dict[str, Any]]:

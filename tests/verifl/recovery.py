@@ -33,7 +33,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import Release, SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl import Config, Federation
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 from verifl.federation import FederationResult
 
 CONFIG = Config.of(
@@ -76,8 +76,8 @@ class Remembering:
 
 def resume(directory: Path, step: Callable[[str], None] | None = None, **options: Any) -> FederationResult:
     """Go on in a directory, or begin in it, to the end."""
-    engine = InProcessEngine(step) if step else InProcessEngine()
-    return Federation(Remembering(), CONFIG, directory, engine=engine, device="cpu", **options).run(resume=True)
+    carrier = InProcess(step) if step else InProcess()
+    return Federation(Remembering(), CONFIG, directory, carrier=carrier, device="cpu", **options).run(resume=True)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from protocols.messages import KeyRotation, Revocation
 from protocols.policy import TensorSpec
 from tests.seeded import seeded
 from tests.verifl.office import CLIENTS, Office, key_of, public
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
 from verifl.config import Config, FederationConfig, read_config
 from verifl.enrolment.changes import LoggedChanges
@@ -230,8 +230,8 @@ def second_round(office: Office, changes: list[bytes], step: Callable[[str], Non
     config = read_config(Path(office.path("config.toml"))).model_copy(update={"federation": FederationConfig(rounds=2)})
     issued = IssuedPolicy((office.folder / "policy.cbor").read_bytes(), read_keys(office.folder / "keys"))
     task, out = load_task(config, office.folder), office.folder / "out"
-    engine = InProcessEngine(step)
-    Federation(task, config, out, issued=issued, changes=changes, engine=engine).run(resume=True)
+    carrier = InProcess(step)
+    Federation(task, config, out, issued=issued, changes=changes, carrier=carrier).run(resume=True)
 
 
 @pytest.mark.parametrize(("moment", "again"), [(MOMENTS[0], True), (MOMENTS[1], False), (MOMENTS[2], True)])

@@ -18,7 +18,7 @@ from protocols.messages import RoundClosed, Submission
 from protocols.rounds import client_holdings, record, trustee_holdings
 from tests.verifl.recovery import CONFIG, Remembering
 from verifl import Federation
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
 from verifl.storage.stores import DirectoryStore
 from verifl.training import own_tensors
@@ -59,7 +59,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise Stopped
 
     with pytest.raises(Stopped):
-        Federation(Remembering(), CONFIG, folder / "original", engine=InProcessEngine(step), device="cpu").run()
+        Federation(Remembering(), CONFIG, folder / "original", carrier=InProcess(step), device="cpu").run()
     return folder
 
 

@@ -21,7 +21,7 @@ from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 from verifl.federation import FederationResult
 from verifl.progress import Silent
 
@@ -86,8 +86,8 @@ class Years:
             update={"encryption_proof": False},
             limits={"min_cohort": 3, "max_aborts": 3},
         )
-        engine = InProcessEngine(step, self.cast)
-        return Federation(Line(), config, self.out, device="cpu", engine=engine, progress=self.notes).run(resume=True)
+        carrier = InProcess(step, self.cast)
+        return Federation(Line(), config, self.out, device="cpu", carrier=carrier, progress=self.notes).run(resume=True)
 
     def kill(self, until: str, nth: int) -> None:
         with pytest.raises(Killed):

@@ -1,8 +1,8 @@
-"""A federation in one process in which some parties lie: `FederationEngine` for `--inject`.
+"""A federation in one process in which some parties lie: `Carrier` for `--inject`.
 
-As in the default engine, parties exchange nothing but what they would send each other over a network. Here any of them
-may also be silent, late or wrong, so whoever refuses something is noted, and the run goes on for as long as t trustees
-go along.
+As with the default carrier, parties exchange nothing but what they would send each other over a network. Here any of
+them may also be silent, late or wrong, so whoever refuses something is noted, and the run goes on for as long as t
+trustees go along.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
 from verifl.agents.server import ServerAgent, unmasked
-from verifl.carriers.base import EngineResult, Parties, Session
+from verifl.carriers.base import Parties, RunResult, Session
 from verifl.carriers.company import SAID_OF, hand_out_receipts
 from verifl.carriers.ending import describe_ending, due_ending
 from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
@@ -43,16 +43,16 @@ from verifl.training.update_watch import UpdateWatch
 COORDINATOR = "the coordinator"
 
 
-class InjectedEngine:
+class InjectedCarrier:
     """Runs a session with these injections, all of them in round 2. refusals: what honest parties refused in it."""
 
     def __init__(self, injections: Sequence[Injection]) -> None:
         self._injections = tuple(injections)
         self.refusals: list[Refusal] = []
 
-    def run(self, session: Session, parties: Parties) -> EngineResult:
-        """See `FederationEngine.run`. Raises Caught where honest parties end the run, Misuse where the injections do
-        not fit the federation."""
+    def run(self, session: Session, parties: Parties) -> RunResult:
+        """See `Carrier.run`. Raises Caught where honest parties end the run, Misuse where the injections do not fit the
+        federation."""
         policy, rounds = session.pinned.policy, session.config.federation.rounds
         if rounds < FIRST_ROUND:
             raise Misuse(f"federation.rounds: expected {FIRST_ROUND} or more with --inject, found {rounds}")
@@ -110,7 +110,7 @@ class _Run:
         for each in injections:
             session.progress.note(f"injected in round {FIRST_ROUND}: {_describe(each)}")
 
-    def rounds(self) -> EngineResult:
+    def rounds(self) -> RunResult:
         """Genesis, then rounds until as many as configured have closed."""
         self._server.begin()
         initial = self._session.training.evaluate(self._session.initial)
@@ -119,7 +119,7 @@ class _Run:
         wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
         for _ in range(wanted + self._session.pinned.policy.max_aborts + 1):
             if closed == wanted or self._given_up(summaries, wanted):
-                return EngineResult(tuple(summaries), self._server.model(), initial, self._ended)
+                return RunResult(tuple(summaries), self._server.model(), initial, self._ended)
             summaries.append(self._round(closed))
             self._report(summaries[-1])
             self._act(self._forgery.ended)

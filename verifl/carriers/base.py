@@ -1,4 +1,4 @@
-"""What every federation engine is given and what it reports."""
+"""What every carrier is given and what it reports."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class EngineResult:
+class RunResult:
     """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first.
 
     ended: in one line, why the federation was closed before as many rounds as configured had; None if it was not.
@@ -77,9 +77,9 @@ class EngineResult:
     ended: str | None = None
 
 
-class FederationEngine(Protocol):
+class Carrier(Protocol):
     """Runs the parties of a session until its rounds are done."""
 
-    def run(self, session: Session, parties: Parties) -> EngineResult:
+    def run(self, session: Session, parties: Parties) -> RunResult:
         """Write the transcript into `session.directory` and return how it went. parties: each for its own agent."""
         ...

@@ -1,4 +1,4 @@
-"""Every party in this process: the default engine.
+"""Every party in this process: the default carrier.
 
 There is one agent a party, each with its own key and directory, and they exchange nothing but what they would send each
 other over a network. The conductor says whom to ask what; here one after another is asked, once. What they and the log
@@ -20,7 +20,7 @@ from protocols.rounds.waits import DAY
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import Party, outdated_state
 from verifl.agents.server import ServerAgent, open_server
-from verifl.carriers.base import EngineResult, Parties, Session
+from verifl.carriers.base import Parties, RunResult, Session
 from verifl.carriers.company import (
     SAID_OF,
     AskedClient,
@@ -39,7 +39,7 @@ from verifl.storage.stores import unobserved
 from verifl.training.update_watch import UpdateWatch
 
 
-class InProcessEngine:
+class InProcess:
     """Runs the clients one after another; the transcript is that of a federation over a network.
 
     step: called with a description before each change of a state directory or the transcript; to test crashes. cast:
@@ -49,8 +49,8 @@ class InProcessEngine:
     def __init__(self, step: DiskWatch = unobserved, cast: Casting = honest_company) -> None:
         self._step, self._cast = step, cast
 
-    def run(self, session: Session, parties: Parties) -> EngineResult:
-        """See `FederationEngine.run`; goes on where the files in the directory end.
+    def run(self, session: Session, parties: Parties) -> RunResult:
+        """See `Carrier.run`; goes on where the files in the directory end.
 
         Where no further round can be closed it closes the federation, with the last closed model. Raises
         Rejected("rounds") if too many rounds were aborted, Rejected("too-few-submissions") if that happened twice in a
@@ -87,7 +87,7 @@ class _Run:
         self._watch = UpdateWatch(session.training.layout, policy.update)
         self._ended: str | None = None
 
-    def rounds(self) -> EngineResult:
+    def rounds(self) -> RunResult:
         """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
         initial = self._initial()
         if self._server.begin():
@@ -100,7 +100,7 @@ class _Run:
             self._keep_receipts(past.round)
         self._go_on(summaries)
         self._change()
-        return EngineResult(tuple(summaries), self._server.model(), initial.metrics, self._ended)
+        return RunResult(tuple(summaries), self._server.model(), initial.metrics, self._ended)
 
     def _go_on(self, summaries: list[RoundSummary]) -> None:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""

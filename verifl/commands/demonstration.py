@@ -12,7 +12,7 @@ import click
 from auditor import Report, audit, write_report
 from proofs.errors import Misuse, Rejected
 from verifl.built_in import BUILT_IN_TASKS, FIRST
-from verifl.carriers.base import FederationEngine
+from verifl.carriers.base import Carrier
 from verifl.commands.results import report_run
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult, audit_command
@@ -49,11 +49,11 @@ def run_demo(
     device: str,
     style: str,
     logs: tuple[str, str] = ("txt", "info"),
-    engine: FederationEngine | None = None,
+    carrier: Carrier | None = None,
 ) -> int:
     """Run, audit, report on stdout; returns 0 if the audit accepts and all rounds were closed, else 1.
 
-    logs: their style and level. engine: for parties that misbehave. Where honest ones then end the run, what it left
+    logs: their style and level. carrier: for parties that misbehave. Where honest ones then end the run, what it left
     behind is audited, and the result is 1.
     """
     started = time.perf_counter()
@@ -64,11 +64,11 @@ def run_demo(
     with logged(*logs) as progress:
         progress.stage("loading PyTorch and the data")
         task = load_task(config, Path())
-        federation = Federation(task, config, directory, device=device, progress=progress, engine=engine)
+        federation = Federation(task, config, directory, device=device, progress=progress, carrier=carrier)
         try:
             result = federation.run()
         except Rejected as error:
-            if engine is None:
+            if carrier is None:
                 raise
             return _report_stopped(RunDirectory(directory), error, style)
         except (OSError, KeyboardInterrupt) as error:

@@ -96,7 +96,7 @@ def run(
                 out,
                 device=device,
                 progress=progress,
-                engine=carrier_with(inject),
+                carrier=carrier_with(inject),
                 issued=issued,
                 changes=changes,
                 promise="" if inject else "interrupted or killed at any time, it goes on with --resume",

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from verifl.adversaries.registry import Injection
-    from verifl.carriers.base import FederationEngine
+    from verifl.carriers.base import Carrier
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -55,13 +55,13 @@ inject_option = click.option(
 )  # fmt: skip
 
 
-def carrier_with(injections: tuple[Injection, ...]) -> FederationEngine | None:
-    """The engine in which these parties misbehave; None for the default one."""
+def carrier_with(injections: tuple[Injection, ...]) -> Carrier | None:
+    """The carrier by which these parties misbehave; None for the default one."""
     if not injections:
         return None
-    from verifl.adversaries.engine import InjectedEngine
+    from verifl.adversaries.engine import InjectedCarrier
 
-    return InjectedEngine(injections)
+    return InjectedCarrier(injections)
 
 
 def dump(document: dict[str, Any], style: str) -> str:

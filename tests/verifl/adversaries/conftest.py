@@ -15,7 +15,7 @@ from proofs.errors import Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
-from verifl.adversaries.engine import InjectedEngine
+from verifl.adversaries.engine import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Refusal
 from verifl.adversaries.registry import parse_injection
 from verifl.storage.history import EndedRound, ended_rounds
@@ -118,10 +118,10 @@ def play(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 
 def _play(directory: Path, inject: Sequence[str], config: Config) -> Played:
-    engine, stopped = InjectedEngine([parse_injection(each) for each in inject]), None
+    carrier, stopped = InjectedCarrier([parse_injection(each) for each in inject]), None
     task = Means(MANY if "two-aborts" in inject else CLIENTS)
     try:
-        Federation(task, config, directory, engine=engine).run()
+        Federation(task, config, directory, carrier=carrier).run()
     except Rejected as error:
         stopped = error
-    return Played(directory, tuple(engine.refusals), stopped)
+    return Played(directory, tuple(carrier.refusals), stopped)

@@ -24,7 +24,7 @@ from protocols.summation import add_residues
 from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, Means, Play, Played
 from verifl import Federation
 from verifl.adversaries.cast import CLIENTS as LIARS
-from verifl.adversaries.engine import InjectedEngine
+from verifl.adversaries.engine import InjectedCarrier
 from verifl.adversaries.provers import ProvesAnything, mixed_up, shifting_error
 from verifl.adversaries.registry import KINDS, Role, parse_injection
 
@@ -133,7 +133,7 @@ def test_no_occasion_for_the_lie(
 ) -> None:
     config = CONFIG.model_copy(update={"update": CONFIG.update.model_copy(update=update)})
     with pytest.raises(Misuse, match=message):
-        Federation(task, config, tmp_path / "out", engine=InjectedEngine([parse_injection(kind)])).run()
+        Federation(task, config, tmp_path / "out", carrier=InjectedCarrier([parse_injection(kind)])).run()
     assert not (tmp_path / "out").exists()
 
 
@@ -142,8 +142,8 @@ def test_nothing_is_wrong_with_what_tells_no_lie(
 ) -> None:
     """The road that all these clients take, with all true: so what excludes them is their one lie."""
     monkeypatch.setitem(LIARS, "wrong-key", ProvesAnything)
-    engine = InjectedEngine([parse_injection("wrong-key")])
-    result = Federation(Means(), CONFIG, tmp_path / "out", engine=engine).run()
+    carrier = InjectedCarrier([parse_injection("wrong-key")])
+    result = Federation(Means(), CONFIG, tmp_path / "out", carrier=carrier).run()
     assert set(result.rounds[1].accepted) == set(CLIENTS)
 
 
@@ -154,9 +154,9 @@ def test_the_list_says_what_a_kind_needs() -> None:
 
 
 def test_a_kind_that_needs_more_clients_is_refused_with_fewer(tmp_path: Path) -> None:
-    engine = InjectedEngine([parse_injection("two-aborts")])
+    carrier = InjectedCarrier([parse_injection("two-aborts")])
     with pytest.raises(Misuse, match="two-aborts needs 7 clients, found 4"):
-        Federation(Means(), CONFIG, tmp_path / "out", engine=engine).run()
+        Federation(Means(), CONFIG, tmp_path / "out", carrier=carrier).run()
 
 
 def test_every_client_of_the_list_can_be_played() -> None:

@@ -16,7 +16,7 @@ from protocols.messages import KeyShare, RoundAborted
 from protocols.rounds.follower import Follower
 from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, HONEST, TRUSTEES, Means, Play, Played
 from verifl import Federation
-from verifl.adversaries.engine import InjectedEngine
+from verifl.adversaries.engine import InjectedCarrier
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.registry import parse_injection
 from verifl.storage.stores import DirectoryStore
@@ -106,9 +106,9 @@ def test_several_liars_at_once(play: Play) -> None:
 
 def refused(tmp_path: Path, *inject: str, **limits: object) -> str:
     config = CONFIG.model_copy(update=limits)
-    engine = InjectedEngine([parse_injection(each) for each in inject])
+    carrier = InjectedCarrier([parse_injection(each) for each in inject])
     with pytest.raises(Misuse) as excinfo:
-        Federation(Means(), config, tmp_path / "out", engine=engine).run()
+        Federation(Means(), config, tmp_path / "out", carrier=carrier).run()
     assert not (tmp_path / "out").exists()
     return str(excinfo.value)
 

@@ -41,7 +41,7 @@ from verifl.agents.server import ServerAgent
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
-from verifl.carriers.in_process import InProcessEngine
+from verifl.carriers.in_process import InProcess
 
 ROOT = Path(__file__).parents[3]
 PARTIES = ("a", "b", "c", "trustee-1", "trustee-2", "trustee-3", "coordinator")
@@ -138,8 +138,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
     with pytest.MonkeyPatch.context() as patch:
         _listen_to_server(patch, tapes, agents)
-        engine = InProcessEngine(cast=cast)
-        result = Federation(Remembering(), CONFIG, folder / "run", engine=engine, device="cpu").run()
+        carrier = InProcess(cast=cast)
+        result = Federation(Remembering(), CONFIG, folder / "run", carrier=carrier, device="cpu").run()
     policy = result.policy.read_bytes()
     reader = TranscriptReader(result.transcript)
     entries = list(reader.entries(0, reader.size))
