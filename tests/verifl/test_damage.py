@@ -260,13 +260,15 @@ def test_what_is_not_damaged_goes_on(stopped: Path, tmp_path: Path) -> None:
 
 
 def test_a_value_that_was_being_erased_is_no_damage(stopped: Path, tmp_path: Path) -> None:
-    """A kill between overwriting and removing it leaves zeros: here, of a round that is over."""
+    """A kill between overwriting and removing it leaves zeros under a temporary name: here, of a round that is over."""
     out = Path(shutil.copytree(stopped / "out", tmp_path / "out"))
-    erased = out / store("trustees/trustee-1", "round-key/1")
+    value = out / store("trustees/trustee-1", "round-key/1")
+    erased = value.with_name(f".{value.name}.0badcafe.tmp")
     erased.touch(0o600)
     erased.write_bytes(bytes(64))
     assert cli.invoke(["run", str(stopped / "config.toml"), "--out", str(out), "--device", "cpu", "--resume"]) == 0
-    assert not (out / store("trustees/trustee-1", "round-key/1")).exists()
+    assert not value.exists()
+    assert not erased.exists()
 
 
 def test_a_value_in_use_is_not_taken_for_erased(
