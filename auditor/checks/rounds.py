@@ -85,9 +85,12 @@ def _check_order(case: Case, findings: Findings, headings: list[Heading]) -> str
         if not heading.type or (heading.type == "genesis" and position == 0):
             continue
         if heading.type == MISSING or (state == MISSING and heading.type in CHANGES):
-            state, keyed = MISSING, False
+            state, keyed = (OVER if state == OVER else MISSING), False
             continue
-        if state == MISSING:  # whatever comes next is in its place
+        if state == MISSING:  # whatever comes next is in its place; but rounds never go back
+            if 0 < heading.round < number:
+                expected = f"round {number} or a later one"
+                findings.add(Place(entry=position), expected, f"{heading.type} of round {heading.round}")
             state, number = _place_of(heading, number)
         if heading.type in CHANGES:
             if state != BETWEEN or keyed or position == 0:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditor import Kind, Outcome, Report, Status, audit
+from auditor.checks.rounds import OVER
 from auditor.gaps import NEVER, Torn, entries_of, roots_at, tile_leaves
 from auditor.index import MISSING, Heading
 from protocols.envelopes import open_envelope
@@ -24,6 +26,7 @@ from protocols.messages import (
     Aggregate,
     CohortClosed,
     Exclusion,
+    FederationClosed,
     KeyShare,
     RoundClosed,
     RoundKey,
@@ -195,6 +198,46 @@ def test_a_sum_in_the_round_of_a_missing_acknowledgement(forge, tmp_path: Path) 
     place = forged.find(ShareAck, 1)
     report = audit(without(forged.write(tmp_path / "t"), place), forged.policy_data)
     assert "I9" in {result.id for result, _ in report.broken}
+
+
+def between_gaps(forge: Forge, kind: type, number: int, message: Any) -> tuple[int, int]:
+    """An entry between two that are to be damaged, before the first of this kind in a round; where these two are."""
+    place = forge.find(kind, number)
+    spoilt = forge.message(place)
+    for each in (spoilt, message, spoilt):
+        forge.insert(place, each)
+    return place, place + 2
+
+
+@pytest.mark.parametrize(("odd", "number"), [(3, 1), (50, 1), (1, 3)])
+def test_rounds_do_not_go_back_between_two_gaps(odd: int, number: int, forge, tmp_path: Path) -> None:
+    """An entry of another round there would tear all rounds between, and hide what is wrong in them."""
+    forged = forge("eventful")
+    policy = tmp_path / "policy"
+    policy.write_bytes(forged.policy_data)
+    ack = forged.message(forged.find(ShareAck, number))
+    first, last = between_gaps(forged, ShareAck, number, replace(ack, round=odd))
+    path = without(forged.write(tmp_path / "t"), first, last)
+    back = last + 1 if odd > number else first + 1
+    found = f"share-ack of round {min(odd, number)}"
+    where = {
+        (each.where.partition(",")[0], each.found) for result, each in audit(path, policy).broken if result.id == "I4"
+    }
+    assert (f"entry {back}", found) in where
+    assert "I4" in agreed(path, policy)
+
+
+def test_nothing_follows_the_end_behind_a_gap_either(forge, tmp_path: Path) -> None:
+    forged = forge("eventful")
+    place = forged.find(RoundKey, 2)
+    ended = FederationClosed(forged.policy.federation, forged.message(forged.find(RoundOpen, 2)).model, 1, "no-cohort")
+    forged.insert(place, forged.message(forged.find(RoundKey, 2)))
+    forged.insert(place, ended)
+    path, policy = without(forged.write(tmp_path / "t"), place + 1), tmp_path / "policy"
+    policy.write_bytes(forged.policy_data)
+    report, expected = audit(path, policy), f"nothing after {OVER}"
+    assert [each for result, each in report.broken if result.id == "I4" and each.expected == expected]
+    assert "I4" in agreed(path, policy)
 
 
 def test_nobody_is_named_whose_key_may_have_been_replaced(simulations, copied) -> None:

@@ -47,10 +47,12 @@ def check_order(case: Case) -> None:
         before = entry.index
         if entry.index == 0 and entry.type == "genesis":
             continue
-        if not known:
+        if not known and state != "over":
             if entry.type in ("key-rotation", "revocation"):
                 state = "missing"
                 continue
+            if entry.body.get("round", number) < number:
+                case.fail("I4", f"entry {entry.index}: back to round {entry.body['round']} from {number}")
             state = next((name for name, allowed in AFTER.items() if entry.type in allowed), "between")
             number = entry.body.get("round", number)
         if entry.type not in AFTER[state]:
