@@ -389,6 +389,16 @@ def copied_proof(forge: Forge) -> None:
     forge.edit(forge.find(Submission, nth=1), proof=first.proof)
 
 
+def failed_without_cohort(forge: Forge) -> None:
+    place = forge.find(RoundAborted)
+    number = forge.message(place).round
+    forge.edit(place, reason="opening-failed", cohort=None, missing=())
+    for kind in (KeyShare, CohortClosed):
+        for position in reversed(range(place)):
+            if isinstance(forge.message(position), kind) and forge.message(position).round == number:
+                forge.remove(position)
+
+
 def excluded(reason: str) -> Callable[[Forge], None]:
     def lie(forge: Forge) -> None:
         position = forge.find(CohortClosed)
@@ -436,6 +446,7 @@ LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "an acknowledgement of another opening": (answer_to_a_submission, {"I8", "I12"}),
     "a false digest": (edited(CohortClosed, digest=bytes(32)), {"I8"}),
     "a false verdict": (excluded("invalid-proof"), {"I7", "I8", "I9", "I10", "I11", "P1"}),
+    "a failure to open without a cohort": (failed_without_cohort, {"I4", "I8"}),
     "a false abort": (edited(RoundAborted, reason="no-quorum"), {"I4", "I8"}),
     "a wrong release": (other_release, {"I8", "I10"}),
     "a second release": (second_release, {"P2"}),
@@ -445,7 +456,14 @@ LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a second genesis": (second_genesis, {"I2", "I4"}),
     "an entry that is none": (garbage, {"I1", "I6", "I7", "I8", "P7"}),
 }
-EVERY_RUN_LIES = ("a replaced key", "a copied proof", "a false verdict", "a wrong release", "another model")
+EVERY_RUN_LIES = (
+    "a failure to open without a cohort",
+    "a replaced key",
+    "a copied proof",
+    "a false verdict",
+    "a wrong release",
+    "another model",
+)
 
 
 @pytest.mark.parametrize("name", sampled(list(LIES), EVERY_RUN_LIES))
