@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from verifl import Config, Federation
-from verifl.training.fresh_models import FreshModels, same_bits
+from verifl.training.fresh_models import FreshModels
 from verifl.training.local_training import LocalTraining
-from verifl.training.module_state import state_of
+from verifl.training.module_state import same_bits, state_of
 from verifl.training.tensors import TensorFilter
 
 

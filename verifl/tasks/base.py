@@ -27,7 +27,8 @@ class Task(Protocol[Data]):
     `train` may take a fourth argument `state`: a dict of the client's own, empty in its first turn, that is stored with
     the client and given again in the next turn, also after a kill: `state["optimizer"] = optimizer.state_dict()`, or
     what a privacy engine has spent. It holds numbers, text, bytes, None, lists, tuples, dicts, tensors and numpy
-    arrays; what else is put into it is refused by name. A turn that comes to nothing leaves it as it was.
+    arrays, tensors on the device that they were left on; what else is put into it is refused by name. A turn that comes
+    to nothing leaves it as it was.
 
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.

@@ -24,11 +24,10 @@ from torch import Tensor, UntypedStorage, nn
 from proofs.errors import Misuse
 from verifl.tasks.user_code import user_code
 from verifl.training.memory_sharing import sharing
-from verifl.training.module_state import state_of
+from verifl.training.module_state import bits_of, same_bits, state_of
 
 LENT = 1 << 16  # bytes of a storage from which its pages are shared
 LARGE = 1 << 26  # bytes of a model that may not wait for Python's garbage collector
-_PIECE = 1 << 24  # bytes that are compared at a time
 _SEARCHED = 1_000_000  # objects of a copy that are looked at
 
 
@@ -61,6 +60,10 @@ class FreshModels:
             return _digest(tensor) != self._digests[name]
         return not same_bits(tensor, state_of(self._original)[name], self._lent.let_go)
 
+    def is_home(self, tensor: Tensor) -> bool:
+        """Whether a tensor is on a device of the kind that modules are given on."""
+        return tensor.device.type == torch.device(self._device).type
+
     def _moved(self, model: nn.Module) -> nn.Module:
         if self._is_there(model):
             return model
@@ -68,8 +71,7 @@ class FreshModels:
             return model.to(self._device)
 
     def _is_there(self, model: nn.Module) -> bool:
-        wanted = torch.device(self._device).type
-        return all(each.device.type == wanted for each in _tensors(model))
+        return all(map(self.is_home, _tensors(model)))
 
     def _check_move(self, model: nn.Module) -> None:
         """Tensors that share memory still do on the device: Module.to() keeps what is one parameter, and no views."""
@@ -204,28 +206,8 @@ class _Lent:
             self._places[new.data_ptr()] = (start, sizes[address])
 
 
-def same_bits(one: Tensor, other: Tensor, after: Callable[[], None] = lambda: None) -> bool:
-    """Whether two tensors on whatever devices have one shape, dtype and content, NaN included.
-
-    after: called for each piece that was compared.
-    """
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    pieces = zip(_bits(one).split(_PIECE), _bits(other).split(_PIECE), strict=True)
-    for mine, theirs in pieces:
-        same = torch.equal(mine, theirs)
-        after()
-        if not same:
-            return False
-    return True
-
-
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
-
-
 def _digest(tensor: Tensor) -> bytes:
-    return hashlib.sha256(_bits(tensor).numpy().data).digest()
+    return hashlib.sha256(bits_of(tensor).numpy().data).digest()
 
 
 def _difference(model: nn.Module, copy: nn.Module, compared: Collection[str]) -> str:

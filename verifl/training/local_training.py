@@ -20,7 +20,7 @@ from verifl.tasks.user_code import client_code, user_code
 from verifl.training.fresh_models import FreshModels
 from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
-from verifl.training.module_state import check_loading, hidden_parameters, state_of
+from verifl.training.module_state import check_loading, hidden_parameters, kind_of, state_of, unusual
 from verifl.training.own_tensors import NOTHING, Kept
 from verifl.training.running_statistics import find_statistics
 from verifl.training.task_state import ClientStates
@@ -58,7 +58,7 @@ class LocalTraining:
         self._local = local_names(state, self.layout)
         self._buffers = {name for name in self._local if _is_float_buffer(state[name])}
         self.statistics = find_statistics(model, self.layout)
-        self._kinds = {name: _kind(state[name]) for name in self._local}
+        self._kinds = {name: kind_of(state[name]) for name in self._local}
         self._models = FreshModels(model, self._build, self._local, device)
         self._architecture = _architecture(model)
         self._own: dict[str, dict[str, Tensor]] = {}
@@ -117,9 +117,9 @@ class LocalTraining:
         own = load(kept.tensors) if kept.tensors else {}
         for name, tensor in own.items():
             found = self._kinds.get(name, "none of that name")
-            if found != _kind(tensor):
+            if found != kind_of(tensor):
                 raise Misuse(
-                    f"client {client}: its own tensor {name!r} was {_kind(tensor)}, found {found} in the model; the "
+                    f"client {client}: its own tensor {name!r} was {kind_of(tensor)}, found {found} in the model; the "
                     "architecture must not change during the federation"
                 )
         self._own[client] = own
@@ -199,8 +199,16 @@ class LocalTraining:
             if there != expected:
                 raise Misuse(
                     f"client {client}: train() changed the architecture of the model: {name!r}: expected {expected}, "
-                    f"found {there}; it may only change values"
+                    f"found {there}{self._explained(state_of(module).get(name), expected)}"
                 )
+
+    def _explained(self, tensor: Tensor | None, expected: str) -> str:
+        if tensor is None or self._models.is_home(tensor) or not expected.startswith(f"{kind_of(tensor)}, "):
+            return "; it may only change values"
+        return (
+            f" on {tensor.device}; tensors that share memory come apart on their way to another device, unless they "
+            "are one parameter: make them one, or compute one from the other in forward()"
+        )
 
     def _check_hidden(self, model: nn.Module) -> None:
         hidden = sorted(set(hidden_parameters(model)))
@@ -216,16 +224,12 @@ class LocalTraining:
 def _architecture(model: nn.Module) -> dict[str, str]:
     """What may not change of a model, in words, for every tensor of its state."""
     state = state_of(model)
-    shared = sharing(state)
-    return {name: _kind(tensor) + shared.words(name) for name, tensor in state.items()}
+    shared = sharing({name: tensor for name, tensor in state.items() if not unusual(tensor)})
+    return {name: kind_of(tensor) + shared.words(name) for name, tensor in state.items()}
 
 
 def _is_float_buffer(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
 
 
 def _number(name: object, value: Any) -> float:

@@ -6,7 +6,7 @@ an override returns, nothing that is written into it reaches the module.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from proofs.errors import Misuse
 from verifl.tasks.user_code import user_code
 
 State = dict[str, Tensor]
+
+_PIECE = 1 << 24  # bytes that are compared at a time
 
 
 def state_of(model: nn.Module) -> State:
@@ -69,11 +71,52 @@ def check_loading(model: nn.Module, travelling: Collection[str]) -> None:
     found = checked_state(model)
     for name in travelling:
         tensor = found[name]
-        if tensor.shape != given[name].shape or not torch.equal(tensor.detach(), given[name]):
+        if not same_bits(tensor, given[name]):
             raise Misuse(
                 f"tensors: {name!r} is not what load_state_dict() was given for it, so that the trained model could "
                 "not be loaded; remove the override or hook of load_state_dict()"
             )
+
+
+def same_bits(one: Tensor, other: Tensor, after: Callable[[], None] = lambda: None) -> bool:
+    """Whether two tensors on whatever devices have one shape, dtype and content, NaN included.
+
+    after: called for each piece that was compared.
+    """
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    pieces = zip(bits_of(one).split(_PIECE), bits_of(other).split(_PIECE), strict=True)
+    for mine, theirs in pieces:
+        same = torch.equal(mine, theirs)
+        after()
+        if not same:
+            return False
+    return True
+
+
+def bits_of(tensor: Tensor) -> Tensor:
+    """The bytes of a tensor's elements, uint8 (n,), in the CPU's memory."""
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8)
+
+
+def unusual(tensor: Tensor) -> str:
+    """In words, why a tensor has no values of its own in plain memory; empty where it has."""
+    if is_lazy(tensor):
+        return "without a shape"
+    if tensor.is_meta:
+        return "on the meta device, without values"
+    if tensor.layout != torch.strided:
+        return f"in {str(tensor.layout).removeprefix('torch.')}"
+    if type(tensor).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return f"in a {type(tensor).__name__}"
+    return ""
+
+
+def kind_of(tensor: Tensor) -> str:
+    """In words, what may not change of a tensor: "float32 of shape (2, 3)", and what is unusual about it."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    shape = "" if is_lazy(tensor) else f" of shape {tuple(tensor.shape)}"
+    return f"{dtype}{shape} {unusual(tensor)}".rstrip()
 
 
 def _loads_its_own_way(module: nn.Module) -> bool:

@@ -2,7 +2,8 @@
 
 Numbers, text, bytes, None, lists, tuples, dicts, tensors and numpy arrays; nothing else, so that no pickle is needed.
 The form is JSON with the tensors beside it (safetensors). Every turn gets what was read back, also where no process
-ended in between, so that a resumed run is the same as an uninterrupted one.
+ended in between, so that a resumed run is the same as an uninterrupted one. Tensors come back on the device that they
+were on; those on the federation's own, which may be another after a resumption, on the federation's own.
 """
 
 from __future__ import annotations
@@ -43,18 +44,21 @@ class _Stored:
     tensors: Annotated[bytes, AtMost(_LIMIT)]  # safetensors, by number
 
 
-def encode_state(state: State, limit: int) -> bytes:
-    """`state` as bytes, at most `limit`; raises Misuse naming the first value that is not one of the kinds above."""
+def encode_state(state: State, limit: int, device: str = "cpu") -> bytes:
+    """`state` as bytes, at most `limit`; raises Misuse naming the first value that is not one of the kinds above.
+
+    device: the federation's own.
+    """
     from safetensors.torch import save
 
-    writer = _Writer(limit)
+    writer = _Writer(limit, torch.empty(0, device=device).device)
     tree = json.dumps(writer.node(state, "state", 0), separators=(",", ":")).encode()
     writer.count(len(tree))
     return encode(_Stored(tree, save(writer.tensors)), 2 * _LIMIT)
 
 
 def decode_state(data: bytes, device: str) -> State:
-    """Inverse of `encode_state`; tensors that were not on the CPU come back on `device`."""
+    """Inverse of `encode_state`; a tensor whose device this machine has not comes back on `device`."""
     from safetensors.torch import load
 
     stored = decode(_Stored, data, 2 * _LIMIT)
@@ -91,7 +95,7 @@ class ClientStates:
         """Take what train() left in `arguments`; raises Misuse naming client and value where it cannot be stored."""
         if self.taken:
             try:
-                self._encoded[client] = encode_state(arguments["state"], self._limit)
+                self._encoded[client] = encode_state(arguments["state"], self._limit, self._device)
             except Misuse as error:
                 raise Misuse(f"client {client}: {error}") from None
 
@@ -108,11 +112,22 @@ class ClientStates:
         self._encoded.pop(client, None)
 
 
+def _is_here(device: str) -> bool:
+    """Whether this machine has a device, by torch's name for it."""
+    try:
+        wanted = torch.device(device)
+        module = torch.get_device_module(wanted)
+    except RuntimeError:  # of a kind that this torch does not know
+        return False
+    return bool(module.is_available()) and (wanted.index or 0) < module.device_count()
+
+
 @dataclass
 class _Writer:
     """Values as JSON; what JSON has not is an object of one entry, whose key says which kind."""
 
     limit: int
+    device: torch.device
     tensors: dict[str, Tensor] = field(default_factory=dict)
     _size: int = 0
 
@@ -157,7 +172,11 @@ class _Writer:
         if not usual or plain.dtype not in _DTYPES:
             kind = f"a {type(value).__name__} of {plain.dtype}, {plain.layout}, on {plain.device.type}"
             raise self._refused(path, kind.replace("torch.", ""))
-        return {"cpu" if plain.device.type == "cpu" else "tensor": self._put(plain)}
+        if plain.device.type == "cpu":
+            return {"cpu": self._put(plain)}
+        if plain.device == self.device:
+            return {"tensor": self._put(plain)}
+        return {"elsewhere": [self._put(plain), str(plain.device)]}
 
     def _array(self, value: np.ndarray[Any, Any] | np.generic, path: str) -> object:
         array = np.array(value, order="C")
@@ -201,6 +220,9 @@ class _Reader:
                 return self.tensors[content]
             case "tensor":
                 return self.tensors[content].to(self.device)
+            case "elsewhere":
+                name, device = content
+                return self.tensors[name].to(device if _is_here(device) else self.device)
             case "counter":
                 return Counter({key: self.value(each) for key, each in content})
             case "array":
