@@ -1,14 +1,15 @@
-"""The public function: run every check of spec 9 on one transcript, in order, and report."""
+"""The public function: run every check of spec 9 on one transcript, in the order of their needs, and report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from auditor.findings import DoesNotApply, Findings, Unavailable
-from auditor.reports.results import CheckResult, Kind, Place, Report, Status
+from auditor.findings import DoesNotApply, Findings, Result, Unavailable
+from auditor.outcomes import Check, Hands, Outcome
+from auditor.reports.results import Kind, Place, Report, Status
 from proofs.errors import Misuse, VeriflError
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
 from protocols.log.files import Damaged
@@ -16,8 +17,11 @@ from protocols.log.files import Damaged
 if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.memory import Memory
+    from auditor.signed_log import SignedLog
     from protocols.log.reader import TranscriptReader
     from protocols.log.remote import Remote
+
+Ended = Mapping[type[Result], Outcome[Any]]  # by the type of what each check leaves
 
 
 class Progress:
@@ -65,8 +69,9 @@ def audit(
     """
     from auditor.arguments import located, require_transcript
     from auditor.case import Case
+    from auditor.memory import Memory
+    from auditor.stories import Told, require_party
     from auditor.stories import explain as tell
-    from auditor.stories import require_party
 
     started = time.perf_counter()
     required = frozenset(required)
@@ -82,13 +87,12 @@ def audit(
     place = located(path)
     require_transcript(place)
     pinned = Path(policy) if isinstance(policy, str) else policy
-    case = Case.open(place, pinned, engine, progress.step, reader, memory)
+    case = Case.open(place, pinned, engine, progress.step, reader)
     if explain is not None:
         require_party(case, explain)
-    results = []
-    for check in AUDIT_CHECKS:
-        progress.check(check.id, check.title)
-        results.append(_run(case, check, required))
+    ended = _run_all(case, Memory() if memory is None else memory, required, progress)
+    results = {outcome.result.id: outcome.result for outcome in ended.values()}
+    log = _log_of(ended)
     return Report(
         transcript=str(path),
         version=version(),
@@ -96,47 +100,71 @@ def audit(
         pinned=policy is not None,
         federation=case.federation,
         policy_hash=case.policy_hash,
-        checkpoint=case.checkpoint,
-        checks=tuple(results),
+        checkpoint=log.checkpoint,
+        checks=tuple(results[number] for number in AUDIT_CHECKS.names),
         trusted=case.trusted,
         seconds=time.perf_counter() - started,
-        story=None if explain is None else tell(case, results, explain),
+        story=None if explain is None else tell(Told.of(case, ended), tuple(results.values()), explain),
     )
 
 
-def _judged(case: Case) -> str:
+def _run_all(case: Case, memory: Memory, required: frozenset[str], progress: Progress) -> Ended:
+    """Every check, each after those that it builds on."""
+    from auditor.case import Blobs, Case
+    from auditor.checks import CHECKS
+    from auditor.memory import Memory
+    from auditor.outcomes import in_order
+
+    hands: Hands = {Case: case, Blobs: Blobs(case.reader), Memory: memory}
+    ended: dict[type[Result], Outcome[Any]] = {}
+    for check in in_order(CHECKS):
+        told = AUDIT_CHECKS.find(check.number)
+        progress.check(told.id, told.title)
+        ended[check.leaves] = _run(check, told, hands, ended, required | case.required)
+    return ended
+
+
+def _log_of(ended: Ended) -> SignedLog:
+    """What I1 left, an empty log if it left nothing."""
+    from auditor.signed_log import SignedLog
+
+    outcome = ended.get(SignedLog)
+    return SignedLog() if outcome is None or outcome.left is None else outcome.left
+
+
+def _judged(log: SignedLog) -> str:
     """What of the log could be judged, and is as it should be."""
-    if not case.gaps:
-        return f"of the first {case.cut} entries, which are whole, none is wrong"
-    which = "" if case.cut is None else f" of the first {case.cut}"
-    missing = "1 entry is" if len(case.gaps) == 1 else f"{len(case.gaps)} entries are"
+    if not log.gaps:
+        return f"of the first {log.cut} entries, which are whole, none is wrong"
+    which = "" if log.cut is None else f" of the first {log.cut}"
+    missing = "1 entry is" if len(log.gaps) == 1 else f"{len(log.gaps)} entries are"
     return f"{missing} missing{which}, none of the others is wrong"
 
 
-def _run(case: Case, check: AuditCheck, required: frozenset[str]) -> CheckResult:
-    """Run one check. What it says of signed content is in its findings, with who signed it. Damage that it does not
-    look for leaves it unjudged, and so does any other error that it does not handle: a mistake of this auditor's, which
-    accuses nobody. What is missing for a check skips it."""
-    from auditor.checks import CHECKS
-
-    findings = Findings(check.id, check.title)
-    findings.sure = not case.gaps
-    checked, status, reason = "", None, ""
+def _run(
+    check: Check[Any, Any], told: AuditCheck, hands: Hands, ended: Ended, required: frozenset[str]
+) -> Outcome[Any]:
+    """Run one check on what it says that it needs. What it says of signed content is in its findings, with who signed
+    it. Damage that it does not look for leaves it unjudged, and so does any other error that it does not handle: a
+    mistake of this auditor's, which accuses nobody. What is missing for a check skips it."""
+    log, findings = _log_of(ended), Findings(told.id, told.title)
+    findings.sure = not log.gaps
+    left: Result | None = None
+    status, reason = None, ""
     try:
-        checked = CHECKS[check.id](case, findings)
+        left = check(check.given(hands, ended), findings)
     except Damaged as error:
-        findings.reject(Place(check.title), error)
+        findings.reject(Place(told.title), error)
     except VeriflError as error:
-        findings.add(Place(check.title), "this auditor to judge it", f"a mistake of its own: {error}", Kind.UNJUDGED)
+        findings.add(Place(told.title), "this auditor to judge it", f"a mistake of its own: {error}", Kind.UNJUDGED)
     except Unavailable as missing:
-        checked, status, reason = missing.checked, Status.SKIPPED, missing.reason
+        left, status, reason = missing.left, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
         status, reason = Status.NOT_APPLICABLE, outside.reason
-    if (case.cut is not None or case.gaps) and status is None and findings.empty and not check.of_policy:
-        status, reason = Status.SKIPPED, f"because I1 failed: {_judged(case)}"
-    if status is Status.SKIPPED and check.id in required | case.required:
-        expected = f"{check.id} is required and may not be skipped"
-        findings.add(Place(check.title), expected, f"skipped ({reason})", Kind.UNJUDGED)
-    result = findings.result(checked, status, reason)
-    case.failed.update({check.id} if result.status is Status.FAIL else ())
-    return result
+    log = _log_of({check.leaves: Outcome(findings.result(""), left), **ended})
+    if (log.cut is not None or log.gaps) and status is None and findings.empty and not told.of_policy:
+        status, reason = Status.SKIPPED, f"because I1 failed: {_judged(log)}"
+    if status is Status.SKIPPED and told.id in required:
+        expected = f"{told.id} is required and may not be skipped"
+        findings.add(Place(told.title), expected, f"skipped ({reason})", Kind.UNJUDGED)
+    return Outcome(findings.result("" if left is None else left.checked, status, reason), left)

@@ -1,9 +1,11 @@
-"""What a check writes while it runs, and the two ways in which it may end early (spec 9.2)."""
+"""What a check writes while it runs and leaves when it ends, and the two ways in which it may end early (spec 9.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
 
 from auditor.reports.results import (
     MAX_COMMAND,
@@ -20,13 +22,22 @@ from protocols.log.files import Damaged
 from protocols.messages import COORDINATOR
 
 
-class Unavailable(Exception):
-    """The check's inputs are not there. `reason` completes "skipped (...)"; `checked` is what could be done."""
+@dataclass(frozen=True)
+class Result:
+    """What a check leaves behind beside its findings: what it looked at, in words; in subclasses, what later checks
+    build on. lacking: why one that builds on it cannot go on without it; empty for the reason that it has itself."""
 
-    def __init__(self, reason: str, checked: str = "") -> None:
+    checked: str = ""
+    lacking: ClassVar[str] = ""
+
+
+class Unavailable(Exception):
+    """The check's inputs are not there. `reason` completes "skipped (...)"; `left` is what could be done."""
+
+    def __init__(self, reason: str, left: Result | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.checked = checked
+        self.left = left
 
 
 class DoesNotApply(Exception):

@@ -1,6 +1,6 @@
 """One party's story (spec 9.2): what the log has by it and about it, round by round, and what the audit makes of that.
 
-It re-derives nothing: it tells what the checks left in the case, so it says neither more nor less than they do.
+It re-derives nothing: it tells what the checks left, so it says neither more nor less than they do.
 """
 
 from __future__ import annotations
@@ -8,12 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from auditor.case import Case
 from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
-from auditor.findings import counted
+from auditor.checks.proofs import Proofs
+from auditor.checks.releases import Cohorts
+from auditor.checks.verdicts import Verdicts
+from auditor.findings import Result, counted
 from auditor.index import Entry, Round, SubmissionRecord
+from auditor.outcomes import Outcome
 from auditor.reports.results import CheckResult, Event, Finding, Story, printable
+from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.log.checkpoint import parse_note
 from protocols.messages import COORDINATOR, KeyRotation, RoundAborted
@@ -26,6 +32,29 @@ UNKNOWN_CAUSE = "it sent none, or the server did not log it"
 NOT_SIGNED = "is not signed by this party, for this federation and with its key in force"
 
 
+@dataclass(frozen=True)
+class Told:
+    """What stories are told from: the case, and what the checks left. A check that left nothing adds nothing."""
+
+    case: Case
+    log: SignedLog
+    proofs: Proofs
+    verdicts: Verdicts
+    cohorts: Cohorts
+
+    @classmethod
+    def of(cls, case: Case, ended: Mapping[type[Result], Outcome[Any]]) -> Told:
+        """From how the checks ended."""
+        left: dict[type, Any] = {type(outcome.left): outcome.left for outcome in ended.values()}
+        return cls(
+            case,
+            left.get(SignedLog, SignedLog()),
+            left.get(Proofs, Proofs()),
+            left.get(Verdicts, Verdicts()),
+            left.get(Cohorts, Cohorts()),
+        )
+
+
 def require_party(case: Case, party: str) -> None:
     """Raise Misuse where the policy opens and knows nobody of this name."""
     if case.pinned_policy is None or _roles(case, party):
@@ -34,10 +63,10 @@ def require_party(case: Case, party: str) -> None:
     raise Misuse(f"explain: the policy knows no {printable(party)!r}; {known}")
 
 
-def explain(case: Case, results: Sequence[CheckResult], party: str) -> Story:
-    """The story of `party` in a case whose checks have all been run."""
-    roles = _roles(case, party) if case.pinned_policy is not None else ()
-    events = tuple(_events(case, party, roles))
+def explain(told: Told, results: Sequence[CheckResult], party: str) -> Story:
+    """The story of `party`, once all checks have been run."""
+    roles = _roles(told.case, party) if told.case.pinned_policy is not None else ()
+    events = tuple(_events(told, party, roles))
     found = tuple((result.id, each) for result in results for each in result.findings)
     if SERVER not in roles:
         found = tuple((check, each) for check, each in found if _mentions(each, party))
@@ -59,38 +88,42 @@ def _mentions(finding: Finding, party: str) -> bool:
     return any(word.search(text) for text in (finding.where, *finding.texts))
 
 
-def _events(case: Case, party: str, roles: Sequence[str]) -> Iterator[Event]:
-    if case.filed is None:
+def _events(told: Told, party: str, roles: Sequence[str]) -> Iterator[Event]:
+    if told.log.filed is None:
         why = (
-            "no checkpoint signs the entries that are here" if case.foreign is None else "this is another policy's log"
+            "no checkpoint signs the entries that are here"
+            if told.case.foreign is None
+            else "this is another policy's log"
         )
         yield Event(0, None, f"{why}: nothing can be told", holds=False)
         return
-    if case.gaps:
-        named = ", ".join(map(str, sorted(case.gaps)[:_LISTED])) + (" and more" if len(case.gaps) > _LISTED else "")
+    if told.log.gaps:
+        named = ", ".join(map(str, sorted(told.log.gaps)[:_LISTED])) + (
+            " and more" if len(told.log.gaps) > _LISTED else ""
+        )
         yield Event(0, None, f"entries that are missing, and may be about it: {named}")
-    if case.cut is not None:
-        text = f"only the first {case.cut} entries are whole: what comes after them cannot be told"
+    if told.log.cut is not None:
+        text = f"only the first {told.log.cut} entries are whole: what comes after them cannot be told"
         yield Event(0, None, text, holds=False)
-    yield from _changes(case, party)
+    yield from _changes(told, party)
     if TRUSTEE in roles:
-        yield _cosignatures(case, party)
-    tellers: dict[str, Callable[[Case, Round, str], Iterator[Event]]] = {
+        yield _cosignatures(told, party)
+    tellers: dict[str, Callable[[Told, Round, str], Iterator[Event]]] = {
         CLIENT: _client_round,
         TRUSTEE: _trustee_round,
         SERVER: _server_round,
     }
-    for found in case.index.in_order():
+    for found in told.log.index.in_order():
         for role in roles:
-            yield from tellers[role](case, found, party)
-    if SERVER in roles and case.index.ending is not None:
-        entry, _ = case.index.ending
+            yield from tellers[role](told, found, party)
+    if SERVER in roles and told.log.index.ending is not None:
+        entry, _ = told.log.index.ending
         yield Event(0, entry.index, f"closed the federation: {printable(entry.message.reason)}")
 
 
-def _changes(case: Case, party: str) -> Iterator[Event]:
+def _changes(told: Told, party: str) -> Iterator[Event]:
     """Rotations and revocations of its key."""
-    for entry in case.index.changes:
+    for entry in told.log.index.changes:
         if entry.message.party == party:
             text = "rotated its key" if isinstance(entry.message, KeyRotation) else "its key was revoked by the issuer"
             yield Event(0, entry.index, text)
@@ -104,17 +137,17 @@ def _disowned(number: int, entry: int, what: str) -> Event:
 # ---- a client ----
 
 
-def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+def _client_round(told: Told, found: Round, party: str) -> Iterator[Event]:
     records = [record for record in found.submissions.values() if record.client == party]
     if not records and found.open is not None:
         yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
     if not records:
         return
-    known = statements(case, found)
+    known = statements(told.case.policy, told.log, found)
     shares = _shares(found, known)
     logged = {} if found.cohort is None else found.cohort.message.judged()
     for record in records:
-        if record.index in case.index.disowned:
+        if record.index in told.log.index.disowned:
             yield _disowned(found.number, record.index, "a submission")
             continue
         yield Event(found.number, record.index, "submitted")
@@ -123,7 +156,7 @@ def _client_round(case: Case, found: Round, party: str) -> Iterator[Event]:
         for name, reason in shares.disputed.get(record.index, ()) if answers(found, record.round_open) else ():
             text = f"in dispute with {name}, who says {printable(reason)}: one of them lies"
             yield Event(found.number, record.index, text)
-        yield _verdict(case, found, record, known, logged.get(record.index, "no verdict"))
+        yield _verdict(told, found, record, known, logged.get(record.index, "no verdict"))
 
 
 @dataclass(frozen=True)
@@ -146,40 +179,40 @@ def _shares(found: Round, known: Statements) -> _Shares:
     return _Shares(held, disputed)
 
 
-def _verdict(case: Case, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
+def _verdict(told: Told, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
     if found.cohort is None:
-        return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(case, found, record, known)}")
-    right = _right_verdict(case, found, record)
+        return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(told, found, record, known)}")
+    right = _right_verdict(told, found, record)
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
     if not answers(found, record.round_open):
         text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
     elif right is not None and right != said:
         text += f". The audit finds: {right}"
-    text += _details(case, found, record, right, known)
+    text += _details(told, found, record, right, known)
     return Event(found.number, record.index, text, None if right is None else right == said)
 
 
-def _unjudged(case: Case, found: Round, record: SubmissionRecord, known: Statements) -> str:
+def _unjudged(told: Told, found: Round, record: SubmissionRecord, known: Statements) -> str:
     """What the audit finds of a submission on which the log has no verdict."""
-    right = _right_verdict(case, found, record)
+    right = _right_verdict(told, found, record)
     if right in OFFENCES:
-        return f". The audit finds: {right}{_details(case, found, record, right, known)}"
+        return f". The audit finds: {right}{_details(told, found, record, right, known)}"
     return "" if right is None else ". The audit finds no fault in it"
 
 
-def _details(case: Case, found: Round, record: SubmissionRecord, verdict: str | None, known: Statements) -> str:
+def _details(told: Told, found: Round, record: SubmissionRecord, verdict: str | None, known: Statements) -> str:
     """The check that a proof fails, and why an offence is none of this client's."""
-    text = f" ({printable(case.failed_proofs[record.index])})" if verdict == INVALID_PROOF else ""
-    if verdict in OFFENCES and (why := excuse(case, found, record, verdict, known)) is not None:
+    text = f" ({printable(told.proofs.failed[record.index])})" if verdict == INVALID_PROOF else ""
+    if verdict in OFFENCES and (why := excuse(told.log, found, record, verdict, known)) is not None:
         text += f". Not its offence: {why}"
     return text
 
 
-def _right_verdict(case: Case, found: Round, record: SubmissionRecord) -> str | None:
+def _right_verdict(told: Told, found: Round, record: SubmissionRecord) -> str | None:
     """The verdict that I7 derived; None where it could not, or where it is about another RoundOpen."""
-    choice = case.choices.get(found.number)
-    own = case.own_faults.get(record.index)
-    if choice is None or record.index in case.unread or not answers(found, record.round_open):
+    choice = told.verdicts.choices.get(found.number)
+    own = told.proofs.faults.get(record.index)
+    if choice is None or record.index in told.proofs.unread or not answers(found, record.round_open):
         return None
     return own or choice.left_out.get(record.index) or ACCEPTED
 
@@ -198,67 +231,67 @@ def _end(found: Round) -> str:
 # ---- a trustee ----
 
 
-def _cosignatures(case: Case, party: str) -> Event:
-    signed = [size for size in sorted(case.roots) if party in _signers(case, size)]
-    text = f"cosigned {len(signed)} of {counted(len(case.roots), 'checkpoint')}"
+def _cosignatures(told: Told, party: str) -> Event:
+    signed = [size for size in sorted(told.log.roots) if party in _signers(told, size)]
+    text = f"cosigned {len(signed)} of {counted(len(told.log.roots), 'checkpoint')}"
     return Event(0, None, f"{text}, the last of {signed[-1]} entries" if signed else text)
 
 
-def _signers(case: Case, size: int) -> set[str]:
+def _signers(told: Told, size: int) -> set[str]:
     try:
-        return {signature.name for signature in parse_note(case.reader.note(size)).signatures[1:]}
+        return {signature.name for signature in parse_note(told.case.reader.note(size)).signatures[1:]}
     except (Malformed, Rejected):
         return set()
 
 
-def _trustee_round(case: Case, found: Round, party: str) -> Iterator[Event]:
+def _trustee_round(told: Told, found: Round, party: str) -> Iterator[Event]:
     keys = [entry for entry in found.keys if entry.message.trustee == party]
     if found.open is not None and not keys:
         yield Event(found.number, None, "no round key in the log: it takes no part in the round")
     for key in keys:
-        if key.index in case.index.disowned:
+        if key.index in told.log.index.disowned:
             yield _disowned(found.number, key.index, "a round key")
         else:
             yield Event(found.number, key.index, "made a round key")
-    yield from _acknowledgement(case, found, party, asked=bool(keys))
-    yield from _release(case, found, party)
+    yield from _acknowledgement(told, found, party, asked=bool(keys))
+    yield from _release(told, found, party)
     if found.aborted is not None:
         yield from _missing(found.number, found.aborted, party)
 
 
-def _acknowledgement(case: Case, found: Round, party: str, *, asked: bool) -> Iterator[Event]:
+def _acknowledgement(told: Told, found: Round, party: str, *, asked: bool) -> Iterator[Event]:
     acks = [entry for entry in found.acks if entry.message.trustee == party]
     if asked and found.open is not None and not acks:
         yield Event(found.number, None, f"no acknowledgement in the log: {UNKNOWN_CAUSE}")
     for ack in acks:
-        if ack.index in case.index.disowned:
+        if ack.index in told.log.index.disowned:
             yield _disowned(found.number, ack.index, "an acknowledgement")
             continue
         held = counted(len(ack.message.acknowledged), "submission")
         yield Event(found.number, ack.index, f"acknowledged its shares of {held}")
-        for dispute in ack.message.disputed if is_own_ack(case, found, ack) else ():
+        for dispute in ack.message.disputed if is_own_ack(told.log, found, ack) else ():
             record = found.submissions.get(dispute.index)
             whom = record.client if record is not None else f"entry {dispute.index}"
             reason = printable(dispute.reason)
             yield Event(found.number, ack.index, f"disputes the share of {whom}, {reason}: one of them lies")
 
 
-def _release(case: Case, found: Round, party: str) -> Iterator[Event]:
+def _release(told: Told, found: Round, party: str) -> Iterator[Event]:
     releases = [entry for entry in found.releases if entry.message.trustee == party]
     if found.cohort is not None and party in found.cohort.message.trustees and not releases:
         yield Event(found.number, None, f"was asked to release; no release in the log: {UNKNOWN_CAUSE}")
     used = found.aggregate.message.releases if found.aggregate is not None else ()
     for release in releases:
-        if release.index in case.index.disowned:
+        if release.index in told.log.index.disowned:
             yield _disowned(found.number, release.index, "a release")
             continue
         how = "released, and its share was used" if release.index in used else "released; its share was not needed"
-        valid = case.releases.get(found.number)
+        valid = told.cohorts.releases.get(found.number)
         if valid is None:
             yield Event(found.number, release.index, how)
         elif valid.get(party) == release.index:
             yield Event(found.number, release.index, how, holds=True)
-        elif release.index in case.wrong_releases:
+        elif release.index in told.cohorts.wrong:
             text = "released a share that does not open the cohort's sum"
             yield Event(found.number, release.index, text, holds=False)
         else:
@@ -275,14 +308,14 @@ def _missing(number: int, entry: Entry[RoundAborted], party: str) -> Iterator[Ev
 # ---- the server ----
 
 
-def _server_round(case: Case, found: Round, _: str) -> Iterator[Event]:
+def _server_round(told: Told, found: Round, _: str) -> Iterator[Event]:
     if found.open is not None:
         again = "" if found.open.message.retry_of is None else f", again after round {found.open.message.retry_of}"
         said = f"opened the round for {counted(len(found.keys), 'trustee')}{again}"
         yield Event(found.number, found.open.index, said)
         yield Event(found.number, None, f"logged {counted(len(found.submissions), 'submission')}")
     for cohort in found.cohorts:
-        yield _cohort(case, found, cohort.index, len(cohort.message.accepted), len(cohort.message.excluded))
+        yield _cohort(told, found, cohort.index, len(cohort.message.accepted), len(cohort.message.excluded))
     for aggregate in found.aggregates:
         yield Event(found.number, aggregate.index, "published the sum")
     for closed in found.closes:
@@ -293,9 +326,9 @@ def _server_round(case: Case, found: Round, _: str) -> Iterator[Event]:
         yield Event(found.number, aborted.index, f"aborted the round: {reason}{missing and f', for want of {missing}'}")
 
 
-def _cohort(case: Case, found: Round, index: int, accepted: int, excluded: int) -> Event:
+def _cohort(told: Told, found: Round, index: int, accepted: int, excluded: int) -> Event:
     text = f"closed a cohort: {accepted} accepted, {excluded} excluded"
-    choice = case.choices.get(found.number)
+    choice = told.verdicts.choices.get(found.number)
     first = found.cohort is not None and found.cohort.index == index
     if choice is None or found.cohort is None:
         return Event(found.number, index, text)

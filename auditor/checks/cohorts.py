@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
-from auditor.case import Case
+from auditor.case import Blobs, Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack, is_signed
 from auditor.checks.numbered import numbered
+from auditor.checks.proofs import Proofs
 from auditor.checks.readings import Doubtful, Readings
+from auditor.checks.releases import Cohorts, Releases
 from auditor.checks.rounds import NONE_HERE
-from auditor.checks.submissions import key_trustees
-from auditor.checks.verdicts import judged_submissions
+from auditor.checks.submissions import first_submissions, key_trustees
+from auditor.checks.verdicts import Verdicts, choice_of
 from auditor.findings import Findings, counted
 from auditor.index import Entry, Round, SubmissionRecord, label
 from auditor.reports.results import Kind, Place
+from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import ack_digest, cohort_digest, exempt_clients
+from protocols.cohorts import ack_digest, cohort_digest
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
 from protocols.reasons import (
     BLAMELESS,
     DIFFERENCING,
-    DUPLICATE,
     MISSING_RELEASES,
     NO_ACKNOWLEDGEMENT,
     NO_QUORUM,
@@ -40,38 +44,51 @@ from protocols.reasons import (
 Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I8 is handed."""
+
+    case: Case
+    log: SignedLog
+    blobs: Blobs
+    proofs: Proofs
+    verdicts: Verdicts
+
+
 @numbered("I8")
-def check_cohorts(case: Case, findings: Findings) -> str:
+def check_cohorts(given: Needs, findings: Findings) -> Cohorts:
     """I8. 1. Acknowledgements: by trustees with a key in the round, one each, from the entry after RoundOpen on, of
     first submissions before them, with the right digest. 2. (A, Q) is what the rule of spec 8.7 gives, with the right
     digest, and a published checkpoint covers CohortClosed before anybody releases. 3. Releases: by trustees of Q, for
     this cohort and digest. 4. An Aggregate uses exactly t releases, ascending, each of which opens the sum of the
     cohort's share commitments. 5. An abort's reason is true, and it names exactly those who are missing.
 
-    Leaves `releases` and `wrong_releases`. Notes name the trustees whose release is wrong, and who is in dispute: only
+    Notes name the trustees whose release is wrong, and who is in dispute: only
     for what they signed.
     """
-    index = case.index
+    index = given.log.index
     index.report(findings)
     acks = released = 0
-    for found in case.rounds(findings):
-        acks += _check_acks(case, findings, found)
+    releases = Releases()
+    for found in given.log.rounds(findings):
+        acks += _check_acks(given, findings, found)
         if found.cohort is not None:
-            _check_choice(case, findings, found, found.cohort)
-            released += _check_releases(case, findings, found, found.cohort)
+            _check_choice(given, findings, found, found.cohort)
+            released += _check_releases(given, findings, found, found.cohort, releases)
         if found.aggregate is not None:
-            _check_used(case, findings, found, found.aggregate)
+            _check_used(given, findings, found, found.aggregate, releases)
         if found.aborted is not None:
-            _check_abort(case, findings, found, found.aborted)
+            _check_abort(given, findings, found, found.aborted, releases)
     cohorts = sum(found.cohort is not None for found in index.rounds.values())
-    return f"{counted(acks, 'acknowledgement')}, {counted(cohorts, 'cohort')}, {counted(released, 'release')}"
+    checked = f"{counted(acks, 'acknowledgement')}, {counted(cohorts, 'cohort')}, {counted(released, 'release')}"
+    return releases.left(checked)
 
 
-def _check_acks(case: Case, findings: Findings, found: Round) -> int:
+def _check_acks(given: Needs, findings: Findings, found: Round) -> int:
     """Rule 1."""
     seen: set[str] = set()
     keyed = set(key_trustees(found))
-    firsts = {index for index in found.submissions if case.own_faults.get(index) != DUPLICATE}
+    firsts = first_submissions(found)
     for entry in found.acks:
         name, message = label(entry.index, entry.message), entry.message
         findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
@@ -80,7 +97,7 @@ def _check_acks(case: Case, findings: Findings, found: Round) -> int:
         if message.trustee in seen:
             findings.add(name, "one acknowledgement a trustee and round", "another")
         seen.add(message.trustee)
-        _check_ack_indices(case, findings, found, entry, firsts)
+        _check_ack_indices(given, findings, found, entry, firsts)
         members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
         digest = ack_digest(message.round_open, message.trustee, _pairs(members))
         findings.expect(name.at("digest"), digest, message.digest)
@@ -88,7 +105,7 @@ def _check_acks(case: Case, findings: Findings, found: Round) -> int:
 
 
 def _check_ack_indices(
-    case: Case, findings: Findings, found: Round, entry: Entry[ShareAck], firsts: AbstractSet[int]
+    given: Needs, findings: Findings, found: Round, entry: Entry[ShareAck], firsts: AbstractSet[int]
 ) -> None:
     """Rule 1, for one acknowledgement. firsts: each client's first submission of the round, by log index."""
     name, message = label(entry.index, entry.message), entry.message
@@ -98,19 +115,21 @@ def _check_ack_indices(
     sound = {index for index in said if index in firsts and index < entry.index}
     for index in sorted(said.keys() - sound):
         findings.add(name.at("answers"), "a client's first submission of this round, before it", f"entry {index}")
-    for dispute in message.disputed if is_own_ack(case, found, entry) else ():
-        if dispute.index in sound and is_own(case, found, found.submissions[dispute.index]):
+    for dispute in message.disputed if is_own_ack(given.log, found, entry) else ():
+        if dispute.index in sound and is_own(given.log, found, found.submissions[dispute.index]):
             client = found.submissions[dispute.index].client
             findings.note(f"{client} and {message.trustee} are in dispute: {dispute.reason}, entry {dispute.index}")
 
 
-def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
+def _check_choice(given: Needs, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
     """Rule 2."""
     name, message = label(entry.index, entry.message), entry.message
-    choice = case.choice(found)
-    likely = case.likely.get(found.number, choice)
+    choice = choice_of(given.verdicts, found)
+    likely = given.verdicts.likely.get(found.number, choice)
     before = {index for index, reason in choice.left_out.items() if reason == SUPPRESSED}.union(choice.accepted)
-    guessed = likely.accepted == message.accepted or (not case.knows_before(found) and before >= {*message.accepted})
+    guessed = likely.accepted == message.accepted or (
+        not given.log.knows_before(found) and before >= {*message.accepted}
+    )
     kind = Kind.UNJUDGED if guessed else Kind.BROKEN
     findings.expect(name.at("accepted"), choice.accepted, message.accepted, kind)
     kind = Kind.UNJUDGED if likely.trustees == message.trustees else Kind.BROKEN
@@ -118,39 +137,43 @@ def _check_choice(case: Case, findings: Findings, found: Round, entry: Entry[Coh
     digest = cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
     findings.expect(name.at("digest"), digest, message.digest)
     first = min((release.index for release in found.releases), default=None)
-    if first is not None and not case.is_covered(entry.index, first):
+    if first is not None and not given.log.is_covered(entry.index, first):
         expected = f"a published checkpoint that covers it before the release of entry {first}"
         findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
 
 
-def _check_releases(case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed]) -> int:
+def _check_releases(
+    given: Needs, findings: Findings, found: Round, cohort: Entry[CohortClosed], releases: Releases
+) -> int:
     """Rule 3, and which releases are valid: the first of each trustee, if it opens the summed share commitments. What a
     trustee signed comes before what is in its name only."""
     shares: dict[int, tuple[Entry[KeyShare], sharing.Share]] = {}
     wrong: list[Wrong] = []
-    trustees = {member.id for member in case.policy.trustees}
-    for entry in sorted(found.releases, key=lambda each: each.index in case.index.disowned):
+    trustees = {member.id for member in given.case.policy.trustees}
+    for entry in sorted(found.releases, key=lambda each: each.index in given.log.index.disowned):
         name, message = label(entry.index, entry.message), entry.message
         sound = findings.expect(name.at("cohort"), cohort.hash, message.cohort)
         sound = findings.expect(name.at("digest"), cohort.message.digest, message.digest) and sound
         if message.trustee not in cohort.message.trustees:
             findings.add(name, f"a trustee of {', '.join(cohort.message.trustees)}", message.trustee)
         elif sound and message.trustee in trustees:
-            share = _share(case, findings, entry, wrong)
+            share = _share(given, findings, entry, wrong, releases)
             if share is not None:
-                shares.setdefault(case.pinned.share_point(message.trustee), (entry, share))
-    case.releases[found.number] = _valid(case, findings, found, shares, wrong)
-    _name_wrong(case, findings, found, cohort, wrong)
+                shares.setdefault(given.case.pinned.share_point(message.trustee), (entry, share))
+    releases.valid[found.number] = MappingProxyType(_valid(given, findings, found, shares, wrong, releases))
+    releases.wrong |= _name_wrong(given, findings, found, cohort, wrong)
     return len(found.releases)
 
 
-def _share(case: Case, findings: Findings, entry: Entry[KeyShare], wrong: list[Wrong]) -> sharing.Share | None:
-    pinned = case.pinned
+def _share(
+    given: Needs, findings: Findings, entry: Entry[KeyShare], wrong: list[Wrong], releases: Releases
+) -> sharing.Share | None:
+    pinned = given.case.pinned
     try:
-        data = case.blob(entry.message.share, pinned.share_size)
+        data = given.blobs.read(entry.message.share, pinned.share_size)
     except Rejected as error:
         findings.reject(label(entry.index, entry.message), error)
-        case.doubted.update({entry.index} if isinstance(error, Damaged) else ())
+        releases.doubted.update({entry.index} if isinstance(error, Damaged) else ())
         return None
     try:
         return sharing.Share.decode(data, pinned.secret_length)
@@ -160,24 +183,25 @@ def _share(case: Case, findings: Findings, entry: Entry[KeyShare], wrong: list[W
 
 
 def _valid(
-    case: Case,
+    given: Needs,
     findings: Findings,
     found: Round,
     shares: Mapping[int, tuple[Entry[KeyShare], sharing.Share]],
     wrong: list[Wrong],
+    releases: Releases,
 ) -> dict[str, int]:
     """Log index of the valid release of each trustee; the others are added to `wrong`."""
-    pinned, records = case.pinned, found.accepted()
+    pinned, records = given.case.pinned, found.accepted()
     if not shares or not records:
         return {}
     try:
-        commitments = [case.blob(each.share_commitments, pinned.share_commitments_size) for each in records]
+        commitments = [given.blobs.read(each.share_commitments, pinned.share_commitments_size) for each in records]
         points = {point: share for point, (_, share) in shares.items()}
-        verdicts = sharing.verify_summed_shares(case.engine, points, commitments, pinned.policy.threshold)
+        verdicts = sharing.verify_summed_shares(given.case.engine, points, commitments, pinned.policy.threshold)
     except Rejected as error:
         cohort = Place(f"round {found.number}", round=found.number)
         findings.reject(cohort.at("share commitments of the cohort"), error)
-        case.doubted.update(entry.index for entry in found.releases if isinstance(error, Damaged))
+        releases.doubted.update(entry.index for entry in found.releases if isinstance(error, Damaged))
         return {}
     valid = {}
     for point, (entry, _) in shares.items():
@@ -190,16 +214,17 @@ def _valid(
 
 
 def _name_wrong(
-    case: Case, findings: Findings, found: Round, cohort: Entry[CohortClosed], wrong: Sequence[Wrong]
-) -> None:
-    """Name the trustees that signed these releases, if they did, for the very submissions that are here."""
-    signed = [(entry, error) for entry, error in wrong if is_signed(case, entry.index)]
+    given: Needs, findings: Findings, found: Round, cohort: Entry[CohortClosed], wrong: Sequence[Wrong]
+) -> set[int]:
+    """Name the trustees that signed these releases, if they did, for the very submissions that are here. Which these
+    are."""
+    signed = [(entry, error) for entry, error in wrong if is_signed(given.log, entry.index)]
     if not signed or not _digest_holds(found, cohort):
-        return
+        return set()
     for entry, error in signed:
-        case.wrong_releases.add(entry.index)
         trustee = entry.message.trustee
         findings.note(f"{trustee} is named: wrong release in round {found.number}, entry {entry.index} ({error})")
+    return {entry.index for entry, _ in signed}
 
 
 def _digest_holds(found: Round, entry: Entry[CohortClosed]) -> bool:
@@ -207,81 +232,89 @@ def _digest_holds(found: Round, entry: Entry[CohortClosed]) -> bool:
     return message.digest == cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
 
 
-def _check_used(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+def _check_used(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate], releases: Releases) -> None:
     """Rule 4."""
     name, message = label(entry.index, entry.message), entry.message
-    valid = set(case.releases.get(found.number, {}).values())
-    threshold = case.policy.threshold
+    valid = set(releases.of(found).values())
+    threshold = given.case.policy.threshold
     if len(message.releases) != threshold or any(b <= a for a, b in pairwise(message.releases)):
         findings.add(name.at("releases"), f"{threshold} ascending log indices", str(message.releases))
     for index in sorted(set(message.releases) - valid):
-        kind = Kind.UNJUDGED if index in case.doubted else Kind.BROKEN
+        kind = Kind.UNJUDGED if index in releases.doubted else Kind.BROKEN
         findings.add(name.at("releases"), "a trustee's valid release for this cohort", f"entry {index}", kind)
     findings.expect(name.at("cohort"), found.cohort.hash if found.cohort else None, message.cohort)
 
 
-def _check_abort(case: Case, findings: Findings, found: Round, entry: Entry[RoundAborted]) -> None:
+def _check_abort(
+    given: Needs, findings: Findings, found: Round, entry: Entry[RoundAborted], releases: Releases
+) -> None:
     """Rule 5."""
     name, message = label(entry.index, entry.message), entry.message
     findings.expect(name.at("round_open"), found.open.hash if found.open else None, message.round_open)
     findings.expect(name.at("cohort"), found.cohort.hash if found.cohort else None, message.cohort)
     if found.open is None:
         return
-    reasons = dict(_true_reasons(case, found))
+    reasons = dict(_true_reasons(given, found, releases))
     if message.reason not in reasons:
         expected = " or ".join(reasons) or "the round to go on: nothing stops it"
-        findings.add(name.at("reason"), expected, message.reason, _kind_of_reason(case, found, message.reason))
+        kind = _kind_of_reason(given, found, message.reason, releases)
+        findings.add(name.at("reason"), expected, message.reason, kind)
         if message.reason in BLAMELESS:
             findings.expect(name.at("missing"), _names(()), _names(message.missing))
         return
     missing = _names(reasons[message.reason])
-    kind = Kind.BROKEN if message.reason in BLAMELESS else _kind_of_releases(case, found)
+    kind = Kind.BROKEN if message.reason in BLAMELESS else _kind_of_releases(found, releases)
     findings.expect(name.at("missing"), missing, _names(message.missing), kind)
 
 
-def _kind_of_reason(case: Case, found: Round, reason: str) -> Kind:
+def _kind_of_reason(given: Needs, found: Round, reason: str, releases: Releases) -> Kind:
     """Of a wrong reason: unjudged where what cannot be read might make it right. Nothing makes that of too few releases
     right where there are t, nor that of too few acknowledgements."""
     if found.cohort is not None:
-        return _kind_of_releases(case, found) if reason == OPENING_FAILED else Kind.BROKEN
-    readings = _readings(case, found)
+        return _kind_of_releases(found, releases) if reason == OPENING_FAILED else Kind.BROKEN
+    readings = _readings(given, found)
     rests = (reason == TOO_FEW_SUBMISSIONS and readings.may_be_too_few()) or (
         reason == DIFFERENCING and readings.may_be_differencing()
     )
-    sure = case.unread.isdisjoint(found.submissions) and case.knows_before(found)
+    sure = given.proofs.unread.isdisjoint(found.submissions) and given.log.knows_before(found)
     return Kind.UNJUDGED if rests and not sure else Kind.BROKEN
 
 
-def _readings(case: Case, found: Round) -> Readings:
+def _readings(given: Needs, found: Round) -> Readings:
     """The round as far as it can be read."""
-    earlier = None if found.open is None else case.index.opened_before(found.number, found.open.message.model)
-    recent = case.policy.strict_consecutive and bool(case.index.recent_before(found.number))
-    recent = recent or not case.knows_before(found)
+    earlier = None if found.open is None else given.log.index.opened_before(found.number, found.open.message.model)
+    recent = given.case.policy.strict_consecutive and bool(given.log.index.recent_before(found.number))
+    recent = recent or not given.log.knows_before(found)
     submissions = [
-        Doubtful(index, record.client, case.own_faults.get(index), index in case.unread, index in case.copies)
+        Doubtful(
+            index,
+            record.client,
+            given.proofs.faults.get(index),
+            index in given.proofs.unread,
+            index in given.proofs.copies,
+        )
         for index, record in sorted(found.submissions.items())
     ]
-    return Readings(case.policy, submissions, first_acks(found), earlier, recent)
+    return Readings(given.case.policy, submissions, first_acks(found), earlier, recent)
 
 
-def _kind_of_releases(case: Case, found: Round) -> Kind:
+def _kind_of_releases(found: Round, releases: Releases) -> Kind:
     """Of a finding that rests on every release of a round."""
-    doubted = case.doubted.intersection(release.index for release in found.releases)
-    return Kind.UNJUDGED if doubted else Kind.BROKEN
+    return Kind.UNJUDGED if releases.are_doubted(found) else Kind.BROKEN
 
 
-def _true_reasons(case: Case, found: Round) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
+def _true_reasons(given: Needs, found: Round, releases: Releases) -> Iterator[tuple[str, tuple[MissingParty, ...]]]:
     """Every reason to abort that holds, with those it must name."""
-    policy = case.policy
+    policy = given.case.policy
     if found.cohort is not None:
-        valid = case.releases.get(found.number, {})
+        valid = releases.of(found)
         if len(valid) < policy.threshold:
             yield MISSING_RELEASES, tuple(_unreleased(found, found.cohort.message, valid))
         else:
             yield OPENING_FAILED, ()  # I10 re-derives whether it did
         return
     acks = first_acks(found)
-    choice = case.choice(found)
+    choice = choice_of(given.verdicts, found)
     if len(acks) < policy.threshold:
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
     clients = {record.client for record in found.submissions.values()}
@@ -297,18 +330,6 @@ def _unreleased(found: Round, cohort: CohortClosed, valid: Mapping[str, int]) ->
     for trustee in cohort.trustees:
         if trustee not in valid:
             yield MissingParty(trustee, WRONG_RELEASE if trustee in released else NO_RELEASE)
-
-
-def exempt_in(case: Case, found: Round) -> set[str]:
-    """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
-    fault."""
-    return exempt_clients(judged_submissions(case, found), case.choice(found))
-
-
-def may_be_exempt_in(case: Case, found: Round) -> set[str]:
-    """Those, and the clients of whom that may be so, if only the evidence were here."""
-    likely = case.likely.get(found.number, case.choice(found))
-    return exempt_clients(judged_submissions(case, found, case.unread), likely)
 
 
 def _pairs(records: list[SubmissionRecord]) -> list[tuple[str, bytes]]:

@@ -13,8 +13,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.case import Case
+from auditor.case import Blobs, Case
+from auditor.checks.releases import Cohorts
 from auditor.index import Entry, Round
+from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.hashes import sha256
@@ -37,6 +39,16 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What it is derived from. It is what a check needs that derives it."""
+
+    case: Case
+    log: SignedLog
+    blobs: Blobs
+    cohorts: Cohorts
+
+
+@dataclass(frozen=True)
 class Reconstructed:
     """What t releases give: K int64 (N,) and the summed blinding of each data row."""
 
@@ -44,66 +56,66 @@ class Reconstructed:
     blindings: tuple[int, ...]
 
 
-def plaintext_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+def plaintext_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
     """U, int64 (d,). Raises Malformed, Rejected; Damaged where it is not here and does not follow from what is."""
-    size = case.pinned.plaintext_size
+    size = given.case.pinned.plaintext_size
     return _blob_or(
-        lambda: decode_plaintext(case.pinned, case.blob(entry.message.plaintext, size)),
-        lambda: _decrypted(case, found, entry),
+        lambda: decode_plaintext(given.case.pinned, given.blobs.read(entry.message.plaintext, size)),
+        lambda: _decrypted(given, found, entry),
         encode_plaintext,
         entry.message.plaintext,
     )
 
 
-def key_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+def key_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
     """K, int64 (N,); raises as `plaintext_of`."""
-    size = case.pinned.key_size
+    size = given.case.pinned.key_size
     return _blob_or(
-        lambda: decode_key(case.pinned, case.blob(entry.message.key, size)),
-        lambda: released(case, found, entry).key,
+        lambda: decode_key(given.case.pinned, given.blobs.read(entry.message.key, size)),
+        lambda: released(given, found, entry).key,
         encode_key,
         entry.message.key,
     )
 
 
-def blindings_of(case: Case, found: Round, entry: Entry[Aggregate]) -> Sequence[int]:
+def blindings_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Sequence[int]:
     """The summed blinding of each data row; raises as `plaintext_of`."""
-    size = case.pinned.blindings_size
+    size = given.case.pinned.blindings_size
     return _blob_or(
-        lambda: decode_blindings(case.pinned, case.blob(entry.message.blindings, size)),
-        lambda: released(case, found, entry).blindings,
+        lambda: decode_blindings(given.case.pinned, given.blobs.read(entry.message.blindings, size)),
+        lambda: released(given, found, entry).blindings,
         encode_blindings,
         entry.message.blindings,
     )
 
 
-def used_releases(case: Case, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
+def used_releases(given: Evidence, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
     """The release entries of these indices, of those that I8 found valid."""
-    used = set(case.releases.get(found.number, {}).values()).intersection(indices)
+    used = set(given.cohorts.releases.get(found.number, {}).values()).intersection(indices)
     return [entry for entry in found.releases if entry.index in used]
 
 
-def opened_by(case: Case, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
+def opened_by(given: Evidence, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
     """The shares of these release entries by share point, of those that I8 found valid."""
-    pinned = case.pinned
+    pinned = given.case.pinned
     shares = {}
-    for entry in used_releases(case, found, indices):
-        data = case.blob(entry.message.share, pinned.share_size)
+    for entry in used_releases(given, found, indices):
+        data = given.blobs.read(entry.message.share, pinned.share_size)
         shares[pinned.share_point(entry.message.trustee)] = sharing.Share.decode(data, pinned.secret_length)
     return shares
 
 
-def released(case: Case, found: Round, entry: Entry[Aggregate]) -> Reconstructed:
+def released(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Reconstructed:
     """What the valid releases give that an Aggregate names; raises as `reconstruct`."""
-    return reconstruct(case, opened_by(case, found, entry.message.releases), len(found.accepted()))
+    return reconstruct(given, opened_by(given, found, entry.message.releases), len(found.accepted()))
 
 
-def reconstruct(case: Case, shares: Mapping[int, sharing.Share], count: int) -> Reconstructed:
+def reconstruct(given: Evidence, shares: Mapping[int, sharing.Share], count: int) -> Reconstructed:
     """K and the blindings of `count` clients from exactly t valid shares.
 
     Raises Rejected("releases") for another number, Rejected("key-sum") where a digit is beyond `count` times the tail.
     """
-    pinned = case.pinned
+    pinned = given.case.pinned
     if len(shares) != pinned.policy.threshold:
         raise Rejected("releases", f"{pinned.policy.threshold} valid releases", str(len(shares)))
     scalars = sharing.reconstruct(shares)
@@ -113,14 +125,14 @@ def reconstruct(case: Case, shares: Mapping[int, sharing.Share], count: int) -> 
     return Reconstructed(key, tuple(scalars[packed:]))
 
 
-def summed(case: Case, found: Round) -> Integers | None:
+def summed(given: Evidence, found: Round) -> Integers | None:
     """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
-    pinned, records = case.pinned, found.accepted()
-    if not records or any(record.ciphertext in case.pruned for record in records):
+    pinned, records = given.case.pinned, found.accepted()
+    if not records or any(record.ciphertext in given.log.pruned for record in records):
         return None
     total = RunningSum(pinned.lattice.modulus)
     for record in records:
-        data = case.blob(record.ciphertext, pinned.ciphertext_size)
+        data = given.blobs.read(record.ciphertext, pinned.ciphertext_size)
         try:
             total.add(unpack(pinned.lattice, data, pinned.cells))
         except Malformed as error:
@@ -128,23 +140,23 @@ def summed(case: Case, found: Round) -> Integers | None:
     return total.total()
 
 
-def published_sum(case: Case, entry: Entry[Aggregate]) -> Integers:
+def published_sum(given: Evidence, entry: Entry[Aggregate]) -> Integers:
     """The sum that an Aggregate names; raises Malformed, Rejected."""
-    pinned = case.pinned
-    return unpack(pinned.lattice, case.blob(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+    pinned = given.case.pinned
+    return unpack(pinned.lattice, given.blobs.read(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
 
 
-def _decrypted(case: Case, found: Round, entry: Entry[Aggregate]) -> Integers:
+def _decrypted(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
     if found.open is None:
         raise Rejected("round-open", "a round that was opened", "none")
     try:
-        total: Integers | None = published_sum(case, entry)
+        total: Integers | None = published_sum(given, entry)
     except Damaged:
-        total = summed(case, found)
+        total = summed(given, found)
     if total is None:
         raise Rejected("ciphertext", "a sum, or all that was summed", "pruned")
-    key = key_of(case, found, entry)
-    return decrypt(case.pinned, found.open.message.seed, key, total, len(found.accepted()))
+    key = key_of(given, found, entry)
+    return decrypt(given.case.pinned, found.open.message.seed, key, total, len(found.accepted()))
 
 
 def _blob_or(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from auditor.case import Case
-from auditor.checks.cohorts import exempt_in, may_be_exempt_in
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.checks.proofs import Proofs
+from auditor.checks.verdicts import Verdicts, exempt_in, may_be_exempt_in
+from auditor.findings import Findings, Result, counted
 from auditor.index import Round, label
 from auditor.reports.results import Kind, Place
+from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
 
@@ -28,8 +30,23 @@ class _Opened:
     clients: Set[str]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What P6 is handed."""
+
+    case: Case
+    log: SignedLog
+    proofs: Proofs
+    verdicts: Verdicts
+
+
+@dataclass(frozen=True)
+class Differences(Result):
+    """What P6 leaves."""
+
+
 @numbered("P6")
-def check_differences(case: Case, findings: Findings) -> str:
+def check_differences(given: Needs, findings: Findings) -> Differences:
     """P6. The cohorts opened on one model nest, released or not: each is a subset of the one before it, and those who
     left are nobody, min_cohort clients or more, or clients whose one submission of the later round is proved at fault.
     No round is opened once more than max_aborts were aborted after CohortClosed. Notes name the clients whom the sums
@@ -38,45 +55,52 @@ def check_differences(case: Case, findings: Findings) -> str:
     opened: list[_Opened] = []
     latest: dict[bytes, _Opened] = {}
     pairs = aborted = 0
-    for found in case.rounds(findings):
+    for found in given.log.rounds(findings):
         if found.open is None:
             continue
-        if aborted > case.policy.max_aborts:
-            expected = f"no round once more than {case.policy.max_aborts} were aborted after their cohort was closed"
+        if aborted > given.case.policy.max_aborts:
+            expected = (
+                f"no round once more than {given.case.policy.max_aborts} were aborted after their cohort was closed"
+            )
             with findings.whether(sure=True):
                 findings.add(label(found.open.index, found.open.message), expected, f"a round after {aborted}")
         if found.cohort is None:
             continue
         aborted += bool(found.aborts)
-        findings.sure = findings.sure and case.knows_before(found)
+        findings.sure = findings.sure and given.log.knows_before(found)
         mine = _Opened(found.number, found.open.message.model, {record.client for record in found.accepted()})
         opened.append(mine)
-        if case.policy.strict_consecutive:
-            _check_strict(case, findings, found, mine)
+        if given.case.policy.strict_consecutive:
+            _check_strict(given, findings, found, mine)
         earlier, latest[mine.model] = latest.get(mine.model), mine
         if earlier is None:
             continue
         pairs += 1
-        nests = partial(check_nested, earlier.clients, mine.clients, min_cohort=case.policy.min_cohort)
-        _judge(case, findings, Place(f"rounds {earlier.number} and {mine.number}", round=mine.number), found, nests)
-    if not case.policy.strict_consecutive:
-        _note_exposed(findings, list(_exposed(opened, case.policy.min_cohort)))
-    return f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {case.policy.max_aborts} aborts"
+        nests = partial(check_nested, earlier.clients, mine.clients, min_cohort=given.case.policy.min_cohort)
+        _judge(given, findings, Place(f"rounds {earlier.number} and {mine.number}", round=mine.number), found, nests)
+    if not given.case.policy.strict_consecutive:
+        _note_exposed(findings, list(_exposed(opened, given.case.policy.min_cohort)))
+    told = f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {given.case.policy.max_aborts} aborts"
+    return Differences(told)
 
 
-def _check_strict(case: Case, findings: Findings, found: Round, mine: _Opened) -> None:
-    before, later = case.index.recent_before(found.number), Cohort(mine.model, mine.clients)
-    hides = partial(check_consecutive, before, later, min_cohort=case.policy.min_cohort)
-    _judge(case, findings, Place(f"round {mine.number} and those before it", round=mine.number), found, hides)
+def _check_strict(given: Needs, findings: Findings, found: Round, mine: _Opened) -> None:
+    before, later = given.log.index.recent_before(found.number), Cohort(mine.model, mine.clients)
+    hides = partial(check_consecutive, before, later, min_cohort=given.case.policy.min_cohort)
+    _judge(given, findings, Place(f"round {mine.number} and those before it", round=mine.number), found, hides)
 
 
-def _judge(case: Case, findings: Findings, where: Place, found: Round, rule: Callable[..., None]) -> None:
+def _judge(given: Needs, findings: Findings, where: Place, found: Round, rule: Callable[..., None]) -> None:
     """A rule of exempt clients. It is broken if it does not hold either with everybody exempt who may be, for all that
     can be read."""
     try:
-        rule(exempt=exempt_in(case, found))
+        rule(exempt=exempt_in(given.proofs, given.verdicts, found))
     except Rejected as error:
-        findings.reject(where, error, Kind.BROKEN if _fails(rule, may_be_exempt_in(case, found)) else Kind.UNJUDGED)
+        findings.reject(
+            where,
+            error,
+            Kind.BROKEN if _fails(rule, may_be_exempt_in(given.proofs, given.verdicts, found)) else Kind.UNJUDGED,
+        )
 
 
 def _fails(rule: Callable[..., None], exempt: Set[str]) -> bool:

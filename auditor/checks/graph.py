@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind, Place
+from auditor.signed_log import SignedLog
 from protocols.cohorts import MOST_TRUSTEES
 from protocols.log.tiles import blob_path
 from protocols.messages import ShareAck
@@ -37,8 +38,21 @@ class RoundGraph:
     flow: networkx.DiGraph[int]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I12 is handed."""
+
+    case: Case
+    log: SignedLog
+
+
+@dataclass(frozen=True)
+class Graphs(Result):
+    """What I12 leaves."""
+
+
 @numbered("I12")
-def check_graph(case: Case, findings: Findings) -> str:
+def check_graph(given: Needs, findings: Findings) -> Graphs:
     """I12. 1. Every reference resolves to an entry of the same round that comes before. 2. Each round's graph is
     acyclic. 3. Along the edges that carry value, the Aggregate is reached from one CohortClosed and from exactly its
     accepted submissions. 4. Every entry of a finished round reaches the entry that ends it, or hangs below the
@@ -46,32 +60,33 @@ def check_graph(case: Case, findings: Findings) -> str:
     and P2: here the first of each counts.
     """
     nodes = edges = 0
-    for found in case.rounds(findings):
-        graph = build(case, findings, found)
+    for found in given.log.rounds(findings):
+        graph = build(given.log, findings, found)
         nodes += graph.references.number_of_nodes()
         edges += graph.references.number_of_edges()
         _check_shape(findings, found, graph)
         _check_reach(findings, found, graph.references)
-    unnamed = unreferenced(case)
+    unnamed = unreferenced(given.case, given.log)
     for path in unnamed:
         findings.add(Place(file=path), "a blob that an entry names", UNNAMED, Kind.DAMAGED)
-    return f"{counted(len(case.index.rounds), 'graph')}, {counted(nodes, 'node')}, {counted(edges, 'edge')}"
+    graphs = counted(len(given.log.index.rounds), "graph")
+    return Graphs(f"{graphs}, {counted(nodes, 'node')}, {counted(edges, 'edge')}")
 
 
-def unreferenced(case: Case) -> list[str]:
+def unreferenced(case: Case, log: SignedLog) -> list[str]:
     """Paths of blobs that no entry names, ascending; none where entries are missing that might."""
-    if case.cut is not None or case.gaps:
+    if log.cut is not None or log.gaps:
         return []
-    named = {blob_path(name) for name in case.index.blobs}
+    named = {blob_path(name) for name in log.index.blobs}
     return sorted(path for path in case.reader.files() if is_blob_path(path) and path not in named)
 
 
-def build(case: Case, findings: Findings, found: Round) -> RoundGraph:
+def build(log: SignedLog, findings: Findings, found: Round) -> RoundGraph:
     """The graphs of one round; rule 1 on the way."""
     graph = RoundGraph(_empty(), _empty())
     acks = _acks(found)
     graph.references.add_nodes_from(_entries(found, acks))
-    for source, target, value in _edges(found, acks, case.index.by_hash):
+    for source, target, value in _edges(found, acks, log.index.by_hash):
         if source not in graph.references:
             expected = f"references to entries of round {found.number}"
             findings.add(Place(entry=target), expected, "a hash of none" if source < 0 else f"entry {source}")

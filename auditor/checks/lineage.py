@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from auditor.case import Case
-from auditor.checks.derived import plaintext_of
+from auditor.checks.derived import Evidence, plaintext_of
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
@@ -25,40 +24,45 @@ from protocols.steps.step import (
 )
 
 
+@dataclass(frozen=True)
+class Lineage(Result):
+    """What I11 leaves."""
+
+
 @numbered("I11")
-def check_lineage(case: Case, findings: Findings) -> str:
+def check_lineage(given: Evidence, findings: Findings) -> Lineage:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
     rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a step cannot be
     judged, for want of a blob, it goes on from the model and optimizer that are signed there. 4. FederationClosed has
     the model of the last RoundClosed before it.
     """
-    case.index.report(findings)
-    policy = case.policy
-    state, steps, before = _start(case, findings), 0, _Before()
-    for found in case.index.in_order():
-        before.pass_to(case, found)
+    given.log.index.report(findings)
+    policy = given.case.policy
+    state, steps, before = _start(given, findings), 0, _Before()
+    for found in given.log.index.in_order():
+        before.pass_to(given, found)
         if found.closed is None:
             continue
-        findings.sure = before.known and case.has_summed(found)
+        findings.sure = before.known and given.log.has_summed(found)
         try:
-            following = _step(case, findings, found, found.closed, state)
+            following = _step(given, findings, found, found.closed, state)
             steps += following is not None
         except Damaged as error:
             findings.reject(label(found.closed.index, found.closed.message).at("server step"), error)
-            state, before.known = _signed_state(case, found.closed), True
+            state, before.known = _signed_state(given, found.closed), True
             continue
         if following is None and findings.sure:
             findings.note(f"replay stopped at round {found.number}")
             break
-        state, before.known = following or _signed_state(case, found.closed), True
-    if case.index.ending is not None:
-        entry, _ = case.index.ending
-        last = case.index.model_before(entry.index, policy.initial_model)
-        findings.sure = before.known and not case.gaps
+        state, before.known = following or _signed_state(given, found.closed), True
+    if given.log.index.ending is not None:
+        entry, _ = given.log.index.ending
+        last = given.log.index.model_before(entry.index, policy.initial_model)
+        findings.sure = before.known and not given.log.gaps
         findings.expect(label(entry.index, entry.message).at("model"), last, entry.message.model)
     final = "" if state is None else f" to model {sha256(encode_model(state.model)).hex()}"
-    return f"{counted(steps, 'server step')} ({policy.step.rule}){final}"
+    return Lineage(f"{counted(steps, 'server step')} ({policy.step.rule}){final}")
 
 
 @dataclass
@@ -68,33 +72,37 @@ class _Before:
     known: bool = True
     number: int = 0
 
-    def pass_to(self, case: Case, found: Round) -> None:
+    def pass_to(self, given: Evidence, found: Round) -> None:
         """A missing RoundClosed may be of a round of which nothing is here, or of one that has no end."""
-        hidden = case.torn.touches(self.number + 1, found.number - 1)
-        without = not found.finished and not case.is_whole(found.number)
+        hidden = given.log.torn.touches(self.number + 1, found.number - 1)
+        without = not found.finished and not given.log.is_whole(found.number)
         self.known, self.number = self.known and not hidden and not without, found.number
 
 
-def _start(case: Case, findings: Findings) -> StepState | None:
+def _start(given: Evidence, findings: Findings) -> StepState | None:
     """The state before the first step; None where the initial model cannot be had."""
-    policy, name = case.policy, case.policy.initial_model
+    policy, name = given.case.policy, given.case.policy.initial_model
     try:
-        return initial_state(policy, decode_model(case.blob(name, case.pinned.model_size), policy.dimension))
+        return initial_state(
+            policy, decode_model(given.blobs.read(name, given.case.pinned.model_size), policy.dimension)
+        )
     except (Malformed, Rejected) as error:
         findings.reject(Place("initial model"), error, by=ISSUER)
         return None
 
 
-def _signed_state(case: Case, entry: Entry[RoundClosed]) -> StepState | None:
+def _signed_state(given: Evidence, entry: Entry[RoundClosed]) -> StepState | None:
     """The state after a step that cannot be judged, as the coordinator signed it; None where that cannot be had, or is
     none."""
-    policy, pinned, message = case.policy, case.pinned, entry.message
+    policy, pinned, message = given.case.policy, given.case.pinned, entry.message
     try:
-        state = initial_state(policy, decode_model(case.blob(message.model, pinned.model_size), policy.dimension))
+        state = initial_state(
+            policy, decode_model(given.blobs.read(message.model, pinned.model_size), policy.dimension)
+        )
         if (message.optimizer is None) != (not state.moments):
             return None
         if message.optimizer is not None:
-            data = case.blob(message.optimizer, pinned.optimizer_size)
+            data = given.blobs.read(message.optimizer, pinned.optimizer_size)
             state = replace(state, moments=decode_optimizer(policy, data))
     except (Malformed, Rejected):
         return None  # I1 says so of blobs, and what follows has no ground
@@ -102,11 +110,11 @@ def _signed_state(case: Case, entry: Entry[RoundClosed]) -> StepState | None:
 
 
 def _step(
-    case: Case, findings: Findings, found: Round, entry: Entry[RoundClosed], state: StepState | None
+    given: Evidence, findings: Findings, found: Round, entry: Entry[RoundClosed], state: StepState | None
 ) -> StepState | None:
     """The state after a step, None where it is another than the entry says. Raises Damaged where that cannot be judged,
     for want of a blob, also of one before it."""
-    name, message, pinned = label(entry.index, entry.message), entry.message, case.pinned
+    name, message, pinned = label(entry.index, entry.message), entry.message, given.case.pinned
     if state is None:
         raise Damaged("model", "the model and the optimizer before this step", "blobs that are not here")
     findings.expect(name.at("aggregate"), found.aggregate.hash if found.aggregate else None, message.aggregate)
@@ -115,7 +123,7 @@ def _step(
         findings.add(name, "an aggregate over a cohort", "none")
         return None
     try:
-        following = apply_step(pinned.policy, state, plaintext_of(case, found, found.aggregate), count)
+        following = apply_step(pinned.policy, state, plaintext_of(given, found, found.aggregate), count)
     except Damaged:
         raise
     except (Malformed, Rejected) as error:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from auditor.authenticity import is_log_signed
-from auditor.case import OTHERS, Case
+from auditor.case import Blobs, Case
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Unavailable, counted
 from auditor.gaps import entries_of, roots_at, tile_leaves
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind, Place
+from auditor.signed_log import SignedLog, signed_size
 from proofs.errors import Malformed, Rejected
 from protocols.blob_sizes import size_of
 from protocols.hashes import sha256
@@ -37,7 +39,9 @@ from protocols.log.tiles import (
     encode_bundle,
     note_path,
 )
+from protocols.policy import Policy
 
+OTHERS = "because I2 failed: this is the log of another policy"
 _HASH_SIZE = 32
 _LAID_OUT = re.compile("checkpoints|tile(/.*)?|blobs(/[0-9a-f]{2})?", re.DOTALL)  # may be empty where files are gone
 
@@ -48,8 +52,16 @@ UNLISTED = (
 LEFTOVER = "if the run was killed, `verifl run CONFIG --out DIR --resume`, which opens DIR/transcript, puts that right"
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I1 is handed."""
+
+    case: Case
+    blobs: Blobs
+
+
 @numbered("I1")
-def check_log(case: Case, findings: Findings) -> str:
+def check_log(given: Needs, findings: Findings) -> SignedLog:
     """I1. 1. `checkpoint` is a canonical note, signed by the log, cosigned by t trustees in force at its size with the
     keys they had there, with no other signature. 2. So is every file under checkpoints/; each is for the size it is
     named for, none is beyond `checkpoint`, and that of the last size is the same bytes. 3. Every entry decodes to one
@@ -61,27 +73,41 @@ def check_log(case: Case, findings: Findings) -> str:
 
     Leaves the entries that a checkpoint signed by the log covers: 3, 7 and every other check are about these.
     """
+    case = given.case
     if case.foreign is not None:
         raise Unavailable(OTHERS)
     note = _latest(case, findings)
     if note is None:
-        return "no checkpoint that can be read"
+        return SignedLog("no checkpoint that can be read", _policy(case))
     signed = [(Place(file=CHECKPOINT), note)]
     published = _published(case, findings, note, signed)
     placed = [*signed[:1], *((Place(file=note_path(size)), each) for size, each in published.items())]
-    readable = _read_entries(case, findings, placed)
-    cosigners = [_check_signatures(case, findings, where, each) for where, each in signed]
-    if case.checkpoint is not None:
-        case.checkpoint = replace(case.checkpoint, cosigners=tuple(cosigners[0]))
-    blobs = 0 if case.filed is None else _check_blobs(case, findings)
+    log, readable = _read_entries(case, findings, placed)
+    cosigners = [_check_signatures(case, log.filed, findings, where, each) for where, each in signed]
+    log = replace(log, checkpoint=_summary(case, note, cosigners[0]))
+    try:
+        read, pruned = (0, frozenset[bytes]()) if log.filed is None else _check_blobs(given, log.filed, findings)
+    except Unavailable as missing:
+        raise Unavailable(missing.reason, log) from None
     checkpoints = counted(len(published), "checkpoint")
+    blobs = counted(read, "blob")
     if not readable:
-        return f"{checkpoints}, {counted(blobs, 'blob')}; the entries cannot all be read"
+        return replace(log, pruned=pruned, checked=f"{checkpoints}, {blobs}; the entries cannot all be read")
     if not case.reader.lists:
         findings.note(UNLISTED)
-        return f"{note.checkpoint.size} entries, {checkpoints}, {counted(blobs, 'blob')}"
-    files = _check_files(case, findings, note.checkpoint.size)
-    return f"{note.checkpoint.size} entries, {checkpoints}, {files} files, {counted(blobs, 'blob')}"
+        return replace(log, pruned=pruned, checked=f"{note.checkpoint.size} entries, {checkpoints}, {blobs}")
+    files = _check_files(case, log.filed, findings, note.checkpoint.size)
+    checked = f"{note.checkpoint.size} entries, {checkpoints}, {files} files, {blobs}"
+    return replace(log, pruned=pruned, checked=checked)
+
+
+def _policy(case: Case) -> Policy | None:
+    return None if case.pinned_policy is None else case.pinned_policy.policy
+
+
+def _summary(case: Case, note: SignedNote, cosigners: Sequence[str]) -> CheckpointSummary:
+    head, digest = note.checkpoint, sha256(case.reader.latest()).hex()
+    return CheckpointSummary(head.size, head.root.hex(), digest, tuple(cosigners))
 
 
 def _latest(case: Case, findings: Findings) -> SignedNote | None:
@@ -97,9 +123,7 @@ def _latest(case: Case, findings: Findings) -> SignedNote | None:
         note = _signed_before(case, findings, note)
     if note is None:
         return None
-    head, digest = note.checkpoint, sha256(case.reader.latest()).hex()
-    case.checkpoint = CheckpointSummary(head.size, head.root.hex(), digest, ())
-    if head.size == 0:
+    if note.checkpoint.size == 0:
         findings.add(
             Place(file=CHECKPOINT).at("size"), "at least the genesis entry", "an empty log", _kind_of(case, note)
         )
@@ -115,18 +139,18 @@ def _signed_before(case: Case, findings: Findings, latest: SignedNote | None) ->
             continue
         if note.checkpoint.size == size and is_log_signed(case.policy, note):
             if latest is not None:
-                _check_signatures(case, findings, Place(file=CHECKPOINT), latest)
+                _check_signatures(case, None, findings, Place(file=CHECKPOINT), latest)
             findings.note(f"checkpoint is not the log's; {note_path(size)} is taken instead")
             case.reader.as_of(size)
             return note
     return latest
 
 
-def _check_signatures(case: Case, findings: Findings, where: Place, note: SignedNote) -> list[str]:
+def _check_signatures(case: Case, filed: Index | None, findings: Findings, where: Place, note: SignedNote) -> list[str]:
     """By the log, and by t of the trustees in force at this size (the policy's, if the log cannot be read)."""
     if case.pinned_policy is None:
         return []
-    policy, standing = case.policy, None if case.filed is None else case.filed.standing
+    policy, standing = case.policy, None if filed is None else filed.standing
     trustees = policy.trustees if standing is None else standing.trustees_at(note.checkpoint.size)
     try:
         return check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
@@ -169,12 +193,12 @@ def _published(
     return published
 
 
-def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> bool:
-    """Rules 3 to 5, in one pass. notes: the latest checkpoint and all published ones, with their paths. False if a
+def _read_entries(case: Case, findings: Findings, placed: Sequence[tuple[Place, SignedNote]]) -> tuple[SignedLog, bool]:
+    """Rules 3 to 5, in one pass. placed: the latest checkpoint and all published ones, with their paths. False if a
     bundle cannot be read: then what lies after it cannot be judged."""
-    size = notes[0][1].checkpoint.size
-    sizes = {note.checkpoint.size for _, note in notes}
-    index = Index(None if case.pinned_policy is None else case.policy)
+    notes = [note for _, note in placed]
+    size, sizes, roots = notes[0].checkpoint.size, {note.checkpoint.size for note in notes}, dict[int, bytes]()
+    index = Index(_policy(case))
     frontier, stack, earlier = Frontier(), TileStack(), _earlier(case)
     fault = None
     try:
@@ -185,39 +209,40 @@ def _read_entries(case: Case, findings: Findings, notes: Sequence[tuple[Place, S
             _check_tiles(case, findings, stack.append(hashed))
             _check_earlier(case, findings, stack, earlier.get(frontier.size, []))
             if frontier.size in sizes:
-                case.roots[frontier.size] = frontier.root()
+                roots[frontier.size] = frontier.root()
     except (Malformed, Rejected) as error:
         place = f"after entry {frontier.size - 1}" if frontier.size else "before the first entry"
         findings.reject(Place(file=bundle_of(frontier.size, size).path).at(place), error, Kind.DAMAGED)
         fault = error
     if fault is None:
         _check_tiles(case, findings, stack.partial())
-    case.notes = [note for _, note in notes]
-    _file(case, findings, index, size)
-    _check_roots(case, findings, notes)
-    if case.filed is not None:
-        case.filed.report(findings)
-    return fault is None
+    log = _filed(case, findings, index, notes, roots)
+    _check_roots(case, log, findings, placed)
+    if log.filed is not None:
+        log.filed.report(findings)
+    return log, fault is None
 
 
-def _file(case: Case, findings: Findings, index: Index, size: int) -> None:
-    """Leave the log as far as it is what the log's key signed: a prefix of a log is a log."""
-    whole = case.signed_size()
+def _filed(
+    case: Case, findings: Findings, index: Index, notes: Sequence[SignedNote], roots: Mapping[int, bytes]
+) -> SignedLog:
+    """The log as far as it is what the log's key signed: a prefix of a log is a log."""
+    size, whole = notes[0].checkpoint.size, signed_size(_policy(case), notes, roots)
+    log = SignedLog(policy=_policy(case), notes=tuple(notes), roots=MappingProxyType(roots), filed=index)
     if whole < size and case.pinned_policy is not None:
-        whole, index = _file_part(case, findings, size, whole)
-    case.cut = whole if whole < size else None
-    case.filed = index if whole else None
+        whole, log = _filed_part(case, findings, log, size, whole)
+    return replace(log, cut=whole if whole < size else None, filed=log.filed if whole else None)
 
 
-def _file_part(case: Case, findings: Findings, size: int, whole: int) -> tuple[int, Index]:
+def _filed_part(case: Case, findings: Findings, log: SignedLog, size: int, whole: int) -> tuple[int, SignedLog]:
     """The log as far as its signed root is that of the entries, or of the hashes in the tiles, whichever is more."""
     leaves = tile_leaves(case.reader, size)
-    roots = roots_at(leaves, (note.checkpoint.size for note in case.notes))
-    longer, index, gaps = case.signed_size(roots), Index(case.policy), set[int]()
+    roots = roots_at(leaves, (note.checkpoint.size for note in log.notes))
+    longer, index, gaps = signed_size(case.policy, log.notes, roots), Index(case.policy), set[int]()
     if longer <= whole:
         for entry in itertools.islice(_entries(case, size), whole):
             index.add(entry)
-        return whole, index
+        return whole, replace(log, filed=index)
     for position, found in enumerate(itertools.islice(entries_of(case.reader, size, leaves), longer)):
         if found is not None:
             index.add(found)
@@ -229,9 +254,8 @@ def _file_part(case: Case, findings: Findings, size: int, whole: int) -> tuple[i
         place = Place(f"entry {position} in {bundle}", entry=position, file=bundle)
         findings.add(place, expected, "another", Kind.UNJUDGED)
     if 0 in gaps and not _is_pinned(case, index):
-        return 0, index
-    case.roots, case.gaps = roots, frozenset(gaps)
-    return longer, index
+        return 0, log
+    return longer, replace(log, filed=index, roots=MappingProxyType(roots), gaps=frozenset(gaps))
 
 
 def _is_pinned(case: Case, index: Index) -> bool:
@@ -240,14 +264,14 @@ def _is_pinned(case: Case, index: Index) -> bool:
     return any(each.message.policy.hex() == case.policy_hash and each.index not in index.disowned for each in opens)
 
 
-def _check_roots(case: Case, findings: Findings, notes: Sequence[tuple[Place, SignedNote]]) -> None:
+def _check_roots(case: Case, log: SignedLog, findings: Findings, placed: Sequence[tuple[Place, SignedNote]]) -> None:
     """Rule 5. Entries that no signed root covers may be wrong themselves."""
-    sound = 0 if case.filed is None else len(case.filed.headings)
-    for where, note in notes:
+    sound = 0 if log.filed is None else len(log.filed.headings)
+    for where, note in placed:
         head = note.checkpoint
-        if head.size in case.roots and case.roots[head.size] != head.root:
+        if head.size in log.roots and log.roots[head.size] != head.root:
             kind = _kind_of(case, note) if head.size <= sound else Kind.DAMAGED
-            findings.expect(where.at("root"), head.root, case.roots[head.size], kind)
+            findings.expect(where.at("root"), head.root, log.roots[head.size], kind)
 
 
 def _entries(case: Case, size: int) -> Iterator[bytes]:
@@ -312,10 +336,10 @@ def _disagreement(tile: Tile, expected: bytes, found: bytes) -> tuple[Place, str
     return where, f"the entry's hash, {expected[place:][:_HASH_SIZE].hex()}", found[place:][:_HASH_SIZE].hex()
 
 
-def _check_files(case: Case, findings: Findings, size: int) -> int:
+def _check_files(case: Case, filed: Index | None, findings: Findings, size: int) -> int:
     """Rule 6. Blobs that nothing names are I12's and P7's; every other unknown path is reported here."""
     _note_strays(case, findings)
-    expected = case.reader.known_files(size, () if case.filed is None else case.filed.blobs)
+    expected = case.reader.known_files(size, () if filed is None else filed.blobs)
     count = 0
     for path in case.reader.files():
         count += 1
@@ -358,27 +382,27 @@ def is_blob_path(path: str) -> bool:
     return len(name) == 64 and set(name) <= set("0123456789abcdef") and path == blob_path(bytes.fromhex(name))
 
 
-def _check_blobs(case: Case, findings: Findings) -> int:
-    """Rule 7. Returns how many were read."""
-    prunable = prunable_blobs(case.index)
-    read = 0
-    for position, (name, (roles, first)) in enumerate(case.index.blobs.items()):
-        case.step(position, len(case.index.blobs))
+def _check_blobs(given: Needs, index: Index, findings: Findings) -> tuple[int, frozenset[bytes]]:
+    """Rule 7. How many were read, and the ciphertexts that are not there."""
+    case, prunable = given.case, prunable_blobs(index)
+    read, pruned = 0, set[bytes]()
+    for position, (name, (roles, first)) in enumerate(index.blobs.items()):
+        case.step(position, len(index.blobs))
         evidence = roles == CIPHERTEXT and name not in prunable
         if name in prunable and not case.reader.has_blob(name) and not _something_there(case, name):
-            case.pruned.add(name)
+            pruned.add(name)
             continue
         called = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
         where = Place(called, entry=first, file=blob_path(name))
         for size in sorted({size_of(case.pinned, role) for role in roles.split("+")}):
             try:
-                case.blob(name, size)
+                given.blobs.read(name, size)
             except (Malformed, Rejected) as error:
                 findings.reject(where, error, Kind.DAMAGED if isinstance(error, Damaged) else None)
         read += 1
-    if case.pruned:
-        findings.note(f"{counted(len(case.pruned), 'ciphertext')} pruned")
-    return read
+    if pruned:
+        findings.note(f"{counted(len(pruned), 'ciphertext')} pruned")
+    return read, frozenset(pruned)
 
 
 def _something_there(case: Case, name: bytes) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from auditor.case import Case
 from auditor.index import Entry, Round, SubmissionRecord
+from auditor.signed_log import SignedLog
 from protocols.cohorts import ack_digest, disputed_by_quorum
 from protocols.messages import ShareAck
+from protocols.policy import Policy
 from protocols.reasons import DISPUTED, DUPLICATE
 
 
@@ -26,14 +27,14 @@ class Statements:
     disputed: frozenset[int]
 
 
-def statements(case: Case, found: Round) -> Statements:
+def statements(policy: Policy, log: SignedLog, found: Round) -> Statements:
     """What a round holds of these; entries that are not their party's own are none."""
     submissions: dict[str, SubmissionRecord] = {}
     for record in found.submissions.values():
-        if is_own(case, found, record):
+        if is_own(log, found, record):
             submissions.setdefault(record.client, record)
-    acks = first_acks(found, (entry for entry in found.acks if is_own_ack(case, found, entry)))
-    return Statements(submissions, acks, disputed_by_quorum(case.policy, acks))
+    acks = first_acks(found, (entry for entry in found.acks if is_own_ack(log, found, entry)))
+    return Statements(submissions, acks, disputed_by_quorum(policy, acks))
 
 
 def first_acks(found: Round, entries: Iterable[Entry[ShareAck]] | None = None) -> dict[str, ShareAck]:
@@ -46,20 +47,20 @@ def first_acks(found: Round, entries: Iterable[Entry[ShareAck]] | None = None) -
     return acks
 
 
-def is_own(case: Case, found: Round, record: SubmissionRecord) -> bool:
+def is_own(log: SignedLog, found: Round, record: SubmissionRecord) -> bool:
     """Whether its client signed this submission, as an answer to the round's RoundOpen."""
-    return is_signed(case, record.index) and answers(found, record.round_open)
+    return is_signed(log, record.index) and answers(found, record.round_open)
 
 
-def is_signed(case: Case, index: int) -> bool:
+def is_signed(log: SignedLog, index: int) -> bool:
     """Whether the party that an entry names signed it, with its key in force, whatever entries are missing."""
-    return index not in case.index.disowned and index not in case.index.doubtful
+    return index not in log.index.disowned and index not in log.index.doubtful
 
 
-def is_own_ack(case: Case, found: Round, entry: Entry[ShareAck]) -> bool:
+def is_own_ack(log: SignedLog, found: Round, entry: Entry[ShareAck]) -> bool:
     """Whether its trustee signed this acknowledgement, in the round's RoundOpen, of the submissions that are here."""
     message = entry.message
-    if not is_signed(case, entry.index) or not answers(found, message.round_open):
+    if not is_signed(log, entry.index) or not answers(found, message.round_open):
         return False
     members = [found.submissions[index] for index in message.acknowledged if index in found.submissions]
     pairs = ((record.client, record.entry_hash) for record in members)
@@ -71,11 +72,11 @@ def answers(found: Round, round_open: bytes) -> bool:
     return found.open is not None and found.open.hash == round_open
 
 
-def excuse(case: Case, found: Round, record: SubmissionRecord, verdict: str, known: Statements) -> str | None:
+def excuse(log: SignedLog, found: Round, record: SubmissionRecord, verdict: str, known: Statements) -> str | None:
     """Why an offence, as a verdict has it, is not the client's; None where it is. Completes "not its offence: ..."."""
-    if record.index in case.index.disowned:
+    if record.index in log.index.disowned:
         return "it is not signed by this client"
-    if record.index in case.index.doubtful:
+    if record.index in log.index.doubtful:
         return "an entry before it is missing, so nobody can tell whether this client's key was in force"
     if not answers(found, record.round_open):
         return "it answers another RoundOpen than the round's"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from auditor.case import Case
-from auditor.checks.derived import blindings_of, plaintext_of, released, used_releases
+from dataclasses import dataclass
+
+from auditor.checks.derived import Evidence, blindings_of, plaintext_of, released, used_releases
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import Entry, Round, label
+from auditor.memory import Memory
 from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
 from protocols.hashes import sha256
@@ -15,45 +17,57 @@ from protocols.opening import check_opening, encode_blindings, encode_key
 from protocols.parameters import message_bound
 
 
+@dataclass(frozen=True)
+class Needs(Evidence):
+    """What I10 is handed."""
+
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Openings(Result):
+    """What I10 leaves."""
+
+
 @numbered("I10")
-def check_openings(case: Case, findings: Findings) -> str:
+def check_openings(given: Needs, findings: Findings) -> Openings:
     """I10. For each Aggregate: 1. `key` and `blindings` are what its releases reconstruct. 2. Every |U_x| is at most
     |A| B. 3. U and the summed blindings open, row by row, the sum of the accepted clients' commitments. U and blindings
     that are missing are derived, if they can be.
     """
     rows = clients = rounds = 0
-    for found in case.rounds(findings):
+    for found in given.log.rounds(findings):
         if found.aggregate is None:
             continue
-        findings.sure = case.has_summed(found)
-        inputs = _inputs(case, found, found.aggregate)
-        if not case.memory.knows("I10", *inputs):
-            _check_reconstruction(case, findings, found, found.aggregate)
-            _check_plaintext(case, findings, found, found.aggregate)
+        findings.sure = given.log.has_summed(found)
+        inputs = _inputs(given, found, found.aggregate)
+        if not given.memory.knows("I10", *inputs):
+            _check_reconstruction(given, findings, found, found.aggregate)
+            _check_plaintext(given, findings, found, found.aggregate)
             if findings.empty:
-                case.memory.learn("I10", *inputs)
+                given.memory.learn("I10", *inputs)
         rounds += 1
         clients += len(found.accepted())
-        rows += case.pinned.argument.shape.data_rows
+        rows += given.case.pinned.argument.shape.data_rows
     over = f"{counted(rows, 'row')} over the commitments of {counted(clients, 'submission')}"
-    return f"{counted(rounds, 'aggregate')}: {over}"
+    return Openings(f"{counted(rounds, 'aggregate')}: {over}")
 
 
-def _inputs(case: Case, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, ...]:
+def _inputs(given: Needs, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, ...]:
     """What an opening depends on: the policy, the aggregate, the valid releases that it uses, the cohort. That blobs
     are the ones that the entries name, I1 says."""
-    used = [each.hash for each in used_releases(case, found, entry.message.releases)]
+    used = [each.hash for each in used_releases(given, found, entry.message.releases)]
     accepted = [record.entry_hash for record in found.accepted()]
-    return (case.pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
+    return (given.case.pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
 
 
-def _check_reconstruction(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+def _check_reconstruction(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
     """Rule 1."""
     name, message = label(entry.index, entry.message), entry.message
     try:
-        opened = released(case, found, entry)
+        opened = released(given, found, entry)
     except (Malformed, Rejected) as error:
-        doubted = case.doubted.intersection(message.releases)
+        doubted = given.cohorts.doubted.intersection(message.releases)
         findings.reject(name.at("releases"), error, Kind.UNJUDGED if doubted else None)
         return
     findings.expect(name.at("key"), sha256(encode_key(opened.key)), message.key)
@@ -61,16 +75,16 @@ def _check_reconstruction(case: Case, findings: Findings, found: Round, entry: E
     findings.expect(name.at("blindings"), blindings, message.blindings)
 
 
-def _check_plaintext(case: Case, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
     """Rules 2 and 3."""
-    name, pinned, records = label(entry.index, entry.message), case.pinned, found.accepted()
+    name, pinned, records = label(entry.index, entry.message), given.case.pinned, found.accepted()
     try:
-        plaintext, blindings = plaintext_of(case, found, entry), blindings_of(case, found, entry)
-        commitments = [case.blob(record.commitments, pinned.commitments_size) for record in records]
+        plaintext, blindings = plaintext_of(given, found, entry), blindings_of(given, found, entry)
+        commitments = [given.blobs.read(record.commitments, pinned.commitments_size) for record in records]
         bound = len(records) * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:
             findings.add(name.at("plaintext"), f"values of at most |A| B = {bound}", str(largest))
-        check_opening(case.engine, pinned, plaintext, blindings, commitments)
+        check_opening(given.case.engine, pinned, plaintext, blindings, commitments)
     except (Malformed, Rejected) as error:
         findings.reject(name.at("plaintext and blindings"), error)

@@ -3,26 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from auditor.case import Case
 from auditor.checks.graph import UNNAMED, unreferenced
 from auditor.checks.numbered import numbered
-from auditor.findings import DoesNotApply, Findings, Unavailable, counted
+from auditor.checks.parameters import Parameters
+from auditor.checks.proofs import Proofs
+from auditor.findings import DoesNotApply, Findings, Result, Unavailable, counted
 from auditor.index import Round, label
-from auditor.reports.results import Kind, Place
+from auditor.outcomes import Outcome
+from auditor.reports.results import Kind, Place, Status
+from auditor.signed_log import SignedLog
 from protocols.messages import ISSUER
 from protocols.reasons import ABORTS, ABSENCES, ENDINGS
 from protocols.registry import Registry
 
 
+@dataclass(frozen=True)
+class PolicyAlone:
+    """What P3 and P5 are handed."""
+
+    case: Case
+
+
+@dataclass(frozen=True)
+class PolicyAndLog:
+    """What P1, P2 and P7 are handed."""
+
+    case: Case
+    log: SignedLog
+
+
+@dataclass(frozen=True)
+class WhatWasProved:
+    """What P4 is handed."""
+
+    case: Case
+    log: SignedLog
+    parameters: Outcome[Parameters]
+    proofs: Outcome[Proofs]
+
+
+@dataclass(frozen=True)
+class CohortSizes(Result):
+    """What P1 leaves."""
+
+
 @numbered("P1")
-def check_cohort_sizes(case: Case, findings: Findings) -> str:
+def check_cohort_sizes(given: PolicyAndLog, findings: Findings) -> CohortSizes:
     """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not."""
-    policy = case.policy
+    policy = given.case.policy
     sizes = []
-    for found in case.rounds(findings):
+    for found in given.log.rounds(findings):
         for entry in found.cohorts:
             accepted = entry.message.accepted
             clients = {found.submissions[index].client for index in accepted if index in found.submissions}
@@ -34,15 +69,20 @@ def check_cohort_sizes(case: Case, findings: Findings) -> str:
                 with findings.whether(findings.sure or beyond):
                     findings.add(label(entry.index, entry.message).at("accepted"), expected, said)
     smallest = f", the smallest of {min(sizes)}" if sizes else ""
-    return f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded"
+    return CohortSizes(f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded")
+
+
+@dataclass(frozen=True)
+class SingleReleases(Result):
+    """What P2 leaves."""
 
 
 @numbered("P2")
-def check_single_release(case: Case, findings: Findings) -> str:
+def check_single_release(given: PolicyAndLog, findings: Findings) -> SingleReleases:
     """P2. A round has at most one CohortClosed, and each trustee signs at most one KeyShare in it."""
     findings.sure = True  # two are two, whatever is missing
     releases = 0
-    for found in case.index.in_order():
+    for found in given.log.index.in_order():
         for cohort in found.cohorts[1:]:
             findings.add(label(cohort.index, cohort.message), "one cohort a round", "another")
         seen: dict[str, int] = {}
@@ -52,15 +92,20 @@ def check_single_release(case: Case, findings: Findings) -> str:
             if first != entry.index:
                 expected = f"one release a trustee and round, that of entry {first}"
                 findings.add(label(entry.index, entry.message), expected, "another")
-    return f"{counted(len(case.index.rounds), 'round')}, {counted(releases, 'release')}"
+    return SingleReleases(f"{counted(len(given.log.index.rounds), 'round')}, {counted(releases, 'release')}")
+
+
+@dataclass(frozen=True)
+class Threshold(Result):
+    """What P3 leaves."""
 
 
 @numbered("P3")
-def check_threshold(case: Case, findings: Findings) -> str:
+def check_threshold(given: PolicyAlone, findings: Findings) -> Threshold:
     """P3. 2t > m + f and f <= t - 1 with the policy's numbers. Notes name trustees who are also clients: a corrupt one
     counts on both sides."""
     findings.sure = True
-    policy = case.policy
+    policy = given.case.policy
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
     if not 2 * t > m + f:
         findings.add(Place("policy").at("threshold"), f"2t > m + f = {m + f}", f"2t = {2 * t}", by=ISSUER)
@@ -70,49 +115,64 @@ def check_threshold(case: Case, findings: Findings) -> str:
     both = [member.id for member in policy.trustees if member.id in clients]
     if both:
         findings.note(f"trustees who are also clients: {', '.join(both)}")
-    return f"m = {m}, t = {t}, f = {f}; {counted(len(both), 'trustee')} also a client"
+    return Threshold(f"m = {m}, t = {t}, f = {f}; {counted(len(both), 'trustee')} also a client")
+
+
+@dataclass(frozen=True)
+class Sensitivity(Result):
+    """What P4 leaves."""
 
 
 @numbered("P4")
-def check_sensitivity(case: Case, findings: Findings) -> str:
+def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
     """P4. The bound that every accepted update is proved to obey, after rounding, is the L2 sensitivity of the sum. It
     stands only if every proof was verified (I6) under sound parameters (I2). This version claims no epsilon."""
-    for number in ("I2", "I6"):
-        if number in case.failed:
-            raise Unavailable(f"because {number} failed: the bound is not proved")
-    _ = case.index
-    rule = case.pinned.policy.update
+    for ended in (given.parameters.result, given.proofs.result):
+        if ended.status is Status.FAIL:
+            raise Unavailable(f"because {ended.id} failed: the bound is not proved")
+    _ = given.log.index
+    rule = given.case.pinned.policy.update
     real = float(Fraction(rule.norm_bound, 1 << rule.fraction_bits))
     findings.note("no epsilon is claimed: the policy asks for no noise")
     units = f"{rule.norm_bound} units of 2^-{rule.fraction_bits}"
-    return f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units})"
+    return Sensitivity(f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units})")
+
+
+@dataclass(frozen=True)
+class Accounting(Result):
+    """What P5 leaves."""
 
 
 @numbered("P5")
-def check_accounting(case: Case, findings: Findings) -> str:  # noqa: ARG001  the signature of a check
+def check_accounting(given: PolicyAlone, findings: Findings) -> Accounting:  # noqa: ARG001  the signature of a check
     """P5. Nothing to account for: this version's policies carry no privacy budget."""
-    _ = case.policy
+    _ = given.case.policy
     raise DoesNotApply("policies of this version have no privacy budget")
 
 
+@dataclass(frozen=True)
+class Schema(Result):
+    """What P7 leaves."""
+
+
 @numbered("P7")
-def check_schema(case: Case, findings: Findings) -> str:
+def check_schema(given: PolicyAndLog, findings: Findings) -> Schema:
     """P7. Every entry decodes to a message of this version (I1), so all that it says is in the schema. Here: 1. words
     are words: the reasons of aborts, of missing parties and of the end are of the lists of spec 8. 2. No blob is there
     that nothing names; those that are named have the one size of their role (I1)."""
     findings.sure = True  # each entry is judged by itself
-    entries = len(case.index.headings)
-    for position, heading in enumerate(case.index.headings):
+    entries = len(given.log.index.headings)
+    for position, heading in enumerate(given.log.index.headings):
         if not heading.type:
             findings.add(Place(entry=position), "a message of this version", "bytes that are none")
-    for found in case.index.in_order():
+    for found in given.log.index.in_order():
         _check_words(findings, found)
-    if case.index.ending is not None:
-        entry, _ = case.index.ending
+    if given.log.index.ending is not None:
+        entry, _ = given.log.index.ending
         _check_known(findings, label(entry.index, entry.message).at("reason"), [entry.message.reason], ENDINGS)
-    for path in unreferenced(case):
+    for path in unreferenced(given.case, given.log):
         findings.add(Place(file=path), "a blob that an entry names", UNNAMED, Kind.DAMAGED)
-    return f"{entries} entries, {counted(len(case.index.blobs), 'blob')}"
+    return Schema(f"{entries} entries, {counted(len(given.log.index.blobs), 'blob')}")
 
 
 def _check_words(findings: Findings, found: Round) -> None:

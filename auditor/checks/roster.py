@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from auditor.case import IDENTITY, Case
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import label
 from auditor.reports.results import Place
+from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.identities import check_public_key
 from protocols.messages import ISSUER, KeyRotation
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I3 is handed."""
+
+    case: Case
+    log: SignedLog
+
+
+@dataclass(frozen=True)
+class Roster(Result):
+    """What I3 leaves."""
+
+
 @numbered("I3")
-def check_roster(case: Case, findings: Findings) -> str:
+def check_roster(given: Needs, findings: Findings) -> Roster:
     """I3. 1. The identity conditions of spec 4 hold, and the issuer is not the coordinator. 2. Every key is a canonical
     point of large order. 3. Every rotation and revocation is rightful (spec 2.5). 4. No entry is by a party that was
     revoked before it, or signed with a key that was replaced before it. 5. Every RoundOpen names exactly the changes
     before it. Notes name whose key was rotated and who was revoked.
     """
     with findings.whether(sure=True):
-        checked = _check_policy(case, findings)
-    changes = _check_changes(case, findings)
-    return f"{checked}; {changes}"
+        checked = _check_policy(given, findings)
+    changes = _check_changes(given, findings)
+    return Roster(f"{checked}; {changes}")
 
 
-def _check_policy(case: Case, findings: Findings) -> str:
+def _check_policy(given: Needs, findings: Findings) -> str:
     """Rules 1 and 2."""
-    policy = case.policy
-    for each in case.conditions:
+    policy = given.case.policy
+    for each in given.case.conditions:
         if each.name in IDENTITY and not each.holds:
             expected = f"{each.explanation} ({each.relation} {each.right})"
             findings.add(Place("policy").at(each.name), expected, str(each.left), by=ISSUER)
@@ -45,9 +61,9 @@ def _check_policy(case: Case, findings: Findings) -> str:
     return f"{len(policy.roster)} clients, {len(policy.trustees)} trustees, {len(keys)} keys"
 
 
-def _check_changes(case: Case, findings: Findings) -> str:
+def _check_changes(given: Needs, findings: Findings) -> str:
     """Rules 3 to 5; 3 and 4 were found as the log was read."""
-    index = case.index
+    index = given.log.index
     index.report(findings)
     for found in index.in_order():
         for entry in found.opens:

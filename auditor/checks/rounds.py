@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from auditor.case import Case
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import MISSING, Entry, Heading, Round, label
 from auditor.reports.results import Kind, Place
+from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols import hpke
 from protocols.contexts import round_seed
@@ -46,8 +47,21 @@ class _Thread:
     seen_keys: set[bytes] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I4 is handed."""
+
+    case: Case
+    log: SignedLog
+
+
+@dataclass(frozen=True)
+class Rounds(Result):
+    """What I4 leaves."""
+
+
 @numbered("I4")
-def check_rounds(case: Case, findings: Findings) -> str:
+def check_rounds(given: Needs, findings: Findings) -> Rounds:
     """I4. 1. Entries come in the order of the grammar, rounds numbered 1, 2, ... up to max_rounds. For each RoundOpen:
     2. it names the policy and the model that the last finished round left; 3. it names the last checkpoint published
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
@@ -56,29 +70,29 @@ def check_rounds(case: Case, findings: Findings) -> str:
     8. retry_of names the aborted round before it, or nothing. 9. Every signature of round keys, of RoundOpen and of
     FederationClosed holds. 10. What FederationClosed says of the rounds before it is true: their number, the reason.
     """
-    index = case.index
+    index = given.log.index
     index.report(findings)
     with findings.whether(sure=True):
-        last = _check_order(case, findings, index.headings)
-    thread = _Thread(case.policy.initial_model)
+        last = _check_order(given, findings, index.headings)
+    thread = _Thread(given.case.policy.initial_model)
     opened = 0
-    for found in case.rounds(findings):
-        thread.known = thread.known and not case.torn.touches(thread.number + 1, found.number - 1)
+    for found in given.log.rounds(findings):
+        thread.known = thread.known and not given.log.torn.touches(thread.number + 1, found.number - 1)
         if found.open is not None:
             opened += 1
-            _check_open(case, findings, found, found.open, thread)
-        _hand_on(case, found, thread)
-        thread.known, thread.number = thread.known and case.is_whole(found.number), found.number
+            _check_open(given, findings, found, found.open, thread)
+        _hand_on(given, found, thread)
+        thread.known, thread.number = thread.known and given.log.is_whole(found.number), found.number
     if index.ending is not None:
-        _check_end(case, findings, *index.ending)
+        _check_end(given, findings, *index.ending)
     if last not in (BETWEEN, OVER, MISSING):
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
     entries = len(index.headings)
-    return f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {entries} entries"
+    return Rounds(f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {entries} entries")
 
 
-def _check_order(case: Case, findings: Findings, headings: list[Heading]) -> str:
+def _check_order(given: Needs, findings: Findings, headings: list[Heading]) -> str:
     """Rule 1. Returns the state at the end."""
     state, number, keyed = BETWEEN, 1, False
     for position, heading in enumerate(headings):
@@ -105,8 +119,8 @@ def _check_order(case: Case, findings: Findings, headings: list[Heading]) -> str
         if after == OVER:
             state = OVER
             continue
-        if number > case.policy.max_rounds:
-            findings.add(Place(entry=position), f"at most {case.policy.max_rounds} rounds", f"round {number}")
+        if number > given.case.policy.max_rounds:
+            findings.add(Place(entry=position), f"at most {given.case.policy.max_rounds} rounds", f"round {number}")
         state, number = after, number + (heading.type in ENDS)
     return state
 
@@ -123,10 +137,12 @@ def _allowed(state: str, number: int) -> str:
     return f"{' or '.join(GRAMMAR[state])} of round {number}, after {state}"
 
 
-def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], membership: Membership) -> None:
+def _check_end(given: Needs, findings: Findings, entry: Entry[FederationClosed], membership: Membership) -> None:
     """Rule 10: by the rounds before it."""
-    name, message, policy = label(entry.index, entry.message), entry.message, case.policy
-    rounds = [found for found in case.index.in_order() if found.open is not None and found.open.index < entry.index]
+    name, message, policy = label(entry.index, entry.message), entry.message, given.case.policy
+    rounds = [
+        found for found in given.log.index.in_order() if found.open is not None and found.open.index < entry.index
+    ]
     findings.expect(name.at("rounds"), len(rounds), message.rounds)
     last = rounds[-1].number if rounds else 0
     without_cohort = [found.cohort is None for found in rounds if found.aborts]
@@ -135,7 +151,9 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
         rounds=len(rounds),
         failed=bool(rounds and rounds[-1].aborts and rounds[-1].cohort is None),
         clients={member.id for member in membership.clients(policy)},
-        earlier=case.index.opened_before(last + 1, case.index.model_before(entry.index, policy.initial_model)),
+        earlier=given.log.index.opened_before(
+            last + 1, given.log.index.model_before(entry.index, policy.initial_model)
+        ),
     )
     true = endings(policy, past)
     if message.reason not in true:
@@ -144,57 +162,61 @@ def _check_end(case: Case, findings: Findings, entry: Entry[FederationClosed], m
         )
 
 
-def _check_open(case: Case, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
+def _check_open(given: Needs, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
     name, message = label(entry.index, entry.message), entry.message
     with findings.whether(sure=True):
-        findings.expect(name.at("policy"), case.policy_hash, message.policy.hex())
+        findings.expect(name.at("policy"), given.case.policy_hash, message.policy.hex())
     with findings.whether(findings.sure and thread.known):
         findings.expect(name.at("model"), thread.model, message.model)
         findings.expect(name.at("retry_of"), thread.retry_of, message.retry_of)
-    _check_checkpoint(case, findings, name, entry, thread)
+    _check_checkpoint(given, findings, name, entry, thread)
     findings.expect(name.at("seed"), round_seed(message.checkpoint_root, found.number), message.seed)
-    _check_covered(case, findings, name, found, entry.index)
-    _check_keys(case, findings, name, found, message, thread)
+    _check_covered(given, findings, name, found, entry.index)
+    _check_keys(given, findings, name, found, message, thread)
 
 
-def _check_checkpoint(case: Case, findings: Findings, name: Place, entry: Entry[RoundOpen], thread: _Thread) -> None:
+def _check_checkpoint(given: Needs, findings: Findings, name: Place, entry: Entry[RoundOpen], thread: _Thread) -> None:
     """Rule 3."""
-    last, said = case.last_published(entry.index), entry.message.checkpoint_size
+    last, said = given.log.last_published(entry.index), entry.message.checkpoint_size
     # the one it names may be missing in this copy; a larger one counts against it only if the log signed that
-    sure = last == said or (last is not None and last > said and case.is_signed(last))
+    sure = last == said or (last is not None and last > said and given.log.is_signed(last))
     kind = Kind.BROKEN if sure else Kind.UNJUDGED
     findings.expect(name.at("checkpoint_size"), last, said, kind)
     if last is not None:
-        findings.expect(name.at("checkpoint_root"), case.roots[last], entry.message.checkpoint_root, kind)
+        findings.expect(name.at("checkpoint_root"), given.log.roots[last], entry.message.checkpoint_root, kind)
     if last is None or last < thread.ended:
         kind = Kind.BROKEN if said < thread.ended else Kind.UNJUDGED
         with findings.whether(findings.sure and thread.known):
             findings.add(name.at("checkpoint_size"), f"a checkpoint of {thread.ended} entries or more", str(last), kind)
 
 
-def _check_covered(case: Case, findings: Findings, name: Place, found: Round, opened: int) -> None:
+def _check_covered(given: Needs, findings: Findings, name: Place, found: Round, opened: int) -> None:
     """Rule 5: whoever answers has seen the round in a checkpoint that t trustees cosigned."""
     answers = [*found.submissions, *(entry.index for entry in found.acks)]
-    if answers and not case.is_covered(opened, min(answers)):
+    if answers and not given.log.is_covered(opened, min(answers)):
         expected = f"a published checkpoint that covers it before entry {min(answers)} answers it"
         findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
 
 
-def _check_keys(case: Case, findings: Findings, name: Place, found: Round, message: RoundOpen, thread: _Thread) -> None:
+def _check_keys(
+    given: Needs, findings: Findings, name: Place, found: Round, message: RoundOpen, thread: _Thread
+) -> None:
     """Rules 6 and 7."""
     indices = tuple(entry.index for entry in found.keys)
     findings.expect(name.at("round_keys"), indices, message.round_keys)
     if message.round_key_hashes != tuple(entry.hash for entry in found.keys):
         findings.add(name.at("round_key_hashes"), "the entry hashes of the round's keys, in order", "others")
     trustees = [entry.message.trustee for entry in found.keys]
-    thread.barred = _still_barred(case, thread.barred, found.opens[0].index)
-    if len(set(trustees)) != len(trustees) or len(trustees) < case.policy.threshold:
-        expected = f"keys of {case.policy.threshold} or more trustees, one each"
+    thread.barred = _still_barred(given, thread.barred, found.opens[0].index)
+    if len(set(trustees)) != len(trustees) or len(trustees) < given.case.policy.threshold:
+        expected = f"keys of {given.case.policy.threshold} or more trustees, one each"
         findings.add(name.at("round_keys"), expected, ", ".join(trustees) or "none")
     for entry in found.keys:
         where, key = label(entry.index, entry.message), entry.message.public_key
         if entry.message.trustee in thread.barred:
-            with findings.whether(findings.sure and thread.known and found.opens[0].index not in case.index.unsettled):
+            with findings.whether(
+                findings.sure and thread.known and found.opens[0].index not in given.log.index.unsettled
+            ):
                 findings.add(where, "a trustee that released in the rounds this one repeats", entry.message.trustee)
         with findings.whether(sure=True):
             _check_key(findings, where, key, thread.seen_keys)
@@ -211,7 +233,7 @@ def _check_key(findings: Findings, where: Place, key: bytes, seen: Set[bytes]) -
         findings.reject(where.at("public_key"), error)
 
 
-def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
+def _hand_on(given: Needs, found: Round, thread: _Thread) -> None:
     """What the next round starts from. Where too few trustees would be left, nobody is barred."""
     if found.closed is not None:
         thread.known = True
@@ -221,13 +243,15 @@ def _hand_on(case: Case, found: Round, thread: _Thread) -> None:
         thread.retry_of, thread.ended = found.number, found.aborted.index + 1
         if found.cohort is not None:
             missing = {each.party for each in found.aborted.message.missing}
-            trustees = {member.id for member in case.policy.trustees}  # only they can be barred, whatever a log says
-            thread.barred = _still_barred(case, thread.barred | missing & trustees, found.aborted.index)
+            trustees = {
+                member.id for member in given.case.policy.trustees
+            }  # only they can be barred, whatever a log says
+            thread.barred = _still_barred(given, thread.barred | missing & trustees, found.aborted.index)
 
 
-def _still_barred(case: Case, barred: frozenset[str], size: int) -> frozenset[str]:
+def _still_barred(given: Needs, barred: frozenset[str], size: int) -> frozenset[str]:
     """`barred`, unless fewer than t of the trustees in force after `size` entries would be left."""
-    standing = case.index.standing
-    trustees = case.policy.trustees if standing is None else standing.trustees_at(size)
+    standing = given.log.index.standing
+    trustees = given.case.policy.trustees if standing is None else standing.trustees_at(size)
     left = {member.id for member in trustees} - barred
-    return barred if len(left) >= case.policy.threshold else frozenset()
+    return barred if len(left) >= given.case.policy.threshold else frozenset()

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from auditor.case import Case
 from auditor.checks.numbered import numbered
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, counted
 from auditor.index import Round, SubmissionRecord
 from auditor.reports.results import Place
+from auditor.signed_log import SignedLog
 from protocols.reasons import DUPLICATE
 from protocols.submissions import extra_sizes
 
 _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What I5 is handed."""
+
+    case: Case
+    log: SignedLog
+
+
+@dataclass(frozen=True)
+class Submissions(Result):
+    """What I5 leaves. duplicates: log indices of those that are no client's first of a round."""
+
+    duplicates: frozenset[int] = frozenset()
+
+
 @numbered("I5")
-def check_submissions(case: Case, findings: Findings) -> str:
+def check_submissions(given: Needs, findings: Findings) -> Submissions:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
     share for each of the round's keys, in their order, and is no third of its client in the round. 4. No accepted
     submission is a client's second of a round. 5. It has the commitments that the policy asks for, and no others. 6. On
     a model on which a cohort was opened before, its client was in the latest of these.
 
-    Leaves `own_faults`: duplicate or None for each submission, the others being I6's; rule 4 judges the accepted ones,
-    I7 whether the others were excluded for it.
+    Rule 4 judges the accepted ones, I7 whether the others were excluded for it.
     """
-    index = case.index
+    index = given.log.index
     index.report(findings)
     everybody: set[str] = set()
+    duplicates: set[int] = set()
     count = 0
-    for found in case.rounds(findings):
+    for found in given.log.rounds(findings):
         accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
         clients: set[str] = set()
         twice: set[str] = set()
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
-            case.own_faults[record.index] = fault
-            _check_shape(case, findings, found, record, trustees)
+            duplicates.update({record.index} if fault else ())
+            _check_shape(given, findings, found, record, trustees)
             if earlier is not None and record.client not in earlier:
                 expected = "one of the last cohort opened on this model"
-                with findings.whether(findings.sure and case.knows_before(found)):
+                with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
@@ -47,7 +65,16 @@ def check_submissions(case: Case, findings: Findings) -> str:
             (twice if record.client in clients else clients).add(record.client)
             count += 1
         everybody |= clients
-    return f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
+    checked = f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
+    return Submissions(checked, frozenset(duplicates))
+
+
+def first_submissions(found: Round) -> set[int]:
+    """Log indices of each client's first submission of a round."""
+    first: dict[str, int] = {}
+    for record in found.submissions.values():
+        first.setdefault(record.client, record.index)
+    return set(first.values())
 
 
 def submission_label(record: SubmissionRecord) -> Place:
@@ -56,7 +83,7 @@ def submission_label(record: SubmissionRecord) -> Place:
 
 
 def _check_shape(
-    case: Case, findings: Findings, found: Round, record: SubmissionRecord, trustees: tuple[str, ...]
+    given: Needs, findings: Findings, found: Round, record: SubmissionRecord, trustees: tuple[str, ...]
 ) -> None:
     """Rules 2, 3 and 5."""
     name = submission_label(record)
@@ -64,7 +91,7 @@ def _check_shape(
         findings.add(name, f"a RoundOpen of round {record.round}", "none")
         return
     findings.expect(name.at("round_open"), found.open.hash, record.round_open)
-    asked = ", ".join(field for field, size in extra_sizes(case.pinned).items() if size)
+    asked = ", ".join(field for field, size in extra_sizes(given.case.pinned).items() if size)
     findings.expect(name.at("relations"), asked or "none", ", ".join(field for field, _ in record.extras) or "none")
     if record.share_trustees != trustees:
         findings.add(name.at("shares"), _listed(trustees), _listed(record.share_trustees))

@@ -4,71 +4,120 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar
 
 from auditor.case import Case
 from auditor.checks.naming import excuse, first_acks, statements
 from auditor.checks.numbered import numbered
+from auditor.checks.proofs import Proofs
 from auditor.checks.submissions import submission_label
-from auditor.findings import Findings, counted
+from auditor.findings import Findings, Result, Unavailable, counted
 from auditor.index import Entry, Round, label
 from auditor.reports.results import Kind
-from protocols.cohorts import Choice, Judged, choose
+from auditor.signed_log import SignedLog
+from protocols.cohorts import Choice, Judged, choose, exempt_clients
 from protocols.messages import CohortClosed
 from protocols.reasons import MALFORMED, OFFENCES, SUPPRESSED
 from protocols.verdicts import ACCEPTED
 
+NO_CHOICE = "because I7 could not choose the cohort"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What I7 is handed."""
+
+    case: Case
+    log: SignedLog
+    proofs: Proofs
+
+
+@dataclass(frozen=True)
+class Verdicts(Result):
+    """What I7 leaves. choices: the cohort that the rule gives a round, by its number. likely: the same if the log is
+    right about what is unread."""
+
+    choices: Mapping[int, Choice] = field(default_factory=dict)
+    likely: Mapping[int, Choice] = field(default_factory=dict)
+    lacking: ClassVar[str] = NO_CHOICE
+
+
+def choice_of(verdicts: Verdicts, found: Round) -> Choice:
+    """The cohort that the rule gives a round, nobody in one that was not opened."""
+    if found.open is None:
+        return Choice((), (), {})
+    if found.number not in verdicts.choices:
+        raise Unavailable(NO_CHOICE)
+    return verdicts.choices[found.number]
+
 
 @numbered("I7")
-def check_verdicts(case: Case, findings: Findings) -> str:
+def check_verdicts(given: Needs, findings: Findings) -> Verdicts:
     """I7. For each CohortClosed: 1. there is one character for each entry between RoundOpen and it, a verdict on each
     submission and on nothing else; details are of exclusions, ascending. 2. Each submission's verdict is the one that
     its own faults (I5, I6), the acknowledgements and the rule of the cohort (spec 8.7) give it: accepted, or the first
     reason that holds.
 
-    Leaves `choices`. Notes name the clients whose offences the log proves, also where the round ended without a cohort
+    Notes name the clients whose offences the log proves, also where the round ended without a cohort
     or has not ended: only for what they signed, in this round.
     """
-    case.index.report(findings)
-    judged = 0
-    for found in case.rounds(findings):
+    given.log.index.report(findings)
+    judged, choices, likely = 0, dict[int, Choice](), dict[int, Choice]()
+    for found in given.log.rounds(findings):
         if found.open is None:
             continue
-        model, unread = found.open.message.model, case.unread.intersection(found.submissions)
-        case.choices[found.number] = choice = _choose(case, found, model)
-        case.likely[found.number] = _choose(case, found, model, unread) if unread else choice
-        verdicts = _verdicts(case, found, choice)
+        model, unread = found.open.message.model, given.proofs.unread.intersection(found.submissions)
+        choices[found.number] = choice = _choose(given, found, model)
+        likely[found.number] = probable = _choose(given, found, model, unread) if unread else choice
+        verdicts = _verdicts(given, found, choice)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
-            _check_reasons(case, findings, found, found.cohort, verdicts)
+            _check_reasons(given, findings, found, found.cohort, verdicts, probable)
             judged += len(verdicts)
-        _name_offenders(case, findings, found, verdicts)
-    return f"{counted(judged, 'verdict')} re-derived"
+        _name_offenders(given, findings, found, verdicts)
+    checked = f"{counted(judged, 'verdict')} re-derived"
+    return Verdicts(checked, MappingProxyType(choices), MappingProxyType(likely))
 
 
-def _choose(case: Case, found: Round, model: bytes, without: AbstractSet[int] = frozenset()) -> Choice:
+def _choose(given: Needs, found: Round, model: bytes, without: AbstractSet[int] = frozenset()) -> Choice:
     """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed; those in `without`
     taken for faulty."""
-    pinned, earlier = case.pinned, case.index.opened_before(found.number, model)
-    submissions, recent = judged_submissions(case, found, without), case.index.recent_before(found.number)
+    pinned, earlier = given.case.pinned, given.log.index.opened_before(found.number, model)
+    submissions, recent = judged_submissions(given.proofs, found, without), given.log.index.recent_before(found.number)
     return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier, recent, model)
 
 
-def judged_submissions(case: Case, found: Round, without: AbstractSet[int] = frozenset()) -> list[Judged]:
+def judged_submissions(proofs: Proofs, found: Round, without: AbstractSet[int] = frozenset()) -> list[Judged]:
     """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived; those in `without` taken
     for faulty."""
     end = found.cohort.index if found.cohort is not None else None
     return [
-        Judged(index, record.client, case.own_faults.get(index) or (MALFORMED if index in without else None))
+        Judged(index, record.client, proofs.faults.get(index) or (MALFORMED if index in without else None))
         for index, record in sorted(found.submissions.items())
         if end is None or index < end
     ]
 
 
-def _verdicts(case: Case, found: Round, choice: Choice) -> dict[int, str]:
+def exempt_in(proofs: Proofs, verdicts: Verdicts, found: Round) -> set[str]:
+    """Clients whom P6 lets be missing from this round's cohort: their one submission of the round is proved at
+    fault."""
+    choice = choice_of(verdicts, found)
+    return exempt_clients(judged_submissions(proofs, found), choice)
+
+
+def may_be_exempt_in(proofs: Proofs, verdicts: Verdicts, found: Round) -> set[str]:
+    """Those, and the clients of whom that may be so, if only the evidence were here."""
+    likely = verdicts.likely.get(found.number, choice_of(verdicts, found))
+    return exempt_clients(judged_submissions(proofs, found, proofs.unread), likely)
+
+
+def _verdicts(given: Needs, found: Round, choice: Choice) -> dict[int, str]:
     """What becomes of each submission before CohortClosed, if there is one; I4 reports later ones."""
     end = found.cohort.index if found.cohort is not None else None
     return {
-        index: case.own_faults.get(index) or choice.left_out.get(index) or ACCEPTED
+        index: given.proofs.faults.get(index) or choice.left_out.get(index) or ACCEPTED
         for index in found.submissions
         if end is None or index < end
     }
@@ -92,32 +141,37 @@ def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed
 
 
 def _check_reasons(
-    case: Case, findings: Findings, found: Round, entry: Entry[CohortClosed], verdicts: Mapping[int, str]
+    given: Needs,
+    findings: Findings,
+    found: Round,
+    entry: Entry[CohortClosed],
+    verdicts: Mapping[int, str],
+    likely: Choice,
 ) -> None:
     """Rule 2."""
     logged = entry.message.judged()
     for index, verdict in verdicts.items():
         record = found.submissions[index]
         said = logged.get(index, "no verdict")
-        kind = _kind(case, found, index, verdict, said)
-        if index in case.unread and said != verdict:
+        kind = _kind(given, found, index, verdict, said, likely)
+        if index in given.proofs.unread and said != verdict:
             said = f"{said}, but the blobs that would show it are not there"
         findings.expect(submission_label(record).at("verdict"), verdict, said, kind)
 
 
-def _name_offenders(case: Case, findings: Findings, found: Round, verdicts: Mapping[int, str]) -> None:
-    known = statements(case, found)
+def _name_offenders(given: Needs, findings: Findings, found: Round, verdicts: Mapping[int, str]) -> None:
+    known = statements(given.case.policy, given.log, found)
     for index, verdict in verdicts.items():
         record = found.submissions[index]
-        if verdict in OFFENCES and excuse(case, found, record, verdict, known) is None:
-            why = f" ({case.failed_proofs[index]})" if index in case.failed_proofs else ""
+        if verdict in OFFENCES and excuse(given.log, found, record, verdict, known) is None:
+            why = f" ({given.proofs.failed[index]})" if index in given.proofs.failed else ""
             findings.note(f"{record.client} is named: {verdict} in round {found.number}, entry {index}{why}")
 
 
-def _kind(case: Case, found: Round, index: int, verdict: str, said: str) -> Kind:
+def _kind(given: Needs, found: Round, index: int, verdict: str, said: str, choice: Choice) -> Kind:
     """Of a wrong verdict: unjudged if it is right as soon as the log is right about submissions that are unread, or
-    about the cohorts before."""
-    if {verdict, said} == {ACCEPTED, SUPPRESSED} and not case.knows_before(found):
+    about the cohorts before. choice: the cohort in that case."""
+    if {verdict, said} == {ACCEPTED, SUPPRESSED} and not given.log.knows_before(found):
         return Kind.UNJUDGED
-    likely = case.own_faults.get(index) or case.likely[found.number].left_out.get(index) or ACCEPTED
-    return Kind.UNJUDGED if index in case.unread or likely == said else Kind.BROKEN
+    likely = given.proofs.faults.get(index) or choice.left_out.get(index) or ACCEPTED
+    return Kind.UNJUDGED if index in given.proofs.unread or likely == said else Kind.BROKEN

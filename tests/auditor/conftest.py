@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from auditor import Report, Status, audit
-from auditor.case import Case
+from auditor.case import Blobs, Case
+from auditor.memory import Memory
+from auditor.outcomes import Hands
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
@@ -216,6 +218,11 @@ def judged(forge: Forge, path: Path) -> set[str]:
 def case_of(path: Path, policy: bytes) -> Case:
     """An audit that has not begun."""
     return Case.open(path, policy, "native", lambda done, total: None)
+
+
+def hands_of(case: Case) -> Hands:
+    """What the checks of an audit are handed of it, beside what other checks leave."""
+    return {Case: case, Blobs: Blobs(case.reader), Memory: Memory()}
 
 
 def flipped(data: bytes, position: int = 0) -> bytes:

@@ -13,16 +13,20 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from auditor.case import Case
 from auditor.checks import CHECKS
-from auditor.findings import DoesNotApply, Findings, Unavailable
+from auditor.checks.privacy import PolicyAndLog, Schema
+from auditor.findings import DoesNotApply, Findings, Result, Unavailable
 from auditor.index import Heading, Index, number_of
-from auditor.stories import explain
+from auditor.outcomes import Outcome, in_order
+from auditor.signed_log import SignedLog
+from auditor.stories import Told, explain
 from proofs.errors import Malformed, Rejected
 from protocols import messages
 from protocols.cohorts import ack_digest
@@ -46,7 +50,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from tests.auditor.conftest import case_of
+from tests.auditor.conftest import case_of, hands_of
 from tests.auditor.forge import CLOCK, write_transcript
 from tests.simulator import Setting, identity_of, make_policy
 from tests.spelling import answering, judging
@@ -76,7 +80,13 @@ class Log:
     def __init__(self, path: Path) -> None:
         (path / "checkpoint").touch()  # of which nothing is read here
         self.case = case_of(path, policy())
-        self.case.filed = self.index = Index(self.case.policy)
+        self.index = Index(self.case.policy)
+        self.roots: dict[int, bytes] = {}
+
+    @property
+    def signed(self) -> SignedLog:
+        """As I1 would leave it."""
+        return SignedLog(policy=self.case.policy, filed=self.index, roots=self.roots)
 
     def add(self, message: Message) -> int:
         position = len(self.index.headings)
@@ -91,7 +101,7 @@ class Log:
             FEDERATION, number, NOTHING, model, 1, NOTHING, NOTHING, NOTHING, keys, hashes, before, None
         )
         position = self.add(opening)
-        self.case.roots.update(dict.fromkeys((position, position + 1), NOTHING))
+        self.roots.update(dict.fromkeys((position, position + 1), NOTHING))
         return position
 
     def submission(self, number: int, opened: int, client: str, shares: int = 0) -> int:
@@ -261,16 +271,20 @@ def undisturbed() -> Iterator[None]:
 
 
 def measured(log: Log) -> Iterator[tuple[str, float]]:
-    for number, check in CHECKS.items():
-        if number in NOT_HERE:
+    hands, nothing = hands_of(log.case), Findings("", "").result("")
+    ended: dict[type[Result], Outcome[Any]] = {SignedLog: Outcome(nothing, log.signed)}
+    for check in in_order(CHECKS):
+        if check.number in NOT_HERE:
             continue
-        started, findings = time.process_time(), Findings(number, "")
+        given, left = check.given(hands, ended), None
+        started, findings = time.process_time(), Findings(check.number, "")
         with contextlib.suppress(Malformed, Rejected, Unavailable, DoesNotApply):
-            check(log.case, findings)
-        yield number, time.process_time() - started
+            left = check(given, findings)
+        yield check.number, time.process_time() - started
+        ended[check.leaves] = Outcome(nothing, left)
     for party in ("client-00", "trustee-0", "coordinator"):
         started = time.process_time()
-        explain(log.case, [], party)
+        explain(Told.of(log.case, ended), [], party)
         yield f"the story of {party}", time.process_time() - started
 
 
@@ -384,10 +398,11 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], lis
 
 def read(path: Path) -> dict[str, float]:
     """Processor seconds of I1, which has something to find."""
-    case, findings = case_of(path, policy()), Findings("I1", "log")
+    findings = Findings("I1", "log")
+    given = CHECKS["I1"].given(hands_of(case_of(path, policy())), {})
     with undisturbed():
         started = time.process_time()
-        CHECKS["I1"](case, findings)
+        CHECKS["I1"](given, findings)
         seconds = time.process_time() - started
     assert findings.result("").findings
     return {"I1": seconds}
@@ -418,10 +433,12 @@ def test_the_measure_sees_what_is_quadratic_in_a_directory(
 
 
 def test_the_measure_sees_what_is_quadratic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pairs(case: Case, _: Findings) -> str:
-        indices = list(case.index.rounds[1].submissions)
-        return str(sum(first > second for first in indices for second in indices))
+    honest = CHECKS["P7"]
 
-    monkeypatch.setitem(CHECKS, "P7", pairs)  # type: ignore[misc]  # a mapping to everybody else
+    def pairs(given: PolicyAndLog, _: Findings) -> Schema:
+        indices = list(given.log.index.rounds[1].submissions)
+        return Schema(str(sum(first > second for first in indices for second in indices)))
+
+    monkeypatch.setitem(CHECKS, "P7", replace(honest, run=pairs))  # type: ignore[misc]  # a mapping to everybody else
     (found,) = steep(STUFFINGS["one client"], tmp_path, 1000)
     assert found.startswith("P7: ")

@@ -282,7 +282,7 @@ def test_an_error_that_no_check_expects_accuses_nobody(
     def fails(*_: object) -> str:
         raise error
 
-    monkeypatch.setitem(checks.CHECKS, number, fails)
+    monkeypatch.setitem(checks.CHECKS, number, replace(checks.CHECKS[number], run=fails))
     simulation = simulations("quiet")
     report = audit(simulation.path, simulation.policy_data)
     assert (report.outcome, report.broken) == (Outcome.DAMAGED, ())
@@ -297,7 +297,7 @@ def test_a_broken_rule_outranks_a_mistake_of_the_auditor(
     def fails(*_: object) -> str:
         raise Malformed("somewhere", "this", "that")
 
-    monkeypatch.setitem(checks.CHECKS, "I6", fails)
+    monkeypatch.setitem(checks.CHECKS, "I6", replace(checks.CHECKS["I6"], run=fails))
     forged = forge("quiet")
     forged.edit(forged.find(RoundClosed), model=bytes(32))
     assert audit(forged.write(tmp_path / "t"), forged.policy_data).outcome is Outcome.BROKEN

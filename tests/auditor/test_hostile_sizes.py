@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from auditor import Status, audit, copies
-from auditor.case import Case
-from auditor.checks.graph import RoundGraph, build, check_graph
+from auditor.checks.graph import Needs, RoundGraph, build, check_graph
 from auditor.checks.log import check_log
 from auditor.comparison import compare
 from auditor.copies import read_copy
@@ -40,7 +39,7 @@ from protocols.messages import (
     ShareAck,
 )
 from protocols.policy import Policy
-from tests.auditor.conftest import case_of
+from tests.auditor.conftest import case_of, hands_of
 from tests.auditor.forge import Forge
 from tests.simulator import Simulation, identity_of
 from tests.work import lines_run
@@ -100,15 +99,14 @@ def far_references(count: int) -> Stuff:
     return stuff
 
 
-def prepared(forge: Forge, path: Path) -> Case:
+def prepared(forge: Forge, path: Path) -> Needs:
     """The forged transcript, as I12 finds it."""
     case = case_of(forge.write(path), forge.policy_data)
-    check_log(case, Findings("I1", "log"))
-    return case
+    return Needs(case, check_log(check_log.given(hands_of(case), {}), Findings("I1", "log")))
 
 
-def graph_of(case: Case) -> RoundGraph:
-    return build(case, Findings("I12", "evidence graph"), case.index.rounds[1])
+def graph_of(given: Needs) -> RoundGraph:
+    return build(given.log, Findings("I12", "evidence graph"), given.log.index.rounds[1])
 
 
 @pytest.mark.parametrize(
@@ -126,8 +124,7 @@ def test_a_stuffed_log_is_rejected_and_its_graph_stays_small(
     honest = graph_of(prepared(forge("quiet"), tmp_path / "honest"))
     forged = forge("quiet")
     stuff(forged)
-    case = prepared(forged, tmp_path / "t")
-    graph = graph_of(case)
+    graph = graph_of(prepared(forged, tmp_path / "t"))
     added = graph.references.number_of_nodes() - honest.references.number_of_nodes()
     assert added <= MOST_TRUSTEES
     assert graph.references.number_of_edges() <= (MOST_TRUSTEES + 4) * graph.references.number_of_nodes()
@@ -153,10 +150,10 @@ def test_memory_is_a_small_multiple_of_the_log(forge, tmp_path: Path) -> None:
     forged = forge("quiet")
     cohorts_and_acks(600)(forged)
     far_references(2)(forged)
-    case = prepared(forged, tmp_path / "t")
+    given = prepared(forged, tmp_path / "t")
     size = sum(map(len, forged.entries()))
     tracemalloc.start()
-    check_graph(case, Findings("I12", "evidence graph"))
+    check_graph(given, Findings("I12", "evidence graph"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * size + (1 << 20)

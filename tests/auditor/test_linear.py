@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor import audit, case, index
+from auditor import audit, case, index, signed_log
 from auditor.case import Case
 from auditor.checks import cohorts, differences, rounds
+from auditor.checks.proofs import Proofs
+from auditor.checks.verdicts import Verdicts
 from auditor.findings import Findings
 from auditor.index import Entry, Index, Round, SubmissionRecord
 from auditor.reports.results import Place
+from auditor.signed_log import SignedLog
+from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, KeyShare, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.privacy import differencing
@@ -30,13 +34,16 @@ ENTRIES = CLIENTS + 2  # a round
 NOTHING = bytes(32)
 
 
-def history(count: int, models: int) -> Case:
+def nothing_read() -> Case:
+    return Case(Path(), TranscriptReader(Path()), "native", lambda *_: None, True)
+
+
+def history(count: int, models: int) -> SignedLog:
     """Rounds with nothing but an opening, submissions and a cohort, on so many models in turn; each covered at once."""
-    made = Case(Path(), None, "native", lambda *_: None, True)  # nothing is read here
-    made.filed = Index(None)
+    filed, roots = Index(None), dict[int, bytes]()
     for number in range(1, count + 1):
         start = 1 + ENTRIES * number
-        found = made.filed.rounds[number] = Round(number)
+        found = filed.rounds[number] = Round(number)
         model = (number % models).to_bytes(32, "big")
         opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None)
         found.opens.append(Entry(start, number.to_bytes(32, "big"), opening))
@@ -46,31 +53,33 @@ def history(count: int, models: int) -> Case:
             found.submissions[place] = record
         closing = CohortClosed("f", number, NOTHING, *judging(start + 1, found.submissions), (), NOTHING)
         found.cohorts.append(Entry(start + ENTRIES - 1, NOTHING, closing))
-        made.roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
-    return made
+        roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
+    return SignedLog(filed=filed, roots=roots)
 
 
-def ask_for_cohorts(made: Case) -> None:
+def ask_for_cohorts(made: SignedLog) -> None:
     for found in made.index.in_order():
         assert found.open is not None
         made.index.opened_before(found.number, found.open.message.model)
 
 
-def check_openings(made: Case) -> None:
+def check_openings(made: SignedLog) -> None:
     thread = rounds._Thread(NOTHING)
+    given = rounds.Needs(nothing_read(), made)
     for found in made.index.in_order():
         assert found.open is not None
         findings = Findings("I4", "")
-        rounds._check_checkpoint(made, findings, Place("a round"), found.open, thread)
-        rounds._check_covered(made, findings, Place("a round"), found, found.open.index)
+        rounds._check_checkpoint(given, findings, Place("a round"), found.open, thread)
+        rounds._check_covered(given, findings, Place("a round"), found, found.open.index)
         assert findings.empty
 
 
 @pytest.mark.parametrize("work", [ask_for_cohorts, check_openings])
 @pytest.mark.parametrize("models", [1, 100])
-def test_twice_the_rounds_are_twice_the_work(work: Callable[[Case], None], models: int) -> None:
+def test_twice_the_rounds_are_twice_the_work(work: Callable[[SignedLog], None], models: int) -> None:
     few, many = history(200, models), history(400, models)
-    assert lines_run(lambda: work(many), case, index, rounds) < 2.2 * lines_run(lambda: work(few), case, index, rounds)
+    counted = (case, signed_log, index, rounds)
+    assert lines_run(lambda: work(many), *counted) < 2.2 * lines_run(lambda: work(few), *counted)
 
 
 @pytest.mark.parametrize("models", [1, 100])
@@ -82,10 +91,12 @@ def test_comparing_twice_the_cohorts_is_twice_the_work(
     data = make_policy(Setting(clients=CLIENTS, strict_consecutive=strict))[0]
     monkeypatch.setattr(differences, "exempt_in", lambda *_: set())
 
-    def work(made: Case) -> int:
-        made.pinned_policy = PinnedPolicy.open(data)
+    def work(made: SignedLog) -> int:
+        policy = PinnedPolicy.open(data)
+        case = replace(nothing_read(), pinned_policy=policy)
+        given = differences.Needs(case, replace(made, policy=policy.policy), Proofs(), Verdicts())
         return lines_run(
-            lambda: differences.check_differences(made, Findings("P6", "")), differences, differencing, index
+            lambda: differences.check_differences(given, Findings("P6", "")), differences, differencing, index
         )
 
     assert work(history(400, models)) < 2.2 * work(history(200, models))
@@ -105,8 +116,7 @@ def test_the_cohort_opened_last_before() -> None:
 
 @given(sizes=st.sets(st.integers(0, 40), max_size=8), opened=st.integers(0, 40), answered=st.integers(0, 40))
 def test_an_entry_is_covered_by_the_definition(sizes: set[int], opened: int, answered: int) -> None:
-    made = Case(Path(), None, "native", lambda *_: None, True)
-    made.roots = dict.fromkeys(sizes, NOTHING)
+    made = SignedLog(roots=dict.fromkeys(sizes, NOTHING))
     assert made.is_covered(opened, answered) == any(opened < size <= answered for size in sizes)
     assert made.last_published(opened) == max((size for size in sizes if size <= opened), default=None)
 

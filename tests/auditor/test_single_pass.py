@@ -11,7 +11,7 @@ import pytest
 
 from auditor import Report, audit
 from auditor.checks import derived, proofs
-from auditor.checks.replay import CohortSums
+from auditor.checks.sums import CohortSums
 from auditor.memory import Memory
 from protocols import submissions
 from protocols.envelopes import open_envelope

@@ -37,8 +37,8 @@ def auditor_accepts(types: tuple[str, ...]) -> bool:
         headings.append(Heading(name, 0 if name in WITHOUT_ROUND else number))
         number += name in ENDS
     findings = Findings("I4", "rounds")
-    case: Any = SimpleNamespace(policy=SimpleNamespace(max_rounds=99))
-    _check_order(case, findings, headings)
+    given: Any = SimpleNamespace(case=SimpleNamespace(policy=SimpleNamespace(max_rounds=99)))
+    _check_order(given, findings, headings)
     return findings.empty
 
 
