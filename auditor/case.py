@@ -101,7 +101,12 @@ class Case:
 
     @classmethod
     def open(
-        cls, path: Path | Remote, policy: Path | bytes | None, engine: str, step: Advance, reader: TranscriptReader | None = None
+        cls,
+        path: Path | Remote,
+        policy: Path | bytes | None,
+        engine: str,
+        step: Advance,
+        reader: TranscriptReader | None = None,
     ) -> Case:
         """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
         that was given and is none."""

@@ -41,7 +41,8 @@ class Outcome(Generic[Left]):
 
 @dataclass(frozen=True)
 class Check(Generic[Needs, Left]):
-    """A check by its number (`auditor.checks.numbered`). needs: the dataclass that says what it is handed. leaves: the type of what it leaves."""
+    """A check by its number, with the function that makes it. needs: the dataclass that says what it is handed. leaves:
+    the type of what it leaves."""
 
     number: str
     run: Callable[[Needs, Findings], Left]

@@ -11,6 +11,8 @@ import pytest
 from auditor import checks
 from auditor.checks import CHECKS
 from auditor.checks import numbered as making
+from auditor.checks.graph import Graphs, Needs
+from auditor.findings import Findings
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck, in_words
 from tests.independent.case import CHECKS as SECOND
@@ -73,8 +75,8 @@ def test_no_check_is_registered_twice() -> None:
 def test_a_check_that_two_functions_make_or_only_one_side_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever registers a check without making it, or makes one that is not registered, is told when it is imported."""
 
-    def another(*_: object) -> str:
-        return ""
+    def another(given: Needs, findings: Findings) -> Graphs:
+        return Graphs()
 
     monkeypatch.setattr(making, "_numbered", dict(CHECKS))
     with pytest.raises(Misuse, match="two functions make the check I9: check_replay, another"):
