@@ -56,9 +56,10 @@ def check_openings(given: Needs, findings: Findings) -> Openings:
 def _inputs(given: Needs, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, ...]:
     """What an opening depends on: the policy, the aggregate, the valid releases that it uses, the cohort. That blobs
     are the ones that the entries name, I1 says."""
+    pinned = given.case.pinned
     used = [each.hash for each in used_releases(given, found, entry.message.releases)]
     accepted = [record.entry_hash for record in found.accepted()]
-    return (given.case.pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
+    return (pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
 
 
 def _check_reconstruction(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
