@@ -22,7 +22,7 @@ from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
-from protocols.rounds import client as client_module
+from protocols.rounds import submitting
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.exchange import NOTHING, Publication, Release, Submit
 from protocols.steps.step import decode_model
@@ -332,7 +332,8 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
 ) -> None:
     kinds = ("drawn", "stored", "blinding", "key", "errors", "update", "seed")
     secrets: dict[str, list[bytes]] = {name: [] for name in kinds}
-    put, commit, generate = DirectoryStore.put, client_module.commit_update, client_module.encryption.generate_key
+    put, encode, commit = DirectoryStore.put, submitting.witness_tables, submitting.commit_tables
+    generate = submitting.encryption.generate_key
 
     def recording_put(store: DirectoryStore, key: str, value: bytes) -> None:
         if key.startswith("round-key/"):
@@ -341,13 +342,16 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
             secrets["stored"] += scalars(value)
         put(store, key, value)
 
-    def recording_commit(engine, parameters, update, rand, noise):  # type: ignore[no-untyped-def]
-        committed = commit(engine, parameters, update, rand, noise)
+    def recording_encode(parameters, update, rand, noise):  # type: ignore[no-untyped-def]
         secrets["errors"] += spellings(noise.errors)
+        secrets["update"] += spellings(np.asarray(update))
+        return encode(parameters, update, rand, noise)
+
+    def recording_commit(engine, parameters, tables, rand):  # type: ignore[no-untyped-def]
+        committed = commit(engine, parameters, tables, rand)
         secrets["blinding"] += [
             value.to_bytes(32, order) for value in committed.row_blindings for order in ("big", "little")
         ]
-        secrets["update"] += spellings(np.asarray(update))
         return committed
 
     def recording_generate(parameters, rand):  # type: ignore[no-untyped-def]
@@ -361,8 +365,9 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
         return drawn
 
     monkeypatch.setattr(DirectoryStore, "put", recording_put)
-    monkeypatch.setattr(client_module, "commit_update", recording_commit)
-    monkeypatch.setattr(client_module.encryption, "generate_key", recording_generate)
+    monkeypatch.setattr(submitting, "witness_tables", recording_encode)
+    monkeypatch.setattr(submitting, "commit_tables", recording_commit)
+    monkeypatch.setattr(submitting.encryption, "generate_key", recording_generate)
     with logged("json", "debug") as progress:
         result = Federation(Wide(), CONFIG, tmp_path / "out", progress=progress, rand=recording_rand).run()
         errors = [failure(result.directory, each) for each in (failing_train, failing_disk)]
@@ -372,7 +377,6 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
         "stage",
         "submitted",
         "beyond-clip",
-        "dropout",
         "round",
     }
     secrets["seed"] = [read_key(path).seed for path in result.state.rglob(IDENTITY_FILE)]
