@@ -19,7 +19,7 @@ from torch.utils import backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
-AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")  # experimental, of torch 2.10
+AVAILABLE = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")  # experimental
 _SIZE = 1 << 28  # bytes of addresses; none is given a second time
 _ALIGNED = 64
 _ATEN = torch.ops.aten
