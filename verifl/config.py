@@ -171,6 +171,21 @@ class AuditConfig(Table):
     required: Annotated[tuple[CheckId, ...], Field(strict=False)] = ()
 
 
+class DeadlinesConfig(Table):
+    """How long a coordinator waits, in seconds from when it asks, where parties are on machines of their own.
+
+    clients, trustees: for the others, once as many have answered as the round needs. give_up: for as many as the round
+    needs; then it is given up, where the rules allow it. quorum: for acknowledgements, before a round is given up for
+    want of them; no less than any trustee waits. poll: between two looks at the inbox.
+    """
+
+    clients: Finite = Field(default=3600, ge=0)
+    trustees: Finite = Field(default=60, ge=0)
+    give_up: Finite = Field(default=24 * 3600, ge=0)
+    quorum: int = Field(default=3600, ge=0)
+    poll: Finite = Field(default=1.0, gt=0, le=3600)
+
+
 class Config(Table):
     """A whole configuration; every table but `task` has defaults."""
 
@@ -182,6 +197,7 @@ class Config(Table):
     tensors: TensorsConfig = TensorsConfig()
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
+    deadlines: DeadlinesConfig = DeadlinesConfig()
 
     @classmethod
     def of(cls, **tables: Mapping[str, object]) -> Config:

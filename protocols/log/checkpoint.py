@@ -81,6 +81,11 @@ def cosign(checkpoint: Checkpoint, name: str, key: SigningKey, timestamp: int) -
     return _line(name, key_id(name, key.public_key, _COSIGNATURE_V1) + stamped)
 
 
+def cosigner_of(line: bytes) -> str:
+    """The trustee that a signature line, with its newline, names; nothing else of it is checked. Raises Malformed."""
+    return _parse_line(line.removesuffix(b"\n"), 1).name
+
+
 def add_cosignatures(note: bytes, lines: Iterable[bytes]) -> bytes:
     """The note with further signature lines, in canonical order. Raises Malformed where the result is no note."""
     old = parse_note(note)

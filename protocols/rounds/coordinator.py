@@ -53,6 +53,7 @@ from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowl
 from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
+from protocols.rounds.proposals import Proposal, seal_proposal
 from protocols.rounds.record import LogRecord, Published
 from protocols.rounds.waits import ShownSince, Waits
 from protocols.sharing import Share
@@ -130,6 +131,10 @@ class Coordinator:
         """
         head = self._record.propose()
         return sign_checkpoint(head, head.origin, self._identity)
+
+    def signed(self, proposal: Proposal) -> bytes:
+        """The file that asks the parties of a proposal."""
+        return seal_proposal(proposal, self._identity)
 
     def cosigned(self, note: bytes, lines: Iterable[bytes]) -> bytes:
         """The note of `checkpoint` with those of the trustees' lines that are valid, to be published before the next

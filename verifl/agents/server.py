@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proofs.engines import get_engine
-from proofs.errors import VeriflError
+from proofs.errors import Misuse, VeriflError
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import DiskWatch, TranscriptWriter
 from protocols.pinned import PinnedPolicy
@@ -25,8 +25,9 @@ from protocols.receipts import Receipt, make_receipts
 from protocols.rounds.conductor import Conductor, Due, Stage
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.evidence import Evidence, said_in
-from protocols.rounds.exchange import Answer
+from protocols.rounds.exchange import Answer, Observe
 from protocols.rounds.ledger import Ledger
+from protocols.rounds.proposals import draft_proposal
 from protocols.rounds.record import HOLDINGS, Published, pending_entries
 from protocols.rounds.waits import Waits
 from protocols.steps.step import decode_model
@@ -70,6 +71,11 @@ class ServerAgent:
         """Whom to ask what, as `Conductor.due`."""
         return self._conductor.due
 
+    @property
+    def enough(self) -> bool:
+        """Whether the round goes on without those who have not answered, as `Conductor.enough`."""
+        return self._conductor.enough
+
     def take(self, party: str, answer: Answer) -> None:
         """What a party answered; durable with the next checkpoint. Raises as `Conductor.take`, and then nothing has
         changed."""
@@ -80,6 +86,20 @@ class ServerAgent:
         if self.due.stage is Stage.SIGN:  # blobs are durable before entries that name them may be seen
             self._writer.sync()
         self._conductor.proceed().write(self._writer)
+
+    def proposal(self, until: int) -> tuple[bytes, dict[bytes, bytes]]:
+        """What is due as a signed file, and the files that it names, by hash; see `protocols.rounds.proposals`.
+
+        until: POSIX seconds. Raises Misuse where nobody is asked anything.
+        """
+        due = self.due
+        if due.question is None:
+            raise Misuse("proposal: nobody is asked anything now")
+        entries: list[bytes] = []
+        if isinstance(due.question, Observe):
+            entries = self._coordinator.entries(self._coordinator.published, due.question.size)
+        proposal, bundles = draft_proposal(self._pinned, due.question, due.parties, entries, until)
+        return self._coordinator.signed(proposal), bundles
 
     def open_round(self) -> None:
         """Between rounds: the next one is due."""

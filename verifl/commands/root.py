@@ -18,6 +18,8 @@ from proofs import VERSION
 from proofs.errors import Misuse, VeriflError
 from proofs.machine.command_line import interruptible, usage_line
 from verifl.commands.bench import bench
+from verifl.commands.client import client
+from verifl.commands.coordinator import coordinator
 from verifl.commands.demo import demo
 from verifl.commands.init import init
 from verifl.commands.keys import keys
@@ -27,8 +29,9 @@ from verifl.commands.process_protection import protect_process
 from verifl.commands.roster import roster
 from verifl.commands.run import run
 from verifl.commands.shared import FAILED, INTERRUPTED, OK, UNUSABLE
+from verifl.commands.trustee import trustee
 
-_WITH_SECRETS = ("demo", "run", "keys", "roster")
+_WITH_SECRETS = ("client", "coordinator", "demo", "run", "keys", "roster", "trustee")
 
 
 class _Root(click.Group):
@@ -53,7 +56,7 @@ def cli(debug: bool) -> None:
         protect_process()
 
 
-for command in (bench, demo, init, keys, plan, policy, roster, run):
+for command in (bench, client, coordinator, demo, init, keys, plan, policy, roster, run, trustee):
     cli.add_command(command)
 
 

@@ -169,7 +169,7 @@ def enrolled(
     """
     pinned = PinnedPolicy.open(policy_file)
     policy = pinned.policy
-    _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
+    check_training(policy, config, model)
     if config.federation.rounds > policy.max_rounds:
         raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
     coming = tuple(each for each in changes if each not in logged.entries)
@@ -192,6 +192,11 @@ def enrolled(
         successors={party: own[1:] for party, own in held.items() if len(own) > 1},
         changes=coming,
     )
+
+
+def check_training(policy: Policy, config: Config, model: TrainedModel) -> None:
+    """Raises Misuse where a policy was signed for something else than this configuration, task and seed."""
+    _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
 
 
 def read_policy_file(path: Path) -> bytes:

@@ -1,0 +1,131 @@
+"""An answer as one file, for those who put files where a coordinator finds them (spec 8.13).
+
+The file is named by its SHA-256, so whoever puts the same answer there twice puts it there once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
+
+from proofs.errors import Malformed
+from protocols.blob_sizes import size_of
+from protocols.blobs import blob_hash
+from protocols.encoding import ENTRY_LIMIT, decode, encode
+from protocols.envelopes import open_envelope
+from protocols.log.checkpoint import cosigner_of
+from protocols.messages import AtMost
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.exchange import (
+    Acknowledgement,
+    Answer,
+    Cosignature,
+    Release,
+    RoundKeyOffer,
+    SubmissionPackage,
+)
+
+VERSION = 1
+BLOBS_LIMIT = 128  # in one answer
+_BLOB_LIMIT = 1 << 40  # bytes; the file has a limit of its own
+_FRAMING = 4096  # bytes: of the record, and of the heads of at most BLOBS_LIMIT blobs
+_COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
+    "cosignature",
+    "round-key",
+    "submission",
+    "share-ack",
+    "key-share",
+)
+_OF_A_CLIENT = ("commitments", "ciphertext", "share_commitments", "proof", "range_commitments", "noise_commitments")
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """kind: "cosignature", or the type of the entry. said: the signature line, or the entry. blobs: those that the
+    entry names, each once, ascending by hash."""
+
+    version: int
+    kind: Annotated[str, AtMost(32)]
+    said: Annotated[bytes, AtMost(ENTRY_LIMIT)]
+    blobs: Annotated[tuple[Annotated[bytes, AtMost(_BLOB_LIMIT)], ...], AtMost(BLOBS_LIMIT)]
+
+
+@dataclass(frozen=True)
+class Received:
+    """A decoded answer, of which nothing is verified. party: who says that it signed. round: None for a cosignature."""
+
+    answer: Answer
+    party: str
+    round: int | None
+
+
+def answer_limit(pinned: PinnedPolicy, party: str) -> int:
+    """The most bytes that an answer of this client or trustee can have under the policy."""
+    blobs = pinned.share_size
+    if any(member.id == party for member in pinned.policy.roster):
+        shares = len(pinned.policy.trustees) * pinned.sealed_share_size
+        blobs = shares + sum(size_of(pinned, role) for role in _OF_A_CLIENT)
+    return ENTRY_LIMIT + blobs + _FRAMING
+
+
+def encode_answer(answer: Answer) -> bytes:
+    """Canonical bytes; raises Misuse for values outside their fields."""
+    kind, said, blobs = _parts(answer)
+    ordered = tuple(sorted(blobs, key=blob_hash))
+    limit = ENTRY_LIMIT + sum(map(len, ordered)) + _FRAMING
+    return encode(AnswerFile(VERSION, kind, said, ordered), limit)
+
+
+def decode_answer(data: bytes, limit: int) -> Received:
+    """Inverse of `encode_answer`, for at most `limit` bytes; raises Malformed, total on hostile bytes."""
+    file = decode(AnswerFile, data, limit)
+    if file.version != VERSION:
+        raise Malformed("AnswerFile.version", str(VERSION), str(file.version))
+    names = [blob_hash(blob) for blob in file.blobs]
+    if any(later <= earlier for earlier, later in pairwise(names)):
+        raise Malformed("AnswerFile.blobs", "each once, ascending by hash", "another order")
+    if file.kind == _COSIGNATURE:
+        _expect_blobs(file, 0)
+        return Received(Cosignature(file.said), cosigner_of(file.said), None)
+    envelope = open_envelope(file.said)
+    if envelope.type != file.kind:
+        raise Malformed("AnswerFile.said", f"a {file.kind!a}", envelope.type)
+    answer = _answer(file, dict(zip(names, file.blobs, strict=True)))
+    return Received(answer, envelope.signer, getattr(envelope.message, "round", None))
+
+
+def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:
+    match answer:
+        case Cosignature(line):
+            return _COSIGNATURE, line, ()
+        case RoundKeyOffer(entry):
+            return _ROUND_KEY, entry, ()
+        case SubmissionPackage(entry, blobs):
+            return _SUBMISSION, entry, tuple(blobs.values())
+        case Acknowledgement(entry):
+            return _ACK, entry, ()
+        case Release(entry, blob):
+            return _RELEASE, entry, (blob,)
+
+
+def _answer(file: AnswerFile, blobs: dict[bytes, bytes]) -> Answer:
+    match file.kind:
+        case "submission":
+            return SubmissionPackage(file.said, blobs)
+        case "key-share":
+            _expect_blobs(file, 1)
+            return Release(file.said, file.blobs[0])
+        case "round-key":
+            _expect_blobs(file, 0)
+            return RoundKeyOffer(file.said)
+        case "share-ack":
+            _expect_blobs(file, 0)
+            return Acknowledgement(file.said)
+    kinds = f"{_COSIGNATURE}, {_ROUND_KEY}, {_SUBMISSION}, {_ACK} or {_RELEASE}"
+    raise Malformed("AnswerFile.kind", kinds, ascii(file.kind))
+
+
+def _expect_blobs(file: AnswerFile, count: int) -> None:
+    if len(file.blobs) != count:
+        raise Malformed("AnswerFile.blobs", f"{count} for a {file.kind}", str(len(file.blobs)))

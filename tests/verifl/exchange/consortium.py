@@ -1,0 +1,163 @@
+"""A consortium on one disk: every party a process with a directory of its own, which meets the others in public/."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verifl.config import Config, read_config
+from verifl.federation import Federation, FederationResult
+from verifl.tasks.loading import load_task
+
+ROOT = Path(__file__).parents[3]
+PATIENCE = 300.0  # seconds, for machines that do much else
+CLIENTS, TRUSTEES = ("x", "y", "z"), ("trustee-1", "trustee-2", "trustee-3")
+TASK = """
+import torch
+
+class Noisy:
+    def clients(self): return ["x", "y", "z"]
+    def model(self): return torch.nn.Linear(3, 2)
+    def data(self, client): return torch.randn(8, 3)
+    def train(self, model, client, data):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(data + 0.1 * torch.randn(8, 3)).square().mean().backward()
+            optimizer.step()
+    def evaluate(self, model): return {"weight": float(model.weight.detach().sum())}
+
+def task():
+    return Noisy()
+"""
+CONFIG = """
+[task]
+file = "task.py"
+[federation]
+name = "consortium"
+rounds = 2
+seed = 7
+[trustees]
+count = 3
+corrupt = 0
+threshold = 2
+[deadlines]
+clients = 120
+trustees = 1.0
+quorum = 0
+poll = 0.05
+"""
+# A trustee that says at its end what it has imported.
+TRUSTEE = """
+import sys
+from verifl.commands.root import invoke
+status = invoke(sys.argv[1:])
+sys.exit(70 if {"torch", "flwr"} & set(sys.modules) else status)
+"""
+
+
+@dataclass
+class Consortium:
+    """The parties' directories, each beside the others, and the processes that run."""
+
+    folder: Path
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def public(self) -> Path:
+        return self.folder / "public"
+
+    @property
+    def policy(self) -> Path:
+        return self.folder / "policy.cbor"
+
+    @property
+    def config(self) -> Config:
+        return read_config(self.folder / "config.toml")
+
+    def home(self, name: str) -> Path:
+        return self.folder / "homes" / name
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def command(self, name: str, *more: str) -> list[str]:
+        """What the party types."""
+        role = "coordinator" if name == "coordinator" else "client" if name in CLIENTS else "trustee"
+        config = [] if role == "trustee" else [str(self.folder / "config.toml")]
+        places = ["--public", str(self.public), "--state", str(self.home(name)), "--policy", str(self.policy)]
+        return [role, "run", *config, *places, "--log-format", "json", *more]
+
+    def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
+        more = more if name == "coordinator" else ("--poll", "0.05", *more)
+        code = ["-c", TRUSTEE] if name in TRUSTEES else ["-P", "-m", "verifl"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *code, *self.command(name, *more)], stdout=log, stderr=log, env=environment
+            )
+        self.running[name] = process
+        return process
+
+    def events(self, name: str, event: str) -> list[dict[str, object]]:
+        """What a party has logged of this kind."""
+        lines = self.log(name).read_text().splitlines() if self.log(name).exists() else []
+        parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [each for each in parsed if each["event"] == event]
+
+    def asked_for(self, stage: str) -> int:
+        """How often the coordinator began to ask for something."""
+        return sum(each["stage"] == stage for each in self.events("coordinator", "asks"))
+
+    def wait(self, what: Callable[[], bool]) -> None:
+        until = time.monotonic() + PATIENCE
+        while not what():
+            for name, process in self.running.items():
+                assert process.poll() in (None, 0), f"{name}: {self.log(name).read_text()[-2000:]}"
+            assert time.monotonic() < until, self.log("coordinator").read_text()[-2000:]
+            time.sleep(0.02)
+
+    def end(self, name: str) -> int:
+        """The exit status of a process that ends by itself."""
+        return self.running.pop(name).wait(PATIENCE)
+
+    def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:
+        self.running[name].send_signal(how)
+        return self.end(name)
+
+
+@contextmanager
+def gathered(folder: Path, config: str = CONFIG) -> Iterator[Consortium]:
+    """A consortium with its keys at home and its policy pinned; whatever still runs at the end is killed."""
+    (folder / "config.toml").write_text(config)
+    (folder / "task.py").write_text(TASK)
+    consortium = Consortium(folder)
+    try:
+        yield consortium
+    finally:
+        for process in consortium.running.values():
+            process.kill()
+            process.wait()
+
+
+def run_in_one_process(consortium: Consortium) -> FederationResult:
+    """The same federation by the in-process carrier. Its keys and policy become those of the consortium."""
+    folder = consortium.folder
+    task = load_task(consortium.config, folder)
+    result = Federation(task, consortium.config, folder / "alone", device="cpu").run()
+    shutil.copy(result.policy, consortium.policy)
+    names = {"coordinator": "coordinator"}
+    names |= {name: f"clients/{name}" for name in CLIENTS} | {name: f"trustees/{name}" for name in TRUSTEES}
+    for name, place in names.items():
+        consortium.home(name).mkdir(parents=True, mode=0o700)
+        shutil.copy(result.state / place / "identity.pem", consortium.home(name) / "identity.pem")
+    return result

@@ -1,0 +1,130 @@
+"""What parties have put into their inboxes: read with limits, refused by name, removed once the log has it for good."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from proofs.errors import Malformed, Rejected
+from protocols.blobs import blob_hash
+from protocols.log.files import Damaged, Directory
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.answers import Received, answer_limit, decode_answer
+from verifl.carriers.exchange.public import INBOX
+
+_LOGGER = logging.getLogger(__name__)
+_NAME = re.compile("[0-9a-f]{64}")
+_AT_ONCE = 64  # files of one party that are looked at together
+KEPT_LIMIT = 8  # files of one party that came too early and wait
+REFUSALS_LIMIT = 1 << 20  # bytes of the file of refusals, before the older half is dropped
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A file in the inbox of `party`."""
+
+    party: str
+    name: str
+
+
+class Refusals:
+    """A file of what was refused: one JSON object a line, the newest of at most twice REFUSALS_LIMIT bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, letter: Letter, check: str, detail: str) -> None:
+        """Note a refusal, and log it."""
+        fields = {"event": "refused", "party": letter.party, "file": letter.name, "check": check}
+        _LOGGER.warning("refused what %s sent: %s", letter.party, detail, extra={"fields": fields})
+        line = json.dumps({"time": int(time.time()), **fields, "detail": detail[:500]})
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_size + len(line) > REFUSALS_LIMIT:
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+
+class Inbox:
+    """The inboxes of all parties of a policy; nobody else's is looked at."""
+
+    def __init__(self, public: Path, pinned: PinnedPolicy, refusals: Refusals) -> None:
+        self._root, self._files, self._refusals = public / INBOX, Directory(public), refusals
+        parties = (*pinned.policy.trustees, *pinned.policy.roster)
+        self._limits = {member.id: answer_limit(pinned, member.id) for member in parties}
+        self._taken: set[Letter] = set()
+        self._kept: set[Letter] = set()
+
+    def create(self) -> None:
+        """Make the directories that are missing."""
+        for party in self._limits:
+            (self._root / party).mkdir(parents=True, exist_ok=True)
+
+    def letters(self) -> Iterator[Letter]:
+        """Files that were neither taken nor kept, some of each party. Unfinished ones, with a dot first, are passed
+        over."""
+        for party in self._limits:
+            with os.scandir(self._root / party) as found:
+                names = sorted(each.name for each in islice(found, _AT_ONCE + 2 * KEPT_LIMIT))
+            for name in names:
+                letter = Letter(party, name)
+                if not name.startswith(".") and letter not in self._taken and letter not in self._kept:
+                    yield letter
+
+    def read(self, letter: Letter) -> Received:
+        """What a file says; its signature is not checked.
+
+        Raises Malformed for what is no answer; Rejected("oversized") without reading it, ("file-kind"), ("name") where
+        it has another hash than name, ("foreign") where another party is said to have signed it.
+        """
+        if _NAME.fullmatch(letter.name) is None:
+            raise Rejected("name", "64 hexadecimal digits, the file's SHA-256", ascii(letter.name)[:100])
+        limit = self._limits[letter.party]
+        try:
+            data = self._files.read(f"{INBOX}/{letter.party}/{letter.name}", limit)
+        except Damaged as error:
+            raise Rejected(error.check.replace("file-size", "oversized"), error.expected, error.found) from None
+        if blob_hash(data).hex() != letter.name:
+            raise Rejected("name", letter.name, blob_hash(data).hex())
+        received = decode_answer(data, limit)
+        if received.party != letter.party:
+            raise Rejected("foreign", f"an answer of {letter.party}", f"one of {received.party}")
+        return received
+
+    def take(self, letter: Letter) -> None:
+        """Its answer was taken, and is not durable yet: the file stays, and is read again after a kill."""
+        self._taken.add(letter)
+
+    def keep(self, letter: Letter) -> None:
+        """It came too early: it is given again after `reconsider`. Raises Rejected("inbox-full") for too many."""
+        if sum(each.party == letter.party for each in self._kept) >= KEPT_LIMIT:
+            raise Rejected("inbox-full", f"at most {KEPT_LIMIT} answers that wait", "more")
+        self._kept.add(letter)
+
+    def refuse(self, letter: Letter, error: Malformed | Rejected) -> None:
+        """Note why, and remove the file."""
+        check = error.check if isinstance(error, Rejected) else "malformed"
+        self._refusals.add(letter, check, str(error))
+        self._remove(letter)
+
+    def reconsider(self) -> None:
+        """What came too early may be in time now."""
+        self._kept.clear()
+
+    def settle(self) -> None:
+        """All that was taken is durable: its files go."""
+        for letter in self._taken:
+            self._remove(letter)
+        self._taken.clear()
+
+    def _remove(self, letter: Letter) -> None:
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
+            (self._root / letter.party / letter.name).unlink()

@@ -1,0 +1,157 @@
+"""A trustee or client that reads the public directory, and answers there what it is asked by name."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.identities import SigningKey
+from protocols.invitation import Invitation
+from protocols.log.reader import TranscriptReader
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member
+from protocols.rounds.answers import encode_answer
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence
+from protocols.rounds.exchange import Answer, Question
+from protocols.rounds.proposals import Proposal, bundled_entries, open_proposal
+from verifl.agents.party import PublicLog, PublishedLog
+from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.stopping import Stop
+
+_LOGGER = logging.getLogger(__name__)
+_AGAIN = 60.0  # seconds, after which an answer that has not arrived is sent again
+
+
+def enrolled_as(members: Sequence[Member], key: SigningKey, role: str) -> str:
+    """The id under which a policy enrols this key; raises Misuse where it does not."""
+    for member in members:
+        if member.public_key == key.public_key:
+            return member.id
+    raise Misuse(f"key: the policy enrols no {role} with the public key {key.public_key.hex()}")
+
+
+def evidence_of(public: PublicDirectory, name: str) -> Evidence:
+    """What the published log has of a party: for its agent to start with."""
+    reader = public.reader()
+    return NO_EVIDENCE if reader is None else PublishedLog(reader).said_by(name)
+
+
+class ProposedLog:
+    """The log as a proposal shows it: what is published, then what it names beside that."""
+
+    def __init__(self, public: PublicDirectory, proposal: Proposal) -> None:
+        self._public, self._proposal = public, proposal
+
+    def entries(self, start: int, stop: int) -> Sequence[bytes]:
+        """See `PublicLog`. Raises Rejected("entries") where less than that is there."""
+        first = self._proposal.start if self._proposal.bundles else stop
+        found: list[bytes] = []
+        if start < first:
+            reader, last = self._published(), min(stop, first)
+            if reader.size < last:
+                raise Rejected("entries", f"{last} published entries", str(reader.size))
+            found = reader.entries(start, last)
+        if stop > first:
+            beside = bundled_entries(self._proposal, self._public.bundle)
+            found += beside[max(0, start - first) : stop - first]
+        return found
+
+    def invitation(self, since: int, known: int) -> Invitation:
+        """See `PublicLog`."""
+        return PublishedLog(self._published()).invitation(since, known)
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """See `PublicLog`."""
+        return TranscriptReader(self._public.transcript).blob(name, limit)
+
+    def _published(self) -> TranscriptReader:
+        reader = self._public.reader()
+        if reader is None:
+            raise Rejected("entries", "a published checkpoint", "none")
+        return reader
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What tells one question from another, whoever else is asked."""
+
+    question: str
+    round: int
+    note: bytes
+
+
+class Participant:
+    """answer: what its agent says to a question, by a log; None to say nothing to it, now and when it is asked again.
+    tend: done at every look, asked or not.
+
+    Nothing of it outlives the process: asked again, the agent gives the same bytes, which go to the same place.
+    """
+
+    def __init__(
+        self,
+        public: PublicDirectory,
+        pinned: PinnedPolicy,
+        name: str,
+        answer: Callable[[Question, PublicLog], Answer | None],
+        tend: Callable[[], None],
+    ) -> None:
+        self._public, self._pinned, self._name = public, pinned, name
+        self._answer, self._tend = answer, tend
+        self._answered: tuple[_Asked, float] | None = None
+        self._complaint = ""
+
+    def look(self) -> bool:
+        """Answer, if it is asked and has not just done so; whether it has.
+
+        Raises Malformed or Rejected for what is published, and Misuse for its own mistake; it has then said nothing.
+        """
+        answered = self._respond()
+        self._tend()
+        return answered
+
+    def run(self, stop: Stop, poll: float) -> None:
+        """Look every `poll` seconds, until Stopped. What it refuses is logged once, and looked at again: what is
+        published may be another thing by then."""
+        while True:
+            try:
+                self.look()
+            except (Malformed, Rejected) as error:
+                self._complain(error)
+            stop.pause(poll)
+
+    def _respond(self) -> bool:
+        data = self._public.proposal()
+        if data is None:
+            return False
+        proposal = open_proposal(self._pinned, data)
+        asked = _Asked(proposal.question, proposal.round, proposal.note)
+        if self._name not in proposal.parties or self._has_answered(asked):
+            return False
+        answer = self._answer(proposal.asked(), ProposedLog(self._public, proposal))
+        if answer is None:
+            self._answered = asked, math.inf
+            return False
+        self._public.put(self._name, encode_answer(answer))
+        self._answered = asked, time.monotonic()
+        _LOGGER.info(
+            "%s answers: %s, round %d", self._name, asked.question, asked.round,
+            extra={"fields": {"event": "answered", "question": asked.question, "round": asked.round}},
+        )  # fmt: skip
+        return True
+
+    def _has_answered(self, asked: _Asked) -> bool:
+        if self._answered is None or self._answered[0] != asked:
+            return False
+        return time.monotonic() - self._answered[1] < _AGAIN
+
+    def _complain(self, error: Malformed | Rejected) -> None:
+        if str(error) == self._complaint:
+            return
+        self._complaint = str(error)
+        check = error.check if isinstance(error, Rejected) else "malformed"
+        fields = {"event": "refuses", "check": check}
+        _LOGGER.warning("%s refuses: %s", self._name, error, extra={"fields": fields})

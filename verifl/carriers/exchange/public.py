@@ -1,0 +1,89 @@
+"""The directory in which parties meet: everybody reads it, and each party may put files into its own inbox.
+
+    transcript/                      the log, as it is published
+    exchange/proposal                what is asked of whom now (spec 8.13)
+    exchange/bundles/<sha-256>       entries that are asked about and not published yet
+    exchange/inbox/<party>/<sha-256> answers, until the coordinator has taken them
+
+A web server gives out all but the inbox by GET, and lets each party PUT into its own; who has the same disk needs none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from protocols.blobs import blob_hash
+from protocols.log.files import Damaged, Directory
+from protocols.log.reader import TranscriptReader
+from protocols.rounds.proposals import PROPOSAL_LIMIT
+from verifl.storage.stores import replacing
+
+PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
+_MISSING = "file-missing"
+
+
+class PublicDirectory:
+    """A public directory on a disk of this machine; what is read there is checked by whoever asked for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._files = path, Directory(path)
+
+    @property
+    def transcript(self) -> Path:
+        """Where the log is published."""
+        return self.path / "transcript"
+
+    def reader(self) -> TranscriptReader | None:
+        """Of the latest checkpoint; None before the first."""
+        reader = TranscriptReader(self.transcript)
+        try:
+            reader.latest()
+        except FileNotFoundError:
+            return None
+        except Damaged as error:
+            if error.check == _MISSING:
+                return None
+            raise
+        return reader
+
+    def proposal(self) -> bytes | None:
+        """What is asked now, not decoded; None for nothing. Raises Damaged("file-...")."""
+        try:
+            return self._files.read(PROPOSAL, PROPOSAL_LIMIT)
+        except Damaged as error:
+            if error.check == _MISSING:
+                return None
+            raise
+
+    def bundle(self, name: bytes, limit: int) -> bytes:
+        """A file that a proposal names, at most `limit` bytes. Raises Damaged("file-...")."""
+        return self._files.read(f"{BUNDLES}/{name.hex()}", limit)
+
+    def put(self, party: str, answer: bytes) -> None:
+        """Put an answer into a party's inbox, whole and durable; once more changes nothing. Raises OSError."""
+        with replacing(self.path / INBOX / party / blob_hash(answer).hex()) as temporary:
+            temporary.write_bytes(answer)
+
+    # ---- the coordinator's side ----
+
+    def create(self) -> None:
+        """Make the directories that are missing, but the inboxes: see `Inbox`."""
+        for path in (self.path, self.path / BUNDLES, self.path / INBOX):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def propose(self, proposal: bytes, bundles: dict[bytes, bytes]) -> None:
+        """Publish a proposal: first the files that it names; those of others are removed after it."""
+        folder, names = self.path / BUNDLES, {name.hex() for name in bundles}
+        for name, data in bundles.items():
+            if not (folder / name.hex()).is_file():
+                with replacing(folder / name.hex()) as temporary:
+                    temporary.write_bytes(data)
+        with replacing(self.path / PROPOSAL) as temporary:
+            temporary.write_bytes(proposal)
+        for path in folder.iterdir():
+            if path.name not in names:
+                path.unlink()
+
+    def withdraw(self) -> None:
+        """Nobody is asked anything any more."""
+        (self.path / PROPOSAL).unlink(missing_ok=True)

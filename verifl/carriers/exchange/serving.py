@@ -1,0 +1,38 @@
+"""A coordinator's host, set up on its directories and run until its rounds are done."""
+
+from __future__ import annotations
+
+from protocols.rounds.waits import Waits
+from verifl.agents.clock import seconds
+from verifl.agents.server import open_server
+from verifl.carriers.exchange.host import CoordinatorHost, Measures
+from verifl.carriers.exchange.inbox import Inbox, Refusals
+from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.exchange.stopping import Stop
+from verifl.config import Config
+from verifl.progress import Progress
+from verifl.storage.history import MetricsFile
+from verifl.training.local_training import LocalTraining
+from verifl.training.model_files import write_model
+from verifl.training.tensors import Vector
+
+
+def serve(
+    seat: Seat, config: Config, training: LocalTraining, initial: Vector, device: str, progress: Progress, stop: Stop
+) -> str | None:
+    """Run the rounds that the configuration wants, and write the model; why they ended early, else None.
+
+    In its state directory: model.safetensors, metrics.jsonl, refusals.jsonl. Raises as `CoordinatorHost.run`.
+    """
+    pinned, own, public = seat.pinned, seat.party.directory, seat.public
+    waits = Waits(seconds, quorum=config.deadlines.quorum)
+    measures = Measures(MetricsFile(own.path / "metrics.jsonl"), training.evaluate, progress)
+    inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl"))
+    public.create()
+    with open_server(pinned, seat.party, public.transcript, initial, device, waits) as server:
+        host = CoordinatorHost(pinned, server, public, inbox, config.deadlines, measures, stop)
+        _, ended = host.run(config.federation.rounds, initial)
+        model = server.model()
+    metadata = {"federation": pinned.policy.federation, "policy_hash": pinned.hash.hex()}
+    write_model(training.load(model), own.path / "model.safetensors", metadata)
+    return ended

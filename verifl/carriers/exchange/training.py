@@ -1,0 +1,57 @@
+"""The task on one machine of many: prepared as the policy was signed for it, and trained for one client."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from protocols.policy import Policy
+from protocols.rounds.exchange import Question, SubmissionPackage
+from protocols.steps.step import encode_model
+from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.agents.party import PublicLog
+from verifl.agents.summation import resolve_device
+from verifl.config import Config
+from verifl.enrolment.policies import TrainedModel, check_training
+from verifl.progress import Progress
+from verifl.tasks.loading import load_task
+from verifl.tasks.user_code import ClientFailed
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import Vector, tensor_filter
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def prepared_training(config: Config, folder: Path, policy: Policy, device: str) -> tuple[LocalTraining, Vector]:
+    """A configuration's training, and the initial model, float64 (d,); raises Misuse where it is not the policy's."""
+    task = load_task(config, folder)
+    training = LocalTraining(task, tensor_filter(config), resolve_device(device), config.federation.seed)
+    initial, layout = training.initial(), training.layout
+    check_training(policy, config, TrainedModel.of(layout.specs, layout.dimension, encode_model(initial)))
+    return training, initial
+
+
+class ClientTurns:
+    """A client's turns, told to whoever runs it; nothing that is told has a value from its data."""
+
+    def __init__(self, agent: ClientAgent, progress: Progress) -> None:
+        self._agent, self._progress = agent, progress
+        self.stage = progress.stage
+        self._clipped = False
+
+    def answer(self, question: Question, log: PublicLog) -> SubmissionPackage | None:
+        """Its submission; None where its own training came to nothing: it drops out of the round."""
+        self._clipped = False
+        try:
+            package = self._agent.answer(question, log, self)
+        except ClientFailed as error:
+            fields = {"event": "dropped-out", "abstained": error.abstained}
+            _LOGGER.warning("%s takes no part in this round: %s", self._agent.name, error, extra={"fields": fields})
+            return None
+        size = len(package.entry) + sum(map(len, package.blobs.values()))
+        self._progress.submitted(self._agent.name, size, self._clipped)
+        return package
+
+    def trained(self, turn: TrainedTurn) -> None:
+        """See `TurnObserver`."""
+        self._clipped = turn.update.clipped
