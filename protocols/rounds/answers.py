@@ -88,6 +88,8 @@ def decode_answer(data: bytes, limit: int) -> Received:
     if file.kind == _COSIGNATURE:
         _expect_blobs(file, 0)
         return Received(Cosignature(file.said), cosigner_of(file.said), None)
+    if file.kind not in _ENTRIES:
+        raise Malformed("AnswerFile.kind", f"{_COSIGNATURE} or {' or '.join(_ENTRIES)}", ascii(file.kind))
     envelope = open_envelope(file.said)
     if envelope.type != file.kind:
         raise Malformed("AnswerFile.said", f"a {file.kind!a}", envelope.type)
@@ -110,20 +112,13 @@ def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:
 
 
 def _answer(file: AnswerFile, blobs: dict[bytes, bytes]) -> Answer:
-    match file.kind:
-        case "submission":
-            return SubmissionPackage(file.said, blobs)
-        case "key-share":
-            _expect_blobs(file, 1)
-            return Release(file.said, file.blobs[0])
-        case "round-key":
-            _expect_blobs(file, 0)
-            return RoundKeyOffer(file.said)
-        case "share-ack":
-            _expect_blobs(file, 0)
-            return Acknowledgement(file.said)
-    kinds = f"{_COSIGNATURE}, {_ROUND_KEY}, {_SUBMISSION}, {_ACK} or {_RELEASE}"
-    raise Malformed("AnswerFile.kind", kinds, ascii(file.kind))
+    if file.kind == _SUBMISSION:
+        return SubmissionPackage(file.said, blobs)
+    if file.kind == _RELEASE:
+        _expect_blobs(file, 1)
+        return Release(file.said, file.blobs[0])
+    _expect_blobs(file, 0)
+    return RoundKeyOffer(file.said) if file.kind == _ROUND_KEY else Acknowledgement(file.said)
 
 
 def _expect_blobs(file: AnswerFile, count: int) -> None:

@@ -35,6 +35,9 @@ IN_ROUND: dict[str, type[OfferKey | Submit | Acknowledge | ReleaseShare]] = {
     "key-share": ReleaseShare,
 }
 
+OF_CLIENTS = ("submission",)  # who is asked what
+OF_TRUSTEES = (OBSERVE, "round-key", "share-ack", "key-share")
+
 
 @dataclass(frozen=True)
 class Proposal:

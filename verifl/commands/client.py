@@ -59,6 +59,7 @@ def run(
     """
     from contextlib import suppress
 
+    from protocols.rounds.proposals import OF_CLIENTS
     from verifl.agents.client import ClientAgent
     from verifl.carriers.exchange.participant import Participant, evidence_of
     from verifl.carriers.exchange.receipts import ReceiptKeeper
@@ -80,7 +81,7 @@ def run(
         training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device)
         agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
         turns, keeper = ClientTurns(agent, progress), ReceiptKeeper(seat.public, seat.pinned, agent)
-        participant = Participant(seat.public, seat.pinned, agent.name, turns.answer, keeper.look)
+        participant = Participant(seat.public, seat.pinned, agent.name, OF_CLIENTS, turns.answer, keeper.look)
         progress.note(f"{agent.name} is ready")
         if once:
             participant.look()

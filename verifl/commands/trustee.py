@@ -52,6 +52,7 @@ def run(
     """
     from contextlib import suppress
 
+    from protocols.rounds.proposals import OF_TRUSTEES
     from protocols.rounds.waits import Waits
     from verifl.agents.clock import CosignatureClock, seconds
     from verifl.agents.trustee import TrusteeAgent
@@ -71,7 +72,7 @@ def run(
             clock.follow(reader.latest())
         evidence = evidence_of(seat.public, seat.party.name)
         agent = TrusteeAgent.open(seat.pinned, seat.party, Waits(seconds), clock, evidence)
-        participant = Participant(seat.public, seat.pinned, agent.name, agent.answer, agent.expire)
+        participant = Participant(seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire)
         progress.note(f"{agent.name} has seen {agent.size} log entries")
         if once:
             participant.look()

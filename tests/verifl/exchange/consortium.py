@@ -154,6 +154,7 @@ def run_in_one_process(consortium: Consortium) -> FederationResult:
     folder = consortium.folder
     task = load_task(consortium.config, folder)
     result = Federation(task, consortium.config, folder / "alone", device="cpu").run()
+    consortium.public.mkdir()
     shutil.copy(result.policy, consortium.policy)
     names = {"coordinator": "coordinator"}
     names |= {name: f"clients/{name}" for name in CLIENTS} | {name: f"trustees/{name}" for name in TRUSTEES}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from auditor import audit
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed
-from tests.verifl.exchange.consortium import CLIENTS, TRUSTEES, gathered, run_in_one_process
+from tests.verifl.exchange.consortium import CLIENTS, TRUSTEES, Consortium, gathered, run_in_one_process
+from verifl.federation import FederationResult
 
 
 def models(transcript: Path) -> list[bytes]:
@@ -26,27 +29,54 @@ def cohorts(transcript: Path) -> list[tuple[int, tuple[str, ...]]]:
     return [(len(each.accepted), each.trustees) for each in messages if isinstance(each, CohortClosed)]
 
 
-def test_two_rounds_with_a_trustee_off_and_the_coordinator_killed(tmp_path: Path) -> None:
+def settled(consortium: Consortium) -> bool:
+    """Whether the coordinator has ended."""
+    return consortium.running["coordinator"].poll() is not None
+
+
+def check_outcome(consortium: Consortium, alone: FederationResult) -> None:
+    """The audit accepts, nothing was refused, and the models are those of the run in one process."""
+    transcript = consortium.public / "transcript"
+    assert audit(transcript, consortium.policy).accepted
+    assert models(transcript) == models(alone.transcript)
+    assert (consortium.home("coordinator") / "model.safetensors").read_bytes() == alone.model.read_bytes()
+    assert not consortium.events("coordinator", "refused")
+    assert not (consortium.public / "exchange/proposal").exists()
+
+
+def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path) -> None:
     with gathered(tmp_path) as consortium:
-        alone = run_in_one_process(consortium)
-        consortium.public.mkdir()
-        parties = ("coordinator", *CLIENTS, *TRUSTEES[:2])
-        for name in parties:
+        alone, here = run_in_one_process(consortium), TRUSTEES[:2]
+        consortium.start("coordinator")
+        consortium.wait(lambda: consortium.asked_for("cosignatures") == 1)
+        assert consortium.stop("coordinator") == 0  # by SIGTERM, with a checkpoint shown and not published
+        for name in ("coordinator", *CLIENTS, *here):
             consortium.start(name)
+        consortium.wait(lambda: consortium.asked_for("releases") == 1)
+        consortium.stop(here[0], signal.SIGKILL)
+        consortium.start(here[0])
         consortium.wait(lambda: consortium.asked_for("submissions") == 2)
         assert consortium.stop("coordinator", signal.SIGKILL) == -signal.SIGKILL
         consortium.start("coordinator")
-        consortium.wait(
-            lambda: "coordinator" in consortium.running and consortium.running["coordinator"].poll() is not None
-        )
+        consortium.wait(lambda: settled(consortium))
         assert consortium.end("coordinator") == 0
         consortium.wait(lambda: all((consortium.home(name) / "receipts/round-2.cbor").exists() for name in CLIENTS))
-        assert {name: consortium.stop(name) for name in (*CLIENTS, *TRUSTEES[:2])} == dict.fromkeys(parties[1:], 0)
-        transcript = consortium.public / "transcript"
-        assert audit(transcript, consortium.policy).accepted
-        assert cohorts(transcript) == [(3, TRUSTEES[:2])] * 2
-        assert models(transcript) == models(alone.transcript)
-        written = (consortium.home("coordinator") / "model.safetensors").read_bytes()
-        assert written == alone.model.read_bytes()
-        assert not [each for name in parties for each in consortium.events(name, "refused")]
-        assert not (consortium.public / "exchange/proposal").exists()
+        assert [consortium.stop(name) for name in (*CLIENTS, *here)] == [0] * 5
+        check_outcome(consortium, alone)
+        assert cohorts(consortium.public / "transcript") == [(3, here)] * 2
+
+
+@pytest.mark.exhaustive
+def test_the_coordinator_is_killed_in_every_stage(tmp_path: Path) -> None:
+    with gathered(tmp_path) as consortium:
+        alone = run_in_one_process(consortium)
+        for name in ("coordinator", *CLIENTS, *TRUSTEES):
+            consortium.start(name)
+        for stage in ("cosignatures", "round keys", "submissions", "acknowledgements", "releases"):
+            before = consortium.asked_for(stage)
+            consortium.wait(lambda stage=stage, before=before: consortium.asked_for(stage) > before)  # type: ignore[misc]
+            consortium.stop("coordinator", signal.SIGKILL)
+            consortium.start("coordinator")
+        consortium.wait(lambda: settled(consortium))
+        assert consortium.end("coordinator") == 0
+        check_outcome(consortium, alone)

@@ -62,6 +62,7 @@ class Inbox:
         self._limits = {member.id: answer_limit(pinned, member.id) for member in parties}
         self._taken: set[Letter] = set()
         self._kept: set[Letter] = set()
+        self._stuck: set[Letter] = set()  # refused, and not to be removed: a directory
 
     def create(self) -> None:
         """Make the directories that are missing."""
@@ -76,7 +77,7 @@ class Inbox:
                 names = sorted(each.name for each in islice(found, _AT_ONCE + 2 * KEPT_LIMIT))
             for name in names:
                 letter = Letter(party, name)
-                if not name.startswith(".") and letter not in self._taken and letter not in self._kept:
+                if not name.startswith(".") and letter not in self._taken | self._kept | self._stuck:
                     yield letter
 
     def read(self, letter: Letter) -> Received:
@@ -126,5 +127,7 @@ class Inbox:
         self._taken.clear()
 
     def _remove(self, letter: Letter) -> None:
-        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
-            (self._root / letter.party / letter.name).unlink()
+        try:
+            (self._root / letter.party / letter.name).unlink(missing_ok=True)
+        except (IsADirectoryError, PermissionError):
+            self._stuck.add(letter)

@@ -48,6 +48,8 @@ class ProposedLog:
 
     def entries(self, start: int, stop: int) -> Sequence[bytes]:
         """See `PublicLog`. Raises Rejected("entries") where less than that is there."""
+        if start >= stop:
+            return []
         first = self._proposal.start if self._proposal.bundles else stop
         found: list[bytes] = []
         if start < first:
@@ -85,8 +87,8 @@ class _Asked:
 
 
 class Participant:
-    """answer: what its agent says to a question, by a log; None to say nothing to it, now and when it is asked again.
-    tend: done at every look, asked or not.
+    """questions: those for such a party, as proposals spell them. answer: what its agent says to one, by a log; None to
+    say nothing to it, now and when it is asked again. tend: done at every look, asked or not.
 
     Nothing of it outlives the process: asked again, the agent gives the same bytes, which go to the same place.
     """
@@ -96,11 +98,12 @@ class Participant:
         public: PublicDirectory,
         pinned: PinnedPolicy,
         name: str,
+        questions: Sequence[str],
         answer: Callable[[Question, PublicLog], Answer | None],
         tend: Callable[[], None],
     ) -> None:
         self._public, self._pinned, self._name = public, pinned, name
-        self._answer, self._tend = answer, tend
+        self._questions, self._answer, self._tend = questions, answer, tend
         self._answered: tuple[_Asked, float] | None = None
         self._complaint = ""
 
@@ -129,7 +132,9 @@ class Participant:
             return False
         proposal = open_proposal(self._pinned, data)
         asked = _Asked(proposal.question, proposal.round, proposal.note)
-        if self._name not in proposal.parties or self._has_answered(asked):
+        if self._name not in proposal.parties or proposal.question not in self._questions:
+            return False
+        if self._has_answered(asked):
             return False
         answer = self._answer(proposal.asked(), ProposedLog(self._public, proposal))
         if answer is None:

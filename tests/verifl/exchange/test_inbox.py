@@ -1,0 +1,181 @@
+"""What a coordinator's host does with what anybody can put into an inbox: named refusals, and nothing that grows."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from protocols.blobs import blob_hash
+from protocols.envelopes import open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.log.checkpoint import Checkpoint, cosign
+from protocols.log.reader import TranscriptReader
+from protocols.messages import COORDINATOR, RoundKey, ShareAck, Submission
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.answers import answer_limit, encode_answer
+from protocols.rounds.exchange import Acknowledgement, Answer, Cosignature, RoundKeyOffer, SubmissionPackage
+from protocols.rounds.waits import Waits
+from tests.verifl.exchange.consortium import Consortium, gathered, run_in_one_process
+from verifl.agents.clock import seconds
+from verifl.agents.party import Party
+from verifl.agents.server import open_server
+from verifl.carriers.exchange import inbox as inboxes
+from verifl.carriers.exchange.host import CoordinatorHost, Measures
+from verifl.carriers.exchange.inbox import KEPT_LIMIT, Inbox, Letter, Refusals
+from verifl.carriers.exchange.public import INBOX, PublicDirectory
+from verifl.carriers.exchange.stopping import Stop
+from verifl.enrolment.keys import read_key
+from verifl.progress import Silent
+from verifl.storage.history import MetricsFile
+from verifl.storage.party_directory import PartyDirectory
+from verifl.tasks.loading import load_task
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import tensor_filter
+
+
+@dataclass
+class Desk:
+    """A host between rounds, whose log has two, and the inboxes that it reads."""
+
+    folder: Path
+    pinned: PinnedPolicy
+    host: CoordinatorHost
+    inbox: Inbox
+    keys: dict[str, SigningKey]
+    entries: list[bytes]
+
+    def put(self, party: str, data: bytes, name: str | None = None) -> Path:
+        path = self.folder / INBOX / party / (blob_hash(data).hex() if name is None else name)
+        path.write_bytes(data)
+        return path
+
+    def send(self, party: str, answer: Answer) -> Path:
+        return self.put(party, encode_answer(answer))
+
+    def collect(self) -> list[tuple[str, str]]:
+        """(party, check) of what is refused now."""
+        before = len(self.refusals())
+        self.host._collect()
+        return self.refusals()[before:]
+
+    def refusals(self) -> list[tuple[str, str]]:
+        path = self.folder / "refusals.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(each["party"], each["check"]) for each in map(json.loads, lines)]
+
+    def round_key(self, party: str, number: int) -> RoundKeyOffer:
+        message = RoundKey(self.pinned.policy.federation, number, party, os.urandom(1216), None)
+        return RoundKeyOffer(seal(message, party, self.keys[party]))
+
+    def logged(self, kind: type, party: str) -> bytes:
+        """The last entry of this type by this party."""
+        return [each for each in self.entries if self._is(each, kind, party)][-1]
+
+    def _is(self, entry: bytes, kind: type, party: str) -> bool:
+        envelope = open_envelope(entry)
+        return isinstance(envelope.message, kind) and envelope.signer == party
+
+
+@contextmanager
+def opened(consortium: Consortium) -> Iterator[Desk]:
+    run = run_in_one_process(consortium)
+    config, folder = consortium.config, run.directory
+    pinned = PinnedPolicy.open(consortium.policy.read_bytes())
+    names = [member.id for member in (*pinned.policy.trustees, *pinned.policy.roster)]
+    keys = {name: read_key(consortium.home(name) / "identity.pem") for name in (COORDINATOR, *names)}
+    training = LocalTraining(load_task(config, consortium.folder), tensor_filter(config), "cpu", config.federation.seed)
+    public, refusals = PublicDirectory(folder), Refusals(folder / "refusals.jsonl")
+    public.create()
+    inbox = Inbox(folder, pinned, refusals)
+    inbox.create()
+    party = Party(COORDINATOR, (keys[COORDINATOR],), PartyDirectory(run.state / "coordinator"))
+    initial, waits = training.initial(), Waits(seconds, quorum=0)
+    measures = Measures(MetricsFile(folder / "metrics.jsonl"), training.evaluate, Silent())
+    with open_server(pinned, party, run.transcript, initial, "cpu", waits) as server:
+        server.begin()
+        host = CoordinatorHost(pinned, server, public, inbox, config.deadlines, measures, Stop())
+        reader = TranscriptReader(run.transcript)
+        yield Desk(folder, pinned, host, inbox, keys, reader.entries(0, reader.size))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with gathered(tmp_path_factory.mktemp("desk")) as consortium, opened(consortium) as made:
+        yield made
+
+
+def test_what_is_no_answer_is_refused_by_name_and_removed(desk: Desk) -> None:
+    limit = answer_limit(desk.pinned, "x")
+    desk.put("x", b"nonsense")
+    assert desk.collect() == [("x", "malformed")]
+    desk.put("x", b"some bytes", "ab" * 32)
+    assert desk.collect() == [("x", "name")]
+    desk.put("x", b"some bytes", "answer.cbor")
+    assert desk.collect() == [("x", "name")]
+    with desk.put("x", b"", "cd" * 32).open("r+b") as file:
+        file.truncate(limit + 1)
+    assert desk.collect() == [("x", "oversized")]
+    (desk.folder / INBOX / "x" / ("ef" * 32)).symlink_to("/dev/zero")
+    assert desk.collect() == [("x", "file-kind")]
+    assert not list((desk.folder / INBOX / "x").iterdir())
+
+
+def test_what_cannot_be_removed_is_refused_once(desk: Desk) -> None:
+    directory = desk.folder / INBOX / "y" / ("ab" * 32)
+    directory.mkdir()
+    assert desk.collect() == [("y", "file-kind")]
+    assert desk.collect() == []
+    directory.rmdir()
+
+
+def test_unfinished_files_are_left_alone(desk: Desk) -> None:
+    path = desk.put("x", b"half of", ".unfinished.tmp")
+    assert desk.collect() == []
+    assert path.exists()
+
+
+def test_an_answer_of_somebody_else_is_foreign(desk: Desk) -> None:
+    desk.send("trustee-2", desk.round_key("trustee-1", 3))
+    desk.send("trustee-2", Cosignature(cosign(Checkpoint("o", 1, bytes(32)), "trustee-1", desk.keys["trustee-1"], 1)))
+    assert desk.collect() == [("trustee-2", "foreign")] * 2
+
+
+def test_what_the_log_has_is_no_news_and_what_it_missed_is_late(desk: Desk) -> None:
+    again = desk.send("trustee-1", Acknowledgement(desk.logged(ShareAck, "trustee-1")))
+    submission = desk.send("x", SubmissionPackage(desk.logged(Submission, "x"), {}))
+    assert desk.collect() == []
+    assert again.exists()
+    assert submission.exists()
+    desk.inbox.settle()
+    assert not again.exists()
+    assert not submission.exists()
+    desk.send("trustee-1", desk.round_key("trustee-1", 1))
+    desk.send("trustee-1", Cosignature(cosign(Checkpoint("o", 1, bytes(32)), "trustee-1", desk.keys["trustee-1"], 1)))
+    assert desk.collect() == [("trustee-1", "late")] * 2
+
+
+def test_what_comes_early_waits_and_not_without_limit(desk: Desk) -> None:
+    kept = [desk.send("trustee-3", desk.round_key("trustee-3", 3)) for _ in range(KEPT_LIMIT)]
+    assert desk.collect() == []
+    desk.send("trustee-3", desk.round_key("trustee-3", 3))
+    assert desk.collect() == [("trustee-3", "inbox-full")]
+    assert all(path.exists() for path in kept)
+    desk.inbox.reconsider()
+    assert {letter.name for letter in desk.inbox.letters()} == {path.name for path in kept}
+
+
+def test_the_file_of_refusals_does_not_grow_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inboxes, "REFUSALS_LIMIT", 1000)
+    refusals = Refusals(tmp_path / "refusals.jsonl")
+    for number in range(50):
+        refusals.add(Letter("x", str(number)), "malformed", "no answer " * 200)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(sizes) == {"refusals.jsonl", "refusals.jsonl.1"}
+    assert max(sizes.values()) <= 1000
+    assert json.loads((tmp_path / "refusals.jsonl").read_text().splitlines()[-1])["file"] == "49"
