@@ -37,6 +37,7 @@ _COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
     "share-ack",
     "key-share",
 )
+_ENTRIES = (_ROUND_KEY, _SUBMISSION, _ACK, _RELEASE)
 _OF_A_CLIENT = ("commitments", "ciphertext", "share_commitments", "proof", "range_commitments", "noise_commitments")
 
 
