@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from auditor import audit
 from protocols.envelopes import open_envelope
@@ -39,7 +40,10 @@ def check_outcome(consortium: Consortium, alone: FederationResult) -> None:
     transcript = consortium.public / "transcript"
     assert audit(transcript, consortium.policy).accepted
     assert models(transcript) == models(alone.transcript)
-    assert (consortium.home("coordinator") / "model.safetensors").read_bytes() == alone.model.read_bytes()
+    written, expected = (load_file(path) for path in (consortium.home("coordinator") / alone.model.name, alone.model))
+    assert {name: tensor.numpy().tobytes() for name, tensor in written.items()} == {
+        name: tensor.numpy().tobytes() for name, tensor in expected.items()
+    }
     assert not consortium.events("coordinator", "refused")
     assert not (consortium.public / "exchange/proposal").exists()
 

@@ -1,0 +1,111 @@
+"""What a trustee makes of what is published: it answers what it is asked by name, and outlives whatever it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proofs.errors import Malformed, Rejected
+from protocols.log.reader import TranscriptReader
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.answers import answer_limit, decode_answer
+from protocols.rounds.exchange import Observe, OfferKey, RoundKeyOffer
+from protocols.rounds.proposals import OF_TRUSTEES, Proposal, draft_proposal, seal_proposal
+from protocols.rounds.waits import Waits
+from tests.verifl.exchange.consortium import gathered, run_in_one_process
+from verifl.agents.clock import CosignatureClock, seconds
+from verifl.agents.party import Party
+from verifl.agents.trustee import TrusteeAgent
+from verifl.carriers.exchange.participant import Participant, evidence_of
+from verifl.carriers.exchange.public import INBOX, PublicDirectory
+from verifl.enrolment.keys import read_key
+from verifl.storage.party_directory import PartyDirectory
+
+NAME = "trustee-1"
+
+
+class Table:
+    """A trustee that has seen two rounds, and what it is shown."""
+
+    def __init__(self, folder: Path, pinned: PinnedPolicy, homes: Path) -> None:
+        self.public, self.pinned = PublicDirectory(folder), pinned
+        self.key = read_key(homes / "coordinator/identity.pem")
+        party = Party(
+            NAME, (read_key(homes / NAME / "identity.pem"),), PartyDirectory(folder / "state/trustees" / NAME)
+        )
+        evidence, clock = evidence_of(self.public, NAME), CosignatureClock()
+        self.agent = TrusteeAgent.open(pinned, party, Waits(seconds), clock, evidence)
+        self.reader = TranscriptReader(self.public.transcript)
+        self.public.create()
+        (folder / INBOX / NAME).mkdir()
+
+    def sit(self) -> Participant:
+        """Its process, started anew."""
+        return Participant(self.public, self.pinned, NAME, OF_TRUSTEES, self.agent.answer, self.agent.expire)
+
+    def next_key(self) -> Proposal:
+        return draft_proposal(self.pinned, OfferKey(3, self.reader.latest()), (NAME,), [], 0)[0]
+
+    def show(self, proposal: Proposal, files: dict[bytes, bytes] | None = None) -> None:
+        self.public.propose(seal_proposal(proposal, self.key), files or {})
+
+    def answers(self) -> list[Path]:
+        return sorted((self.public.path / INBOX / NAME).iterdir())
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Table]:
+    with gathered(tmp_path_factory.mktemp("table")) as consortium:
+        run = run_in_one_process(consortium)
+        yield Table(run.directory, PinnedPolicy.open(run.policy.read_bytes()), consortium.folder / "homes")
+
+
+def test_nothing_is_said_where_nothing_is_asked_of_it(table: Table) -> None:
+    participant = table.sit()
+    assert not participant.look()
+    table.show(replace(table.next_key(), parties=("trustee-2",)))
+    assert not participant.look()
+    table.show(replace(table.next_key(), question="submission"))  # of a trustee
+    assert not participant.look()
+    assert table.answers() == []
+
+
+def test_what_is_no_proposal_is_refused(table: Table) -> None:
+    table.public.propose(b"nonsense", {})
+    with pytest.raises(Malformed):
+        table.sit().look()
+    stranger = read_key(table.public.path.parent / "homes" / NAME / "identity.pem")
+    table.public.propose(seal_proposal(table.next_key(), stranger), {})
+    with pytest.raises(Rejected, match="signature"):
+        table.sit().look()
+    assert table.answers() == []
+
+
+def test_an_old_checkpoint_is_refused_as_ever(table: Table) -> None:
+    size = table.reader.all_checkpoints()[0]
+    old, entries = table.reader.note(size), table.reader.entries(0, size)
+    table.show(*draft_proposal(table.pinned, Observe(old, size), (NAME,), entries, 0))
+    with pytest.raises(Rejected, match="rollback"):
+        table.sit().look()
+    proposal = draft_proposal(table.pinned, OfferKey(1, old), (NAME,), [], 0)[0]
+    table.show(proposal)
+    with pytest.raises(Rejected, match="round"):
+        table.sit().look()
+    assert table.answers() == []
+
+
+def test_it_answers_once_and_a_restart_says_the_same(table: Table) -> None:
+    table.show(table.next_key())
+    participant = table.sit()
+    assert participant.look()
+    assert not participant.look()
+    [path] = table.answers()
+    received = decode_answer(path.read_bytes(), answer_limit(table.pinned, NAME))
+    assert (type(received.answer), received.party, received.round) == (RoundKeyOffer, NAME, 3)
+    path.unlink()
+    assert not participant.look()
+    assert table.sit().look()
+    assert table.answers() == [path]
