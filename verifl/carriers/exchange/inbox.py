@@ -15,7 +15,7 @@ from pathlib import Path
 
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
-from protocols.log.files import Damaged, Directory
+from protocols.log.files import Damaged, LocalDirectory
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import Received, answer_limit, decode_answer
 from verifl.carriers.exchange.public import INBOX
@@ -57,7 +57,7 @@ class Inbox:
     """The inboxes of all parties of a policy; nobody else's is looked at."""
 
     def __init__(self, public: Path, pinned: PinnedPolicy, refusals: Refusals) -> None:
-        self._root, self._files, self._refusals = public / INBOX, Directory(public), refusals
+        self._root, self._files, self._refusals = public / INBOX, LocalDirectory(public), refusals
         parties = (*pinned.policy.trustees, *pinned.policy.roster)
         self._limits = {member.id: answer_limit(pinned, member.id) for member in parties}
         self._taken: set[Letter] = set()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from protocols.blobs import blob_hash
-from protocols.log.files import Damaged, Directory
+from protocols.log.files import Damaged, LocalDirectory
 from protocols.log.reader import TranscriptReader
 from protocols.rounds.proposals import PROPOSAL_LIMIT
 from verifl.storage.stores import replacing
@@ -26,7 +26,7 @@ class PublicDirectory:
     """A public directory on a disk of this machine; what is read there is checked by whoever asked for it."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._files = path, Directory(path)
+        self.path, self._files = path, LocalDirectory(path)
 
     @property
     def transcript(self) -> Path:
