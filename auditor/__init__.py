@@ -11,7 +11,8 @@ from importlib import import_module
 TYPE_CHECKING = False  # not from typing: of `python -m auditor`, no more than must be runs before it looks where from
 if TYPE_CHECKING:
     from auditor.auditing import audit
-    from auditor.reports.results import CheckResult, Finding, Kind, Outcome, Report, Status
+    from auditor.reports.report import Report
+    from auditor.reports.results import CheckResult, Finding, Kind, Outcome, Status
     from auditor.reports.text import write as write_report
 
 _HOMES = {
@@ -19,7 +20,7 @@ _HOMES = {
     "Finding": ("auditor.reports.results", "Finding"),
     "Kind": ("auditor.reports.results", "Kind"),
     "Outcome": ("auditor.reports.results", "Outcome"),
-    "Report": ("auditor.reports.results", "Report"),
+    "Report": ("auditor.reports.report", "Report"),
     "Status": ("auditor.reports.results", "Status"),
     "audit": ("auditor.auditing", "audit"),
     "write_report": ("auditor.reports.text", "write"),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable
 from auditor.outcomes import Check, Hands, Outcome
-from auditor.reports.results import Kind, Place, Report, Status
+from auditor.reports.report import Report
+from auditor.reports.results import Kind, Place, Status
 from proofs.errors import Misuse, VeriflError
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
 from protocols.log.files import Damaged

@@ -20,7 +20,7 @@ from proofs.machine.streams import is_read
 
 if TYPE_CHECKING:
     from auditor.following import FollowState
-    from auditor.reports.results import Report
+    from auditor.reports.report import Report
     from protocols.log.remote import Remote
     from protocols.pinned import PinnedPolicy
 

@@ -14,7 +14,8 @@ from auditor.auditing import Progress, audit, version
 from auditor.comparison import CONTRADICTIONS, FORK, ROLLBACK, Contradiction, contradicted, head_text
 from auditor.copies import Copy, SignedHead
 from auditor.memory import Memory
-from auditor.reports.results import Outcome, Report
+from auditor.reports.report import Report
+from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from html import escape
 from typing import Any
 
 from protocols.audit_checks import AUDIT_CHECKS
@@ -236,8 +235,8 @@ class Story:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The whole audit. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
+class Results:
+    """All that an audit found. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
     story: one party's, where it was asked for."""
 
     transcript: str
@@ -314,16 +313,7 @@ class Report:
         story = {} if self.story is None else {"story": self.story.to_dict()}
         return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **story}
 
-    def __str__(self) -> str:
-        from auditor.reports.text import to_text
-
-        return to_text(self, [])
-
     def __repr__(self) -> str:
         failed = [result.id for result in self.checks if result.status is Status.FAIL]
         said = "accepted" if self.accepted else f"rejected: {', '.join(failed) or 'not every check ran'}"
         return f"<audit of {self.transcript}: {said}>"
-
-    def _repr_html_(self) -> str:
-        """For notebooks; what a transcript says is text there, too."""
-        return f"<pre>{escape(str(self))}</pre>"

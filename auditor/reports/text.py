@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from auditor.reports.results import CheckResult, Kind, Outcome, Report, Status, Story
+from auditor.reports.results import CheckResult, Kind, Outcome, Results, Status, Story
 
 WIDTH = 34  # columns of number, status and title
 STYLES = {
@@ -29,12 +29,12 @@ SHOWN = 5  # broken rules listed at the end
 Line = tuple[str, str]  # text, style
 
 
-def to_json(report: Report) -> str:
+def to_json(report: Results) -> str:
     """One JSON document."""
     return json.dumps(report.to_dict(), indent=2)
 
 
-def events(report: Report) -> list[dict[str, Any]]:
+def events(report: Results) -> list[dict[str, Any]]:
     """One for each check, one for the story if there is one, then one with everything else."""
     lines = [{"event": "check", **result.to_dict()} for result in report.checks]
     if report.story is not None:
@@ -42,17 +42,17 @@ def events(report: Report) -> list[dict[str, Any]]:
     return [*lines, {"event": "audit", **report.summary()}]
 
 
-def to_json_lines(report: Report) -> str:
+def to_json_lines(report: Results) -> str:
     """`events`, one a line."""
     return "\n".join(map(json.dumps, events(report)))
 
 
-def to_text(report: Report, command: list[str]) -> str:
+def to_text(report: Results, command: list[str]) -> str:
     """The plain text report; `command` is what a reader types to audit again, empty to say nothing of it."""
     return "\n".join(text for text, _ in text_lines(report, command))
 
 
-def write_text(report: Report, command: list[str], stream: TextIO) -> None:
+def write_text(report: Results, command: list[str], stream: TextIO) -> None:
     """Write the text report to `stream`, coloured where it is a terminal."""
     if not stream.isatty():
         stream.write(to_text(report, command) + "\n")
@@ -65,7 +65,7 @@ def write_text(report: Report, command: list[str], stream: TextIO) -> None:
         console.print(Text(text, style=style), soft_wrap=True)
 
 
-def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
+def text_lines(report: Results, command: list[str]) -> Iterator[Line]:
     """The text report, line by line, each with the style a terminal gives it."""
     yield from _head(report)
     if report.outcome is not Outcome.OTHER:
@@ -75,7 +75,7 @@ def text_lines(report: Report, command: list[str]) -> Iterator[Line]:
     yield from _verdict(report, command)
 
 
-def _checks(report: Report) -> Iterator[Line]:
+def _checks(report: Results) -> Iterator[Line]:
     for group, prefix in (("Integrity", "I"), ("Privacy", "P")):
         yield "", ""
         yield group, "bold"
@@ -102,7 +102,7 @@ def _story(story: Story) -> Iterator[Line]:
         yield "  no finding is about it", ""
 
 
-def _head(report: Report) -> Iterator[Line]:
+def _head(report: Results) -> Iterator[Line]:
     yield f"verifl-audit {report.version}", "bold"
     yield f"  transcript  {report.transcript}", ""
     yield f"  federation  {report.federation or 'unknown: the policy does not open'}", ""
@@ -149,7 +149,7 @@ def _failure(result: CheckResult) -> Iterator[Line]:
         yield f"  and {result.omitted} more of the same check", ""
 
 
-def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
+def _verdict(report: Results, command: list[str]) -> Iterator[Line]:
     yield "", ""
     if report.accepted:
         yield f"ACCEPTED{'' if report.pinned else ', unpinned'} in {report.seconds:.1f} s", "bold green"
@@ -163,7 +163,7 @@ def _verdict(report: Report, command: list[str]) -> Iterator[Line]:
         yield f"audit again: {shlex.join(command)}", "dim"
 
 
-def _outcome(report: Report) -> Iterator[Line]:
+def _outcome(report: Results) -> Iterator[Line]:
     """Which of the three kinds of no, and what to do."""
     if report.outcome is Outcome.OTHER:
         (finding, *_) = (each for result in report.checks for each in result.findings)
@@ -190,7 +190,7 @@ def _outcome(report: Report) -> Iterator[Line]:
             yield f"  {line}", "yellow"
 
 
-def write(report: Report, form: str, command: list[str], stream: TextIO | None = None) -> None:
+def write(report: Results, form: str, command: list[str], stream: TextIO | None = None) -> None:
     """Write `report` in `form` (txt, json or jsonl) to `stream`, by default standard output."""
     stream = stream or sys.stdout
     if form == "txt":

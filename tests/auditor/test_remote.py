@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from auditor import audit, commands, following
 from auditor.cli import main
-from auditor.reports.results import Report
+from auditor.reports.report import Report
 from protocols.log import remote
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader

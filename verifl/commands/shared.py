@@ -82,7 +82,7 @@ def carrier_with(injections: tuple[Injection, ...]) -> Carrier | None:
     """The carrier by which these parties misbehave; None for the default one."""
     if not injections:
         return None
-    from verifl.adversaries.engine import InjectedCarrier
+    from verifl.adversaries.carrier import InjectedCarrier
 
     return InjectedCarrier(injections)
 

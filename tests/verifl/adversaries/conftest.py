@@ -15,7 +15,7 @@ from proofs.errors import Rejected
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
-from verifl.adversaries.engine import InjectedCarrier
+from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Refusal
 from verifl.adversaries.registry import parse_injection
 from verifl.storage.history import EndedRound, ended_rounds

@@ -23,8 +23,8 @@ from protocols.sharing import Share
 from protocols.summation import add_residues
 from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, Means, Play, Played
 from verifl import Federation
+from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.cast import CLIENTS as LIARS
-from verifl.adversaries.engine import InjectedCarrier
 from verifl.adversaries.provers import ProvesAnything, mixed_up, shifting_error
 from verifl.adversaries.registry import KINDS, Role, parse_injection
 

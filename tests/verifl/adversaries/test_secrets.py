@@ -16,7 +16,7 @@ from protocols.messages import KeyShare, RoundAborted
 from protocols.rounds.follower import Follower
 from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, HONEST, TRUSTEES, Means, Play, Played
 from verifl import Federation
-from verifl.adversaries.engine import InjectedCarrier
+from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.registry import parse_injection
 from verifl.storage.stores import DirectoryStore
