@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditor import Outcome, audit
-from auditor.checks import opening, proofs, replay
+from auditor.checks import opening, proofs, sums
 from auditor.cli import main
 from auditor.following import FollowState, default_state, follow, load_state, save_state
 from auditor.memory import Memory
@@ -62,7 +62,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         monkeypatch.setattr(module, name, wrapped)
 
     count(proofs, "verify_batch", "proofs", lambda engine, parameters, claims: len(claims))
-    count(replay, "pack", "sums", lambda *_: 1)
+    count(sums, "pack", "sums", lambda *_: 1)
     count(opening, "check_opening", "openings", lambda *_: 1)
     return counts
 
