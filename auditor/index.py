@@ -69,7 +69,7 @@ class Round:
     submissions: dict[int, SubmissionRecord] = field(default_factory=dict)
     acks: list[Entry[messages.ShareAck]] = field(default_factory=list)
     cohorts: list[Entry[messages.CohortClosed]] = field(default_factory=list)
-    releases: list[Entry[messages.KeyShare]] = field(default_factory=list)
+    releases: list[Entry[messages.Release]] = field(default_factory=list)
     aggregates: list[Entry[messages.Aggregate]] = field(default_factory=list)
     closes: list[Entry[messages.RoundClosed]] = field(default_factory=list)
     aborts: list[Entry[messages.RoundAborted]] = field(default_factory=list)
@@ -321,7 +321,7 @@ class Index:
                 found.acks.append(Entry(index, hashed, message))
             case messages.CohortClosed():
                 found.cohorts.append(Entry(index, hashed, message))
-            case messages.KeyShare():
+            case messages.Release():
                 found.releases.append(Entry(index, hashed, message))
             case messages.Aggregate():
                 found.aggregates.append(Entry(index, hashed, message))

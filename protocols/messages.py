@@ -261,9 +261,9 @@ class CohortClosed:
         return read(self.first, self.verdicts, VERDICTS)
 
 
-@_message("key-share", signer="trustee", check="I8")
+@_message("release", signer="trustee", check="I8")
 @dataclass(frozen=True)
-class KeyShare:
+class Release:
     """By a trustee in Q: the sum over the cohort of its shares."""
 
     federation: PartyId
@@ -282,7 +282,7 @@ class Aggregate:
     federation: PartyId
     round: int
     cohort: Hash32
-    releases: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the t KeyShares used, ascending
+    releases: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the t Releases used, ascending
     ciphertext: BlobHash  # packed sum of ciphertexts
     key: BlobHash  # N int32 little-endian, K
     plaintext: BlobHash  # d int64 little-endian, U
@@ -358,7 +358,7 @@ class Revocation:
 
 
 RoundMessage = (
-    RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | KeyShare | Aggregate | RoundClosed | RoundAborted
+    RoundKey | RoundOpen | Submission | ShareAck | CohortClosed | Release | Aggregate | RoundClosed | RoundAborted
 )
 Message = Genesis | RoundMessage | KeyRotation | Revocation | FederationClosed
 

@@ -43,7 +43,7 @@ def check_release(
 ) -> sharing.Share:
     """A released share that opens the sum of the cohort's share commitments at the trustee's point.
 
-    share: the blob of KeyShare.share. share_commitments: one blob for each client of A.
+    share: the blob of Release.share. share_commitments: one blob for each client of A.
     Raises Malformed, or Rejected("summed-share").
     """
     decoded = sharing.Share.decode(share, pinned.secret_length)

@@ -118,7 +118,7 @@ class PinnedPolicy:
 
     @property
     def share_size(self) -> int:
-        """Bytes of a share in clear, and of the blob KeyShare.share: its values, then its blinding."""
+        """Bytes of a share in clear, and of the blob Release.share: its values, then its blinding."""
         return sharing.share_size(self.secret_length)
 
     @property

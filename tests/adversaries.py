@@ -13,9 +13,9 @@ from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash, root
-from protocols.messages import COORDINATOR, Dispute, KeyShare, Message, Submission
+from protocols.messages import COORDINATOR, Dispute, Message, Release, Submission
 from protocols.rounds.client import Client, OpenRound
-from protocols.rounds.exchange import Release, SubmissionPackage
+from protocols.rounds.exchange import ReleasePackage, SubmissionPackage
 from protocols.rounds.releasing import draft_ack
 from protocols.rounds.submitting import (
     HONEST,
@@ -132,13 +132,13 @@ def false_ack(simulation: Simulation, trustee: str, disputed: Iterable[str]) -> 
     return seal(message, trustee, identity_of(trustee, simulation.setting.seed))
 
 
-def false_release(simulation: Simulation, trustee: str, blob: bytes | None = None) -> Release:
+def false_release(simulation: Simulation, trustee: str, blob: bytes | None = None) -> ReleasePackage:
     """A release of the closed cohort whose share is made up."""
     current = simulation.coordinator.ledger.current
     assert current is not None
     assert current.cohort is not None
     data = bytes(simulation.pinned.share_size) if blob is None else blob
-    message = KeyShare(
+    message = Release(
         simulation.pinned.policy.federation,
         current.number,
         current.cohort.entry,
@@ -146,7 +146,7 @@ def false_release(simulation: Simulation, trustee: str, blob: bytes | None = Non
         trustee,
         blob_hash(data),
     )
-    return Release(seal(message, trustee, identity_of(trustee, simulation.setting.seed)), data)
+    return ReleasePackage(seal(message, trustee, identity_of(trustee, simulation.setting.seed)), data)
 
 
 class ForgedLog:

@@ -47,7 +47,7 @@ from protocols.rounds.exchange import (
     OfferKey,
     Publication,
     Question,
-    Release,
+    ReleasePackage,
     ReleaseShare,
     RoundKeyOffer,
     SubmissionPackage,
@@ -394,7 +394,7 @@ class Simulation:
         trustee, last = self.trustees[name], self.coordinator.ledger.rounds
         return trustee.acknowledge(last if number is None else number, self.coordinator.note, self.blob)
 
-    def release_of(self, name: str, blobs: BlobSource | None = None) -> Release:
+    def release_of(self, name: str, blobs: BlobSource | None = None) -> ReleasePackage:
         """One trustee's release in the last round, not sent yet."""
         number, note = self.coordinator.ledger.rounds, self.coordinator.note
         return self.trustees[name].release(number, note, blobs or self.blob)

@@ -25,7 +25,7 @@ from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.cohorts import ack_digest, cohort_digest
 from protocols.log.files import Damaged
-from protocols.messages import Aggregate, CohortClosed, KeyShare, MissingParty, RoundAborted, ShareAck
+from protocols.messages import Aggregate, CohortClosed, MissingParty, Release, RoundAborted, ShareAck
 from protocols.reasons import (
     BLAMELESS,
     DIFFERENCING,
@@ -41,7 +41,7 @@ from protocols.reasons import (
 
 # Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
 
-Wrong = tuple[Entry[KeyShare], Malformed | Rejected]  # a release, and what is wrong with it
+Wrong = tuple[Entry[Release], Malformed | Rejected]  # a release, and what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _check_releases(
 ) -> int:
     """Rule 3, and which releases are valid: the first of each trustee, if it opens the summed share commitments. What a
     trustee signed comes before what is in its name only."""
-    shares: dict[int, tuple[Entry[KeyShare], sharing.Share]] = {}
+    shares: dict[int, tuple[Entry[Release], sharing.Share]] = {}
     wrong: list[Wrong] = []
     trustees = {member.id for member in given.case.policy.trustees}
     for entry in sorted(found.releases, key=lambda each: each.index in given.log.index.disowned):
@@ -166,7 +166,7 @@ def _check_releases(
 
 
 def _share(
-    given: Needs, findings: Findings, entry: Entry[KeyShare], wrong: list[Wrong], releases: Releases
+    given: Needs, findings: Findings, entry: Entry[Release], wrong: list[Wrong], releases: Releases
 ) -> sharing.Share | None:
     pinned = given.case.pinned
     try:
@@ -186,7 +186,7 @@ def _valid(
     given: Needs,
     findings: Findings,
     found: Round,
-    shares: Mapping[int, tuple[Entry[KeyShare], sharing.Share]],
+    shares: Mapping[int, tuple[Entry[Release], sharing.Share]],
     wrong: list[Wrong],
     releases: Releases,
 ) -> dict[str, int]:

@@ -22,7 +22,7 @@ from protocols import sharing
 from protocols.hashes import sha256
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
-from protocols.messages import Aggregate, KeyShare
+from protocols.messages import Aggregate, Release
 from protocols.opening import (
     decode_blindings,
     decode_key,
@@ -89,7 +89,7 @@ def blindings_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Sequ
     )
 
 
-def used_releases(given: Evidence, found: Round, indices: Sequence[int]) -> list[Entry[KeyShare]]:
+def used_releases(given: Evidence, found: Round, indices: Sequence[int]) -> list[Entry[Release]]:
     """The release entries of these indices, of those that I8 found valid."""
     used = set(given.cohorts.releases.get(found.number, {}).values()).intersection(indices)
     return [entry for entry in found.releases if entry.index in used]

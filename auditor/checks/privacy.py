@@ -79,7 +79,7 @@ class SingleReleases(Result):
 
 @numbered("P2")
 def check_single_release(given: PolicyAndLog, findings: Findings) -> SingleReleases:
-    """P2. A round has at most one CohortClosed, and each trustee signs at most one KeyShare in it."""
+    """P2. A round has at most one CohortClosed, and each trustee signs at most one Release in it."""
     findings.sure = True  # two are two, whatever is missing
     releases = 0
     for found in given.log.index.in_order():

@@ -25,7 +25,7 @@ OVER = "the end of the federation"
 GRAMMAR: dict[str, dict[str, str]] = {
     BETWEEN: {"round-key": BETWEEN, "round-open": OPEN, "federation-closed": OVER},
     OPEN: {"submission": OPEN, "share-ack": OPEN, "cohort-closed": CLOSED, "round-aborted": BETWEEN},
-    CLOSED: {"key-share": CLOSED, "aggregate": SUMMED, "round-aborted": BETWEEN},
+    CLOSED: {"release": CLOSED, "aggregate": SUMMED, "round-aborted": BETWEEN},
     SUMMED: {"round-closed": BETWEEN},
     OVER: {},
 }

@@ -21,7 +21,7 @@ from protocols.rounds.exchange import (
     Acknowledgement,
     Answer,
     Cosignature,
-    Release,
+    ReleasePackage,
     RoundKeyOffer,
     SubmissionPackage,
 )
@@ -35,7 +35,7 @@ _COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
     "round-key",
     "submission",
     "share-ack",
-    "key-share",
+    "release",
 )
 _ENTRIES = (_ROUND_KEY, _SUBMISSION, _ACK, _RELEASE)
 _OF_A_CLIENT = ("commitments", "ciphertext", "share_commitments", "proof", "range_commitments", "noise_commitments")
@@ -108,7 +108,7 @@ def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:
             return _SUBMISSION, entry, tuple(blobs.values())
         case Acknowledgement(entry):
             return _ACK, entry, ()
-        case Release(entry, blob):
+        case ReleasePackage(entry, blob):
             return _RELEASE, entry, (blob,)
 
 
@@ -117,7 +117,7 @@ def _answer(file: AnswerFile, blobs: dict[bytes, bytes]) -> Answer:
         return SubmissionPackage(file.said, blobs)
     if file.kind == _RELEASE:
         _expect_blobs(file, 1)
-        return Release(file.said, file.blobs[0])
+        return ReleasePackage(file.said, file.blobs[0])
     _expect_blobs(file, 0)
     return RoundKeyOffer(file.said) if file.kind == _ROUND_KEY else Acknowledgement(file.said)
 

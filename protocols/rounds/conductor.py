@@ -48,7 +48,7 @@ from protocols.rounds.exchange import (
     OfferKey,
     Publication,
     Question,
-    Release,
+    ReleasePackage,
     ReleaseShare,
     RoundKeyOffer,
     SubmissionPackage,
@@ -90,7 +90,7 @@ ANSWERED_IN: dict[type[Answer], Stage] = {
     RoundKeyOffer: Stage.KEYS,
     SubmissionPackage: Stage.SUBMISSIONS,
     Acknowledgement: Stage.ACKNOWLEDGEMENTS,
-    Release: Stage.RELEASES,
+    ReleasePackage: Stage.RELEASES,
 }
 
 
@@ -275,7 +275,7 @@ class Conductor:
         self._cosignatures[trustee] = answer.line
         return NOTHING
 
-    def _receive(self, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | Release) -> Publication:
+    def _receive(self, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | ReleasePackage) -> Publication:
         match answer:
             case RoundKeyOffer():
                 if all(answer.entry != key.data for key in self._keys):
@@ -285,7 +285,7 @@ class Conductor:
                 return self._coordinator.receive(answer)
             case Acknowledgement():
                 return self._coordinator.receive_ack(answer.entry)
-            case Release():
+            case ReleasePackage():
                 return self._coordinator.receive_release(answer)
 
     # ---- what is done ----

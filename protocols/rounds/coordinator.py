@@ -28,9 +28,9 @@ from protocols.messages import (
     Aggregate,
     Genesis,
     KeyRotation,
-    KeyShare,
     Message,
     MissingParty,
+    Release,
     Revocation,
     RoundKey,
     ShareAck,
@@ -51,7 +51,7 @@ from protocols.rounds.aggregation import (
 )
 from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, unreleased, why_too_few
 from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
-from protocols.rounds.exchange import NOTHING, Publication, Refusal, Release, SubmissionPackage
+from protocols.rounds.exchange import NOTHING, Publication, Refusal, ReleasePackage, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.proposals import Proposal, seal_proposal
 from protocols.rounds.record import LogRecord, Published
@@ -279,11 +279,11 @@ class Coordinator:
             return self._abort(current, why_too_few(self._pinned, message))
         return self._log([self._seal(message)])
 
-    def receive_release(self, release: Release) -> Publication:
+    def receive_release(self, release: ReleasePackage) -> Publication:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
         current = self._releasing()
         self._check_published(_cohort(current).index)
-        entry, message = expect_entry(KeyShare, release.entry)
+        entry, message = expect_entry(Release, release.entry)
         check_blob(message.share, self._pinned.share_size, release.blob)
         if self._record.position(release.entry, current.index) is not None:
             return NOTHING

@@ -13,12 +13,12 @@ from proofs.errors import Rejected
 from protocols.envelopes import Envelope, check_signature, open_envelope
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
-from protocols.messages import KeyShare, ShareAck, Submission
+from protocols.messages import Release, ShareAck, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
 
 OUTDATED = "outdated-state"  # the check
-Said = Submission | ShareAck | KeyShare
+Said = Submission | ShareAck | Release
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def own_messages(
     for entry in evidence.entries:
         envelope = open_envelope(entry)
         message = envelope.message
-        if not isinstance(message, Submission | ShareAck | KeyShare) or message.round < first:
+        if not isinstance(message, Submission | ShareAck | Release) or message.round < first:
             continue
         if (envelope.signer, message.federation) != (name, pinned.policy.federation):
             continue

@@ -6,7 +6,7 @@ A coordinator's question, and what answers it:
     OfferKey      of a trustee   RoundKeyOffer
     Submit        of a client    SubmissionPackage
     Acknowledge   of a trustee   Acknowledgement
-    ReleaseShare  of a trustee   Release
+    ReleaseShare  of a trustee   ReleasePackage
 
 Every question has a checkpoint. A trustee that has seen less of the log follows it there first.
 """
@@ -105,14 +105,14 @@ class SubmissionPackage:
 
 
 @dataclass(frozen=True)
-class Release:
-    """From a trustee: the signed KeyShare, and the blob that it names."""
+class ReleasePackage:
+    """From a trustee: the signed Release, and the blob that it names."""
 
     entry: bytes
     blob: bytes
 
 
-Answer = Cosignature | RoundKeyOffer | SubmissionPackage | Acknowledgement | Release
+Answer = Cosignature | RoundKeyOffer | SubmissionPackage | Acknowledgement | ReleasePackage
 
 
 @dataclass(frozen=True)

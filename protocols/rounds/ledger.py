@@ -18,8 +18,8 @@ from protocols.messages import (
     CohortClosed,
     Exactly,
     Hash32,
-    KeyShare,
     PartyId,
+    Release,
     RoundOpen,
     ShareAck,
     Submission,
@@ -69,7 +69,7 @@ class LoggedRelease:
     """A key share of the current round."""
 
     index: int
-    message: KeyShare
+    message: Release
 
 
 @dataclass(frozen=True)

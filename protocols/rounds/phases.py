@@ -48,7 +48,7 @@ TRANSITIONS: dict[Phase, dict[str, Phase]] = {
         "round-aborted": Phase.BETWEEN,
     },
     Phase.RELEASING: {
-        "key-share": Phase.RELEASING,
+        "release": Phase.RELEASING,
         "aggregate": Phase.OPENED,
         "round-aborted": Phase.BETWEEN,
     },

@@ -32,11 +32,11 @@ IN_ROUND: dict[str, type[OfferKey | Submit | Acknowledge | ReleaseShare]] = {
     "round-key": OfferKey,
     "submission": Submit,
     "share-ack": Acknowledge,
-    "key-share": ReleaseShare,
+    "release": ReleaseShare,
 }
 
 OF_CLIENTS = ("submission",)  # who is asked what
-OF_TRUSTEES = (OBSERVE, "round-key", "share-ack", "key-share")
+OF_TRUSTEES = (OBSERVE, "round-key", "share-ack", "release")
 
 
 @dataclass(frozen=True)

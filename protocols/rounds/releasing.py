@@ -15,9 +15,9 @@ from protocols.blobs import blob_hash
 from protocols.cohorts import ack_digest
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
-from protocols.messages import Dispute, KeyShare, ShareAck
+from protocols.messages import Dispute, Release, ShareAck
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.exchange import Release
+from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.lineage import check_step
 from protocols.rounds.offences import check_cohort_difference
@@ -92,8 +92,8 @@ def sum_held(pinned: PinnedPolicy, shares: bytes, held: Sequence[int], wanted: I
 
 def sign_release(
     pinned: PinnedPolicy, number: int, cohort: LoggedCohort, trustee: str, share: Share, key: SigningKey
-) -> Release:
+) -> ReleasePackage:
     """A trustee's release of this sum for a cohort."""
     blob = share.encode()
-    message = KeyShare(pinned.policy.federation, number, cohort.entry, cohort.message.digest, trustee, blob_hash(blob))
-    return Release(seal(message, trustee, key), blob)
+    message = Release(pinned.policy.federation, number, cohort.entry, cohort.message.digest, trustee, blob_hash(blob))
+    return ReleasePackage(seal(message, trustee, key), blob)

@@ -23,7 +23,7 @@ from protocols.messages import (
     FederationClosed,
     Genesis,
     KeyRotation,
-    KeyShare,
+    Release,
     Revocation,
     RoundAborted,
     RoundClosed,
@@ -128,8 +128,8 @@ def _step(
             return _share_ack(ledger, current, message)
         case CohortClosed():
             return _cohort_closed(pinned, ledger, current, message, place)
-        case KeyShare():
-            return _key_share(ledger, current, message, place)
+        case Release():
+            return _release(ledger, current, message, place)
         case Aggregate():
             return _aggregate(pinned, ledger, current, message, place)
         case RoundClosed():
@@ -238,7 +238,7 @@ def _cohort_closed(
     return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
 
 
-def _key_share(ledger: Ledger, current: CurrentRound, message: KeyShare, place: _Place) -> Ledger:
+def _release(ledger: Ledger, current: CurrentRound, message: Release, place: _Place) -> Ledger:
     cohort = _closed_cohort(current)
     _same("cohort", cohort.entry, message.cohort)
     _same("cohort-digest", cohort.message.digest, message.digest)

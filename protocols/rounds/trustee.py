@@ -19,7 +19,7 @@ from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign,
 from protocols.membership import key_in_force, require_own_key
 from protocols.messages import (
     Dispute,
-    KeyShare,
+    Release,
     RoundAborted,
     RoundKey,
     RoundOpen,
@@ -29,7 +29,7 @@ from protocols.messages import (
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import NO_QUORUM, SHARE_ENCODING
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
-from protocols.rounds.exchange import Release
+from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedSubmission
 from protocols.rounds.releasing import (
@@ -195,7 +195,7 @@ class Trustee:
         ACK.put(self._store, number, entry)
         return entry
 
-    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> ReleasePackage:
         """The sum of the shares of the round's cohort, signed; one cohort a round, the same bytes when asked again.
 
         1. The log it cosigned has closed this round's cohort: "order". (Then the rules have checked digest, sizes,
@@ -250,7 +250,7 @@ class Trustee:
             if self._said(message) != entry:
                 raise outdated(self._name, f"its {kind} of round {message.round}", f"{known}, and no such {kind}")
 
-    def _said(self, like: ShareAck | KeyShare) -> bytes | None:
+    def _said(self, like: ShareAck | Release) -> bytes | None:
         """Its acknowledgement or release of the round of `like`, one that is not over."""
         if isinstance(like, ShareAck):
             return ACK.get(self._store, like.round)

@@ -9,7 +9,7 @@ from typing import Annotated
 from protocols.encoding import ENTRY_LIMIT
 from protocols.holdings import Holding, Holdings, RoundHolding, as_it_is
 from protocols.messages import AtMost, Hash32
-from protocols.rounds.exchange import Release
+from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.round_secrets import ERASED_UP_TO, ROUND_KEY, SECRETS, SHARE
@@ -26,9 +26,9 @@ class StoredRelease:
     entry: Annotated[bytes, AtMost(65535)]
     blob: Annotated[bytes, AtMost(_RELEASE_LIMIT)]
 
-    def release(self) -> Release:
+    def release(self) -> ReleasePackage:
         """As it is sent."""
-        return Release(self.entry, self.blob)
+        return ReleasePackage(self.entry, self.blob)
 
 
 @dataclass(frozen=True)

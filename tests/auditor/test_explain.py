@@ -15,7 +15,7 @@ from auditor import audit
 from auditor.cli import main
 from auditor.reports.results import Event, Story
 from proofs.errors import Misuse
-from protocols.messages import CohortClosed, Exclusion, KeyShare
+from protocols.messages import CohortClosed, Exclusion, Release
 from tests.auditor.conftest import Forged, flipped, last_bundle
 from tests.simulator import Simulation
 
@@ -133,7 +133,7 @@ def test_trustees_that_are_missing(simulations: Simulations) -> None:
 
 def test_a_release_that_does_not_open(forge: Forged, tmp_path: Path) -> None:
     forged = forge("quiet")
-    position = forged.find(KeyShare, nth=4)
+    position = forged.find(Release, nth=4)
     wrong = bytearray(forged.blob(forged.message(position).share))
     wrong[-1] ^= 1
     trustee = forged.message(position).trustee

@@ -27,7 +27,7 @@ from protocols.messages import (
     CohortClosed,
     Exclusion,
     FederationClosed,
-    KeyShare,
+    Release,
     RoundClosed,
     RoundKey,
     RoundOpen,
@@ -129,7 +129,7 @@ def bad_proof(number: int) -> Callable[[Forge], None]:
 
 def second_release(number: int) -> Callable[[Forge], None]:
     def lie(forge: Forge) -> None:
-        position = forge.find(KeyShare, number)
+        position = forge.find(Release, number)
         forge.insert(position + 1, forge.message(position))
 
     return lie

@@ -40,9 +40,9 @@ from protocols.messages import (
     EncryptedShare,
     Exclusion,
     KeyRotation,
-    KeyShare,
     Message,
     MissingParty,
+    Release,
     RoundAborted,
     RoundClosed,
     RoundKey,
@@ -194,7 +194,7 @@ def releases(trustee: Callable[[int], str]) -> Stuffing:
         asked = (*(f"trustee-{each}" for each in range(5)), *(f"nobody-{each}" for each in range(59)))
         closed = log.add(CohortClosed(FEDERATION, 1, digest(opened), *judging(opened + 1, made), asked, NOTHING))
         for each in range(count):
-            log.add(KeyShare(FEDERATION, 1, digest(closed), NOTHING, trustee(each), digest("share", each)))
+            log.add(Release(FEDERATION, 1, digest(closed), NOTHING, trustee(each), digest("share", each)))
         log.add(RoundAborted(FEDERATION, 1, digest(opened), digest(closed), "missing-releases", ()))
 
     return stuff

@@ -16,8 +16,8 @@ from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.lattice import encryption
 from protocols.log.tiles import blob_path
-from protocols.messages import KeyShare, Submission
-from protocols.rounds.exchange import Release
+from protocols.messages import Release, Submission
+from protocols.rounds.exchange import ReleasePackage
 from tests.auditor.conftest import failed, flipped
 from tests.simulator import Setting, Simulation, identity_of
 
@@ -174,10 +174,10 @@ def wrong_release(simulation: Simulation) -> str | None:
     number = simulation.coordinator.ledger.rounds
     honest = simulation.trustees["trustee-2"].release(number, simulation.coordinator.note, simulation.blob)
     message = open_envelope(honest.entry).message
-    assert isinstance(message, KeyShare)
+    assert isinstance(message, Release)
     share = flipped(honest.blob, -1)
     entry = seal(replace(message, share=blob_hash(share)), "trustee-2", identity_of("trustee-2"))
-    simulation.store(simulation.coordinator.receive_release(Release(entry, share)))
+    simulation.store(simulation.coordinator.receive_release(ReleasePackage(entry, share)))
     return simulation.finish().aborted
 
 

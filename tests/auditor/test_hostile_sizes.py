@@ -32,7 +32,7 @@ from protocols.messages import (
     Aggregate,
     CohortClosed,
     KeyRotation,
-    KeyShare,
+    Release,
     RoundAborted,
     RoundClosed,
     RoundOpen,
@@ -50,7 +50,7 @@ Stuff = Callable[[Forge], None]
 def repeat(forge: Forge, position: int, kind: type, count: int, **changes: Any) -> None:
     """Insert `count` copies of one entry, signed by its party."""
     message = replace(forge.message(forge.find(kind)), **changes)
-    signer = message.trustee if isinstance(message, ShareAck | KeyShare) else "coordinator"
+    signer = message.trustee if isinstance(message, ShareAck | Release) else "coordinator"
     raw = seal(message, signer, identity_of(signer))
     for _ in range(count):
         forge.insert_raw(position, raw)

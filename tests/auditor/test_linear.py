@@ -21,7 +21,7 @@ from auditor.index import Entry, Index, Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from protocols.log.reader import TranscriptReader
-from protocols.messages import CohortClosed, KeyShare, RoundOpen
+from protocols.messages import CohortClosed, Release, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.privacy import differencing
 from tests.auditor.forge import Forge
@@ -126,7 +126,7 @@ def test_many_wrong_releases_of_one_round(
 ) -> None:
     """Each is named, and what they all rest on, the digest over the cohort, is derived once."""
     forged = forge("quiet")
-    position = forged.find(KeyShare)
+    position = forged.find(Release)
     message = forged.message(position)
     wrong = replace(message, share=forged.put(b"\xff" * len(forged.blob(message.share))))
     for _ in range(5):

@@ -13,7 +13,7 @@ from protocols.messages import (
     Aggregate,
     CohortClosed,
     Dispute,
-    KeyShare,
+    Release,
     RoundClosed,
     RoundOpen,
     ShareAck,
@@ -198,7 +198,7 @@ def test_forged_releases(forge: Forged, tmp_path: Path, length: int | None) -> N
     forged = forge("quiet")
     used = forged.message(forged.find(Aggregate)).releases
     honest = forged.message(used[0])
-    guilty = next(p for p, slot in enumerate(forged.slots) if isinstance(slot.message, KeyShare) and p not in used)
+    guilty = next(p for p, slot in enumerate(forged.slots) if isinstance(slot.message, Release) and p not in used)
     wrong = flipped(forged.blob(honest.share), -1)
     forged.edit(guilty, share=forged.put(wrong[::-1]))
     forged.edit(used[0], signer="coordinator", share=forged.put(wrong if length is None else wrong[:length]))
@@ -221,7 +221,7 @@ def test_a_cohort_that_is_changed_under_its_releases(forge: Forged, tmp_path: Pa
     forged = forge("quiet")
     other = forged.message(submission_of(forged, "client-02"))
     forged.edit(submission_of(forged, "client-01"), signer="coordinator", share_commitments=other.share_commitments)
-    keep(forged, ShareAck, CohortClosed, KeyShare)
+    keep(forged, ShareAck, CohortClosed, Release)
     path = forged.write(tmp_path / "t")
     report = audit(path, forged.policy_data)
     assert {"I5", "I8"} <= failed(report)

@@ -26,7 +26,7 @@ BLOBS = [
     "submission.share_commitments",
     "submission.proof",
     "submission.shares",
-    "key-share.share",
+    "release.share",
     "aggregate.ciphertext",
     "aggregate.key",
     "aggregate.plaintext",

@@ -22,8 +22,8 @@ from protocols.messages import (
     CohortClosed,
     Exclusion,
     Genesis,
-    KeyShare,
     MissingParty,
+    Release,
     RoundAborted,
     RoundClosed,
     RoundKey,
@@ -124,7 +124,7 @@ def uncovered_open(forge: Forge) -> None:
 
 def uncovered_cohort(forge: Forge) -> None:
     closed = forge.find(CohortClosed)
-    forge.checkpoints = [size for size in forge.checkpoints if not closed < size <= forge.find(KeyShare)]
+    forge.checkpoints = [size for size in forge.checkpoints if not closed < size <= forge.find(Release)]
 
 
 def old_checkpoint(forge: Forge) -> None:
@@ -243,14 +243,14 @@ def withheld_ack(forge: Forge) -> None:
 
 
 def second_release(forge: Forge) -> None:
-    position = forge.find(KeyShare)
+    position = forge.find(Release)
     share = forge.put(flipped(forge.blob(forge.message(position).share), -1))
     forge.insert(position + 1, replace(forge.message(position), share=share))
 
 
 def release_outside(forge: Forge) -> None:
     """The trustee whom the round did not ask releases all the same."""
-    position = forge.find(KeyShare, 2)
+    position = forge.find(Release, 2)
     forge.edit(position, trustee="trustee-4")
 
 
@@ -339,7 +339,7 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "a policy for an entry": (policy_as_entry, {"I1", "P7"}, "quiet"),
     "a second genesis": (append(last(Genesis)), {"I2", "I4"}, "quiet"),
     "a second end": (append(last(RoundClosed)), {"I4"}, "quiet"),
-    "a release after the end": (append(last(KeyShare)), {"I4", "P2"}, "quiet"),
+    "a release after the end": (append(last(Release)), {"I4", "P2"}, "quiet"),
     "a submission after the end": (append(last(Submission)), {"I4"}, "quiet"),
     "an abort after the end": (
         append(lambda forge: RoundAborted(forge.policy.federation, 1, bytes(32), None, "no-quorum", ())),
@@ -362,7 +362,7 @@ ATTACKS: dict[str, tuple[Attack, set[str], str]] = {
     "another client's ciphertext": (copied_ciphertext, {"I6", "I7", "I8"}, "quiet"),
     "a submission of an earlier round": (replayed_round, {"I7", "I8"}, "aborted"),
     "bytes after a proof": (long_blob("proof", Submission), {"I1"}, "quiet"),
-    "bytes after a release": (long_blob("share", KeyShare), {"I1", "I8"}, "quiet"),
+    "bytes after a release": (long_blob("share", Release), {"I1", "I8"}, "quiet"),
     "bytes after the key": (long_blob("key", Aggregate), {"I1", "I9", "I10"}, "quiet"),
     "bytes after a model": (long_blob("model", RoundClosed), {"I1", "I11"}, "quiet"),
     "a false duplicate": (excluded_for("duplicate"), {"I7", "I8"}, "quiet"),
@@ -419,7 +419,7 @@ def test_a_wrong_release_is_evidence_against_its_trustee(forge, tmp_path: Path) 
     """A lying trustee does not spoil the transcript: its wrong release is in the log, unused, and it is named."""
     forged = forge("quiet")
     used = forged.message(forged.find(Aggregate)).releases
-    unused = next(p for p, slot in enumerate(forged.slots) if isinstance(slot.message, KeyShare) and p not in used)
+    unused = next(p for p, slot in enumerate(forged.slots) if isinstance(slot.message, Release) and p not in used)
     forged.edit(unused, share=forged.put(flipped(forged.blob(forged.message(unused).share), -1)))
     report = audit(forged.write(tmp_path / "t"), forged.policy_data)
     assert report.accepted
@@ -473,7 +473,7 @@ def test_every_type_must_be_signed_by_its_party(kind: type, forge, tmp_path: Pat
         Submission: "I5",
         ShareAck: "I8",
         CohortClosed: "I7",
-        KeyShare: "I8",
+        Release: "I8",
         Aggregate: "I9",
         RoundClosed: "I11",
         RoundAborted: "I8",

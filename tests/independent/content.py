@@ -246,7 +246,7 @@ def check_cohort(case: Case, this: Round, closed: Entry) -> None:
     members = named_submissions(case, places(body, "a"))
     if body["digest"] != cohort_digest(body["round_open"], members, body["trustees"]):
         case.fail("I8", f"entry {closed.index}: cohort-digest")
-    releases = this.all("key-share")
+    releases = this.all("release")
     if releases and not case.covered(closed.index, releases[0].index):
         case.fail("I8", f"round {this.number}: released before a checkpoint covered the cohort")
 
@@ -254,7 +254,7 @@ def check_cohort(case: Case, this: Round, closed: Entry) -> None:
 def check_releases(case: Case, this: Round) -> None:
     """I8.3 and I8.4."""
     counting: dict[str, Entry] = {}
-    for release in sorted(this.all("key-share"), key=lambda entry: not entry.own):
+    for release in sorted(this.all("release"), key=lambda entry: not entry.own):
         if this.closed is not None and check_release(case, this.closed, release):
             counting.setdefault(release.body["trustee"], release)
     for release in counting.values():
@@ -326,7 +326,7 @@ def reason_holds(case: Case, this: Round, reason: str) -> tuple[bool, list[tuple
             unanswered = len(this.acks) < threshold and len(clients) >= case.policy["min_cohort"]
             return short and not suppressed and not unanswered, []
         return reason == "differencing" and short and suppressed, []
-    releases = this.all("key-share")
+    releases = this.all("release")
     valid = {entry.body["trustee"] for entry in releases if entry.index in case.valid_releases}
     if reason == "missing-releases":
         logged = {entry.body["trustee"] for entry in releases}

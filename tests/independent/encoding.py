@@ -259,7 +259,7 @@ MESSAGES: Mapping[str, Fields] = {
         "trustees": Many(PARTY, MEMBERS),
         "digest": HASH,
     },
-    "key-share": ROUND | {"cohort": HASH, "digest": HASH, "trustee": PARTY, "share": HASH},
+    "release": ROUND | {"cohort": HASH, "digest": HASH, "trustee": PARTY, "share": HASH},
     "aggregate": ROUND
     | {
         "cohort": HASH,
@@ -354,7 +354,7 @@ def rightful_signer(kind: str, body: Body) -> str:
     """The name that the message itself fixes as its signer's."""
     if kind == "submission":
         return str(body["client"])
-    if kind in ("round-key", "share-ack", "key-share"):
+    if kind in ("round-key", "share-ack", "release"):
         return str(body["trustee"])
     if kind == "key-rotation":
         return str(body["party"])

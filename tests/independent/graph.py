@@ -9,7 +9,7 @@ from tests.independent.cohorts import places
 
 TRUSTEES = 16
 SINGLE = ("round-open", "cohort-closed", "aggregate", "round-closed", "round-aborted")
-EVERY = ("round-key", "submission", "key-share")
+EVERY = ("round-key", "submission", "release")
 Edges = set[tuple[int, int]]
 
 
@@ -84,8 +84,8 @@ def check_value(case: Case, this: Round, nodes: Mapping[int, Entry], edges: Edge
         return
     carries = {
         ("submission", "cohort-closed"),
-        ("cohort-closed", "key-share"),
-        ("key-share", "aggregate"),
+        ("cohort-closed", "release"),
+        ("release", "aggregate"),
         ("cohort-closed", "aggregate"),
         ("aggregate", "round-closed"),
     }

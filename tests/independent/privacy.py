@@ -40,7 +40,7 @@ def check_sizes(case: Case) -> None:
 def check_singles(case: Case) -> None:
     """P2."""
     for this in case.rounds:
-        names = [entry.body["trustee"] for entry in this.all("key-share")]
+        names = [entry.body["trustee"] for entry in this.all("release")]
         if len(this.all("cohort-closed")) > 1 or len(set(names)) < len(names):
             case.fail("P2", f"round {this.number}: a second cohort or release")
 

@@ -20,7 +20,7 @@ AFTER: dict[str, dict[str, str | None]] = {  # state -> type -> next state; None
     },
     "keyed": {"round-key": "keyed", "round-open": "open", "federation-closed": "over"},
     "open": {"submission": "open", "share-ack": "open", "cohort-closed": "closed", "round-aborted": None},
-    "closed": {"key-share": "closed", "aggregate": "summed", "round-aborted": None},
+    "closed": {"release": "closed", "aggregate": "summed", "round-aborted": None},
     "summed": {"round-closed": None},
     "over": {},
 }

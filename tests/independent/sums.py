@@ -72,7 +72,7 @@ def check_replay(case: Case, this: Round, aggregate: Entry) -> None:
 
 def check_failed_opening(case: Case, this: Round, abort: Entry) -> None:
     """I9.3."""
-    valid = [entry for entry in this.all("key-share") if entry.index in case.valid_releases]
+    valid = [entry for entry in this.all("release") if entry.index in case.valid_releases]
     if this.opened is None or len(valid) < case.policy["threshold"]:
         return  # I4's, I8's
     try:
@@ -145,7 +145,7 @@ def released(case: Case, this: Round, aggregate: Entry) -> tuple[list[int], list
     """Key and blindings by the valid releases that it names; None if these are not t."""
     shares = {
         case.points[entry.body["trustee"]]: case.blob(entry, "share")
-        for entry in this.all("key-share")
+        for entry in this.all("release")
         if entry.index in aggregate.body["releases"] and entry.index in case.valid_releases
     }
     if len(shares) != case.policy["threshold"]:

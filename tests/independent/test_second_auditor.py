@@ -21,7 +21,7 @@ from protocols.messages import (
     CohortClosed,
     Exclusion,
     KeyRotation,
-    KeyShare,
+    Release,
     RoundAborted,
     RoundClosed,
     RoundKey,
@@ -155,7 +155,7 @@ def no_ciphertexts_nor_plaintext(transcript: Path) -> None:
 
 def key_and_release(transcript: Path) -> None:
     removed("key")(transcript)
-    blob_path(transcript, "key-share", "share").unlink()
+    blob_path(transcript, "release", "share").unlink()
 
 
 BUNDLE = "tile/entries/000.p/20"
@@ -164,7 +164,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "a ciphertext": (of_blob("submission", "ciphertext", flip), {"I1", "I6", "I9"}),
     "a pruned ciphertext": (of_blob("submission", "ciphertext", Path.unlink), set()),
     "share commitments": (of_blob("submission", "share_commitments", flip), {"I1", "I6", "I8", "I10"}),
-    "a release": (of_blob("key-share", "share", flip), {"I1", "I8", "I10"}),
+    "a release": (of_blob("release", "share", flip), {"I1", "I8", "I10"}),
     "the plaintext": (of_blob("aggregate", "plaintext", Path.unlink), {"I1"}),
     "the key": (of_blob("aggregate", "key", flip), {"I1"}),
     "the blindings": (of_blob("aggregate", "blindings", flip), {"I1"}),
@@ -345,7 +345,7 @@ def edited(kind: type, nth: int = 0, signer: str | None = None, **changes: Any) 
 
 
 def other_release(forge: Forge) -> None:
-    position = forge.find(KeyShare)
+    position = forge.find(Release)
     share = forge.blob(forge.message(position).share)
     forge.edit(position, share=forge.put(bytes(31) + b"\x01" + share[32:]))
 
@@ -369,7 +369,7 @@ def third_submission(forge: Forge) -> None:
 
 
 def second_release(forge: Forge) -> None:
-    position = forge.find(KeyShare)
+    position = forge.find(Release)
     forge.insert(position + 1, forge.message(position))
 
 
@@ -393,7 +393,7 @@ def failed_without_cohort(forge: Forge) -> None:
     place = forge.find(RoundAborted)
     number = forge.message(place).round
     forge.edit(place, reason="opening-failed", cohort=None, missing=())
-    for kind in (KeyShare, CohortClosed):
+    for kind in (Release, CohortClosed):
         for position in reversed(range(place)):
             if isinstance(forge.message(position), kind) and forge.message(position).round == number:
                 forge.remove(position)

@@ -30,7 +30,7 @@ from protocols.messages import (
     Aggregate,
     EncryptedShare,
     Genesis,
-    KeyShare,
+    Release,
     RoundClosed,
     RoundKey,
     ShareAck,
@@ -278,7 +278,7 @@ def test_blobs_of_each_message() -> None:
         "shares",
         "proof",
     ]
-    assert message_blobs(KeyShare("f", 1, a, b, "t", c)) == (("share", c),)
+    assert message_blobs(Release("f", 1, a, b, "t", c)) == (("share", c),)
     aggregate = Aggregate("f", 1, bytes(32), (1,), a, b, c, d, None, None)
     assert [hashed for _, hashed in message_blobs(aggregate)] == [a, b, c, d]
     assert message_blobs(RoundClosed("f", 1, a, b, None)) == (("model", b),)

@@ -14,7 +14,7 @@ from torch import nn
 from auditor import audit
 from protocols.log.writer import DiskWatch
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import NOTHING, Publication, Release
+from protocols.rounds.exchange import NOTHING, Publication, ReleasePackage
 from verifl import Config, Federation
 from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
@@ -114,7 +114,7 @@ def withhold(patch: pytest.MonkeyPatch, *rounds: int) -> None:
     """In these rounds nothing that trustees release reaches the log, so that they are aborted once they were opened."""
     honest = Coordinator.receive_release
 
-    def lose(self: Coordinator, release: Release) -> Publication:
+    def lose(self: Coordinator, release: ReleasePackage) -> Publication:
         return NOTHING if self.ledger.rounds in rounds else honest(self, release)
 
     patch.setattr(Coordinator, "receive_release", lose)

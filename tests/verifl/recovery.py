@@ -30,7 +30,7 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Submission
 from protocols.rounds.client import Client
-from protocols.rounds.exchange import Release, SubmissionPackage
+from protocols.rounds.exchange import ReleasePackage, SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl import Config, Federation
 from verifl.carriers.in_process import InProcess
@@ -110,7 +110,7 @@ def overheard(said: Said, monkeypatch: Any) -> Iterator[None]:
     def package(result: SubmissionPackage, *_: Any) -> None:
         said.say(result.entry, result.blobs)
 
-    def release(result: Release, *_: Any) -> None:
+    def release(result: ReleasePackage, *_: Any) -> None:
         said.say(result.entry, [result.blob])
 
     def observe(owner: type[Trustee]) -> None:

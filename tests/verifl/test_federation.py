@@ -24,7 +24,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
 from protocols.rounds import submitting
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import NOTHING, Publication, Release, Submit
+from protocols.rounds.exchange import NOTHING, Publication, ReleasePackage, Submit
 from protocols.steps.step import decode_model
 from verifl import Config, Federation
 from verifl.carriers import in_process
@@ -228,7 +228,7 @@ def withhold(monkeypatch: pytest.MonkeyPatch, rounds: set[int]) -> None:
     """In these rounds nothing that trustees release reaches the log."""
     honest = Coordinator.receive_release
 
-    def lose(self: Coordinator, release: Release) -> Publication:
+    def lose(self: Coordinator, release: ReleasePackage) -> Publication:
         return NOTHING if self.ledger.rounds in rounds else honest(self, release)
 
     monkeypatch.setattr(Coordinator, "receive_release", lose)

@@ -24,7 +24,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.reasons import INVALID_PROOF
 from protocols.rounds.aggregation import OpenedAggregate, Summation
 from protocols.rounds.coordinator import Coordinator, Verdict
-from protocols.rounds.exchange import NOTHING, Publication, Release, SubmissionPackage
+from protocols.rounds.exchange import NOTHING, Publication, ReleasePackage, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, is_in
 from protocols.rounds.submitting import Secrets
 from protocols.steps.step import StepState
@@ -173,7 +173,7 @@ class WithholdsReleases(IgnoresClient):
     """Keeps to itself all releases but t - 1. The round is aborted, and names trustees that did release; the server
     can open the sum all the same."""
 
-    def receive_release(self, release: Release) -> Publication:
+    def receive_release(self, release: ReleasePackage) -> Publication:
         """See `Coordinator.receive_release`."""
         if self.withholds() and len(self.current().releases) >= self.part.pinned.policy.threshold - 1:
             return NOTHING

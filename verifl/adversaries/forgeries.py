@@ -21,13 +21,13 @@ from protocols import hpke
 from protocols.cohorts import cohort_digest
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
-from protocols.messages import CohortClosed, KeyShare, MissingParty, RoundAborted, RoundKey, RoundOpen
+from protocols.messages import CohortClosed, MissingParty, Release, RoundAborted, RoundKey, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import INVALID_PROOF, NO_ACKNOWLEDGEMENT, NO_QUORUM
 from protocols.rounds.client import Client
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.drafts import draft_cohort
-from protocols.rounds.exchange import Release
+from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.trustee import Trustee
@@ -221,7 +221,7 @@ class ForksLog(Forgery):
     def ended(self, scene: Scene) -> None:
         """See `Forgery.ended`."""
         log = scene.fork(scene.coordinator.size)
-        first, second, *_ = _of_round(log, KeyShare, scene.coordinator.ledger.rounds)
+        first, second, *_ = _of_round(log, Release, scene.coordinator.ledger.rounds)
         log.entries[first], log.entries[second] = log.entries[second], log.entries[first]
         scene.publish(log, scene.show(log, scene.honest))
         scene.stop()
@@ -271,14 +271,14 @@ class Split(Forgery):
         if current.cohort is None:
             raise Misuse("inject: the second cohort is not closed")
         cohort, number = current.cohort, current.number
-        given: list[Release | None] = [each.release_anything(number, cohort) for each in scene.colluders]
+        given: list[ReleasePackage | None] = [each.release_anything(number, cohort) for each in scene.colluders]
         given += [scene.ask(each.name, "to release", _release(each, number, note, scene.blobs)) for each in deceived]
         for release in filter(None, given):
             log.entries.append(release.entry)
             log.put(release.blob)
 
 
-def _release(trustee: Trustee, number: int, note: bytes, blobs: BlobSource) -> Callable[[], Release]:
+def _release(trustee: Trustee, number: int, note: bytes, blobs: BlobSource) -> Callable[[], ReleasePackage]:
     return lambda: trustee.release(number, note, blobs)
 
 
@@ -309,7 +309,7 @@ class ForeignCohort(Forgery):
         scene.stop()
 
 
-def _of_round(log: ForgedLog, kind: type[KeyShare | RoundOpen], number: int) -> list[int]:
+def _of_round(log: ForgedLog, kind: type[Release | RoundOpen], number: int) -> list[int]:
     """Indices of the entries of one type in one round."""
     messages = [open_envelope(entry).message for entry in log.entries]
     return [index for index, each in enumerate(messages) if isinstance(each, kind) and each.round == number]

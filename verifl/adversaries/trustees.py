@@ -15,7 +15,7 @@ from protocols.log.checkpoint import Checkpoint, cosign
 from protocols.messages import Dispute, ShareAck
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import SHARE_OPENING
-from protocols.rounds.exchange import Release
+from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.ledger import LoggedCohort
 from protocols.rounds.releasing import acknowledged, closed_cohort, draft_ack, sign_release, sum_held
 from protocols.rounds.round_secrets import SHARE
@@ -57,7 +57,7 @@ class LyingTrustee(Trustee):
 class WrongRelease(LyingTrustee):
     """Releases its sum plus one in the first scalar, rightly signed."""
 
-    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> ReleasePackage:
         """See `Trustee.release`."""
         honest = super().release(number, note, blobs)
         if not self.active():
@@ -80,7 +80,7 @@ class Silent(LyingTrustee):
         self.answer()
         return super().acknowledge(number, note, blobs)
 
-    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> ReleasePackage:
         """See `Trustee.release`."""
         self.answer()
         return super().release(number, note, blobs)
@@ -108,7 +108,7 @@ class FalseComplaint(LyingTrustee):
 class Colluding(LyingTrustee):
     """Does what the server asks: cosigns any checkpoint, releases for any cohort of whose members it has shares."""
 
-    def release(self, number: int, note: bytes, blobs: BlobSource) -> Release:  # noqa: ARG002
+    def release(self, number: int, note: bytes, blobs: BlobSource) -> ReleasePackage:  # noqa: ARG002
         """It has no objections."""
         release = self.release_anything(number, self.cohort(number))
         self.erase(number)
@@ -123,7 +123,7 @@ class Colluding(LyingTrustee):
         """A cosignature without having seen an entry."""
         return cosign(head, self.name, self.identity, timestamp)
 
-    def release_anything(self, number: int, cohort: LoggedCohort) -> Release:
+    def release_anything(self, number: int, cohort: LoggedCohort) -> ReleasePackage:
         """Its share of the sum over this cohort, whatever it has released before."""
         shares, held = SHARE.get(self.store, number), acknowledged(ACK.get(self.store, number))
         if shares is None:

@@ -25,7 +25,7 @@ from protocols.rounds.exchange import (
     Answer,
     Cosignature,
     Publication,
-    Release,
+    ReleasePackage,
     RoundKeyOffer,
     SubmissionPackage,
 )
@@ -245,7 +245,7 @@ def test_the_stages_of_a_round(simulation: Simulation) -> None:
 def test_every_phase_has_stages_and_every_answer_a_stage() -> None:
     assert set(STAGES) == set(Phase)
     assert {stage for stages in STAGES.values() for stage in stages} | set(PUBLISHED) == set(Stage)
-    assert set(ANSWERED_IN) == {Cosignature, RoundKeyOffer, SubmissionPackage, Acknowledgement, Release}
+    assert set(ANSWERED_IN) == {Cosignature, RoundKeyOffer, SubmissionPackage, Acknowledgement, ReleasePackage}
 
 
 # Where a coordinator is that was killed at each stage of `ROUND`: what no trustee may have seen is lost.

@@ -142,7 +142,7 @@ def test_any_bytes_are_refused(data: bytes) -> None:
         open_proposal(PINNED, encode(proposals._Wire(1, data, KEY.sign(PROPOSAL + data))))
     with pytest.raises(Malformed):
         decode_answer(data, 1 << 20)
-    for kind in ("cosignature", "round-key", "submission", "share-ack", "key-share", "song"):
+    for kind in ("cosignature", "round-key", "submission", "share-ack", "release", "song"):
         with pytest.raises(Malformed):
             decode_answer(encode(AnswerFile(1, kind, data, ())), 1 << 20)
 

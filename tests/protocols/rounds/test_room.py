@@ -19,9 +19,9 @@ from protocols.messages import (
     CohortClosed,
     Detail,
     EncryptedShare,
-    KeyShare,
     Message,
     MissingParty,
+    Release,
     RoundAborted,
     RoundOpen,
     ShareAck,
@@ -171,7 +171,7 @@ def fullest_ledger() -> Ledger:
     submissions = tuple(LoggedSubmission(index, HASH, body) for index in INDICES)
     keys = tuple(LoggedKey(index, HASH, name, bytes(1216)) for index, name in enumerate(NAMES))
     cohort = LoggedCohort(1, HASH, everybody_judged(CLIENTS, MOST_TRUSTEES))
-    releases = tuple(LoggedRelease(1, KeyShare(FEDERATION, 1, HASH, HASH, name, HASH)) for name in NAMES)
+    releases = tuple(LoggedRelease(1, Release(FEDERATION, 1, HASH, HASH, name, HASH)) for name in NAMES)
     acks = tuple(map(largest_ack, NAMES))
     excused = (ExcusedSubmission("c" * 64, MOST_ROUNDS, HASH, body),) * CLIENTS
     opened = [OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS)]

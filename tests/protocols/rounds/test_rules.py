@@ -17,9 +17,9 @@ from protocols.envelopes import open_envelope, required_signer, seal
 from protocols.messages import (
     CohortClosed,
     Detail,
-    KeyShare,
     Message,
     MissingParty,
+    Release,
     RoundAborted,
     RoundKey,
     RoundOpen,
@@ -79,7 +79,7 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
         *["Submission"] * 3,
         *["ShareAck"] * 5,
         "CohortClosed",
-        *["KeyShare"] * 5,
+        *["Release"] * 5,
         "Aggregate",
         "RoundClosed",
     ]
@@ -300,7 +300,7 @@ def test_a_release_by_a_trustee_that_was_not_asked(recorded: RecordedRound) -> N
     closed = state.ledger.current
     assert closed is not None
     assert closed.cohort is not None
-    share = KeyShare("simulated", 1, closed.cohort.entry, closed.cohort.message.digest, "trustee-4", ZEROS)
+    share = Release("simulated", 1, closed.cohort.entry, closed.cohort.message.digest, "trustee-4", ZEROS)
     with pytest.raises(Rejected) as excinfo:
         state.extended(recorded.pinned, [seal(share, "trustee-4", identity_of("trustee-4"))])
     assert excinfo.value.check == "release"

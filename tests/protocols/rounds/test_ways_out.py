@@ -25,9 +25,9 @@ from protocols.messages import (
     Dispute,
     EncryptedShare,
     Genesis,
-    KeyShare,
     Message,
     MissingParty,
+    Release,
     Revocation,
     RoundAborted,
     RoundClosed,
@@ -135,11 +135,11 @@ class Walk:
         federation = self.pinned.policy.federation
         return ShareAck(federation, current.number, current.entry, trustee, *answers, digest)
 
-    def release(self, current: CurrentRound, trustee: str) -> KeyShare | None:
+    def release(self, current: CurrentRound, trustee: str) -> Release | None:
         cohort, federation = current.cohort, self.pinned.policy.federation
         if cohort is None:
             return None
-        return KeyShare(federation, current.number, cohort.entry, cohort.message.digest, trustee, self.octets())
+        return Release(federation, current.number, cohort.entry, cohort.message.digest, trustee, self.octets())
 
     def aggregate(self, current: CurrentRound) -> Aggregate | None:
         cohort, used = current.cohort, current.releases[: self.pinned.policy.threshold]

@@ -12,7 +12,7 @@ from proofs.errors import Misuse, Rejected
 from protocols import sharing
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
-from protocols.messages import KeyShare, RoundAborted
+from protocols.messages import Release, RoundAborted
 from protocols.rounds.follower import Follower
 from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, HONEST, TRUSTEES, Means, Play, Played
 from verifl import Federation
@@ -29,7 +29,7 @@ def releases(played: Played, path: Path, number: int) -> dict[str, sharing.Share
     return {
         each.trustee: sharing.Share.decode(reader.blob(each.share, pinned.share_size), pinned.secret_length)
         for each in messages
-        if isinstance(each, KeyShare) and each.round == number
+        if isinstance(each, Release) and each.round == number
     }
 
 
