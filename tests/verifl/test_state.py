@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 @given(steps=st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=30)), max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_behaves_like_the_store_in_memory(tmp_path_factory: pytest.TempPathFactory, steps: list) -> None:
     path = tmp_path_factory.mktemp("store") / "party"
     ours, twin = DirectoryStore(path), MemoryStore()
