@@ -62,7 +62,7 @@ class Check(Generic[Needs, Left]):
     def asks(self) -> Mapping[str, Any]:
         """The type of what each field of its needs is to be given."""
         hints = get_type_hints(self.needs)
-        return {each.name: hints[each.name] for each in fields(self.needs)}  # type: ignore[arg-type]
+        return {each.name: hints[each.name] for each in fields(self.needs)}  # type: ignore[arg-type]  # a dataclass, which `type` does not say
 
     @property
     def before(self) -> frozenset[type[Result]]:

@@ -57,7 +57,7 @@ class Exact:
 
 
 @singledispatch
-def exact_values(drawn: Drawn, rows: RowProducts, statements: Statements) -> Exact:  # noqa: ARG001
+def exact_values(drawn: Drawn, rows: RowProducts, statements: Statements) -> Exact:  # noqa: ARG001  of any
     """Of most relations: nothing."""
     return Exact()
 

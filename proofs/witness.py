@@ -196,13 +196,13 @@ def shared_scalars(parameters: ArgumentParameters, committed: CommittedUpdate) -
 
 
 @singledispatch
-def shared_of(relation: Relation, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001
+def shared_of(relation: Relation, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001  of any
     """The relation's part of it."""
     return ()
 
 
 @shared_of.register
-def _(relation: Packing, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001
+def _(relation: Packing, layout: Layout, committed: CommittedUpdate) -> Sequence[int]:  # noqa: ARG001  dispatched on
     """The packed key, then the blindings of the data rows."""
     return [*packed_key(committed.tables[layout.index(KEY)]), *committed.blindings]
 

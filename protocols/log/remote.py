@@ -167,7 +167,7 @@ class RemoteDirectory:
         """Whether there is such a file: a server shows nothing else."""
         return self.has(path)
 
-    def names(self, path: str) -> list[str]:  # noqa: ARG002
+    def names(self, path: str) -> list[str]:  # noqa: ARG002  no server lists any
         """None: a web server lists no folder."""
         return []
 

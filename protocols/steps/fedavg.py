@@ -29,7 +29,7 @@ class FedAvg:
         """eta >= `needed`."""
         return constants.exact("learning_rate") >= fullest.needed
 
-    def stays(self, constants: Constants, longest: Fraction) -> bool:  # noqa: ARG002
+    def stays(self, constants: Constants, longest: Fraction) -> bool:  # noqa: ARG002  of any rule
         """As the learning rate is bounded."""
         return True
 

@@ -91,7 +91,7 @@ def test_a_case_is_what_was_given_and_stays_so(simulations: Simulations) -> None
 def test_a_check_declares_all_that_it_is_handed(check: Check[Any, Any]) -> None:
     for kind in (check.needs, check.leaves):
         assert is_dataclass(kind)
-        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # how dataclasses keep it
     leaving = {each.leaves for each in CHECKS.values()}
     for asked in check.asks.values():
         assert asked in {Case, Blobs, Memory} | leaving or get_args(asked)[0] in leaving

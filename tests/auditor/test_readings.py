@@ -97,7 +97,7 @@ def made(count: int, unread: Sequence[int] = (), silent: Sequence[int] = (), **c
     submissions = [Doubtful(i, CLIENTS[i], None, i in unread, copied=False) for i in range(count)]
     held = tuple(index for index in range(count) if index not in silent)
     acks = {name: ShareAck("simulated", 1, bytes(32), name, *answering(0, held), bytes(32)) for name in NAMES}
-    return replace(Readings(POLICY, submissions, acks, None, recent=False), **changes)  # type: ignore[arg-type]
+    return replace(Readings(POLICY, submissions, acks, None, recent=False), **changes)  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParamet
     evaluations = layout.by_name(scalars(200, len(layout.tables)))
     if parameters.encryption is None:
         weights = weights_of(parameters, 1)
-        found = {each.name: each.terms(weights[each.name], Sent()) for each in parameters.relations}  # type: ignore[attr-defined]
+        found = {each.name: each.terms(weights[each.name], Sent()) for each in parameters.relations}  # type: ignore[attr-defined]  # weights by name
     else:
         found = terms_of(parameters, weights_of(parameters, 1))
     for terms in found.values():
@@ -162,4 +162,4 @@ def test_no_form_where_there_is_no_padding() -> None:
     weights = weights_of(WeakParameters(48, 500, 4), 1)
     for dimension, forms in ((48, 0), (47, 1), (33, 1)):
         (padding,) = (each for each in WeakParameters(dimension, 500, 4).relations if each.name == "padding")
-        assert len(padding.terms(weights["padding"], Sent()).forms) == forms  # type: ignore[attr-defined]
+        assert len(padding.terms(weights["padding"], Sent()).forms) == forms  # type: ignore[attr-defined]  # weights by name

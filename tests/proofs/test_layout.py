@@ -87,11 +87,11 @@ class OtherClass(OtherRange):
 
 
 class NoWeight(OtherRange):
-    scalars = 0  # type: ignore[assignment]
+    scalars = 0  # type: ignore[assignment]  # a constant for a property
 
 
 class OpenedApart(OtherRange):
-    apart = ("other", "range-a")  # type: ignore[assignment]
+    apart = ("other", "range-a")  # type: ignore[assignment]  # a constant for a property
 
 
 @pytest.mark.parametrize(

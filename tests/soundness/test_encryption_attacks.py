@@ -386,7 +386,7 @@ def test_wrong_sign_on_the_wrap_around() -> None:
 class AnyIntegers(MaskedIntegers):
     """Of any size."""
 
-    bound = ORDER  # type: ignore[assignment]
+    bound = ORDER  # type: ignore[assignment]  # a constant for a property
 
 
 class UnboundedEncryption(Encryption):

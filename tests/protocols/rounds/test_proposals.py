@@ -41,7 +41,7 @@ def note_of(size: int, origin: str = ORIGIN, key: SigningKey = KEY) -> bytes:
 
 def proposal_of(**changed: object) -> Proposal:
     proposal = Proposal(FEDERATION, PINNED.hash, "submission", 3, note_of(20), 20, (), ("client-1",), 1_800_000_000)
-    return replace(proposal, **changed)  # type: ignore[arg-type]
+    return replace(proposal, **changed)  # type: ignore[arg-type]  # fields by name
 
 
 def rejection(data: bytes) -> str:
@@ -172,7 +172,7 @@ def check_no_other_spelling(file: AnswerFile, limit: int) -> None:
     twice = (b"one", b"one") if len(file.blobs) < 2 else file.blobs[::-1]
     for changed in ({"blobs": twice}, {"kind": "song"}, {"version": 2}):
         with pytest.raises(Malformed, match=r"AnswerFile\."):
-            decode_answer(encode(replace(file, **changed), limit), limit)  # type: ignore[arg-type]
+            decode_answer(encode(replace(file, **changed), limit), limit)  # type: ignore[arg-type]  # fields by name
     with pytest.raises(Malformed, match="at most"):
         decode_answer(bytes(limit + 1), limit)
 

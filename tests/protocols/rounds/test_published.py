@@ -318,7 +318,7 @@ def test_a_clock_that_was_ahead_stops_nobody(simulation: Simulation) -> None:
     assert simulation.store(simulation.coordinator.close_cohort()).aborted == "no-quorum"
     note = simulation.coordinator.checkpoint()
     for name in NAMES:
-        assert rejected(lambda name=name: simulation.observe(name, note)) == "quorum-wait"  # type: ignore[misc]
+        assert rejected(lambda name=name: simulation.observe(name, note)) == "quorum-wait"  # type: ignore[misc]  # mypy infers no such lambda
     simulation.clock += simulation.waits.quorum
     simulation.checkpoint()
     assert simulation.play_round().aborted is None

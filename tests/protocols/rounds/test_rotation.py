@@ -94,7 +94,7 @@ def test_after_its_rotation_a_party_needs_the_new_key_only(simulation: Simulatio
     simulation.play_round()
     kind = Client if name in simulation.clients else Trustee
     arguments = (name, simulation.stores[name], simulation.engine, seeded("again"))
-    arguments += (simulation.waits,) if kind is Trustee else ()  # type: ignore[assignment]
+    arguments += (simulation.waits,) if kind is Trustee else ()  # type: ignore[assignment]  # one more argument
     with pytest.raises(Misuse, match="another"):
         kind(simulation.pinned, identity_of(name), *arguments)
     parties: dict[str, object] = simulation.clients if kind is Client else simulation.trustees  # type: ignore[assignment]
