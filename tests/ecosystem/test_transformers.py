@@ -156,7 +156,7 @@ def test_there_is_no_adapter_where_anything_else_travels(tmp_path: Path) -> None
 
 
 def test_the_recorded_names_are_those_of_peft() -> None:
-    recorded = json.loads((Path(__file__).parent.parent / "verifl" / "peft_names.json").read_text())
+    recorded = json.loads((Path(__file__).parent.parent / "verifl" / "training" / "peft_names.json").read_text())
     adapted = {
         "lora": peft.get_peft_model(gpt2(), lora()),
         "lora with head": peft.get_peft_model(bert(), lora(target_modules=["query"], task_type="SEQ_CLS")),

@@ -21,7 +21,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_limit, encode_answer
 from protocols.rounds.exchange import Acknowledgement, Answer, Cosignature, RoundKeyOffer, SubmissionPackage
 from protocols.rounds.waits import Waits
-from tests.verifl.exchange.consortium import Consortium, gathered, run_in_one_process
+from tests.verifl.carriers.exchange.consortium import Consortium, gathered, run_in_one_process
 from verifl.agents.clock import seconds
 from verifl.agents.party import Party
 from verifl.agents.server import open_server

@@ -349,7 +349,7 @@ def test_metrics_that_are_none(metrics: object, message: str) -> None:
 
 
 def test_the_template_is_a_task_that_learns() -> None:
-    folder = Path(__file__).parents[2] / "verifl" / "templates"
+    folder = Path(__file__).parents[3] / "verifl" / "templates"
     task = load_task(Config.of(task={"file": "task.py"}), folder)
     training = LocalTraining(task, WHOLE, "cpu", seed=1)
     start = training.initial()

@@ -255,7 +255,7 @@ run(Loading(), Path(sys.argv[1]))
 
 def test_a_run_killed_among_its_workers_is_resumed_at_once(tmp_path: Path) -> None:
     """They notice it only seconds later, and had all files of the run open."""
-    out, root = tmp_path / "out", Path(__file__).parents[2]
+    out, root = tmp_path / "out", Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", KILLED, str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from auditor.cli import main as audit_command
 from verifl.commands import root as cli
 
-PAGE = Path(__file__).parents[2] / "docs" / "enrolment.md"
+PAGE = Path(__file__).parents[3] / "docs" / "enrolment.md"
 SECRET = "correct horse"
 TRUSTEES = tuple(f"trustee-{number}" for number in range(1, 6))
 CLIENTS = ("clinic-1", "clinic-2", "clinic-3")

@@ -18,7 +18,7 @@ from verifl.config import Config, read_config
 from verifl.federation import Federation, FederationResult
 from verifl.tasks.loading import load_task
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PATIENCE = 300.0  # seconds, for machines that do much else
 CLIENTS, TRUSTEES = ("x", "y", "z"), ("trustee-1", "trustee-2", "trustee-3")
 TASK = """

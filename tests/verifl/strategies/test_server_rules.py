@@ -24,7 +24,7 @@ from verifl.strategies.rules import ServerConfig, step_rule
 from verifl.tasks.breast_cancer import breast_cancer
 from verifl.training.running_statistics import Statistics, statistics_warnings
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 CONFIGURATION = '[task]\nname = "breast-cancer"\n[server]\nrule = "fedyogi"\n'
 
 

@@ -12,7 +12,7 @@ from auditor import audit
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed
-from tests.verifl.exchange.consortium import CLIENTS, TRUSTEES, Consortium, gathered, run_in_one_process
+from tests.verifl.carriers.exchange.consortium import CLIENTS, TRUSTEES, Consortium, gathered, run_in_one_process
 from verifl.federation import FederationResult
 
 

@@ -1,6 +1,6 @@
 """What must hold where training and the federation are on two devices; `test_two_devices` runs it in its own process.
 
-    OTHER_DEVICE=pretend python -m pytest tests/verifl/two_devices.py
+    OTHER_DEVICE=pretend python -m pytest tests/verifl/training/two_devices.py
 
 All numbers are small fractions of a power of two, so that every device computes the very same.
 """
@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from auditor import audit
 from proofs.errors import Misuse
 from protocols.policy import UpdateRule
-from tests.verifl import other_device
+from tests.verifl.training import other_device
 from verifl import Config, Federation, federation
 from verifl.agents import summation
 from verifl.training.local_training import LocalTraining

@@ -74,7 +74,7 @@ def test_importing_verifl_imports_no_torch() -> None:
 
 def test_without_torch_one_line_says_what_to_install(tmp_path: Path) -> None:
     code = f"""
-import sys; sys.modules["torch"] = None; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import sys; sys.modules["torch"] = None; sys.path.insert(0, {str(Path(__file__).parents[3])!r})
 from verifl.commands import root as cli
 print(cli.invoke(["init", {str(tmp_path)!r}]), cli.invoke(["demo", "--out", {str(tmp_path / "out")!r}]))
 """

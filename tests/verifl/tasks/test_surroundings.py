@@ -245,7 +245,7 @@ def test_a_task_that_does_everything_at_once(tmp_path: Path) -> None:
     (folder / "protocols.py").write_text("FACTOR = 2.0\n", encoding="utf-8")
     (folder / "proofs.py").write_text("OWN = 'mine'\n", encoding="utf-8")
     (folder / "verifl.py").write_text("raise_the_roof = True\n", encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     script = Path(sys.executable).with_name("verifl")  # spawned workers run it again, unlike a module
     start = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "verifl"]
     command = [*start, "run", "code/config.toml", "--out", "out", "--format", "json"]
@@ -272,7 +272,7 @@ def test_the_report_of_a_plan_is_all_of_its_output(tmp_path: Path, capfd: pytest
 def test_a_standard_output_that_is_closed_stays_closed() -> None:
     code = "import os, sys\nos.close(1)\nfrom verifl.commands.streams import printing_to_stderr\n"
     code += "with printing_to_stderr():\n    print('told')\ntry:\n    os.fstat(1)\nexcept OSError:\n    sys.exit(7)\n"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (7, "told\n")
 

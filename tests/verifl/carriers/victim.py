@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Victims:
@@ -25,7 +25,7 @@ class Victims:
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._parent = subprocess.Popen(
-            [sys.executable, "-m", "tests.verifl.victim"],
+            [sys.executable, "-m", "tests.verifl.carriers.victim"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

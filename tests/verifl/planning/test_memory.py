@@ -16,7 +16,7 @@ from verifl.config import Config
 from verifl.enrolment.policies import enrol
 from verifl.planning.costs import peak_memory
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MEASURED = [  # d, clients, proof of encryption, range; bytes of the run, of the audit
     (1_000_000, 3, True, False, 577_703_936, 275_419_136),
     (3_000_000, 3, True, False, 936_861_696, 467_677_184),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.verifl import other_device
+from tests.verifl.training import other_device
 from verifl.training.task_state import decode_state
 
 TESTS = Path(__file__).with_name("two_devices.py")

@@ -13,8 +13,8 @@ import pytest
 
 from protocols.log.reader import TranscriptReader
 from protocols.rounds.record import pending_entries
+from tests.verifl.carriers.victim import Victims
 from tests.verifl.recovery import Original, Said, check_end, check_leftovers, check_same_training, resume
-from tests.verifl.victim import Victims
 from verifl.federation import FederationResult
 from verifl.storage.stores import DirectoryStore
 

@@ -15,7 +15,7 @@ from protocols.rounds.answers import answer_limit, decode_answer
 from protocols.rounds.exchange import Observe, OfferKey, RoundKeyOffer
 from protocols.rounds.proposals import OF_TRUSTEES, Proposal, draft_proposal, seal_proposal
 from protocols.rounds.waits import Waits
-from tests.verifl.exchange.consortium import gathered, run_in_one_process
+from tests.verifl.carriers.exchange.consortium import gathered, run_in_one_process
 from verifl.agents.clock import CosignatureClock, seconds
 from verifl.agents.party import Party
 from verifl.agents.trustee import TrusteeAgent
