@@ -37,29 +37,6 @@ log_level_option = click.option(
 PATH = click.Path(path_type=Path)
 
 
-public_option = click.option(
-    "--public", type=PATH, required=True, help="The directory in which the parties meet; all of it may be published.",
-)  # fmt: skip
-
-state_option = click.option(
-    "--state", type=PATH, required=True, help="This party's own directory, which nobody else reads.",
-)  # fmt: skip
-
-policy_option = click.option(
-    "--policy", "policy_file", type=PATH, required=True, help="The signed policy that this party pinned.",
-)  # fmt: skip
-
-key_option = click.option(
-    "--key", "key_file", type=PATH, help="This party's key file; identity.pem in --state when absent.",
-)  # fmt: skip
-
-once_option = click.option("--once", is_flag=True, help="Look once, answer what is asked, and end; for cron.")
-
-poll_option = click.option(
-    "--poll", type=click.FloatRange(0.01, 3600), default=5.0, show_default=True, help="Seconds between two looks.",
-)  # fmt: skip
-
-
 def _injections(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[Injection, ...]:
     """`--inject` as values; `--inject list` prints the kinds and ends the command."""
     if not values:

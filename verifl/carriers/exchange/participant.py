@@ -116,9 +116,12 @@ class Participant:
         self._tend()
         return answered
 
-    def run(self, stop: Stop, poll: float) -> None:
+    def run(self, stop: Stop, poll: float, once: bool = False) -> None:
         """Look every `poll` seconds, until Stopped. What it refuses is logged once, and looked at again: what is
-        published may be another thing by then."""
+        published may be another thing by then. once: look but once, and raise as `look`."""
+        if once:
+            self.look()
+            return
         while True:
             try:
                 self.look()

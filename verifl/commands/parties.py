@@ -1,0 +1,112 @@
+"""What the commands of one party in a process of its own have in common: its options, and its place at the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from verifl.commands.keys import passphrase_option, passphrase_source
+from verifl.commands.shared import PATH, log_format_option, log_level_option
+
+if TYPE_CHECKING:
+    from verifl.carriers.exchange.seat import Seat
+    from verifl.carriers.exchange.stopping import Stop
+    from verifl.enrolment.keys import Passphrase
+    from verifl.progress import Progress
+
+_Command = Callable[..., int]
+
+
+@dataclass(frozen=True)
+class PartyOptions:
+    """What every such command is told. role: coordinator, trustee or client. poll: seconds between two looks. once: to
+    look but once. A coordinator's configuration says its poll, and it never looks but once."""
+
+    role: str
+    public: Path
+    state: Path
+    policy: Path
+    key: Path | None
+    passphrase: Passphrase | None
+    log_format: str
+    log_level: str
+    poll: float = 5.0
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Attendance:
+    """A party at the exchange: what it has there, who asks it to stop, and whom it tells what it does."""
+
+    seat: Seat
+    stop: Stop
+    progress: Progress
+
+
+_PLACES = (
+    click.option(
+        "--public", type=PATH, required=True,
+        help="The directory in which the parties meet; all of it may be published.",
+    ),
+    click.option("--state", type=PATH, required=True, help="This party's own directory, which nobody else reads."),
+    click.option(
+        "--policy", "policy_file", type=PATH, required=True, help="The signed policy that this party pinned.",
+    ),
+    click.option("--key", "key_file", type=PATH, help="This party's key file; identity.pem in --state when absent."),
+    passphrase_option,
+)  # fmt: skip
+_LOOKS = (
+    click.option("--once", is_flag=True, help="Look once, answer what is asked, and end; for cron."),
+    click.option(
+        "--poll", type=click.FloatRange(0.01, 3600), default=5.0, show_default=True, help="Seconds between two looks.",
+    ),
+)  # fmt: skip
+_LOGS = (log_format_option, log_level_option)
+
+
+def party_options(role: str) -> Callable[[_Command], _Command]:
+    """The options of a party of this role, which the command is handed as one value, `options`."""
+
+    def with_options(command: _Command) -> _Command:
+        @wraps(command)
+        def decorated(
+            *arguments: Any, policy_file: Path, key_file: Path | None, passphrase_file: Path | None, **told: Any
+        ) -> int:
+            common = {each.name: told.pop(each.name) for each in fields(PartyOptions) if each.name in told}
+            source = passphrase_source(passphrase_file)
+            options = PartyOptions(role=role, policy=policy_file, key=key_file, passphrase=source, **common)
+            return command(*arguments, options=options, **told)
+
+        for option in reversed((*_PLACES, *(() if role == "coordinator" else _LOOKS), *_LOGS)):
+            decorated = option(decorated)
+        return decorated
+
+    return with_options
+
+
+@contextmanager
+def attending(options: PartyOptions) -> Iterator[Attendance]:
+    """The party's place, which no other process has during the block, and what it needs there: logs on stderr, and
+    SIGTERM as a request to stop, which ends the block as if it were done."""
+    from contextlib import suppress
+
+    from verifl.carriers.exchange.seat import taken_seat
+    from verifl.carriers.exchange.stopping import Stopped, stopping_on_sigterm
+    from verifl.commands.streams import printing_to_stderr
+    from verifl.reports.logs import logged
+
+    place = (options.role, options.public, options.state, options.policy, options.key, options.passphrase)
+    with (
+        logged(options.log_format, options.log_level) as progress,
+        printing_to_stderr(),
+        suppress(Stopped),
+        stopping_on_sigterm() as stop,
+        taken_seat(*place) as seat,
+    ):
+        yield Attendance(seat, stop, progress)
