@@ -1,0 +1,94 @@
+"""A stock nginx in a directory of its own, with the site that a test gives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.required import program
+from tests.web import HOST
+
+PATIENCE = 60.0  # seconds
+# As Debian's nginx.conf does, this includes a site into http {}.
+MAIN = """
+{user}
+worker_processes 2;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log info;
+events {{ worker_connections 256; }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+@dataclass
+class Nginx:
+    """folder: of its configuration, logs and pid; site: what stands in http {}; user: of its workers, where root starts
+    it."""
+
+    folder: Path
+    port: int
+    site: str
+    user: str = "root"
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """And wait until it answers."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "site.conf").write_text(self.site)
+        user = f"user {self.user};" if os.geteuid() == 0 else ""
+        (self.folder / "nginx.conf").write_text(MAIN.format(folder=self.folder, user=user))
+        self.process = subprocess.Popen(
+            [str(program("nginx")), "-p", str(self.folder), "-e", "stderr", "-c", str(self.folder / "nginx.conf")],
+            stderr=(self.folder / "start.log").open("wb"),
+        )
+        until = time.monotonic() + PATIENCE
+        while True:
+            with suppress(OSError), socket.create_connection((HOST, self.port), 1):
+                return
+            assert self.process.poll() is None, (self.folder / "start.log").read_text()
+            assert time.monotonic() < until, "nginx does not answer"
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """At once, whoever is connected."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def requests(self) -> list[str]:
+        """Lines of the access log, as far as it was written."""
+        return (self.folder / "access.log").read_text().splitlines()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server((HOST, 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def nginx(folder: Path, port: int, site: str, user: str = "root") -> Iterator[Nginx]:
+    """Running for the block."""
+    server = Nginx(folder, port, site, user)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
