@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from protocols.log.checkpoint import parse_note
 from protocols.rounds.waits import DAY, Waits
@@ -16,6 +17,30 @@ _TIMESTAMP = 8
 def seconds() -> int:
     """POSIX seconds, as the machine has them."""
     return int(time.time())
+
+
+class Clock(Protocol):
+    """What a party knows of the time. Its surroundings hand it one."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment, which never go back: for durations."""
+        ...
+
+    def wall(self) -> float:
+        """POSIX seconds, as people have set them."""
+        ...
+
+
+class MachineClock:
+    """This machine's."""
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """See `Clock.wall`."""
+        return time.time()
 
 
 # In one process parties take turns: whoever has not answered in its own will not, and a round takes as long as all of

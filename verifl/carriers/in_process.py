@@ -8,16 +8,15 @@ whoever has answered already answers with the same bytes.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from proofs.errors import Rejected
 from protocols.log.writer import DiskWatch
-from protocols.rounds.conductor import Due, Stage
+from protocols.rounds.conductor import Due
 from protocols.rounds.exchange import Acknowledge, OfferKey, Question, ReleaseShare, Submit
 from protocols.rounds.trustee import ERASED
 from protocols.rounds.waits import DAY
-from verifl.agents.clock import ONE_PROCESS, CosignatureClock
+from verifl.agents.clock import ONE_PROCESS, CosignatureClock, MachineClock
 from verifl.agents.party import Party, outdated_state
 from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.base import Parties, RunResult, Session
@@ -30,9 +29,8 @@ from verifl.carriers.company import (
     hand_out_receipts,
     honest_company,
 )
-from verifl.carriers.ending import describe_ending, due_ending
-from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
-from verifl.formatting import format_metrics
+from verifl.carriers.rounds import Awaited, Measures, Rounds, Terms
+from verifl.carriers.turns import Dropouts, Onlooker
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
 from verifl.storage.stores import unobserved
@@ -65,7 +63,7 @@ class InProcess:
                 clock.follow(server.note)
             company = self._cast(session, parties, server.said(), clock, self._step)
             _check_coordinator(own, server, company)
-            return _Run(session, server, company).rounds()
+            return _Run(session, server, company).result()
 
 
 def _check_coordinator(own: Party, server: ServerAgent, company: Company) -> None:
@@ -75,124 +73,42 @@ def _check_coordinator(own: Party, server: ServerAgent, company: Company) -> Non
             raise outdated_state(own.directory, f"{trustee.size} log entries", f"{server.size} log entries")
 
 
-class _Run:
+class _Run(Rounds):
     """Carries questions and answers, and tells the user how it goes."""
 
     def __init__(self, session: Session, server: ServerAgent, company: Company) -> None:
-        self._session, self._server = session, server
-        self._trustees, self._clients = company.trustees, company.clients
-        policy = session.pinned.policy
-        self._metrics = MetricsFile(session.directory.metrics)
+        policy, config = session.pinned.policy, session.config.federation
+        measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
+        terms = Terms(config.rounds, policy.max_aborts, lambda: session.changes)
+        super().__init__(server, terms, measures, MachineClock())
+        self._session, self._trustees, self._clients = session, company.trustees, company.clients
         self._dropouts = Dropouts(policy.min_cohort)
         self._watch = UpdateWatch(session.training.layout, policy.update)
-        self._ended: str | None = None
 
-    def rounds(self) -> RunResult:
-        """Genesis, then rounds until as many as configured have closed; what has been done already is not repeated."""
-        initial = self._initial()
-        if self._server.begin():
-            self._settle()
-            self._tell_resumed()
-        else:
-            self._play()
-        summaries = self._past(initial)
-        for past in summaries:
+    def result(self) -> RunResult:
+        """Genesis, then rounds until as many as configured have closed; nobody is waited for."""
+        for _ in self.play(self._session.initial):
+            pass
+        return RunResult(tuple(self.summaries), self._server.model(), self.initial.metrics, self.ended)
+
+    def resumed(self) -> None:
+        """See `Rounds.resumed`."""
+        for past in self.summaries:
             self._keep_receipts(past.round)
-        self._go_on(summaries)
-        self._change()
-        return RunResult(tuple(summaries), self._server.model(), initial.metrics, self._ended)
 
-    def _go_on(self, summaries: list[RoundSummary]) -> None:
-        """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
-        wanted, before = self._session.config.federation.rounds, len(summaries)
-        limit = self._session.pinned.policy.max_aborts
-        while sum(each.aborted is None for each in summaries) < wanted:
-            self._change()
-            if self._given_up(summaries, before):
-                return
-            if self._aborted(summaries[before:]) > limit:
-                found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
-                raise Rejected("rounds", f"{wanted} to close", found)
-            if len(summaries) == before and self._session.promise:
-                self._session.progress.note(self._session.promise)
-            summaries.append(self._round(sum(each.aborted is None for each in summaries)))
-            self._report(summaries[-1])
-            self._dropouts.judge(summaries[-1], self._aborted(summaries[before:]) <= limit)
+    def begins(self) -> None:
+        """See `Rounds.begins`."""
+        if self._session.promise:
+            self._session.progress.note(self._session.promise)
 
-    @staticmethod
-    def _aborted(summaries: Sequence[RoundSummary]) -> int:
-        return sum(each.aborted is not None for each in summaries)
+    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:
+        """See `Rounds.concluded`."""
+        self._keep_receipts(summary.round)
+        self._dropouts.judge(summary, may_repeat)
 
-    def _given_up(self, summaries: Sequence[RoundSummary], before: int) -> bool:
-        """Whether the federation is closed; it is closed now where the rounds of this run, those after the first
-        `before`, show that none is to be expected any more."""
-        reason = self._server.ledger.closed
-        if reason is None:
-            reason = due_ending(self._server, summaries[before:])
-            if reason is None:
-                return False
-            self._server.end(reason)
-            self._settle()
-        self._ended = describe_ending(reason, summaries, self._session.config.federation.rounds)
-        self._session.progress.note(self._ended)
-        return True
-
-    def _tell_resumed(self) -> None:
-        ledger = self._server.ledger
-        where = f"in round {ledger.rounds}" if ledger.current else f"after round {ledger.rounds}"
-        self._session.progress.note(f"resumed {where}, at {self._server.size} log entries")
-
-    def _initial(self) -> RoundSummary:
-        """Of the initial model, before anybody has said anything: evaluate() may be wrong."""
-        measured = self._metrics.measured().get(0)
-        metrics = self._session.training.evaluate(self._session.initial) if measured is None else measured[0]
-        return RoundSummary.initial(metrics)
-
-    def _past(self, initial: RoundSummary) -> list[RoundSummary]:
-        """The rounds that have ended; one whose line in the metrics is missing is told now."""
-        known = self._metrics.measured()
-        past = self._server.past(self._metrics, self._evaluated)
-        self._metrics.rewrite([initial, *past])
-        if 0 not in known and initial.metrics:
-            self._session.progress.note(f"round 0, the initial model: {format_metrics(initial.metrics)}")
-        for summary in past:
-            if summary.round not in known:
-                self._session.progress.round_ended(summary, self._session.config.federation.rounds)
-        return past
-
-    def _evaluated(self, number: int, model: bytes) -> dict[str, float]:
-        return self._session.training.evaluate(self._server.model_of(model), number)
-
-    def _round(self, closed: int) -> RoundSummary:
-        """One round of spec 8, from the round keys to its end, or the rest of it; `closed`: how many closed before."""
-        started, first = time.perf_counter(), self._server.ledger.ended
-        if self._server.ledger.current is None:
-            self._server.open_round()
-        self._play()
-        metrics = self._session.training.evaluate(self._server.model(), self._server.ledger.rounds)
-        return self._server.summary(first, closed, metrics, time.perf_counter() - started)
-
-    def _change(self) -> None:
-        """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on."""
-        if self._server.ledger.current is not None:
-            return
-        for entry in self._session.changes:
-            self._server.change(entry)
-        self._settle()
-
-    def _play(self) -> None:
-        """Everything that is due."""
-        while self._server.due.stage is not Stage.IDLE:
-            self._carry(self._server.due)
-
-    def _settle(self) -> None:
-        """What is logged cosigned and published."""
-        while self._server.due.stage in (Stage.SIGN, Stage.COSIGN):
-            self._carry(self._server.due)
-
-    def _carry(self, due: Due) -> None:
-        """One step: whoever has an answer gives it, and the coordinator goes on. Who is asked, but not here, is silent:
-        a party that is about to be revoked may have lost its key."""
+    def carry(self, due: Due) -> Iterator[Awaited]:
+        """See `Rounds.carry`: whoever has an answer gives it. Who is asked, but not here, is silent: a party that is
+        about to be revoked may have lost its key."""
         if isinstance(due.question, Submit):
             self._collect(due.question, [self._clients[name] for name in due.parties if name in self._clients])
         elif due.question is not None:
@@ -204,6 +120,7 @@ class _Run:
         if due.stage in SAID_OF:
             self._stage(SAID_OF[due.stage])
         self._server.proceed()
+        return iter(())
 
     def _ask(self, trustee: AskedTrustee, question: Question) -> None:
         """A trustee that has erased a round's secrets says nothing in it; with too few others the round is aborted."""
@@ -239,11 +156,6 @@ class _Run:
 
     def _keep_receipts(self, number: int) -> None:
         hand_out_receipts(self._server, self._clients.values(), number, self._session.progress.note)
-
-    def _report(self, summary: RoundSummary) -> None:
-        self._keep_receipts(summary.round)
-        self._metrics.append(summary)
-        self._session.progress.round_ended(summary, self._session.config.federation.rounds)
 
     def _stage(self, text: str) -> None:
         self._session.progress.stage(f"round {self._server.ledger.next_round}: {text}")

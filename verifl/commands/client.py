@@ -27,6 +27,7 @@ def run(config: Path, options: PartyOptions, device: str) -> int:
     """
     from protocols.rounds.proposals import OF_CLIENTS
     from verifl.agents.client import ClientAgent
+    from verifl.agents.clock import MachineClock
     from verifl.carriers.exchange.participant import Participant, evidence_of
     from verifl.carriers.exchange.receipts import ReceiptKeeper
     from verifl.carriers.exchange.training import ClientTurns, prepared_training
@@ -38,7 +39,9 @@ def run(config: Path, options: PartyOptions, device: str) -> int:
         training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device)
         agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
         turns, keeper = ClientTurns(agent, progress), ReceiptKeeper(seat.public, seat.pinned, agent)
-        participant = Participant(seat.public, seat.pinned, agent.name, OF_CLIENTS, turns.answer, keeper.look)
+        participant = Participant(
+            seat.public, seat.pinned, agent.name, OF_CLIENTS, turns.answer, keeper.look, MachineClock()
+        )
         progress.note(f"{agent.name} is ready")
         participant.run(here.stop, options.poll, options.once)
     return OK

@@ -22,7 +22,7 @@ def run(options: PartyOptions) -> int:
     """
     from protocols.rounds.proposals import OF_TRUSTEES
     from protocols.rounds.waits import Waits
-    from verifl.agents.clock import CosignatureClock, seconds
+    from verifl.agents.clock import CosignatureClock, MachineClock, seconds
     from verifl.agents.trustee import TrusteeAgent
     from verifl.carriers.exchange.participant import Participant, evidence_of
 
@@ -33,7 +33,9 @@ def run(options: PartyOptions) -> int:
             clock.follow(reader.latest())
         evidence = evidence_of(seat.public, seat.party.name)
         agent = TrusteeAgent.open(seat.pinned, seat.party, Waits(seconds), clock, evidence)
-        participant = Participant(seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire)
+        participant = Participant(
+            seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire, MachineClock()
+        )
         here.progress.note(f"{agent.name} has seen {agent.size} log entries")
         participant.run(here.stop, options.poll, options.once)
     return OK

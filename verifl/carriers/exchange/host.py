@@ -2,27 +2,27 @@
 
 Killed at any point it goes on from what is on disk. An answer's file goes only once the log has it for good, and until
 then it is taken again; what has been asked is asked again, in the same bytes.
+
+    while (awaited := host.advance()) is not None:
+        <until an answer may have come, at the latest until awaited.until>
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from proofs.errors import Malformed, Rejected
-from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import Received
 from protocols.rounds.conductor import ANSWERED_IN, Due, Stage
+from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
-from verifl.carriers.ending import describe_ending, due_ending
-from verifl.carriers.exchange.inbox import Inbox, Letter
-from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.inbox import Letter, Letterbox
+from verifl.carriers.exchange.public import Noticeboard
 from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.rounds import Awaited, Measures, Rounds, Terms
 from verifl.config import DeadlinesConfig
-from verifl.progress import Progress, RoundSummary
-from verifl.storage.history import MetricsFile
+from verifl.progress import RoundSummary
 from verifl.training.tensors import Vector
 
 _LOGGER = logging.getLogger(__name__)
@@ -30,122 +30,85 @@ _COLLECTING = (Stage.KEYS, Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS, Stage.RELE
 _NOT_YET = ("checkpoint-quorum", "round-keys", "quorum-wait")  # why the conductor does not go on
 
 
-@dataclass(frozen=True)
-class Measures:
-    """What is told of the rounds. evaluate: the metrics of a model, float64 (d,), after the round of this number."""
-
-    file: MetricsFile
-    evaluate: Callable[[Vector, int], dict[str, float]]
-    progress: Progress
-
-
-class CoordinatorHost:
-    """Runs the rounds of one coordinator in a public directory."""
+class CoordinatorHost(Rounds):
+    """Runs the rounds of one coordinator where parties meet. Its surroundings are handed to it: it neither sleeps nor
+    asks the machine for the time."""
 
     def __init__(
         self,
-        pinned: PinnedPolicy,
         server: ServerAgent,
-        public: PublicDirectory,
-        inbox: Inbox,
+        terms: Terms,
+        board: Noticeboard,
+        inbox: Letterbox,
         deadlines: DeadlinesConfig,
         measures: Measures,
-        stop: Stop,
+        clock: Clock,
+        initial: Vector,
     ) -> None:
-        self._pinned, self._server, self._public, self._inbox = pinned, server, public, inbox
-        self._deadlines, self._measures, self._stop = deadlines, measures, stop
+        """initial: the policy's initial model, float64 (d,)."""
+        super().__init__(server, terms, measures, clock)
+        self._board, self._inbox, self._deadlines = board, inbox, deadlines
         self._proposed = b""
+        self._course = self._attended(initial)
 
-    def run(self, wanted: int, initial: Vector) -> tuple[list[RoundSummary], str | None]:
-        """Rounds until `wanted` have closed, or no more is to be expected; why it ended early, else None.
+    def advance(self) -> Awaited | None:
+        """Do all that can be done now, and say what is waited for; None once `wanted` rounds have closed, or no more is
+        to be expected: `ended` then says why.
 
-        Raises Stopped where it was asked to stop, Rejected("rounds") where too many were aborted.
+        Raises as `Rounds.play`, and is then of no further use: another host on the same disk goes on.
         """
-        self._public.create()
+        return next(self._course, None)
+
+    def run(self, stop: Stop) -> None:
+        """Advance until there is nothing more to do. Raises Stopped where it was asked to stop."""
+        while (awaited := self.advance()) is not None:
+            left = awaited.until - self._clock.monotonic()
+            stop.pause(max(0.0, min(left, self._deadlines.poll)))
+
+    def _attended(self, initial: Vector) -> Iterator[Awaited]:
+        self._board.create()
         self._inbox.create()
-        if self._server.begin():
-            self._tell_resumed()
-        self._play()
-        summaries = self._past(initial)
-        ended = self._go_on(summaries, wanted)
-        self._public.withdraw()
-        return summaries, ended
+        yield from self.play(initial)
+        self._board.withdraw()
 
-    # ---- rounds ----
+    def resumed(self) -> None:
+        """See `Rounds.resumed`; clients take their receipts from the log."""
 
-    def _go_on(self, summaries: list[RoundSummary], wanted: int) -> str | None:
-        before, limit = len(summaries), self._pinned.policy.max_aborts
-        while _closed(summaries) < wanted:
-            reason = self._server.ledger.closed or due_ending(self._server, summaries[before:])
-            if reason is not None:
-                return self._end(reason, summaries, wanted)
-            aborted = [each.aborted for each in summaries[before:] if each.aborted is not None]
-            if len(aborted) > limit:
-                raise Rejected("rounds", f"{wanted} to close", f"{len(aborted)} aborted, the last for {aborted[-1]}")
-            summaries.append(self._round(_closed(summaries)))
-            self._measures.file.append(summaries[-1])
-            self._measures.progress.round_ended(summaries[-1], wanted)
-        return None
+    def begins(self) -> None:
+        """See `Rounds.begins`."""
+        self._measures.progress.note("stopped or killed at any time, the same command goes on")
 
-    def _end(self, reason: str, summaries: Sequence[RoundSummary], wanted: int) -> str:
-        if self._server.ledger.closed is None:
-            self._server.end(reason)
-            self._play()
-        ended = describe_ending(reason, summaries, wanted)
-        self._measures.progress.note(ended)
-        return ended
-
-    def _round(self, closed: int) -> RoundSummary:
-        started, first = time.perf_counter(), self._server.ledger.ended
-        self._server.open_round()
-        self._play()
-        metrics = self._measures.evaluate(self._server.model(), self._server.ledger.rounds)
-        return self._server.summary(first, closed, metrics, time.perf_counter() - started)
-
-    def _past(self, initial: Vector) -> list[RoundSummary]:
-        measured, evaluate = self._measures.file.measured().get(0), self._measures.evaluate
-        first = RoundSummary.initial(evaluate(initial, 0) if measured is None else measured[0])
-        past = self._server.past(
-            self._measures.file, lambda number, model: evaluate(self._server.model_of(model), number)
-        )
-        self._measures.file.rewrite([first, *past])
-        return past
-
-    def _tell_resumed(self) -> None:
-        ledger = self._server.ledger
-        where = f"in round {ledger.rounds}" if ledger.current else f"after round {ledger.rounds}"
-        self._measures.progress.note(f"resumed {where}, at {self._server.size} log entries")
+    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:
+        """See `Rounds.concluded`."""
 
     # ---- one stage after the other ----
 
-    def _play(self) -> None:
-        """Everything that is due."""
-        while (due := self._server.due).stage is not Stage.IDLE:
-            if due.question is None:
-                self._proceed(due.stage)
-            else:
-                self._ask(due)
-
-    def _ask(self, due: Due) -> None:
-        """One question, until it is answered as far as it will be, and the coordinator went on."""
-        stage, began = due.stage, time.monotonic()
-        until = int(time.time() + self._patience(stage))
+    def carry(self, due: Due) -> Iterator[Awaited]:
+        """See `Rounds.carry`: one question, until it is answered as far as it will be."""
+        if due.question is None:
+            self._proceed(due.stage)
+            return
+        began, until = self._clock.monotonic(), int(self._clock.wall() + self._patience(due.stage))
         self._inbox.reconsider()
         _LOGGER.info(
-            "asks for %s: %d parties", stage.value, len(due.parties),
-            extra={"fields": {"event": "asks", "stage": stage.value, "parties": list(due.parties)}},
+            "asks for %s: %d parties", due.stage.value, len(due.parties),
+            extra={"fields": {"event": "asks", "stage": due.stage.value, "parties": list(due.parties)}},
         )  # fmt: skip
         while True:
             self._collect()
             self._propose(until)
-            if self._is_over(stage, time.monotonic() - began) and self._proceed(stage):
+            left = self._left(due.stage, began)
+            if left <= 0 and self._proceed(due.stage):
                 return
-            self._stop.pause(self._deadlines.poll)
+            again = left if left > 0 else self._deadlines.poll
+            yield Awaited(due.stage, self._server.due.parties, self._clock.monotonic() + again)
 
-    def _is_over(self, stage: Stage, waited: float) -> bool:
+    def _left(self, stage: Stage, began: float) -> float:
+        """Seconds for which those who have not answered are still waited for."""
         if not self._server.due.parties:
-            return True
-        return waited >= (self._patience(stage) if self._server.enough else self._deadlines.give_up)
+            return 0.0
+        patience = self._patience(stage) if self._server.enough else self._deadlines.give_up
+        return began + patience - self._clock.monotonic()
 
     def _patience(self, stage: Stage) -> float:
         return self._deadlines.clients if stage is Stage.SUBMISSIONS else self._deadlines.trustees
@@ -167,7 +130,7 @@ class CoordinatorHost:
             return
         proposal, bundles = self._server.proposal(until)
         if proposal != self._proposed:
-            self._public.propose(proposal, bundles)
+            self._board.propose(proposal, bundles)
             self._proposed = proposal
 
     # ---- what is answered ----
@@ -198,7 +161,3 @@ class CoordinatorHost:
         if received.round != self._server.ledger.next_round or wanted not in _COLLECTING:
             return False
         return stage not in _COLLECTING or _COLLECTING.index(wanted) > _COLLECTING.index(stage)
-
-
-def _closed(summaries: Sequence[RoundSummary]) -> int:
-    return sum(each.aborted is None for each in summaries)

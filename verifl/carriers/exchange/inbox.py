@@ -6,12 +6,12 @@ import json
 import logging
 import os
 import re
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
@@ -35,17 +35,54 @@ class Letter:
     name: str
 
 
+class Letterbox(Protocol):
+    """What parties have sent, as a host knows it; see `Inbox`, which has it on a disk."""
+
+    def create(self) -> None:
+        """Make it ready for parties to send something."""
+        ...
+
+    def letters(self) -> Iterator[Letter]:
+        """What was neither taken nor kept: some of each party."""
+        ...
+
+    def read(self, letter: Letter) -> Received:
+        """What it says, within the party's limits; its signature is not checked. Raises Malformed or Rejected."""
+        ...
+
+    def take(self, letter: Letter) -> None:
+        """It was taken, and has to be there after a kill until `settle`."""
+        ...
+
+    def keep(self, letter: Letter) -> None:
+        """It came too early: it is given again after `reconsider`. Raises Rejected("inbox-full") for too many."""
+        ...
+
+    def refuse(self, letter: Letter, error: Malformed | Rejected) -> None:
+        """Note why, and remove it."""
+        ...
+
+    def reconsider(self) -> None:
+        """What came too early may be in time now."""
+        ...
+
+    def settle(self) -> None:
+        """All that was taken is durable elsewhere."""
+        ...
+
+
 class Refusals:
     """A file of what was refused: one JSON object a line, the newest of at most twice REFUSALS_LIMIT bytes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, now: Callable[[], float]) -> None:
+        """now: POSIX seconds."""
+        self._path, self._now = path, now
 
     def add(self, letter: Letter, check: str, detail: str) -> None:
         """Note a refusal, and log it."""
         fields = {"event": "refused", "party": letter.party, "file": letter.name, "check": check}
         _LOGGER.warning("refused what %s sent: %s", letter.party, detail, extra={"fields": fields})
-        line = json.dumps({"time": int(time.time()), **fields, "detail": detail[:500]})
+        line = json.dumps({"time": int(self._now()), **fields, "detail": detail[:500]})
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(line) > REFUSALS_LIMIT:
                 self._path.replace(self._path.with_name(self._path.name + ".1"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,9 @@ from protocols.rounds.answers import encode_answer
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Answer, Question
 from protocols.rounds.proposals import Proposal, bundled_entries, open_proposal
+from verifl.agents.clock import Clock
 from verifl.agents.party import PublicLog, PublishedLog
-from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.public import PublicView
 from verifl.carriers.exchange.stopping import Stop
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def enrolled_as(members: Sequence[Member], key: SigningKey, role: str) -> str:
     raise Misuse(f"key: the policy enrols no {role} with the public key {key.public_key.hex()}")
 
 
-def evidence_of(public: PublicDirectory, name: str) -> Evidence:
+def evidence_of(public: PublicView, name: str) -> Evidence:
     """What the published log has of a party: for its agent to start with."""
     reader = public.reader()
     return NO_EVIDENCE if reader is None else PublishedLog(reader).said_by(name)
@@ -43,7 +43,7 @@ def evidence_of(public: PublicDirectory, name: str) -> Evidence:
 class ProposedLog:
     """The log as a proposal shows it: what is published, then what it names beside that."""
 
-    def __init__(self, public: PublicDirectory, proposal: Proposal) -> None:
+    def __init__(self, public: PublicView, proposal: Proposal) -> None:
         self._public, self._proposal = public, proposal
 
     def entries(self, start: int, stop: int) -> Sequence[bytes]:
@@ -68,7 +68,7 @@ class ProposedLog:
 
     def blob(self, name: bytes, limit: int) -> bytes:
         """See `PublicLog`."""
-        return TranscriptReader(self._public.transcript).blob(name, limit)
+        return self._public.blob(name, limit)
 
     def _published(self) -> TranscriptReader:
         reader = self._public.reader()
@@ -95,14 +95,15 @@ class Participant:
 
     def __init__(
         self,
-        public: PublicDirectory,
+        public: PublicView,
         pinned: PinnedPolicy,
         name: str,
         questions: Sequence[str],
         answer: Callable[[Question, PublicLog], Answer | None],
         tend: Callable[[], None],
+        clock: Clock,
     ) -> None:
-        self._public, self._pinned, self._name = public, pinned, name
+        self._public, self._pinned, self._name, self._clock = public, pinned, name, clock
         self._questions, self._answer, self._tend = questions, answer, tend
         self._answered: tuple[_Asked, float] | None = None
         self._complaint = ""
@@ -144,7 +145,7 @@ class Participant:
             self._answered = asked, math.inf
             return False
         self._public.put(self._name, encode_answer(answer))
-        self._answered = asked, time.monotonic()
+        self._answered = asked, self._clock.monotonic()
         _LOGGER.info(
             "%s answers: %s, round %d", self._name, asked.question, asked.round,
             extra={"fields": {"event": "answered", "question": asked.question, "round": asked.round}},
@@ -154,7 +155,7 @@ class Participant:
     def _has_answered(self, asked: _Asked) -> bool:
         if self._answered is None or self._answered[0] != asked:
             return False
-        return time.monotonic() - self._answered[1] < _AGAIN
+        return self._clock.monotonic() - self._answered[1] < _AGAIN
 
     def _complain(self, error: Malformed | Rejected) -> None:
         if str(error) == self._complaint:

@@ -11,6 +11,7 @@ A web server gives out all but the inbox by GET, and lets each party PUT into it
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from protocols.blobs import blob_hash
 from protocols.log.files import Damaged, LocalDirectory
@@ -20,6 +21,47 @@ from verifl.storage.stores import replacing
 
 PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
 _MISSING = "file-missing"
+
+
+class PublicView(Protocol):
+    """What a trustee or client knows of it, wherever it is; see `PublicDirectory`, which has it on a disk. What is read
+    there is checked by whoever asked for it. Raises OSError where it cannot be reached."""
+
+    def reader(self) -> TranscriptReader | None:
+        """Of the latest checkpoint; None before the first."""
+        ...
+
+    def proposal(self) -> bytes | None:
+        """What is asked now, not decoded; None for nothing. Raises Damaged("file-...")."""
+        ...
+
+    def bundle(self, name: bytes, limit: int) -> bytes:
+        """A file that a proposal names, at most `limit` bytes. Raises Damaged("file-...")."""
+        ...
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """A blob of the transcript, by hash, at most `limit` bytes. Raises Damaged("file-...")."""
+        ...
+
+    def put(self, party: str, answer: bytes) -> None:
+        """Put an answer into a party's inbox, whole and durable; once more changes nothing."""
+        ...
+
+
+class Noticeboard(Protocol):
+    """Where a coordinator's host says what is asked; see `PublicDirectory`."""
+
+    def create(self) -> None:
+        """Make it ready."""
+        ...
+
+    def propose(self, proposal: bytes, bundles: dict[bytes, bytes]) -> None:
+        """Publish a proposal in the place of the one before, and the files that it names."""
+        ...
+
+    def withdraw(self) -> None:
+        """Nobody is asked anything any more."""
+        ...
 
 
 class PublicDirectory:
@@ -58,6 +100,10 @@ class PublicDirectory:
     def bundle(self, name: bytes, limit: int) -> bytes:
         """A file that a proposal names, at most `limit` bytes. Raises Damaged("file-...")."""
         return self._files.read(f"{BUNDLES}/{name.hex()}", limit)
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """See `PublicView.blob`."""
+        return TranscriptReader(self.transcript).blob(name, limit)
 
     def put(self, party: str, answer: bytes) -> None:
         """Put an answer into a party's inbox, whole and durable; once more changes nothing. Raises OSError."""

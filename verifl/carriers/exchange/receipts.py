@@ -8,13 +8,13 @@ from protocols.messages import RoundAborted, RoundClosed, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import make_receipts
 from verifl.agents.client import ClientAgent
-from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.public import PublicView
 
 
 class ReceiptKeeper:
     """Of one client: keeps what is missing whenever a round in which it submitted has ended."""
 
-    def __init__(self, public: PublicDirectory, pinned: PinnedPolicy, agent: ClientAgent) -> None:
+    def __init__(self, public: PublicView, pinned: PinnedPolicy, agent: ClientAgent) -> None:
         self._public, self._pinned, self._agent = public, pinned, agent
         self._read = 0  # entries looked at
         self._submitted: set[int] = set()  # rounds that have not ended

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from protocols.rounds.waits import Waits
-from verifl.agents.clock import seconds
+from verifl.agents.clock import MachineClock, seconds
 from verifl.agents.server import open_server
-from verifl.carriers.exchange.host import CoordinatorHost, Measures
+from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.rounds import Measures, Terms
 from verifl.config import Config
 from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
@@ -24,15 +25,16 @@ def serve(
 
     In its state directory: model.safetensors, metrics.jsonl, refusals.jsonl. Raises as `CoordinatorHost.run`.
     """
-    pinned, own, public = seat.pinned, seat.party.directory, seat.public
+    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.public, MachineClock()
     waits = Waits(seconds, quorum=config.deadlines.quorum)
     measures = Measures(MetricsFile(own.path / "metrics.jsonl"), training.evaluate, progress)
-    inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl"))
+    terms = Terms(config.federation.rounds, pinned.policy.max_aborts, tuple)
+    inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
     with open_server(pinned, seat.party, public.transcript, initial, device, waits) as server:
-        host = CoordinatorHost(pinned, server, public, inbox, config.deadlines, measures, stop)
-        _, ended = host.run(config.federation.rounds, initial)
+        host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, clock, initial)
+        host.run(stop)
         model = server.model()
     metadata = {"federation": pinned.policy.federation, "policy_hash": pinned.hash.hex()}
     write_model(training.load(model), own.path / "model.safetensors", metadata)
-    return ended
+    return host.ended

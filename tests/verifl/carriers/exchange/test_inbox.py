@@ -22,14 +22,14 @@ from protocols.rounds.answers import answer_limit, encode_answer
 from protocols.rounds.exchange import Acknowledgement, Answer, Cosignature, RoundKeyOffer, SubmissionPackage
 from protocols.rounds.waits import Waits
 from tests.verifl.carriers.exchange.consortium import Consortium, gathered, run_in_one_process
-from verifl.agents.clock import seconds
+from verifl.agents.clock import MachineClock, seconds
 from verifl.agents.party import Party
 from verifl.agents.server import open_server
 from verifl.carriers.exchange import inbox as inboxes
-from verifl.carriers.exchange.host import CoordinatorHost, Measures
+from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import KEPT_LIMIT, Inbox, Letter, Refusals
 from verifl.carriers.exchange.public import INBOX, PublicDirectory
-from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.rounds import Measures, Terms
 from verifl.enrolment.keys import read_key
 from verifl.progress import Silent
 from verifl.storage.history import MetricsFile
@@ -90,7 +90,7 @@ def opened(consortium: Consortium) -> Iterator[Desk]:
     names = [member.id for member in (*pinned.policy.trustees, *pinned.policy.roster)]
     keys = {name: read_key(consortium.home(name) / "identity.pem") for name in (COORDINATOR, *names)}
     training = LocalTraining(load_task(config, consortium.folder), tensor_filter(config), "cpu", config.federation.seed)
-    public, refusals = PublicDirectory(folder), Refusals(folder / "refusals.jsonl")
+    public, refusals = PublicDirectory(folder), Refusals(folder / "refusals.jsonl", lambda: 0.0)
     public.create()
     inbox = Inbox(folder, pinned, refusals)
     inbox.create()
@@ -99,7 +99,8 @@ def opened(consortium: Consortium) -> Iterator[Desk]:
     measures = Measures(MetricsFile(folder / "metrics.jsonl"), training.evaluate, Silent())
     with open_server(pinned, party, run.transcript, initial, "cpu", waits) as server:
         server.begin()
-        host = CoordinatorHost(pinned, server, public, inbox, config.deadlines, measures, Stop())
+        terms = Terms(config.federation.rounds, pinned.policy.max_aborts, tuple)
+        host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, MachineClock(), initial)
         reader = TranscriptReader(run.transcript)
         yield Desk(folder, pinned, host, inbox, keys, reader.entries(0, reader.size))
 
@@ -172,7 +173,7 @@ def test_what_comes_early_waits_and_not_without_limit(desk: Desk) -> None:
 
 def test_the_file_of_refusals_does_not_grow_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inboxes, "REFUSALS_LIMIT", 1000)
-    refusals = Refusals(tmp_path / "refusals.jsonl")
+    refusals = Refusals(tmp_path / "refusals.jsonl", lambda: 0.0)
     for number in range(50):
         refusals.add(Letter("x", str(number)), "malformed", "no answer " * 200)
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}

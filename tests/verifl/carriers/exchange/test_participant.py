@@ -16,7 +16,7 @@ from protocols.rounds.exchange import Observe, OfferKey, RoundKeyOffer
 from protocols.rounds.proposals import OF_TRUSTEES, Proposal, draft_proposal, seal_proposal
 from protocols.rounds.waits import Waits
 from tests.verifl.carriers.exchange.consortium import gathered, run_in_one_process
-from verifl.agents.clock import CosignatureClock, seconds
+from verifl.agents.clock import CosignatureClock, MachineClock, seconds
 from verifl.agents.party import Party
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.exchange.participant import Participant, evidence_of
@@ -44,7 +44,8 @@ class Table:
 
     def sit(self) -> Participant:
         """Its process, started anew."""
-        return Participant(self.public, self.pinned, NAME, OF_TRUSTEES, self.agent.answer, self.agent.expire)
+        agent = self.agent
+        return Participant(self.public, self.pinned, NAME, OF_TRUSTEES, agent.answer, agent.expire, MachineClock())
 
     def next_key(self) -> Proposal:
         return draft_proposal(self.pinned, OfferKey(3, self.reader.latest()), (NAME,), [], 0)[0]
