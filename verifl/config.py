@@ -248,11 +248,11 @@ def checked_config(config: object) -> Config:
     return config
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, needs_task: bool = True) -> Config:
     """The configuration in a TOML file; raises Misuse with one line that names file and field."""
     document = read_toml(path, "`verifl init DIR` writes an example configuration", "config.toml")
     config = parse_config(document, str(path))
-    if config.task is None:
+    if config.task is None and needs_task:
         raise Misuse(f'{path}: task: missing, expected a table [task] with name = "{FIRST}" or file = "task.py"')
     return config
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from verifl.commands.parties import PartyOptions, attending, party_options
-from verifl.commands.shared import OK, PATH, device_option
+from verifl.commands.shared import OK, PATH, device_option, initial_option
 
 
 @click.group()
@@ -18,8 +18,9 @@ def client() -> None:
 @client.command()
 @click.argument("config", type=PATH)
 @party_options("client")
+@initial_option
 @device_option
-def run(config: Path, options: PartyOptions, device: str) -> int:
+def run(config: Path, options: PartyOptions, initial: Path | None, device: str) -> int:
     """Train for this client whenever a round is open, by the task that CONFIG names.
 
     CONFIG is the training configuration that the policy was signed for; of its task, data and train are called for
@@ -36,7 +37,7 @@ def run(config: Path, options: PartyOptions, device: str) -> int:
     settings = read_config(config)
     with attending(options) as here:
         seat, progress = here.seat, here.progress
-        training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device)
+        training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device, initial)
         agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
         turns, keeper = ClientTurns(agent, progress), ReceiptKeeper(seat.public, seat.pinned, agent)
         participant = Participant(

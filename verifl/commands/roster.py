@@ -74,24 +74,44 @@ def add(role: str, name: str, public_key: str, document: Path) -> int:
 @click.option("--config", "config_file", type=_path, required=True, help="The training configuration: task and rules.")
 @_key
 @click.option("--out", type=_path, default=Path("policy.cbor"), show_default=True, help="A new file.")
+@click.option("--model", metavar="MODULE:NAME", help="What makes the model, where there is no task; or FILE.py:NAME.")
+@click.option(
+    "--initial", type=_path, help="A new file for the initial model; beside the policy, NAME.initial.safetensors."
+)
 @passphrase_option
-def sign(document: Path, config_file: Path, key_file: Path, out: Path, passphrase_file: Path | None) -> int:
+def sign(
+    document: Path,
+    config_file: Path,
+    key_file: Path,
+    out: Path,
+    model: str | None,
+    initial: Path | None,
+    passphrase_file: Path | None,
+) -> int:
     """Sign the policy of the enrolment DOCUMENT.
 
     Refused while any condition of the policy fails. Prints the hash of the file, by which parties and auditors can
-    compare what they pinned.
+    compare what they pinned. The model that the first round starts from is written beside it, for those who start from
+    a file; the policy has its hash.
     """
     from verifl.commands.streams import printing_to_stderr
-    from verifl.enrolment.keys import read_key, write_new
+    from verifl.enrolment.keys import read_key, require_absent, write_new
     from verifl.enrolment.roster import read_roster
     from verifl.enrolment.signing import sign_policy
     from verifl.planning.plan import plan_valid
 
+    initial = initial or out.with_suffix(".initial.safetensors")
+    never = "a signed policy is never overwritten"
+    require_absent(out, never)
     enrolment = read_roster(document)
     key = read_key(key_file, passphrase_source(passphrase_file))
     with printing_to_stderr():
-        plan = plan_valid(sign_policy(enrolment, config_file, key))
-    write_new(out, plan.pinned.data, 0o644, "a signed policy is never overwritten")
+        signed = sign_policy(enrolment, config_file, key, model)
+    plan = plan_valid(signed.policy_file)
+    if not (initial.is_file() and initial.read_bytes() == signed.initial_file):
+        write_new(initial, signed.initial_file, 0o644, "an initial model is never overwritten")
+    write_new(out, signed.policy_file, 0o644, never)
+    click.echo(f"wrote {initial}: the initial model, for those who start from a file")
     click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
     click.echo(plan.pinned.hash.hex())
     return 0

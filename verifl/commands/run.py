@@ -19,6 +19,7 @@ from verifl.commands.shared import (
     carrier_with,
     device_option,
     format_option,
+    initial_option,
     inject_option,
     log_format_option,
     log_level_option,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--policy", "policy_file", type=PATH, help="The policy that the issuer signed; needs --keys.")
 @click.option("--keys", "folder", type=PATH, help="A directory with the key files (*.pem) of the policy's parties.")
 @passphrase_option
+@initial_option
 @click.option(
     "--change",
     "change_files",
@@ -54,6 +56,7 @@ def run(
     policy_file: Path | None,
     folder: Path | None,
     passphrase_file: Path | None,
+    initial: Path | None,
     change_files: tuple[Path, ...],
     resume: bool,
     inject: tuple[Injection, ...],
@@ -77,6 +80,7 @@ def run(
     from verifl.reports.logs import logged
     from verifl.storage.run_directory import RunDirectory
     from verifl.tasks.loading import load_task
+    from verifl.training.initial_files import started_from
 
     settings = read_config(config)
     issued = read_issued(policy_file, folder, passphrase_source(passphrase_file))
@@ -90,8 +94,9 @@ def run(
     federation: Federation | None = None
     try:
         with logged(log_format, log_level) as progress, printing_to_stderr():
+            task = load_task(settings, config.parent)
             federation = Federation(
-                load_task(settings, config.parent),
+                task if initial is None else started_from(task, initial),
                 settings,
                 out,
                 device=device,
@@ -104,7 +109,7 @@ def run(
             result = federation.run(resume)
     except BaseException as error:
         if _may_go_on(federation, error, resume) and RunDirectory(out).resumable and not inject:
-            command = _resumption(config, out, policy_file, folder, passphrase_file, change_files, device)
+            command = _resumption(config, out, policy_file, folder, passphrase_file, initial, change_files, device)
             first = "once that is put right, " if isinstance(error, VeriflError) else ""
             error.add_note(f"nothing is lost: {first}`{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -129,12 +134,14 @@ def _resumption(
     policy_file: Path | None,
     folder: Path | None,
     passphrase_file: Path | None,
+    initial: Path | None,
     changes: Sequence[Path],
     device: str,
 ) -> str:
     """The command that goes on with a run."""
     options = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
     options += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
+    options += ["--initial", str(initial)] if initial else []
     options += [word for path in changes for word in ("--change", str(path))]
     options += ["--device", device] if device != "auto" else []
     return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *options, "--resume"])

@@ -36,6 +36,11 @@ log_level_option = click.option(
 
 PATH = click.Path(path_type=Path)
 
+initial_option = click.option(
+    "--initial", type=PATH,
+    help="The initial model that came with the policy, to start from. The policy has its hash.",
+)  # fmt: skip
+
 
 def _injections(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[Injection, ...]:
     """`--inject` as values; `--inject list` prints the kinds and ends the command."""

@@ -101,6 +101,12 @@ def write_new(path: Path, data: bytes, mode: int, never: str) -> None:
         os.close(folder)
 
 
+def require_absent(path: Path, never: str) -> None:
+    """Raise Misuse, saying `never`, if anything is at `path`: before work that `write_new` would refuse to write."""
+    if path.exists() or path.is_symlink():
+        raise Misuse(f"{path}: exists, and {never}; choose another name")
+
+
 def parse_public_key(text: str) -> bytes:
     """The 32 bytes that `verifl keys show` prints as 64 hexadecimal digits; raises Misuse for anything else."""
     try:

@@ -15,7 +15,8 @@ _LONGEST = 200  # characters of what is said of one side
 def in_words(name: str, signed: object, found: object) -> tuple[str, str]:
     """What each side says of a field of the policy in which they differ."""
     if name == "initial_model":
-        return "the weights that model() made then", "other weights; the seed is another, or model() was changed"
+        found = "other weights; the seed is another, or model() was changed; --initial starts from a file"
+        return "the weights that model() made then", found
     if name == "tensors" and isinstance(signed, tuple) and isinstance(found, tuple):
         return _tensors(signed, found)
     sides = [_cut(_describe(each)) for each in (signed, found)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope, open_policy, seal, seal_policy, seal_rotation
@@ -12,32 +14,55 @@ from protocols.membership import changed_by
 from protocols.messages import ISSUER, Revocation
 from protocols.policy import Policy
 from protocols.steps.step import encode_model
-from verifl.config import read_config
+from verifl.config import Config, read_config
 from verifl.enrolment.changes import log_in, membership_of, published_changes
 from verifl.enrolment.policies import TrainedModel, make_policy, read_policy_file
 from verifl.enrolment.roster import Roster, missing
+from verifl.tasks.bare_models import named_model
+from verifl.tasks.base import Task
 from verifl.tasks.loading import client_names, load_task
 
 
-def sign_policy(roster: Roster, config_file: Path, key: SigningKey) -> bytes:
+@dataclass(frozen=True)
+class SignedPolicy:
+    """What the issuer gives out: the policy, and the model before the first round as a safetensors file."""
+
+    policy_file: bytes
+    initial_file: bytes
+
+
+def sign_policy(roster: Roster, config_file: Path, key: SigningKey, model_name: str | None = None) -> SignedPolicy:
     """The policy of `roster` for the training in `config_file`, signed by its issuer, whether its conditions hold or
     not: `verifl.planning.plan` says that.
 
-    The task's model is built as a run builds it, to know tensors and initial weights; nothing is trained. Raises
-    Misuse naming what is missing.
+    The model is built as a run builds it, to know tensors and initial weights; nothing is trained. It is the task's, or
+    that of `model_name` (`named_model`), where the configuration has no task. Raises Misuse naming what is missing.
     """
+    from verifl.training.initial_files import initial_file
     from verifl.training.local_training import LocalTraining
     from verifl.training.tensors import tensor_filter
 
     if lacking := missing(roster):
         raise Misuse(f"roster: missing: {'; '.join(lacking)}")
-    config = read_config(config_file)
-    task = load_task(config, config_file.parent)
-    _check_clients(roster, client_names(task))
+    config = read_config(config_file, needs_task=model_name is None)
+    task = _task(roster, config, config_file.parent, model_name)
     training = LocalTraining(task, tensor_filter(config), "cpu", config.federation.seed)
-    model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(training.initial()))
+    initial = training.initial()
+    model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(initial))
     policy = make_policy(roster, config, model, key.public_key)
-    return seal_policy(policy, key)
+    return SignedPolicy(seal_policy(policy, key), initial_file(training, initial))
+
+
+def _task(roster: Roster, config: Config, folder: Path, model_name: str | None) -> Task[Any]:
+    """What the configuration trains, for all clients of the roster; or a model only."""
+    if model_name is not None:
+        if config.task is not None:
+            raise Misuse("--model: the configuration has a [task], whose model it is; give one of the two")
+        names = sorted(each.id for each in roster.clients)
+        return named_model(model_name, names, config.federation.seed)
+    task = load_task(config, folder)
+    _check_clients(roster, client_names(task))
+    return task
 
 
 def policy_in(path: Path) -> Policy:

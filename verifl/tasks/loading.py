@@ -42,7 +42,7 @@ def load_task(config: Config, folder: Path) -> Task[Any]:
     path = folder / config.task.file
     surroundings = TaskSurroundings(hidden_names(path.parent))
     with surroundings.entered(keep=True), seeded(config.federation.seed, "task"):
-        task = checked_task(_call(_module(path), path), str(path))
+        task = checked_task(_call(load_file(path, "task.file"), path), str(path))
     remember(task, surroundings)
     return task
 
@@ -129,14 +129,17 @@ def _built_in(config: TaskConfig, seed: int) -> Task[Any]:
     return make(config.clients, seed)
 
 
-def _module(path: Path) -> ModuleType:
-    """Run the file as the module that `import` finds in its folder, as worker processes do."""
+def load_file(path: Path, where: str) -> ModuleType:
+    """Run the file as the module that `import` finds in its folder, as worker processes do.
+
+    Raises Misuse that begins with `where` if it is missing, has no name of a module's of its own, or does not run.
+    """
     if not path.is_file():
-        raise Misuse(f"task.file: no file {path}; write one (`verifl init DIR` makes an example) or correct the path")
+        raise Misuse(f"{where}: no file {path}; write one (`verifl init DIR` makes an example) or correct the path")
     spec = importlib.util.spec_from_file_location(path.stem, path.absolute())
     if spec is None or spec.loader is None:
-        raise Misuse(f"task.file: {path} is not a Python file; expected a name that ends in .py")
-    _check_module_name(path)
+        raise Misuse(f"{where}: {path} is not a Python file; expected a name that ends in .py")
+    _check_module_name(path, where)
     module = importlib.util.module_from_spec(spec)
     folder = str(path.parent.resolve())
     if folder in sys.path:
@@ -144,24 +147,24 @@ def _module(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     sys.modules[path.stem] = module
     _FROM_FILES.add(path.stem)
-    with user_code(f"task.file: {path} does not run"):
+    with user_code(f"{where}: {path} does not run"):
         spec.loader.exec_module(module)
     return module
 
 
-def _check_module_name(path: Path) -> None:
+def _check_module_name(path: Path, where: str) -> None:
     """The file's name must be free for a module: what has it already would be found instead of it, or the reverse."""
     name = path.stem
     if name in sys.stdlib_module_names or name in OURS:
         whose = "verifl" if name in OURS else "Python"
-        raise Misuse(f"task.file: {path} has the name of a module of {whose}'s own; rename it, to task.py for example")
+        raise Misuse(f"{where}: {path} has the name of a module of {whose}'s own; rename it, to task.py for example")
     if "." in name:
-        raise Misuse(f"task.file: {path} cannot be imported, for the dot in {name!r}; rename it, to task.py say")
+        raise Misuse(f"{where}: {path} cannot be imported, for the dot in {name!r}; rename it, to task.py say")
     there = sys.modules.get(name)
     if there is not None and name not in _FROM_FILES:
-        where = getattr(there, "__file__", None) or "built in"
+        used = getattr(there, "__file__", None) or "built in"
         raise Misuse(
-            f"task.file: {path} has the name of a module that is in use ({where}); rename it, to task.py for example"
+            f"{where}: {path} has the name of a module that is in use ({used}); rename it, to task.py for example"
         )
 
 

@@ -51,8 +51,14 @@ def file_names(model: nn.Module) -> dict[str, str]:
 
 def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
     """The state of `model` as a safetensors file, under the names of `file_names`."""
-    state, names = model.state_dict(), file_names(model)
-    _save({names[name]: tensor for name, tensor in state.items()}, path, metadata)
+    _save(_named(model), path, metadata)
+
+
+def encode_state(model: nn.Module) -> bytes:
+    """The state of `model` as `write_model` writes it, without metadata: the same bytes for the same values."""
+    from safetensors.torch import save
+
+    return bytes(save(_separate(_named(model)), metadata=_FORMAT))
 
 
 def write_adapter(model: nn.Module, layout: TensorLayout, directory: RunDirectory) -> Path | None:
@@ -70,6 +76,12 @@ def write_adapter(model: nn.Module, layout: TensorLayout, directory: RunDirector
         with replacing(folder / _CONFIG) as temporary:
             temporary.write_bytes(adapter.config)
     return directory.adapter if adapters else None
+
+
+def _named(model: nn.Module) -> dict[str, Tensor]:
+    """Every tensor of the state by its name in the file."""
+    names = file_names(model)
+    return {names[name]: tensor for name, tensor in model.state_dict().items()}
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

@@ -56,7 +56,7 @@ def test_another_architecture(tensors: tuple[TensorSpec, ...], dimension: int, t
 def test_other_weights() -> None:
     assert refusal(TrainedModel.of(SIGNED.tensors, 9, b"others")) == (
         "policy: initial_model: signed for the weights that model() made then, found other weights; the seed is "
-        "another, or model() was changed"
+        "another, or model() was changed; --initial starts from a file"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from protocols.policy import Policy
 from protocols.rounds.exchange import Question, SubmissionPackage
@@ -14,18 +15,32 @@ from verifl.agents.summation import resolve_device
 from verifl.config import Config
 from verifl.enrolment.policies import TrainedModel, check_training
 from verifl.progress import Progress
+from verifl.tasks.base import Task
 from verifl.tasks.loading import load_task
 from verifl.tasks.user_code import ClientFailed
+from verifl.training.initial_files import bare_model, started_from
 from verifl.training.local_training import LocalTraining
-from verifl.training.tensors import Vector, tensor_filter
+from verifl.training.tensors import TensorFilter, Vector, tensor_filter
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def prepared_training(config: Config, folder: Path, policy: Policy, device: str) -> tuple[LocalTraining, Vector]:
-    """A configuration's training, and the initial model, float64 (d,); raises Misuse where it is not the policy's."""
-    task = load_task(config, folder)
-    training = LocalTraining(task, tensor_filter(config), resolve_device(device), config.federation.seed)
+def prepared_training(
+    config: Config, folder: Path, policy: Policy, device: str, initial_file: Path | None = None
+) -> tuple[LocalTraining, Vector]:
+    """A configuration's training, and the initial model, float64 (d,); raises Misuse where it is not the policy's.
+
+    initial_file: what came with the policy, to start from; without a task it is all there is of the model.
+    """
+    rule = tensor_filter(config)
+    if config.task is None and initial_file is not None:
+        names = [member.id for member in policy.roster]
+        task: Task[Any] = bare_model(initial_file, policy.tensors, names)
+        rule = TensorFilter(trainable_only=True, nonnegative=rule.nonnegative)
+    else:
+        task = load_task(config, folder)
+        task = task if initial_file is None else started_from(task, initial_file)
+    training = LocalTraining(task, rule, resolve_device(device), config.federation.seed)
     initial, layout = training.initial(), training.layout
     check_training(policy, config, TrainedModel.of(layout.specs, layout.dimension, encode_model(initial)))
     return training, initial
