@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable
-from auditor.outcomes import Check, Hands, Outcome
+from auditor.outcomes import Check, CheckRun, Hands
 from auditor.reports.report import Report
 from auditor.reports.results import Kind, Place, Status
 from proofs.errors import Misuse, VeriflError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from protocols.log.reader import TranscriptReader
     from protocols.log.remote import Remote
 
-Ended = Mapping[type[Result], Outcome[Any]]  # by the type of what each check leaves
+Ended = Mapping[type[Result], CheckRun[Any]]  # by the type of what each check leaves
 
 
 class Progress:
@@ -117,7 +117,7 @@ def _run_all(case: Case, memory: Memory, required: frozenset[str], progress: Pro
     from auditor.outcomes import in_order
 
     hands: Hands = {Case: case, Blobs: Blobs(case.reader), Memory: memory}
-    ended: dict[type[Result], Outcome[Any]] = {}
+    ended: dict[type[Result], CheckRun[Any]] = {}
     for check in in_order(CHECKS):
         told = AUDIT_CHECKS.find(check.number)
         progress.check(told.id, told.title)
@@ -144,7 +144,7 @@ def _judged(log: SignedLog) -> str:
 
 def _run(
     check: Check[Any, Any], told: AuditCheck, hands: Hands, ended: Ended, required: frozenset[str]
-) -> Outcome[Any]:
+) -> CheckRun[Any]:
     """Run one check on what it says that it needs. What it says of signed content is in its findings, with who signed
     it. Damage that it does not look for leaves it unjudged, and so does any other error that it does not handle: a
     mistake of this auditor's, which accuses nobody. What is missing for a check skips it."""
@@ -162,10 +162,10 @@ def _run(
         left, status, reason = missing.left, Status.SKIPPED, missing.reason
     except DoesNotApply as outside:
         status, reason = Status.NOT_APPLICABLE, outside.reason
-    log = _log_of({check.leaves: Outcome(findings.result(""), left), **ended})
+    log = _log_of({check.leaves: CheckRun(findings.result(""), left), **ended})
     if (log.cut is not None or log.gaps) and status is None and findings.empty and not told.of_policy:
         status, reason = Status.SKIPPED, f"because I1 failed: {_judged(log)}"
     if status is Status.SKIPPED and told.id in required:
         expected = f"{told.id} is required and may not be skipped"
         findings.add(Place(told.title), expected, f"skipped ({reason})", Kind.UNJUDGED)
-    return Outcome(findings.result("" if left is None else left.checked, status, reason), left)
+    return CheckRun(findings.result("" if left is None else left.checked, status, reason), left)

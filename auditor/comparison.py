@@ -86,7 +86,7 @@ def _another_of_its_size(pinned: PinnedPolicy, known: SignedHead, reader: Transc
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ForkEvidence:
     """Two checkpoints that the log's key signed, the first in copy A, of which neither extends the other.
 
     trustees: who cosigned both with one key. rotated: who cosigned each with another key of theirs.
@@ -137,7 +137,7 @@ class Fork:
     index: int
     log_key: bytes
     entries: tuple[str, str]
-    evidence: tuple[Evidence, ...]
+    evidence: tuple[ForkEvidence, ...]
 
     @property
     def heads(self) -> tuple[SignedHead, SignedHead]:
@@ -288,11 +288,11 @@ def find_fork(a: Copy, b: Copy, log_key: bytes) -> Fork | None:
     return Fork(index, log_key, entries, tuple(evidence))
 
 
-def _evidence(a: Copy, b: Copy, heads: tuple[SignedHead, SignedHead]) -> Evidence:
+def _evidence(a: Copy, b: Copy, heads: tuple[SignedHead, SignedHead]) -> ForkEvidence:
     first, second = (head.head.size for head in heads)
     shorter, longer = min(first, second), max(first, second)
     copy = a if first > second else b
-    return Evidence(heads, copy.root(shorter), tuple(consistency_proof(copy.hashes[:longer], shorter)))
+    return ForkEvidence(heads, copy.root(shorter), tuple(consistency_proof(copy.hashes[:longer], shorter)))
 
 
 def _cosigners(copy: Copy, index: int) -> set[str]:

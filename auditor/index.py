@@ -33,7 +33,7 @@ Body = TypeVar("Body", bound=messages.Message)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Generic[Body]):
+class Record(Generic[Body]):
     """One decoded entry: its position, the hash of its envelope, its message."""
 
     index: int
@@ -64,38 +64,38 @@ class Round:
     """The entries of one round number, by type, in log order. More than one of what must be single is a finding."""
 
     number: int
-    keys: list[Entry[messages.RoundKey]] = field(default_factory=list)
-    opens: list[Entry[messages.RoundOpen]] = field(default_factory=list)
+    keys: list[Record[messages.RoundKey]] = field(default_factory=list)
+    opens: list[Record[messages.RoundOpen]] = field(default_factory=list)
     submissions: dict[int, SubmissionRecord] = field(default_factory=dict)
-    acks: list[Entry[messages.ShareAck]] = field(default_factory=list)
-    cohorts: list[Entry[messages.CohortClosed]] = field(default_factory=list)
-    releases: list[Entry[messages.Release]] = field(default_factory=list)
-    aggregates: list[Entry[messages.Aggregate]] = field(default_factory=list)
-    closes: list[Entry[messages.RoundClosed]] = field(default_factory=list)
-    aborts: list[Entry[messages.RoundAborted]] = field(default_factory=list)
+    acks: list[Record[messages.ShareAck]] = field(default_factory=list)
+    cohorts: list[Record[messages.CohortClosed]] = field(default_factory=list)
+    releases: list[Record[messages.Release]] = field(default_factory=list)
+    aggregates: list[Record[messages.Aggregate]] = field(default_factory=list)
+    closes: list[Record[messages.RoundClosed]] = field(default_factory=list)
+    aborts: list[Record[messages.RoundAborted]] = field(default_factory=list)
 
     @property
-    def open(self) -> Entry[messages.RoundOpen] | None:
+    def open(self) -> Record[messages.RoundOpen] | None:
         """The first RoundOpen: the one that counts."""
         return self.opens[0] if self.opens else None
 
     @property
-    def cohort(self) -> Entry[messages.CohortClosed] | None:
+    def cohort(self) -> Record[messages.CohortClosed] | None:
         """The first CohortClosed: the one that counts."""
         return self.cohorts[0] if self.cohorts else None
 
     @property
-    def aggregate(self) -> Entry[messages.Aggregate] | None:
+    def aggregate(self) -> Record[messages.Aggregate] | None:
         """The first Aggregate: the one that counts."""
         return self.aggregates[0] if self.aggregates else None
 
     @property
-    def closed(self) -> Entry[messages.RoundClosed] | None:
+    def closed(self) -> Record[messages.RoundClosed] | None:
         """The first RoundClosed: the one that counts."""
         return self.closes[0] if self.closes else None
 
     @property
-    def aborted(self) -> Entry[messages.RoundAborted] | None:
+    def aborted(self) -> Record[messages.RoundAborted] | None:
         """The first RoundAborted: the one that counts."""
         return self.aborts[0] if self.aborts else None
 
@@ -113,7 +113,7 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class DeferredFinding:
     """A finding kept for the check that will report it."""
 
     where: Place
@@ -149,14 +149,14 @@ class Index:
 
     def __init__(self, policy: Policy | None) -> None:
         self.rounds: dict[int, Round] = {}
-        self.genesis: list[Entry[messages.Genesis]] = []
+        self.genesis: list[Record[messages.Genesis]] = []
         self.headings: list[Heading] = []
         self.blobs: dict[bytes, tuple[str, int]] = {}
-        self.faults: dict[str, list[Fault]] = {}
+        self.faults: dict[str, list[DeferredFinding]] = {}
         self.by_hash: dict[bytes, int] = {}
-        self.changes: list[Entry[messages.KeyRotation | messages.Revocation]] = []
+        self.changes: list[Record[messages.KeyRotation | messages.Revocation]] = []
         self.memberships: dict[int, bytes] = {}
-        self.ending: tuple[Entry[messages.FederationClosed], Membership] | None = None
+        self.ending: tuple[Record[messages.FederationClosed], Membership] | None = None
         self.disowned: set[int] = set()
         self.standing = None if policy is None else Standing(policy)
         self.doubtful: set[int] = set()
@@ -256,7 +256,7 @@ class Index:
         self.blobs[blob] = (roles if role in known else "+".join(sorted(known | {role})), first)
 
     def _fault(self, check: str, where: Place, expected: str, found: str, *, sure: bool = True) -> None:
-        self.faults.setdefault(check, []).append(Fault(where, expected, found, sure))
+        self.faults.setdefault(check, []).append(DeferredFinding(where, expected, found, sure))
 
     def _change(self, index: int, name: Place, data: bytes, envelope: Envelope) -> None:
         if self.standing is None:
@@ -293,15 +293,15 @@ class Index:
         for role, blob in message_blobs(message):
             self._name_blob(blob, role, index)
         if isinstance(message, messages.Genesis):
-            self.genesis.append(Entry(index, hashed, message))
+            self.genesis.append(Record(index, hashed, message))
             self.by_hash.setdefault(hashed, index)
             return
         if isinstance(message, messages.KeyRotation | messages.Revocation):
-            self.changes.append(Entry(index, hashed, message))
+            self.changes.append(Record(index, hashed, message))
             return
         if isinstance(message, messages.FederationClosed):
             membership = ENROLLED if self.standing is None else self.standing.membership
-            self.ending = self.ending or (Entry(index, hashed, message), membership)
+            self.ending = self.ending or (Record(index, hashed, message), membership)
             return
         found = self.rounds.setdefault(message.round, Round(message.round))
         if isinstance(message, messages.Submission):
@@ -310,25 +310,25 @@ class Index:
         self.by_hash.setdefault(hashed, index)
         match message:
             case messages.RoundKey():
-                found.keys.append(Entry(index, hashed, message))
+                found.keys.append(Record(index, hashed, message))
             case messages.RoundOpen():
                 if self.standing is not None:
                     self.memberships[index] = self.standing.membership.root()
                     self._in_doubt = self._in_doubt and message.changes != self.memberships[index]
                     self.unsettled.update({index} if self._in_doubt else ())
-                found.opens.append(Entry(index, hashed, message))
+                found.opens.append(Record(index, hashed, message))
             case messages.ShareAck():
-                found.acks.append(Entry(index, hashed, message))
+                found.acks.append(Record(index, hashed, message))
             case messages.CohortClosed():
-                found.cohorts.append(Entry(index, hashed, message))
+                found.cohorts.append(Record(index, hashed, message))
             case messages.Release():
-                found.releases.append(Entry(index, hashed, message))
+                found.releases.append(Record(index, hashed, message))
             case messages.Aggregate():
-                found.aggregates.append(Entry(index, hashed, message))
+                found.aggregates.append(Record(index, hashed, message))
             case messages.RoundClosed():
-                found.closes.append(Entry(index, hashed, message))
+                found.closes.append(Record(index, hashed, message))
             case messages.RoundAborted():
-                found.aborts.append(Entry(index, hashed, message))
+                found.aborts.append(Record(index, hashed, message))
 
 
 def prunable_blobs(index: Index) -> set[bytes]:

@@ -32,7 +32,7 @@ class Lacking:
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[Left]):
+class CheckRun(Generic[Left]):
     """How a check ended, with its findings and notes. left: None where it ended before it could leave anything."""
 
     result: CheckResult
@@ -67,10 +67,10 @@ class Check(Generic[Needs, Left]):
     @property
     def before(self) -> frozenset[type[Result]]:
         """What other checks leave that it needs, or needs to know how they ended."""
-        asked = (get_args(each)[0] if get_origin(each) is Outcome else each for each in self.asks.values())
+        asked = (get_args(each)[0] if get_origin(each) is CheckRun else each for each in self.asks.values())
         return frozenset(each for each in asked if issubclass(each, Result))
 
-    def given(self, hands: Hands, ended: Mapping[type[Result], Outcome[Any]]) -> Needs:
+    def given(self, hands: Hands, ended: Mapping[type[Result], CheckRun[Any]]) -> Needs:
         """What it needs, of what is at hand and of how the checks before it ended."""
         return self.needs(**{name: _given(asked, hands, ended) for name, asked in self.asks.items()})
 
@@ -102,8 +102,8 @@ def _visit(
     ordered.append(check)
 
 
-def _given(asked: Any, hands: Hands, ended: Mapping[type[Result], Outcome[Any]]) -> object:
-    if get_origin(asked) is Outcome:
+def _given(asked: Any, hands: Hands, ended: Mapping[type[Result], CheckRun[Any]]) -> object:
+    if get_origin(asked) is CheckRun:
         return ended[get_args(asked)[0]]
     if not issubclass(asked, Result):
         return hands[asked]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
-from auditor.checks.naming import Statements, answers, excuse, is_own_ack, statements
+from auditor.checks.naming import RoundStatements, answers, excuse, is_own_ack, statements
 from auditor.checks.proofs import Proofs
 from auditor.checks.releases import Cohorts
 from auditor.checks.verdicts import Verdicts
 from auditor.findings import Result, counted
-from auditor.index import Entry, Round, SubmissionRecord
-from auditor.outcomes import Outcome
+from auditor.index import Record, Round, SubmissionRecord
+from auditor.outcomes import CheckRun
 from auditor.reports.results import CheckResult, Event, Finding, Story, printable
 from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Misuse, Rejected
@@ -43,7 +43,7 @@ class Told:
     cohorts: Cohorts
 
     @classmethod
-    def of(cls, case: Case, ended: Mapping[type[Result], Outcome[Any]]) -> Told:
+    def of(cls, case: Case, ended: Mapping[type[Result], CheckRun[Any]]) -> Told:
         """From how the checks ended."""
         left: dict[type, Any] = {type(outcome.left): outcome.left for outcome in ended.values()}
         return cls(
@@ -167,7 +167,7 @@ class _Shares:
     disputed: Mapping[int, Sequence[tuple[str, str]]]
 
 
-def _shares(found: Round, known: Statements) -> _Shares:
+def _shares(found: Round, known: RoundStatements) -> _Shares:
     held: dict[int, list[str]] = {index: [] for index in found.submissions}
     disputed: dict[int, list[tuple[str, str]]] = {index: [] for index in found.submissions}
     for name, ack in known.acks.items():
@@ -179,7 +179,7 @@ def _shares(found: Round, known: Statements) -> _Shares:
     return _Shares(held, disputed)
 
 
-def _verdict(told: Told, found: Round, record: SubmissionRecord, known: Statements, said: str) -> Event:
+def _verdict(told: Told, found: Round, record: SubmissionRecord, known: RoundStatements, said: str) -> Event:
     if found.cohort is None:
         return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(told, found, record, known)}")
     right = _right_verdict(told, found, record)
@@ -192,7 +192,7 @@ def _verdict(told: Told, found: Round, record: SubmissionRecord, known: Statemen
     return Event(found.number, record.index, text, None if right is None else right == said)
 
 
-def _unjudged(told: Told, found: Round, record: SubmissionRecord, known: Statements) -> str:
+def _unjudged(told: Told, found: Round, record: SubmissionRecord, known: RoundStatements) -> str:
     """What the audit finds of a submission on which the log has no verdict."""
     right = _right_verdict(told, found, record)
     if right in OFFENCES:
@@ -200,7 +200,7 @@ def _unjudged(told: Told, found: Round, record: SubmissionRecord, known: Stateme
     return "" if right is None else ". The audit finds no fault in it"
 
 
-def _details(told: Told, found: Round, record: SubmissionRecord, verdict: str | None, known: Statements) -> str:
+def _details(told: Told, found: Round, record: SubmissionRecord, verdict: str | None, known: RoundStatements) -> str:
     """The check that a proof fails, and why an offence is none of this client's."""
     text = f" ({printable(told.proofs.failed[record.index])})" if verdict == INVALID_PROOF else ""
     if verdict in OFFENCES and (why := excuse(told.log, found, record, verdict, known)) is not None:
@@ -299,7 +299,7 @@ def _release(told: Told, found: Round, party: str) -> Iterator[Event]:
             yield Event(found.number, release.index, text)
 
 
-def _missing(number: int, entry: Entry[RoundAborted], party: str) -> Iterator[Event]:
+def _missing(number: int, entry: Record[RoundAborted], party: str) -> Iterator[Event]:
     for each in entry.message.missing:
         if each.party == party:
             yield Event(number, entry.index, f"the abort names it: {printable(each.reason)}")

@@ -22,7 +22,7 @@ from proofs.errors import Misuse
 
 _STATE_SIZE: Final = 64
 _WIDE_SIZE: Final = 64  # 512 bits reduced modulo ORDER: within 2^-256 of uniform
-_WEIGHT_SIZE: Final = 16
+WEIGHT_SIZE: Final = 16
 _INTEGER_SIZE: Final = 8
 _ABSORB, _SCALARS, _SIGNS, _WEIGHTS, _INTEGERS = range(5)
 
@@ -65,9 +65,8 @@ class Challenger:
 
     def weights(self, label: str, count: int) -> list[int]:
         """`count` independent integers in [0, 2^128), big-endian: for random combinations of equations."""
-        stream = self._step(_WEIGHTS, label, _count(count), count * _WEIGHT_SIZE)
-        starts = range(0, len(stream), _WEIGHT_SIZE)
-        return [int.from_bytes(stream[start : start + _WEIGHT_SIZE], "big") for start in starts]
+        stream = self._step(_WEIGHTS, label, _count(count), count * WEIGHT_SIZE)
+        return weights_of(stream)
 
     def integers(self, label: str, rows: int, columns: int, bits: int) -> NDArray[np.int64]:
         """int64 (rows, columns), row after row, uniform in [0, 2^bits), bits <= 63: the low bits of 8 bytes each,
@@ -83,6 +82,11 @@ class Challenger:
         stream = self._step(_SIGNS, label, _count(rows) + _count(columns), (count + 3) // 4)
         signs = _FOUR_SIGNS[np.frombuffer(stream, dtype=np.uint8)].view(np.int8)[:count]
         return signs.reshape(rows, columns)
+
+
+def weights_of(stream: bytes) -> list[int]:
+    """The integers in [0, 2^128) that a stream of WEIGHT_SIZE bytes each spells, big-endian."""
+    return [int.from_bytes(stream[start : start + WEIGHT_SIZE], "big") for start in range(0, len(stream), WEIGHT_SIZE)]
 
 
 def _count(value: int) -> bytes:

@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers
 from proofs.squares import two_squares
 
-Integers = NDArray[np.int64]
 _SHORT = 128  # a commitment takes one addition for a cell of at most this magnitude
 _SHORT_TRIES = 24
 _TRIES = 64

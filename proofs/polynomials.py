@@ -14,7 +14,7 @@ from operator import mul
 
 from proofs.curve import ORDER
 
-_HALF = pow(2, -1, ORDER)
+HALF = pow(2, -1, ORDER)
 
 
 def dot(left: Sequence[int], right: Sequence[int]) -> int:
@@ -59,7 +59,7 @@ def line(at_zero: int, at_one: int) -> list[int]:
 
 def quadratic(at_zero: int, at_one: int, at_two: int) -> list[int]:
     """The polynomial of degree 2 with these values at 0, 1 and 2."""
-    second = (at_two - 2 * at_one + at_zero) * _HALF % ORDER
+    second = (at_two - 2 * at_one + at_zero) * HALF % ORDER
     return [at_zero % ORDER, (at_one - at_zero - second) % ORDER, second]
 
 

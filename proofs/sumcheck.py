@@ -17,6 +17,7 @@ from proofs.curve import ORDER
 from proofs.engine import Engine, Projection, RowSumcheck, Table
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import (
+    HALF,
     add,
     dot,
     eq,
@@ -34,7 +35,6 @@ from proofs.quotients import RowProducts
 from proofs.relations.terms import ColumnWeights, RankOneForm, Terms
 from proofs.transcript import ProjectionSigns, RelationWeights
 
-_HALF = pow(2, -1, ORDER)
 Polynomial = list[int]
 
 
@@ -82,7 +82,7 @@ class MaskRounds:
         """In the current variable."""
         rest = pow(2, self._variables - 1 - self._index, ORDER)
         later = sum(sum(coefficients) for coefficients in self._rounds[self._index + 1 :])
-        constant = self._bound + later * _HALF
+        constant = self._bound + later * HALF
         return scale(add(self._rounds[self._index], [constant]), rest)
 
     def bind(self, challenge: int) -> None:

@@ -77,7 +77,7 @@ def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
-class Secrets:
+class WitnessInputs:
     """What the tables are filled from. noise: none without the encryption's proof."""
 
     update: NDArray[np.int64]
@@ -86,7 +86,7 @@ class Secrets:
 
 
 @singledispatch
-def filled_tables(relation: Relation, secrets: Secrets) -> list[Table]:  # noqa: ARG001  of any relation
+def filled_tables(relation: Relation, secrets: WitnessInputs) -> list[Table]:  # noqa: ARG001  of any relation
     """The relation's own tables in its order; of a relation without any, none.
 
     Raises Misuse for secrets of a wrong shape or dtype, or beyond the relation's bounds.
@@ -95,7 +95,7 @@ def filled_tables(relation: Relation, secrets: Secrets) -> list[Table]:  # noqa:
 
 
 @filled_tables.register
-def _(relation: Norm, secrets: Secrets) -> list[Table]:
+def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
     """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly."""
     shape, bound, update = relation.shape, relation.norm_bound, secrets.update
     if update.shape != (shape.dimension,) or update.dtype != np.int64:
@@ -111,7 +111,7 @@ def _(relation: Norm, secrets: Secrets) -> list[Table]:
 
 
 @filled_tables.register
-def _(relation: Range, secrets: Secrets) -> list[Table]:
+def _(relation: Range, secrets: WitnessInputs) -> list[Table]:
     """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, zero on the padding."""
     shape = relation.shape
     tables = np.zeros((3, shape.data_cells), dtype=np.int64)
@@ -126,7 +126,7 @@ def _(relation: Range, secrets: Secrets) -> list[Table]:
 
 
 @filled_tables.register
-def _(relation: ShortNoise, secrets: Secrets) -> list[Table]:
+def _(relation: ShortNoise, secrets: WitnessInputs) -> list[Table]:
     """Errors, their slack, key, its slack. A group of squares beyond E^2 has chance below 2^-129 per honest table."""
     if secrets.noise is None:
         raise Misuse("noise: expected the errors and the key for an encryption's proof, found none")
@@ -171,7 +171,7 @@ def witness_tables(
     """
     if noise is not None and parameters.encryption is None:
         raise Misuse("noise: expected none without an encryption's proof, found some")
-    secrets = Secrets(update, noise, rand)
+    secrets = WitnessInputs(update, noise, rand)
     return tuple(table for relation in parameters.relations for table in filled_tables(relation, secrets))
 
 

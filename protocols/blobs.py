@@ -15,6 +15,8 @@ from protocols.hashes import sha256
 from protocols.messages import Message, NamesBlob
 from protocols.policy import Policy
 
+BLOB_LIMIT = 1 << 40  # bytes, which no blob reaches: its hash, or the policy, says how many it has
+
 
 @dataclass(frozen=True)
 class BlobField:

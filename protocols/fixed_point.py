@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Misuse
+from proofs.parameters import MAXIMUM_NORM_BOUND
 
-LARGEST_NORM_BOUND = 2**40
 LARGEST_FRACTION_BITS = 128
 _LIMB_BITS = 22
 _LIMB_BLOCK = 2**18  # products of two limbs are below 2^44, so a block's sum stays below 2^62
@@ -37,7 +37,7 @@ def quantize(delta: NDArray[np.float64], clip: float, fraction_bits: int, norm_b
     vector = np.asarray(delta, dtype=np.float64)
     _check_vector(vector)
     _check_scale(clip, fraction_bits)
-    if not 1 <= norm_bound <= LARGEST_NORM_BOUND:
+    if not 1 <= norm_bound <= MAXIMUM_NORM_BOUND:
         raise Misuse(f"norm_bound must be between 1 and 2^40, not {norm_bound}")
     radius = min(clip, math.ldexp(norm_bound, -fraction_bits))
     scaled = np.ldexp(_clip(vector, radius), fraction_bits)

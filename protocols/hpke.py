@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from proofs.errors import Misuse, Rejected
 from protocols.hashes import shake_256
+from protocols.identities import PRIME_25519
+from protocols.reasons import SHARE_DECRYPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +27,6 @@ ENCAPSULATION_SIZE = 1120  # ML-KEM-768 ciphertext 1088, X25519 public key 32
 TAG_SIZE = 16
 OVERHEAD = ENCAPSULATION_SIZE + TAG_SIZE
 _ENCAPSULATION_KEY_SIZE = 1184
-_X25519_PRIME = 2**255 - 19
 
 
 def generate_round_key(rand: Callable[[int], bytes]) -> tuple[bytes, bytes]:
@@ -65,11 +66,11 @@ def open_sealed(private: bytes, info: bytes, sealed: bytes) -> bytes:
 
     key = hpke.MLKEM768X25519PrivateKey(*_expand(private))
     if len(sealed) < OVERHEAD:
-        raise Rejected("share-decryption", f"at least {OVERHEAD} bytes", f"{len(sealed)}")
+        raise Rejected(SHARE_DECRYPTION, f"at least {OVERHEAD} bytes", f"{len(sealed)}")
     try:
         return _suite().decrypt(sealed, key, info)
     except (InvalidTag, ValueError) as error:
-        raise Rejected("share-decryption", "a ciphertext that opens", "one that does not") from error
+        raise Rejected(SHARE_DECRYPTION, "a ciphertext that opens", "one that does not") from error
 
 
 def _suite() -> hpke.Suite:
@@ -85,7 +86,7 @@ def _decode_public(public: bytes) -> hpke.MLKEM768X25519PublicKey:
 
     if len(public) != PUBLIC_KEY_SIZE:
         raise Rejected("round-key", f"{PUBLIC_KEY_SIZE} bytes", f"{len(public)}")
-    if int.from_bytes(public[_ENCAPSULATION_KEY_SIZE:], "little") >= _X25519_PRIME:  # X25519 itself would reduce it
+    if int.from_bytes(public[_ENCAPSULATION_KEY_SIZE:], "little") >= PRIME_25519:  # X25519 itself would reduce it
         raise Rejected("round-key", "u below 2^255 - 19, its top bit clear", public[_ENCAPSULATION_KEY_SIZE:].hex())
     return hpke.MLKEM768X25519PublicKey(
         MLKEM768PublicKey.from_public_bytes(public[:_ENCAPSULATION_KEY_SIZE]),

@@ -16,9 +16,9 @@ from proofs.errors import Misuse, Rejected
 
 SEED_BYTES = 32
 
-_P = 2**255 - 19
-_D = -121665 * pow(121666, -1, _P) % _P
-_SQRT_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
+PRIME_25519 = 2**255 - 19  # of the field of Ed25519 and X25519
+_D = -121665 * pow(121666, -1, PRIME_25519) % PRIME_25519
+_SQRT_MINUS_ONE = pow(2, (PRIME_25519 - 1) // 4, PRIME_25519)
 
 
 class SigningKey:
@@ -88,24 +88,24 @@ def _decode_point(public_key: bytes) -> tuple[int, int]:
         raise Rejected("public-key", "32 bytes", f"{len(public_key)} bytes")
     encoded = int.from_bytes(public_key, "little")
     y, sign = encoded & (2**255 - 1), encoded >> 255
-    if y >= _P:
+    if y >= PRIME_25519:
         raise Rejected("public-key", "y below 2^255 - 19", public_key.hex())
-    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
-    x = u * v**3 * pow(u * v**7, (_P - 5) // 8, _P) % _P
-    if v * x * x % _P == -u % _P:
-        x = x * _SQRT_MINUS_ONE % _P
-    if v * x * x % _P != u:
+    u, v = (y * y - 1) % PRIME_25519, (_D * y * y + 1) % PRIME_25519
+    x = u * v**3 * pow(u * v**7, (PRIME_25519 - 5) // 8, PRIME_25519) % PRIME_25519
+    if v * x * x % PRIME_25519 == -u % PRIME_25519:
+        x = x * _SQRT_MINUS_ONE % PRIME_25519
+    if v * x * x % PRIME_25519 != u:
         raise Rejected("public-key", "a point on edwards25519", public_key.hex())
     if x == 0 and sign == 1:
         raise Rejected("public-key", "sign bit 0 where x = 0", public_key.hex())
-    return (-x % _P if x & 1 != sign else x), y
+    return (-x % PRIME_25519 if x & 1 != sign else x), y
 
 
 def _double(point: tuple[int, int]) -> tuple[int, int]:
     """Twice a point, by the complete affine addition law of -x^2 + y^2 = 1 + d x^2 y^2."""
     x, y = point
-    cross = _D * x * x * y * y % _P
+    cross = _D * x * x * y * y % PRIME_25519
     return (
-        2 * x * y * pow(1 + cross, -1, _P) % _P,
-        (y * y + x * x) * pow(1 - cross, -1, _P) % _P,
+        2 * x * y * pow(1 + cross, -1, PRIME_25519) % PRIME_25519,
+        (y * y + x * x) * pow(1 - cross, -1, PRIME_25519) % PRIME_25519,
     )

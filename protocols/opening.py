@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs import domains
+from proofs.arrays import Integers
 from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.engine import Engine
@@ -25,8 +25,6 @@ from protocols.hashes import sha256
 from protocols.lattice import encryption, public
 from protocols.parameters import message_bound
 from protocols.pinned import PinnedPolicy
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

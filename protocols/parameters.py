@@ -16,13 +16,13 @@ from itertools import pairwise
 from proofs.curve import ORDER
 from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Misuse, Rejected
-from proofs.parameters import LEAST_PROJECTIONS, ArgumentParameters
+from proofs.parameters import LEAST_PROJECTIONS, MAXIMUM_NORM_BOUND, ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.cohorts import MOST_TRUSTEES
 from protocols.encoding import CHANGES_LIMIT, ENTRY_LIMIT
 from protocols.envelopes import RESERVED_NAMES
-from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
+from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.messages import DETAILS
@@ -92,7 +92,7 @@ def derive_update(dimension: int, clip_norm: float, resolution: int | None) -> U
     default = default_fraction_bits(dimension, clip_norm)
     bits = default if resolution is None else resolution
     bound = scaled_clip(clip_norm, bits)
-    if not 1 <= bound <= LARGEST_NORM_BOUND:
+    if not 1 <= bound <= MAXIMUM_NORM_BOUND:
         change = "another clip norm" if bits == default else f"{default} fraction bits, or another clip norm"
         raise Misuse(
             f"the norm bound floor(clip * 2^fraction_bits) must be between 1 and 2^40, but a clip norm of {clip_norm} "
@@ -113,7 +113,7 @@ def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bo
     bound = min(update.norm_bound, scaled_clip(clip, bits)) if clip else 0
     if bound == 0 < clip:
         finer = 1 - math.frexp(clip)[1]
-        fits = update.norm_bound << finer - bits <= LARGEST_NORM_BOUND
+        fits = update.norm_bound << finer - bits <= MAXIMUM_NORM_BOUND
         raise Misuse(
             f"{name}: {clip} is less than one unit, 2^-{bits} = {math.ldexp(1.0, -bits):.3g}; use 0 to freeze, "
             f"a larger bound{f', or fraction_bits = {finer} or more' if fits else ''}"
@@ -321,7 +321,7 @@ def _update_conditions(policy: Policy) -> list[Inequality]:
     plaintext = policy.max_cohort * bound
     return [
         Inequality("norm-bound-positive", bound, ">=", 1, "B is at least one unit"),
-        Inequality("norm-bound-limit", bound, "<=", LARGEST_NORM_BOUND, "B is at most 2^40"),
+        Inequality("norm-bound-limit", bound, "<=", MAXIMUM_NORM_BOUND, "B is at most 2^40"),
         Inequality("fraction-bits", bits, "<=", LARGEST_FRACTION_BITS, "one unit is 2^-fraction_bits"),
         Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n B < 2^63"),
         Inequality("projections", policy.projections, ">=", LEAST_PROJECTIONS, "(3/4)^k is at most 2^-149"),

@@ -11,7 +11,7 @@ from enum import StrEnum
 from protocols.registry import Registry
 
 
-class Evidence(StrEnum):
+class Ground(StrEnum):
     """What shows that a submission is excluded for a reason."""
 
     LOG = "log"  # the entries before it
@@ -21,19 +21,19 @@ class Evidence(StrEnum):
 
 
 @dataclass(frozen=True)
-class Exclusion:
+class ExclusionReason:
     """Why a submission is not in the cohort. sign: of a CohortClosed's verdicts. offence: only the client itself can
     bring it about. exempting: the client may be missing from a repetition (spec 8.8)."""
 
     name: str
     sign: str
-    evidence: Evidence
+    ground: Ground
     offence: bool = False
     exempting: bool = False
 
 
 @dataclass(frozen=True)
-class Dispute:
+class DisputeReason:
     """Why a trustee disputes a share: the check that it fails. sign: of a ShareAck's answers."""
 
     name: str
@@ -41,7 +41,7 @@ class Dispute:
 
 
 @dataclass(frozen=True)
-class Abort:
+class AbortReason:
     """Why a round ends without an aggregate. opened: after its cohort was closed. absences: the reasons for which it
     names parties; where there are none, it names nobody, and nobody is the cause."""
 
@@ -51,7 +51,7 @@ class Abort:
 
 
 @dataclass(frozen=True)
-class Ending:
+class EndingReason:
     """Why a federation is closed. words: what that means, for people."""
 
     name: str
@@ -65,7 +65,7 @@ class Reason:
     name: str
 
 
-def _name(reason: Exclusion | Dispute | Abort | Ending | Reason) -> str:
+def _name(reason: ExclusionReason | DisputeReason | AbortReason | EndingReason | Reason) -> str:
     return reason.name
 
 
@@ -82,36 +82,38 @@ COHORT_FULL = "cohort-full"  # max_cohort earlier submissions are in
 UNACKNOWLEDGED = "unacknowledged"  # a trustee in Q does not hold its share
 SUPPRESSED = "suppressed"  # it leaves so that those who are missing from P are not isolated
 
-EXCLUSIONS: Registry[Exclusion] = Registry(
+EXCLUSIONS: Registry[ExclusionReason] = Registry(
     "reason of an exclusion",
     "reason",
     (
-        Exclusion(DUPLICATE, "2", Evidence.LOG, offence=True),
-        Exclusion(REPLAYED, "r", Evidence.BLOBS, offence=True),
-        Exclusion(MALFORMED, "m", Evidence.BLOBS, offence=True, exempting=True),
-        Exclusion(INVALID_PROOF, "i", Evidence.BLOBS, offence=True, exempting=True),
-        Exclusion(DISPUTED, "d", Evidence.TRUSTEES, offence=True, exempting=True),
-        Exclusion(COHORT_FULL, "f", Evidence.RULE),
-        Exclusion(UNACKNOWLEDGED, "u", Evidence.TRUSTEES),
-        Exclusion(SUPPRESSED, "s", Evidence.RULE),
+        ExclusionReason(DUPLICATE, "2", Ground.LOG, offence=True),
+        ExclusionReason(REPLAYED, "r", Ground.BLOBS, offence=True),
+        ExclusionReason(MALFORMED, "m", Ground.BLOBS, offence=True, exempting=True),
+        ExclusionReason(INVALID_PROOF, "i", Ground.BLOBS, offence=True, exempting=True),
+        ExclusionReason(DISPUTED, "d", Ground.TRUSTEES, offence=True, exempting=True),
+        ExclusionReason(COHORT_FULL, "f", Ground.RULE),
+        ExclusionReason(UNACKNOWLEDGED, "u", Ground.TRUSTEES),
+        ExclusionReason(SUPPRESSED, "s", Ground.RULE),
     ),
     _name,
 )
 OFFENCES = frozenset(each.name for each in EXCLUSIONS if each.offence)
 EXEMPTING = frozenset(each.name for each in EXCLUSIONS if each.exempting)
-OWN_FAULTS = frozenset(each.name for each in EXCLUSIONS if each.evidence in (Evidence.LOG, Evidence.BLOBS))
+OWN_FAULTS = frozenset(each.name for each in EXCLUSIONS if each.ground in (Ground.LOG, Ground.BLOBS))
 
+SHARE_DECRYPTION = "share-decryption"
 SHARE_ENCODING = "share-encoding"
+SHARE_COMMITMENTS = "share-commitments"
 SHARE_OPENING = "share-opening"
 
-DISPUTES: Registry[Dispute] = Registry(
+DISPUTES: Registry[DisputeReason] = Registry(
     "reason of a dispute",
     "reason",
     (
-        Dispute("share-decryption", "d"),
-        Dispute(SHARE_ENCODING, "e"),
-        Dispute("share-commitments", "c"),
-        Dispute(SHARE_OPENING, "o"),
+        DisputeReason(SHARE_DECRYPTION, "d"),
+        DisputeReason(SHARE_ENCODING, "e"),
+        DisputeReason(SHARE_COMMITMENTS, "c"),
+        DisputeReason(SHARE_OPENING, "o"),
     ),
     _name,
 )
@@ -130,15 +132,15 @@ DIFFERENCING = "differencing"
 MISSING_RELEASES = "missing-releases"
 OPENING_FAILED = "opening-failed"
 
-ABORTS: Registry[Abort] = Registry(
+ABORTS: Registry[AbortReason] = Registry(
     "reason of an abort",
     "reason",
     (
-        Abort(TOO_FEW_SUBMISSIONS, opened=False),
-        Abort(NO_QUORUM, opened=False, absences=(NO_ACKNOWLEDGEMENT,)),
-        Abort(DIFFERENCING, opened=False),
-        Abort(MISSING_RELEASES, opened=True, absences=(NO_RELEASE, WRONG_RELEASE)),
-        Abort(OPENING_FAILED, opened=True),
+        AbortReason(TOO_FEW_SUBMISSIONS, opened=False),
+        AbortReason(NO_QUORUM, opened=False, absences=(NO_ACKNOWLEDGEMENT,)),
+        AbortReason(DIFFERENCING, opened=False),
+        AbortReason(MISSING_RELEASES, opened=True, absences=(NO_RELEASE, WRONG_RELEASE)),
+        AbortReason(OPENING_FAILED, opened=True),
     ),
     _name,
 )
@@ -149,14 +151,14 @@ ROUNDS_SPENT = "rounds-spent"
 TOO_FEW_CLIENTS = "too-few-clients"
 NO_COHORT = "no-cohort"
 
-ENDINGS: Registry[Ending] = Registry(
+ENDINGS: Registry[EndingReason] = Registry(
     "reason of the end",
     "reason",
     (
-        Ending(ABORTS_SPENT, "more opened rounds were aborted than the policy's max_aborts"),
-        Ending(ROUNDS_SPENT, "the policy's max_rounds were opened"),
-        Ending(TOO_FEW_CLIENTS, "too few clients are left for a cohort in which nobody is isolated"),
-        Ending(NO_COHORT, "the repetition of an opened round found no cohort"),
+        EndingReason(ABORTS_SPENT, "more opened rounds were aborted than the policy's max_aborts"),
+        EndingReason(ROUNDS_SPENT, "the policy's max_rounds were opened"),
+        EndingReason(TOO_FEW_CLIENTS, "too few clients are left for a cohort in which nobody is isolated"),
+        EndingReason(NO_COHORT, "the repetition of an opened round found no cohort"),
     ),
     _name,
 )

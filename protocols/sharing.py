@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.challenger import WEIGHT_SIZE, weights_of
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.domains import SHARE_BATCH
 from proofs.engine import Engine, Points
@@ -25,11 +26,11 @@ from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.workers import map_items
 from proofs.randomness import Randomness, uniform_scalars
 from protocols.hashes import shake_256
+from protocols.reasons import SHARE_COMMITMENTS, SHARE_OPENING
 
 DIGIT_BITS = 24
 DIGITS = 10  # of a key in one scalar: 240 bits
 DIGIT_LIMIT = 2 ** (DIGIT_BITS - 1)  # |digit| stays below
-_WEIGHT_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,11 @@ def decode_commitments(engine: Engine, data: bytes, threshold: int) -> Points:
     """The points E_0 .. E_{t-1}; raises Rejected("share-commitments") unless `data` is exactly t of them."""
     if len(data) != threshold * POINT_SIZE:
         size = threshold * POINT_SIZE
-        raise Rejected("share-commitments", f"{threshold} points in {size} bytes", f"{len(data)} bytes")
+        raise Rejected(SHARE_COMMITMENTS, f"{threshold} points in {size} bytes", f"{len(data)} bytes")
     try:
         return engine.decode_points(data)
     except Malformed as error:
-        raise Rejected("share-commitments", f"{threshold} points ({error.expected})", error.found) from None
+        raise Rejected(SHARE_COMMITMENTS, f"{threshold} points ({error.expected})", error.found) from None
 
 
 def verify_share(engine: Engine, x: int, share: Share, commitments: bytes, threshold: int) -> None:
@@ -149,7 +150,7 @@ def verify_shares(
     ]
     weights = _weights(x, shares, commitments)
     for index in _offenders(claims, lambda part: _all_open(engine, x, part, weights)):
-        verdicts[index] = Rejected("share-opening", "a share that opens its commitments", "one that does not")
+        verdicts[index] = Rejected(SHARE_OPENING, "a share that opens its commitments", "one that does not")
     return verdicts
 
 
@@ -235,8 +236,7 @@ def _weights(x: int, shares: Sequence[Share], commitments: Sequence[bytes]) -> l
     for share, data in zip(shares, commitments, strict=True):
         for part in (share.encode(), data):
             stream.update(len(part).to_bytes(8, "big") + part)
-    digest = stream.digest(_WEIGHT_SIZE * len(shares))
-    return [int.from_bytes(digest[i : i + _WEIGHT_SIZE], "big") for i in range(0, len(digest), _WEIGHT_SIZE)]
+    return weights_of(stream.digest(WEIGHT_SIZE * len(shares)))
 
 
 def _all_open(engine: Engine, x: int, claims: Sequence[_Claim], weights: Sequence[int]) -> bool:

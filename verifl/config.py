@@ -15,15 +15,16 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from proofs.errors import Misuse
+from proofs.parameters import MAXIMUM_NORM_BOUND
 from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.cohorts import MOST_TRUSTEES
-from protocols.fixed_point import LARGEST_FRACTION_BITS, LARGEST_NORM_BOUND
+from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
-from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, Table, parse_table, read_toml
+from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, TomlTable, parse_table, read_toml
 
-LARGEST_CLIP_NORM = float(LARGEST_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
+LARGEST_CLIP_NORM = float(MAXIMUM_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
 
 
 def _known_check(name: str) -> str:
@@ -42,7 +43,7 @@ BuiltInName = Annotated[str, AfterValidator(_known_task)]
 CheckId = Annotated[str, AfterValidator(_known_check)]
 
 
-class FederationConfig(Table):
+class FederationConfig(TomlTable):
     """name: of the federation and its log. rounds: to run. seed: of training only, never of the protocol."""
 
     name: str = Field(default="federation", pattern=PARTY_ID)
@@ -50,7 +51,7 @@ class FederationConfig(Table):
     seed: int = Field(default=1, ge=0, lt=2**32)
 
 
-class TaskConfig(Table):
+class TaskConfig(TomlTable):
     """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration."""
 
     name: BuiltInName | None = None
@@ -67,7 +68,7 @@ class TaskConfig(Table):
         return self
 
 
-class TrusteesConfig(Table):
+class TrusteesConfig(TomlTable):
     """count: m trustees. corrupt: f, how many may collude with the server. threshold: t, needed to open a sum."""
 
     count: int = Field(default=5, ge=2, le=MOST_TRUSTEES)
@@ -96,7 +97,7 @@ def _advice(m: int, f: int, smallest: int) -> str:
     return f"{m} trustees cannot withstand {f} corrupt ones; use corrupt {max(m - 1, 0)} or less"
 
 
-class GroupConfig(Table):
+class GroupConfig(TomlTable):
     """Tensors with a bound of their own on every coordinate: shell patterns over the names of those that travel.
 
     coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes nothing there.
@@ -106,7 +107,7 @@ class GroupConfig(Table):
     coordinate_bound: Finite = Field(ge=0)
 
 
-class UpdateConfig(Table):
+class UpdateConfig(TomlTable):
     """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
 
     fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
@@ -137,7 +138,7 @@ class UpdateConfig(Table):
         return self.coordinate_bound is not None or bool(self.groups)
 
 
-class TensorsConfig(Table):
+class TensorsConfig(TomlTable):
     """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.training.tensors`."""
 
     include: Patterns = Field(default=("*",), min_length=1)
@@ -146,7 +147,7 @@ class TensorsConfig(Table):
     nonnegative: Patterns = ("*running_var",)
 
 
-class LimitsConfig(Table):
+class LimitsConfig(TomlTable):
     """What the policy allows: accepted updates in one sum (max_cohort is the number of clients when absent), rounds,
     rounds that opened but ended without a sum, and whether consecutive cohorts may expose a few clients."""
 
@@ -165,13 +166,13 @@ class LimitsConfig(Table):
         return self
 
 
-class AuditConfig(Table):
+class AuditConfig(TomlTable):
     """required: checks, by their numbers, that no audit under this policy may skip."""
 
     required: Annotated[tuple[CheckId, ...], Field(strict=False)] = ()
 
 
-class DeadlinesConfig(Table):
+class DeadlinesConfig(TomlTable):
     """How long a coordinator waits, in seconds from when it asks, where parties are on machines of their own.
 
     clients, trustees: for the others, once as many have answered as the round needs. give_up: for as many as the round
@@ -186,7 +187,7 @@ class DeadlinesConfig(Table):
     poll: Finite = Field(default=1.0, gt=0, le=3600)
 
 
-class Config(Table):
+class Config(TomlTable):
     """A whole configuration; every table but `task` has defaults."""
 
     federation: FederationConfig = FederationConfig()
@@ -225,7 +226,7 @@ class Config(Table):
         return self
 
 
-def _toml(table: Table) -> str:
+def _toml(table: TomlTable) -> str:
     """The lines of a table; tables in it are inline."""
     foreign = {"clients"} if isinstance(table, TaskConfig) and table.file is not None else set[str]()
     return "\n".join(
@@ -234,7 +235,7 @@ def _toml(table: Table) -> str:
 
 
 def _toml_value(value: object) -> str:
-    if isinstance(value, Table):
+    if isinstance(value, TomlTable):
         return f"{{ {', '.join(f'{key} = {_toml_value(each)}' for key, each in value)} }}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml_value, value))}]"

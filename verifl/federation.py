@@ -16,6 +16,7 @@ from proofs.machine.command_line import command_name
 from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.pinned import PinnedPolicy
+from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
 from verifl.agents.summation import resolve_device
@@ -27,7 +28,7 @@ from verifl.enrolment.changes import NONE_LOGGED, logged_changes
 from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
 from verifl.planning.plan import Plan, plan_policy
-from verifl.progress import Progress, RoundSummary, Silent, finite_or_none
+from verifl.progress import NoProgress, Progress, RoundSummary, finite_or_none
 from verifl.reports.console import describe_rounds
 from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory, require_unused
@@ -37,7 +38,7 @@ from verifl.tasks.loading import checked_task, client_names
 from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import write_adapter, write_model
 from verifl.training.running_statistics import statistics_warnings
-from verifl.training.tensors import Vector, tensor_filter
+from verifl.training.tensors import tensor_filter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class Federation:
         self._config = checked_config(config)
         self._directory = RunDirectory(Path(out))
         self._device = device
-        self._progress = progress or Silent()
+        self._progress = progress or NoProgress()
         self._carrier = carrier or InProcess()
         self._rand = rand
 
@@ -220,7 +221,7 @@ class Federation:
         return IssuedPolicy(policy_file, {key.public_key: key for key in keys})
 
     def _engage(
-        self, training: LocalTraining, initial: Vector, enrolment: Enrolment, plan: Plan, device: str
+        self, training: LocalTraining, initial: Doubles, enrolment: Enrolment, plan: Plan, device: str
     ) -> FederationResult:
         directory = self._directory
         session = Session(

@@ -91,7 +91,7 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
+class NoProgress:
     """No progress at all."""
 
     def note(self, text: str) -> None:

@@ -23,7 +23,7 @@ SHOWN = Repr()  # what a file holds, cut where it is long
 SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = 80
 
 
-class Table(BaseModel):
+class TomlTable(BaseModel):
     """A table of a TOML document: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

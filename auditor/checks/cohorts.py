@@ -18,7 +18,7 @@ from auditor.checks.rounds import NONE_HERE
 from auditor.checks.submissions import first_submissions, key_trustees
 from auditor.checks.verdicts import Verdicts, choice_of
 from auditor.findings import Findings, counted
-from auditor.index import Entry, Round, SubmissionRecord, label
+from auditor.index import Record, Round, SubmissionRecord, label
 from auditor.reports.results import Kind, Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Rejected
@@ -41,7 +41,7 @@ from protocols.reasons import (
 
 # Why a round may end without an aggregate, and why a party is missing from it (spec 8.9).
 
-Wrong = tuple[Entry[Release], Malformed | Rejected]  # a release, and what is wrong with it
+Wrong = tuple[Record[Release], Malformed | Rejected]  # a release, and what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _check_acks(given: Needs, findings: Findings, found: Round) -> int:
 
 
 def _check_ack_indices(
-    given: Needs, findings: Findings, found: Round, entry: Entry[ShareAck], firsts: AbstractSet[int]
+    given: Needs, findings: Findings, found: Round, entry: Record[ShareAck], firsts: AbstractSet[int]
 ) -> None:
     """Rule 1, for one acknowledgement. firsts: each client's first submission of the round, by log index."""
     name, message = label(entry.index, entry.message), entry.message
@@ -121,7 +121,7 @@ def _check_ack_indices(
             findings.note(f"{client} and {message.trustee} are in dispute: {dispute.reason}, entry {dispute.index}")
 
 
-def _check_choice(given: Needs, findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
+def _check_choice(given: Needs, findings: Findings, found: Round, entry: Record[CohortClosed]) -> None:
     """Rule 2."""
     name, message = label(entry.index, entry.message), entry.message
     choice = choice_of(given.verdicts, found)
@@ -143,11 +143,11 @@ def _check_choice(given: Needs, findings: Findings, found: Round, entry: Entry[C
 
 
 def _check_releases(
-    given: Needs, findings: Findings, found: Round, cohort: Entry[CohortClosed], releases: Releases
+    given: Needs, findings: Findings, found: Round, cohort: Record[CohortClosed], releases: Releases
 ) -> int:
     """Rule 3, and which releases are valid: the first of each trustee, if it opens the summed share commitments. What a
     trustee signed comes before what is in its name only."""
-    shares: dict[int, tuple[Entry[Release], sharing.Share]] = {}
+    shares: dict[int, tuple[Record[Release], sharing.Share]] = {}
     wrong: list[Wrong] = []
     trustees = {member.id for member in given.case.policy.trustees}
     for entry in sorted(found.releases, key=lambda each: each.index in given.log.index.disowned):
@@ -166,7 +166,7 @@ def _check_releases(
 
 
 def _share(
-    given: Needs, findings: Findings, entry: Entry[Release], wrong: list[Wrong], releases: Releases
+    given: Needs, findings: Findings, entry: Record[Release], wrong: list[Wrong], releases: Releases
 ) -> sharing.Share | None:
     pinned = given.case.pinned
     try:
@@ -186,7 +186,7 @@ def _valid(
     given: Needs,
     findings: Findings,
     found: Round,
-    shares: Mapping[int, tuple[Entry[Release], sharing.Share]],
+    shares: Mapping[int, tuple[Record[Release], sharing.Share]],
     wrong: list[Wrong],
     releases: Releases,
 ) -> dict[str, int]:
@@ -214,7 +214,7 @@ def _valid(
 
 
 def _name_wrong(
-    given: Needs, findings: Findings, found: Round, cohort: Entry[CohortClosed], wrong: Sequence[Wrong]
+    given: Needs, findings: Findings, found: Round, cohort: Record[CohortClosed], wrong: Sequence[Wrong]
 ) -> set[int]:
     """Name the trustees that signed these releases, if they did, for the very submissions that are here. Which these
     are."""
@@ -227,12 +227,12 @@ def _name_wrong(
     return {entry.index for entry, _ in signed}
 
 
-def _digest_holds(found: Round, entry: Entry[CohortClosed]) -> bool:
+def _digest_holds(found: Round, entry: Record[CohortClosed]) -> bool:
     message = entry.message
     return message.digest == cohort_digest(message.round_open, _pairs(found.accepted()), message.trustees)
 
 
-def _check_used(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate], releases: Releases) -> None:
+def _check_used(given: Needs, findings: Findings, found: Round, entry: Record[Aggregate], releases: Releases) -> None:
     """Rule 4."""
     name, message = label(entry.index, entry.message), entry.message
     valid = set(releases.of(found).values())
@@ -246,7 +246,7 @@ def _check_used(given: Needs, findings: Findings, found: Round, entry: Entry[Agg
 
 
 def _check_abort(
-    given: Needs, findings: Findings, found: Round, entry: Entry[RoundAborted], releases: Releases
+    given: Needs, findings: Findings, found: Round, entry: Record[RoundAborted], releases: Releases
 ) -> None:
     """Rule 5."""
     name, message = label(entry.index, entry.message), entry.message

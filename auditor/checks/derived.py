@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from auditor.case import Blobs, Case
 from auditor.checks.releases import Cohorts
-from auditor.index import Entry, Round
+from auditor.index import Record, Round
 from auditor.signed_log import SignedLog
+from proofs.arrays import Integers
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.hashes import sha256
@@ -34,12 +32,11 @@ from protocols.opening import (
 )
 from protocols.summation import RunningSum
 
-Integers = NDArray[np.int64]
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Sources:
     """What it is derived from. It is what a check needs that derives it."""
 
     case: Case
@@ -56,7 +53,7 @@ class Reconstructed:
     blindings: tuple[int, ...]
 
 
-def plaintext_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
+def plaintext_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
     """U, int64 (d,). Raises Malformed, Rejected; Damaged where it is not here and does not follow from what is."""
     size = given.case.pinned.plaintext_size
     return _blob_or(
@@ -67,7 +64,7 @@ def plaintext_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Inte
     )
 
 
-def key_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
+def key_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
     """K, int64 (N,); raises as `plaintext_of`."""
     size = given.case.pinned.key_size
     return _blob_or(
@@ -78,7 +75,7 @@ def key_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
     )
 
 
-def blindings_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Sequence[int]:
+def blindings_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Sequence[int]:
     """The summed blinding of each data row; raises as `plaintext_of`."""
     size = given.case.pinned.blindings_size
     return _blob_or(
@@ -89,13 +86,13 @@ def blindings_of(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Sequ
     )
 
 
-def used_releases(given: Evidence, found: Round, indices: Sequence[int]) -> list[Entry[Release]]:
+def used_releases(given: Sources, found: Round, indices: Sequence[int]) -> list[Record[Release]]:
     """The release entries of these indices, of those that I8 found valid."""
     used = set(given.cohorts.releases.get(found.number, {}).values()).intersection(indices)
     return [entry for entry in found.releases if entry.index in used]
 
 
-def opened_by(given: Evidence, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
+def opened_by(given: Sources, found: Round, indices: Sequence[int]) -> dict[int, sharing.Share]:
     """The shares of these release entries by share point, of those that I8 found valid."""
     pinned = given.case.pinned
     shares = {}
@@ -105,12 +102,12 @@ def opened_by(given: Evidence, found: Round, indices: Sequence[int]) -> dict[int
     return shares
 
 
-def released(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Reconstructed:
+def released(given: Sources, found: Round, entry: Record[Aggregate]) -> Reconstructed:
     """What the valid releases give that an Aggregate names; raises as `reconstruct`."""
     return reconstruct(given, opened_by(given, found, entry.message.releases), len(found.accepted()))
 
 
-def reconstruct(given: Evidence, shares: Mapping[int, sharing.Share], count: int) -> Reconstructed:
+def reconstruct(given: Sources, shares: Mapping[int, sharing.Share], count: int) -> Reconstructed:
     """K and the blindings of `count` clients from exactly t valid shares.
 
     Raises Rejected("releases") for another number, Rejected("key-sum") where a digit is beyond `count` times the tail.
@@ -125,7 +122,7 @@ def reconstruct(given: Evidence, shares: Mapping[int, sharing.Share], count: int
     return Reconstructed(key, tuple(scalars[packed:]))
 
 
-def summed(given: Evidence, found: Round) -> Integers | None:
+def summed(given: Sources, found: Round) -> Integers | None:
     """The sum of the cohort's ciphertexts; None where some are pruned or there is no cohort."""
     pinned, records = given.case.pinned, found.accepted()
     if not records or any(record.ciphertext in given.log.pruned for record in records):
@@ -140,13 +137,13 @@ def summed(given: Evidence, found: Round) -> Integers | None:
     return total.total()
 
 
-def published_sum(given: Evidence, entry: Entry[Aggregate]) -> Integers:
+def published_sum(given: Sources, entry: Record[Aggregate]) -> Integers:
     """The sum that an Aggregate names; raises Malformed, Rejected."""
     pinned = given.case.pinned
     return unpack(pinned.lattice, given.blobs.read(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
 
 
-def _decrypted(given: Evidence, found: Round, entry: Entry[Aggregate]) -> Integers:
+def _decrypted(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
     if found.open is None:
         raise Rejected("round-open", "a round that was opened", "none")
     try:

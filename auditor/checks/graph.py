@@ -16,7 +16,7 @@ from auditor.case import Case
 from auditor.checks.log import LEFTOVER, is_blob_path
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Record, Round, label
 from auditor.reports.results import Kind, Place
 from auditor.signed_log import SignedLog
 from protocols.cohorts import MOST_TRUSTEES
@@ -110,16 +110,16 @@ def _empty() -> networkx.DiGraph[int]:
     return Bare()
 
 
-def _acks(found: Round) -> list[Entry[ShareAck]]:
+def _acks(found: Round) -> list[Record[ShareAck]]:
     """The first acknowledgement of each trustee, before CohortClosed; of no more trustees than a policy may have."""
-    first: dict[str, Entry[ShareAck]] = {}
+    first: dict[str, Record[ShareAck]] = {}
     for ack in found.acks:
         if len(first) < MOST_TRUSTEES and (found.cohort is None or ack.index < found.cohort.index):
             first.setdefault(ack.message.trustee, ack)
     return list(first.values())
 
 
-def _entries(found: Round, acks: list[Entry[ShareAck]]) -> Iterator[int]:
+def _entries(found: Round, acks: list[Record[ShareAck]]) -> Iterator[int]:
     """Every entry that counts."""
     yield from (entry.index for entry in found.keys)
     yield from found.submissions
@@ -130,7 +130,7 @@ def _entries(found: Round, acks: list[Entry[ShareAck]]) -> Iterator[int]:
             yield single.index
 
 
-def _edges(found: Round, acks: list[Entry[ShareAck]], by_hash: dict[bytes, int]) -> Iterator[tuple[int, int, bool]]:
+def _edges(found: Round, acks: list[Record[ShareAck]], by_hash: dict[bytes, int]) -> Iterator[tuple[int, int, bool]]:
     """(what is referred to, what refers to it, whether value flows) for every reference of the entries that count; -1
     for a hash that no entry has."""
     if found.open is not None:

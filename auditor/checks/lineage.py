@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from auditor.checks.derived import Evidence, plaintext_of
+from auditor.checks.derived import Sources, plaintext_of
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Record, Round, label
 from auditor.reports.results import Place
 from proofs.errors import Malformed, Rejected
 from protocols.hashes import sha256
@@ -30,7 +30,7 @@ class Lineage(Result):
 
 
 @numbered("I11")
-def check_lineage(given: Evidence, findings: Findings) -> Lineage:
+def check_lineage(given: Sources, findings: Findings) -> Lineage:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
     rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a step cannot be
@@ -72,14 +72,14 @@ class _Before:
     known: bool = True
     number: int = 0
 
-    def pass_to(self, given: Evidence, found: Round) -> None:
+    def pass_to(self, given: Sources, found: Round) -> None:
         """A missing RoundClosed may be of a round of which nothing is here, or of one that has no end."""
         hidden = given.log.torn.touches(self.number + 1, found.number - 1)
         without = not found.finished and not given.log.is_whole(found.number)
         self.known, self.number = self.known and not hidden and not without, found.number
 
 
-def _start(given: Evidence, findings: Findings) -> StepState | None:
+def _start(given: Sources, findings: Findings) -> StepState | None:
     """The state before the first step; None where the initial model cannot be had."""
     policy, name = given.case.policy, given.case.policy.initial_model
     try:
@@ -91,7 +91,7 @@ def _start(given: Evidence, findings: Findings) -> StepState | None:
         return None
 
 
-def _signed_state(given: Evidence, entry: Entry[RoundClosed]) -> StepState | None:
+def _signed_state(given: Sources, entry: Record[RoundClosed]) -> StepState | None:
     """The state after a step that cannot be judged, as the coordinator signed it; None where that cannot be had, or is
     none."""
     policy, pinned, message = given.case.policy, given.case.pinned, entry.message
@@ -110,7 +110,7 @@ def _signed_state(given: Evidence, entry: Entry[RoundClosed]) -> StepState | Non
 
 
 def _step(
-    given: Evidence, findings: Findings, found: Round, entry: Entry[RoundClosed], state: StepState | None
+    given: Sources, findings: Findings, found: Round, entry: Record[RoundClosed], state: StepState | None
 ) -> StepState | None:
     """The state after a step, None where it is another than the entry says. Raises Damaged where that cannot be judged,
     for want of a blob, also of one before it."""

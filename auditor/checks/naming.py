@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from auditor.index import Entry, Round, SubmissionRecord
+from auditor.index import Record, Round, SubmissionRecord
 from auditor.signed_log import SignedLog
 from protocols.cohorts import ack_digest, disputed_by_quorum
 from protocols.messages import ShareAck
@@ -18,7 +18,7 @@ from protocols.reasons import DISPUTED, DUPLICATE
 
 
 @dataclass(frozen=True)
-class Statements:
+class RoundStatements:
     """What parties said themselves in a round: each client's first own submission, each trustee's first own
     acknowledgement, and what more than f of these dispute."""
 
@@ -27,17 +27,17 @@ class Statements:
     disputed: frozenset[int]
 
 
-def statements(policy: Policy, log: SignedLog, found: Round) -> Statements:
+def statements(policy: Policy, log: SignedLog, found: Round) -> RoundStatements:
     """What a round holds of these; entries that are not their party's own are none."""
     submissions: dict[str, SubmissionRecord] = {}
     for record in found.submissions.values():
         if is_own(log, found, record):
             submissions.setdefault(record.client, record)
     acks = first_acks(found, (entry for entry in found.acks if is_own_ack(log, found, entry)))
-    return Statements(submissions, acks, disputed_by_quorum(policy, acks))
+    return RoundStatements(submissions, acks, disputed_by_quorum(policy, acks))
 
 
-def first_acks(found: Round, entries: Iterable[Entry[ShareAck]] | None = None) -> dict[str, ShareAck]:
+def first_acks(found: Round, entries: Iterable[Record[ShareAck]] | None = None) -> dict[str, ShareAck]:
     """The acknowledgement that counts for each trustee: its first, before CohortClosed. Of the round's, or of some."""
     end = found.cohort.index if found.cohort is not None else None
     acks: dict[str, ShareAck] = {}
@@ -57,7 +57,7 @@ def is_signed(log: SignedLog, index: int) -> bool:
     return index not in log.index.disowned and index not in log.index.doubtful
 
 
-def is_own_ack(log: SignedLog, found: Round, entry: Entry[ShareAck]) -> bool:
+def is_own_ack(log: SignedLog, found: Round, entry: Record[ShareAck]) -> bool:
     """Whether its trustee signed this acknowledgement, in the round's RoundOpen, of the submissions that are here."""
     message = entry.message
     if not is_signed(log, entry.index) or not answers(found, message.round_open):
@@ -72,7 +72,7 @@ def answers(found: Round, round_open: bytes) -> bool:
     return found.open is not None and found.open.hash == round_open
 
 
-def excuse(log: SignedLog, found: Round, record: SubmissionRecord, verdict: str, known: Statements) -> str | None:
+def excuse(log: SignedLog, found: Round, record: SubmissionRecord, verdict: str, known: RoundStatements) -> str | None:
     """Why an offence, as a verdict has it, is not the client's; None where it is. Completes "not its offence: ..."."""
     if record.index in log.index.disowned:
         return "it is not signed by this client"

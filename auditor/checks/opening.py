@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditor.checks.derived import Evidence, blindings_of, plaintext_of, released, used_releases
+from auditor.checks.derived import Sources, blindings_of, plaintext_of, released, used_releases
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Record, Round, label
 from auditor.memory import Memory
 from auditor.reports.results import Kind
 from proofs.errors import Malformed, Rejected
@@ -18,19 +18,19 @@ from protocols.parameters import message_bound
 
 
 @dataclass(frozen=True)
-class Needs(Evidence):
+class Needs(Sources):
     """What I10 is handed."""
 
     memory: Memory
 
 
 @dataclass(frozen=True)
-class Openings(Result):
+class OpenedSums(Result):
     """What I10 leaves."""
 
 
 @numbered("I10")
-def check_openings(given: Needs, findings: Findings) -> Openings:
+def check_openings(given: Needs, findings: Findings) -> OpenedSums:
     """I10. For each Aggregate: 1. `key` and `blindings` are what its releases reconstruct. 2. Every |U_x| is at most
     |A| B. 3. U and the summed blindings open, row by row, the sum of the accepted clients' commitments. U and blindings
     that are missing are derived, if they can be.
@@ -50,10 +50,10 @@ def check_openings(given: Needs, findings: Findings) -> Openings:
         clients += len(found.accepted())
         rows += given.case.pinned.argument.shape.data_rows
     over = f"{counted(rows, 'row')} over the commitments of {counted(clients, 'submission')}"
-    return Openings(f"{counted(rounds, 'aggregate')}: {over}")
+    return OpenedSums(f"{counted(rounds, 'aggregate')}: {over}")
 
 
-def _inputs(given: Needs, found: Round, entry: Entry[Aggregate]) -> tuple[bytes, ...]:
+def _inputs(given: Needs, found: Round, entry: Record[Aggregate]) -> tuple[bytes, ...]:
     """What an opening depends on: the policy, the aggregate, the valid releases that it uses, the cohort. That blobs
     are the ones that the entries name, I1 says."""
     pinned = given.case.pinned
@@ -62,7 +62,7 @@ def _inputs(given: Needs, found: Round, entry: Entry[Aggregate]) -> tuple[bytes,
     return (pinned.hash, entry.hash, len(used).to_bytes(8, "big"), *used, *accepted)
 
 
-def _check_reconstruction(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+def _check_reconstruction(given: Needs, findings: Findings, found: Round, entry: Record[Aggregate]) -> None:
     """Rule 1."""
     name, message = label(entry.index, entry.message), entry.message
     try:
@@ -76,7 +76,7 @@ def _check_reconstruction(given: Needs, findings: Findings, found: Round, entry:
     findings.expect(name.at("blindings"), blindings, message.blindings)
 
 
-def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> None:
+def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Record[Aggregate]) -> None:
     """Rules 2 and 3."""
     name, pinned, records = label(entry.index, entry.message), given.case.pinned, found.accepted()
     try:

@@ -14,7 +14,7 @@ from auditor.checks.parameters import Parameters
 from auditor.checks.proofs import Proofs
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable, counted
 from auditor.index import Round, label
-from auditor.outcomes import Outcome
+from auditor.outcomes import CheckRun
 from auditor.reports.results import Kind, Place, Status
 from auditor.signed_log import SignedLog
 from protocols.messages import ISSUER
@@ -43,8 +43,8 @@ class WhatWasProved:
 
     case: Case
     log: SignedLog
-    parameters: Outcome[Parameters]
-    proofs: Outcome[Proofs]
+    parameters: CheckRun[Parameters]
+    proofs: CheckRun[Proofs]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.case import Blobs, Case
-from auditor.checks.derived import Evidence
+from auditor.checks.derived import Sources
 from auditor.checks.naming import answers
 from auditor.checks.numbered import numbered
 from auditor.checks.releases import Cohorts
@@ -122,7 +122,7 @@ class _Judge:
         self._given, self._findings, self._made = given, findings, made
         self._accepted = {record.index for found in given.log.index.rounds.values() for record in found.accepted()}
         # without releases, which I8 judges
-        self.sums = CohortSums(Evidence(given.case, given.log, given.blobs, Cohorts()), given.memory)
+        self.sums = CohortSums(Sources(given.case, given.log, given.blobs, Cohorts()), given.memory)
         self._taken: set[bytes] = set()
         self._doubtful: set[bytes] = set()  # of submissions that cannot be judged: who copies them cannot be, either
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditor.checks.derived import Evidence, opened_by, published_sum, reconstruct, summed
+from auditor.checks.derived import Sources, opened_by, published_sum, reconstruct, summed
 from auditor.checks.numbered import numbered
 from auditor.checks.proofs import Proofs
 from auditor.checks.sums import ReplayedSum, digest_of, is_known, is_pruned, sum_inputs, sum_of
 from auditor.findings import Findings, Result, Unavailable, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Record, Round, label
 from auditor.memory import Memory
 from proofs.errors import Malformed, Rejected
 from protocols.log.files import Damaged, Missized
@@ -22,7 +22,7 @@ from protocols.reasons import OPENING_FAILED
 
 
 @dataclass(frozen=True)
-class Needs(Evidence):
+class Needs(Sources):
     """What I9 is handed."""
 
     proofs: Proofs
@@ -78,7 +78,7 @@ def _missing(given: Needs, found: Round) -> str:
     return f"entry {first} and {len(others)} more" if others else f"entry {first}"
 
 
-def _replay(given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]) -> ReplayedSum | None:
+def _replay(given: Needs, findings: Findings, found: Round, entry: Record[Aggregate]) -> ReplayedSum | None:
     """Rules 1 and 2 where I6 did not read the whole cohort; None where the sum cannot be made."""
     name = label(entry.index, entry.message)
     if not found.accepted():
@@ -93,7 +93,7 @@ def _replay(given: Needs, findings: Findings, found: Round, entry: Entry[Aggrega
 
 
 def _published(
-    given: Needs, findings: Findings, found: Round, entry: Entry[Aggregate]
+    given: Needs, findings: Findings, found: Round, entry: Record[Aggregate]
 ) -> bytes | Malformed | Rejected | None:
     """What the sum decrypts to that was published, if it is there."""
     if entry.message.ciphertext in given.log.pruned:
@@ -106,12 +106,12 @@ def _published(
     return digest_of(given, found, entry, total)
 
 
-def _check_sum(findings: Findings, entry: Entry[Aggregate], digest: bytes) -> None:
+def _check_sum(findings: Findings, entry: Record[Aggregate], digest: bytes) -> None:
     """Rule 1."""
     findings.expect(label(entry.index, entry.message).at("ciphertext"), digest, entry.message.ciphertext)
 
 
-def _check_plaintext(findings: Findings, entry: Entry[Aggregate], found: bytes | Malformed | Rejected) -> None:
+def _check_plaintext(findings: Findings, entry: Record[Aggregate], found: bytes | Malformed | Rejected) -> None:
     """Rule 2."""
     name = label(entry.index, entry.message)
     if isinstance(found, bytes):

@@ -24,12 +24,12 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Roster(Result):
+class Enrolled(Result):
     """What I3 leaves."""
 
 
 @numbered("I3")
-def check_roster(given: Needs, findings: Findings) -> Roster:
+def check_roster(given: Needs, findings: Findings) -> Enrolled:
     """I3. 1. The identity conditions of spec 4 hold, and the issuer is not the coordinator. 2. Every key is a canonical
     point of large order. 3. Every rotation and revocation is rightful (spec 2.5). 4. No entry is by a party that was
     revoked before it, or signed with a key that was replaced before it. 5. Every RoundOpen names exactly the changes
@@ -38,7 +38,7 @@ def check_roster(given: Needs, findings: Findings) -> Roster:
     with findings.whether(sure=True):
         checked = _check_policy(given, findings)
     changes = _check_changes(given, findings)
-    return Roster(f"{checked}; {changes}")
+    return Enrolled(f"{checked}; {changes}")
 
 
 def _check_policy(given: Needs, findings: Findings) -> str:

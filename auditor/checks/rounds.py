@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from auditor.case import Case
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
-from auditor.index import MISSING, Entry, Heading, Round, label
+from auditor.index import MISSING, Heading, Record, Round, label
 from auditor.reports.results import Kind, Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
@@ -56,12 +56,12 @@ class Needs:
 
 
 @dataclass(frozen=True)
-class Rounds(Result):
+class RoundsInOrder(Result):
     """What I4 leaves."""
 
 
 @numbered("I4")
-def check_rounds(given: Needs, findings: Findings) -> Rounds:
+def check_rounds(given: Needs, findings: Findings) -> RoundsInOrder:
     """I4. 1. Entries come in the order of the grammar, rounds numbered 1, 2, ... up to max_rounds. For each RoundOpen:
     2. it names the policy and the model that the last finished round left; 3. it names the last checkpoint published
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
@@ -89,7 +89,9 @@ def check_rounds(given: Needs, findings: Findings) -> Rounds:
         findings.note(f"the log ends inside a round, after {last}: what is not there yet is not judged")
     keys = sum(len(found.keys) for found in index.rounds.values())
     entries = len(index.headings)
-    return Rounds(f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {entries} entries")
+    return RoundsInOrder(
+        f"{counted(opened, 'round')} opened, {counted(keys, 'round key')}, the order of {entries} entries"
+    )
 
 
 def _check_order(given: Needs, findings: Findings, headings: list[Heading]) -> str:
@@ -137,7 +139,7 @@ def _allowed(state: str, number: int) -> str:
     return f"{' or '.join(GRAMMAR[state])} of round {number}, after {state}"
 
 
-def _check_end(given: Needs, findings: Findings, entry: Entry[FederationClosed], membership: Membership) -> None:
+def _check_end(given: Needs, findings: Findings, entry: Record[FederationClosed], membership: Membership) -> None:
     """Rule 10: by the rounds before it."""
     name, message, policy = label(entry.index, entry.message), entry.message, given.case.policy
     rounds = [
@@ -162,7 +164,7 @@ def _check_end(given: Needs, findings: Findings, entry: Entry[FederationClosed],
         )
 
 
-def _check_open(given: Needs, findings: Findings, found: Round, entry: Entry[RoundOpen], thread: _Thread) -> None:
+def _check_open(given: Needs, findings: Findings, found: Round, entry: Record[RoundOpen], thread: _Thread) -> None:
     name, message = label(entry.index, entry.message), entry.message
     with findings.whether(sure=True):
         findings.expect(name.at("policy"), given.case.policy_hash, message.policy.hex())
@@ -175,7 +177,7 @@ def _check_open(given: Needs, findings: Findings, found: Round, entry: Entry[Rou
     _check_keys(given, findings, name, found, message, thread)
 
 
-def _check_checkpoint(given: Needs, findings: Findings, name: Place, entry: Entry[RoundOpen], thread: _Thread) -> None:
+def _check_checkpoint(given: Needs, findings: Findings, name: Place, entry: Record[RoundOpen], thread: _Thread) -> None:
     """Rule 3."""
     last, said = given.log.last_published(entry.index), entry.message.checkpoint_size
     # the one it names may be missing in this copy; a larger one counts against it only if the log signed that

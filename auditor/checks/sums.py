@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from auditor.checks.derived import Evidence, key_of
-from auditor.index import Entry, Round, SubmissionRecord
+from auditor.checks.derived import Sources, key_of
+from auditor.index import Record, Round, SubmissionRecord
 from auditor.memory import Memory
+from proofs.arrays import Integers
 from proofs.errors import Malformed, Rejected
 from protocols.hashes import sha256
 from protocols.lattice.encryption import pack
@@ -21,8 +19,6 @@ from protocols.log.files import Damaged
 from protocols.messages import Aggregate
 from protocols.opening import decrypt, encode_plaintext
 from protocols.summation import RunningSum
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class CohortSums:
     One sum is in memory at a time: of a round it is made only if all of its cohort comes before the next round's.
     """
 
-    def __init__(self, given: Evidence, memory: Memory) -> None:
+    def __init__(self, given: Sources, memory: Memory) -> None:
         self._given, self._memory = given, memory
         self.made: dict[int, ReplayedSum] = {}
         self._round: Round | None = None
@@ -71,7 +67,7 @@ class CohortSums:
         self._missing = {record.index for record in found.accepted()} if wanted and found.open is not None else set()
 
 
-def sum_inputs(given: Evidence, found: Round) -> tuple[bytes, ...]:
+def sum_inputs(given: Sources, found: Round) -> tuple[bytes, ...]:
     """What the replay of a round depends on: the policy, the seed, the sum and the summands, by the entries that name
     them. That the blobs are the ones that are named, I1 says."""
     entries = (found.open, found.aggregate)
@@ -79,24 +75,24 @@ def sum_inputs(given: Evidence, found: Round) -> tuple[bytes, ...]:
     return (given.case.pinned.hash, *own, *(record.entry_hash for record in found.accepted()))
 
 
-def is_known(given: Evidence, memory: Memory, found: Round) -> bool:
+def is_known(given: Sources, memory: Memory, found: Round) -> bool:
     """Whether this very sum was replayed before. One whose ciphertexts were pruned since has to say so."""
     whole = found.aggregate is not None and not is_pruned(given, found)
     return whole and memory.knows("I9", *sum_inputs(given, found))
 
 
-def is_pruned(given: Evidence, found: Round) -> bool:
+def is_pruned(given: Sources, found: Round) -> bool:
     """Whether the sum of a round cannot be replayed."""
     return found.aggregate is not None and any(record.ciphertext in given.log.pruned for record in found.accepted())
 
 
-def sum_of(given: Evidence, found: Round, entry: Entry[Aggregate], total: Integers) -> ReplayedSum:
+def sum_of(given: Sources, found: Round, entry: Record[Aggregate], total: Integers) -> ReplayedSum:
     """What I9 compares of a sum, int64 residues of the ring."""
     digest = sha256(pack(given.case.pinned.lattice, total))
     return ReplayedSum(digest, digest_of(given, found, entry, total))
 
 
-def digest_of(given: Evidence, found: Round, entry: Entry[Aggregate], total: Integers) -> bytes | Malformed | Rejected:
+def digest_of(given: Sources, found: Round, entry: Record[Aggregate], total: Integers) -> bytes | Malformed | Rejected:
     """SHA-256 of the plaintext that a sum decrypts to under the published key, or why it does not."""
     pinned = given.case.pinned
     seed = found.open.message.seed if found.open else b""

@@ -14,7 +14,7 @@ from auditor.checks.numbered import numbered
 from auditor.checks.proofs import Proofs
 from auditor.checks.submissions import submission_label
 from auditor.findings import Findings, Result, Unavailable, counted
-from auditor.index import Entry, Round, label
+from auditor.index import Record, Round, label
 from auditor.reports.results import Kind
 from auditor.signed_log import SignedLog
 from protocols.cohorts import Choice, Judged, choose, exempt_clients
@@ -123,7 +123,7 @@ def _verdicts(given: Needs, found: Round, choice: Choice) -> dict[int, str]:
     }
 
 
-def _check_partition(findings: Findings, found: Round, entry: Entry[CohortClosed]) -> None:
+def _check_partition(findings: Findings, found: Round, entry: Record[CohortClosed]) -> None:
     """Rule 1."""
     name, message = label(entry.index, entry.message), entry.message
     judged = message.judged()
@@ -144,7 +144,7 @@ def _check_reasons(
     given: Needs,
     findings: Findings,
     found: Round,
-    entry: Entry[CohortClosed],
+    entry: Record[CohortClosed],
     verdicts: Mapping[int, str],
     likely: Choice,
 ) -> None:

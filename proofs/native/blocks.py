@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Words
 from proofs.curve import ORDER
 from proofs.engine import Signs, Table
 from proofs.native.differences import fold_signs, fold_small, integer_squares, product_differences, square_differences
 from proofs.native.jobs import Job
 from proofs.native.scalars import fold, signed_products
-from proofs.native.words import Words, reduced, to_words
+from proofs.native.words import reduced, to_words
 
 
 @dataclass(frozen=True)

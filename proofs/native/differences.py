@@ -13,17 +13,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers, Words
 from proofs.curve import ORDER
 from proofs.machine.jit import inner, kernel
-from proofs.native.field import Element, Word
+from proofs.native.field import ZERO, Element, Word
 from proofs.native.scalars import (
     N0,
     N1,
     N2,
     N3,
     NEGATED_INVERSE,
-    ZERO,
-    Integers,
     Nine,
     add,
     add_product,
@@ -33,7 +32,6 @@ from proofs.native.scalars import (
     store,
     subtract,
 )
-from proofs.native.words import Words
 from proofs.wide import add_carry, multiply_add, umul128
 
 Six: TypeAlias = tuple[Word, Word, Word, Word, Word, Word]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Words
 from proofs.curve import POINT_SIZE, not_a_point, not_points
 from proofs.engine import Block, Signs, Table
 from proofs.errors import Misuse
@@ -19,7 +20,7 @@ from proofs.native.scalars import signed_products
 from proofs.native.sumcheck import NativeProjection
 from proofs.native.tables import generator_tables
 from proofs.native.weighted import signed_column_products, signed_words, ternary_sums
-from proofs.native.words import Words, check_scalars, encode_points, reduced, to_words
+from proofs.native.words import check_scalars, encode_points, reduced, to_words
 
 _COLUMN_BLOCK = 128  # columns whose sums one worker takes at least
 _MOST_COLUMNS = 2**16

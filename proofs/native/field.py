@@ -22,6 +22,8 @@ ONE = np.uint64(1)
 FULL = np.uint64(2**64 - 1)
 FOLD = np.uint64(2**256 - FIELD)
 LOWEST = np.uint64(FIELD % 2**64)  # the other three words of FIELD are FULL
+UNIT: Element = (ONE, ZERO, ZERO, ZERO)
+NOTHING: Element = (ZERO, ZERO, ZERO, ZERO)
 
 
 @inner
@@ -149,7 +151,7 @@ def below_modulus(a: Element) -> bool:
 @inner
 def negate(a: Element) -> Element:
     """-a mod FIELD."""
-    return subtract((ZERO, ZERO, ZERO, ZERO), a)
+    return subtract(NOTHING, a)
 
 
 @inner

@@ -10,15 +10,12 @@ from typing import TypeAlias
 
 import numpy as np
 
+from proofs.arrays import Words
 from proofs.machine.jit import inner, kernel
 from proofs.native import field
 from proofs.native.field import Element
-from proofs.native.words import Words
 
 Jacobian: TypeAlias = tuple[Element, Element, Element]
-
-_UNIT = (field.ONE, field.ZERO, field.ZERO, field.ZERO)
-_NOTHING = (field.ZERO, field.ZERO, field.ZERO, field.ZERO)
 
 
 @inner
@@ -46,14 +43,14 @@ def _add_affine(p: Jacobian, x2: Element, y2: Element) -> Jacobian:
     if field.is_zero(y2):
         return p
     if field.is_zero(z1):
-        return x2, y2, _UNIT
+        return x2, y2, field.UNIT
     squared = field.square(z1)
     h = field.subtract(field.multiply(x2, squared), x1)
     r = field.subtract(field.multiply(y2, field.multiply(z1, squared)), y1)
     if field.is_zero(h):
         if field.is_zero(r):
             return _double(p)
-        return _UNIT, _UNIT, _NOTHING
+        return field.UNIT, field.UNIT, field.NOTHING
     h2 = field.square(h)
     h3 = field.multiply(h, h2)
     v = field.multiply(x1, h2)
@@ -65,7 +62,7 @@ def _add_affine(p: Jacobian, x2: Element, y2: Element) -> Jacobian:
 @kernel
 def horner(points: Words, bits: int) -> Words:
     """(8,): sum_w 2^(bits w) points[w]; points (n, 8) affine, all words zero for the identity."""
-    p = (_UNIT, _UNIT, _NOTHING)
+    p = (field.UNIT, field.UNIT, field.NOTHING)
     for w in range(len(points) - 1, -1, -1):
         for _ in range(bits):
             p = _double(p)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from proofs.arrays import Words
 from proofs.machine.workers import map_items, worker_count
-from proofs.native.words import Words
 
 _WORTHWHILE = 2**14  # cells below which a second thread does not pay
 

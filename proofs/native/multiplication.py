@@ -11,11 +11,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Indices, Words
 from proofs.machine.workers import map_chunks, map_items, worker_count
 from proofs.native.jacobian import horner
 from proofs.native.points import MULTIPLES, add_points, bucket_sums, commit_digits
 from proofs.native.tables import BLINDING_WINDOWS, generator_tables
-from proofs.native.words import Indices, Words, to_words
+from proofs.native.words import to_words
 
 DIGIT_BITS = 8
 DIGIT_BIAS = 0x80 * ((256**8 - 1) // 255)  # half a digit at every position

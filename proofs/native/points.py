@@ -9,18 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Indices, Words
 from proofs.machine.jit import inner, kernel
 from proofs.native import field
 from proofs.native.field import Element
-from proofs.native.words import Indices, Words
 
 BLOCK = 512  # lanes that share one inversion
 MULTIPLES = 128  # 1 G .. 128 G: signed digits of eight bits
 COLUMNS = 32  # columns whose digits are laid out at once
 
 _SEVEN = (np.uint64(7), field.ZERO, field.ZERO, field.ZERO)
-_UNIT = (field.ONE, field.ZERO, field.ZERO, field.ZERO)
-_NOTHING = (field.ZERO, field.ZERO, field.ZERO, field.ZERO)
 
 _GENERIC, _DOUBLING, _COPY, _KEEP, _CANCEL = range(5)  # the first two have a slope
 
@@ -53,15 +51,15 @@ def _signed_y(points: Words, signed: int) -> Element:
 def _classified(x1: Element, y1: Element, x2: Element, y2: Element) -> tuple[int, Element]:
     """(kind of addition, denominator of its slope); 1 where there is no slope."""
     if field.is_zero(y1):
-        return _COPY, _UNIT
+        return _COPY, field.UNIT
     if field.is_zero(y2):
-        return _KEEP, _UNIT
+        return _KEEP, field.UNIT
     difference = field.subtract(x2, x1)
     if not field.is_zero(difference):
         return _GENERIC, difference
     if field.equal(y1, y2):
         return _DOUBLING, field.add(y1, y1)
-    return _CANCEL, _UNIT
+    return _CANCEL, field.UNIT
 
 
 @inner
@@ -73,7 +71,7 @@ def _add_lanes(
     A negative source ~s stands for -others[s]. Targets are distinct; no source is another lane's target.
     scratch (BLOCK, 8) holds each lane's denominator and the product of those before it.
     """
-    product = _UNIT
+    product = field.UNIT
     for i in range(count):
         source = sources[i]
         position = source if source >= 0 else ~source
@@ -103,7 +101,7 @@ def _add_lanes(
         elif kind == _COPY:
             _set(points, target, _x(others, position), _signed_y(others, source))
         elif kind == _CANCEL:
-            _set(points, target, _NOTHING, _NOTHING)
+            _set(points, target, field.NOTHING, field.NOTHING)
 
 
 @kernel
@@ -237,7 +235,7 @@ def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int)
 @inner
 def _big_endian(encoded: NDArray[np.uint8], index: int) -> Element:
     """The 32 bytes after the prefix of one encoded point."""
-    x3, x2, x1, x0 = _NOTHING
+    x3, x2, x1, x0 = field.NOTHING
     for k in range(1, 9):
         x3 = (x3 << np.uint64(8)) | np.uint64(encoded[index, k])
         x2 = (x2 << np.uint64(8)) | np.uint64(encoded[index, k + 8])

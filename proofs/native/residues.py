@@ -10,12 +10,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers, Words
 from proofs.engine import Table
 from proofs.machine.jit import inner, kernel
 from proofs.machine.workers import map_chunks
-from proofs.native.field import Word
-from proofs.native.scalars import ZERO, Integers
-from proofs.native.words import Words, from_words
+from proofs.native.field import ZERO, Word
+from proofs.native.words import from_words
 from proofs.wide import add_carry, multiply_add, umul128
 
 WEIGHT_BITS, MODULUS_BITS = 52, 62

@@ -9,21 +9,17 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from proofs.arrays import Integers, Words
 from proofs.curve import ORDER
 from proofs.machine.jit import inner, kernel
-from proofs.native.field import Element, Word
-from proofs.native.words import Words
+from proofs.native.field import ONE, ZERO, Element, Word
 from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
 
 Five: TypeAlias = tuple[Word, Word, Word, Word, Word]
 Eight: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word]
 Nine: TypeAlias = tuple[Word, Word, Word, Word, Word, Word, Word, Word, Word]
-Integers: TypeAlias = NDArray[np.int64]
 
-ZERO = np.uint64(0)
-ONE = np.uint64(1)
 N0, N1, N2, N3 = (np.uint64(ORDER >> shift & (2**64 - 1)) for shift in (0, 64, 128, 192))
 NEGATED_INVERSE = np.uint64(-pow(ORDER, -1, 2**64) % 2**64)
 

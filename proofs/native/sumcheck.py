@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from proofs.arrays import Words
 from proofs.curve import ORDER
 from proofs.engine import Block, RoundSums, Signs, Table
 from proofs.errors import Misuse
@@ -20,7 +21,7 @@ from proofs.native.differences import weighted_integer_squares, weighted_square_
 from proofs.native.exact import column_dots, sign_product_job, transposed_signs
 from proofs.native.jobs import Job, run_all
 from proofs.native.weighted import signed_words
-from proofs.native.words import Words, check_scalars, reduced, to_words
+from proofs.native.words import check_scalars, reduced, to_words
 from proofs.polynomials import eq_table
 
 _TABLES = 4  # that the kernels of weighted squares take at once

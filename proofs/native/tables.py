@@ -10,11 +10,11 @@ import threading
 
 import numpy as np
 
+from proofs.arrays import Words
 from proofs.curve import POINT_SIZE
 from proofs.domains import BLINDING_GENERATOR, GENERATOR
 from proofs.generators import candidate
 from proofs.native.points import MULTIPLES, add_points, decompress
-from proofs.native.words import Words
 
 BLINDING_WINDOWS = 33  # signed eight-bit digits of a scalar below 2^256, and the carry
 

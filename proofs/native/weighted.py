@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers, Words
 from proofs.machine.jit import kernel
-from proofs.native.scalars import ZERO, Integers, load, store, subtract
-from proofs.native.words import Words
+from proofs.native.field import ZERO
+from proofs.native.scalars import load, store, subtract
 from proofs.wide import add_carry, multiply_add
 
 _BLOCK = 128  # columns whose accumulators stay in the first-level cache

@@ -6,13 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import SupportsInt
 
 import numpy as np
-from numpy.typing import NDArray
 
+from proofs.arrays import Words
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.errors import Misuse
-
-Words = NDArray[np.uint64]
-Indices = NDArray[np.int64]
 
 
 def to_words(values: Iterable[int], width: int = 4) -> Words:

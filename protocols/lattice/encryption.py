@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.workers import map_chunks
 from proofs.randomness import Randomness
@@ -18,7 +19,6 @@ from protocols.lattice.parameters import LatticeParameters
 from protocols.lattice.public import PublicElements
 from protocols.lattice.transform import multiply
 
-Integers = NDArray[np.int64]
 _WORD = 8
 
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers, Words
 from proofs.machine.jit import inner, kernel
 from proofs.wide import umul128
-
-Words = NDArray[np.uint64]
-Integers = NDArray[np.int64]
 
 
 @inner

@@ -11,9 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Words
 from proofs.machine.workers import map_chunks
-
-Words = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)

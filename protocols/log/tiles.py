@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proofs.errors import Malformed, Misuse
+from protocols.encoding import ENTRY_LIMIT
 from protocols.log.merkle import HASH_BYTES, root
 
 TILE_WIDTH = 256
-ENTRY_LIMIT = 65535  # bytes: a bundle's length prefix has 16 bits
 BUNDLE_LIMIT = TILE_WIDTH * (2 + ENTRY_LIMIT)
 
 CHECKPOINT = "checkpoint"

@@ -17,13 +17,13 @@ from types import TracebackType
 
 from proofs.errors import Misuse, Rejected
 from protocols.blobs import blob_hash, entry_blobs
+from protocols.encoding import ENTRY_LIMIT
 from protocols.locks import FileLock
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import (
     CHECKPOINT,
-    ENTRY_LIMIT,
     POLICY,
     TEMPORARY,
     WRITTEN,
@@ -49,7 +49,7 @@ class TranscriptWriter:
     repeated.
 
     `keep`: entries that are about to be appended again, since trustees may have seen them; their blobs stay.
-    `references` gives the blobs that an entry names, and raises Malformed on what is not an entry. `step` is called
+    `references` gives the blobs that an entry names, and raises Malformed on what is not an entry. `watch` is called
     with a description before each change to the directory; it exists to test crashes.
     """
 
@@ -57,12 +57,12 @@ class TranscriptWriter:
         self,
         path: Path | str,
         references: References = entry_blobs,
-        step: DiskWatch | None = None,
+        watch: DiskWatch | None = None,
         keep: Iterable[bytes] = (),
     ) -> None:
         self._path = Path(path).absolute()
         self._references = references
-        self._before = step
+        self._watch = watch
         self._pending: list[bytes] = []
         self._frontier, self._stack = Frontier(), TileStack()  # of the latest checkpoint
         self._unsynced: dict[Path, None] = {}  # directories whose renames may not be durable
@@ -284,8 +284,8 @@ class TranscriptWriter:
             target.parent.rmdir()
 
     def _step(self, description: str) -> None:
-        if self._before is not None:
-            self._before(description)
+        if self._watch is not None:
+            self._watch(description)
 
 
 def _lock(path: Path) -> FileLock:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from proofs.errors import Malformed
 from protocols.blob_sizes import size_of
-from protocols.blobs import blob_hash
+from protocols.blobs import BLOB_LIMIT, blob_hash
 from protocols.encoding import ENTRY_LIMIT, decode, encode
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import cosigner_of
@@ -28,7 +28,6 @@ from protocols.rounds.exchange import (
 
 VERSION = 1
 BLOBS_LIMIT = 128  # in one answer
-_BLOB_LIMIT = 1 << 40  # bytes; the file has a limit of its own
 _FRAMING = 4096  # bytes: of the record, and of the heads of at most BLOBS_LIMIT blobs
 _COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
     "cosignature",
@@ -49,7 +48,7 @@ class AnswerFile:
     version: int
     kind: Annotated[str, AtMost(32)]
     said: Annotated[bytes, AtMost(ENTRY_LIMIT)]
-    blobs: Annotated[tuple[Annotated[bytes, AtMost(_BLOB_LIMIT)], ...], AtMost(BLOBS_LIMIT)]
+    blobs: Annotated[tuple[Annotated[bytes, AtMost(BLOB_LIMIT)], ...], AtMost(BLOBS_LIMIT)]
 
 
 @dataclass(frozen=True)

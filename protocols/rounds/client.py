@@ -22,7 +22,7 @@ from protocols.invitation import Invitation, VerifiedRound, check_model, verify_
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client_holdings import ANSWER, SEEN, Answer, Seen
+from protocols.rounds.client_holdings import ANSWER, SEEN, KeptAnswer, Seen
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.submitting import ClientRound, Update, make
@@ -126,10 +126,10 @@ class Client:
             raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
         return answer.package()
 
-    def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes) -> Answer:
+    def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes) -> KeptAnswer:
         at = ClientRound.of(self._pinned, verified, self._name)
         package = make(self._engine, at, update, self._identity, self._rand)
-        return Answer(at.number, at.round_open, digest, package.entry, tuple(package.blobs.values()))
+        return KeptAnswer(at.number, at.round_open, digest, package.entry, tuple(package.blobs.values()))
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has made no submission that its store does not know, or a later one."""
@@ -169,5 +169,5 @@ class Client:
     def _identity(self) -> SigningKey:
         return key_in_force(self._membership(), self._name, self._pinned.client_key(self._name), self._keys)
 
-    def _answer(self) -> Answer | None:
+    def _answer(self) -> KeptAnswer | None:
         return ANSWER.get(self._store)

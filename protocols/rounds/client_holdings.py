@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from protocols.blobs import blob_hash
+from protocols.blobs import BLOB_LIMIT, blob_hash
+from protocols.encoding import ENTRY_LIMIT
 from protocols.holdings import Holding, Holdings
 from protocols.invitation import INVITATION_LIMIT
 from protocols.membership import Membership
 from protocols.messages import AtMost, Hash32
 from protocols.rounds.exchange import SubmissionPackage
-
-_ANSWER_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -25,14 +24,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """A submission with its blobs, the RoundOpen that it answers, and the hash of the update that it was made of."""
 
     round: int
     round_open: Hash32
     update: Hash32
-    entry: Annotated[bytes, AtMost(65535)]
-    blobs: tuple[Annotated[bytes, AtMost(_ANSWER_LIMIT)], ...]
+    entry: Annotated[bytes, AtMost(ENTRY_LIMIT)]
+    blobs: tuple[Annotated[bytes, AtMost(BLOB_LIMIT)], ...]
 
     def package(self) -> SubmissionPackage:
         """As it is sent."""
@@ -40,7 +39,7 @@ class Answer:
 
 
 SEEN = Holding.of("seen", "the newest checkpoint that it has verified", Seen, INVITATION_LIMIT)
-ANSWER = Holding.of("answer", "its submission to the last round that it answered", Answer, _ANSWER_LIMIT)
+ANSWER = Holding.of("answer", "its submission to the last round that it answered", KeptAnswer, BLOB_LIMIT)
 HOLDINGS = Holdings("a client", (SEEN, ANSWER))
 
 

@@ -64,7 +64,7 @@ from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blo
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SubmissionVerdict:
     """What the coordinator found of a logged submission: `fault` None if it is valid."""
 
     index: int
@@ -247,15 +247,15 @@ class Coordinator:
             return NOTHING
         return self._log([expect_entry(ShareAck, entry)[0]])
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[SubmissionVerdict]:
         """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""
         return self.judged(self._current())
 
-    def judged(self, of_round: CurrentRound) -> list[Verdict]:
+    def judged(self, of_round: CurrentRound) -> list[SubmissionVerdict]:
         """The same of any round of this log, as it was just before its end."""
         submissions = of_round.submissions
         faults = self._record.faults.of((each.index for each in submissions), self._judge)
-        return [Verdict(each.index, each.message.client, faults[each.index]) for each in submissions]
+        return [SubmissionVerdict(each.index, each.message.client, faults[each.index]) for each in submissions]
 
     def quorum_wait(self) -> int:
         """For how many seconds more acknowledgements have to be waited for: none once there are t, or where the round

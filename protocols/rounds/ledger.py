@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
 
-from protocols.encoding import decode, encode
+from protocols.encoding import ENTRY_LIMIT, decode, encode
 from protocols.membership import ENROLLED, Membership
 from protocols.messages import (
     AtMost,
@@ -29,7 +29,7 @@ from protocols.privacy.differencing import Cohort
 
 LEDGER_LIMIT = 1 << 30  # bytes of its encoding
 LEDGER_ITEMS = 1 << 21  # of CBOR: a party's own memory holds more of them than a message may
-Body = Annotated[bytes, AtMost(65535)]
+Body = Annotated[bytes, AtMost(ENTRY_LIMIT)]
 
 
 @dataclass(frozen=True)

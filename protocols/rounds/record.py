@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.errors import Misuse, Rejected
+from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import Entry, entry_hash, open_envelope
 from protocols.holdings import Holding, Holdings
 from protocols.invitation import Invitation, LoggedEntry
@@ -49,7 +50,7 @@ class Pending:
     """Entries that trustees may have seen and no transcript may have yet, from the log index `start` on."""
 
     start: int
-    entries: tuple[Annotated[bytes, AtMost(65535)], ...]
+    entries: tuple[Annotated[bytes, AtMost(ENTRY_LIMIT)], ...]
 
 
 PENDING = Holding.of("pending", "the entries that trustees may have seen", Pending, _PENDING_LIMIT)

@@ -23,7 +23,7 @@ class StoredRelease:
     """What was released, and the digest of its cohort."""
 
     digest: Hash32
-    entry: Annotated[bytes, AtMost(65535)]
+    entry: Annotated[bytes, AtMost(ENTRY_LIMIT)]
     blob: Annotated[bytes, AtMost(_RELEASE_LIMIT)]
 
     def release(self) -> ReleasePackage:

@@ -24,7 +24,7 @@ from auditor.checks import CHECKS
 from auditor.checks.privacy import PolicyAndLog, Schema
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable
 from auditor.index import Heading, Index, number_of
-from auditor.outcomes import Outcome, in_order
+from auditor.outcomes import CheckRun, in_order
 from auditor.signed_log import SignedLog
 from auditor.stories import Told, explain
 from proofs.errors import Malformed, Rejected
@@ -272,7 +272,7 @@ def undisturbed() -> Iterator[None]:
 
 def measured(log: Log) -> Iterator[tuple[str, float]]:
     hands, nothing = hands_of(log.case), Findings("", "").result("")
-    ended: dict[type[Result], Outcome[Any]] = {SignedLog: Outcome(nothing, log.signed)}
+    ended: dict[type[Result], CheckRun[Any]] = {SignedLog: CheckRun(nothing, log.signed)}
     for check in in_order(CHECKS):
         if check.number in NOT_HERE:
             continue
@@ -281,7 +281,7 @@ def measured(log: Log) -> Iterator[tuple[str, float]]:
         with contextlib.suppress(Malformed, Rejected, Unavailable, DoesNotApply):
             left = check(given, findings)
         yield check.number, time.process_time() - started
-        ended[check.leaves] = Outcome(nothing, left)
+        ended[check.leaves] = CheckRun(nothing, left)
     for party in ("client-00", "trustee-0", "coordinator"):
         started = time.process_time()
         explain(Told.of(log.case, ended), [], party)

@@ -17,7 +17,7 @@ from auditor.checks import cohorts, differences, rounds
 from auditor.checks.proofs import Proofs
 from auditor.checks.verdicts import Verdicts
 from auditor.findings import Findings
-from auditor.index import Entry, Index, Round, SubmissionRecord
+from auditor.index import Index, Record, Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from protocols.log.reader import TranscriptReader
@@ -46,13 +46,13 @@ def history(count: int, models: int) -> SignedLog:
         found = filed.rounds[number] = Round(number)
         model = (number % models).to_bytes(32, "big")
         opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None)
-        found.opens.append(Entry(start, number.to_bytes(32, "big"), opening))
+        found.opens.append(Record(start, number.to_bytes(32, "big"), opening))
         for position in range(CLIENTS):
             place = start + 1 + position
             record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), ())
             found.submissions[place] = record
         closing = CohortClosed("f", number, NOTHING, *judging(start + 1, found.submissions), (), NOTHING)
-        found.cohorts.append(Entry(start + ENTRIES - 1, NOTHING, closing))
+        found.cohorts.append(Record(start + ENTRIES - 1, NOTHING, closing))
         roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
     return SignedLog(filed=filed, roots=roots)
 

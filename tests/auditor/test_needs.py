@@ -20,7 +20,7 @@ from auditor.checks.verdicts import NO_CHOICE, Verdicts
 from auditor.findings import Findings, Result
 from auditor.index import Index
 from auditor.memory import Memory
-from auditor.outcomes import Check, Outcome, in_order
+from auditor.outcomes import Check, CheckRun, in_order
 from auditor.reports.results import CheckpointSummary
 from auditor.signed_log import SignedLog
 from proofs.errors import Misuse
@@ -181,10 +181,10 @@ def test_what_lacks_a_need_is_not_judged(simulations: Simulations, monkeypatch: 
 
 def test_who_asks_how_a_check_ended_is_told_though_it_left_nothing(simulations: Simulations) -> None:
     check = CHECKS["P4"]
-    assert get_origin(check.asks["proofs"]) is Outcome
+    assert get_origin(check.asks["proofs"]) is CheckRun
     failed = Findings("I6", "validity proofs").result("")
-    ended: Any = {each: Outcome(failed, None) for each in check.before}
+    ended: Any = {each: CheckRun(failed, None) for each in check.before}
     simulation = simulations("quiet")
     given = check.given({Case: case_of(simulation.path, simulation.policy_data)}, ended)
-    assert given.proofs == Outcome(failed, None)
+    assert given.proofs == CheckRun(failed, None)
     assert Submissions not in check.before

@@ -25,7 +25,7 @@ from proofs.shape import TableShape
 from proofs.squares import four_squares
 from proofs.transcript import statement_bytes
 from proofs.verifier import verify_batch
-from proofs.witness import Secrets, commit_update, filled_tables
+from proofs.witness import WitnessInputs, commit_update, filled_tables
 from tests.proofs.arguments import (
     RING,
     Honest,
@@ -119,7 +119,7 @@ class AtLeast(DirectRelation):
 
 
 @filled_tables.register
-def _(relation: AtLeast, secrets: Secrets) -> list[Table]:
+def _(relation: AtLeast, secrets: WitnessInputs) -> list[Table]:
     excess = int(secrets.update[relation.index]) - relation.value
     return [np.array([four_squares(excess, secrets.rand)], dtype=np.int64)]
 

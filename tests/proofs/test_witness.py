@@ -16,7 +16,7 @@ from proofs.errors import Misuse
 from proofs.noise import NoiseGroups
 from proofs.ranges import CoordinateGroup
 from proofs.relations.range import Range
-from proofs.witness import Noise, Secrets, commit_update, filled_tables, packed_key
+from proofs.witness import Noise, WitnessInputs, commit_update, filled_tables, packed_key
 from protocols.lattice.gaussian import sample
 from protocols.sharing import pack_key
 from tests.proofs.arguments import MODULUS, WeakParameters, native, noise_relation
@@ -70,7 +70,7 @@ def test_range_tables_are_zero_on_the_padding() -> None:
     update = np.zeros(20, dtype=np.int64)
     update[:4], update[9:12], update[12:] = 30, (1, -1, 0), -7
     (relation,) = (each for each in parameters.relations if isinstance(each, Range))
-    filled = filled_tables(relation, Secrets(update, None, seeded(0)))
+    filled = filled_tables(relation, WitnessInputs(update, None, seeded(0)))
     tables = [table.reshape(-1) for table in filled]
     bounds = np.array([30] * 4 + [0] * 5 + [1] * 3 + [30] * 8)
     a, b, c = (table[:20] for table in tables)
@@ -88,7 +88,7 @@ def test_coordinate_beyond_its_bound_is_refused(index: int, value: int) -> None:
 
 
 def noise_tables(parameters: WeakParameters, noise: Noise | None) -> list[Table]:
-    return filled_tables(noise_relation(parameters), Secrets(np.zeros(20, dtype=np.int64), noise, seeded(0)))
+    return filled_tables(noise_relation(parameters), WitnessInputs(np.zeros(20, dtype=np.int64), noise, seeded(0)))
 
 
 def noisy(key: list[int], errors: list[int]) -> tuple[WeakParameters, Noise]:

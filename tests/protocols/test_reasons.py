@@ -23,7 +23,7 @@ from protocols.reasons import (
     OFFENCES,
     OWN_FAULTS,
     REVOCATIONS,
-    Evidence,
+    Ground,
 )
 from protocols.registry import Registry
 from tests.independent import cohorts, content, identities, privacy
@@ -73,7 +73,7 @@ def test_facts_of_exclusions_agree() -> None:
     """What exempts is an offence; what nobody but the client shows is one; and the rule alone accuses nobody."""
     assert EXEMPTING < OFFENCES
     assert OWN_FAULTS <= OFFENCES
-    assert not any(each.offence for each in EXCLUSIONS if each.evidence is Evidence.RULE)
+    assert not any(each.offence for each in EXCLUSIONS if each.ground is Ground.RULE)
 
 
 def test_signs_are_different_and_read_as_their_words() -> None:

@@ -62,7 +62,7 @@ def always(*clients: str) -> Callable[[str, int], BaseException | None]:
 
 
 def run(
-    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, step: DiskWatch = unobserved, **options: Any
+    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, watch: DiskWatch = unobserved, **options: Any
 ) -> FederationResult:
     """Begin in a directory, or go on in it."""
     config = Config.of(
@@ -71,7 +71,7 @@ def run(
         update={"encryption_proof": False},
         limits={"min_cohort": min_cohort, "max_aborts": 3},
     )
-    return Federation(task, config, out, device="cpu", carrier=InProcess(step), **options).run(resume=True)
+    return Federation(task, config, out, device="cpu", carrier=InProcess(watch), **options).run(resume=True)
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def killed_before(task: Line, out: Path, description: str, nth: int, rounds: int
             raise Killed
 
     with pytest.raises(Killed):
-        run(task, out, rounds, step=step)
+        run(task, out, rounds, watch=step)
 
 
 def revocation(out: Path, party: str, changes: Path) -> bytes:

@@ -27,7 +27,7 @@ from protocols.rounds.exchange import (
 from protocols.rounds.ledger import CurrentRound
 from verifl.adversaries.cast import CLIENTS, Cast, LyingClientAgent
 from verifl.adversaries.clients import PublicRound
-from verifl.adversaries.forgeries import Caught, Refusal, Scene
+from verifl.adversaries.forgeries import Caught, Declined, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
@@ -48,7 +48,7 @@ class InjectedCarrier:
 
     def __init__(self, injections: Sequence[Injection]) -> None:
         self._injections = tuple(injections)
-        self.refusals: list[Refusal] = []
+        self.refusals: list[Declined] = []
 
     def run(self, session: Session, parties: Parties) -> RunResult:
         """See `Carrier.run`. Raises Caught where honest parties end the run, Misuse where the injections do not fit the
@@ -93,7 +93,7 @@ class _Run:
         parties: Parties,
         writer: TranscriptWriter,
         injections: Sequence[Injection],
-        refusals: list[Refusal],
+        refusals: list[Declined],
     ) -> None:
         self._session, self._refusals = session, refusals
         self._metrics = MetricsFile(session.directory.metrics)
@@ -238,7 +238,7 @@ class _Run:
         """Have the coordinator log what a party sent, if it will."""
         self._scene.ask(COORDINATOR, f"to log what {party} sent", lambda: self._server.take(party, sent))
 
-    def _stop(self, refusals: Sequence[Refusal], asked: int) -> None:
+    def _stop(self, refusals: Sequence[Declined], asked: int) -> None:
         objections = [each for each in refusals if each.check != NO_ANSWER]
         if objections and asked - len(refusals) < self._session.pinned.policy.threshold:
             raise Caught(objections, "")

@@ -17,7 +17,7 @@ from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl.adversaries import clients, coordinators, provers, trustees
-from verifl.adversaries.forgeries import FORGED, FORGERIES, Forgery, Refusal, Scene
+from verifl.adversaries.forgeries import FORGED, FORGERIES, Declined, Forgery, Scene
 from verifl.adversaries.registry import Injection, Role
 from verifl.adversaries.trustees import Colluding
 from verifl.agents.client import ClientAgent, TurnObserver, accept_round, train_turn
@@ -97,7 +97,7 @@ class Cast:
         name = self.server.kind.name if self.server else ""
         return FORGERIES.get(name, Forgery)(self._victim())
 
-    def scene(self, refusals: list[Refusal]) -> Scene:
+    def scene(self, refusals: list[Declined]) -> Scene:
         """The parties as a malicious server sees them."""
         session = self._session
         return Scene(

@@ -23,7 +23,7 @@ from protocols.opening import OpenedSum
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import INVALID_PROOF
 from protocols.rounds.aggregation import OpenedAggregate, Summation
-from protocols.rounds.coordinator import Coordinator, Verdict
+from protocols.rounds.coordinator import Coordinator, SubmissionVerdict
 from protocols.rounds.exchange import NOTHING, Publication, ReleasePackage, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, is_in
 from protocols.rounds.submitting import Secrets
@@ -137,7 +137,7 @@ class DropsClient(MiscountsClient):
 class RejectsValid(LyingCoordinator):
     """Calls the victim's proof invalid. Trustees see that the log says so; only those who verify proofs know better."""
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[SubmissionVerdict]:
         """See `Coordinator.verdicts`."""
         honest = super().verdicts()
         if not self.part.active():
@@ -193,7 +193,7 @@ class AbortsAndRetries(WithholdsReleases):
 
     _aborted = 0  # the round that was aborted
 
-    def verdicts(self) -> list[Verdict]:
+    def verdicts(self) -> list[SubmissionVerdict]:
         """See `Coordinator.verdicts`."""
         honest, number = super().verdicts(), self.current().number
         if self.part.active():

@@ -43,7 +43,7 @@ FORGED = "forged"  # beside the transcript: what the server publishes alone
 
 
 @dataclass(frozen=True)
-class Refusal:
+class Declined:
     """An honest party did not do what it was asked."""
 
     party: str
@@ -62,7 +62,7 @@ class Refusal:
 class Caught(Rejected):
     """Honest parties refuse, and the run cannot go on without them. check: of the first refusal."""
 
-    def __init__(self, refusals: Sequence[Refusal], left: str) -> None:
+    def __init__(self, refusals: Sequence[Declined], left: str) -> None:
         first = refusals[0]
         super().__init__(first.check, first.error.expected, first.error.found)
         self.refusals = tuple(refusals)
@@ -91,7 +91,7 @@ class Scene:
     rand: Randomness
     transcript: Path
     forged: Path
-    refusals: list[Refusal]
+    refusals: list[Declined]
     tell: Callable[[str], None]
 
     def fork(self, size: int) -> ForgedLog:
@@ -111,7 +111,7 @@ class Scene:
             return question()
         except (Malformed, Rejected) as error:
             known = {(each.party, each.check) for each in self.refusals}
-            self.refusals.append(refusal := Refusal(party, asked, error))
+            self.refusals.append(refusal := Declined(party, asked, error))
             if (party, refusal.check) not in known:
                 self.tell(str(refusal))
             return None

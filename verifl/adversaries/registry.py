@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from proofs.errors import Misuse
+from protocols.messages import COORDINATOR
 
 FIRST_ROUND = 2  # the first round is honest, so that there is a history to replay, to fork and to roll back
 LIST = "list"
-COORDINATOR = "coordinator"  # who answers for what the log's key signed, as an audit names it
 
 
 class Role(StrEnum):
@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Consequence:
     """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4), whose
     policy bounds coordinates and asks for the proof of encryption.
 
@@ -99,15 +99,15 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of misbehaviour. by: whose keys the liar holds. party: whom PARTY names, the liar or the victim. needs:
-    what of a policy gives occasion for it, if not every policy does."""
+class Misbehaviour:
+    """One kind of it. by: whose keys the liar holds. party: whom PARTY names, the liar or the victim. needs: what
+    of a policy gives occasion for it, if not every policy does."""
 
     name: str
     by: Role
     party: Role
     summary: str
-    outcome: Outcome
+    outcome: Consequence
     needs: str = ""
 
     @property
@@ -128,7 +128,7 @@ class Injection:
     """One `--inject`. parties: empty until `assign` gives the kind one. liar: the client or trustee that lies, if one
     does; `assign` says who."""
 
-    kind: Kind
+    kind: Misbehaviour
     parties: tuple[str, ...]
     liar: str = ""
 
@@ -145,7 +145,7 @@ class Variant:
 
     label: str
     cases: tuple[tuple[str, ...], ...]
-    outcome: Outcome
+    outcome: Consequence
     encryption_proof: bool = True
 
 
@@ -158,51 +158,53 @@ BAD_SHARE = "bad-share"
 _FOREIGN = ("I1", "I5", "I7", "I8", "P6")  # a cohort that nobody acknowledged, of clients whom the log does not admit
 _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do the commitments
 
-_INVALID = Outcome(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
+_INVALID = Consequence(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
 
 _PROVERS = (
-    Kind(
+    Misbehaviour(
         "oversized-update", Role.CLIENT, Role.CLIENT,
         "submits an update twice as long as the bound, with a proof by the honest prover's own steps",
         _INVALID,
     ),
-    Kind(
+    Misbehaviour(
         "out-of-range", Role.CLIENT, Role.CLIENT,
         "submits an update with one coordinate one unit beyond its bound",
         _INVALID, needs="a bound on coordinates",
     ),
-    Kind(
+    Misbehaviour(
         "value-in-padding", Role.CLIENT, Role.CLIENT,
         "commits to and encrypts a value in a cell beyond the last coordinate, where no aggregate would carry it",
         _INVALID, needs="padding",
     ),
-    Kind("wrong-ciphertext", Role.CLIENT, Role.CLIENT, "encrypts another update than it committed to", _INVALID),
-    Kind(
+    Misbehaviour(
+        "wrong-ciphertext", Role.CLIENT, Role.CLIENT, "encrypts another update than it committed to", _INVALID,
+    ),
+    Misbehaviour(
         "quotient-out-of-range", Role.CLIENT, Role.CLIENT,
         "encrypts another update, and makes up for it by quotients beyond their range",
         replace(_INVALID, detail="quotient-range"), needs="the proof of encryption",
     ),
-    Kind(
+    Misbehaviour(
         "oversized-error", Role.CLIENT, Role.CLIENT,
         "encrypts with an error near a multiple of q / T, which shifts the sum and passes for a small one",
         _INVALID,
     ),
-    Kind(
+    Misbehaviour(
         "mixed-up-chunks", Role.CLIENT, Role.CLIENT,
         "exchanges two ring elements of its ciphertext, or its halves where it does not fill two",
         _INVALID,
     ),
-    Kind(
+    Misbehaviour(
         "oversized-key", Role.CLIENT, Role.CLIENT,
         "encrypts with and shares a key with one digit so large that it overflows in the sum",
         _INVALID,
     ),
-    Kind(
+    Misbehaviour(
         "wrong-key", Role.CLIENT, Role.CLIENT,
         "shares another key than it encrypted with",
         replace(_INVALID, detail="share-opening"),
     ),
-    Kind(
+    Misbehaviour(
         "wrong-blinding", Role.CLIENT, Role.CLIENT,
         "shares another blinding than that of its commitment, and proves as if it were the same",
         replace(_INVALID, detail="update-opening"),
@@ -210,72 +212,72 @@ _PROVERS = (
 )  # fmt: skip
 
 _CLIENTS = (
-    Kind(
+    Misbehaviour(
         "bad-proof", Role.CLIENT, Role.CLIENT,
         "sends a proof with one bit changed",
         replace(_INVALID, detail="share-opening"),
     ),
-    Kind(
+    Misbehaviour(
         "replayed-proof", Role.CLIENT, Role.CLIENT,
         "sends its proof of the round before with a new update",
-        Outcome(checks=("I7",), verdict="replayed"),
+        Consequence(checks=("I7",), verdict="replayed"),
     ),
-    Kind(
+    Misbehaviour(
         "copied-submission", Role.CLIENT, Role.CLIENT,
         "signs another client's submission of this round as its own",
-        Outcome(checks=("I7", "I8"), verdict="replayed", remark="every trustee disputes its share"),
+        Consequence(checks=("I7", "I8"), verdict="replayed", remark="every trustee disputes its share"),
     ),
-    Kind(
+    Misbehaviour(
         "copied-in-transit", Role.CLIENT, Role.CLIENT,
         "signs another client's submission of this round as its own before that is logged",
-        Outcome(
+        Consequence(
             checks=("I7", "I8"), verdict="invalid-proof", detail="ciphertext-combination",
             remark="every trustee disputes its share; the one that was copied counts",
         ),
     ),
-    Kind(
+    Misbehaviour(
         "stale-model", Role.CLIENT, Role.CLIENT,
         "answers the RoundOpen, and so the model, of the round before",
-        Outcome(refuser="the coordinator", refusal="round-open", remark="not logged"),
+        Consequence(refuser="the coordinator", refusal="round-open", remark="not logged"),
     ),
-    Kind(
+    Misbehaviour(
         BAD_SHARE, Role.CLIENT, Role.TRUSTEE,
         "a client seals a wrong share for TRUSTEE (for several, joined by commas)",
-        Outcome(checks=("I8",), remark="TRUSTEE disputes it, and is not asked to release"),
+        Consequence(checks=("I8",), remark="TRUSTEE disputes it, and is not asked to release"),
     ),
-    Kind(
+    Misbehaviour(
         "duplicate", Role.CLIENT, Role.CLIENT,
         "submits twice in one round, both times validly",
-        Outcome(checks=("I7",), verdict="duplicate", remark="the first submission counts"),
+        Consequence(checks=("I7",), verdict="duplicate", remark="the first submission counts"),
     ),
-    Kind("dropout", Role.CLIENT, Role.CLIENT, "does not submit", Outcome()),
-    Kind(
+    Misbehaviour("dropout", Role.CLIENT, Role.CLIENT, "does not submit", Consequence()),
+    Misbehaviour(
         "late", Role.CLIENT, Role.CLIENT,
         "submits when the cohort is closed",
-        Outcome(refuser="the coordinator", refusal="order", remark="not logged"),
+        Consequence(refuser="the coordinator", refusal="order", remark="not logged"),
     ),
 )  # fmt: skip
 
 _TRUSTEES = (
-    Kind(
+    Misbehaviour(
         "lying-trustee", Role.TRUSTEE, Role.TRUSTEE,
         "releases a share that is not the cohort's sum",
-        Outcome(checks=("I8",), remark="the coordinator finds the share wrong: logged as evidence, not used"),
+        Consequence(checks=("I8",), remark="the coordinator finds the share wrong: logged as evidence, not used"),
     ),
-    Kind(
+    Misbehaviour(
         "silent-trustee", Role.TRUSTEE, Role.TRUSTEE,
         "after its round key says nothing for a round: no cosignature, acknowledgement or release",
-        Outcome(remark="the coordinator gets no answer; m - t may be silent"),
+        Consequence(remark="the coordinator gets no answer; m - t may be silent"),
     ),
-    Kind(
+    Misbehaviour(
         "false-complaint", Role.TRUSTEE, Role.TRUSTEE,
         "disputes the good share of a client",
-        Outcome(checks=("I8",), remark="the complainer is not asked to release; the client is summed"),
+        Consequence(checks=("I8",), remark="the complainer is not asked to release; the client is summed"),
     ),
-    Kind(
+    Misbehaviour(
         "colluding-trustees", Role.SERVER, Role.CLIENT,
         "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
-        Outcome(
+        Consequence(
             refuser="every honest trustee", refusal="fork", alone=("I1", "I7", "I8"),
             remark="each the cohort it did not see first; who saw the second does not release it: t did not cosign it",
         ),
@@ -283,90 +285,90 @@ _TRUSTEES = (
 )  # fmt: skip
 
 _SERVER = (
-    Kind(
+    Misbehaviour(
         "server-adds-term", Role.SERVER, Role.NOBODY,
         "adds a term of its own, encrypted like a client's, to the sum",
-        Outcome(status=1, checks=_SUM),
+        Consequence(status=1, checks=_SUM),
     ),
-    Kind(
+    Misbehaviour(
         "server-drops-client", Role.SERVER, Role.CLIENT,
         "leaves CLIENT, who confides its secrets to it, out of the sum of a cohort that has it",
-        Outcome(status=1, checks=_SUM),
+        Consequence(status=1, checks=_SUM),
     ),
-    Kind(
+    Misbehaviour(
         "server-duplicates-client", Role.SERVER, Role.CLIENT,
         "counts CLIENT, who confides its secrets to it, twice",
-        Outcome(status=1, checks=_SUM),
+        Consequence(status=1, checks=_SUM),
     ),
-    Kind(
+    Misbehaviour(
         "server-rejects-valid", Role.SERVER, Role.CLIENT,
         "excludes the valid submission of CLIENT as an invalid proof",
-        Outcome(status=1, checks=("I7", "I8")),
+        Consequence(status=1, checks=("I7", "I8")),
     ),
-    Kind(
+    Misbehaviour(
         "server-two-cohorts", Role.SERVER, Role.CLIENT,
         "closes a second cohort, without CLIENT, in a round that has one",
-        Outcome(refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "P2")),
+        Consequence(refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "P2")),
     ),
-    Kind(
+    Misbehaviour(
         "server-private-open", Role.SERVER, Role.CLIENT,
         "shows CLIENT a RoundOpen with another model and keys of the corrupt trustees' choice",
-        Outcome(refuser="CLIENT", refusal="checkpoint-quorum", stops=True, alone=("I1", "I4")),
+        Consequence(refuser="CLIENT", refusal="checkpoint-quorum", stops=True, alone=("I1", "I4")),
     ),
-    Kind(
+    Misbehaviour(
         "server-forks-log", Role.SERVER, Role.NOBODY,
         "shows another history, valid in itself, of the rounds that the trustees cosigned",
-        Outcome(
+        Consequence(
             refuser="every honest trustee", refusal="fork", stops=True, after=True, alone=("I1",),
             convicts_alone=(),
         ),
     ),
-    Kind(
+    Misbehaviour(
         "server-rolls-back", Role.SERVER, Role.NOBODY,
         "goes back to where the round was opened, and on from there as if nobody had answered",
-        Outcome(
+        Consequence(
             refuser="every honest trustee", refusal="rollback", stops=True, after=True, alone=("I1",),
             convicts_alone=(),
         ),
     ),
-    Kind(
+    Misbehaviour(
         "server-skips-step", Role.SERVER, Role.NOBODY,
         "closes the round with the model that it was opened on",
-        Outcome(status=1, checks=("I11",)),
+        Consequence(status=1, checks=("I11",)),
     ),
-    Kind(
+    Misbehaviour(
         "server-ignores-client", Role.SERVER, Role.CLIENT,
         "does not log the submission of CLIENT",
-        Outcome(remark="nobody but CLIENT, who gets no receipt: to all others it dropped out"),
+        Consequence(remark="nobody but CLIENT, who gets no receipt: to all others it dropped out"),
     ),
-    Kind(
+    Misbehaviour(
         "server-withholds-releases", Role.SERVER, Role.NOBODY,
         "logs t - 1 of the releases, so that the round aborts although the server can open its sum",
-        Outcome(
+        Consequence(
             aborted="missing-releases",
             remark="nobody but the trustees whom the abort names as silent; at most `max_aborts` times",
         ),
     ),
-    Kind(
+    Misbehaviour(
         "abort-and-retry", Role.SERVER, Role.CLIENT,
         "withholds releases so that the round aborts, and repeats it without CLIENT, whose proof it calls invalid",
-        Outcome(
+        Consequence(
             status=1, checks=("I7", "I8", "P6"), aborted="missing-releases", stops=True,
             refuser="every honest trustee", refusal="differencing", remark="the second sum stays closed",
         ),
     ),
-    Kind(
+    Misbehaviour(
         "sybil-swap", Role.SERVER, Role.CLIENT,
         "withholds releases so that the round aborts, and repeats it with a client of its own in the place of CLIENT",
-        Outcome(
+        Consequence(
             aborted="missing-releases", stops=True, refuser="every honest trustee", refusal="retry-member",
             alone=_FOREIGN, remark="no second cohort is closed",
         ),
     ),
-    Kind(
+    Misbehaviour(
         "two-aborts", Role.SERVER, Role.CLIENT,
         "withholds releases twice: of all, then of half of the clients but CLIENT; and repeats the round with the rest",
-        Outcome(
+        Consequence(
             aborted="missing-releases", stops=True, refuser="every honest trustee", refusal="retry-member",
             alone=_FOREIGN, remark="no third cohort is closed",
         ),
@@ -374,28 +376,28 @@ _SERVER = (
     ),
 )  # fmt: skip
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (*_PROVERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
+KINDS: dict[str, Misbehaviour] = {kind.name: kind for kind in (*_PROVERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
 
 VARIANTS = (
     Variant(
         "`bad-share`, for more than f trustees", (("bad-share:trustee-1,trustee-2,trustee-3",),),
-        Outcome(checks=("I7",), verdict="disputed"),
+        Consequence(checks=("I7",), verdict="disputed"),
     ),
     Variant(
         "`bad-share`, for more than m - t trustees", (("bad-share:trustee-1,trustee-2",),),
-        Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
+        Consequence(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
     ),
     Variant(
         "`false-complaint`, by more than m - t trustees", (("false-complaint:trustee-1", "false-complaint:trustee-2"),),
-        Outcome(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
+        Consequence(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
     ),
     Variant(
         "`lying-trustee`, more than m - t of them", (("lying-trustee:trustee-1", "lying-trustee:trustee-2"),),
-        Outcome(checks=("I8",), aborted="missing-releases", remark="the abort names them too"),
+        Consequence(checks=("I8",), aborted="missing-releases", remark="the abort names them too"),
     ),
     Variant(
         "`silent-trustee`, more than m - t of them", (("silent-trustee:trustee-1", "silent-trustee:trustee-2"),),
-        Outcome(stops=True, refuser="the coordinator", refusal="checkpoint-quorum"),
+        Consequence(stops=True, refuser="the coordinator", refusal="checkpoint-quorum"),
     ),
     Variant(
         "`oversized-update`, `out-of-range`, `value-in-padding`, with `encryption_proof = false`",
@@ -408,7 +410,7 @@ VARIANTS = (
             ("wrong-ciphertext",), ("oversized-error",), ("mixed-up-chunks",), ("oversized-key",), ("wrong-key",),
             ("wrong-blinding",),
         ),
-        Outcome(
+        Consequence(
             aborted="opening-failed",
             remark="everybody sees that the sum does not open, and nobody who spoilt it; at most `max_aborts` times",
         ),
@@ -466,7 +468,7 @@ def _assigned(injection: Injection, known: dict[Role, Sequence[str]], taken: lis
     return Injection(kind, parties, parties[0] if kind.party is kind.by else _free(kind, kind.by, known, taken))
 
 
-def _free(kind: Kind, role: Role, known: dict[Role, Sequence[str]], taken: list[str]) -> str:
+def _free(kind: Misbehaviour, role: Role, known: dict[Role, Sequence[str]], taken: list[str]) -> str:
     free = [party for party in known[role] if party not in taken]
     if not free:
         raise Misuse(f"inject: no {role} is left for {kind.name}")

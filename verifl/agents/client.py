@@ -20,6 +20,7 @@ from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.client_holdings import HOLDINGS
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
+from protocols.steps.doubles import Doubles
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt
@@ -28,7 +29,6 @@ from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState
-from verifl.training.tensors import Vector
 from verifl.training.update import EncodedUpdate, encode_update
 
 
@@ -40,8 +40,8 @@ class TrainedTurn:
     """
 
     client: str
-    before: Vector
-    after: Vector
+    before: Doubles
+    after: Doubles
     update: EncodedUpdate
     buffers: tuple[str, ...]
 
@@ -74,7 +74,7 @@ UNWATCHED = _Nobody()
 class ClientAgent:
     """One client of one federation, on its own machine or not.
 
-    training: the task's, which may serve other clients too: between turns it keeps nothing of this one. step: see
+    training: the task's, which may serve other clients too: between turns it keeps nothing of this one. watch: see
     `DirectoryStore`.
     """
 
@@ -84,10 +84,10 @@ class ClientAgent:
         client: Client,
         directory: PartyDirectory,
         training: LocalTraining,
-        step: DiskWatch = unobserved,
+        watch: DiskWatch = unobserved,
     ) -> None:
         self._pinned, self._client, self._directory = pinned, client, directory
-        self._training, self._step = training, step
+        self._training, self._watch = training, watch
 
     @classmethod
     def open(
@@ -97,7 +97,7 @@ class ClientAgent:
         training: LocalTraining,
         evidence: Evidence = NO_EVIDENCE,
         rand: Randomness = os.urandom,
-        step: DiskWatch = unobserved,
+        watch: DiskWatch = unobserved,
     ) -> ClientAgent:
         """On the state in its directory; evidence: what the published log has of it.
 
@@ -105,10 +105,10 @@ class ClientAgent:
         """
         check_store(party.directory.store, HOLDINGS)
         check_store(party.directory.training, own_tensors.HOLDINGS)
-        store, (key, *successors) = DirectoryStore(party.directory.store, step), party.keys
+        store, (key, *successors) = DirectoryStore(party.directory.store, watch), party.keys
         with newest_state(party.directory):
             client = Client(pinned, key, party.name, store, get_engine("native"), rand, successors, evidence)
-        return cls(pinned, client, party.directory, training, step)
+        return cls(pinned, client, party.directory, training, watch)
 
     @property
     def name(self) -> str:
@@ -140,7 +140,7 @@ class ClientAgent:
         keep_receipt(self._directory, self._pinned, self.name, number, receipt)
 
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
-        local = LocalState(DirectoryStore(self._directory.training, self._step))
+        local = LocalState(DirectoryStore(self._directory.training, self._watch))
         return train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
 
 
@@ -168,7 +168,7 @@ def train_turn(
     return update
 
 
-def _encode(training: LocalTraining, rule: UpdateRule, client: str, before: Vector, after: Vector) -> EncodedUpdate:
+def _encode(training: LocalTraining, rule: UpdateRule, client: str, before: Doubles, after: Doubles) -> EncodedUpdate:
     owner = f"client {client}"
     try:
         return encode_update(before, after, training.layout, rule, owner)

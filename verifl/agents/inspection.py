@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.blobs import entry_blobs
+from protocols.blobs import BLOB_LIMIT, entry_blobs
 from protocols.envelopes import open_envelope
 from protocols.holdings import Holdings
 from protocols.log.checkpoint import check_note, parse_note
@@ -33,7 +33,6 @@ from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import StoredValues
 from verifl.training import own_tensors
 
-_BLOB_LIMIT = 1 << 40  # bytes; the hash says whether it is the right one
 _PUT_BACK = "put the file back from a copy of the transcript, then resume"
 _FORGOTTEN = (
     "this state is older than what its party said, and could say something else; never put back an old copy of a "
@@ -171,7 +170,7 @@ class _Log:
         reader = TranscriptReader(self.path)
         for name in filter(None, names):
             try:
-                reader.blob(name, _BLOB_LIMIT)
+                reader.blob(name, BLOB_LIMIT)
             except Rejected as error:
                 file = self.path / blob_path(name)
                 raise Rejected(error.check, f"{file} with this SHA-256", f"{error.found}; {_PUT_BACK}") from None

@@ -30,13 +30,13 @@ from protocols.rounds.ledger import Ledger
 from protocols.rounds.proposals import draft_proposal
 from protocols.rounds.record import HOLDINGS, Published, pending_entries
 from protocols.rounds.waits import Waits
+from protocols.steps.doubles import Doubles
 from protocols.steps.step import decode_model
 from verifl.agents.party import Party, check_store
 from verifl.agents.summation import summation_on
 from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
 from verifl.storage.stores import DirectoryStore, unobserved
-from verifl.training.tensors import Vector
 
 
 class ServerAgent:
@@ -48,7 +48,7 @@ class ServerAgent:
         coordinator: Coordinator,
         writer: TranscriptWriter,
         transcript: Path,
-        initial: Vector,
+        initial: Doubles,
     ) -> None:
         """transcript: where `writer` writes. initial: the policy's initial model, float64 (d,)."""
         self._pinned, self._coordinator, self._writer = pinned, coordinator, writer
@@ -139,11 +139,11 @@ class ServerAgent:
         policy, found = self._pinned.policy, said_in(self.note, self.log.entries(0, self.size))
         return {each.id: found.get(each.id, Evidence(self.note)) for each in (*policy.trustees, *policy.roster)}
 
-    def model(self) -> Vector:
+    def model(self) -> Doubles:
         """The model that rounds open on now, float64 (d,)."""
         return self._coordinator.step_state().model
 
-    def model_of(self, name: bytes) -> Vector:
+    def model_of(self, name: bytes) -> Doubles:
         """The published model of this hash, float64 (d,)."""
         return decode_model(self.log.blob(name, self._pinned.model_size), self._pinned.policy.dimension)
 
@@ -178,10 +178,10 @@ def open_server(
     pinned: PinnedPolicy,
     party: Party,
     transcript: Path,
-    initial: Vector,
+    initial: Doubles,
     device: str,
     waits: Waits,
-    step: DiskWatch = unobserved,
+    watch: DiskWatch = unobserved,
 ) -> Iterator[ServerAgent]:
     """A coordinator on the state in its directory, which writes the transcript at this path or goes on with it.
 
@@ -190,9 +190,9 @@ def open_server(
     belong together.
     """
     check_store(party.directory.store, HOLDINGS)
-    store, (key, *_) = DirectoryStore(party.directory.store, step), party.keys
+    store, (key, *_) = DirectoryStore(party.directory.store, watch), party.keys
     try:
-        with TranscriptWriter(transcript, step=step, keep=pending_entries(store)) as writer:
+        with TranscriptWriter(transcript, watch=watch, keep=pending_entries(store)) as writer:
             blobs, published = TranscriptReader(transcript).blob, _published(transcript, writer.published_size)
             parts = (store, get_engine("native"), summation_on(device), blobs, waits, published)
             yield ServerAgent(pinned, Coordinator(pinned, key, *parts), writer, transcript, initial)

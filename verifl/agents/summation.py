@@ -7,18 +7,17 @@ arrays are streamed, a batch at a time; their range is checked on the host: noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from proofs.errors import Misuse
+from protocols.rounds.aggregation import Summation
 from protocols.summation import Residues, group_size
 
 if TYPE_CHECKING:
     import torch
-
-Summation = Callable[[Iterable[Residues], int], Residues]
 
 MODULUS_LIMIT = 1 << 62
 BATCH_BYTES = 8 << 20  # smaller arrays go to the device together, larger ones one at a time

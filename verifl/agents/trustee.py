@@ -44,14 +44,14 @@ class TrusteeAgent:
         clock: CosignatureClock,
         evidence: Evidence = NO_EVIDENCE,
         rand: Randomness = os.urandom,
-        step: DiskWatch = unobserved,
+        watch: DiskWatch = unobserved,
     ) -> TrusteeAgent:
         """On the state in its directory; evidence: what the published log has of it.
 
         Raises Misuse where the state is older than that, damaged, or somebody else's, or without its key in force.
         """
         check_store(party.directory.store, HOLDINGS)
-        store, (key, *successors) = DirectoryStore(party.directory.store, step), party.keys
+        store, (key, *successors) = DirectoryStore(party.directory.store, watch), party.keys
         with newest_state(party.directory):
             trustee = Trustee(pinned, key, party.name, store, get_engine("native"), rand, waits, successors, evidence)
         return cls(trustee, clock)

@@ -10,6 +10,7 @@ from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
+from protocols.steps.doubles import Doubles
 from verifl.agents.party import Party
 from verifl.config import Config
 from verifl.enrolment.policies import Enrolment
@@ -17,7 +18,6 @@ from verifl.progress import Progress, RoundSummary
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.run_directory import RunDirectory
 from verifl.training.local_training import LocalTraining
-from verifl.training.tensors import Vector
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Session:
 
     config: Config
     training: LocalTraining
-    initial: Vector
+    initial: Doubles
     pinned: PinnedPolicy
     changes: tuple[bytes, ...]
     directory: RunDirectory
@@ -72,7 +72,7 @@ class RunResult:
     """
 
     rounds: tuple[RoundSummary, ...]
-    model: Vector
+    model: Doubles
     initial: Mapping[str, float]
     ended: str | None = None
 

@@ -78,17 +78,17 @@ Casting = Callable[[Session, Parties, Mapping[str, Evidence], CosignatureClock, 
 
 
 def honest_company(
-    session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: DiskWatch
+    session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, watch: DiskWatch
 ) -> Company:
     """Everybody plays by the rules."""
     pinned, rand = session.pinned, session.rand
     return Company(
         {
-            name: TrusteeAgent.open(pinned, party, ONE_PROCESS, clock, evidence[name], rand, step)
+            name: TrusteeAgent.open(pinned, party, ONE_PROCESS, clock, evidence[name], rand, watch)
             for name, party in parties.trustees.items()
         },
         {
-            name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, step)
+            name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, watch)
             for name, party in parties.clients.items()
         },
     )

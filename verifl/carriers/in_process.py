@@ -29,7 +29,7 @@ from verifl.carriers.company import (
     hand_out_receipts,
     honest_company,
 )
-from verifl.carriers.rounds import Awaited, Measures, Rounds, Terms
+from verifl.carriers.rounds import Awaited, Measures, Rounds, RunTerms
 from verifl.carriers.turns import Dropouts, Onlooker
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
@@ -40,12 +40,12 @@ from verifl.training.update_watch import UpdateWatch
 class InProcess:
     """Runs the clients one after another; the transcript is that of a federation over a network.
 
-    step: called with a description before each change of a state directory or the transcript; to test crashes. cast:
+    watch: called with a description before each change of a state directory or the transcript; to test crashes. cast:
     who plays the trustees and clients.
     """
 
-    def __init__(self, step: DiskWatch = unobserved, cast: Casting = honest_company) -> None:
-        self._step, self._cast = step, cast
+    def __init__(self, watch: DiskWatch = unobserved, cast: Casting = honest_company) -> None:
+        self._watch, self._cast = watch, cast
 
     def run(self, session: Session, parties: Parties) -> RunResult:
         """See `Carrier.run`; goes on where the files in the directory end.
@@ -57,11 +57,11 @@ class InProcess:
         trustees may have seen.
         """
         own, transcript, clock = parties.coordinator, session.directory.transcript, CosignatureClock()
-        arguments = (session.pinned, own, transcript, session.initial, session.device, ONE_PROCESS, self._step)
+        arguments = (session.pinned, own, transcript, session.initial, session.device, ONE_PROCESS, self._watch)
         with open_server(*arguments) as server:
             if server.note:
                 clock.follow(server.note)
-            company = self._cast(session, parties, server.said(), clock, self._step)
+            company = self._cast(session, parties, server.said(), clock, self._watch)
             _check_coordinator(own, server, company)
             return _Run(session, server, company).result()
 
@@ -79,7 +79,7 @@ class _Run(Rounds):
     def __init__(self, session: Session, server: ServerAgent, company: Company) -> None:
         policy, config = session.pinned.policy, session.config.federation
         measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
-        terms = Terms(config.rounds, policy.max_aborts, lambda: session.changes)
+        terms = RunTerms(config.rounds, policy.max_aborts, lambda: session.changes)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._trustees, self._clients = session, company.trustees, company.clients
         self._dropouts = Dropouts(policy.min_cohort)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from proofs.errors import Rejected
 from protocols.rounds.conductor import Due, Stage
+from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
 from verifl.carriers.ending import describe_ending, due_ending
@@ -20,7 +21,6 @@ from verifl.carriers.turns import closed_and_aborted
 from verifl.formatting import format_metrics
 from verifl.progress import Progress, RoundSummary
 from verifl.storage.history import MetricsFile
-from verifl.training.tensors import Vector
 
 _SETTLING = (Stage.SIGN, Stage.COSIGN)
 
@@ -36,7 +36,7 @@ class Awaited:
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunTerms:
     """wanted: how many rounds are to close. max_aborts: how many may be aborted before somebody has to look. changes:
     gives, when it is asked, rotations and revocations to be logged between rounds; those that are logged may be in it.
     """
@@ -51,7 +51,7 @@ class Measures:
     """What is told of the rounds. evaluate: the metrics of a model, float64 (d,), after the round of this number."""
 
     file: MetricsFile
-    evaluate: Callable[[Vector, int], dict[str, float]]
+    evaluate: Callable[[Doubles, int], dict[str, float]]
     progress: Progress
 
 
@@ -59,7 +59,7 @@ class Rounds(ABC):
     """The rounds of one coordinator. initial, summaries: of the initial model, and of the rounds that have ended.
     ended: in one line, why the federation was closed before as many rounds as wanted had; None if it was not."""
 
-    def __init__(self, server: ServerAgent, terms: Terms, measures: Measures, clock: Clock) -> None:
+    def __init__(self, server: ServerAgent, terms: RunTerms, measures: Measures, clock: Clock) -> None:
         self._server, self._terms, self._measures, self._clock = server, terms, measures, clock
         self.initial = RoundSummary.initial({})
         self.summaries: list[RoundSummary] = []
@@ -85,7 +85,7 @@ class Rounds(ABC):
 
     # ---- rounds ----
 
-    def play(self, initial: Vector) -> Iterator[Awaited]:
+    def play(self, initial: Doubles) -> Iterator[Awaited]:
         """Genesis, then rounds until as many as wanted have closed; what has been done already is not repeated.
 
         Raises Rejected("rounds") where too many were aborted, and as the server does.
@@ -158,7 +158,7 @@ class Rounds(ABC):
 
     # ---- what was ----
 
-    def _initial(self, model: Vector) -> RoundSummary:
+    def _initial(self, model: Doubles) -> RoundSummary:
         """Of the initial model, before anybody has said anything: evaluate() may be wrong."""
         measured = self._measures.file.measured().get(0)
         return RoundSummary.initial(self._measures.evaluate(model, 0) if measured is None else measured[0])

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from verifl.bench.processes import POLICY, TRANSCRIPT, audit_apart, measure_apart
+from verifl.commands.shared import format_option
 
 _ROLES = {
     "client": ("verifl.bench.client", "measure_client"),
@@ -24,10 +25,6 @@ _ROLES = {
 _dimension = click.option(
     "--dimension", type=click.IntRange(1, 2**28), required=True, help="Coordinates of the model, d."
 )
-_format = click.option(
-    "--format", "style", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True,
-    help="Form of the report on stdout.",
-)  # fmt: skip
 _repeat = click.option(
     "--repeat", type=click.IntRange(1, 1000), default=5, show_default=True, help="How often each phase is measured."
 )
@@ -58,7 +55,7 @@ def bench() -> None:
 @_repeat
 @_proved
 @_bounded
-@_format
+@format_option
 def validity(
     dimension: int, clients: int, repeat: int, encryption_proof: bool, coordinate_bound: float | None, style: str
 ) -> int:
@@ -89,7 +86,7 @@ def validity(
 @_repeat
 @_proved
 @_bounded
-@_format
+@format_option
 def whole_round(
     dimension: int, clients: int, repeat: int, encryption_proof: bool, coordinate_bound: float | None, style: str
 ) -> int:
@@ -129,7 +126,7 @@ def whole_round(
     help="Where to add; auto is CUDA where there is any.",
 )  # fmt: skip
 @_repeat
-@_format
+@format_option
 def summation(dimension: int, clients: int, device: str, repeat: int, style: str) -> int:
     """Adding ciphertexts, on the CPU or with CUDA.
 

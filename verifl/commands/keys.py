@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from verifl.commands.shared import PATH
+
 if TYPE_CHECKING:
     from verifl.enrolment.keys import Passphrase
 
-_path = click.Path(path_type=Path)
 passphrase_option = click.option(
-    "--passphrase-file", type=_path, help="Read the passphrase from the first line of this file; else it is asked for."
+    "--passphrase-file", type=PATH, help="Read the passphrase from the first line of this file; else it is asked for."
 )
 
 
@@ -23,9 +24,9 @@ def keys() -> None:
 
 
 @keys.command()
-@click.argument("file", type=_path)
+@click.argument("file", type=PATH)
 @click.option("--passphrase", "ask", is_flag=True, help="Ask for a passphrase, twice and hidden, to protect the file.")
-@click.option("--passphrase-file", type=_path, help="Protect the file by the passphrase in the first line of this one.")
+@click.option("--passphrase-file", type=PATH, help="Protect the file by the passphrase in the first line of this one.")
 def new(file: Path, ask: bool, passphrase_file: Path | None) -> int:
     """Make an Ed25519 key in FILE.
 
@@ -50,7 +51,7 @@ def new(file: Path, ask: bool, passphrase_file: Path | None) -> int:
 
 
 @keys.command()
-@click.argument("file", type=_path)
+@click.argument("file", type=PATH)
 @passphrase_option
 def show(file: Path, passphrase_file: Path | None) -> int:
     """Print the public key of FILE, 64 hexadecimal digits."""

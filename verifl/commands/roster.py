@@ -11,19 +11,19 @@ import click
 from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
 from verifl.commands.keys import passphrase_option, passphrase_source
+from verifl.commands.shared import PATH
 
 if TYPE_CHECKING:
     from verifl.enrolment.keys import Passphrase
     from verifl.federation import IssuedPolicy
 
-_path = click.Path(path_type=Path)
 _document = click.option(
-    "--roster", "document", type=_path, default=Path("roster.toml"), show_default=True, help="The enrolment document."
+    "--roster", "document", type=PATH, default=Path("roster.toml"), show_default=True, help="The enrolment document."
 )
-_key = click.option("--key", "key_file", type=_path, required=True, help="The key file that signs.")
+_key = click.option("--key", "key_file", type=PATH, required=True, help="The key file that signs.")
 
 _policy = click.option(
-    "--policy", "policy_file", type=_path, required=True,
+    "--policy", "policy_file", type=PATH, required=True,
     help="The policy that enrolled the party; or a transcript, whose log may have changed its key since.",
 )  # fmt: skip
 
@@ -34,7 +34,7 @@ def roster() -> None:
 
 
 @roster.command()
-@click.argument("directory", type=_path)
+@click.argument("directory", type=PATH)
 def init(directory: Path) -> int:
     """Write a commented roster.toml into DIRECTORY.
 
@@ -62,21 +62,21 @@ def add(role: str, name: str, public_key: str, document: Path) -> int:
     """
     from typing import cast
 
-    from verifl.enrolment.roster import Role, add_member
+    from verifl.enrolment.roster import RosterRole, add_member
 
-    add_member(document, cast("Role", role), name, public_key)
+    add_member(document, cast("RosterRole", role), name, public_key)
     click.echo(f"{document}: added {role} {name}")
     return 0
 
 
 @roster.command()
-@click.argument("document", type=_path)
-@click.option("--config", "config_file", type=_path, required=True, help="The training configuration: task and rules.")
+@click.argument("document", type=PATH)
+@click.option("--config", "config_file", type=PATH, required=True, help="The training configuration: task and rules.")
 @_key
-@click.option("--out", type=_path, default=Path("policy.cbor"), show_default=True, help="A new file.")
+@click.option("--out", type=PATH, default=Path("policy.cbor"), show_default=True, help="A new file.")
 @click.option("--model", metavar="MODULE:NAME", help="What makes the model, where there is no task; or FILE.py:NAME.")
 @click.option(
-    "--initial", type=_path, help="A new file for the initial model; beside the policy, NAME.initial.safetensors."
+    "--initial", type=PATH, help="A new file for the initial model; beside the policy, NAME.initial.safetensors."
 )
 @passphrase_option
 def sign(
@@ -121,8 +121,8 @@ def sign(
 @click.argument("party")
 @_policy
 @_key
-@click.option("--new", "new_file", type=_path, required=True, help="The file of the key that takes its place.")
-@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@click.option("--new", "new_file", type=PATH, required=True, help="The file of the key that takes its place.")
+@click.option("--out", type=PATH, required=True, help="A new file, for the server.")
 @passphrase_option
 def rotate(
     party: str, policy_file: Path, key_file: Path, new_file: Path, out: Path, passphrase_file: Path | None
@@ -148,7 +148,7 @@ def rotate(
 @_policy
 @_key
 @click.option("--reason", type=click.Choice(["key-compromised", "left", "expelled"]), required=True)
-@click.option("--out", type=_path, required=True, help="A new file, for the server.")
+@click.option("--out", type=PATH, required=True, help="A new file, for the server.")
 @passphrase_option
 def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path, passphrase_file: Path | None) -> int:
     """Take PARTY, a client or trustee, out of the federation.
@@ -166,7 +166,7 @@ def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path
 
 
 @roster.command()
-@click.argument("file", type=_path)
+@click.argument("file", type=PATH)
 def show(file: Path) -> int:
     """Show who is enrolled in FILE.
 

@@ -21,27 +21,27 @@ from protocols.roster import check_identities
 from verifl.config import LimitsConfig
 from verifl.enrolment.keys import parse_public_key, write_new
 from verifl.storage.stores import replacing
-from verifl.tables import PARTY_ID, Table, parse_table, read_toml
+from verifl.tables import PARTY_ID, TomlTable, parse_table, read_toml
 
 NAME = "roster.toml"
-Role = Literal["client", "trustee", "log"]
+RosterRole = Literal["client", "trustee", "log"]
 _ORIGIN = r"^[!-*,-~]{1,256}$"  # printable ASCII but space and plus (spec 3.3)
 
 
-class FederationTable(Table):
+class FederationTable(TomlTable):
     """name: of the federation; every message repeats it."""
 
     name: str = Field(pattern=PARTY_ID)
 
 
-class ThresholdsTable(Table):
+class ThresholdsTable(TomlTable):
     """threshold: t trustees open a sum and make a checkpoint. corrupt: f, how many may collude with the server."""
 
     threshold: int = Field(ge=1, le=MOST_TRUSTEES)
     corrupt: int = Field(ge=0, le=MOST_TRUSTEES)
 
 
-class _KeyTable(Table):
+class _KeyTable(TomlTable):
     public_key: str
 
     @field_validator("public_key")
@@ -74,7 +74,7 @@ class MemberTable(_KeyTable):
 MemberTables = Annotated[tuple[MemberTable, ...], Field(strict=False)]
 
 
-class Roster(Table):
+class Roster(TomlTable):
     """The whole document. Trustees are numbered in the order of the file; the order of the clients does not matter."""
 
     federation: FederationTable
@@ -148,7 +148,7 @@ def read_roster(path: Path) -> Roster:
     return _checked(document, path)
 
 
-def add_member(path: Path, role: Role, name: str, public_key: str) -> None:
+def add_member(path: Path, role: RosterRole, name: str, public_key: str) -> None:
     """Append a party to the document, if the document then still holds together; raises as `read_roster`."""
     before = read_roster(path)
     if role == "log":

@@ -77,13 +77,13 @@ class StoredValues:
 class DirectoryStore(StoredValues):
     """A `protocols.stores.Store` in one directory; keys are text, file names their hexadecimal UTF-8 bytes."""
 
-    def __init__(self, path: Path, step: DiskWatch = unobserved) -> None:
+    def __init__(self, path: Path, watch: DiskWatch = unobserved) -> None:
         """Open or create; leftovers of an interrupted write are erased.
 
         Raises Misuse if it is somebody else's, others can read it, or it is a symbolic link; so does every later use.
         """
-        self._step = step
-        step(f"open {path.name}")
+        self._watch = watch
+        watch(f"open {path.name}")
         make_private_directory(path)
         super().__init__(path)
         for leftover in self._names():
@@ -93,21 +93,21 @@ class DirectoryStore(StoredValues):
     def put(self, key: str, value: bytes) -> None:
         """Store `value`; it survives a power failure once this returns."""
         file = self.file(key)
-        self._step(f"write {key}")
+        self._watch(f"write {key}")
         with private_directory(self._path) as folder:
             data = _digest(key, value) + value
-            replace_private(file, data, folder, _TEMPORARY, lambda: self._step(f"rename {key}"))
-        self._step(f"stored {key}")
+            replace_private(file, data, folder, _TEMPORARY, lambda: self._watch(f"rename {key}"))
+        self._watch(f"stored {key}")
 
     def delete(self, key: str) -> None:
         """Overwrite and remove the value, if there is one. What the disk itself keeps of old blocks is beyond us."""
-        self._step(f"erase {key}")
+        self._watch(f"erase {key}")
         self._erase(self.file(key))
-        self._step(f"erased {key}")
+        self._watch(f"erased {key}")
 
     def _erase(self, file: Path) -> None:
         with private_directory(self._path) as folder:
-            erase_private(file, folder, _DAMAGED, _TEMPORARY, lambda: self._step(f"unlink {file.name}"))
+            erase_private(file, folder, _DAMAGED, _TEMPORARY, lambda: self._watch(f"unlink {file.name}"))
 
 
 def _key(file: Path) -> str:

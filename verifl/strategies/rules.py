@@ -13,10 +13,10 @@ from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
 from protocols.steps.rule import NUMBERS, spelled
 from protocols.steps.step import fullest_update, step_ceiling, step_floor
-from verifl.tables import SHOWN, Finite, Table
+from verifl.tables import SHOWN, Finite, TomlTable
 
 
-class ServerConfig(Table):
+class ServerConfig(TomlTable):
     """The server step: a rule of `protocols.steps.registry`, and such constants as it has; its own defaults for those
     that are absent."""
 

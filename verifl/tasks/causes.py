@@ -23,7 +23,7 @@ _LIBRARY = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
 _INSTALLED = {"site-packages", "dist-packages"}
 _OURS = [Path(__file__).parents[2] / name for name in ("verifl", "protocols", "proofs", "auditor")]
 
-Place = tuple[str, int]
+CodeLine = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Link:
     """One exception of a chain: its type and text, and the places it came through, innermost last."""
 
     text: str
-    places: tuple[Place, ...]
+    places: tuple[CodeLine, ...]
     syntax: bool = False
 
 
@@ -78,7 +78,7 @@ def _text(error: BaseException) -> str:
         return "its text cannot be made"
 
 
-def _block(block: str, where: str) -> tuple[str, tuple[Place, ...]]:
+def _block(block: str, where: str) -> tuple[str, tuple[CodeLine, ...]]:
     """(text, places) of one traceback that was printed."""
     lines = block.strip('\n"').splitlines()
     frames = [number for number, line in enumerate(lines) if _FRAME.match(line)]
@@ -110,7 +110,7 @@ def _place(links: Sequence[_Link]) -> str:
     return ""
 
 
-def _own(places: Sequence[Place]) -> Iterator[Place]:
+def _own(places: Sequence[CodeLine]) -> Iterator[CodeLine]:
     """Those in neither Python, nor an installed package, nor this project; the innermost first."""
     for file, line in reversed(places):
         path = Path(file)

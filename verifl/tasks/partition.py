@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Indices
 from proofs.errors import Misuse
-
-Indices = NDArray[np.int64]
 
 
 def dirichlet_split(

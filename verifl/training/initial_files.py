@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
+from protocols.steps.doubles import Doubles
 from verifl.tasks.bare_models import BareModel
 from verifl.tasks.loading import build_model
 from verifl.tasks.surroundings import remember, surroundings_of
@@ -26,12 +27,11 @@ from verifl.training.tensors import DTYPES
 if TYPE_CHECKING:
     from verifl.tasks.base import Task
     from verifl.training.local_training import LocalTraining
-    from verifl.training.tensors import Vector
 
 SUFFIX = ".initial.safetensors"
 
 
-def initial_file(training: LocalTraining, initial: Vector) -> bytes:
+def initial_file(training: LocalTraining, initial: Doubles) -> bytes:
     """The model that rounds start from, as a file."""
     return encode_state(training.load(initial))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
+from protocols.steps.doubles import Doubles
 from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model
 from verifl.tasks.seeding import seeded
@@ -27,7 +28,6 @@ from verifl.training.task_state import ClientStates
 from verifl.training.tensors import (
     TensorFilter,
     TensorLayout,
-    Vector,
     describe,
     local_names,
     read_initial,
@@ -67,14 +67,14 @@ class LocalTraining:
         check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
         self._check_hidden(model)
 
-    def initial(self) -> Vector:
+    def initial(self) -> Doubles:
         """The travelling tensors as the task initialised them, float64 (d,).
 
         Raises Misuse naming the tensor where they are not finite.
         """
         return read_initial(self._models.fresh(), self.layout)
 
-    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+    def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.
 
         Raises ClientFailed where the user's code fails, Misuse where it changed the architecture or left something in
@@ -129,7 +129,7 @@ class LocalTraining:
         self._own.pop(client, None)
         self._states.forget(client)
 
-    def evaluate(self, model: Vector, number: int = 0) -> dict[str, float]:
+    def evaluate(self, model: Doubles, number: int = 0) -> dict[str, float]:
         """The task's metrics of the global model after a round, with the initial local tensors; 0 is before the first.
 
         Warns once of each metric that is no finite number.
@@ -162,7 +162,7 @@ class LocalTraining:
                     extra={"fields": {"event": "metric-not-finite", "round": number, "metric": name}},
                 )
 
-    def load(self, model: Vector) -> nn.Module:
+    def load(self, model: Doubles) -> nn.Module:
         """A module with a global model in it, and the initial local tensors."""
         return self._with(model, {})
 
@@ -170,7 +170,7 @@ class LocalTraining:
         with self._surroundings.entered(keep=True), seeded(self._seed, "model"):
             return build_model(self._task)
 
-    def _with(self, model: Vector, own: Mapping[str, Tensor]) -> nn.Module:
+    def _with(self, model: Doubles, own: Mapping[str, Tensor]) -> nn.Module:
         """A fresh module with the global tensors and a client's own."""
         module = self._models.fresh()
         write_vector(module, self.layout, model)

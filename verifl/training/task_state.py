@@ -24,7 +24,7 @@ from proofs.errors import Misuse
 from protocols.encoding import decode, encode
 from protocols.messages import AtMost
 
-State = dict[str, Any]
+TaskState = dict[str, Any]
 
 _LIMIT = 1 << 40  # bytes of an encoding; what a client may keep is bounded by the caller
 _DEPTH = 64
@@ -44,7 +44,7 @@ class _Stored:
     tensors: Annotated[bytes, AtMost(_LIMIT)]  # safetensors, by number
 
 
-def encode_state(state: State, limit: int, device: str = "cpu") -> bytes:
+def encode_state(state: TaskState, limit: int, device: str = "cpu") -> bytes:
     """`state` as bytes, at most `limit`; raises Misuse naming the first value that is not one of the kinds above.
 
     device: the federation's own.
@@ -57,12 +57,12 @@ def encode_state(state: State, limit: int, device: str = "cpu") -> bytes:
     return encode(_Stored(tree, save(writer.tensors)), 2 * _LIMIT)
 
 
-def decode_state(data: bytes, device: str) -> State:
+def decode_state(data: bytes, device: str) -> TaskState:
     """Inverse of `encode_state`; a tensor whose device this machine has not comes back on `device`."""
     from safetensors.torch import load
 
     stored = decode(_Stored, data, 2 * _LIMIT)
-    state: State = _Reader(load(stored.tensors), device).value(json.loads(stored.tree))
+    state: TaskState = _Reader(load(stored.tensors), device).value(json.loads(stored.tree))
     return state
 
 
@@ -84,14 +84,14 @@ class ClientStates:
         self._limit, self._device = 8 * model_bytes + (1 << 26), device
         self._encoded: dict[str, bytes] = {}
 
-    def arguments(self, client: str) -> dict[str, State]:
+    def arguments(self, client: str) -> dict[str, TaskState]:
         """What train() gets besides its usual arguments."""
         if not self.taken:
             return {}
         encoded = self._encoded.get(client)
         return {"state": decode_state(encoded, self._device) if encoded else {}}
 
-    def keep(self, client: str, arguments: dict[str, State]) -> None:
+    def keep(self, client: str, arguments: dict[str, TaskState]) -> None:
         """Take what train() left in `arguments`; raises Misuse naming client and value where it cannot be stored."""
         if self.taken:
             try:

@@ -15,17 +15,15 @@ from typing import NoReturn
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from protocols.policy import TensorSpec
+from protocols.steps.doubles import Doubles
 from verifl.config import Config
 from verifl.training.memory_sharing import Sharing, sharing
 from verifl.training.module_state import State, checked_state, state_of
 from verifl.training.patterns import matches, no_match
-
-Vector = NDArray[np.float64]
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float32: "float32",
@@ -102,7 +100,7 @@ def local_names(state: State, layout: TensorLayout) -> tuple[str, ...]:
     )
 
 
-def read_vector(model: nn.Module, layout: TensorLayout) -> Vector:
+def read_vector(model: nn.Module, layout: TensorLayout) -> Doubles:
     """The travelling tensors as one float64 vector of shape (d,); NaN and infinities are passed on as they are."""
     state = state_of(model)
     vector = np.empty(layout.dimension, dtype=np.float64)
@@ -112,7 +110,7 @@ def read_vector(model: nn.Module, layout: TensorLayout) -> Vector:
     return vector
 
 
-def read_initial(model: nn.Module, layout: TensorLayout) -> Vector:
+def read_initial(model: nn.Module, layout: TensorLayout) -> Doubles:
     """`read_vector` of a model as its task made it; raises Misuse, naming the tensor, for NaN and infinities."""
     vector = read_vector(model, layout)
     for name, count in _not_finite(vector, layout):
@@ -123,7 +121,7 @@ def read_initial(model: nn.Module, layout: TensorLayout) -> Vector:
     return vector
 
 
-def write_vector(model: nn.Module, layout: TensorLayout, vector: Vector) -> None:
+def write_vector(model: nn.Module, layout: TensorLayout, vector: Doubles) -> None:
     """Copy a float64 vector of shape (d,) into the model in place, rounding to each tensor's dtype and device.
 
     Raises Misuse when the vector has another length or a value is not finite in the tensor's dtype (a float16
@@ -138,7 +136,7 @@ def write_vector(model: nn.Module, layout: TensorLayout, vector: Vector) -> None
             tensor.copy_(values)
 
 
-def check_finite(vector: Vector, layout: TensorLayout, owner: str) -> None:
+def check_finite(vector: Doubles, layout: TensorLayout, owner: str) -> None:
     """Raise Misuse naming `owner` and the first tensor that holds NaN or an infinity."""
     for name, count in _not_finite(vector, layout):
         raise Misuse(
@@ -147,7 +145,7 @@ def check_finite(vector: Vector, layout: TensorLayout, owner: str) -> None:
         )
 
 
-def _not_finite(vector: Vector, layout: TensorLayout) -> Iterator[tuple[str, int]]:
+def _not_finite(vector: Doubles, layout: TensorLayout) -> Iterator[tuple[str, int]]:
     """Tensors with NaN or infinities, and how many each has."""
     if np.isfinite(vector).all():
         return
@@ -236,7 +234,7 @@ def _find(state: State, spec: TensorSpec) -> Tensor:
     return tensor
 
 
-def _rounded(spec: TensorSpec, values: Vector) -> Tensor:
+def _rounded(spec: TensorSpec, values: Doubles) -> Tensor:
     dtype = next(dtype for dtype, name in DTYPES.items() if name == spec.dtype)
     tensor = torch.from_numpy(np.array(values)).to(dtype).reshape(spec.shape)
     if not bool(torch.isfinite(tensor).all()):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from proofs.arrays import Integers
 from protocols import fixed_point
 from protocols.policy import UpdateRule
-from verifl.training.tensors import TensorLayout, Vector, check_finite
-
-Integers = NDArray[np.int64]
+from protocols.steps.doubles import Doubles
+from verifl.training.tensors import TensorLayout, check_finite
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def clip_norm(rule: UpdateRule) -> float:
     return float(np.ldexp(float(rule.norm_bound), -rule.fraction_bits))
 
 
-def encode_update(before: Vector, after: Vector, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
+def encode_update(before: Doubles, after: Doubles, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
     """The difference of two float64 vectors of shape (d,): coordinates cut, then clipped, and in fixed point.
 
     Cutting comes first: what a frozen tensor or a single outlier would have added takes nothing off the rest. Clipping
@@ -66,7 +65,7 @@ def cut(units: Integers, rule: UpdateRule) -> Integers:
     return units if bounds is None else np.clip(units, -bounds, bounds)
 
 
-def l2_norm(vector: Vector) -> float:
+def l2_norm(vector: Doubles) -> float:
     """The L2 norm without overflow of the squares."""
     largest = float(np.abs(vector).max(initial=0.0))
     return largest * float(np.linalg.norm(vector / largest)) if largest > 0 else 0.0

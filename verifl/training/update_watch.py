@@ -15,13 +15,15 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.arrays import Integers
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import UpdateRule
+from protocols.steps.doubles import Doubles
 from verifl.formatting import format_names
 from verifl.training.patterns import matches
 from verifl.training.running_statistics import MEASURED, some
-from verifl.training.tensors import TensorLayout, Vector
-from verifl.training.update import EncodedUpdate, Integers, clip_norm, coordinate_bounds, l2_norm
+from verifl.training.tensors import TensorLayout
+from verifl.training.update import EncodedUpdate, clip_norm, coordinate_bounds, l2_norm
 
 FAR = 10.0  # times its bound: from there on less than a tenth is left of an update
 COARSE = 0.5  # of an update's norm lost by rounding
@@ -83,7 +85,7 @@ class UpdateWatch:
         """Float buffers that stay with a client, and that its training changed."""
         self._measured |= {name for name in names if not matches(name, MEASURED)}  # of which a warning came before
 
-    def add(self, client: str, before: Vector, after: Vector, update: EncodedUpdate) -> None:
+    def add(self, client: str, before: Doubles, after: Doubles, update: EncodedUpdate) -> None:
         """A client trained from one vector to the other, and this is its update. Looks at one tensor at a time."""
         scale = clip_norm(self.rule) / update.norm if update.clipped else 1.0
         pieces = [
@@ -105,7 +107,7 @@ class UpdateWatch:
             )
         )
 
-    def _piece(self, tensor: str, where: slice, delta: Vector, units: Integers, scale: float) -> _Piece:
+    def _piece(self, tensor: str, where: slice, delta: Doubles, units: Integers, scale: float) -> _Piece:
         moved, frozen = delta, False
         if self._limits is not None:
             limits = self._limits[where]

@@ -7,9 +7,10 @@ import numba
 import numpy as np
 import pytest
 
+from proofs.arrays import Words
 from proofs.curve import FIELD, ORDER
 from proofs.native import field, scalars
-from proofs.native.words import Words, from_words, to_words
+from proofs.native.words import from_words, to_words
 
 
 @numba.njit(nogil=True)

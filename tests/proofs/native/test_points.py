@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from proofs.arrays import Words
 from proofs.curve import FIELD, ORDER
 from proofs.errors import Malformed, Misuse
 from proofs.generators import blinding_generator, generator
@@ -13,7 +14,7 @@ from proofs.native.engine import NativeEngine
 from proofs.native.jacobian import horner
 from proofs.native.points import BLOCK, MULTIPLES, add_points
 from proofs.native.tables import BLINDING_WINDOWS, generator_tables
-from proofs.native.words import Words, encode_points, from_words, to_words
+from proofs.native.words import encode_points, from_words, to_words
 from tests.proofs.native.group_oracle import IDENTITY, AffinePoint, compressed, times, total
 
 G = generator(0)

@@ -32,7 +32,7 @@ def references(data: bytes) -> Iterable[bytes]:
 
 
 def open_writer(path: Path, step: Callable[[str], None] | None = None) -> TranscriptWriter:
-    return TranscriptWriter(path, references=references, step=step)
+    return TranscriptWriter(path, references=references, watch=step)
 
 
 def extend(writer: TranscriptWriter, size: int) -> None:

@@ -16,7 +16,7 @@ from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
 from verifl.adversaries.carrier import InjectedCarrier
-from verifl.adversaries.forgeries import FORGED, Refusal
+from verifl.adversaries.forgeries import FORGED, Declined
 from verifl.adversaries.registry import parse_injection
 from verifl.storage.history import EndedRound, ended_rounds
 
@@ -62,7 +62,7 @@ class Played:
     """What a run with injections left behind. stopped: why it ended early, or None."""
 
     directory: Path
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[Declined, ...]
     stopped: Rejected | None
 
     @property

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from auditor import Report, Status, audit
 from auditor.cli import main as verifl_audit
 from tests.verifl.adversaries.conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
-from verifl.adversaries.registry import KINDS, VARIANTS, Injection, Outcome, Role, assign, parse_injection, table
+from verifl.adversaries.registry import KINDS, VARIANTS, Consequence, Injection, Role, assign, parse_injection, table
 from verifl.adversaries.trustees import NO_ANSWER
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
@@ -23,7 +23,7 @@ class Line:
     """One line of the table: what is injected, and what the table says of it."""
 
     inject: tuple[str, ...]
-    outcome: Outcome
+    outcome: Consequence
     encryption_proof: bool = True
 
     def __str__(self) -> str:

@@ -119,7 +119,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         return tapes[party.name]
 
     def cast(
-        session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, step: DiskWatch
+        session: Session, parties: Parties, evidence: Mapping[str, Evidence], clock: CosignatureClock, watch: DiskWatch
     ) -> Company:
         pinned = session.pinned
         sessions.append(session)
@@ -127,10 +127,10 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         for name, party in parties.trustees.items():
             begin("trustee", party)
             now = CosignatureClock(lambda: 1_700_000_000)
-            agents[name] = TrusteeAgent.open(pinned, party, ONE_PROCESS, now, evidence[name], draws(name), step)
+            agents[name] = TrusteeAgent.open(pinned, party, ONE_PROCESS, now, evidence[name], draws(name), watch)
         for name, party in parties.clients.items():
             begin("client", party)
-            agents[name] = ClientAgent.open(pinned, party, session.training, evidence[name], draws(name), step)
+            agents[name] = ClientAgent.open(pinned, party, session.training, evidence[name], draws(name), watch)
         recorded = {name: _Recorded(agents[name], tapes[name]) for name in agents}
         return Company(
             {name: recorded[name] for name in parties.trustees}, {name: recorded[name] for name in parties.clients}

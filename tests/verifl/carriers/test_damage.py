@@ -205,7 +205,7 @@ def test_a_damaged_file_is_named_and_nothing_changes(
         ("clients/a", "after/2", b"", "expected one of what a client keeps: seen, answer, found 'after/2'"),
         ("trustees/trustee-1", "share/02", b"", "expected one of what a trustee keeps: .*, found 'share/02'"),
         ("coordinator", "log", b"", "expected one of what a coordinator keeps: pending, found 'log'"),
-        ("clients/b", "answer", b"\xa0", "Answer.*: expected .*, found "),
+        ("clients/b", "answer", b"\xa0", "KeptAnswer.*: expected .*, found "),
         ("trustees/trustee-2", "erased", b"one", "count: expected a number in .*, found b'one'"),
         ("coordinator", "pending", b"\xff", "Pending.*: expected .*, found "),
     ],

@@ -231,7 +231,7 @@ def test_what_other_parties_refuse_is_no_dropout(tmp_path: Path, monkeypatch: py
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        run(Line(), tmp_path / "out", step=step)
+        run(Line(), tmp_path / "out", watch=step)
     assert RunDirectory(tmp_path / "out").begun
 
 

@@ -23,7 +23,7 @@ from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcess
 from verifl.federation import FederationResult
-from verifl.progress import Silent
+from verifl.progress import NoProgress
 
 TRUSTEES = ("trustee-1", "trustee-2", "trustee-3", "trustee-4")  # three of them open a sum
 BEGINNING = 1_700_000_000
@@ -31,7 +31,7 @@ LATER = ONE_PROCESS.secrets  # 30 days
 SAID = f"has erased what it had of this round, which it keeps for {LATER // DAY} days"
 
 
-class Notes(Silent):
+class Notes(NoProgress):
     def __init__(self) -> None:
         self.notes: list[str] = []
 
@@ -52,17 +52,17 @@ class Years:
         parties: Parties,
         evidence: Mapping[str, Evidence],
         clock: CosignatureClock,
-        step: DiskWatch,
+        watch: DiskWatch,
     ) -> Company:
         """As honest parties, but for the clocks."""
         pinned, rand = session.pinned, session.rand
         return Company(
             {
-                name: TrusteeAgent.open(pinned, party, self.waits(name), clock, evidence[name], rand, step)
+                name: TrusteeAgent.open(pinned, party, self.waits(name), clock, evidence[name], rand, watch)
                 for name, party in parties.trustees.items()
             },
             {
-                name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, step)
+                name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, watch)
                 for name, party in parties.clients.items()
             },
         )

@@ -24,12 +24,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from auditor import audit
 from proofs.errors import Misuse
 from protocols.policy import UpdateRule
+from protocols.steps.doubles import Doubles
 from tests.verifl.training import other_device
 from verifl import Config, Federation, federation
 from verifl.agents import summation
 from verifl.training.local_training import LocalTraining
 from verifl.training.task_state import decode_state, encode_state
-from verifl.training.tensors import TensorFilter, Vector
+from verifl.training.tensors import TensorFilter
 from verifl.training.update import encode_update
 
 OTHER = os.environ["OTHER_DEVICE"]
@@ -146,7 +147,7 @@ class Optimised(Task):
 def rounds(task: Task, home: str, local: tuple[str, ...] = LOCAL) -> list[object]:
     """All that two rounds give: updates, what clients keep, metrics. Nobody's turn follows another in one memory."""
     training, results, kept = LocalTraining(task, TensorFilter(exclude=local), home, seed=3), list[object](), {}
-    model: Vector = training.initial()
+    model: Doubles = training.initial()
     results.append(training.evaluate(model))
     for number in (1, 2):
         deltas = []

@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from proofs.errors import Malformed, Rejected
 from protocols.rounds.answers import Received
 from protocols.rounds.conductor import ANSWERED_IN, Due, Stage
+from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
 from verifl.carriers.exchange.inbox import Letter, Letterbox
 from verifl.carriers.exchange.public import Noticeboard
 from verifl.carriers.exchange.stopping import Stop
-from verifl.carriers.rounds import Awaited, Measures, Rounds, Terms
+from verifl.carriers.rounds import Awaited, Measures, Rounds, RunTerms
 from verifl.config import DeadlinesConfig
 from verifl.progress import RoundSummary
-from verifl.training.tensors import Vector
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTING = (Stage.KEYS, Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS, Stage.RELEASES)  # of a round, in order
@@ -37,13 +37,13 @@ class CoordinatorHost(Rounds):
     def __init__(
         self,
         server: ServerAgent,
-        terms: Terms,
+        terms: RunTerms,
         board: Noticeboard,
         inbox: Letterbox,
         deadlines: DeadlinesConfig,
         measures: Measures,
         clock: Clock,
-        initial: Vector,
+        initial: Doubles,
     ) -> None:
         """initial: the policy's initial model, float64 (d,)."""
         super().__init__(server, terms, measures, clock)
@@ -65,7 +65,7 @@ class CoordinatorHost(Rounds):
             left = awaited.until - self._clock.monotonic()
             stop.pause(max(0.0, min(left, self._deadlines.poll)))
 
-    def _attended(self, initial: Vector) -> Iterator[Awaited]:
+    def _attended(self, initial: Doubles) -> Iterator[Awaited]:
         self._board.create()
         self._inbox.create()
         yield from self.play(initial)

@@ -8,6 +8,7 @@ from typing import Any
 
 from protocols.policy import Policy
 from protocols.rounds.exchange import Question, SubmissionPackage
+from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.client import ClientAgent, TrainedTurn
 from verifl.agents.party import PublicLog
@@ -20,14 +21,14 @@ from verifl.tasks.loading import load_task
 from verifl.tasks.user_code import ClientFailed
 from verifl.training.initial_files import bare_model, started_from
 from verifl.training.local_training import LocalTraining
-from verifl.training.tensors import TensorFilter, Vector, tensor_filter
+from verifl.training.tensors import TensorFilter, tensor_filter
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def prepared_training(
     config: Config, folder: Path, policy: Policy, device: str, initial_file: Path | None = None
-) -> tuple[LocalTraining, Vector]:
+) -> tuple[LocalTraining, Doubles]:
     """A configuration's training, and the initial model, float64 (d,); raises Misuse where it is not the policy's.
 
     initial_file: what came with the policy, to start from; without a task it is all there is of the model.

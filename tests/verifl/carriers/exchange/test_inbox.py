@@ -29,9 +29,9 @@ from verifl.carriers.exchange import inbox as inboxes
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import KEPT_LIMIT, Inbox, Letter, Refusals
 from verifl.carriers.exchange.public import INBOX, PublicDirectory
-from verifl.carriers.rounds import Measures, Terms
+from verifl.carriers.rounds import Measures, RunTerms
 from verifl.enrolment.keys import read_key
-from verifl.progress import Silent
+from verifl.progress import NoProgress
 from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 from verifl.tasks.loading import load_task
@@ -96,10 +96,10 @@ def opened(consortium: Consortium) -> Iterator[Desk]:
     inbox.create()
     party = Party(COORDINATOR, (keys[COORDINATOR],), PartyDirectory(run.state / "coordinator"))
     initial, waits = training.initial(), Waits(seconds, quorum=0)
-    measures = Measures(MetricsFile(folder / "metrics.jsonl"), training.evaluate, Silent())
+    measures = Measures(MetricsFile(folder / "metrics.jsonl"), training.evaluate, NoProgress())
     with open_server(pinned, party, run.transcript, initial, "cpu", waits) as server:
         server.begin()
-        terms = Terms(config.federation.rounds, pinned.policy.max_aborts, tuple)
+        terms = RunTerms(config.federation.rounds, pinned.policy.max_aborts, tuple)
         host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, MachineClock(), initial)
         reader = TranscriptReader(run.transcript)
         yield Desk(folder, pinned, host, inbox, keys, reader.entries(0, reader.size))
