@@ -45,8 +45,8 @@ class Proposal:
 
     question: OBSERVE, or one of IN_ROUND. round: its number, 0 for OBSERVE. start: the log index of the first entry
     that is not published yet, and bundles: the SHA-256 of the files that hold those from there up to the checkpoint;
-    none but for OBSERVE. until: how long answers are waited for, in POSIX seconds by the coordinator's clock; no rule
-    depends on it.
+    none but for OBSERVE. parties: those who have not answered; none once all have. since, until: from when and how long
+    answers are waited for, in POSIX seconds by the coordinator's clock; no rule depends on them.
     """
 
     federation: PartyId
@@ -57,6 +57,7 @@ class Proposal:
     start: int
     bundles: Annotated[tuple[Hash32, ...], AtMost(BUNDLES_LIMIT)]
     parties: Annotated[tuple[PartyId, ...], AtMost(10_000)]
+    since: int
     until: int
 
     def asked(self) -> Question:
@@ -76,7 +77,12 @@ class _Wire:
 
 
 def draft_proposal(
-    pinned: PinnedPolicy, question: Question, parties: Sequence[str], entries: Sequence[bytes], until: int
+    pinned: PinnedPolicy,
+    question: Question,
+    parties: Sequence[str],
+    entries: Sequence[bytes],
+    since: int,
+    until: int,
 ) -> tuple[Proposal, dict[bytes, bytes]]:
     """The proposal of a question, and the files that it names, by hash. entries: those that are not published."""
     size = parse_note(question.note).checkpoint.size
@@ -90,6 +96,7 @@ def draft_proposal(
         size - len(entries),
         tuple(map(blob_hash, files)),
         tuple(parties),
+        since,
         until,
     )
     return proposal, bundles

@@ -87,10 +87,10 @@ class ServerAgent:
             self._writer.sync()
         self._conductor.proceed().write(self._writer)
 
-    def proposal(self, until: int) -> tuple[bytes, dict[bytes, bytes]]:
+    def proposal(self, since: int, until: int) -> tuple[bytes, dict[bytes, bytes]]:
         """What is due as a signed file, and the files that it names, by hash; see `protocols.rounds.proposals`.
 
-        until: POSIX seconds. Raises Misuse where nobody is asked anything.
+        since, until: POSIX seconds. Raises Misuse where nobody is asked anything.
         """
         due = self.due
         if due.question is None:
@@ -98,7 +98,7 @@ class ServerAgent:
         entries: list[bytes] = []
         if isinstance(due.question, Observe):
             entries = self._coordinator.entries(self._coordinator.published, due.question.size)
-        proposal, bundles = draft_proposal(self._pinned, due.question, due.parties, entries, until)
+        proposal, bundles = draft_proposal(self._pinned, due.question, due.parties, entries, since, until)
         return self._coordinator.signed(proposal), bundles
 
     def open_round(self) -> None:

@@ -40,7 +40,9 @@ def note_of(size: int, origin: str = ORIGIN, key: SigningKey = KEY) -> bytes:
 
 
 def proposal_of(**changed: object) -> Proposal:
-    proposal = Proposal(FEDERATION, PINNED.hash, "submission", 3, note_of(20), 20, (), ("client-1",), 1_800_000_000)
+    proposal = Proposal(
+        FEDERATION, PINNED.hash, "submission", 3, note_of(20), 20, (), ("client-1",), 1_799_999_000, 1_800_000_000
+    )
     return replace(proposal, **changed)  # type: ignore[arg-type]  # fields by name
 
 
@@ -64,7 +66,7 @@ def test_a_proposal_says_the_question_and_the_entries_again(number: int, size: i
     entries = [index.to_bytes(4, "big") for index in range(shown)]
     for question in questions(number, note_of(size), size):
         given_entries = entries if isinstance(question, Observe) else []
-        proposal, files = draft_proposal(PINNED, question, ("a", "b"), given_entries, until)
+        proposal, files = draft_proposal(PINNED, question, ("a", "b"), given_entries, until // 2, until)
         opened = open_proposal(PINNED, seal_proposal(proposal, KEY))
         assert opened == proposal
         assert opened.asked() == question
@@ -75,7 +77,9 @@ def test_a_proposal_says_the_question_and_the_entries_again(number: int, size: i
 def test_the_bytes_of_a_proposal_are_these() -> None:
     """A proposal that says no more than its fields, so that no other format is in it."""
     key = SigningKey.from_seed(bytes(range(32)))
-    proposal = Proposal("f", bytes(32), "observe", 0, b"a note", 7, (bytes(32),), ("a", "b"), 1_800_000_000)
+    proposal = Proposal(
+        "f", bytes(32), "observe", 0, b"a note", 7, (bytes(32),), ("a", "b"), 1_799_999_000, 1_800_000_000
+    )
     data = seal_proposal(proposal, key)
     assert data.hex() == VECTOR
 
@@ -126,7 +130,7 @@ def test_sizes_are_limited() -> None:
 
 
 def test_a_bundle_is_the_one_that_was_named() -> None:
-    proposal, files = draft_proposal(PINNED, Observe(note_of(3), 3), (), [b"one", b"two", b"three"], 0)
+    proposal, files = draft_proposal(PINNED, Observe(note_of(3), 3), (), [b"one", b"two", b"three"], 0, 0)
     with pytest.raises(Rejected, match="bundles"):
         bundled_entries(proposal, lambda name, limit: files[name] + b"!")
     short = replace(proposal, bundles=(blob_hash(files[proposal.bundles[0]][:-1]),))
@@ -178,10 +182,10 @@ def check_no_other_spelling(file: AnswerFile, limit: int) -> None:
 
 
 VECTOR = (
-    "a364626f647958a5a9646e6f74654661206e6f746565726f756e64006573746172740765756e74696c1a6b49d20066706f6c"
-    "696379582000000000000000000000000000000000000000000000000000000000000000006762756e646c65738158200000"
-    "0000000000000000000000000000000000000000000000000000000000006770617274696573826161616268717565737469"
-    "6f6e676f6273657276656a66656465726174696f6e61666776657273696f6e01697369676e617475726558400044fea00ecf"
-    "5165008c119418919fb81f509d2ade8d7af997700edf1ac3192557aa7410143d4a91cfd4e4e8c3d71d6adcc99e911155a580"
-    "b31f2200a3b0ed04"
+    "a364626f647958b0aa646e6f74654661206e6f746565726f756e64006573696e63651a6b49ce186573746172740765756e74"
+    "696c1a6b49d20066706f6c696379582000000000000000000000000000000000000000000000000000000000000000006762"
+    "756e646c65738158200000000000000000000000000000000000000000000000000000000000000000677061727469657382"
+    "61616162687175657374696f6e676f6273657276656a66656465726174696f6e61666776657273696f6e01697369676e6174"
+    "75726558409baa8dd63ad2a654aad6afffff554a67e17f78f960e6bd3d68dd151db35e3ba5a2972e87a69e46f80b7410e6a2"
+    "89f12c33cda06e95b4cdea71bfb6b2e00fbd0f"
 )

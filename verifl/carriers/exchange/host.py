@@ -88,7 +88,7 @@ class CoordinatorHost(Rounds):
         if due.question is None:
             self._proceed(due.stage)
             return
-        began, until = self._clock.monotonic(), int(self._clock.wall() + self._patience(due.stage))
+        began, since = self._clock.monotonic(), self._clock.wall()
         self._inbox.reconsider()
         _LOGGER.info(
             "asks for %s: %d parties", due.stage.value, len(due.parties),
@@ -96,7 +96,7 @@ class CoordinatorHost(Rounds):
         )  # fmt: skip
         while True:
             self._collect()
-            self._propose(until)
+            self._propose(int(since), int(since + self._patience(due.stage)))
             left = self._left(due.stage, began)
             if left <= 0 and self._proceed(due.stage):
                 return
@@ -125,10 +125,8 @@ class CoordinatorHost(Rounds):
             self._inbox.settle()
         return True
 
-    def _propose(self, until: int) -> None:
-        if not self._server.due.parties:
-            return
-        proposal, bundles = self._server.proposal(until)
+    def _propose(self, since: int, until: int) -> None:
+        proposal, bundles = self._server.proposal(since, until)
         if proposal != self._proposed:
             self._board.propose(proposal, bundles)
             self._proposed = proposal

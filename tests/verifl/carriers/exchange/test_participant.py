@@ -48,7 +48,7 @@ class Table:
         return Participant(self.public, self.pinned, NAME, OF_TRUSTEES, agent.answer, agent.expire, MachineClock())
 
     def next_key(self) -> Proposal:
-        return draft_proposal(self.pinned, OfferKey(3, self.reader.latest()), (NAME,), [], 0)[0]
+        return draft_proposal(self.pinned, OfferKey(3, self.reader.latest()), (NAME,), [], 0, 0)[0]
 
     def show(self, proposal: Proposal, files: dict[bytes, bytes] | None = None) -> None:
         self.public.propose(seal_proposal(proposal, self.key), files or {})
@@ -88,10 +88,10 @@ def test_what_is_no_proposal_is_refused(table: Table) -> None:
 def test_an_old_checkpoint_is_refused_as_ever(table: Table) -> None:
     size = table.reader.all_checkpoints()[0]
     old, entries = table.reader.note(size), table.reader.entries(0, size)
-    table.show(*draft_proposal(table.pinned, Observe(old, size), (NAME,), entries, 0))
+    table.show(*draft_proposal(table.pinned, Observe(old, size), (NAME,), entries, 0, 0))
     with pytest.raises(Rejected, match="rollback"):
         table.sit().look()
-    proposal = draft_proposal(table.pinned, OfferKey(1, old), (NAME,), [], 0)[0]
+    proposal = draft_proposal(table.pinned, OfferKey(1, old), (NAME,), [], 0, 0)[0]
     table.show(proposal)
     with pytest.raises(Rejected, match="round"):
         table.sit().look()
