@@ -29,9 +29,10 @@ from verifl.commands.process_protection import protect_process
 from verifl.commands.roster import roster
 from verifl.commands.run import run
 from verifl.commands.shared import FAILED, INTERRUPTED, OK, UNUSABLE
+from verifl.commands.status import status
 from verifl.commands.trustee import trustee
 
-_WITH_SECRETS = ("client", "coordinator", "demo", "run", "keys", "roster", "trustee")
+_WITH_SECRETS = ("client", "coordinator", "demo", "run", "keys", "roster", "status", "trustee")
 
 
 class _Root(click.Group):
@@ -56,7 +57,7 @@ def cli(debug: bool) -> None:
         protect_process()
 
 
-for command in (bench, client, coordinator, demo, init, keys, plan, policy, roster, run, trustee):
+for command in (bench, client, coordinator, demo, init, keys, plan, policy, roster, run, status, trustee):
     cli.add_command(command)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file
@@ -13,6 +15,7 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed
 from tests.verifl.carriers.exchange.consortium import CLIENTS, TRUSTEES, Consortium, gathered, run_in_one_process
+from verifl.commands.root import invoke
 from verifl.federation import FederationResult
 
 
@@ -28,6 +31,18 @@ def cohorts(transcript: Path) -> list[tuple[int, tuple[str, ...]]]:
     reader = TranscriptReader(transcript)
     messages = (open_envelope(entry).message for entry in reader.entries(0, reader.size))
     return [(len(each.accepted), each.trustees) for each in messages if isinstance(each, CohortClosed)]
+
+
+def status(consortium: Consortium, capsys: pytest.CaptureFixture[str], *parties: str) -> dict[str, Any]:
+    """What `verifl status` says while everybody is at work: of the federation, and of these parties."""
+    told: dict[str, Any] = {}
+    for name in parties or ("",):
+        own = ["--state", str(consortium.home(name))] if name else []
+        place = [str(consortium.public), "--policy", str(consortium.policy), *own]
+        assert invoke(["status", *place, "--format", "json"]) == 0, capsys.readouterr().err
+        document = json.loads(capsys.readouterr().out)
+        told |= document["federation"] | ({name: document["state"]} if name else {})
+    return told
 
 
 def settled(consortium: Consortium) -> bool:
@@ -48,15 +63,18 @@ def check_outcome(consortium: Consortium, alone: FederationResult) -> None:
     assert not (consortium.public / "exchange/proposal").exists()
 
 
-def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path) -> None:
+def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with gathered(tmp_path) as consortium:
         alone, here = run_in_one_process(consortium), TRUSTEES[:2]
         consortium.start("coordinator")
         consortium.wait(lambda: consortium.asked_for("cosignatures") == 1)
         assert consortium.stop("coordinator") == 0  # by SIGTERM, with a checkpoint shown and not published
+        asking = status(consortium, capsys)["asking"]
+        assert (asking["stage"], tuple(asking["awaited"])) == ("cosignatures", TRUSTEES)
         for name in ("coordinator", *CLIENTS, *here):
             consortium.start(name)
         consortium.wait(lambda: consortium.asked_for("releases") == 1)
+        assert status(consortium, capsys, *here, *CLIENTS)[CLIENTS[0]]["said"] == "its submission to round 1"
         consortium.stop(here[0], signal.SIGKILL)
         consortium.start(here[0])
         consortium.wait(lambda: consortium.asked_for("submissions") == 2)
@@ -67,6 +85,9 @@ def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path) -> Non
         consortium.wait(lambda: all((consortium.home(name) / "receipts/round-2.cbor").exists() for name in CLIENTS))
         assert [consortium.stop(name) for name in (*CLIENTS, *here)] == [0] * 5
         check_outcome(consortium, alone)
+        told = status(consortium, capsys, "coordinator", here[1])
+        assert (told["asking"], told["rounds"]["closed"], told["coordinator"]["role"]) == (None, 2, "coordinator")
+        assert told[here[1]]["said"].startswith("its cosignature of ")
         assert cohorts(consortium.public / "transcript") == [(3, here)] * 2
 
 

@@ -1,0 +1,253 @@
+"""What `verifl status` says of a federation at every stage, by what is published alone; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.rounds.conductor import Stage
+from protocols.rounds.exchange import Observe
+from protocols.rounds.proposals import draft_proposal, seal_proposal
+from tests.simulator import Setting, Simulation, identity_of
+from verifl.agents.memory import remembered
+from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.standing import Standing, standing_of
+from verifl.commands.root import invoke
+from verifl.storage.history import published_bytes
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.stores import DirectoryStore
+
+SINCE, UNTIL = 1_800_000_000, 1_800_000_600
+SETTING = Setting(clients=3, trustees=3, threshold=2, corrupt=0, dimension=8, max_cohort=3)
+
+
+class Federation:
+    """Rounds into public/transcript, and a proposal for what is due."""
+
+    def __init__(self, folder: Path) -> None:
+        self.public = PublicDirectory(folder / "public")
+        self.public.create()
+        self.simulation = Simulation(self.public.path, SETTING)
+        self.simulation.updates = {1: {}, 2: {}}
+        self.policy = folder / "policy.cbor"
+        self.policy.write_bytes(self.simulation.policy_data)
+
+    def propose(self) -> None:
+        due, coordinator = self.simulation.conductor.due, self.simulation.coordinator
+        if due.question is None:
+            self.public.withdraw()
+            return
+        shown = isinstance(due.question, Observe)
+        entries = coordinator.entries(coordinator.published, coordinator.size) if shown else []
+        proposal, files = draft_proposal(self.simulation.pinned, due.question, due.parties, entries, SINCE, UNTIL)
+        self.public.propose(seal_proposal(proposal, identity_of("coordinator")), files)
+
+    def standing(self) -> Standing:
+        self.propose()
+        return standing_of(self.public, self.simulation.pinned)
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Federation:
+    return Federation(tmp_path)
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert invoke(["status", *arguments, "--format", "json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_at_every_stage_it_says_who_is_awaited_and_who_has_answered(federation: Federation) -> None:
+    """Two rounds, one party at a time: awaited and answered are together who is asked."""
+    simulation, seen = federation.simulation, set[str]()
+    everybody = set(simulation.trustees) | set(simulation.clients)
+    for _ in range(2):
+        while (stage := simulation.conductor.due.stage) is not Stage.IDLE:
+            due = simulation.conductor.due
+            answered: list[str] = []
+            for party in due.parties:
+                asking = federation.standing().asking
+                assert asking is not None
+                assert (asking.stage, asking.since, asking.until) == (stage.value, SINCE, UNTIL)
+                assert asking.answered == tuple(answered)
+                assert asking.awaited == tuple(due.parties[len(answered) :])
+                assert asking.needed == (SETTING.min_cohort if stage is Stage.SUBMISSIONS else SETTING.threshold)
+                simulation.ask([party])
+                answered.append(party)
+                seen |= {party}
+            simulation.proceed()
+        simulation.conductor.open_round()
+    assert seen == everybody
+    standing = federation.standing()
+    assert (standing.closed, standing.aborted, standing.last_abort) == (1, 0, None)
+    assert standing.head is not None
+    assert standing.head.size == simulation.coordinator.published
+
+
+def test_disk_growth_and_the_last_abort(federation: Federation, capsys: pytest.CaptureFixture[str]) -> None:
+    simulation = federation.simulation
+    simulation.start()
+    before = simulation.coordinator.size
+    simulation.play_round()
+    simulation.settle()
+    standing = federation.standing()
+    entries = simulation.coordinator.entries(0, simulation.coordinator.size)
+    assert standing.round_bytes == published_bytes(simulation.path, entries[before:])
+    assert standing.log_bytes == published_bytes(simulation.path, entries)
+    simulation.open_round()
+    simulation.acknowledge()
+    simulation.close_cohort()  # of nobody
+    simulation.settle()
+    found = told(capsys, str(federation.public.path), "--policy", str(federation.policy))["federation"]
+    assert found["last_abort"] == {"round": 2, "reason": "too-few-submissions"}
+    assert found["rounds"] == {"current": 3, "opened": 2, "closed": 1, "aborted": 1, "most": 50}
+    assert found["policy_pinned"]
+    disk = found["disk"]
+    assert disk["used"] == sum(each.stat().st_size for each in federation.public.path.rglob("*") if each.is_file())
+    assert disk["rounds_that_fit"] == disk["free"] // found["round_bytes"]
+
+
+def test_the_text_names_who_is_awaited_since_when_and_by_whose_clock(
+    federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulation = federation.simulation
+    simulation.start()
+    simulation.open_round()
+    simulation.settle()
+    simulation.ask(["client-01"])
+    federation.propose()
+    assert invoke(["status", str(federation.public.path)]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["stage"] == "round 1: submissions"
+    assert lines["awaited"].startswith("client-00, client-02; since 2027-01-15 08:00:00 UTC, ")
+    assert lines["awaited"].endswith("by the coordinator's clock")
+    assert lines["answered"] == "client-01"
+    assert lines["due"].startswith("2027-01-15 08:10:00 UTC, by the coordinator's clock, with 2 answers or more")
+    assert "as published: pin yours by --policy" in lines["policy"]
+    assert "by that trustee's clock" in lines["log"]
+
+
+def test_a_proposal_that_the_log_has_left_behind_asks_nobody(federation: Federation) -> None:
+    simulation = federation.simulation
+    simulation.start()
+    federation.propose()
+    simulation.conductor.open_round()
+    assert federation.standing().asking is not None
+    simulation.ask()
+    simulation.proceed()
+    simulation.settle()
+    assert standing_of(federation.public, simulation.pinned).asking is None
+
+
+def test_before_the_first_checkpoint_and_where_there_is_nothing(
+    federation: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    federation.simulation.proceed()
+    federation.simulation.proceed()
+    asking = federation.standing().asking
+    assert asking is not None
+    assert asking.awaited == tuple(federation.simulation.trustees)
+    assert told(capsys, str(federation.public.path))["federation"]["checkpoint"] is None
+    for arguments, hint in (
+        ([str(tmp_path / "nowhere")], "no such directory"),
+        ([str(tmp_path)], "holds no federation yet"),
+        ([], "give DIR"),
+    ):
+        assert invoke(["status", *arguments]) == 2
+        assert hint in capsys.readouterr().err
+
+
+def test_what_is_damaged_or_anothers_is_refused_by_name(
+    federation: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulation = federation.simulation
+    simulation.start()
+    simulation.conductor.open_round()
+    federation.propose()
+    place = str(federation.public.path)
+
+    def refusal() -> str:
+        assert invoke(["status", place, "--policy", str(federation.policy)]) == 1
+        return capsys.readouterr().err
+
+    proposal = federation.public.path / "exchange/proposal"
+    good = proposal.read_bytes()
+    proposal.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert refusal().startswith("verifl: signature: ")
+    proposal.write_bytes(b"nonsense")
+    assert refusal().startswith("verifl: exchange/proposal: expected a proposal, ")
+    proposal.unlink()
+    checkpoint = simulation.path / "checkpoint"
+    note = checkpoint.read_text()
+    checkpoint.write_text("\n".join(note.splitlines()[:-2]) + "\n")  # one cosignature of three
+    assert refusal().startswith("verifl: checkpoint-quorum: ")
+    checkpoint.write_text(note)
+    [bundle] = (simulation.path / "tile/entries").rglob("*.p/1")
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert refusal().startswith("verifl: tile-mismatch: ")
+    bundle.unlink()
+    assert refusal().startswith("verifl: file-missing: ")
+    bundle.write_bytes(data)
+    other = Federation(tmp_path / "other")
+    assert invoke(["status", place, "--policy", str(other.policy)]) == 0  # made of the same setting
+    assert invoke(["status", place, "--policy", str(checkpoint)]) == 1
+    assert invoke(["status", str(simulation.path)]) == 2
+    assert f"did you mean {place}?" in capsys.readouterr().err
+
+
+def test_a_party_says_what_it_has_said_and_waits_for(federation: Federation, tmp_path: Path) -> None:
+    simulation = federation.simulation
+
+    def memory_of(name: str) -> tuple[str | None, str, str]:
+        home = PartyDirectory(tmp_path / "homes" / name)
+        store = DirectoryStore(home.store)
+        for key in store.keys():  # noqa: SIM118
+            store.delete(key)
+        for key in simulation.stores[name].keys():  # noqa: SIM118
+            store.put(key, simulation.stores[name].get(key) or b"")
+        memory = remembered(home.path)
+        return memory.role, memory.said, memory.waits_for
+
+    assert memory_of("trustee-1") == (None, "nothing yet", "to be asked")
+    simulation.start()
+    assert memory_of("trustee-1") == ("trustee", "its cosignature of 1 entries", "round 1 to open")
+    assert memory_of("coordinator")[:2] == ("coordinator", "a checkpoint of 1 entries, to trustees")
+    simulation.open_round()
+    simulation.settle()
+    assert memory_of("trustee-1") == ("trustee", "its key of round 1", "round 1: its cohort")
+    simulation.ask()
+    assert memory_of("client-00") == (
+        "client",
+        "its submission to round 1",
+        "the end of round 1, or a later round to open",
+    )
+    simulation.acknowledge()
+    assert memory_of("trustee-1")[1] == "its acknowledgement of round 1"
+    simulation.close_cohort()
+    simulation.settle()
+    simulation.ask()
+    assert memory_of("trustee-1")[1:] == ("its release of round 1", "round 1: its sum")
+
+
+def test_a_state_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = PartyDirectory(tmp_path / "home")
+    store = DirectoryStore(home.store)
+
+    def refusal() -> str:
+        assert invoke(["status", "--state", str(home.path)]) == 2
+        return capsys.readouterr().err
+
+    store.put("seen", b"nonsense")
+    assert str(store.file("seen")) in refusal()
+    store.file("seen").write_bytes(b"torn")
+    assert "this state file is damaged" in refusal()
+    store.delete("seen")
+    store.put("sang", b"")
+    assert "the state of no trustee, client or coordinator" in refusal()
+    home.store.chmod(0o755)
+    assert "chmod 700" in refusal()

@@ -1,0 +1,215 @@
+"""How a federation stands, by what is published alone: its log, and what its coordinator asks now.
+
+Everything is checked as a party would check it: the tree, the rules, the cosignatures, the proposal's signature. Times
+are somebody's clock: those of a proposal the coordinator's, that of a checkpoint its trustees'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proofs.errors import Malformed, Misuse
+from protocols.blob_sizes import sized_blobs
+from protocols.envelopes import open_envelope
+from protocols.log.checkpoint import check_note, parse_note, timestamp_of
+from protocols.log.files import Damaged
+from protocols.log.reader import TranscriptReader
+from protocols.log.tiles import CHECKPOINT
+from protocols.messages import Genesis, RoundOpen
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.conductor import Stage
+from protocols.rounds.follower import Follower
+from protocols.rounds.ledger import Ledger, asked_clients
+from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
+from verifl.carriers.exchange.public import PROPOSAL, PublicDirectory
+from verifl.storage.history import EndedRound, ended_rounds
+
+STAGES = {
+    OBSERVE: Stage.COSIGN,
+    "round-key": Stage.KEYS,
+    "submission": Stage.SUBMISSIONS,
+    "share-ack": Stage.ACKNOWLEDGEMENTS,
+    "release": Stage.RELEASES,
+}
+RECENT = 8  # rounds, whose mean a forecast is
+_LOOKS = 5  # at a directory that changes while it is read
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked now. stage: of the conductor, in words. needed: how many answers the round needs to go on, of all
+    that were asked. since, until: POSIX seconds by the coordinator's clock."""
+
+    stage: str
+    awaited: tuple[str, ...]
+    answered: tuple[str, ...]
+    needed: int
+    since: int
+    until: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """The published checkpoint. cosigned_at: the latest time that a cosignature carries, POSIX seconds by that
+    trustee's clock; cosigners: in the policy's order."""
+
+    size: int
+    cosigners: tuple[str, ...]
+    cosigned_at: int
+
+
+@dataclass(frozen=True)
+class Abort:
+    """A round that was aborted, and why."""
+
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """round: the one that is open, or comes next. log_bytes: entries and the blobs that came with them. round_bytes:
+    the mean of the last rounds that ended, at most RECENT; None before the first."""
+
+    federation: str
+    policy_hash: str
+    round: int
+    opened: int
+    closed: int
+    aborted: int
+    max_rounds: int
+    head: Head | None
+    asking: Asking | None
+    last_abort: Abort | None
+    ended: str | None
+    log_bytes: int
+    round_bytes: int | None
+
+
+def published_policy(public: PublicDirectory) -> PinnedPolicy:
+    """The policy beside the log: what the federation says of itself, which pins nothing. Raises Misuse for none,
+    Malformed or Rejected for what is no policy."""
+    try:
+        return PinnedPolicy.open(TranscriptReader(public.transcript).policy())
+    except (Damaged, FileNotFoundError) as error:
+        if isinstance(error, Damaged) and error.check != "file-missing":
+            raise
+        raise Misuse(f"{public.path}: holds no federation yet: {_instead(public)}") from None
+
+
+def _instead(public: PublicDirectory) -> str:
+    place = public.path
+    if isinstance(place, Path) and (place / CHECKPOINT).exists():
+        return f"it is a transcript; did you mean {place.parent}?"
+    return "no transcript/policy.cbor; give the directory in which the parties meet, or that of `verifl run --out`"
+
+
+def standing_of(public: PublicDirectory, pinned: PinnedPolicy) -> Standing:
+    """How it stands now. Raises Malformed or Rejected, by the name of the check, for what is published and is not this
+    policy's, or not whole; OSError as the directory does."""
+    for _ in range(_LOOKS):
+        before = _marks(public)
+        try:
+            return _look(public, pinned)
+        except Damaged:
+            if before == _marks(public):
+                raise  # it is not that the coordinator went on
+    return _look(public, pinned)
+
+
+def _marks(public: PublicDirectory) -> tuple[bytes | None, bytes | None]:
+    """What changes whenever the coordinator goes on."""
+    reader = public.reader()
+    return public.proposal(), reader.latest() if reader else None
+
+
+def _look(public: PublicDirectory, pinned: PinnedPolicy) -> Standing:
+    data = public.proposal()  # first: the log has at least what it names as published
+    reader = public.reader()
+    entries = [] if reader is None else [entry for bundle in reader.replay() for entry in bundle]
+    follower = Follower.start().extended(pinned, entries)
+    ended = ended_rounds(pinned, entries)
+    asking = None if data is None else _asking(public, pinned, _opened(pinned, data), follower)
+    ledger, closed = follower.ledger, sum(each.aborted is None for each in ended)
+    aborts = [Abort(each.last.number, each.aborted) for each in ended if each.aborted is not None]
+    sizes = [_size(pinned, entry) for entry in entries]
+    return Standing(
+        federation=pinned.policy.federation,
+        policy_hash=pinned.hash.hex(),
+        round=ledger.next_round,
+        opened=ledger.rounds,
+        closed=closed,
+        aborted=len(aborts),
+        max_rounds=pinned.policy.max_rounds,
+        head=None if reader is None else _head(pinned, reader, ledger),
+        asking=asking,
+        last_abort=aborts[-1] if aborts else None,
+        ended=ledger.closed,
+        log_bytes=sum(sizes),
+        round_bytes=_round_bytes(sizes, ended),
+    )
+
+
+def _head(pinned: PinnedPolicy, reader: TranscriptReader, ledger: Ledger) -> Head:
+    note, policy = parse_note(reader.latest()), pinned.policy
+    trustees = ledger.membership.trustees(policy)
+    cosigners = check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
+    return Head(note.checkpoint.size, tuple(cosigners), max(map(timestamp_of, note.signatures[1:])))
+
+
+def _opened(pinned: PinnedPolicy, data: bytes) -> Proposal:
+    try:
+        return open_proposal(pinned, data)
+    except Malformed as error:
+        raise Malformed(PROPOSAL, f"a proposal, of which {error.where} is {error.expected}", error.found) from None
+
+
+def _asking(public: PublicDirectory, pinned: PinnedPolicy, proposal: Proposal, published: Follower) -> Asking | None:
+    """What a proposal says, by the log that it is about; None where the log has gone on since."""
+    size = parse_note(proposal.note).checkpoint.size
+    if size < published.size or (proposal.question == OBSERVE and size == published.size):
+        return None
+    follower = published.extended(pinned, bundled_entries(proposal, public.bundle))
+    head = parse_note(proposal.note).checkpoint
+    if (head.size, head.root) != (follower.size, follower.root()):
+        raise Damaged("proposal", f"a checkpoint of the {follower.size} entries that are shown", f"one of {size}")
+    asked, needed = _asked(pinned, follower.ledger, proposal.question)
+    awaited = proposal.parties
+    return Asking(
+        stage=STAGES[proposal.question].value,
+        awaited=awaited,
+        answered=tuple(each for each in asked if each not in set(awaited)),
+        needed=needed,
+        since=proposal.since,
+        until=proposal.until,
+    )
+
+
+def _asked(pinned: PinnedPolicy, ledger: Ledger, question: str) -> tuple[Sequence[str], int]:
+    """Who is asked such a question, and how many have to answer it."""
+    policy, current = pinned.policy, ledger.current
+    trustees = [member.id for member in ledger.membership.trustees(policy)]
+    if question == "submission":
+        return asked_clients(pinned, ledger), policy.min_cohort
+    if question == "round-key":
+        trustees = [each for each in trustees if each not in ledger.barred]
+    elif question == "share-ack" and current is not None:
+        trustees = [key.trustee for key in current.keys]
+    elif question == "release" and current is not None and current.cohort is not None:
+        trustees = list(current.cohort.message.trustees)
+    return trustees, policy.threshold
+
+
+def _size(pinned: PinnedPolicy, entry: bytes) -> int:
+    """Bytes of an entry and of the blobs that come with it; policy and model, which many name, count where they were
+    made."""
+    message = open_envelope(entry).message
+    named = isinstance(message, Genesis | RoundOpen)
+    return len(entry) + (0 if named else sum(size for _, size in sized_blobs(pinned, message)))
+
+
+def _round_bytes(sizes: Sequence[int], ended: Sequence[EndedRound]) -> int | None:
+    recent = ended[-RECENT:]
+    return sum(sizes[recent[0].start : recent[-1].stop]) // len(recent) if recent else None
