@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from proofs.errors import Misuse
 from protocols.holdings import Holding, Holdings, RoundHolding
@@ -74,17 +75,12 @@ def _trustee(values: StoredValues, keys: list[str]) -> tuple[str, str, int]:
     if log is None:
         made = _last(ROUND_KEY, keys)
         return (f"its key of round {made}" if made else "nothing yet"), "to be asked", 0
-    steps = [
-        (_last(kind, keys), order, words)
-        for order, (kind, words) in enumerate(
-            [
-                (ROUND_KEY, "its key of round"),
-                (trustee_holdings.ACK, "its acknowledgement of round"),
-                (trustee_holdings.RELEASE, "its release of round"),
-            ]
-        )
-    ]
-    number, _, words = max(steps)
+    steps: tuple[tuple[RoundHolding[Any], str], ...] = (
+        (ROUND_KEY, "its key of round"),
+        (trustee_holdings.ACK, "its acknowledgement of round"),
+        (trustee_holdings.RELEASE, "its release of round"),
+    )
+    number, _, words = max((_last(kind, keys), order, words) for order, (kind, words) in enumerate(steps))
     said = f"{words} {number}" if number else f"its cosignature of {log.size} entries"
     return said, _due(log.ledger), log.size
 
@@ -116,7 +112,7 @@ def _coordinator(values: StoredValues, keys: list[str]) -> tuple[str, str, int]:
     return f"a checkpoint of {size} entries, to trustees", "what `verifl status` of its public directory says", size
 
 
-def _last(kind: RoundHolding[object] | RoundHolding[bytes], keys: list[str]) -> int:
+def _last(kind: RoundHolding[Any], keys: list[str]) -> int:
     return max((int(key.partition("/")[2]) for key in keys if kind.has(key)), default=0)
 
 

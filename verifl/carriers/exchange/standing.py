@@ -12,7 +12,7 @@ from pathlib import Path
 
 from proofs.errors import Malformed, Misuse
 from protocols.blob_sizes import sized_blobs
-from protocols.envelopes import open_envelope
+from protocols.envelopes import Entry
 from protocols.log.checkpoint import check_note, parse_note, timestamp_of
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
@@ -205,9 +205,10 @@ def _asked(pinned: PinnedPolicy, ledger: Ledger, question: str) -> tuple[Sequenc
 def _size(pinned: PinnedPolicy, entry: bytes) -> int:
     """Bytes of an entry and of the blobs that come with it; policy and model, which many name, count where they were
     made."""
-    message = open_envelope(entry).message
-    named = isinstance(message, Genesis | RoundOpen)
-    return len(entry) + (0 if named else sum(size for _, size in sized_blobs(pinned, message)))
+    message = Entry.open(entry).message
+    if isinstance(message, Genesis | RoundOpen):
+        return len(entry)
+    return len(entry) + sum(size for _, size in sized_blobs(pinned, message))
 
 
 def _round_bytes(sizes: Sequence[int], ended: Sequence[EndedRound]) -> int | None:
