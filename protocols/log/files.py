@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -140,11 +141,18 @@ class LocalDirectory:
     def names(self, path: str) -> list[str]:
         """Names in a directory below the root, sorted; none where it is missing or is no directory."""
         try:
-            descriptor = self._descend(path.split("/"), path)
+            with self.folder(path) as descriptor:
+                return sorted(os.listdir(descriptor))  # noqa: PTH208 - of an open directory, not a path
         except Rejected:
             return []
+
+    @contextmanager
+    def folder(self, path: str) -> Iterator[int]:
+        """A descriptor of a directory below the root, for the block. Raises Damaged("file-missing"), and
+        Damaged("file-kind") for what is no directory, or is reached by a symlink."""
+        descriptor = self._descend(path.split("/"), path)
         try:
-            return sorted(os.listdir(descriptor))  # noqa: PTH208 - of an open directory, not a path
+            yield descriptor
         finally:
             os.close(descriptor)
 

@@ -66,9 +66,17 @@ def read_private(path: Path, folder: int, damaged: str) -> bytes | None:
 
 def replace_private(path: Path, data: bytes, folder: int, suffix: str, before_rename: Callable[[], None]) -> None:
     """Put `data` in the place of `path.name` in an open directory, mode 0600: a crash leaves the old or the new."""
+    replace_in(folder, path, data, suffix, 0o600, before_rename)
+
+
+def replace_in(
+    folder: int, path: Path, data: bytes, suffix: str, mode: int, before_rename: Callable[[], None] = lambda: None
+) -> None:
+    """The same with another mode. What is written goes to the file that was made here: whoever else can write into the
+    directory may spoil the answer, and has nothing written elsewhere."""
     temporary = _temporary(path, suffix)
     try:
-        with os.fdopen(_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder), "wb") as file:
+        with os.fdopen(_open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, folder, mode), "wb") as file:
             file.write(data)
             before_rename()
             file.flush()
@@ -139,10 +147,10 @@ def _require_file(path: Path, status: os.stat_result, damaged: str) -> None:
     require_private(path, status, 0o600)
 
 
-def _open(path: Path, flags: int, folder: int) -> int:
+def _open(path: Path, flags: int, folder: int, mode: int = 0o600) -> int:
     """Relative to the directory; what the system refuses names the whole path."""
     try:
-        return os.open(path.name, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        return os.open(path.name, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder)
     except OSError as error:
         error.filename = str(path)
         raise

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class Inbox:
         self._limits = {member.id: answer_limit(pinned, member.id) for member in parties}
         self._taken: set[Letter] = set()
         self._kept: set[Letter] = set()
+        self._waiting = Counter[str]()  # how many are kept of each party
         self._stuck: set[Letter] = set()  # refused, and not to be removed: a directory
 
     def create(self) -> None:
@@ -108,20 +110,19 @@ class Inbox:
 
     def letters(self) -> Iterator[Letter]:
         """Files that were neither taken nor kept, some of each party. Unfinished ones, with a dot first, are passed
-        over."""
+        over. An inbox that is no directory any more, or cannot be read, is refused once, and is empty."""
         for party in self._limits:
-            with os.scandir(self._root / party) as found:
-                names = sorted(each.name for each in islice(found, _AT_ONCE + 2 * KEPT_LIMIT))
-            for name in names:
+            for name in self._names(party):
                 letter = Letter(party, name)
-                if not name.startswith(".") and letter not in self._taken | self._kept | self._stuck:
+                known = letter in self._taken or letter in self._kept or letter in self._stuck
+                if not name.startswith(".") and not known:
                     yield letter
 
     def read(self, letter: Letter) -> Received:
         """What a file says; its signature is not checked.
 
-        Raises Malformed for what is no answer; Rejected("oversized") without reading it, ("file-kind"), ("name") where
-        it has another hash than name, ("foreign") where another party is said to have signed it.
+        Raises Malformed for what is no answer; Rejected("oversized") without reading it, ("file-kind"), ("unreadable"),
+        ("name") where it has another hash than name, ("foreign") where another party is said to have signed it.
         """
         if _NAME.fullmatch(letter.name) is None:
             raise Rejected("name", "64 hexadecimal digits, the file's SHA-256", ascii(letter.name)[:100])
@@ -130,6 +131,8 @@ class Inbox:
             data = self._files.read(f"{INBOX}/{letter.party}/{letter.name}", limit)
         except Damaged as error:
             raise Rejected(error.check.replace("file-size", "oversized"), error.expected, error.found) from None
+        except PermissionError:
+            raise Rejected("unreadable", "a file that the coordinator may read", "one that it may not") from None
         if blob_hash(data).hex() != letter.name:
             raise Rejected("name", letter.name, blob_hash(data).hex())
         received = decode_answer(data, limit)
@@ -143,19 +146,20 @@ class Inbox:
 
     def keep(self, letter: Letter) -> None:
         """It came too early: it is given again after `reconsider`. Raises Rejected("inbox-full") for too many."""
-        if sum(each.party == letter.party for each in self._kept) >= KEPT_LIMIT:
+        if self._waiting[letter.party] >= KEPT_LIMIT:
             raise Rejected("inbox-full", f"at most {KEPT_LIMIT} answers that wait", "more")
+        self._waiting[letter.party] += 1
         self._kept.add(letter)
 
     def refuse(self, letter: Letter, error: Malformed | Rejected) -> None:
         """Note why, and remove the file."""
-        check = error.check if isinstance(error, Rejected) else "malformed"
-        self._refusals.add(letter, check, str(error))
+        self._note(letter, error)
         self._remove(letter)
 
     def reconsider(self) -> None:
         """What came too early may be in time now."""
         self._kept.clear()
+        self._waiting.clear()
 
     def settle(self) -> None:
         """All that was taken is durable: its files go."""
@@ -163,8 +167,39 @@ class Inbox:
             self._remove(letter)
         self._taken.clear()
 
-    def _remove(self, letter: Letter) -> None:
+    def _names(self, party: str) -> list[str]:
+        whole = Letter(party, "")
         try:
-            (self._root / letter.party / letter.name).unlink(missing_ok=True)
-        except (IsADirectoryError, PermissionError):
+            with self._files.folder(f"{INBOX}/{party}") as folder, os.scandir(folder) as found:
+                names = sorted(each.name for each in islice(found, _AT_ONCE + 2 * KEPT_LIMIT))
+        except Rejected as error:
+            self._complain(whole, error)
+        except PermissionError:
+            self._complain(
+                whole, Rejected("unreadable", "an inbox that the coordinator may read", "one that it may not")
+            )
+        else:
+            self._stuck.discard(whole)
+            return names
+        return []
+
+    def _complain(self, whole: Letter, error: Rejected) -> None:
+        """Of a whole inbox, once."""
+        if whole not in self._stuck:
+            self._stuck.add(whole)
+            self._note(whole, error)
+
+    def _note(self, letter: Letter, error: Malformed | Rejected) -> None:
+        check = error.check if isinstance(error, Rejected) else "malformed"
+        self._refusals.add(letter, check, str(error))
+
+    def _remove(self, letter: Letter) -> None:
+        """In the very directory of the public one: whoever puts a link in the place of an inbox has nothing removed
+        elsewhere."""
+        try:
+            with self._files.folder(f"{INBOX}/{letter.party}") as folder:
+                os.unlink(letter.name, dir_fd=folder)
+        except FileNotFoundError:
+            return
+        except (IsADirectoryError, PermissionError, Rejected):
             self._stuck.add(letter)

@@ -109,13 +109,15 @@ class Participant:
         self._complaint = ""
 
     def look(self) -> bool:
-        """Answer, if it is asked and has not just done so; whether it has.
+        """Answer, if it is asked and has not just done so; whether it has. Tend to what has to be done in any case,
+        whatever is published: or whoever shows nonsense kept a trustee's secrets alive.
 
         Raises Malformed or Rejected for what is published, and Misuse for its own mistake; it has then said nothing.
         """
-        answered = self._respond()
-        self._tend()
-        return answered
+        try:
+            return self._respond()
+        finally:
+            self._tend()
 
     def run(self, stop: Stop, poll: float, once: bool = False) -> None:
         """Look every `poll` seconds, until Stopped. What it refuses is logged once, and looked at again: what is

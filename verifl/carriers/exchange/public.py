@@ -17,10 +17,12 @@ from protocols.blobs import blob_hash
 from protocols.log.files import Damaged, LocalDirectory
 from protocols.log.reader import TranscriptReader
 from protocols.rounds.proposals import PROPOSAL_LIMIT
+from verifl.storage.private_files import replace_in
 from verifl.storage.stores import replacing
 
 PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
 _MISSING = "file-missing"
+_UNFINISHED = ".tmp"
 
 
 class PublicView(Protocol):
@@ -106,9 +108,11 @@ class PublicDirectory:
         return TranscriptReader(self.transcript).blob(name, limit)
 
     def put(self, party: str, answer: bytes) -> None:
-        """Put an answer into a party's inbox, whole and durable; once more changes nothing. Raises OSError."""
-        with replacing(self.path / INBOX / party / blob_hash(answer).hex()) as temporary:
-            temporary.write_bytes(answer)
+        """Put an answer into a party's inbox, whole and durable; once more changes nothing. No link is followed:
+        whoever owns the inbox has nothing written elsewhere. Raises OSError, and Damaged("file-missing", "file-kind")
+        where there is no inbox."""
+        with self._files.folder(f"{INBOX}/{party}") as folder:
+            replace_in(folder, self.path / INBOX / party / blob_hash(answer).hex(), answer, _UNFINISHED, 0o644)
 
     # ---- the coordinator's side ----
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from proofs.errors import Rejected
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
@@ -169,6 +171,8 @@ def test_what_comes_early_waits_and_not_without_limit(desk: Desk) -> None:
     assert all(path.exists() for path in kept)
     desk.inbox.reconsider()
     assert {letter.name for letter in desk.inbox.letters()} == {path.name for path in kept}
+    for path in kept:
+        path.unlink()
 
 
 def test_the_file_of_refusals_does_not_grow_without_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,3 +184,61 @@ def test_the_file_of_refusals_does_not_grow_without_limit(tmp_path: Path, monkey
     assert set(sizes) == {"refusals.jsonl", "refusals.jsonl.1"}
     assert max(sizes.values()) <= 1000
     assert json.loads((tmp_path / "refusals.jsonl").read_text().splitlines()[-1])["file"] == "49"
+
+
+def test_a_link_in_the_place_of_an_inbox_has_nothing_read_and_nothing_removed(desk: Desk, tmp_path: Path) -> None:
+    """Whoever can write where the inboxes are, a web server for one, would else have the coordinator's own files
+    removed."""
+    (tmp_path / "identity.pem").write_text("a key")
+    taken = desk.send("x", SubmissionPackage(desk.logged(Submission, "x"), {}))
+    assert desk.collect() == []
+    (tmp_path / taken.name).write_text("of the same name")
+    inbox, aside = desk.folder / INBOX / "x", desk.folder / INBOX / "aside"
+    inbox.rename(aside)
+    inbox.symlink_to(tmp_path)
+    assert desk.collect() == [("x", "file-kind")]
+    assert desk.collect() == []
+    desk.inbox.settle()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([taken.name, "identity.pem"])
+    inbox.unlink()
+    aside.rename(inbox)
+    taken.unlink()
+
+
+def test_an_inbox_that_is_gone_is_empty(desk: Desk) -> None:
+    inbox = desk.folder / INBOX / "z"
+    inbox.rmdir()
+    assert desk.collect() == [("z", "file-missing")]
+    assert desk.collect() == []
+    inbox.write_text("no directory")
+    assert desk.collect() == []
+    inbox.unlink()
+    inbox.mkdir()
+    desk.put("z", b"nonsense")
+    assert desk.collect() == [("z", "malformed")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_what_the_coordinator_may_not_read_stops_nobody(desk: Desk) -> None:
+    """A party that owns its inbox can take any right away from a file, or from the inbox."""
+    with tempfile.TemporaryDirectory() as name:
+        public = Path(name)
+        public.chmod(0o777)
+        inbox, refused = Inbox(public, desk.pinned, Refusals(public / "refusals.jsonl", lambda: 0.0)), list[str]()
+        inbox.create()
+        (public / INBOX / "x").chmod(0o777)
+        (public / INBOX / "x" / ("ab" * 32)).touch(0o000)
+        (public / INBOX / "y").chmod(0o000)
+        os.seteuid(65534)
+        try:
+            for letter in inbox.letters():
+                with pytest.raises(Rejected, match="unreadable") as caught:
+                    inbox.read(letter)
+                inbox.refuse(letter, caught.value)
+                refused.append(letter.party)
+            assert list(inbox.letters()) == []
+        finally:
+            os.seteuid(0)
+        said = [json.loads(line) for line in (public / "refusals.jsonl").read_text().splitlines()]
+        assert refused == ["x"]
+        assert sorted((each["party"], each["check"]) for each in said) == [("x", "unreadable"), ("y", "unreadable")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proofs.errors import Malformed, Rejected
+from protocols.blobs import blob_hash
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_limit, decode_answer
@@ -85,6 +87,18 @@ def test_what_is_no_proposal_is_refused(table: Table) -> None:
     assert table.answers() == []
 
 
+def test_whoever_shows_nonsense_keeps_no_secret_alive(table: Table) -> None:
+    """What has to be erased in time is, whatever is published."""
+    tended: list[int] = []
+    participant = Participant(
+        table.public, table.pinned, NAME, OF_TRUSTEES, table.agent.answer, lambda: tended.append(1), MachineClock()
+    )
+    table.public.propose(b"nonsense", {})
+    with pytest.raises(Malformed):
+        participant.look()
+    assert tended == [1]
+
+
 def test_an_old_checkpoint_is_refused_as_ever(table: Table) -> None:
     size = table.reader.all_checkpoints()[0]
     old, entries = table.reader.note(size), table.reader.entries(0, size)
@@ -110,3 +124,34 @@ def test_it_answers_once_and_a_restart_says_the_same(table: Table) -> None:
     assert not participant.look()
     assert table.sit().look()
     assert table.answers() == [path]
+
+
+def test_whoever_owns_the_inbox_has_nothing_written_elsewhere(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link that takes the place of an unfinished answer, or of the inbox, leads nowhere."""
+    key, inbox, opened = tmp_path / "identity.pem", table.public.path / INBOX / NAME, os.open
+    key.write_text("a key")
+    key.chmod(0o600)
+
+    def and_then_swapped(path: str, flags: int, *more: int, **extra: int) -> int:
+        descriptor = opened(path, flags, *more, **extra)
+        if flags & os.O_EXCL:
+            (unfinished,) = inbox.glob(".*.tmp")
+            unfinished.unlink()
+            unfinished.symlink_to(key)
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", and_then_swapped)
+        table.public.put(NAME, b"an answer")
+    assert (key.read_text(), key.stat().st_mode & 0o777) == ("a key", 0o600)
+    (inbox / blob_hash(b"an answer").hex()).unlink()
+
+    inbox.rename(inbox.with_name("aside"))
+    inbox.symlink_to(tmp_path)
+    with pytest.raises(Rejected, match="file-kind"):
+        table.public.put(NAME, b"an answer")
+    assert list(tmp_path.iterdir()) == [key]
+    inbox.unlink()
+    inbox.with_name("aside").rename(inbox)
