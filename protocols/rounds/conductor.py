@@ -205,8 +205,15 @@ class Conductor:
         self._go_on()
 
     def change(self, entry: bytes) -> Publication:
-        """A rotation or revocation, as `Coordinator.receive_change`; then it is published."""
-        return self._coordinator.receive_change(entry)
+        """A rotation or revocation, as `Coordinator.receive_change`; then it is published.
+
+        Also while round keys are collected, of which nothing is in the log yet: what was offered is forgotten, as the
+        trustees may be others now, and the round is to be opened again.
+        """
+        publication = self._coordinator.receive_change(entry)
+        if publication.entries:
+            self._position, self._answered, self._keys = 0, set(), []
+        return publication
 
     def end(self, reason: str) -> Publication:
         """Between rounds: close the federation, as `Coordinator.close_federation`; then that is published."""

@@ -106,8 +106,12 @@ class ServerAgent:
         self._conductor.open_round()
 
     def change(self, entry: bytes) -> None:
-        """Between rounds: log a rotation or revocation."""
+        """Between rounds, or while round keys are collected, as `Conductor.change`: log a rotation or revocation."""
         self._conductor.change(entry).write(self._writer)
+
+    def logged(self, entry: bytes) -> bool:
+        """Whether these very bytes are an entry of the log."""
+        return self._coordinator.logged(entry)
 
     def end(self, reason: str) -> None:
         """Between rounds: close the federation."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from proofs.errors import Rejected
 from protocols.rounds.conductor import Due, Stage
+from protocols.rounds.ledger import Ledger
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
@@ -38,12 +39,12 @@ class Awaited:
 @dataclass(frozen=True)
 class RunTerms:
     """wanted: how many rounds are to close. max_aborts: how many may be aborted before somebody has to look. changes:
-    gives, when it is asked, rotations and revocations to be logged between rounds; those that are logged may be in it.
+    the rotations and revocations to be logged now, between rounds, by what the log says; logged ones may be among them.
     """
 
     wanted: int
     max_aborts: int
-    changes: Callable[[], Sequence[bytes]]
+    changes: Callable[[Ledger], Sequence[bytes]]
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ class Rounds(ABC):
         self.summaries = self._past()
         self.resumed()
         yield from self._go_on()
-        yield from self._change()
+        yield from self.change()
 
     def _go_on(self) -> Iterator[Awaited]:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
         before, wanted = len(self.summaries), self._terms.wanted
         while self._closed() < wanted:
-            yield from self._change()
+            yield from self.change()
             yield from self._give_up(self.summaries[before:])
             if self.ended is not None:
                 return
@@ -120,9 +121,10 @@ class Rounds(ABC):
     def _round(self) -> Iterator[Awaited]:
         """One round of spec 8, from the round keys to its end, or the rest of it."""
         started, first = self._clock.monotonic(), self._server.ledger.ended
-        if self._server.ledger.current is None:
-            self._server.open_round()
-        yield from self._carry_all()
+        while self._server.ledger.ended == first:
+            if self._server.ledger.current is None:
+                self._server.open_round()
+            yield from self._carry_all()  # comes back without an end where the membership changed before the round open
         metrics = self._measures.evaluate(self._server.model(), self._server.ledger.rounds)
         summary = self._server.summary(first, self._closed(), metrics, self._clock.monotonic() - started)
         self.summaries.append(summary)
@@ -148,11 +150,12 @@ class Rounds(ABC):
         self.ended = describe_ending(reason, self.summaries, self._terms.wanted)
         self._measures.progress.note(self.ended)
 
-    def _change(self) -> Iterator[Awaited]:
-        """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on."""
+    def change(self) -> Iterator[Awaited]:
+        """Log the rotations and revocations that are due, between rounds; who is revoked takes no part from then on. A
+        carrier may do it while it collects round keys, too, and the round is then opened again."""
         if self._server.ledger.current is not None:
             return
-        for entry in self._terms.changes():
+        for entry in self._terms.changes(self._server.ledger):
             self._server.change(entry)
         yield from self._settle()
 

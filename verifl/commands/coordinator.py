@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from verifl.commands.parties import PartyOptions, attending, party_options
+from verifl.commands.parties import (
+    PartyOptions,
+    attending,
+    party_options,
+    policy_option,
+    public_option,
+    state_option,
+)
 from verifl.commands.shared import FAILED, OK, PATH, device_option, initial_option
 
 
@@ -18,9 +26,16 @@ def coordinator() -> None:
 @coordinator.command()
 @click.argument("config", type=PATH)
 @party_options("coordinator")
+@click.option(
+    "--change",
+    "changes",
+    type=PATH,
+    multiple=True,
+    help="A rotation or revocation, to be logged before the next round; may be repeated.",
+)
 @initial_option
 @device_option
-def run(config: Path, options: PartyOptions, initial: Path | None, device: str) -> int:
+def run(config: Path, options: PartyOptions, changes: tuple[Path, ...], initial: Path | None, device: str) -> int:
     """Ask in the public directory, and take what the parties put there, until the rounds of CONFIG have closed.
 
     [deadlines] in CONFIG says how long it waits for whom. It needs no task where --initial gives the model; then there
@@ -34,5 +49,35 @@ def run(config: Path, options: PartyOptions, initial: Path | None, device: str) 
     settings, ended = read_config(config, needs_task=initial is None), None
     with attending(options) as here:
         training, start = prepared_training(settings, config.parent, here.seat.pinned.policy, device, initial)
+        _hand_in(changes, options.public, options.state, options.policy)
         ended = serve(here.seat, settings, training, start, device, here.progress, here.stop)
     return OK if ended is None else FAILED
+
+
+@coordinator.command()
+@click.argument("files", type=PATH, nargs=-1, required=True)
+@public_option
+@state_option
+@policy_option
+def change(files: tuple[Path, ...], public: Path, state: Path, policy_file: Path) -> int:
+    """Hand in rotations and revocations, also while the coordinator runs.
+
+    It logs them before the next round, or at once where it waits for round keys.
+    """
+    _hand_in(files, public, state, policy_file)
+    click.echo(f"handed in {len(files)}: logged before the next round", err=True)
+    return OK
+
+
+def _hand_in(files: Sequence[Path], public: Path, state: Path, policy_file: Path) -> None:
+    from protocols.pinned import PinnedPolicy
+    from verifl.carriers.exchange.changing import put_changes
+    from verifl.enrolment.changes import published_changes, read_change
+    from verifl.enrolment.policies import read_policy_file
+    from verifl.storage.party_directory import PartyDirectory
+
+    entries = [read_change(file) for file in files]
+    if entries:
+        logged = published_changes(public).entries
+        policy = PinnedPolicy.open(read_policy_file(policy_file)).policy
+        put_changes(PartyDirectory(state).changes, policy, logged, entries)

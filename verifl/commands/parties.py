@@ -32,7 +32,7 @@ class PartyOptions:
     public: Path
     state: Path
     policy: Path
-    key: Path | None
+    keys: tuple[Path, ...]
     passphrase: Passphrase | None
     log_format: str
     log_level: str
@@ -49,18 +49,20 @@ class Attendance:
     progress: Progress
 
 
-_PLACES = (
-    click.option(
-        "--public", type=PATH, required=True,
-        help="The directory in which the parties meet; all of it may be published.",
-    ),
-    click.option("--state", type=PATH, required=True, help="This party's own directory, which nobody else reads."),
-    click.option(
-        "--policy", "policy_file", type=PATH, required=True, help="The signed policy that this party pinned.",
-    ),
-    click.option("--key", "key_file", type=PATH, help="This party's key file; identity.pem in --state when absent."),
-    passphrase_option,
+public_option = click.option(
+    "--public", type=PATH, required=True, help="The directory in which the parties meet; all of it may be published.",
 )  # fmt: skip
+state_option = click.option(
+    "--state", type=PATH, required=True, help="This party's own directory, which nobody else reads.",
+)  # fmt: skip
+policy_option = click.option(
+    "--policy", "policy_file", type=PATH, required=True, help="The signed policy that this party pinned.",
+)  # fmt: skip
+_key_option = click.option(
+    "--key", "keys", type=PATH, multiple=True,
+    help="This party's key file; identity.pem in --state when absent. While it is rotated: --key OLD --key NEW.",
+)  # fmt: skip
+_PLACES = (public_option, state_option, policy_option, _key_option, passphrase_option)
 _LOOKS = (
     click.option("--once", is_flag=True, help="Look once, answer what is asked, and end; for cron."),
     click.option(
@@ -75,12 +77,10 @@ def party_options(role: str) -> Callable[[_Command], _Command]:
 
     def with_options(command: _Command) -> _Command:
         @wraps(command)
-        def decorated(
-            *arguments: Any, policy_file: Path, key_file: Path | None, passphrase_file: Path | None, **told: Any
-        ) -> int:
+        def decorated(*arguments: Any, policy_file: Path, passphrase_file: Path | None, **told: Any) -> int:
             common = {each.name: told.pop(each.name) for each in fields(PartyOptions) if each.name in told}
             source = passphrase_source(passphrase_file)
-            options = PartyOptions(role=role, policy=policy_file, key=key_file, passphrase=source, **common)
+            options = PartyOptions(role=role, policy=policy_file, passphrase=source, **common)
             return command(*arguments, options=options, **told)
 
         for option in reversed((*_PLACES, *(() if role == "coordinator" else _LOOKS), *_LOGS)):
@@ -101,7 +101,7 @@ def attending(options: PartyOptions) -> Iterator[Attendance]:
     from verifl.commands.streams import printing_to_stderr
     from verifl.reports.logs import logged
 
-    place = (options.role, options.public, options.state, options.policy, options.key, options.passphrase)
+    place = (options.role, options.public, options.state, options.policy, options.keys, options.passphrase)
     with (
         logged(options.log_format, options.log_level) as progress,
         printing_to_stderr(),

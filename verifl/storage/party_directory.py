@@ -33,3 +33,8 @@ class PartyDirectory:
     def receipts(self) -> Path:
         """A client's receipts."""
         return self.path / "receipts"
+
+    @property
+    def changes(self) -> Path:
+        """Where a coordinator of parties on machines of their own finds rotations and revocations."""
+        return self.path / "changes"

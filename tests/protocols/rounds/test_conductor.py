@@ -403,6 +403,27 @@ def test_who_is_asked(simulation: Simulation) -> None:
     assert asked[Stage.SUBMISSIONS] == ("client-02", "client-03")
 
 
+def test_a_change_while_round_keys_are_collected(simulation: Simulation) -> None:
+    """What was offered is forgotten: who offered it may be revoked, and the others offer the same bytes again."""
+    simulation.conductor.open_round()
+    question = simulation.conductor.due.question
+    assert question is not None
+    offered = {name: simulation.answer(name, question) for name in ("trustee-0", "trustee-1")}
+    for name, answer in offered.items():
+        simulation.conductor.take(name, answer)
+    assert due(simulation)[1] == ("trustee-2", "trustee-3", "trustee-4")
+    simulation.store(simulation.conductor.change(simulation.revocation("trustee-0")))
+    assert due(simulation)[0] is Stage.SIGN
+    while simulation.conductor.due.stage is not Stage.IDLE:
+        simulation.ask()
+        simulation.proceed()
+    simulation.conductor.open_round()
+    asked = simulation.conductor.due
+    assert (asked.stage, asked.parties) == (Stage.KEYS, ("trustee-1", "trustee-2", "trustee-3", "trustee-4"))
+    assert asked.question is not None
+    assert simulation.answer("trustee-1", asked.question) == offered["trustee-1"]
+
+
 def test_an_entry_is_decoded_once_on_its_way_into_the_log(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from proofs.errors import Malformed, Rejected
 from protocols.rounds.answers import Received
@@ -27,7 +28,12 @@ from verifl.progress import RoundSummary
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTING = (Stage.KEYS, Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS, Stage.RELEASES)  # of a round, in order
-_NOT_YET = ("checkpoint-quorum", "round-keys", "quorum-wait")  # why the conductor does not go on
+_NO_WAY_ON = ("checkpoint-quorum", "round-keys")  # without t trustees nothing can be published
+_NOT_YET = (*_NO_WAY_ON, "quorum-wait")  # why the conductor does not go on
+_ADVICE = (
+    "start whoever is missing and run the same command again, or hand in the revocation of one that is gone for good "
+    "(verifl roster revoke, then --change FILE)"
+)
 
 
 class CoordinatorHost(Rounds):
@@ -55,7 +61,8 @@ class CoordinatorHost(Rounds):
         """Do all that can be done now, and say what is waited for; None once `wanted` rounds have closed, or no more is
         to be expected: `ended` then says why.
 
-        Raises as `Rounds.play`, and is then of no further use: another host on the same disk goes on.
+        Raises as `Rounds.play`, and Rejected("round-keys") or ("checkpoint-quorum") where fewer than t trustees have
+        answered for as long as `give_up` says; it is then of no further use: another host on the same disk goes on.
         """
         return next(self._course, None)
 
@@ -95,11 +102,17 @@ class CoordinatorHost(Rounds):
             extra={"fields": {"event": "asks", "stage": due.stage.value, "parties": list(due.parties)}},
         )  # fmt: skip
         while True:
+            if due.stage is Stage.KEYS and self._terms.changes(self._server.ledger):
+                yield from self.change()
+                return
             self._collect()
             self._propose(int(since), int(since + self._patience(due.stage)))
             left = self._left(due.stage, began)
-            if left <= 0 and self._proceed(due.stage):
-                return
+            if left <= 0:
+                refusal = self._proceed(due.stage)
+                if refusal is None:
+                    return
+                self._check_outlook(refusal, since)
             again = left if left > 0 else self._deadlines.poll
             yield Awaited(due.stage, self._server.due.parties, self._clock.monotonic() + again)
 
@@ -113,17 +126,29 @@ class CoordinatorHost(Rounds):
     def _patience(self, stage: Stage) -> float:
         return self._deadlines.clients if stage is Stage.SUBMISSIONS else self._deadlines.trustees
 
-    def _proceed(self, stage: Stage) -> bool:
-        """Whether the coordinator went on; where it is too early for that, nothing has changed."""
+    def _proceed(self, stage: Stage) -> Rejected | None:
+        """Have the coordinator go on; why it is too early for that, and then nothing has changed."""
         try:
             self._server.proceed()
         except Rejected as error:
             if error.check not in _NOT_YET:
                 raise
-            return False
+            return error
         if stage in (Stage.SIGN, Stage.COSIGN):  # what was taken before is durable now
             self._inbox.settle()
-        return True
+        return None
+
+    def _check_outlook(self, refusal: Rejected, asked_at: float) -> None:
+        """Fewer than t trustees say anything, and the wait is over: no entry may take note of that, so somebody has to
+        look."""
+        if refusal.check not in _NO_WAY_ON:
+            return
+        since = datetime.fromtimestamp(asked_at, UTC).isoformat(sep=" ", timespec="seconds")
+        silent = ", ".join(self._server.due.parties)
+        barred = self._server.ledger.barred if refusal.check == "round-keys" else ()
+        also = f"; barred until a round closes: {', '.join(barred)}" if barred else ""
+        found = f"{refusal.found}; asked since {since} and silent: {silent}{also}; {_ADVICE}"
+        raise Rejected(refusal.check, refusal.expected, found)
 
     def _propose(self, since: int, until: int) -> None:
         proposal, bundles = self._server.proposal(since, until)

@@ -7,12 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from proofs.errors import Malformed, Misuse, Rejected
-from protocols.identities import SigningKey
+from proofs.errors import Malformed, Rejected
 from protocols.invitation import Invitation
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Member
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Answer, Question
@@ -24,14 +22,6 @@ from verifl.carriers.exchange.stopping import Stop
 
 _LOGGER = logging.getLogger(__name__)
 _AGAIN = 60.0  # seconds, after which an answer that has not arrived is sent again
-
-
-def enrolled_as(members: Sequence[Member], key: SigningKey, role: str) -> str:
-    """The id under which a policy enrols this key; raises Misuse where it does not."""
-    for member in members:
-        if member.public_key == key.public_key:
-            return member.id
-    raise Misuse(f"key: the policy enrols no {role} with the public key {key.public_key.hex()}")
 
 
 def evidence_of(public: PublicView, name: str) -> Evidence:

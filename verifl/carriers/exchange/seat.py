@@ -1,20 +1,20 @@
-"""What a party takes with it to the exchange: its policy, its key, its directory, and where all meet."""
+"""What a party takes with it to the exchange: its policy, its keys, its directory, and where all meet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.locks import locked
-from protocols.messages import COORDINATOR
+from protocols.messages import COORDINATOR, KeyRotation
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.agents.party import Party
-from verifl.carriers.exchange.participant import enrolled_as
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.enrolment.keys import Passphrase, read_key
 from verifl.enrolment.policies import read_policy_file
@@ -33,10 +33,16 @@ class Seat:
 
 @contextmanager
 def taken_seat(
-    role: str, public: Path, state: Path, policy_file: Path, key_file: Path | None, passphrase: Passphrase | None
+    role: str,
+    public: Path,
+    state: Path,
+    policy_file: Path,
+    key_files: Sequence[Path],
+    passphrase: Passphrase | None,
 ) -> Iterator[Seat]:
     """The seat of a "coordinator", "trustee" or "client", which no other process has during the block.
 
+    key_files: with the one in force, and those that it was rotated from or will be rotated to; identity.pem for none.
     Raises Misuse where its files are not as they have to be, Malformed or Rejected for what is no policy.
     """
     if role != COORDINATOR and not public.is_dir():
@@ -44,17 +50,36 @@ def taken_seat(
             f"{public}: no such directory; give the one that the coordinator writes, or a copy of it by --public"
         )
     pinned = PinnedPolicy.open(read_policy_file(policy_file))
-    directory = PartyDirectory(state)
-    key = read_key(key_file or directory.identity, passphrase)
-    name = _name(role, pinned.policy, key)
+    directory, place = PartyDirectory(state), PublicDirectory(public)
+    keys = [read_key(file, passphrase) for file in key_files or [directory.identity]]
+    name = _name(role, pinned.policy, keys, place)
     make_private_directory(state)
     with locked(state / "lock", f"{state}: another process of {name} has it open; wait for it to end, or stop it"):
-        yield Seat(pinned, Party(name, (key,), directory), PublicDirectory(public))
+        yield Seat(pinned, Party(name, tuple(keys), directory), place)
 
 
-def _name(role: str, policy: Policy, key: SigningKey) -> str:
+def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicDirectory) -> str:
     if role == COORDINATOR:
-        if key.public_key != policy.log_key:
-            raise Misuse(f"key: the policy's log has the key {policy.log_key.hex()}, found {key.public_key.hex()}")
+        if [key.public_key for key in keys] != [policy.log_key]:
+            found = " and ".join(key.public_key.hex() for key in keys)
+            raise Misuse(f"key: the policy's log has the key {policy.log_key.hex()}, found {found}")
         return COORDINATOR
-    return enrolled_as(policy.trustees if role == "trustee" else policy.roster, key, role)
+    owners = {member.public_key: member.id for member in (policy.trustees if role == "trustee" else policy.roster)}
+    held = [key.public_key for key in keys]
+    if owners.keys().isdisjoint(held):
+        _add_rotated(owners, public)
+    names = sorted({owners[key] for key in held if key in owners})
+    if not names:
+        raise Misuse(f"key: policy and log have no {role} with the public key {' or '.join(key.hex() for key in held)}")
+    if len(names) > 1:
+        raise Misuse(f"key: expected the keys of one {role}, found those of {' and '.join(names)}")
+    return names[0]
+
+
+def _add_rotated(owners: dict[bytes, str], public: PublicDirectory) -> None:
+    """Keys that a rotation of the published log gave to a party of `owners`."""
+    reader, parties = public.reader(), set(owners.values())
+    for entry in [] if reader is None else reader.entries(0, reader.size):
+        message = open_envelope(entry).message
+        if isinstance(message, KeyRotation) and message.party in parties:
+            owners[message.public_key] = message.party

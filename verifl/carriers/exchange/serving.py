@@ -6,6 +6,7 @@ from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import MachineClock, seconds
 from verifl.agents.server import open_server
+from verifl.carriers.exchange.changing import ChangesFolder
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.seat import Seat
@@ -28,10 +29,11 @@ def serve(
     pinned, own, public, clock = seat.pinned, seat.party.directory, seat.public, MachineClock()
     waits = Waits(seconds, quorum=config.deadlines.quorum)
     measures = Measures(MetricsFile(own.path / "metrics.jsonl"), training.evaluate, progress)
-    terms = RunTerms(config.federation.rounds, pinned.policy.max_aborts, tuple)
     inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
     with open_server(pinned, seat.party, public.transcript, initial, device, waits) as server:
+        changes = ChangesFolder(own.changes, pinned.policy, server.logged)
+        terms = RunTerms(config.federation.rounds, pinned.policy.max_aborts, changes.due)
         host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, clock, initial)
         host.run(stop)
         model = server.model()
