@@ -111,12 +111,13 @@ def audit(
 
 def _run_all(case: Case, memory: Memory, required: frozenset[str], progress: Progress) -> Ended:
     """Every check, each after those that it builds on."""
-    from auditor.case import Blobs, Case
+    from auditor.blobs import Blobs
+    from auditor.case import Case
     from auditor.checks import CHECKS
     from auditor.memory import Memory
     from auditor.outcomes import in_order
 
-    hands: Hands = {Case: case, Blobs: Blobs(case.reader), Memory: memory}
+    hands: Hands = {Case: case, Blobs: Blobs(case), Memory: memory}
     ended: dict[type[Result], CheckRun[Any]] = {}
     for check in in_order(CHECKS):
         told = AUDIT_CHECKS.find(check.number)

@@ -16,7 +16,7 @@ from protocols.cohorts import MOST_TRUSTEES
 from protocols.envelopes import open_policy
 from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
-from protocols.log.files import Damaged, Missized
+from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
@@ -64,20 +64,6 @@ IDENTITY = frozenset(
         "issuer-key",
     }
 )
-
-
-@dataclass(frozen=True)
-class Blobs:
-    """The blobs of a transcript, for the checks that need them."""
-
-    reader: TranscriptReader
-
-    def read(self, name: bytes, size: int) -> bytes:
-        """A blob of exactly `size` bytes with SHA-256 `name`; raises Damaged, Missized, each as "blob-..."."""
-        data = self.reader.blob(name, size)
-        if len(data) != size:
-            raise Missized("blob-size", f"{size} bytes", f"{len(data)} bytes")
-        return data
 
 
 @dataclass(frozen=True)

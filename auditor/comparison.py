@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from auditor.copies import Copy, OtherPolicy, SignedHead, describe, read_copy, refused_as, signed_at
+from auditor.filing import Filing
 from auditor.findings import counted
-from auditor.index import Index, prunable_blobs
+from auditor.index import prunable_blobs
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.log.merkle import consistency_proof
@@ -261,9 +262,10 @@ def _blobs(copy: Copy | None) -> _Blobs:
     """What of the blobs that a copy's log names is not there, or another than it names."""
     if copy is None:
         return _Blobs()
-    index = Index(None)
+    filing = Filing(None)
     for position in range(copy.size):
-        index.add(copy.entry(position))
+        filing.add(copy.entry(position))
+    index = filing.index()
     prunable, held = prunable_blobs(index), {name: copy.reader.holds(name) for name in index.blobs}
     missing = {name for name, whether in held.items() if whether is None}
     spoilt = tuple(blob_path(name) for name, whether in held.items() if whether is False)

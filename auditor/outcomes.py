@@ -1,8 +1,8 @@
 """How the checks of an audit hang together (spec 9.2): what each declares to need, and what each leaves for others.
 
 A check is a function of what it needs and of the findings that it fills in. What it needs is a frozen dataclass of its
-own, whose fields say it by their types: the `Case`, its blobs, the auditor's memory, what other checks leave. It is
-handed these and nothing else, so it cannot use what it does not declare.
+own, whose fields say it by their types: the `Case`, its blobs by role, the auditor's memory, what other checks leave.
+It is handed these and nothing else, so it cannot use what it does not declare.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, Generic, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from auditor.findings import Findings, Result, Unavailable
 from auditor.reports.results import CheckResult
@@ -61,13 +61,13 @@ class Check(Generic[Needs, Left]):
     @cached_property
     def asks(self) -> Mapping[str, Any]:
         """The type of what each field of its needs is to be given."""
-        hints = get_type_hints(self.needs)
+        hints = get_type_hints(self.needs, include_extras=True)
         return {each.name: hints[each.name] for each in fields(self.needs)}  # type: ignore[arg-type]  # a dataclass, which `type` does not say
 
     @property
     def before(self) -> frozenset[type[Result]]:
         """What other checks leave that it needs, or needs to know how they ended."""
-        asked = (get_args(each)[0] if get_origin(each) is CheckRun else each for each in self.asks.values())
+        asked = (get_args(each)[0] if get_origin(each) else each for each in self.asks.values())
         return frozenset(each for each in asked if issubclass(each, Result))
 
     def given(self, hands: Hands, ended: Mapping[type[Result], CheckRun[Any]]) -> Needs:
@@ -105,6 +105,9 @@ def _visit(
 def _given(asked: Any, hands: Hands, ended: Mapping[type[Result], CheckRun[Any]]) -> object:
     if get_origin(asked) is CheckRun:
         return ended[get_args(asked)[0]]
+    if get_origin(asked) is Annotated:
+        whole, part = get_args(asked)
+        return part.of(hands[whole])
     if not issubclass(asked, Result):
         return hands[asked]
     outcome = ended[asked]

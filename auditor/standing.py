@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 
 from proofs.errors import Rejected
 from protocols.envelopes import Envelope, check_signature
@@ -13,6 +14,11 @@ from protocols.policy import Member, Policy
 FORMER_KEYS = 16  # of one party, that a wrong signature is tried with: a log may hold many of both
 
 
+def in_force(trustees: Sequence[tuple[int, tuple[Member, ...]]], size: int) -> tuple[Member, ...]:
+    """Of trustees with the size of the log from which on they are in force, ascending from 0, those at `size`."""
+    return trustees[bisect.bisect_right(trustees, size, key=lambda each: each[0]) - 1][1]
+
+
 class Standing:
     """The membership as of the entries read so far, and the trustees as of any earlier size of the log."""
 
@@ -21,8 +27,7 @@ class Standing:
         self._policy = policy
         self._clients = {member.id: member.public_key for member in policy.roster}
         self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
-        self._sizes = [0]  # of the log, from which on ...
-        self._trustees = [policy.trustees]  # ... these are in force
+        self.trustees = [(0, policy.trustees)]  # from each size of the log on, ascending
         self._ended = 1  # the index after the last RoundClosed or RoundAborted, whoever wrote it
         self._former: dict[str, list[tuple[bytes, int]]] = {}  # a party's replaced keys, and the entries that did it
 
@@ -33,8 +38,7 @@ class Standing:
         if isinstance(message, KeyRotation):
             self._former.setdefault(message.party, []).append((message.previous, index))
         if isinstance(message, KeyRotation | Revocation) and message.party in self._enrolled_trustees:
-            self._sizes.append(index + 1)
-            self._trustees.append(self.membership.trustees(self._policy))
+            self.trustees.append((index + 1, self.membership.trustees(self._policy)))
 
     def end_round(self, index: int) -> None:
         """The entry at `index` is a RoundClosed or RoundAborted: every party may rotate its key once more."""
@@ -67,4 +71,4 @@ class Standing:
 
     def trustees_at(self, size: int) -> tuple[Member, ...]:
         """The trustees in force after the first `size` entries, with their keys."""
-        return self._trustees[bisect.bisect_right(self._sizes, size) - 1]
+        return in_force(self.trustees, size)

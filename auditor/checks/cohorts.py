@@ -7,8 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Annotated
 
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs, Roles
+from auditor.case import Case
 from auditor.checks.naming import first_acks, is_own, is_own_ack, is_signed
 from auditor.checks.numbered import numbered
 from auditor.checks.proofs import Proofs
@@ -50,7 +52,7 @@ class Needs:
 
     case: Case
     log: SignedLog
-    blobs: Blobs
+    blobs: Annotated[Blobs, Roles("share_commitments", "share")]
     proofs: Proofs
     verdicts: Verdicts
 
@@ -170,7 +172,7 @@ def _share(
 ) -> sharing.Share | None:
     pinned = given.case.pinned
     try:
-        data = given.blobs.read(entry.message.share, pinned.share_size)
+        data = given.blobs.read("share", entry.message.share)
     except Rejected as error:
         findings.reject(label(entry.index, entry.message), error)
         releases.doubted.update({entry.index} if isinstance(error, Damaged) else ())
@@ -195,7 +197,7 @@ def _valid(
     if not shares or not records:
         return {}
     try:
-        commitments = [given.blobs.read(each.share_commitments, pinned.share_commitments_size) for each in records]
+        commitments = [given.blobs.read("share_commitments", each.share_commitments) for each in records]
         points = {point: share for point, (_, share) in shares.items()}
         verdicts = sharing.verify_summed_shares(given.case.engine, points, commitments, pinned.policy.threshold)
     except Rejected as error:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs
+from auditor.case import Case
 from auditor.checks.releases import Cohorts
 from auditor.index import Record, Round
 from auditor.signed_log import SignedLog
@@ -37,7 +38,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Sources:
-    """What it is derived from. It is what a check needs that derives it."""
+    """What it is derived from. It is what a check needs that derives it, which says of which roles it reads blobs."""
 
     case: Case
     log: SignedLog
@@ -55,9 +56,8 @@ class Reconstructed:
 
 def plaintext_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
     """U, int64 (d,). Raises Malformed, Rejected; Damaged where it is not here and does not follow from what is."""
-    size = given.case.pinned.plaintext_size
     return _blob_or(
-        lambda: decode_plaintext(given.case.pinned, given.blobs.read(entry.message.plaintext, size)),
+        lambda: decode_plaintext(given.case.pinned, given.blobs.read("plaintext", entry.message.plaintext)),
         lambda: _decrypted(given, found, entry),
         encode_plaintext,
         entry.message.plaintext,
@@ -66,9 +66,8 @@ def plaintext_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Inte
 
 def key_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
     """K, int64 (N,); raises as `plaintext_of`."""
-    size = given.case.pinned.key_size
     return _blob_or(
-        lambda: decode_key(given.case.pinned, given.blobs.read(entry.message.key, size)),
+        lambda: decode_key(given.case.pinned, given.blobs.read("key", entry.message.key)),
         lambda: released(given, found, entry).key,
         encode_key,
         entry.message.key,
@@ -77,9 +76,8 @@ def key_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:
 
 def blindings_of(given: Sources, found: Round, entry: Record[Aggregate]) -> Sequence[int]:
     """The summed blinding of each data row; raises as `plaintext_of`."""
-    size = given.case.pinned.blindings_size
     return _blob_or(
-        lambda: decode_blindings(given.case.pinned, given.blobs.read(entry.message.blindings, size)),
+        lambda: decode_blindings(given.case.pinned, given.blobs.read("blindings", entry.message.blindings)),
         lambda: released(given, found, entry).blindings,
         encode_blindings,
         entry.message.blindings,
@@ -97,7 +95,7 @@ def opened_by(given: Sources, found: Round, indices: Sequence[int]) -> dict[int,
     pinned = given.case.pinned
     shares = {}
     for entry in used_releases(given, found, indices):
-        data = given.blobs.read(entry.message.share, pinned.share_size)
+        data = given.blobs.read("share", entry.message.share)
         shares[pinned.share_point(entry.message.trustee)] = sharing.Share.decode(data, pinned.secret_length)
     return shares
 
@@ -129,7 +127,7 @@ def summed(given: Sources, found: Round) -> Integers | None:
         return None
     total = RunningSum(pinned.lattice.modulus)
     for record in records:
-        data = given.blobs.read(record.ciphertext, pinned.ciphertext_size)
+        data = given.blobs.read("ciphertext", record.ciphertext)
         try:
             total.add(unpack(pinned.lattice, data, pinned.cells))
         except Malformed as error:
@@ -140,7 +138,7 @@ def summed(given: Sources, found: Round) -> Integers | None:
 def published_sum(given: Sources, entry: Record[Aggregate]) -> Integers:
     """The sum that an Aggregate names; raises Malformed, Rejected."""
     pinned = given.case.pinned
-    return unpack(pinned.lattice, given.blobs.read(entry.message.ciphertext, pinned.ciphertext_size), pinned.cells)
+    return unpack(pinned.lattice, given.blobs.read("ciphertext", entry.message.ciphertext), pinned.cells)
 
 
 def _decrypted(given: Sources, found: Round, entry: Record[Aggregate]) -> Integers:

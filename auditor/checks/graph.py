@@ -8,7 +8,7 @@ hang together by the models, which I4 and I11 check.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,7 @@ def _entries(found: Round, acks: list[Record[ShareAck]]) -> Iterator[int]:
             yield single.index
 
 
-def _edges(found: Round, acks: list[Record[ShareAck]], by_hash: dict[bytes, int]) -> Iterator[tuple[int, int, bool]]:
+def _edges(found: Round, acks: list[Record[ShareAck]], by_hash: Mapping[bytes, int]) -> Iterator[tuple[int, int, bool]]:
     """(what is referred to, what refers to it, whether value flows) for every reference of the entries that count; -1
     for a hash that no entry has."""
     if found.open is not None:

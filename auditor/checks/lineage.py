@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
+from auditor.blobs import Blobs, Roles
 from auditor.checks.derived import Sources, plaintext_of
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
@@ -25,12 +27,19 @@ from protocols.steps.step import (
 
 
 @dataclass(frozen=True)
+class Needs(Sources):
+    """What I11 is handed."""
+
+    blobs: Annotated[Blobs, Roles("model", "optimizer", "ciphertext", "share", "key", "plaintext")]
+
+
+@dataclass(frozen=True)
 class Lineage(Result):
     """What I11 leaves."""
 
 
 @numbered("I11")
-def check_lineage(given: Sources, findings: Findings) -> Lineage:
+def check_lineage(given: Needs, findings: Findings) -> Lineage:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
     over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
     rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a step cannot be
@@ -72,37 +81,33 @@ class _Before:
     known: bool = True
     number: int = 0
 
-    def pass_to(self, given: Sources, found: Round) -> None:
+    def pass_to(self, given: Needs, found: Round) -> None:
         """A missing RoundClosed may be of a round of which nothing is here, or of one that has no end."""
         hidden = given.log.torn.touches(self.number + 1, found.number - 1)
         without = not found.finished and not given.log.is_whole(found.number)
         self.known, self.number = self.known and not hidden and not without, found.number
 
 
-def _start(given: Sources, findings: Findings) -> StepState | None:
+def _start(given: Needs, findings: Findings) -> StepState | None:
     """The state before the first step; None where the initial model cannot be had."""
     policy, name = given.case.policy, given.case.policy.initial_model
     try:
-        return initial_state(
-            policy, decode_model(given.blobs.read(name, given.case.pinned.model_size), policy.dimension)
-        )
+        return initial_state(policy, decode_model(given.blobs.read("model", name), policy.dimension))
     except (Malformed, Rejected) as error:
         findings.reject(Place("initial model"), error, by=ISSUER)
         return None
 
 
-def _signed_state(given: Sources, entry: Record[RoundClosed]) -> StepState | None:
+def _signed_state(given: Needs, entry: Record[RoundClosed]) -> StepState | None:
     """The state after a step that cannot be judged, as the coordinator signed it; None where that cannot be had, or is
     none."""
-    policy, pinned, message = given.case.policy, given.case.pinned, entry.message
+    policy, message = given.case.policy, entry.message
     try:
-        state = initial_state(
-            policy, decode_model(given.blobs.read(message.model, pinned.model_size), policy.dimension)
-        )
+        state = initial_state(policy, decode_model(given.blobs.read("model", message.model), policy.dimension))
         if (message.optimizer is None) != (not state.moments):
             return None
         if message.optimizer is not None:
-            data = given.blobs.read(message.optimizer, pinned.optimizer_size)
+            data = given.blobs.read("optimizer", message.optimizer)
             state = replace(state, moments=decode_optimizer(policy, data))
     except (Malformed, Rejected):
         return None  # I1 says so of blobs, and what follows has no ground
@@ -110,7 +115,7 @@ def _signed_state(given: Sources, entry: Record[RoundClosed]) -> StepState | Non
 
 
 def _step(
-    given: Sources, findings: Findings, found: Round, entry: Record[RoundClosed], state: StepState | None
+    given: Needs, findings: Findings, found: Round, entry: Record[RoundClosed], state: StepState | None
 ) -> StepState | None:
     """The state after a step, None where it is another than the entry says. Raises Damaged where that cannot be judged,
     for want of a blob, also of one before it."""

@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Annotated
 
 from auditor.authenticity import is_log_signed
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs, Roles
+from auditor.case import Case
 from auditor.checks.numbered import numbered
+from auditor.filing import Filing
 from auditor.findings import Findings, Unavailable, counted
 from auditor.gaps import entries_of, roots_at, tile_leaves
 from auditor.index import CIPHERTEXT, Index, prunable_blobs
 from auditor.reports.results import CheckpointSummary, Kind, Place
 from auditor.signed_log import SignedLog, signed_size
 from proofs.errors import Malformed, Rejected
-from protocols.blob_sizes import size_of
+from protocols.blob_sizes import BLOB_ROLES, size_of
 from protocols.hashes import sha256
 from protocols.log.checkpoint import SignedNote, check_note, parse_note
 from protocols.log.files import Damaged
@@ -57,7 +60,7 @@ class Needs:
     """What I1 is handed."""
 
     case: Case
-    blobs: Blobs
+    blobs: Annotated[Blobs, Roles(*BLOB_ROLES.names)]
 
 
 @numbered("I1")
@@ -150,8 +153,8 @@ def _check_signatures(case: Case, filed: Index | None, findings: Findings, where
     """By the log, and by t of the trustees in force at this size (the policy's, if the log cannot be read)."""
     if case.pinned_policy is None:
         return []
-    policy, standing = case.policy, None if filed is None else filed.standing
-    trustees = policy.trustees if standing is None else standing.trustees_at(note.checkpoint.size)
+    policy = case.policy
+    trustees = policy.trustees if filed is None else filed.trustees_at(policy, note.checkpoint.size)
     try:
         return check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
     except Rejected as error:
@@ -198,13 +201,13 @@ def _read_entries(case: Case, findings: Findings, placed: Sequence[tuple[Place, 
     bundle cannot be read: then what lies after it cannot be judged."""
     notes = [note for _, note in placed]
     size, sizes, roots = notes[0].checkpoint.size, {note.checkpoint.size for note in notes}, dict[int, bytes]()
-    index = Index(_policy(case))
+    filing = Filing(_policy(case))
     frontier, stack, earlier = Frontier(), TileStack(), _earlier(case)
     fault = None
     try:
         for entry in _entries(case, size):
             hashed = leaf_hash(entry)
-            index.add(entry)
+            filing.add(entry)
             frontier.append(hashed)
             _check_tiles(case, findings, stack.append(hashed))
             _check_earlier(case, findings, stack, earlier.get(frontier.size, []))
@@ -216,7 +219,7 @@ def _read_entries(case: Case, findings: Findings, placed: Sequence[tuple[Place, 
         fault = error
     if fault is None:
         _check_tiles(case, findings, stack.partial())
-    log = _filed(case, findings, index, notes, roots)
+    log = _filed(case, findings, filing.index(), notes, roots)
     _check_roots(case, log, findings, placed)
     if log.filed is not None:
         log.filed.report(findings)
@@ -238,21 +241,22 @@ def _filed_part(case: Case, findings: Findings, log: SignedLog, size: int, whole
     """The log as far as its signed root is that of the entries, or of the hashes in the tiles, whichever is more."""
     leaves = tile_leaves(case.reader, size)
     roots = roots_at(leaves, (note.checkpoint.size for note in log.notes))
-    longer, index, gaps = signed_size(case.policy, log.notes, roots), Index(case.policy), set[int]()
+    longer, filing, gaps = signed_size(case.policy, log.notes, roots), Filing(case.policy), set[int]()
     if longer <= whole:
         for entry in itertools.islice(_entries(case, size), whole):
-            index.add(entry)
-        return whole, replace(log, filed=index)
+            filing.add(entry)
+        return whole, replace(log, filed=filing.index())
     for position, found in enumerate(itertools.islice(entries_of(case.reader, size, leaves), longer)):
         if found is not None:
-            index.add(found)
+            filing.add(found)
             continue
         gaps.add(position)
-        index.add_missing()
+        filing.add_missing()
         expected = f"the entry whose leaf hash is {leaves[position].hex()}, as the tiles have it"
         bundle = bundle_of(position, size).path
         place = Place(f"entry {position} in {bundle}", entry=position, file=bundle)
         findings.add(place, expected, "another", Kind.UNJUDGED)
+    index = filing.index()
     if 0 in gaps and not _is_pinned(case, index):
         return 0, log
     return longer, replace(log, filed=index, roots=MappingProxyType(roots), gaps=frozenset(gaps))
@@ -394,9 +398,10 @@ def _check_blobs(given: Needs, index: Index, findings: Findings) -> tuple[int, f
             continue
         called = f"{blob_path(name)} ({roles}{', evidence' if evidence else ''}, named by entry {first})"
         where = Place(called, entry=first, file=blob_path(name))
-        for size in sorted({size_of(case.pinned, role) for role in roles.split("+")}):
+        sizes = {size_of(case.pinned, role): role for role in roles.split("+")}
+        for _, role in sorted(sizes.items()):
             try:
-                given.blobs.read(name, size)
+                given.blobs.read(role, name)
             except (Malformed, Rejected) as error:
                 findings.reject(where, error, Kind.DAMAGED if isinstance(error, Damaged) else None)
         read += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from auditor.blobs import Blobs, Roles
 from auditor.checks.derived import Sources, blindings_of, plaintext_of, released, used_releases
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
@@ -21,6 +23,7 @@ from protocols.parameters import message_bound
 class Needs(Sources):
     """What I10 is handed."""
 
+    blobs: Annotated[Blobs, Roles("commitments", "ciphertext", "share", "key", "plaintext", "blindings")]
     memory: Memory
 
 
@@ -81,7 +84,7 @@ def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Reco
     name, pinned, records = label(entry.index, entry.message), given.case.pinned, found.accepted()
     try:
         plaintext, blindings = plaintext_of(given, found, entry), blindings_of(given, found, entry)
-        commitments = [given.blobs.read(record.commitments, pinned.commitments_size) for record in records]
+        commitments = [given.blobs.read("commitments", record.commitments) for record in records]
         bound = len(records) * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from auditor.case import IDENTITY, Blobs, Case
+from auditor.blobs import Blobs, Roles
+from auditor.case import IDENTITY, Case
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result
 from auditor.index import label
@@ -24,7 +26,7 @@ class Needs:
 
     case: Case
     log: SignedLog
-    blobs: Blobs
+    blobs: Annotated[Blobs, Roles("model")]
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,8 @@ def _check_genesis(given: Needs, findings: Findings) -> None:
 
 
 def _check_model(given: Needs, findings: Findings) -> None:
-    size = given.case.pinned.model_size
     name = given.case.policy.initial_model
     try:
-        decode_model(given.blobs.read(name, size), given.case.policy.dimension)
+        decode_model(given.blobs.read("model", name), given.case.policy.dimension)
     except (Malformed, Rejected) as error:
         findings.reject(Place("initial model").at(f"blob {name.hex()}"), error, by=ISSUER)

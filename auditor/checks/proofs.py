@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs, Roles
+from auditor.case import Case
 from auditor.checks.derived import Sources
 from auditor.checks.naming import answers
 from auditor.checks.numbered import numbered
@@ -24,6 +26,7 @@ from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
+from protocols.blob_sizes import ROW_FIELDS
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.log.files import Damaged
@@ -44,7 +47,10 @@ class Needs:
 
     case: Case
     log: SignedLog
-    blobs: Blobs
+    blobs: Annotated[
+        Blobs,
+        Roles("model", "ciphertext", "share_commitments", "proof", "key", *ROW_FIELDS.values()),
+    ]
     memory: Memory
     submissions: Submissions
 
@@ -99,7 +105,7 @@ def check_proofs(given: Needs, findings: Findings) -> Proofs:
     if any(_without_ciphertext(given, record) for record in candidates):
         # Ring elements are as many as coordinates, which the ciphertexts would have to show to be there.
         try:
-            given.blobs.read(given.case.policy.initial_model, given.case.pinned.model_size)
+            given.blobs.read("model", given.case.policy.initial_model)
         except Rejected as error:
             findings.reject(Place("initial model"), error, by=ISSUER)
             _leave_all_unread(given, candidates, made)
@@ -188,9 +194,8 @@ class _Judge:
             return None
         try:
             # without the ciphertext, not to read it again: it was found to be the one of this name
-            claim = claim_of(
-                given.case.pinned, _message(given, record), opened.message.seed, given.blobs.read, pruned=True
-            )
+            message = _message(given, record)
+            claim = claim_of(given.case.pinned, message, opened.message.seed, given.blobs.of(message), pruned=True)
         except Rejected as error:
             self._cannot_judge(record, error, OF_PROOF)
             return None
@@ -284,7 +289,7 @@ def _content(given: Needs, record: SubmissionRecord) -> NDArray[np.int64] | None
     Raises Malformed where ciphertext or share commitments do not decode, Rejected where a blob cannot be had.
     """
     pinned = given.case.pinned
-    given.case.engine.decode_points(given.blobs.read(record.share_commitments, pinned.share_commitments_size))
+    given.case.engine.decode_points(given.blobs.read("share_commitments", record.share_commitments))
     if record.ciphertext in given.log.pruned:
         return None
-    return unpack(pinned.lattice, given.blobs.read(record.ciphertext, pinned.ciphertext_size), pinned.cells)
+    return unpack(pinned.lattice, given.blobs.read("ciphertext", record.ciphertext), pinned.cells)

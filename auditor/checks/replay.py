@@ -6,7 +6,9 @@ Where I6 read the whole cohort it has made the sum (`sums`): then it is only com
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from auditor.blobs import Blobs, Roles
 from auditor.checks.derived import Sources, opened_by, published_sum, reconstruct, summed
 from auditor.checks.numbered import numbered
 from auditor.checks.proofs import Proofs
@@ -25,6 +27,7 @@ from protocols.reasons import OPENING_FAILED
 class Needs(Sources):
     """What I9 is handed."""
 
+    blobs: Annotated[Blobs, Roles("commitments", "ciphertext", "key", "share")]
     proofs: Proofs
     memory: Memory
 
@@ -134,7 +137,7 @@ def _check_failure(given: Needs, findings: Findings, found: Round) -> None:
             return
         opened = reconstruct(given, opened_by(given, found, valid), len(found.accepted()))
         plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))
-        commitments = [given.blobs.read(each.commitments, pinned.commitments_size) for each in found.accepted()]
+        commitments = [given.blobs.read("commitments", each.commitments) for each in found.accepted()]
         check_opening(given.case.engine, pinned, plaintext, opened.blindings, commitments)
     except (Damaged, Missized) as error:
         findings.reject(name.at("reason"), error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
 from auditor.case import Case
@@ -94,7 +94,7 @@ def check_rounds(given: Needs, findings: Findings) -> RoundsInOrder:
     )
 
 
-def _check_order(given: Needs, findings: Findings, headings: list[Heading]) -> str:
+def _check_order(given: Needs, findings: Findings, headings: Sequence[Heading]) -> str:
     """Rule 1. Returns the state at the end."""
     state, number, keyed = BETWEEN, 1, False
     for position, heading in enumerate(headings):
@@ -253,7 +253,5 @@ def _hand_on(given: Needs, found: Round, thread: _Thread) -> None:
 
 def _still_barred(given: Needs, barred: frozenset[str], size: int) -> frozenset[str]:
     """`barred`, unless fewer than t of the trustees in force after `size` entries would be left."""
-    standing = given.log.index.standing
-    trustees = given.case.policy.trustees if standing is None else standing.trustees_at(size)
-    left = {member.id for member in trustees} - barred
+    left = {member.id for member in given.log.index.trustees_at(given.case.policy, size)} - barred
     return barred if len(left) >= given.case.policy.threshold else frozenset()

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from auditor import Report, Status, audit
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs
+from auditor.case import Case
 from auditor.memory import Memory
 from auditor.outcomes import Hands
 from protocols import hpke
@@ -222,7 +223,7 @@ def case_of(path: Path, policy: bytes) -> Case:
 
 def hands_of(case: Case) -> Hands:
     """What the checks of an audit are handed of it, beside what other checks leave."""
-    return {Case: case, Blobs: Blobs(case.reader), Memory: Memory()}
+    return {Case: case, Blobs: Blobs(case), Memory: Memory()}
 
 
 def flipped(data: bytes, position: int = 0) -> bytes:

@@ -22,8 +22,9 @@ import pytest
 
 from auditor.checks import CHECKS
 from auditor.checks.privacy import PolicyAndLog, Schema
+from auditor.filing import Filing
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable
-from auditor.index import Heading, Index, number_of
+from auditor.index import Heading, number_of
 from auditor.outcomes import CheckRun, in_order
 from auditor.signed_log import SignedLog
 from auditor.stories import Told, explain
@@ -80,18 +81,18 @@ class Log:
     def __init__(self, path: Path) -> None:
         (path / "checkpoint").touch()  # of which nothing is read here
         self.case = case_of(path, policy())
-        self.index = Index(self.case.policy)
+        self.filing = Filing(self.case.policy)
         self.roots: dict[int, bytes] = {}
 
     @property
     def signed(self) -> SignedLog:
         """As I1 would leave it."""
-        return SignedLog(policy=self.case.policy, filed=self.index, roots=self.roots)
+        return SignedLog(policy=self.case.policy, filed=self.filing.index(), roots=self.roots)
 
     def add(self, message: Message) -> int:
-        position = len(self.index.headings)
-        self.index.headings.append(Heading(NAMES[type(message)], number_of(message)))
-        self.index._file(position, digest(position), message)
+        position = len(self.filing._headings)
+        self.filing._headings.append(Heading(NAMES[type(message)], number_of(message)))
+        self.filing._file(position, digest(position), message)
         return position
 
     def opened(self, number: int, keys: tuple[int, ...] = ()) -> int:
@@ -105,7 +106,7 @@ class Log:
         return position
 
     def submission(self, number: int, opened: int, client: str, shares: int = 0) -> int:
-        names = [digest(len(self.index.headings), field) for field in range(4 + shares)]
+        names = [digest(len(self.filing._headings), field) for field in range(4 + shares)]
         sealed = tuple(EncryptedShare(f"trustee-{i % 5}", name) for i, name in enumerate(names[4:]))
         hashed = (names[0], names[1], names[2])
         return self.add(
@@ -113,7 +114,7 @@ class Log:
         )
 
     def ack(self, number: int, opened: int, trustee: str, held: list[int], disputed: list[int]) -> int:
-        pairs = [(self.index.rounds[number].submissions[index].client, digest(index)) for index in held]
+        pairs = [(self.filing._rounds[number].submissions[index].client, digest(index)) for index in held]
         right = ack_digest(digest(opened), trustee, pairs)
         answers = answering(opened + 1, held, [Dispute(index, "share-opening") for index in disputed])
         return self.add(ShareAck(FEDERATION, number, digest(opened), trustee, *answers, right))

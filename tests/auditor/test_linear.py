@@ -40,21 +40,25 @@ def nothing_read() -> Case:
 
 def history(count: int, models: int) -> SignedLog:
     """Rounds with nothing but an opening, submissions and a cohort, on so many models in turn; each covered at once."""
-    filed, roots = Index(None), dict[int, bytes]()
+    filed, roots = dict[int, Round](), dict[int, bytes]()
     for number in range(1, count + 1):
         start = 1 + ENTRIES * number
-        found = filed.rounds[number] = Round(number)
         model = (number % models).to_bytes(32, "big")
         opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None)
-        found.opens.append(Record(start, number.to_bytes(32, "big"), opening))
+        submissions = {}
         for position in range(CLIENTS):
             place = start + 1 + position
             record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), ())
-            found.submissions[place] = record
-        closing = CohortClosed("f", number, NOTHING, *judging(start + 1, found.submissions), (), NOTHING)
-        found.cohorts.append(Record(start + ENTRIES - 1, NOTHING, closing))
+            submissions[place] = record
+        closing = CohortClosed("f", number, NOTHING, *judging(start + 1, submissions), (), NOTHING)
+        filed[number] = Round(
+            number,
+            opens=(Record(start, number.to_bytes(32, "big"), opening),),
+            submissions=submissions,
+            cohorts=(Record(start + ENTRIES - 1, NOTHING, closing),),
+        )
         roots.update(dict.fromkeys((start, start + 1, start + ENTRIES), NOTHING))
-    return SignedLog(filed=filed, roots=roots)
+    return SignedLog(filed=Index(rounds=filed), roots=roots)
 
 
 def ask_for_cohorts(made: SignedLog) -> None:

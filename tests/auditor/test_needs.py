@@ -3,32 +3,41 @@ left (spec 9.2)."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import FrozenInstanceError, dataclass, fields, is_dataclass, replace
-from types import MappingProxyType
-from typing import Any, get_args, get_origin
+from pathlib import Path
+from types import MappingProxyType, NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 import pytest
 
 from auditor import Report, Status, audit, checks
-from auditor.case import Blobs, Case
+from auditor.blobs import Blobs, Roles
+from auditor.case import Case
 from auditor.checks import CHECKS
 from auditor.checks.proofs import Proofs
 from auditor.checks.submissions import Submissions
 from auditor.checks.sums import ReplayedSum
 from auditor.checks.verdicts import NO_CHOICE, Verdicts
 from auditor.findings import Findings, Result
-from auditor.index import Index
+from auditor.index import Heading, Index, Record, Round, SubmissionRecord
 from auditor.memory import Memory
 from auditor.outcomes import Check, CheckRun, in_order
 from auditor.reports.results import CheckpointSummary
 from auditor.signed_log import SignedLog
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
+from protocols.blobs import message_blobs
 from protocols.cohorts import Choice
+from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import SignedNote
+from protocols.log.tiles import blob_path
+from protocols.messages import Aggregate, Submission
 from protocols.policy import Policy
 from tests.auditor.conftest import case_of
+from tests.auditor.forge import Forge
+from tests.auditor.test_tampering import abort_instead
 from tests.simulator import Simulation
 
 Simulations = Callable[[str], Simulation]
@@ -74,6 +83,7 @@ def reached(value: Any, seen: set[int]) -> Iterator[Any]:
         parts = list(value)
     else:
         parts = list(getattr(value, "__dict__", {}).values())
+        parts += [getattr(value, each.name) for each in fields(value)] if is_dataclass(value) else []
     for part in parts:
         yield from reached(part, seen)
 
@@ -94,7 +104,8 @@ def test_a_check_declares_all_that_it_is_handed(check: Check[Any, Any]) -> None:
         assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]  # how dataclasses keep it
     leaving = {each.leaves for each in CHECKS.values()}
     for asked in check.asks.values():
-        assert asked in {Case, Blobs, Memory} | leaving or get_args(asked)[0] in leaving
+        kind, *part = get_args(asked) or (asked,)
+        assert kind in {Case, Memory} | leaving or (kind is Blobs and isinstance(*part, Roles))
     assert len(leaving) == len(CHECKS)
 
 
@@ -120,6 +131,50 @@ def test_a_check_cannot_use_what_it_does_not_declare(simulations: Simulations, m
         audit(simulation.path, simulation.policy_data)
 
 
+def without(simulation: Simulation, path: Path, *roles: str) -> Path:
+    """A copy that lacks every blob of an Aggregate or a Submission in these roles."""
+    shutil.copytree(simulation.path, path)
+    for entry in simulation.coordinator.entries(0, simulation.coordinator.size):
+        message = open_envelope(entry).message
+        if isinstance(message, Aggregate | Submission):
+            for role, blob in message_blobs(message):
+                if role in roles:
+                    (path / blob_path(blob)).unlink(missing_ok=True)
+    return path
+
+
+def test_a_check_declares_the_blobs_that_it_reads_and_no_others(
+    simulations: Simulations, forge: Callable[[str], Forge], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a copy lacks something, too, and what else is there stands in for it."""
+    read: dict[frozenset[str], set[str]] = {}
+    reads = Blobs.read
+
+    def recorded(blobs: Blobs, role: str, name: bytes) -> bytes:
+        read.setdefault(blobs.roles, set()).add(role)
+        return reads(blobs, role, name)
+
+    monkeypatch.setattr(Blobs, "read", recorded)
+    eventful, proved = simulations("eventful"), simulations("proved")
+    assert audit(proved.path, proved.policy_data).accepted
+    unopened = forge("quiet")
+    abort_instead("opening-failed")(unopened)
+    for path, policy in (
+        (without(eventful, tmp_path / "derived", "plaintext", "key", "blindings"), eventful.policy_data),
+        (without(eventful, tmp_path / "signed", "plaintext", "ciphertext"), eventful.policy_data),
+        (without(proved, tmp_path / "pruned", "ciphertext"), proved.policy_data),
+        (unopened.write(tmp_path / "unopened"), unopened.policy_data),
+    ):
+        audit(path, policy)
+    declared = {}
+    for check in CHECKS.values():
+        for kind, part in (get_args(asked) for asked in check.asks.values() if get_origin(asked) is Annotated):
+            assert kind is Blobs
+            declared[part.names] = check.number
+    assert sorted(declared.values()) == ["I1", "I10", "I11", "I2", "I6", "I8", "I9"]
+    assert {declared[roles]: found for roles, found in read.items()} == {n: {*roles} for roles, n in declared.items()}
+
+
 def test_what_a_check_left_stays_as_it_was(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:
     for check, _, left, then in left_in(simulations("eventful"), monkeypatch):
         assert told(left) == then, check.number
@@ -128,6 +183,18 @@ def test_what_a_check_left_stays_as_it_was(simulations: Simulations, monkeypatch
             inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ()
             for part in (value, *inside):
                 assert isinstance(part, (*VALUES, tuple, frozenset, MappingProxyType, ReplayedSum)), each.name
+
+
+def test_the_log_as_filed_is_read_only(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries, rounds and all: no check could change what the next one reads."""
+    logs = [left.filed for *_, left, _ in left_in(simulations("eventful"), monkeypatch) if isinstance(left, SignedLog)]
+    assert len(logs) == 1
+    assert len(logs[0].rounds) == 3
+    kinds = {type(value) for each in fields(logs[0]) for value in reached(getattr(logs[0], each.name), set())}
+    for kind in kinds - {tuple, frozenset, MappingProxyType, NoneType}:
+        assert is_dataclass(kind), kind
+        assert kind.__dataclass_params__.frozen, kind  # type: ignore[attr-defined]  # how dataclasses keep it
+    assert {Round, SubmissionRecord, Record, Aggregate, Heading} <= kinds
 
 
 def test_checks_run_in_the_order_of_their_needs(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:

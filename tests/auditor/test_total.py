@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditor import Outcome, audit
-from auditor.index import Index
+from auditor.filing import Filing
 from protocols.envelopes import open_envelope, required_signer, seal
 from protocols.log.merkle import EMPTY_ROOT
 from protocols.messages import MESSAGE_TYPES
@@ -26,10 +26,10 @@ FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthC
 @given(st.lists(st.binary(max_size=200), max_size=5))
 @FEW
 def test_any_entries_are_filed(entries: list[bytes]) -> None:
-    index = Index(None)
+    filing = Filing(None)
     for entry in entries:
-        index.add(entry)
-    assert len(index.headings) == len(entries)
+        filing.add(entry)
+    assert len(filing.index().headings) == len(entries)
 
 
 @given(data=st.data())
@@ -118,9 +118,9 @@ def test_an_empty_log(simulations, tmp_path: Path) -> None:
 def test_open_envelope_is_what_files(simulations) -> None:
     """The index decodes what the log holds, and nothing else."""
     simulation = simulations("quiet")
-    index = Index(simulation.pinned.policy)
+    filing = Filing(simulation.pinned.policy)
     for entry in simulation.coordinator.entries(0, simulation.coordinator.size):
         open_envelope(entry)
-        index.add(entry)
-    assert index.faults == {}
-    assert [step.type for step in index.headings][:2] == ["genesis", "round-key"]
+        filing.add(entry)
+    assert filing.index().faults == {}
+    assert [step.type for step in filing.index().headings][:2] == ["genesis", "round-key"]
