@@ -77,6 +77,12 @@ def encode_answer(answer: Answer) -> bytes:
     return encode(AnswerFile(VERSION, kind, said, ordered), limit)
 
 
+def answer_kind(answer: Answer) -> tuple[str, int]:
+    """Its `AnswerFile.kind`, and the bytes of what is said and of the blobs."""
+    kind, said, blobs = _parts(answer)
+    return kind, len(said) + sum(map(len, blobs))
+
+
 def decode_answer(data: bytes, limit: int) -> Received:
     """Inverse of `encode_answer`, for at most `limit` bytes; raises Malformed, total on hostile bytes."""
     file = decode(AnswerFile, data, limit)

@@ -12,7 +12,7 @@ from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, BuiltInTask
 from verifl.commands.demo import demo
 from verifl.commands.demonstration import Demonstration
-from verifl.commands.scaffold import write_example
+from verifl.commands.scaffold import EXAMPLE, write_templates
 from verifl.config import Config
 from verifl.tasks.loading import load_task
 
@@ -33,7 +33,7 @@ def test_the_demonstration_offers_every_one() -> None:
 
 
 def test_the_example_and_the_readme_name_every_one(tmp_path: Path) -> None:
-    example, _ = write_example(tmp_path)
+    example, _ = write_templates(tmp_path, EXAMPLE)
     text = example.read_text(encoding="utf-8")
     assert f"# or a built-in task instead of a file: {', '.join(BUILT_IN_TASKS.names)}\n" in text
     assert "{" not in text.replace("{ ", "")

@@ -36,6 +36,8 @@ class PartyOptions:
     passphrase: Passphrase | None
     log_format: str
     log_level: str
+    metrics_port: int | None
+    metrics_address: str
     poll: float = 5.0
     once: bool = False
 
@@ -69,7 +71,33 @@ _LOOKS = (
         "--poll", type=click.FloatRange(0.01, 3600), default=5.0, show_default=True, help="Seconds between two looks.",
     ),
 )  # fmt: skip
-_LOGS = (log_format_option, log_level_option)
+_LOGS = (
+    log_format_option,
+    log_level_option,
+    click.option(
+        "--metrics-port", type=click.IntRange(1, 65_535), help="Let Prometheus ask for metrics at this port.",
+    ),
+    click.option(
+        "--metrics-address", default="127.0.0.1", show_default=True, help="The address of this machine to listen at.",
+    ),
+)  # fmt: skip
+
+
+def _config_option(role: str) -> Callable[[_Command], _Command]:
+    """`--config FILE`: what the file says are defaults of the other options."""
+
+    def read(context: click.Context, _: click.Parameter, file: Path | None) -> None:
+        if file is None:
+            return
+        from verifl.party_config import read_party_config
+
+        parameters = [each.name for each in context.command.params if each.name]
+        context.default_map = read_party_config(file, role, parameters)
+
+    return click.option(
+        "--config", "config_file", type=PATH, is_eager=True, expose_value=False, callback=read,
+        help="This party's own file, which says what options say; options override it.",
+    )  # fmt: skip
 
 
 def party_options(role: str) -> Callable[[_Command], _Command]:
@@ -83,7 +111,7 @@ def party_options(role: str) -> Callable[[_Command], _Command]:
             options = PartyOptions(role=role, policy=policy_file, passphrase=source, **common)
             return command(*arguments, options=options, **told)
 
-        for option in reversed((*_PLACES, *(() if role == "coordinator" else _LOOKS), *_LOGS)):
+        for option in reversed((_config_option(role), *_PLACES, *(() if role == "coordinator" else _LOOKS), *_LOGS)):
             decorated = option(decorated)
         return decorated
 
@@ -100,11 +128,13 @@ def attending(options: PartyOptions) -> Iterator[Attendance]:
     from verifl.carriers.exchange.stopping import Stopped, stopping_on_sigterm
     from verifl.commands.streams import printing_to_stderr
     from verifl.reports.logs import logged
+    from verifl.reports.metrics import metrics_served
 
     place = (options.role, options.public, options.state, options.policy, options.keys, options.passphrase)
     with (
         logged(options.log_format, options.log_level) as progress,
         printing_to_stderr(),
+        metrics_served(options.role, options.metrics_address, options.metrics_port),
         suppress(Stopped),
         stopping_on_sigterm() as stop,
         taken_seat(*place) as seat,

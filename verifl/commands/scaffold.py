@@ -1,7 +1,8 @@
-"""`verifl init`: a configuration and a task that run as they are."""
+"""`verifl init`: a configuration and a task that run as they are, or the file of one party."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,14 +11,14 @@ from protocols.steps.registry import SERVER_RULES
 from verifl.built_in import BUILT_IN_TASKS
 from verifl.storage.stores import replacing
 
-NAMES = ("config.toml", "task.py")
+EXAMPLE = ("config.toml", "task.py")
 
 
-def write_example(directory: Path) -> list[Path]:
-    """Write both files into `directory`, made if needed; raises Misuse, writing nothing, if one of them exists."""
+def write_templates(directory: Path, names: Sequence[str]) -> list[Path]:
+    """Write these files into `directory`, made if needed; raises Misuse, writing nothing, if one of them exists."""
     if directory.exists() and not directory.is_dir():
         raise Misuse(f"{directory}: is a file, expected a directory; choose another name")
-    paths = [directory / name for name in NAMES]
+    paths = [directory / name for name in names]
     for path in paths:
         if path.exists():
             raise Misuse(f"{path}: already exists and is not overwritten; choose another directory")

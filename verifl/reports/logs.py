@@ -99,6 +99,7 @@ class _ConsoleHandler(logging.Handler):
 @contextmanager
 def _handled(handler: logging.Handler, level: str) -> Iterator[None]:
     before, propagated = LOGGER.level, LOGGER.propagate
+    handler.setLevel(level.upper())  # others may listen to less
     LOGGER.addHandler(handler)
     LOGGER.setLevel(level.upper())
     LOGGER.propagate = False

@@ -24,7 +24,7 @@ from protocols.policy import CoordinateRule, Policy, TensorSpec, UpdateRule
 from protocols.steps.step import apply_step, initial_state
 from tests.verifl.test_federation import Line
 from verifl import Config, Federation
-from verifl.commands.scaffold import write_example
+from verifl.commands.scaffold import EXAMPLE, write_templates
 from verifl.config import GroupConfig, UpdateConfig, read_config
 from verifl.enrolment.coordinate_groups import bounded, idle_bounds, tensor_bounds
 from verifl.enrolment.policies import enrol
@@ -231,7 +231,7 @@ def test_updates_obey_every_bound_and_frozen_tensors_keep_their_bits(
 
 
 def test_the_commented_group_of_the_example_works(tmp_path: Path) -> None:
-    config_file, _ = write_example(tmp_path)
+    config_file, _ = write_templates(tmp_path, EXAMPLE)
     lines = config_file.read_text(encoding="utf-8").splitlines()
     optional = ("# coordinate_bound", "# [[update.groups]]", "# tensors")
     config_file.write_text("\n".join(line.removeprefix("# ") if line.startswith(optional) else line for line in lines))

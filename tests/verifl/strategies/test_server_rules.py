@@ -17,7 +17,7 @@ from protocols.steps.rule import NUMBERS, spelled
 from tests.server_rules import SECOND_YOGI, FedYogi, registered
 from tests.simulator import Setting, make_policy
 from verifl.commands import root as cli
-from verifl.commands.scaffold import write_example
+from verifl.commands.scaffold import EXAMPLE, write_templates
 from verifl.config import Config
 from verifl.planning.plan import make_plan
 from verifl.strategies.rules import ServerConfig, step_rule
@@ -85,7 +85,7 @@ def test_every_rule_is_specified_and_in_the_example(name: str, tmp_path: Path) -
     assert f"\n`{name}` (" in section
     assert f"`{name}` keeps" in section
     assert f"\n| `{name}` |" in section
-    example, _ = write_example(tmp_path)
+    example, _ = write_templates(tmp_path, EXAMPLE)
     assert f'"{name}"' in example.read_text(encoding="utf-8")
 
 

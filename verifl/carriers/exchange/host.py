@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from proofs.errors import Malformed, Rejected
-from protocols.rounds.answers import Received
+from protocols.rounds.answers import Received, answer_kind
 from protocols.rounds.conductor import ANSWERED_IN, Due, Stage
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
@@ -99,7 +99,10 @@ class CoordinatorHost(Rounds):
         self._inbox.reconsider()
         _LOGGER.info(
             "asks for %s: %d parties", due.stage.value, len(due.parties),
-            extra={"fields": {"event": "asks", "stage": due.stage.value, "parties": list(due.parties)}},
+            extra={"fields": {
+                "event": "asks", "stage": due.stage.value, "round": self._server.ledger.next_round,
+                "parties": list(due.parties),
+            }},
         )  # fmt: skip
         while True:
             if due.stage is Stage.KEYS and self._terms.changes(self._server.ledger):
@@ -178,6 +181,10 @@ class CoordinatorHost(Rounds):
             self._inbox.keep(letter)
             return
         self._inbox.take(letter)
+        kind, size = answer_kind(received.answer)
+        awaited = len(self._server.due.parties)
+        fields = {"event": "taken", "party": letter.party, "kind": kind, "bytes": size, "awaited": awaited}
+        _LOGGER.debug("takes %s of %s", kind, letter.party, extra={"fields": fields})
 
     def _is_early(self, received: Received, stage: Stage, wanted: Stage) -> bool:
         """Whether such an answer may be asked for later in this round."""

@@ -11,7 +11,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.invitation import Invitation
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.answers import encode_answer
+from protocols.rounds.answers import answer_kind, encode_answer
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Answer, Question
 from protocols.rounds.proposals import Proposal, bundled_entries, open_proposal
@@ -105,9 +105,11 @@ class Participant:
         Raises Malformed or Rejected for what is published, and Misuse for its own mistake; it has then said nothing.
         """
         try:
-            return self._respond()
+            answered = self._respond()
         finally:
             self._tend()
+        _LOGGER.debug("%s has looked", self._name, extra={"fields": {"event": "looked"}})
+        return answered
 
     def run(self, stop: Stop, poll: float, once: bool = False) -> None:
         """Look every `poll` seconds, until Stopped. What it refuses is logged once, and looked at again: what is
@@ -138,10 +140,9 @@ class Participant:
             return False
         self._public.put(self._name, encode_answer(answer))
         self._answered = asked, self._clock.monotonic()
-        _LOGGER.info(
-            "%s answers: %s, round %d", self._name, asked.question, asked.round,
-            extra={"fields": {"event": "answered", "question": asked.question, "round": asked.round}},
-        )  # fmt: skip
+        kind, size = answer_kind(answer)
+        fields = {"event": "answered", "question": asked.question, "round": asked.round, "kind": kind, "bytes": size}
+        _LOGGER.info("%s answers: %s, round %d", self._name, asked.question, asked.round, extra={"fields": fields})
         return True
 
     def _has_answered(self, asked: _Asked) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from verifl.config import Config, read_config
 from verifl.federation import Federation, FederationResult
+from verifl.reports.events import EVENTS, ON_TRAINING
 from verifl.tasks.loading import load_task
 
 ROOT = Path(__file__).parents[4]
@@ -113,6 +114,13 @@ class Consortium:
         lines = self.log(name).read_text().splitlines() if self.log(name).exists() else []
         parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [each for each in parsed if each["event"] == event]
+
+    def breaches(self, name: str) -> list[str]:
+        """Lines that a party has logged and that are not as the schema of log records says; fewer a test cannot see."""
+        fixed = {"time", "level", "event", "message"}
+        lines = [json.loads(each) for each in self.log(name).read_text().splitlines() if each.startswith("{")]
+        known = {**EVENTS, **ON_TRAINING}
+        return [str(line) for line in lines if set(line) != fixed | set(known.get(line["event"], ("unknown",)))]
 
     def asked_for(self, stage: str) -> int:
         """How often the coordinator began to ask for something."""

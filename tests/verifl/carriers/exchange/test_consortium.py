@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file
 
 from auditor import audit
@@ -45,6 +48,23 @@ def status(consortium: Consortium, capsys: pytest.CaptureFixture[str], *parties:
     return told
 
 
+def scraped(port: int) -> dict[str, float]:
+    """What a process says to Prometheus: values by name and labels."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
+        families = list(text_string_to_metric_families(response.read().decode()))
+    return {
+        f"{sample.name}{''.join(sorted(sample.labels.values()))}": sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
 def settled(consortium: Consortium) -> bool:
     """Whether the coordinator has ended."""
     return consortium.running["coordinator"].poll() is not None
@@ -71,9 +91,11 @@ def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path, capsys
         assert consortium.stop("coordinator") == 0  # by SIGTERM, with a checkpoint shown and not published
         asking = status(consortium, capsys)["asking"]
         assert (asking["stage"], tuple(asking["awaited"])) == ("cosignatures", TRUSTEES)
+        ports = {name: free_port() for name in ("coordinator", CLIENTS[0], here[1])}
         for name in ("coordinator", *CLIENTS, *here):
-            consortium.start(name)
+            consortium.start(name, *(["--metrics-port", str(ports[name])] if name in ports else []))
         consortium.wait(lambda: consortium.asked_for("releases") == 1)
+        check_metrics({name: scraped(port) for name, port in ports.items()}, here[1])
         assert status(consortium, capsys, *here, *CLIENTS)[CLIENTS[0]]["said"] == "its submission to round 1"
         consortium.stop(here[0], signal.SIGKILL)
         consortium.start(here[0])
@@ -85,10 +107,27 @@ def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path, capsys
         consortium.wait(lambda: all((consortium.home(name) / "receipts/round-2.cbor").exists() for name in CLIENTS))
         assert [consortium.stop(name) for name in (*CLIENTS, *here)] == [0] * 5
         check_outcome(consortium, alone)
+        assert not [line for name in ("coordinator", *CLIENTS, *here) for line in consortium.breaches(name)]
         told = status(consortium, capsys, "coordinator", here[1])
         assert (told["asking"], told["rounds"]["closed"], told["coordinator"]["role"]) == (None, 2, "coordinator")
         assert told[here[1]]["said"].startswith("its cosignature of ")
         assert cohorts(consortium.public / "transcript") == [(3, here)] * 2
+
+
+def check_metrics(found: dict[str, dict[str, float]], trustee: str) -> None:
+    """Of processes that are at the releases of round 1; the coordinator was started again before it."""
+    coordinator, client = found["coordinator"], found[CLIENTS[0]]
+    assert coordinator["verifl_round"] == 1
+    assert coordinator["verifl_stagereleases"] == 1
+    assert coordinator["verifl_answers_totalsubmission"] == len(CLIENTS)
+    assert coordinator["verifl_answers_totalshare-ack"] == 2
+    assert coordinator["verifl_awaited_parties"] <= 2
+    assert client["verifl_answers_totalsubmission"] == 1
+    assert client["verifl_answer_bytes_total"] * len(CLIENTS) < coordinator["verifl_answer_bytes_total"]
+    assert found[trustee]["verifl_answers_totalshare-ack"] == 1
+    for values in found.values():
+        assert values["verifl_last_look_timestamp_seconds"] >= values["verifl_last_success_timestamp_seconds"] - 60
+        assert not [name for name in values if name.startswith("verifl_refusals_total")]
 
 
 @pytest.mark.exhaustive
