@@ -30,6 +30,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "asks": ("stage", "round", "parties"),
     "taken": ("party", "kind", "bytes", "awaited"),
     "refused": ("party", "file", "check"),
+    "change-refused": ("file",),
     "answered": ("question", "round", "kind", "bytes"),
     "refuses": ("check",),
     "dropped-out": ("abstained",),
