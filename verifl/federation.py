@@ -36,7 +36,7 @@ from verifl.storage.stores import make_private_directory, replacing
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.training.local_training import LocalTraining
-from verifl.training.model_files import write_adapter, write_model
+from verifl.training.model_files import model_metadata, write_adapter, write_model
 from verifl.training.running_statistics import statistics_warnings
 from verifl.training.tensors import tensor_filter
 
@@ -303,8 +303,7 @@ def _write_model(
 ) -> Path | None:
     """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
     model = training.load(result.model)
-    metadata = {"federation": plan.policy.federation, "policy_hash": plan.pinned.hash.hex()}
-    write_model(model, directory.model, metadata)
+    write_model(model, directory.model, model_metadata(plan.pinned))
     try:
         return write_adapter(model, training.layout, directory)
     except Misuse as error:

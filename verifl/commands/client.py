@@ -24,25 +24,18 @@ def run(config: Path, options: PartyOptions, initial: Path | None, device: str) 
     """Train for this client whenever a round is open, by the task that CONFIG names.
 
     CONFIG is the training configuration that the policy was signed for; of its task, data and train are called for
-    this client alone. Runs until it is stopped, by SIGTERM or Ctrl-C; killed at any point, the same command goes on.
+    this client alone. Its receipts and the newest model go to --state. Runs until it is stopped, by SIGTERM or Ctrl-C;
+    killed at any point, the same command goes on.
     """
-    from protocols.rounds.proposals import OF_CLIENTS
-    from verifl.agents.client import ClientAgent
     from verifl.agents.clock import MachineClock
-    from verifl.carriers.exchange.participant import Participant, evidence_of
-    from verifl.carriers.exchange.receipts import ReceiptKeeper
-    from verifl.carriers.exchange.training import ClientTurns, prepared_training
+    from verifl.carriers.exchange.training import client_participant, prepared_training
     from verifl.config import read_config
 
     settings = read_config(config)
     with attending(options) as here:
         seat, progress = here.seat, here.progress
         training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device, initial)
-        agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
-        turns, keeper = ClientTurns(agent, progress), ReceiptKeeper(seat.public, seat.pinned, agent)
-        participant = Participant(
-            seat.public, seat.pinned, agent.name, OF_CLIENTS, turns.answer, keeper.look, MachineClock()
-        )
-        progress.note(f"{agent.name} is ready")
+        participant = client_participant(seat, training, progress, MachineClock())
+        progress.note(f"{seat.party.name} is ready")
         participant.run(here.stop, options.poll, options.once)
     return OK

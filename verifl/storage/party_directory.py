@@ -35,6 +35,11 @@ class PartyDirectory:
         return self.path / "receipts"
 
     @property
+    def model(self) -> Path:
+        """The model after the last round, where the parties are on machines of their own."""
+        return self.path / "model.safetensors"
+
+    @property
     def changes(self) -> Path:
         """Where a coordinator of parties on machines of their own finds rotations and revocations."""
         return self.path / "changes"

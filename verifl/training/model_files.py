@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
+from protocols.pinned import PinnedPolicy
 from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import replacing
 from verifl.tasks.user_code import user_code
@@ -52,6 +53,11 @@ def file_names(model: nn.Module) -> dict[str, str]:
 def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
     """The state of `model` as a safetensors file, under the names of `file_names`."""
     _save(_named(model), path, metadata)
+
+
+def model_metadata(pinned: PinnedPolicy) -> dict[str, str]:
+    """What the file of a federation's model says of itself."""
+    return {"federation": pinned.policy.federation, "policy_hash": pinned.hash.hex()}
 
 
 def encode_state(model: nn.Module) -> bytes:

@@ -16,7 +16,7 @@ from verifl.config import Config
 from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
 from verifl.training.local_training import LocalTraining
-from verifl.training.model_files import write_model
+from verifl.training.model_files import model_metadata, write_model
 
 
 def serve(
@@ -37,6 +37,5 @@ def serve(
         host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, clock, initial)
         host.run(stop)
         model = server.model()
-    metadata = {"federation": pinned.policy.federation, "policy_hash": pinned.hash.hex()}
-    write_model(training.load(model), own.path / "model.safetensors", metadata)
+    write_model(training.load(model), own.model, model_metadata(pinned))
     return host.ended

@@ -8,11 +8,17 @@ from typing import Any
 
 from protocols.policy import Policy
 from protocols.rounds.exchange import Question, SubmissionPackage
+from protocols.rounds.proposals import OF_CLIENTS
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.agents.clock import Clock
 from verifl.agents.party import PublicLog
 from verifl.agents.summation import resolve_device
+from verifl.carriers.exchange.models import ModelKeeper
+from verifl.carriers.exchange.participant import Participant, evidence_of
+from verifl.carriers.exchange.receipts import ReceiptKeeper
+from verifl.carriers.exchange.seat import Seat
 from verifl.config import Config
 from verifl.enrolment.policies import TrainedModel, check_training
 from verifl.progress import Progress
@@ -45,6 +51,23 @@ def prepared_training(
     initial, layout = training.initial(), training.layout
     check_training(policy, config, TrainedModel.of(layout.specs, layout.dimension, encode_model(initial)))
     return training, initial
+
+
+def client_participant(seat: Seat, training: LocalTraining, progress: Progress, clock: Clock) -> Participant:
+    """A client's part: it answers with what its training makes, and keeps its receipts and the newest model.
+
+    Raises Misuse where its state is not its own, or older than what the log has of it.
+    """
+    public, pinned, own = seat.public, seat.pinned, seat.party.directory
+    agent = ClientAgent.open(pinned, seat.party, training, evidence_of(public, seat.party.name))
+    receipts = ReceiptKeeper(public, pinned, agent)
+    models = ModelKeeper(public, pinned, training, own.model, progress.note)
+
+    def keep() -> None:
+        receipts.look()
+        models.look()
+
+    return Participant(public, pinned, agent.name, OF_CLIENTS, ClientTurns(agent, progress).answer, keep, clock)
 
 
 class ClientTurns:

@@ -5,9 +5,10 @@ Parties share nothing but the public directory; each can be dropped at any point
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,14 +17,13 @@ from proofs.errors import Rejected
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
 from protocols.log.reader import TranscriptReader
-from protocols.messages import COORDINATOR
+from protocols.messages import COORDINATOR, Message
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.conductor import Stage
-from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES
+from protocols.rounds.proposals import OF_TRUSTEES
 from protocols.rounds.waits import Waits
 from protocols.steps.step import encode_model
 from tests.verifl.carriers.exchange.consortium import CLIENTS, CONFIG, TASK, TRUSTEES
-from verifl.agents.client import ClientAgent
 from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party
 from verifl.agents.server import ServerAgent, open_server
@@ -33,13 +33,14 @@ from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.public import PublicDirectory
-from verifl.carriers.exchange.receipts import ReceiptKeeper
-from verifl.carriers.exchange.training import ClientTurns
+from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.exchange.training import client_participant
 from verifl.carriers.rounds import Awaited, Measures, RunTerms
 from verifl.config import read_config
 from verifl.enrolment.changes import published_changes
 from verifl.enrolment.policies import Enrolment, enrol
-from verifl.progress import NoProgress
+from verifl.progress import NoProgress, Progress
+from verifl.reports.logs import LOGGER, JsonFormatter
 from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 from verifl.tasks.loading import load_task
@@ -48,6 +49,21 @@ from verifl.training.tensors import tensor_filter
 
 STEP = 0.5  # seconds that pass while everybody looks once
 MANY = 2000  # turns that no test needs
+
+
+@contextmanager
+def heard(lines: list[str]) -> Iterator[None]:
+    """Adds what is logged in the block."""
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(JsonFormatter().format(record))  # type: ignore[method-assign]
+    LOGGER.addHandler(handler)
+    level = LOGGER.level
+    LOGGER.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+        LOGGER.removeHandler(handler)
 
 
 @dataclass
@@ -73,16 +89,19 @@ class Meeting:
 
     folder: Path
     config_text: str = CONFIG
+    task_text: str = TASK
+    progress: Progress = field(default_factory=NoProgress)
     clock: Hands = field(default_factory=Hands)
     keys: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict)
     present: dict[str, Participant] = field(default_factory=dict)
     refused: list[tuple[str, str]] = field(default_factory=list)  # by whom, the check
+    logged: list[str] = field(default_factory=list)  # by the coordinator, in all detail, a JSON object each
     awaited: Awaited | None = None
     ended: bool = False
 
     def __post_init__(self) -> None:
         (self.folder / "config.toml").write_text(self.config_text)
-        (self.folder / "task.py").write_text(TASK)
+        (self.folder / "task.py").write_text(self.task_text)
         self.config = read_config(self.folder / "config.toml")
         task = load_task(self.config, self.folder)
         self.training = LocalTraining(task, tensor_filter(self.config), "cpu", self.config.federation.seed)
@@ -117,7 +136,7 @@ class Meeting:
         waits, own = Waits(clock.seconds, quorum=self.config.deadlines.quorum), home(COORDINATOR)
         arguments = (self.pinned, party, self.public.transcript, self.initial, "cpu", waits)
         self.server: ServerAgent = self._open.enter_context(open_server(*arguments))
-        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), self.training.evaluate, NoProgress())
+        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), self.training.evaluate, self.progress)
         changes = ChangesFolder(own.changes, self.pinned.policy, self.server.logged)
         terms = RunTerms(self.config.federation.rounds, self.pinned.policy.max_aborts, changes.due)
         inbox = Inbox(self.public.path, self.pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
@@ -127,23 +146,24 @@ class Meeting:
 
     def seat(self, name: str) -> Participant:
         """A party's process, started anew."""
-        party, evidence = Party(name, self.keys[name], self.home(name)), evidence_of(self.public, name)
+        party, clock = Party(name, self.keys[name], self.home(name)), self.clock
         party.directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if name in TRUSTEES:
-            waits, stamps = Waits(self.clock.seconds, quorum=0), CosignatureClock(self.clock.wall)
-            trustee = TrusteeAgent.open(self.pinned, party, waits, stamps, evidence)
-            asked, answer, tend = OF_TRUSTEES, trustee.answer, trustee.expire
-        else:
-            agent = ClientAgent.open(self.pinned, party, self.training, evidence)
-            keeper = ReceiptKeeper(self.public, self.pinned, agent)
-            asked, answer, tend = OF_CLIENTS, ClientTurns(agent, NoProgress()).answer, keeper.look
-        self.present[name] = Participant(self.public, self.pinned, name, asked, answer, tend, self.clock)
+        if name in CLIENTS:
+            seat = Seat(self.pinned, party, self.public)
+            self.present[name] = client_participant(seat, self.training, self.progress, clock)
+            return self.present[name]
+        waits, stamps = Waits(clock.seconds, quorum=0), CosignatureClock(clock.wall)
+        agent = TrusteeAgent.open(self.pinned, party, waits, stamps, evidence_of(self.public, name))
+        asked, answer, tend = OF_TRUSTEES, agent.answer, agent.expire
+        self.present[name] = Participant(self.public, self.pinned, name, asked, answer, tend, clock)
         return self.present[name]
 
     # ---- time ----
 
     def advance(self) -> None:
-        self.awaited = self._host.advance()
+        self.awaited = None
+        with heard(self.logged):
+            self.awaited = self._host.advance()
         self.ended = self.awaited is None
 
     def turn(self) -> None:
@@ -204,6 +224,9 @@ class Meeting:
     def entries(self) -> list[bytes]:
         reader = TranscriptReader(self.public.transcript)
         return reader.entries(0, reader.size)
+
+    def messages(self) -> list[Message]:
+        return [open_envelope(entry).message for entry in self.entries()]
 
     def types(self) -> list[str]:
         return [open_envelope(entry).type for entry in self.entries()]
