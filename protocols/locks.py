@@ -20,11 +20,15 @@ from pathlib import Path
 from proofs.errors import Misuse
 
 
+class InUse(Misuse):
+    """Another process, or another lock of this one, holds the lock: it is a matter of waiting."""
+
+
 class FileLock:
     """Held from the moment it is made, until `release` or the end of this process."""
 
     def __init__(self, path: Path, refusal: str) -> None:
-        """Take the lock file at `path`, mode 0600, made if needed; raises Misuse with `refusal` where another process,
+        """Take the lock file at `path`, mode 0600, made if needed; raises InUse with `refusal` where another process,
         or another lock of this one, holds it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor: int | None = os.open(path, flags, 0o600)
@@ -33,7 +37,7 @@ class FileLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._close()
-            raise Misuse(refusal) from None
+            raise InUse(refusal) from None
         except BaseException:
             self._close()
             raise

@@ -27,8 +27,8 @@ from verifl.storage.receipts import keep_receipt
 from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
-from verifl.training.local_training import LocalTraining
-from verifl.training.own_tensors import LocalState
+from verifl.training.own_tensors import Kept, LocalState
+from verifl.training.tensors import TensorLayout
 from verifl.training.update import EncodedUpdate, encode_update
 
 
@@ -44,6 +44,32 @@ class TrainedTurn:
     after: Doubles
     update: EncodedUpdate
     buffers: tuple[str, ...]
+
+
+class Training(Protocol):
+    """What a client trains by; see `verifl.training.local_training.LocalTraining`."""
+
+    layout: TensorLayout
+
+    def restore(self, client: str, kept: Kept) -> None:
+        """Take up what the client keeps for itself."""
+        ...
+
+    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+        """The model before and after training, float64 (d,) each."""
+        ...
+
+    def kept(self, client: str) -> Kept:
+        """What training left for the client's next turn."""
+        ...
+
+    def forget(self, client: str) -> None:
+        """Let go of it, once it is kept elsewhere."""
+        ...
+
+    def changed_buffers(self, client: str) -> tuple[str, ...]:
+        """Names of float buffers among it."""
+        ...
 
 
 class TurnObserver(Protocol):
@@ -83,7 +109,7 @@ class ClientAgent:
         pinned: PinnedPolicy,
         client: Client,
         directory: PartyDirectory,
-        training: LocalTraining,
+        training: Training,
         watch: DiskWatch = unobserved,
     ) -> None:
         self._pinned, self._client, self._directory = pinned, client, directory
@@ -94,7 +120,7 @@ class ClientAgent:
         cls,
         pinned: PinnedPolicy,
         party: Party,
-        training: LocalTraining,
+        training: Training,
         evidence: Evidence = NO_EVIDENCE,
         rand: Randomness = os.urandom,
         watch: DiskWatch = unobserved,
@@ -151,7 +177,7 @@ def accept_round(pinned: PinnedPolicy, client: Client, log: PublicLog) -> OpenRo
 
 
 def train_turn(
-    training: LocalTraining, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound, observer: TurnObserver
+    training: Training, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound, observer: TurnObserver
 ) -> EncodedUpdate:
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
     nothing, and then the client keeps what it had. `training` itself keeps nothing of it."""

@@ -96,6 +96,7 @@ class CoordinatorHost(Rounds):
             self._proceed(due.stage)
             return
         began, since = self._clock.monotonic(), self._clock.wall()
+        self._dismissed = False
         self._inbox.reconsider()
         _LOGGER.info(
             "asks for %s: %d parties", due.stage.value, len(due.parties),
@@ -121,7 +122,7 @@ class CoordinatorHost(Rounds):
 
     def _left(self, stage: Stage, began: float) -> float:
         """Seconds for which those who have not answered are still waited for."""
-        if not self._server.due.parties:
+        if not self._server.due.parties or (self._dismissed and self._server.enough):
             return 0.0
         patience = self._patience(stage) if self._server.enough else self._deadlines.give_up
         return began + patience - self._clock.monotonic()

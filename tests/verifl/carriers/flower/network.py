@@ -1,0 +1,282 @@
+"""A federation over Flower as processes: a SuperLink with TLS that lets in registered SuperNodes, a node a client, and
+trustees that know nothing of Flower. Every process has a directory of its own."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.verifl.carriers.exchange.consortium import TRUSTEE
+from verifl.config import Config
+from verifl.federation import Federation, FederationResult
+from verifl.tasks.loading import load_task
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import TensorFilter
+
+ROOT = Path(__file__).parents[4]
+APPS = ROOT / "examples" / "flower-quickstart"
+PATIENCE = 300.0
+CLIENTS, TRUSTEES = ("client-1", "client-2", "client-3"), ("trustee-1", "trustee-2", "trustee-3")
+CONFIG = Config.of(
+    federation={"name": "digits", "rounds": 2, "seed": 7},
+    trustees={"count": 3, "corrupt": 0, "threshold": 2},
+    update={"clip_norm": 4.0},
+)
+DEADLINES = "[deadlines]\nclients = 240\ntrustees = 1.0\nquorum = 0\npoll = 0.2\n"
+# The application as a task of ours: the same functions, in the same order.
+TASK = """
+import sys
+sys.path.insert(0, {app!r})
+from digits_app.task import Net, accuracy, load_site, train
+
+class Digits:
+    def clients(self): return {clients!r}
+    def model(self): return Net()
+    def data(self, client): return load_site(int(client.removeprefix("client-")) - 1, {count})
+    def train(self, model, client, data):
+        net = Net()
+        net.load_state_dict(model.state_dict())
+        train(net, data, 2, 0.1)
+        model.load_state_dict(net.state_dict())
+    def evaluate(self, model): return {{"accuracy": accuracy(model, load_site(-1, 1))}}
+
+def task():
+    return Digits()
+"""
+
+
+@dataclass
+class Network:
+    """Directories and processes of everybody, and the ports."""
+
+    folder: Path
+    port: int = 0
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def coordinator(self) -> Path:
+        return self.folder / "coordinator"
+
+    @property
+    def public(self) -> Path:
+        return self.coordinator / "public"
+
+    @property
+    def transcript(self) -> Path:
+        return self.public / "transcript"
+
+    @property
+    def policy(self) -> Path:
+        return self.coordinator / "policy.cbor"
+
+    def home(self, name: str) -> Path:
+        return self.folder / "homes" / name
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def text(self, name: str) -> str:
+        return self.log(name).read_text(errors="replace") if self.log(name).exists() else ""
+
+    # ---- enrolment ----
+
+    def enrol(self) -> FederationResult:
+        """By the in-process carrier, which also says what the model has to be."""
+        count = len(CLIENTS)
+        text = TASK.format(app=str(APPS / "plain"), clients=list(CLIENTS), count=count)
+        (self.folder / "task.py").write_text(text)
+        config = Config.of(**{**CONFIG.model_dump(exclude_none=True, exclude={"task"}), "task": {"file": "task.py"}})
+        task = load_task(config, self.folder)
+        result = Federation(task, config, self.folder / "alone", device="cpu").run()
+        (self.coordinator / "state").mkdir(parents=True, mode=0o700)
+        shutil.copy(result.policy, self.policy)
+        (self.coordinator / "config.toml").write_text(DEADLINES)
+        training = LocalTraining(task, TensorFilter(), "cpu", config.federation.seed)
+        from safetensors.torch import save_file
+
+        state = training.load(training.initial()).state_dict()
+        save_file(state, self.coordinator / "policy.initial.safetensors")
+        shutil.copy(result.state / "coordinator" / "identity.pem", self.coordinator / "state" / "identity.pem")
+        for name in (*CLIENTS, *TRUSTEES):
+            kind = "clients" if name in CLIENTS else "trustees"
+            self.home(name).mkdir(parents=True, mode=0o700)
+            shutil.copy(result.state / kind / name / "identity.pem", self.home(name) / "identity.pem")
+            shutil.copy(self.policy, self.home(name) / "policy.cbor")
+        self.public.mkdir()
+        return result
+
+    # ---- processes ----
+
+    def start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "FLWR_HOME": str(self.folder / "flwr" / name),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        (self.folder / "flwr" / name).mkdir(parents=True, exist_ok=True)
+        with self.log(name).open("ab") as log:
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+            )
+        self.running[name] = process
+        return process
+
+    def flower(self, program: str) -> str:
+        return str(Path(sys.executable).parent / program)
+
+    def start_superlink(self) -> None:
+        certificates = self.folder / "certificates"
+        self.start("superlink", [
+            self.flower("flower-superlink"), "--host", "127.0.0.1", "--port", str(self.port),
+            "--enable-supernode-auth", "--disable-runtime-dependency-installation",
+            "--database", str(self.folder / "superlink.db"),
+            "--ssl-certfile", str(certificates / "server.crt"), "--ssl-keyfile", str(certificates / "server.key"),
+            "--ssl-ca-certfile", str(certificates / "ca.crt"),
+        ])  # fmt: skip
+        self.wait(lambda: _is_open(self.port), "superlink")
+
+    def start_node(self, name: str) -> None:
+        number = CLIENTS.index(name)
+        config = {
+            "partition-id": number, "num-partitions": len(CLIENTS),
+            "verifl-state": str(self.home(name)), "verifl-public": str(self.public), "verifl-seed": 7,
+        }  # fmt: skip
+        words = " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
+        self.start(name, [
+            self.flower("flower-supernode"), "--superlink", f"localhost:{self.port}",
+            "--root-certificates", str(self.folder / "certificates" / "ca.crt"),
+            "--auth-supernode-private-key", str(self.folder / "nodes" / name),
+            "--port", str(_free_port()), "--node-config", words,
+        ])  # fmt: skip
+
+    def start_trustee(self, name: str) -> None:
+        places = ["--public", str(self.public), "--state", str(self.home(name)), "--policy", str(self.policy)]
+        self.start(name, [sys.executable, "-c", TRUSTEE, "trustee", "run", *places, "--poll", "0.1"])
+
+    def configure(self) -> None:
+        """Certificates, nodes' keys, and what `flwr` knows of the SuperLink."""
+        self.port = _free_port()
+        certify(self.folder / "certificates")
+        (self.folder / "nodes").mkdir()
+        for name in CLIENTS:
+            key = ec.generate_private_key(ec.SECP384R1())
+            private = key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+            )
+            public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+            (self.folder / "nodes" / name).write_bytes(private)
+            (self.folder / "nodes" / name).chmod(0o600)
+            (self.folder / "nodes" / f"{name}.pub").write_bytes(public)
+        home = self.folder / "flwr" / "operator"
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(
+            f'[superlink]\ndefault = "deployment"\n[superlink.deployment]\naddress = "127.0.0.1:{self.port}"\n'
+            f'root-certificates = "{self.folder / "certificates" / "ca.crt"}"\n'
+        )
+
+    def register(self) -> None:
+        for name in CLIENTS:
+            self.operate("supernode", "register", str(self.folder / "nodes" / f"{name}.pub"), "deployment")
+
+    def operate(self, *words: str) -> None:
+        """A command of whoever runs the federation, which ends by itself."""
+        process = self.start("operator", [self.flower("flwr"), *words])
+        status = self.running.pop("operator").wait(PATIENCE)
+        assert status == 0, (process.args, self.text("operator")[-2000:])
+
+    def run(self, rounds: int, app: Path = APPS / "verified", **settings: object) -> None:
+        """`flwr run`: the ServerApp runs at the SuperLink; the command shows its log."""
+        values = {"verifl-coordinator": str(self.coordinator), "num-server-rounds": rounds, **settings}
+        words = " ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
+        self.start("operator", [self.flower("flwr"), "run", str(app), "deployment", "--stream", "--run-config", words])
+
+    def closed(self) -> int:
+        """Rounds that the coordinator has told of as closed."""
+        file = self.coordinator / "state" / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return sum(each["round"] > 0 and each["aborted"] is None for each in map(json.loads, lines))
+
+    def wait(self, what: Callable[[], bool], *watched: str) -> None:
+        until = time.monotonic() + PATIENCE
+        while not what():
+            for name in watched:
+                assert self.running[name].poll() is None, f"{name}: {self.text(name)[-3000:]}"
+            assert time.monotonic() < until, "\n".join(f"{each}: {self.text(each)[-1500:]}" for each in self.running)
+            time.sleep(0.1)
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """A process and all that it started."""
+        process = self.running.pop(name)
+        os.killpg(process.pid, how)
+        process.wait(PATIENCE)
+
+
+@contextmanager
+def network(folder: Path) -> Iterator[Network]:
+    """Nobody runs yet; whoever does at the end is killed."""
+    made = Network(folder)
+    try:
+        yield made
+    finally:
+        for name in list(made.running):
+            with suppress(ProcessLookupError):
+                made.kill(name)
+
+
+def certify(folder: Path) -> None:
+    """A certificate authority, and a certificate of this machine by it."""
+    folder.mkdir()
+    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    root = _builder(issuer, authority).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    (folder / "ca.crt").write_bytes(_signed(root, issuer, authority))
+    (folder / "server.crt").write_bytes(
+        _signed(_builder(subject, server).add_extension(names, critical=False), issuer, authority)
+    )
+    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "server.key").write_bytes(server.private_bytes(*encoding))
+
+
+def _builder(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    return builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+
+
+def _signed(builder: x509.CertificateBuilder, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> bytes:
+    return builder.issuer_name(issuer).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as tried:
+        tried.settimeout(0.5)
+        return tried.connect_ex(("127.0.0.1", port)) == 0

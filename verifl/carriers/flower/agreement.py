@@ -1,0 +1,118 @@
+"""Whether an application's strategy means what the policy says: refused by name before the first round.
+
+The strategy decides whom to ask. What is summed, with which weights, and how the model moves is the policy's; one that
+would do something else there says something that will not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flwr.serverapp import strategy as flower
+from flwr.serverapp.strategy import Strategy
+
+from proofs.errors import Misuse
+from protocols.policy import Policy
+from protocols.steps.registry import step_constants
+
+EQUAL = "equal"
+
+_Rule = tuple[str, Mapping[str, float]]  # a rule of the registry, and its constants
+
+
+def _average(strategy: Any) -> _Rule:  # noqa: ARG001
+    return "fedavg", {"learning_rate": 1.0}
+
+
+def _average_with_rate(strategy: Any) -> _Rule:
+    if strategy.server_momentum != 0:
+        raise Misuse(
+            f"strategy: server_momentum {strategy.server_momentum:g}: no rule of a policy has a momentum; use 0"
+        )
+    return "fedavg", {"learning_rate": float(strategy.server_learning_rate)}
+
+
+def _adam(strategy: Any) -> _Rule:
+    constants = {"learning_rate": strategy.eta, "beta1": strategy.beta_1, "beta2": strategy.beta_2}
+    return "fedadam", {name: float(value) for name, value in {**constants, "epsilon": strategy.tau}.items()}
+
+
+# By the class that says how replies become a model.
+_RULES: dict[type[Strategy], Callable[[Any], _Rule]] = {
+    flower.FedAvg: _average,
+    flower.FedAvgM: _average_with_rate,
+    flower.FedAdam: _adam,
+}
+
+
+def check_agreement(strategy: object, policy: Policy, weighting: str | None, evaluates: bool) -> None:
+    """Raise Misuse, saying what to change, where a strategy contradicts the policy.
+
+    weighting: EQUAL where the application says so. evaluates: whether it says that clients may be asked for metrics.
+    """
+    if not isinstance(strategy, Strategy):
+        raise Misuse(f"strategy: expected a flwr.serverapp.strategy.Strategy, found {type(strategy).__name__}")
+    _check_rule(strategy, policy)
+    _check_weighting(strategy, weighting)
+    _check_sampling(strategy, policy)
+    if not evaluates and getattr(strategy, "fraction_evaluate", 0.0) != 0:
+        raise Misuse(
+            f"strategy: fraction_evaluate {strategy.fraction_evaluate:g}: metrics of clients' data would travel in the "
+            "clear, and nothing of them is verified; use fraction_evaluate=0.0 and evaluate_fn, or say "
+            "Verified(..., evaluate=True)"
+        )
+
+
+def _check_rule(strategy: Strategy, policy: Policy) -> None:
+    kind = type(strategy)
+    for method in ("aggregate_train", "start"):
+        if method in vars(strategy):
+            raise Misuse(f"strategy: its {method} is replaced, and would not be called; what is summed is the policy's")
+    if _owner(kind, "start") is not Strategy:
+        raise Misuse(f"strategy: {kind.__name__} has a start() of its own, which would not be called")
+    owner = _owner(kind, "aggregate_train")
+    if owner not in _RULES:
+        known = ", ".join(each.__name__ for each in _RULES)
+        raise Misuse(
+            f"strategy: {kind.__name__}: aggregate_train of {owner.__name__} is no rule of a policy, and would not be "
+            f"called; use one of {known}, or a subclass that leaves aggregate_train alone"
+        )
+    name, constants = _RULES[owner](strategy)
+    signed = step_constants(policy.step)
+    if name != policy.step.rule:
+        raise Misuse(f"strategy: {kind.__name__} is the rule {name}, the policy's is {policy.step.rule}")
+    for constant, value in constants.items():
+        if value != signed.values[constant]:
+            raise Misuse(
+                f"strategy: {kind.__name__} has the {constant} {value!r}, the policy's is {signed.values[constant]!r}"
+            )
+
+
+def _check_weighting(strategy: Strategy, weighting: str | None) -> None:
+    if weighting not in (None, EQUAL):
+        raise Misuse(f"weighting: expected {EQUAL!r}, found {weighting!r}")
+    key = getattr(strategy, "weighted_by_key", None)
+    if weighting is None and key is not None:
+        raise Misuse(
+            f"strategy: {type(strategy).__name__} weights clients by {key!r}, and the policy weights all alike; say "
+            f'that this is meant: Verified(..., weighting="{EQUAL}")'
+        )
+
+
+def _check_sampling(strategy: Strategy, policy: Policy) -> None:
+    clients, needed = len(policy.roster), policy.min_cohort
+    fraction, least = getattr(strategy, "fraction_train", 1.0), getattr(strategy, "min_train_nodes", 0)
+    asked = max(int(clients * fraction), least)
+    if fraction == 0 or asked < needed:
+        raise Misuse(
+            f"strategy: fraction_train {fraction:g} and min_train_nodes {least} ask {0 if fraction == 0 else asked} of "
+            f"{clients} clients, and the policy needs {needed} in a cohort (min_cohort); ask for more"
+        )
+    for name in ("min_train_nodes", "min_available_nodes"):
+        if getattr(strategy, name, 0) > clients:
+            raise Misuse(f"strategy: {name} {getattr(strategy, name)}: the policy has {clients} clients")
+
+
+def _owner(kind: type, method: str) -> type:
+    return next(each for each in kind.__mro__ if method in vars(each))

@@ -1,0 +1,104 @@
+"""A turn of training by the application's own function: the verified model goes in as arrays, and out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import Array, ArrayRecord
+from numpy.typing import NDArray
+
+from proofs.errors import Misuse
+from protocols.policy import Policy, TensorSpec
+from verifl.tasks.seeding import seeded
+from verifl.tasks.user_code import ClientFailed, client_code
+from verifl.training.own_tensors import NOTHING, Kept
+from verifl.training.tensors import TensorLayout, Vector
+
+Trainer = Callable[[ArrayRecord], ArrayRecord]
+"""The application's training: from the model before to the model after, each under its names in the state."""
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+def flower_layout(policy: Policy) -> TensorLayout:
+    """The policy's tensors; raises Misuse for a type that Flower's arrays have none for."""
+    for spec in policy.tensors:
+        if spec.dtype not in _FLOATS:
+            raise Misuse(f"tensors: {spec.name!r} is {spec.dtype}, which Flower does not carry; use {_FLOATS[1]}")
+    return TensorLayout(policy.tensors)
+
+
+def arrays_of(layout: TensorLayout, model: Vector) -> tuple[Vector, dict[str, NDArray[np.generic]]]:
+    """A model, float64 (d,), as the application holds it, and its tensors by name: each value rounded to its type."""
+    vector, tensors = np.empty_like(model), {}
+    for spec, where in layout.slices():
+        with np.errstate(over="ignore"):
+            tensor = model[where].astype(spec.dtype).reshape(spec.shape)
+        if not np.isfinite(tensor).all():
+            raise Misuse(f"model: a value of tensor {spec.name!r} is not finite in {spec.dtype}; use float32")
+        tensors[spec.name], vector[where] = tensor, tensor.reshape(-1)
+    return vector, tensors
+
+
+class AppTraining:
+    """What a `ClientAgent` trains by. seed: of the random numbers in the application's training, as a task's is.
+
+    Arrays that the policy does not have (a counter, a frozen layer) stay with the client: what training made of them is
+    kept for its next turn.
+    """
+
+    def __init__(self, layout: TensorLayout, trainer: Trainer, seed: int) -> None:
+        self.layout, self._trainer, self._seed = layout, trainer, seed
+        self._own: dict[str, NDArray[np.generic]] = {}
+
+    def restore(self, client: str, kept: Kept) -> None:  # noqa: ARG002  there is one client
+        """See `LocalTraining.restore`."""
+        from safetensors.numpy import load
+
+        self._own = load(kept.tensors) if kept.tensors else {}
+
+    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+        """See `LocalTraining.train`."""
+        before, tensors = arrays_of(self.layout, model)
+        given = ArrayRecord(
+            {name: Array(np.ascontiguousarray(each)) for name, each in {**tensors, **self._own}.items()}
+        )
+        with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
+            made = self._trainer(given)
+        after = np.empty_like(before)
+        for spec, where in self.layout.slices():
+            after[where] = _tensor(made, spec, client).reshape(-1)
+        names = {spec.name for spec in self.layout.specs}
+        self._own = {name: array.numpy() for name, array in made.items() if name not in names}
+        return before, after
+
+    def kept(self, client: str) -> Kept:  # noqa: ARG002
+        """See `LocalTraining.kept`."""
+        from safetensors.numpy import save
+
+        return (
+            Kept(save({name: np.ascontiguousarray(each) for name, each in self._own.items()}), b"")
+            if self._own
+            else NOTHING
+        )
+
+    def forget(self, client: str) -> None:  # noqa: ARG002
+        """See `LocalTraining.forget`."""
+        self._own = {}
+
+    def changed_buffers(self, client: str) -> tuple[str, ...]:  # noqa: ARG002
+        """See `LocalTraining.changed_buffers`."""
+        return tuple(name for name, each in self._own.items() if np.issubdtype(each.dtype, np.floating))
+
+
+def _tensor(made: ArrayRecord, spec: TensorSpec, client: str) -> NDArray[np.generic]:
+    array = made.get(spec.name)
+    tensor = None if array is None else array.numpy()
+    if tensor is None or tensor.shape != spec.shape or tensor.dtype.name != spec.dtype:
+        found = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
+        raise ClientFailed(
+            client,
+            f"the application returned for tensor {spec.name!r} {found}, expected {spec.dtype} of shape {spec.shape}",
+        )
+    return tensor

@@ -1,0 +1,144 @@
+"""What goes to Flower's nodes and comes back, one reply in memory at a time.
+
+A node answers a message once, or never: whatever is in the memory of a node that goes away is lost, and Flower says so
+sooner or later, or not at all. So who has not answered is asked again; a client that has gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from proofs.errors import Malformed, Rejected
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.answers import Received, answer_limit, decode_answer
+from protocols.rounds.exchange import SubmissionPackage
+from verifl.agents.clock import Clock
+from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED, answered, question
+
+_LOGGER = logging.getLogger(__name__)
+_SILENCE = 120.0  # seconds, after which a node that says nothing is asked again
+_PAUSE = 5.0  # seconds, after which a node whose reply was lost is asked again
+_REFUSALS = 3  # of one node in a round, before it is not asked again
+_SHOWN = 200  # characters of what a node says
+
+
+@dataclass
+class _Asked:
+    """A node that is asked in this round. message: of the application's strategy. id: of the message under way, None
+    between two. since: when it went out, or was lost. done: it has answered, or will not."""
+
+    message: Message
+    id: str | None
+    since: float
+    refusals: int = 0
+    done: bool = False
+
+
+class Courier:
+    """Of one round. proposal: gives what the coordinator asks now, as it is published. put: puts an answer into the
+    inbox of a party."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        pinned: PinnedPolicy,
+        proposal: Callable[[], bytes | None],
+        put: Callable[[str, bytes], None],
+        clock: Clock,
+    ) -> None:
+        self._grid, self._pinned, self._proposal, self._put, self._clock = grid, pinned, proposal, put, clock
+        clients = [member.id for member in pinned.policy.roster]
+        self._clients, self._limit = frozenset(clients), max(answer_limit(pinned, each) for each in clients)
+        self._asked: dict[int, _Asked] = {}
+
+    @property
+    def asked(self) -> frozenset[int]:
+        """The nodes that were asked."""
+        return frozenset(self._asked)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody will answer any more."""
+        return all(each.done for each in self._asked.values())
+
+    def ask(self, messages: Iterable[Message]) -> None:
+        """Ask the nodes of an application's messages, those that were not asked yet."""
+        for message in messages:
+            node = message.metadata.dst_node_id
+            if node not in self._asked:
+                self._asked[node] = _Asked(message, None, self._clock.monotonic() - _PAUSE)
+        self._ask_again()
+
+    def replies(self) -> Iterator[str]:
+        """Take what has come, one reply after the other: the names of clients whose answers are in their inboxes."""
+        for node, asked in self._asked.items():
+            if asked.id is None:
+                continue
+            for message in self._grid.pull_messages([asked.id]):
+                name = self._take(node, asked, message)
+                del message
+                if name is not None:
+                    yield name
+        self._ask_again()
+
+    def _take(self, node: int, asked: _Asked, message: Message) -> str | None:
+        asked.id, asked.since = None, self._clock.monotonic()
+        if message.has_error():
+            self._failed(node, asked, message)
+            return None
+        try:
+            data = answered(message, self._limit)
+            received = self._checked(decode_answer(data, self._limit))
+        except (Malformed, Rejected) as error:
+            _LOGGER.warning("refused what node %d sent: %s", node, error, extra=_event("refused", node))
+            self._count(asked)
+            return None
+        self._put(received.party, data)
+        asked.done = True
+        _LOGGER.info("%s answers by node %d: %d bytes", received.party, node, len(data), extra=_event("answered", node))
+        return received.party
+
+    def _checked(self, received: Received) -> Received:
+        if not isinstance(received.answer, SubmissionPackage):
+            raise Rejected("answer", "a submission", type(received.answer).__name__)
+        if received.party not in self._clients:
+            raise Rejected("foreign", "an answer of a client of the policy", f"one of {received.party}")
+        return received
+
+    def _failed(self, node: int, asked: _Asked, message: Message) -> None:
+        code, reason = message.error.code, ascii(message.error.reason)[1:-1][:_SHOWN]
+        _LOGGER.warning("node %d: %s", node, reason, extra=_event("failed", node))
+        if code == DROPPED_OUT:
+            asked.done = True
+        elif code in (REFUSED, MISCONFIGURED):
+            self._count(asked)
+
+    @staticmethod
+    def _count(asked: _Asked) -> None:
+        asked.refusals += 1
+        asked.done = asked.refusals >= _REFUSALS
+
+    def _ask_again(self) -> None:
+        now = self._clock.monotonic()
+        due = [
+            (node, each)
+            for node, each in self._asked.items()
+            if not each.done and now - each.since >= (_PAUSE if each.id is None else _SILENCE)
+        ]
+        proposal = self._proposal() if due else None
+        if proposal is None:
+            return
+        online = frozenset(self._grid.get_node_ids())
+        going = [(node, asked) for node, asked in due if node in online]
+        ids = list(self._grid.push_messages([question(asked.message, proposal) for _, asked in going])) if going else []
+        for (_, asked), name in zip(going, ids, strict=False):
+            asked.id, asked.since = name or None, now
+
+
+def _event(name: str, node: int) -> dict[str, dict[str, object]]:
+    return {"fields": {"event": name, "node": node}}

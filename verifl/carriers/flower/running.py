@@ -1,0 +1,190 @@
+"""One run of a ServerApp: the host's rounds, with Flower's nodes asked while submissions are collected."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result
+
+from protocols.rounds.conductor import Stage
+from verifl.agents.clock import MachineClock
+from verifl.agents.server import ServerAgent
+from verifl.carriers.exchange.host import CoordinatorHost
+from verifl.carriers.exchange.inbox import Inbox, Refusals
+from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.flower.courier import Courier
+from verifl.carriers.rounds import Awaited, Measures, Terms
+from verifl.config import DeadlinesConfig
+from verifl.progress import Progress, RoundSummary
+from verifl.storage.history import MetricsFile
+from verifl.training.tensors import Vector
+
+_LOGGER = logging.getLogger(__name__)
+_GATHERING = 30.0  # seconds for which nodes are waited for, once the strategy's own minimum is there
+
+EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A coordinator that is open. initial: the policy's model, float64 (d,). wanted: rounds that are to close."""
+
+    server: ServerAgent
+    seat: Seat
+    deadlines: DeadlinesConfig
+    initial: Vector
+    wanted: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class AppMeans:
+    """What an application gives to `Strategy.start`. timeout: seconds, of its evaluations by clients."""
+
+    train: ConfigRecord
+    evaluate: ConfigRecord
+    evaluate_fn: EvaluateFn | None
+    timeout: float
+
+
+class Asking(Protocol):
+    """What a run needs of `Verified`."""
+
+    @property
+    def least_nodes(self) -> int:
+        """How many nodes the strategy waits for before it asks any."""
+        ...
+
+    def record(self, model: Vector) -> ArrayRecord:
+        """A model, float64 (d,), as the application's arrays."""
+        ...
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """See `Strategy.configure_train`."""
+        ...
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """See `Strategy.configure_evaluate`."""
+        ...
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """See `Strategy.aggregate_evaluate`."""
+        ...
+
+
+class AppRun:
+    """From the first round that has not closed to the last that is wanted."""
+
+    def __init__(self, hosted: Hosted, grid: Grid, asking: Asking, means: AppMeans) -> None:
+        self._hosted, self._grid, self._asking, self._means = hosted, grid, asking, means
+        self._server, self._public, self._clock = hosted.server, hosted.seat.public, MachineClock()
+        self._result = Result()
+        self._host = self._made_host()
+        self._courier: tuple[int, Courier] | None = None  # of the round of this number
+        self._gathering: float | None = None  # since when the strategy's own minimum of nodes is there
+
+    def result(self) -> Result:
+        """Run. Raises as `CoordinatorHost.advance`."""
+        while (awaited := self._host.advance()) is not None:
+            came = awaited.stage is Stage.SUBMISSIONS and self._collect()
+            if not came:
+                self._pause(awaited)
+        self._result.arrays = self._asking.record(self._server.model())
+        return self._result
+
+    def _made_host(self) -> CoordinatorHost:
+        own, pinned = self._hosted.seat.party.directory.path, self._hosted.seat.pinned
+        measures = Measures(MetricsFile(own / "metrics.jsonl"), _nothing_measured, self._hosted.progress)
+        inbox = Inbox(self._public.path, pinned, Refusals(own / "refusals.jsonl", self._clock.wall))
+        terms = Terms(self._hosted.wanted, pinned.policy.max_aborts, tuple)
+        deadlines, initial = self._hosted.deadlines, self._hosted.initial
+        host = _Host(self._server, terms, self._public, inbox, deadlines, measures, self._clock, initial)
+        host.evaluated = self._evaluated
+        return host
+
+    def _pause(self, awaited: Awaited) -> None:
+        left = awaited.until - self._clock.monotonic()
+        time.sleep(max(0.0, min(left, self._hosted.deadlines.poll)))
+
+    # ---- clients ----
+
+    def _collect(self) -> bool:
+        """Ask and take answers; whether any came."""
+        courier = self._of_round()
+        if courier.silent and not self._server.enough:
+            courier.ask(self._messages(courier))
+        came = list(courier.replies())
+        if courier.asked and courier.silent and not came and self._server.enough:
+            self._host.dismiss()
+        return bool(came)
+
+    def _of_round(self) -> Courier:
+        current = self._server.ledger.current
+        number = 0 if current is None else current.number
+        if self._courier is None or self._courier[0] != number:
+            made = Courier(self._grid, self._hosted.seat.pinned, self._public.proposal, self._public.put, self._clock)
+            self._courier, self._gathering = (number, made), None
+        return self._courier[1]
+
+    def _messages(self, courier: Courier) -> Iterable[Message]:
+        """Those of the strategy, once there are nodes enough; none while nobody is there who was not asked."""
+        online, now = frozenset(self._grid.get_node_ids()), self._clock.monotonic()
+        if len(online) < self._asking.least_nodes or not online - courier.asked:
+            return ()
+        self._gathering = now if self._gathering is None else self._gathering
+        if len(online) < self._hosted.seat.pinned.policy.min_cohort and now - self._gathering < _GATHERING:
+            return ()
+        current = self._server.ledger.current
+        number = 0 if current is None else current.number
+        arrays, config = self._asking.record(self._server.model()), ConfigRecord(dict(self._means.train))
+        return self._asking.configure_train(number, arrays, config, self._grid)
+
+    # ---- what the application is told ----
+
+    def _evaluated(self, number: int, model: Vector) -> None:
+        """What the application says of a model after the round of this number, 0 for the initial one."""
+        arrays, means = self._asking.record(model), self._means
+        if number:
+            config = ConfigRecord(dict(means.evaluate))
+            messages = list(self._asking.configure_evaluate(number, arrays, config, self._grid))
+            if messages:
+                replies = self._grid.send_and_receive(messages, timeout=means.timeout)
+                measured = self._asking.aggregate_evaluate(number, replies)
+                if measured is not None:
+                    self._result.evaluate_metrics_clientapp[number] = measured
+        if means.evaluate_fn is not None:
+            said = means.evaluate_fn(number, arrays)
+            if said is not None:
+                self._result.evaluate_metrics_serverapp[number] = said
+                _LOGGER.info("round %d: %s", number, dict(said))
+
+
+class _Host(CoordinatorHost):
+    """Lets the application look at each model. evaluated: called with a round's number and model."""
+
+    evaluated: Callable[[int, Vector], None]
+
+    def resumed(self) -> None:
+        """See `Rounds.resumed`."""
+        if not any(each.aborted is None for each in self.summaries):
+            self.evaluated(0, self._server.model())
+
+    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:  # noqa: ARG002
+        """See `Rounds.concluded`."""
+        if summary.aborted is None:
+            self.evaluated(summary.round, self._server.model())
+
+
+def _nothing_measured(model: Vector, number: int) -> dict[str, float]:  # noqa: ARG001
+    """Metrics are the application's own."""
+    return {}

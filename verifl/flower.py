@@ -1,0 +1,9 @@
+"""verifl in a Flower application: `ClientApp(mods=[verified])`, and `Verified(strategy, context)` in the ServerApp.
+
+Needs the extra `verifl[flower]`. See docs/flower.md.
+"""
+
+from verifl.carriers.flower.mod import verified
+from verifl.carriers.flower.strategy import Verified
+
+__all__ = ["Verified", "verified"]
