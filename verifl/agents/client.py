@@ -55,7 +55,7 @@ class Training(Protocol):
         """Take up what the client keeps for itself."""
         ...
 
-    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+    def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """The model before and after training, float64 (d,) each."""
         ...
 
@@ -194,7 +194,7 @@ def train_turn(
     return update
 
 
-def _encode(training: LocalTraining, rule: UpdateRule, client: str, before: Doubles, after: Doubles) -> EncodedUpdate:
+def _encode(training: Training, rule: UpdateRule, client: str, before: Doubles, after: Doubles) -> EncodedUpdate:
     owner = f"client {client}"
     try:
         return encode_update(before, after, training.layout, rule, owner)

@@ -56,6 +56,7 @@ class CoordinatorHost(Rounds):
         self._board, self._inbox, self._deadlines = board, inbox, deadlines
         self._proposed = b""
         self._course = self._attended(initial)
+        self._dismissed = False  # nobody else will answer what is asked now
 
     def advance(self) -> Awaited | None:
         """Do all that can be done now, and say what is waited for; None once `wanted` rounds have closed, or no more is
@@ -65,6 +66,10 @@ class CoordinatorHost(Rounds):
         answered for as long as `give_up` says; it is then of no further use: another host on the same disk goes on.
         """
         return next(self._course, None)
+
+    def dismiss(self) -> None:
+        """Whoever carries questions knows that nobody else will answer this one: where it is enough, it goes on."""
+        self._dismissed = True
 
     def run(self, stop: Stop) -> None:
         """Advance until there is nothing more to do. Raises Stopped where it was asked to stop."""

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from proofs.errors import Misuse
 from protocols.policy import Policy, TensorSpec
+from protocols.steps.doubles import Doubles
 from verifl.tasks.seeding import seeded
 from verifl.tasks.user_code import ClientFailed, client_code
 from verifl.training.own_tensors import NOTHING, Kept
-from verifl.training.tensors import TensorLayout, Vector
+from verifl.training.tensors import TensorLayout
 
 Trainer = Callable[[ArrayRecord], ArrayRecord]
 """The application's training: from the model before to the model after, each under its names in the state."""
@@ -29,7 +30,7 @@ def flower_layout(policy: Policy) -> TensorLayout:
     return TensorLayout(policy.tensors)
 
 
-def arrays_of(layout: TensorLayout, model: Vector) -> tuple[Vector, dict[str, NDArray[np.generic]]]:
+def arrays_of(layout: TensorLayout, model: Doubles) -> tuple[Doubles, dict[str, NDArray[np.generic]]]:
     """A model, float64 (d,), as the application holds it, and its tensors by name: each value rounded to its type."""
     vector, tensors = np.empty_like(model), {}
     for spec, where in layout.slices():
@@ -58,7 +59,7 @@ class AppTraining:
 
         self._own = load(kept.tensors) if kept.tensors else {}
 
-    def train(self, client: str, model: Vector, round_number: int) -> tuple[Vector, Vector]:
+    def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """See `LocalTraining.train`."""
         before, tensors = arrays_of(self.layout, model)
         given = ArrayRecord(
@@ -94,7 +95,7 @@ class AppTraining:
 
 def _tensor(made: ArrayRecord, spec: TensorSpec, client: str) -> NDArray[np.generic]:
     array = made.get(spec.name)
-    tensor = None if array is None else array.numpy()
+    tensor: NDArray[np.generic] | None = None if array is None else array.numpy()
     if tensor is None or tensor.shape != spec.shape or tensor.dtype.name != spec.dtype:
         found = "none" if tensor is None else f"{tensor.dtype} of shape {tensor.shape}"
         raise ClientFailed(

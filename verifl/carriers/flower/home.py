@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 from proofs.errors import Misuse
 from protocols.blobs import blob_hash
 from protocols.pinned import PinnedPolicy
+from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.config import Config, parse_config
 from verifl.tables import read_toml
-from verifl.training.tensors import TensorLayout, Vector
+from verifl.training.tensors import TensorLayout
 
 COORDINATOR = "verifl-coordinator"
 
@@ -65,7 +66,7 @@ class Home:
             return Config()
         return parse_config(read_toml(file, "leave it out for the defaults", "config.toml"), str(file))
 
-    def initial(self, pinned: PinnedPolicy, layout: TensorLayout) -> Vector:
+    def initial(self, pinned: PinnedPolicy, layout: TensorLayout) -> Doubles:
         """The model before the first round, float64 (d,); raises Misuse where it is not the policy's."""
         from safetensors.numpy import load_file
 

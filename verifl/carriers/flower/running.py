@@ -13,17 +13,17 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
 from protocols.rounds.conductor import Stage
+from protocols.steps.doubles import Doubles
 from verifl.agents.clock import MachineClock
 from verifl.agents.server import ServerAgent
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.flower.courier import Courier
-from verifl.carriers.rounds import Awaited, Measures, Terms
+from verifl.carriers.rounds import Awaited, Measures, RunTerms
 from verifl.config import DeadlinesConfig
 from verifl.progress import Progress, RoundSummary
 from verifl.storage.history import MetricsFile
-from verifl.training.tensors import Vector
 
 _LOGGER = logging.getLogger(__name__)
 _GATHERING = 30.0  # seconds for which nodes are waited for, once the strategy's own minimum is there
@@ -38,7 +38,7 @@ class Hosted:
     server: ServerAgent
     seat: Seat
     deadlines: DeadlinesConfig
-    initial: Vector
+    initial: Doubles
     wanted: int
     progress: Progress
 
@@ -61,7 +61,7 @@ class Asking(Protocol):
         """How many nodes the strategy waits for before it asks any."""
         ...
 
-    def record(self, model: Vector) -> ArrayRecord:
+    def record(self, model: Doubles) -> ArrayRecord:
         """A model, float64 (d,), as the application's arrays."""
         ...
 
@@ -106,7 +106,7 @@ class AppRun:
         own, pinned = self._hosted.seat.party.directory.path, self._hosted.seat.pinned
         measures = Measures(MetricsFile(own / "metrics.jsonl"), _nothing_measured, self._hosted.progress)
         inbox = Inbox(self._public.path, pinned, Refusals(own / "refusals.jsonl", self._clock.wall))
-        terms = Terms(self._hosted.wanted, pinned.policy.max_aborts, tuple)
+        terms = RunTerms(self._hosted.wanted, pinned.policy.max_aborts, tuple)
         deadlines, initial = self._hosted.deadlines, self._hosted.initial
         host = _Host(self._server, terms, self._public, inbox, deadlines, measures, self._clock, initial)
         host.evaluated = self._evaluated
@@ -151,7 +151,7 @@ class AppRun:
 
     # ---- what the application is told ----
 
-    def _evaluated(self, number: int, model: Vector) -> None:
+    def _evaluated(self, number: int, model: Doubles) -> None:
         """What the application says of a model after the round of this number, 0 for the initial one."""
         arrays, means = self._asking.record(model), self._means
         if number:
@@ -172,7 +172,7 @@ class AppRun:
 class _Host(CoordinatorHost):
     """Lets the application look at each model. evaluated: called with a round's number and model."""
 
-    evaluated: Callable[[int, Vector], None]
+    evaluated: Callable[[int, Doubles], None]
 
     def resumed(self) -> None:
         """See `Rounds.resumed`."""
@@ -185,6 +185,6 @@ class _Host(CoordinatorHost):
             self.evaluated(summary.round, self._server.model())
 
 
-def _nothing_measured(model: Vector, number: int) -> dict[str, float]:  # noqa: ARG001
+def _nothing_measured(model: Doubles, number: int) -> dict[str, float]:  # noqa: ARG001
     """Metrics are the application's own."""
     return {}

@@ -19,6 +19,7 @@ from flwr.serverapp.strategy import Result, Strategy
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.waits import Waits
+from protocols.steps.doubles import Doubles
 from verifl.agents.clock import seconds
 from verifl.agents.server import open_server
 from verifl.carriers.exchange.seat import Seat, taken_seat
@@ -30,7 +31,6 @@ from verifl.enrolment.policies import read_policy_file
 from verifl.progress import Progress
 from verifl.reports.logs import logged
 from verifl.storage.stores import replacing
-from verifl.training.tensors import Vector
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class Verified(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """See `Strategy.configure_train`: the messages of the strategy itself."""
-        return self._strategy.configure_train(server_round, arrays, config, grid)
+        messages: Iterable[Message] = self._strategy.configure_train(server_round, arrays, config, grid)
+        return messages
 
     def aggregate_train(
         self,
@@ -125,7 +126,7 @@ class Verified(Strategy):
             with open_server(pinned, seat.party, seat.public.transcript, initial, "auto", waits) as server:
                 yield Hosted(server, seat, deadlines, initial, wanted, progress)
 
-    def _write_model(self, seat: Seat, model: Vector) -> None:
+    def _write_model(self, seat: Seat, model: Doubles) -> None:
         from safetensors.numpy import save_file
 
         policy = seat.pinned.policy
@@ -151,7 +152,7 @@ class Verified(Strategy):
         own = (getattr(self._strategy, name, 0) for name in ("min_train_nodes", "min_available_nodes"))
         return max(1, *own)
 
-    def record(self, model: Vector) -> ArrayRecord:
+    def record(self, model: Doubles) -> ArrayRecord:
         """A model, float64 (d,), as the application's arrays."""
         return ArrayRecord(
             {name: Array(np.ascontiguousarray(each)) for name, each in arrays_of(self._layout, model)[1].items()}
