@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
 from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import MachineClock, seconds
-from verifl.agents.server import open_server
+from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.changing import ChangesFolder
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.exchange.stopping import Stop
 from verifl.carriers.rounds import Measures, RunTerms
-from verifl.config import Config
+from verifl.config import Config, DeadlinesConfig
 from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
 from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import model_metadata, write_model
+
+Host = TypeVar("Host", bound=CoordinatorHost)
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """wanted: how many rounds are to close. initial: the policy's initial model, float64 (d,). evaluate: see
+    `Measures`. device: for summation."""
+
+    wanted: int
+    deadlines: DeadlinesConfig
+    initial: Doubles
+    evaluate: Callable[[Doubles, int], dict[str, float]]
+    progress: Progress
+    device: str = "cpu"
+
+
+@contextmanager
+def opened_host(seat: Seat, plan: HostPlan, kind: type[Host]) -> Iterator[tuple[Host, ServerAgent]]:
+    """A host of this kind on the coordinator's directories, for the block, and what it runs.
+
+    In the state directory: metrics.jsonl, refusals.jsonl, and changes that are handed in.
+    """
+    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.public, MachineClock()
+    measures = Measures(MetricsFile(own.path / "metrics.jsonl"), plan.evaluate, plan.progress)
+    inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
+    public.create()
+    waits = Waits(seconds, quorum=plan.deadlines.quorum)
+    with open_server(pinned, seat.party, public.transcript, plan.initial, plan.device, waits) as server:
+        changes = ChangesFolder(own.changes, pinned.policy, server.logged)
+        terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due)
+        yield kind(server, terms, public, inbox, plan.deadlines, measures, clock, plan.initial), server
 
 
 def serve(
@@ -24,18 +61,15 @@ def serve(
 ) -> str | None:
     """Run the rounds that the configuration wants, and write the model; why they ended early, else None.
 
-    In its state directory: model.safetensors, metrics.jsonl, refusals.jsonl. Raises as `CoordinatorHost.run`.
+    In its state directory: model.safetensors, and what `opened_host` has there. Raises as `CoordinatorHost.run`.
     """
-    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.public, MachineClock()
-    waits = Waits(seconds, quorum=config.deadlines.quorum)
-    measures = Measures(MetricsFile(own.path / "metrics.jsonl"), training.evaluate, progress)
-    inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
-    public.create()
-    with open_server(pinned, seat.party, public.transcript, initial, device, waits) as server:
-        changes = ChangesFolder(own.changes, pinned.policy, server.logged)
-        terms = RunTerms(config.federation.rounds, pinned.policy.max_aborts, changes.due)
-        host = CoordinatorHost(server, terms, public, inbox, config.deadlines, measures, clock, initial)
+    plan = HostPlan(config.federation.rounds, config.deadlines, initial, training.evaluate, progress, device)
+    with opened_host(seat, plan, CoordinatorHost) as (host, server):
         host.run(stop)
-        model = server.model()
-    write_model(training.load(model), own.model, model_metadata(pinned))
+        write_final_model(seat, training, server.model())
     return host.ended
+
+
+def write_final_model(seat: Seat, training: LocalTraining, model: Doubles) -> None:
+    """In the coordinator's state directory: a model, float64 (d,), as model.safetensors."""
+    write_model(training.load(model), seat.party.directory.model, model_metadata(seat.pinned))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from proofs.errors import Misuse
 from protocols.policy import Policy, TensorSpec
@@ -16,6 +18,7 @@ from verifl.tasks.user_code import ClientFailed, client_code
 from verifl.training.own_tensors import NOTHING, Kept
 from verifl.training.tensors import TensorLayout
 
+Tensors = dict[str, NDArray[np.generic]]  # by name
 Trainer = Callable[[ArrayRecord], ArrayRecord]
 """The application's training: from the model before to the model after, each under its names in the state."""
 
@@ -30,7 +33,7 @@ def flower_layout(policy: Policy) -> TensorLayout:
     return TensorLayout(policy.tensors)
 
 
-def arrays_of(layout: TensorLayout, model: Doubles) -> tuple[Doubles, dict[str, NDArray[np.generic]]]:
+def arrays_of(layout: TensorLayout, model: Doubles) -> tuple[Doubles, Tensors]:
     """A model, float64 (d,), as the application holds it, and its tensors by name: each value rounded to its type."""
     vector, tensors = np.empty_like(model), {}
     for spec, where in layout.slices():
@@ -42,22 +45,39 @@ def arrays_of(layout: TensorLayout, model: Doubles) -> tuple[Doubles, dict[str, 
     return vector, tensors
 
 
+def own_tensors(initial: Path, layout: TensorLayout) -> Tensors:
+    """What a client's own tensors are before its first turn, by the file that came with the policy; none without it.
+
+    Raises Misuse for another file.
+    """
+    from safetensors.numpy import load_file
+
+    if not initial.is_file():
+        return {}
+    try:
+        held = load_file(str(initial))
+    except SafetensorError as error:
+        raise Misuse(f"{initial}: expected a safetensors file: {error}") from None
+    names = {spec.name for spec in layout.specs}
+    return {name: tensor for name, tensor in held.items() if name not in names}
+
+
 class AppTraining:
     """What a `ClientAgent` trains by. seed: of the random numbers in the application's training, as a task's is.
 
-    Arrays that the policy does not have (a counter, a frozen layer) stay with the client: what training made of them is
-    kept for its next turn.
+    Arrays that the policy does not have (a counter, a frozen layer) stay with the client: they start as `own`, and what
+    training made of them is kept for its next turn.
     """
 
-    def __init__(self, layout: TensorLayout, trainer: Trainer, seed: int) -> None:
-        self.layout, self._trainer, self._seed = layout, trainer, seed
-        self._own: dict[str, NDArray[np.generic]] = {}
+    def __init__(self, layout: TensorLayout, trainer: Trainer, seed: int, own: Tensors) -> None:
+        self.layout, self._trainer, self._seed, self._first = layout, trainer, seed, own
+        self._own: Tensors = {}
 
     def restore(self, client: str, kept: Kept) -> None:  # noqa: ARG002  there is one client
         """See `LocalTraining.restore`."""
         from safetensors.numpy import load
 
-        self._own = load(kept.tensors) if kept.tensors else {}
+        self._own = load(kept.tensors) if kept.tensors else dict(self._first)
 
     def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """See `LocalTraining.train`."""

@@ -13,17 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError
-
 from proofs.errors import Misuse
 from protocols.blobs import blob_hash
 from protocols.pinned import PinnedPolicy
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
-from verifl.config import Config, parse_config
-from verifl.tables import read_toml
-from verifl.training.tensors import TensorLayout
+from verifl.config import Config, read_config
+from verifl.training.initial_files import SUFFIX, bare_model
+from verifl.training.local_training import LocalTraining
+from verifl.training.tensors import TensorFilter
 
 COORDINATOR = "verifl-coordinator"
 
@@ -62,27 +60,15 @@ class Home:
     def config(self) -> Config:
         """Its configuration; the defaults where it has none."""
         file = self.path / "config.toml"
-        if not file.exists():
-            return Config()
-        return parse_config(read_toml(file, "leave it out for the defaults", "config.toml"), str(file))
+        return read_config(file, needs_task=False) if file.exists() else Config()
 
-    def initial(self, pinned: PinnedPolicy, layout: TensorLayout) -> Doubles:
-        """The model before the first round, float64 (d,); raises Misuse where it is not the policy's."""
-        from safetensors.numpy import load_file
-
-        file = self.path / "policy.initial.safetensors"
-        if not file.is_file():
-            raise Misuse(f"{file}: no such file, expected the initial model that came with the policy")
-        try:
-            held = load_file(str(file))
-        except SafetensorError as error:
-            raise Misuse(f"{file}: expected a safetensors file: {error}") from None
-        model = np.empty(layout.dimension)
-        for spec, where in layout.slices():
-            tensor = held.get(spec.name)
-            if tensor is None or tensor.shape != spec.shape:
-                raise Misuse(f"{file}: {spec.name!r}: expected a tensor of shape {spec.shape}; it is of another model")
-            model[where] = tensor.reshape(-1)
-        if blob_hash(encode_model(model)) != pinned.policy.initial_model:
+    def model(self, pinned: PinnedPolicy) -> tuple[LocalTraining, Doubles]:
+        """What turns a vector into the model's file, and the model before the first round, float64 (d,); raises Misuse
+        where that is not the policy's."""
+        file, policy = self.path / f"policy{SUFFIX}", pinned.policy
+        task = bare_model(file, policy.tensors, [member.id for member in policy.roster])
+        training = LocalTraining(task, TensorFilter(trainable_only=True), "cpu", 0)
+        initial = training.initial()
+        if blob_hash(encode_model(initial)) != policy.initial_model:
             raise Misuse(f"{file}: is not the model that the policy pins; give the file that came with the policy")
-        return model
+        return training, initial

@@ -21,7 +21,7 @@ from verifl.agents.client import ClientAgent, TrainedTurn
 from verifl.carriers.exchange.participant import ProposedLog, evidence_of
 from verifl.carriers.exchange.receipts import ReceiptKeeper
 from verifl.carriers.exchange.seat import Seat, taken_seat
-from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout
+from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout, own_tensors
 from verifl.carriers.flower.messages import (
     ASKED,
     BUSY,
@@ -77,10 +77,11 @@ def _plain(message: Message, context: Context, call_next: ClientAppCallable, nod
 
 def _answer(node: Node, ask: Ask, trainer: Trainer) -> bytes:
     """What the client says to a proposal."""
-    with taken_seat("client", Path(node.public), node.state, node.policy, node.key, _passphrase(node)) as seat:
+    with taken_seat("client", Path(node.public), node.state, node.policy, node.keys, _passphrase(node)) as seat:
         proposal = open_proposal(seat.pinned, ask.proposal)
         _check_asked(proposal, seat.party.name)
-        training = AppTraining(flower_layout(seat.pinned.policy), trainer, node.seed)
+        layout = flower_layout(seat.pinned.policy)
+        training = AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout))
         agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
         _keep_receipts(seat, agent)
         package = agent.answer(proposal.asked(), ProposedLog(seat.public, proposal), _Told(agent.name))

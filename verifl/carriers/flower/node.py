@@ -13,10 +13,12 @@ from pathlib import Path
 from flwr.app import Context
 
 from proofs.errors import Misuse
+from verifl.training.initial_files import SUFFIX
 
-STATE, KEY, PASSPHRASE, POLICY = "verifl-state", "verifl-key", "verifl-passphrase-file", "verifl-policy"
+STATE, KEY, PASSPHRASE = "verifl-state", "verifl-key", "verifl-passphrase-file"
+POLICY, INITIAL = "verifl-policy", "verifl-initial"
 PUBLIC, SEED, EVALUATE = "verifl-public", "verifl-seed", "verifl-evaluate"
-OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, EVALUATE)
+OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE)
 _KNOWN = (*OF_THE_NODE, PUBLIC, SEED)
 _REMOTE = "https://"
 DEFAULT_SEED = 1  # as of a federation whose configuration has none
@@ -24,14 +26,16 @@ DEFAULT_SEED = 1  # as of a federation whose configuration has none
 
 @dataclass(frozen=True)
 class Node:
-    """state: the client's own directory. public: where the log is published, a directory or an https address. key:
-    None for the one in the state. seed: of training. evaluates: whether it answers what is not verified, with metrics
-    of its data in the clear."""
+    """state: the client's own directory. public: where the log is published, a directory or an https address. keys:
+    the one in force, and those before and after it; none for the one in the state. initial: the model that came with
+    the policy, which may be missing. seed: of training. evaluates: whether it answers what is not verified, with
+    metrics of its data in the clear."""
 
     state: Path
     policy: Path
     public: str
-    key: Path | None
+    keys: tuple[Path, ...]
+    initial: Path
     passphrase: Path | None
     seed: int
     evaluates: bool
@@ -52,11 +56,13 @@ def node_of(context: Context) -> Node:
     state = _path(node, STATE)
     if state is None:
         raise Misuse(f"{STATE}: missing in the node's configuration; give the client's own directory")
+    policy = _path(node, POLICY) or state / "policy.cbor"
     return Node(
         state,
-        _path(node, POLICY) or state / "policy.cbor",
+        policy,
         _public(node, run),
-        _path(node, KEY),
+        _paths(node, KEY),
+        _path(node, INITIAL) or policy.with_suffix(SUFFIX),
         _path(node, PASSPHRASE),
         _seed(node, run),
         _flag(node, EVALUATE),
@@ -70,6 +76,16 @@ def _path(values: Mapping[str, object], name: str) -> Path | None:
     if not isinstance(value, str) or not Path(value).is_absolute():
         raise Misuse(f"{name}: expected an absolute path, found {value!r}")
     return Path(value)
+
+
+def _paths(values: Mapping[str, object], name: str) -> tuple[Path, ...]:
+    """Several with colons between, as in PATH."""
+    value = values.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, str) or not all(Path(each).is_absolute() for each in value.split(":")):
+        raise Misuse(f"{name}: expected absolute paths with colons between, found {value!r}")
+    return tuple(map(Path, value.split(":")))
 
 
 def _public(node: Mapping[str, object], run: Mapping[str, object]) -> str:

@@ -17,30 +17,16 @@ from protocols.steps.doubles import Doubles
 from verifl.agents.clock import MachineClock
 from verifl.agents.server import ServerAgent
 from verifl.carriers.exchange.host import CoordinatorHost
-from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.flower.courier import Courier
-from verifl.carriers.rounds import Awaited, Measures, RunTerms
+from verifl.carriers.rounds import Awaited
 from verifl.config import DeadlinesConfig
-from verifl.progress import Progress, RoundSummary
-from verifl.storage.history import MetricsFile
+from verifl.progress import RoundSummary
 
 _LOGGER = logging.getLogger(__name__)
 _GATHERING = 30.0  # seconds for which nodes are waited for, once the strategy's own minimum is there
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
-
-
-@dataclass(frozen=True)
-class Hosted:
-    """A coordinator that is open. initial: the policy's model, float64 (d,). wanted: rounds that are to close."""
-
-    server: ServerAgent
-    seat: Seat
-    deadlines: DeadlinesConfig
-    initial: Doubles
-    wanted: int
-    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -53,7 +39,7 @@ class AppMeans:
     timeout: float
 
 
-class Asking(Protocol):
+class AppStrategy(Protocol):
     """What a run needs of `Verified`."""
 
     @property
@@ -82,16 +68,35 @@ class Asking(Protocol):
         ...
 
 
+class AppHost(CoordinatorHost):
+    """Lets the application look at each model. evaluated: called with a round's number and model."""
+
+    evaluated: Callable[[int, Doubles], None]
+
+    def resumed(self) -> None:
+        """See `Rounds.resumed`."""
+        if not any(each.aborted is None for each in self.summaries):
+            self.evaluated(0, self._server.model())
+
+    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:  # noqa: ARG002
+        """See `Rounds.concluded`."""
+        if summary.aborted is None:
+            self.evaluated(summary.round, self._server.model())
+
+
 class AppRun:
     """From the first round that has not closed to the last that is wanted."""
 
-    def __init__(self, hosted: Hosted, grid: Grid, asking: Asking, means: AppMeans) -> None:
-        self._hosted, self._grid, self._asking, self._means = hosted, grid, asking, means
-        self._server, self._public, self._clock = hosted.server, hosted.seat.public, MachineClock()
+    def __init__(
+        self, host: AppHost, server: ServerAgent, seat: Seat, deadlines: DeadlinesConfig, grid: Grid,
+        strategy: AppStrategy, means: AppMeans,
+    ) -> None:  # fmt: skip
+        self._host, self._server, self._seat, self._deadlines = host, server, seat, deadlines
+        self._grid, self._strategy, self._means, self._clock = grid, strategy, means, MachineClock()
         self._result = Result()
-        self._host = self._made_host()
         self._courier: tuple[int, Courier] | None = None  # of the round of this number
         self._gathering: float | None = None  # since when the strategy's own minimum of nodes is there
+        host.evaluated = self._evaluated
 
     def result(self) -> Result:
         """Run. Raises as `CoordinatorHost.advance`."""
@@ -99,22 +104,12 @@ class AppRun:
             came = awaited.stage is Stage.SUBMISSIONS and self._collect()
             if not came:
                 self._pause(awaited)
-        self._result.arrays = self._asking.record(self._server.model())
+        self._result.arrays = self._strategy.record(self._server.model())
         return self._result
-
-    def _made_host(self) -> CoordinatorHost:
-        own, pinned = self._hosted.seat.party.directory.path, self._hosted.seat.pinned
-        measures = Measures(MetricsFile(own / "metrics.jsonl"), _nothing_measured, self._hosted.progress)
-        inbox = Inbox(self._public.path, pinned, Refusals(own / "refusals.jsonl", self._clock.wall))
-        terms = RunTerms(self._hosted.wanted, pinned.policy.max_aborts, tuple)
-        deadlines, initial = self._hosted.deadlines, self._hosted.initial
-        host = _Host(self._server, terms, self._public, inbox, deadlines, measures, self._clock, initial)
-        host.evaluated = self._evaluated
-        return host
 
     def _pause(self, awaited: Awaited) -> None:
         left = awaited.until - self._clock.monotonic()
-        time.sleep(max(0.0, min(left, self._hosted.deadlines.poll)))
+        time.sleep(max(0.0, min(left, self._deadlines.poll)))
 
     # ---- clients ----
 
@@ -132,34 +127,35 @@ class AppRun:
         current = self._server.ledger.current
         number = 0 if current is None else current.number
         if self._courier is None or self._courier[0] != number:
-            made = Courier(self._grid, self._hosted.seat.pinned, self._public.proposal, self._public.put, self._clock)
+            public = self._seat.public
+            made = Courier(self._grid, self._seat.pinned, public.proposal, public.put, self._clock)
             self._courier, self._gathering = (number, made), None
         return self._courier[1]
 
     def _messages(self, courier: Courier) -> Iterable[Message]:
         """Those of the strategy, once there are nodes enough; none while nobody is there who was not asked."""
         online, now = frozenset(self._grid.get_node_ids()), self._clock.monotonic()
-        if len(online) < self._asking.least_nodes or not online - courier.asked:
+        if len(online) < self._strategy.least_nodes or not online - courier.asked:
             return ()
         self._gathering = now if self._gathering is None else self._gathering
-        if len(online) < self._hosted.seat.pinned.policy.min_cohort and now - self._gathering < _GATHERING:
+        if len(online) < self._seat.pinned.policy.min_cohort and now - self._gathering < _GATHERING:
             return ()
         current = self._server.ledger.current
         number = 0 if current is None else current.number
-        arrays, config = self._asking.record(self._server.model()), ConfigRecord(dict(self._means.train))
-        return self._asking.configure_train(number, arrays, config, self._grid)
+        arrays, config = self._strategy.record(self._server.model()), ConfigRecord(dict(self._means.train))
+        return self._strategy.configure_train(number, arrays, config, self._grid)
 
     # ---- what the application is told ----
 
     def _evaluated(self, number: int, model: Doubles) -> None:
         """What the application says of a model after the round of this number, 0 for the initial one."""
-        arrays, means = self._asking.record(model), self._means
+        arrays, means = self._strategy.record(model), self._means
         if number:
             config = ConfigRecord(dict(means.evaluate))
-            messages = list(self._asking.configure_evaluate(number, arrays, config, self._grid))
+            messages = list(self._strategy.configure_evaluate(number, arrays, config, self._grid))
             if messages:
                 replies = self._grid.send_and_receive(messages, timeout=means.timeout)
-                measured = self._asking.aggregate_evaluate(number, replies)
+                measured = self._strategy.aggregate_evaluate(number, replies)
                 if measured is not None:
                     self._result.evaluate_metrics_clientapp[number] = measured
         if means.evaluate_fn is not None:
@@ -169,22 +165,6 @@ class AppRun:
                 _LOGGER.info("round %d: %s", number, dict(said))
 
 
-class _Host(CoordinatorHost):
-    """Lets the application look at each model. evaluated: called with a round's number and model."""
-
-    evaluated: Callable[[int, Doubles], None]
-
-    def resumed(self) -> None:
-        """See `Rounds.resumed`."""
-        if not any(each.aborted is None for each in self.summaries):
-            self.evaluated(0, self._server.model())
-
-    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:  # noqa: ARG002
-        """See `Rounds.concluded`."""
-        if summary.aborted is None:
-            self.evaluated(summary.round, self._server.model())
-
-
-def _nothing_measured(model: Doubles, number: int) -> dict[str, float]:  # noqa: ARG001
-    """Metrics are the application's own."""
+def nothing_measured(model: Doubles, number: int) -> dict[str, float]:  # noqa: ARG001
+    """Metrics are the application's own; see `Measures`."""
     return {}

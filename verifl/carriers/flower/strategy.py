@@ -8,8 +8,7 @@ where it was when it is run again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord
@@ -18,19 +17,16 @@ from flwr.serverapp.strategy import Result, Strategy
 
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
-from verifl.agents.clock import seconds
-from verifl.agents.server import open_server
-from verifl.carriers.exchange.seat import Seat, taken_seat
+from verifl.carriers.exchange.seat import taken_seat
+from verifl.carriers.exchange.serving import HostPlan, opened_host, write_final_model
 from verifl.carriers.flower.agreement import check_agreement
 from verifl.carriers.flower.app_training import arrays_of, flower_layout
 from verifl.carriers.flower.home import Home
-from verifl.carriers.flower.running import AppMeans, AppRun, EvaluateFn, Hosted
+from verifl.carriers.flower.running import AppHost, AppMeans, AppRun, EvaluateFn, nothing_measured
 from verifl.enrolment.policies import read_policy_file
 from verifl.progress import Progress
 from verifl.reports.logs import logged
-from verifl.storage.stores import replacing
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -105,35 +101,25 @@ class Verified(Strategy):
         """
         train = ConfigRecord() if train_config is None else train_config
         evaluate = ConfigRecord() if evaluate_config is None else evaluate_config
+        means = AppMeans(train, evaluate, evaluate_fn, timeout)
         with logged("txt", "info") as progress:
             self._check_arrays(initial_arrays)
             self.summary()
-            with self._hosted(num_rounds, timeout, progress) as hosted:
-                run = AppRun(hosted, grid, self, AppMeans(train, evaluate, evaluate_fn, timeout))
-                result = run.result()
-                self._write_model(hosted.seat, hosted.server.model())
-                return result
+            return self._run(num_rounds, grid, means, progress)
 
-    @contextmanager
-    def _hosted(self, wanted: int, timeout: float, progress: Progress) -> Iterator[Hosted]:
-        home, pinned = self._home, self._pinned
-        deadlines = home.config().deadlines
-        if timeout < deadlines.clients:
-            deadlines = deadlines.model_copy(update={"clients": float(timeout)})
-        initial, waits = home.initial(pinned, self._layout), Waits(seconds, quorum=deadlines.quorum)
-        with taken_seat("coordinator", home.public, home.state, home.policy, None, None) as seat:
-            seat.public.create()
-            with open_server(pinned, seat.party, seat.public.transcript, initial, "auto", waits) as server:
-                yield Hosted(server, seat, deadlines, initial, wanted, progress)
-
-    def _write_model(self, seat: Seat, model: Doubles) -> None:
-        from safetensors.numpy import save_file
-
-        policy = seat.pinned.policy
-        metadata = {"federation": policy.federation, "policy_hash": seat.pinned.hash.hex(), "format": "pt"}
-        tensors = {name: np.ascontiguousarray(each) for name, each in arrays_of(self._layout, model)[1].items()}
-        with replacing(seat.party.directory.path / "model.safetensors") as temporary:
-            save_file(tensors, str(temporary), metadata=metadata)
+    def _run(self, wanted: int, grid: Grid, means: AppMeans, progress: Progress) -> Result:
+        home, deadlines = self._home, self._home.config().deadlines
+        if means.timeout < deadlines.clients:
+            deadlines = deadlines.model_copy(update={"clients": float(means.timeout)})
+        training, initial = home.model(self._pinned)
+        plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress)
+        with (
+            taken_seat("coordinator", home.public, home.state, home.policy, (), None) as seat,
+            opened_host(seat, plan, AppHost) as (host, server),
+        ):
+            result = AppRun(host, server, seat, deadlines, grid, self, means).result()
+            write_final_model(seat, training, server.model())
+            return result
 
     def _check_arrays(self, arrays: ArrayRecord) -> None:
         """The application's model is the policy's, its values aside."""

@@ -27,6 +27,7 @@ from tests.verifl.carriers.exchange.consortium import TRUSTEE
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult
 from verifl.tasks.loading import load_task
+from verifl.training.initial_files import initial_file
 from verifl.training.local_training import LocalTraining
 from verifl.training.tensors import TensorFilter
 
@@ -109,10 +110,7 @@ class Network:
         shutil.copy(result.policy, self.policy)
         (self.coordinator / "config.toml").write_text(DEADLINES)
         training = LocalTraining(task, TensorFilter(), "cpu", config.federation.seed)
-        from safetensors.torch import save_file
-
-        state = training.load(training.initial()).state_dict()
-        save_file(state, self.coordinator / "policy.initial.safetensors")
+        (self.coordinator / "policy.initial.safetensors").write_bytes(initial_file(training, training.initial()))
         shutil.copy(result.state / "coordinator" / "identity.pem", self.coordinator / "state" / "identity.pem")
         for name in (*CLIENTS, *TRUSTEES):
             kind = "clients" if name in CLIENTS else "trustees"
