@@ -25,7 +25,7 @@ from auditor.reports.results import Kind, Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Malformed, Rejected
 from protocols import sharing
-from protocols.cohorts import ack_digest, cohort_digest
+from protocols.cohorts import Choice, ack_digest, cohort_digest
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, MissingParty, Release, RoundAborted, ShareAck
 from protocols.reasons import (
@@ -128,9 +128,9 @@ def _check_choice(given: Needs, findings: Findings, found: Round, entry: Record[
     name, message = label(entry.index, entry.message), entry.message
     choice = choice_of(given.verdicts, found)
     likely = given.verdicts.likely.get(found.number, choice)
-    before = {index for index, reason in choice.left_out.items() if reason == SUPPRESSED}.union(choice.accepted)
+    accepted = {*message.accepted}
     guessed = likely.accepted == message.accepted or (
-        not given.log.knows_before(found) and before >= {*message.accepted}
+        not given.log.knows_before(found) and any(_unsuppressed(each) >= accepted for each in (choice, likely))
     )
     kind = Kind.UNJUDGED if guessed else Kind.BROKEN
     findings.expect(name.at("accepted"), choice.accepted, message.accepted, kind)
@@ -142,6 +142,11 @@ def _check_choice(given: Needs, findings: Findings, found: Round, entry: Record[
     if first is not None and not given.log.is_covered(entry.index, first):
         expected = f"a published checkpoint that covers it before the release of entry {first}"
         findings.add(name, expected, NONE_HERE, Kind.UNJUDGED)
+
+
+def _unsuppressed(choice: Choice) -> set[int]:
+    """The cohort without regard to those before."""
+    return {index for index, reason in choice.left_out.items() if reason == SUPPRESSED}.union(choice.accepted)
 
 
 def _check_releases(

@@ -23,6 +23,7 @@ from protocols.reasons import MALFORMED, OFFENCES, SUPPRESSED
 from protocols.verdicts import ACCEPTED
 
 NO_CHOICE = "because I7 could not choose the cohort"
+NOTHING_SAID: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def check_verdicts(given: Needs, findings: Findings) -> Verdicts:
             continue
         model, unread = found.open.message.model, given.proofs.unread.intersection(found.submissions)
         choices[found.number] = choice = _choose(given, found, model)
-        likely[found.number] = probable = _choose(given, found, model, unread) if unread else choice
+        likely[found.number] = probable = _choose(given, found, model, _logged(found, unread)) if unread else choice
         verdicts = _verdicts(given, found, choice)
         if found.cohort is not None:
             _check_partition(findings, found, found.cohort)
@@ -81,20 +82,25 @@ def check_verdicts(given: Needs, findings: Findings) -> Verdicts:
     return Verdicts(checked, MappingProxyType(choices), MappingProxyType(likely))
 
 
-def _choose(given: Needs, found: Round, model: bytes, without: AbstractSet[int] = frozenset()) -> Choice:
-    """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed; those in `without`
-    taken for faulty."""
+def _choose(given: Needs, found: Round, model: bytes, said: Mapping[int, str] = NOTHING_SAID) -> Choice:
+    """The cohort that the rule gives, from the submissions and acknowledgements before CohortClosed. said: faults that
+    are believed."""
     pinned, earlier = given.case.pinned, given.log.index.opened_before(found.number, model)
-    submissions, recent = judged_submissions(given.proofs, found, without), given.log.index.recent_before(found.number)
+    submissions, recent = judged_submissions(given.proofs, found, said), given.log.index.recent_before(found.number)
     return choose(pinned.policy, pinned.hash, submissions, first_acks(found), earlier, recent, model)
 
 
-def judged_submissions(proofs: Proofs, found: Round, without: AbstractSet[int] = frozenset()) -> list[Judged]:
-    """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived; those in `without` taken
-    for faulty."""
+def _logged(found: Round, unread: AbstractSet[int]) -> dict[int, str]:
+    """The fault of each of these that the log speaks of; which one decides whether its client is exempt."""
+    said = {} if found.cohort is None else found.cohort.message.judged()
+    return {index: said.get(index, MALFORMED) for index in unread}
+
+
+def judged_submissions(proofs: Proofs, found: Round, said: Mapping[int, str] = NOTHING_SAID) -> list[Judged]:
+    """The submissions before CohortClosed, ascending, with the faults that I5 and I6 derived, else those in `said`."""
     end = found.cohort.index if found.cohort is not None else None
     return [
-        Judged(index, record.client, proofs.faults.get(index) or (MALFORMED if index in without else None))
+        Judged(index, record.client, proofs.faults.get(index) or said.get(index))
         for index, record in sorted(found.submissions.items())
         if end is None or index < end
     ]
@@ -110,7 +116,7 @@ def exempt_in(proofs: Proofs, verdicts: Verdicts, found: Round) -> set[str]:
 def may_be_exempt_in(proofs: Proofs, verdicts: Verdicts, found: Round) -> set[str]:
     """Those, and the clients of whom that may be so, if only the evidence were here."""
     likely = verdicts.likely.get(found.number, choice_of(verdicts, found))
-    return exempt_clients(judged_submissions(proofs, found, proofs.unread), likely)
+    return exempt_clients(judged_submissions(proofs, found, dict.fromkeys(proofs.unread, MALFORMED)), likely)
 
 
 def _verdicts(given: Needs, found: Round, choice: Choice) -> dict[int, str]:
@@ -171,7 +177,7 @@ def _name_offenders(given: Needs, findings: Findings, found: Round, verdicts: Ma
 def _kind(given: Needs, found: Round, index: int, verdict: str, said: str, choice: Choice) -> Kind:
     """Of a wrong verdict: unjudged if it is right as soon as the log is right about submissions that are unread, or
     about the cohorts before. choice: the cohort in that case."""
-    if {verdict, said} == {ACCEPTED, SUPPRESSED} and not given.log.knows_before(found):
-        return Kind.UNJUDGED
     likely = given.proofs.faults.get(index) or choice.left_out.get(index) or ACCEPTED
+    if {ACCEPTED, SUPPRESSED} in ({verdict, said}, {likely, said}) and not given.log.knows_before(found):
+        return Kind.UNJUDGED
     return Kind.UNJUDGED if index in given.proofs.unread or likely == said else Kind.BROKEN

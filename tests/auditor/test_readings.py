@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from auditor import Kind, Outcome, audit
 from auditor.checks.readings import Doubtful, Readings
 from protocols.cohorts import Judged, choose
-from protocols.envelopes import open_policy
+from protocols.envelopes import open_envelope, open_policy
 from protocols.log.tiles import blob_path
 from protocols.messages import CohortClosed, Dispute, MissingParty, RoundAborted, ShareAck, Submission
 from protocols.reasons import DUPLICATE, INVALID_PROOF, REPLAYED
-from tests.adversaries import with_bad_proof
+from tests import retries
+from tests.adversaries import resigned, with_bad_ciphertext, with_bad_proof
 from tests.auditor.forge import Forge
+from tests.auditor.test_gaps import without
 from tests.simulator import Setting, Simulation, identity_of, make_policy
 from tests.spelling import answering
 
@@ -205,3 +207,64 @@ def test_an_honest_abort_is_no_broken_rule_whatever_is_missing(
     assert [finding.kind for finding in report.check("I8").findings] == [Kind.UNJUDGED] * bool(
         {"client-01", "client-03"}.intersection(gone)
     )
+
+
+def repeated_beside_a_replay(directory: Path) -> Simulation:
+    """A repetition in which one client copies another's submission, unreadably: a replay exempts nobody, so others of
+    the cohort before leave with it."""
+    simulation = Simulation(directory, Setting(clients=5, dimension=8))
+    simulation.start()
+    assert simulation.play_round(silent=retries.CORRUPT).aborted == "missing-releases"
+    simulation.open_round()
+    copied = simulation.package("client-00")
+    for name in ("client-00", "client-02", "client-03", "client-04"):
+        simulation.submit(name, simulation.updates[2].get(name))
+    simulation.store(simulation.coordinator.receive(resigned(simulation, copied, {}, client="client-01")))
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert len(simulation.finish().accepted) == 3
+    return simulation
+
+
+def full_beside_a_fault(directory: Path) -> Simulation:
+    """Strictly, a full cohort; then one of it with a bad ciphertext, in whose place is one who is new, and waits."""
+    simulation = Simulation(directory, Setting(clients=5, dimension=8, max_cohort=4, strict_consecutive=True))
+    simulation.start()
+    assert len(simulation.play_round(clients=list(simulation.clients)[:4]).accepted) == 4
+    simulation.open_round()
+    package = with_bad_ciphertext(simulation, simulation.package("client-00"))
+    simulation.store(simulation.coordinator.receive(package))
+    for name in list(simulation.clients)[1:]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    simulation.release()
+    assert simulation.finish().accepted == ("client-01", "client-02", "client-03")
+    return simulation
+
+
+@pytest.mark.parametrize(
+    ("history", "client", "field", "without_cohort"),
+    [
+        (repeated_beside_a_replay, "client-00", "share_commitments", False),  # nobody can tell whether it was copied
+        (repeated_beside_a_replay, "client-00", "share_commitments", True),
+        (full_beside_a_fault, "client-00", "ciphertext", False),
+        (full_beside_a_fault, "client-00", "ciphertext", True),
+    ],
+)
+def test_an_honest_cohort_is_no_broken_rule_whatever_is_missing(
+    history: Callable[[Path], Simulation], client: str, field: str, without_cohort: bool, tmp_path: Path
+) -> None:
+    """Where a verdict cannot be judged, what follows from it is compared with what follows from the log's own word;
+    also where, besides, the cohort before is unknown."""
+    simulation = history(tmp_path)
+    simulation.writer.close()
+    assert audit(simulation.path, simulation.policy_data).accepted
+    messages = [open_envelope(each).message for each in simulation.coordinator.entries(0, simulation.coordinator.size)]
+    (gone,) = [each for each in messages if isinstance(each, Submission) and (each.round, each.client) == (2, client)]
+    (simulation.path / blob_path(getattr(gone, field))).unlink()
+    if without_cohort:
+        without(simulation.path, next(index for index, each in enumerate(messages) if isinstance(each, CohortClosed)))
+    report = audit(simulation.path, simulation.policy_data)
+    assert (report.outcome, report.broken) == (Outcome.DAMAGED, ())
