@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -202,6 +202,30 @@ class RemoteDirectory:
             self._size -= self._kept.pop(oldest)
 
 
+class _Watch:
+    """Cuts a connection off as soon as an answer is late: it has GRACE, and the time that what came of its body takes
+    at LEAST_RATE. However much may still come, a server gains no time by sending nothing of it.
+
+    size: how many bytes of the body came. late: whether it was cut off.
+    """
+
+    def __init__(self, cut: Callable[[], None]) -> None:
+        self.size, self.late = 0, False
+        self._cut, self._ended = cut, threading.Event()
+        threading.Thread(target=self._watch, args=(time.monotonic(),), daemon=True).start()
+
+    def end(self) -> None:
+        """The answer was read."""
+        self._ended.set()
+
+    def _watch(self, started: float) -> None:
+        while not self._ended.wait(max(0.0, started + GRACE + self.size / LEAST_RATE - time.monotonic())):
+            if time.monotonic() >= started + GRACE + self.size / LEAST_RATE:
+                self.late = True
+                self._cut()
+                return
+
+
 class _Connection:
     """One connection that is kept open, and used again; each answer has a time by which it must be here."""
 
@@ -212,47 +236,42 @@ class _Connection:
 
     def asks(self, url: str) -> bool:
         """Whether there is a file, by its headers alone."""
-        with self._answer("HEAD", url, 0) as answer:
+        with self._answer("HEAD", url) as (answer, _):
             return _is_found(url, answer)
 
     def stream(self, url: str, path: str, limit: int) -> Iterator[bytes]:
         """The bytes of a file, in pieces. Raises Damaged("file-missing", "file-size"), Unreachable."""
-        with self._answer("GET", url, limit) as answer:
+        with self._answer("GET", url) as (answer, watch):
             if not _is_found(url, answer):
                 raise Damaged("file-missing", path, "no such file")
             length = _length(url, answer)
             if length is not None and length > limit:
                 raise Damaged("file-size", f"{path} of at most {limit} bytes", f"{length} bytes")
-            size, started = 0, time.monotonic()
             for chunk in answer.iter_raw(_CHUNK):
-                size += len(chunk)
-                if size > limit:
+                watch.size += len(chunk)
+                if watch.size > limit:
                     raise Damaged("file-size", f"{path} of at most {limit} bytes", "more")
-                if time.monotonic() - started > GRACE + size / LEAST_RATE:
-                    raise Unreachable(url, _SLOW)
                 yield chunk
 
     @contextmanager
-    def _answer(self, method: str, url: str, limit: int) -> Iterator[httpx.Response]:
-        """The answer to a request, while it is read. What the connection lacks is Unreachable."""
+    def _answer(self, method: str, url: str) -> Iterator[tuple[httpx.Response, _Watch]]:
+        """The answer to a request, while it is read, and who has to be told how much of it came. What the connection
+        lacks is Unreachable."""
         import httpx
 
-        late = threading.Event()
-        watch = threading.Timer(GRACE + limit / LEAST_RATE, self._cut, (late,))
-        watch.daemon = True
-        watch.start()
+        watch = _Watch(self._cut)
         try:
-            answer = self._send(method, url, late)
+            answer = self._send(method, url, watch)
             try:
-                yield answer
+                yield answer, watch
             finally:
                 answer.close()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise Unreachable(url, _SLOW if late.is_set() else _why(error)) from None
+            raise Unreachable(url, _SLOW if watch.late else _why(error)) from None
         finally:
-            watch.cancel()
+            watch.end()
 
-    def _send(self, method: str, url: str, late: threading.Event) -> httpx.Response:
+    def _send(self, method: str, url: str, watch: _Watch) -> httpx.Response:
         """Send a request, and again where no connection came about, or one that was kept open is closed. httpx's own
         retries belong to a transport, and with one it does not look for proxies."""
         import httpx
@@ -262,7 +281,7 @@ class _Connection:
             try:
                 return self._client.send(request, stream=True)
             except (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError):
-                if late.is_set():
+                if watch.late:
                     raise
                 time.sleep(pause)
         return self._client.send(request, stream=True)
@@ -278,8 +297,7 @@ class _Connection:
             self._socket.close()
         self._socket = socket.socket(fileno=os.dup(found.fileno()))
 
-    def _cut(self, late: threading.Event) -> None:
-        late.set()
+    def _cut(self) -> None:
         if self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)

@@ -356,6 +356,16 @@ def test_an_answer_that_is_none(name: str) -> None:
     assert "Traceback" not in refused.output
 
 
+@pytest.mark.parametrize("name", [each for each in ANSWERS if each.startswith("drips")])
+@pytest.mark.usefixtures("impatient")
+def test_no_time_is_gained_by_what_may_still_come(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of which a gibibyte would be read has no more time than others, while nothing comes."""
+    monkeypatch.setattr(remote, "LEAST_RATE", 1 << 12)
+    with hostile(lambda stream, path: ANSWERS[name][0](stream)) as url, pytest.raises(Unreachable) as raised:
+        RemoteDirectory(Remote(url)).is_named("blobs/00/00", bytes(32))
+    assert ANSWERS[name][1] in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
