@@ -9,7 +9,8 @@ from pathlib import Path
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy
-from protocols.log.remote import SCHEMES, Remote, RemoteDirectory
+from protocols.log.connection import SCHEMES, Remote
+from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import CHECKPOINT, POLICY
 
 MARKS = (CHECKPOINT, "checkpoints", "tile")  # a directory with none of these is no transcript

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.memory import Memory
     from auditor.signed_log import SignedLog
+    from protocols.log.connection import Remote
     from protocols.log.reader import TranscriptReader
-    from protocols.log.remote import Remote
 
 Ended = Mapping[type[Result], CheckRun[Any]]  # by the type of what each check leaves
 

@@ -16,9 +16,9 @@ from protocols.cohorts import MOST_TRUSTEES
 from protocols.envelopes import open_policy
 from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
+from protocols.log.connection import Remote
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
-from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import bundle_of
 from protocols.parameters import Inequality, argument_parameters, check_policy

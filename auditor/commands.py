@@ -21,7 +21,7 @@ from proofs.machine.streams import is_read
 if TYPE_CHECKING:
     from auditor.following import FollowState
     from auditor.reports.report import Report
-    from protocols.log.remote import Remote
+    from protocols.log.connection import Remote
     from protocols.pinned import PinnedPolicy
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
@@ -266,7 +266,7 @@ class _Following:
 def _follow(what: _Following, state: FollowState | None, once: bool, interval: float) -> None:
     from auditor.arguments import require_transcript
     from auditor.following import latest_note
-    from protocols.log.remote import Unreachable
+    from protocols.log.connection import Unreachable
 
     if state is None and (
         once or (isinstance(what.transcript, Path) and what.transcript.is_file())

@@ -13,9 +13,9 @@ from auditor.findings import counted
 from auditor.index import prunable_blobs
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
+from protocols.log.connection import Remote
 from protocols.log.merkle import consistency_proof
 from protocols.log.reader import TranscriptReader
-from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import blob_path
 from protocols.messages import COORDINATOR

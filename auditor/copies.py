@@ -20,9 +20,9 @@ from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import entry_hash, open_envelope
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_note
+from protocols.log.connection import Remote
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
-from protocols.log.remote import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundClosed
 from protocols.pinned import PinnedPolicy

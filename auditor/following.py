@@ -19,7 +19,7 @@ from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.log.checkpoint import parse_note
-from protocols.log.remote import Remote
+from protocols.log.connection import Remote
 from protocols.log.snapshot import SnapshotReader
 from protocols.messages import AtMost, Hash32
 from protocols.pinned import PinnedPolicy

@@ -12,7 +12,7 @@ from auditor.copies import Copy, SignedHead, describe
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import check_signature, open_envelope
-from protocols.log.remote import Remote
+from protocols.log.connection import Remote
 from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import CLOSED, Receipt, VerifiedReceipt, decode_receipt, verify_receipt

@@ -14,9 +14,10 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.hashes import sha256
 from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
+from protocols.log.connection import Remote
 from protocols.log.files import NUMBER, Damaged, Directory, LocalDirectory, Missized
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.log.remote import Remote, RemoteDirectory
+from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import (
     BUNDLE_LIMIT,
     CHECKPOINT,
@@ -38,6 +39,12 @@ from protocols.log.tiles import (
 )
 
 
+def _directory(place: Path | str | Remote | Directory) -> Directory:
+    if isinstance(place, Remote):
+        return RemoteDirectory(place)
+    return LocalDirectory(Path(place)) if isinstance(place, Path | str) else place
+
+
 class TranscriptReader:
     """A snapshot of a transcript directory: the checkpoint that is the latest when it is first asked for.
 
@@ -45,8 +52,8 @@ class TranscriptReader:
     has no listing: of the checkpoints those up to the latest are found by asking, of other files none.
     """
 
-    def __init__(self, path: Path | str | Remote) -> None:
-        self._directory: Directory = RemoteDirectory(path) if isinstance(path, Remote) else LocalDirectory(Path(path))
+    def __init__(self, place: Path | str | Remote | Directory) -> None:
+        self._directory: Directory = _directory(place)
         self._sizes: list[int] | None = None  # of checkpoints, where they had to be asked for
         self._latest: bytes | None = None
         self._bundle: tuple[Bundle, list[bytes]] | None = None

@@ -14,9 +14,9 @@ from pathlib import Path
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
+from protocols.log.connection import Remote
 from protocols.log.files import Damaged, Directory
 from protocols.log.reader import TranscriptReader
-from protocols.log.remote import Remote
 from protocols.log.tiles import BUNDLE_LIMIT, CHECKPOINT, WRITTEN, partial_pieces
 
 ATTEMPTS = 1000  # publications that may come between before a snapshot is given up

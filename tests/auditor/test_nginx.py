@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditor import audit
-from protocols.log.remote import Remote
+from protocols.log.connection import Remote
 from tests.nginx import HOST, free_port, nginx
 from tests.required import needs
 from tests.web import certificates

@@ -18,10 +18,11 @@ from click.testing import CliRunner, Result
 from auditor import audit, commands, following
 from auditor.cli import main
 from auditor.reports.report import Report
-from protocols.log import remote
+from protocols.log import connection, remote
+from protocols.log.connection import Remote, Unreachable
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
-from protocols.log.remote import Remote, RemoteDirectory, Unreachable
+from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import blob_path
 from protocols.receipts import encode_receipt, make_receipts
 from tests.web import Site, certificates, hostile, site
@@ -35,7 +36,7 @@ POLICY = GOLDEN / "honest" / "policy.cbor"
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(remote, "PAUSES", (0.01,))
+    monkeypatch.setattr(connection, "PAUSES", (0.01,))
 
 
 @pytest.fixture(scope="module")
@@ -336,9 +337,9 @@ ANSWERS: dict[str, tuple[Callable[[socket.socket], object], str]] = {
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same limits, with shorter times."""
-    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.4)
-    monkeypatch.setattr(remote, "GRACE", 0.6)
-    monkeypatch.setattr(remote, "LEAST_RATE", 1 << 24)
+    monkeypatch.setattr(connection, "READ_TIMEOUT", 0.4)
+    monkeypatch.setattr(connection, "GRACE", 0.6)
+    monkeypatch.setattr(connection, "LEAST_RATE", 1 << 24)
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -360,7 +361,7 @@ def test_an_answer_that_is_none(name: str) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_no_time_is_gained_by_what_may_still_come(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of which a gibibyte would be read has no more time than others, while nothing comes."""
-    monkeypatch.setattr(remote, "LEAST_RATE", 1 << 12)
+    monkeypatch.setattr(connection, "LEAST_RATE", 1 << 12)
     with hostile(lambda stream, path: ANSWERS[name][0](stream)) as url, pytest.raises(Unreachable) as raised:
         RemoteDirectory(Remote(url)).is_named("blobs/00/00", bytes(32))
     assert ANSWERS[name][1] in str(raised.value)
@@ -418,7 +419,7 @@ def test_sizes_without_end_are_not_asked_for() -> None:
 def test_what_is_kept_has_a_limit_and_is_gone_after(served: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "KEPT_LIMIT", 3000)
     directory = RemoteDirectory(Remote(served.url))
-    folder = directory._folder
+    folder = directory._kept.folder
     for path in ("policy.cbor", *(f"checkpoints/{size}" for size in sizes())):
         directory.read(path, 1 << 20)
         assert sum(each.stat().st_size for each in folder.iterdir()) <= max(3000, len(directory.read(path, 1 << 20)))

@@ -20,7 +20,12 @@ from tests.proofs.arguments import CONTEXT, WeakParameters, native
 from tests.seeded import seeded
 
 ROOT = Path(__file__).resolve().parents[2]
-BY_THE_CLOCK = ("proofs/machine/interrupts.py", "proofs/machine/streams.py", "protocols/log/remote.py")
+BY_THE_CLOCK = (
+    "proofs/machine/interrupts.py",
+    "proofs/machine/streams.py",
+    "protocols/log/connection.py",
+    "protocols/log/remote.py",
+)
 WAITING = {ROOT / name for name in BY_THE_CLOCK}  # for a signal, a reader, a server; they make nothing
 SOURCES = sorted({*(ROOT / "proofs").rglob("*.py"), *(ROOT / "protocols").rglob("*.py")} - WAITING)
 WEAK_MODULES = {"random", "numpy.random", "time", "datetime", "uuid", "torch"}

@@ -28,6 +28,7 @@ def run(config: Path, options: PartyOptions, initial: Path | None, device: str) 
     killed at any point, the same command goes on.
     """
     from verifl.agents.clock import MachineClock
+    from verifl.carriers.exchange.participant import reached
     from verifl.carriers.exchange.training import client_participant, prepared_training
     from verifl.config import read_config
 
@@ -35,7 +36,9 @@ def run(config: Path, options: PartyOptions, initial: Path | None, device: str) 
     with attending(options) as here:
         seat, progress = here.seat, here.progress
         training, _ = prepared_training(settings, config.parent, seat.pinned.policy, device, initial)
-        participant = client_participant(seat, training, progress, MachineClock())
+        participant = reached(
+            lambda: client_participant(seat, training, progress, MachineClock()), here.stop, options.poll, options.once
+        )
         progress.note(f"{seat.party.name} is ready")
         participant.run(here.stop, options.poll, options.once)
     return OK

@@ -49,7 +49,7 @@ def run(config: Path, options: PartyOptions, changes: tuple[Path, ...], initial:
     settings, ended = read_config(config, needs_task=initial is None), None
     with attending(options) as here:
         training, start = prepared_training(settings, config.parent, here.seat.pinned.policy, device, initial)
-        _hand_in(changes, options.public, options.state, options.policy)
+        _hand_in(changes, Path(options.public), options.state, options.policy)
         ended = serve(here.seat, settings, training, start, device, here.progress, here.stop)
     return OK if ended is None else FAILED
 

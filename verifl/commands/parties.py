@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +26,11 @@ _Command = Callable[..., int]
 @dataclass(frozen=True)
 class PartyOptions:
     """What every such command is told. role: coordinator, trustee or client. poll: seconds between two looks. once: to
-    look but once. A coordinator's configuration says its poll, and it never looks but once."""
+    look but once. A coordinator's configuration says its poll, and it never looks but once. access: the fields of
+    `verifl.carriers.exchange.access.WebAccess`; a coordinator has none."""
 
     role: str
-    public: Path
+    public: str | Path
     state: Path
     policy: Path
     keys: tuple[Path, ...]
@@ -40,6 +41,7 @@ class PartyOptions:
     metrics_address: str
     poll: float = 5.0
     once: bool = False
+    access: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,19 @@ _key_option = click.option(
     "--key", "keys", type=PATH, multiple=True,
     help="This party's key file; identity.pem in --state when absent. While it is rotated: --key OLD --key NEW.",
 )  # fmt: skip
-_PLACES = (public_option, state_option, policy_option, _key_option, passphrase_option)
+_PLACES = (state_option, policy_option, _key_option, passphrase_option)
+_ADDRESS = (
+    click.option(
+        "--public", required=True,
+        help="Where the parties meet: a directory, or the https:// address at which a web server publishes it.",
+    ),
+    click.option("--ca-file", type=PATH, help="Trust the certificates in this file, in PEM, in place of the system's."),
+    click.option("--client-certificate", type=PATH, help="Show the web server this certificate, in PEM."),
+    click.option("--client-key", type=PATH, help="Its key, in PEM, without a passphrase, mode 0600."),
+    click.option("--token-file", type=PATH, help="Show the web server the token in this file, mode 0600."),
+    click.option("--plain-http", is_flag=True, help="Allow an http:// address of another machine."),
+)  # fmt: skip
+_ACCESS = ("ca_file", "client_certificate", "client_key", "token_file", "plain_http")
 _LOOKS = (
     click.option("--once", is_flag=True, help="Look once, answer what is asked, and end; for cron."),
     click.option(
@@ -107,11 +121,14 @@ def party_options(role: str) -> Callable[[_Command], _Command]:
         @wraps(command)
         def decorated(*arguments: Any, policy_file: Path, passphrase_file: Path | None, **told: Any) -> int:
             common = {each.name: told.pop(each.name) for each in fields(PartyOptions) if each.name in told}
+            access = {name: told.pop(name) for name in _ACCESS if name in told}
             source = passphrase_source(passphrase_file)
-            options = PartyOptions(role=role, policy=policy_file, passphrase=source, **common)
+            common |= {"role": role, "policy": policy_file, "access": access}
+            options = PartyOptions(passphrase=source, **common)
             return command(*arguments, options=options, **told)
 
-        for option in reversed((_config_option(role), *_PLACES, *(() if role == "coordinator" else _LOOKS), *_LOGS)):
+        own = ((public_option,), ()) if role == "coordinator" else (_ADDRESS, _LOOKS)
+        for option in reversed((_config_option(role), *own[0], *_PLACES, *own[1], *_LOGS)):
             decorated = option(decorated)
         return decorated
 
@@ -124,6 +141,7 @@ def attending(options: PartyOptions) -> Iterator[Attendance]:
     SIGTERM as a request to stop, which ends the block as if it were done."""
     from contextlib import suppress
 
+    from verifl.carriers.exchange.access import WebAccess
     from verifl.carriers.exchange.seat import taken_seat
     from verifl.carriers.exchange.stopping import Stopped, stopping_on_sigterm
     from verifl.commands.streams import printing_to_stderr
@@ -131,12 +149,13 @@ def attending(options: PartyOptions) -> Iterator[Attendance]:
     from verifl.reports.metrics import metrics_served
 
     place = (options.role, options.public, options.state, options.policy, options.keys, options.passphrase)
+    access = WebAccess(**options.access)
     with (
         logged(options.log_format, options.log_level) as progress,
         printing_to_stderr(),
         metrics_served(options.role, options.metrics_address, options.metrics_port),
         suppress(Stopped),
         stopping_on_sigterm() as stop,
-        taken_seat(*place) as seat,
+        taken_seat(*place, access) as seat,
     ):
         yield Attendance(seat, stop, progress)

@@ -21,6 +21,7 @@ from verifl.commands.bench import bench
 from verifl.commands.client import client
 from verifl.commands.coordinator import coordinator
 from verifl.commands.demo import demo
+from verifl.commands.exchange import exchange
 from verifl.commands.init import init
 from verifl.commands.keys import keys
 from verifl.commands.plan import plan
@@ -32,7 +33,7 @@ from verifl.commands.shared import FAILED, INTERRUPTED, OK, UNUSABLE
 from verifl.commands.status import status
 from verifl.commands.trustee import trustee
 
-_WITH_SECRETS = ("client", "coordinator", "demo", "run", "keys", "roster", "status", "trustee")
+_WITH_SECRETS = ("client", "coordinator", "demo", "exchange", "run", "keys", "roster", "status", "trustee")
 
 
 class _Root(click.Group):
@@ -57,7 +58,7 @@ def cli(debug: bool) -> None:
         protect_process()
 
 
-for command in (bench, client, coordinator, demo, init, keys, plan, policy, roster, run, status, trustee):
+for command in (bench, client, coordinator, demo, exchange, init, keys, plan, policy, roster, run, status, trustee):
     cli.add_command(command)
 
 

@@ -24,14 +24,14 @@ def run(options: PartyOptions) -> int:
     from protocols.rounds.waits import Waits
     from verifl.agents.clock import CosignatureClock, MachineClock, seconds
     from verifl.agents.trustee import TrusteeAgent
-    from verifl.carriers.exchange.participant import Participant, evidence_of
+    from verifl.carriers.exchange.participant import Participant, evidence_of, reached
 
     with attending(options) as here:
         seat = here.seat
-        clock, reader = CosignatureClock(), seat.public.reader()
-        if reader is not None:
-            clock.follow(reader.latest())
-        evidence = evidence_of(seat.public, seat.party.name)
+        evidence = reached(lambda: evidence_of(seat.public, seat.party.name), here.stop, options.poll, options.once)
+        clock = CosignatureClock()
+        if evidence.note:
+            clock.follow(evidence.note)
         agent = TrusteeAgent.open(seat.pinned, seat.party, Waits(seconds), clock, evidence)
         participant = Participant(
             seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire, MachineClock()

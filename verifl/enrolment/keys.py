@@ -45,7 +45,7 @@ def read_key(path: Path, passphrase: Passphrase | None = None) -> SigningKey:
     Raises Misuse, in one line that says nothing of what the file holds: readable by others, no Ed25519 key in PKCS#8
     PEM, no passphrase where one is needed, or the wrong one.
     """
-    data = _read_private(path)
+    data = read_private_file(path)
     secret = None
     if _ENCRYPTED in data:
         if passphrase is None:
@@ -72,12 +72,17 @@ def read_keys(folder: Path, passphrase: Passphrase | None = None) -> dict[bytes,
 
 def read_passphrase(path: Path) -> bytes:
     """The first line of a file, without its end; raises Misuse if it is empty, or the file can be read by others."""
+    return read_secret(path, "passphrase")
+
+
+def read_secret(path: Path, what: str) -> bytes:
+    """The same, of another secret than a passphrase."""
     with path.open("rb") as file:
         _require_secret(path, os.fstat(file.fileno()))
-        passphrase = file.readline(_FILE_LIMIT).rstrip(b"\r\n")
-    if not passphrase:
-        raise Misuse(f"{path}: expected a passphrase in the first line, found none")
-    return passphrase
+        secret = file.readline(_FILE_LIMIT).rstrip(b"\r\n")
+    if not secret:
+        raise Misuse(f"{path}: expected a {what} in the first line, found none")
+    return secret
 
 
 def write_new(path: Path, data: bytes, mode: int, never: str) -> None:
@@ -133,7 +138,8 @@ def _require_secret(path: Path, status: os.stat_result) -> None:
         )
 
 
-def _read_private(path: Path) -> bytes:
+def read_private_file(path: Path) -> bytes:
+    """A key file; raises Misuse if it can be read by others, or is too long."""
     with path.open("rb") as file:
         _require_secret(path, os.fstat(file.fileno()))
         data = file.read(_FILE_LIMIT + 1)

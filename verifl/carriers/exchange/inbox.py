@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -104,9 +105,14 @@ class Inbox:
         self._stuck: set[Letter] = set()  # refused, and not to be removed: a directory
 
     def create(self) -> None:
-        """Make the directories that are missing."""
+        """Make the directories that are missing, with the rights of the one that holds them: whoever lets a web server
+        write there says so in one place."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        rights = stat.S_IMODE(self._root.stat().st_mode)
         for party in self._limits:
-            (self._root / party).mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (self._root / party).mkdir()
+                (self._root / party).chmod(rights)
 
     def letters(self) -> Iterator[Letter]:
         """Files that were neither taken nor kept, some of each party. Unfinished ones, with a dot first, are passed
@@ -132,7 +138,8 @@ class Inbox:
         except Damaged as error:
             raise Rejected(error.check.replace("file-size", "oversized"), error.expected, error.found) from None
         except PermissionError:
-            raise Rejected("unreadable", "a file that the coordinator may read", "one that it may not") from None
+            expected = "a file that the coordinator may read: see `verifl exchange nginx`"
+            raise Rejected("unreadable", expected, self._rights(letter)) from None
         if blob_hash(data).hex() != letter.name:
             raise Rejected("name", letter.name, blob_hash(data).hex())
         received = decode_answer(data, limit)
@@ -166,6 +173,10 @@ class Inbox:
         for letter in self._taken:
             self._remove(letter)
         self._taken.clear()
+
+    def _rights(self, letter: Letter) -> str:
+        status = (self._root / letter.party / letter.name).lstat()
+        return f"mode {stat.S_IMODE(status.st_mode):03o} of user {status.st_uid} and group {status.st_gid}"
 
     def _names(self, party: str) -> list[str]:
         whole = Letter(party, "")

@@ -6,9 +6,11 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from proofs.errors import Malformed, Rejected
 from protocols.invitation import Invitation
+from protocols.log.connection import Unreachable
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_kind, encode_answer
@@ -22,12 +24,56 @@ from verifl.carriers.exchange.stopping import Stop
 
 _LOGGER = logging.getLogger(__name__)
 _AGAIN = 60.0  # seconds, after which an answer that has not arrived is sent again
+_LONGEST = 60.0  # seconds between two tries to reach a web server, unless looks are further apart
+_T = TypeVar("_T")
 
 
 def evidence_of(public: PublicView, name: str) -> Evidence:
-    """What the published log has of a party: for its agent to start with."""
-    reader = public.reader()
-    return NO_EVIDENCE if reader is None else PublishedLog(reader).said_by(name)
+    """What the published log has of a party: for its agent to start with. Raises Malformed or Rejected for what is no
+    log."""
+    try:
+        reader = public.reader()
+        return NO_EVIDENCE if reader is None else PublishedLog(reader).said_by(name)
+    except (Malformed, Rejected):
+        public.distrust()
+        raise
+
+
+def reached(what: Callable[[], _T], stop: Stop, poll: float, once: bool = False) -> _T:
+    """What `what` gives, as soon as the web server is reached; Stopped may come first. once: raise Unreachable instead
+    of waiting."""
+    outage = Outage()
+    while True:
+        try:
+            found = what()
+        except Unreachable as error:
+            if once:
+                raise
+            stop.pause(outage.begun(error, poll))
+        else:
+            outage.ended()
+            return found
+
+
+class Outage:
+    """A time in which a web server is not reached, or takes no answer: what is told of it, and how long to wait."""
+
+    def __init__(self) -> None:
+        self._said, self._pause = "", 0.0
+
+    def begun(self, error: Unreachable, poll: float) -> float:
+        """It was not reached: seconds to wait, longer each time."""
+        said = f"{error.filename}: {error.strerror}"
+        if said != self._said:
+            _LOGGER.warning("%s; tries again", said, extra={"fields": {"event": "unreachable"}})
+        self._said, self._pause = said, min(max(2 * self._pause, poll), max(poll, _LONGEST))
+        return self._pause
+
+    def ended(self) -> None:
+        """It was reached."""
+        if self._said:
+            _LOGGER.info("the web server is reached again", extra={"fields": {"event": "reached"}})
+        self._said, self._pause = "", 0.0
 
 
 class ProposedLog:
@@ -102,27 +148,38 @@ class Participant:
         """Answer, if it is asked and has not just done so; whether it has. Tend to what has to be done in any case,
         whatever is published: or whoever shows nonsense kept a trustee's secrets alive.
 
-        Raises Malformed or Rejected for what is published, and Misuse for its own mistake; it has then said nothing.
+        Raises Malformed or Rejected for what is published, Unreachable where nothing can be had or put there, and
+        Misuse for its own mistake; it has then said nothing.
         """
         try:
-            answered = self._respond()
-        finally:
-            self._tend()
+            try:
+                answered = self._respond()
+            finally:
+                self._tend()
+        except (Malformed, Rejected):
+            self._public.distrust()
+            raise
         _LOGGER.debug("%s has looked", self._name, extra={"fields": {"event": "looked"}})
         return answered
 
     def run(self, stop: Stop, poll: float, once: bool = False) -> None:
         """Look every `poll` seconds, until Stopped. What it refuses is logged once, and looked at again: what is
-        published may be another thing by then. once: look but once, and raise as `look`."""
+        published may be another thing by then. A web server that is not reached is tried again, after longer and longer
+        pauses. once: look but once, and raise as `look`."""
         if once:
             self.look()
             return
+        outage = Outage()
         while True:
+            pause = poll
             try:
                 self.look()
+                outage.ended()
             except (Malformed, Rejected) as error:
                 self._complain(error)
-            stop.pause(poll)
+            except Unreachable as error:
+                pause = outage.begun(error, poll)
+            stop.pause(pause)
 
     def _respond(self) -> bool:
         data = self._public.proposal()

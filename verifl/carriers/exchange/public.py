@@ -10,6 +10,9 @@ A web server gives out all but the inbox by GET, and lets each party PUT into it
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -21,16 +24,21 @@ from verifl.storage.private_files import replace_in
 from verifl.storage.stores import replacing
 
 PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
-_MISSING = "file-missing"
+TRANSCRIPT = "transcript"
+MISSING = "file-missing"
 _UNFINISHED = ".tmp"
 
 
 class PublicView(Protocol):
-    """What a trustee or client knows of it, wherever it is; see `PublicDirectory`, which has it on a disk. What is read
-    there is checked by whoever asked for it. Raises OSError where it cannot be reached."""
+    """Where a trustee or client meets the coordinator: files that it reads, and an inbox that it writes. Whoever asks
+    for something checks it. Every method raises OSError for what says nothing about the files, Unreachable for one."""
 
     def reader(self) -> TranscriptReader | None:
-        """Of the latest checkpoint; None before the first."""
+        """Of the log's latest checkpoint; None before the first."""
+        ...
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """A blob of the log, at most `limit` bytes. Raises Damaged("blob-...")."""
         ...
 
     def proposal(self) -> bytes | None:
@@ -41,13 +49,26 @@ class PublicView(Protocol):
         """A file that a proposal names, at most `limit` bytes. Raises Damaged("file-...")."""
         ...
 
-    def blob(self, name: bytes, limit: int) -> bytes:
-        """A blob of the transcript, by hash, at most `limit` bytes. Raises Damaged("file-...")."""
+    def put(self, party: str, answer: bytes) -> None:
+        """Put an answer into a party's inbox, whole; once more changes nothing."""
         ...
 
-    def put(self, party: str, answer: bytes) -> None:
-        """Put an answer into a party's inbox, whole and durable; once more changes nothing."""
+    def distrust(self) -> None:
+        """What was read does not fit together: nothing that is kept of it is used again."""
         ...
+
+
+def opened(reader: TranscriptReader) -> TranscriptReader | None:
+    """A reader that has its checkpoint; None where there is none."""
+    try:
+        reader.latest()
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        if error.check == MISSING:
+            return None
+        raise
+    return reader
 
 
 class Noticeboard(Protocol):
@@ -67,48 +88,44 @@ class Noticeboard(Protocol):
 
 
 class PublicDirectory:
-    """A public directory on a disk of this machine; what is read there is checked by whoever asked for it."""
+    """It on a disk of this machine, for the coordinator and for parties that share the disk: a `PublicView`, and a
+    `Noticeboard`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self._files = path, LocalDirectory(path)
+        self._dated = 0  # POSIX seconds, of the last proposal
 
     @property
     def transcript(self) -> Path:
         """Where the log is published."""
-        return self.path / "transcript"
+        return self.path / TRANSCRIPT
 
     def reader(self) -> TranscriptReader | None:
-        """Of the latest checkpoint; None before the first."""
-        reader = TranscriptReader(self.transcript)
-        try:
-            reader.latest()
-        except FileNotFoundError:
-            return None
-        except Damaged as error:
-            if error.check == _MISSING:
-                return None
-            raise
-        return reader
+        """See `PublicView`."""
+        return opened(TranscriptReader(self.transcript))
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        """See `PublicView`."""
+        return TranscriptReader(self.transcript).blob(name, limit)
 
     def proposal(self) -> bytes | None:
-        """What is asked now, not decoded; None for nothing. Raises Damaged("file-...")."""
+        """See `PublicView`."""
         try:
             return self._files.read(PROPOSAL, PROPOSAL_LIMIT)
         except Damaged as error:
-            if error.check == _MISSING:
+            if error.check == MISSING:
                 return None
             raise
 
     def bundle(self, name: bytes, limit: int) -> bytes:
-        """A file that a proposal names, at most `limit` bytes. Raises Damaged("file-...")."""
+        """See `PublicView`."""
         return self._files.read(f"{BUNDLES}/{name.hex()}", limit)
 
-    def blob(self, name: bytes, limit: int) -> bytes:
-        """See `PublicView.blob`."""
-        return TranscriptReader(self.transcript).blob(name, limit)
+    def distrust(self) -> None:
+        """Nothing is kept."""
 
     def put(self, party: str, answer: bytes) -> None:
-        """Put an answer into a party's inbox, whole and durable; once more changes nothing. No link is followed:
+        """See `PublicView`; it is durable then. No link is followed:
         whoever owns the inbox has nothing written elsewhere. Raises OSError, and Damaged("file-missing", "file-kind")
         where there is no inbox."""
         with self._files.folder(f"{INBOX}/{party}") as folder:
@@ -130,9 +147,19 @@ class PublicDirectory:
                     temporary.write_bytes(data)
         with replacing(self.path / PROPOSAL) as temporary:
             temporary.write_bytes(proposal)
+            self._date(temporary)
         for path in folder.iterdir():
             if path.name not in names:
                 path.unlink()
+
+    def _date(self, proposal: Path) -> None:
+        """Give each proposal a later second than the one before: some web servers tell two files of the same size from
+        each other by nothing else, in what they give as their tag (nginx's `etag`)."""
+        second = max(int(time.time()), self._dated + 1)
+        with suppress(FileNotFoundError):
+            second = max(second, int((self.path / PROPOSAL).stat().st_mtime) + 1)
+        os.utime(proposal, (second, second))
+        self._dated = second
 
     def withdraw(self) -> None:
         """Nobody is asked anything any more."""

@@ -15,7 +15,8 @@ from protocols.messages import COORDINATOR, KeyRotation
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.agents.party import Party
-from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.access import NO_ACCESS, WebAccess, check_place, exchange_at
+from verifl.carriers.exchange.public import PublicDirectory, PublicView
 from verifl.enrolment.keys import Passphrase, read_key
 from verifl.enrolment.policies import read_policy_file
 from verifl.storage.party_directory import PartyDirectory
@@ -28,37 +29,43 @@ class Seat:
 
     pinned: PinnedPolicy
     party: Party
-    public: PublicDirectory
+    public: PublicView
+
+    @property
+    def published(self) -> PublicDirectory:
+        """Where a coordinator publishes; raises Misuse for any other place."""
+        if not isinstance(self.public, PublicDirectory):
+            raise Misuse("--public: a coordinator writes a directory; a web server only publishes it")
+        return self.public
 
 
 @contextmanager
 def taken_seat(
     role: str,
-    public: Path,
+    public: Path | str,
     state: Path,
     policy_file: Path,
     key_files: Sequence[Path],
     passphrase: Passphrase | None,
+    access: WebAccess = NO_ACCESS,
 ) -> Iterator[Seat]:
     """The seat of a "coordinator", "trustee" or "client", which no other process has during the block.
 
+    public: a directory; for others than the coordinator also the address of a web server, with `access` to it.
     key_files: with the one in force, and those that it was rotated from or will be rotated to; identity.pem for none.
     Raises Misuse where its files are not as they have to be, Malformed or Rejected for what is no policy.
     """
-    if role != COORDINATOR and not public.is_dir():
-        raise Misuse(
-            f"{public}: no such directory; give the one that the coordinator writes, or a copy of it by --public"
-        )
-    pinned = PinnedPolicy.open(read_policy_file(policy_file))
-    directory, place = PartyDirectory(state), PublicDirectory(public)
+    check_place(str(public), access, writes=role == COORDINATOR)
+    pinned, directory = PinnedPolicy.open(read_policy_file(policy_file)), PartyDirectory(state)
     keys = [read_key(file, passphrase) for file in key_files or [directory.identity]]
-    name = _name(role, pinned.policy, keys, place)
     make_private_directory(state)
-    with locked(state / "lock", f"{state}: another process of {name} has it open; wait for it to end, or stop it"):
+    with locked(state / "lock", f"{state}: another process of this {role} has it open; wait for it to end, or stop it"):
+        place = PublicDirectory(Path(public)) if role == COORDINATOR else exchange_at(str(public), access, state)
+        name = _name(role, pinned.policy, keys, place)
         yield Seat(pinned, Party(name, tuple(keys), directory), place)
 
 
-def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicDirectory) -> str:
+def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicView) -> str:
     if role == COORDINATOR:
         if [key.public_key for key in keys] != [policy.log_key]:
             found = " and ".join(key.public_key.hex() for key in keys)
@@ -76,7 +83,7 @@ def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicD
     return names[0]
 
 
-def _add_rotated(owners: dict[bytes, str], public: PublicDirectory) -> None:
+def _add_rotated(owners: dict[bytes, str], public: PublicView) -> None:
     """Keys that a rotation of the published log gave to a party of `owners`."""
     reader, parties = public.reader(), set(owners.values())
     for entry in [] if reader is None else reader.entries(0, reader.size):

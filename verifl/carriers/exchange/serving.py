@@ -45,7 +45,7 @@ def opened_host(seat: Seat, plan: HostPlan, kind: type[Host]) -> Iterator[tuple[
 
     In the state directory: metrics.jsonl, refusals.jsonl, and changes that are handed in.
     """
-    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.public, MachineClock()
+    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.published, MachineClock()
     measures = Measures(MetricsFile(own.path / "metrics.jsonl"), plan.evaluate, plan.progress)
     inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
