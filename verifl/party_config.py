@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proofs.errors import Misuse
-from protocols.log.remote import SCHEMES
+from protocols.log.connection import SCHEMES
 from verifl.tables import Finite, TomlTable, parse_table, read_toml
 
 ROLES = ("coordinator", "trustee", "client")
@@ -47,6 +47,11 @@ class PartyConfig(TomlTable):
     policy: Place | None = None
     keys: Annotated[tuple[Place, ...], Field(strict=False, min_length=1)] | None = None
     passphrase_file: Place | None = None
+    ca_file: Place | None = None
+    client_certificate: Place | None = None
+    client_key: Place | None = None
+    token_file: Place | None = None
+    plain_http: bool | None = None
     training: Place | None = None
     initial: Place | None = None
     device: Literal["auto", "cpu", "cuda"] | None = None
@@ -68,6 +73,10 @@ _PATHS = (
     "policy",
     "keys",
     "passphrase_file",
+    "ca_file",
+    "client_certificate",
+    "client_key",
+    "token_file",
     "training",
     "initial",
 )

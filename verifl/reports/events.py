@@ -35,6 +35,8 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "refuses": ("check",),
     "dropped-out": ("abstained",),
     "looked": (),
+    "unreachable": (),
+    "reached": (),
 }
 # Of what a model and its training are: these stay with who trains.
 ON_TRAINING: Mapping[str, tuple[str, ...]] = {

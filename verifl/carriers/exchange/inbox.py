@@ -112,7 +112,8 @@ class Inbox:
         for party in self._limits:
             with suppress(FileExistsError):
                 (self._root / party).mkdir()
-                (self._root / party).chmod(rights)
+                with self._files.folder(f"{INBOX}/{party}") as folder:
+                    os.fchmod(folder, rights)
 
     def letters(self) -> Iterator[Letter]:
         """Files that were neither taken nor kept, some of each party. Unfinished ones, with a dot first, are passed
