@@ -25,7 +25,8 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
 events {{ worker_connections 256; }}
 http {{
-    access_log {folder}/access.log;
+    log_format counted "$ssl_client_s_dn|$request_method|$request_uri|$status|$request_length|$bytes_sent";
+    access_log {folder}/access.log counted;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -34,6 +35,19 @@ http {{
     include {folder}/site.conf;
 }}
 """
+
+
+@dataclass(frozen=True)
+class Request:
+    """who: the subject of the certificate that was shown. received, sent: bytes of request and answer, headers among
+    them, without those of TLS."""
+
+    who: str
+    method: str
+    uri: str
+    status: int
+    received: int
+    sent: int
 
 
 @dataclass
@@ -72,9 +86,13 @@ class Nginx:
             self.process.wait(PATIENCE)
             self.process = None
 
-    def requests(self) -> list[str]:
-        """Lines of the access log, as far as it was written."""
-        return (self.folder / "access.log").read_text().splitlines()
+    def requests(self) -> list[Request]:
+        """Those that were answered."""
+        lines = (self.folder / "access.log").read_text().splitlines()
+        parts = (line.split("|") for line in lines)
+        return [
+            Request(who, method, uri, int(status), int(got), int(sent)) for who, method, uri, status, got, sent in parts
+        ]
 
 
 def free_port() -> int:

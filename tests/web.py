@@ -102,18 +102,35 @@ def hostile(answer: Answer) -> Iterator[str]:
         thread.join()
 
 
+class Authority:
+    """Who issues certificates. file: its own, in PEM."""
+
+    def __init__(self, folder: Path, name: str = "test") -> None:
+        self._folder, self._key = folder, ec.generate_private_key(ec.SECP256R1())
+        self._own = _certificate(_named(name), self._key, None)
+        self.file = folder / f"{name}-ca.pem"
+        self.file.write_bytes(self._own.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, file: str = "") -> Path:
+        """A certificate of CN=name, "" for a server of HOST, and its key, in one file of mode 0600."""
+        key, form = ec.generate_private_key(ec.SECP256R1()), serialization.PrivateFormat.PKCS8
+        certificate = _certificate(_named(name), key, (self._own, self._key))
+        path = self._folder / f"{file or name or 'server'}.pem"
+        path.touch(mode=0o600)
+        pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        path.write_bytes(pem + certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+
 def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """The certificate file of an authority of our own, and a server's context with a certificate for HOST by it."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    authority = _certificate(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")]), key, None)
-    own = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate(name, own, (authority, key))
-    (folder / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "server.pem").write_bytes(own.private_bytes(*form) + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "server.pem")
-    return folder / "ca.pem", context
+    authority, context = Authority(folder), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue(""))
+    return authority.file, context
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)] if name else [])
 
 
 def _certificate(

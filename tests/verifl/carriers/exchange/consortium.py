@@ -72,6 +72,7 @@ class Consortium:
 
     folder: Path
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    way: Callable[[str], list[str]] | None = None  # the options by which a party other than the coordinator gets there
 
     @property
     def public(self) -> Path:
@@ -95,7 +96,9 @@ class Consortium:
         """What the party types."""
         role = "coordinator" if name == "coordinator" else "client" if name in CLIENTS else "trustee"
         config = [] if role == "trustee" else [str(self.folder / "config.toml")]
-        places = ["--public", str(self.public), "--state", str(self.home(name)), "--policy", str(self.policy)]
+        here = self.way is None or name == "coordinator"
+        public = ["--public", str(self.public)] if here else self.way(name)
+        places = [*public, "--state", str(self.home(name)), "--policy", str(self.policy)]
         return [role, "run", *config, *places, "--log-format", "json", *more]
 
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
