@@ -8,7 +8,6 @@ else leaves its machine: no metric, no count of examples, no text of an exceptio
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
@@ -77,7 +76,7 @@ def _plain(message: Message, context: Context, call_next: ClientAppCallable, nod
 
 def _answer(node: Node, ask: Ask, trainer: Trainer) -> bytes:
     """What the client says to a proposal."""
-    with taken_seat("client", Path(node.public), node.state, node.policy, node.keys, _passphrase(node)) as seat:
+    with taken_seat("client", node.public, node.state, node.policy, node.keys, _passphrase(node)) as seat:
         proposal = open_proposal(seat.pinned, ask.proposal)
         _check_asked(proposal, seat.party.name)
         layout = flower_layout(seat.pinned.policy)
