@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, cast
 
-from protocols.envelopes import open_envelope
 from protocols.hashes import sha256
 from protocols.messages import Message, NamesBlob
 from protocols.policy import Policy
@@ -51,11 +50,6 @@ def message_blobs(message: Message | Policy) -> tuple[tuple[str, bytes], ...]:
         items = (value,) if field.item is None else tuple(getattr(each, field.item) for each in value)
         named += [(field.role, blob) for blob in items if blob is not None]
     return tuple(named)
-
-
-def entry_blobs(entry: bytes) -> tuple[bytes, ...]:
-    """Hashes of the blobs that a log entry names. Raises Malformed where the entry is not an envelope of version 1."""
-    return tuple(name for _, name in message_blobs(open_envelope(entry).message))
 
 
 def _found(role: str, hint: Any) -> Iterator[BlobField]:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 from proofs.domains import ENVELOPE
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.blobs import message_blobs
 from protocols.encoding import ENTRY_LIMIT, POLICY_LIMIT, decode, encode
 from protocols.hashes import sha256
 from protocols.identities import SigningKey, verify
@@ -99,6 +100,16 @@ class Entry:
         if isinstance(envelope.message, Policy):  # open_envelope refuses it; the type does not say so
             raise Malformed("envelope.type", "a message type", POLICY_TYPE)
         return cls(data, entry_hash(data), envelope, envelope.message)
+
+    @property
+    def blobs(self) -> tuple[bytes, ...]:
+        """Hashes of the blobs that it names."""
+        return tuple(name for _, name in message_blobs(self.message))
+
+
+def entry_blobs(data: bytes) -> tuple[bytes, ...]:
+    """Hashes of the blobs that a log entry names. Raises Malformed where it is not an envelope of version 1."""
+    return Entry.open(data).blobs
 
 
 def expect_entry(cls: type[Expected], data: bytes) -> tuple[Entry, Expected]:

@@ -23,7 +23,7 @@ from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Rejected
 from protocols.blobs import blob_hash
-from protocols.envelopes import open_envelope, seal, seal_policy, seal_rotation
+from protocols.envelopes import seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
@@ -232,7 +232,7 @@ class Simulation:
         size = self.writer.published_size
         published = Published(reader.latest(), reader.entries(0, size)) if size else None
         self._start_coordinator(published)
-        self.writer.append(self.coordinator.entries(size, self.coordinator.size))
+        self.writer.append(self.coordinator.unpublished())
 
     def blob(self, name: bytes, limit: int) -> bytes:
         """What everybody reads blobs from."""
@@ -437,7 +437,7 @@ class Simulation:
         return RoundResult(current.number, aggregated.aborted, accepted, plaintext)
 
     def _plaintext(self, publication: Publication) -> Update:
-        message = open_envelope(publication.entries[0]).message
+        message = publication.entries[0].message
         assert isinstance(message, Aggregate)
         return decode_plaintext(self.pinned, publication.blobs[message.plaintext])
 

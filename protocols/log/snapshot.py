@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from proofs.errors import Malformed, Rejected
-from protocols.blobs import entry_blobs
+from protocols.envelopes import entry_blobs
 from protocols.log.checkpoint import NOTE_LIMIT, parse_note
 from protocols.log.connection import Remote
 from protocols.log.files import Damaged, Directory

@@ -14,10 +14,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from proofs.errors import Misuse, Rejected
-from protocols.blobs import blob_hash, entry_blobs
-from protocols.encoding import ENTRY_LIMIT
+from protocols.blobs import blob_hash
+from protocols.envelopes import entry_blobs
 from protocols.locks import FileLock
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import Frontier, leaf_hash
@@ -40,6 +41,20 @@ References = Callable[[bytes], Iterable[bytes]]
 DiskWatch = Callable[[str], None]  # told before each change on disk; it exists to test crashes
 
 
+class Appendable(Protocol):
+    """An entry that was decoded, as `protocols.envelopes.Entry` is."""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes."""
+        ...
+
+    @property
+    def blobs(self) -> Sequence[bytes]:
+        """Hashes of the blobs that it names."""
+        ...
+
+
 class TranscriptWriter:
     """The one writer of a transcript directory; a second one is refused while the first is open.
 
@@ -49,7 +64,7 @@ class TranscriptWriter:
     repeated.
 
     `keep`: entries that are about to be appended again, since trustees may have seen them; their blobs stay.
-    `references` gives the blobs that an entry names, and raises Malformed on what is not an entry. `watch` is called
+    `references` gives the blobs that an entry names which is read back. `watch` is called
     with a description before each change to the directory; it exists to test crashes.
     """
 
@@ -63,7 +78,7 @@ class TranscriptWriter:
         self._path = Path(path).absolute()
         self._references = references
         self._watch = watch
-        self._pending: list[bytes] = []
+        self._pending: list[Appendable] = []
         self._frontier, self._stack = Frontier(), TileStack()  # of the latest checkpoint
         self._unsynced: dict[Path, None] = {}  # directories whose renames may not be durable
         self._partial: dict[str, Piece] = {}  # by path, partial tiles and bundles that some checkpoint needs
@@ -102,18 +117,11 @@ class TranscriptWriter:
         """The root hash over all entries, pending ones included: what the next checkpoint signs."""
         return self._ahead.root()
 
-    def append(self, entries: Sequence[bytes]) -> int:
-        """Add entries; return the index of the first. All or none.
-
-        Raises Misuse on an entry that is empty or longer than 65535 bytes, Malformed where it is no envelope.
-        """
-        for entry in entries:
-            if not 0 < len(entry) <= ENTRY_LIMIT:
-                raise Misuse(f"entry: expected 1 .. {ENTRY_LIMIT} bytes, found {len(entry)}")
-            self._references(entry)
+    def append(self, entries: Sequence[Appendable]) -> int:
+        """Add entries; return the index of the first."""
         first = self.size
         for entry in entries:
-            self._ahead.append(leaf_hash(entry))
+            self._ahead.append(leaf_hash(entry.data))
             self._pending.append(entry)
         return first
 
@@ -158,7 +166,7 @@ class TranscriptWriter:
             self._remove_stale()
             return
         covered, frontier, stack, tree = self._grow(head)
-        for path, data in (*tree, *self._bundles(covered, head.size)):
+        for path, data in (*tree, *self._bundles([entry.data for entry in covered], head.size)):
             self._write(path, data)
         self._sync()
         for path in (note_path(head.size), CHECKPOINT):
@@ -171,7 +179,7 @@ class TranscriptWriter:
         del self._pending[: len(covered)]
         self._remove_stale()
 
-    def _grow(self, head: Checkpoint) -> tuple[list[bytes], Frontier, TileStack, list[tuple[str, bytes]]]:
+    def _grow(self, head: Checkpoint) -> tuple[list[Appendable], Frontier, TileStack, list[tuple[str, bytes]]]:
         """The pending entries under a new tree head, the tree with them, and the tiles to write."""
         if not self.published_size < head.size <= self.size:
             expected = f"{self.published_size + 1} .. {self.size}"
@@ -180,7 +188,7 @@ class TranscriptWriter:
         frontier, stack = self._frontier.copy(), self._stack.copy()
         written = []
         for entry in covered:
-            hashed = leaf_hash(entry)
+            hashed = leaf_hash(entry.data)
             frontier.append(hashed)
             written += stack.append(hashed)
         if frontier.root() != head.root:
@@ -200,10 +208,10 @@ class TranscriptWriter:
                 start = bundle.start - first
                 yield bundle.path, encode_bundle(entries[start : start + bundle.width])
 
-    def _check_blobs(self, entries: Iterable[bytes]) -> None:
+    def _check_blobs(self, entries: Iterable[Appendable]) -> None:
         reader = TranscriptReader(self._path)
         for entry in entries:
-            for name in self._references(entry):
+            for name in entry.blobs:
                 if not reader.has_blob(name):
                     raise Misuse(f"blob {name.hex()}: an entry names it, and put_blob was not called with it")
 

@@ -124,6 +124,10 @@ class Coordinator:
         """Entries start .. stop - 1: what a trustee that has seen `start` needs to observe a checkpoint of `stop`."""
         return self._record.entries(start, stop)
 
+    def unpublished(self) -> Sequence[Entry]:
+        """The entries behind the last checkpoint that has its quorum: what a transcript opened anew lacks."""
+        return self._record.unpublished
+
     def checkpoint(self) -> bytes:
         """The log as it stands, signed, for the trustees to observe; durable before it is returned.
 
@@ -404,7 +408,7 @@ class Coordinator:
         self, entries: Sequence[Entry], blobs: dict[bytes, bytes] | None = None, aborted: str | None = None
     ) -> Publication:
         self._record.append(entries)
-        return Publication(tuple(entry.data for entry in entries), blobs or {}, aborted)
+        return Publication(tuple(entries), blobs or {}, aborted)
 
     def _trustees(self) -> tuple[Member, ...]:
         """Those who are in force, with their keys, as of the log's end."""

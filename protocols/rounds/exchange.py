@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from proofs.errors import Rejected, VeriflError
+from protocols.envelopes import Entry
 from protocols.log.writer import TranscriptWriter
 from protocols.submissions import check_blob
 
@@ -131,7 +132,7 @@ class Publication:
     checkpoint that has its quorum, to be published after all that; empty for none.
     """
 
-    entries: tuple[bytes, ...]
+    entries: tuple[Entry, ...]
     blobs: Mapping[bytes, bytes] = field(default_factory=dict)
     aborted: str | None = None
     refused: tuple[Refusal, ...] = ()

@@ -69,6 +69,7 @@ class LogRecord:
     def __init__(self, pinned: PinnedPolicy, store: Store, published: Published | None) -> None:
         self._pinned, self._store = pinned, store
         self._entries: list[bytes] = []
+        self._unpublished: list[Entry] = []  # the last of them, from `published` on
         self._hashes: list[bytes] = []
         self._follower = Follower.start()
         self._seeds: dict[int, bytes] = {}  # of the rounds
@@ -102,6 +103,11 @@ class LogRecord:
         """Entries start .. stop - 1."""
         return self._entries[start:stop]
 
+    @property
+    def unpublished(self) -> Sequence[Entry]:
+        """Entries from `published` on."""
+        return tuple(self._unpublished)
+
     def position(self, entry: bytes, start: int) -> int | None:
         """Index of these very bytes at or after `start`."""
         return self._entries.index(entry, start) if entry in self._entries[start:] else None
@@ -130,6 +136,7 @@ class LogRecord:
         self._follower = self._follower.after(self._pinned, entries)
         for index, entry in enumerate(entries, first):
             self._entries.append(entry.data)
+            self._unpublished.append(entry)
             self._hashes.append(leaf_hash(entry.data))
             self._note_entry(index, entry.message)
 
@@ -137,7 +144,7 @@ class LogRecord:
         """The head of the log as it stands, and the pending entries made durable: trustees may now see them."""
         if not self._entries:
             raise Misuse("checkpoint: the log has no entry yet, start with genesis")
-        pending = Pending(self._published, tuple(self._entries[self._published :]))
+        pending = Pending(self._published, tuple(entry.data for entry in self._unpublished))
         PENDING.put(self._store, pending)
         self._proposed = self.size
         return Checkpoint(self._pinned.policy.origin, self.size, self._follower.root())
@@ -147,6 +154,7 @@ class LogRecord:
         size = parse_note(note).checkpoint.size
         if size < self._published:
             raise Misuse(f"cosigned: expected a checkpoint of at least {self._published} entries, found {size}")
+        del self._unpublished[: size - self._published]
         self._note, self._published = note, size
         self._proposed = max(self._proposed, size)
         self._paths.clear()
@@ -211,6 +219,7 @@ class LogRecord:
     def _restore(self, published: Published) -> None:
         for entry in published.entries:
             self.append([Entry.open(entry)])
+            self._unpublished.clear()
         head = parse_note(published.note).checkpoint
         if (head.size, head.root) != (self.size, self._follower.root()):
             raise Misuse("published: the entries are not those under the checkpoint")

@@ -16,9 +16,8 @@ from typing import Any
 
 from proofs.errors import Malformed
 from protocols import messages
-from protocols.blobs import entry_blobs
 from protocols.cohorts import ack_digest, cohort_digest
-from protocols.envelopes import entry_hash, open_envelope, required_signer, seal
+from protocols.envelopes import entry_blobs, entry_hash, open_envelope, required_signer, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, cosign, sign_checkpoint
 from protocols.log.merkle import Frontier, leaf_hash

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.blobs import blob_hash, entry_blobs, message_blobs
+from protocols.blobs import blob_hash, message_blobs
 from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import (
     Envelope,
     check_signature,
+    entry_blobs,
     entry_hash,
     open_envelope,
     open_policy,

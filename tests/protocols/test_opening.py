@@ -7,7 +7,6 @@ import pytest
 
 from proofs.curve import ORDER
 from proofs.errors import Malformed, Rejected
-from protocols.envelopes import open_envelope
 from protocols.lattice.encryption import unpack
 from protocols.messages import Aggregate
 from protocols.opening import (
@@ -53,7 +52,7 @@ class ClosedCohort:
             for each in current.releases
         }
         publication = simulation.coordinator.aggregate()
-        message = open_envelope(publication.entries[0]).message
+        message = publication.entries[0].message
         assert isinstance(message, Aggregate)
         self.plaintext = decode_plaintext(self.pinned, publication.blobs[message.plaintext])
         self.blindings = decode_blindings(self.pinned, publication.blobs[message.blindings])

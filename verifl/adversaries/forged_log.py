@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from protocols.blobs import blob_hash, entry_blobs
-from protocols.envelopes import seal
+from protocols.blobs import blob_hash
+from protocols.envelopes import Entry, seal
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, add_cosignatures, sign_checkpoint
@@ -84,16 +84,17 @@ class ForgedLog:
         notes = {size: reader.note(size) for size in reader.checkpoints() if size <= shared} | self.notes
         with TranscriptWriter(out) as writer:
             writer.put_policy(self.pinned.data)
-            for blob in self._blobs(reader):
+            entries = [Entry.open(each) for each in self.entries]
+            for blob in self._blobs(reader, entries):
                 writer.put_blob(blob)
-            writer.append(self.entries)
+            writer.append(entries)
             for _, note in sorted(notes.items()):
                 writer.publish(note)
 
-    def _blobs(self, reader: TranscriptReader) -> Iterable[bytes]:
+    def _blobs(self, reader: TranscriptReader, entries: Iterable[Entry]) -> Iterable[bytes]:
         own: Mapping[bytes, bytes] = self.blobs
-        for entry in self.entries:
-            for name in entry_blobs(entry):
+        for entry in entries:
+            for name in entry.blobs:
                 yield own[name] if name in own else reader.blob(name, 1 << 40)
 
     def _logged(self, hashes: list[bytes], index: int) -> LoggedEntry:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.blobs import BLOB_LIMIT, entry_blobs
-from protocols.envelopes import open_envelope
+from protocols.blobs import BLOB_LIMIT
+from protocols.envelopes import entry_blobs, open_envelope
 from protocols.holdings import Holdings
 from protocols.log.checkpoint import check_note, parse_note
 from protocols.log.reader import TranscriptReader

@@ -61,10 +61,8 @@ class ServerAgent:
     def begin(self) -> bool:
         """Publish the policy, and take up what trustees may have seen; whether there was a log already."""
         self._writer.put_policy(self._pinned.data)
-        size = self._coordinator.size
-        if size:
-            self._writer.append(self._coordinator.entries(self._writer.published_size, size))
-        return size > 0
+        self._writer.append(self._coordinator.unpublished())
+        return self._coordinator.size > 0
 
     @property
     def due(self) -> Due:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocols.blobs import entry_blobs
 from protocols.cohorts import disputed_by_quorum
-from protocols.envelopes import Entry, open_envelope
+from protocols.envelopes import Entry, entry_blobs, open_envelope
 from protocols.log.tiles import blob_path
 from protocols.messages import Exclusion, Genesis, RoundAborted, RoundOpen
 from protocols.pinned import PinnedPolicy

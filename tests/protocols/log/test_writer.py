@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.envelopes import seal
+from protocols.envelopes import Entry, entry_blobs, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
 from protocols.log.merkle import leaf_hash, root
@@ -21,6 +21,7 @@ from tests.protocols.log.transcripts import (
     LOG,
     ORIGIN,
     POLICY,
+    Numbered,
     blob,
     blob_hashes,
     build,
@@ -120,9 +121,9 @@ def test_a_note_may_cover_a_part_of_the_pending_entries(tmp_path: Path) -> None:
     with open_writer(path) as writer:
         writer.put_policy(POLICY)
         writer.put_blob(blob(0))
-        assert writer.append([entry(0), entry(1)]) == 0
+        assert writer.append([Numbered(0), Numbered(1)]) == 0
         covering = note(writer)
-        assert writer.append([entry(2)]) == 2
+        assert writer.append([Numbered(2)]) == 2
         writer.publish(covering)
         assert (writer.published_size, writer.size) == (2, 3)
         assert TranscriptReader(path).entries(0, 2) == [entry(0), entry(1)]
@@ -135,7 +136,7 @@ def test_refused_publications_write_nothing(tmp_path: Path) -> None:
     with open_writer(path) as writer:
         extend(writer, 12)
         before = contents(path)
-        writer.append([entry(13)])
+        writer.append([Numbered(13)])
         good = Checkpoint(ORIGIN, writer.size, writer.root())
         for size, expected in ((12, "a size in 13"), (14, "a size in 13"), (5, "a size in 13")):
             with pytest.raises(Misuse, match=expected):
@@ -144,22 +145,27 @@ def test_refused_publications_write_nothing(tmp_path: Path) -> None:
             writer.publish(sign_checkpoint(Checkpoint(ORIGIN, 13, bytes(32)), ORIGIN, LOG))
         with pytest.raises(Malformed):
             writer.publish(b"no note")
-        writer.append([entry(50)])
+        writer.append([Numbered(50)])
         with pytest.raises(Misuse, match="put_blob was not called"):
             writer.publish(note(writer))
         assert contents(path) == before
 
 
-def test_entries_are_checked_when_they_are_appended(tmp_path: Path) -> None:
-    with TranscriptWriter(tmp_path / "transcript") as writer:
-        for bad in (b"", bytes(65536)):
-            with pytest.raises(Misuse, match="expected 1"):
-                writer.append([bad])
-        good = seal(Genesis("f", bytes(32), bytes(32), None), "coordinator", SigningKey.from_seed(bytes(32)))
+def test_what_is_appended_was_decoded(tmp_path: Path) -> None:
+    """It has its bytes, and the blobs that they name; nothing else can be appended."""
+    good = seal(Genesis("f", bytes(32), bytes(32), None), "coordinator", SigningKey.from_seed(bytes(32)))
+    opened = Entry.open(good)
+    assert opened.blobs == entry_blobs(good) == (bytes(32), bytes(32))
+    for bad in (b"", bytes(65536), b"not an envelope"):
         with pytest.raises(Malformed):
-            writer.append([good, b"not an envelope"])
-        assert writer.size == 0
-        assert writer.append([good]) == 0
+            Entry.open(bad)
+        with pytest.raises(Malformed):
+            entry_blobs(bad)
+    with TranscriptWriter(tmp_path / "transcript") as writer:
+        assert writer.append([opened]) == 0
+        assert writer.size == 1
+        with pytest.raises(Misuse, match="put_blob was not called"):
+            writer.publish(note(writer))
 
 
 def test_one_policy(tmp_path: Path) -> None:
@@ -317,7 +323,7 @@ def test_pending_blobs_without_an_entry_are_dropped_on_opening(tmp_path: Path) -
     before = contents(path)
     with open_writer(path) as writer:
         writer.put_blob(b"of no entry")
-        writer.append([entry(13)])
+        writer.append([Numbered(13)])
     open_writer(path).close()
     assert contents(path) == before
     assert list(references(entry(13))) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.identities import SigningKey
@@ -31,6 +32,21 @@ def references(data: bytes) -> Iterable[bytes]:
     return [POLICY_HASH, *own] if number == 0 else own
 
 
+@dataclass(frozen=True)
+class Numbered:
+    """An entry as it is appended."""
+
+    number: int
+
+    @property
+    def data(self) -> bytes:
+        return entry(self.number)
+
+    @property
+    def blobs(self) -> list[bytes]:
+        return list(references(self.data))
+
+
 def open_writer(path: Path, step: Callable[[str], None] | None = None) -> TranscriptWriter:
     return TranscriptWriter(path, references=references, watch=step)
 
@@ -43,7 +59,7 @@ def extend(writer: TranscriptWriter, size: int) -> None:
     for number in numbers:
         if number % 50 == 0:
             writer.put_blob(blob(number))
-    writer.append([entry(number) for number in numbers])
+    writer.append([Numbered(number) for number in numbers])
     writer.publish(note(writer))
 
 
