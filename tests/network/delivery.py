@@ -1,0 +1,254 @@
+"""The network between a party and the public directory: requests that fail, take their time, arrive twice, or are
+answered by a cache.
+
+A party sees the directory through its own `Link`. Whoever serves it is a web server on the coordinator's machine: it is
+there whenever that machine has power, whether the coordinator's process runs or not. What is PUT there gets a
+temporary name, is renamed when all of it has arrived, and is not synced, as nginx does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+
+from protocols.blobs import blob_hash
+from protocols.log.files import Damaged, LocalDirectory
+from protocols.log.reader import TranscriptReader
+from protocols.rounds.proposals import PROPOSAL_LIMIT
+from tests.network.disks import Machine
+from tests.network.scheduler import Scheduler
+from verifl.carriers.exchange.public import BUNDLES, INBOX, PROPOSAL
+
+TRANSCRIPT, CHECKPOINT = "transcript", "transcript/checkpoint"
+KEPT_BY_CACHES = 120.0  # seconds for which a cache may give an old version of a file that changes
+
+
+class Unreachable(OSError):
+    """A request had no answer: it may have arrived or not."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of a link: the probabilities that a request is lost, that only its answer is, that what is PUT arrives again
+    later, that it arrives in two parts with time in between, that a file which changes comes from a cache; and the
+    seconds that a request takes at most."""
+
+    lost: float = 0.0
+    unanswered: float = 0.0
+    again: float = 0.0
+    in_parts: float = 0.0
+    cached: float = 0.0
+    slow: float = 0.0
+
+
+PERFECT = Quality()
+
+
+@dataclass
+class WebServer:
+    """Serves the public directory of a machine. heard: told of what a party sends, before anything can happen to it.
+    versions: what the files that change were, each with since when."""
+
+    machine: Machine
+    scheduler: Scheduler
+    heard: Callable[[str, bytes], None]
+    versions: dict[str, list[tuple[float, bytes | None]]] = field(default_factory=dict)
+
+    @property
+    def public(self) -> Path:
+        return self.machine.root / "public"
+
+    def changed(self, path: Path) -> None:
+        """A file of the machine was replaced or removed."""
+        name = str(path.relative_to(self.public)) if path.is_relative_to(self.public) else ""
+        if name in (PROPOSAL, CHECKPOINT):
+            data = path.read_bytes() if path.exists() else None
+            self.versions.setdefault(name, []).append((self.scheduler.now, data))
+
+    def restarted(self) -> None:
+        """The machine lost power, and some of what it served."""
+        for name in (PROPOSAL, CHECKPOINT):
+            self.changed(self.public / name)
+
+    def older(self, name: str, rng: Random) -> bytes | None:
+        """A version of a file that a cache may still have."""
+        versions = self.versions.get(name, [])
+        since = [*(when for when, _ in versions[1:]), self.scheduler.now]  # when each was replaced
+        recent = [data for (_, data), until in zip(versions, since, strict=False)
+                  if self.scheduler.now - until <= KEPT_BY_CACHES]  # fmt: skip
+        return rng.choice(recent) if recent else None
+
+    def put(self, party: str, data: bytes, in_parts: float) -> None:
+        """Store what was sent; with the last part so many seconds later."""
+        folder, name = self.public / INBOX / party, blob_hash(data).hex()
+        if not self.machine.up or self.machine.full or not folder.is_dir():
+            raise Unreachable("the server did not take it")
+        unfinished = folder / f".{name}.part"
+        if in_parts:
+            unfinished.write_bytes(data[: len(data) // 2])
+        finish = _Finish(self.machine, folder, unfinished, name, data)
+        if in_parts:
+            self.scheduler.after(in_parts, finish)
+        else:
+            finish()
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """The last part arrives."""
+
+    machine: Machine
+    folder: Path
+    unfinished: Path
+    name: str
+    data: bytes
+
+    def __call__(self) -> None:
+        if self.machine.up and not self.machine.full and self.folder.is_dir():
+            self.unfinished.write_bytes(self.data)
+            self.unfinished.replace(self.folder / self.name)
+
+
+class Link:
+    """One party's way to the web server. `quality` and `cut` change as the history says."""
+
+    def __init__(self, server: WebServer, rng: Random, pass_time: Callable[[float], None]) -> None:
+        """pass_time: lets others go on for so many seconds, and raises where this party dies meanwhile."""
+        self.server, self._rng, self._pass_time = server, rng, pass_time
+        self.quality, self.cut = PERFECT, False
+
+    def request(self) -> None:
+        """One request on its way to the server."""
+        if self._happens(self.quality.slow and 0.5):
+            self._pass_time(self._rng.uniform(0.0, self.quality.slow))
+        if self.cut or not self.server.machine.up or self._happens(self.quality.lost):
+            raise Unreachable("no answer")
+
+    def answered(self) -> None:
+        """The answer on its way back."""
+        if self._happens(self.quality.unanswered):
+            raise Unreachable("the connection broke")
+
+    def cached(self, name: str) -> tuple[bool, bytes | None]:
+        """Whether a cache answers for a file, and what."""
+        if not self._happens(self.quality.cached):
+            return False, None
+        return True, self.server.older(name, self._rng)
+
+    def send(self, party: str, data: bytes) -> None:
+        """PUT an answer into a party's inbox."""
+        self.server.heard(party, data)
+        self.request()
+        parts = self._rng.uniform(1.0, 30.0) if self._happens(self.quality.in_parts) else 0.0
+        self.server.put(party, data, parts)
+        if self._happens(self.quality.again):
+            self.server.scheduler.after(self._rng.uniform(0.0, 200.0), lambda: self._again(party, data))
+        self.answered()
+
+    def _again(self, party: str, data: bytes) -> None:
+        with suppress(Unreachable):
+            self.server.put(party, data, 0.0)
+
+    def calm(self) -> None:
+        """Nothing goes wrong any more; what is on its way still arrives."""
+        self.quality, self.cut = replace(PERFECT, slow=min(1.0, self.quality.slow)), False
+
+    def _happens(self, probability: float) -> bool:
+        return probability > 0.0 and self._rng.random() < probability
+
+
+class LinkedDirectory:
+    """A transcript as it is read over a link: a `protocols.log.files.Directory` that lists nothing."""
+
+    lists = False
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._files = link, LocalDirectory(link.server.public / TRANSCRIPT)
+
+    def read(self, path: str, limit: int) -> bytes:
+        self._link.request()
+        if f"{TRANSCRIPT}/{path}" == CHECKPOINT:
+            old, data = self._link.cached(CHECKPOINT)
+            if old and data is not None:
+                return data
+        try:
+            found = self._files.read(path, limit)
+        except FileNotFoundError:  # the directory itself: a web server makes no difference
+            raise Damaged("file-missing", path, "no such file") from None
+        self._link.answered()
+        return found
+
+    def is_named(self, path: str, name: bytes) -> bool:
+        self._link.request()
+        return self._files.is_named(path, name)
+
+    def has(self, path: str) -> bool:
+        self._link.request()
+        return self._files.has(path)
+
+    def numbered(self, folder: str, last: int) -> list[int]:
+        self._link.request()
+        return self._files.numbered(folder, last)
+
+    def occupied(self, path: str) -> bool:
+        return self.has(path)
+
+    def names(self, path: str) -> list[str]:
+        return []
+
+    def walk(self) -> Iterator[str]:
+        return iter(())
+
+    def empty(self) -> Iterator[str]:
+        return iter(())
+
+
+class LinkedView:
+    """The public directory over a link: a `verifl.carriers.exchange.public.PublicView`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._files = link, LocalDirectory(link.server.public)
+
+    def reader(self) -> TranscriptReader | None:
+        reader = self._transcript()
+        try:
+            reader.latest()
+        except Damaged as error:
+            if error.check == "file-missing":
+                return None
+            raise
+        return reader
+
+    def proposal(self) -> bytes | None:
+        self._link.request()
+        old, data = self._link.cached(PROPOSAL)
+        if old:
+            return data
+        try:
+            found = self._files.read(PROPOSAL, PROPOSAL_LIMIT)
+        except Damaged as error:
+            if error.check != "file-missing":
+                raise
+            found = None
+        self._link.answered()
+        return found
+
+    def bundle(self, name: bytes, limit: int) -> bytes:
+        self._link.request()
+        found = self._files.read(f"{BUNDLES}/{name.hex()}", limit)
+        self._link.answered()
+        return found
+
+    def blob(self, name: bytes, limit: int) -> bytes:
+        return self._transcript().blob(name, limit)
+
+    def put(self, party: str, answer: bytes) -> None:
+        self._link.send(party, answer)
+
+    def _transcript(self) -> TranscriptReader:
+        reader = TranscriptReader(self._link.server.public / TRANSCRIPT)
+        reader._directory = LinkedDirectory(self._link)
+        return reader

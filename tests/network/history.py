@@ -1,0 +1,240 @@
+"""One history, from its scenario to its judgement."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from unittest import mock
+
+from proofs.errors import VeriflError
+from protocols.messages import COORDINATOR
+from protocols.pinned import PinnedPolicy
+from tests.network.clocks import MachineClock
+from tests.network.delivery import Link, WebServer
+from tests.network.disks import Disks
+from tests.network.judgement import judge
+from tests.network.members import ClientMember, Member, TrusteeMember
+from tests.network.scenario import HOST, TAIL, Away, Cut, Fault, Full, Jump, Kill, OldCopy, Scenario
+from tests.network.scheduler import Scheduler
+from tests.network.serving import HostMember
+from tests.network.statements import Secrets, Statements
+from tests.network.training import Trained
+from tests.simulator import identity_of, make_policy
+from verifl.config import DeadlinesConfig
+
+AFTERWARDS = 60.0  # seconds in which parties hear that the last round has closed
+DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=2)
+OUTDATED = "this state is older than what its party said"
+
+
+class World:
+    """Everybody, and what is between them. set_back: parties that go on from an old copy, and did not notice.
+    complaints: by party, an error with which its process ended. waiting: requests that are on their way now."""
+
+    def __init__(self, scenario: Scenario, base: Path, hear: Callable[[str], None] = lambda _: None) -> None:
+        self.scenario, self.deadlines, self._hear = scenario, DEADLINES, hear
+        self.lines: list[str] = []
+        self.scheduler, self.rng = Scheduler(), Random(f"polls {scenario.seed}")
+        self.policy_data, self.initial = make_policy(scenario.setting)
+        self.pinned, self.policy_file = PinnedPolicy.open(self.policy_data), base / "policy.cbor"
+        self.policy_file.write_bytes(self.policy_data)
+        self.disks = Disks(base, self._changed)
+        self.statements, self.secrets, self.trained = Statements(), Secrets(self.disks), Trained()
+        self.server = WebServer(self.disks.machine(HOST), self.scheduler, self.statements.heard)
+        self.host = HostMember(self, self.server.machine, MachineClock(self.scheduler))
+        self.host.enrol()
+        self.members = {name: self._member(name) for name in (*scenario.clients, *scenario.trustees)}
+        self.set_back: set[str] = set()
+        self.complaints: list[tuple[str, VeriflError]] = []
+        self.waiting, self.is_calm = 0, False
+        self._copies: dict[str, Path] = {}
+        self._base = base
+        for name in (COORDINATOR, *self.members):
+            self.secrets.add(name, "a signing key", identity_of(name, scenario.seed).seed)
+
+    @property
+    def transcript(self) -> Path:
+        return self.server.public / "transcript"
+
+    def tell(self, line: str) -> None:
+        """A line of the history."""
+        self.lines.append(f"{self.scheduler.now:8.1f}  {line}")
+        self._hear(self.lines[-1])
+
+    def complain(self, name: str, error: VeriflError) -> None:
+        """A process ended with an error."""
+        if OUTDATED in str(error) and name in self._copies:
+            self._put_back(name)
+        else:
+            self.complaints.append((name, error))
+
+    def lies(self, kind: str) -> bool:
+        """Whether a liar of this kind lies now; some need a history to lie about."""
+        return kind not in ("replayed-proof", "stale-model") or bool(self.host.closed)
+
+    def wait(self, seconds: float) -> None:
+        """Others go on while somebody's request is on its way."""
+        self.waiting += 1
+        try:
+            self.scheduler.pass_time(seconds)
+        finally:
+            self.waiting -= 1
+
+    def play(self) -> None:
+        """All of it, from the start of every process to a while after the last round has closed."""
+        for member in (self.host, *self.members.values()):
+            self.scheduler.after(self.rng.uniform(0.0, 5.0), member.start)
+        for fault in self.scenario.faults:
+            self._plan(fault)
+        self.scheduler.at(self.scenario.calm, self._calm)
+        self.scheduler.run_until(self.scenario.calm + TAIL, lambda: self.host.done)
+        self._calm()
+        self.scheduler.run_until(self.scheduler.now + AFTERWARDS)
+
+    # ---- what goes wrong ----
+
+    def _plan(self, fault: Fault) -> None:
+        self.scheduler.at(fault.at, partial(self._befalls, fault))
+        if isinstance(fault, OldCopy):
+            self.scheduler.at(fault.copied, partial(self._copy, fault.party))
+
+    def _befalls(self, fault: Fault) -> None:
+        if self.is_calm:
+            return
+        self.tell(str(fault))
+        member = self._of(fault.party)
+        match fault:
+            case Kill():
+                member.kill_after(fault.steps, partial(self._killed, fault))
+            case Cut():
+                if isinstance(member, Member):
+                    member.link.cut = True
+                    self.scheduler.after(fault.seconds, partial(setattr, member.link, "cut", False))
+            case Jump():
+                member.clock.ahead = fault.ahead
+            case Full():
+                member.machine.full = True
+                self.scheduler.after(fault.seconds, partial(setattr, member.machine, "full", False))
+            case Away():
+                member.stop()
+                member.stopped = True
+                if fault.seconds is not None:
+                    self.scheduler.after(fault.seconds, partial(self._back, member))
+            case OldCopy():
+                self._set_back(fault.party)
+
+    def _killed(self, fault: Kill) -> None:
+        member = self._of(fault.party)
+        if fault.power:
+            member.stop()
+            member.machine.up = False
+            lost = member.machine.lose_power(Random(f"power {self.scenario.seed} {fault}"))
+            if fault.party == HOST:
+                self.server.restarted()
+            self.tell(f"the machine of {fault.party} loses power; lost: {', '.join(lost) or 'nothing'}")
+        self.scheduler.after(fault.down, partial(self._powered, member))
+
+    def _powered(self, member: Member | HostMember) -> None:
+        member.machine.up = True
+        member.start()
+
+    def _back(self, member: Member | HostMember) -> None:
+        member.stopped = False
+        member.start()
+
+    def _copy(self, name: str) -> None:
+        self._copies[name] = self._base / f"copy-{name}"
+        shutil.copytree(self._of(name).machine.root, self._copies[name])
+
+    def _set_back(self, name: str) -> None:
+        """The newest state is put aside, and the copy takes its place."""
+        member = self._of(name)
+        member.stop()
+        member.machine.root.rename(self._base / f"newest-{name}")
+        shutil.copytree(self._copies[name], member.machine.root)
+        member.machine.settle()
+        self.set_back.add(name)
+        self.scheduler.after(1.0, member.start)
+
+    def _put_back(self, name: str) -> None:
+        """It was noticed: the newest state is put back, as its message says."""
+        newest, machine = self._base / f"newest-{name}", self._of(name).machine
+        self.tell(f"{name} does not start from its old copy, and gets its newest state back")
+        if newest.exists():
+            shutil.rmtree(machine.root)
+            newest.rename(machine.root)
+            machine.settle()
+        self.set_back.discard(name)
+
+    def _calm(self) -> None:
+        """From now on nothing goes wrong."""
+        if self.is_calm:
+            return
+        self.is_calm = True
+        self.tell("all is calm")
+        for member in (self.host, *self.members.values()):
+            member.machine.up, member.machine.full = True, False
+            if member.process is not None:
+                member.process.steps_left = None
+            if isinstance(member, Member):
+                member.link.calm()
+            if not self._gone(member.name):
+                self._back(member)
+
+    def _gone(self, name: str) -> bool:
+        return any(each.party == name and isinstance(each, Away) and each.seconds is None
+                   for each in self.scenario.faults)  # fmt: skip
+
+    # ---- who is there ----
+
+    def _member(self, name: str) -> Member:
+        link = Link(self.server, Random(f"link {self.scenario.seed} {name}"), lambda seconds: member.pass_time(seconds))
+        link.quality = self.scenario.link(name)
+        kind = ClientMember if name in self.scenario.clients else TrusteeMember
+        member = kind(self, name, self.disks.machine(name), MachineClock(self.scheduler), link)
+        return member
+
+    def _of(self, name: str) -> Member | HostMember:
+        return self.host if name == HOST else self.members[name]
+
+    def _changed(self, path: Path) -> None:
+        if path.is_relative_to(self.server.machine.root):
+            self.server.changed(path)
+
+
+@dataclass
+class History:
+    """A history that is over. lines: what happened; problems: what is wrong with it."""
+
+    scenario: Scenario
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        wrong = self.problems or ["nothing is wrong"]
+        return "\n".join([*self.scenario.lines(), "", *self.lines, "", *wrong])
+
+
+@contextmanager
+def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -> Iterator[World]:
+    """A world, in memory where the system offers that."""
+    memory = Path("/dev/shm")  # noqa: S108 - the machine's own, for files that nobody else opens
+    with ExitStack() as stack:
+        base = stack.enter_context(tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None))
+        world = World(scenario, Path(base), hear)
+        stack.enter_context(world.disks.mounted())
+        stack.enter_context(world.secrets.watched())
+        yield world
+
+
+def play(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -> History:
+    """The history of a scenario, judged."""
+    with world_of(scenario, hear) as world:
+        world.play()
+        return History(scenario, world.lines, judge(world))

@@ -1,0 +1,158 @@
+"""What must hold of a history, whatever went wrong in it. Each judgement gives what it finds wrong, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auditor import audit
+from protocols.blobs import blob_hash
+from protocols.envelopes import open_envelope
+from protocols.log.checkpoint import parse_note
+from protocols.log.merkle import leaf_hash, root
+from protocols.log.reader import TranscriptReader
+from protocols.messages import Aggregate, CohortClosed, Message, RoundAborted, RoundClosed, RoundKey, Submission
+from protocols.opening import decode_plaintext
+from protocols.rounds.proposals import open_proposal
+from tests.network.scenario import HOST, TAIL, Away, OldCopy
+from verifl.carriers.exchange.public import PROPOSAL
+
+if TYPE_CHECKING:
+    from tests.network.history import World
+
+
+def judge(world: World) -> list[str]:
+    """Everything that is wrong with a history that is over; nothing for one in which all was as it has to be."""
+    return [f"{name}: {found}" for name, judgement in JUDGEMENTS.items() for found in judgement(world)]
+
+
+def _progress(world: World) -> Iterator[str]:
+    """As many rounds as wanted have closed, a while after nothing goes wrong any more."""
+    host = world.host
+    if not host.done:
+        yield f"{TAIL:.0f} s after all was calm the coordinator is still {host.stage or 'not up'}"
+    elif host.ended is not None and not _may_end(world):
+        yield host.ended
+
+
+def _may_end(world: World) -> bool:
+    """Whether parties that repetitions need may be missing for good."""
+    return any(name in world.scenario.clients for name in world.scenario.unreliable)
+
+
+def _audit(world: World) -> Iterator[str]:
+    """What was published is accepted: the coordinator is honest here, and whoever lies has no part in what is summed."""
+    if not (world.transcript / "checkpoint").exists():
+        yield "nothing was published"
+        return
+    report = audit(world.transcript, world.policy_file)
+    for check in report.checks:
+        for finding in check.findings:
+            yield f"{check.id} at {finding.where}: expected {finding.expected}, found {finding.found}"
+    if not report.accepted and not any(check.findings for check in report.checks):
+        yield "not accepted"
+
+
+def _words(world: World) -> Iterator[str]:
+    """Nobody said two different things of one kind in one round; what lies, and what was set back unnoticed, may."""
+    for entry in _entries(world):
+        world.statements.said(entry)
+    for (signer, kind, number), different in sorted(world.statements.entries.items()):
+        if len(different) > 1 and signer not in world.set_back | world.scenario.liars.keys() | {HOST}:
+            yield f"{signer} said {len(different)} different things as its {kind} of round {number}"
+
+
+def _one_log(world: World) -> Iterator[str]:
+    """Every checkpoint that anybody ever signed is of the log that there is, or of one that it can still become."""
+    for _, data in world.server.versions.get(PROPOSAL, []):
+        if data is not None:
+            world.statements.signed(HOST, parse_note(open_proposal(world.pinned, data).note).checkpoint)
+    hashes, sizes = [leaf_hash(entry) for entry in _entries(world)], dict[int, bytes]()
+    for party, heads in sorted(world.statements.heads.items()):
+        for size, roots in sorted(heads.items()):
+            expected = root(hashes[:size]) if size <= len(hashes) else sizes.setdefault(size, min(roots))
+            if roots != {expected}:
+                yield f"{party} signed another log of {size} entries"
+
+
+def _sums(world: World) -> Iterator[str]:
+    """Each published sum is that of what the accepted clients trained."""
+    submissions, accepted = dict[int, bytes](), list[int]()
+    reader = TranscriptReader(world.transcript)
+    for index, (entry, message) in enumerate(_messages(world)):
+        if isinstance(message, Submission):
+            submissions[index] = entry
+        elif isinstance(message, CohortClosed):
+            accepted = [index for index, at in enumerate(message.verdicts, message.first) if at == "a"]
+        elif isinstance(message, Aggregate):
+            blob = reader.blob(message.plaintext, world.pinned.plaintext_size)
+            updates = [world.trained.updates.get(submissions[index]) for index in accepted]
+            if len(accepted) < world.pinned.policy.min_cohort or any(update is None for update in updates):
+                yield f"round {message.round} sums what no client trained"
+            elif not np.array_equal(decode_plaintext(world.pinned, blob), np.sum(updates, axis=0)):
+                yield f"round {message.round} has another sum than that of its {len(accepted)} accepted updates"
+
+
+def _secrecy(world: World) -> Iterator[str]:
+    """No key, share or update is on the disk of another party, or was ever sent."""
+    places = {name: _contents(machine.root.rglob("*")) for name, machine in world.disks.machines.items()}
+    sent = b"".join(world.statements.wire)
+    for secret in world.secrets.known:
+        if secret.data in sent:
+            yield f"{secret.what} of {secret.owner} was sent"
+        for name, data in places.items():
+            if name != secret.owner and secret.data in data:
+                yield f"{secret.what} of {secret.owner} is on the disk of {name}"
+
+
+def _forgetting(world: World) -> Iterator[str]:
+    """Of rounds that are over no trustee keeps a private key or a share, once it has seen that they are."""
+    for name in world.scenario.trustees:
+        member = world.members[name]
+        if member.process is None or name in world.scenario.liars or member.seen() < len(_entries(world)):
+            continue
+        data = _contents(member.machine.root.rglob("*"))
+        kept = {secret.what for secret in world.secrets.known if secret.owner == name and secret.data in data}
+        for what in sorted(kept - {"a signing key"}):
+            yield f"{name} still has {what}"
+
+
+def _own_state(world: World) -> Iterator[str]:
+    """A client trains from what its last answered turn left."""
+    yield from (each for each in world.trained.wrong if each.split()[0] not in world.set_back)
+
+
+def _endings(world: World) -> Iterator[str]:
+    """No process ended with an error that it should not have."""
+    for name, error in world.complaints:
+        yield f"{name} ended with {error}"
+
+
+JUDGEMENTS: dict[str, Callable[[World], Iterator[str]]] = {
+    "progress": _progress,
+    "audit": _audit,
+    "words": _words,
+    "one log": _one_log,
+    "sums": _sums,
+    "secrecy": _secrecy,
+    "forgetting": _forgetting,
+    "own state": _own_state,
+    "endings": _endings,
+}
+
+
+def _entries(world: World) -> Sequence[bytes]:
+    if not (world.transcript / "checkpoint").exists():
+        return []
+    reader = TranscriptReader(world.transcript)
+    return reader.entries(0, reader.size)
+
+
+def _messages(world: World) -> Iterator[tuple[bytes, Message]]:
+    return ((entry, open_envelope(entry).message) for entry in _entries(world))
+
+
+def _contents(paths: Iterator) -> bytes:  # type: ignore[type-arg]
+    return b"\0".join(path.read_bytes() for path in sorted(paths) if path.is_file())

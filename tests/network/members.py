@@ -1,0 +1,247 @@
+"""Trustees and clients as processes on machines of their own: started, looking, dying, started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+from proofs.engines import get_engine
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.messages import Submission
+from protocols.envelopes import open_envelope
+from protocols.rounds.answers import encode_answer
+from protocols.rounds.exchange import Answer, Question, SubmissionPackage, Submit
+from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES, open_proposal
+from protocols.rounds.waits import Waits
+from tests.network.clocks import MachineClock
+from tests.network.delivery import Link, LinkedView, Unreachable
+from tests.network.disks import Crash, Machine, Process
+from tests.network.training import Training
+from tests.seeded import seeded
+from tests.simulator import identity_of
+from verifl.adversaries import provers
+from verifl.adversaries.cast import LyingClientAgent
+from verifl.adversaries.clients import LIARS, LyingPart, PublicRound
+from verifl.adversaries.trustees import LIARS as LYING_TRUSTEES
+from verifl.agents.client import ClientAgent
+from verifl.agents.clock import CosignatureClock
+from verifl.agents.party import Party, PublicLog
+from verifl.agents.trustee import TrusteeAgent
+from verifl.carriers.exchange.participant import Participant, ProposedLog, evidence_of
+from verifl.carriers.exchange.receipts import ReceiptKeeper
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.stores import DirectoryStore
+
+if TYPE_CHECKING:
+    from tests.network.history import World
+
+POLL = 5.0  # seconds between two looks
+AGAIN = 10.0  # seconds after which a process that ended with an error is started again
+
+
+@dataclass
+class Member:
+    """One trustee or client. process: None while it does not run."""
+
+    world: World
+    name: str
+    machine: Machine
+    clock: MachineClock
+    link: Link
+    process: Process | None = None
+    started: int = 0
+    stopped: bool = False  # by whoever runs it: it is not started again by itself
+    seen: Callable[[], int] = lambda: 0  # entries of the log that it has cosigned
+    _look: Callable[[], object] = lambda: None
+
+    def start(self) -> None:
+        """As its command does; it looks from now on."""
+        if self.process is not None or self.stopped or not self.machine.up:
+            return
+        self.process = Process(self.machine)
+        self.started += 1
+        if self._guard(self._open):
+            self._plan()
+        elif self.process is not None:
+            self._ends(self.process, "it could not start")
+
+    def stop(self) -> None:
+        """SIGTERM, or the end of the machine: at whatever it is."""
+        if self.process is not None:
+            self.process.dead = True
+            self.process = None
+
+    def kill_after(self, steps: int, then: Callable[[], None]) -> None:
+        """Let its process die at a step on disk from now on; `then` is called at once when it does."""
+        if self.process is None:
+            then()
+            return
+        self.process.steps_left, self._died = steps, then
+
+    def _died(self) -> None:
+        """What follows its death."""
+
+    def _plan(self) -> None:
+        process = self.process
+        rng = self.world.rng
+        self.world.scheduler.after(POLL * rng.uniform(0.8, 1.2), lambda: self._turn(process))
+
+    def _turn(self, process: Process | None) -> None:
+        if process is None or self.process is not process:
+            return
+        self._guard(self._look)
+        if self.process is process:
+            self._plan()
+
+    def _guard(self, action: Callable[[], object]) -> bool:
+        """Do it as this process; whether it went well. Whatever it ends with, the real process does."""
+        process = self.process
+        assert process is not None
+        try:
+            with self.world.disks.running(process):
+                action()
+                return True
+        except Crash as crash:
+            if self.process is process:
+                self.world.tell(f"{self.name} dies before: {crash}")
+                self.process = None
+                self._died()
+        except (Malformed, Rejected) as error:
+            self.world.tell(f"{self.name} refuses: {error}")
+        except Unreachable:
+            pass
+        except OSError as error:
+            self._ends(process, f"{type(error).__name__}: {error.strerror}")
+        except Misuse as error:
+            self.world.complain(self.name, error)
+            self._ends(process, str(error))
+        return False
+
+    def _ends(self, process: Process, why: str) -> None:
+        self.world.tell(f"{self.name} ends: {why}")
+        process.dead = True
+        if self.process is process:
+            self.process = None
+            self.world.scheduler.after(AGAIN, self.start)
+
+    def pass_time(self, seconds: float) -> None:
+        """While a request of this party is on its way; raises Crash where it dies meanwhile."""
+        process = self.process
+        if self.world.waiting < 3:
+            self.world.wait(seconds)
+        if process is not None and process.dead:
+            raise Crash("an answer arrives")
+
+    # ---- what it runs ----
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def party(self) -> Party:
+        return Party(self.name, (identity_of(self.name, self.world.scenario.seed),), PartyDirectory(self.machine.root))
+
+    @property
+    def rand(self) -> Callable[[int], bytes]:
+        """Other randomness in each process."""
+        return seeded(f"{self.world.scenario.seed} {self.name} {self.started}")
+
+    def _view(self) -> LinkedView:
+        return LinkedView(self.link)
+
+    @property
+    def _liar(self) -> str | None:
+        return self.world.scenario.liars.get(self.name)
+
+
+class TrusteeMember(Member):
+    """As `verifl trustee run`."""
+
+    def _open(self) -> None:
+        view, pinned = self._view(), self.world.pinned
+        clock, waits = CosignatureClock(self.clock.wall), Waits(self.clock.seconds, quorum=self.world.deadlines.quorum)
+        reader = view.reader()
+        if reader is not None:
+            clock.follow(reader.latest())
+        if self._liar is None:
+            agent = TrusteeAgent.open(pinned, self.party, waits, clock, evidence_of(view, self.name), self.rand)
+        else:
+            agent = self._lying(clock)
+        self.seen = lambda: agent.size
+        participant = Participant(
+            view, pinned, self.name, OF_TRUSTEES, partial(self._answer, agent), agent.expire, self.clock
+        )
+        self._look = participant.look
+
+    def _answer(self, agent: TrusteeAgent, question: Question, log: PublicLog) -> Answer:
+        answer = agent.answer(question, log)
+        self.world.statements.answered(question, answer)
+        return answer
+
+    def _lying(self, clock: CosignatureClock) -> TrusteeAgent:
+        pinned, (key, *_) = self.world.pinned, self.party.keys
+        store, kind = DirectoryStore(self.party.directory.store), LYING_TRUSTEES[str(self._liar)]
+        trustee = kind(pinned, key, self.name, store, get_engine("native"), self.rand, lambda: True)
+        return TrusteeAgent(trustee, clock)
+
+
+class ClientMember(Member):
+    """As `verifl client run`."""
+
+    def _open(self) -> None:
+        view, pinned = self._view(), self.world.pinned
+        training = Training(pinned, self.world.trained, self.rand)
+        if self._liar is not None:
+            self._look = self._lying(view, training)
+            return
+        evidence = evidence_of(view, self.name)
+        agent = ClientAgent.open(pinned, self.party, training, evidence, self.rand)  # type: ignore[arg-type]
+        keeper = ReceiptKeeper(view, pinned, agent)
+        answer = partial(self._answer, agent, training)
+        participant = Participant(view, pinned, self.name, OF_CLIENTS, answer, keeper.look, self.clock)
+        self._look = participant.look
+
+    def _answer(self, agent: ClientAgent, training: Training, question: Question, log: PublicLog) -> SubmissionPackage:
+        package = agent.answer(question, log, training)
+        assert isinstance(question, Submit)
+        training.answered(self.name, question.round, package.entry)
+        return package
+
+    def _lying(self, view: LinkedView, training: Training) -> Callable[[], object]:
+        pinned, (key, *_), kind = self.world.pinned, self.party.keys, str(self._liar)
+        store = DirectoryStore(self.party.directory.store)
+        play = (provers.FORGERS | LIARS)[kind]
+        victims = tuple(self.world.scenario.trustees)
+        part = LyingPart(
+            pinned, key, self.name, store, get_engine("native"), self.rand, lambda: self.world.lies(kind), victims
+        )
+        agent = LyingClientAgent(pinned, play(part), self.party.directory, training)  # type: ignore[arg-type]
+        answered: set[int] = set()
+
+        def look() -> None:
+            data = view.proposal()
+            proposal = None if data is None else open_proposal(pinned, data)
+            if proposal is None or proposal.question not in OF_CLIENTS or proposal.round in answered:
+                return
+            log = ProposedLog(view, proposal)
+            for package in agent.answers(log, PublicRound(self._submissions(view), log.blob), training):
+                training.answered(self.name, proposal.round, package.entry)
+                view.put(self.name, encode_answer(package))
+            answered.add(proposal.round)
+
+        return look
+
+    def _submissions(self, view: LinkedView) -> list[Submission]:
+        """Those of the last round, as they are published."""
+        reader = view.reader()
+        entries = [] if reader is None else reader.entries(0, reader.size)
+        found = [message for entry in entries if isinstance(message := open_envelope(entry).message, Submission)]
+        return [each for each in found if each.round == found[-1].round]
+
+
+def chance(seed: int, what: str) -> Random:
+    """The draws of one purpose of one history."""
+    return Random(f"{what} {seed}")

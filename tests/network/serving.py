@@ -1,0 +1,155 @@
+"""The coordinator's host as a process on a machine: advanced, dying, started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.rounds.waits import Waits
+from tests.network.clocks import MachineClock
+from tests.network.disks import Crash, Machine, Process
+from tests.network.scenario import HOST
+from tests.simulator import identity_of
+from verifl.agents.party import Party
+from verifl.agents.server import ServerAgent, open_server
+from verifl.carriers.exchange.host import CoordinatorHost
+from verifl.carriers.exchange.inbox import Inbox, Refusals
+from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.rounds import Measures, Terms
+from verifl.progress import Silent
+from verifl.storage.history import MetricsFile
+from verifl.storage.party_directory import PartyDirectory
+
+if TYPE_CHECKING:
+    from tests.network.history import World
+
+AGAIN = 10.0  # seconds after which a process that ended with an error is started again
+
+
+@dataclass
+class HostMember:
+    """The coordinator. done: its rounds are over, `ended` says why if they are fewer than wanted."""
+
+    world: World
+    machine: Machine
+    clock: MachineClock
+    name: str = HOST
+    process: Process | None = None
+    stopped: bool = False
+    done: bool = False
+    ended: str | None = None
+    _open: ExitStack = field(default_factory=ExitStack)
+    _host: CoordinatorHost | None = None
+    _server: ServerAgent | None = None
+    _stage: str = ""
+
+    @property
+    def closed(self) -> int:
+        """How many rounds have closed, as far as this process knows."""
+        return 0 if self._host is None else sum(each.aborted is None for each in self._host.summaries)
+
+    @property
+    def stage(self) -> str:
+        """What it waits for."""
+        return self._stage
+
+    def enrol(self) -> None:
+        """It has its directory, where its key is, long before it starts."""
+        (self.machine.root / "state").mkdir(mode=0o700)
+        self.machine.settle()
+
+    def start(self) -> None:
+        """As its command does; it advances from now on."""
+        if self.process is not None or self.stopped or self.done or not self.machine.up:
+            return
+        self.process = Process(self.machine)
+        self._turn(self.process)
+
+    def stop(self) -> None:
+        """SIGTERM, or the end of the machine: at whatever it is."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.dead = True
+            self._close(process)
+
+    def kill_after(self, steps: int, then: Callable[[], None]) -> None:
+        """Let its process die at a step on disk from now on; `then` is called at once when it does."""
+        if self.process is None:
+            then()
+            return
+        self.process.steps_left, self._died = steps, then
+
+    def _died(self) -> None:
+        """What follows its death."""
+
+    def _turn(self, process: Process) -> None:
+        if self.process is not process:
+            return
+        try:
+            with self.world.disks.running(process):
+                self._advance(process)
+        except Crash as crash:
+            self.world.tell(f"{self.name} dies before: {crash}")
+            self.process = None
+            self._close(process)
+            self._died()
+        except OSError as error:
+            self._ends(process, f"{type(error).__name__}: {error.strerror}")
+        except (Malformed, Rejected, Misuse) as error:
+            self.world.complain(self.name, error)
+            self._ends(process, str(error))
+
+    def _advance(self, process: Process) -> None:
+        host = self._host or self._opened()
+        awaited = host.advance()
+        if awaited is None:
+            self.done, self.ended, self.process = True, host.ended, None
+            self._open.close()
+            self.world.tell(f"{self.name}: {host.ended or 'all rounds have closed'}")
+            return
+        stage = f"{awaited.stage.value} of {', '.join(awaited.parties)}"
+        if stage != self._stage:
+            self.world.tell(f"{self.name} waits for {stage}")
+            self._stage = stage
+        poll = self.world.deadlines.poll
+        left = max(0.0, min(poll, awaited.until - self.clock.monotonic()))
+        self.world.scheduler.after(left or 0.1, lambda: self._turn(process))
+
+    def _opened(self) -> CoordinatorHost:
+        world, own = self.world, PartyDirectory(self.machine.root / "state")
+        public = PublicDirectory(self.machine.root / "public")
+        party = Party(self.name, (identity_of(self.name, world.scenario.seed),), own)
+        waits = Waits(self.clock.seconds, quorum=world.deadlines.quorum)
+        public.create()
+        self._server = self._open.enter_context(
+            open_server(world.pinned, party, public.transcript, world.initial, "cpu", waits)
+        )
+        inbox = Inbox(public.path, world.pinned, Refusals(own.path / "refusals.jsonl", self.clock.wall))
+        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), lambda *_: {"loss": 1.0}, Silent())
+        terms = Terms(world.scenario.rounds, world.pinned.policy.max_aborts, tuple)
+        arguments = (self._server, terms, public, inbox, world.deadlines, measures, self.clock, world.initial)
+        self._host, self._stage = CoordinatorHost(*arguments), ""
+        return self._host
+
+    def _close(self, process: Process) -> None:
+        """The system takes back what a dead process had open; it changes nothing on its disk any more."""
+        self._host = None
+        with self.world.disks.running(process), suppress(Crash):
+            self._open.__exit__(Crash, Crash("it is dead"), None)
+        self._open = ExitStack()
+
+    def _ends(self, process: Process, why: str) -> None:
+        self.world.tell(f"{self.name} ends: {why}")
+        self.process = None
+        try:
+            with self.world.disks.running(process):
+                self._open.__exit__(OSError, OSError(why), None)
+        except (OSError, Misuse):
+            pass
+        finally:
+            process.dead = True
+        self._host, self._open = None, ExitStack()
+        self.world.scheduler.after(AGAIN, self.start)
