@@ -233,8 +233,14 @@ class TranscriptWriter:
             raise Rejected("file-missing", str(self._path / CHECKPOINT), "no such file, but other checkpoints")
         self._ahead = self._frontier.copy()
         expected |= {blob_path(name) for entry in keep for name in self._references(entry)}
+        self._distrust_renames()
         for path in [path for path in reader.files() if path not in expected and WRITTEN.fullmatch(path)]:
             self._remove(path)
+
+    def _distrust_renames(self) -> None:
+        """Whoever wrote what is there may have been killed before its names were durable."""
+        folders = (Path(folder) for folder, _, _ in os.walk(self._path))
+        self._unsynced = dict.fromkeys((self._path.parent, *folders))
 
     def _check_open(self) -> None:
         if not self._lock.held:

@@ -160,13 +160,23 @@ class Link:
         return probability > 0.0 and self._rng.random() < probability
 
 
+class WebFiles(LocalDirectory):
+    """Files that a web server gives out: where their directory is missing, so are they."""
+
+    def read(self, path: str, limit: int) -> bytes:
+        try:
+            return super().read(path, limit)
+        except FileNotFoundError:
+            raise Damaged("file-missing", path, "no such file") from None
+
+
 class LinkedDirectory:
     """A transcript as it is read over a link: a `protocols.log.files.Directory` that lists nothing."""
 
     lists = False
 
     def __init__(self, link: Link) -> None:
-        self._link, self._files = link, LocalDirectory(link.server.public / TRANSCRIPT)
+        self._link, self._files = link, WebFiles(link.server.public / TRANSCRIPT)
 
     def read(self, path: str, limit: int) -> bytes:
         self._link.request()
@@ -174,10 +184,7 @@ class LinkedDirectory:
             old, data = self._link.cached(CHECKPOINT)
             if old and data is not None:
                 return data
-        try:
-            found = self._files.read(path, limit)
-        except FileNotFoundError:  # the directory itself: a web server makes no difference
-            raise Damaged("file-missing", path, "no such file") from None
+        found = self._files.read(path, limit)
         self._link.answered()
         return found
 
@@ -210,7 +217,7 @@ class LinkedView:
     """The public directory over a link: a `verifl.carriers.exchange.public.PublicView`."""
 
     def __init__(self, link: Link) -> None:
-        self._link, self._files = link, LocalDirectory(link.server.public)
+        self._link, self._files = link, WebFiles(link.server.public)
 
     def reader(self) -> TranscriptReader | None:
         reader = self._transcript()

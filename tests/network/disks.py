@@ -127,6 +127,12 @@ class Machine:
         lost: list[str] = []
         root = Node(self.root.stat().st_ino, self.root.stat().st_mode)
         image = list(_Survivors(self, paths, rng, lost).walk(root, Path()))
+        self._replace(image)
+        return lost
+
+    def _replace(self, image: list[tuple[Path, Node, bytes | None]]) -> None:
+        """Have these directories and files, and nothing else."""
+        full, self.full = self.full, False
         for path in self.root.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path, node, data in image:
@@ -137,7 +143,7 @@ class Machine:
                 target.write_bytes(data)
             target.chmod(stat.S_IMODE(node.mode))
         self.settle()
-        return lost
+        self.full = full
 
 
 @dataclass

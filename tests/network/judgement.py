@@ -88,10 +88,10 @@ def _sums(world: World) -> Iterator[str]:
             accepted = [index for index, at in enumerate(message.verdicts, message.first) if at == "a"]
         elif isinstance(message, Aggregate):
             blob = reader.blob(message.plaintext, world.pinned.plaintext_size)
-            updates = [world.trained.updates.get(submissions[index]) for index in accepted]
-            if len(accepted) < world.pinned.policy.min_cohort or any(update is None for update in updates):
+            turns = [world.trained.answers.get(submissions[index]) for index in accepted]
+            if len(accepted) < world.pinned.policy.min_cohort or None in turns:
                 yield f"round {message.round} sums what no client trained"
-            elif not np.array_equal(decode_plaintext(world.pinned, blob), np.sum(updates, axis=0)):
+            elif not np.array_equal(decode_plaintext(world.pinned, blob), sum(turn.units for turn in turns if turn)):
                 yield f"round {message.round} has another sum than that of its {len(accepted)} accepted updates"
 
 
@@ -121,7 +121,8 @@ def _forgetting(world: World) -> Iterator[str]:
 
 def _own_state(world: World) -> Iterator[str]:
     """A client trains from what its last answered turn left."""
-    yield from (each for each in world.trained.wrong if each.split()[0] not in world.set_back)
+    others = world.set_back | world.scenario.liars.keys()
+    yield from (each for each in world.trained.wrong if each.split()[0] not in others)
 
 
 def _endings(world: World) -> Iterator[str]:

@@ -13,6 +13,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.messages import Submission
 from protocols.envelopes import open_envelope
 from protocols.rounds.answers import encode_answer
+from protocols.rounds.client_holdings import ANSWER
 from protocols.rounds.exchange import Answer, Question, SubmissionPackage, Submit
 from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES, open_proposal
 from protocols.rounds.waits import Waits
@@ -33,7 +34,7 @@ from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.exchange.participant import Participant, ProposedLog, evidence_of
 from verifl.carriers.exchange.receipts import ReceiptKeeper
 from verifl.storage.party_directory import PartyDirectory
-from verifl.storage.stores import DirectoryStore
+from verifl.storage.stores import DirectoryStore, StoredValues
 
 if TYPE_CHECKING:
     from tests.network.history import World
@@ -207,7 +208,9 @@ class ClientMember(Member):
     def _answer(self, agent: ClientAgent, training: Training, question: Question, log: PublicLog) -> SubmissionPackage:
         package = agent.answer(question, log, training)
         assert isinstance(question, Submit)
-        training.answered(self.name, question.round, package.entry)
+        stored = ANSWER.get(StoredValues(self.party.directory.store))
+        assert stored is not None
+        self.world.trained.answered(self.name, question.round, package.entry, stored.update)
         return package
 
     def _lying(self, view: LinkedView, training: Training) -> Callable[[], object]:
@@ -228,7 +231,7 @@ class ClientMember(Member):
                 return
             log = ProposedLog(view, proposal)
             for package in agent.answers(log, PublicRound(self._submissions(view), log.blob), training):
-                training.answered(self.name, proposal.round, package.entry)
+                self.world.trained.answered(self.name, proposal.round, package.entry, training.last)
                 view.put(self.name, encode_answer(package))
             answered.add(proposal.round)
 

@@ -16,27 +16,43 @@ from verifl.training.tensors import TensorLayout, Vector
 Units = np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """What one turn of training led to: an update, and the state that it left."""
+
+    units: Units
+    state: bytes
+
+
 @dataclass
 class Trained:
     """What the histories of clients' trainings must be held against.
 
-    updates: by submission entry, what it is of. left: by client and round, the state that the training of its answer
-    left. wrong: a training that began from another state than the last answer's had left.
+    turns: all of them, by client and hash of the update. answers: by submission entry, the turn that it is of. left: by
+    client and round, the state that the turn of its answer left. wrong: turns that began from another state than that.
     """
 
-    updates: dict[bytes, Units] = field(default_factory=dict)
+    turns: dict[tuple[str, bytes], Turn] = field(default_factory=dict)
+    answers: dict[bytes, Turn] = field(default_factory=dict)
     left: dict[str, dict[int, bytes]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+
+    def answered(self, client: str, number: int, entry: bytes, update: bytes) -> None:
+        """A client has a submission to a round, of the update with this hash: of a turn just now, or one before."""
+        turn = self.turns[client, update]
+        self.answers[entry] = turn
+        self.left.setdefault(client, {})[number] = turn.state
 
 
 class Training:
     """One client's, in one process: what `ClientAgent` uses of a `LocalTraining`. rand: another in each process."""
 
     def __init__(self, pinned: PinnedPolicy, trained: Trained, rand: Callable[[int], bytes]) -> None:
+        """trained: what is noted for the judgement."""
         self.layout = TensorLayout(pinned.policy.tensors)
         self._trained, self._rand = trained, rand
         self._state = b""
-        self._last: tuple[int, bytes, Units] | None = None  # round, the state that it left, the update
+        self.last = b""  # hash of the last update
 
     def restore(self, client: str, kept: Kept) -> None:
         self._state = kept.state
@@ -65,12 +81,6 @@ class Training:
         """Nothing is told."""
 
     def trained(self, turn: TrainedTurn) -> None:
-        self._last = (0, self._state, turn.update.units)
-
-    def answered(self, client: str, number: int, entry: bytes) -> None:
-        """A submission of this round is stored: by the turn just now, or by one before."""
-        if entry in self._trained.updates or self._last is None:
-            return
-        _, state, units = self._last
-        self._trained.updates[entry] = units
-        self._trained.left.setdefault(client, {})[number] = state
+        units = turn.update.units
+        self.last = sha256(np.ascontiguousarray(units, dtype="<i8").tobytes())
+        self._trained.turns[turn.client, self.last] = Turn(units, self._state)

@@ -85,6 +85,7 @@ class DirectoryStore(StoredValues):
         self._watch = watch
         watch(f"open {path.name}")
         make_private_directory(path)
+        _sync_directory(path)  # what a process renamed here before it was killed is read, so it has to last
         super().__init__(path)
         for leftover in self._names():
             if leftover.endswith(_TEMPORARY):
@@ -122,14 +123,22 @@ def _digest(key: str, value: bytes) -> bytes:
 
 
 def make_private_directory(path: Path) -> None:
-    """Create `path`, and what is missing above it, with mode 0700; raises Misuse if it is not private: see
+    """Create `path`, and what is missing above it, durably and with mode 0700; raises Misuse if it is not private: see
     `private_directory`."""
-    for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
-        missing.mkdir(mode=0o700)
-    with suppress(FileExistsError):
-        path.mkdir(mode=0o700)
+    make_directory(path, 0o700)
     with private_directory(path):
         return
+
+
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """Create `path`, and what is missing above it; it survives a power failure once this returns, also where it was
+    there already: whoever made it may have been killed before it lasted."""
+    for missing in [parent for parent in reversed(path.parents) if not parent.exists()]:
+        make_directory(missing, mode)
+    with suppress(FileExistsError):
+        path.mkdir(mode=mode)
+    with suppress(PermissionError):  # a directory above that this user may not read was there before
+        _sync_directory(path.parent)
 
 
 def write_private(path: Path, data: bytes) -> None:

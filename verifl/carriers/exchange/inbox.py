@@ -21,6 +21,7 @@ from protocols.log.files import Damaged, LocalDirectory
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import Received, answer_limit, decode_answer
 from verifl.carriers.exchange.public import INBOX
+from verifl.storage.stores import make_directory
 
 _LOGGER = logging.getLogger(__name__)
 _NAME = re.compile("[0-9a-f]{64}")
@@ -107,11 +108,12 @@ class Inbox:
     def create(self) -> None:
         """Make the directories that are missing, with the rights of the one that holds them: whoever lets a web server
         write there says so in one place."""
-        self._root.mkdir(parents=True, exist_ok=True)
+        make_directory(self._root)
         rights = stat.S_IMODE(self._root.stat().st_mode)
         for party in self._limits:
-            with suppress(FileExistsError):
-                (self._root / party).mkdir()
+            is_new = not os.path.lexists(self._root / party)
+            make_directory(self._root / party)
+            if is_new:
                 with self._files.folder(f"{INBOX}/{party}") as folder:
                     os.fchmod(folder, rights)
 

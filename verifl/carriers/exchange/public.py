@@ -21,7 +21,7 @@ from protocols.log.files import Damaged, LocalDirectory
 from protocols.log.reader import TranscriptReader
 from protocols.rounds.proposals import PROPOSAL_LIMIT
 from verifl.storage.private_files import replace_in
-from verifl.storage.stores import replacing
+from verifl.storage.stores import make_directory, replacing
 
 PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
 TRANSCRIPT = "transcript"
@@ -136,7 +136,7 @@ class PublicDirectory:
     def create(self) -> None:
         """Make the directories that are missing, but the inboxes: see `Inbox`."""
         for path in (self.path, self.path / BUNDLES, self.path / INBOX):
-            path.mkdir(parents=True, exist_ok=True)
+            make_directory(path)
 
     def propose(self, proposal: bytes, bundles: dict[bytes, bytes]) -> None:
         """Publish a proposal: first the files that it names; those of others are removed after it."""
