@@ -79,6 +79,12 @@ class Client:
         return 0 if seen is None else seen.size
 
     @property
+    def last_answered(self) -> int:
+        """Number of the last round that it made a submission to, 0 for none."""
+        answer = self._answer()
+        return 0 if answer is None else answer.round
+
+    @property
     def known_changes(self) -> int:
         """How many changes of the membership it has verified."""
         return self._membership().count

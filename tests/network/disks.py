@@ -28,7 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
-
 from unittest import mock
 
 
@@ -361,10 +360,10 @@ class _Watch:
         if not isinstance(name, str):
             return None
         if dir_fd is not None and not name.startswith("/"):
-            folder = os.readlink(f"/proc/self/fd/{dir_fd}")
+            folder = str(Path(f"/proc/self/fd/{dir_fd}").readlink())
             name = folder if name == "." else f"{folder}/{name}"
         machine = self._disks.owner(name)
         return None if machine is None else (machine, name)
 
     def _of(self, descriptor: int) -> tuple[Machine, str] | None:
-        return self._where(os.readlink(f"/proc/self/fd/{descriptor}"), None)
+        return self._where(Path(f"/proc/self/fd/{descriptor}").readlink(), None)

@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import ClassVar
 from unittest import mock
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from proofs.errors import VeriflError
+from protocols import identities
+from protocols.hashes import sha256
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 from tests.network.clocks import MachineClock
@@ -29,7 +34,7 @@ from tests.simulator import identity_of, make_policy
 from verifl.config import DeadlinesConfig
 
 AFTERWARDS = 60.0  # seconds in which parties hear that the last round has closed
-DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=2)
+DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=3)
 OUTDATED = "this state is older than what its party said"
 
 
@@ -194,11 +199,13 @@ class World:
     # ---- who is there ----
 
     def _member(self, name: str) -> Member:
-        link = Link(self.server, Random(f"link {self.scenario.seed} {name}"), lambda seconds: member.pass_time(seconds))
+        link = Link(self.server, Random(f"link {self.scenario.seed} {name}"), partial(self._pass_time, name))
         link.quality = self.scenario.link(name)
         kind = ClientMember if name in self.scenario.clients else TrusteeMember
-        member = kind(self, name, self.disks.machine(name), MachineClock(self.scheduler), link)
-        return member
+        return kind(self, name, self.disks.machine(name), MachineClock(self.scheduler), link)
+
+    def _pass_time(self, name: str, seconds: float) -> None:
+        self.members[name].pass_time(seconds)
 
     def _of(self, name: str) -> Member | HostMember:
         return self.host if name == HOST else self.members[name]
@@ -221,6 +228,25 @@ class History:
         return "\n".join([*self.scenario.lines(), "", *self.lines, "", *wrong])
 
 
+class _Remembered:
+    """In the place of `Ed25519PublicKey`: a signature that was verified once is not verified again."""
+
+    known: ClassVar[set[tuple[bytes, bytes, bytes]]] = set()
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @classmethod
+    def from_public_bytes(cls, data: bytes) -> _Remembered:
+        return cls(data)
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        signed = (self._data, signature, sha256(data))
+        if signed not in self.known:
+            Ed25519PublicKey.from_public_bytes(self._data).verify(signature, data)
+            self.known.add(signed)
+
+
 @contextmanager
 def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -> Iterator[World]:
     """A world, in memory where the system offers that."""
@@ -230,6 +256,8 @@ def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -
         world = World(scenario, Path(base), hear)
         stack.enter_context(world.disks.mounted())
         stack.enter_context(world.secrets.watched())
+        stack.enter_context(mock.patch.object(identities, "Ed25519PublicKey", _Remembered))
+        stack.callback(_Remembered.known.clear)
         yield world
 
 

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor import audit
-from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import parse_note
 from protocols.log.merkle import leaf_hash, root
 from protocols.log.reader import TranscriptReader
-from protocols.messages import Aggregate, CohortClosed, Message, RoundAborted, RoundClosed, RoundKey, Submission
+from protocols.messages import Aggregate, CohortClosed, Message, Submission
 from protocols.opening import decode_plaintext
 from protocols.rounds.proposals import open_proposal
-from tests.network.scenario import HOST, TAIL, Away, OldCopy
+from tests.network.scenario import HOST, TAIL
 from verifl.carriers.exchange.public import PROPOSAL
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def _may_end(world: World) -> bool:
 
 
 def _audit(world: World) -> Iterator[str]:
-    """What was published is accepted: the coordinator is honest here, and whoever lies has no part in what is summed."""
+    """What was published is accepted: the coordinator is honest, and who lies has no part in what is summed."""
     if not (world.transcript / "checkpoint").exists():
         yield "nothing was published"
         return

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.messages import Submission
 from protocols.envelopes import open_envelope
+from protocols.messages import Submission
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.client_holdings import ANSWER
 from protocols.rounds.exchange import Answer, Question, SubmissionPackage, Submit
@@ -39,7 +39,7 @@ from verifl.storage.stores import DirectoryStore, StoredValues
 if TYPE_CHECKING:
     from tests.network.history import World
 
-POLL = 5.0  # seconds between two looks
+POLL = 7.0  # seconds between two looks
 AGAIN = 10.0  # seconds after which a process that ended with an error is started again
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import VeriflError
 from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
 from tests.network.disks import Crash, Machine, Process
@@ -73,7 +73,7 @@ class HostMember:
         process, self.process = self.process, None
         if process is not None:
             process.dead = True
-            self._close(process)
+            self._close(process, Crash("stopped"))
 
     def kill_after(self, steps: int, then: Callable[[], None]) -> None:
         """Let its process die at a step on disk from now on; `then` is called at once when it does."""
@@ -94,13 +94,13 @@ class HostMember:
         except Crash as crash:
             self.world.tell(f"{self.name} dies before: {crash}")
             self.process = None
-            self._close(process)
+            self._close(process, crash)
             self._died()
         except OSError as error:
-            self._ends(process, f"{type(error).__name__}: {error.strerror}")
-        except (Malformed, Rejected, Misuse) as error:
+            self._ends(process, error)
+        except VeriflError as error:
             self.world.complain(self.name, error)
-            self._ends(process, str(error))
+            self._ends(process, error)
 
     def _advance(self, process: Process) -> None:
         host = self._host or self._opened()
@@ -134,22 +134,19 @@ class HostMember:
         self._host, self._stage = CoordinatorHost(*arguments), ""
         return self._host
 
-    def _close(self, process: Process) -> None:
-        """The system takes back what a dead process had open; it changes nothing on its disk any more."""
-        self._host = None
-        with self.world.disks.running(process), suppress(Crash):
-            self._open.__exit__(Crash, Crash("it is dead"), None)
-        self._open = ExitStack()
-
-    def _ends(self, process: Process, why: str) -> None:
-        self.world.tell(f"{self.name} ends: {why}")
-        self.process = None
+    def _close(self, process: Process, error: BaseException) -> None:
+        """As the process ends with this error, it leaves its transcript in order; a dead one changes nothing."""
+        opened, self._open, self._host = self._open, ExitStack(), None
         try:
-            with self.world.disks.running(process):
-                self._open.__exit__(OSError, OSError(why), None)
-        except (OSError, Misuse):
-            pass
-        finally:
-            process.dead = True
-        self._host, self._open = None, ExitStack()
+            with self.world.disks.running(process), suppress(OSError, VeriflError):
+                opened.__exit__(type(error), error, None)
+        except Crash:
+            if not isinstance(error, Crash):
+                self._died()
+        process.dead = True
+
+    def _ends(self, process: Process, error: Exception) -> None:
+        self.world.tell(f"{self.name} ends: {type(error).__name__}: {error}")
+        self.process = None
         self.world.scheduler.after(AGAIN, self.start)
+        self._close(process, error)

@@ -61,6 +61,7 @@ class LyingClientAgent:
         observer.stage(f"{self.name} trains")
         opened = accept_round(self._pinned, self._client, log)
         local = LocalState(DirectoryStore(self._directory.training))
+        local.discard_after(opened.number - 1)
         update = train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
         observer.stage(f"{self.name} proves and encrypts")
         return self._client.packages(opened, update.units, public)

@@ -167,6 +167,7 @@ class ClientAgent:
 
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))
+        local.discard_after(self._client.last_answered)  # of turns that were killed before they had an answer
         return train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
 
 
@@ -182,7 +183,6 @@ def train_turn(
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
     nothing, and then the client keeps what it had. `training` itself keeps nothing of it."""
     number = opened.number
-    local.discard(number)  # of a turn that was killed before it had an answer
     try:
         training.restore(client, local.before(number))
         before, after = training.train(client, opened.model, number)

@@ -57,10 +57,11 @@ class LocalState:
         for old in self._earlier(number)[:-1]:
             KEPT.delete(self._store, old)
 
-    def discard(self, number: int) -> None:
-        """Forget what training in round `number` left: it was not answered."""
-        if number in KEPT.rounds(self._store):
-            KEPT.delete(self._store, number)
+    def discard_after(self, answered: int) -> None:
+        """Forget what training in rounds after this one left: they were not answered."""
+        for number in KEPT.rounds(self._store):
+            if number > answered:
+                KEPT.delete(self._store, number)
 
     def _earlier(self, number: int) -> list[int]:
         return [each for each in KEPT.rounds(self._store) if each < number]
