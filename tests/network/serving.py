@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from proofs.errors import VeriflError
+from proofs.errors import Rejected, VeriflError
 from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
 from tests.network.disks import Crash, Machine, Process
@@ -18,14 +18,15 @@ from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.public import PublicDirectory
-from verifl.carriers.rounds import Measures, Terms
-from verifl.progress import Silent
+from verifl.carriers.rounds import Measures, RunTerms
+from verifl.progress import NoProgress
 from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 
 if TYPE_CHECKING:
     from tests.network.history import World
 
+NEEDS_SOMEBODY = ("checkpoint-quorum", "round-keys")  # it gave up, and whoever runs it starts it again
 AGAIN = 10.0  # seconds after which a process that ended with an error is started again
 
 
@@ -98,6 +99,10 @@ class HostMember:
             self._died()
         except OSError as error:
             self._ends(process, error)
+        except Rejected as error:
+            if error.check not in NEEDS_SOMEBODY:
+                self.world.complain(self.name, error)
+            self._ends(process, error)
         except VeriflError as error:
             self.world.complain(self.name, error)
             self._ends(process, error)
@@ -128,8 +133,8 @@ class HostMember:
             open_server(world.pinned, party, public.transcript, world.initial, "cpu", waits)
         )
         inbox = Inbox(public.path, world.pinned, Refusals(own.path / "refusals.jsonl", self.clock.wall))
-        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), lambda *_: {"loss": 1.0}, Silent())
-        terms = Terms(world.scenario.rounds, world.pinned.policy.max_aborts, tuple)
+        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), lambda *_: {"loss": 1.0}, NoProgress())
+        terms = RunTerms(world.scenario.rounds, world.pinned.policy.max_aborts, lambda _: ())
         arguments = (self._server, terms, public, inbox, world.deadlines, measures, self.clock, world.initial)
         self._host, self._stage = CoordinatorHost(*arguments), ""
         return self._host

@@ -9,9 +9,10 @@ import numpy as np
 
 from protocols.hashes import sha256
 from protocols.pinned import PinnedPolicy
+from protocols.steps.doubles import Doubles
 from verifl.agents.client import TrainedTurn
 from verifl.training.own_tensors import Kept
-from verifl.training.tensors import TensorLayout, Vector
+from verifl.training.tensors import TensorLayout
 
 Units = np.ndarray
 
@@ -57,7 +58,7 @@ class Training:
     def restore(self, client: str, kept: Kept) -> None:
         self._state = kept.state
 
-    def train(self, client: str, model: Vector, number: int) -> tuple[Vector, Vector]:
+    def train(self, client: str, model: Doubles, number: int) -> tuple[Doubles, Doubles]:
         earlier = self._trained.left.get(client, {})
         expected = earlier[max(known)] if (known := [each for each in earlier if each < number]) else b""
         if self._state != expected:
