@@ -23,7 +23,7 @@ from tests.network.scheduler import Scheduler
 from verifl.carriers.exchange.public import BUNDLES, INBOX, PROPOSAL
 
 TRANSCRIPT, CHECKPOINT = "transcript", "transcript/checkpoint"
-KEPT_BY_CACHES = 120.0  # seconds for which a cache may give an old version of a file that changes
+KEPT_BY_CACHES = 300.0  # seconds for which a cache may give an old version of a file that changes
 
 
 class Unreachable(OSError):
@@ -50,12 +50,14 @@ PERFECT = Quality()
 @dataclass
 class WebServer:
     """Serves the public directory of a machine. heard: told of what a party sends, before anything can happen to it.
-    versions: what the files that change were, each with since when."""
+    versions: what the files that change were, each with since when. arrived: every file that got its name in an inbox,
+    and was not lost with the machine's power."""
 
     machine: Machine
     scheduler: Scheduler
     heard: Callable[[str, bytes], None]
     versions: dict[str, list[tuple[float, bytes | None]]] = field(default_factory=dict)
+    arrived: dict[Path, bytes] = field(default_factory=dict)
 
     @property
     def public(self) -> Path:
@@ -72,6 +74,7 @@ class WebServer:
         """The machine lost power, and some of what it served."""
         for name in (PROPOSAL, CHECKPOINT):
             self.changed(self.public / name)
+        self.arrived = {path: data for path, data in self.arrived.items() if path.exists()}
 
     def older(self, name: str, rng: Random) -> bytes | None:
         """A version of a file that a cache may still have."""
@@ -89,7 +92,7 @@ class WebServer:
         unfinished = folder / f".{name}.part"
         if in_parts:
             unfinished.write_bytes(data[: len(data) // 2])
-        finish = _Finish(self.machine, folder, unfinished, name, data)
+        finish = _Finish(self, folder, unfinished, name, data)
         if in_parts:
             self.scheduler.after(in_parts, finish)
         else:
@@ -100,16 +103,18 @@ class WebServer:
 class _Finish:
     """The last part arrives."""
 
-    machine: Machine
+    server: WebServer
     folder: Path
     unfinished: Path
     name: str
     data: bytes
 
     def __call__(self) -> None:
-        if self.machine.up and not self.machine.full and self.folder.is_dir():
+        machine, path = self.server.machine, self.folder / self.name
+        if machine.up and not machine.full and self.folder.is_dir():
             self.unfinished.write_bytes(self.data)
-            self.unfinished.replace(self.folder / self.name)
+            self.unfinished.replace(path)
+            self.server.arrived[path] = self.data
 
 
 class Link:

@@ -37,10 +37,12 @@ class Crash(BaseException):
 
 @dataclass
 class Process:
-    """A process on a machine. steps_left: so many steps on disk it lives; None for all."""
+    """A process on a machine. steps_left, answers_left: so many steps on disk it lives, so many answers it sends; None
+    for all."""
 
     machine: Machine
     steps_left: int | None = None
+    answers_left: int | None = None
     dead: bool = False
     last_step: str = ""
 
@@ -55,6 +57,15 @@ class Process:
             self.dead = True
             raise Crash(description)
         self.steps_left -= 1
+
+    def sent(self) -> None:
+        """After an answer was sent, whether it arrives or not; raises Crash where it dies."""
+        if self.answers_left is None or self.dead:
+            return
+        self.answers_left -= 1
+        if self.answers_left == 0:
+            self.dead = True
+            raise Crash("its answer is sent")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from proofs.errors import VeriflError
 from protocols import identities
 from protocols.hashes import sha256
+from protocols.log.reader import TranscriptReader
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.answers import decode_answer
+from protocols.rounds.exchange import Cosignature
+from protocols.rounds.record import pending_entries
 from tests.network.clocks import MachineClock
 from tests.network.delivery import Link, WebServer
 from tests.network.disks import Disks
@@ -32,6 +36,7 @@ from tests.network.statements import Secrets, Statements
 from tests.network.training import Trained
 from tests.simulator import identity_of, make_policy
 from verifl.config import DeadlinesConfig
+from verifl.storage.stores import StoredValues
 
 AFTERWARDS = 60.0  # seconds in which parties hear that the last round has closed
 DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=3)
@@ -40,7 +45,8 @@ OUTDATED = "this state is older than what its party said"
 
 class World:
     """Everybody, and what is between them. set_back: parties that go on from an old copy, and did not notice.
-    complaints: by party, an error with which its process ended. waiting: requests that are on their way now."""
+    complaints: by party, an error with which its process ended. waiting: requests that are on their way now. lost:
+    answers that a kill of the coordinator lost."""
 
     def __init__(self, scenario: Scenario, base: Path, hear: Callable[[str], None] = lambda _: None) -> None:
         self.scenario, self.deadlines, self._hear = scenario, DEADLINES, hear
@@ -58,6 +64,7 @@ class World:
         self.set_back: set[str] = set()
         self.complaints: list[tuple[str, VeriflError]] = []
         self.waiting, self.is_calm = 0, False
+        self.lost: list[str] = []
         self._copies: dict[str, Path] = {}
         self._base = base
         for name in (COORDINATOR, *self.members):
@@ -78,6 +85,23 @@ class World:
             self._put_back(name)
         else:
             self.complaints.append((name, error))
+
+    def look_for_answers(self) -> None:
+        """The coordinator was killed: what had arrived, and was not refused, is in the log or still in its inbox."""
+        state, transcript = self.server.machine.root / "state", self.transcript
+        refusals = state / "refusals.jsonl"
+        refused = refusals.read_text() if refusals.exists() else ""
+        logged = set(pending_entries(StoredValues(state / "store")))
+        reader = TranscriptReader(transcript)
+        if (transcript / "checkpoint").exists():
+            logged |= {*reader.entries(0, reader.size)}
+        for path, data in list(self.server.arrived.items()):
+            answer = decode_answer(data, len(data)).answer
+            if path.exists() or path.name in refused or isinstance(answer, Cosignature):
+                continue
+            del self.server.arrived[path]
+            if answer.entry not in logged:
+                self.lost.append(f"an answer of {path.parent.name} was lost when the coordinator was killed")
 
     def lies(self, kind: str) -> bool:
         """Whether a liar of this kind lies now; some need a history to lie about."""
@@ -116,7 +140,7 @@ class World:
         member = self._of(fault.party)
         match fault:
             case Kill():
-                member.kill_after(fault.steps, partial(self._killed, fault))
+                member.kill_after(fault, partial(self._killed, fault))
             case Cut():
                 if isinstance(member, Member):
                     member.link.cut = True
@@ -186,7 +210,7 @@ class World:
         for member in (self.host, *self.members.values()):
             member.machine.up, member.machine.full = True, False
             if member.process is not None:
-                member.process.steps_left = None
+                member.process.steps_left = member.process.answers_left = None
             if isinstance(member, Member):
                 member.link.calm()
             if not self._gone(member.name):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auditor import audit
+from proofs.errors import VeriflError
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import parse_note
 from protocols.log.merkle import leaf_hash, root
@@ -21,10 +22,19 @@ from verifl.carriers.exchange.public import PROPOSAL
 if TYPE_CHECKING:
     from tests.network.history import World
 
+OFFENCES = "2rmid"  # among the verdicts of a CohortClosed (spec 8.5)
+
 
 def judge(world: World) -> list[str]:
     """Everything that is wrong with a history that is over; nothing for one in which all was as it has to be."""
-    return [f"{name}: {found}" for name, judgement in JUDGEMENTS.items() for found in judgement(world)]
+    return [f"{name}: {found}" for name, judgement in JUDGEMENTS.items() for found in _found(judgement, world)]
+
+
+def _found(judgement: Callable[[World], Iterator[str]], world: World) -> Iterator[str]:
+    try:
+        yield from judgement(world)
+    except VeriflError as error:
+        yield f"cannot be judged: {error}"
 
 
 def _progress(world: World) -> Iterator[str]:
@@ -94,6 +104,23 @@ def _sums(world: World) -> Iterator[str]:
                 yield f"round {message.round} has another sum than that of its {len(accepted)} accepted updates"
 
 
+def _blame(world: World) -> Iterator[str]:
+    """Nobody who is honest is excluded for an offence: what only a client that lies, or lost its store, can do."""
+    submissions, excused = dict[int, str](), world.set_back | world.scenario.liars.keys()
+    for index, (_, message) in enumerate(_messages(world)):
+        if isinstance(message, Submission):
+            submissions[index] = message.client
+        elif isinstance(message, CohortClosed):
+            for at, verdict in enumerate(message.verdicts, message.first):
+                if verdict in OFFENCES and submissions[at] not in excused:
+                    yield f"round {message.round}: {submissions[at]} is excluded ({verdict}), and did nothing wrong"
+
+
+def _kept(world: World) -> Iterator[str]:
+    """No answer that had arrived was lost by a kill of the coordinator."""
+    yield from world.lost
+
+
 def _secrecy(world: World) -> Iterator[str]:
     """No key, share or update is on the disk of another party, or was ever sent."""
     places = {name: _contents(machine.root.rglob("*")) for name, machine in world.disks.machines.items()}
@@ -136,6 +163,8 @@ JUDGEMENTS: dict[str, Callable[[World], Iterator[str]]] = {
     "words": _words,
     "one log": _one_log,
     "sums": _sums,
+    "blame": _blame,
+    "kept": _kept,
     "secrecy": _secrecy,
     "forgetting": _forgetting,
     "own state": _own_state,

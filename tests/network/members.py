@@ -20,6 +20,7 @@ from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
 from tests.network.delivery import Link, LinkedView, Unreachable
 from tests.network.disks import Crash, Machine, Process
+from tests.network.scenario import Kill
 from tests.network.training import Training
 from tests.seeded import seeded
 from tests.simulator import identity_of
@@ -75,12 +76,12 @@ class Member:
             self.process.dead = True
             self.process = None
 
-    def kill_after(self, steps: int, then: Callable[[], None]) -> None:
-        """Let its process die at a step on disk from now on; `then` is called at once when it does."""
+    def kill_after(self, fault: Kill, then: Callable[[], None]) -> None:
+        """Let its process die as the fault says; `then` is called at once when it does."""
         if self.process is None:
             then()
             return
-        self.process.steps_left, self._died = steps, then
+        self.process.steps_left, self.process.answers_left, self._died = fault.steps, fault.answers, then
 
     def _died(self) -> None:
         """What follows its death."""
@@ -151,11 +152,26 @@ class Member:
         return seeded(f"{self.world.scenario.seed} {self.name} {self.started}")
 
     def _view(self) -> LinkedView:
-        return LinkedView(self.link)
+        assert self.process is not None
+        return _MortalView(self.link, self.process)
 
     @property
     def _liar(self) -> str | None:
         return self.world.scenario.liars.get(self.name)
+
+
+class _MortalView(LinkedView):
+    """The view of a process that can die right after it has sent something."""
+
+    def __init__(self, link: Link, process: Process) -> None:
+        super().__init__(link)
+        self._process = process
+
+    def put(self, party: str, answer: bytes) -> None:
+        try:
+            super().put(party, answer)
+        finally:
+            self._process.sent()
 
 
 class TrusteeMember(Member):

@@ -18,14 +18,15 @@ LYING_TRUSTEES = ("false-complaint", "lying-trustee", "silent-trustee")
 
 @dataclass(frozen=True)
 class Kill:
-    """From `at` on a party lives for so many steps on its disk. power: its machine loses power, not just the process.
-    It is started again after `down` seconds."""
+    """From `at` on a party lives for so many steps on its disk, or until it has sent so many answers. power: its
+    machine loses power, not just the process. It is started again after `down` seconds."""
 
     party: str
     at: float
-    steps: int
+    steps: int | None
     power: bool
     down: float
+    answers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ def _fault(rng: Random, party: str) -> Fault:
             return Full(party, at, seconds)
         case "away":
             return Away(party, at, seconds)
+    if party != HOST and rng.random() < 0.4:
+        return Kill(party, at, None, kind == "power", seconds, rng.randint(1, 8))
     return Kill(party, at, rng.choice((rng.randint(0, 6), rng.randint(0, 60))), kind == "power", seconds)
 
 

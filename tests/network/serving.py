@@ -11,7 +11,7 @@ from proofs.errors import Rejected, VeriflError
 from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
 from tests.network.disks import Crash, Machine, Process
-from tests.network.scenario import HOST
+from tests.network.scenario import HOST, Kill
 from tests.simulator import identity_of
 from verifl.agents.party import Party
 from verifl.agents.server import ServerAgent, open_server
@@ -76,12 +76,12 @@ class HostMember:
             process.dead = True
             self._close(process, Crash("stopped"))
 
-    def kill_after(self, steps: int, then: Callable[[], None]) -> None:
-        """Let its process die at a step on disk from now on; `then` is called at once when it does."""
+    def kill_after(self, fault: Kill, then: Callable[[], None]) -> None:
+        """Let its process die as the fault says; `then` is called at once when it does."""
         if self.process is None:
             then()
             return
-        self.process.steps_left, self._died = steps, then
+        self.process.steps_left, self._died = fault.steps, then
 
     def _died(self) -> None:
         """What follows its death."""
@@ -96,6 +96,7 @@ class HostMember:
             self.world.tell(f"{self.name} dies before: {crash}")
             self.process = None
             self._close(process, crash)
+            self.world.look_for_answers()
             self._died()
         except OSError as error:
             self._ends(process, error)
