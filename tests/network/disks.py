@@ -140,20 +140,28 @@ class Machine:
         self._replace(image)
         return lost
 
+    @contextmanager
+    def roomy(self) -> Iterator[None]:
+        """For the block there is room on the disk."""
+        full, self.full = self.full, False
+        try:
+            yield
+        finally:
+            self.full = full
+
     def _replace(self, image: list[tuple[Path, Node, bytes | None]]) -> None:
         """Have these directories and files, and nothing else."""
-        full, self.full = self.full, False
-        for path in self.root.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for path, node, data in image:
-            target = self.root / path
-            if data is None:
-                target.mkdir(exist_ok=True)
-            else:
-                target.write_bytes(data)
-            target.chmod(stat.S_IMODE(node.mode))
+        with self.roomy():
+            for path in self.root.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path, node, data in image:
+                target = self.root / path
+                if data is None:
+                    target.mkdir(exist_ok=True)
+                else:
+                    target.write_bytes(data)
+                target.chmod(stat.S_IMODE(node.mode))
         self.settle()
-        self.full = full
 
 
 @dataclass

@@ -83,7 +83,7 @@ class World:
         """A process ended with an error."""
         if OUTDATED in str(error) and name in self._copies:
             self._put_back(name)
-        else:
+        elif name not in self.scenario.liars:
             self.complaints.append((name, error))
 
     def look_for_answers(self) -> None:
@@ -186,7 +186,8 @@ class World:
         member = self._of(name)
         member.stop()
         member.machine.root.rename(self._base / f"newest-{name}")
-        shutil.copytree(self._copies[name], member.machine.root)
+        with member.machine.roomy():
+            shutil.copytree(self._copies[name], member.machine.root)
         member.machine.settle()
         self.set_back.add(name)
         self.scheduler.after(1.0, member.start)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -14,7 +14,11 @@ from protocols.rounds.client import Client
 from protocols.rounds.record import LogRecord
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.trustee_holdings import ACK
+from verifl.agents import client as agents_client
+from verifl.agents import server
+from verifl.agents import trustee as agents_trustee
 from verifl.carriers.exchange.inbox import Inbox
+from verifl.carriers.exchange.participant import ProposedLog
 from verifl.storage import private_files, stores
 from verifl.training.own_tensors import LocalState
 
@@ -78,13 +82,14 @@ def a_file_counted_whenever_it_is_seen() -> Iterator[None]:
 
 
 @contextmanager
-def an_old_round_believed() -> Iterator[None]:
-    """A client answers whatever round a checkpoint shows to be open."""
-    with (
-        mock.patch.object(Client, "_check_unanswered", _nothing),
-        mock.patch.object(Client, "last_seen", 0),
-        mock.patch.object(Client, "_seen", _nothing),
-    ):
+def a_checkpoint_read_once() -> Iterator[None]:
+    """A process takes the first checkpoint that it has seen for the newest as long as it runs."""
+    published, known = ProposedLog._published, dict[int, Any]()
+
+    def first(log: ProposedLog) -> Any:
+        return known.setdefault(id(log._public), published(log))
+
+    with mock.patch.object(ProposedLog, "_published", first):
         yield
 
 
@@ -106,6 +111,24 @@ def directories_not_synced() -> Iterator[None]:
 def a_log_whose_names_are_not_synced() -> Iterator[None]:
     """The transcript's files are synced, and their names are not."""
     with mock.patch.object(TranscriptWriter, "_sync", _nothing):
+        yield
+
+
+@contextmanager
+def names_believed_at_a_start() -> Iterator[None]:
+    """What is found at a start is durable, or so it looks: whoever renamed it was killed before it synced the name."""
+
+    class Believing(stores.DirectoryStore):
+        def __init__(self, *arguments: Any) -> None:
+            with mock.patch.object(stores, "_sync_directory", _nothing):
+                super().__init__(*arguments)
+
+    patches = [
+        mock.patch.object(module, "DirectoryStore", Believing) for module in (agents_client, agents_trustee, server)
+    ]
+    with ExitStack() as stack:
+        for patch in (*patches, mock.patch.object(TranscriptWriter, "_distrust_renames", _nothing)):
+            stack.enter_context(patch)
         yield
 
 
@@ -132,10 +155,11 @@ PLANTS: dict[str, Plant] = {
     "a submission made anew when asked again": a_submission_made_anew_when_asked_again,
     "answers removed when they are taken": answers_removed_when_they_are_taken,
     "a file counted whenever it is seen": a_file_counted_whenever_it_is_seen,
-    "an old round believed": an_old_round_believed,
+    "a checkpoint read once": a_checkpoint_read_once,
     "state files not synced": state_files_not_synced,
     "directories not synced": directories_not_synced,
     "a log whose names are not synced": a_log_whose_names_are_not_synced,
+    "names believed at a start": names_believed_at_a_start,
     "training never forgotten": training_never_forgotten,
     "secrets kept": secrets_kept,
 }

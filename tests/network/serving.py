@@ -8,19 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proofs.errors import Rejected, VeriflError
-from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
 from tests.network.disks import Crash, Machine, Process
 from tests.network.scenario import HOST, Kill
 from tests.simulator import identity_of
 from verifl.agents.party import Party
-from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.host import CoordinatorHost
-from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.public import PublicDirectory
-from verifl.carriers.rounds import Measures, RunTerms
+from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.exchange.serving import HostPlan, opened_host
 from verifl.progress import NoProgress
-from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ class HostMember:
     ended: str | None = None
     _open: ExitStack = field(default_factory=ExitStack)
     _host: CoordinatorHost | None = None
-    _server: ServerAgent | None = None
     _stage: str = ""
 
     @property
@@ -125,19 +121,13 @@ class HostMember:
         self.world.scheduler.after(left or 0.1, lambda: self._turn(process))
 
     def _opened(self) -> CoordinatorHost:
-        world, own = self.world, PartyDirectory(self.machine.root / "state")
-        public = PublicDirectory(self.machine.root / "public")
-        party = Party(self.name, (identity_of(self.name, world.scenario.seed),), own)
-        waits = Waits(self.clock.seconds, quorum=world.deadlines.quorum)
-        public.create()
-        self._server = self._open.enter_context(
-            open_server(world.pinned, party, public.transcript, world.initial, "cpu", waits)
+        world, public = self.world, PublicDirectory(self.machine.root / "public")
+        party = Party(
+            self.name, (identity_of(self.name, world.scenario.seed),), PartyDirectory(self.machine.root / "state")
         )
-        inbox = Inbox(public.path, world.pinned, Refusals(own.path / "refusals.jsonl", self.clock.wall))
-        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), lambda *_: {"loss": 1.0}, NoProgress())
-        terms = RunTerms(world.scenario.rounds, world.pinned.policy.max_aborts, lambda _: ())
-        arguments = (self._server, terms, public, inbox, world.deadlines, measures, self.clock, world.initial)
-        self._host, self._stage = CoordinatorHost(*arguments), ""
+        plan = HostPlan(world.scenario.rounds, world.deadlines, world.initial, lambda *_: {"loss": 1.0}, NoProgress())
+        opened = opened_host(Seat(world.pinned, party, public), plan, CoordinatorHost, self.clock)
+        (self._host, _), self._stage = self._open.enter_context(opened), ""
         return self._host
 
     def _close(self, process: Process, error: BaseException) -> None:

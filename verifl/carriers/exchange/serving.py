@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
-from verifl.agents.clock import MachineClock, seconds
+from verifl.agents.clock import Clock, MachineClock
 from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.changing import ChangesFolder
 from verifl.carriers.exchange.host import CoordinatorHost
@@ -22,6 +22,8 @@ from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
 from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import model_metadata, write_model
+
+MACHINE = MachineClock()
 
 Host = TypeVar("Host", bound=CoordinatorHost)
 
@@ -40,16 +42,18 @@ class HostPlan:
 
 
 @contextmanager
-def opened_host(seat: Seat, plan: HostPlan, kind: type[Host]) -> Iterator[tuple[Host, ServerAgent]]:
+def opened_host(
+    seat: Seat, plan: HostPlan, kind: type[Host], clock: Clock = MACHINE
+) -> Iterator[tuple[Host, ServerAgent]]:
     """A host of this kind on the coordinator's directories, for the block, and what it runs.
 
     In the state directory: metrics.jsonl, refusals.jsonl, and changes that are handed in.
     """
-    pinned, own, public, clock = seat.pinned, seat.party.directory, seat.published, MachineClock()
+    pinned, own, public = seat.pinned, seat.party.directory, seat.published
     measures = Measures(MetricsFile(own.path / "metrics.jsonl"), plan.evaluate, plan.progress)
     inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
-    waits = Waits(seconds, quorum=plan.deadlines.quorum)
+    waits = Waits(lambda: int(clock.wall()), quorum=plan.deadlines.quorum)
     with open_server(pinned, seat.party, public.transcript, plan.initial, plan.device, waits) as server:
         changes = ChangesFolder(own.changes, pinned.policy, server.logged)
         terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due)
