@@ -260,7 +260,8 @@ class LinkedView:
     def put(self, party: str, answer: bytes) -> None:
         self._link.send(party, answer)
 
+    def distrust(self) -> None:
+        """Nothing is kept here."""
+
     def _transcript(self) -> TranscriptReader:
-        reader = TranscriptReader(self._link.server.public / TRANSCRIPT)
-        reader._directory = LinkedDirectory(self._link)
-        return reader
+        return TranscriptReader(LinkedDirectory(self._link))
