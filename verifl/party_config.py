@@ -56,6 +56,8 @@ class PartyConfig(TomlTable):
     initial: Place | None = None
     device: Literal["auto", "cpu", "cuda"] | None = None
     poll: Finite | None = Field(default=None, ge=0.01, le=3600)
+    keep_secrets: int | None = Field(default=None, ge=60)
+    quorum_wait: int | None = Field(default=None, ge=0)
     logs: LogsTable = LogsTable()
     metrics: MetricsTable | None = None
 

@@ -17,11 +17,12 @@ class Waits:
     """A trustee's, or a coordinator's; the federation agrees on them as on who is asked when, outside the policy.
 
     clock: its own, in POSIX seconds. secrets: how long a trustee keeps a round's key and shares from when it made the
-    key. quorum: how long acknowledgements are waited for, from when the last submission was shown, before `no-quorum`.
+    key; a round that takes longer is lost. quorum: how long acknowledgements are waited for, from when the last
+    submission was shown, before `no-quorum`.
     """
 
     clock: Callable[[], int]
-    secrets: int = 7 * DAY
+    secrets: int = 3 * DAY
     quorum: int = 60 * 60
 
 

@@ -15,7 +15,18 @@ def trustee() -> None:
 
 @trustee.command()
 @party_options("trustee")
-def run(options: PartyOptions) -> int:
+@click.option(
+    "--keep-secrets",
+    type=click.IntRange(min=60),
+    default=3 * 86_400,
+    show_default=True,
+    help="Seconds, after which the key and the shares of a round are erased, from when the key was made.",
+)
+@click.option(
+    "--quorum-wait", type=click.IntRange(min=0), default=3600, show_default=True,
+    help="Seconds before a round may be given up for want of acknowledgements, from its last submission.",
+)  # fmt: skip
+def run(options: PartyOptions, keep_secrets: int, quorum_wait: int) -> int:
     """Answer what the coordinator asks of this trustee, by the published log.
 
     Runs until it is stopped, by SIGTERM or Ctrl-C; killed at any point, the same command goes on.
@@ -32,7 +43,8 @@ def run(options: PartyOptions) -> int:
         clock = CosignatureClock()
         if evidence.note:
             clock.follow(evidence.note)
-        agent = TrusteeAgent.open(seat.pinned, seat.party, Waits(seconds), clock, evidence)
+        waits = Waits(seconds, keep_secrets, quorum_wait)
+        agent = TrusteeAgent.open(seat.pinned, seat.party, waits, clock, evidence)
         participant = Participant(
             seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire, MachineClock()
         )

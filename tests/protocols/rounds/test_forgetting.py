@@ -19,6 +19,7 @@ from tests.seeded import seeded
 from tests.simulator import Simulation, identity_of
 
 NAME = "trustee-0"
+KEPT = Waits(lambda: 0).secrets
 
 
 def rejected(step: Callable[[], object]) -> str:
@@ -107,7 +108,7 @@ def test_secrets_are_kept_until_a_deadline_of_the_trustees_own(simulation: Simul
     number = submitted(simulation)
     simulation.acknowledge([NAME])
     assert secrets_of(simulation) == ["round-key/1", "share/1"]
-    simulation.clock += 7 * DAY - 100
+    simulation.clock += KEPT - 100
     simulation.trustees[NAME].expire()
     assert secrets_of(simulation) == ["round-key/1", "share/1"]
     simulation.clock += 200
@@ -125,7 +126,7 @@ def test_after_the_deadline_nothing_is_released(simulation: Simulation) -> None:
     simulation.acknowledge()
     assert simulation.close_cohort() is None
     simulation.release(["trustee-1"])
-    simulation.clock += 7 * DAY
+    simulation.clock += KEPT
     for name in simulation.asked():
         if name == "trustee-1":
             assert simulation.release_of(name)
@@ -139,7 +140,7 @@ def test_after_the_deadline_nothing_is_released(simulation: Simulation) -> None:
 def test_the_deadline_holds_at_the_next_start_too(simulation: Simulation) -> None:
     submitted(simulation)
     simulation.acknowledge()
-    simulation.clock += 7 * DAY
+    simulation.clock += KEPT
     simulation.restart_trustee(NAME)
     assert secrets_of(simulation) == []
 
@@ -158,7 +159,7 @@ def test_a_key_that_a_clock_far_ahead_made_is_erased_when_it_is_set_right(simula
 
 def test_a_pending_key_that_is_too_old_is_made_anew(simulation: Simulation) -> None:
     first = public_key(simulation.trustees[NAME].round_key(1))
-    simulation.clock += 7 * DAY
+    simulation.clock += KEPT
     assert public_key(simulation.trustees[NAME].round_key(1)) != first
     assert simulation.play_round().aborted is None
 

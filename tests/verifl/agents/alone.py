@@ -10,12 +10,14 @@ every path that was opened in the process from its first line on.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[3]
 PATHS: list[str] = []
 _OPENING = frozenset(
     {
@@ -33,8 +35,30 @@ def _record(event: str, arguments: tuple[Any, ...]) -> None:
         PATHS.append(f"{event}: {arguments}")
 
 
-if __name__ == "__main__":
+def watch() -> None:
+    """From now on PATHS has every path that this process opens, and whom it reaches."""
     sys.addaudithook(_record)
+
+
+if __name__ == "__main__":
+    watch()
+
+
+LIBRARIES = (sys.prefix, sys.base_prefix, sys.exec_prefix, "/usr", "/lib", "/etc", "/proc", "/sys", "/dev")
+IN_A_DIRECTORY = re.compile(r"(?!\.\.?$)[^/]+")  # of a name without a slash: below a directory that was opened before
+
+
+def strangers(paths: list[str], allowed: list[Path]) -> list[str]:
+    """Those that are neither below an allowed path nor a library's. A name alone is one in a directory that was opened
+    before, or in the current one, which is empty."""
+    code = [ROOT / name for name in ("auditor", "proofs", "protocols", "tests", "verifl")]
+    cache = [Path(os.environ[name]) for name in ("VERIFL_CACHE_DIR", "NUMBA_CACHE_DIR") if name in os.environ]
+    roots = [*map(Path, LIBRARIES), *code, *cache, *allowed, *(Path(each) for each in sys.path if each)]
+
+    def known(path: str) -> bool:
+        return bool(IN_A_DIRECTORY.fullmatch(path)) or any(Path(path).is_relative_to(root) for root in roots)
+
+    return [path for path in paths if not known(path)]
 
 
 @dataclass(frozen=True)

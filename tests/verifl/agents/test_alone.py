@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from protocols.messages import Submission
 from protocols.receipts import Receipt
 from protocols.rounds.evidence import Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage
-from tests.verifl.agents.alone import Asked, Heard, Tape, draws, local_training
+from tests.verifl.agents.alone import ROOT, Asked, Heard, Tape, draws, local_training, strangers
 from tests.verifl.recovery import CONFIG, Remembering
 from verifl import Federation
 from verifl.agents.client import ClientAgent, TurnObserver
@@ -43,7 +42,6 @@ from verifl.carriers.base import Parties, Session
 from verifl.carriers.company import Company
 from verifl.carriers.in_process import InProcess
 
-ROOT = Path(__file__).parents[3]
 PARTIES = ("a", "b", "c", "trustee-1", "trustee-2", "trustee-3", "coordinator")
 
 
@@ -239,23 +237,6 @@ def alone(played: Played, name: str, folder: Path) -> Heard:
     heard = pickle.loads(done.stdout)  # noqa: S301 - the test's own
     assert isinstance(heard, Heard)
     return heard
-
-
-LIBRARIES = (sys.prefix, sys.base_prefix, sys.exec_prefix, "/usr", "/lib", "/etc", "/proc", "/sys", "/dev")
-IN_A_DIRECTORY = re.compile(r"(?!\.\.?$)[^/]+")  # of a name without a slash: below a directory that was opened before
-
-
-def strangers(paths: list[str], allowed: list[Path]) -> list[str]:
-    """Those that are neither below an allowed path nor a library's. A name alone is one in a directory that was opened
-    before, or in the current one, which is empty."""
-    code = [ROOT / name for name in ("auditor", "proofs", "protocols", "tests", "verifl")]
-    cache = [Path(os.environ[name]) for name in ("VERIFL_CACHE_DIR", "NUMBA_CACHE_DIR") if name in os.environ]
-    roots = [*map(Path, LIBRARIES), *code, *cache, *allowed, *(Path(each) for each in sys.path if each)]
-
-    def known(path: str) -> bool:
-        return bool(IN_A_DIRECTORY.fullmatch(path)) or any(Path(path).is_relative_to(root) for root in roots)
-
-    return [path for path in paths if not known(path)]
 
 
 def said(answer: Any) -> Any:

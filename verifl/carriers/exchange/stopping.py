@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class Stopped(Exception):
@@ -22,6 +24,11 @@ class Stop:
         """Stop at the next occasion."""
         self._asked.set()
 
+    @property
+    def asked(self) -> bool:
+        """Whether it is."""
+        return self._asked.is_set()
+
     def pause(self, seconds: float) -> None:
         """Wait; raises Stopped as soon as this process is asked to stop."""
         if self._asked.wait(seconds):
@@ -30,10 +37,21 @@ class Stop:
 
 @contextmanager
 def stopping_on_sigterm() -> Iterator[Stop]:
-    """For the block, which ends with Stopped where it pauses, or is between pauses."""
-    stop = Stop()
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    """For the block, which ends with Stopped where it pauses, or is between pauses.
+
+    Whoever was asked once is on its way out, and lets go of its files; from then on it ignores SIGTERM, for good.
+    """
+    stop, process = Stop(), os.getpid()
+
+    def asked(number: int, _: FrameType | None) -> None:
+        if os.getpid() == process:
+            stop.ask()
+        else:  # a child that the task started: nobody asked it to go on
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    before = signal.signal(signal.SIGTERM, asked)
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.asked else before)

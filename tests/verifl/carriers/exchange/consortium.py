@@ -57,12 +57,17 @@ trustees = 1.0
 quorum = 0
 poll = 0.05
 """
-# A trustee that says at its end what it has imported.
-TRUSTEE = """
-import sys
+# A party that leaves a note of what it has opened and imported, if it is not killed.
+WATCHED = """
+import json, sys
+from pathlib import Path
+from tests.verifl.agents.alone import PATHS, watch
+watch()
 from verifl.commands.root import invoke
-status = invoke(sys.argv[1:])
-sys.exit(70 if {"torch", "flwr"} & set(sys.modules) else status)
+status, seen = invoke(sys.argv[2:]), list(PATHS)
+with open(sys.argv[1], "a") as file:
+    file.write(json.dumps({"paths": seen, "modules": sorted(sys.modules)}) + "\\n")
+sys.exit(status)
 """
 
 
@@ -103,12 +108,12 @@ class Consortium:
 
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         more = more if name == "coordinator" else ("--poll", "0.05", *more)
-        code = ["-c", TRUSTEE] if name in TRUSTEES else ["-P", "-m", "verifl"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", WATCHED, str(self.folder / f"{name}.opened"), *self.command(name, *more)]
+        here = self.folder / "nowhere"
+        here.mkdir(exist_ok=True)
         with self.log(name).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *code, *self.command(name, *more)], stdout=log, stderr=log, env=environment
-            )
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=here)
         self.running[name] = process
         return process
 
@@ -117,6 +122,16 @@ class Consortium:
         lines = self.log(name).read_text().splitlines() if self.log(name).exists() else []
         parsed = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         return [each for each in parsed if each["event"] == event]
+
+    def opened(self, name: str) -> list[str]:
+        """Every path that the party's processes opened, without those that were killed."""
+        notes = map(json.loads, (self.folder / f"{name}.opened").read_text().splitlines())
+        return [path for note in notes for path in note["paths"]]
+
+    def imported(self, name: str) -> set[str]:
+        """The modules that they had in the end."""
+        notes = map(json.loads, (self.folder / f"{name}.opened").read_text().splitlines())
+        return {module for note in notes for module in note["modules"]}
 
     def breaches(self, name: str) -> list[str]:
         """Lines that a party has logged and that are not as the schema of log records says; fewer a test cannot see."""
@@ -142,7 +157,11 @@ class Consortium:
         return self.running.pop(name).wait(PATIENCE)
 
     def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> int:
+        """SIGTERM comes again and again, as from a supervisor that is impatient."""
         self.running[name].send_signal(how)
+        while self.running[name].poll() is None:
+            time.sleep(0.01)
+            self.running[name].send_signal(how)
         return self.end(name)
 
 

@@ -17,7 +17,9 @@ from auditor import audit
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed
+from tests.verifl.agents.alone import strangers
 from tests.verifl.carriers.exchange.consortium import CLIENTS, TRUSTEES, Consortium, gathered, run_in_one_process
+from verifl.carriers.exchange.public import INBOX
 from verifl.commands.root import invoke
 from verifl.federation import FederationResult
 
@@ -112,6 +114,24 @@ def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path, capsys
         assert (told["asking"], told["rounds"]["closed"], told["coordinator"]["role"]) == (None, 2, "coordinator")
         assert told[here[1]]["said"].startswith("its cosignature of ")
         assert cohorts(consortium.public / "transcript") == [(3, here)] * 2
+        for name in ("coordinator", *CLIENTS, *here):
+            check_opened(consortium, name)
+
+
+def check_opened(consortium: Consortium, name: str) -> None:
+    """A party's processes opened its own directory, the policy, the public directory, libraries; a client and the
+    coordinator their configuration and task; of the inboxes a trustee or client its own alone."""
+    paths, folder = consortium.opened(name), consortium.folder
+    own = [consortium.home(name), consortium.policy, consortium.public]
+    task = [] if name in TRUSTEES else [folder / "config.toml", folder / "task.py"]
+    metrics = "socket.bind: "
+    assert strangers([path for path in paths if not path.startswith(metrics)], [*own, *task]) == []
+    assert str(consortium.home(name) / "identity.pem") in paths
+    inboxes = consortium.public / INBOX
+    entered = {Path(path).relative_to(inboxes).parts[:1] for path in paths if Path(path).is_relative_to(inboxes)}
+    assert name == "coordinator" or entered <= {(name,)}
+    if name in TRUSTEES:
+        assert consortium.imported(name).isdisjoint({"torch", "flwr", "sklearn"})
 
 
 def check_metrics(found: dict[str, dict[str, float]], trustee: str) -> None:
