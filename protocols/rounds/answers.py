@@ -25,8 +25,8 @@ from protocols.rounds.exchange import (
     RoundKeyOffer,
     SubmissionPackage,
 )
+from protocols.rounds.versions import EXCHANGE_VERSION, SOFTWARE, Software, check_version
 
-VERSION = 1
 BLOBS_LIMIT = 128  # in one answer
 _FRAMING = 4096  # bytes: of the record, and of the heads of at most BLOBS_LIMIT blobs
 _COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
@@ -43,21 +43,24 @@ _OF_A_CLIENT = ("commitments", "ciphertext", "share_commitments", "proof", "rang
 @dataclass(frozen=True)
 class AnswerFile:
     """kind: "cosignature", or the type of the entry. said: the signature line, or the entry. blobs: those that the
-    entry names, each once, ascending by hash."""
+    entry names, each once, ascending by hash. software: what its party runs, for people."""
 
     version: int
     kind: Annotated[str, AtMost(32)]
     said: Annotated[bytes, AtMost(ENTRY_LIMIT)]
     blobs: Annotated[tuple[Annotated[bytes, AtMost(BLOB_LIMIT)], ...], AtMost(BLOBS_LIMIT)]
+    software: Software = SOFTWARE
 
 
 @dataclass(frozen=True)
 class Received:
-    """A decoded answer, of which nothing is verified. party: who says that it signed. round: None for a cosignature."""
+    """A decoded answer, of which nothing is verified. party: who says that it signed. round: None for a cosignature.
+    software: what the party says that it runs."""
 
     answer: Answer
     party: str
     round: int | None
+    software: str
 
 
 def answer_limit(pinned: PinnedPolicy, party: str) -> int:
@@ -74,7 +77,7 @@ def encode_answer(answer: Answer) -> bytes:
     kind, said, blobs = _parts(answer)
     ordered = tuple(sorted(blobs, key=blob_hash))
     limit = ENTRY_LIMIT + sum(map(len, ordered)) + _FRAMING
-    return encode(AnswerFile(VERSION, kind, said, ordered), limit)
+    return encode(AnswerFile(EXCHANGE_VERSION, kind, said, ordered), limit)
 
 
 def answer_kind(answer: Answer) -> tuple[str, int]:
@@ -84,23 +87,23 @@ def answer_kind(answer: Answer) -> tuple[str, int]:
 
 
 def decode_answer(data: bytes, limit: int) -> Received:
-    """Inverse of `encode_answer`, for at most `limit` bytes; raises Malformed, total on hostile bytes."""
+    """Inverse of `encode_answer`, for at most `limit` bytes; total on hostile bytes. Raises Malformed, or
+    Rejected("exchange-version")."""
     file = decode(AnswerFile, data, limit)
-    if file.version != VERSION:
-        raise Malformed("AnswerFile.version", str(VERSION), str(file.version))
+    check_version(file.version)
     names = [blob_hash(blob) for blob in file.blobs]
     if any(later <= earlier for earlier, later in pairwise(names)):
         raise Malformed("AnswerFile.blobs", "each once, ascending by hash", "another order")
     if file.kind == _COSIGNATURE:
         _expect_blobs(file, 0)
-        return Received(Cosignature(file.said), cosigner_of(file.said), None)
+        return Received(Cosignature(file.said), cosigner_of(file.said), None, file.software)
     if file.kind not in _ENTRIES:
         raise Malformed("AnswerFile.kind", f"{_COSIGNATURE} or {' or '.join(_ENTRIES)}", ascii(file.kind))
     envelope = open_envelope(file.said)
     if envelope.type != file.kind:
         raise Malformed("AnswerFile.said", f"a {file.kind!a}", envelope.type)
     answer = _answer(file, dict(zip(names, file.blobs, strict=True)))
-    return Received(answer, envelope.signer, getattr(envelope.message, "round", None))
+    return Received(answer, envelope.signer, getattr(envelope.message, "round", None), file.software)
 
 
 def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:

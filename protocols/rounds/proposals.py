@@ -21,8 +21,8 @@ from protocols.log.tiles import BUNDLE_LIMIT, TILE_WIDTH, Bundle, decode_bundle,
 from protocols.messages import AtMost, Hash32, PartyId, Signature
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import Acknowledge, Observe, OfferKey, Question, ReleaseShare, Submit
+from protocols.rounds.versions import EXCHANGE_VERSION, SOFTWARE, Software, check_version
 
-VERSION = 1
 PROPOSAL_LIMIT = 1 << 20  # bytes: the names of all parties, of 64 characters each, are most of it
 BUNDLES_LIMIT = 1024  # of entries that are not published yet
 
@@ -46,7 +46,8 @@ class Proposal:
     question: OBSERVE, or one of IN_ROUND. round: its number, 0 for OBSERVE. start: the log index of the first entry
     that is not published yet, and bundles: the SHA-256 of the files that hold those from there up to the checkpoint;
     none but for OBSERVE. parties: those who have not answered; none once all have. since, until: from when and how long
-    answers are waited for, in POSIX seconds by the coordinator's clock; no rule depends on them.
+    answers are waited for, in POSIX seconds by the coordinator's clock. software: what the coordinator runs. No rule
+    depends on these three.
     """
 
     federation: PartyId
@@ -59,6 +60,7 @@ class Proposal:
     parties: Annotated[tuple[PartyId, ...], AtMost(10_000)]
     since: int
     until: int
+    software: Software = SOFTWARE
 
     def asked(self) -> Question:
         """The question itself."""
@@ -105,23 +107,22 @@ def draft_proposal(
 def seal_proposal(proposal: Proposal, key: SigningKey) -> bytes:
     """The file, signed by the log's key; raises Misuse for values outside their fields."""
     body = encode(proposal, PROPOSAL_LIMIT)
-    return encode(_Wire(VERSION, body, key.sign(PROPOSAL + body)), PROPOSAL_LIMIT)
+    return encode(_Wire(EXCHANGE_VERSION, body, key.sign(PROPOSAL + body)), PROPOSAL_LIMIT)
 
 
 def open_proposal(pinned: PinnedPolicy, data: bytes) -> Proposal:
     """Decode and check a proposal.
 
-    1. It is of version 1, and its body is a Proposal, with a question that is known: Malformed.
-    2. The log's key signed it, which comes before the body is decoded: "signature". It is of this federation and
-       policy: "federation", "policy-hash".
+    1. It is of the version that this program speaks: "exchange-version".
+    2. The log's key signed it: "signature". Only then its body is decoded, a Proposal with a question that is known, or
+       Malformed. It is of this federation and policy: "federation", "policy-hash".
     3. The note is a checkpoint of this log with the log's signature: "checkpoint-...".
     4. The bundles are as many as the entries from `start` up to the checkpoint fill, 256 in each: "bundles"; and there
        are none, and a round from 1 on, but for OBSERVE: "bundles", "round".
     Raises Malformed, or Rejected with these names; total on hostile bytes.
     """
     wire = decode(_Wire, data, PROPOSAL_LIMIT)
-    if wire.version != VERSION:
-        raise Malformed("proposal.version", str(VERSION), str(wire.version))
+    check_version(wire.version)
     verify(pinned.policy.log_key, wire.signature, PROPOSAL + wire.body)
     proposal = decode(Proposal, wire.body, PROPOSAL_LIMIT)
     if proposal.question not in (OBSERVE, *IN_ROUND):

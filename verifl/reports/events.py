@@ -37,6 +37,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "looked": (),
     "unreachable": (),
     "reached": (),
+    "software": ("party", "software"),
 }
 # Of what a model and its training are: these stay with who trains.
 ON_TRAINING: Mapping[str, tuple[str, ...]] = {

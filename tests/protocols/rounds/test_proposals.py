@@ -78,7 +78,8 @@ def test_the_bytes_of_a_proposal_are_these() -> None:
     """A proposal that says no more than its fields, so that no other format is in it."""
     key = SigningKey.from_seed(bytes(range(32)))
     proposal = Proposal(
-        "f", bytes(32), "observe", 0, b"a note", 7, (bytes(32),), ("a", "b"), 1_799_999_000, 1_800_000_000
+        *("f", bytes(32), "observe", 0, b"a note", 7, (bytes(32),), ("a", "b"), 1_799_999_000, 1_800_000_000),
+        software="verifl 0.0.0",
     )
     data = seal_proposal(proposal, key)
     assert data.hex() == VECTOR
@@ -112,12 +113,14 @@ def test_each_rule_refuses_by_its_name(changed: dict[str, object], check: str) -
     assert rejection(seal_proposal(proposal_of(**changed), KEY)) == check
 
 
-def test_an_unknown_question_and_an_unknown_version_are_malformed() -> None:
+def test_an_unknown_question_is_malformed_and_an_unknown_version_refused_by_name() -> None:
     with pytest.raises(Malformed, match=r"proposal\.question"):
         open_proposal(PINNED, seal_proposal(proposal_of(question="sing"), KEY))
     wire = decode(proposals._Wire, seal_proposal(proposal_of(), KEY))
-    with pytest.raises(Malformed, match=r"proposal\.version"):
-        open_proposal(PINNED, encode(replace(wire, version=2)))
+    for version, advice in ((2, "install a newer verifl here"), (0, "whoever wrote this needs a newer verifl")):
+        with pytest.raises(Rejected, match="exchange-version") as excinfo:
+            open_proposal(PINNED, encode(replace(wire, version=version)))
+        assert excinfo.value.found == f"version {version}; {advice}"
 
 
 def test_sizes_are_limited() -> None:
@@ -174,7 +177,9 @@ def test_every_answer_of_a_round_is_one_file_within_its_limit(simulation: Simula
 
 def check_no_other_spelling(file: AnswerFile, limit: int) -> None:
     twice = (b"one", b"one") if len(file.blobs) < 2 else file.blobs[::-1]
-    for changed in ({"blobs": twice}, {"kind": "song"}, {"version": 2}):
+    with pytest.raises(Rejected, match="exchange-version"):
+        decode_answer(encode(replace(file, version=2), limit), limit)
+    for changed in ({"blobs": twice}, {"kind": "song"}):
         with pytest.raises(Malformed, match=r"AnswerFile\."):
             decode_answer(encode(replace(file, **changed), limit), limit)  # type: ignore[arg-type]  # fields by name
     with pytest.raises(Malformed, match="at most"):
@@ -182,10 +187,10 @@ def check_no_other_spelling(file: AnswerFile, limit: int) -> None:
 
 
 VECTOR = (
-    "a364626f647958b0aa646e6f74654661206e6f746565726f756e64006573696e63651a6b49ce186573746172740765756e74"
+    "a364626f647958c6ab646e6f74654661206e6f746565726f756e64006573696e63651a6b49ce186573746172740765756e74"
     "696c1a6b49d20066706f6c696379582000000000000000000000000000000000000000000000000000000000000000006762"
     "756e646c65738158200000000000000000000000000000000000000000000000000000000000000000677061727469657382"
-    "61616162687175657374696f6e676f6273657276656a66656465726174696f6e61666776657273696f6e01697369676e6174"
-    "75726558409baa8dd63ad2a654aad6afffff554a67e17f78f960e6bd3d68dd151db35e3ba5a2972e87a69e46f80b7410e6a2"
-    "89f12c33cda06e95b4cdea71bfb6b2e00fbd0f"
+    "61616162687175657374696f6e676f62736572766568736f6674776172656c76657269666c20302e302e306a666564657261"
+    "74696f6e61666776657273696f6e01697369676e61747572655840e383130ef74812a4267d67261d9b0f27245b5e8ed28f14"
+    "3291e0ed44013607e91ac1dc0e49790d57251e329047be5f04bbe00900019900b992ddc89ee3818d04"
 )

@@ -22,6 +22,7 @@ from verifl.agents.server import ServerAgent
 from verifl.carriers.exchange.inbox import Letter, Letterbox
 from verifl.carriers.exchange.public import Noticeboard
 from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.exchange.versions import VersionsSeen
 from verifl.carriers.rounds import Awaited, Measures, Rounds, RunTerms
 from verifl.config import DeadlinesConfig
 from verifl.progress import RoundSummary
@@ -54,7 +55,7 @@ class CoordinatorHost(Rounds):
         """initial: the policy's initial model, float64 (d,)."""
         super().__init__(server, terms, measures, clock)
         self._board, self._inbox, self._deadlines = board, inbox, deadlines
-        self._proposed = b""
+        self._proposed, self._versions = b"", VersionsSeen()
         self._course = self._attended(initial)
         self._dismissed = False  # nobody else will answer what is asked now
 
@@ -187,6 +188,7 @@ class CoordinatorHost(Rounds):
             self._inbox.keep(letter)
             return
         self._inbox.take(letter)
+        self._versions.note(letter.party, received.software)
         kind, size = answer_kind(received.answer)
         awaited = len(self._server.due.parties)
         fields = {"event": "taken", "party": letter.party, "kind": kind, "bytes": size, "awaited": awaited}

@@ -12,6 +12,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.invitation import Invitation
 from protocols.log.connection import Unreachable
 from protocols.log.reader import TranscriptReader
+from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_kind, encode_answer
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
@@ -21,6 +22,7 @@ from verifl.agents.clock import Clock
 from verifl.agents.party import PublicLog, PublishedLog
 from verifl.carriers.exchange.public import PublicView
 from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.exchange.versions import VersionsSeen
 
 _LOGGER = logging.getLogger(__name__)
 _AGAIN = 60.0  # seconds, after which an answer that has not arrived is sent again
@@ -142,6 +144,7 @@ class Participant:
         self._public, self._pinned, self._name, self._clock = public, pinned, name, clock
         self._questions, self._answer, self._tend = questions, answer, tend
         self._answered: tuple[_Asked, float] | None = None
+        self._versions = VersionsSeen()
         self._complaint = ""
 
     def look(self) -> bool:
@@ -186,6 +189,7 @@ class Participant:
         if data is None:
             return False
         proposal = open_proposal(self._pinned, data)
+        self._versions.note(COORDINATOR, proposal.software)
         asked = _Asked(proposal.question, proposal.round, proposal.note)
         if self._name not in proposal.parties or proposal.question not in self._questions:
             return False

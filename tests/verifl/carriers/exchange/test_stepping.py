@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pytest
 
+from protocols.rounds.answers import Received
 from protocols.rounds.conductor import Stage
+from protocols.rounds.exchange import SubmissionPackage
 from tests.verifl.carriers.exchange.consortium import CLIENTS, TRUSTEES
 from tests.verifl.carriers.exchange.stepping import Meeting
+from verifl.carriers.exchange.inbox import Inbox, Letter
 
 
 @pytest.fixture
@@ -25,3 +29,26 @@ def test_rounds_close_by_a_clock_that_is_moved_by_hand(meeting: Meeting) -> None
     meeting.until_ended()
     assert [each.closed for each in meeting._host.summaries] == [1, 2]
     meeting.audited()
+
+
+def test_one_submission_is_in_memory_at_a_time(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the next one is read, nothing holds the one before: neither the host, nor the log, nor the conductor."""
+    meeting.convene()
+    meeting.until_asked(Stage.SUBMISSIONS)
+    for name in CLIENTS:
+        meeting.present[name].look()
+    read: list[weakref.ref[SubmissionPackage]] = []
+    honest = Inbox.read
+
+    def watched(inbox: Inbox, letter: Letter) -> Received:
+        assert [each() for each in read] == [None] * len(read)
+        received = honest(inbox, letter)
+        assert isinstance(received.answer, SubmissionPackage)
+        read.append(weakref.ref(received.answer))
+        return received
+
+    monkeypatch.setattr(Inbox, "read", watched)
+    meeting.advance()
+    assert len(read) == len(CLIENTS)
+    assert [each() for each in read] == [None] * len(read)
+    meeting.close()
