@@ -19,6 +19,8 @@ _ROLES = {
     "client": ("verifl.bench.client", "measure_client"),
     "verifier": ("verifl.bench.verifier", "measure_verifier"),
     "round": ("verifl.bench.federation", "measure_round"),
+    "exchange": ("verifl.bench.exchange", "measure_exchange"),
+    "parties": ("verifl.bench.exchange", "measure_parties"),
     "summation": ("verifl.bench.summation", "measure_summation"),
 }
 
@@ -115,6 +117,22 @@ def whole_round(
             peaks.append(audited.peak_memory)
     measured = {**played.result, "phases": [*played.result["phases"], *watch.phases()]}
     _report("round", clients, measured, {"round": played.peak_memory, "audit": max(peaks)}, style)
+    return 0
+
+
+@bench.command()
+@_dimension
+@click.option("--clients", type=click.IntRange(2, 10_000), default=8, show_default=True, help="All of them honest.")
+@format_option
+def exchange(dimension: int, clients: int, style: str) -> int:
+    """One round over a public directory, and the memory of the coordinator's process.
+
+    All other parties are one further process. Needs about 20 bytes of temporary space a coordinate and client.
+    """
+    with _scratch() as folder, _telling(f"playing a round of {clients} clients"):
+        played = measure_apart("exchange", dimension=dimension, clients=clients, directory=str(folder))
+    peaks = {**played.result.pop("peaks"), "host": played.peak_memory}
+    _report("exchange", clients, played.result, peaks, style)
     return 0
 
 
