@@ -30,21 +30,19 @@ from protocols.rounds.submitting import Update
 from verifl.agents.client import accept_round
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock, MachineClock
 from verifl.agents.party import Party, PublicLog
-from verifl.agents.server import open_server
 from verifl.agents.trustee import TrusteeAgent
 from verifl.bench.machine import peak_bytes
 from verifl.bench.processes import POLICY
 from verifl.bench.setting import Setting, describe_setting, describe_sizes, in_units, make_setting, random_delta
 from verifl.bench.stopwatch import Stopwatch
 from verifl.carriers.exchange.host import CoordinatorHost
-from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.participant import Participant
 from verifl.carriers.exchange.public import PublicDirectory
-from verifl.carriers.rounds import Measures, RunTerms
+from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.exchange.serving import HostPlan, opened_host
 from verifl.config import DeadlinesConfig
 from verifl.enrolment.keys import read_keys, write_key
 from verifl.progress import NoProgress
-from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore, make_private_directory
 
@@ -57,18 +55,14 @@ def measure_exchange(dimension: int, clients: int, directory: str) -> dict[str, 
     """Run the host for one round of `clients` clients, all honest, in `directory`, and start the others beside it."""
     folder, setting, watch = Path(directory), make_setting(dimension, clients), Stopwatch()
     _write_parties(folder, setting)
-    public, own, clock = PublicDirectory(folder / _PUBLIC), PartyDirectory(folder / COORDINATOR), MachineClock()
+    own = PartyDirectory(folder / COORDINATOR)
     make_private_directory(own.path)
-    public.create()
-    inbox = Inbox(public.path, setting.pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
+    party = Party(COORDINATOR, (setting.enrolment.coordinator,), own)
+    seat = Seat(setting.pinned, party, PublicDirectory(folder / _PUBLIC))
     deadlines = DeadlinesConfig(clients=_NEVER, trustees=_NEVER, give_up=_NEVER, quorum=0, poll=_POLL)
-    measures = Measures(MetricsFile(own.path / "metrics.jsonl"), lambda _model, _number: {}, NoProgress())
-    party, terms = Party(COORDINATOR, (setting.enrolment.coordinator,), own), RunTerms(1, 0, lambda _ledger: ())
-    arguments = (setting.pinned, party, public.transcript, setting.model, "cpu", ONE_PROCESS)
-    with open_server(*arguments) as server:
-        host = CoordinatorHost(server, terms, public, inbox, deadlines, measures, clock, setting.model)
-        with _others(folder) as others, watch.phase("round"):
-            peaks = _played(host, others)
+    plan = HostPlan(1, deadlines, setting.model, lambda _model, _number: {}, NoProgress())
+    with opened_host(seat, plan, CoordinatorHost) as (host, _), _others(folder) as others, watch.phase("round"):
+        peaks = _played(host, others)
     [summary] = host.summaries
     if len(summary.accepted) != clients:
         raise Rejected("round", f"{clients} clients in the sum", summary.aborted or str(len(summary.accepted)))
@@ -76,7 +70,7 @@ def measure_exchange(dimension: int, clients: int, directory: str) -> dict[str, 
         "setting": describe_setting(setting.pinned),
         "threads": worker_count(),
         "phases": watch.phases(),
-        "bytes": describe_sizes(setting.pinned, 0),
+        "bytes": {"blobs of a submission": describe_sizes(setting.pinned, 0)["submission"]},
         "peaks": peaks,
     }
 

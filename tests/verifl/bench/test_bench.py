@@ -246,3 +246,14 @@ def test_the_command_line_imports_no_measuring_module() -> None:
 def test_an_unusable_device_is_refused_where_it_measures() -> None:
     with pytest.raises(Misuse, match="expected auto, cpu or cuda"):
         summation.measure_summation(10, 2, 1, "tpu")
+
+
+@pytest.mark.exhaustive
+def test_a_round_over_a_public_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_json(capsys, "exchange", "--dimension", "200", "--clients", "3")
+    check_head(result, "exchange")
+    check_phases(result)
+    assert names(result) == ["round"]
+    stages = ("round keys", "submissions", "acknowledgements", "releases")
+    assert list(result["peak_memory"]) == [*(f"host, {stage}" for stage in stages), "host"]
+    assert sorted(result["peak_memory"].values()) == list(result["peak_memory"].values())

@@ -109,6 +109,7 @@ class Consortium:
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         more = more if name == "coordinator" else ("--poll", "0.05", *more)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.home(name))
         command = [sys.executable, "-c", WATCHED, str(self.folder / f"{name}.opened"), *self.command(name, *more)]
         here = self.folder / "nowhere"
         here.mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def signers(meeting: Meeting, kind: str) -> list[set[str]]:
     return [found[number] for number in sorted(found)]
 
 
-@pytest.mark.parametrize("stage", [Stage.SUBMISSIONS, Stage.RELEASES])
+@pytest.mark.parametrize("stage", [Stage.SUBMISSIONS, pytest.param(Stage.RELEASES, marks=pytest.mark.exhaustive)])
 def test_keys_rotated_during_a_round_are_in_force_in_the_next(meeting: Meeting, stage: Stage) -> None:
     meeting.convene()
     meeting.until_asked(stage)
@@ -120,6 +120,7 @@ def test_a_client_that_is_asked_for_its_submission_is_revoked(meeting: Meeting) 
     meeting.audited()
 
 
+@pytest.mark.exhaustive
 def test_a_revoked_trustee_signs_nothing_more(meeting: Meeting) -> None:
     meeting.convene()
     meeting.until_asked(Stage.SUBMISSIONS)

@@ -60,13 +60,14 @@ def crontab(tmp_path: Path) -> Iterator[Crontab]:
 
 
 def test_a_process_that_looks_once(crontab: Crontab) -> None:
-    """It cosigns what it is shown and ends with 0, as it does where nothing is asked; what it refuses is status 1."""
+    """It answers what it is asked and ends with 0, as it does where nothing is asked; what it refuses is status 1."""
 
     def run() -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "verifl", *crontab.command]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
+    crontab.meeting.until_asked(Stage.KEYS)
     first = run()
     assert (first.returncode, first.stdout) == (0, ""), first.stderr
     answers = crontab.answers()

@@ -11,6 +11,7 @@ import pytest
 
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
+from protocols.hpke import generate_round_key
 from protocols.identities import SigningKey
 from protocols.messages import COORDINATOR, RoundKey, ShareAck
 from protocols.rounds.answers import answer_limit, encode_answer
@@ -45,7 +46,8 @@ class Counter:
 
     def key(self, number: int = 1, signer: SigningKey | None = None) -> RoundKeyOffer:
         """A key that PARTY could have made for a round."""
-        message = RoundKey(self.meeting.pinned.policy.federation, number, PARTY, os.urandom(1216), None)
+        _, public = generate_round_key(os.urandom)
+        message = RoundKey(self.meeting.pinned.policy.federation, number, PARTY, public, None)
         return RoundKeyOffer(seal(message, PARTY, signer or self.meeting.keys[PARTY][0]))
 
     def acknowledgement(self) -> Acknowledgement:

@@ -90,6 +90,7 @@ def test_a_checkpoint_that_too_few_trustees_cosign(meeting: Meeting) -> None:
     meeting.close()
 
 
+@pytest.mark.exhaustive
 def test_clients_that_do_not_come_are_a_round_that_is_aborted(meeting: Meeting) -> None:
     """What the rules have an entry for needs nobody to look: another round is tried."""
     meeting.convene()
