@@ -86,10 +86,11 @@ def measure_parties(directory: str) -> dict[str, Any]:
         party = Party(member.id, (keys[member.public_key],), own)
         if member in pinned.policy.trustees:
             trustee = TrusteeAgent.open(pinned, party, ONE_PROCESS, CosignatureClock())
-            asked, answer, tend = OF_TRUSTEES, trustee.answer, trustee.expire
+            part = (OF_TRUSTEES, trustee.answer, trustee.expire)
+            everybody.append(Participant(public, pinned, member.id, *part, MachineClock()))
         else:
-            asked, answer, tend = OF_CLIENTS, _Untrained(pinned, party, update).answer, _nothing
-        everybody.append(Participant(public, pinned, member.id, asked, answer, tend, MachineClock()))
+            answer = _Untrained(pinned, party, update).answer
+            everybody.append(Participant(public, pinned, member.id, OF_CLIENTS, answer, _nothing, MachineClock()))
     while True:
         for participant in everybody:
             participant.look()
@@ -130,7 +131,7 @@ def _played(host: CoordinatorHost, others: subprocess.Popen[bytes]) -> dict[str,
 def _write_parties(folder: Path, setting: Setting) -> None:
     (folder / POLICY).write_bytes(setting.pinned.data)
     make_private_directory(folder / _KEYS)
-    for name, key in (setting.enrolment.trustees | setting.enrolment.clients).items():
+    for name, key in (*setting.enrolment.trustees.items(), *setting.enrolment.clients.items()):
         write_key(folder / _KEYS / f"{name}.pem", key)
 
 
