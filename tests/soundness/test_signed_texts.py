@@ -50,7 +50,7 @@ def texts(checkpoint: Checkpoint, timestamp: int) -> dict[str, bytes]:
     found["envelope"] = key.text
     seal_rotation("f", "somebody", KEY, key)
     found["possession"] = key.text
-    seal_proposal(Proposal("f", bytes(32), "observe", 0, b"", 0, (), (), timestamp), key)
+    seal_proposal(Proposal("f", bytes(32), "observe", 0, b"", 0, (), (), timestamp, timestamp), key)
     found["proposal"] = key.text
     return found
 
