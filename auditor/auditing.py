@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,19 @@ from auditor.findings import DoesNotApply, Findings, Result, Unavailable
 from auditor.outcomes import Check, CheckRun, Hands
 from auditor.reports.report import Report
 from auditor.reports.results import Kind, Place, Status
-from proofs.errors import Misuse, VeriflError
+from proofs.errors import Malformed, Misuse, Rejected, VeriflError
 from protocols.audit_checks import AUDIT_CHECKS, AuditCheck
 from protocols.log.files import Damaged
+from protocols.log.tiles import TILE_WIDTH
 
 if TYPE_CHECKING:
     from auditor.case import Case
+    from auditor.former import Former
     from auditor.memory import Memory
     from auditor.signed_log import SignedLog
     from protocols.log.connection import Remote
     from protocols.log.reader import TranscriptReader
+    from protocols.policy import FormerFederation, Policy
 
 Ended = Mapping[type[Result], CheckRun[Any]]  # by the type of what each check leaves
 
@@ -54,6 +58,7 @@ def audit(
     progress: Progress | None = None,
     explain: str | None = None,
     *,
+    previous: Sequence[Path | str | Remote] = (),
     reader: TranscriptReader | None = None,
     memory: Memory | None = None,
 ) -> Report:
@@ -62,7 +67,8 @@ def audit(
     policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
     workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
-    story the report is to tell. reader: of this directory, by default of all that is in it. memory: what this auditor
+    story the report is to tell. previous: the transcripts of the federations before this one, the last of them first,
+    where it continues one. reader: of this directory, by default of all that is in it. memory: what this auditor
     verified in earlier audits; it learns what is verified in this one.
     Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party,
     for a given policy that is none, and for a directory without anything of a transcript. All else that is wrong is in
@@ -89,6 +95,8 @@ def audit(
     require_transcript(place)
     pinned = Path(policy) if isinstance(policy, str) else policy
     case = Case.open(place, pinned, engine, progress.step, reader)
+    if previous:
+        case = replace(case, former=_former(case, previous, engine, progress))
     if explain is not None:
         require_party(case, explain)
     ended = _run_all(case, Memory() if memory is None else memory, required, progress)
@@ -107,6 +115,49 @@ def audit(
         seconds=time.perf_counter() - started,
         story=None if explain is None else tell(Told.of(case, ended), tuple(results.values()), explain),
     )
+
+
+def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, progress: Progress) -> Former:
+    """The federation that the audited one continues, audited by itself. Raises Misuse where it continues none."""
+    from auditor.arguments import located, require_transcript
+    from auditor.former import Former
+    from protocols.continuation import end_of
+    from protocols.log.reader import TranscriptReader
+
+    named = None if case.pinned_policy is None else case.pinned_policy.policy.previous
+    if named is None:
+        raise Misuse(f"previous: {case.federation or 'the policy'} continues no federation; leave {previous[0]} out")
+    place = located(previous[0])
+    require_transcript(place)
+    reader = TranscriptReader(place)
+    try:
+        data = reader.policy()
+        policy = _named_policy(named, data)
+        further = previous[1:] if policy.previous is not None else ()
+        report = audit(place, data, engine=engine, progress=progress, previous=further)
+        end = end_of(_entries(reader), named.size)
+    except (Malformed, Rejected) as error:
+        return Former(error)
+    (link,) = (each for each in report.checks if each.id == "I14")
+    linked = None if policy.previous is None else link.status is Status.PASS
+    return Former(None, report.outcome, policy, named.policy, end, reader.size, linked)
+
+
+def _named_policy(named: FormerFederation, data: bytes) -> Policy:
+    """The policy that a federation names which continues another. Raises Rejected("previous-policy") for another."""
+    from protocols.envelopes import open_policy
+    from protocols.hashes import sha256
+
+    if sha256(data) != named.policy:
+        raise Rejected("previous-policy", named.policy.hex(), sha256(data).hex())
+    policy, _ = open_policy(data)
+    return policy
+
+
+def _entries(reader: TranscriptReader) -> Iterator[bytes]:
+    """All of a log's, a bundle in memory at a time."""
+    for start in range(0, reader.size, TILE_WIDTH):
+        yield from reader.entries(start, min(start + TILE_WIDTH, reader.size))
 
 
 def _run_all(case: Case, memory: Memory, required: frozenset[str], progress: Progress) -> Ended:

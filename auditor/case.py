@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from auditor.arguments import no_policy, read_policy
 from auditor.authenticity import foreign_policy
 from auditor.findings import Unavailable
+from auditor.former import Former
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES
 from protocols.envelopes import open_policy
@@ -43,6 +44,9 @@ HARMLESS = frozenset(
         "cohort-entry",
         "roster-changes",
         "required-checks",
+        "approvals",
+        "previous-size",
+        "previous-name",
         "tensor-names",
         "tensor-types",
         "lattice-security",
@@ -72,7 +76,7 @@ class Case:
 
     step: hears how far a check is. unpinned: whether the policy is the transcript's own. policy_fault: why it does not
     open. conditions: of spec 4, on the policy. foreign: federation and policy of the log, if these are others than the
-    audit's.
+    audit's. former: the federation that this one continues, where it was given.
     """
 
     path: Path | Remote
@@ -84,6 +88,7 @@ class Case:
     policy_fault: Malformed | Rejected | None = None
     conditions: tuple[Inequality, ...] = ()
     foreign: tuple[str, bytes] | None = None
+    former: Former | None = None
 
     @classmethod
     def open(

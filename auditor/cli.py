@@ -51,6 +51,12 @@ class _Check(click.Choice[str]):
 @click.argument("transcript", type=PLACE)
 @click.option("--policy", type=POLICY_FILE, help="The policy you pinned at enrolment.")
 @click.option("--unpinned", is_flag=True, help="Take the policy from the transcript itself, and say what that trusts.")
+@click.option(
+    "--previous",
+    multiple=True,
+    type=PLACE,
+    help="The transcript of the federation that this one continues; then of the one before that. Repeatable.",
+)
 @click.option("--format", "form", type=click.Choice(["txt", "json", "jsonl"]), default="txt", show_default=True)
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
 @click.option(
@@ -68,6 +74,7 @@ def main(
     transcript: Path | str,
     policy: Path | None,
     unpinned: bool,
+    previous: tuple[Path | str, ...],
     form: str,
     workers: int | None,
     require: tuple[str, ...],
@@ -86,7 +93,8 @@ def main(
     try:
         with closing(progress):
             place = located(transcript, ca_file, plain_http)
-            report = audit(place, policy, require, workers, engine, progress, explain)
+            former = [located(each, ca_file, plain_http) for each in previous]
+            report = audit(place, policy, require, workers, engine, progress, explain, previous=former)
     except OSError as error:
         name = error.filename if error.filename is not None else transcript
         end(UNUSABLE, f"cannot read {name}: {error.strerror or error}")
@@ -96,7 +104,7 @@ def main(
 
     warn(report, set())
     try:
-        write(report, form, _again(transcript, policy, require, engine, explain))
+        write(report, form, _again(transcript, policy, previous, require, engine, explain))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
         end(UNUSABLE, f"cannot write the report: {error.strerror or error}")
@@ -104,10 +112,17 @@ def main(
 
 
 def _again(
-    transcript: Path | str, policy: Path | None, require: tuple[str, ...], engine: str, explain: str | None
+    transcript: Path | str,
+    policy: Path | None,
+    previous: tuple[Path | str, ...],
+    require: tuple[str, ...],
+    engine: str,
+    explain: str | None,
 ) -> list[str]:
     command = ["verifl-audit", str(transcript)]
     command += ["--unpinned"] if policy is None else ["--policy", str(policy)]
+    for place in previous:
+        command += ["--previous", str(place)]
     for number in require:
         command += ["--require", number]
     if explain is not None:

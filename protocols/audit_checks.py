@@ -39,6 +39,8 @@ AUDIT_CHECKS: Registry[AuditCheck] = Registry(
         AuditCheck("I10", "opening of the aggregate"),
         AuditCheck("I11", "lineage of the model"),
         AuditCheck("I12", "evidence graph"),
+        AuditCheck("I13", "approvals", may_not_apply=True),
+        AuditCheck("I14", "continuation", may_be_skipped=True, may_not_apply=True, of_policy=True),
         AuditCheck("P1", "cohort size"),
         AuditCheck("P2", "one cohort, one release"),
         AuditCheck("P3", "corruption threshold", of_policy=True),
@@ -52,7 +54,7 @@ AUDIT_CHECKS: Registry[AuditCheck] = Registry(
 
 
 def in_words(joined: str) -> str:
-    """Every check, as ranges: I1 to I12 <joined> P1 to P7."""
+    """Every check, as ranges: I1 to I14 <joined> P1 to P7."""
     return f" {joined} ".join(f"{ids[0]} to {ids[-1]}" for ids in _by_letter(AUDIT_CHECKS.names))
 
 

@@ -34,6 +34,7 @@ BLOB_ROLES: Registry[BlobRole] = Registry(
     (
         BlobRole("policy", lambda pinned: len(pinned.data)),
         BlobRole("model", lambda pinned: pinned.model_size),
+        BlobRole("approvals", lambda pinned: pinned.approvals_size),
         BlobRole("optimizer", lambda pinned: pinned.optimizer_size),
         _rows("commitments", NORM_COMMITMENTS),
         BlobRole("ciphertext", lambda pinned: pinned.ciphertext_size),

@@ -36,7 +36,9 @@ from protocols.messages import (
 from protocols.policy import Policy
 
 Expected = TypeVar("Expected", bound=Message)
+Stated = TypeVar("Stated")
 VERSION = 1
+STATEMENT_LIMIT = 4096  # bytes of what is signed outside the log
 RESERVED_NAMES = frozenset({COORDINATOR, ISSUER})
 POLICY_TYPE = "policy"
 POSSESSION_TYPE = "key-possession"  # signed inside a rotation; never an entry
@@ -192,13 +194,49 @@ def check_possession(message: KeyRotation) -> None:
         raise Rejected("possession", error.expected, error.found) from None
 
 
+@dataclass(frozen=True)
+class Statement:
+    """What somebody signed in an envelope that is never an entry; the signature has not been checked."""
+
+    kind: str
+    signer: str
+    body: bytes
+    signature: bytes
+
+
+def seal_statement(kind: str, signer: str, value: object, key: SigningKey) -> bytes:
+    """The envelope of a value whose type is no message's, at most STATEMENT_LIMIT bytes; raises Misuse as `seal`."""
+    body = encode(value, STATEMENT_LIMIT)
+    signature = key.sign(_stated(kind, signer, body))
+    return encode(_Wire(kind, VERSION, signer, body, signature), STATEMENT_LIMIT)
+
+
+def open_statement(kind: str, cls: type[Stated], data: bytes) -> tuple[Stated, Statement]:
+    """Inverse of `seal_statement`, of just this kind; raises Malformed. The signature is not checked."""
+    wire = _decode_wire(data, STATEMENT_LIMIT)
+    if wire.version != VERSION:
+        raise Malformed("envelope.version", str(VERSION), str(wire.version))
+    if wire.type != kind:
+        raise Malformed("envelope.type", kind, ascii(wire.type))
+    return decode(cls, wire.body, STATEMENT_LIMIT), Statement(kind, wire.signer, wire.body, wire.signature)
+
+
+def check_statement(statement: Statement, public_key: bytes) -> None:
+    """Accept if `public_key` signed this, or raise Rejected("signature")."""
+    verify(public_key, statement.signature, _stated(statement.kind, statement.signer, statement.body))
+
+
+def _stated(kind: str, signer: str, body: bytes) -> bytes:
+    return ENVELOPE + encode(_Signed(kind, VERSION, signer, body))
+
+
 def required_signer(message: Message | Policy) -> str:
     """The name that must be the envelope's signer."""
     return ISSUER if isinstance(message, Policy) else type_of(message).signer_of(message)
 
 
 def _possessed(possession: KeyPossession) -> bytes:
-    return ENVELOPE + encode(_Signed(POSSESSION_TYPE, VERSION, possession.party, encode(possession)))
+    return _stated(POSSESSION_TYPE, possession.party, encode(possession))
 
 
 def _seal(message: Message | Policy, signer: str, key: SigningKey, limit: int) -> bytes:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from proofs.errors import Misuse, Rejected
 
 SEED_BYTES = 32
+SIGNATURE_SIZE = 64
 
 PRIME_25519 = 2**255 - 19  # of the field of Ed25519 and X25519
 _D = -121665 * pow(121666, -1, PRIME_25519) % PRIME_25519

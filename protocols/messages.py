@@ -109,6 +109,7 @@ class Genesis:
     federation: PartyId
     policy: BlobHash  # the signed policy file, byte for byte
     model: BlobHash  # d float64 little-endian, the initial model
+    approvals: BlobHash | None  # of the parties that the policy demands them of; null where it demands none
     receipts: Reserved
 
 

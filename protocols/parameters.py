@@ -26,7 +26,7 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.messages import DETAILS
-from protocols.policy import LatticeRule, Member, Policy, UpdateRule
+from protocols.policy import APPROVING, LatticeRule, Member, Policy, UpdateRule
 from protocols.steps.registry import step_constants
 from protocols.steps.step import step_ceiling, step_floor
 
@@ -196,6 +196,7 @@ def check_policy(policy: Policy) -> list[Inequality]:
         *_trustee_conditions(policy),
         *_identity_conditions(policy),
         *_round_conditions(policy),
+        *_start_conditions(policy),
         *_model_conditions(policy),
         *_update_conditions(policy),
         *_lattice_conditions(policy),
@@ -301,6 +302,18 @@ def _round_conditions(policy: Policy) -> list[Inequality]:
         Inequality("roster-changes", changes, "<=", CHANGES_LIMIT, "an invitation has room for every change of keys"),
         Inequality("required-checks", unknown, "=", 0, f"required checks are named {in_words('and')}"),
     ]
+
+
+def _start_conditions(policy: Policy) -> list[Inequality]:
+    known = [role for role in APPROVING if role in policy.approvals]
+    found = [Inequality("approvals", int(policy.approvals != tuple(known)), "=", 0, "client, trustee, both or neither")]
+    if policy.previous is not None:
+        same = int(policy.previous.federation == policy.federation)
+        found += [
+            Inequality("previous-size", policy.previous.size, ">=", 1, "the log that is continued has an entry"),
+            Inequality("previous-name", same, "=", 0, "nothing signed in one federation is of the next"),
+        ]
+    return found
 
 
 def _model_conditions(policy: Policy) -> list[Inequality]:

@@ -15,9 +15,10 @@ from proofs.relations.norm import NORM_COMMITMENTS
 from protocols import hpke, sharing
 from protocols.envelopes import open_policy
 from protocols.hashes import sha256
+from protocols.identities import SIGNATURE_SIZE
 from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import argument_parameters, require_sound
-from protocols.policy import Policy
+from protocols.policy import Policy, approvers
 from protocols.roster import check_roster
 from protocols.steps.registry import server_rule
 
@@ -125,6 +126,11 @@ class PinnedPolicy:
     def sealed_share_size(self) -> int:
         """Bytes of the blob of an EncryptedShare."""
         return self.share_size + hpke.OVERHEAD
+
+    @property
+    def approvals_size(self) -> int:
+        """Bytes of the blob Genesis.approvals: a signature for each party whose approval the policy demands."""
+        return SIGNATURE_SIZE * len(approvers(self.policy))
 
     @property
     def model_size(self) -> int:

@@ -73,6 +73,17 @@ class StepRule:
 
 
 @dataclass(frozen=True)
+class FormerFederation:
+    """Where another federation's log stood when this one took up its model. size, root: of a checkpoint of that log,
+    between rounds."""
+
+    federation: PartyId
+    policy: Hash32  # SHA-256 of its policy file
+    size: int
+    root: Hash32
+
+
+@dataclass(frozen=True)
 class Policy:
     """Everything that is agreed before the first round (spec 4.1); sound only under the conditions of spec 4.2."""
 
@@ -97,6 +108,20 @@ class Policy:
     step: StepRule
     projections: int  # k of the argument
     required_checks: Annotated[tuple[Annotated[str, AtMost(8)], ...], AtMost(32)]  # may not end as skipped
+    approvals: Annotated[tuple[Annotated[str, AtMost(16)], ...], AtMost(2)]  # roles whose members sign this policy, too
+    task: Hash32 | None  # SHA-256 of the task file by which clients train; null where it is theirs to choose
+    initial_file: Hash32 | None  # SHA-256 of the initial model as a file; null where none was given out
+    previous: FormerFederation | None  # whose final model the initial model is
     weights: Reserved
     noise: Reserved
     privacy_budget: Reserved
+
+
+APPROVING = ("client", "trustee")  # roles of which a policy may demand that all members approve it
+
+
+def approvers(policy: Policy) -> tuple[Member, ...]:
+    """Whose approvals the policy demands: its trustees in their order, then its clients; who is both, once."""
+    trustees = policy.trustees if "trustee" in policy.approvals else ()
+    clients = policy.roster if "client" in policy.approvals else ()
+    return tuple(dict.fromkeys((*trustees, *clients)))

@@ -67,6 +67,11 @@ def extra_sizes(pinned: PinnedPolicy) -> dict[str, int]:
     return {name: size_of(pinned, name) for name in EXTRAS}
 
 
+def without_blobs(name: bytes, size: int) -> bytes:  # noqa: ARG001  as a `BlobSource`
+    """A source that has none: raises Rejected("blob-missing")."""
+    raise Rejected("blob-missing", name.hex(), "no blobs at all")
+
+
 def read_blob(blobs: BlobSource, name: bytes, size: int) -> bytes:
     """A blob of exactly `size` bytes that has this hash, whatever the source says.
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Rejected
+from protocols.approvals import approve, collect, read_approval
 from protocols.blobs import blob_hash
 from protocols.envelopes import seal, seal_policy, seal_rotation
 from protocols.identities import SigningKey
@@ -32,7 +33,7 @@ from protocols.messages import Aggregate, Revocation
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec, approvers
 from protocols.reasons import KEY_COMPROMISED
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.conductor import Conductor, Stage
@@ -86,6 +87,10 @@ class Setting:
     encryption_proof: bool = False
     step: StepRule | None = None
     seed: int = 1
+    federation: str = "simulated"
+    approvals: tuple[str, ...] = ()
+    previous: FormerFederation | None = None
+    start: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def identity_of(name: str, seed: int = 1) -> SigningKey:
 
 def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
     """(policy file, initial model) for a setting."""
-    model = np.linspace(-1.0, 1.0, setting.dimension)
+    model = np.linspace(-1.0, 1.0, setting.dimension) if setting.start is None else np.array(setting.start)
     update, lattice = derive(
         setting.dimension,
         setting.clip_norm,
@@ -116,8 +121,8 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
     )
     members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
     policy = Policy(
-        federation="simulated",
-        origin="example.org/simulated",
+        federation=setting.federation,
+        origin=f"example.org/{setting.federation}",
         log_key=identity_of("coordinator", setting.seed).public_key,
         issuer_key=identity_of("issuer", setting.seed).public_key,
         trustees=members[1],
@@ -137,6 +142,10 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         step=setting.step or fedavg(),
         projections=360,
         required_checks=(),
+        approvals=setting.approvals,
+        task=None,
+        initial_file=None,
+        previous=setting.previous,
         weights=None,
         noise=None,
         privacy_budget=None,
@@ -204,7 +213,12 @@ class Simulation:
             self.waits,
             published,
         )
-        self.conductor = Conductor(self.pinned, self.coordinator, self.model)
+        self.conductor = Conductor(self.pinned, self.coordinator, self.model, self.approvals())
+
+    def approvals(self) -> bytes:
+        """Of everybody whose approval the policy demands."""
+        keys = [identity_of(each.id, self.setting.seed) for each in approvers(self.pinned.policy)]
+        return collect(self.pinned, [read_approval(self.pinned, approve(self.pinned, key)) for key in keys])
 
     def evidence(self, told: bool = True) -> Evidence:
         """What everybody has said, as the log has it: for a party that starts."""
@@ -293,7 +307,7 @@ class Simulation:
         self.clock += 1
         trustee = self.trustees[name]
         entries = self.coordinator.entries(trustee.size, parse_note(note).checkpoint.size)
-        return trustee.observe(note, entries, self.clock)
+        return trustee.observe(note, entries, self.clock, self.blob)
 
     def _some(self, trustees: Iterable[str] | None) -> list[str]:
         return list(self.trustees if trustees is None else trustees)

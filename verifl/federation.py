@@ -24,6 +24,7 @@ from verifl.carriers.base import Carrier, Parties, RunResult, Session
 from verifl.carriers.in_process import InProcess
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
+from verifl.enrolment.approvals import require_approvals
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
 from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
@@ -114,10 +115,12 @@ def audit_command(directory: RunDirectory) -> list[str]:
 
 @dataclass(frozen=True)
 class IssuedPolicy:
-    """Whom an issuer enrolled: the policy file byte for byte, and the keys of its parties, by public key."""
+    """Whom an issuer enrolled: the policy file byte for byte, and the keys of its parties, by public key.
+    approvals: those that the policy demands, needed to begin."""
 
     policy_file: bytes
     keys: Mapping[bytes, SigningKey]
+    approvals: bytes = b""
 
 
 class Federation:
@@ -177,6 +180,8 @@ class Federation:
         training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
         initial = training.initial()
         enrolment, plan = self._enrol(training, encode_model(initial), self._issued)
+        if self._issued is not None:
+            require_approvals(plan.pinned, self._issued.approvals)
         self._begin(training, plan, device)
         existed = directory.path.exists()
         directory.create()
@@ -235,6 +240,7 @@ class Federation:
             progress=self._progress,
             rand=self._rand,
             promise=self._promise,
+            approvals=b"" if self._issued is None else self._issued.approvals,
         )
         result = self._carrier.run(session, Parties.of(enrolment, directory))
         adapter = _write_model(directory, training, result, plan, self._progress)

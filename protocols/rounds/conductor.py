@@ -114,12 +114,16 @@ class RoundEnd:
 
 
 class Conductor:
-    """Conducts the rounds of one coordinator; initial: the policy's initial model, float64 (d,).
+    """Conducts the rounds of one coordinator; initial: the policy's initial model, float64 (d,). approvals:
+    those that the policy demands, for entry 0.
 
     Answers come in any order, late, twice or never. Whatever is refused changes nothing.
     """
 
-    def __init__(self, pinned: PinnedPolicy, coordinator: Coordinator, initial: NDArray[np.float64]) -> None:
+    def __init__(
+        self, pinned: PinnedPolicy, coordinator: Coordinator, initial: NDArray[np.float64], approvals: bytes = b""
+    ) -> None:
+        self._approvals = approvals
         self._pinned, self._coordinator, self._initial = pinned, coordinator, initial
         self._found = coordinator.size  # trustees may have seen all of it: it is published before anything else
         self._answered: set[str] = set()  # who has, in this stage
@@ -301,7 +305,7 @@ class Conductor:
         raise Misuse("proceed: nothing is due")
 
     def _genesis(self) -> Publication:
-        return self._coordinator.genesis(self._initial)
+        return self._coordinator.genesis(self._initial, self._approvals)
 
     def _sign(self) -> Publication:
         self._proposal = Observe(self._coordinator.checkpoint(), self._coordinator.size)

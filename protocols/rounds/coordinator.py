@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.approvals import check_approvals
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
 from protocols.envelopes import Entry, expect_entry, open_envelope, seal
@@ -164,11 +165,20 @@ class Coordinator:
             return None
         return names[0]
 
-    def genesis(self, model: NDArray[np.float64]) -> Publication:
-        """Entry 0. Raises Rejected("model") unless `model`, float64 (d,), is the policy's initial one."""
-        data = server_steps.encode_model(model)
-        message = Genesis(self._pinned.policy.federation, self._pinned.hash, blob_hash(data), receipts=None)
-        return self._log([self._seal(message)], {self._pinned.hash: self._pinned.data, message.model: data})
+    def genesis(self, model: NDArray[np.float64], approvals: bytes = b"") -> Publication:
+        """Entry 0. Raises Rejected("model") unless `model`, float64 (d,), is the policy's initial one; Malformed or
+        Rejected("approvals") unless `approvals` are those that the policy demands, as `protocols.approvals.collect`
+        gives them; what it does not demand is left out.
+        """
+        data, pinned = server_steps.encode_model(model), self._pinned
+        blobs = {pinned.hash: pinned.data, blob_hash(data): data}
+        named = None
+        if pinned.approvals_size:
+            check_approvals(pinned, approvals)
+            named = blob_hash(approvals)
+            blobs[named] = approvals
+        message = Genesis(pinned.policy.federation, pinned.hash, blob_hash(data), named, receipts=None)
+        return self._log([self._seal(message)], blobs)
 
     def open_round(self, round_keys: Sequence[bytes]) -> Publication:
         """Open the next round with these RoundKey entries; keys that are not admitted are refused, the others used.

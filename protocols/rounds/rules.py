@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from proofs.errors import Misuse, Rejected
 from protocols import hpke
+from protocols.approvals import require_named
 from protocols.cohorts import ack_digest
 from protocols.contexts import round_seed
 from protocols.envelopes import Entry, Envelope, check_signature
@@ -141,6 +142,7 @@ def _step(
 def _genesis(pinned: PinnedPolicy, ledger: Ledger, message: Genesis) -> Ledger:
     _same("policy-hash", pinned.hash, message.policy)
     _same("model", pinned.policy.initial_model, message.model)
+    require_named(pinned, message)
     return replace(ledger, model=message.model)
 
 

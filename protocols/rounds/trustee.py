@@ -12,6 +12,7 @@ from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke, sharing
+from protocols.approvals import check_approvals
 from protocols.contexts import share_info
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
@@ -19,6 +20,7 @@ from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign,
 from protocols.membership import key_in_force, require_own_key
 from protocols.messages import (
     Dispute,
+    Genesis,
     Release,
     RoundAborted,
     RoundKey,
@@ -44,7 +46,7 @@ from protocols.rounds.round_secrets import RoundSecrets
 from protocols.rounds.trustee_holdings import ACK, LOG, RELEASE, SHOWN, Shown, StoredRelease
 from protocols.rounds.waits import Waits
 from protocols.stores import Store
-from protocols.submissions import BlobSource, read_blob
+from protocols.submissions import BlobSource, read_blob, without_blobs
 
 ERASED = "erased"  # the check by which it says nothing more in a round
 
@@ -131,7 +133,9 @@ class Trustee:
             identity = b""  # revoked, or robbed: no key is to be used any more
         self._secrets.drop_pending(kept, identity)
 
-    def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
+    def observe(
+        self, note: bytes, entries: Sequence[bytes], timestamp: int, blobs: BlobSource = without_blobs
+    ) -> bytes:
         """Follow the log to a checkpoint and cosign it.
 
         note: the checkpoint, signed by the log, other cosignatures allowed. entries: those after `size`, up to the
@@ -140,7 +144,8 @@ class Trustee:
         2. It is not smaller than what this trustee saw: "rollback".
         3. The entries are those in between, each admitted by the rules: "entries", or the rule's name.
         4. They lead to the checkpoint's root: "fork".
-        5. Every other cosignature is by a trustee in force there: "checkpoint-...".
+        5. Every other cosignature is by a trustee in force there: "checkpoint-...". All parties whose approval the
+        policy demands have given it, as the blob shows that Genesis names: "approvals".
         6. A round that is aborted for `no-quorum` was not aborted too early, unless t trustees cosigned: "quorum-wait".
         7. The new state is durable, the secrets of a round that ended are erased; all at federation-closed.
         8. Its own key in force is one that it holds: "revoked", "own-key". Then comes the signature.
@@ -157,6 +162,8 @@ class Trustee:
             raise Rejected("fork", followed.root().hex(), head.root.hex())
         policy = self._pinned.policy
         cosigners = check_note(parse_note(note), policy.log_key, followed.ledger.membership.trustees(policy), 0)
+        if self._log.size == 0 and entries:
+            self._check_approved(entries[0], blobs)
         if len(cosigners) < policy.threshold:
             self._check_waited(entries)
         if entries:
@@ -166,6 +173,12 @@ class Trustee:
         if followed.ledger.current is not None:
             self._shown_at(followed.ledger.current.number, len(followed.ledger.current.submissions))
         return cosign(head, self._name, self._identity, timestamp)
+
+    def _check_approved(self, entry: bytes, blobs: BlobSource) -> None:
+        """Genesis, which the rules have admitted, names the approvals that the policy demands."""
+        message = open_envelope(entry).message
+        if isinstance(message, Genesis) and message.approvals is not None:
+            check_approvals(self._pinned, read_blob(blobs, message.approvals, self._pinned.approvals_size))
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         """The signed ShareAck of the open round over what this trustee has seen of it; once a round, the same bytes.

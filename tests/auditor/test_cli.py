@@ -56,7 +56,7 @@ def test_the_status_is_the_same_in_every_format(simulations, copied, policy: Pat
         ["--policy", "/nowhere/policy.cbor"],
         ["--policy", "/"],
         ["--unpinned", "--format", "xml"],
-        ["--unpinned", "--require", "I13"],
+        ["--unpinned", "--require", "I99"],
         ["--unpinned", "--workers", "0"],
         ["--unpinned", "--engine", "abacus"],
         ["--unpinned", "--colour"],

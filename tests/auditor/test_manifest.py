@@ -79,6 +79,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.Genesis, "federation"): loose({"I2"}, value(FEDERATION)),
     (messages.Genesis, "policy"): loose({"I2"}, value(NOWHERE)),  # another policy's log: nothing else is judged
     (messages.Genesis, "model"): loose({"I2"}, blob("model", changed("<f8", 0, 1))),
+    (messages.Genesis, "approvals"): loose({"I13"}, lambda forge, message: forge.put(b"")),
     (messages.RoundKey, "federation"): loose({"I4"}, value(FEDERATION)),
     (messages.RoundKey, "round"): loose({"I4"}, value(2)),
     (messages.RoundKey, "trustee"): loose({"I4"}, value("trustee-1")),

@@ -4,9 +4,9 @@ Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: wh
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
 change of the format.
 
-honest: under a policy with a coordinate bound and the proof of encryption, a client rotates its key; round 1 is aborted
-for want of submissions; round 2 is closed. rejected: the same, but the published aggregate is one unit off in one
-coordinate, and everything after it follows, rightly signed.
+honest: under a policy with a coordinate bound and the proof of encryption, which everybody approves, a client rotates
+its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but the published aggregate
+is one unit off in one coordinate, and everything after it follows, rightly signed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ DIRECTORY = Path(__file__).parent
 FORMAT = 1
 NAMES = ("honest", "rejected")
 SETTING = Setting(
-    clients=2, trustees=2, threshold=2, corrupt=1, dimension=8, max_cohort=4, coordinate_clip=0.5, encryption_proof=True
+    clients=2,
+    trustees=2,
+    threshold=2,
+    corrupt=1,
+    dimension=8,
+    max_cohort=4,
+    coordinate_clip=0.5,
+    encryption_proof=True,
+    approvals=("client", "trustee"),
 )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.independent import content, graph, privacy, rounds, sums
+from tests.independent import beginnings, content, graph, privacy, rounds, sums
 from tests.independent.case import CHECKS, Case, Entry, Report, references, standing
 from tests.independent.encoding import Body, Envelope, Unreadable, open_entry, open_policy_file
 from tests.independent.identities import Membership, enrollable, verifies
@@ -39,8 +39,8 @@ from tests.independent.policies import (
 CHANGES = ("key-rotation", "revocation")
 
 
-def audit(path: Path, policy_path: Path) -> Report:
-    """Audit the transcript at `path` under the pinned policy file."""
+def audit(path: Path, policy_path: Path, *previous: Path) -> Report:
+    """Audit the transcript at `path` under the pinned policy file. previous: those of the federations before it."""
     policy_file = policy_path.read_bytes()
     report = Report()
     policy = open_policy(report, policy_file)
@@ -49,24 +49,26 @@ def audit(path: Path, policy_path: Path) -> Report:
         return report
     report.required = set(policy["required_checks"])
     numbers = check_conditions(report, policy)
+    beginnings.check_link(report, policy, previous, audit)
     transcript = Transcript(path)
     if of_another_policy(transcript, policy, policy_file):
         report.fail("I2", "the log of another policy")
-        report.skip([number for number in CHECKS if number not in ("P3", "P5")], "I2")
+        report.skip([number for number in CHECKS if number not in ("I14", "P3", "P5")], "I2")
         return report
     check_policy_file(report, transcript, policy_file)
     if numbers is not None and sums.initial_model(transcript, policy, numbers) is None:
         report.fail("I2", "the initial model cannot be read")
     case = read_log(report, policy_file, policy, numbers, transcript)
     if case is None:
-        report.skip([number for number in CHECKS if number not in ("I1", "P3", "P5")], "I1")
+        report.skip([number for number in CHECKS if number not in ("I1", "I14", "P3", "P5")], "I1")
         return report
     if not case.whole:
         report.cut = True
     if numbers is None:
-        report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "P5")], "I2")
+        report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "I14", "P5")], "I2")
         return report
     check_genesis(case)
+    beginnings.check_approvals(case)
     rounds.check(case)
     content.check(case)
     sums.check(case)

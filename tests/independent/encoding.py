@@ -198,13 +198,23 @@ POLICY: Fields = {
     },
     "projections": INTEGER,
     "required_checks": Many(Text(8), 32),
+    "approvals": Many(Text(16), 2),
+    "task": Nullable(HASH),
+    "initial_file": Nullable(HASH),
+    "previous": Nullable({"federation": PARTY, "policy": HASH, "size": INTEGER, "root": HASH}),
     "weights": RESERVED,
     "noise": RESERVED,
     "privacy_budget": RESERVED,
 }
 
 MESSAGES: Mapping[str, Fields] = {
-    "genesis": {"federation": PARTY, "policy": HASH, "model": HASH, "receipts": RESERVED},
+    "genesis": {
+        "federation": PARTY,
+        "policy": HASH,
+        "model": HASH,
+        "approvals": Nullable(HASH),
+        "receipts": RESERVED,
+    },
     "key-rotation": {
         "federation": PARTY,
         "party": PARTY,

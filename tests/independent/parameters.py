@@ -13,6 +13,13 @@ DEGREE = 4096
 PROVED_NOISE, TAIL = 128, 86
 
 
+def approving(policy: Body) -> list[tuple[str, bytes]]:
+    """Whose approvals a policy demands, in the order of the blob (4.7)."""
+    lists = (("trustee", policy["trustees"]), ("client", policy["roster"]))
+    members = [each for role, members in lists if role in policy["approvals"] for each in members]
+    return list(dict.fromkeys((each["id"], each["public_key"]) for each in members))
+
+
 def log2_ceiling(number: int) -> int:
     return (number - 1).bit_length()
 
@@ -257,6 +264,7 @@ class Numbers:
         if field in ("model", "plaintext"):
             return 8 * self.d
         sizes = {
+            "approvals": 64 * len(approving(self.policy)),
             "optimizer": kept_size(self.policy),
             "commitments": 33 * (self.R + 1),
             "ciphertext": self.residue_width * self.cells,

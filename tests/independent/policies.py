@@ -127,6 +127,10 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "cohort-entry", 2 * len(policy["roster"]) + 67 * m + 29024 <= 65535
     yield "roster-changes", 8347 * (len(policy["roster"]) + m) + 2**21 <= 2**26
     yield "required-checks", set(policy["required_checks"]) <= set(CHECKS)
+    yield "approvals", policy["approvals"] in ([], ["client"], ["trustee"], ["client", "trustee"])
+    previous = policy["previous"]
+    yield "previous-size", previous is None or previous["size"] >= 1
+    yield "previous-name", previous is None or previous["federation"] != policy["federation"]
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)
     yield "fraction-bits", policy["update"]["fraction_bits"] <= 128

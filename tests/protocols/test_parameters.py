@@ -26,7 +26,7 @@ from protocols.parameters import (
     largest_derivable_cohort,
     require_sound,
 )
-from protocols.policy import Member, Policy, StepRule, TensorSpec
+from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec
 from protocols.steps.fedavg import fedavg
 from protocols.steps.fedopt import fedadam
 from protocols.steps.step import apply_step, fullest_update, initial_state
@@ -56,6 +56,10 @@ def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: fl
         step=fedavg(),
         projections=360,
         required_checks=("I9", "P6"),
+        approvals=(),
+        task=None,
+        initial_file=None,
+        previous=None,
         weights=None,
         noise=None,
         privacy_budget=None,
@@ -241,7 +245,12 @@ def test_names_are_unique() -> None:
         ("max-rounds-limit", replace(GOOD, max_rounds=2**16 + 1)),
         ("cohort-entry", replace(GOOD, roster=roster_of(18_500))),
         ("roster-changes", replace(GOOD, roster=roster_of(7_790))),
-        ("required-checks", replace(GOOD, required_checks=("I13",))),
+        ("required-checks", replace(GOOD, required_checks=("I99",))),
+        ("approvals", replace(GOOD, approvals=("trustee", "client"))),
+        ("approvals", replace(GOOD, approvals=("client", "client"))),
+        ("approvals", replace(GOOD, approvals=("coordinator",))),
+        ("previous-size", replace(GOOD, previous=FormerFederation("former", bytes(32), 0, bytes(32)))),
+        ("previous-name", replace(GOOD, previous=FormerFederation("test", bytes(32), 1, bytes(32)))),
         ("tensor-names", replace(GOOD, tensors=(replace(GOOD.tensors[0], shape=(500,)),) * 2)),
         ("tensor-types", replace(GOOD, tensors=(replace(GOOD.tensors[0], dtype="int64"),))),
         ("dimension", replace(GOOD, dimension=999)),

@@ -46,7 +46,7 @@ def texts(checkpoint: Checkpoint, timestamp: int) -> dict[str, bytes]:
     found["checkpoint"] = key.text
     cosign(checkpoint, "trustee", key, timestamp)
     found["cosignature"] = key.text
-    seal(Genesis("f", bytes(32), checkpoint.root, None), "coordinator", key)
+    seal(Genesis("f", bytes(32), checkpoint.root, None, None), "coordinator", key)
     found["envelope"] = key.text
     seal_rotation("f", "somebody", KEY, key)
     found["possession"] = key.text

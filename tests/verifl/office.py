@@ -77,8 +77,11 @@ class Office:
         return out
 
 
-def set_up(folder: Path) -> Office:
-    """A complete roster of three clients and four trustees, signed."""
+DEMANDED = 'required = ["client", "trustee"]'
+
+
+def set_up(folder: Path, approvals: str = "[]") -> Office:
+    """A complete roster of three clients and four trustees, signed; it demands these approvals."""
     office = Office(folder)
     (office.folder / "keys").mkdir()
     for name in ("issuer", "coordinator", *TRUSTEES, *CLIENTS, "spare"):
@@ -87,7 +90,11 @@ def set_up(folder: Path) -> Office:
     (office.folder / "config.toml").write_text('[task]\nfile = "task.py"\n', encoding="utf-8")
     document = write_roster(office.folder)
     text = document.read_text(encoding="utf-8")
-    document.write_text(text.replace("threshold = 4 ", "threshold = 3 ").replace("corrupt = 2 ", "corrupt = 1 "))
+    document.write_text(
+        text.replace("threshold = 4 ", "threshold = 3 ")
+        .replace("corrupt = 2 ", "corrupt = 1 ")
+        .replace(DEMANDED, f"required = {approvals}")
+    )
     add_member(document, "log", "fl.example.org/mine", public("coordinator"))
     for name in TRUSTEES:
         add_member(document, "trustee", name, public(name))

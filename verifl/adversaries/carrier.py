@@ -103,7 +103,9 @@ class _Run:
         self._watch = UpdateWatch(session.training.layout, session.pinned.policy.update)
         cast = Cast(session, parties, injections, self._active)
         transcript = session.directory.transcript
-        self._server = ServerAgent(session.pinned, cast.coordinator, writer, transcript, session.initial)
+        self._server = ServerAgent(
+            session.pinned, cast.coordinator, writer, transcript, session.initial, session.approvals
+        )
         self._trustees, self._clients = cast.asked_trustees(), cast.asked_clients()
         self._late: list[tuple[str, SubmissionPackage]] = []  # what is sent once it is too late, and by whom
         self._forgery, self._scene = cast.forgery(), cast.scene(refusals)

@@ -23,7 +23,7 @@ from protocols.rounds.trustee import ERASED, Trustee
 from protocols.rounds.trustee_holdings import ACK
 from protocols.sharing import Share
 from protocols.stores import Store
-from protocols.submissions import BlobSource
+from protocols.submissions import BlobSource, without_blobs
 from verifl.agents.clock import ONE_PROCESS
 
 NO_ANSWER = "no-answer"
@@ -70,10 +70,12 @@ class WrongRelease(LyingTrustee):
 class Silent(LyingTrustee):
     """Says nothing; to the others that is an answer that never comes."""
 
-    def observe(self, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
+    def observe(
+        self, note: bytes, entries: Sequence[bytes], timestamp: int, blobs: BlobSource = without_blobs
+    ) -> bytes:
         """See `Trustee.observe`."""
         self.answer()
-        return super().observe(note, entries, timestamp)
+        return super().observe(note, entries, timestamp, blobs)
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         """See `Trustee.acknowledge`."""

@@ -49,11 +49,13 @@ class ServerAgent:
         writer: TranscriptWriter,
         transcript: Path,
         initial: Doubles,
+        approvals: bytes = b"",
     ) -> None:
-        """transcript: where `writer` writes. initial: the policy's initial model, float64 (d,)."""
+        """transcript: where `writer` writes. initial: the policy's initial model, float64 (d,). approvals: those that
+        the policy demands; needed where there is no log yet."""
         self._pinned, self._coordinator, self._writer = pinned, coordinator, writer
         self._transcript, self._reader = transcript, TranscriptReader(transcript)
-        self._conductor = Conductor(pinned, coordinator, initial)
+        self._conductor = Conductor(pinned, coordinator, initial, approvals)
         self.log = _Log(coordinator, self._reader)
 
     # ---- rounds ----
@@ -184,12 +186,13 @@ def open_server(
     device: str,
     waits: Waits,
     watch: DiskWatch = unobserved,
+    approvals: bytes = b"",
 ) -> Iterator[ServerAgent]:
     """A coordinator on the state in its directory, which writes the transcript at this path or goes on with it.
 
-    device: for summation. However the block ends, the transcript is left as of its last checkpoint, without the blobs
-    of what came after, except for entries that trustees may have seen. Raises Misuse where state and transcript do not
-    belong together.
+    device: for summation. approvals: as of `ServerAgent`. However the block ends, the transcript is left as of its
+    last checkpoint, without the blobs of what came after, except for entries that trustees may have seen. Raises Misuse
+    where state and transcript do not belong together.
     """
     check_store(party.directory.store, HOLDINGS)
     store, (key, *_) = DirectoryStore(party.directory.store, watch), party.keys
@@ -197,7 +200,7 @@ def open_server(
         with TranscriptWriter(transcript, watch=watch, keep=pending_entries(store)) as writer:
             blobs, published = TranscriptReader(transcript).blob, _published(transcript, writer.published_size)
             parts = (store, get_engine("native"), summation_on(device), blobs, waits, published)
-            yield ServerAgent(pinned, Coordinator(pinned, key, *parts), writer, transcript, initial)
+            yield ServerAgent(pinned, Coordinator(pinned, key, *parts), writer, transcript, initial, approvals)
     except BaseException as error:
         with unmasked(error):
             TranscriptWriter(transcript, keep=pending_entries(store)).close()  # opening a directory recovers it

@@ -100,4 +100,5 @@ class TrusteeAgent:
     def _follow(self, note: bytes, log: PublicLog) -> bytes:
         """Nothing is read of the log before it is known whose checkpoint that is."""
         size = self._trustee.head(note).size
-        return self._trustee.observe(note, log.entries(self._trustee.size, size), self._clock.now())
+        entries = log.entries(self._trustee.size, size)
+        return self._trustee.observe(note, entries, self._clock.now(), log.blob)

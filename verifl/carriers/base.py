@@ -47,9 +47,9 @@ class Parties:
 class Session:
     """One federation about to run.
 
-    initial: the initial model, float64 (d,). changes: rotations and revocations
-    to be logged. rand: draws protocol randomness. promise: a line to tell once the run could go on from what is on disk
-    and has a round before it; empty for none.
+    initial: the initial model, float64 (d,). changes: rotations and revocations to be logged. rand: draws protocol
+    randomness. promise: a line to tell once the run could go on from what is on disk and has a round before it; empty
+    for none. approvals: those that the policy demands.
     """
 
     config: Config
@@ -62,6 +62,7 @@ class Session:
     progress: Progress
     rand: Randomness
     promise: str = ""
+    approvals: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class InProcess:
         """
         own, transcript, clock = parties.coordinator, session.directory.transcript, CosignatureClock()
         arguments = (session.pinned, own, transcript, session.initial, session.device, ONE_PROCESS, self._watch)
-        with open_server(*arguments) as server:
+        with open_server(*arguments, approvals=session.approvals) as server:
             if server.note:
                 clock.follow(server.note)
             company = self._cast(session, parties, server.said(), clock, self._watch)

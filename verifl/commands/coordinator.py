@@ -15,7 +15,7 @@ from verifl.commands.parties import (
     public_option,
     state_option,
 )
-from verifl.commands.shared import FAILED, OK, PATH, device_option, initial_option
+from verifl.commands.shared import FAILED, OK, PATH, approvals_option, device_option, initial_option
 
 
 @click.group()
@@ -33,9 +33,17 @@ def coordinator() -> None:
     multiple=True,
     help="A rotation or revocation, to be logged before the next round; may be repeated.",
 )
+@approvals_option
 @initial_option
 @device_option
-def run(config: Path, options: PartyOptions, changes: tuple[Path, ...], initial: Path | None, device: str) -> int:
+def run(
+    config: Path,
+    options: PartyOptions,
+    changes: tuple[Path, ...],
+    approvals: Path | None,
+    initial: Path | None,
+    device: str,
+) -> int:
     """Ask in the public directory, and take what the parties put there, until the rounds of CONFIG have closed.
 
     [deadlines] in CONFIG says how long it waits for whom. It needs no task where --initial gives the model; then there
@@ -45,12 +53,17 @@ def run(config: Path, options: PartyOptions, changes: tuple[Path, ...], initial:
     from verifl.carriers.exchange.serving import serve
     from verifl.carriers.exchange.training import prepared_training
     from verifl.config import read_config
+    from verifl.enrolment.approvals import read_approvals, require_approvals
 
     settings, ended = read_config(config, needs_task=initial is None), None
     with attending(options) as here:
-        training, start = prepared_training(settings, config.parent, here.seat.pinned.policy, device, initial)
+        pinned = here.seat.pinned
+        given = read_approvals(pinned, approvals)
+        if here.seat.public.reader() is None:
+            require_approvals(pinned, given)
+        training, start = prepared_training(settings, config.parent, pinned.policy, device, initial)
         _hand_in(changes, Path(options.public), options.state, options.policy)
-        ended = serve(here.seat, settings, training, start, device, here.progress, here.stop)
+        ended = serve(here.seat, settings, training, start, device, here.progress, here.stop, given)
     return OK if ended is None else FAILED
 
 

@@ -20,7 +20,7 @@ passphrase_option = click.option(
 
 @click.group()
 def keys() -> None:
-    """Make a party's key, and show its public half."""
+    """Make a party's key, show its public half, and ask for enrolment with it."""
 
 
 @keys.command()
@@ -58,6 +58,33 @@ def show(file: Path, passphrase_file: Path | None) -> int:
     from verifl.enrolment.keys import read_key
 
     click.echo(read_key(file, passphrase_source(passphrase_file)).public_key.hex())
+    return 0
+
+
+@keys.command()
+@click.argument("file", type=PATH)
+@click.option("--federation", required=True, help="The name that the issuer has given it.")
+@click.option("--role", type=click.Choice(["client", "trustee", "log"]), required=True)
+@click.option("--name", required=True, help="The id you want; of the log its origin, such as fl.example.org/study-7.")
+@click.option("--contact", default="", help="How the issuer reaches you, to compare the key.")
+@click.option("--out", type=PATH, required=True, help="A new file, for the issuer.")
+@passphrase_option
+def request(
+    file: Path, federation: str, role: str, name: str, contact: str, out: Path, passphrase_file: Path | None
+) -> int:
+    """Ask the issuer to be enrolled with the key in FILE.
+
+    The request has the public half, and is signed with the key. It goes to the issuer, and holds no secret. Prints the
+    public key: let the issuer hear it in another way than the request was sent.
+    """
+    from protocols.requests import seal_request
+    from verifl.enrolment.keys import read_key, write_new
+
+    key = read_key(file, passphrase_source(passphrase_file))
+    data = seal_request(federation, role, name, contact, key)
+    write_new(out, data, 0o644, "a signed request is never overwritten")
+    click.echo(f"wrote {out}: send it to the issuer, who compares this public key with you", err=True)
+    click.echo(key.public_key.hex())
     return 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from verifl.commands.keys import passphrase_option, passphrase_source
 from verifl.commands.shared import (
     FAILED,
     OK,
@@ -17,7 +18,7 @@ from verifl.commands.shared import (
 
 @click.group()
 def policy() -> None:
-    """Look at the policy that everybody pins."""
+    """Look at the policy that everybody pins, and approve it."""
 
 
 @policy.command()
@@ -34,3 +35,62 @@ def show(file: Path, style: str) -> int:
     planned = read_policy(file)
     click.echo(describe_policy(planned) if style == "txt" else dump(policy_dict(planned), style))
     return OK if not planned.failed else FAILED
+
+
+@policy.command()
+@click.argument("file", type=PATH)
+@click.option("--key", "key_file", type=PATH, required=True, help="The key file of the party that approves.")
+@click.option("--sha256", help="What the issuer read out to you: refuse any other policy.")
+@click.option("--config", "config_file", type=PATH, help="Your configuration: is its task file the one that is pinned?")
+@click.option("--initial", type=PATH, help="The initial model that came with the policy: is it the one?")
+@click.option("--out", type=PATH, required=True, help="A new file, for the coordinator.")
+@passphrase_option
+def approve(
+    file: Path,
+    key_file: Path,
+    sha256: str | None,
+    config_file: Path | None,
+    initial: Path | None,
+    out: Path,
+    passphrase_file: Path | None,
+) -> int:
+    """Approve the policy in FILE, for the party whose key this is.
+
+    Shows on stderr what is agreed to, as `verifl policy show` does. Refused where a condition of the policy fails,
+    where it demands no approval of this key's, or is another than was read out, or pins another task file or initial
+    model.
+    """
+    from verifl.enrolment.approvals import approval_by
+    from verifl.enrolment.keys import read_key, write_new
+    from verifl.enrolment.pins import check_known
+    from verifl.planning.plan import read_policy
+    from verifl.reports.policy import describe_policy
+
+    planned = read_policy(file)
+    planned.require()
+    check_known(planned.pinned, sha256, config_file, initial)
+    key = read_key(key_file, passphrase_source(passphrase_file))
+    data = approval_by(planned.pinned, key)
+    click.echo(describe_policy(planned), err=True)
+    write_new(out, data, 0o644, "a signed approval is never overwritten")
+    click.echo(f"wrote {out}: that you take part under all this; send it to the coordinator")
+    return OK
+
+
+@policy.command()
+@click.argument("file", type=PATH)
+@click.argument("approvals", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, required=True, help="A new file, for `--approvals`.")
+def collect(file: Path, approvals: tuple[Path, ...], out: Path) -> int:
+    """Put the APPROVALS of the policy in FILE together: those of all parties that it demands them of.
+
+    What is written goes into the log, and the audit checks it.
+    """
+    from verifl.enrolment.approvals import gathered
+    from verifl.enrolment.keys import write_new
+    from verifl.planning.plan import read_policy
+
+    pinned = read_policy(file).pinned
+    write_new(out, gathered(pinned, approvals), 0o644, "approvals are not overwritten")
+    click.echo(f"wrote {out}: {len(approvals)} approvals, all that the policy demands")
+    return OK

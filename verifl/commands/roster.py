@@ -14,6 +14,7 @@ from verifl.commands.keys import passphrase_option, passphrase_source
 from verifl.commands.shared import PATH
 
 if TYPE_CHECKING:
+    from verifl.enrolment.former import FormerEnd
     from verifl.enrolment.keys import Passphrase
     from verifl.federation import IssuedPolicy
 
@@ -70,6 +71,24 @@ def add(role: str, name: str, public_key: str, document: Path) -> int:
 
 
 @roster.command()
+@click.argument("requests", nargs=-1, required=True, type=PATH)
+@_document
+def admit(requests: tuple[Path, ...], document: Path) -> int:
+    """Add the parties of signed REQUESTS to the enrolment document: all of them, or none.
+
+    Shows each key, which is to be compared with the party in another way than the request was sent, before the policy
+    is signed.
+    """
+    from verifl.enrolment.requests import admit as admitted
+
+    for each in admitted(document, requests):
+        contact = f"  {each.contact}" if each.contact else ""
+        click.echo(f"{document}: added {each.role:<7} {each.public_key.hex()}  {each.name}{contact}")
+    click.echo("compare each key with its party, by telephone say, before you sign")
+    return 0
+
+
+@roster.command()
 @click.argument("document", type=PATH)
 @click.option("--config", "config_file", type=PATH, required=True, help="The training configuration: task and rules.")
 @_key
@@ -78,6 +97,11 @@ def add(role: str, name: str, public_key: str, document: Path) -> int:
 @click.option(
     "--initial", type=PATH, help="A new file for the initial model; beside the policy, NAME.initial.safetensors."
 )
+@click.option("--pin-task", is_flag=True, help="Clients may train by just this task file.")
+@click.option(
+    "--continues", type=PATH, metavar="TRANSCRIPT", help="Start from the final model of this one, which is audited."
+)
+@click.option("--former-policy", type=PATH, help="The policy of the federation that is continued, as it was signed.")
 @passphrase_option
 def sign(
     document: Path,
@@ -86,6 +110,9 @@ def sign(
     out: Path,
     model: str | None,
     initial: Path | None,
+    pin_task: bool,
+    continues: Path | None,
+    former_policy: Path | None,
     passphrase_file: Path | None,
 ) -> int:
     """Sign the policy of the enrolment DOCUMENT.
@@ -104,9 +131,10 @@ def sign(
     never = "a signed policy is never overwritten"
     require_absent(out, never)
     enrolment = read_roster(document)
+    former = _former(continues, former_policy)
     key = read_key(key_file, passphrase_source(passphrase_file))
     with printing_to_stderr():
-        signed = sign_policy(enrolment, config_file, key, model)
+        signed = sign_policy(enrolment, config_file, key, model, pin_task=pin_task, former=former)
     plan = plan_valid(signed.policy_file)
     if not (initial.is_file() and initial.read_bytes() == signed.initial_file):
         write_new(initial, signed.initial_file, 0o644, "an initial model is never overwritten")
@@ -115,6 +143,17 @@ def sign(
     click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
     click.echo(plan.pinned.hash.hex())
     return 0
+
+
+def _former(continues: Path | None, policy: Path | None) -> FormerEnd | None:
+    """The end of the federation that is to be continued, audited before any key is read."""
+    if (continues is None) != (policy is None):
+        raise Misuse("--continues and --former-policy: give both, or neither")
+    if continues is None or policy is None:
+        return None
+    from verifl.enrolment.former import audited_end
+
+    return audited_end(continues, policy)
 
 
 @roster.command()
@@ -179,14 +218,18 @@ def show(file: Path) -> int:
     return 0
 
 
-def read_issued(policy_file: Path | None, folder: Path | None, passphrase: Passphrase | None) -> IssuedPolicy | None:
-    """What --policy and --keys name; None if neither is given."""
+def read_issued(
+    policy_file: Path | None, folder: Path | None, passphrase: Passphrase | None, approvals: Path | None = None
+) -> IssuedPolicy | None:
+    """What --policy, --keys and --approvals name; None if neither of the first two is given."""
     if policy_file is None and folder is None:
         return None
     if policy_file is None or folder is None:
         raise Misuse("--policy and --keys: give both, or neither and all keys are made for this run")
+    from verifl.enrolment.approvals import read_approvals
     from verifl.enrolment.keys import read_keys
     from verifl.federation import IssuedPolicy
     from verifl.planning.plan import read_policy
 
-    return IssuedPolicy(read_policy(policy_file).pinned.data, read_keys(folder, passphrase))
+    pinned = read_policy(policy_file).pinned
+    return IssuedPolicy(pinned.data, read_keys(folder, passphrase), read_approvals(pinned, approvals))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from verifl.commands.shared import (
     FAILED,
     OK,
     PATH,
+    approvals_option,
     carrier_with,
     device_option,
     format_option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--policy", "policy_file", type=PATH, help="The policy that the issuer signed; needs --keys.")
 @click.option("--keys", "folder", type=PATH, help="A directory with the key files (*.pem) of the policy's parties.")
 @passphrase_option
+@approvals_option
 @initial_option
 @click.option(
     "--change",
@@ -56,6 +58,7 @@ def run(
     policy_file: Path | None,
     folder: Path | None,
     passphrase_file: Path | None,
+    approvals: Path | None,
     initial: Path | None,
     change_files: tuple[Path, ...],
     resume: bool,
@@ -71,11 +74,13 @@ def run(
     and signs the policy itself. With --resume, the same command goes on from the last complete step, however the run
     before it ended; if it had not begun, it begins.
     """
+    from protocols.envelopes import open_policy
     from verifl.commands.results import report_run
     from verifl.commands.roster import read_issued
     from verifl.commands.streams import printing_to_stderr
     from verifl.config import read_config
     from verifl.enrolment.changes import read_change
+    from verifl.enrolment.pins import check_pins
     from verifl.federation import Federation
     from verifl.reports.logs import logged
     from verifl.storage.run_directory import RunDirectory
@@ -83,7 +88,7 @@ def run(
     from verifl.training.initial_files import started_from
 
     settings = read_config(config)
-    issued = read_issued(policy_file, folder, passphrase_source(passphrase_file))
+    issued = read_issued(policy_file, folder, passphrase_source(passphrase_file), approvals)
     changes = [read_change(path) for path in change_files]
     if changes and inject:
         raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
@@ -94,6 +99,8 @@ def run(
     federation: Federation | None = None
     try:
         with logged(log_format, log_level) as progress, printing_to_stderr():
+            if issued is not None:
+                check_pins(open_policy(issued.policy_file)[0], settings, config.parent, initial)
             task = load_task(settings, config.parent)
             federation = Federation(
                 task if initial is None else started_from(task, initial),
@@ -109,7 +116,8 @@ def run(
             result = federation.run(resume)
     except BaseException as error:
         if _may_go_on(federation, error, resume) and RunDirectory(out).resumable and not inject:
-            command = _resumption(config, out, policy_file, folder, passphrase_file, initial, change_files, device)
+            given = {"passphrase-file": passphrase_file, "approvals": approvals, "initial": initial}
+            command = _resumption(config, out, policy_file, folder, given, change_files, device)
             first = "once that is put right, " if isinstance(error, VeriflError) else ""
             error.add_note(f"nothing is lost: {first}`{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -133,15 +141,13 @@ def _resumption(
     out: Path,
     policy_file: Path | None,
     folder: Path | None,
-    passphrase_file: Path | None,
-    initial: Path | None,
+    given: Mapping[str, Path | None],
     changes: Sequence[Path],
     device: str,
 ) -> str:
-    """The command that goes on with a run."""
+    """The command that goes on with a run. given: files by the names of their options."""
     options = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
-    options += ["--passphrase-file", str(passphrase_file)] if passphrase_file else []
-    options += ["--initial", str(initial)] if initial else []
+    options += [word for name, path in given.items() if path for word in (f"--{name}", str(path))]
     options += [word for path in changes for word in ("--change", str(path))]
     options += ["--device", device] if device != "auto" else []
     return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *options, "--resume"])

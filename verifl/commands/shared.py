@@ -42,6 +42,12 @@ initial_option = click.option(
 )  # fmt: skip
 
 
+approvals_option = click.option(
+    "--approvals", type=PATH,
+    help="What `verifl policy collect` wrote, where the policy demands approvals; needed to begin.",
+)  # fmt: skip
+
+
 def _injections(context: click.Context, _: click.Parameter, values: tuple[str, ...]) -> tuple[Injection, ...]:
     """`--inject` as values; `--inject list` prints the kinds and ends the command."""
     if not values:

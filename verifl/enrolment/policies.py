@@ -27,6 +27,7 @@ from protocols.policy import Member, Policy, TensorSpec
 from verifl.config import Config
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.enrolment.coordinate_groups import bounded
+from verifl.enrolment.pins import NOTHING_PINNED, Pins
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 from verifl.strategies.rules import check_step, step_rule
@@ -66,7 +67,9 @@ class Enrolment:
     changes: tuple[bytes, ...] = ()
 
 
-def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key: bytes) -> Policy:
+def make_policy(
+    roster: Roster, config: Config, model: TrainedModel, issuer_key: bytes, pins: Pins = NOTHING_PINNED
+) -> Policy:
     """The policy of these parties for this training, not signed yet.
 
     The roster decides on names, thresholds and limits. Raises Misuse, naming the field, where the configuration
@@ -113,6 +116,10 @@ def make_policy(roster: Roster, config: Config, model: TrainedModel, issuer_key:
         step=step_rule(config.server),
         projections=LEAST_PROJECTIONS,
         required_checks=config.audit.required,
+        approvals=roster.approvals.demanded,
+        task=pins.task,
+        initial_file=pins.initial_file,
+        previous=pins.previous,
         weights=None,
         noise=None,
         privacy_budget=None,
@@ -196,7 +203,8 @@ def enrolled(
 
 def check_training(policy: Policy, config: Config, model: TrainedModel) -> None:
     """Raises Misuse where a policy was signed for something else than this configuration, task and seed."""
-    _check_same_training(policy, make_policy(roster_of(policy), config, model, policy.issuer_key))
+    described = make_policy(roster_of(policy), config, model, policy.issuer_key, Pins.of(policy))
+    _check_same_training(policy, described)
 
 
 def read_policy_file(path: Path) -> bytes:

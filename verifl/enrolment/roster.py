@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,7 +17,7 @@ from pydantic import Field, field_validator
 
 from proofs.errors import Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES
-from protocols.policy import Member, Policy
+from protocols.policy import APPROVING, Member, Policy
 from protocols.roster import check_identities
 from verifl.config import LimitsConfig
 from verifl.enrolment.keys import parse_public_key, write_new
@@ -71,6 +72,17 @@ class MemberTable(_KeyTable):
     id: str = Field(pattern=PARTY_ID)
 
 
+class ApprovalsTable(TomlTable):
+    """required: the roles of which everybody has to approve the policy before the first round."""
+
+    required: Annotated[tuple[Literal["client", "trustee"], ...], Field(strict=False)] = ()
+
+    @property
+    def demanded(self) -> tuple[str, ...]:
+        """As the policy has them: each once, in its order."""
+        return tuple(role for role in APPROVING if role in self.required)
+
+
 MemberTables = Annotated[tuple[MemberTable, ...], Field(strict=False)]
 
 
@@ -80,6 +92,7 @@ class Roster(TomlTable):
     federation: FederationTable
     thresholds: ThresholdsTable
     limits: LimitsConfig = LimitsConfig()
+    approvals: ApprovalsTable = ApprovalsTable()
     log: LogTable | None = None
     trustees: MemberTables = ()
     clients: MemberTables = ()
@@ -104,6 +117,7 @@ def roster_of(policy: Policy) -> Roster:
         "federation": {"name": policy.federation},
         "thresholds": {"threshold": policy.threshold, "corrupt": policy.corrupt},
         "limits": {name: getattr(policy, name) for name in LimitsConfig.model_fields},
+        "approvals": {"required": policy.approvals},
         "log": {"origin": policy.origin, "public_key": policy.log_key.hex()},
         "trustees": [_member(each) for each in policy.trustees],
         "clients": [_member(each) for each in policy.roster],
@@ -148,21 +162,35 @@ def read_roster(path: Path) -> Roster:
     return _checked(document, path)
 
 
+@dataclass(frozen=True)
+class NewMember:
+    """Who is to be added. role: client, trustee or log. name: the party's id, of the log its origin."""
+
+    role: str
+    name: str
+    public_key: str
+
+    def lines(self) -> list[str]:
+        """As the document has it; raises Misuse for what cannot be written there."""
+        parse_public_key(self.public_key)
+        if '"' in self.name or "\\" in self.name or not self.name.isprintable():
+            raise Misuse(f"name: expected no quotes, backslashes or control characters, found {self.name!r}")
+        table, name = ("[log]", "origin") if self.role == "log" else (f"[[{self.role}s]]", "id")
+        return ["", table, f'{name} = "{self.name}"', f'public_key = "{self.public_key}"', ""]
+
+
 def add_member(path: Path, role: RosterRole, name: str, public_key: str) -> None:
     """Append a party to the document, if the document then still holds together; raises as `read_roster`."""
-    before = read_roster(path)
-    if role == "log":
-        if before.log is not None:
-            raise Misuse(f"{path}: log: the document has one; correct it there")
-        lines = ["[log]", f'origin = "{name}"']
-    else:
-        lines = [f"[[{role}s]]", f'id = "{name}"']
-    parse_public_key(public_key)
-    if '"' in name or "\\" in name or not name.isprintable():
-        raise Misuse(f"name: expected no quotes, backslashes or control characters, found {name!r}")
-    addition = "\n".join(["", *lines, f'public_key = "{public_key}"', ""])
+    add_members(path, [NewMember(role, name, public_key)])
+
+
+def add_members(path: Path, members: Sequence[NewMember]) -> None:
+    """Append all of them, or none; raises as `read_roster`."""
+    logs = [each for each in members if each.role == "log"]
+    if len(logs) > 1 or (logs and read_roster(path).log is not None):
+        raise Misuse(f"{path}: log: the document has one; correct it there")
     text = path.read_text(encoding="utf-8")
-    text = text + ("" if text.endswith("\n") else "\n") + addition
+    text += ("" if text.endswith("\n") else "\n") + "".join("\n".join(each.lines()) for each in members)
     _checked(tomllib.loads(text), path)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

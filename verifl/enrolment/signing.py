@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope, open_policy, seal, seal_policy, seal_rotation
@@ -16,11 +17,17 @@ from protocols.policy import Policy
 from protocols.steps.step import encode_model
 from verifl.config import Config, read_config
 from verifl.enrolment.changes import log_in, membership_of, published_changes
+from verifl.enrolment.pins import Pins, task_hash
 from verifl.enrolment.policies import TrainedModel, make_policy, read_policy_file
 from verifl.enrolment.roster import Roster, missing
 from verifl.tasks.bare_models import named_model
 from verifl.tasks.base import Task
 from verifl.tasks.loading import client_names, load_task
+
+if TYPE_CHECKING:
+    from protocols.steps.doubles import Doubles
+    from verifl.enrolment.former import FormerEnd
+    from verifl.training.local_training import LocalTraining
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,22 @@ class SignedPolicy:
     initial_file: bytes
 
 
-def sign_policy(roster: Roster, config_file: Path, key: SigningKey, model_name: str | None = None) -> SignedPolicy:
+def sign_policy(
+    roster: Roster,
+    config_file: Path,
+    key: SigningKey,
+    model_name: str | None = None,
+    *,
+    pin_task: bool = False,
+    former: FormerEnd | None = None,
+) -> SignedPolicy:
     """The policy of `roster` for the training in `config_file`, signed by its issuer, whether its conditions hold or
     not: `verifl.planning.plan` says that.
 
-    The model is built as a run builds it, to know tensors and initial weights; nothing is trained. It is the task's, or
-    that of `model_name` (`named_model`), where the configuration has no task. Raises Misuse naming what is missing.
+    pin_task: whether clients may train by just this task file. former: the federation that this one continues; it
+    starts from that one's final model. The model is built as a run builds it, to know tensors and initial weights;
+    nothing is trained. It is the task's, or that of `model_name` (`named_model`), where the configuration has no task.
+    Raises Misuse naming what is missing.
     """
     from verifl.training.initial_files import initial_file
     from verifl.training.local_training import LocalTraining
@@ -47,10 +64,29 @@ def sign_policy(roster: Roster, config_file: Path, key: SigningKey, model_name: 
     config = read_config(config_file, needs_task=model_name is None)
     task = _task(roster, config, config_file.parent, model_name)
     training = LocalTraining(task, tensor_filter(config), "cpu", config.federation.seed)
-    initial = training.initial()
+    initial = training.initial() if former is None else _continued(training, former)
+    file = initial_file(training, initial)
+    pins = Pins(
+        task_hash(config, config_file.parent) if pin_task else None,
+        hashlib.sha256(file).digest(),
+        None if former is None else former.link,
+    )
     model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(initial))
-    policy = make_policy(roster, config, model, key.public_key)
-    return SignedPolicy(seal_policy(policy, key), initial_file(training, initial))
+    policy = make_policy(roster, config, model, key.public_key, pins)
+    if former is not None:
+        former.check(policy)
+    return SignedPolicy(seal_policy(policy, key), file)
+
+
+def _continued(training: LocalTraining, former: FormerEnd) -> Doubles:
+    """The final model of another federation, if this one trains such a model."""
+    expected = former.pinned.policy.dimension
+    if training.layout.dimension != expected:
+        raise Misuse(
+            f"--continues: previous-dimension: expected a model of {expected} coordinates, as the final one has, found "
+            f"{training.layout.dimension}"
+        )
+    return former.model
 
 
 def _task(roster: Roster, config: Config, folder: Path, model_name: str | None) -> Task[Any]:

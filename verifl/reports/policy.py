@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from protocols.policy import FormerFederation, Policy
 from verifl.planning.plan import Plan
 from verifl.reports.plan import describe_plan
 
@@ -24,6 +25,10 @@ def policy_dict(plan: Plan) -> dict[str, Any]:
         "initial_model": policy.initial_model.hex(),
         "step": policy.step.rule,
         "required_checks": list(policy.required_checks),
+        "approvals": list(policy.approvals),
+        "task": policy.task and policy.task.hex(),
+        "initial_file": policy.initial_file and policy.initial_file.hex(),
+        "previous": None if policy.previous is None else previous_dict(policy.previous),
         **plan.to_dict(),
     }
 
@@ -41,7 +46,32 @@ def describe_policy(plan: Plan) -> str:
         f"  rounds         at most {policy.max_rounds}, of which {policy.max_aborts} opened and aborted",
         f"  server step    {policy.step.rule}",
         f"  initial model  {policy.initial_model.hex()}",
+        *_beginning(policy),
         f"  required       {', '.join(policy.required_checks) or 'no check beyond those that are never skipped'}",
         "",
     ]
     return "\n".join(lines) + "\n" + describe_plan(plan)
+
+
+def previous_dict(previous: FormerFederation) -> dict[str, Any]:
+    """Where the federation before this one stood, as plain values."""
+    return {
+        "federation": previous.federation,
+        "policy": previous.policy.hex(),
+        "size": previous.size,
+        "root": previous.root.hex(),
+    }
+
+
+def _beginning(policy: Policy) -> list[str]:
+    """What the federation begins with, and who has to approve it."""
+    who = " and ".join(f"{role}s" for role in policy.approvals)
+    lines = [f"  initial file   {policy.initial_file.hex()}"] if policy.initial_file else []
+    lines.append(f"  task file      {policy.task.hex() if policy.task else 'not pinned: each client chooses its own'}")
+    if policy.previous is not None:
+        former = policy.previous
+        lines.append(f"  continues      {former.federation}, from its final model, at {former.size} entries of its log")
+        lines.append(f"                 under policy {former.policy.hex()}")
+        lines.append(f"                 with root {former.root.hex()}")
+    lines.append(f"  approvals      {f'of all {who}, before the first round' if who else 'of nobody'}")
+    return lines

@@ -1,7 +1,9 @@
 """The initial model as a file beside the policy: written when the policy is signed, and what parties may start from.
 
-It is a `model.safetensors` of the whole state (`verifl.training.model_files`). Who has no task, such as the coordinator
-of an application, needs nothing else; who has one puts the file's values into the model that the task makes.
+It is a `model.safetensors` of the whole state (`verifl.training.model_files`). What travels is float64 in it where the
+model's own types do not hold the vector: one that a server made, for a federation that goes on. Who has no task, as
+the coordinator of an application, needs nothing else; who has one puts the file's values into the model that the task
+makes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -22,7 +25,7 @@ from verifl.tasks.loading import build_model
 from verifl.tasks.surroundings import remember, surroundings_of
 from verifl.training.model_files import encode_state, file_names
 from verifl.training.module_state import state_of, unusual
-from verifl.training.tensors import DTYPES
+from verifl.training.tensors import DTYPES, TensorLayout, read_vector
 
 if TYPE_CHECKING:
     from verifl.tasks.base import Task
@@ -33,7 +36,21 @@ SUFFIX = ".initial.safetensors"
 
 def initial_file(training: LocalTraining, initial: Doubles) -> bytes:
     """The model that rounds start from, as a file."""
-    return encode_state(training.load(initial))
+    model, layout = training.load(initial), training.layout
+    if np.array_equal(read_vector(model, layout), initial):
+        return encode_state(model, {})
+    exact = {spec.name: torch.from_numpy(initial[where].reshape(spec.shape)) for spec, where in layout.slices()}
+    return encode_state(model, exact)
+
+
+def vector_of(task: object, layout: TensorLayout) -> Doubles | None:
+    """The vector in the file that a task was started from, float64 (d,), however its model rounds it; None for a task
+    that was not."""
+    if not isinstance(task, _Started | _BareFile):
+        return None
+    held = [task.held(spec.name) for spec in layout.specs]
+    parts = [each.to(torch.float64).reshape(-1).numpy() for each in held]
+    return np.concatenate(parts)
 
 
 def started_from(task: Task[Any], path: Path) -> Task[Any]:
@@ -50,8 +67,17 @@ def bare_model(path: Path, tensors: Sequence[TensorSpec], clients: Sequence[str]
     """
     held = _read(path)
     for spec in tensors:
-        _require(path, spec.name, _kind(spec.dtype, spec.shape), held.get(spec.name))
-    return BareModel(clients, lambda: _module(held, [spec.name for spec in tensors]))
+        _require(path, spec.name, spec.dtype, spec.shape, held.get(spec.name))
+    return _BareFile(clients, held, tensors)
+
+
+class _BareFile(BareModel):
+    """See `bare_model`."""
+
+    def __init__(self, clients: Sequence[str], held: Mapping[str, Tensor], tensors: Sequence[TensorSpec]) -> None:
+        types = {spec.name: spec.dtype for spec in tensors}
+        super().__init__(clients, lambda: _module(held, types))
+        self.held = held.__getitem__
 
 
 class _Started:
@@ -59,21 +85,27 @@ class _Started:
 
     def __init__(self, task: Task[Any], path: Path) -> None:
         self._task, self._path, self._held = task, path, _read(path)
+        self._names: Mapping[str, str] = {}
         self.clients, self.data, self.train, self.evaluate = task.clients, task.data, task.train, task.evaluate
 
     def model(self) -> nn.Module:
         """The task's, with the file's values in it."""
         made = build_model(self._task)
         state, names = state_of(made), file_names(made)
+        self._names = names
         for name in sorted(self._held.keys() - names.values()):
             raise Misuse(f"{self._path}: has {name!r}, which the task's model has not; it is the file of another model")
         with torch.no_grad():
             for name, tensor in state.items():
                 if name in names and not unusual(tensor):
                     found = self._held.get(names[name])
-                    _require(self._path, names[name], _kind_of(tensor), found)
+                    _require(self._path, names[name], _dtype(tensor), tensor.shape, found)
                     _fill(tensor, found)
         return made
+
+    def held(self, name: str) -> Tensor:
+        """What the file has for a tensor of the model's state."""
+        return self._held[self._names[name]]
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -88,18 +120,17 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return held
 
 
-def _require(path: Path, name: str, expected: str, found: Tensor | None) -> None:
-    there = "no such tensor" if found is None else _kind_of(found)
+def _require(path: Path, name: str, dtype: str, shape: Sequence[int], found: Tensor | None) -> None:
+    """A tensor of this shape, and of this type or, where it is one that travels could have, of float64."""
+    exact = found is not None and dtype in DTYPES.values() and _dtype(found) == "float64"
+    expected = f"{dtype} of shape {tuple(shape)}"
+    there = "no such tensor" if found is None else f"{dtype if exact else _dtype(found)} of shape {tuple(found.shape)}"
     if there != expected:
         raise Misuse(f"{path}: {name!r}: expected {expected}, found {there}; it is the file of another model")
 
 
-def _kind_of(tensor: Tensor) -> str:
-    return _kind(DTYPES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.")), tuple(tensor.shape))
-
-
-def _kind(dtype: str, shape: Sequence[int]) -> str:
-    return f"{dtype} of shape {tuple(shape)}"
+def _dtype(tensor: Tensor) -> str:
+    return DTYPES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch."))
 
 
 def _fill(tensor: Tensor, values: Tensor | None) -> None:
@@ -111,8 +142,9 @@ def _fill(tensor: Tensor, values: Tensor | None) -> None:
         tensor.data = values.to(tensor.device)  # expanded: nothing can be written into its cells
 
 
-def _module(held: Mapping[str, Tensor], trained: Sequence[str]) -> nn.Module:
-    """A module of these tensors, the trained ones first and in their order, which is that of the policy.
+def _module(held: Mapping[str, Tensor], trained: Mapping[str, str]) -> nn.Module:
+    """A module of these tensors, the trained ones first and in their order, which is that of the policy; of these it
+    has the types.
 
     Parts are put where torch keeps them, as one may have the name of a module's own attribute (`training`).
     """
@@ -126,5 +158,8 @@ def _module(held: Mapping[str, Tensor], trained: Sequence[str]) -> nn.Module:
                 child = nn.Module()
                 owner._modules[part] = child
             owner = child
-        owner._parameters[last] = nn.Parameter(held[name].clone(), requires_grad=name in trained)
+        value = held[name].clone()
+        if name in trained:
+            value = value.to(next(each for each, named in DTYPES.items() if named == trained[name]))
+        owner._parameters[last] = nn.Parameter(value, requires_grad=name in trained)
     return root

@@ -19,6 +19,7 @@ from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
 from verifl.tasks.user_code import client_code, user_code
 from verifl.training.fresh_models import FreshModels
+from verifl.training.initial_files import vector_of
 from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
 from verifl.training.module_state import check_loading, hidden_parameters, kind_of, state_of, unusual
@@ -68,11 +69,13 @@ class LocalTraining:
         self._check_hidden(model)
 
     def initial(self) -> Doubles:
-        """The travelling tensors as the task initialised them, float64 (d,).
+        """The travelling tensors as the task initialised them, float64 (d,); of one that was started from a file, those
+        of the file.
 
         Raises Misuse naming the tensor where they are not finite.
         """
-        return read_initial(self._models.fresh(), self.layout)
+        exact = vector_of(self._task, self.layout)
+        return read_initial(self._models.fresh(), self.layout) if exact is None else exact
 
     def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """The travelling tensors before and after the client trained from `model`, both as its own dtypes hold them.

@@ -60,11 +60,16 @@ def model_metadata(pinned: PinnedPolicy) -> dict[str, str]:
     return {"federation": pinned.policy.federation, "policy_hash": pinned.hash.hex()}
 
 
-def encode_state(model: nn.Module) -> bytes:
-    """The state of `model` as `write_model` writes it, without metadata: the same bytes for the same values."""
+def encode_state(model: nn.Module, others: Mapping[str, Tensor]) -> bytes:
+    """The state of `model` as `write_model` writes it, without metadata: the same bytes for the same values.
+
+    others: by their names in the state, tensors that are written in the place of the model's own.
+    """
     from safetensors.torch import save
 
-    return bytes(save(_separate(_named(model)), metadata=_FORMAT))
+    names = file_names(model)
+    state = _named(model) | {names[name]: tensor for name, tensor in others.items()}
+    return bytes(save(_separate(state), metadata=_FORMAT))
 
 
 def write_adapter(model: nn.Module, layout: TensorLayout, directory: RunDirectory) -> Path | None:

@@ -153,7 +153,7 @@ def test_refused_publications_write_nothing(tmp_path: Path) -> None:
 
 def test_what_is_appended_was_decoded(tmp_path: Path) -> None:
     """It has its bytes, and the blobs that they name; nothing else can be appended."""
-    good = seal(Genesis("f", bytes(32), bytes(32), None), "coordinator", SigningKey.from_seed(bytes(32)))
+    good = seal(Genesis("f", bytes(32), bytes(32), None, None), "coordinator", SigningKey.from_seed(bytes(32)))
     opened = Entry.open(good)
     assert opened.blobs == entry_blobs(good) == (bytes(32), bytes(32))
     for bad in (b"", bytes(65536), b"not an envelope"):

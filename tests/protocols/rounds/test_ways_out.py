@@ -174,7 +174,7 @@ class Walk:
         ledger = self.follower.ledger
         if ledger.model is None:
             policy = self.pinned.policy
-            assert self.step(Genesis(policy.federation, self.pinned.hash, policy.initial_model, None))
+            assert self.step(Genesis(policy.federation, self.pinned.hash, policy.initial_model, None, None))
         elif ledger.current is None:
             self.chance.choices([self.open, self.some_keys, self.rotate, self.revoke, self.close], [6, 1, 1, 1, 1])[0]()
         else:

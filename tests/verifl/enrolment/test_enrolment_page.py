@@ -55,20 +55,34 @@ def edit(file: str, before: str, after: str) -> None:
     Path(file).write_text(text.replace(before, after), encoding="utf-8")
 
 
-def enrol(words: list[str], keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A `roster add` of the page, once for each party of its role."""
-    role = words[3]
-    for name in {"log": (words[4],), "trustee": TRUSTEES, "client": CLIENTS}[role]:
-        file = keys / ("coordinator.pem" if role == "log" else f"{name}.pem")
-        public = typed(["verifl", "keys", "show", str(file)], capsys).strip()
-        typed([*words[:4], name, public], capsys)
+def request(keys: Path, requests: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What each party types, with its own role and name."""
+    members = {"coordinator": ("log", "fl.example.org/study-7")}
+    members |= {name: ("trustee", name) for name in TRUSTEES} | {name: ("client", name) for name in CLIENTS[1:]}
+    requests.mkdir()
+    for file, (role, name) in members.items():
+        words = ["--federation", "my-federation", "--role", role, "--name", name, "--out", f"{requests}/{file}.request"]
+        typed(["verifl", "keys", "request", f"{keys}/{file}.pem", *words], capsys)
+
+
+def approve(policy: str, folder: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What everybody but the first client types."""
+    folder.mkdir(exist_ok=True)
+    for name in (*TRUSTEES, *CLIENTS[1:]):
+        words = ["--key", f"{keys}/{name}.pem", "--out", f"{folder}/{name}.approval"]
+        typed(["verifl", "policy", "approve", policy, *words], capsys)
+
+
+def globbed(words: list[str]) -> list[str]:
+    """As a shell does it."""
+    return [found for word in words for found in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
 
 
 def test_the_page(newcomer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     keys, office = newcomer / "keys", newcomer / "office"
     keys.mkdir()
-    made, shown = [typed(words, capsys) for words in commands("Every party: a key")]
-    assert made == shown
+    made, requested = [typed(words, capsys) for words in commands("Every party: a key")]
+    assert made == requested
     shutil.copy("clinic-1.pem", keys)
     for name in ("coordinator", *TRUSTEES, *CLIENTS[1:]):
         typed(["verifl", "keys", "new", str(keys / f"{name}.pem")], capsys)
@@ -76,30 +90,34 @@ def test_the_page(newcomer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     for words in commands("The issuer: roster and policy"):
         if words[0] == "cd":
             monkeypatch.chdir(words[1])
+            request(keys, office / "requests", capsys)
+            shutil.copy("../clinic-1.request", "requests")
             workshops = ", ".join(f'"workshop-{number}"' for number in range(1, 5))
             edit("task.py", workshops, ", ".join(f'"{name}"' for name in CLIENTS))
             edit("config.toml", "rounds = 3", "rounds = 1")
-        elif words[:3] == ["verifl", "roster", "add"]:
-            enrol(words, keys, capsys)
         else:
-            said = typed(words, capsys)
-    assert said.split()[-1] == hashlib.sha256(Path("policy.cbor").read_bytes()).hexdigest()
+            said = typed(globbed(words), capsys)
+    digest = hashlib.sha256(Path("policy.cbor").read_bytes()).hexdigest()
+    assert said.split()[-1] == digest
 
     for file in (newcomer / "clinic-1.pem", newcomer / "issuer.pem"):
         shutil.copy(file, office)
-    keys.rename(office / "keys")
-    checksum, policy, grep = commands("Client and trustee: before the first round")
+    keys = keys.rename(office / "keys")
+    checksum, policy, grep, approval = commands("Client and trustee: before the first round")
     assert checksum == ["sha256sum", "policy.cbor"]
     assert "min_cohort" in typed(policy, capsys)
     show, looked_for = grep[: grep.index("|")], grep[-1]
     assert typed(looked_for.removeprefix("$(").removesuffix(")").split(), capsys).strip() in typed(show, capsys)
+    typed([digest if word == "SHA256" else word for word in approval], capsys)
+    approve("policy.cbor", office / "approvals", keys, capsys)
+    shutil.copy("clinic-1.approval", "approvals")
 
     for section in ("The server: a run", "The client: after every round", "The auditor, and everybody else"):
         for words in commands(section):
             if "compare" in words:
                 shutil.copytree("run/transcript", "other-copy")
             once = ["--once", "--state", "followed"] if "follow" in words else []
-            typed([*words, *once], capsys)
+            typed(globbed([*words, *once]), capsys)
 
     for words in commands("When a key leaks, or a party leaves"):
         if words[0] == "cp":
@@ -109,3 +127,16 @@ def test_the_page(newcomer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "clinic-1, from here on" in said
     assert "revoked (key-compromised)  trustee-5" in said
     typed(["verifl-audit", "run/transcript", "--policy", "policy.cbor"], capsys)
+
+    for file in ("roster.toml", "config.toml"):
+        edit(file, 'name = "my-federation"', 'name = "next"')
+    edit("roster.toml", "fl.example.org/study-7", "fl.example.org/next")
+    sign, run, last = commands("Going on with other members, or under another policy")
+    typed(sign, capsys)
+    approve("next.cbor", office / "further", keys, capsys)
+    words = ["--key", "clinic-1.pem", "--out", "further/clinic-1.approval"]
+    typed(["verifl", "policy", "approve", "next.cbor", *words], capsys)
+    collect = globbed(["verifl", "policy", "collect", "next.cbor", "further/*.approval"])
+    typed([*collect, "--out", "next.approvals"], capsys)
+    typed(run, capsys)
+    assert "I14  pass" in typed(last, capsys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from protocols.steps.step import encode_model
 from tests.verifl.office import CLIENTS, Office, set_up
 from verifl.carriers.exchange.training import prepared_training
 from verifl.config import Config, read_config
+from verifl.training.initial_files import initial_file
 from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import write_model
 
@@ -61,8 +63,10 @@ def policy_in(office: Office) -> Policy:
 
 
 def start(office: Office, config: Config | None = None, file: str = "policy.initial.safetensors") -> LocalTraining:
+    """Under the policy, as if it did not pin the file, but only what travels."""
     found = config or read_config(Path(office.path("config.toml")), needs_task=False)
-    return prepared_training(found, office.folder, policy_in(office), "cpu", office.folder / file)[0]
+    policy = replace(policy_in(office), initial_file=None)
+    return prepared_training(found, office.folder, policy, "cpu", office.folder / file)[0]
 
 
 @pytest.mark.parametrize("name", ["net_app.parts:Net", "nets.py:Net"])
@@ -159,7 +163,7 @@ def spoilt(name: str, held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "a tensor less": {"bias": held["bias"]},
         "a tensor more": held | {"scale": held["bias"].clone()},
         "another shape": held | {"weight": held["weight"].T.contiguous()},
-        "another type": held | {"weight": held["weight"].double()},
+        "another type": held | {"weight": held["weight"].half()},
     }[name]
 
 
@@ -170,7 +174,7 @@ def spoilt(name: str, held: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         ("other values", "policy: initial_model: signed for"),
         ("a tensor less", "'weight': expected float32 of shape .1, 2., found no such tensor"),
         ("another shape", "'weight': expected float32 of shape .1, 2., found float32 of shape .2, 1."),
-        ("another type", "'weight': expected float32 .* found float64"),
+        ("another type", "'weight': expected float32 .* found float16"),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, task: bool, what: str, message: str) -> None:
@@ -203,3 +207,33 @@ def test_nobody_trains_by_a_bare_model(tmp_path: Path) -> None:
     training = start(office, Config.of())
     with pytest.raises(Misuse, match="there is a model only"):
         training.train(CLIENTS[0], training.initial(), 1)
+
+
+def double(path: Path, to: Path) -> None:
+    """What travels as float64, and a little more than float32 holds."""
+    held = load_file(path)
+    save_file({name: tensor.double() + 2.0**-40 for name, tensor in held.items()}, to)
+
+
+@pytest.mark.parametrize("task", [True, False])
+def test_a_file_of_float64_starts_from_just_that(tmp_path: Path, task: bool) -> None:
+    """As that of a federation that goes on: the server sums in float64."""
+    office = set_up(tmp_path)
+    double(tmp_path / "policy.initial.safetensors", tmp_path / "exact.safetensors")
+    config = Config.of(**({"task": {"file": "task.py"}} if task else {}))
+    held = load_file(tmp_path / "exact.safetensors")
+    policy = policy_in(office)
+    vector = torch.cat([held[spec.name].reshape(-1) for spec in policy.tensors]).numpy()
+    exact = replace(policy, initial_file=None, initial_model=hashlib.sha256(encode_model(vector)).digest())
+    training, initial = prepared_training(config, tmp_path, exact, "cpu", tmp_path / "exact.safetensors")
+    assert (initial == vector).all()
+    assert training.layout.specs == policy.tensors
+    assert all(tensor.dtype == torch.float32 for tensor in training.load(initial).state_dict().values())
+    again = load_file_of(initial_file(training, initial), tmp_path)
+    assert all(tensor.dtype == torch.float64 for tensor in again.values())
+    assert all(bool((tensor == held[name]).all()) for name, tensor in again.items())
+
+
+def load_file_of(data: bytes, folder: Path) -> dict[str, torch.Tensor]:
+    (folder / "again.safetensors").write_bytes(data)
+    return load_file(folder / "again.safetensors")

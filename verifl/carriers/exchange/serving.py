@@ -31,7 +31,7 @@ Host = TypeVar("Host", bound=CoordinatorHost)
 @dataclass(frozen=True)
 class HostPlan:
     """wanted: how many rounds are to close. initial: the policy's initial model, float64 (d,). evaluate: see
-    `Measures`. device: for summation."""
+    `Measures`. device: for summation. approvals: those that the policy demands, needed where there is no log yet."""
 
     wanted: int
     deadlines: DeadlinesConfig
@@ -39,6 +39,7 @@ class HostPlan:
     evaluate: Callable[[Doubles, int], dict[str, float]]
     progress: Progress
     device: str = "cpu"
+    approvals: bytes = b""
 
 
 @contextmanager
@@ -54,20 +55,30 @@ def opened_host(
     inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
     waits = Waits(lambda: int(clock.wall()), quorum=plan.deadlines.quorum)
-    with open_server(pinned, seat.party, public.transcript, plan.initial, plan.device, waits) as server:
+    where = (seat.party, public.transcript, plan.initial, plan.device, waits)
+    with open_server(pinned, *where, approvals=plan.approvals) as server:
         changes = ChangesFolder(own.changes, pinned.policy, server.logged)
         terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due)
         yield kind(server, terms, public, inbox, plan.deadlines, measures, clock, plan.initial), server
 
 
 def serve(
-    seat: Seat, config: Config, training: LocalTraining, initial: Doubles, device: str, progress: Progress, stop: Stop
+    seat: Seat,
+    config: Config,
+    training: LocalTraining,
+    initial: Doubles,
+    device: str,
+    progress: Progress,
+    stop: Stop,
+    approvals: bytes = b"",
 ) -> str | None:
     """Run the rounds that the configuration wants, and write the model; why they ended early, else None.
 
+    approvals: those that the policy demands, needed where there is no log yet.
     In its state directory: model.safetensors, and what `opened_host` has there. Raises as `CoordinatorHost.run`.
     """
-    plan = HostPlan(config.federation.rounds, config.deadlines, initial, training.evaluate, progress, device)
+    wanted, deadlines = config.federation.rounds, config.deadlines
+    plan = HostPlan(wanted, deadlines, initial, training.evaluate, progress, device, approvals)
     with opened_host(seat, plan, CoordinatorHost) as (host, server):
         host.run(stop)
         write_final_model(seat, training, server.model())

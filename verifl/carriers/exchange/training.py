@@ -20,6 +20,7 @@ from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.receipts import ReceiptKeeper
 from verifl.carriers.exchange.seat import Seat
 from verifl.config import Config
+from verifl.enrolment.pins import check_initial, check_task
 from verifl.enrolment.policies import TrainedModel, check_training
 from verifl.progress import Progress
 from verifl.tasks.base import Task
@@ -40,11 +41,14 @@ def prepared_training(
     initial_file: what came with the policy, to start from; without a task it is all there is of the model.
     """
     rule = tensor_filter(config)
+    if initial_file is not None:
+        check_initial(policy, initial_file)
     if config.task is None and initial_file is not None:
         names = [member.id for member in policy.roster]
         task: Task[Any] = bare_model(initial_file, policy.tensors, names)
         rule = TensorFilter(trainable_only=True, nonnegative=rule.nonnegative)
     else:
+        check_task(policy, config, folder)
         task = load_task(config, folder)
         task = task if initial_file is None else started_from(task, initial_file)
     training = LocalTraining(task, rule, resolve_device(device), config.federation.seed)

@@ -3,6 +3,7 @@
 config.toml                  [deadlines], and what else a coordinator's configuration has; may be missing
 policy.cbor                  as the issuer signed it
 policy.initial.safetensors   the model that came with it
+policy.approvals             what `verifl policy collect` wrote, where the policy demands approvals
 state/                       identity.pem, and what the coordinator keeps
 public/                      what everybody reads; a link, where a web server has it elsewhere
 """
@@ -19,6 +20,8 @@ from protocols.pinned import PinnedPolicy
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.config import Config, read_config
+from verifl.enrolment.approvals import read_approvals, require_approvals
+from verifl.enrolment.pins import check_initial
 from verifl.training.initial_files import SUFFIX, bare_model
 from verifl.training.local_training import LocalTraining
 from verifl.training.tensors import TensorFilter
@@ -62,10 +65,19 @@ class Home:
         file = self.path / "config.toml"
         return read_config(file, needs_task=False) if file.exists() else Config()
 
+    def approvals(self, pinned: PinnedPolicy) -> bytes:
+        """Those that the policy demands, where they are needed: before there is a log. Raises Misuse for any other."""
+        file = self.path / "policy.approvals"
+        given = read_approvals(pinned, file if file.exists() else None)
+        if not (self.public / "transcript" / "checkpoint").exists():
+            require_approvals(pinned, given)
+        return given
+
     def model(self, pinned: PinnedPolicy) -> tuple[LocalTraining, Doubles]:
         """What turns a vector into the model's file, and the model before the first round, float64 (d,); raises Misuse
         where that is not the policy's."""
         file, policy = self.path / f"policy{SUFFIX}", pinned.policy
+        check_initial(policy, file)
         task = bare_model(file, policy.tensors, [member.id for member in policy.roster])
         training = LocalTraining(task, TensorFilter(trainable_only=True), "cpu", 0)
         initial = training.initial()

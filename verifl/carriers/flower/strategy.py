@@ -112,7 +112,8 @@ class Verified(Strategy):
         if means.timeout < deadlines.clients:
             deadlines = deadlines.model_copy(update={"clients": float(means.timeout)})
         training, initial = home.model(self._pinned)
-        plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress)
+        approvals = home.approvals(self._pinned)
+        plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress, approvals=approvals)
         with (
             taken_seat("coordinator", home.public, home.state, home.policy, (), None) as seat,
             opened_host(seat, plan, AppHost) as (host, server),

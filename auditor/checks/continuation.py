@@ -1,0 +1,85 @@
+"""I14: the federation that this one continues ended as the policy says, and this one begins with its final model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditor.case import Case
+from auditor.checks.numbered import numbered
+from auditor.findings import DoesNotApply, Findings, Result, Unavailable
+from auditor.former import Former
+from auditor.reports.results import Kind, Outcome, Place
+from proofs.errors import Malformed, Rejected
+from protocols.continuation import check_link
+from protocols.messages import ISSUER
+from protocols.policy import FormerFederation, Policy
+
+EITHER = "issuer, or the former coordinator"  # who answers for two histories of the former log
+WHERE = Place("the former federation")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What I14 is handed."""
+
+    case: Case
+
+
+@dataclass(frozen=True)
+class Continuation(Result):
+    """What I14 leaves."""
+
+
+@numbered("I14")
+def check_continuation(given: Needs, findings: Findings) -> Continuation:
+    """I14. 1. The former transcript is of the policy named, and its audit accepts. 2. It has the checkpoint named.
+    3. There it is between rounds, the last one closed, or closed itself. 4. No cohort in it was closed on its final
+    model. 5. The models are laid out alike, the origins differ. 6. The initial model is its final one. Does not apply
+    to a policy that continues nothing; skipped where the former transcript is not given.
+    """
+    findings.sure = True
+    policy, former = given.case.policy, given.case.former
+    named = policy.previous
+    if named is None:
+        raise DoesNotApply("the policy continues no federation")
+    if former is None:
+        raise Unavailable(
+            f"the transcript of {named.federation}, which this federation continues, was not given by --previous: that "
+            "its audited final model is the initial model here is not checked"
+        )
+    if former.fault is not None:
+        findings.reject(WHERE, former.fault, Kind.UNJUDGED)
+        return Continuation()
+    _check_audit(findings, former)
+    if former.policy is not None and former.end is not None:
+        _check_end(findings, policy, former.policy, former)
+    _tell(findings, named, former)
+    return Continuation(f"{named.federation} at {named.size} entries, its audit, its end, its final model")
+
+
+def _check_audit(findings: Findings, former: Former) -> None:
+    """Rule 1."""
+    if former.outcome is not Outcome.ACCEPTED:
+        kind = Kind.BROKEN if former.outcome is Outcome.BROKEN else Kind.UNJUDGED
+        findings.add(WHERE, "an audit that accepts it", former.outcome.value, kind, by=ISSUER)
+
+
+def _check_end(findings: Findings, policy: Policy, theirs: Policy, former: Former) -> None:
+    """Rules 2 to 6."""
+    if former.end is None:
+        return
+    try:
+        check_link(policy, theirs, former.policy_hash, former.end)
+    except (Malformed, Rejected) as error:
+        fork = isinstance(error, Rejected) and error.check == "previous-root"
+        kind = Kind.BROKEN if former.outcome is Outcome.ACCEPTED else Kind.UNJUDGED
+        findings.reject(WHERE, error, kind, by=EITHER if fork else ISSUER)
+
+
+def _tell(findings: Findings, named: FormerFederation, former: Former) -> None:
+    if former.size > named.size:
+        findings.note(
+            f"{named.federation} went on: its log has {former.size} entries, {named.size} when it was taken up"
+        )
+    if former.linked is False:
+        findings.note(f"{named.federation} continues another federation itself; that link was not checked")

@@ -1,0 +1,141 @@
+"""A federation that takes up where another one ended: what a log's end is, and which may be taken up (spec 4.8).
+
+The model of a log that was audited is the start of the next federation. No cohort may have been closed on it: a second
+one, in another log, would be on the same model, and the difference of the two sums could be a single update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proofs.errors import Malformed, Rejected
+from protocols.envelopes import open_envelope
+from protocols.log.merkle import Frontier, leaf_hash
+from protocols.messages import CohortClosed, FederationClosed, Genesis, RoundAborted, RoundClosed, RoundOpen
+from protocols.policy import FormerFederation, Policy
+
+
+@dataclass(frozen=True)
+class LogEnd:
+    """Where the first `size` entries of a log leave it. root: of their tree. model: that the next round would open on.
+    running: the round that is open, 0 for none. aborted: the last round, if it was aborted and the federation was not
+    closed behind it; 0 for none. opened: the rounds, here or later in the log, that closed a cohort on `model`.
+    """
+
+    size: int
+    root: bytes
+    model: bytes
+    running: int
+    aborted: int
+    opened: tuple[int, ...]
+
+
+def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
+    """The end of a log's first `size` entries; `entries` are all of it, at least so many.
+
+    Entries that do not decode, which no audit accepts, are passed over. Raises Rejected("previous-size") for a shorter
+    log.
+    """
+    frontier, state, count = Frontier(), _State(), 0
+    end: tuple[bytes, bytes, int, int] | None = None
+    for entry in entries:
+        state.add(entry)
+        count += 1
+        if count <= size:
+            frontier.append(leaf_hash(entry))
+        if count == size:
+            end = (frontier.root(), state.model, state.running, state.aborted)
+    if end is None:
+        raise Rejected("previous-size", f"a log of {size} entries or more", str(count))
+    root, model, running, aborted = end
+    return LogEnd(size, root, model, running, aborted, tuple(state.cohorts.get(model, ())))
+
+
+def require_lawful(end: LogEnd) -> None:
+    """Accept an end that may be taken up, or raise Rejected.
+
+    "previous-open": a round is open; "previous-aborted": the last one was aborted, and may be repeated;
+    "previous-cohort": a cohort was closed on the final model.
+    """
+    if end.running:
+        raise Rejected("previous-open", "a federation between two rounds", f"round {end.running} is open")
+    if end.aborted:
+        found = f"round {end.aborted}, the last, was aborted and may be repeated"
+        raise Rejected("previous-aborted", "a federation whose last round closed, or that is closed itself", found)
+    if end.opened:
+        found = f"that of round {end.opened[0]}, on a model that would be the next federation's"
+        raise Rejected("previous-cohort", "no cohort on the final model", found)
+
+
+def check_link(policy: Policy, former: Policy, former_hash: bytes, end: LogEnd) -> None:
+    """Accept a log as the one that `policy` continues, or raise Rejected.
+
+    former: the policy of that log, former_hash the SHA-256 of its file. "previous-policy", "previous-federation": it is
+    another; "previous-root": this size has another root, a fork; "previous-model": another final model; then as
+    `require_lawful`, and as `check_layout`.
+    """
+    named = policy.previous
+    if named is None:
+        raise Rejected("previous-policy", "a policy that continues a federation", "one that begins by itself")
+    _same("previous-policy", named.policy.hex(), former_hash.hex())
+    _same("previous-federation", named.federation, former.federation)
+    _same("previous-root", named.root.hex(), end.root.hex())
+    require_lawful(end)
+    check_layout(policy, former)
+    _same("previous-model", policy.initial_model.hex(), end.model.hex())
+
+
+def check_layout(policy: Policy, former: Policy) -> None:
+    """Accept if both policies lay out the model alike, names and shapes, and are not of one log's origin.
+
+    Raises Rejected("previous-dimension"), ("previous-layout"), ("previous-origin").
+    """
+    _same("previous-dimension", str(former.dimension), str(policy.dimension))
+    for theirs, ours in zip(former.tensors, policy.tensors, strict=False):
+        if (theirs.name, theirs.shape) != (ours.name, ours.shape):
+            raise Rejected("previous-layout", f"{theirs.name} {theirs.shape}", f"{ours.name} {ours.shape}")
+    _same("previous-layout", f"{len(former.tensors)} tensors", f"{len(policy.tensors)} tensors")
+    if former.origin == policy.origin:
+        raise Rejected("previous-origin", "another origin than the continued log's", policy.origin)
+
+
+def link_to(former: Policy, former_hash: bytes, end: LogEnd) -> FormerFederation:
+    """What the policy of the next federation says of a log that it continues; raises as `require_lawful`."""
+    require_lawful(end)
+    return FormerFederation(former.federation, former_hash, end.size, end.root)
+
+
+class _State:
+    """What a log says so far. cohorts: of each model, the rounds that closed a cohort on it."""
+
+    def __init__(self) -> None:
+        self.model, self.running, self.aborted = b"", 0, 0
+        self.cohorts: dict[bytes, list[int]] = {}
+        self._on = b""
+
+    def add(self, entry: bytes) -> None:
+        """One more entry."""
+        try:
+            message: Any = open_envelope(entry).message
+        except Malformed:
+            return
+        match message:
+            case Genesis():
+                self.model = message.model
+            case RoundOpen():
+                self.running, self.aborted, self._on = message.round, 0, message.model
+            case CohortClosed():
+                self.cohorts.setdefault(self._on, []).append(message.round)
+            case RoundAborted():
+                self.running, self.aborted = 0, message.round
+            case RoundClosed():
+                self.running, self.aborted, self.model = 0, 0, message.model
+            case FederationClosed():
+                self.aborted = 0
+
+
+def _same(check: str, expected: str, found: str) -> None:
+    if expected != found:
+        raise Rejected(check, expected, found)

@@ -1,0 +1,173 @@
+"""Going on: a federation that begins with the audited final model of another, by the commands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from auditor.cli import main as verifl_audit
+from protocols.envelopes import open_policy
+from tests.verifl.office import TASK, Office, set_up
+from verifl.commands import root as cli
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Office:
+    """A federation of one round."""
+    office = set_up(tmp_path_factory.mktemp("first"))
+    assert office.run() == 0
+    return office
+
+
+@pytest.fixture
+def following(tmp_path: Path) -> Office:
+    """The office of the next one, which has nothing signed yet."""
+    return renamed(set_up(tmp_path), "second")
+
+
+def renamed(office: Office, name: str) -> Office:
+    roster = Path(office.path("roster.toml"))
+    text = roster.read_text().replace('name = "my-federation"', f'name = "{name}"')
+    roster.write_text(text.replace("fl.example.org/mine", f"fl.example.org/{name}"))
+    for file in ("policy.cbor", "policy.initial.safetensors"):
+        Path(office.path(file)).unlink()
+    return office
+
+
+def going_on(office: Office, former: Office, *more: str) -> int:
+    return office.sign(
+        "--continues", former.path("out/transcript"), "--former-policy", former.path("policy.cbor"), *more
+    )
+
+
+def audited(office: Office, *former: Office) -> tuple[int, str]:
+    """Status and report of an audit by the command."""
+    previous = [word for each in former for word in ("--previous", each.path("out/transcript"))]
+    arguments = [office.path("out/transcript"), "--policy", office.path("policy.cbor"), *previous]
+    result = CliRunner().invoke(verifl_audit, arguments)
+    return result.exit_code, result.stdout
+
+
+def test_three_federations(
+    first: Office, following: Office, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert going_on(following, first) == 0
+    last = load_file(first.path("out/model.safetensors"))
+    assert all(
+        bool((value == last[name]).all())
+        for name, value in load_file(following.path("policy.initial.safetensors")).items()
+    )
+    capsys.readouterr()
+    assert cli.invoke(["policy", "show", following.path("policy.cbor")]) == 0
+    assert "continues      my-federation, from its final model, at " in capsys.readouterr().out
+    assert following.run() == 2  # the task's own model() is where the first federation began
+    assert "--initial starts from a file" in capsys.readouterr().err
+    assert following.run("--initial", following.path("policy.initial.safetensors")) == 0
+
+    third = renamed(set_up(tmp_path_factory.mktemp("third")), "third")
+    assert going_on(third, following) == 0
+    assert third.run("--initial", third.path("policy.initial.safetensors")) == 0
+    status, report = audited(third, following, first)
+    assert status == 0
+    assert "I14  pass  continuation" in report
+    status, report = audited(third, following)
+    assert status == 0
+    assert "that link was not checked" in report
+    status, report = audited(third)
+    assert status == 0
+    assert "I14  skip " in report
+    assert "was not given by --previous" in report
+    status, report = audited(third, first)
+    assert status == 1
+    assert "previous-policy" in report
+
+
+def other_model(former: Office, office: Office) -> list[str]:
+    task = Path(office.path("task.py"))
+    task.write_text(task.read_text().replace("Linear(2, 1)", "Linear(3, 1)"))
+    return []
+
+
+def other_layout(former: Office, office: Office) -> list[str]:
+    task = Path(office.path("task.py"))
+    task.write_text(task.read_text().replace("Linear(2, 1)", "Linear(1, 2, bias=False)").replace("TASK", TASK))
+    text = task.read_text().replace("torch.nn.Linear(1, 2, bias=False)", "torch.nn.Sequential(torch.nn.Linear(2, 1))")
+    task.write_text(text.replace("model.weight", "model[0].weight"))
+    return []
+
+
+def same_name(former: Office, office: Office) -> list[str]:
+    roster = Path(office.path("roster.toml"))
+    roster.write_text(roster.read_text().replace('name = "second"', 'name = "my-federation"'))
+    return []
+
+
+def same_origin(former: Office, office: Office) -> list[str]:
+    roster = Path(office.path("roster.toml"))
+    roster.write_text(roster.read_text().replace("fl.example.org/second", "fl.example.org/mine"))
+    return []
+
+
+def damaged(former: Office, office: Office) -> list[str]:
+    copy = Path(shutil.copytree(former.path("out/transcript"), office.path("damaged")))
+    blob = max(copy.glob("blobs/*/*"), key=lambda path: path.stat().st_size)
+    blob.write_bytes(bytes(blob.stat().st_size))
+    return ["--continues", str(copy)]
+
+
+def of_another_policy(former: Office, office: Office) -> list[str]:
+    shutil.copy(former.path("policy.cbor"), office.path("policy.cbor"))
+    other = set_up(Path(office.path("keys")).parent / "other")
+    return ["--former-policy", other.path("policy.cbor")]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_model, "previous-dimension: expected a model of 3 coordinates, as the final one has, found 4"),
+        (other_layout, "--continues: previous-layout: expected weight (1, 2), found 0.weight (1, 2)"),
+        (same_name, "previous-name fails"),
+        (same_origin, "--continues: previous-origin"),
+        (damaged, "the audit does not accept it (damaged: "),
+        (lambda former, office: ["--continues", office.path("nowhere")], "could not be audited: "),
+        (lambda former, office: ["--former-policy", office.path("roster.toml")], "could not be audited: "),
+    ],
+)
+def test_what_cannot_be_taken_up(  # type: ignore[no-untyped-def]  # what changes it
+    first: Office, following: Office, capsys: pytest.CaptureFixture[str], change, message: str
+) -> None:
+    more = change(first, following)
+    assert going_on(following, first, *more) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not Path(following.path("policy.cbor")).exists()
+
+
+def test_one_without_the_other(following: Office, first: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    assert following.sign("--continues", first.path("out/transcript")) == 2
+    assert "give both, or neither" in capsys.readouterr().err
+
+
+def test_a_federation_whose_last_round_came_to_nothing(
+    first: Office, following: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of three clients stay away: the round is aborted, and might be repeated."""
+    former = Office(Path(shutil.copytree(first.folder, tmp_path / "former")))
+    task = Path(former.path("task.py"))
+    task.write_text(task.read_text().replace("model.weight.data += 0.01", "import verifl; raise verifl.Abstain()"))
+    assert former.run("--resume", rounds=2) in (1, 2)
+    capsys.readouterr()
+    status = going_on(following, former)
+    line = capsys.readouterr().err
+    assert status == 2, line
+    assert "cannot be continued: previous-" in line
+
+
+def test_the_link_is_in_the_policy(first: Office, following: Office) -> None:
+    assert going_on(following, first) == 0
+    policy, _ = open_policy(Path(following.path("policy.cbor")).read_bytes())
+    assert policy.previous is not None
+    assert policy.previous.federation == "my-federation"

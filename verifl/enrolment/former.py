@@ -1,0 +1,70 @@
+"""The federation that another one continues: its transcript audited, and where it ended (spec 4.8)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from proofs.errors import Malformed, Misuse, Rejected
+from protocols.continuation import LogEnd, check_layout, end_of, link_to
+from protocols.log.reader import TranscriptReader
+from protocols.pinned import PinnedPolicy
+from protocols.policy import FormerFederation, Policy
+from protocols.steps.doubles import Doubles
+from protocols.steps.step import decode_model
+from verifl.enrolment.policies import read_policy_file
+
+_ACCEPTED, _REJECTED = 0, 1  # exit status of an audit
+
+
+@dataclass(frozen=True)
+class FormerEnd:
+    """A federation at its lawful end. model: its final one, float64 (d,)."""
+
+    pinned: PinnedPolicy
+    end: LogEnd
+    link: FormerFederation
+    model: Doubles
+
+    def check(self, policy: Policy) -> None:
+        """Raise Misuse unless `policy` lays out the model alike, for a log of another origin."""
+        try:
+            check_layout(policy, self.pinned.policy)
+        except Rejected as error:
+            raise Misuse(f"--continues: {error}") from None
+
+
+def audited_end(transcript: Path, policy_file: Path) -> FormerEnd:
+    """Audit a transcript under its policy, and say where it ended. A program of its own audits it.
+
+    Raises Misuse where the audit does not accept, or the end is none that may be taken up, by the names of
+    `protocols.continuation.require_lawful`.
+    """
+    _require_accepted(transcript, policy_file)
+    try:
+        reader = TranscriptReader(transcript)
+        pinned = PinnedPolicy.open(read_policy_file(policy_file))
+        end = end_of(reader.entries(0, reader.size), reader.size)
+        link = link_to(pinned.policy, pinned.hash, end)
+        model = decode_model(reader.blob(end.model, pinned.model_size), pinned.policy.dimension)
+    except (Malformed, Rejected) as error:
+        raise Misuse(f"{transcript}: cannot be continued: {error}") from None
+    return FormerEnd(pinned, end, link, model)
+
+
+def _require_accepted(transcript: Path, policy_file: Path) -> None:
+    command = [sys.executable, "-P", "-m", "auditor", str(transcript), "--policy", str(policy_file), "--format", "json"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode not in (_ACCEPTED, _REJECTED):
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise Misuse(f"{transcript}: could not be audited: {said[-1]}")
+    report = json.loads(done.stdout)
+    if done.returncode != _ACCEPTED or report["accepted"] is not True:
+        failed = ", ".join(each["id"] for each in report["checks"] if each["status"] == "fail")
+        raise Misuse(
+            f"{transcript}: the audit does not accept it ({report['outcome']}: {failed}), so it cannot be continued; "
+            f"`verifl-audit {transcript} --policy {policy_file}` says why"
+        )
