@@ -98,6 +98,7 @@ class Meeting:
     logged: list[str] = field(default_factory=list)  # by the coordinator, in all detail, a JSON object each
     awaited: Awaited | None = None
     ended: bool = False
+    approvals: bytes = b""
 
     def __post_init__(self) -> None:
         (self.folder / "config.toml").write_text(self.config_text)
@@ -135,7 +136,7 @@ class Meeting:
         self.public.create()
         waits, own = Waits(clock.seconds, quorum=self.config.deadlines.quorum), home(COORDINATOR)
         arguments = (self.pinned, party, self.public.transcript, self.initial, "cpu", waits)
-        self.server: ServerAgent = self._open.enter_context(open_server(*arguments))
+        self.server: ServerAgent = self._open.enter_context(open_server(*arguments, approvals=self.approvals))
         measures = Measures(MetricsFile(own.path / "metrics.jsonl"), self.training.evaluate, self.progress)
         changes = ChangesFolder(own.changes, self.pinned.policy, self.server.logged)
         terms = RunTerms(self.config.federation.rounds, self.pinned.policy.max_aborts, changes.due)
