@@ -117,24 +117,26 @@ def audit(
     )
 
 
-def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, progress: Progress) -> Former:
-    """The federation that the audited one continues, audited by itself. Raises Misuse where it continues none."""
+def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, progress: Progress) -> Former | None:
+    """The federation that the audited one continues, audited by itself; None where the policy does not open. Raises
+    Misuse where it continues none."""
     from auditor.arguments import located, require_transcript
     from auditor.former import Former
     from protocols.continuation import end_of
     from protocols.log.reader import TranscriptReader
 
-    named = None if case.pinned_policy is None else case.pinned_policy.policy.previous
+    if case.pinned_policy is None:
+        return None
+    named = case.pinned_policy.policy.previous
     if named is None:
-        raise Misuse(f"previous: {case.federation or 'the policy'} continues no federation; leave {previous[0]} out")
+        raise Misuse(f"previous: {case.federation} continues no federation; leave {previous[0]} out")
     place = located(previous[0])
     require_transcript(place)
     reader = TranscriptReader(place)
     try:
         data = reader.policy()
         policy = _named_policy(named, data)
-        further = previous[1:] if policy.previous is not None else ()
-        report = audit(place, data, engine=engine, progress=progress, previous=further)
+        report = audit(place, data, engine=engine, progress=progress, previous=previous[1:])
         end = end_of(_entries(reader), named.size)
     except (Malformed, Rejected) as error:
         return Former(error)

@@ -15,7 +15,7 @@ from protocols.envelopes import Statement, check_statement, open_statement, seal
 from protocols.identities import SIGNATURE_SIZE, SigningKey
 from protocols.messages import Genesis, Hash32, PartyId
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Member, approvers
+from protocols.policy import Member
 
 APPROVAL = "policy-approval"  # the envelope's type; never an entry's
 
@@ -42,7 +42,8 @@ def approve(pinned: PinnedPolicy, key: SigningKey) -> bytes:
 
     Raises Rejected("approval") where the policy demands none of it.
     """
-    party = next((each.id for each in approvers(pinned.policy) if each.public_key == key.public_key), None)
+    members = pinned.approvers.values()
+    party = next((each.id for each in members if each.public_key == key.public_key), None)
     if party is None:
         raise Rejected("approval", "the key of a party whose approval the policy demands", key.public_key.hex())
     return seal_statement(APPROVAL, party, _approval_of(pinned, party), key)
@@ -61,7 +62,7 @@ def read_approval(pinned: PinnedPolicy, data: bytes) -> Given:
         raise Rejected("federation", pinned.policy.federation, approval.federation)
     if approval.policy != pinned.hash:
         raise Rejected("policy-hash", pinned.hash.hex(), approval.policy.hex())
-    member = next((each for each in approvers(pinned.policy) if each.id == approval.party), None)
+    member = pinned.approvers.get(approval.party)
     if member is None:
         raise Rejected("approval", "a party whose approval the policy demands", approval.party)
     check_statement(statement, member.public_key)
@@ -78,16 +79,16 @@ def collect(pinned: PinnedPolicy, given: Iterable[Given]) -> bytes:
         if each.party in signatures:
             raise Rejected("approvals", "one approval a party", f"two of {each.party}")
         signatures[each.party] = each.signature
-    lacking = [member.id for member in approvers(pinned.policy) if member.id not in signatures]
+    lacking = [party for party in pinned.approvers if party not in signatures]
     if lacking:
         raise Rejected("approvals", "the approvals of all parties that the policy asks", f"none of {_some(lacking)}")
-    return b"".join(signatures[member.id] for member in approvers(pinned.policy))
+    return b"".join(signatures[party] for party in pinned.approvers)
 
 
 def faulty(pinned: PinnedPolicy, data: bytes) -> list[Member]:
     """Those whose signature in the blob, of `pinned.approvals_size` bytes, is none of theirs, in its order."""
     found: list[Member] = []
-    for position, member in enumerate(approvers(pinned.policy)):
+    for position, member in enumerate(pinned.approvers.values()):
         signature = data[SIGNATURE_SIZE * position : SIGNATURE_SIZE * (position + 1)]
         body = encode(_approval_of(pinned, member.id))
         try:
@@ -107,7 +108,7 @@ def check_approvals(pinned: PinnedPolicy, data: bytes) -> None:
 
 def require_named(pinned: PinnedPolicy, message: Genesis) -> None:
     """Raise Rejected("approvals") unless Genesis names approvals just where the policy demands them."""
-    demanded = bool(approvers(pinned.policy))
+    demanded = bool(pinned.approvers)
     if demanded != (message.approvals is not None):
         raise Rejected("approvals", *(("approvals", "none") if demanded else ("none", "approvals")))
 

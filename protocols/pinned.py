@@ -5,6 +5,7 @@ N ring degree, d dimension, C columns and R - 1 data rows of the table, t thresh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from protocols.hashes import sha256
 from protocols.identities import SIGNATURE_SIZE
 from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import argument_parameters, require_sound
-from protocols.policy import Policy, approvers
+from protocols.policy import Member, Policy, approvers
 from protocols.roster import check_roster
 from protocols.steps.registry import server_rule
 
@@ -60,6 +61,11 @@ class PinnedPolicy:
     @cached_property
     def _client_positions(self) -> dict[str, int]:
         return {member.id: position for position, member in enumerate(self.policy.roster)}
+
+    @cached_property
+    def approvers(self) -> Mapping[str, Member]:
+        """Whose approvals the policy demands, by id, in the order in which the log has them."""
+        return {member.id: member for member in approvers(self.policy)}
 
     def trustee_key(self, trustee: str) -> bytes:
         """Ed25519 key of a trustee; raises Rejected("unknown-trustee")."""
@@ -130,7 +136,7 @@ class PinnedPolicy:
     @property
     def approvals_size(self) -> int:
         """Bytes of the blob Genesis.approvals: a signature for each party whose approval the policy demands."""
-        return SIGNATURE_SIZE * len(approvers(self.policy))
+        return SIGNATURE_SIZE * len(self.approvers)
 
     @property
     def model_size(self) -> int:

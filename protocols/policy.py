@@ -124,4 +124,7 @@ def approvers(policy: Policy) -> tuple[Member, ...]:
     """Whose approvals the policy demands: its trustees in their order, then its clients; who is both, once."""
     trustees = policy.trustees if "trustee" in policy.approvals else ()
     clients = policy.roster if "client" in policy.approvals else ()
-    return tuple(dict.fromkeys((*trustees, *clients)))
+    by_id: dict[str, Member] = {}
+    for member in (*trustees, *clients):
+        by_id.setdefault(member.id, member)
+    return tuple(by_id.values())

@@ -13,7 +13,6 @@ from auditor.index import label
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from protocols.approvals import faulty
-from protocols.policy import approvers
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def check_approvals(given: Needs, findings: Findings) -> Approvals:
     """
     findings.sure = True
     pinned, first = given.case.pinned, next(iter(given.log.index.genesis), None)
-    demanded = approvers(pinned.policy)
+    demanded = pinned.approvers
     if first is None and demanded:
         raise Unavailable("because I2 failed: there is no Genesis")
     named = None if first is None else first.message.approvals

@@ -112,8 +112,11 @@ def test_without_the_former_transcript_it_is_said_what_is_not_checked(chain: lis
 
 
 def test_a_federation_that_continues_none_has_no_former_one(chain: list[Simulation]) -> None:
+    first, second, third = chain
     with pytest.raises(Misuse, match="first continues no federation"):
-        audit(chain[0].path, chain[0].policy_data, previous=[chain[1].path])
+        audit(first.path, first.policy_data, previous=[second.path])
+    with pytest.raises(Misuse, match="first continues no federation"):
+        audit(second.path, second.policy_data, previous=[first.path, third.path])
 
 
 def words(report: Report) -> list[tuple[str, str | None]]:

@@ -16,8 +16,10 @@ PROVED_NOISE, TAIL = 128, 86
 def approving(policy: Body) -> list[tuple[str, bytes]]:
     """Whose approvals a policy demands, in the order of the blob (4.7)."""
     lists = (("trustee", policy["trustees"]), ("client", policy["roster"]))
-    members = [each for role, members in lists if role in policy["approvals"] for each in members]
-    return list(dict.fromkeys((each["id"], each["public_key"]) for each in members))
+    keys: dict[str, bytes] = {}
+    for each in (each for role, members in lists if role in policy["approvals"] for each in members):
+        keys.setdefault(each["id"], each["public_key"])
+    return list(keys.items())
 
 
 def log2_ceiling(number: int) -> int:
