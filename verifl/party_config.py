@@ -53,6 +53,7 @@ class PartyConfig(TomlTable):
     token_file: Place | None = None
     plain_http: bool | None = None
     training: Place | None = None
+    approvals: Place | None = None
     initial: Place | None = None
     device: Literal["auto", "cpu", "cuda"] | None = None
     poll: Finite | None = Field(default=None, ge=0.01, le=3600)
@@ -80,6 +81,7 @@ _PATHS = (
     "client_key",
     "token_file",
     "training",
+    "approvals",
     "initial",
 )
 
