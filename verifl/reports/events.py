@@ -38,6 +38,10 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "unreachable": (),
     "reached": (),
     "software": ("party", "software"),
+    # of nodes of Flower
+    "node-answered": ("node", "party", "bytes"),
+    "node-refused": ("node", "check"),
+    "node-failed": ("node",),
 }
 # Of what a model and its training are: these stay with who trains.
 ON_TRAINING: Mapping[str, tuple[str, ...]] = {

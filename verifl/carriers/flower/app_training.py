@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from proofs.errors import Misuse
+from protocols.blobs import blob_hash
+from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy, TensorSpec
 from protocols.steps.doubles import Doubles
+from protocols.steps.step import encode_model
+from verifl.enrolment.pins import check_initial
 from verifl.tasks.seeding import seeded
 from verifl.tasks.user_code import ClientFailed, client_code
+from verifl.training.initial_files import bare_model
+from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import NOTHING, Kept
-from verifl.training.tensors import TensorLayout
+from verifl.training.tensors import TensorFilter, TensorLayout
 
 Tensors = dict[str, NDArray[np.generic]]  # by name
 Trainer = Callable[[ArrayRecord], ArrayRecord]
@@ -31,6 +37,19 @@ def flower_layout(policy: Policy) -> TensorLayout:
         if spec.dtype not in _FLOATS:
             raise Misuse(f"tensors: {spec.name!r} is {spec.dtype}, which Flower does not carry; use {_FLOATS[1]}")
     return TensorLayout(policy.tensors)
+
+
+def whole_model(file: Path, pinned: PinnedPolicy) -> tuple[LocalTraining, Doubles]:
+    """What turns a vector into a model file, by the file that came with the policy; and the model in that, float64
+    (d,). Raises Misuse where it is not the policy's."""
+    policy = pinned.policy
+    check_initial(policy, file)
+    task = bare_model(file, policy.tensors, [member.id for member in policy.roster])
+    training = LocalTraining(task, TensorFilter(trainable_only=True), "cpu", 0)
+    initial = training.initial()
+    if blob_hash(encode_model(initial)) != policy.initial_model:
+        raise Misuse(f"{file}: is not the model that the policy pins; give the file that came with the policy")
+    return training, initial
 
 
 def arrays_of(layout: TensorLayout, model: Doubles) -> tuple[Doubles, Tensors]:

@@ -95,12 +95,15 @@ class Courier:
             data = answered(message, self._limit)
             received = self._checked(decode_answer(data, self._limit))
         except (Malformed, Rejected) as error:
-            _LOGGER.warning("refused what node %d sent: %s", node, error, extra=_event("refused", node))
+            check = error.check if isinstance(error, Rejected) else "malformed"
+            fields = {"event": "node-refused", "node": node, "check": check}
+            _LOGGER.warning("refused what node %d sent: %s", node, error, extra={"fields": fields})
             self._count(asked)
             return None
         self._put(received.party, data)
         asked.done = True
-        _LOGGER.info("%s answers by node %d: %d bytes", received.party, node, len(data), extra=_event("answered", node))
+        told = {"event": "node-answered", "node": node, "party": received.party, "bytes": len(data)}
+        _LOGGER.info("%s answers by node %d: %d bytes", received.party, node, len(data), extra={"fields": told})
         return received.party
 
     def _checked(self, received: Received) -> Received:
@@ -112,7 +115,7 @@ class Courier:
 
     def _failed(self, node: int, asked: _Asked, message: Message) -> None:
         code, reason = message.error.code, ascii(message.error.reason)[1:-1][:_SHOWN]
-        _LOGGER.warning("node %d: %s", node, reason, extra=_event("failed", node))
+        _LOGGER.warning("node %d: %s", node, reason, extra={"fields": {"event": "node-failed", "node": node}})
         if code == DROPPED_OUT:
             asked.done = True
         elif code in (REFUSED, MISCONFIGURED):
@@ -138,7 +141,3 @@ class Courier:
         ids = list(self._grid.push_messages([question(asked.message, proposal) for _, asked in going])) if going else []
         for (_, asked), name in zip(going, ids, strict=False):
             asked.id, asked.since = name or None, now
-
-
-def _event(name: str, node: int) -> dict[str, dict[str, object]]:
-    return {"fields": {"event": name, "node": node}}

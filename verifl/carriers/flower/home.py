@@ -15,16 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
-from protocols.blobs import blob_hash
 from protocols.pinned import PinnedPolicy
-from protocols.steps.doubles import Doubles
-from protocols.steps.step import encode_model
 from verifl.config import Config, read_config
 from verifl.enrolment.approvals import read_approvals, require_approvals
-from verifl.enrolment.pins import check_initial
-from verifl.training.initial_files import SUFFIX, bare_model
-from verifl.training.local_training import LocalTraining
-from verifl.training.tensors import TensorFilter
+from verifl.training.initial_files import SUFFIX
 
 COORDINATOR = "verifl-coordinator"
 
@@ -73,14 +67,7 @@ class Home:
             require_approvals(pinned, given)
         return given
 
-    def model(self, pinned: PinnedPolicy) -> tuple[LocalTraining, Doubles]:
-        """What turns a vector into the model's file, and the model before the first round, float64 (d,); raises Misuse
-        where that is not the policy's."""
-        file, policy = self.path / f"policy{SUFFIX}", pinned.policy
-        check_initial(policy, file)
-        task = bare_model(file, policy.tensors, [member.id for member in policy.roster])
-        training = LocalTraining(task, TensorFilter(trainable_only=True), "cpu", 0)
-        initial = training.initial()
-        if blob_hash(encode_model(initial)) != policy.initial_model:
-            raise Misuse(f"{file}: is not the model that the policy pins; give the file that came with the policy")
-        return training, initial
+    @property
+    def initial(self) -> Path:
+        """The model before the first round."""
+        return self.path / f"policy{SUFFIX}"

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MessageType, RecordDict
 
 from proofs.errors import Malformed, Rejected
 from protocols.rounds.proposals import PROPOSAL_LIMIT
@@ -26,7 +26,8 @@ BUSY, DROPPED_OUT, REFUSED, MISCONFIGURED = 1001, 1002, 1003, 1004
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to a client. proposal: as the coordinator signed it. key: where the application expects the model."""
+    """A question to a client. proposal: as the coordinator signed it; empty to have the client take from the log what
+    is there for it, its receipts and the newest model. key: where the application expects the model."""
 
     proposal: bytes
     key: str
@@ -71,6 +72,16 @@ def reply(message: Message, answer: bytes) -> Message:
     arrays = ArrayRecord({f"{number:06d}": Array(chunk) for number, chunk in enumerate(chunks)})
     head = ConfigRecord({"version": VERSION, "size": len(answer)})
     return Message(RecordDict({ASKED: head, ANSWERED: arrays}), reply_to=message)
+
+
+def thanks(message: Message) -> Message:
+    """The reply of a client that has looked at the log."""
+    return Message(RecordDict({ASKED: ConfigRecord({"version": VERSION})}), reply_to=message)
+
+
+def look(node: int) -> Message:
+    """The message to a node that has its client look at the log."""
+    return Message(RecordDict({ASKED: Ask(b"", "").record()}), dst_node_id=node, message_type=MessageType.TRAIN)
 
 
 def refusal(message: Message, code: int, reason: str) -> Message:

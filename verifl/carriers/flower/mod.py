@@ -8,6 +8,7 @@ else leaves its machine: no metric, no count of examples, no text of an exceptio
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
@@ -17,10 +18,11 @@ from protocols.locks import InUse
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.proposals import OF_CLIENTS, Proposal, open_proposal
 from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import ProposedLog, evidence_of
 from verifl.carriers.exchange.receipts import ReceiptKeeper
 from verifl.carriers.exchange.seat import Seat, taken_seat
-from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout, own_tensors
+from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout, own_tensors, whole_model
 from verifl.carriers.flower.messages import (
     ASKED,
     BUSY,
@@ -30,9 +32,11 @@ from verifl.carriers.flower.messages import (
     Ask,
     refusal,
     reply,
+    thanks,
 )
 from verifl.carriers.flower.node import EVALUATE, Node, node_of
 from verifl.enrolment.keys import Passphrase, read_passphrase
+from verifl.reports.logs import logged
 from verifl.tasks.user_code import ClientFailed
 
 _LOGGER = logging.getLogger(__name__)
@@ -43,26 +47,33 @@ def verified(message: Message, context: Context, call_next: ClientAppCallable) -
 
     What is wrong is told in this node's log; the reply says no more than its kind, and the name of the check.
     """
-    try:
-        node, ask = node_of(context), Ask.of(message)
-        if ask is None:
-            return _plain(message, context, call_next, node)
-        return reply(message, _answer(node, ask, _trainer(message, context, call_next, ask.key)))
-    except ClientFailed as error:
-        _LOGGER.warning("takes no part in this round: %s", error)
-        return refusal(message, DROPPED_OUT, "takes no part in this round; this node's log says why")
-    except InUse as error:
-        _LOGGER.warning("is at work: %s", error)
-        return refusal(message, BUSY, "is at work on an earlier question")
-    except Rejected as error:
-        _LOGGER.warning("refuses: %s", error)
-        return refusal(message, REFUSED, f"refuses: {error.check}")
-    except Malformed as error:
-        _LOGGER.warning("refuses: %s", error)
-        return refusal(message, REFUSED, f"refuses: malformed: {error.where}")
-    except (Misuse, OSError) as error:
-        _LOGGER.error("cannot take part: %s", error)  # noqa: TRY400  one line, and no traceback
-        return refusal(message, MISCONFIGURED, "cannot take part; this node's log says why")
+    with logged("json", "info"):
+        try:
+            return _replied(message, context, call_next)
+        except ClientFailed as error:
+            fields = {"event": "dropped-out", "abstained": error.abstained}
+            _LOGGER.warning("takes no part in this round: %s", error, extra={"fields": fields})
+            return refusal(message, DROPPED_OUT, "takes no part in this round; this node's log says why")
+        except InUse as error:
+            _LOGGER.warning("is at work: %s", error)
+            return refusal(message, BUSY, "is at work on an earlier question")
+        except (Malformed, Rejected) as error:
+            return refusal(message, REFUSED, f"refuses: {_tell_refusal('', error)}")
+        except (Misuse, OSError) as error:
+            _LOGGER.warning("cannot take part: %s", error)
+            return refusal(message, MISCONFIGURED, "cannot take part; this node's log says why")
+
+
+def _replied(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    node, ask = node_of(context), Ask.of(message)
+    if ask is None:
+        return _plain(message, context, call_next, node)
+    with taken_seat("client", node.public, node.state, node.policy, node.keys, _passphrase(node)) as seat:
+        if not ask.proposal:
+            training = AppTraining(flower_layout(seat.pinned.policy), _untrained, node.seed, {})
+            _keep(seat, node, _agent(seat, training))
+            return thanks(message)
+        return reply(message, _answer(seat, node, ask, _trainer(message, context, call_next, ask.key)))
 
 
 def _plain(message: Message, context: Context, call_next: ClientAppCallable, node: Node) -> Message:
@@ -74,18 +85,27 @@ def _plain(message: Message, context: Context, call_next: ClientAppCallable, nod
     raise Rejected("plain", f"a question of verifl{allowed}", f"a plain {kind!a}"[:100])
 
 
-def _answer(node: Node, ask: Ask, trainer: Trainer) -> bytes:
+def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
     """What the client says to a proposal."""
-    with taken_seat("client", node.public, node.state, node.policy, node.keys, _passphrase(node)) as seat:
-        proposal = open_proposal(seat.pinned, ask.proposal)
-        _check_asked(proposal, seat.party.name)
-        layout = flower_layout(seat.pinned.policy)
-        training = AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout))
-        agent = ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
-        _keep_receipts(seat, agent)
-        package = agent.answer(proposal.asked(), ProposedLog(seat.public, proposal), _Told(agent.name))
-        _LOGGER.info("%s answers in round %d", agent.name, proposal.round)
-        return encode_answer(package)
+    proposal, layout = open_proposal(seat.pinned, ask.proposal), flower_layout(seat.pinned.policy)
+    _check_asked(proposal, seat.party.name)
+    agent = _agent(seat, AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout)))
+    _keep(seat, node, agent)
+    package = agent.answer(proposal.asked(), ProposedLog(seat.public, proposal), _Told(agent.name))
+    answer = encode_answer(package)
+    fields = {
+        "event": "answered",
+        "question": proposal.question,
+        "round": proposal.round,
+        "kind": "submission",
+        "bytes": len(answer),
+    }
+    _LOGGER.info("%s answers: round %d", agent.name, proposal.round, extra={"fields": fields})
+    return answer
+
+
+def _agent(seat: Seat, training: AppTraining) -> ClientAgent:
+    return ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
 
 
 def _passphrase(node: Node) -> Passphrase | None:
@@ -102,12 +122,21 @@ def _check_asked(proposal: Proposal, name: str) -> None:
         raise Rejected("asked", f"a question to {name}", f"one to {len(proposal.parties)} others")
 
 
-def _keep_receipts(seat: Seat, agent: ClientAgent) -> None:
-    """Of rounds that ended since; one that does not hold is told, and hinders no answer."""
-    try:
-        ReceiptKeeper(seat.public, seat.pinned, agent).look()
-    except (Malformed, Rejected) as error:
-        _LOGGER.warning("%s refuses its receipt: %s", agent.name, error)
+def _keep(seat: Seat, node: Node, agent: ClientAgent) -> None:
+    """Receipts of rounds that have ended, and the newest model; what does not hold is told, and hinders no answer."""
+    keepers: list[Callable[[], None]] = [ReceiptKeeper(seat.public, seat.pinned, agent).look]
+    if node.initial.is_file():
+        training, _ = whole_model(node.initial, seat.pinned)
+        keepers.append(ModelKeeper(seat.public, seat.pinned, training, seat.party.directory.model, _LOGGER.info).look)
+    for look in keepers:
+        try:
+            look()
+        except (Malformed, Rejected) as error:
+            _tell_refusal(f"{agent.name} keeps nothing new: ", error)
+
+
+def _untrained(arrays: ArrayRecord) -> ArrayRecord:
+    return arrays
 
 
 def _trainer(message: Message, context: Context, call_next: ClientAppCallable, key: str) -> Trainer:
@@ -135,9 +164,16 @@ class _Told:
 
     def stage(self, text: str) -> None:
         """See `TurnObserver.stage`."""
-        _LOGGER.info("%s", text)
+        _LOGGER.info("%s", text, extra={"fields": {"event": "stage"}})
 
     def trained(self, turn: TrainedTurn) -> None:
         """See `TurnObserver.trained`."""
         if turn.update.clipped:
             _LOGGER.info("%s: the update was longer than the clip norm, and was shortened", self._name)
+
+
+def _tell_refusal(before: str, error: Malformed | Rejected) -> str:
+    """The name of the check, which this node's log has, too."""
+    check = error.check if isinstance(error, Rejected) else "malformed"
+    _LOGGER.warning("%srefuses: %s", before, error, extra={"fields": {"event": "refuses", "check": check}})
+    return check

@@ -19,11 +19,13 @@ from verifl.agents.server import ServerAgent
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.flower.courier import Courier
+from verifl.carriers.flower.messages import look
 from verifl.carriers.rounds import Awaited
 from verifl.config import DeadlinesConfig
 from verifl.progress import RoundSummary
 
 _LOGGER = logging.getLogger(__name__)
+_LEAVE = 60.0  # seconds for which clients are waited for that have nothing more to say
 _GATHERING = 30.0  # seconds for which nodes are waited for, once the strategy's own minimum is there
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
@@ -104,8 +106,21 @@ class AppRun:
             came = awaited.stage is Stage.SUBMISSIONS and self._collect()
             if not came:
                 self._pause(awaited)
+        self._take_leave()
         self._result.arrays = self._strategy.record(self._server.model())
         return self._result
+
+    def _take_leave(self) -> None:
+        """Have the clients take the last receipts and the last model from the log, as far as they do it soon."""
+        online = sorted(self._grid.get_node_ids())
+        waiting = (
+            {name for name in self._grid.push_messages([look(node) for node in online]) if name} if online else set()
+        )
+        until = self._clock.monotonic() + _LEAVE
+        while waiting and self._clock.monotonic() < until:
+            time.sleep(self._deadlines.poll)
+            for message in self._grid.pull_messages(waiting):
+                waiting.discard(message.metadata.reply_to_message_id)
 
     def _pause(self, awaited: Awaited) -> None:
         left = awaited.until - self._clock.monotonic()

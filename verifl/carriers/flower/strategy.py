@@ -21,7 +21,7 @@ from protocols.steps.doubles import Doubles
 from verifl.carriers.exchange.seat import taken_seat
 from verifl.carriers.exchange.serving import HostPlan, opened_host, write_final_model
 from verifl.carriers.flower.agreement import check_agreement
-from verifl.carriers.flower.app_training import arrays_of, flower_layout
+from verifl.carriers.flower.app_training import arrays_of, flower_layout, whole_model
 from verifl.carriers.flower.home import Home
 from verifl.carriers.flower.running import AppHost, AppMeans, AppRun, EvaluateFn, nothing_measured
 from verifl.enrolment.policies import read_policy_file
@@ -111,7 +111,7 @@ class Verified(Strategy):
         home, deadlines = self._home, self._home.config().deadlines
         if means.timeout < deadlines.clients:
             deadlines = deadlines.model_copy(update={"clients": float(means.timeout)})
-        training, initial = home.model(self._pinned)
+        training, initial = whole_model(home.initial, self._pinned)
         approvals = home.approvals(self._pinned)
         plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress, approvals=approvals)
         with (

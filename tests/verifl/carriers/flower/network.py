@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from protocols.pinned import PinnedPolicy
+from protocols.rounds.proposals import open_proposal
 from tests.verifl.carriers.exchange.consortium import TRUSTEE
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult
@@ -214,18 +216,48 @@ class Network:
         lines = file.read_text().splitlines() if file.exists() else []
         return sum(each["round"] > 0 and each["aborted"] is None for each in map(json.loads, lines))
 
-    def wait(self, what: Callable[[], bool], *watched: str) -> None:
+    def wait(self, what: Callable[[], bool], *watched: str, kept: tuple[str, ...] = ()) -> None:
+        """Until it is so. watched: processes that may not end. kept: nodes that are started again."""
         until = time.monotonic() + PATIENCE
         while not what():
+            self.keep(*kept)
             for name in watched:
                 assert self.running[name].poll() is None, f"{name}: {self.text(name)[-3000:]}"
             assert time.monotonic() < until, "\n".join(f"{each}: {self.text(each)[-1500:]}" for each in self.running)
             time.sleep(0.1)
 
+    def asked(self) -> str:
+        """What the coordinator asks now; empty for nothing."""
+        file = self.public / "exchange" / "proposal"
+        try:
+            return open_proposal(PinnedPolicy.open(self.policy.read_bytes()), file.read_bytes()).question
+        except FileNotFoundError:
+            return ""
+
+    def ended(self) -> bool:
+        """Whether the run that was started last is over."""
+        return self.running["operator"].poll() is not None
+
+    def keep(self, *names: str) -> None:
+        """Start nodes again that have ended by themselves, as a service manager does."""
+        for name in names:
+            if self.running[name].poll() is not None:
+                time.sleep(2.0)
+                self.start_node(name)
+
+    def kill_server_app(self) -> None:
+        """The process that Flower runs the ServerApp in."""
+        found = [pid for pid in _descendants(self.running["superlink"].pid) if b"flwr-serverapp" in _command(pid)]
+        assert found
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
         """A process and all that it started."""
         process = self.running.pop(name)
-        os.killpg(process.pid, how)
+        for pid in (*_descendants(process.pid), process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
         process.wait(PATIENCE)
 
 
@@ -237,8 +269,28 @@ def network(folder: Path) -> Iterator[Network]:
         yield made
     finally:
         for name in list(made.running):
-            with suppress(ProcessLookupError):
-                made.kill(name)
+            made.kill(name)
+
+
+def _descendants(pid: int) -> list[int]:
+    """All that a process has started, and those have."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found, waiting = [], [pid]
+    while waiting:
+        children = [each for each, parent in parents.items() if parent in waiting]
+        found += children
+        waiting = children
+    return found
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def certify(folder: Path) -> None:

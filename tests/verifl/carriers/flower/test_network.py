@@ -1,0 +1,142 @@
+"""Real processes: a SuperLink with TLS that authenticates its SuperNodes, and trustees who know nothing of Flower.
+
+Whoever is killed, whenever: the rounds close, and an auditor accepts the one log that there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from safetensors.numpy import load_file
+
+from auditor.auditing import audit
+from tests.required import needs
+from tests.verifl.carriers.flower.network import CLIENTS, TRUSTEES, Network, network
+from verifl.federation import FederationResult
+
+pytestmark = pytest.mark.organisations
+
+
+@dataclass
+class Running:
+    """A network whose first two rounds have closed, and what the in-process carrier made of the same."""
+
+    network: Network
+    alone: FederationResult
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    needs("flwr")
+    with network(tmp_path_factory.mktemp("flower")) as net:
+        alone = net.enrol()
+        net.configure()
+        net.start_superlink()
+        net.register()
+        for name in TRUSTEES:
+            net.start_trustee(name)
+        for name in CLIENTS:
+            net.start_node(name)
+        net.run(2)
+        net.wait(net.ended, "superlink", *TRUSTEES, *CLIENTS)
+        yield Running(net, alone)
+
+
+def accepted(net: Network, rounds: int) -> None:
+    """As many rounds have closed in the published log, and the auditor accepts it."""
+    report = audit(net.transcript, net.policy)
+    assert report.accepted, report
+    assert net.closed() == rounds
+
+
+def test_the_model_is_that_of_the_other_carriers(running: Running) -> None:
+    net = running.network
+    accepted(net, 2)
+    found, expected = load_file(net.coordinator / "state" / "model.safetensors"), load_file(running.alone.model)
+    assert found.keys() == expected.keys()
+    assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
+
+
+def test_each_client_has_its_receipts_and_nobody_elses_state(running: Running) -> None:
+    net = running.network
+    for name in CLIENTS:
+        home = net.home(name)
+        assert sorted(path.name for path in (home / "receipts").iterdir()) == ["round-1.cbor", "round-2.cbor"]
+        events = [line for line in net.text(name).splitlines() if '"event": "answered"' in line]
+        assert len(events) == 2
+        assert all(name in line for line in events)
+    assert not (net.coordinator / "state" / "refusals.jsonl").exists()
+
+
+def close_another(net: Network, disturb: Callable[[Network], None], again: bool) -> None:
+    """One more round, disturbed; again: the run has to be started a second time."""
+    rounds = net.closed() + 1
+    net.run(rounds, **{"local-epochs": 300})
+    disturb(net)
+    if again:
+        net.wait(net.ended, kept=CLIENTS)
+        assert net.closed() < rounds
+        net.run(rounds, **{"local-epochs": 300})
+    net.wait(net.ended, "superlink", *TRUSTEES, kept=CLIENTS)
+    accepted(net, rounds)
+
+
+def node_while_training(net: Network) -> None:
+    before = net.text("client-2").count("client-2 trains")
+    net.wait(lambda: net.text("client-2").count("client-2 trains") > before)
+    net.kill("client-2")
+    net.start_node("client-2")
+
+
+def node_after_its_answer(net: Network) -> None:
+    before = net.text("client-3").count("client-3 answers")
+    net.wait(lambda: net.text("client-3").count("client-3 answers") > before)
+    net.kill("client-3")
+    net.start_node("client-3")
+
+
+def server_app_at(question: str) -> Callable[[Network], None]:
+    def disturb(net: Network) -> None:
+        net.wait(lambda: net.asked() == question)
+        net.kill_server_app()
+
+    return disturb
+
+
+def superlink_at(question: str) -> Callable[[Network], None]:
+    def disturb(net: Network) -> None:
+        net.wait(lambda: net.asked() == question)
+        net.kill("superlink")
+        net.start_superlink()
+
+    return disturb
+
+
+ASKED = ("round-key", "observe", "submission", "share-ack", "release")
+
+
+def test_a_node_is_killed_while_it_trains(running: Running) -> None:
+    close_another(running.network, node_while_training, again=False)
+
+
+def test_the_server_app_is_killed_while_shares_are_verified(running: Running) -> None:
+    close_another(running.network, server_app_at("share-ack"), again=True)
+
+
+@pytest.mark.exhaustive
+def test_a_node_is_killed_after_its_answer(running: Running) -> None:
+    close_another(running.network, node_after_its_answer, again=False)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("question", ASKED)
+def test_the_server_app_is_killed_in_each_phase(question: str, running: Running) -> None:
+    close_another(running.network, server_app_at(question), again=True)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("question", ASKED)
+def test_the_superlink_is_killed_in_each_phase(question: str, running: Running) -> None:
+    close_another(running.network, superlink_at(question), again=True)
