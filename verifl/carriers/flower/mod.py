@@ -35,6 +35,7 @@ from verifl.carriers.flower.messages import (
     thanks,
 )
 from verifl.carriers.flower.node import EVALUATE, Node, node_of
+from verifl.carriers.flower.simulation import simulated_node
 from verifl.enrolment.keys import Passphrase, read_passphrase
 from verifl.reports.logs import logged
 from verifl.tasks.user_code import ClientFailed
@@ -65,7 +66,7 @@ def verified(message: Message, context: Context, call_next: ClientAppCallable) -
 
 
 def _replied(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
-    node, ask = node_of(context), Ask.of(message)
+    node, ask = simulated_node(context) or node_of(context), Ask.of(message)
     if ask is None:
         return _plain(message, context, call_next, node)
     with taken_seat("client", node.public, node.state, node.policy, node.keys, _passphrase(node)) as seat:

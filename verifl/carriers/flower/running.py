@@ -91,19 +91,22 @@ class AppRun:
 
     def __init__(
         self, host: AppHost, server: ServerAgent, seat: Seat, deadlines: DeadlinesConfig, grid: Grid,
-        strategy: AppStrategy, means: AppMeans,
+        strategy: AppStrategy, means: AppMeans, look: Callable[[], None],
     ) -> None:  # fmt: skip
+        """look: called at every turn; in a simulation the trustees' own."""
         self._host, self._server, self._seat, self._deadlines = host, server, seat, deadlines
         self._grid, self._strategy, self._means, self._clock = grid, strategy, means, MachineClock()
         self._result = Result()
         self._courier: tuple[int, Courier] | None = None  # of the round of this number
         self._gathering: float | None = None  # since when the strategy's own minimum of nodes is there
+        self._look = look
         host.evaluated = self._evaluated
 
     def result(self) -> Result:
         """Run. Raises as `CoordinatorHost.advance`."""
         while (awaited := self._host.advance()) is not None:
             came = awaited.stage is Stage.SUBMISSIONS and self._collect()
+            self._look()
             if not came:
                 self._pause(awaited)
         self._take_leave()

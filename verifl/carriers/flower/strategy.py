@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord
@@ -24,6 +25,7 @@ from verifl.carriers.flower.agreement import check_agreement
 from verifl.carriers.flower.app_training import arrays_of, flower_layout, whole_model
 from verifl.carriers.flower.home import Home
 from verifl.carriers.flower.running import AppHost, AppMeans, AppRun, EvaluateFn, nothing_measured
+from verifl.carriers.flower.simulation import is_simulation, local_trustees
 from verifl.enrolment.policies import read_policy_file
 from verifl.progress import Progress
 from verifl.reports.logs import logged
@@ -117,8 +119,9 @@ class Verified(Strategy):
         with (
             taken_seat("coordinator", home.public, home.state, home.policy, (), None) as seat,
             opened_host(seat, plan, AppHost) as (host, server),
+            local_trustees(home) if is_simulation(home) else nullcontext(_nobody) as look,
         ):
-            result = AppRun(host, server, seat, deadlines, grid, self, means).result()
+            result = AppRun(host, server, seat, deadlines, grid, self, means, look).result()
             write_final_model(seat, training, server.model())
             return result
 
@@ -144,3 +147,7 @@ class Verified(Strategy):
         return ArrayRecord(
             {name: Array(np.ascontiguousarray(each)) for name, each in arrays_of(self._layout, model)[1].items()}
         )
+
+
+def _nobody() -> None:
+    """Trustees are elsewhere."""

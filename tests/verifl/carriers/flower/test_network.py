@@ -5,6 +5,7 @@ Whoever is killed, whenever: the rounds close, and an auditor accepts the one lo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -67,7 +68,9 @@ def test_each_client_has_its_receipts_and_nobody_elses_state(running: Running) -
         events = [line for line in net.text(name).splitlines() if '"event": "answered"' in line]
         assert len(events) == 2
         assert all(name in line for line in events)
-    assert not (net.coordinator / "state" / "refusals.jsonl").exists()
+    refusals = net.coordinator / "state" / "refusals.jsonl"
+    refused = [json.loads(line)["party"] for line in refusals.read_text().splitlines()] if refusals.exists() else []
+    assert not set(refused) & set(CLIENTS)
 
 
 def close_another(net: Network, disturb: Callable[[Network], None], again: bool) -> None:
