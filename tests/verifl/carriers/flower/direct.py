@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
-from protocols.pinned import PinnedPolicy
-from protocols.rounds.proposals import OF_TRUSTEES
-from protocols.rounds.waits import Waits
-from verifl.agents.clock import CosignatureClock, MachineClock, seconds
-from verifl.agents.trustee import TrusteeAgent
-from verifl.carriers.exchange.participant import Participant, evidence_of
-from verifl.carriers.exchange.seat import taken_seat
-from verifl.carriers.exchange.stopping import Stop, Stopped
+# As Flower sets it in each of its processes, so that they can make messages.
+TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
 
 Delivery = Callable[[int, Message, Message], Message | None]
 """(node, question, reply) to what arrives of the reply; None for nothing."""
@@ -81,33 +73,3 @@ class DirectGrid(Grid):  # type: ignore[misc]  # Flower's types are known where 
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         return self.pull_messages(self.push_messages(messages))
-
-
-@contextmanager
-def trustees(public: Path, policy: Path, homes: dict[str, Path]) -> Iterator[None]:
-    """Trustees at the exchange, each in a thread of its own."""
-    stop, threads = Stop(), []
-    for name, home in homes.items():
-        thread = threading.Thread(target=_attend, args=(name, public, policy, home, stop), daemon=True)
-        thread.start()
-        threads.append(thread)
-    try:
-        yield
-    finally:
-        stop.ask()
-        for thread in threads:
-            thread.join(60)
-
-
-def _attend(name: str, public: Path, policy: Path, home: Path, stop: Stop) -> None:
-    pinned = PinnedPolicy.open(policy.read_bytes())
-    with taken_seat("trustee", public, home, policy, (), None) as seat:
-        evidence = evidence_of(seat.public, name)
-        agent = TrusteeAgent.open(pinned, seat.party, Waits(seconds), CosignatureClock(), evidence)
-        participant = Participant(
-            seat.public, pinned, name, OF_TRUSTEES, agent.answer, agent.expire, MachineClock()
-        )  # fmt: skip
-        try:
-            participant.run(stop, 0.02)
-        except Stopped:
-            return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from auditor.auditing import audit
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import Malformed, Rejected
 from tests.required import needs
 
 pytestmark = pytest.mark.organisations
@@ -22,7 +22,7 @@ from flwr.clientapp import ClientApp  # noqa: E402
 from flwr.serverapp.strategy import FedAvg, Result  # noqa: E402
 from torch import nn  # noqa: E402
 
-from tests.verifl.carriers.flower.direct import DirectGrid, trustees  # noqa: E402
+from tests.verifl.carriers.flower.direct import DirectGrid  # noqa: E402
 from verifl.carriers.flower.messages import (  # noqa: E402
     ANSWERED,
     ASKED,
@@ -33,7 +33,9 @@ from verifl.carriers.flower.messages import (  # noqa: E402
     answered,
     reply,
 )
+from verifl.carriers.flower.node import OF_THE_NODE  # noqa: E402
 from verifl.carriers.flower.simulation import enrol_simulation  # noqa: E402
+from verifl.config import Config  # noqa: E402
 from verifl.flower import Verified, verified  # noqa: E402
 
 NAMES = ("client-1", "client-2", "client-3")
@@ -113,7 +115,8 @@ class Table:
 @pytest.fixture(scope="module")
 def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("enrolled") / "federation"
-    enrol_simulation(folder, Net, 3)
+    config = Config.of(trustees={"count": 3, "threshold": 2, "corrupt": 0}, limits={"min_cohort": 2})
+    enrol_simulation(folder, Net, 3, config)
     (folder / "config.toml").write_text(
         "[deadlines]\nclients = 60\ntrustees = 1.0\nquorum = 0\npoll = 0.02\ngive_up = 60\n"
     )
@@ -121,7 +124,7 @@ def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def table(enrolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
+def table(enrolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
     """Pauses between two questions are short."""
     from verifl.carriers.flower import courier, running
 
@@ -129,7 +132,7 @@ def table(enrolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         monkeypatch.setattr(module, name, 0.2)
     folder = tmp_path / "federation"
     shutil.copytree(enrolled, folder)
-    yield Table(folder)
+    return Table(folder)
 
 
 def test_clients_train_from_the_verified_model_and_nothing_else_leaves(table: Table) -> None:
@@ -188,34 +191,173 @@ def test_a_reply_that_is_lost_is_asked_for_again_and_has_the_same_bytes(table: T
     assert len(table.app.seen) == 3  # nobody trained twice
 
 
-def test_what_a_node_forges_is_refused_by_name(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_node_forges_is_refused_by_name(table: Table, capfd: pytest.CaptureFixture[str]) -> None:
+    right = ArrayRecord({"000000": Array(np.zeros(5, dtype=np.uint8))})
     forged = [
         RecordDict({}),
-        RecordDict({ASKED: ConfigRecord({"version": 2}), ANSWERED: ArrayRecord()}),
         RecordDict({ASKED: ConfigRecord({"version": 1, "size": 1 << 40}), ANSWERED: ArrayRecord()}),
+        RecordDict({ASKED: ConfigRecord({"version": 1, "size": 5}), ANSWERED: right}),
     ]
 
     def forge(node: int, question: Message, reply: Message) -> Message:
         if node == 12 and forged and ANSWERED in reply.content:
-            return Message(forged.pop(), reply_to=question)
+            return Message(forged.pop(0), reply_to=question)
         return reply
 
     table.grid.deliver = forge
-    with pytest.raises(_Stopped):
-        table.run(1, evaluate_fn=_stop_at(1))
-    checks = [getattr(record, "fields", {}).get("check") for record in caplog.records]
-    assert [check for check in checks if check] == ["oversized", "malformed", "malformed"]
+    table.run(1)
+    assert table.accepted()
     assert not forged
+    assert table.submitted() == [["client-1", "client-3"]]  # nobody else would have come, and two are enough
+    lines = [line for line in capfd.readouterr().err.splitlines() if "refused what node 12 sent" in line]
+    assert ["reply: expected the records" in lines[0], "oversized" in lines[1], "AnswerFile" in lines[2]] == [True] * 3
+
+
+def test_a_node_with_the_answer_of_another_takes_nothing_from_it(table: Table) -> None:
+    first: list[bytes] = []
+
+    def copy(node: int, question: Message, answer: Message) -> Message:
+        if ANSWERED not in answer.content:
+            return answer
+        if node == 11:
+            first.append(answered(answer, 1 << 30))
+        return reply(question, first[0]) if node == 12 and first else answer
+
+    table.grid.deliver = copy
+    table.run(1)
+    assert table.accepted()
+    assert table.submitted() == [["client-1", "client-3"]]
+
+
+def test_a_client_whose_training_fails_drops_out_and_says_not_why(table: Table) -> None:
+    def fail(message: Message) -> ArrayRecord:
+        if len(table.app.seen) == 1:
+            table.app.seen.append({})
+            raise ValueError("patient 4711 is 1.93 m tall")
+        return table.app.move(message)
+
+    errors: list[Message] = []
+
+    def keep(node: int, question: Message, answer: Message) -> Message:
+        errors.extend([answer] if answer.has_error() else [])
+        return answer
+
+    table.app.train, table.grid.deliver = fail, keep
+    table.run(1)
+    assert table.accepted()
+    assert table.submitted() == [["client-1", "client-3"]]
+    assert [each.error.code for each in errors] == [DROPPED_OUT]
+    assert "4711" not in errors[0].error.reason
+
+
+def test_run_again_it_goes_on_behind_the_last_closed_round(table: Table) -> None:
+    def stop(number: int, arrays: ArrayRecord) -> None:
+        if number == 1:
+            raise _Stopped
+
+    with pytest.raises(_Stopped):
+        table.run(2, evaluate_fn=stop)
+    told: list[int] = []
+    table.run(2, evaluate_fn=lambda number, arrays: told.append(number))
+    assert told == [2]
+    assert table.submitted() == [list(NAMES)] * 2
+    assert table.accepted()
 
 
 class _Stopped(Exception):
     pass
 
 
-def _stop_at(number: int) -> Callable[[int, ArrayRecord], MetricRecord | None]:
-    def evaluate(found: int, arrays: ArrayRecord) -> MetricRecord | None:
-        if found == number:
-            raise _Stopped
-        return None
+# ---- what a node says to others ----
 
-    return evaluate
+
+def said(table: Table, message: Message, run: dict[str, Any] | None = None, **node: Any) -> Message:
+    """What the node of client-1 answers to a message; run, node: what configurations have beside what they need."""
+    message.metadata.__dict__["_message_id"] = "m"
+    config = {name: value for name, value in {**table.grid.nodes[11], **node}.items() if value is not None}
+    return table.app.app(message, Context(1, 11, config, RecordDict(), run or {}))
+
+
+def plain(kind: str) -> Message:
+    content = RecordDict({"arrays": ArrayRecord(Net().state_dict()), "config": ConfigRecord({})})
+    return Message(content, dst_node_id=11, message_type=kind)
+
+
+def test_an_update_in_the_clear_is_never_given(table: Table) -> None:
+    answer = said(table, plain("train"), **{"verifl-evaluate": True})
+    assert (answer.error.code, answer.error.reason) == (REFUSED, "refuses: plain")
+    assert not table.app.seen
+
+
+def test_metrics_in_the_clear_are_given_where_the_node_says_so(table: Table) -> None:
+    assert said(table, plain("evaluate")).error.code == REFUSED
+    assert said(table, plain("evaluate"), **{"verifl-evaluate": True}).content["metrics"]["num-examples"] == 17
+
+
+@pytest.mark.parametrize("name", OF_THE_NODE)
+def test_a_run_says_nothing_of_what_is_the_nodes(name: str, table: Table, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = said(table, plain("train"), {name: "/somewhere"})
+    assert answer.error.code == MISCONFIGURED
+    assert f"{name}: set in the configuration of the run" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("node", "run", "words"),
+    [
+        ({"verifl-state": None}, {}, "verifl-state: missing in the node's configuration"),
+        ({"verifl-state": "relative"}, {}, "verifl-state: expected an absolute path, found 'relative'"),
+        ({"verifl-public": None}, {}, "verifl-public: missing"),
+        ({"verifl-public": None}, {"verifl-public": "/etc"}, "in the configuration of a run expected an https address"),
+        ({"verifl-stat": "/x"}, {}, "verifl-stat: not known in a node's configuration"),
+        ({"verifl-seed": -1}, {}, "verifl-seed: expected a number"),
+        ({"verifl-evaluate": "yes"}, {}, "verifl-evaluate: expected true or false"),
+    ],
+)
+def test_each_mistake_in_a_configuration_is_one_line(
+    node: dict[str, Any], run: dict[str, Any], words: str, table: Table, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert said(table, plain("train"), run, **node).error.code == MISCONFIGURED
+    assert words in capfd.readouterr().err
+
+
+def test_a_proposal_that_the_log_did_not_sign_trains_nobody(table: Table) -> None:
+    table.run(1)
+    table.app.seen.clear()
+    right = next(each for each in table.grid.sent if each.content[ASKED]["proposal"]).content[ASKED]["proposal"]
+    for proposal, check in ((right[:-1] + bytes([right[-1] ^ 1]), "signature"), (b"\x00", "malformed")):
+        record = ConfigRecord({"version": 1, "proposal": proposal, "arrays-key": "arrays"})
+        answer = said(table, Message(RecordDict({ASKED: record}), dst_node_id=11, message_type="train"))
+        assert (answer.error.code, answer.error.reason) == (REFUSED, f"refuses: {check}")
+    assert not table.app.seen
+
+
+# ---- the bytes of an answer ----
+
+
+def test_an_answer_of_any_length_comes_back_in_small_arrays() -> None:
+    question = plain("train")
+    for size in (1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17):
+        data = np.arange(size, dtype=np.uint64).astype(np.uint8).tobytes()
+        message = reply(question, data)
+        assert answered(message, size) == data
+        assert max(len(each.data) for each in message.content[ANSWERED].values()) <= CHUNK + 4096
+        with pytest.raises(Rejected, match="oversized"):
+            answered(message, size - 1)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda arrays: arrays.pop("000001"),
+        lambda arrays: arrays.update({"000009": arrays["000000"]}),
+        lambda arrays: arrays.update({"000001": Array(np.zeros(3, dtype=np.uint8))}),
+        lambda arrays: arrays.update({"000001": Array(np.zeros(CHUNK, dtype=np.int8))}),
+        lambda arrays: arrays.update({"000001": Array("uint8", (CHUNK,), "numpy.ndarray", b"no array")}),
+        lambda arrays: arrays.update({"000001": Array("uint8", (CHUNK,), "numpy.ndarray", bytes(9 * CHUNK))}),
+    ],
+)
+def test_arrays_that_are_no_answer(spoil: Callable[[ArrayRecord], object]) -> None:
+    message = reply(plain("train"), bytes(2 * CHUNK))
+    spoil(message.content[ANSWERED])
+    with pytest.raises(Malformed):
+        answered(message, 1 << 30)
