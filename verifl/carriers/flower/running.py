@@ -122,8 +122,7 @@ class AppRun:
         until = self._clock.monotonic() + _LEAVE
         while waiting and self._clock.monotonic() < until:
             time.sleep(self._deadlines.poll)
-            for message in self._grid.pull_messages(waiting):
-                waiting.discard(message.metadata.reply_to_message_id)
+            waiting = {name for name in waiting if not list(self._grid.pull_messages([name]))}
 
     def _pause(self, awaited: Awaited) -> None:
         left = awaited.until - self._clock.monotonic()

@@ -216,12 +216,14 @@ def test_what_a_node_forges_is_refused_by_name(table: Table, capfd: pytest.Captu
 def test_a_node_with_the_answer_of_another_takes_nothing_from_it(table: Table) -> None:
     first: list[bytes] = []
 
-    def copy(node: int, question: Message, answer: Message) -> Message:
+    def copy(node: int, question: Message, answer: Message) -> Message | None:
         if ANSWERED not in answer.content:
             return answer
         if node == 11:
             first.append(answered(answer, 1 << 30))
-        return reply(question, first[0]) if node == 12 and first else answer
+        if node == 12:
+            return reply(question, first[0]) if first else None
+        return answer
 
     table.grid.deliver = copy
     table.run(1)
