@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flwr.app import Message
 from flwr.serverapp import Grid
@@ -21,7 +21,7 @@ from verifl.agents.clock import Clock
 from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED, answered, question
 
 _LOGGER = logging.getLogger(__name__)
-_SILENCE = 120.0  # seconds, after which a node that says nothing is asked again
+_SILENCE = 300.0  # seconds, after which a node that says nothing is asked again; then after twice as many
 _PAUSE = 5.0  # seconds, after which a node whose reply was lost is asked again
 _REFUSALS = 3  # of one node in a round, before it is not asked again
 _SHOWN = 200  # characters of what a node says
@@ -29,14 +29,20 @@ _SHOWN = 200  # characters of what a node says
 
 @dataclass
 class _Asked:
-    """A node that is asked in this round. message: of the application's strategy. id: of the message under way, None
-    between two. since: when it went out, or was lost. done: it has answered, or will not."""
+    """A node that is asked in this round. message: of the application's strategy. ids: of the messages that it may
+    still answer. since: when the last went out, or the only one was lost. patience: seconds of silence before the next.
+    done: it has answered, or will not."""
 
     message: Message
-    id: str | None
     since: float
+    ids: list[str] = field(default_factory=list)
+    patience: float = _SILENCE
     refusals: int = 0
     done: bool = False
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be asked (again)."""
+        return not self.done and now - self.since >= (self.patience if self.ids else _PAUSE)
 
 
 class Courier:
@@ -71,23 +77,24 @@ class Courier:
         for message in messages:
             node = message.metadata.dst_node_id
             if node not in self._asked:
-                self._asked[node] = _Asked(message, None, self._clock.monotonic() - _PAUSE)
+                self._asked[node] = _Asked(message, self._clock.monotonic() - _PAUSE, patience=_SILENCE)
         self._ask_again()
 
     def replies(self) -> Iterator[str]:
         """Take what has come, one reply after the other: the names of clients whose answers are in their inboxes."""
         for node, asked in self._asked.items():
-            if asked.id is None:
-                continue
-            for message in self._grid.pull_messages([asked.id]):
-                name = self._take(node, asked, message)
-                del message
-                if name is not None:
-                    yield name
+            for name in () if asked.done else tuple(asked.ids):
+                for message in self._grid.pull_messages([name]):
+                    asked.ids.remove(name)
+                    party = self._take(node, asked, message)
+                    del message
+                    if party is not None:
+                        yield party
         self._ask_again()
 
     def _take(self, node: int, asked: _Asked, message: Message) -> str | None:
-        asked.id, asked.since = None, self._clock.monotonic()
+        if not asked.ids:
+            asked.since = self._clock.monotonic()
         if message.has_error():
             self._failed(node, asked, message)
             return None
@@ -128,16 +135,14 @@ class Courier:
 
     def _ask_again(self) -> None:
         now = self._clock.monotonic()
-        due = [
-            (node, each)
-            for node, each in self._asked.items()
-            if not each.done and now - each.since >= (_PAUSE if each.id is None else _SILENCE)
-        ]
+        due = [(node, each) for node, each in self._asked.items() if each.is_due(now)]
         proposal = self._proposal() if due else None
         if proposal is None:
             return
         online = frozenset(self._grid.get_node_ids())
-        going = [(node, asked) for node, asked in due if node in online]
-        ids = list(self._grid.push_messages([question(asked.message, proposal) for _, asked in going])) if going else []
-        for (_, asked), name in zip(going, ids, strict=False):
-            asked.id, asked.since = name or None, now
+        going = [asked for node, asked in due if node in online]
+        ids = list(self._grid.push_messages([question(each.message, proposal) for each in going])) if going else []
+        for asked, name in zip(going, ids, strict=False):
+            asked.patience *= 2 if asked.ids else 1
+            asked.ids += [name] if name else []
+            asked.since = now

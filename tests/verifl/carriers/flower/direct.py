@@ -32,6 +32,7 @@ class DirectGrid(Grid):  # type: ignore[misc]  # Flower's types are known where 
         self.sent: list[Message] = []
         self.most_held = 0  # replies in one answer of pull_messages
         self._waiting: dict[str, tuple[int, Message]] = {}
+        self._held: dict[str, tuple[Message, int]] = {}
         self._ids = itertools.count(1)
 
     def set_run(self, run: object) -> None:
@@ -57,9 +58,19 @@ class DirectGrid(Grid):  # type: ignore[misc]  # Flower's types are known where 
             ids.append(name)
         return ids
 
+    def hold(self, question: Message, reply: Message, looks: int) -> None:
+        """Let a reply come after so many looks in vain."""
+        self._held[question.metadata.message_id] = (reply, looks)
+
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         found = []
         for name in list(message_ids):
+            if name in self._held:
+                reply, looks = self._held.pop(name)
+                if looks:
+                    self._held[name] = (reply, looks - 1)
+                else:
+                    found.append(reply)
             if name in self._waiting:
                 node, message = self._waiting.pop(name)
                 context = Context(1, node, self.nodes[node], RecordDict(), self.run_config)
