@@ -7,8 +7,7 @@ trustees go along.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from proofs.errors import Misuse, Rejected
@@ -31,11 +30,12 @@ from verifl.adversaries.forgeries import Caught, Declined, Scene
 from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
+from verifl.agents.clock import MachineClock
 from verifl.agents.server import ServerAgent, unmasked
 from verifl.carriers.base import Parties, RunResult, Session
 from verifl.carriers.company import SAID_OF, hand_out_receipts
-from verifl.carriers.ending import describe_ending, due_ending
-from verifl.carriers.turns import Dropouts, Onlooker, closed_and_aborted
+from verifl.carriers.rounds import Awaited, Measures, Rounds, RunTerms
+from verifl.carriers.turns import Dropouts, Onlooker
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
 from verifl.training.update_watch import UpdateWatch
@@ -68,7 +68,7 @@ class InjectedCarrier:
         session.directory.mark_injected()
         try:
             with TranscriptWriter(transcript) as writer:
-                return _Run(session, parties, writer, injections, self.refusals).rounds()
+                return _Run(session, parties, writer, injections, self.refusals).result()
         except BaseException as error:
             with unmasked(error):
                 TranscriptWriter(transcript).close()  # opening a directory recovers it
@@ -84,7 +84,7 @@ _ASKED: dict[type[Question], tuple[str, str]] = {
 }
 
 
-class _Run:
+class _Run(Rounds):
     """The rounds, with whoever refuses noted."""
 
     def __init__(
@@ -95,51 +95,39 @@ class _Run:
         injections: Sequence[Injection],
         refusals: list[Declined],
     ) -> None:
-        self._session, self._refusals = session, refusals
-        self._metrics = MetricsFile(session.directory.metrics)
-        self._number = 0
-        self._dropouts = Dropouts(session.pinned.policy.min_cohort)
-        self._ended: str | None = None
-        self._watch = UpdateWatch(session.training.layout, session.pinned.policy.update)
+        self._refusals, self._number = refusals, 0
         cast = Cast(session, parties, injections, self._active)
-        transcript = session.directory.transcript
-        self._server = ServerAgent(
-            session.pinned, cast.coordinator, writer, transcript, session.initial, session.approvals
-        )
+        transcript, policy = session.directory.transcript, session.pinned.policy
+        arguments = (session.pinned, cast.coordinator, writer, transcript, session.initial, session.approvals)
+        server = ServerAgent(*arguments)
+        measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
+        terms = RunTerms(session.config.federation.rounds, policy.max_aborts, lambda _: ())
+        super().__init__(server, terms, measures, MachineClock())
+        self._session, self._dropouts = session, Dropouts(policy.min_cohort)
+        self._watch = UpdateWatch(session.training.layout, policy.update)
         self._trustees, self._clients = cast.asked_trustees(), cast.asked_clients()
         self._late: list[tuple[str, SubmissionPackage]] = []  # what is sent once it is too late, and by whom
         self._forgery, self._scene = cast.forgery(), cast.scene(refusals)
         for each in injections:
             session.progress.note(f"injected in round {FIRST_ROUND}: {_describe(each)}")
 
-    def rounds(self) -> RunResult:
+    def result(self) -> RunResult:
         """Genesis, then rounds until as many as configured have closed."""
-        self._server.begin()
-        initial = self._session.training.evaluate(self._session.initial)
-        self._metrics.append(RoundSummary.initial(initial))
-        self._play()
-        wanted, summaries, closed = self._session.config.federation.rounds, list[RoundSummary](), 0
-        for _ in range(wanted + self._session.pinned.policy.max_aborts + 1):
-            if closed == wanted or self._given_up(summaries, wanted):
-                return RunResult(tuple(summaries), self._server.model(), initial, self._ended)
-            summaries.append(self._round(closed))
-            self._report(summaries[-1])
-            self._act(self._forgery.ended)
-            self._dropouts.judge(summaries[-1], may_repeat=True)
-            closed = summaries[-1].closed
-        found = f"{closed_and_aborted(summaries)}, the last of them for {summaries[-1].aborted}"
-        raise Rejected("rounds", f"{wanted} to close", found)
+        for _ in self.play(self._session.initial):
+            pass
+        return RunResult(tuple(self.summaries), self._server.model(), self.initial.metrics, self.ended)
 
-    def _given_up(self, summaries: Sequence[RoundSummary], wanted: int) -> bool:
-        """Whether the federation is closed, where no round is to be expected any more."""
-        reason = due_ending(self._server, summaries)
-        if reason is None:
-            return False
-        self._server.end(reason)
-        self._play()
-        self._ended = describe_ending(reason, summaries, wanted)
-        self._session.progress.note(self._ended)
-        return True
+    def resumed(self) -> None:
+        """See `Rounds.resumed`: a run with injections begins, and does not go on."""
+
+    def begins(self) -> None:
+        """See `Rounds.begins`."""
+
+    def concluded(self, summary: RoundSummary, may_repeat: bool) -> None:
+        """See `Rounds.concluded`."""
+        hand_out_receipts(self._server, self._clients, summary.round, self._session.progress.note)
+        self._act(self._forgery.ended)
+        self._dropouts.judge(summary, may_repeat)
 
     def _active(self) -> bool:
         return self._number == FIRST_ROUND
@@ -148,25 +136,19 @@ class _Run:
         if self._active():
             moment(self._scene)
 
-    def _round(self, closed: int) -> RoundSummary:
-        started, first = time.perf_counter(), self._server.ledger.ended
-        self._number = self._server.ledger.next_round
-        self._server.open_round()
-        self._play()
-        metrics = self._session.training.evaluate(self._server.model(), self._number)
-        return self._server.summary(first, closed, metrics, time.perf_counter() - started)
-
-    def _play(self) -> None:
-        """Everything that is due; a server that forges does it when its moment has come."""
-        while (due := self._server.due).stage is not Stage.IDLE:
-            self._ask(due)
-            if due.stage in SAID_OF:
-                self._stage(SAID_OF[due.stage])
-            self._server.proceed()
-            if due.stage is Stage.SUBMISSIONS:
-                self._forgery.collected(self._scene)
-            if due.stage is Stage.ACKNOWLEDGEMENTS and self._server.ledger.current is not None:
-                self._act(self._forgery.closing)
+    def carry(self, due: Due) -> Iterator[Awaited]:
+        """See `Rounds.carry`; a server that forges does it when its moment has come."""
+        if due.stage is Stage.KEYS:
+            self._number = self._server.ledger.next_round
+        self._ask(due)
+        if due.stage in SAID_OF:
+            self._stage(SAID_OF[due.stage])
+        self._server.proceed()
+        if due.stage is Stage.SUBMISSIONS:
+            self._forgery.collected(self._scene)
+        if due.stage is Stage.ACKNOWLEDGEMENTS and self._server.ledger.current is not None:
+            self._act(self._forgery.closing)
+        return iter(())
 
     def _ask(self, due: Due) -> None:
         match due.question:
@@ -244,14 +226,6 @@ class _Run:
         objections = [each for each in refusals if each.check != NO_ANSWER]
         if objections and asked - len(refusals) < self._session.pinned.policy.threshold:
             raise Caught(objections, "")
-
-    def _report(self, summary: RoundSummary) -> None:
-        self._keep_receipts(summary.round)
-        self._metrics.append(summary)
-        self._session.progress.round_ended(summary, self._session.config.federation.rounds)
-
-    def _keep_receipts(self, number: int) -> None:
-        hand_out_receipts(self._server, self._clients, number, self._session.progress.note)
 
     def _current(self) -> CurrentRound:
         current = self._server.ledger.current

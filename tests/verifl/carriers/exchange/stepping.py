@@ -26,22 +26,20 @@ from protocols.steps.step import encode_model
 from tests.verifl.carriers.exchange.consortium import CLIENTS, CONFIG, TASK, TRUSTEES
 from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party
-from verifl.agents.server import ServerAgent, open_server
 from verifl.agents.trustee import TrusteeAgent
-from verifl.carriers.exchange.changing import ChangesFolder, put_changes
+from verifl.carriers.exchange.changing import put_changes
 from verifl.carriers.exchange.host import CoordinatorHost
-from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.exchange.serving import HostPlan, opened_host
 from verifl.carriers.exchange.training import client_participant
-from verifl.carriers.rounds import Awaited, Measures, RunTerms
+from verifl.carriers.rounds import Awaited
 from verifl.config import read_config
 from verifl.enrolment.changes import published_changes
 from verifl.enrolment.policies import Enrolment, enrol
 from verifl.progress import NoProgress, Progress
 from verifl.reports.logs import LOGGER, JsonFormatter
-from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory
 from verifl.tasks.loading import load_task
 from verifl.training.local_training import LocalTraining
@@ -131,18 +129,12 @@ class Meeting:
     def host(self) -> CoordinatorHost:
         """The coordinator's process, started anew."""
         self._open.close()
-        party, clock, home = Party(COORDINATOR, self.keys[COORDINATOR], self.home(COORDINATOR)), self.clock, self.home
-        home(COORDINATOR).path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.public.create()
-        waits, own = Waits(clock.seconds, quorum=self.config.deadlines.quorum), home(COORDINATOR)
-        arguments = (self.pinned, party, self.public.transcript, self.initial, "cpu", waits)
-        self.server: ServerAgent = self._open.enter_context(open_server(*arguments, approvals=self.approvals))
-        measures = Measures(MetricsFile(own.path / "metrics.jsonl"), self.training.evaluate, self.progress)
-        changes = ChangesFolder(own.changes, self.pinned.policy, self.server.logged)
-        terms = RunTerms(self.config.federation.rounds, self.pinned.policy.max_aborts, changes.due)
-        inbox = Inbox(self.public.path, self.pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
-        deadlines = self.config.deadlines
-        self._host = CoordinatorHost(self.server, terms, self.public, inbox, deadlines, measures, clock, self.initial)
+        party = Party(COORDINATOR, self.keys[COORDINATOR], self.home(COORDINATOR))
+        party.directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted, deadlines = self.config.federation.rounds, self.config.deadlines
+        plan = HostPlan(wanted, deadlines, self.initial, self.training.evaluate, self.progress, "cpu", self.approvals)
+        opened = opened_host(Seat(self.pinned, party, self.public), plan, CoordinatorHost, self.clock)
+        self._host, self.server = self._open.enter_context(opened)
         return self._host
 
     def seat(self, name: str) -> Participant:
