@@ -38,7 +38,7 @@ from protocols.policy import Policy
 from tests.auditor.conftest import case_of
 from tests.auditor.forge import Forge
 from tests.auditor.test_tampering import abort_instead
-from tests.simulator import Simulation
+from tests.simulator import Setting, Simulation
 
 Simulations = Callable[[str], Simulation]
 VALUES = (str, bytes, int, type(None), Index, Policy, CheckpointSummary, Choice, SignedNote)  # nobody changes these
@@ -159,6 +159,9 @@ def test_a_check_declares_the_blobs_that_it_reads_and_no_others(
     monkeypatch.setattr(Blobs, "read", recorded)
     eventful, proved = simulations("eventful"), simulations("proved")
     assert audit(proved.path, proved.policy_data).accepted
+    approved = Simulation(tmp_path / "approved", Setting(approvals=("client", "trustee")))
+    approved.start()
+    assert audit(approved.path, approved.policy_data).accepted
     unopened = forge("quiet")
     abort_instead("opening-failed")(unopened)
     for path, policy in (
@@ -173,7 +176,7 @@ def test_a_check_declares_the_blobs_that_it_reads_and_no_others(
         for kind, part in (get_args(asked) for asked in check.asks.values() if get_origin(asked) is Annotated):
             assert kind is Blobs
             declared[part.names] = check.number
-    assert sorted(declared.values()) == ["I1", "I10", "I11", "I2", "I6", "I8", "I9"]
+    assert sorted(declared.values()) == ["I1", "I10", "I11", "I13", "I2", "I6", "I8", "I9"]
     assert {declared[roles]: found for roles, found in read.items()} == {n: {*roles} for roles, n in declared.items()}
 
 
