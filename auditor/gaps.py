@@ -62,7 +62,8 @@ def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
 def entries_of(reader: TranscriptReader, size: int, leaves: Sequence[bytes]) -> Iterator[bytes | None]:
     """The entries of a log of `size` under these leaf hashes; None for one that is not here."""
     for bundle in bundles(size):
-        for entry, leaf in zip(reader.some_entries(bundle), leaves[bundle.start :][: bundle.width], strict=False):
+        under = leaves[bundle.start : bundle.start + bundle.width]
+        for entry, leaf in zip(reader.some_entries(bundle), under, strict=False):
             yield entry if entry is not None and leaf_hash(entry) == leaf else None
 
 

@@ -90,7 +90,15 @@ class SignedLog(Result):
 
     def is_signed(self, size: int) -> bool:
         """Whether one of the checkpoints of this size is."""
-        return any(is_over(self.policy, note, self.roots) for note in self.notes if note.checkpoint.size == size)
+        return any(is_over(self.policy, note, self.roots) for note in self._notes_of.get(size, ()))
+
+    @cached_property
+    def _notes_of(self) -> Mapping[int, list[SignedNote]]:
+        """The checkpoints by size: rounds ask for one each."""
+        found: dict[int, list[SignedNote]] = {}
+        for note in self.notes:
+            found.setdefault(note.checkpoint.size, []).append(note)
+        return found
 
     @cached_property
     def published(self) -> list[int]:

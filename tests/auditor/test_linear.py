@@ -3,9 +3,10 @@ themselves. Work is counted, in lines and calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,11 @@ from auditor.checks import cohorts, differences, rounds
 from auditor.checks.proofs import Proofs
 from auditor.checks.verdicts import Verdicts
 from auditor.findings import Findings
+from auditor.gaps import entries_of
 from auditor.index import Index, Record, Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
+from protocols.log.checkpoint import Checkpoint, SignedNote
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, Release, RoundOpen
 from protocols.pinned import PinnedPolicy
@@ -116,6 +119,39 @@ def test_the_cohort_opened_last_before() -> None:
             before = [n for n in range(1, min(number, 21)) if n % 3 == model]
             expected = {f"c{each}-{before[-1]}" for each in range(CLIENTS)} if before else None
             assert made.index.opened_before(number, model.to_bytes(32, "big")) == expected
+
+
+@pytest.mark.parametrize("count", [100, 200])
+def test_rounds_that_name_old_checkpoints_do_not_read_all_others(count: int) -> None:
+    """Each names another than the last, and the last is looked for among all: that is done once."""
+    policy, read = PinnedPolicy.open(make_policy(Setting(clients=CLIENTS))[0]).policy, 0
+
+    class Notes(tuple[SignedNote, ...]):
+        def __iter__(self) -> Iterator[SignedNote]:
+            nonlocal read
+            for note in super().__iter__():
+                read += 1
+                yield note
+
+    notes = Notes(SignedNote(Checkpoint("o", size, NOTHING), ()) for size in range(1, count))
+    made = SignedLog(policy=policy, notes=notes, roots=dict.fromkeys(range(1, count), b"another"))
+    assert not any(made.is_signed(size) for size in range(1, count))
+    assert read < 2 * count
+
+
+def test_the_entries_that_are_here_are_found_in_one_pass(tmp_path: Path) -> None:
+    """Of the leaf hashes each is looked at once, however long the log is."""
+    copied, size = 0, 256 * 40 + 7
+
+    class Leaves(list[bytes]):
+        def __getitem__(self, where: Any) -> Any:
+            nonlocal copied
+            found = super().__getitem__(where)
+            copied += len(found) if isinstance(where, slice) else 1
+            return found
+
+    assert list(entries_of(TranscriptReader(tmp_path), size, Leaves([NOTHING] * size))) == [None] * size
+    assert copied == size
 
 
 @given(sizes=st.sets(st.integers(0, 40), max_size=8), opened=st.integers(0, 40), answered=st.integers(0, 40))
