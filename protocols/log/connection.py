@@ -171,7 +171,7 @@ class Connection:
         with self._answer("GET", url, {"If-None-Match": tag} if tag else {}) as (answer, watch):
             if tag and answer.status_code == _UNCHANGED:
                 return None
-            return b"".join(_pieces(url, path, limit, answer, watch)), answer.headers.get("etag", "")[:_TAG_LIMIT]
+            return b"".join(_pieces(url, path, limit, answer, watch)), _tag(answer)
 
     def put(self, url: str, data: bytes, name: str) -> None:
         """Put a new file there, as the party of this name; one that is there already stays as it is, and is no error.
@@ -271,6 +271,12 @@ def _pieces(url: str, path: str, limit: int, answer: httpx.Response, watch: _Wat
         if watch.size > limit:
             raise Damaged("file-size", f"{path} of at most {limit} bytes", "more")
         yield chunk
+
+
+def _tag(answer: httpx.Response) -> str:
+    """The tag of an answer, "" for one that is none, or cannot be sent back."""
+    tag: str = answer.headers.get("etag", "")
+    return tag if len(tag) <= _TAG_LIMIT and tag.isascii() and tag.isprintable() else ""
 
 
 def _drain(answer: httpx.Response) -> None:

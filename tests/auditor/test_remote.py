@@ -19,7 +19,7 @@ from auditor import audit, commands, following
 from auditor.cli import main
 from auditor.reports.report import Report
 from protocols.log import connection, remote
-from protocols.log.connection import Remote, Unreachable
+from protocols.log.connection import Connection, Remote, Unreachable
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.remote import RemoteDirectory
@@ -355,6 +355,14 @@ def test_an_answer_that_is_none(name: str) -> None:
     assert refused.exit_code == 2
     assert f"cannot read {url}/" in refused.stderr
     assert "Traceback" not in refused.output
+
+
+@pytest.mark.parametrize("tag", ['"\xff\xfe"', "\xe9", '"a\tb"', '"' + "a" * 300 + '"'])
+def test_a_tag_that_cannot_be_sent_back_is_none(tag: str) -> None:
+    """Nobody who asks again for what has changed stops at it."""
+    answer = head("200 OK", "ETag: TAG", "Content-Length: 3").replace(b"TAG", tag.encode("latin-1")) + b"abc"
+    with hostile(lambda stream, path: stream.sendall(answer)) as url:
+        assert Connection(Remote(url)).fetch(f"{url}/proposal", "proposal", 3, "") == (b"abc", "")
 
 
 @pytest.mark.parametrize("name", [each for each in ANSWERS if each.startswith("drips")])
