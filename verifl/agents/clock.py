@@ -56,9 +56,11 @@ class CosignatureClock:
         self._latest = 0
         self._warned = False
 
-    def follow(self, note: bytes) -> None:
-        """Take notice of the times in a published checkpoint's cosignatures."""
-        _, *cosignatures = parse_note(note).signatures
+    def follow(self, note: bytes, trustee: str | None = None) -> None:
+        """Take notice of the times in a published checkpoint's cosignatures; of one trustee alone where it is named, as
+        the others may say anything."""
+        _, *lines = parse_note(note).signatures
+        cosignatures = [each for each in lines if trustee in (None, each.name)]
         times = [int.from_bytes(each.signature[:_TIMESTAMP], "big") for each in cosignatures]
         self._latest = max(self._latest, *times, 0)
 

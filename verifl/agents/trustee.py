@@ -9,7 +9,7 @@ from proofs.errors import Misuse
 from proofs.randomness import Randomness
 from protocols.log.writer import DiskWatch
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.evidence import NO_EVIDENCE, Evidence
+from protocols.rounds.evidence import NO_EVIDENCE, Evidence, own_checkpoint
 from protocols.rounds.exchange import (
     Acknowledge,
     Acknowledgement,
@@ -54,6 +54,8 @@ class TrusteeAgent:
         store, (key, *successors) = DirectoryStore(party.directory.store, watch), party.keys
         with newest_state(party.directory):
             trustee = Trustee(pinned, key, party.name, store, get_engine("native"), rand, waits, successors, evidence)
+        if own_checkpoint(pinned, party.name, party.keys, evidence) is not None:
+            clock.follow(evidence.note, party.name)
         return cls(trustee, clock)
 
     @property

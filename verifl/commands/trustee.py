@@ -40,11 +40,8 @@ def run(options: PartyOptions, keep_secrets: int, quorum_wait: int) -> int:
     with attending(options) as here:
         seat = here.seat
         evidence = reached(lambda: evidence_of(seat.public, seat.party.name), here.stop, options.poll, options.once)
-        clock = CosignatureClock()
-        if evidence.note:
-            clock.follow(evidence.note)
         waits = Waits(seconds, keep_secrets, quorum_wait)
-        agent = TrusteeAgent.open(seat.pinned, seat.party, waits, clock, evidence)
+        agent = TrusteeAgent.open(seat.pinned, seat.party, waits, CosignatureClock(), evidence)
         participant = Participant(
             seat.public, seat.pinned, agent.name, OF_TRUSTEES, agent.answer, agent.expire, MachineClock()
         )

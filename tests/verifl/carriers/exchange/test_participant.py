@@ -11,9 +11,11 @@ import pytest
 
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
+from protocols.log.checkpoint import add_cosignatures, cosign, parse_note, render_note
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_limit, decode_answer
+from protocols.rounds.evidence import Evidence
 from protocols.rounds.exchange import Observe, OfferKey, RoundKeyOffer
 from protocols.rounds.proposals import OF_TRUSTEES, Proposal, draft_proposal, seal_proposal
 from protocols.rounds.waits import Waits
@@ -35,7 +37,8 @@ class Table:
     def __init__(self, folder: Path, pinned: PinnedPolicy, homes: Path) -> None:
         self.public, self.pinned = PublicDirectory(folder), pinned
         self.key = read_key(homes / "coordinator/identity.pem")
-        party = Party(
+        self.homes = homes
+        self.party = party = Party(
             NAME, (read_key(homes / NAME / "identity.pem"),), PartyDirectory(folder / "state/trustees" / NAME)
         )
         evidence, clock = evidence_of(self.public, NAME), CosignatureClock()
@@ -155,3 +158,20 @@ def test_whoever_owns_the_inbox_has_nothing_written_elsewhere(
     assert list(tmp_path.iterdir()) == [key]
     inbox.unlink()
     inbox.with_name("aside").rename(inbox)
+
+
+def test_the_time_is_what_the_machine_says_or_what_it_said_itself(table: Table) -> None:
+    """A trustee that lies about the time, or a stranger who writes a line in its name, does not set the clocks of the
+    others."""
+    note = parse_note(table.reader.latest())
+    liar = read_key(table.homes / "trustee-2/identity.pem")
+    lines = [line for line in note.signatures[1:] if line.name != "trustee-2"]
+    (own,) = (int.from_bytes(line.signature[:8], "big") for line in lines if line.name == NAME)
+    spoilt = render_note(replace(note, signatures=(note.signatures[0], *lines)))
+    spoilt = add_cosignatures(spoilt, [cosign(note.checkpoint, "trustee-2", liar, 2**62)])
+    clock = CosignatureClock(lambda: own - 1000)
+    TrusteeAgent.open(table.pinned, table.party, Waits(seconds), clock, Evidence(spoilt))
+    assert clock.now() == own
+    clock = CosignatureClock(lambda: own - 1000)
+    TrusteeAgent.open(table.pinned, table.party, Waits(seconds), clock)
+    assert clock.now() == own - 1000
