@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 from auditor import audit, commands, following
 from auditor.cli import main
 from auditor.reports.report import Report
+from protocols.envelopes import open_envelope
 from protocols.log import connection, remote
 from protocols.log.connection import Connection, Remote, Unreachable
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import blob_path
+from protocols.messages import Genesis
 from protocols.receipts import encode_receipt, make_receipts
 from tests.web import Site, certificates, hostile, site
 
@@ -98,6 +100,14 @@ def some_blob(position: int) -> str:
     return sorted(path.relative_to(root).as_posix() for path in (root / "blobs").rglob("*") if path.is_file())[position]
 
 
+def needed_blob() -> str:
+    """One that may not be pruned: the initial model."""
+    reader = TranscriptReader(GOLDEN / "honest" / "transcript")
+    genesis = open_envelope(reader.entries(0, 1)[0]).message
+    assert isinstance(genesis, Genesis)
+    return blob_path(genesis.model)
+
+
 def all_of(size: int) -> tuple[str, ...]:
     """A checkpoint, and what it alone needs."""
     return f"checkpoints/{size}", f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}"
@@ -105,7 +115,7 @@ def all_of(size: int) -> tuple[str, ...]:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "none": lambda folder: None,
-    "a blob removed": remove(some_blob(0)),
+    "a blob removed": remove(needed_blob()),
     "a blob changed": flip(some_blob(5)),
     "a blob made longer": longer(some_blob(9)),
     "an early checkpoint removed": lambda folder: [remove(path)(folder) for path in all_of(sizes()[2])],
