@@ -33,6 +33,8 @@ from tests.protocols.log.transcripts import (
     references,
 )
 
+pytestmark = pytest.mark.usefixtures("synced")
+
 
 def files_of(path: Path) -> set[str]:
     reader = TranscriptReader(path)

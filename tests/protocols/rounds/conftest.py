@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.simulator import Setting, Simulation
-
-
-@pytest.fixture(autouse=True)
-def no_disk_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Power failures are the log writer's own tests; here each flush would cost more than the round."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

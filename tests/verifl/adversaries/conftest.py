@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,15 +93,7 @@ Play = Callable[..., Played]
 
 
 @pytest.fixture(scope="session")
-def unsynced() -> Iterator[None]:
-    """No fsync: whether a crash loses anything is not the question here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: None)
-        yield
-
-
-@pytest.fixture(scope="session")
-def play(unsynced: None, tmp_path_factory: pytest.TempPathFactory) -> Play:
+def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Run a federation with these injections, as on the command line; each combination once."""
     played: dict[tuple[bool, tuple[str, ...]], Played] = {}
 

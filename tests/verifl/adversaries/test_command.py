@@ -26,7 +26,7 @@ def task():
 
 
 @pytest.fixture
-def config(tmp_path: Path, unsynced: None) -> Path:
+def config(tmp_path: Path) -> Path:
     (tmp_path / "task.py").write_text(TASK, encoding="utf-8")
     path = tmp_path / "config.toml"
     path.write_text('[federation]\nrounds = 2\n[task]\nfile = "task.py"\n', encoding="utf-8")

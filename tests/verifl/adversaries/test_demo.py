@@ -33,7 +33,7 @@ def documented() -> list[str]:
     return shlex.split(command)
 
 
-def test_nine_liars_at_once(unsynced: None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_nine_liars_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = documented()
     assert {each for each in arguments if each in CHECKS} == set(CHECKS)
     assert arguments.count("--inject") == len(CHECKS)

@@ -129,7 +129,7 @@ class Filling(Means):
     ],
 )
 def test_no_occasion_for_the_lie(
-    unsynced: None, tmp_path: Path, kind: str, task: Means, update: dict[str, object], message: str
+    tmp_path: Path, kind: str, task: Means, update: dict[str, object], message: str
 ) -> None:
     config = CONFIG.model_copy(update={"update": CONFIG.update.model_copy(update=update)})
     with pytest.raises(Misuse, match=message):
@@ -137,9 +137,7 @@ def test_no_occasion_for_the_lie(
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_is_wrong_with_what_tells_no_lie(
-    unsynced: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_wrong_with_what_tells_no_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The road that all these clients take, with all true: so what excludes them is their one lie."""
     monkeypatch.setitem(LIARS, "wrong-key", ProvesAnything)
     carrier = InjectedCarrier([parse_injection("wrong-key")])

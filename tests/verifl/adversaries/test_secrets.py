@@ -113,7 +113,7 @@ def refused(tmp_path: Path, *inject: str, **limits: object) -> str:
     return str(excinfo.value)
 
 
-def test_injections_must_fit_the_federation(unsynced: None, tmp_path: Path) -> None:
+def test_injections_must_fit_the_federation(tmp_path: Path) -> None:
     one = CONFIG.federation.model_copy(update={"rounds": 1})
     assert "expected 2 or more" in refused(tmp_path, "dropout", federation=one)
     assert "one of clinic-1, clinic-2" in refused(tmp_path, "dropout:clinic-9")

@@ -14,6 +14,8 @@ from proofs.errors import Misuse
 from protocols.stores import MemoryStore
 from verifl.storage.stores import DirectoryStore, StoredValues, make_private_directory, replacing
 
+pytestmark = pytest.mark.usefixtures("synced")
+
 KEYS = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), min_size=1, max_size=20)  # at most 80 bytes
 
 
