@@ -12,9 +12,9 @@ import pytest
 
 from auditor import audit
 from protocols.messages import Aggregate, Release, Submission
+from tests.auditor.attacks import ATTACKS
 from tests.auditor.forge import Forge
 from tests.auditor.test_manifest import CASES, PARTS
-from tests.auditor.test_tampering import ATTACKS
 
 SOME_ATTACKS = ("the server's own term", "a wrong release used")
 SOME_LIES: tuple[tuple[type, str], ...] = ((Submission, "proof"), (Release, "share"), (Aggregate, "blindings"))

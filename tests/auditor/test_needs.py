@@ -35,9 +35,9 @@ from protocols.log.checkpoint import SignedNote
 from protocols.log.tiles import blob_path
 from protocols.messages import Aggregate, Submission
 from protocols.policy import Policy
+from tests.auditor.attacks import abort_instead
 from tests.auditor.conftest import case_of
 from tests.auditor.forge import Forge
-from tests.auditor.test_tampering import abort_instead
 from tests.simulator import Setting, Simulation
 
 Simulations = Callable[[str], Simulation]

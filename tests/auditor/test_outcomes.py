@@ -13,9 +13,9 @@ import pytest
 from auditor import Kind, Outcome, Report, Status, audit
 from protocols.log.tiles import blob_path
 from protocols.messages import MESSAGE_TYPES, Submission
+from tests.auditor.attacks import ATTACKS
 from tests.auditor.conftest import flipped
 from tests.auditor.forge import Forge
-from tests.auditor.test_tampering import ATTACKS
 from tests.simulator import identity_of
 
 FILES = ["checkpoint", "latest", "earlier", "bundle", "tile", "policy"]

@@ -90,6 +90,11 @@ def combine(scalars: Sequence[int], points: Sequence[Point]) -> Jacobian:
 
 def vanishes(scalars: Sequence[int], points: Sequence[Point]) -> bool:
     """Whether the sum of scalar times point is the identity."""
+    return _vanishes(tuple(scalars), tuple(points))
+
+
+@lru_cache(maxsize=1 << 10)  # the same transcripts are audited again and again
+def _vanishes(scalars: tuple[int, ...], points: tuple[Point, ...]) -> bool:
     return not combine(scalars, points)[2]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 MASK = (1 << 64) - 1
 RATE = 136  # bytes, of SHAKE256 and cSHAKE256
 LANES = RATE // 8
@@ -49,6 +51,7 @@ def permute(lanes: list[int]) -> list[int]:
     return lanes
 
 
+@lru_cache(maxsize=1 << 12)  # the same transcripts are audited again and again
 def sponge(data: bytes, suffix: int, length: int) -> bytes:
     """`length` bytes of the sponge; suffix: what follows the data, with the first bit of the padding."""
     padded = bytearray(data + bytes([suffix]) + bytes(-(len(data) + 1) % RATE))

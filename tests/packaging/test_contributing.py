@@ -42,6 +42,17 @@ def test_new_files_are_in_rooms_that_are_there() -> None:
     assert all((REPOSITORY / path).parent.is_dir() for path in new)
 
 
+def test_every_name_in_a_recipe_is_one_of_the_code() -> None:
+    """What it calls classes, functions and constants; a name that is renamed has to be renamed here."""
+    spans = [span for text in recipes().values() for span in re.findall(r"`([^`\n]+)`", text) if "/" not in span]
+    names = {name for span in spans for name in re.findall(r"[A-Za-z_][A-Za-z_]+", span)} - {"NAME", "dataset", "demo"}
+    rooms = ("proofs", "protocols", "verifl", "auditor", "tests")
+    files = [file for room in rooms for file in (REPOSITORY / room).rglob("*.py") if file != Path(__file__)]
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
+    assert len(names) > 40
+    assert sorted(names - words) == []
+
+
 def test_there_are_ten_recipes() -> None:
     assert [heading.partition(":")[0] for heading in recipes()] == list(ALLOWED)
 
