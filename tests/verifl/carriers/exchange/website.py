@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,10 @@ USER = "www-data"
 
 @dataclass
 class Website:
-    """folder: of certificates and tokens; how: TOKENS or CERTIFICATES."""
+    """folder: of certificates and tokens; public: what is published; how: TOKENS or CERTIFICATES."""
 
     folder: Path
+    public: Path
     how: str
     authority: Authority
     server: Nginx
@@ -56,7 +57,7 @@ class Website:
         if self.how == CERTIFICATES:
             return Remote(self.url, self.authority.file, credentials=Credentials(self.file(name)))
         token = self.file(name).read_text().strip()
-        return Remote(self.url, self.authority.file, credentials=Credentials(name=name, token=token))
+        return Remote(self.url, self.authority.file, credentials=Credentials(token=token))
 
     def seen_by(self, name: str | None, kept: Path) -> PublicSite:
         kept.mkdir(exist_ok=True)
@@ -70,49 +71,60 @@ def command(*arguments: object) -> str:
     return done.stdout
 
 
-def prepare(configuration: str, public: Path) -> None:
-    """What the configuration says that root does once; who is not root has no other users to think of."""
+def prepare(configuration: str, public: Path, coordinator: tuple[int, int] = (0, 0)) -> None:
+    """What the configuration says that root does once, for a coordinator that is this user and group; who is not root
+    has no other users to think of."""
     if os.geteuid() != 0:
         (public / "exchange/.incoming").mkdir(parents=True)
         return
     lines = [line.removeprefix("#").strip() for line in configuration.splitlines() if line.startswith("#   install")]
     assert len(lines) == 3
     for line in lines:
-        subprocess.run(shlex.split(line), check=True)
+        words = shlex.split(line.replace("-o COORDINATOR", f"-o {coordinator[0]}"))
+        subprocess.run([str(coordinator[1]) if word == "COORDINATOR" else word for word in words], check=True)
 
 
 def printed(
-    folder: Path, how: str, authority: Authority, policy: Path, public: Path, coordinator: str = "root"
+    folder: Path, how: str, authority: Authority, policy: Path, public: Path, parties: Sequence[str]
 ) -> tuple[int, str]:
     """A port, and the configuration that is printed for it."""
     port = free_port()
     if how == TOKENS:
-        lines = [command("token", name, folder / f"{name}.token") for name in (*CLIENTS, *TRUSTEES)]
+        lines = [command("token", name, folder / f"{name}.token") for name in parties]
         (folder / "tokens").write_text("".join(lines))
         shown: list[object] = ["--tokens", folder / "tokens"]
     else:
-        for name in (*CLIENTS, *TRUSTEES):
+        for name in parties:
             authority.issue(name)
         shown = ["--client-ca", authority.file]
     server = authority.issue("")
     options = ["--policy", policy, "--public", public, "--server-name", HOST, "--listen", f"{HOST}:{port}"]
-    own = ["--certificate", server, "--certificate-key", server, "--coordinator", "root", "--user", USER]
+    own = ["--certificate", server, "--certificate-key", server, "--coordinator", "COORDINATOR", "--user", USER]
     return port, command("nginx", *options, *own, *shown)
 
 
 @contextmanager
-def published(folder: Path, how: str, policy: Path, public: Path, **changes: str) -> Iterator[Website]:
-    """A website for the block. changes: other values of directives than those that are printed."""
+def published(
+    folder: Path,
+    how: str,
+    policy: Path,
+    public: Path,
+    parties: Sequence[str] = (*CLIENTS, *TRUSTEES),
+    coordinator: tuple[int, int] = (0, 0),
+    **changes: str,
+) -> Iterator[Website]:
+    """A website for the block. coordinator: as which user and group that runs. changes: other values of directives than
+    those that are printed."""
     assert program("nginx")
     folder.mkdir()
     authority = Authority(folder)
-    port, configuration = printed(folder, how, authority, policy, public)
-    prepare(configuration, public)
+    port, configuration = printed(folder, how, authority, policy, public, parties)
+    prepare(configuration, public, coordinator)
     for name, value in changes.items():
         assert name in configuration
         configuration = _changed(configuration, name, value)
     with nginx(folder / "nginx", port, configuration, USER) as server:
-        yield Website(folder, how, authority, server)
+        yield Website(folder, public, how, authority, server)
 
 
 def _changed(configuration: str, directive: str, value: str) -> str:
