@@ -42,6 +42,7 @@ _PAGE = 1 << 16  # bytes of an answer's page that are read only to keep the conn
 _FOUND, _UNCHANGED, _ABSENT = 200, 304, frozenset({404, 410})
 _PUT, _THERE_ALREADY = frozenset({200, 201, 204}), 412
 _NOT_TAKEN = {
+    400: "it does not take this request; is the certificate of an authority that it knows?",
     401: "it does not know this token; is it the one whose line the web server was given?",
     403: "it does not let this party put anything there; is this the certificate or token of this very party?",
     404: "it has no such inbox; does it publish this federation?",
@@ -49,6 +50,7 @@ _NOT_TAKEN = {
     408: "the answer came too slowly",
     413: "the answer is longer than it takes; its limit has to be that of this policy (`verifl exchange nginx`)",
     429: "it has been asked too often; it is asked again",
+    500: "it failed; is its disk full?",
     503: "it is busy; it is asked again",
     507: "its disk is full",
 }
