@@ -69,7 +69,8 @@ def _replied(message: Message, context: Context, call_next: ClientAppCallable) -
     node, ask = simulated_node(context) or node_of(context), Ask.of(message)
     if ask is None:
         return _plain(message, context, call_next, node)
-    with taken_seat("client", node.public, node.state, node.policy, node.keys, _passphrase(node)) as seat:
+    place = ("client", node.public, node.state, node.policy, node.keys, _passphrase(node), node.access)
+    with taken_seat(*place) as seat:
         if not ask.proposal:
             training = AppTraining(flower_layout(seat.pinned.policy), _untrained, node.seed, {})
             _keep(seat, node, _agent(seat, training))

@@ -13,12 +13,13 @@ from pathlib import Path
 from flwr.app import Context
 
 from proofs.errors import Misuse
+from verifl.carriers.exchange.access import NO_ACCESS, WebAccess
 from verifl.training.initial_files import SUFFIX
 
 STATE, KEY, PASSPHRASE = "verifl-state", "verifl-key", "verifl-passphrase-file"
 POLICY, INITIAL = "verifl-policy", "verifl-initial"
-PUBLIC, SEED, EVALUATE = "verifl-public", "verifl-seed", "verifl-evaluate"
-OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE)
+PUBLIC, SEED, EVALUATE, AUTHORITY = "verifl-public", "verifl-seed", "verifl-evaluate", "verifl-ca-file"
+OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE, AUTHORITY)
 _KNOWN = (*OF_THE_NODE, PUBLIC, SEED)
 _REMOTE = "https://"
 DEFAULT_SEED = 1  # as of a federation whose configuration has none
@@ -29,7 +30,7 @@ class Node:
     """state: the client's own directory. public: where the log is published, a directory or an https address. keys:
     the one in force, and those before and after it; none for the one in the state. initial: the model that came with
     the policy, which may be missing. seed: of training. evaluates: whether it answers what is not verified, with
-    metrics of its data in the clear."""
+    metrics of its data in the clear. access: to an address."""
 
     state: Path
     policy: Path
@@ -39,6 +40,7 @@ class Node:
     passphrase: Path | None
     seed: int
     evaluates: bool
+    access: WebAccess = NO_ACCESS
 
 
 def node_of(context: Context) -> Node:
@@ -66,6 +68,7 @@ def node_of(context: Context) -> Node:
         _path(node, PASSPHRASE),
         _seed(node, run),
         _flag(node, EVALUATE),
+        WebAccess(ca_file=_path(node, AUTHORITY)),
     )
 
 

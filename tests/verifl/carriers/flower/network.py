@@ -3,8 +3,6 @@ trustees that know nothing of Flower. Every process has a directory of its own."
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import os
 import shutil
@@ -18,14 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.proposals import open_proposal
-from tests.verifl.carriers.exchange.consortium import TRUSTEE
+from tests.web import Authority
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult
 from verifl.tasks.loading import load_task
@@ -43,6 +39,13 @@ CONFIG = Config.of(
     update={"clip_norm": 4.0},
 )
 DEADLINES = "[deadlines]\nclients = 240\ntrustees = 1.0\nquorum = 0\npoll = 0.2\n"
+# A trustee that says at its end what it has imported.
+TRUSTEE = """
+import sys
+from verifl.commands.root import invoke
+status = invoke(sys.argv[1:])
+sys.exit(70 if {"torch", "flwr"} & set(sys.modules) else status)
+"""
 # The application as a task of ours: the same functions, in the same order.
 TASK = """
 import sys
@@ -71,6 +74,8 @@ class Network:
 
     folder: Path
     port: int = 0
+    authority: Path = Path()  # the certificate of who issued the SuperLink's
+    certificate: Path = Path()  # and that, with its key
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -119,6 +124,7 @@ class Network:
             self.home(name).mkdir(parents=True, mode=0o700)
             shutil.copy(result.state / kind / name / "identity.pem", self.home(name) / "identity.pem")
             shutil.copy(self.policy, self.home(name) / "policy.cbor")
+            shutil.copy(self.coordinator / "policy.initial.safetensors", self.home(name))
         self.public.mkdir()
         return result
 
@@ -145,13 +151,12 @@ class Network:
         return str(Path(sys.executable).parent / program)
 
     def start_superlink(self) -> None:
-        certificates = self.folder / "certificates"
         self.start("superlink", [
             self.flower("flower-superlink"), "--host", "127.0.0.1", "--port", str(self.port),
             "--enable-supernode-auth", "--disable-runtime-dependency-installation",
             "--database", str(self.folder / "superlink.db"),
-            "--ssl-certfile", str(certificates / "server.crt"), "--ssl-keyfile", str(certificates / "server.key"),
-            "--ssl-ca-certfile", str(certificates / "ca.crt"),
+            "--ssl-certfile", str(self.certificate), "--ssl-keyfile", str(self.certificate),
+            "--ssl-ca-certfile", str(self.authority),
         ])  # fmt: skip
         self.wait(lambda: _is_open(self.port), "superlink")
 
@@ -163,8 +168,8 @@ class Network:
         }  # fmt: skip
         words = " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
         self.start(name, [
-            self.flower("flower-supernode"), "--superlink", f"localhost:{self.port}",
-            "--root-certificates", str(self.folder / "certificates" / "ca.crt"),
+            self.flower("flower-supernode"), "--superlink", f"127.0.0.1:{self.port}",
+            "--root-certificates", str(self.authority),
             "--auth-supernode-private-key", str(self.folder / "nodes" / name),
             "--port", str(_free_port()), "--node-config", words,
         ])  # fmt: skip
@@ -176,7 +181,8 @@ class Network:
     def configure(self) -> None:
         """Certificates, nodes' keys, and what `flwr` knows of the SuperLink."""
         self.port = _free_port()
-        certify(self.folder / "certificates")
+        authority = Authority(self.folder)
+        self.authority, self.certificate = authority.file, authority.issue("")
         (self.folder / "nodes").mkdir()
         for name in CLIENTS:
             key = ec.generate_private_key(ec.SECP384R1())
@@ -191,7 +197,7 @@ class Network:
         home.mkdir(parents=True)
         (home / "config.toml").write_text(
             f'[superlink]\ndefault = "deployment"\n[superlink.deployment]\naddress = "127.0.0.1:{self.port}"\n'
-            f'root-certificates = "{self.folder / "certificates" / "ca.crt"}"\n'
+            f'root-certificates = "{self.authority}"\n'
         )
 
     def register(self) -> None:
@@ -291,33 +297,6 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def certify(folder: Path) -> None:
-    """A certificate authority, and a certificate of this machine by it."""
-    folder.mkdir()
-    authority, server = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    root = _builder(issuer, authority).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    (folder / "ca.crt").write_bytes(_signed(root, issuer, authority))
-    (folder / "server.crt").write_bytes(
-        _signed(_builder(subject, server).add_extension(names, critical=False), issuer, authority)
-    )
-    encoding = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (folder / "server.key").write_bytes(server.private_bytes(*encoding))
-
-
-def _builder(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-
-
-def _signed(builder: x509.CertificateBuilder, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> bytes:
-    return builder.issuer_name(issuer).sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _free_port() -> int:

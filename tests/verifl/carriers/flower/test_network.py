@@ -60,9 +60,11 @@ def accepted(net: Network, rounds: int) -> None:
 def test_the_model_is_that_of_the_other_carriers(running: Running) -> None:
     net = running.network
     accepted(net, 2)
-    found, expected = load_file(net.coordinator / "state" / "model.safetensors"), load_file(running.alone.model)
-    assert found.keys() == expected.keys()
-    assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
+    expected = load_file(running.alone.model)
+    for home in (net.coordinator / "state", *map(net.home, CLIENTS)):  # each client ends with it, too
+        found = load_file(home / "model.safetensors")
+        assert found.keys() == expected.keys()
+        assert all(found[name].tobytes() == expected[name].tobytes() for name in expected)
 
 
 def test_each_client_has_its_receipts_and_nobody_elses_state(running: Running) -> None:

@@ -13,6 +13,7 @@ import pytest
 from auditor.auditing import audit
 from proofs.errors import Malformed, Rejected
 from tests.required import needs
+from tests.web import certificates, site
 
 pytestmark = pytest.mark.organisations
 needs("flwr")
@@ -287,6 +288,18 @@ def test_run_again_it_goes_on_behind_the_last_closed_round(table: Table) -> None
 
 class _Stopped(Exception):
     pass
+
+
+def test_clients_read_the_log_at_an_address(table: Table, tmp_path: Path) -> None:
+    authority, context = certificates(tmp_path)
+    with site(table.folder / "public", context) as served:
+        for node in table.grid.nodes.values():
+            node |= {"verifl-public": served.url, "verifl-ca-file": str(authority)}
+        table.run(2)
+    assert table.accepted()
+    assert table.submitted() == [list(NAMES)] * 2
+    assert any("/transcript/blob/" in path or "/transcript/" in path for _, path in served.asked)
+    assert not [path for _, path in served.asked if "/inbox/" in path]  # an answer goes by Flower
 
 
 # ---- what a node says to others ----
