@@ -86,18 +86,24 @@ _PATHS = (
 )
 
 
-def read_party_config(path: Path, role: str, parameters: Collection[str]) -> dict[str, object]:
-    """What a party's file says, by the parameters of its command, which are these; raises Misuse in one line."""
-    document = read_toml(path, f"`verifl init DIR --role {role}` writes an example", f"{role}.toml")
+def read_party_config(path: Path, role: str | None, parameters: Collection[str]) -> dict[str, object]:
+    """What a party's file says, by the parameters of its command, which are these; raises Misuse in one line.
+
+    role: whose file it has to be; None for anybody's, and then what is no parameter is passed over.
+    """
+    usual = role or "ROLE"
+    document = read_toml(path, f"`verifl init DIR --role {usual}` writes an example", f"{usual}.toml")
     if "task" in document or "federation" in document:
-        hint = f'as training = "{path.name}" in {role}.toml'
+        hint = f'as training = "{path.name}" in {usual}.toml'
         raise Misuse(f"{path}: is a training configuration, expected a party's own file; give it as CONFIG, or {hint}")
     config = parse_table(PartyConfig, document, str(path))
-    if config.role != role:
+    if role is not None and config.role != role:
         raise Misuse(f"{path}: role: expected {role!r} for this command, found {config.role!r}")
     told = {}
     for key, value in _flat(config):
         parameter = _PARAMETERS.get(key, key)
+        if parameter not in parameters and role is None:
+            continue
         if parameter not in parameters:
             raise Misuse(f"{path}: {key}: a {role} has no such thing; remove it")
         told[parameter] = _placed(path.parent, key, value)

@@ -1,4 +1,4 @@
-"""Keys sign four kinds of text, and no text is of two kinds (spec 2.4): a signature never passes for another's.
+"""Keys sign five kinds of text, and no text is of two kinds (spec 2.4): a signature never passes for another's.
 
 The names that a federation chooses stand in these texts: here they are chosen by somebody who wants a collision.
 """
@@ -8,17 +8,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofs.domains import ENVELOPE, PROPOSAL
+from proofs.domains import ENVELOPE, PROPOSAL, REHEARSAL
 from protocols.envelopes import POSSESSION_TYPE, seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, cosign, sign_checkpoint
 from protocols.messages import MESSAGE_TYPES, RESERVED_TYPES, Genesis
+from protocols.rehearsals import StandIn, seal_stand_in
 from protocols.rounds.proposals import Proposal, seal_proposal
 
 HOSTILE = (
     "cosignature/v1",
     "verifl/v1/envelope",
     "verifl/v1/proposal",
+    "verifl/v1/rehearsal",
     ENVELOPE.decode() + "!",
     "time",
     "0",
@@ -52,6 +54,8 @@ def texts(checkpoint: Checkpoint, timestamp: int) -> dict[str, bytes]:
     found["possession"] = key.text
     seal_proposal(Proposal("f", bytes(32), "observe", 0, b"", 0, (), (), timestamp, timestamp), key)
     found["proposal"] = key.text
+    seal_stand_in(StandIn("f", bytes(32), "somebody", checkpoint.root, checkpoint.root, None, ""), key)
+    found["stand-in"] = key.text
     return found
 
 
@@ -63,6 +67,8 @@ def test_every_text_shows_its_kind(origin: str, size: int, root: bytes, timestam
         assert found[kind][len(ENVELOPE)] > 0x7F
     assert found["proposal"].startswith(PROPOSAL)
     assert found["proposal"][len(PROPOSAL)] > 0x7F
+    assert found["stand-in"].startswith(REHEARSAL)
+    assert found["stand-in"][len(REHEARSAL)] > 0x7F
     lines = {kind: found[kind].split(b"\n") for kind in ("checkpoint", "cosignature")}
     assert all(0x20 < byte < 0x7F for byte in lines["checkpoint"][0])
     assert lines["checkpoint"][1].isdigit()

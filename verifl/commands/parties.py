@@ -62,11 +62,11 @@ state_option = click.option(
 policy_option = click.option(
     "--policy", "policy_file", type=PATH, required=True, help="The signed policy that this party pinned.",
 )  # fmt: skip
-_key_option = click.option(
+key_option = click.option(
     "--key", "keys", type=PATH, multiple=True,
     help="This party's key file; identity.pem in --state when absent. While it is rotated: --key OLD --key NEW.",
 )  # fmt: skip
-_PLACES = (state_option, policy_option, _key_option, passphrase_option)
+_PLACES = (state_option, policy_option, key_option, passphrase_option)
 _ADDRESS = (
     click.option(
         "--public", required=True,
@@ -97,8 +97,9 @@ _LOGS = (
 )  # fmt: skip
 
 
-def _config_option(role: str) -> Callable[[_Command], _Command]:
-    """`--config FILE`: what the file says are defaults of the other options."""
+def config_option(role: str | None) -> Callable[[_Command], _Command]:
+    """`--config FILE`: what the file says are defaults of the other options. role: of whom it has to be; None for a
+    command that any party calls, and that leaves out what it does not need."""
 
     def read(context: click.Context, _: click.Parameter, file: Path | None) -> None:
         if file is None:
@@ -128,7 +129,7 @@ def party_options(role: str) -> Callable[[_Command], _Command]:
             return command(*arguments, options=options, **told)
 
         own = ((public_option,), ()) if role == "coordinator" else (_ADDRESS, _LOOKS)
-        for option in reversed((_config_option(role), *own[0], *_PLACES, *own[1], *_LOGS)):
+        for option in reversed((config_option(role), *own[0], *_PLACES, *own[1], *_LOGS)):
             decorated = option(decorated)
         return decorated
 

@@ -27,13 +27,14 @@ from verifl.commands.keys import keys
 from verifl.commands.plan import plan
 from verifl.commands.policy import policy
 from verifl.commands.process_protection import protect_process
+from verifl.commands.rehearse import rehearse
 from verifl.commands.roster import roster
 from verifl.commands.run import run
 from verifl.commands.shared import FAILED, INTERRUPTED, OK, UNUSABLE
 from verifl.commands.status import status
 from verifl.commands.trustee import trustee
 
-_WITH_SECRETS = ("client", "coordinator", "demo", "exchange", "run", "keys", "roster", "status", "trustee")
+_WITH_SECRETS = ("client", "coordinator", "demo", "exchange", "run", "keys", "rehearse", "roster", "status", "trustee")
 
 
 class _Root(click.Group):
@@ -58,7 +59,9 @@ def cli(debug: bool) -> None:
         protect_process()
 
 
-for command in (bench, client, coordinator, demo, exchange, init, keys, plan, policy, roster, run, status, trustee):
+for command in (
+    bench, client, coordinator, demo, exchange, init, keys, plan, policy, rehearse, roster, run, status, trustee,
+):  # fmt: skip
     cli.add_command(command)
 
 

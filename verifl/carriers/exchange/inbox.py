@@ -133,9 +133,16 @@ class Inbox:
         Raises Malformed for what is no answer; Rejected("oversized") without reading it, ("file-kind"), ("unreadable"),
         ("name") where it has another hash than name, ("foreign") where another party is said to have signed it.
         """
+        limit = self._limits[letter.party]
+        received = decode_answer(self.contents(letter, limit), limit)
+        if received.party != letter.party:
+            raise Rejected("foreign", f"an answer of {letter.party}", f"one of {received.party}")
+        return received
+
+    def contents(self, letter: Letter, limit: int) -> bytes:
+        """The bytes of a file, at most `limit`, by its own name. Raises Rejected as `read`, but for "foreign"."""
         if _NAME.fullmatch(letter.name) is None:
             raise Rejected("name", "64 hexadecimal digits, the file's SHA-256", ascii(letter.name)[:100])
-        limit = self._limits[letter.party]
         try:
             data = self._files.read(f"{INBOX}/{letter.party}/{letter.name}", limit)
         except Damaged as error:
@@ -145,10 +152,7 @@ class Inbox:
             raise Rejected("unreadable", expected, self._rights(letter)) from None
         if blob_hash(data).hex() != letter.name:
             raise Rejected("name", letter.name, blob_hash(data).hex())
-        received = decode_answer(data, limit)
-        if received.party != letter.party:
-            raise Rejected("foreign", f"an answer of {letter.party}", f"one of {received.party}")
-        return received
+        return data
 
     def take(self, letter: Letter) -> None:
         """Its answer was taken, and is not durable yet: the file stays, and is read again after a kill."""

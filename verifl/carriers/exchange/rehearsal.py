@@ -1,0 +1,267 @@
+"""The coordinator of a rehearsal (spec 8.14): it calls, waits who is there, has one round played, and says who was not.
+
+rehearsal/exchange/proposal       the call: the coordinator's stand-in; then again, with the policy's hash
+rehearsal/exchange/bundles/...    the rehearsal's policy
+rehearsal/exchange/inbox/<party>  the parties' stand-ins
+rehearsal/round/                  the round: a public directory as any other
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proofs.errors import Malformed, Rejected
+from protocols.blobs import blob_hash
+from protocols.envelopes import seal_policy
+from protocols.identities import SigningKey
+from protocols.messages import COORDINATOR
+from protocols.parameters import require_sound
+from protocols.pinned import PinnedPolicy
+from protocols.rehearsals import REHEARSAL_LIMIT, StandIn, open_stand_in, rehearsal_policy, seal_stand_in
+from protocols.rounds.answers import Received, answer_kind
+from protocols.rounds.waits import Waits
+from protocols.steps.step import decode_model
+from verifl.agents.clock import MachineClock, seconds
+from verifl.agents.party import Party
+from verifl.agents.server import ServerAgent, open_server
+from verifl.carriers.exchange.host import CoordinatorHost
+from verifl.carriers.exchange.inbox import Inbox, Letter, Refusals
+from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.rehearsing import SOFTWARE, made_up_model
+from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.rounds import Measures, RunTerms
+from verifl.config import DeadlinesConfig
+from verifl.progress import Progress
+from verifl.storage.history import MetricsFile, ended_rounds
+from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.stores import make_private_directory
+
+PLACE, ROUND = "rehearsal", "rehearsal/round"  # below the public directory
+_LEAST_PATIENCE = 60.0  # seconds, for those who are there
+_OF_TRUSTEES = ("cosignature", "round-key", "share-ack")
+_RELEASE, _SUBMISSION = "release", "submission"
+
+
+@dataclass
+class Attendant:
+    """A party of the federation at a rehearsal. reached: after how many seconds it was there, None for never. answered:
+    seconds from the start of the round, by kind of answer. refused: (check, words). missing: kinds of answers."""
+
+    name: str
+    role: str
+    reached: float | None = None
+    software: str = ""
+    answered: dict[str, float] = field(default_factory=dict)
+    refused: list[tuple[str, str]] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        """Whether it was there, said all that it was asked, and nothing that was refused."""
+        return self.reached is not None and not self.refused and not self.missing
+
+
+@dataclass(frozen=True)
+class RehearsalReport:
+    """outcome: "closed", the reason of an abort, or why no round was played. size: bytes of its log and blobs."""
+
+    federation: str
+    policy_hash: str
+    rehearsal: str
+    outcome: str
+    attendants: tuple[Attendant, ...]
+    seconds: float
+    size: int
+
+    @property
+    def well(self) -> bool:
+        """Whether the round closed, and everybody was well."""
+        return self.outcome == "closed" and all(each.well for each in self.attendants)
+
+
+class _WatchedInbox(Inbox):
+    """An inbox that says who has answered what, and when."""
+
+    def __init__(self, public: Path, pinned: PinnedPolicy, refusals: Refusals, watch: _Watch) -> None:
+        super().__init__(public, pinned, refusals)
+        self._watch, self._kinds = watch, dict[Letter, str]()
+
+    def read(self, letter: Letter) -> Received:
+        received = super().read(letter)
+        self._kinds[letter] = answer_kind(received.answer)[0]
+        return received
+
+    def take(self, letter: Letter) -> None:
+        super().take(letter)
+        self._watch.answered(letter.party, self._kinds.pop(letter))
+
+    def refuse(self, letter: Letter, error: Malformed | Rejected) -> None:
+        super().refuse(letter, error)
+        self._watch.refused(letter.party, error)
+
+
+class _Watch:
+    """Who has done what, and when."""
+
+    def __init__(self, attendants: dict[str, Attendant], now: Callable[[], float]) -> None:
+        self._attendants, self._now, self._started = attendants, now, now()
+
+    def passed(self) -> float:
+        """Seconds since the start."""
+        return self._now() - self._started
+
+    def answered(self, party: str, kind: str) -> None:
+        """A first answer of this kind counts."""
+        self._attendants[party].answered.setdefault(kind, self.passed())
+
+    def refused(self, party: str, error: Malformed | Rejected) -> None:
+        """What it sent is refused."""
+        check = error.check if isinstance(error, Rejected) else "malformed"
+        refusal = (check, str(error))
+        if refusal not in self._attendants[party].refused:
+            self._attendants[party].refused.append(refusal)
+
+
+class Rehearsal:
+    """One, from the call to its report. key: the policy's log key. state: a directory for it alone, removed at its end.
+    patience: seconds for which who is missing is waited for, before the round; in each step of it a minute or more."""
+
+    def __init__(
+        self, pinned: PinnedPolicy, key: SigningKey, public: Path, state: Path, patience: float, progress: Progress
+    ) -> None:
+        self._pinned, self._key, self._public, self._state = pinned, key, public, state
+        self._patience, self._progress, self._clock = patience, progress, MachineClock()
+        self._stand_in = SigningKey.generate(os.urandom)
+        self._board = PublicDirectory(public / PLACE)
+        policy = pinned.policy
+        roles = {member.id: "client" for member in policy.roster} | {member.id: "trustee" for member in policy.trustees}
+        self._attendants = {name: Attendant(name, role) for name, role in roles.items()}
+        self._watch = _Watch(self._attendants, self._clock.monotonic)
+
+    def run(self, stop: Stop, poll: float) -> RehearsalReport:
+        """Call, wait, play, and say how it went. Raises Stopped, OSError."""
+        shutil.rmtree(self._public / PLACE, ignore_errors=True)
+        shutil.rmtree(self._state, ignore_errors=True)
+        make_private_directory(self._state)
+        try:
+            outcome, size = self._rehearse(stop, poll)
+        finally:
+            self._board.withdraw()
+            shutil.rmtree(self._state, ignore_errors=True)
+        attendants = tuple(self._attendants.values())
+        policy, name = self._pinned.policy, self._stand_in.public_key.hex()
+        return RehearsalReport(
+            policy.federation, self._pinned.hash.hex(), name, outcome, attendants, self._watch.passed(), size
+        )
+
+    def _rehearse(self, stop: Stop, poll: float) -> tuple[str, int]:
+        """How it ended, and the bytes of its round."""
+        present = self._gather(stop, poll)
+        issuer, model = SigningKey.generate(os.urandom), made_up_model(self._pinned.policy)
+        policy = rehearsal_policy(self._pinned, self._stand_in.public_key, issuer.public_key, model, present)
+        try:
+            require_sound(policy)
+        except Rejected as error:
+            return f"no round was played: {error}", 0
+        data = seal_policy(policy, issuer)
+        rehearsed = PinnedPolicy.open(data)
+        self._call(data)
+        self._progress.note(f"{len(present)} of {len(self._attendants)} parties are there; the round begins")
+        with open_server(
+            rehearsed,
+            Party(COORDINATOR, (self._stand_in,), PartyDirectory(self._state)),
+            self._public / ROUND / "transcript",
+            decode_model(model, policy.dimension),
+            "cpu",
+            Waits(seconds, quorum=0),
+        ) as server:
+            return self._play(rehearsed, server, model, stop, poll)
+
+    # ---- who is there ----
+
+    def _call(self, policy: bytes | None) -> None:
+        """Say that there is a rehearsal; with its policy, once there is one."""
+        name = None if policy is None else blob_hash(policy)
+        real, own = self._pinned.policy, self._stand_in.public_key
+        call = StandIn(real.federation, self._pinned.hash, COORDINATOR, own, own, name, SOFTWARE)
+        self._board.propose(seal_stand_in(call, self._key), {} if policy is None or name is None else {name: policy})
+
+    def _gather(self, stop: Stop, poll: float) -> dict[str, bytes]:
+        """The stand-ins of those who are there, by party: until all are, or the time is up."""
+        inbox = Inbox(self._board.path, self._pinned, Refusals(self._state / "refusals.jsonl", self._clock.wall))
+        self._board.create()
+        inbox.create()
+        self._call(None)
+        self._progress.note(f"called {len(self._attendants)} parties to a rehearsal")
+        present: dict[str, bytes] = {}
+        while self._watch.passed() < self._patience:
+            for letter in inbox.letters():
+                self._meet(inbox, letter, present)
+            if present.keys() == self._attendants.keys():
+                break
+            stop.pause(poll)
+        return present
+
+    def _meet(self, inbox: Inbox, letter: Letter, present: dict[str, bytes]) -> None:
+        try:
+            value = open_stand_in(self._pinned, inbox.contents(letter, REHEARSAL_LIMIT))
+            self._check_own(letter, value, present)
+        except (Malformed, Rejected) as error:
+            inbox.refuse(letter, error)
+            self._watch.refused(letter.party, error)
+            return
+        inbox.take(letter)
+        attendant = self._attendants[letter.party]
+        present[letter.party], attendant.software = value.public_key, value.software
+        attendant.reached = self._watch.passed() if attendant.reached is None else attendant.reached
+
+    def _check_own(self, letter: Letter, value: StandIn, present: dict[str, bytes]) -> None:
+        if value.party != letter.party:
+            raise Rejected("foreign", f"a stand-in of {letter.party}", f"one of {value.party}")
+        if value.rehearsal != self._stand_in.public_key:
+            raise Rejected("rehearsal", self._stand_in.public_key.hex(), value.rehearsal.hex())
+        taken = {self._stand_in.public_key, *(key for name, key in present.items() if name != value.party)}
+        if value.public_key in taken:
+            raise Rejected("stand-in", "a key of its own", "another party's")
+
+    # ---- the round ----
+
+    def _play(
+        self, rehearsed: PinnedPolicy, server: ServerAgent, model: bytes, stop: Stop, poll: float
+    ) -> tuple[str, int]:
+        board = PublicDirectory(self._public / ROUND)
+        refusals = Refusals(self._state / "refusals.jsonl", self._clock.wall)
+        inbox = _WatchedInbox(board.path, rehearsed, refusals, self._watch)
+        patience = max(self._patience, _LEAST_PATIENCE)
+        deadlines = DeadlinesConfig(clients=patience, trustees=patience, give_up=patience, quorum=0, poll=poll)
+        measures = Measures(MetricsFile(self._state / "metrics.jsonl"), lambda *_: {}, self._progress)
+        initial = decode_model(model, rehearsed.policy.dimension)
+        terms = RunTerms(1, 0, lambda _: ())
+        board.create()
+        host = CoordinatorHost(server, terms, board, inbox, deadlines, measures, self._clock, initial)
+        try:
+            host.run(stop)
+        except Rejected as error:
+            if error.check != "rounds":
+                raise
+        summary = host.summaries[-1]
+        self._count_missing(rehearsed, server)
+        return summary.aborted or "closed", summary.size
+
+    def _count_missing(self, rehearsed: PinnedPolicy, server: ServerAgent) -> None:
+        """What each party was asked for, and has not said."""
+        last = ended_rounds(rehearsed, server.log.entries(0, server.size))[-1].last
+        releasing = last.cohort.message.trustees if last.cohort is not None else ()
+        for member in rehearsed.policy.trustees:
+            asked = (*_OF_TRUSTEES, *((_RELEASE,) if member.id in releasing else ()))
+            self._lacks(member.id, asked)
+        for member in rehearsed.policy.roster:
+            self._lacks(member.id, (_SUBMISSION,))
+
+    def _lacks(self, name: str, asked: tuple[str, ...]) -> None:
+        attendant = self._attendants[name]
+        attendant.missing += tuple(kind for kind in asked if kind not in attendant.answered)
