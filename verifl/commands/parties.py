@@ -67,7 +67,7 @@ key_option = click.option(
     help="This party's key file; identity.pem in --state when absent. While it is rotated: --key OLD --key NEW.",
 )  # fmt: skip
 _PLACES = (state_option, policy_option, key_option, passphrase_option)
-_ADDRESS = (
+ADDRESS_OPTIONS = (
     click.option(
         "--public", required=True,
         help="Where the parties meet: a directory, or the https:// address at which a web server publishes it.",
@@ -78,7 +78,7 @@ _ADDRESS = (
     click.option("--token-file", type=PATH, help="Show the web server the token in this file, mode 0600."),
     click.option("--plain-http", is_flag=True, help="Allow an http:// address of another machine."),
 )  # fmt: skip
-_ACCESS = ("ca_file", "client_certificate", "client_key", "token_file", "plain_http")
+ACCESS = ("ca_file", "client_certificate", "client_key", "token_file", "plain_http")
 _LOOKS = (
     click.option("--once", is_flag=True, help="Look once, answer what is asked, and end; for cron."),
     click.option(
@@ -122,13 +122,13 @@ def party_options(role: str) -> Callable[[_Command], _Command]:
         @wraps(command)
         def decorated(*arguments: Any, policy_file: Path, passphrase_file: Path | None, **told: Any) -> int:
             common = {each.name: told.pop(each.name) for each in fields(PartyOptions) if each.name in told}
-            access = {name: told.pop(name) for name in _ACCESS if name in told}
+            access = {name: told.pop(name) for name in ACCESS if name in told}
             source = passphrase_source(passphrase_file)
             common |= {"role": role, "policy": policy_file, "access": access}
             options = PartyOptions(passphrase=source, **common)
             return command(*arguments, options=options, **told)
 
-        own = ((public_option,), ()) if role == "coordinator" else (_ADDRESS, _LOOKS)
+        own = ((public_option,), ()) if role == "coordinator" else (ADDRESS_OPTIONS, _LOOKS)
         for option in reversed((config_option(role), *own[0], *_PLACES, *own[1], *_LOGS)):
             decorated = option(decorated)
         return decorated

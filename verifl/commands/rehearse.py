@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from proofs.errors import Misuse
 from verifl.commands.keys import passphrase_option, passphrase_source
-from verifl.commands.parties import config_option, key_option, policy_option, public_option, state_option
+from verifl.commands.parties import ADDRESS_OPTIONS, config_option, key_option, policy_option, state_option
 from verifl.commands.shared import FAILED, OK, dump, log_format_option, log_level_option
 
 if TYPE_CHECKING:
     from protocols.identities import SigningKey
     from protocols.pinned import PinnedPolicy
+    from verifl.carriers.exchange.access import WebAccess
+    from verifl.carriers.exchange.public import PublicView
     from verifl.carriers.exchange.rehearsing import Rehearsing
     from verifl.carriers.exchange.stopping import Stop
     from verifl.enrolment.keys import Passphrase
@@ -31,13 +33,20 @@ class _Place:
     pinned: PinnedPolicy
     name: str
     key: SigningKey
-    public: Path
+    public: str
+    access: WebAccess
     state: Path
+
+
+def _address_options(command: Callable[..., int]) -> Callable[..., int]:
+    for option in reversed(ADDRESS_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command()
 @config_option(None)
-@public_option
+@_address_options
 @state_option
 @policy_option
 @key_option
@@ -57,7 +66,7 @@ class _Place:
 @log_format_option
 @log_level_option
 def rehearse(
-    public: Path,
+    public: str,
     state: Path,
     policy_file: Path,
     keys: tuple[Path, ...],
@@ -68,6 +77,7 @@ def rehearse(
     style: str,
     log_format: str,
     log_level: str,
+    **access: Any,
 ) -> int:
     """Play one round on made-up data, over the machines and by the keys that the federation will be run with.
 
@@ -82,7 +92,7 @@ def rehearse(
     with (
         logged(log_format, log_level) as progress,
         stopping_on_sigterm() as stop,
-        _taken_place(public, state, policy_file, keys, source, name) as place,
+        _taken_place(public, access, state, policy_file, keys, source, name) as place,
     ):
         try:
             if place.name == "coordinator":
@@ -101,7 +111,7 @@ def _conduct(
     from verifl.carriers.exchange.rehearsal import Rehearsal
     from verifl.reports.rehearsal import describe_rehearsal, rehearsal_dict
 
-    rehearsal = Rehearsal(place.pinned, place.key, place.public, place.state, wait, progress)
+    rehearsal = Rehearsal(place.pinned, place.key, Path(place.public), place.state, wait, progress)
     report = rehearsal.run(stop, poll)
     return describe_rehearsal(report), rehearsal_dict(report), report.well
 
@@ -119,20 +129,30 @@ def _attend(
 
 
 def _attendant(place: _Place, progress: Progress) -> Rehearsing:
-    from verifl.carriers.exchange.public import PublicDirectory
-    from verifl.carriers.exchange.rehearsal import PLACE, ROUND
+    from verifl.carriers.exchange.public import REHEARSAL, REHEARSED_ROUND
     from verifl.carriers.exchange.rehearsing import Rehearsing
 
-    call = PublicDirectory(place.public / PLACE)
+    call = _below(place, REHEARSAL, place.state)
     return Rehearsing(
-        place.pinned, place.name, place.key, place.state, call,
-        lambda _: PublicDirectory(place.public / ROUND), progress.note,
+        place.pinned, place.name, place.key, place.state / "round", call,
+        lambda own: _below(place, REHEARSED_ROUND, own), progress.note,
     )  # fmt: skip
+
+
+def _below(place: _Place, path: str, own: Path) -> PublicView:
+    """The exchange below the federation's, which may not be there yet. own: where to keep what is fetched."""
+    from verifl.carriers.exchange.access import exchange_at, is_address
+    from verifl.carriers.exchange.public import PublicDirectory
+
+    if not is_address(place.public):
+        return PublicDirectory(Path(place.public) / path)
+    return exchange_at(f"{place.public.rstrip('/')}/{path}", place.access, own)
 
 
 @contextmanager
 def _taken_place(
-    public: Path,
+    public: str,
+    access: Mapping[str, Any],
     state: Path,
     policy_file: Path,
     key_files: tuple[Path, ...],
@@ -140,9 +160,13 @@ def _taken_place(
     name: str | None,
 ) -> Iterator[_Place]:
     """The place of the party with this key, which no other rehearsal has during the block. Raises Misuse."""
+    import shutil
+
     from protocols.locks import locked
+    from protocols.messages import COORDINATOR
     from protocols.pinned import PinnedPolicy
     from protocols.rehearsals import enrolled_keys
+    from verifl.carriers.exchange.access import WebAccess, check_place
     from verifl.enrolment.keys import read_key
     from verifl.enrolment.policies import read_policy_file
     from verifl.storage.party_directory import PartyDirectory
@@ -159,6 +183,10 @@ def _taken_place(
         )
     if found not in enrolled:
         raise Misuse(f"--as: expected a party of the policy, {', '.join(enrolled)[:500]}, found {found}")
+    check_place(public, WebAccess(**access), writes=found == COORDINATOR)
     make_private_directory(state)
     with locked(state / "rehearsal.lock", f"{state}: another rehearsal of {found} goes on; wait for it to end"):
-        yield _Place(pinned, found, key, public, state / "rehearsal")
+        try:
+            yield _Place(pinned, found, key, public, WebAccess(**access), state / "rehearsal")
+        finally:
+            shutil.rmtree(state / "rehearsal", ignore_errors=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_limit
-from verifl.carriers.exchange.public import INBOX
+from verifl.carriers.exchange.public import INBOX, REHEARSAL, REHEARSED_ROUND
 
 INCOMING = (
     "exchange/.incoming"  # where the web server writes what is not complete; on the same file system as the inboxes
@@ -26,6 +26,8 @@ _CIPHERS = tuple(
 )  # of TLS 1.2; those of TLS 1.3 are all good
 _PARTY = "[a-z0-9][a-z0-9._-]{0,63}"
 _NAME = "[0-9a-f]{64}"
+_PLACES = ("", f"{REHEARSAL}/", f"{REHEARSED_ROUND}/")  # where parties meet, below the root
+_ANYWHERE = "|".join(_PLACES)
 _UNQUOTED = re.compile(r'[\x00-\x1f"\\$\x7f]')
 
 
@@ -170,7 +172,9 @@ def _server(pinned: PinnedPolicy, site: Site) -> list[str]:
 
 def _inboxes(pinned: PinnedPolicy, site: Site) -> list[str]:
     """A client's answers are longer than a trustee's, so each trustee's inbox has a limit of its own."""
-    lines = ["# Nobody reads or lists an inbox.", *_location(f"/{INBOX}", ["return 404;"])]
+    lines = ["# Nobody reads or lists an inbox."]
+    for place in _PLACES:
+        lines += _location(f"/{place}{INBOX}", ["return 404;"])
     for trustee in pinned.policy.trustees:
         limit = answer_limit(pinned, trustee.id)
         lines += _location(_inbox(pinned, trustee.id.replace(".", r"\.")), _putting(pinned, site, limit))
@@ -179,7 +183,7 @@ def _inboxes(pinned: PinnedPolicy, site: Site) -> list[str]:
 
 
 def _inbox(pinned: PinnedPolicy, party: str) -> str:
-    return f'~ "^/{INBOX}/(?<{_prefix(pinned)}_inbox>{party})/{_NAME}$"'
+    return f'~ "^/({_ANYWHERE}){INBOX}/(?<{_prefix(pinned)}_inbox>{party})/{_NAME}$"'
 
 
 def _putting(pinned: PinnedPolicy, site: Site, limit: int) -> list[str]:

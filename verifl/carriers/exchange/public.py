@@ -25,6 +25,7 @@ from verifl.storage.stores import make_directory, replacing
 
 PROPOSAL, BUNDLES, INBOX = "exchange/proposal", "exchange/bundles", "exchange/inbox"
 TRANSCRIPT = "transcript"
+REHEARSAL, REHEARSED_ROUND = "rehearsal", "rehearsal/round"  # directories of the same kind, for practice (spec 8.14)
 MISSING = "file-missing"
 _UNFINISHED = ".tmp"
 
@@ -35,6 +36,10 @@ class PublicView(Protocol):
 
     def reader(self) -> TranscriptReader | None:
         """Of the log's latest checkpoint; None before the first."""
+        ...
+
+    def policy(self) -> bytes:
+        """The policy beside the log, which pins nothing. Raises Damaged("file-...")."""
         ...
 
     def blob(self, name: bytes, limit: int) -> bytes:
@@ -103,6 +108,10 @@ class PublicDirectory:
     def reader(self) -> TranscriptReader | None:
         """See `PublicView`."""
         return opened(TranscriptReader(self.transcript))
+
+    def policy(self) -> bytes:
+        """See `PublicView`."""
+        return TranscriptReader(self.transcript).policy()
 
     def blob(self, name: bytes, limit: int) -> bytes:
         """See `PublicView`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +31,7 @@ from verifl.agents.party import Party
 from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Letter, Refusals
-from verifl.carriers.exchange.public import PublicDirectory
+from verifl.carriers.exchange.public import INBOX, REHEARSAL, REHEARSED_ROUND, PublicDirectory
 from verifl.carriers.exchange.rehearsing import SOFTWARE, made_up_model
 from verifl.carriers.exchange.stopping import Stop
 from verifl.carriers.rounds import Measures, RunTerms
@@ -40,7 +41,6 @@ from verifl.storage.history import MetricsFile, ended_rounds
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory
 
-PLACE, ROUND = "rehearsal", "rehearsal/round"  # below the public directory
 _LEAST_PATIENCE = 60.0  # seconds, for those who are there
 _OF_TRUSTEES = ("cosignature", "round-key", "share-ack")
 _RELEASE, _SUBMISSION = "release", "submission"
@@ -136,7 +136,7 @@ class Rehearsal:
         self._pinned, self._key, self._public, self._state = pinned, key, public, state
         self._patience, self._progress, self._clock = patience, progress, MachineClock()
         self._stand_in = SigningKey.generate(os.urandom)
-        self._board = PublicDirectory(public / PLACE)
+        self._board = PublicDirectory(public / REHEARSAL)
         policy = pinned.policy
         roles = {member.id: "client" for member in policy.roster} | {member.id: "trustee" for member in policy.trustees}
         self._attendants = {name: Attendant(name, role) for name, role in roles.items()}
@@ -144,7 +144,7 @@ class Rehearsal:
 
     def run(self, stop: Stop, poll: float) -> RehearsalReport:
         """Call, wait, play, and say how it went. Raises Stopped, OSError."""
-        shutil.rmtree(self._public / PLACE, ignore_errors=True)
+        shutil.rmtree(self._public / REHEARSAL, ignore_errors=True)
         shutil.rmtree(self._state, ignore_errors=True)
         make_private_directory(self._state)
         try:
@@ -174,7 +174,7 @@ class Rehearsal:
         with open_server(
             rehearsed,
             Party(COORDINATOR, (self._stand_in,), PartyDirectory(self._state)),
-            self._public / ROUND / "transcript",
+            self._public / REHEARSED_ROUND / "transcript",
             decode_model(model, policy.dimension),
             "cpu",
             Waits(seconds, quorum=0),
@@ -193,7 +193,7 @@ class Rehearsal:
     def _gather(self, stop: Stop, poll: float) -> dict[str, bytes]:
         """The stand-ins of those who are there, by party: until all are, or the time is up."""
         inbox = Inbox(self._board.path, self._pinned, Refusals(self._state / "refusals.jsonl", self._clock.wall))
-        self._board.create()
+        self._prepare(self._board)
         inbox.create()
         self._call(None)
         self._progress.note(f"called {len(self._attendants)} parties to a rehearsal")
@@ -228,12 +228,22 @@ class Rehearsal:
         if value.public_key in taken:
             raise Rejected("stand-in", "a key of its own", "another party's")
 
+    def _prepare(self, board: PublicDirectory) -> None:
+        """Make a directory to meet in. Who may write there is who may write into the federation's inboxes."""
+        board.create()
+        usual = self._public / INBOX
+        if usual.is_dir():
+            rights, own = usual.stat(), board.path / INBOX
+            if rights.st_gid != own.stat().st_gid:
+                os.chown(own, -1, rights.st_gid)
+            own.chmod(stat.S_IMODE(rights.st_mode))
+
     # ---- the round ----
 
     def _play(
         self, rehearsed: PinnedPolicy, server: ServerAgent, model: bytes, stop: Stop, poll: float
     ) -> tuple[str, int]:
-        board = PublicDirectory(self._public / ROUND)
+        board = PublicDirectory(self._public / REHEARSED_ROUND)
         refusals = Refusals(self._state / "refusals.jsonl", self._clock.wall)
         inbox = _WatchedInbox(board.path, rehearsed, refusals, self._watch)
         patience = max(self._patience, _LEAST_PATIENCE)
@@ -241,7 +251,7 @@ class Rehearsal:
         measures = Measures(MetricsFile(self._state / "metrics.jsonl"), lambda *_: {}, self._progress)
         initial = decode_model(model, rehearsed.policy.dimension)
         terms = RunTerms(1, 0, lambda _: ())
-        board.create()
+        self._prepare(board)
         host = CoordinatorHost(server, terms, board, inbox, deadlines, measures, self._clock, initial)
         try:
             host.run(stop)

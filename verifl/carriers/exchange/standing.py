@@ -23,7 +23,7 @@ from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import Ledger, asked_clients
 from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
-from verifl.carriers.exchange.public import PROPOSAL, PublicDirectory
+from verifl.carriers.exchange.public import PROPOSAL, PublicView
 from verifl.storage.history import EndedRound, ended_rounds
 
 STAGES = {
@@ -88,25 +88,26 @@ class Standing:
     round_bytes: int | None
 
 
-def published_policy(public: PublicDirectory) -> PinnedPolicy:
-    """The policy beside the log: what the federation says of itself, which pins nothing. Raises Misuse for none,
-    Malformed or Rejected for what is no policy."""
+def published_policy(public: PublicView, where: str) -> PinnedPolicy:
+    """The policy beside the log: what the federation says of itself, which pins nothing. where: for messages.
+
+    Raises Misuse where none is published yet, Malformed or Rejected for what is no policy.
+    """
     try:
-        return PinnedPolicy.open(TranscriptReader(public.transcript).policy())
+        return PinnedPolicy.open(public.policy())
     except (Damaged, FileNotFoundError) as error:
         if isinstance(error, Damaged) and error.check != "file-missing":
             raise
-        raise Misuse(f"{public.path}: holds no federation yet: {_instead(public)}") from None
+        raise Misuse(f"{where}: holds no federation yet: {_instead(Path(where))}") from None
 
 
-def _instead(public: PublicDirectory) -> str:
-    place = public.path
-    if isinstance(place, Path) and (place / CHECKPOINT).exists():
-        return f"it is a transcript; did you mean {place.parent}?"
+def _instead(path: Path) -> str:
+    if (path / CHECKPOINT).exists():
+        return f"it is a transcript; did you mean {path.parent}?"
     return "no transcript/policy.cbor; give the directory in which the parties meet, or that of `verifl run --out`"
 
 
-def standing_of(public: PublicDirectory, pinned: PinnedPolicy) -> Standing:
+def standing_of(public: PublicView, pinned: PinnedPolicy) -> Standing:
     """How it stands now. Raises Malformed or Rejected, by the name of the check, for what is published and is not this
     policy's, or not whole; OSError as the directory does."""
     for _ in range(_LOOKS):
@@ -119,13 +120,13 @@ def standing_of(public: PublicDirectory, pinned: PinnedPolicy) -> Standing:
     return _look(public, pinned)
 
 
-def _marks(public: PublicDirectory) -> tuple[bytes | None, bytes | None]:
+def _marks(public: PublicView) -> tuple[bytes | None, bytes | None]:
     """What changes whenever the coordinator goes on."""
     reader = public.reader()
     return public.proposal(), reader.latest() if reader else None
 
 
-def _look(public: PublicDirectory, pinned: PinnedPolicy) -> Standing:
+def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:
     data = public.proposal()  # first: the log has at least what it names as published
     reader = public.reader()
     entries = [] if reader is None else [entry for bundle in reader.replay() for entry in bundle]
@@ -166,7 +167,7 @@ def _opened(pinned: PinnedPolicy, data: bytes) -> Proposal:
         raise Malformed(PROPOSAL, f"a proposal, of which {error.where} is {error.expected}", error.found) from None
 
 
-def _asking(public: PublicDirectory, pinned: PinnedPolicy, proposal: Proposal, published: Follower) -> Asking | None:
+def _asking(public: PublicView, pinned: PinnedPolicy, proposal: Proposal, published: Follower) -> Asking | None:
     """What a proposal says, by the log that it is about; None where the log has gone on since."""
     size = parse_note(proposal.note).checkpoint.size
     if size < published.size or (proposal.question == OBSERVE and size == published.size):

@@ -42,6 +42,10 @@ class PublicSite:
         """See `PublicView`."""
         return opened(TranscriptReader(self._log))
 
+    def policy(self) -> bytes:
+        """See `PublicView`."""
+        return TranscriptReader(self._log).policy()
+
     def blob(self, name: bytes, limit: int) -> bytes:
         """See `PublicView`."""
         return TranscriptReader(self._log).blob(name, limit)

@@ -19,8 +19,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import CoordinateRule, Policy, UpdateRule
 from protocols.rehearsals import StandIn, open_stand_in, seal_stand_in
 from tests.simulator import Setting, identity_of, make_policy
-from verifl.carriers.exchange.public import PublicDirectory
-from verifl.carriers.exchange.rehearsal import PLACE, ROUND
+from verifl.carriers.exchange.public import REHEARSAL, REHEARSED_ROUND, PublicDirectory
 from verifl.carriers.exchange.rehearsing import Rehearsing, made_up_update
 from verifl.carriers.exchange.stopping import Stop
 from verifl.commands.root import invoke
@@ -34,7 +33,7 @@ PATIENCE = 6.0
 
 
 def party(folder: Path, name: str, pinned: PinnedPolicy = PINNED, key: SigningKey | None = None) -> Rehearsing:
-    call, played = PublicDirectory(folder / PLACE), PublicDirectory(folder / ROUND)
+    call, played = PublicDirectory(folder / REHEARSAL), PublicDirectory(folder / REHEARSED_ROUND)
     own = key or identity_of(name)
     return Rehearsing(pinned, name, own, folder / "homes" / name / "rehearsal", call, lambda _: played, str)
 
@@ -95,7 +94,7 @@ def test_who_is_missing_has_a_wrong_key_or_another_policy_is_named(
     assert set(found["client-00"]["answered"]) == {"submission"}
     assert outcomes == dict.fromkeys(here, "closed") | {WRONG: "rehearsal", OUTDATED: "policy-hash"}
     assert not [path for path in (tmp_path / "homes").rglob("*") if path.name == "store" or path.name == "rehearsal"]
-    rehearsed = tmp_path / ROUND / "transcript"
+    rehearsed = tmp_path / REHEARSED_ROUND / "transcript"
     assert audit(rehearsed, rehearsed / "policy.cbor").accepted
     assert audit(rehearsed, PINNED.data).outcome.value == "other-federation"
 
@@ -119,7 +118,7 @@ def test_where_too_few_are_there_no_round_is_played(tmp_path: Path, capsys: pyte
     status, report = coordinate(tmp_path, capsys, wait=1)
     assert (status, report["well"]) == (1, False)
     assert report["outcome"].startswith("no round was played: policy-threshold-reachable: ")
-    assert not (tmp_path / PLACE / "exchange/proposal").exists()
+    assert not (tmp_path / REHEARSAL / "exchange/proposal").exists()
 
 
 def test_a_party_that_nobody_calls_says_so_and_one_without_a_name_too(

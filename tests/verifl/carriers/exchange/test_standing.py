@@ -12,6 +12,7 @@ from protocols.rounds.conductor import Stage
 from protocols.rounds.exchange import Observe
 from protocols.rounds.proposals import draft_proposal, seal_proposal
 from tests.simulator import Setting, Simulation, identity_of
+from tests.web import site
 from verifl.agents.memory import remembered
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.carriers.exchange.standing import Standing, standing_of
@@ -129,6 +130,23 @@ def test_the_text_names_who_is_awaited_since_when_and_by_whose_clock(
     assert lines["due"].startswith("2027-01-15 08:10:00 UTC, by the coordinator's clock, with 2 answers or more")
     assert "as published: pin yours by --policy" in lines["policy"]
     assert "by that trustee's clock" in lines["log"]
+
+
+def test_an_address_says_the_same_but_for_the_disk(federation: Federation, capsys: pytest.CaptureFixture[str]) -> None:
+    federation.simulation.start()
+    federation.simulation.open_round()
+    federation.propose()
+    here = told(capsys, str(federation.public.path))["federation"]
+    with site(federation.public.path) as server:
+        there = told(capsys, server.url)["federation"]
+        pinned = told(capsys, server.url, "--policy", str(federation.policy))["federation"]
+        assert invoke(["status", f"{server.url}/nowhere"]) == 2
+    assert "holds no federation yet" in capsys.readouterr().err
+    for each in (here, there, pinned):
+        each["asking"].pop("waited_seconds")
+    assert here.pop("disk")["free"] > 0
+    assert there.pop("disk") is pinned.pop("disk") is None
+    assert there == here == pinned | {"policy_pinned": False}
 
 
 def test_a_proposal_that_the_log_has_left_behind_asks_nobody(federation: Federation) -> None:
