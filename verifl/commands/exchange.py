@@ -1,4 +1,4 @@
-"""`verifl exchange`: how a stock web server publishes what the parties meet in, and who may write there."""
+"""`verifl exchange`: how a stock web server publishes what the parties meet in, and how systemd runs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from verifl.commands.shared import OK, PATH
 
 @click.group()
 def exchange() -> None:
-    """Set up the web server between parties on machines of their own."""
+    """Set up what is between and around parties on machines of their own: web server, service manager."""
 
 
 @exchange.command()
@@ -96,4 +96,47 @@ def token(party: str, file: Path) -> int:
     write_new(file, f"{made}\n".encode(), 0o600, "a token is never overwritten")
     click.echo(f"wrote {file}: guard it; the web server's file of tokens gets the line", err=True)
     click.echo(token_line(party, made))
+    return OK
+
+
+@exchange.command()
+@click.argument("role", type=click.Choice(["coordinator", "trustee", "client", "auditor"]))
+@click.option("--config", type=PATH, help="The party's own file; /etc/verifl/ROLE.toml when absent.")
+@click.option("--key", type=PATH, help="The party's key file, which root reads and hands over.")
+@click.option("--user", help="Who runs it; verifl for a coordinator, verifl-ROLE for others, when absent.")
+@click.option("--public", type=PATH, help="The directory that a coordinator writes.")
+@click.option("--group", help="Of the web server, which writes into the inboxes of a coordinator.")
+@click.option("--place", default="", help="What an auditor follows: an address, or a directory.")
+@click.option("--policy", type=PATH, help="The policy that an auditor pinned.")
+def systemd(
+    role: str,
+    config: Path | None,
+    key: Path | None,
+    user: str | None,
+    public: Path | None,
+    group: str | None,
+    place: str,
+    policy: Path | None,
+) -> int:
+    """Print a unit of systemd for a party, or for an auditor who follows the log.
+
+    The process runs as a user of its own, sees a read-only system, and writes to its own directory alone.
+    """
+    import sys
+
+    from verifl.carriers.exchange.systemd import Unit, systemd_unit
+
+    program = Path(sys.executable).with_name("verifl-audit" if role == "auditor" else "verifl")
+    unit = Unit(
+        role,
+        program,
+        (config or Path(f"/etc/verifl/{role}.toml")).absolute(),
+        user or ("verifl" if role == "coordinator" else f"verifl-{role}"),
+        key and key.absolute(),
+        public and public.absolute(),
+        group,
+        place,
+        policy and policy.absolute(),
+    )
+    click.echo(systemd_unit(unit), nl=False)
     return OK

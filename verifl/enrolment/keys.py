@@ -132,10 +132,17 @@ def _require_secret(path: Path, status: os.stat_result) -> None:
     if status.st_uid not in (0, os.geteuid()):
         raise Misuse(f"{path}: is a secret but belongs to user {status.st_uid}; run as its owner")
     mode = status.st_mode & 0o777
-    if mode & 0o077:
+    if mode & (0o037 if _handed_over(path, status) else 0o077):
         raise Misuse(
             f"{path}: is a secret but has mode {mode:03o}, expected 600; run `chmod 600 {shlex.quote(str(path))}`"
         )
+
+
+def _handed_over(path: Path, status: os.stat_result) -> bool:
+    """Whether systemd hands it to this process alone (LoadCredential=): root's, and by a list of access rights also
+    this user's, which shows as a right of root's group."""
+    place = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(place) and Path(place or "") == path.parent and (status.st_uid, status.st_gid) == (0, 0)
 
 
 def read_private_file(path: Path) -> bytes:
