@@ -93,7 +93,8 @@ def _command(unit: Unit, name: str) -> list[str]:
     else:
         words = [unit.role, "run", "--config", str(unit.config), "--state", state]
         words += ["--key", "%d/key.pem"] if key is not None else []
-    lines = ["Type=exec", f"ExecStart={' '.join(map(_word, (unit.program, *words)))}"]
+    started = " ".join(map(_word, [str(unit.program), *words]))
+    lines = ["Type=exec", f"ExecStart={started}"]
     return lines if key is None else [*lines, "# Root reads the key, and hands it to this process alone.",
                                       f"LoadCredential=key.pem:{_word(key)}"]  # fmt: skip
 
