@@ -113,6 +113,11 @@ def rehearsal_policy(
         roster=_present(real.roster, stand_ins),
         max_rounds=1,
         initial_model=sha256(initial_model),
+        required_checks=(),
+        approvals=(),
+        task=None,
+        initial_file=None,
+        previous=None,
     )
 
 
