@@ -14,15 +14,18 @@ from typing import Annotated
 
 from proofs.domains import REHEARSAL
 from proofs.errors import Malformed, Rejected
-from protocols.encoding import decode, encode
+from protocols.encoding import POLICY_LIMIT, decode, encode
+from protocols.envelopes import seal_policy
 from protocols.hashes import sha256
 from protocols.identities import SigningKey, check_public_key, verify
 from protocols.messages import COORDINATOR, AtMost, Hash32, PartyId, PublicKey, Signature
+from protocols.parameters import require_sound
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy
 
 VERSION = 1
 REHEARSAL_LIMIT = 4096  # bytes of a file
+REHEARSED_LIMIT = POLICY_LIMIT  # of a rehearsal's policy
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,15 @@ def rehearsal_policy(
         initial_file=None,
         previous=None,
     )
+
+
+def seal_rehearsal_policy(
+    pinned: PinnedPolicy, rehearsal: bytes, issuer: SigningKey, initial_model: bytes, stand_ins: Mapping[str, bytes]
+) -> bytes:
+    """The file of `rehearsal_policy`, signed; raises Rejected("policy-...") where too few are there for one."""
+    policy = rehearsal_policy(pinned, rehearsal, issuer.public_key, initial_model, stand_ins)
+    require_sound(policy)
+    return seal_policy(policy, issuer)
 
 
 def check_rehearsal_policy(pinned: PinnedPolicy, rehearsed: PinnedPolicy, call: StandIn, initial_model: bytes) -> None:

@@ -17,13 +17,12 @@ from pathlib import Path
 
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
-from protocols.envelopes import seal_policy
 from protocols.identities import SigningKey
 from protocols.messages import COORDINATOR
-from protocols.parameters import require_sound
 from protocols.pinned import PinnedPolicy
-from protocols.rehearsals import REHEARSAL_LIMIT, StandIn, open_stand_in, rehearsal_policy, seal_stand_in
+from protocols.rehearsals import REHEARSAL_LIMIT, StandIn, open_stand_in, seal_rehearsal_policy, seal_stand_in
 from protocols.rounds.answers import Received, answer_kind
+from protocols.rounds.versions import SOFTWARE
 from protocols.rounds.waits import Waits
 from protocols.steps.step import decode_model
 from verifl.agents.clock import MachineClock, seconds
@@ -32,7 +31,7 @@ from verifl.agents.server import ServerAgent, open_server
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Letter, Refusals
 from verifl.carriers.exchange.public import INBOX, REHEARSAL, REHEARSED_ROUND, PublicDirectory
-from verifl.carriers.exchange.rehearsing import SOFTWARE, made_up_model
+from verifl.carriers.exchange.rehearsing import made_up_model
 from verifl.carriers.exchange.stopping import Stop
 from verifl.carriers.rounds import Measures, RunTerms
 from verifl.config import DeadlinesConfig
@@ -162,12 +161,10 @@ class Rehearsal:
         """How it ended, and the bytes of its round."""
         present = self._gather(stop, poll)
         issuer, model = SigningKey.generate(os.urandom), made_up_model(self._pinned.policy)
-        policy = rehearsal_policy(self._pinned, self._stand_in.public_key, issuer.public_key, model, present)
         try:
-            require_sound(policy)
+            data = seal_rehearsal_policy(self._pinned, self._stand_in.public_key, issuer, model, present)
         except Rejected as error:
             return f"no round was played: {error}", 0
-        data = seal_policy(policy, issuer)
         rehearsed = PinnedPolicy.open(data)
         self._call(data)
         self._progress.note(f"{len(present)} of {len(self._attendants)} parties are there; the round begins")
@@ -175,7 +172,7 @@ class Rehearsal:
             rehearsed,
             Party(COORDINATOR, (self._stand_in,), PartyDirectory(self._state)),
             self._public / REHEARSED_ROUND / "transcript",
-            decode_model(model, policy.dimension),
+            decode_model(model, rehearsed.policy.dimension),
             "cpu",
             Waits(seconds, quorum=0),
         ) as server:

@@ -15,19 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs import VERSION
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.encoding import POLICY_LIMIT
-from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
-from protocols.messages import RoundAborted, RoundClosed
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
-from protocols.rehearsals import StandIn, check_rehearsal_policy, open_stand_in, seal_stand_in
+from protocols.rehearsals import REHEARSED_LIMIT, StandIn, check_rehearsal_policy, open_stand_in, seal_stand_in
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES
+from protocols.rounds.versions import SOFTWARE
 from protocols.rounds.waits import Waits
 from verifl.agents.client import accept_round
 from verifl.agents.clock import CosignatureClock, MachineClock, seconds
@@ -36,11 +33,11 @@ from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.exchange.participant import Participant
 from verifl.carriers.exchange.public import PublicView
 from verifl.carriers.exchange.stopping import Stop
+from verifl.storage.history import ended_rounds
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore, make_private_directory
 
 _LOGGER = logging.getLogger(__name__)
-SOFTWARE = f"verifl {VERSION}"
 TOO_LATE = "the key that this party made for it"
 
 
@@ -101,7 +98,7 @@ class Rehearsing:
         self._board, self._round_at, self._told = call, round_at, told
         self._rehearsal = b""  # the one that it takes part in
         self._stand_in = SigningKey.generate(os.urandom)
-        self._round: PublicView | None = None
+        self._round: tuple[PinnedPolicy, PublicView] | None = None
         self._participant: Participant | None = None
         self._refused = ""
 
@@ -182,27 +179,26 @@ class Rehearsing:
     def _sit(self, call: StandIn) -> Participant:
         """Take a seat under the rehearsal's policy."""
         model, name = made_up_model(self._pinned.policy), call.rehearsed or b""
-        rehearsed = PinnedPolicy.open(self._board.bundle(name, POLICY_LIMIT))
+        rehearsed = PinnedPolicy.open(self._board.bundle(name, REHEARSED_LIMIT))
         check_rehearsal_policy(self._pinned, rehearsed, call, model)
         policy, own = rehearsed.policy, self._stand_in.public_key
         is_trustee = own in {member.public_key for member in policy.trustees}
         if not is_trustee and own not in {member.public_key for member in policy.roster}:
             raise Rejected("rehearsal", TOO_LATE, "a policy without it: it came too late, or was refused")
-        self._round = self._round_at(self._state)
+        played = self._round_at(self._state)
+        self._round = rehearsed, played
         party = Party(self._name, (self._stand_in,), PartyDirectory(self._state))
         clock = MachineClock()
         if not is_trustee:
             client = _MadeUpClient(rehearsed, party)
-            return Participant(self._round, rehearsed, self._name, OF_CLIENTS, client.answer, client.tend, clock)
+            return Participant(played, rehearsed, self._name, OF_CLIENTS, client.answer, client.tend, clock)
         agent = TrusteeAgent.open(rehearsed, party, Waits(seconds, quorum=0), CosignatureClock())
-        return Participant(self._round, rehearsed, self._name, OF_TRUSTEES, agent.answer, agent.expire, clock)
+        return Participant(played, rehearsed, self._name, OF_TRUSTEES, agent.answer, agent.expire, clock)
 
     def _ended(self) -> str | None:
-        reader = None if self._round is None else self._round.reader()
-        for entry in [] if reader is None else reader.entries(0, reader.size):
-            message = open_envelope(entry).message
-            if isinstance(message, RoundClosed):
-                return "closed"
-            if isinstance(message, RoundAborted):
-                return message.reason
-        return None
+        if self._round is None:
+            return None
+        rehearsed, played = self._round
+        reader = played.reader()
+        ended = [] if reader is None else ended_rounds(rehearsed, reader.entries(0, reader.size))
+        return (ended[0].aborted or "closed") if ended else None
