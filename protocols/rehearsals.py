@@ -22,8 +22,8 @@ from protocols.messages import COORDINATOR, AtMost, Hash32, PartyId, PublicKey, 
 from protocols.parameters import require_sound
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy
+from protocols.rounds.versions import EXCHANGE_VERSION, Software, check_version
 
-VERSION = 1
 REHEARSAL_LIMIT = 4096  # bytes of a file
 REHEARSED_LIMIT = POLICY_LIMIT  # of a rehearsal's policy
 
@@ -41,7 +41,7 @@ class StandIn:
     public_key: PublicKey
     rehearsal: PublicKey
     rehearsed: Hash32 | None
-    software: Annotated[str, AtMost(64)]
+    software: Software
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,14 @@ class _Wire:
 def seal_stand_in(value: StandIn, key: SigningKey) -> bytes:
     """The file, signed by the party's key in the policy; raises Misuse for values outside their fields."""
     body = encode(value, REHEARSAL_LIMIT)
-    return encode(_Wire(VERSION, body, key.sign(REHEARSAL + body)), REHEARSAL_LIMIT)
+    return encode(_Wire(EXCHANGE_VERSION, body, key.sign(REHEARSAL + body)), REHEARSAL_LIMIT)
 
 
 def open_stand_in(pinned: PinnedPolicy, data: bytes) -> StandIn:
     """Decode and check what a party signed for a rehearsal of this federation.
 
-    1. It is of version 1, and a StandIn; whoever is no coordinator says nothing of `rehearsed`: Malformed.
+    1. It is of this version of the exchange: "exchange-version". It is a StandIn; whoever is no coordinator says nothing
+       of `rehearsed`: Malformed.
     2. It is of this policy: "federation", "policy-hash".
     3. The party is enrolled, and its key signed it: "unknown-party", "signature".
     4. Its other key is a key, and in nobody's hand under the policy: "public-key", "stand-in".
@@ -70,8 +71,7 @@ def open_stand_in(pinned: PinnedPolicy, data: bytes) -> StandIn:
     Raises Malformed, or Rejected with these names; total on hostile bytes.
     """
     wire = decode(_Wire, data, REHEARSAL_LIMIT)
-    if wire.version != VERSION:
-        raise Malformed("StandIn.version", str(VERSION), str(wire.version))
+    check_version(wire.version)
     value, policy = decode(StandIn, wire.body, REHEARSAL_LIMIT), pinned.policy
     if value.rehearsed is not None and value.party != COORDINATOR:
         raise Malformed("StandIn.rehearsed", f"null of {value.party}", value.rehearsed.hex())
