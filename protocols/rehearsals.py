@@ -62,8 +62,8 @@ def seal_stand_in(value: StandIn, key: SigningKey) -> bytes:
 def open_stand_in(pinned: PinnedPolicy, data: bytes) -> StandIn:
     """Decode and check what a party signed for a rehearsal of this federation.
 
-    1. It is of this version of the exchange: "exchange-version". It is a StandIn, and of those only a coordinator's says
-       anything of `rehearsed`: Malformed.
+    1. It is of this version of the exchange: "exchange-version". It is a StandIn, of which only a coordinator
+       says anything of `rehearsed`: Malformed.
     2. It is of this policy: "federation", "policy-hash".
     3. The party is enrolled, and its key signed it: "unknown-party", "signature".
     4. Its other key is a key, and in nobody's hand under the policy: "public-key", "stand-in".
