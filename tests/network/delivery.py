@@ -15,19 +15,14 @@ from pathlib import Path
 from random import Random
 
 from protocols.blobs import blob_hash
+from protocols.log.connection import Unreachable
 from protocols.log.files import Damaged, LocalDirectory
-from protocols.log.reader import TranscriptReader
-from protocols.rounds.proposals import PROPOSAL_LIMIT
 from tests.network.disks import Machine
 from tests.network.scheduler import Scheduler
-from verifl.carriers.exchange.public import BUNDLES, INBOX, PROPOSAL
+from verifl.carriers.exchange.public import INBOX, PROPOSAL
 
-TRANSCRIPT, CHECKPOINT = "transcript", "transcript/checkpoint"
+CHECKPOINT = "transcript/checkpoint"
 KEPT_BY_CACHES = 300.0  # seconds for which a cache may give an old version of a file that changes
-
-
-class Unreachable(OSError):
-    """A request had no answer: it may have arrived or not."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,9 @@ class WebServer:
         """Store what was sent; with the last part so many seconds later."""
         folder, name = self.public / INBOX / party, blob_hash(data).hex()
         if not self.machine.up or self.machine.full or not folder.is_dir():
-            raise Unreachable("the server did not take it")
+            raise Unreachable(party, "the server did not take it")
+        if (folder / name).exists():
+            return
         unfinished = folder / f".{name}.part"
         if in_parts:
             unfinished.write_bytes(data[: len(data) // 2])
@@ -130,16 +127,16 @@ class Link:
         if self._happens(self.quality.slow and 0.5):
             self._pass_time(self._rng.uniform(0.0, self.quality.slow))
         if self.cut or not self.server.machine.up or self._happens(self.quality.lost):
-            raise Unreachable("no answer")
+            raise Unreachable("", "no answer")
 
     def answered(self) -> None:
         """The answer on its way back."""
         if self._happens(self.quality.unanswered):
-            raise Unreachable("the connection broke")
+            raise Unreachable("", "the connection broke")
 
     def cached(self, name: str) -> tuple[bool, bytes | None]:
         """Whether a cache answers for a file, and what."""
-        if not self._happens(self.quality.cached):
+        if name not in (PROPOSAL, CHECKPOINT) or not self._happens(self.quality.cached):
             return False, None
         return True, self.server.older(name, self._rng)
 
@@ -175,93 +172,43 @@ class WebFiles(LocalDirectory):
             raise Damaged("file-missing", path, "no such file") from None
 
 
-class LinkedDirectory:
-    """A transcript as it is read over a link: a `protocols.log.files.Directory` that lists nothing."""
-
-    lists = False
-
-    def __init__(self, link: Link) -> None:
-        self._link, self._files = link, WebFiles(link.server.public / TRANSCRIPT)
-
-    def read(self, path: str, limit: int) -> bytes:
-        self._link.request()
-        if f"{TRANSCRIPT}/{path}" == CHECKPOINT:
-            old, data = self._link.cached(CHECKPOINT)
-            if old and data is not None:
-                return data
-        found = self._files.read(path, limit)
-        self._link.answered()
-        return found
-
-    def is_named(self, path: str, name: bytes) -> bool:
-        self._link.request()
-        return self._files.is_named(path, name)
-
-    def has(self, path: str) -> bool:
-        self._link.request()
-        return self._files.has(path)
-
-    def numbered(self, folder: str, last: int) -> list[int]:
-        self._link.request()
-        return self._files.numbered(folder, last)
-
-    def occupied(self, path: str) -> bool:
-        return self.has(path)
-
-    def names(self, path: str) -> list[str]:
-        return []
-
-    def walk(self) -> Iterator[str]:
-        return iter(())
-
-    def empty(self) -> Iterator[str]:
-        return iter(())
-
-
-class LinkedView:
-    """The public directory over a link: a `verifl.carriers.exchange.public.PublicView`."""
+class LinkedConnection:
+    """In the place of a `protocols.log.connection.Connection`: requests go over a link."""
 
     def __init__(self, link: Link) -> None:
         self._link, self._files = link, WebFiles(link.server.public)
 
-    def reader(self) -> TranscriptReader | None:
-        reader = self._transcript()
-        try:
-            reader.latest()
-        except Damaged as error:
-            if error.check == "file-missing":
-                return None
-            raise
-        return reader
-
-    def proposal(self) -> bytes | None:
+    def asks(self, url: str) -> bool:
+        """See `Connection.asks`."""
         self._link.request()
-        old, data = self._link.cached(PROPOSAL)
-        if old:
-            return data
-        try:
-            found = self._files.read(PROPOSAL, PROPOSAL_LIMIT)
-        except Damaged as error:
-            if error.check != "file-missing":
-                raise
-            found = None
+        found = self._files.has(_path(url))
         self._link.answered()
         return found
 
-    def bundle(self, name: bytes, limit: int) -> bytes:
+    def stream(self, url: str, path: str, limit: int) -> Iterator[bytes]:
+        """See `Connection.stream`."""
+        yield self._read(_path(url), path, limit)
+
+    def fetch(self, url: str, path: str, limit: int, tag: str) -> tuple[bytes, str] | None:
+        """See `Connection.fetch`."""
+        data = self._read(_path(url), path, limit)
+        found = blob_hash(data).hex()
+        return None if tag == found else (data, found)
+
+    def put(self, url: str, data: bytes, name: str) -> None:
+        """See `Connection.put`."""
+        self._link.send(name, data)
+
+    def _read(self, name: str, path: str, limit: int) -> bytes:
         self._link.request()
-        found = self._files.read(f"{BUNDLES}/{name.hex()}", limit)
+        old, known = self._link.cached(name)
+        if old and known is None:
+            raise Damaged("file-missing", path, "no such file")
+        data = known if old and known is not None else self._files.read(name, limit)
         self._link.answered()
-        return found
+        return data
 
-    def blob(self, name: bytes, limit: int) -> bytes:
-        return self._transcript().blob(name, limit)
 
-    def put(self, party: str, answer: bytes) -> None:
-        self._link.send(party, answer)
-
-    def distrust(self) -> None:
-        """Nothing is kept here."""
-
-    def _transcript(self) -> TranscriptReader:
-        return TranscriptReader(LinkedDirectory(self._link))
+def _path(url: str) -> str:
+    """What is asked for: of https://PARTY/PATH, the path."""
+    return url.split("/", 3)[3]

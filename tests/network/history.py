@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from proofs.errors import VeriflError
 from protocols import identities
 from protocols.hashes import sha256
+from protocols.log import remote
+from protocols.log.connection import Remote
 from protocols.log.reader import TranscriptReader
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
@@ -25,7 +27,7 @@ from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
 from protocols.rounds.record import pending_entries
 from tests.network.clocks import MachineClock
-from tests.network.delivery import Link, WebServer
+from tests.network.delivery import Link, LinkedConnection, WebServer
 from tests.network.disks import Disks
 from tests.network.judgement import judge
 from tests.network.members import ClientMember, Member, TrusteeMember
@@ -35,6 +37,7 @@ from tests.network.serving import HostMember
 from tests.network.statements import Secrets, Statements
 from tests.network.training import Trained
 from tests.simulator import identity_of, make_policy
+from verifl.carriers.exchange import website
 from verifl.config import DeadlinesConfig
 from verifl.storage.stores import StoredValues
 
@@ -229,6 +232,10 @@ class World:
         kind = ClientMember if name in self.scenario.clients else TrusteeMember
         return kind(self, name, self.disks.machine(name), MachineClock(self.scheduler), link)
 
+    def connected(self, remote: Remote) -> LinkedConnection:
+        """A connection to the web server, by the name of whose it is."""
+        return LinkedConnection(self.members[remote.url.split("/")[2]].link)
+
     def _pass_time(self, name: str, seconds: float) -> None:
         self.members[name].pass_time(seconds)
 
@@ -281,6 +288,10 @@ def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -
         world = World(scenario, Path(base), hear)
         stack.enter_context(world.disks.mounted())
         stack.enter_context(world.secrets.watched())
+        stack.enter_context(mock.patch.object(website, "Connection", world.connected))
+        stack.enter_context(mock.patch.object(remote, "Connection", world.connected))
+        stack.enter_context(mock.patch.object(website, "time", world.host.clock))
+        stack.enter_context(mock.patch.object(tempfile, "tempdir", base))
         stack.enter_context(mock.patch.object(identities, "Ed25519PublicKey", _Remembered))
         stack.callback(_Remembered.known.clear)
         yield world

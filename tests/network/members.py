@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope
+from protocols.log.connection import Remote, Unreachable
 from protocols.messages import Submission
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.client_holdings import ANSWER
@@ -18,7 +20,7 @@ from protocols.rounds.exchange import Answer, Question, SubmissionPackage, Submi
 from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES, open_proposal
 from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
-from tests.network.delivery import Link, LinkedView, Unreachable
+from tests.network.delivery import Link
 from tests.network.disks import Crash, Machine, Process
 from tests.network.scenario import Kill
 from tests.network.training import Training
@@ -32,10 +34,12 @@ from verifl.agents.client import ClientAgent
 from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party, PublicLog
 from verifl.agents.trustee import TrusteeAgent
-from verifl.carriers.exchange.participant import Participant, ProposedLog, evidence_of
+from verifl.carriers.exchange.access import KEPT
+from verifl.carriers.exchange.participant import Outage, Participant, ProposedLog, evidence_of
 from verifl.carriers.exchange.receipts import ReceiptKeeper
+from verifl.carriers.exchange.website import PublicSite
 from verifl.storage.party_directory import PartyDirectory
-from verifl.storage.stores import DirectoryStore, StoredValues
+from verifl.storage.stores import DirectoryStore, StoredValues, make_private_directory
 
 if TYPE_CHECKING:
     from tests.network.history import World
@@ -58,6 +62,8 @@ class Member:
     stopped: bool = False  # by whoever runs it: it is not started again by itself
     seen: Callable[[], int] = lambda: 0  # entries of the log that it has cosigned
     _look: Callable[[], object] = lambda: None
+    _outage: Outage = field(default_factory=Outage)
+    _pause: float = POLL
 
     def start(self) -> None:
         """As its command does; it looks from now on."""
@@ -65,6 +71,7 @@ class Member:
             return
         self.process = Process(self.machine)
         self.started += 1
+        self._outage, self._pause = Outage(), POLL
         if self._guard(self._open):
             self._plan()
         elif self.process is not None:
@@ -89,12 +96,14 @@ class Member:
     def _plan(self) -> None:
         process = self.process
         rng = self.world.rng
-        self.world.scheduler.after(POLL * rng.uniform(0.8, 1.2), lambda: self._turn(process))
+        self.world.scheduler.after(self._pause * rng.uniform(0.8, 1.2), lambda: self._turn(process))
 
     def _turn(self, process: Process | None) -> None:
         if process is None or self.process is not process:
             return
-        self._guard(self._look)
+        self._pause = POLL
+        if self._guard(self._look):
+            self._outage.ended()
         if self.process is process:
             self._plan()
 
@@ -113,8 +122,8 @@ class Member:
                 self._died()
         except (Malformed, Rejected) as error:
             self.world.tell(f"{self.name} refuses: {error}")
-        except Unreachable:
-            pass
+        except Unreachable as error:
+            self._pause = self._outage.begun(error, POLL)
         except OSError as error:
             self._ends(process, f"{type(error).__name__}: {error.strerror}")
         except Misuse as error:
@@ -151,20 +160,22 @@ class Member:
         """Other randomness in each process."""
         return seeded(f"{self.world.scenario.seed} {self.name} {self.started}")
 
-    def _view(self) -> LinkedView:
+    def _view(self) -> PublicSite:
         assert self.process is not None
-        return _MortalView(self.link, self.process)
+        kept = self.machine.root / KEPT
+        make_private_directory(kept)
+        return MortalSite(Remote(f"https://{self.name}"), kept, self.process)
 
     @property
     def _liar(self) -> str | None:
         return self.world.scenario.liars.get(self.name)
 
 
-class _MortalView(LinkedView):
-    """The view of a process that can die right after it has sent something."""
+class MortalSite(PublicSite):
+    """The public directory of a process that can die right after it has sent something."""
 
-    def __init__(self, link: Link, process: Process) -> None:
-        super().__init__(link)
+    def __init__(self, remote: Remote, kept: Path, process: Process) -> None:
+        super().__init__(remote, kept)
         self._process = process
 
     def put(self, party: str, answer: bytes) -> None:
@@ -229,7 +240,7 @@ class ClientMember(Member):
         self.world.trained.answered(self.name, question.round, package.entry, stored.update)
         return package
 
-    def _lying(self, view: LinkedView, training: Training) -> Callable[[], object]:
+    def _lying(self, view: PublicSite, training: Training) -> Callable[[], object]:
         pinned, (key, *_), kind = self.world.pinned, self.party.keys, str(self._liar)
         store = DirectoryStore(self.party.directory.store)
         play = (provers.FORGERS | LIARS)[kind]
@@ -253,7 +264,7 @@ class ClientMember(Member):
 
         return look
 
-    def _submissions(self, view: LinkedView) -> list[Submission]:
+    def _submissions(self, view: PublicSite) -> list[Submission]:
         """Those of the last round, as they are published."""
         reader = view.reader()
         entries = [] if reader is None else reader.entries(0, reader.size)
