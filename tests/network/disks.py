@@ -38,16 +38,19 @@ class Crash(BaseException):
 @dataclass
 class Process:
     """A process on a machine. steps_left, answers_left: so many steps on disk it lives, so many answers it sends; None
-    for all."""
+    for all. others: lets others go on before a step, now and then."""
 
     machine: Machine
     steps_left: int | None = None
     answers_left: int | None = None
+    others: Callable[[], None] = lambda: None
     dead: bool = False
     last_step: str = ""
 
     def step(self, description: str) -> None:
         """Before a change on disk; raises Crash where it dies, and in all that it tries afterwards."""
+        if not self.dead:
+            self.others()
         if self.dead:
             raise Crash(self.last_step)
         self.last_step = description

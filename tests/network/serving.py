@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING
 
 from proofs.errors import Rejected, VeriflError
@@ -23,6 +24,7 @@ from verifl.storage.party_directory import PartyDirectory
 if TYPE_CHECKING:
     from tests.network.history import World
 
+MEANWHILE = 0.02  # probability, of each of its steps on disk, that others go on before it
 NEEDS_SOMEBODY = ("checkpoint-quorum", "round-keys")  # it gave up, and whoever runs it starts it again
 AGAIN = 10.0  # seconds after which a process that ended with an error is started again
 
@@ -42,6 +44,11 @@ class HostMember:
     _open: ExitStack = field(default_factory=ExitStack)
     _host: CoordinatorHost | None = None
     _stage: str = ""
+    _busy: bool = False
+    _chance: Random = field(default_factory=Random)
+
+    def __post_init__(self) -> None:
+        self._chance = Random(f"meanwhile {self.world.scenario.seed}")
 
     @property
     def closed(self) -> int:
@@ -62,7 +69,10 @@ class HostMember:
         """As its command does; it advances from now on."""
         if self.process is not None or self.stopped or self.done or not self.machine.up:
             return
-        self.process = Process(self.machine)
+        if self._busy:  # the one before is not gone yet
+            self.world.scheduler.after(1.0, self.start)
+            return
+        self.process = Process(self.machine, others=self._others)
         self._turn(self.process)
 
     def stop(self) -> None:
@@ -70,7 +80,13 @@ class HostMember:
         process, self.process = self.process, None
         if process is not None:
             process.dead = True
-            self._close(process, Crash("stopped"))
+            if not self._busy:
+                self._close(process, Crash("stopped"))
+
+    def _others(self) -> None:
+        """Others read and write while it is at something."""
+        if self._chance.random() < MEANWHILE and self.world.waiting < 3:
+            self.world.wait(self._chance.uniform(0.0, 4.0))
 
     def kill_after(self, fault: Kill, then: Callable[[], None]) -> None:
         """Let its process die as the fault says; `then` is called at once when it does."""
@@ -85,15 +101,17 @@ class HostMember:
     def _turn(self, process: Process) -> None:
         if self.process is not process:
             return
+        self._busy = True
         try:
             with self.world.disks.running(process):
                 self._advance(process)
         except Crash as crash:
             self.world.tell(f"{self.name} dies before: {crash}")
-            self.process = None
             self._close(process, crash)
             self.world.look_for_answers()
-            self._died()
+            if self.process is process:
+                self.process = None
+                self._died()
         except OSError as error:
             self._ends(process, error)
         except Rejected as error:
@@ -103,6 +121,8 @@ class HostMember:
         except VeriflError as error:
             self.world.complain(self.name, error)
             self._ends(process, error)
+        finally:
+            self._busy = False
 
     def _advance(self, process: Process) -> None:
         host = self._host or self._opened()

@@ -355,6 +355,9 @@ def test_what_a_client_keeps_for_itself_is_that_before_the_round() -> None:
     local.after(5, NOTHING)
     assert (local.before(5), local.before(6)) == (four, NOTHING)
     assert store.keys() == ["after/4", "after/5"]
+    local.discard_after(4)  # round 5 was trained for, and never answered
+    assert store.keys() == ["after/4"]
+    assert local.before(6) == four
 
 
 def test_the_log_of_a_resumed_run_is_the_old_one_continued(halfway: Path, finished: FederationResult) -> None:
