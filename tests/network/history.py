@@ -65,7 +65,7 @@ class World:
         self.host.enrol()
         self.members = {name: self._member(name) for name in (*scenario.clients, *scenario.trustees)}
         self.set_back: set[str] = set()
-        self.complaints: list[tuple[str, VeriflError]] = []
+        self.complaints: list[tuple[str, str]] = []
         self.waiting, self.is_calm = 0, False
         self.lost: list[str] = []
         self._copies: dict[str, Path] = {}
@@ -86,8 +86,8 @@ class World:
         """A process ended with an error."""
         if OUTDATED in str(error) and name in self._copies:
             self._put_back(name)
-        elif name not in self.scenario.liars:
-            self.complaints.append((name, error))
+        elif name not in self.scenario.liars and (name, str(error)) not in self.complaints:
+            self.complaints.append((name, str(error)))
 
     def look_for_answers(self) -> None:
         """The coordinator was killed: what had arrived, and was not refused, is in the log or still in its inbox."""

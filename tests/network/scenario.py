@@ -11,7 +11,7 @@ from tests.simulator import Setting
 
 HOST = "coordinator"
 CALM = 240.0  # seconds after which nothing more goes wrong
-TAIL = 3600.0  # seconds within which the wanted rounds have closed then
+TAIL = 1500.0  # seconds within which the wanted rounds have closed then
 LYING_CLIENTS = ("bad-proof", "bad-share", "dropout", "duplicate", "replayed-proof", "stale-model")
 LYING_TRUSTEES = ("false-complaint", "lying-trustee", "silent-trustee")
 
