@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING
 
 from proofs.engines import get_engine
@@ -69,13 +68,14 @@ class Member:
         """As its command does; it looks from now on."""
         if self.process is not None or self.stopped or not self.machine.up:
             return
-        self.process = Process(self.machine)
+        process = self.process = Process(self.machine)
         self.started += 1
         self._outage, self._pause = Outage(), POLL
-        if self._guard(self._open):
+        opened = self._guard(self._open)
+        if self.process is process and opened:
             self._plan()
-        elif self.process is not None:
-            self._ends(self.process, "it could not start")
+        elif self.process is process:
+            self._ends(process, "it could not start")
 
     def stop(self) -> None:
         """SIGTERM, or the end of the machine: at whatever it is."""
@@ -270,8 +270,3 @@ class ClientMember(Member):
         entries = [] if reader is None else reader.entries(0, reader.size)
         found = [message for entry in entries if isinstance(message := open_envelope(entry).message, Submission)]
         return [each for each in found if each.round == found[-1].round]
-
-
-def chance(seed: int, what: str) -> Random:
-    """The draws of one purpose of one history."""
-    return Random(f"{what} {seed}")

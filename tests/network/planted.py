@@ -9,9 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
+
+from protocols.hashes import sha256
 from protocols.log.writer import TranscriptWriter
-from protocols.rounds.client import Client
+from protocols.rounds.client import Client, OpenRound
+from protocols.rounds.client_holdings import ANSWER
+from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.record import LogRecord
+from protocols.rounds.submitting import Update
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.trustee_holdings import ACK
 from verifl.agents import client as agents_client
@@ -63,7 +69,15 @@ def _only(holding: Any, instead: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def a_submission_made_anew_when_asked_again() -> Iterator[None]:
     """A client that is asked again answers again, with fresh randomness."""
-    with mock.patch.object(Client, "_answer", _nothing):
+
+    def submit(client: Client, opened: OpenRound, update: Update) -> SubmissionPackage:
+        answer = client._make_answer(
+            opened.verified, update, sha256(np.ascontiguousarray(update, dtype="<i8").tobytes())
+        )
+        ANSWER.put(client._store, answer)
+        return answer.package()
+
+    with mock.patch.object(Client, "answered", _nothing), mock.patch.object(Client, "submit", submit):
         yield
 
 

@@ -12,7 +12,7 @@ from tests.network.many import play_all
 from tests.network.scenario import draw
 from tests.required import ALL, REQUIRED
 
-SAMPLE = range(14)
+SAMPLE = range(8)
 A_MINUTE = range(150)
 COUNT, FIRST = "VERIFL_HISTORIES", "VERIFL_FIRST_HISTORY"  # environment variables, for the exhaustive form
 
