@@ -14,8 +14,8 @@ from protocols.envelopes import open_envelope
 from protocols.log.connection import Remote, Unreachable
 from protocols.messages import Submission
 from protocols.rounds.answers import encode_answer
-from protocols.rounds.client_holdings import ANSWER
-from protocols.rounds.exchange import Answer, Question, SubmissionPackage, Submit
+from protocols.rounds.client_holdings import ANSWER, KeptAnswer
+from protocols.rounds.exchange import Answer, Question, SubmissionPackage
 from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES, open_proposal
 from protocols.rounds.waits import Waits
 from tests.network.clocks import MachineClock
@@ -221,7 +221,7 @@ class ClientMember(Member):
 
     def _open(self) -> None:
         view, pinned = self._view(), self.world.pinned
-        training = Training(pinned, self.world.trained, self.rand)
+        training = Training(pinned, self.world.trained, self.rand, self._stored)
         if self._liar is not None:
             self._look = self._lying(view, training)
             return
@@ -234,11 +234,14 @@ class ClientMember(Member):
 
     def _answer(self, agent: ClientAgent, training: Training, question: Question, log: PublicLog) -> SubmissionPackage:
         package = agent.answer(question, log, training)
-        assert isinstance(question, Submit)
-        stored = ANSWER.get(StoredValues(self.party.directory.store))
+        stored = self._stored()
         assert stored is not None
-        self.world.trained.answered(self.name, question.round, package.entry, stored.update)
+        self.world.trained.answered(self.name, package.entry, stored.update)
         return package
+
+    def _stored(self) -> KeptAnswer | None:
+        """Its last answer."""
+        return ANSWER.get(StoredValues(self.party.directory.store))
 
     def _lying(self, view: PublicSite, training: Training) -> Callable[[], object]:
         pinned, (key, *_), kind = self.world.pinned, self.party.keys, str(self._liar)
@@ -258,7 +261,7 @@ class ClientMember(Member):
                 return
             log = ProposedLog(view, proposal)
             for package in agent.answers(log, PublicRound(self._submissions(view), log.blob), training):
-                self.world.trained.answered(self.name, proposal.round, package.entry, training.last)
+                self.world.trained.answered(self.name, package.entry, training.last)
                 view.put(self.name, encode_answer(package))
             answered.add(proposal.round)
 

@@ -17,7 +17,7 @@ KILLED_WHILE_ANSWERING = Scenario(
     1,
     Setting(clients=3, trustees=3, threshold=2, corrupt=0, dimension=20),
     rounds=2,
-    faults=(Kill("client-00", at=8.0, steps=14, power=False, down=90.0),),
+    faults=(Kill("client-00", at=8.0, steps=11, power=False, down=90.0),),
 )
 
 # By which seed each is found first, and as what.

@@ -9,6 +9,7 @@ import numpy as np
 
 from protocols.hashes import sha256
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.client_holdings import KeptAnswer
 from protocols.steps.doubles import Doubles
 from verifl.agents.client import TrainedTurn
 from verifl.training.own_tensors import Kept
@@ -29,29 +30,32 @@ class Turn:
 class Trained:
     """What the histories of clients' trainings must be held against.
 
-    turns: all of them, by client and hash of the update. answers: by submission entry, the turn that it is of. left: by
-    client and round, the state that the turn of its answer left. wrong: turns that began from another state than that.
+    turns: all of them, by client and hash of the update. answers: by submission entry, the turn that it is of. wrong:
+    turns that began from another state than that of the last answer had left.
     """
 
     turns: dict[tuple[str, bytes], Turn] = field(default_factory=dict)
     answers: dict[bytes, Turn] = field(default_factory=dict)
-    left: dict[str, dict[int, bytes]] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
-    def answered(self, client: str, number: int, entry: bytes, update: bytes) -> None:
-        """A client has a submission to a round, of the update with this hash: of a turn just now, or one before."""
-        turn = self.turns[client, update]
-        self.answers[entry] = turn
-        self.left.setdefault(client, {})[number] = turn.state
+    def answered(self, client: str, entry: bytes, update: bytes) -> None:
+        """A client has a submission, of the update with this hash: of a turn just now, or one before."""
+        self.answers[entry] = self.turns[client, update]
 
 
 class Training:
     """One client's, in one process: what `ClientAgent` uses of a `LocalTraining`. rand: another in each process."""
 
-    def __init__(self, pinned: PinnedPolicy, trained: Trained, rand: Callable[[int], bytes]) -> None:
-        """trained: what is noted for the judgement."""
+    def __init__(
+        self,
+        pinned: PinnedPolicy,
+        trained: Trained,
+        rand: Callable[[int], bytes],
+        answer: Callable[[], KeptAnswer | None],
+    ) -> None:
+        """trained: what is noted for the judgement. answer: the client's last one, as its store has it."""
         self.layout = TensorLayout(pinned.policy.tensors)
-        self._trained, self._rand = trained, rand
+        self._trained, self._rand, self._answer = trained, rand, answer
         self._state = b""
         self.last = b""  # hash of the last update
 
@@ -59,8 +63,8 @@ class Training:
         self._state = kept.state
 
     def train(self, client: str, model: Doubles, number: int) -> tuple[Doubles, Doubles]:
-        earlier = self._trained.left.get(client, {})
-        expected = earlier[max(known)] if (known := [each for each in earlier if each < number]) else b""
+        answer = self._answer()
+        expected = b"" if answer is None else self._trained.turns[client, answer.update].state
         if self._state != expected:
             self._trained.wrong.append(f"{client} trains in round {number} from another state than it had left")
         self._state = sha256(self._state + self._rand(8))
