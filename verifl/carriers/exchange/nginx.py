@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.hashes import sha256
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_limit
 from verifl.carriers.exchange.public import INBOX, REHEARSAL, REHEARSED_ROUND
@@ -98,7 +99,7 @@ def _outside(pinned: PinnedPolicy, site: Site) -> list[str]:
         "# Whose certificate it is.",
         f"map $ssl_client_s_dn ${own}_party {{",
         '    default "";',
-        *(f"    {_quoted(subject)} {party};" for subject, party in subjects.items()),
+        *(f"    {_subject(subject)} {party};" for subject, party in subjects.items()),
         "}",
         "",
     ]
@@ -234,8 +235,10 @@ def _location(where: str, lines: Sequence[str]) -> list[str]:
 
 
 def _prefix(pinned: PinnedPolicy) -> str:
-    """Of names that have to differ from those of another federation on the same web server."""
-    return "verifl_" + re.sub("[^a-z0-9]", "_", pinned.policy.federation)
+    """Of names that have to differ from those of another federation on the same web server; with what follows it at
+    most the 32 characters that a name in a regular expression may have (PCRE)."""
+    federation = pinned.policy.federation
+    return f"verifl_{re.sub('[^a-z0-9]', '_', federation[:10])}_{sha256(federation.encode()).hex()[:6]}"
 
 
 def _quoted(text: str | Path) -> str:
@@ -243,6 +246,14 @@ def _quoted(text: str | Path) -> str:
     if _UNQUOTED.search(str(text)) is not None:
         raise Misuse(f"{str(text)!a}: nginx cannot be told a name with quotes, backslashes, $ or control characters")
     return f'"{text}"'
+
+
+def _subject(text: str) -> str:
+    """A subject as a key of `map`, as it is: its backslashes escape nothing there."""
+    if re.fullmatch(r"[A-Za-z0-9.]+=[^\x00-\x1f\x7f]*", text) is None:
+        raise Misuse(f"--subject: expected a name as RFC 2253 writes it, CN=... for one, found {text!a}")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _word(path: Path) -> str:
