@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from protocols.identities import SigningKey
 from protocols.pinned import PinnedPolicy
 from protocols.policy import CoordinateRule, Policy, UpdateRule
 from protocols.rehearsals import StandIn, open_stand_in, seal_stand_in
+from tests.required import needs
 from tests.simulator import Setting, identity_of, make_policy
+from tests.verifl.carriers.exchange.website import TOKENS, Website, published
 from verifl.carriers.exchange.public import REHEARSAL, REHEARSED_ROUND, PublicDirectory
 from verifl.carriers.exchange.rehearsing import Rehearsing, made_up_update
 from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.exchange.website import PublicSite
 from verifl.commands.root import invoke
 from verifl.enrolment.keys import write_key
 
@@ -29,6 +34,7 @@ SETTING = Setting(clients=5, trustees=4, threshold=3, corrupt=0, dimension=8, ma
 PINNED = PinnedPolicy.open(make_policy(SETTING)[0])
 ANOTHER = PinnedPolicy.open(seal_policy(replace(PINNED.policy, max_rounds=7), identity_of("issuer")))
 ABSENT, WRONG, OUTDATED = ("client-02", "trustee-3"), "client-03", "client-04"
+NAMES = [member.id for member in (*PINNED.policy.trustees, *PINNED.policy.roster)]
 PATIENCE = 6.0
 
 
@@ -59,14 +65,16 @@ class Company:
         return self.outcomes
 
 
-def coordinate(folder: Path, capsys: pytest.CaptureFixture[str], wait: float = PATIENCE) -> tuple[int, dict[str, Any]]:
+def coordinate(
+    folder: Path, capsys: pytest.CaptureFixture[str], wait: float = PATIENCE, public: Path | None = None
+) -> tuple[int, dict[str, Any]]:
     """What the coordinator's command says, in both forms of which one is read here."""
     (folder / "policy.cbor").write_bytes(PINNED.data)
     state = folder / "homes/coordinator"
     if not state.exists():
         state.mkdir(parents=True, mode=0o700)
         write_key(state / "identity.pem", identity_of("coordinator"))
-    places = ["--public", str(folder), "--state", str(state), "--policy", str(folder / "policy.cbor")]
+    places = ["--public", str(public or folder), "--state", str(state), "--policy", str(folder / "policy.cbor")]
     status = invoke(["rehearse", *places, "--wait", str(wait), "--poll", "0.02", "--format", "json"])
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return status, document
@@ -103,15 +111,43 @@ def test_everybody_is_well_and_an_old_rehearsal_is_forgotten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The second one is another: what was signed in the first is refused there."""
-    names = [member.id for member in (*PINNED.policy.trustees, *PINNED.policy.roster)]
     identifiers = []
     for _ in range(2):
-        company = Company(*((name, party(tmp_path, name)) for name in names))
+        company = Company(*((name, party(tmp_path, name)) for name in NAMES))
         status, report = coordinate(tmp_path, capsys, wait=60)
         assert (status, report["well"]) == (0, True)
-        assert company.end() == dict.fromkeys(names, "closed")
+        assert company.end() == dict.fromkeys(NAMES, "closed")
         identifiers.append(report["rehearsal"])
     assert len(set(identifiers)) == 2
+
+
+@pytest.mark.organisations
+def test_over_a_web_server_the_parties_put_their_answers_there_too(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("nginx")
+    with tempfile.TemporaryDirectory(prefix="verifl-rehearsal-") as name:
+        place = Path(name)
+        place.chmod(0o755)  # for the web server's user
+        policy = place / "policy.cbor"
+        policy.write_bytes(PINNED.data)
+        with published(place / "web", TOKENS, policy, place / "public", NAMES) as website:
+            company = Company(*((name, remote_party(place, website, name)) for name in NAMES))
+            status, report = coordinate(place, capsys, 120, place / "public")
+            assert company.end() == dict.fromkeys(NAMES, "closed")
+    assert (status, report["well"]) == (0, True)
+
+
+def remote_party(place: Path, website: Website, name: str) -> Rehearsing:
+    home = place / "homes" / name
+
+    def below(path: str, own: Path) -> PublicSite:
+        own.mkdir(parents=True, exist_ok=True)
+        return PublicSite(website.remote(name).below(path), own)
+
+    call = below(REHEARSAL, home / "fetched")
+    played = partial(below, REHEARSED_ROUND)
+    return Rehearsing(
+        PINNED, name, identity_of(name), home / "rehearsal", call, lambda own: played(own / "fetched"), str
+    )
 
 
 def test_where_too_few_are_there_no_round_is_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
