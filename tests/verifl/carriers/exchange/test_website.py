@@ -38,13 +38,13 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("how", [CERTIFICATES, TOKENS])
-def test_a_federation_over_https(how: str, place: Path) -> None:
-    with gathered(place, PATIENT) as consortium:
+@pytest.mark.parametrize(("how", "rounds"), [(CERTIFICATES, 2), (TOKENS, 1)])
+def test_a_federation_over_https(how: str, rounds: int, place: Path) -> None:
+    with gathered(place, PATIENT.replace("rounds = 2", f"rounds = {rounds}")) as consortium:
         alone = run_in_one_process(consortium)
         with published(place / "web", how, consortium.policy, consortium.public) as website:
             consortium.way = website.way
-            run(consortium, website)
+            run(consortium, website, rounds)
             check_outcome(consortium, alone)
             trusted = ["--ca-file", str(website.authority.file), "--policy", str(consortium.policy)]
             audited = CliRunner().invoke(main, [website.url + "/transcript", *trusted])
@@ -52,8 +52,8 @@ def test_a_federation_over_https(how: str, place: Path) -> None:
             assert f"{website.url}/transcript" in audited.stdout
 
 
-def run(consortium: Consortium, website: Website) -> None:
-    """Two rounds; the web server is away for a while when clients train."""
+def run(consortium: Consortium, website: Website, rounds: int) -> None:
+    """So many rounds; the web server is away for a while when clients train."""
     for name in ("coordinator", *CLIENTS, *TRUSTEES):
         consortium.start(name)
     consortium.wait(lambda: consortium.asked_for("submissions") == 1)
@@ -62,5 +62,5 @@ def run(consortium: Consortium, website: Website) -> None:
     website.server.start()
     consortium.wait(lambda: settled(consortium))
     assert consortium.end("coordinator") == 0
-    consortium.wait(lambda: all((consortium.home(name) / "receipts/round-2.cbor").exists() for name in CLIENTS))
+    consortium.wait(lambda: all((consortium.home(name) / f"receipts/round-{rounds}.cbor").exists() for name in CLIENTS))
     assert [consortium.stop(name) for name in (*CLIENTS, *TRUSTEES)] == [0] * 6
