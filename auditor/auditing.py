@@ -124,6 +124,7 @@ def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, pr
     from auditor.former import Former
     from protocols.continuation import end_of
     from protocols.log.reader import TranscriptReader
+    from protocols.log.snapshot import SnapshotReader
 
     if case.pinned_policy is None:
         return None
@@ -132,12 +133,12 @@ def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, pr
         raise Misuse(f"previous: {case.federation} continues no federation; leave {previous[0]} out")
     place = located(previous[0])
     require_transcript(place)
-    reader = TranscriptReader(place)
+    reader = TranscriptReader(place) if isinstance(place, Path) else SnapshotReader(place)
     try:
         data = reader.policy()
         policy = _named_policy(named, data)
-        report = audit(place, data, engine=engine, progress=progress, previous=previous[1:])
-        end = end_of(_entries(reader), named.size)
+        report = audit(place, data, engine=engine, progress=progress, previous=previous[1:], reader=reader)
+        end = end_of(_accepted(reader) if report.accepted else _entries(reader), named.size)
     except (Malformed, Rejected) as error:
         return Former(error)
     (link,) = (each for each in report.checks if each.id == "I14")
@@ -154,6 +155,12 @@ def _named_policy(named: FormerFederation, data: bytes) -> Policy:
         raise Rejected("previous-policy", named.policy.hex(), sha256(data).hex())
     policy, _ = open_policy(data)
     return policy
+
+
+def _accepted(reader: TranscriptReader) -> Iterator[bytes]:
+    """The same, once it was audited: by its checkpoint again, so that nobody answers for what was put there since."""
+    for entries in reader.replay():
+        yield from entries
 
 
 def _entries(reader: TranscriptReader) -> Iterator[bytes]:

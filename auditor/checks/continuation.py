@@ -14,7 +14,7 @@ from protocols.continuation import check_link
 from protocols.messages import ISSUER
 from protocols.policy import FormerFederation, Policy
 
-EITHER = "issuer, or the former coordinator"  # who answers for two histories of the former log
+EITHER = "issuer, or the former coordinator"  # who answers where the former log has two histories, or went on
 WHERE = Place("the former federation")
 
 
@@ -50,30 +50,40 @@ def check_continuation(given: Needs, findings: Findings) -> Continuation:
     if former.fault is not None:
         findings.reject(WHERE, former.fault, Kind.UNJUDGED)
         return Continuation()
-    _check_audit(findings, former)
+    _check_audit(findings, named, former)
     if former.policy is not None and former.end is not None:
         _check_end(findings, policy, former.policy, former)
     _tell(findings, named, former)
     return Continuation(f"{named.federation} at {named.size} entries, its audit, its end, its final model")
 
 
-def _check_audit(findings: Findings, former: Former) -> None:
+def _check_audit(findings: Findings, named: FormerFederation, former: Former) -> None:
     """Rule 1."""
     if former.outcome is not Outcome.ACCEPTED:
         kind = Kind.BROKEN if former.outcome is Outcome.BROKEN else Kind.UNJUDGED
-        findings.add(WHERE, "an audit that accepts it", former.outcome.value, kind, by=ISSUER)
+        findings.add(WHERE, "an audit that accepts it", former.outcome.value, kind, by=_answering(named, former))
+
+
+def _answering(named: FormerFederation, former: Former) -> str:
+    """Who answers for what the whole former log shows: where it went on, its issuer may have seen nothing of it."""
+    return EITHER if former.size > named.size else ISSUER
 
 
 def _check_end(findings: Findings, policy: Policy, theirs: Policy, former: Former) -> None:
     """Rules 2 to 6."""
-    if former.end is None:
+    if former.end is None or policy.previous is None:
         return
     try:
         check_link(policy, theirs, former.policy_hash, former.end)
     except (Malformed, Rejected) as error:
-        fork = isinstance(error, Rejected) and error.check == "previous-root"
+        check = error.check if isinstance(error, Rejected) else ""
+        by = ISSUER
+        if check == "previous-root":
+            by = EITHER
+        elif check == "previous-cohort":
+            by = _answering(policy.previous, former)
         kind = Kind.BROKEN if former.outcome is Outcome.ACCEPTED else Kind.UNJUDGED
-        findings.reject(WHERE, error, kind, by=EITHER if fork else ISSUER)
+        findings.reject(WHERE, error, kind, by=by)
 
 
 def _tell(findings: Findings, named: FormerFederation, former: Former) -> None:

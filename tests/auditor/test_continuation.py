@@ -13,8 +13,10 @@ import pytest
 from auditor import Report, Status, audit
 from proofs.errors import Misuse, Rejected
 from protocols.continuation import LogEnd, end_of, link_to, require_lawful
+from protocols.envelopes import open_envelope, seal
 from protocols.log.reader import TranscriptReader
-from protocols.messages import RoundClosed
+from protocols.log.tiles import Bundle, decode_bundle, encode_bundle
+from protocols.messages import CohortClosed, RoundClosed, RoundOpen
 from protocols.policy import FormerFederation
 from protocols.reasons import NO_COHORT
 from tests.auditor.forge import Forge
@@ -165,6 +167,45 @@ def test_a_former_transcript_that_is_not_accepted(chain: list[Simulation], tmp_p
     assert ("an audit that accepts it", None) in refused(chain[1], damaged)
 
 
+def test_a_former_log_that_goes_on_to_break_a_rule(tmp_path: Path) -> None:
+    """The issuer took up an end that was lawful; whoever answers for what came after it, it need not be the issuer."""
+    former = finish(Simulation(tmp_path / "former", SMALL))
+    early = end(former)
+    following = naming(former, tmp_path / "next", early)
+    forged = Forge.load(former.path, former.pinned.policy, former.policy_data, identity_of)
+    forged.insert(len(forged.slots), forged.message(0))  # a second Genesis, with all signatures
+    later = forged.write(tmp_path / "later")
+    assert audit(later, former.policy_data).outcome.value == "rule-broken"
+    assert refused(following, later) == [("an audit that accepts it", "issuer, or the former coordinator")]
+
+
+def test_what_is_put_there_after_the_former_audit_accuses_nobody(
+    chain: list[Simulation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries that no checkpoint signs, served once the audit of the former transcript is done."""
+    first, second = chain[:2]
+    served = tmp_path / "served"
+    shutil.copytree(first.path, served)
+
+    def then_changed(path: Path, *arguments: object, **named: object) -> Report:
+        report = audit(path, *arguments, **named)  # type: ignore[arg-type]  # as they came
+        size = TranscriptReader(served).size
+        bundle = served / "tile/entries/000.p" / str(size)
+        entries = decode_bundle(bundle.read_bytes(), Bundle(0, size))
+        closed = next(entry for entry in entries if isinstance(open_envelope(entry).message, CohortClosed))
+        open_now = next(entry for entry in entries if isinstance(open_envelope(entry).message, RoundOpen))
+        final = replace(open_envelope(open_now).message, model=end(first).model)
+        bundle.write_bytes(encode_bundle([*entries[:-2], seal(final, "coordinator", identity_of("x")), closed]))
+        if isinstance(reader := named.get("reader"), TranscriptReader):
+            reader._bundle = None  # as where the log has several, and the last one read is another
+        return report
+
+    monkeypatch.setattr("auditor.auditing.audit", then_changed)
+    report = audit(second.path, second.policy_data, previous=[served])
+    assert report.outcome.value == "damaged"
+    assert [(name, by) for name, by in words(report)] == [("tile-mismatch", None)]
+
+
 def naming(former: Simulation, folder: Path, found: LogEnd, **changes: object) -> Simulation:
     """A policy that names an end as it is, whatever that is."""
     link = FormerFederation(former.pinned.policy.federation, former.pinned.hash, found.size, found.root)
@@ -243,7 +284,7 @@ def test_a_cohort_on_the_final_model_is_in_the_way(tmp_path: Path) -> None:
     assert late.opened == (2,)
     assert rejected(lambda: require_lawful(late)) == "previous-cohort"
     following = naming(former, tmp_path / "next", early)
-    assert refused(following, former.path) == [("previous-cohort", "issuer")]
+    assert refused(following, former.path) == [("previous-cohort", "issuer, or the former coordinator")]
     report = audit(following.path, following.policy_data, previous=[former.path])
     (check,) = (each for each in report.checks if each.id == "I14")
     assert check.notes[0].startswith("first went on: its log has")

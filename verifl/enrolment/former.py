@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.continuation import LogEnd, check_layout, end_of, link_to
+from protocols.hashes import sha256
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.policy import FormerFederation, Policy
@@ -43,11 +44,15 @@ def audited_end(transcript: Path, policy_file: Path) -> FormerEnd:
     Raises Misuse where the audit does not accept, or the end is none that may be taken up, by the names of
     `protocols.continuation.require_lawful`.
     """
-    _require_accepted(transcript, policy_file)
+    checkpoint = _require_accepted(transcript, policy_file)
     try:
         reader = TranscriptReader(transcript)
+        if sha256(reader.latest()).hex() != checkpoint:
+            raise Misuse(
+                f"{transcript}: its log went on while it was audited; do it again, once the federation has ended"
+            )
         pinned = PinnedPolicy.open(read_policy_file(policy_file))
-        end = end_of(reader.entries(0, reader.size), reader.size)
+        end = end_of((entry for bundle in reader.replay() for entry in bundle), reader.size)
         link = link_to(pinned.policy, pinned.hash, end)
         model = decode_model(reader.blob(end.model, pinned.model_size), pinned.policy.dimension)
     except (Malformed, Rejected) as error:
@@ -55,7 +60,8 @@ def audited_end(transcript: Path, policy_file: Path) -> FormerEnd:
     return FormerEnd(pinned, end, link, model)
 
 
-def _require_accepted(transcript: Path, policy_file: Path) -> None:
+def _require_accepted(transcript: Path, policy_file: Path) -> str:
+    """The SHA-256 of the checkpoint that was audited, in hexadecimal."""
     command = [sys.executable, "-P", "-m", "auditor", str(transcript), "--policy", str(policy_file), "--format", "json"]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode not in (_ACCEPTED, _REJECTED):
@@ -68,3 +74,4 @@ def _require_accepted(transcript: Path, policy_file: Path) -> None:
             f"{transcript}: the audit does not accept it ({report['outcome']}: {failed}), so it cannot be continued; "
             f"`verifl-audit {transcript} --policy {policy_file}` says why"
         )
+    return str(report["checkpoint"]["hash"])
