@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from verifl.training.local_training import LocalTraining
 
 SUFFIX = ".initial.safetensors"
+_DEEPEST = 100  # modules within each other: torch walks them by recursion
+_TOO_LONG = 1 << 63
 
 
 def initial_file(training: LocalTraining, initial: Doubles) -> bytes:
@@ -111,13 +113,27 @@ class _Started:
 def _read(path: Path) -> Mapping[str, Tensor]:
     from safetensors.torch import load_file
 
+    _check_header(path)
+    held: Mapping[str, Tensor] = load_file(str(path))
+    return held
+
+
+def _check_header(path: Path) -> None:
+    """Names and shapes that a module can have, before it is made: the format itself bounds neither."""
+    from safetensors import safe_open
+
     if not path.is_file():
         raise Misuse(f"{path}: no such file, expected the initial model that came with the policy (*{SUFFIX})")
     try:
-        held: Mapping[str, Tensor] = load_file(str(path))
+        with safe_open(str(path), framework="pt") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - a method of it
     except SafetensorError as error:
         raise Misuse(f"{path}: expected a safetensors file: {error}") from None
-    return held
+    for name, shape in shapes.items():
+        if name.count(".") >= _DEEPEST:
+            raise Misuse(f"{path}: {name[:40]!r}...: expected a name of at most {_DEEPEST} parts")
+        if max(shape, default=0) >= _TOO_LONG:
+            raise Misuse(f"{path}: {name!r}: expected a shape that a tensor can have, found {shape}")
 
 
 def _require(path: Path, name: str, dtype: str, shape: Sequence[int], found: Tensor | None) -> None:
