@@ -115,16 +115,18 @@ class TranscriptReader:
 
         Raises Misuse unless 0 <= start <= stop <= size; Rejected("file-*") and Malformed for the bundles.
         """
+        return list(self.stream(start, stop))
+
+    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+        """The same, with one bundle in memory at a time; each step raises as `entries`."""
         size = self.size
         if not 0 <= start <= stop <= size:
             raise Misuse(f"entries: expected a range within 0 .. {size}, found {start} .. {stop}")
-        found: list[bytes] = []
         while start < stop:
             bundle = bundle_of(start, size)
             inside = self._entries_of(bundle)[start - bundle.start : stop - bundle.start]
-            found += inside
+            yield from inside
             start += len(inside)
-        return found
 
     def some_entries(self, bundle: Bundle) -> Sequence[bytes | None]:
         """The entries of a bundle, as many as can be had; None for each of the others."""

@@ -7,7 +7,7 @@ file from having parties work, or wait, for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -137,20 +137,19 @@ def open_proposal(pinned: PinnedPolicy, data: bytes) -> Proposal:
     return proposal
 
 
-def bundled_entries(proposal: Proposal, read: Callable[[bytes, int], bytes]) -> list[bytes]:
-    """The entries that a proposal names: those from `start` up to its checkpoint.
+def bundled_entries(proposal: Proposal, read: Callable[[bytes, int], bytes]) -> Iterator[bytes]:
+    """The entries that a proposal names: those from `start` up to its checkpoint, one file in memory at a time.
 
-    read: gives the file of a SHA-256, at most so many bytes of it. Raises Malformed, or Rejected("bundles") for a file
-    that is another, and as `read` does.
+    read: gives the file of a SHA-256, at most so many bytes of it. Each step raises Malformed, or Rejected("bundles")
+    for a file that is another, and as `read` does.
     """
-    left, entries = parse_note(proposal.note).checkpoint.size - proposal.start, list[bytes]()
+    left = parse_note(proposal.note).checkpoint.size - proposal.start
     for name in proposal.bundles:
         data, width = read(name, BUNDLE_LIMIT), min(left, TILE_WIDTH)
         if blob_hash(data) != name:
             raise Rejected("bundles", f"the file {name.hex()}", blob_hash(data).hex())
-        entries += decode_bundle(data, Bundle(0, width))
+        yield from decode_bundle(data, Bundle(0, width))
         left -= width
-    return entries
 
 
 def _named(question: Question) -> tuple[str, int]:

@@ -6,7 +6,8 @@ a crash at any point loses nothing that was said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Rejected
@@ -14,7 +15,7 @@ from proofs.randomness import Randomness
 from protocols import hpke, sharing
 from protocols.approvals import check_approvals
 from protocols.contexts import share_info
-from protocols.envelopes import open_envelope, seal
+from protocols.envelopes import Entry, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign, parse_note
 from protocols.membership import key_in_force, require_own_key
@@ -24,7 +25,6 @@ from protocols.messages import (
     Release,
     RoundAborted,
     RoundKey,
-    RoundOpen,
     ShareAck,
     Submission,
 )
@@ -49,6 +49,16 @@ from protocols.stores import Store
 from protocols.submissions import BlobSource, read_blob, without_blobs
 
 ERASED = "erased"  # the check by which it says nothing more in a round
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What entries that passed by leave. genesis: if it was among them. blaming: the last round that was aborted for
+    want of acknowledgements, and its submissions."""
+
+    log: Follower
+    genesis: Genesis | None
+    blaming: tuple[int, int] | None
 
 
 class Trustee:
@@ -134,12 +144,12 @@ class Trustee:
         self._secrets.drop_pending(kept, identity)
 
     def observe(
-        self, note: bytes, entries: Sequence[bytes], timestamp: int, blobs: BlobSource = without_blobs
+        self, note: bytes, entries: Iterable[bytes], timestamp: int, blobs: BlobSource = without_blobs
     ) -> bytes:
         """Follow the log to a checkpoint and cosign it.
 
         note: the checkpoint, signed by the log, other cosignatures allowed. entries: those after `size`, up to the
-        checkpoint. timestamp: POSIX seconds, for the cosignature.
+        checkpoint, read once and one at a time. timestamp: POSIX seconds, for the cosignature.
         1. The checkpoint is this log's, signed by its key: "checkpoint-...".
         2. It is not smaller than what this trustee saw: "rollback".
         3. The entries are those in between, each admitted by the rules: "entries", or the rule's name.
@@ -155,18 +165,17 @@ class Trustee:
         head = self.head(note)
         if head.size < self._log.size:
             raise Rejected("rollback", f"at least {self._log.size} entries", str(head.size))
-        if len(entries) != head.size - self._log.size:
-            raise Rejected("entries", f"{head.size - self._log.size} after {self._log.size}", str(len(entries)))
-        followed = self._log.extended(self._pinned, entries)
+        passed = self._passed(entries, head.size)
+        followed = passed.log
         if followed.root() != head.root:
             raise Rejected("fork", followed.root().hex(), head.root.hex())
         policy = self._pinned.policy
         cosigners = check_note(parse_note(note), policy.log_key, followed.ledger.membership.trustees(policy), 0)
-        if self._log.size == 0 and entries:
-            self._check_approved(entries[0], blobs)
-        if len(cosigners) < policy.threshold:
-            self._check_waited(entries)
-        if entries:
+        if passed.genesis is not None and passed.genesis.approvals is not None:
+            check_approvals(self._pinned, read_blob(blobs, passed.genesis.approvals, self._pinned.approvals_size))
+        if len(cosigners) < policy.threshold and passed.blaming is not None:
+            self._check_waited(*passed.blaming)
+        if followed.size > self._log.size:
             LOG.put(self._store, followed)
             self._log = followed
         self._clear()
@@ -174,11 +183,25 @@ class Trustee:
             self._shown_at(followed.ledger.current.number, len(followed.ledger.current.submissions))
         return cosign(head, self._name, self._identity, timestamp)
 
-    def _check_approved(self, entry: bytes, blobs: BlobSource) -> None:
-        """Genesis, which the rules have admitted, names the approvals that the policy demands."""
-        message = open_envelope(entry).message
-        if isinstance(message, Genesis) and message.approvals is not None:
-            check_approvals(self._pinned, read_blob(blobs, message.approvals, self._pinned.approvals_size))
+    def _passed(self, entries: Iterable[bytes], size: int) -> _Passed:
+        """Follow the log over entries up to `size`; of them nothing is kept but what the rules keep. Of several aborts
+        that blame somebody the last is looked at: whoever was shown its round was shown the rounds before, and only one
+        time is kept."""
+        log, genesis, blaming = self._log, None, None
+        expected = f"{size - log.size} after {log.size}"
+        for entry in entries:
+            if log.size == size:
+                raise Rejected("entries", expected, "more")
+            opened, before = Entry.open(entry), log.ledger.current
+            log = log.after(self._pinned, [opened])
+            message = opened.message
+            if isinstance(message, Genesis):
+                genesis = message
+            elif isinstance(message, RoundAborted) and message.reason == NO_QUORUM and before is not None:
+                blaming = message.round, len(before.submissions)
+        if log.size != size:
+            raise Rejected("entries", expected, str(log.size - self._log.size))
+        return _Passed(log, genesis, blaming)
 
     def acknowledge(self, number: int, note: bytes, blobs: BlobSource) -> bytes:
         """The signed ShareAck of the open round over what this trustee has seen of it; once a round, the same bytes.
@@ -304,27 +327,11 @@ class Trustee:
         if number <= self._secrets.erased:
             raise Rejected(ERASED, f"the secrets of round {number}, which it keeps for a while", "they were erased")
 
-    def _check_waited(self, entries: Sequence[bytes]) -> None:
-        """Nobody is blamed for an acknowledgement that nobody waited for. Of several such aborts the last is looked at:
-        whoever was shown its round was shown the rounds before, and only one time is kept."""
-        if not any(NO_QUORUM.encode() in entry for entry in entries):
-            return
-        last: tuple[int, int] | None = None
-        current = self._log.ledger.current
-        count = len(current.submissions) if current is not None else 0
-        for entry in entries:
-            message = open_envelope(entry).message
-            if isinstance(message, RoundOpen):
-                count = 0
-            elif isinstance(message, Submission):
-                count += 1
-            elif isinstance(message, RoundAborted) and message.reason == NO_QUORUM:
-                last = (message.round, count)
-        if last is None:
-            return
-        waited = self._waits.clock() - self._shown_at(*last)
+    def _check_waited(self, number: int, submissions: int) -> None:
+        """Nobody is blamed for an acknowledgement that nobody waited for."""
+        waited = self._waits.clock() - self._shown_at(number, submissions)
         if waited < self._waits.quorum:
-            expected = f"{self._waits.quorum} seconds from round {last[0]}'s last submission"
+            expected = f"{self._waits.quorum} seconds from round {number}'s last submission"
             raise Rejected("quorum-wait", expected, f"an abort after {waited}")
 
     def _shown_at(self, number: int, submissions: int) -> int:

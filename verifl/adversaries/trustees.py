@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from proofs.curve import ORDER
@@ -71,7 +71,7 @@ class Silent(LyingTrustee):
     """Says nothing; to the others that is an answer that never comes."""
 
     def observe(
-        self, note: bytes, entries: Sequence[bytes], timestamp: int, blobs: BlobSource = without_blobs
+        self, note: bytes, entries: Iterable[bytes], timestamp: int, blobs: BlobSource = without_blobs
     ) -> bytes:
         """See `Trustee.observe`."""
         self.answer()

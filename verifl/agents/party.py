@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +32,9 @@ class PublicLog(Protocol):
     """The log as an agent reads it when it is asked: from a disk, over a network, or from whoever carries questions. An
     agent checks everything that it is given."""
 
-    def entries(self, start: int, stop: int) -> Sequence[bytes]:
-        """Entries start .. stop - 1: those that are published, and up to a checkpoint that is to be cosigned."""
+    def entries(self, start: int, stop: int) -> Iterable[bytes]:
+        """Entries start .. stop - 1: those that are published, and up to a checkpoint that is to be cosigned. They
+        are read as they are asked for, once."""
         ...
 
     def invitation(self, since: int, known: int) -> Invitation:
@@ -51,7 +52,7 @@ class PublishedLog:
 
     def __init__(self, reader: TranscriptReader) -> None:
         """reader: of the latest checkpoint, at the time of the question."""
-        self._reader, self.entries, self.blob = reader, reader.entries, reader.blob
+        self._reader, self.entries, self.blob = reader, reader.stream, reader.blob
 
     def invitation(self, since: int, known: int) -> Invitation:
         """See `make_invitation`."""

@@ -71,7 +71,7 @@ def test_a_proposal_says_the_question_and_the_entries_again(number: int, size: i
         assert opened == proposal
         assert opened.asked() == question
         assert opened.start == size - len(given_entries)
-        assert bundled_entries(opened, lambda name, limit, files=files: files[name][:limit]) == given_entries
+        assert list(bundled_entries(opened, lambda name, limit, files=files: files[name][:limit])) == given_entries
 
 
 def test_the_bytes_of_a_proposal_are_these() -> None:
@@ -135,10 +135,10 @@ def test_sizes_are_limited() -> None:
 def test_a_bundle_is_the_one_that_was_named() -> None:
     proposal, files = draft_proposal(PINNED, Observe(note_of(3), 3), (), [b"one", b"two", b"three"], 0, 0)
     with pytest.raises(Rejected, match="bundles"):
-        bundled_entries(proposal, lambda name, limit: files[name] + b"!")
+        list(bundled_entries(proposal, lambda name, limit: files[name] + b"!"))
     short = replace(proposal, bundles=(blob_hash(files[proposal.bundles[0]][:-1]),))
     with pytest.raises(Malformed):
-        bundled_entries(short, lambda name, limit: files[proposal.bundles[0]][:-1])
+        list(bundled_entries(short, lambda name, limit: files[proposal.bundles[0]][:-1]))
 
 
 @given(st.binary(max_size=300))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 
@@ -387,3 +389,23 @@ def test_cosignatures_verify(simulation: Simulation) -> None:
 def test_an_identity_that_the_policy_does_not_have(simulation: Simulation) -> None:
     with pytest.raises(Misuse):
         simulation.trustee_on(MemoryStore(), "trustee-0", identity_of("client-00"))
+
+
+def test_entries_are_read_once_and_never_beyond_the_checkpoint(simulation: Simulation) -> None:
+    """Of what passes by nothing is kept but what the rules keep, and nothing more is asked for than one entry."""
+    trustee, log = simulation.trustees["trustee-0"], fork(simulation, 1)
+    log.entries.append(simulation.trustees["trustee-1"].round_key(1))
+    asked = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal asked
+        for entry in cycle(log.entries[1:]):
+            asked += 1
+            yield entry
+
+    with refused("entries"):
+        trustee.observe(log.note(), endless(), 1)
+    assert asked == 2
+    assert trustee.size == 1
+    assert trustee.observe(log.note(), iter(log.entries[1:]), 1)
+    assert trustee.size == 2

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from proofs.errors import Malformed, Rejected
@@ -84,21 +85,18 @@ class ProposedLog:
     def __init__(self, public: PublicView, proposal: Proposal) -> None:
         self._public, self._proposal = public, proposal
 
-    def entries(self, start: int, stop: int) -> Sequence[bytes]:
-        """See `PublicLog`. Raises Rejected("entries") where less than that is there."""
+    def entries(self, start: int, stop: int) -> Iterator[bytes]:
+        """See `PublicLog`. Each step raises Rejected("entries") where less than that is there."""
         if start >= stop:
-            return []
+            return
         first = self._proposal.start if self._proposal.bundles else stop
-        found: list[bytes] = []
         if start < first:
             reader, last = self._published(), min(stop, first)
             if reader.size < last:
                 raise Rejected("entries", f"{last} published entries", str(reader.size))
-            found = reader.entries(start, last)
+            yield from reader.stream(start, last)
         if stop > first:
-            beside = bundled_entries(self._proposal, self._public.bundle)
-            found += beside[max(0, start - first) : stop - first]
-        return found
+            yield from islice(bundled_entries(self._proposal, self._public.bundle), max(0, start - first), stop - first)
 
     def invitation(self, since: int, known: int) -> Invitation:
         """See `PublicLog`."""
