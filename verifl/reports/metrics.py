@@ -7,6 +7,7 @@ parties by number, which kinds and checks, how many bytes, and when: nothing tha
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,12 @@ from proofs.errors import Misuse
 from verifl.reports.logs import LOGGER
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from prometheus_client import CollectorRegistry
+
+CONNECTIONS = 32
+SILENCE = 5  # seconds
 
 
 class PartyMetrics(logging.Handler):
@@ -105,6 +111,26 @@ _COUNTED: dict[str, Callable[[PartyMetrics, Mapping[str, Any]], None]] = {
 }
 
 
+def _bound(server: WSGIServer) -> None:
+    """At most CONNECTIONS at a time, each as long as it says something every SILENCE seconds; further ones are closed.
+    What goes wrong with one is nobody's concern. So whoever reaches the port takes neither threads nor files from the
+    party."""
+    free = threading.Semaphore(CONNECTIONS)
+
+    class Handler(server.RequestHandlerClass):  # type: ignore[name-defined,misc]  # a class that is a value
+        timeout = SILENCE
+
+        def __init__(self, *arguments: Any) -> None:
+            try:
+                super().__init__(*arguments)
+            finally:
+                free.release()
+
+    server.RequestHandlerClass = Handler
+    server.verify_request = lambda *_: free.acquire(blocking=False)  # type: ignore[method-assign]  # of this one server
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # it would print a traceback
+
+
 @contextmanager
 def metrics_served(role: str, address: str, port: int | None) -> Iterator[None]:
     """Answer GET at http://address:port/metrics during the block; nowhere without a port.
@@ -122,6 +148,7 @@ def metrics_served(role: str, address: str, port: int | None) -> Iterator[None]:
     handler = PartyMetrics(registry, role)
     try:
         server, thread = start_http_server(port, address, registry)
+        _bound(server)
     except OSError as error:
         raise Misuse(f"metrics: {address}:{port}: {error.strerror}; choose another port") from None
     before = LOGGER.level

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from proofs.errors import Misuse
 from verifl.reports.events import EVENTS, ON_TRAINING
 from verifl.reports.logs import LOGGER, logged
-from verifl.reports.metrics import PartyMetrics, metrics_served
+from verifl.reports.metrics import CONNECTIONS, PartyMetrics, metrics_served
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
@@ -143,3 +143,29 @@ def test_a_port_that_is_taken_is_said_at_once() -> None:
         metrics_served("trustee", "127.0.0.1", port),
     ):
         pass
+
+
+def test_who_holds_connections_open_holds_few_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    import socket
+    import struct
+    import urllib.error
+    import urllib.request
+
+    port = free_port()
+    with metrics_served("trustee", "127.0.0.1", port):
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(CONNECTIONS)]
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as another:
+            assert another.recv(1) == b""  # closed at once
+        for each in held:  # by a reset, which is an error for whoever reads
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            each.close()
+        for _ in range(1000):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    assert b"verifl_round" in answer.read()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                continue
+        else:
+            pytest.fail("nobody is answered any more")
+    assert capfd.readouterr().err == ""
