@@ -94,6 +94,12 @@ class Consortium:
     def home(self, name: str) -> Path:
         return self.folder / "homes" / name
 
+    def started_in(self, name: str) -> Path:
+        """An empty directory, so that no path counts for the place that somebody stands in."""
+        here = self.folder / "nowhere"
+        here.mkdir(exist_ok=True)
+        return here
+
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
@@ -111,10 +117,8 @@ class Consortium:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.home(name))
         command = [sys.executable, "-c", WATCHED, str(self.folder / f"{name}.opened"), *self.command(name, *more)]
-        here = self.folder / "nowhere"
-        here.mkdir(exist_ok=True)
         with self.log(name).open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=here)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self.started_in(name))
         self.running[name] = process
         return process
 
