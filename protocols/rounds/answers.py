@@ -11,11 +11,11 @@ from typing import Annotated
 
 from proofs.errors import Malformed
 from protocols.blob_sizes import size_of
-from protocols.blobs import BLOB_LIMIT, blob_hash
+from protocols.blobs import BLOB_LIMIT, blob_fields, blob_hash
 from protocols.encoding import ENTRY_LIMIT, decode, encode
 from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import cosigner_of
-from protocols.messages import AtMost
+from protocols.messages import AtMost, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import (
     Acknowledgement,
@@ -37,7 +37,6 @@ _COSIGNATURE, _ROUND_KEY, _SUBMISSION, _ACK, _RELEASE = (
     "release",
 )
 _ENTRIES = (_ROUND_KEY, _SUBMISSION, _ACK, _RELEASE)
-_OF_A_CLIENT = ("commitments", "ciphertext", "share_commitments", "proof", "range_commitments", "noise_commitments")
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,9 @@ def answer_limit(pinned: PinnedPolicy, party: str) -> int:
     """The most bytes that an answer of this client or trustee can have under the policy."""
     blobs = pinned.share_size
     if any(member.id == party for member in pinned.policy.roster):
-        shares = len(pinned.policy.trustees) * pinned.sealed_share_size
-        blobs = shares + sum(size_of(pinned, role) for role in _OF_A_CLIENT)
+        trustees = len(pinned.policy.trustees)
+        sizes = {each: size_of(pinned, each.role) for each in blob_fields(Submission)}
+        blobs = sum(size if each.item is None else trustees * size for each, size in sizes.items())
     return ENTRY_LIMIT + blobs + _FRAMING
 
 

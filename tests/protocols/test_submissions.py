@@ -14,9 +14,11 @@ from proofs.verifier import verify
 from protocols.blob_sizes import ROW_FIELDS, sized_blobs
 from protocols.blobs import blob_hash
 from protocols.contexts import submission_context
+from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
 from protocols.reasons import INVALID_PROOF, MALFORMED
+from protocols.rounds.answers import answer_limit
 from protocols.sharing import decode_commitments
 from protocols.submissions import (
     Fault,
@@ -135,6 +137,17 @@ def test_commitments_of_relations_have_their_own_sizes(related: Received) -> Non
     assert len(sizes) == len(ROLES) + len(message.shares) + 2
     for name, size in sizes:
         assert len(related.blobs[name]) == size
+
+
+def test_an_answer_has_room_for_every_blob_that_a_submission_names(received: Received, related: Received) -> None:
+    """And for none that the policy asks nobody for."""
+    rooms = set()
+    for setting in (received, related):
+        message = setting.messages[0]
+        named = sum(size for _, size in sized_blobs(setting.pinned, message))
+        rooms.add(answer_limit(setting.pinned, message.client) - named)
+    (beside,) = rooms  # for the entry and the framing
+    assert beside > ENTRY_LIMIT
 
 
 def test_no_relation_no_commitments(received: Received) -> None:

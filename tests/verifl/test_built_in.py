@@ -1,4 +1,4 @@
-"""Built-in tasks: each in one registry, known to configuration, loader, demonstration, example and README."""
+"""Built-in tasks: each in one registry, known to configuration, loader, demonstration and example."""
 
 from __future__ import annotations
 
@@ -32,13 +32,11 @@ def test_the_demonstration_offers_every_one() -> None:
     assert option.default == BUILT_IN_TASKS.names[0] == Demonstration().dataset
 
 
-def test_the_example_and_the_readme_name_every_one(tmp_path: Path) -> None:
+def test_the_example_names_every_one(tmp_path: Path) -> None:
     example, _ = write_templates(tmp_path, EXAMPLE)
     text = example.read_text(encoding="utf-8")
     assert f"# or a built-in task instead of a file: {', '.join(BUILT_IN_TASKS.names)}\n" in text
     assert "{" not in text.replace("{ ", "")
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert all(name in readme for name in BUILT_IN_TASKS.names)
 
 
 def test_others_are_refused() -> None:

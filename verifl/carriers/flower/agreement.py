@@ -14,6 +14,8 @@ from flwr.serverapp.strategy import Strategy
 
 from proofs.errors import Misuse
 from protocols.policy import Policy
+from protocols.steps.fedavg import FedAvg
+from protocols.steps.fedopt import FedAdam
 from protocols.steps.registry import step_constants
 
 EQUAL = "equal"
@@ -22,7 +24,7 @@ _Rule = tuple[str, Mapping[str, float]]  # a rule of the registry, and its const
 
 
 def _average(strategy: Any) -> _Rule:  # noqa: ARG001
-    return "fedavg", {"learning_rate": 1.0}
+    return FedAvg.name, {"learning_rate": 1.0}
 
 
 def _average_with_rate(strategy: Any) -> _Rule:
@@ -30,12 +32,12 @@ def _average_with_rate(strategy: Any) -> _Rule:
         raise Misuse(
             f"strategy: server_momentum {strategy.server_momentum:g}: no rule of a policy has a momentum; use 0"
         )
-    return "fedavg", {"learning_rate": float(strategy.server_learning_rate)}
+    return FedAvg.name, {"learning_rate": float(strategy.server_learning_rate)}
 
 
 def _adam(strategy: Any) -> _Rule:
     constants = {"learning_rate": strategy.eta, "beta1": strategy.beta_1, "beta2": strategy.beta_2}
-    return "fedadam", {name: float(value) for name, value in {**constants, "epsilon": strategy.tau}.items()}
+    return FedAdam.name, {name: float(value) for name, value in {**constants, "epsilon": strategy.tau}.items()}
 
 
 # By the class that says how replies become a model.
