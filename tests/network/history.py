@@ -26,6 +26,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
 from protocols.rounds.record import pending_entries
+from tests.network import sealing
 from tests.network.clocks import MachineClock
 from tests.network.delivery import Link, LinkedConnection, WebServer
 from tests.network.disks import Disks
@@ -291,6 +292,7 @@ def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -
         stack.enter_context(mock.patch.object(website, "Connection", world.connected))
         stack.enter_context(mock.patch.object(remote, "Connection", world.connected))
         stack.enter_context(mock.patch.object(website, "time", world.host.clock))
+        stack.enter_context(sealing.repeatable())
         stack.enter_context(mock.patch.object(tempfile, "tempdir", base))
         stack.enter_context(mock.patch.object(identities, "Ed25519PublicKey", _Remembered))
         stack.callback(_Remembered.known.clear)
