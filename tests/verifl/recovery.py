@@ -10,7 +10,7 @@ A photograph is a copy of the run's directory: the system's view of the files is
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from protocols.messages import Submission
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import ReleasePackage, SubmissionPackage
 from protocols.rounds.trustee import Trustee
+from protocols.submissions import BlobSource
 from verifl import Config, Federation
 from verifl.carriers.in_process import InProcess
 from verifl.federation import FederationResult
@@ -116,10 +117,10 @@ def overheard(said: Said, monkeypatch: Any) -> Iterator[None]:
     def observe(owner: type[Trustee]) -> None:
         original = owner.observe
 
-        def observed(self: Trustee, note: bytes, entries: Sequence[bytes], timestamp: int) -> bytes:
-            first = self.size
-            line = original(self, note, entries, timestamp)
-            said.seen += [(said.clock(), first + offset, entry) for offset, entry in enumerate(entries)]
+        def observed(self: Trustee, note: bytes, entries: Iterable[bytes], timestamp: int, *blobs: BlobSource) -> bytes:
+            first, read = self.size, list(entries)
+            line = original(self, note, read, timestamp, *blobs)
+            said.seen += [(said.clock(), first + offset, entry) for offset, entry in enumerate(read)]
             return line
 
         patch.setattr(owner, "observe", observed)

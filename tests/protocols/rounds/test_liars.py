@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from proofs.errors import Rejected
-from protocols.envelopes import open_envelope
 from protocols.messages import CohortClosed, RoundAborted
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.offences import disputed_clients
@@ -73,7 +72,7 @@ def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -
     for name in CORRUPT:
         simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, name, ["client-01"])))
     closed = simulation.store(simulation.coordinator.close_cohort())
-    message = open_envelope(closed.entries[0]).message
+    message = closed.entries[0].message
     assert isinstance(message, CohortClosed)
     assert [exclusion.reason for exclusion in message.excluded] == ["unacknowledged"]
     assert disputed_clients(current_of(simulation)) == set()
@@ -84,7 +83,7 @@ def test_complaints_by_more_than_f_trustees_convict(simulation: Simulation) -> N
     submit_all(simulation)
     simulation.acknowledge()
     closed = simulation.store(simulation.coordinator.close_cohort())
-    message = open_envelope(closed.entries[0]).message
+    message = closed.entries[0].message
     assert isinstance(message, CohortClosed)
     assert [(each.reason, each.detail) for each in message.excluded] == [
         ("disputed", "by trustee-0, trustee-1, trustee-2")
@@ -111,7 +110,7 @@ def test_too_many_wrong_releases_abort_with_their_names(simulation: Simulation) 
         simulation.store(simulation.coordinator.receive_release(false_release(simulation, name, blob)))
     simulation.release(["trustee-2", "trustee-3"])
     aborted = simulation.store(simulation.coordinator.aggregate())
-    message = open_envelope(aborted.entries[0]).message
+    message = aborted.entries[0].message
     assert isinstance(message, RoundAborted)
     assert [(each.party, each.reason) for each in message.missing] == [
         ("trustee-0", "wrong-release"),
