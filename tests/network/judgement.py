@@ -20,6 +20,8 @@ from tests.network.scenario import HOST, TAIL
 from verifl.carriers.exchange.public import PROPOSAL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.network.history import World
 
 OFFENCES = "2rmid"  # among the verdicts of a CohortClosed (spec 8.5)
@@ -183,5 +185,5 @@ def _messages(world: World) -> Iterator[tuple[bytes, Message]]:
     return ((entry, open_envelope(entry).message) for entry in _entries(world))
 
 
-def _contents(paths: Iterator) -> bytes:  # type: ignore[type-arg]
+def _contents(paths: Iterator[Path]) -> bytes:
     return b"\0".join(path.read_bytes() for path in sorted(paths) if path.is_file())

@@ -149,7 +149,8 @@ class Member:
     # ---- what it runs ----
 
     def _open(self) -> None:
-        raise NotImplementedError
+        """Begin as its command does: `_look` is what it does from now on."""
+        raise NotImplementedError  # each role has its own
 
     @property
     def party(self) -> Party:
@@ -226,7 +227,7 @@ class ClientMember(Member):
             self._look = self._lying(view, training)
             return
         evidence = evidence_of(view, self.name)
-        agent = ClientAgent.open(pinned, self.party, training, evidence, self.rand)  # type: ignore[arg-type]
+        agent = ClientAgent.open(pinned, self.party, training, evidence, self.rand)  # type: ignore[arg-type]  # what it uses of one
         keeper = ReceiptKeeper(view, pinned, agent)
         answer = partial(self._answer, agent, training)
         participant = Participant(view, pinned, self.name, OF_CLIENTS, answer, keeper.look, self.clock)
@@ -251,7 +252,7 @@ class ClientMember(Member):
         part = LyingPart(
             pinned, key, self.name, store, get_engine("native"), self.rand, lambda: self.world.lies(kind), victims
         )
-        agent = LyingClientAgent(pinned, play(part), self.party.directory, training)  # type: ignore[arg-type]
+        agent = LyingClientAgent(pinned, play(part), self.party.directory, training)  # type: ignore[arg-type]  # the same
         answered: set[int] = set()
 
         def look() -> None:
