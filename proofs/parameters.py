@@ -3,8 +3,9 @@
 | symbol | name | meaning |
 |---|---|---|
 | d, C | shape | coordinates, columns |
-| B | norm_bound | exact L2 bound, fixed-point units |
-| beta | coordinate_bound, groups | exact bounds on coordinates |
+| B | norm_bound | exact L2 bound of an update of weight 1, fixed-point units |
+| beta | coordinate_bound, groups | exact bounds on coordinates of one of weight 1 |
+| w, W | weight, largest_weight | by which its bounds are multiplied, and the largest there is |
 | N, q, T, E | encryption | ring, plaintext scale, bound on noise |
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -47,10 +48,11 @@ WEIGHTED_SUMMAND_DEGREE = 3
 class ArgumentParameters:
     """What prover and verifier agree on beforehand; never read from a proof.
 
-    dimension: d, 1 to 2^32. norm_bound: B, 1 to 2^40. projections: k, 360 to 4096, so that (3/4)^k <= 2^-149.
-    coordinate_bound: beta of the coordinates outside all `groups`, 0 to 2^20; None for no bounds on coordinates.
-    encryption: None for no proof of encryption. further: relations beyond these, in force behind them. Raises Misuse
-    that names the inequality and both of its sides, or says which relations do not go together.
+    dimension: d, 1 to 2^32. norm_bound: B, W B from 1 to 2^40. projections: k, 360 to 4096, so that (3/4)^k <= 2^-149.
+    coordinate_bound: beta of the coordinates outside all `groups`, W beta from 0 to 2^20; None for no bounds on
+    coordinates. encryption: None for no proof of encryption. further: relations beyond these, in force behind them.
+    weight, largest_weight: 1 <= w <= W; what has a size, and what masks, is the same for every w. Raises Misuse that
+    names the inequality and both of its sides, or says which relations do not go together.
     """
 
     dimension: int
@@ -60,12 +62,18 @@ class ArgumentParameters:
     groups: tuple[CoordinateGroup, ...] = ()
     encryption: EncryptionParameters | None = None
     further: tuple[Relation, ...] = ()
+    weight: int = 1
+    largest_weight: int = 1
 
     minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.norm_bound <= MAXIMUM_NORM_BOUND:
-            raise Misuse(f"norm bound: expected 1 <= B <= {MAXIMUM_NORM_BOUND}, found {self.norm_bound}")
+        if not 1 <= self.weight <= self.largest_weight:
+            raise Misuse(f"weight: expected 1 <= w <= W = {self.largest_weight}, found {self.weight}")
+        if not 1 <= self.norm_bound <= MAXIMUM_NORM_BOUND // self.largest_weight:
+            name = "B" if self.largest_weight == 1 else f"{self.largest_weight} B"
+            found = self.largest_weight * self.norm_bound
+            raise Misuse(f"norm bound: expected 1 <= {name} <= {MAXIMUM_NORM_BOUND}, found {found}")
         if not self.minimum_projections <= self.projections <= MAXIMUM_PROJECTIONS:
             allowed = f"{self.minimum_projections} <= k <= {MAXIMUM_PROJECTIONS}"
             raise Misuse(f"projections: expected {allowed}, found {self.projections}")
@@ -80,22 +88,38 @@ class ArgumentParameters:
         """Rows and columns of the vector's table."""
         return TableShape(self.dimension)
 
+    def weighing(self, weight: int) -> ArgumentParameters:
+        """The same of an update of this weight; raises Misuse unless it is 1 to W."""
+        return self if weight == self.weight else replace(self, weight=weight)
+
     @cached_property
     def segments(self) -> tuple[CoordinateGroup, ...]:
-        """Every coordinate's bound: slices that cover the vector; none without a coordinate bound."""
+        """Every coordinate's bound, w beta: slices that cover the vector; none without a coordinate bound."""
+        return self._segments(self.weight)
+
+    def _segments(self, weight: int) -> tuple[CoordinateGroup, ...]:
         if self.coordinate_bound is None:
             return ()
-        return coordinate_segments(self.dimension, self.coordinate_bound, self.groups)
+        groups = [CoordinateGroup(each.start, each.stop, weight * each.bound) for each in self.groups]
+        return coordinate_segments(self.dimension, weight * self.coordinate_bound, groups)
 
     @cached_property
     def relations(self) -> tuple[Relation, ...]:
         """Those in force, in the order of everything that is theirs: tables, statement, commitments, challenges."""
-        found: list[Relation] = [Norm(self.shape, self.norm_bound), Padding(self.shape)]
-        if self.segments:
-            found.append(Range(self.shape, self.segments))
+        return self._relations(self.weight)
+
+    @cached_property
+    def _heaviest(self) -> tuple[Relation, ...]:
+        """The same of an update of weight W: what must not wrap around, and what masks have to cover."""
+        return self.relations if self.weight == self.largest_weight else self._relations(self.largest_weight)
+
+    def _relations(self, weight: int) -> tuple[Relation, ...]:
+        found: list[Relation] = [Norm(self.shape, weight * self.norm_bound), Padding(self.shape)]
+        if segments := self.segments if weight == self.weight else self._segments(weight):
+            found.append(Range(self.shape, segments))
         if self.encryption is not None:
             found += [ShortNoise(self.shape, self.encryption), Packing(self.shape, self.encryption)]
-            found.append(Encryption(self.shape, self.encryption, self.norm_bound))
+            found.append(Encryption(self.shape, self.encryption, self.largest_weight * self.norm_bound))
         return (*found, *self.further)
 
     @cached_property
@@ -105,8 +129,8 @@ class ArgumentParameters:
 
     @cached_property
     def squares_bound(self) -> int:
-        """F^2: bounds the sum of squares of all tables of an honest prover."""
-        return sum(relation.squares_bound for relation in self.relations)
+        """F^2: bounds the sum of squares of all tables of an honest prover, of whatever weight."""
+        return sum(relation.squares_bound for relation in self._heaviest)
 
     @cached_property
     def projection_bound(self) -> int:
@@ -151,7 +175,7 @@ class ArgumentParameters:
     def wrap_bounds(self) -> tuple[WrapBound, ...]:
         """What must stay below ORDER (spec 5.3): entries are within 4 Z by the projections, then exactly bounded."""
         entry = 4 * self.response_bound
-        own = [bound for relation in self.relations for bound in relation.wrap_bounds(entry)]
+        own = [bound for relation in self._heaviest for bound in relation.wrap_bounds(entry)]
         return (WrapBound("projections", 2 * entry), *own)
 
     @cached_property

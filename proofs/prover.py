@@ -106,7 +106,8 @@ def prove(
             raise Misuse("ciphertext: expected the encryption of the committed update, found another")
         if in_range(parameters, projected):
             return complete(engine, parameters, committed, projected, rand, encrypted).encode(parameters)
-    raise Misuse(f"committed update: expected norm at most B = {parameters.norm_bound}, found projections far beyond")
+    bound = parameters.weight * parameters.norm_bound
+    raise Misuse(f"committed update: expected norm at most {bound}, found projections far beyond")
 
 
 def _check_tables(parameters: ArgumentParameters, committed: CommittedUpdate, encrypted: Encrypted | None) -> None:

@@ -55,9 +55,9 @@ class OpeningWeights:
 
 
 def statement_bytes(parameters: ArgumentParameters) -> bytes:
-    """Numbers of 32 bytes big-endian: d, C, B, k, M, Z; how many slices; those of each relation (spec 5.5)."""
+    """Numbers of 32 bytes big-endian: d, C, w B, k, M, Z; how many slices; those of each relation (spec 5.5)."""
     shape = parameters.shape
-    numbers = [shape.dimension, shape.columns, parameters.norm_bound]
+    numbers = [shape.dimension, shape.columns, parameters.weight * parameters.norm_bound]
     numbers += [parameters.projections, parameters.mask_bound, parameters.response_bound]
     numbers.append(len(parameters.segments))
     numbers += [number for relation in parameters.relations for number in relation.numbers]

@@ -3,6 +3,7 @@
 Total on hostile bytes: a claim is accepted, or Malformed or Rejected names the first check it fails. The checks, with
 the numbers and sections of the specification; what a relation has to say to one, it is asked for:
 
+V0 5.3       the weight is 1 to W                                   Rejected weight
 V1 5.1, 5.6  commitments of each relation, its statement, the proof have their sizes
                   Malformed commitments-length, range-commitments-length, encryption-commitments-length, ciphertext,
                   share-commitment-length, proof-length
@@ -52,14 +53,15 @@ class Claim(RowCommitments):
     """What one client published: row commitments, proof, and the context the proof must have been made for.
 
     rows: by the label of `Relation.commitments`, those of every relation in force that has tables; none, or none but
-    empty ones, of another. encryption: where the parameters ask for its proof. Bytes of any content and length; raises
-    Misuse for anything that is not `bytes`.
+    empty ones, of another. encryption: where the parameters ask for its proof. weight: w, by which the bounds are
+    multiplied. Bytes of any content and length; raises Misuse for anything that is not `bytes`.
     """
 
     rows: Mapping[str, bytes]
     proof: bytes
     context: bytes
     encryption: EncryptionStatement | None = None
+    weight: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))  # hashed more than once: never to change
@@ -92,7 +94,7 @@ class _Openings:
 
 
 def verify(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> None:
-    """Raises Malformed or Rejected, naming the first failed check of V1 to V8 in that order."""
+    """Raises Malformed or Rejected, naming the first failed check of V0 to V8 in that order."""
     verdict = verify_batch(engine, parameters, [claim])[0]
     if verdict is not None:
         raise verdict
@@ -101,9 +103,10 @@ def verify(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> None
 def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequence[Claim]) -> list[Verdict]:
     """One verdict per claim, the same as `verify` would give one by one; None accepts.
 
-    V1 to V6 are checked claim by claim. V7 and V8 of all are checked in one random combination, with 128-bit weights
-    from a hash of everything in the batch; where it fails, the batch is bisected down to the claims at fault. Raises
-    Misuse where the encryption's statement is there without parameters for it, or the other way round.
+    parameters: of any weight; each claim is verified under those of its own. V0 to V6 are checked claim by claim. V7
+    and V8 of all are checked in one random combination, with 128-bit weights from a hash of everything in the batch;
+    where it fails, the batch is bisected down to the claims at fault. Raises Misuse where the encryption's statement is
+    there without parameters for it, or the other way round.
     """
     for claim in claims:
         if (claim.encryption is None) != (parameters.encryption is None):
@@ -121,7 +124,11 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
 
 
 def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Openings:
-    """V1 to V6: what is left to check are openings."""
+    """V0 to V6: what is left to check are openings."""
+    # V0
+    if not 1 <= claim.weight <= parameters.largest_weight:
+        raise Rejected("weight", f"1 to {parameters.largest_weight}", str(claim.weight))
+    parameters = parameters.weighing(claim.weight)
     # V1, V2
     _check_lengths(parameters, claim)
     proof = decode_proof(parameters, claim.proof)
@@ -265,8 +272,9 @@ def _update_opening(parameters: ArgumentParameters, proof: Proof, final: FinalPo
 def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) -> dict[int, list[int]]:
     """Weights for the equations of every claim, that nobody knows before all claims are fixed."""
     challenger = Challenger(ARGUMENT_BATCH)
-    challenger.absorb("statement", statement_bytes(parameters))
+    challenger.absorb("statement", statement_bytes(parameters.weighing(1)))
     for claim in claims.values():
+        challenger.absorb("weight", claim.weight.to_bytes(32, "big"))
         for label in parameters.layout.families:
             challenger.absorb(label, claim.rows[label])
         challenger.absorb("proof", claim.proof)

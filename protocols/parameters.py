@@ -1,7 +1,7 @@
 """Which parameters fit together: every condition on a policy, and the derivation of a new one (spec 4.2, 4.3).
 
-B norm bound in units, n largest cohort, T plaintext scale, E tail of the noise, q modulus, N degree, d dimension,
-m trustees, t threshold, f corrupt trustees, k projections.
+B norm bound in units, W largest weight, n largest cohort, T plaintext scale, E tail of the noise, q modulus, N degree,
+d dimension, m trustees, t threshold, f corrupt trustees, k projections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from proofs.curve import ORDER
 from proofs.encryption import NOISE_BOUND, EncryptionParameters
-from proofs.errors import Misuse, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import LEAST_PROJECTIONS, MAXIMUM_NORM_BOUND, ArgumentParameters
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.audit_checks import AUDIT_CHECKS, in_words
@@ -27,8 +27,11 @@ from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.messages import DETAILS
 from protocols.policy import APPROVING, LatticeRule, Member, Policy, UpdateRule
+from protocols.registry import one_of
+from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
 from protocols.steps.step import step_ceiling, step_floor
+from protocols.weights import EQUAL, EQUAL_WEIGHTS, LARGEST_WEIGHT, WEIGHT_KINDS
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL
@@ -73,17 +76,20 @@ def derive(
     *,
     coordinate_clip: float | None = None,
     encryption_proof: bool = False,
+    largest_weight: int = 1,
 ) -> tuple[UpdateRule, LatticeRule]:
     """The update and lattice rules for d coordinates clipped to L2 norm `clip_norm`, cohorts of at most `max_cohort`.
 
     `resolution` is the wanted number of fraction bits, None for `default_fraction_bits`; `coordinate_clip` the bound on
-    every coordinate, None for none. Raises Misuse, with the
+    every coordinate, None for none; `largest_weight` W, by which all these may be multiplied. Raises Misuse, with the
     numbers and what to change, where the bound leaves its range or no modulus of the list is large enough.
     """
     update = derive_update(dimension, clip_norm, resolution)
     if coordinate_clip is not None:
-        update = replace(update, coordinate_bound=coordinate_units(coordinate_clip, update))
-    return update, derive_lattice(update, max_cohort, encryption_proof)
+        update = replace(
+            update, coordinate_bound=coordinate_units(coordinate_clip, update, largest_weight=largest_weight)
+        )
+    return update, derive_lattice(update, max_cohort, encryption_proof, largest_weight)
 
 
 def derive_update(dimension: int, clip_norm: float, resolution: int | None) -> UpdateRule:
@@ -101,11 +107,12 @@ def derive_update(dimension: int, clip_norm: float, resolution: int | None) -> U
     return UpdateRule(bound, bits, None, ())
 
 
-def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bound") -> int:
+def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bound", largest_weight: int = 1) -> int:
     """A bound on coordinates, in the model's units, as the policy has it: min(B, floor(clip * 2^fraction_bits)).
 
     No coordinate is beyond B, so a larger bound is the same as B. Only 0 becomes 0: it freezes. Raises Misuse,
-    beginning with `name`, for a bound that is negative, not finite, less than a unit, or beyond 2^20 units.
+    beginning with `name`, for a bound that is negative, not finite, less than a unit, or, times the largest weight,
+    beyond 2^20 units.
     """
     bits = update.fraction_bits
     if not (math.isfinite(clip) and clip >= 0):
@@ -118,18 +125,20 @@ def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bo
             f"{name}: {clip} is less than one unit, 2^-{bits} = {math.ldexp(1.0, -bits):.3g}; use 0 to freeze, "
             f"a larger bound{f', or fraction_bits = {finer} or more' if fits else ''}"
         )
-    if bound > MAXIMUM_COORDINATE_BOUND:
-        largest = math.ldexp(MAXIMUM_COORDINATE_BOUND, -bits)
+    if largest_weight * bound > MAXIMUM_COORDINATE_BOUND:
+        largest = math.ldexp(MAXIMUM_COORDINATE_BOUND // largest_weight, -bits)
+        weighed = "" if largest_weight == 1 else f", times the largest weight {largest_weight}"
+        lighter = "" if largest_weight == 1 else ", a smaller largest weight"
         raise Misuse(
-            f"{name}: {clip} is {bound} units of 2^-{bits}, and a bound on coordinates is at most 2^20 units; use "
-            f"{largest} or less, or fewer fraction_bits"
+            f"{name}: {clip} is {bound} units of 2^-{bits}{weighed}, and a bound on coordinates is at most 2^20 units; "
+            f"use {largest} or less{lighter}, or fewer fraction_bits"
         )
     return bound
 
 
-def derive_lattice(update: UpdateRule, max_cohort: int, encryption_proof: bool) -> LatticeRule:
+def derive_lattice(update: UpdateRule, max_cohort: int, encryption_proof: bool, largest_weight: int = 1) -> LatticeRule:
     """The smallest T and q for cohorts of at most `max_cohort` updates; see `derive`."""
-    bound, noise = message_bound(update), NOISE_BOUND if encryption_proof else TAIL
+    bound, noise = largest_weight * message_bound(update), NOISE_BOUND if encryption_proof else TAIL
     _check_range("max_cohort", max_cohort, 2, min(LARGEST_COHORT, (KEY_DIGIT_LIMIT - 1) // noise))
     scale, needed = _plaintext_scale(bound, max_cohort), _modulus_needed(bound, max_cohort, noise)
     for modulus in MODULI:
@@ -137,7 +146,7 @@ def derive_lattice(update: UpdateRule, max_cohort: int, encryption_proof: bool) 
             return LatticeRule(DEGREE, modulus, scale, SIGMA_TENTHS, TAIL, encryption_proof)
     raise Misuse(
         f"no modulus is large enough: 2 n ({noise} T + max|m|) = {needed} must be below {MODULI[-1]}, with cohorts of "
-        f"n = {max_cohort}, max|m| = {bound} and T = {scale}; {_advice(update, max_cohort, noise)}"
+        f"n = {max_cohort}, max|m| = {bound} and T = {scale}; {_advice(update, max_cohort, noise, largest_weight)}"
     )
 
 
@@ -150,22 +159,22 @@ def default_fraction_bits(dimension: int, clip_norm: float) -> int:
     return next((b for b in range(LARGEST_FRACTION_BITS) if scaled_clip(clip_norm, b) >= wanted), LARGEST_FRACTION_BITS)
 
 
-def largest_cohort(update: UpdateRule, lattice: LatticeRule) -> int:
+def largest_cohort(update: UpdateRule, lattice: LatticeRule, largest_weight: int = 1) -> int:
     """The largest n for which no sum can wrap: plaintext, modulus and key digits; 0 where one client is too many."""
-    bound, noise = message_bound(update), noise_bound(lattice)
+    bound, noise = largest_weight * message_bound(update), noise_bound(lattice)
     by_plaintext = (lattice.plaintext_scale - 1) // (2 * bound)
     by_modulus = (lattice.modulus - 1) // (2 * (noise * lattice.plaintext_scale + bound))
     return min(by_plaintext, by_modulus, (KEY_DIGIT_LIMIT - 1) // noise)
 
 
-def largest_derivable_cohort(update: UpdateRule, encryption_proof: bool) -> int:
+def largest_derivable_cohort(update: UpdateRule, encryption_proof: bool, largest_weight: int = 1) -> int:
     """The largest max_cohort for which `derive_lattice` finds parameters; 0 or 1 where there are none."""
     noise = NOISE_BOUND if encryption_proof else TAIL
-    return _most(message_bound(update), noise, (KEY_DIGIT_LIMIT - 1) // noise)
+    return _most(largest_weight * message_bound(update), noise, (KEY_DIGIT_LIMIT - 1) // noise)
 
 
 def argument_parameters(policy: Policy) -> ArgumentParameters:
-    """What every validity proof under this policy is made with; raises Misuse where the argument refuses it."""
+    """What every validity proof of an update of weight 1 is made with; raises Misuse where the argument refuses it."""
     update, lattice = policy.update, policy.lattice
     encryption = None
     if lattice.encryption_proof:
@@ -179,11 +188,13 @@ def argument_parameters(policy: Policy) -> ArgumentParameters:
         update.coordinate_bound,
         tuple(CoordinateGroup(group.start, group.stop, group.bound) for group in update.groups),
         encryption,
+        largest_weight=policy.weights.largest,
     )
 
 
 def message_bound(update: UpdateRule) -> int:
-    """max|m|, the proved bound on one coordinate: beta with the range relation where it is smaller, else B."""
+    """max|m|, the proved bound on one coordinate of an update of weight 1: beta with the range relation where it is
+    smaller, else B."""
     if update.coordinate_bound is None:
         return update.norm_bound
     largest = max(update.coordinate_bound, *(group.bound for group in update.groups), 0)
@@ -198,6 +209,7 @@ def check_policy(policy: Policy) -> list[Inequality]:
         *_round_conditions(policy),
         *_start_conditions(policy),
         *_model_conditions(policy),
+        *_weight_conditions(policy),
         *_update_conditions(policy),
         *_lattice_conditions(policy),
         *_noise_conditions(policy),
@@ -216,15 +228,19 @@ def require_sound(policy: Policy) -> None:
             )
 
 
-def _advice(update: UpdateRule, max_cohort: int, noise: int) -> str:
+def _advice(update: UpdateRule, max_cohort: int, noise: int, weight: int) -> str:
     """What to change, in numbers, when no modulus is large enough."""
     bound, bits = message_bound(update), update.fraction_bits
-    widest = math.ldexp(MAXIMUM_COORDINATE_BOUND, -bits)  # with which the largest modulus has room for every cohort
+    # with which the largest modulus has room for every cohort
+    widest = math.ldexp(MAXIMUM_COORDINATE_BOUND // weight, -bits)
     choices = ["lower the clip norm", f"set coordinate_bound to {widest} or less"]
-    spare = next((spare for spare in range(1, bits + 1) if _fits(bound >> spare, max_cohort, noise)), None)
+    spare = next((spare for spare in range(1, bits + 1) if _fits(weight * (bound >> spare), max_cohort, noise)), None)
     if spare is not None:  # floor(clip * 2^(bits - spare)) is bound >> spare, exactly
         choices.insert(0, f"lower fraction_bits from {bits} to {bits - spare}")
-    cohort = _most(bound, noise, max_cohort)
+    lighter = _heaviest(bound, max_cohort, noise, weight)
+    if 1 <= lighter < weight:
+        choices.insert(0, f"lower the largest weight from {weight} to {lighter}")
+    cohort = _most(weight * bound, noise, max_cohort)
     if cohort >= 2:
         choices.insert(0, f"lower max_cohort from {max_cohort} to {cohort}")
     return ", or ".join(choices)
@@ -233,6 +249,11 @@ def _advice(update: UpdateRule, max_cohort: int, noise: int) -> str:
 def _most(bound: int, noise: int, limit: int) -> int:
     """The largest cohort up to `limit` for which some modulus of the list is large enough; 0 for none."""
     return bisect.bisect_left(range(1, limit + 1), True, key=lambda n: not _fits(bound, n, noise))
+
+
+def _heaviest(bound: int, max_cohort: int, noise: int, limit: int) -> int:
+    """The largest weight up to `limit` for which some modulus of the list is large enough; 0 for none."""
+    return bisect.bisect_left(range(1, limit + 1), True, key=lambda w: not _fits(w * bound, max_cohort, noise))
 
 
 def _plaintext_scale(bound: int, max_cohort: int) -> int:
@@ -329,14 +350,33 @@ def _model_conditions(policy: Policy) -> list[Inequality]:
     ]
 
 
+def _weight_conditions(policy: Policy) -> list[Inequality]:
+    rule = policy.weights
+    alike = rule == replace(EQUAL_WEIGHTS, kind=rule.kind)
+    fits = alike if rule.kind == EQUAL.name else rule.unit is not None and _positive(rule.unit)
+    return [
+        Inequality("weights-kind", int(rule.kind in WEIGHT_KINDS), "=", 1, f"weights are {one_of(WEIGHT_KINDS.names)}"),
+        Inequality("weights-least", rule.largest, ">=", 1, "a weight is at least 1"),
+        Inequality("weights-limit", rule.largest, "<=", LARGEST_WEIGHT, "W is at most 2^20"),
+        Inequality("weights-unit", int(fits), "=", 1, "equal weights are 1; others have a unit above zero"),
+    ]
+
+
+def _positive(text: str) -> bool:
+    try:
+        return parse_double(text) > 0
+    except Malformed:
+        return False
+
+
 def _update_conditions(policy: Policy) -> list[Inequality]:
-    bound, bits = policy.update.norm_bound, policy.update.fraction_bits
+    bits, bound = policy.update.fraction_bits, policy.weights.largest * policy.update.norm_bound
     plaintext = policy.max_cohort * bound
     return [
-        Inequality("norm-bound-positive", bound, ">=", 1, "B is at least one unit"),
-        Inequality("norm-bound-limit", bound, "<=", MAXIMUM_NORM_BOUND, "B is at most 2^40"),
+        Inequality("norm-bound-positive", policy.update.norm_bound, ">=", 1, "B is at least one unit"),
+        Inequality("norm-bound-limit", bound, "<=", MAXIMUM_NORM_BOUND, "W B is at most 2^40"),
         Inequality("fraction-bits", bits, "<=", LARGEST_FRACTION_BITS, "one unit is 2^-fraction_bits"),
-        Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n B < 2^63"),
+        Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n W B < 2^63"),
         Inequality("projections", policy.projections, ">=", LEAST_PROJECTIONS, "(3/4)^k is at most 2^-149"),
         _wrap_condition(policy),
     ]
@@ -353,15 +393,15 @@ def _wrap_condition(policy: Policy) -> Inequality:
 
 
 def _lattice_conditions(policy: Policy) -> list[Inequality]:
-    rule, n, bound = policy.lattice, policy.max_cohort, message_bound(policy.update)
+    rule, n, bound = policy.lattice, policy.max_cohort, policy.weights.largest * message_bound(policy.update)
     scale, error = rule.plaintext_scale, noise_bound(rule) * rule.plaintext_scale + bound
     return [
         Inequality("degree", rule.degree, "=", DEGREE, "N is fixed"),
         Inequality("modulus", int(rule.modulus in MODULI), "=", 1, "q is one of the fixed list of spec 6.1"),
         Inequality("lattice-security", _security(rule), ">=", SECURITY_FLOOR, "classical bits by core-SVP, spec 6.2"),
         Inequality("scale-power", scale.bit_count(), "=", 1, "T is a power of two"),
-        Inequality("scale", scale, ">", 2 * n * bound, "T > 2 n max|m|: the summed message is read modulo T"),
-        Inequality("decryption", 2 * n * error, "<", rule.modulus, "n (E T + max|m|) < q / 2: no sum wraps around q"),
+        Inequality("scale", scale, ">", 2 * n * bound, "T > 2 n W max|m|: the summed message is read modulo T"),
+        Inequality("decryption", 2 * n * error, "<", rule.modulus, "n (E T + W max|m|) < q / 2: no sum wraps around q"),
     ]
 
 

@@ -22,6 +22,7 @@ from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Member, Policy, approvers
 from protocols.roster import check_roster
 from protocols.steps.registry import server_rule
+from protocols.weights import weight_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,12 @@ class PinnedPolicy:
 
     @cached_property
     def argument(self) -> ArgumentParameters:
-        """Parameters of the validity proof."""
+        """Parameters of the validity proof, of an update of weight 1; sizes are the same for every weight."""
         return argument_parameters(self.policy)
+
+    def argument_of(self, stated: int | None) -> ArgumentParameters:
+        """The same of an update that states this weight, or none; raises Misuse for one beyond the policy's."""
+        return self.argument.weighing(weight_of(stated))
 
     @cached_property
     def lattice(self) -> LatticeParameters:

@@ -73,6 +73,17 @@ class StepRule:
 
 
 @dataclass(frozen=True)
+class WeightRule:
+    """By what updates are weighed in the sum."""
+
+    kind: Annotated[str, AtMost(16)]  # see protocols.weights
+    largest: int  # W: weights are integers from 1 to this; 1 where all are equal
+    unit: (
+        Annotated[str, AtMost(16)] | None
+    )  # a double, as in StepRule: what of a client's data weighs 1; null for equal
+
+
+@dataclass(frozen=True)
 class FormerFederation:
     """Where another federation's log stood when this one took up its model. size, root: of a checkpoint of that log,
     between rounds."""
@@ -112,7 +123,7 @@ class Policy:
     task: Hash32 | None  # SHA-256 of the task file by which clients train; null where it is theirs to choose
     initial_file: Hash32 | None  # SHA-256 of the initial model as a file; null where none was given out
     previous: FormerFederation | None  # whose final model the initial model is
-    weights: Reserved
+    weights: WeightRule
     noise: Reserved
     privacy_budget: Reserved
 

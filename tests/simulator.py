@@ -33,7 +33,7 @@ from protocols.messages import Aggregate, Revocation
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
-from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec, approvers
+from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec, WeightRule, approvers
 from protocols.reasons import KEY_COMPROMISED
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.conductor import Conductor, Stage
@@ -62,6 +62,7 @@ from protocols.steps.fedavg import fedavg
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
+from protocols.weights import EQUAL_WEIGHTS
 from tests.seeded import seeded
 
 Update = NDArray[np.int64]
@@ -86,6 +87,7 @@ class Setting:
     coordinate_clip: float | None = None
     encryption_proof: bool = False
     step: StepRule | None = None
+    weights: WeightRule = EQUAL_WEIGHTS
     seed: int = 1
     federation: str = "simulated"
     approvals: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         setting.max_cohort,
         coordinate_clip=setting.coordinate_clip,
         encryption_proof=setting.encryption_proof,
+        largest_weight=setting.weights.largest,
     )
     members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
     policy = Policy(
@@ -146,7 +149,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         task=None,
         initial_file=None,
         previous=setting.previous,
-        weights=None,
+        weights=setting.weights,
         noise=None,
         privacy_budget=None,
     )

@@ -22,6 +22,7 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
+from verifl.strategies.weights import WeightsConfig
 from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, TomlTable, parse_table, read_toml
 
 LARGEST_CLIP_NORM = float(MAXIMUM_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
@@ -195,6 +196,7 @@ class Config(TomlTable):
     trustees: TrusteesConfig = TrusteesConfig()
     update: UpdateConfig = UpdateConfig()
     server: ServerConfig = ServerConfig()
+    weights: WeightsConfig = WeightsConfig()
     tensors: TensorsConfig = TensorsConfig()
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()

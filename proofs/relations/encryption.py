@@ -23,7 +23,8 @@ from proofs.shape import TableShape
 @dataclass(frozen=True)
 class Encryption(Relation):
     """S combinations with random weights of the cells. It sends what they are of the ciphertext, modulo q, and by which
-    multiple of q they differ from that, under masks. norm_bound: B."""
+    multiple of q they differ from that, under masks. norm_bound: of the heaviest update, so that its integers
+    are as wide for all."""
 
     shape: TableShape
     lattice: EncryptionParameters

@@ -97,7 +97,7 @@ class Verification:
 
     def _statement(self) -> None:
         numbers, claim, challenger = self.numbers, self.claim, self.challenger
-        statement = [numbers.d, numbers.C, numbers.B, numbers.k, numbers.M, numbers.Z, len(numbers.slices)]
+        statement = [numbers.d, numbers.C, numbers.w * numbers.B, numbers.k, numbers.M, numbers.Z, len(numbers.slices)]
         statement += [number for piece in numbers.slices for number in piece]
         if numbers.encrypted:
             statement += [numbers.N, numbers.q, numbers.T, numbers.noise_bound, 64, 24, 10]
@@ -282,7 +282,7 @@ class Verification:
         numbers = self.numbers
         tau_rows, tau_columns = self.tau[: numbers.row_bits], self.tau[numbers.row_bits :]
         rows = eq_table(tau_rows)
-        total = numbers.B**2
+        total = (numbers.w * numbers.B) ** 2
         if numbers.ranged:
             columns = eq_table(tau_columns)
             for start, stop, beta in numbers.slices:

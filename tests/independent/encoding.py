@@ -202,7 +202,7 @@ POLICY: Fields = {
     "task": Nullable(HASH),
     "initial_file": Nullable(HASH),
     "previous": Nullable({"federation": PARTY, "policy": HASH, "size": INTEGER, "root": HASH}),
-    "weights": RESERVED,
+    "weights": {"kind": Text(16), "largest": INTEGER, "unit": Nullable(Text(16))},
     "noise": RESERVED,
     "privacy_budget": RESERVED,
 }

@@ -68,10 +68,12 @@ class Grouping:
 
 
 class Numbers:
-    """Everything that is computed from a policy; valid only where 4.2 holds."""
+    """Everything that is computed from a policy, of an update of weight w; valid only where 4.2 holds."""
 
-    def __init__(self, policy: Body) -> None:
+    def __init__(self, policy: Body, w: int = 1) -> None:
         self.policy = policy
+        self.w = w
+        self.W: int = policy["weights"]["largest"]
         self.d: int = policy["dimension"]
         self.B: int = policy["update"]["norm_bound"]
         self.k: int = policy["projections"]
@@ -87,7 +89,7 @@ class Numbers:
 
     @property
     def message_bound(self) -> int:
-        """max|m| of spec 4.2."""
+        """max|m| of spec 4.2, where the weight is 1."""
         if not self.ranged:
             return self.B
         update = self.policy["update"]
@@ -159,25 +161,29 @@ class Numbers:
 
     @cached_property
     def slices(self) -> list[tuple[int, int, int]]:
-        """(start, stop, beta): the groups, and the general bound between them; none without the range relation."""
+        """(start, stop, w beta): the groups, and the general bound between them; none without the range relation."""
+        return self.weighed_slices(self.w)
+
+    def weighed_slices(self, w: int) -> list[tuple[int, int, int]]:
         if not self.ranged:
             return []
         general, at = self.policy["update"]["coordinate_bound"], 0
         slices = []
         for group in self.policy["update"]["groups"]:
             if at < group["start"]:
-                slices.append((at, group["start"], general))
-            slices.append((group["start"], group["stop"], group["bound"]))
+                slices.append((at, group["start"], w * general))
+            slices.append((group["start"], group["stop"], w * group["bound"]))
             at = group["stop"]
         if at < self.d:
-            slices.append((at, self.d, general))
+            slices.append((at, self.d, w * general))
         return slices
 
     # --- the bounds of 5.3 ---
 
     @cached_property
     def P(self) -> int:
-        squares = self.B**2 + sum((stop - start) * beta**2 for start, stop, beta in self.slices)
+        squares = (self.W * self.B) ** 2
+        squares += sum((stop - start) * beta**2 for start, stop, beta in self.weighed_slices(self.W))
         if self.encrypted:
             groups = sum(g.rows * g.per_row for g in (self.error_groups, self.key_groups))
             squares += groups * self.noise_bound**2
@@ -207,7 +213,7 @@ class Numbers:
     def combination_bound(self) -> int:
         """L."""
         E = self.noise_bound
-        return (self.cells << 2 * self.weight_bits) * (self.T * E + self.B) + (self.N * E + 1) * self.q
+        return (self.cells << 2 * self.weight_bits) * (self.T * E + self.W * self.B) + (self.N * E + 1) * self.q
 
     @cached_property
     def quotient_projection(self) -> int:

@@ -10,7 +10,7 @@ from tests.independent.case import CHECKS
 from tests.independent.curve import ORDER
 from tests.independent.encoding import Body
 from tests.independent.parameters import DEGREE, TAIL, Numbers
-from tests.independent.steps import step_bounds, step_fault
+from tests.independent.steps import constant, step_bounds, step_fault
 
 MODULI = (
     0xFFFFFDC001,
@@ -27,6 +27,7 @@ MODULI = (
     0x3FFFFFFFFFFF0001,
 )
 SECURITY = ((40, 388), (50, 291), (62, 218))
+WEIGHTS = ("equal",)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -60,8 +61,15 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "dimension", d == sum(math.prod(tensor["shape"]) for tensor in tensors)
     yield "dimension-positive", d >= 1
     yield "dimension-limit", d <= 1 << 28
+    weights = policy["weights"]
+    yield "weights-kind", weights["kind"] in WEIGHTS
+    yield "weights-least", weights["largest"] >= 1
+    yield "weights-limit", weights["largest"] <= 1 << 20
+    equal = weights["kind"] == "equal"
+    unit = constant(weights["unit"]) if weights["unit"] is not None else math.nan
+    yield "weights-unit", (weights["largest"], weights["unit"]) == (1, None) if equal else unit > 0
     yield "norm-bound-positive", update["norm_bound"] >= 1
-    yield "norm-bound-limit", update["norm_bound"] <= 1 << 40
+    yield "norm-bound-limit", weights["largest"] * update["norm_bound"] <= 1 << 40
     yield "projections", policy["projections"] >= 360
     yield "degree", lattice["degree"] == DEGREE
     yield "modulus", lattice["modulus"] in MODULI
@@ -75,10 +83,10 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
 
 def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, bool]]:
     """The conditions on the numbers of the argument and the encryption."""
-    n, E, message = numbers.n, numbers.noise_bound, numbers.message_bound
+    n, E, message = numbers.n, numbers.noise_bound, numbers.W * numbers.message_bound
     bits = numbers.q.bit_length()
     lattice = policy["lattice"]
-    yield "plaintext-int64", n * numbers.B < 1 << 63
+    yield "plaintext-int64", n * numbers.W * numbers.B < 1 << 63
     yield "argument", all(holds for _, holds in argument_conditions(numbers))
     yield (
         "lattice-security",
@@ -97,9 +105,9 @@ def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, boo
 def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
     """Ranges and no wrap-around (5.3)."""
     X = 4 * numbers.Z
-    largest = max((beta for _, _, beta in numbers.slices), default=0)
+    largest = max((beta for _, _, beta in numbers.weighed_slices(numbers.W)), default=0)
     policy_bound = numbers.policy["update"]["coordinate_bound"]
-    yield "beta", max(largest, policy_bound or 0) <= 1 << 20
+    yield "beta", max(largest, numbers.W * (policy_bound or 0)) <= 1 << 20
     yield "projections", 2 * X < ORDER
     yield "norm", 2 * (numbers.R + 1) * numbers.C * X**2 < ORDER
     if numbers.ranged:

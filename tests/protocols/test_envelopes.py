@@ -39,6 +39,7 @@ from protocols.messages import (
 )
 from protocols.policy import LatticeRule, Member, Policy, StepRule, TensorSpec, UpdateRule
 from protocols.roster import both_roles, check_roster
+from protocols.weights import EQUAL_WEIGHTS
 from tests.strategies import instances
 
 ISSUER = SigningKey.from_seed(b"i" * 32)
@@ -93,7 +94,7 @@ POLICY = Policy(
     task=None,
     initial_file=None,
     previous=None,
-    weights=None,
+    weights=EQUAL_WEIGHTS,
     noise=None,
     privacy_budget=None,
 )

@@ -30,6 +30,7 @@ from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorS
 from protocols.steps.fedavg import fedavg
 from protocols.steps.fedopt import fedadam
 from protocols.steps.step import apply_step, fullest_update, initial_state
+from protocols.weights import EQUAL_WEIGHTS
 
 
 def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:
@@ -60,7 +61,7 @@ def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: fl
         task=None,
         initial_file=None,
         previous=None,
-        weights=None,
+        weights=EQUAL_WEIGHTS,
         noise=None,
         privacy_budget=None,
     )

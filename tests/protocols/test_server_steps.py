@@ -18,6 +18,7 @@ from protocols.steps.fedavg import fedavg
 from protocols.steps.fedopt import fedadam
 from protocols.steps.registry import step_constants
 from protocols.steps.step import StepState, apply_step
+from protocols.weights import EQUAL_WEIGHTS
 
 
 def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegative: bool = False) -> Policy:
@@ -50,7 +51,7 @@ def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegati
         task=None,
         initial_file=None,
         previous=None,
-        weights=None,
+        weights=EQUAL_WEIGHTS,
         noise=None,
         privacy_budget=None,
     )

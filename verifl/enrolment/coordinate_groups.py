@@ -30,20 +30,22 @@ class TensorBound:
     units: int
 
 
-def bounded(update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSpec]) -> UpdateRule:
+def bounded(
+    update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSpec], largest_weight: int = 1
+) -> UpdateRule:
     """`update` with the bounds on coordinates that `config` asks for; as it was where it asks for none.
 
-    Raises Misuse, naming the field, for patterns and groups that match nothing, bounds that cannot be written in units,
-    or where nothing at all could be trained.
+    largest_weight: W, by which they may be multiplied. Raises Misuse, naming the field, for patterns and groups that
+    match nothing, bounds that cannot be written in units, or where nothing at all could be trained.
     """
     if not config.bounds_coordinates:
         return update
     owners = _owners(config, tensors)
     groups = [
-        coordinate_units(group.coordinate_bound, update, f"update.groups.{index}.coordinate_bound")
+        coordinate_units(group.coordinate_bound, update, f"update.groups.{index}.coordinate_bound", largest_weight)
         for index, group in enumerate(config.groups)
     ]
-    general = _general(update, config, None in owners, groups)
+    general = _general(update, config, None in owners, groups, largest_weight)
     bounds = [general if owner is None else groups[owner] for owner in owners]
     sizes = [prod(spec.shape) for spec in tensors]
     if any(sizes) and not any(size * bound for size, bound in zip(sizes, bounds, strict=True)):
@@ -110,18 +112,19 @@ def _owners(config: UpdateConfig, tensors: Sequence[TensorSpec]) -> list[int | N
     return owners
 
 
-def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Sequence[int]) -> int:
+def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Sequence[int], weight: int) -> int:
     """The bound outside the slices; where no tensor is outside, the largest of the groups."""
     if groups and not needed:
         return max(groups)
     if config.coordinate_bound is not None:
-        return coordinate_units(config.coordinate_bound, update, "update.coordinate_bound")
-    if update.norm_bound <= MAXIMUM_COORDINATE_BOUND:
+        return coordinate_units(config.coordinate_bound, update, "update.coordinate_bound", weight)
+    if weight * update.norm_bound <= MAXIMUM_COORDINATE_BOUND:
         return update.norm_bound
-    largest = ldexp(MAXIMUM_COORDINATE_BOUND, -update.fraction_bits)
+    largest = ldexp(MAXIMUM_COORDINATE_BOUND // weight, -update.fraction_bits)
+    weighed = "" if weight == 1 else f", times the largest weight {weight},"
     raise Misuse(
-        f"update.coordinate_bound: missing, and clip_norm = {config.clip_norm:g} is too large to take its place (2^20 "
-        f"units at most); add coordinate_bound = {largest} or less for the tensors that are in no group"
+        f"update.coordinate_bound: missing, and clip_norm = {config.clip_norm:g}{weighed} is too large to take its "
+        f"place (2^20 units at most); add coordinate_bound = {largest} or less for the tensors that are in no group"
     )
 
 

@@ -31,6 +31,7 @@ from verifl.enrolment.pins import NOTHING_PINNED, Pins
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 from verifl.strategies.rules import check_step, step_rule
+from verifl.strategies.weights import weight_rule
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,10 @@ def make_policy(
     rule = config.update
     with _field("update.clip_norm, update.fraction_bits"):
         plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
-    update = bounded(plain, rule, model.tensors)
+    weights = weight_rule(config.weights)
+    update = bounded(plain, rule, model.tensors, weights.largest)
     with _field("limits.max_cohort"):
-        lattice = derive_lattice(update, maximum, rule.encryption_proof)
+        lattice = derive_lattice(update, maximum, rule.encryption_proof, weights.largest)
     policy = Policy(
         federation=roster.federation.name,
         origin=roster.log.origin,
@@ -120,7 +122,7 @@ def make_policy(
         task=pins.task,
         initial_file=pins.initial_file,
         previous=pins.previous,
-        weights=None,
+        weights=weights,
         noise=None,
         privacy_budget=None,
     )

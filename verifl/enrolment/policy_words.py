@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-from protocols.policy import LatticeRule, StepRule, TensorSpec, UpdateRule
+from protocols.policy import LatticeRule, StepRule, TensorSpec, UpdateRule, WeightRule
 from protocols.steps.doubles import parse_double
 
 _LONGEST = 200  # characters of what is said of one side
@@ -47,6 +47,9 @@ def _describe(value: object) -> str:
     if isinstance(value, LatticeRule):
         proof = "with" if value.encryption_proof else "without"
         return f"a modulus of {value.modulus.bit_length()} bits {proof} the proof of encryption"
+    if isinstance(value, WeightRule):
+        unit = "" if value.unit is None else f" from 1 to {value.largest}, one for each {parse_double(value.unit):.6g}"
+        return f"{value.kind} weights{unit}"
     if isinstance(value, StepRule):
         given = {key: each for key, each in dataclasses.asdict(value).items() if key != "rule" and each is not None}
         return ", ".join([value.rule, *(f"{key} {parse_double(each):.6g}" for key, each in given.items())])

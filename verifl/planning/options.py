@@ -100,16 +100,17 @@ def list_options(policy: Policy, config: Config) -> tuple[Option, ...]:
 
 def _option(policy: Policy, config: Config, with_range: bool, proof: bool) -> Option:
     rule = config.update
+    heaviest = policy.weights.largest
     chosen = (with_range, proof) == (rule.bounds_coordinates, rule.encryption_proof)
     example: float | None = None
     costs, problem = None, None
     try:
         update = derive_update(policy.dimension, rule.clip_norm, rule.fraction_bits)
         if with_range and not rule.bounds_coordinates:
-            example = _example(update, policy.dimension)
+            example = _example(update, policy.dimension, heaviest)
         if with_range:
-            update = bounded(update, _with_bound(rule, example), policy.tensors)
-        other = replace(policy, update=update, lattice=derive_lattice(update, policy.max_cohort, proof))
+            update = bounded(update, _with_bound(rule, example), policy.tensors, heaviest)
+        other = replace(policy, update=update, lattice=derive_lattice(update, policy.max_cohort, proof, heaviest))
         costs = _costs(other)
         problem = _first_failure(other)
     except Misuse as error:
@@ -126,10 +127,10 @@ def _with_bound(rule: UpdateConfig, example: float | None) -> UpdateConfig:
     return rule if example is None else rule.model_copy(update={"coordinate_bound": example})
 
 
-def _example(update: UpdateRule, dimension: int) -> float:
+def _example(update: UpdateRule, dimension: int, heaviest: int) -> float:
     """A bound that hardly cuts an update of Gaussian coordinates: a power of two of units, at most a quarter of B."""
     wanted = _SPREAD * update.norm_bound // isqrt(dimension)
-    largest = min(wanted, update.norm_bound // 4, MAXIMUM_COORDINATE_BOUND)
+    largest = min(wanted, update.norm_bound // 4, MAXIMUM_COORDINATE_BOUND // heaviest)
     return ldexp(1, max(largest, 1).bit_length() - 1 - update.fraction_bits)
 
 
@@ -139,6 +140,6 @@ def _costs(policy: Policy) -> OptionCosts:
         submission_size(pinned),
         submission_work(pinned),
         policy.lattice.modulus,
-        largest_cohort(policy.update, policy.lattice),
-        largest_derivable_cohort(policy.update, policy.lattice.encryption_proof),
+        largest_cohort(policy.update, policy.lattice, policy.weights.largest),
+        largest_derivable_cohort(policy.update, policy.lattice.encryption_proof, policy.weights.largest),
     )

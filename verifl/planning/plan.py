@@ -152,7 +152,7 @@ def plan_policy(policy_file: bytes) -> Plan:
     """The plan of a signed policy, whether its conditions hold or not; raises Malformed or Rejected("signature")."""
     policy, _ = open_policy(policy_file)
     pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
-    room = largest_cohort(policy.update, policy.lattice)
+    room = largest_cohort(policy.update, policy.lattice, policy.weights.largest)
     return Plan(
         pinned,
         room,

@@ -1,0 +1,60 @@
+"""By what an update is weighed in the sum (spec 4.7): the kinds of weights, and what a submission may state.
+
+An update of weight w carries w times what its client trained, within w times the policy's bounds; the server step
+divides by the sum of the weights. Ciphertexts are never multiplied by public weights: the weighted sum of keys would
+give a heavy client's key away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proofs.errors import Rejected
+from protocols.policy import WeightRule
+from protocols.registry import Registry
+
+LARGEST_WEIGHT = 2**20
+
+
+@dataclass(frozen=True)
+class WeightKind:
+    """stated: whether a submission says its weight, for everybody to read. words: what it means, for people."""
+
+    name: str
+    stated: bool
+    words: str
+
+
+EQUAL = WeightKind("equal", stated=False, words="every update counts alike")
+EQUAL_WEIGHTS = WeightRule(EQUAL.name, 1, None)
+
+WEIGHT_KINDS: Registry[WeightKind] = Registry("kind of weights", "policy-weights", (EQUAL,), lambda kind: kind.name)
+
+
+def check_weight(rule: WeightRule, stated: int | None) -> None:
+    """Raise Rejected("weight") unless a submission may state this weight: 1 to W, or none where it is not to."""
+    if not WEIGHT_KINDS.find(rule.kind).stated:
+        if stated is not None:
+            raise Rejected("weight", f"none with {rule.kind} weights", str(stated))
+    elif stated is None or not 1 <= stated <= rule.largest:
+        raise Rejected("weight", f"1 to {rule.largest}", "none" if stated is None else str(stated))
+
+
+def weight_of(stated: int | None) -> int:
+    """The weight of a submission that states this, where none is stated: 1."""
+    return 1 if stated is None else stated
+
+
+@dataclass(frozen=True)
+class Summands:
+    """What is in a sum. count: of updates. weight: the sum of their weights."""
+
+    count: int
+    weight: int
+
+    @classmethod
+    def of(cls, stated: Iterable[int | None]) -> Summands:
+        """By what each submission states."""
+        weights = [weight_of(each) for each in stated]
+        return cls(len(weights), sum(weights))
