@@ -13,6 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from proofs.errors import Misuse
+from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
@@ -34,6 +35,11 @@ class RowCommitments:
     def range_commitments(self) -> bytes:
         """Of the range tables; empty without the range relation."""
         return self.rows.get(RANGE_COMMITMENTS, b"")
+
+    @property
+    def weight_commitments(self) -> bytes:
+        """Of the tables of a hidden weight; empty without one."""
+        return self.rows.get(WEIGHT_COMMITMENTS, b"")
 
     @property
     def encryption_commitments(self) -> bytes:

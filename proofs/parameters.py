@@ -6,6 +6,7 @@
 | B | norm_bound | exact L2 bound of an update of weight 1, fixed-point units |
 | beta | coordinate_bound, groups | exact bounds on coordinates of one of weight 1 |
 | w, W | weight, largest_weight | by which its bounds are multiplied, and the largest there is |
+| W | hidden_weight | the same W of weights that stay hidden |
 | N, q, T, E | encryption | ring, plaintext scale, bound on noise |
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
@@ -26,7 +27,8 @@ from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE, EncryptionParameters
 from proofs.errors import Misuse
 from proofs.layout import Layout
-from proofs.ranges import CoordinateGroup, coordinate_segments
+from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
+from proofs.relations.client_weight import MAXIMUM_WEIGHT, ClientWeight
 from proofs.relations.encryption import Encryption
 from proofs.relations.noise import ShortNoise
 from proofs.relations.norm import Norm
@@ -34,11 +36,13 @@ from proofs.relations.packing import Packing
 from proofs.relations.padding import Padding
 from proofs.relations.range import Range
 from proofs.relations.relation import MaskedIntegers, Relation, Sent, WrapBound, signed_width
+from proofs.relations.scale import Scale
 from proofs.shape import TableShape
 
 MAXIMUM_NORM_BOUND = 2**40
 LEAST_PROJECTIONS = 360
 MAXIMUM_PROJECTIONS = 4096
+MINIMUM_WEIGHTED_DIMENSION = 2  # the weight, and something that it weighs
 PAD_DEGREE = 2  # of the pad in the first variable
 SUMMAND_DEGREE = 2
 WEIGHTED_SUMMAND_DEGREE = 3
@@ -51,8 +55,10 @@ class ArgumentParameters:
     dimension: d, 1 to 2^32. norm_bound: B, W B from 1 to 2^40. projections: k, 360 to 4096, so that (3/4)^k <= 2^-149.
     coordinate_bound: beta of the coordinates outside all `groups`, W beta from 0 to 2^20; None for no bounds on
     coordinates. encryption: None for no proof of encryption. further: relations beyond these, in force behind them.
-    weight, largest_weight: 1 <= w <= W; what has a size, and what masks, is the same for every w. Raises Misuse that
-    names the inequality and both of its sides, or says which relations do not go together.
+    weight, largest_weight: 1 <= w <= W; what has a size, and what masks, is the same for every w. hidden_weight: W, 1
+    to 2^20, where w stays hidden: it is the last of the d >= 2 coordinates, and `weight` and `largest_weight` are 1;
+    None where it does not. Raises Misuse that names the inequality and both of its sides, or says which relations do
+    not go together.
     """
 
     dimension: int
@@ -64,6 +70,7 @@ class ArgumentParameters:
     further: tuple[Relation, ...] = ()
     weight: int = 1
     largest_weight: int = 1
+    hidden_weight: int | None = None
 
     minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
@@ -79,9 +86,31 @@ class ArgumentParameters:
             raise Misuse(f"projections: expected {allowed}, found {self.projections}")
         if self.coordinate_bound is None and self.groups:
             raise Misuse("groups: expected a coordinate bound for the coordinates outside them, found none")
+        self._check_weight()
         for bound in self.wrap_bounds:
             if bound.left >= ORDER:
                 raise Misuse(f"no wrap-around ({bound.name}): expected less than ord = {ORDER}, found {bound.left}")
+
+    def _check_weight(self) -> None:
+        largest = self.hidden_weight
+        if largest is None:
+            return
+        if self.largest_weight != 1:
+            raise Misuse(f"largest weight: expected 1 where the weight is hidden, found {self.largest_weight}")
+        if not 1 <= largest <= MAXIMUM_WEIGHT:
+            raise Misuse(f"hidden weight: expected 1 <= W <= {MAXIMUM_WEIGHT}, found {largest}")
+        if self.dimension < MINIMUM_WEIGHTED_DIMENSION:
+            raise Misuse(f"dimension: expected a coordinate beside the weight, found d = {self.dimension}")
+        if self.norm_bound * largest > MAXIMUM_NORM_BOUND:
+            raise Misuse(f"hidden weight: expected B W <= {MAXIMUM_NORM_BOUND}, found {self.norm_bound * largest}")
+        bound = max((segment.bound for segment in self.segments), default=0)
+        if bound * largest > MAXIMUM_COORDINATE_BOUND:
+            raise Misuse(f"hidden weight: expected beta W <= {MAXIMUM_COORDINATE_BOUND}, found {bound * largest}")
+
+    @cached_property
+    def scale(self) -> Scale:
+        """What every bound is multiplied with."""
+        return Scale(self.hidden_weight)
 
     @cached_property
     def shape(self) -> TableShape:
@@ -101,7 +130,9 @@ class ArgumentParameters:
         if self.coordinate_bound is None:
             return ()
         groups = [CoordinateGroup(each.start, each.stop, weight * each.bound) for each in self.groups]
-        return coordinate_segments(self.dimension, weight * self.coordinate_bound, groups)
+        others = self.dimension - self.scale.own_square
+        hidden = (CoordinateGroup(others, self.dimension, 1),) if self.scale.own_square else ()
+        return (*coordinate_segments(others, weight * self.coordinate_bound, groups), *hidden)
 
     @cached_property
     def relations(self) -> tuple[Relation, ...]:
@@ -114,12 +145,15 @@ class ArgumentParameters:
         return self.relations if self.weight == self.largest_weight else self._relations(self.largest_weight)
 
     def _relations(self, weight: int) -> tuple[Relation, ...]:
-        found: list[Relation] = [Norm(self.shape, weight * self.norm_bound), Padding(self.shape)]
+        found: list[Relation] = [Norm(self.shape, weight * self.norm_bound, self.scale), Padding(self.shape)]
         if segments := self.segments if weight == self.weight else self._segments(weight):
-            found.append(Range(self.shape, segments))
+            found.append(Range(self.shape, segments, self.scale))
+        if self.hidden_weight is not None:
+            found.append(ClientWeight(self.shape, self.hidden_weight))
         if self.encryption is not None:
+            largest = self.largest_weight * self.scale.largest * self.norm_bound
             found += [ShortNoise(self.shape, self.encryption), Packing(self.shape, self.encryption)]
-            found.append(Encryption(self.shape, self.encryption, self.largest_weight * self.norm_bound))
+            found.append(Encryption(self.shape, self.encryption, largest))
         return (*found, *self.further)
 
     @cached_property

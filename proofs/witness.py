@@ -19,11 +19,13 @@ from proofs.layout import Layout, RowCommitments
 from proofs.noise import NoiseGroups
 from proofs.parameters import ArgumentParameters
 from proofs.randomness import Randomness, uniform_scalars
+from proofs.relations.client_weight import CELLS, USED, ClientWeight
 from proofs.relations.noise import KEY, ShortNoise
 from proofs.relations.norm import Norm
 from proofs.relations.packing import Packing
 from proofs.relations.range import Range
 from proofs.relations.relation import Relation
+from proofs.relations.scale import WEIGHT_CELL, Scale
 from proofs.squares import four_squares
 
 _LIMB_BITS = 20
@@ -84,6 +86,15 @@ class WitnessInputs:
     noise: Noise | None
     rand: Randomness
 
+    def weight(self, scale: Scale) -> int:
+        """w, the last coordinate, where a weight is hidden there; else 1. Raises Misuse for one out of range."""
+        if scale.largest_weight is None:
+            return 1
+        weight = int(self.update[-1])
+        if not 1 <= weight <= scale.largest_weight:
+            raise Misuse(f"weight: expected 1 <= w <= W = {scale.largest_weight}, found {weight}")
+        return weight
+
 
 @singledispatch
 def filled_tables(relation: Relation, secrets: WitnessInputs) -> list[Table]:  # noqa: ARG001  of any relation
@@ -96,11 +107,13 @@ def filled_tables(relation: Relation, secrets: WitnessInputs) -> list[Table]:  #
 
 @filled_tables.register
 def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
-    """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly."""
-    shape, bound, update = relation.shape, relation.norm_bound, secrets.update
+    """int64 (data_rows, C) and (1, C) whose squares sum to B^2 exactly, or to (B^2 + 1) w^2."""
+    shape, update = relation.shape, secrets.update
     if update.shape != (shape.dimension,) or update.dtype != np.int64:
         raise Misuse(f"update: expected int64 ({shape.dimension},), found {update.dtype} {update.shape}")
-    slack = bound**2 - norm_squared(update, bound)
+    weight = secrets.weight(relation.scale)
+    bound = relation.norm_bound * weight
+    slack = relation.total * weight**2 - norm_squared(update, bound)
     if slack < 0:
         raise Misuse(f"update: expected squared norm <= B^2 = {bound**2}, found {bound**2 - slack}")
     table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
@@ -112,17 +125,28 @@ def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
 
 @filled_tables.register
 def _(relation: Range, secrets: WitnessInputs) -> list[Table]:
-    """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, zero on the padding."""
-    shape = relation.shape
+    """a, b, c with u^2 + a^2 + a + b^2 + c^2 = beta^2 on every coordinate, or beta^2 w^2; zero on the padding."""
+    shape, weight = relation.shape, secrets.weight(relation.scale)
     tables = np.zeros((3, shape.data_cells), dtype=np.int64)
     for segment in relation.segments:
         magnitudes = np.abs(secrets.update[segment.start : segment.stop])
-        largest = int(magnitudes.max())
-        if largest > segment.bound:
+        largest, bound = int(magnitudes.max()), segment.bound * weight
+        if largest > bound:
             place = f"in [{segment.start}, {segment.stop})"
-            raise Misuse(f"update: expected every |coordinate| {place} <= beta = {segment.bound}, found {largest}")
-        tables[:, segment.start : segment.stop] = range_roots(magnitudes, segment.bound).T
+            raise Misuse(f"update: expected every |coordinate| {place} <= beta = {bound}, found {largest}")
+        tables[:, segment.start : segment.stop] = range_roots(magnitudes, bound).T
     return list(tables.reshape(3, shape.data_rows, shape.columns))
+
+
+@filled_tables.register
+def _(relation: ClientWeight, secrets: WitnessInputs) -> list[Table]:
+    """The weight and the roots of (w - 1) (W - w), then the squares of all of these."""
+    largest = relation.largest
+    weight = secrets.weight(Scale(largest))
+    roots = np.zeros((1, CELLS), dtype=np.int64)
+    roots[0, WEIGHT_CELL] = weight
+    roots[0, 1:USED] = four_squares((weight - 1) * (largest - weight), secrets.rand)
+    return [roots, roots**2]
 
 
 @filled_tables.register

@@ -1,4 +1,4 @@
-"""The update and its private row: their squares sum to B^2 over the integers (spec 5.1, claim 2)."""
+"""The update and its private row: their squares sum to B^2, or B^2 w^2, over the integers (spec 5.1, claim 2)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
+from proofs.relations.scale import UNSCALED, Scale
 from proofs.relations.terms import Terms
 from proofs.shape import TableShape
 
@@ -15,10 +16,11 @@ NORM_COMMITMENTS = "commitments"
 
 @dataclass(frozen=True)
 class Norm(DirectRelation):
-    """norm_bound: B."""
+    """norm_bound: B. With a weight among the update's coordinates its own square comes on top."""
 
     shape: TableShape
     norm_bound: int
+    scale: Scale = UNSCALED
 
     name = "norm"
     commitments = NORM_COMMITMENTS
@@ -36,13 +38,20 @@ class Norm(DirectRelation):
 
     @property
     def squares_bound(self) -> int:
-        """B^2."""
-        return self.norm_bound**2
+        """B^2, or (B^2 + 1) W^2."""
+        return self.total * self.scale.largest**2
+
+    @property
+    def total(self) -> int:
+        """Of the squares of both tables; with a weight times the square of it."""
+        return self.norm_bound**2 + self.scale.own_square
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
-        """All cells of both tables."""
-        return [WrapBound("norm", 2 * self.shape.cells * entry**2)]
+        """All cells of both tables, and the square of the weight."""
+        squares = self.shape.cells * entry**2
+        return [WrapBound("norm", 2 * (squares + self.scale.own_square * self.total * entry))]
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:
         """It has no weight: all others have one."""
-        return Terms(total=self.norm_bound**2)
+        total, forms = self.scale.terms_of(self.total)
+        return Terms(total=total, forms=forms)

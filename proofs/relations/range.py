@@ -1,4 +1,4 @@
-"""Every coordinate has u^2 + a^2 + a + b^2 + c^2 = beta^2, so |u| <= beta (spec 5.1, claim 4)."""
+"""Every coordinate has u^2 + a^2 + a + b^2 + c^2 = beta^2, so |u| <= beta; or beta w for both (spec 5.1, claim 4)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from proofs.polynomials import eq_prefix_sum
 from proofs.ranges import CoordinateGroup
 from proofs.relations.norm import UPDATE
 from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
+from proofs.relations.scale import UNSCALED, Scale
 from proofs.relations.terms import ColumnWeights, EqSlice, RankOneForm, Terms
 from proofs.shape import TableShape
 
@@ -19,10 +20,11 @@ RANGE_COMMITMENTS = "range-commitments"
 
 @dataclass(frozen=True)
 class Range(DirectRelation):
-    """segments: every coordinate's beta, slices that cover the vector."""
+    """segments: every coordinate's beta, slices that cover the vector; of a weight 1, as all are times the weight."""
 
     shape: TableShape
     segments: tuple[CoordinateGroup, ...]
+    scale: Scale = UNSCALED
 
     name = "range"
     commitments = RANGE_COMMITMENTS
@@ -45,8 +47,9 @@ class Range(DirectRelation):
 
     @property
     def squares_bound(self) -> int:
-        """beta^2 for every coordinate."""
-        return sum((segment.stop - segment.start) * segment.bound**2 for segment in self.segments)
+        """beta^2 for every coordinate, times W^2 with a weight."""
+        squares = sum((segment.stop - segment.start) * segment.bound**2 for segment in self.segments)
+        return squares * self.scale.largest**2
 
     @property
     def scalars(self) -> int:
@@ -54,19 +57,21 @@ class Range(DirectRelation):
         return 1
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
-        """One coordinate: u^2 + a^2 + a + b^2 + c^2 less the largest beta^2."""
-        largest = max(segment.bound for segment in self.segments)
-        return [WrapBound("range", 2 * (4 * entry**2 + entry + largest**2))]
+        """One coordinate: u^2 + a^2 + a + b^2 + c^2 less the largest beta^2, or that times the square of the weight."""
+        largest = max(segment.bound for segment in self.segments) ** 2
+        bound = largest * entry if self.scale.own_square else largest
+        return [WrapBound("range", 2 * (4 * entry**2 + entry + bound))]
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:
         """All squares weigh theta_r eq(tau, cell), and the a of the data rows as well."""
         (theta,) = weights.scalars
         rows = EqSlice(weights.row_point, 0, self.shape.data_rows)
         columns = EqSlice(weights.column_point, 0, self.shape.columns)
+        total, forms = self.scale.terms_of(theta * self._bounds(weights))
         return Terms(
-            total=theta * self._bounds(weights),
+            total=total,
             squares={RANGE: ColumnWeights(theta, 0, weights.column_point)},
-            forms=[RankOneForm(rows, columns, {RANGE_TABLES[0]: 1}, theta)],
+            forms=[RankOneForm(rows, columns, {RANGE_TABLES[0]: 1}, theta), *forms],
         )
 
     def _bounds(self, weights: Weights) -> int:

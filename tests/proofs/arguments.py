@@ -19,6 +19,7 @@ from proofs.errors import Malformed, Rejected
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.prover import Encrypted, prove
+from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.encryption import Encryption
 from proofs.relations.noise import NOISE_COMMITMENTS, ShortNoise
 from proofs.relations.norm import NORM_COMMITMENTS
@@ -31,7 +32,7 @@ from tests.seeded import seeded
 CONTEXT = b"round 7, client 3"
 MODULUS = 0xFFFFFDC001  # 40 bits, the smallest of spec 6.1
 RING = EncryptionParameters(16, MODULUS, 2**20)
-LABELS = (NORM_COMMITMENTS, RANGE_COMMITMENTS, NOISE_COMMITMENTS)
+LABELS = (NORM_COMMITMENTS, RANGE_COMMITMENTS, WEIGHT_COMMITMENTS, NOISE_COMMITMENTS)
 
 
 class WeakParameters(ArgumentParameters):
@@ -56,11 +57,14 @@ def random_update(dimension: int, norm_bound: int, seed: int) -> NDArray[np.int6
 
 
 def bounded_update(parameters: ArgumentParameters, seed: int) -> NDArray[np.int64]:
-    """The same, with every coordinate within its bound."""
-    update = random_update(parameters.dimension, parameters.norm_bound, seed)
+    """The same, with every coordinate within its bound; a hidden weight is about half of the largest."""
+    weight = (parameters.scale.largest + 1) // 2
+    update = random_update(parameters.dimension, parameters.norm_bound * weight, seed)
     for segment in parameters.segments:
-        place = slice(segment.start, segment.stop)
-        update[place] = np.clip(update[place], -segment.bound, segment.bound)
+        place, bound = slice(segment.start, segment.stop), segment.bound * weight
+        update[place] = np.clip(update[place], -bound, bound)
+    if parameters.hidden_weight is not None:
+        update[-1] = weight
     return update
 
 
@@ -169,9 +173,10 @@ def claimed(
     range_commitments: bytes = b"",
     encryption_commitments: bytes = b"",
     encryption: EncryptionStatement | None = None,
+    weight_commitments: bytes = b"",
 ) -> Claim:
     """A claim of these parts, whatever they are."""
-    parts = (commitments, range_commitments, encryption_commitments)
+    parts = (commitments, range_commitments, weight_commitments, encryption_commitments)
     return Claim(dict(zip(LABELS, parts, strict=True)), proof, context, encryption)
 
 
@@ -235,4 +240,4 @@ def judge(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> str:
 
 def bytes_of(claim: Claim) -> tuple[bytes, ...]:
     """The parts of a claim that its prover chose."""
-    return claim.commitments, claim.range_commitments, claim.encryption_commitments, claim.proof
+    return claim.commitments, *(claim.rows.get(label, b"") for label in LABELS[1:]), claim.proof

@@ -21,6 +21,7 @@ from tests.proofs.arguments import RING, WeakParameters, honest, native
 
 SCALARS = st.integers(0, ORDER - 1)
 EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
+WEIGHTED = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING, hidden_weight=300)
 
 
 def scalars(seed: int, count: int) -> list[int]:
@@ -124,6 +125,30 @@ def test_public_sum_is_what_full_groups_sum_to() -> None:
     assert Terms.joined(found.values()).total == sum(term.total for term in found.values()) % ORDER
 
 
+def test_terms_of_a_weight_sum_to_what_they_say() -> None:
+    """Over honest tables, relation by relation: squares and forms, with their weights, are the total and no more."""
+    weights, layout = weights_of(WEIGHTED, 1), WEIGHTED.layout
+    found = terms_of(WEIGHTED, weights)
+    tables = layout.tables
+    committed = dict(zip([table.name for table in tables], honest(native(), WEIGHTED).committed.tables, strict=True))
+    rows = eq_table(weights["norm"].row_point)
+    for name, plain in (("norm", ("update", "private")), ("range", ()), ("client-weight", ())):
+        value = sum(int(x) ** 2 for table in plain for x in committed[table].reshape(-1))
+        for table in tables:
+            if table.weights in found[name].squares:
+                of_columns = found[name].squares[table.weights].table()
+                cells = np.ndenumerate(committed[table.name])
+                value += sum(rows[y] * of_columns[c] * int(x) ** 2 for (y, c), x in cells)
+        for form in found[name].forms:
+            left, right = form.left.values(), form.right.values()
+            for of, multiple in form.tables.items():
+                cells = np.ndenumerate(committed[of])
+                pairs = [(left[y] * right[c], int(x)) for (y, c), x in cells if y < len(left) and c < len(right)]
+                value += form.factor * multiple * sum(x * weight for weight, x in pairs)
+        assert (value - found[name].total) % ORDER == 0, name
+    assert found["norm"].total == found["range"].total == 0
+
+
 def cells_of(form: SmallForm, parameters: ArgumentParameters) -> Sequence[tuple[int, int]]:
     """(row, column) of each coefficient."""
     table = parameters.layout.tables[parameters.layout.index(form.table)]
@@ -132,7 +157,14 @@ def cells_of(form: SmallForm, parameters: ArgumentParameters) -> Sequence[tuple[
 
 @pytest.mark.parametrize(
     "parameters",
-    [EVERYTHING, WeakParameters(300, 500, 4, 100, (), RING), WeakParameters(16, 500, 4, 9), WeakParameters(33, 500, 4)],
+    [
+        EVERYTHING,
+        WEIGHTED,
+        WeakParameters(300, 500, 4, 100, (), RING),
+        WeakParameters(16, 500, 4, 9),
+        WeakParameters(33, 500, 4),
+        WeakParameters(33, 500, 4, 9, hidden_weight=6),
+    ],
 )
 def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParameters) -> None:
     """The prover's coefficients and the verifier's short cut, at a point of the cube's extension."""

@@ -43,6 +43,16 @@ def test_tables_of_everything() -> None:
     assert layout.apart == (0,)
 
 
+def test_tables_of_a_hidden_weight() -> None:
+    layout = WeakParameters(40, 500, 4, 100, (), RING, hidden_weight=3).layout
+    assert layout.tables[5:7] == (
+        TableLayout("weight-roots", 1, 8, plain=False, weights="weight-roots"),
+        TableLayout("weight-squares", 1, 8, plain=False, weights=None),
+    )
+    assert layout.classes == ("range", "weight-roots", "error", "error-slack", "key", "key-slack")
+    assert layout.families["weight-commitments"] == 2
+
+
 def test_families_and_rows_apart_of_the_norm_alone() -> None:
     layout = WeakParameters(40, 500, 4).layout
     assert (layout.families, layout.apart, layout.classes) == ({"commitments": 4}, (), ())

@@ -23,6 +23,7 @@ from proofs.relations.encryption import DrawnEncryption
 from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
 from proofs.relations.norm import UPDATE
 from proofs.relations.range import RANGE_TABLES
+from proofs.relations.scale import WEIGHT_ROOTS, WEIGHT_SQUARES
 from proofs.relations.terms import FinalPoint, Terms
 from proofs.transcript import ArgumentTranscript, RelationWeights
 from proofs.verifier import Claim
@@ -108,9 +109,10 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
             for c in range(parameters.shape.columns):
                 pairs = zip(weights.projections, signs.rows[:, span][:, y], signs.columns[:, c], strict=True)
                 forms.add(b, y, c, sum(rho * int(s) * int(t) for rho, s, t in pairs))
-    constant = parameters.norm_bound**2 + dot(weights.projections, proof.projections)
+    constant = dot(weights.projections, proof.projections)
     constant += _padding(parameters, weights, forms)
-    constant += _range(parameters, weights, forms, squares)
+    bounds = parameters.norm_bound**2 + _range(parameters, weights, forms, squares)
+    constant += bounds if parameters.hidden_weight is None else _weight(parameters, weights, forms, squares, bounds)
     if cells is not None and claim.encryption is not None:
         constant += _noise(parameters, weights, squares)
         _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
@@ -205,6 +207,25 @@ def _range(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cub
             bounds = [s.bound for s in parameters.segments if s.start <= i < s.stop]
             constant += value * bounds[0] ** 2 if bounds else 0
     return constant
+
+
+def _weight(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cube, squares: _Cube, bounds: int) -> int:
+    """y_c = t_c^2, t_0 = u_(d - 1), y_0 + .. + y_4 = (W + 1) t_0 - W; and all other bounds times y_0."""
+    layout, largest = parameters.layout, parameters.hidden_weight
+    assert largest is not None
+    roots, of_squares = layout.index(WEIGHT_ROOTS), layout.index(WEIGHT_SQUARES)
+    of_cells, of_copy, of_interval = weights.scalars["client-weight"]
+    first_bits = eq_table(weights.column_point[:3])
+    for c in range(8):
+        for y in squares.rows():
+            squares.add(roots, y, c, of_cells * squares.tau_rows[y] * first_bits[c])
+        forms.add(of_squares, 0, c, -of_cells * forms.tau_rows[0] * first_bits[c])
+        forms.add(of_squares, 0, c, of_interval if c < 5 else 0)
+    forms.add(roots, 0, 0, of_copy - (largest + 1) * of_interval)
+    last = parameters.dimension - 1
+    forms.add(0, last // parameters.shape.columns, last % parameters.shape.columns, -of_copy)
+    forms.add(of_squares, 0, 0, -(bounds + 1))
+    return -largest * of_interval
 
 
 def _noise(parameters: ArgumentParameters, weights: RelationWeights, squares: _Cube) -> int:
@@ -322,7 +343,7 @@ def table_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
     """The first message that satisfies the table opening: Com(response) - c sum eq D."""
     proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
     weights = row_weights(parameters, derived)
-    encoded = claim.commitments + claim.range_commitments + claim.encryption_commitments
+    encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
     if parameters.encryption is not None:
         weights[: parameters.shape.data_rows] = [0] * parameters.shape.data_rows
     scalars = [-derived.challenge * weight for weight in weights]

@@ -34,6 +34,7 @@ from tests.proofs.arguments import (
     residues_of,
     restated,
 )
+from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.forgery import close_gap, derive, edit, forge, products_of_weights
 from tests.soundness.lattices import short_solution
@@ -50,6 +51,7 @@ class WiderMasks(WeakParameters):
 PARAMETERS = WeakParameters(20, 50, 6)
 LARGE = WeakParameters(20, 2**40, 6)  # room for projections of 66 bits, 6 times: more than a scalar has
 FULL = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20))
+WEIGHTED = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20), hidden_weight=9)
 
 
 class ManyCombinations(EncryptionParameters):
@@ -190,9 +192,33 @@ def false_full_claim(parameters: ArgumentParameters = FULL) -> Claim:
 
 
 def bend_full(field: str) -> Claim:
-    claim = false_full_claim()
-    rest = getattr(decode_proof(FULL, claim.proof), field)[1:]
-    return close_gap(FULL, lambda x: edit(FULL, claim, **{field: (x, *rest)}))
+    return bend(FULL, false_full_claim(), field)
+
+
+def bend(parameters: ArgumentParameters, claim: Claim, field: str) -> Claim:
+    rest = getattr(decode_proof(parameters, claim.proof), field)[1:]
+    return close_gap(parameters, lambda x: edit(parameters, claim, **{field: (x, *rest)}))
+
+
+def false_weight() -> Claim:
+    """W + 1 in the update and in the relation's own tables, with its square; every bound holds for it."""
+    made, noise = honest(native(), WEIGHTED), random_noise(WEIGHTED)
+    assert noise is not None
+    tables = {
+        place.name: table.copy() for place, table in zip(WEIGHTED.layout.tables, made.committed.tables, strict=True)
+    }
+    update, roots, squares = tables["update"], tables["weight-roots"], tables["weight-squares"]
+    update.reshape(-1)[:40] = [0] * 39 + [10]
+    roots[0, :5], squares[0, :5] = [10, 0, 0, 0, 0], [100, 0, 0, 0, 0]
+    tables["private"][0, :4] = [500 * 10, 0, 0, 0]
+    for name, root in zip(("range-a", "range-b", "range-c"), (0, 100 * 10, 0), strict=True):
+        tables[name].reshape(-1)[:39] = root
+        tables[name].reshape(-1)[39:] = 0
+
+    def encrypt(committed: CommittedUpdate) -> Encrypted:
+        return encrypted_by(native(), WEIGHTED, committed, noise)
+
+    return forgery.forge_tables(native(), WEIGHTED, list(tables.values()), seeded(0), encrypt)
 
 
 def forget_quotients() -> Claim:
@@ -206,21 +232,25 @@ def forget_combinations() -> Claim:
 
 
 def forget_range_commitments() -> Claim:
-    return row_chosen_last("range_commitments", FULL.shape.data_rows + 1)
+    return row_chosen_last(FULL, false_full_claim(), "range_commitments", FULL.shape.data_rows + 1)
 
 
 def forget_encryption_commitments() -> Claim:
-    return row_chosen_last("encryption_commitments", 4 * FULL.shape.data_rows + 1)
+    return row_chosen_last(FULL, false_full_claim(), "encryption_commitments", 4 * FULL.shape.data_rows + 1)
 
 
-def row_chosen_last(item: str, position: int) -> Claim:
+def forget_weight_commitments() -> Claim:
+    return row_chosen_last(WEIGHTED, false_weight(), "weight_commitments", 4 * WEIGHTED.shape.data_rows + 1)
+
+
+def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, position: int) -> Claim:
     """The first row of a family of tables as what is missing in the table opening, once the responses stand."""
-    claim = bend_full("table_response")
-    proof, derived = decode_proof(FULL, claim.proof), derive(FULL, claim)
-    weights = forgery.row_weights(FULL, derived)
-    weights[: FULL.shape.data_rows] = [0] * FULL.shape.data_rows
+    claim = bend(parameters, false, "table_response")
+    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    weights = forgery.row_weights(parameters, derived)
+    weights[: parameters.shape.data_rows] = [0] * parameters.shape.data_rows
     inverse = pow(derived.challenge * weights.pop(position), -1, ORDER)
-    encoded = claim.commitments + claim.range_commitments + claim.encryption_commitments
+    encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
     others = encoded[: POINT_SIZE * position] + encoded[POINT_SIZE * (position + 1) :] + proof.table_announcement
     scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
     opening = [response * inverse for response in proof.table_response]
@@ -336,6 +366,7 @@ FORGERIES: dict[str, Forgery] = {
 }
 FULL_FORGERIES: dict[str, Forgery] = {
     "range-commitments": forget_range_commitments,
+    "weight-commitments": forget_weight_commitments,
     "encryption-commitments": forget_encryption_commitments,
     "update-announcement": forget_update_announcement,
     "share-announcement": forget_share_announcement,
@@ -349,9 +380,17 @@ VERIFIERS: dict[str, ArgumentParameters] = {
     "statement": WiderMasks(20, 50, 6),
     "projections": LARGE,
     "combinations": MANY,
+    "weight-commitments": WEIGHTED,
 }
 # what the weights of the cells are drawn from: with the ciphertext at hand its combinations are others
-BEFORE_CELL_WEIGHTS = {"range-commitments", "encryption-commitments", "share-commitment", "ciphertext", "ring-elements"}
+BEFORE_CELL_WEIGHTS = {
+    "range-commitments",
+    "weight-commitments",
+    "encryption-commitments",
+    "share-commitment",
+    "ciphertext",
+    "ring-elements",
+}
 
 
 @pytest.mark.parametrize("label", FULL_FORGERIES)
@@ -417,6 +456,9 @@ def test_false_claim_is_rejected() -> None:
         WeakParameters(40, 500, 3, None, (), EncryptionParameters(32, MODULUS, 2**20)),  # last chunk cut
         WeakParameters(5, 500, 3, 9, (), EncryptionParameters(64, MODULUS, 2**20)),  # key taller than the update
         WeakParameters(70, 500, 3, None, (), EncryptionParameters(4, MODULUS, 2**20)),  # chunks within a row
+        WeakParameters(20, 500, 3, hidden_weight=1),
+        WeakParameters(17, 500, 3, 9, (CoordinateGroup(2, 5, 0),), hidden_weight=7),  # alone in the last row
+        WEIGHTED,
     ],
 )
 def test_second_implementation_agrees_on_honest_claims(parameters: WeakParameters) -> None:
@@ -456,9 +498,11 @@ def test_every_label_has_its_attack(monkeypatch: pytest.MonkeyPatch) -> None:
             labels.add(label)
             super().absorb(label, data)
 
-    claim, full = honest(native(), PARAMETERS).claim, honest(native(), FULL).claim
+    claim, full, weighted = (honest(native(), each).claim for each in (PARAMETERS, FULL, WEIGHTED))
     monkeypatch.setattr("proofs.transcript.Challenger", Recording)
     assert judge(native(), PARAMETERS, claim) == "accepted"
     assert labels == FORGERIES.keys()
     assert judge(native(), FULL, full) == "accepted"
+    assert labels == (FORGERIES.keys() | FULL_FORGERIES.keys()) - {"weight-commitments"}
+    assert judge(native(), WEIGHTED, weighted) == "accepted"
     assert labels == FORGERIES.keys() | FULL_FORGERIES.keys()

@@ -34,7 +34,14 @@ from tests.soundness.forgery import close_gap, combinations_of, edit
 
 PARAMETERS = WeakParameters(20, 50, 6)
 FULL = WeakParameters(40, 500, 6, 100, (), RING)
-STATEMENTS = [PARAMETERS, WeakParameters(20, 50, 6, 9), WeakParameters(40, 500, 6, None, (), RING), FULL]
+STATEMENTS = [
+    PARAMETERS,
+    WeakParameters(20, 50, 6, 9),
+    WeakParameters(40, 500, 6, None, (), RING),
+    FULL,
+    WeakParameters(20, 50, 6, hidden_weight=9),
+    WeakParameters(40, 500, 6, 100, (), RING, hidden_weight=300),
+]
 
 
 def random_point(seed: int) -> bytes:
