@@ -77,6 +77,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "proofs.relations.range": ("tests/proofs/test_layout.py", *FORMS, *PARAMETERS),
     "proofs.relations.noise": ("tests/proofs/test_layout.py", *FORMS, *PARAMETERS),
     "proofs.relations.packing": (*FORMS, *PARAMETERS),
+    "proofs.relations.scale": ("tests/proofs/test_client_weight.py", *FORMS),
+    "proofs.relations.client_weight": (
+        "tests/proofs/test_client_weight.py",
+        "tests/soundness/test_weight_attacks.py",
+        *FORMS,
+    ),
     "proofs.relations.encryption": (*FORMS, *PARAMETERS, *HOSTILE),
     "proofs.linear_form": FORMS,
     "proofs.proof": (*VECTORS, *HOSTILE),

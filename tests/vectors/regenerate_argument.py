@@ -42,11 +42,12 @@ class Case:
     key: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
     pruned: bool = False
+    hidden_weight: int | None = None
 
     @property
     def parameters(self) -> ArgumentParameters:
         bounds = (self.coordinate_bound, self.groups, self.encryption)
-        return ArgumentParameters(len(self.update), self.norm_bound, 360, *bounds)
+        return ArgumentParameters(len(self.update), self.norm_bound, 360, *bounds, hidden_weight=self.hidden_weight)
 
 
 RING = EncryptionParameters(8, 0xFFFFFDC001, 2**20)
@@ -72,6 +73,10 @@ CASES: dict[str, Case] = {
 }
 CASES["encryption-range"].update[39] = 0
 CASES["encryption-pruned"] = replace(CASES["encryption"], pruned=True)
+CASES["hidden-weight"] = replace(CASES["padded"], update=[(37 * i) % 19 - 9 for i in range(19)] + [5], hidden_weight=7)
+CASES["hidden-weight-in-full"] = replace(
+    CASES["encryption-range"], update=[(15 * i) % 37 - 18 for i in range(38)] + [0, 3], groups=(), hidden_weight=3
+)
 
 
 def make(engine: Engine, name: str) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
         "coordinate_bound": parameters.coordinate_bound,
         "groups": [asdict(group) for group in parameters.groups],
         "encryption": asdict(case.encryption) if case.encryption is not None else None,
+        "hidden_weight": case.hidden_weight,
         "update": case.update,
         "key": list(case.key),
         "errors": list(case.errors),
@@ -100,6 +106,7 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
         "context": context.hex(),
         "commitments": claim.commitments.hex(),
         "range_commitments": claim.range_commitments.hex(),
+        "weight_commitments": claim.weight_commitments.hex(),
         "encryption_commitments": claim.encryption_commitments.hex(),
         "statement": statement_of(claim),
         "proof": proof.hex(),
@@ -180,7 +187,7 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
         edit("another context", "context", 0, b"V", before_cell_weights),
         {"name": "proof extended", "item": "proof", "append": "00", "expect": "proof-length"},
     ]
-    for item in ("commitments", "range_commitments", "encryption_commitments"):
+    for item in ("commitments", "range_commitments", "weight_commitments", "encryption_commitments"):
         expect = f"{item.replace('_', '-')}-length"
         edits.append({"name": f"row added to {item}", "item": item, "append": "02" * 33, "expect": expect})
         if getattr(claim, item):

@@ -37,12 +37,14 @@ from tests.proofs.arguments import (
 )
 from tests.seeded import seeded
 from tests.soundness import forgery
-from tests.soundness.test_false_witness import squares
+from tests.soundness.test_false_witness import modular_claim, squares
 from tests.soundness.test_frozen_heart import BEFORE_CELL_WEIGHTS, FORGERIES, FULL_FORGERIES, VERIFIERS
 from tests.soundness.test_frozen_heart import FULL as FROZEN_FULL
 from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
 from tests.soundness.test_grinding import wrapped_claim, wrapped_tables
 from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_ciphertext
+from tests.soundness.test_weight_attacks import WEIGHT, above, half
+from tests.soundness.test_weight_attacks import tables_of as weighted_tables
 from tests.vectors.regenerate_argument import statement_of
 
 DIRECTORY = Path(__file__).parent / "forgeries"
@@ -148,6 +150,27 @@ def of_ciphertexts() -> Iterator[tuple[str, Forged]]:
     yield "combination plus q", (FULL, right.edited(combinations=out_of_range), "combination-range")
 
 
+def of_weights() -> Iterator[tuple[str, Forged]]:
+    """A hidden weight out of range, or another than that of the bounds; everything else in order."""
+    parameters = WeakParameters(20, 50, 3, hidden_weight=6)
+    slack = dict.fromkeys((0, 7, -1), (0, 0, 0, 0)) | {2: (2, 0, 0, 0), 5: (2, 0, 0, 0)}
+    lies = {
+        "hidden weight": (5, 5, "accepted"),
+        "hidden weight of zero": (0, 0, "linear-relation"),
+        "hidden weight above the largest": (7, 7, "linear-relation"),
+        "hidden weight below zero": (-1, -1, "linear-relation"),
+        "hidden weight smaller than that of the bound": (2, 5, "linear-relation"),
+        "hidden weight larger than that of the bound": (5, 2, "linear-relation"),
+    }
+    for name, (stated, bound, verdict) in lies.items():
+        tables = weighted_tables({0: 50 * bound, WEIGHT: stated}, [bound, *slack[bound]])
+        yield name, (parameters, forgery.forge_tables(native(), parameters, tables, seeded(name)), verdict)
+    for cheat in (half, above):
+        weak = WeakParameters(16, 50, 1, hidden_weight=6)
+        name = f"hidden weight modulo the order, {cheat.__name__}, missed by the projection"
+        yield name, (weak, modular_claim(weak, cheat(), until_missed=True), "accepted")
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_tables,
     of_frozen_challenges,
@@ -155,6 +178,7 @@ SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_honest_claims,
     of_honest_claims_with_range_and_encryption,
     of_ciphertexts,
+    of_weights,
 )
 
 
@@ -168,9 +192,11 @@ def make_all() -> dict[str, dict[str, Any]]:
             "projections": parameters.projections,
             "coordinate_bound": parameters.coordinate_bound,
             "encryption": asdict(parameters.encryption) if parameters.encryption is not None else None,
+            "hidden_weight": parameters.hidden_weight,
             "context": claim.context.hex(),
             "commitments": claim.commitments.hex(),
             "range_commitments": claim.range_commitments.hex(),
+            "weight_commitments": claim.weight_commitments.hex(),
             "encryption_commitments": claim.encryption_commitments.hex(),
             "statement": statement_of(claim),
             "proof": claim.proof.hex(),

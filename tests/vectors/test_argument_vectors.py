@@ -29,8 +29,9 @@ def load(path: Path) -> tuple[ArgumentParameters, Claim, dict[str, Any]]:
         vector["coordinate_bound"],
         tuple(CoordinateGroup(**group) for group in vector["groups"]),
         EncryptionParameters(**vector["encryption"]) if vector["encryption"] else None,
+        hidden_weight=vector["hidden_weight"],
     )
-    items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
+    items = ("commitments", "proof", "context", "range_commitments", "weight_commitments", "encryption_commitments")
     parts: dict[str, Any] = {item: bytes.fromhex(vector[item]) for item in items}
     return parameters, claimed(**parts, encryption=statement(vector["statement"])), vector
 
@@ -64,7 +65,7 @@ def test_made_again(path: Path) -> None:
     assert make(get_engine("native"), path.stem) == load(path)[2]
 
 
-@pytest.mark.parametrize("name", ["encryption", "encryption-range"])
+@pytest.mark.parametrize("name", ["encryption", "encryption-range", "hidden-weight-in-full"])
 def test_verdicts_without_the_ciphertext(name: str) -> None:
     """What the combinations of the ciphertext show is then left to the linear relation, or lost."""
     parameters, claim, vector = load(DIRECTORY / f"{name}.json")
@@ -76,7 +77,7 @@ def test_verdicts_without_the_ciphertext(name: str) -> None:
         assert verdict == ("accepted" if lost else expected), negative["name"]
 
 
-@pytest.mark.parametrize("name", ["padded", "range", "encryption", "encryption-pruned"])
+@pytest.mark.parametrize("name", ["padded", "range", "encryption", "encryption-pruned", "hidden-weight"])
 def test_reference_engine(name: str) -> None:
     path = DIRECTORY / f"{name}.json"
     parameters, claim, vector = load(path)

@@ -24,10 +24,11 @@ def load(path: Path) -> tuple[WeakParameters, Claim, dict[str, Any]]:
     vector = json.loads(path.read_text(encoding="ascii"))
     lattice = EncryptionParameters(**vector["encryption"]) if vector["encryption"] else None
     numbers = (vector[name] for name in ("dimension", "norm_bound", "projections", "coordinate_bound"))
-    parameters = WeakParameters(*numbers, (), lattice)
+    parameters = WeakParameters(*numbers, (), lattice, hidden_weight=vector["hidden_weight"])
     items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
-    parts = (bytes.fromhex(vector[item]) for item in items)
-    return parameters, claimed(*parts, statement(vector["statement"])), vector
+    parts = [bytes.fromhex(vector[item]) for item in items]
+    weight = bytes.fromhex(vector["weight_commitments"])
+    return parameters, claimed(*parts, statement(vector["statement"]), weight), vector
 
 
 @ENGINES
