@@ -418,7 +418,7 @@ def _noise_conditions(policy: Policy) -> list[Inequality]:
 def _step_conditions(policy: Policy) -> list[Inequality]:
     explanation = "the server step's rule is known and its constants are in range"
     floor = "the step after a mean update of full length moves the model by 2^-16 of it, and by 2^-16, or more"
-    ceiling = "learning_rate <= 2^16, and for fedadam learning_rate B <= 2^64 epsilon: no step overflows"
+    ceiling = "learning rates <= 2^16, and with an epsilon learning rate B <= 2^64 epsilon: no step overflows"
     try:
         step_constants(policy.step)
         moves, stays = step_floor(policy), step_ceiling(policy)

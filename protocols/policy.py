@@ -66,7 +66,9 @@ class StepRule:
     """Hyper-parameters are IEEE doubles written as 16 hexadecimal digits of their big-endian bytes."""
 
     rule: Annotated[str, AtMost(16)]  # see protocols.steps.registry
-    learning_rate: Annotated[str, AtMost(16)]
+    learning_rates: Annotated[
+        tuple[Annotated[str, AtMost(16)], ...], AtMost(65_536)
+    ]  # of round 1, 2, ...; then the last
     beta1: Annotated[str, AtMost(16)] | None
     beta2: Annotated[str, AtMost(16)] | None
     epsilon: Annotated[str, AtMost(16)] | None

@@ -1,4 +1,4 @@
-"""A rule of the server step that this version does not have: FedYogi (Reddi et al. 2021, algorithm 2)."""
+"""A rule of the server step that this version does not have: AdaMax (Kingma and Ba 2015, 7.1) at the server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,37 +18,45 @@ from protocols.steps.rule import Constants, ServerRule
 from tests.independent import steps as second
 
 
-class FedYogi(FedAdam):
-    """v' = v - (1 - b2) u^2 sign(v - u^2); the rest is FedAdam's."""
+class FedAdaMax(FedAdam):
+    """v' = max(b2 v, |u|), which divides as it is; the rest is FedAdam's."""
 
-    name = "fedyogi"
+    name = "fedadamax"
 
     def step(
         self, constants: Constants, model: Doubles, moments: tuple[Doubles, ...], mean: Doubles
     ) -> tuple[Doubles, tuple[Doubles, ...]]:
         eta, beta1, beta2, epsilon = (constants.values[each.name] for each in self.constants)
-        m, v = moments
-        squares = mean * mean
-        m = beta1 * m + (1.0 - beta1) * mean
-        v = v - (1.0 - beta2) * squares * np.sign(v - squares)
-        return model + (eta * m) / (np.sqrt(v) + epsilon), (m, v)
+        m = beta1 * moments[0] + (1.0 - beta1) * mean
+        v = np.maximum(beta2 * moments[1], np.abs(mean))
+        return model + (eta * m) / (v + epsilon), (m, v)
+
+    def largest_second(self, constants: Constants, peak_squared: Fraction) -> Fraction:
+        return max(constants.exact("epsilon") ** 4, peak_squared)
 
 
-class NamedYogi(FedAdam):
+class NamedAdaMax(FedAdam):
     """FedAdam under that name: what an auditor would compute that takes one rule of moments for another."""
 
-    name = "fedyogi"
+    name = "fedadamax"
 
 
-def yogi_step(c: second.Constants, x: float, kept: second.Moments, u: float) -> tuple[float, second.Moments]:
-    """FedYogi for the second auditor."""
+def adamax_step(c: second.Constants, x: float, kept: second.Moments, u: float) -> tuple[float, second.Moments]:
+    """AdaMax for the second auditor."""
     m, v = kept
     m = c["beta1"] * m + (1.0 - c["beta1"]) * u
-    v = v - (1.0 - c["beta2"]) * (u * u) * float((v > u * u) - (v < u * u))
-    return x + c["learning_rate"] * m / (math.sqrt(v) + c["epsilon"]), (m, v)
+    v = max(c["beta2"] * v, math.fabs(u))
+    return x + c["learning_rate"] * m / (v + c["epsilon"]), (m, v)
 
 
-SECOND_YOGI = replace(second.FEDADAM, step=yogi_step)
+def adamax_floor(c: second.Constants, scale: Fraction, steepest: Fraction) -> bool:
+    """The divisor is at most e + max(e e, w)."""
+    epsilon = Fraction(c["epsilon"])
+    left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) * scale - epsilon
+    return left >= 0 and left**2 >= max(epsilon**4, steepest)
+
+
+SECOND_ADAMAX = replace(second.FEDADAM, step=adamax_step, floor=adamax_floor)
 
 
 @contextmanager

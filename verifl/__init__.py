@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from verifl.planning.plan import Plan, make_plan
     from verifl.progress import RoundSummary
     from verifl.tasks.base import StatefulTask, Task
+    from verifl.tasks.proximal import Proximal
     from verifl.tasks.user_code import Abstain
     from verifl.training.tensors import TensorFilter
 
@@ -61,6 +62,7 @@ __all__ = [
     "Federation",
     "FederationResult",
     "Plan",
+    "Proximal",
     "RoundSummary",
     "StatefulTask",
     "Task",

@@ -238,7 +238,7 @@ def _toml(table: TomlTable) -> str:
 
 def _toml_value(value: object) -> str:
     if isinstance(value, TomlTable):
-        return f"{{ {', '.join(f'{key} = {_toml_value(each)}' for key, each in value)} }}"
+        return f"{{ {', '.join(f'{key} = {_toml_value(each)}' for key, each in value if each is not None)} }}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False)  # text, numbers and truth values are spelled alike in both

@@ -8,6 +8,7 @@ HOMES = {
     "Federation": "verifl.federation",
     "FederationResult": "verifl.federation",
     "Plan": "verifl.planning.plan",
+    "Proximal": "verifl.tasks.proximal",
     "RoundSummary": "verifl.progress",
     "StatefulTask": "verifl.tasks.base",
     "Task": "verifl.tasks.base",

@@ -128,7 +128,8 @@ def _step(
         findings.add(name, "an aggregate over a cohort", "none")
         return None
     try:
-        following = apply_step(pinned.policy, state, plaintext_of(given, found, found.aggregate), count)
+        plaintext = plaintext_of(given, found, found.aggregate)
+        following = apply_step(pinned.policy, state, plaintext, count, found.number)
     except Damaged:
         raise
     except (Malformed, Rejected) as error:

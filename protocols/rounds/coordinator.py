@@ -345,7 +345,7 @@ class Coordinator:
         if current.aggregate is None or current.cohort is None:
             raise Misuse("close_round: aggregate first")
         plaintext, count = self._plaintext(current), len(current.cohort.message.accepted)
-        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count)
+        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count, current.number)
 
     def publish_step(self, state: StepState) -> Publication:
         """The RoundClosed of an aggregated round: `state` is what rounds open on next."""
@@ -396,9 +396,9 @@ class Coordinator:
         if closed is None:
             return server_steps.initial_state(policy, model)
         if closed.optimizer is None:
-            return StepState(model, (), self._record.steps)
+            return StepState(model, ())
         data = read_blob(self._blobs, closed.optimizer, self._pinned.optimizer_size)
-        return StepState(model, server_steps.decode_optimizer(policy, data), self._record.steps)
+        return StepState(model, server_steps.decode_optimizer(policy, data))
 
     def _faults(self) -> dict[int, Fault]:
         return {each.index: each.fault for each in self.verdicts() if each.fault is not None}

@@ -151,6 +151,7 @@ class CurrentRound:
 class LoggedStep:
     """The last RoundClosed: what the model and the optimizer state were, what they are, and of which sum they come."""
 
+    number: int  # of its round
     seed: Hash32
     before: tuple[Hash32, ...]  # model, and the optimizer state if there was one
     after: tuple[Hash32, ...]

@@ -35,7 +35,8 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
         blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
         commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.submissions]
         check_opening(engine, pinned, plaintext, blindings, commitments)
-        state = apply_step(pinned.policy, _state_before(pinned, step, blobs), plaintext, len(step.submissions))
+        before, count = _state_before(pinned, step, blobs), len(step.submissions)
+        state = apply_step(pinned.policy, before, plaintext, count, step.number)
     except Malformed as error:
         raise Rejected("lineage", f"{error.where}: {error.expected}", error.found) from error
     except Rejected as error:
@@ -72,4 +73,4 @@ def _state_before(pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> 
     if len(step.before) == 1:
         return initial_state(pinned.policy, model)
     moments = decode_optimizer(pinned.policy, read_blob(blobs, step.before[1], pinned.optimizer_size))
-    return StepState(model, moments, 1)  # the count: no rule reads it
+    return StepState(model, moments)

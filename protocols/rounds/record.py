@@ -74,7 +74,6 @@ class LogRecord:
         self._follower = Follower.start()
         self._seeds: dict[int, bytes] = {}  # of the rounds
         self.faults = LoggedFaults(pinned, self.submission, self._seeds.__getitem__)
-        self.steps = 0  # rounds closed
         self.last_closed: RoundClosed | None = None
         self._changes: list[int] = []  # indices of the entries that changed the membership
         self._note = b""
@@ -213,7 +212,6 @@ class LogRecord:
         elif isinstance(message, KeyRotation | Revocation):
             self._changes.append(index)
         elif isinstance(message, RoundClosed):
-            self.steps += 1
             self.last_closed = message
 
     def _restore(self, published: Published) -> None:

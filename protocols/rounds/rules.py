@@ -281,7 +281,8 @@ def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) ->
     optimizer = ledger.step.after[1:] if ledger.step is not None else ()
     after = (message.model,) if message.optimizer is None else (message.model, message.optimizer)
     summed = tuple(each.body for each in current.accepted_submissions())
-    return LoggedStep(current.message.seed, (current.message.model, *optimizer), after, summed, *current.opened)
+    before = (current.message.model, *optimizer)
+    return LoggedStep(current.number, current.message.seed, before, after, summed, *current.opened)
 
 
 def _round_aborted(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from protocols.policy import StepRule
 from protocols.registry import Registry
 from protocols.steps.fedavg import FedAvg
-from protocols.steps.fedopt import FedAdam
+from protocols.steps.fedavgm import FedAvgM
+from protocols.steps.fedopt import FedAdagrad, FedAdam, FedYogi
 from protocols.steps.rule import Constants, ServerRule, constants_of
 
 SERVER_RULES: Registry[ServerRule] = Registry(
-    "server rule", "policy-step", (FedAvg(), FedAdam()), lambda rule: rule.name
+    "server rule",
+    "policy-step",
+    (FedAvg(), FedAvgM(), FedAdagrad(), FedAdam(), FedYogi()),
+    lambda rule: rule.name,
 )
 
 

@@ -5,8 +5,8 @@ Everything that asks what a rule does asks the rule: nothing outside of its file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
@@ -14,7 +14,8 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.policy import StepRule
 from protocols.steps.doubles import Doubles, format_double, parse_double
 
-NUMBERS = tuple(field.name for field in fields(StepRule) if field.name != "rule")
+RATE = "learning_rate"
+NUMBERS = (RATE, "beta1", "beta2", "epsilon")
 FRACTIONS = frozenset({"beta1", "beta2"})  # at least 0 and below 1; the others are above zero
 LEAST_GAIN = Fraction(1, 1 << 16)
 MOST_RATE = Fraction(1 << 16)
@@ -31,15 +32,37 @@ class Constant:
 
 @dataclass(frozen=True)
 class Constants:
-    """A policy's StepRule as doubles, those that its rule has, in the order of NUMBERS."""
+    """A policy's StepRule as doubles, those that its rule has, in the order of NUMBERS.
+
+    rates: learning rates, one a round from the first on, the last one for all further rounds. values: of one round: its
+    learning rate, that of the first round unless `in_round` says another, and what is the same in all.
+    """
 
     rule: str
+    rates: tuple[float, ...]
     values: Mapping[str, float]
 
     @property
     def learning_rate(self) -> float:
         """Of every rule."""
-        return self.values["learning_rate"]
+        return self.values[RATE]
+
+    def in_round(self, number: int) -> Constants:
+        """Those of a round, counted from 1."""
+        return self._at(self.rates[min(number, len(self.rates)) - 1])
+
+    @property
+    def slowest(self) -> Constants:
+        """With the least learning rate."""
+        return self._at(min(self.rates))
+
+    @property
+    def fastest(self) -> Constants:
+        """With the largest learning rate."""
+        return self._at(max(self.rates))
+
+    def _at(self, rate: float) -> Constants:
+        return replace(self, values={**self.values, RATE: rate})
 
     def exact(self, name: str) -> Fraction:
         """A constant as a fraction."""
@@ -106,25 +129,29 @@ class ServerRule(Protocol):
 
     def moves(self, constants: Constants, fullest: FullestUpdate) -> bool:
         """Condition `step-floor`, beside that something is left of it: the first step after `fullest` moves the model
-        by `fullest.needed` of its length or more."""
+        by `fullest.needed` of its length or more. True at every larger learning rate, too."""
         ...
 
     def stays(self, constants: Constants, longest: Fraction) -> bool:
         """Condition `step-ceiling`, beside that of learning rates: no step can overflow after mean updates of norm
-        `longest` or less."""
+        `longest` or less. True at every smaller learning rate, too."""
         ...
 
 
-def spelled(rule: ServerRule, **given: float) -> StepRule:
+def spelled(rule: ServerRule, rates: Sequence[float] = (), **given: float) -> StepRule:
     """The rule with these constants, and its own defaults for the rest, as a policy has it.
 
-    Raises Misuse for a constant that it does not have, or one out of its range.
+    rates: learning rates, one a round; empty for the one that is among the constants. Raises Misuse for a constant that
+    the rule does not have, or one out of its range.
     """
     unknown = sorted(given.keys() - {each.name for each in rule.constants})
     if unknown:
         raise Misuse(f"server step: {rule.name} has no {unknown[0]}")
     numbers = {each.name: format_double(given.get(each.name, each.default)) for each in rule.constants}
-    made = StepRule(rule.name, numbers["learning_rate"], *(numbers.get(name) for name in NUMBERS[1:]))
+    spelt = [format_double(rate) for rate in rates] or [numbers[RATE]]
+    while len(spelt) > 1 and spelt[-1] == spelt[-2]:  # the last is that of all further rounds
+        spelt.pop()
+    made = StepRule(rule.name, tuple(spelt), *(numbers.get(name) for name in NUMBERS[1:]))
     try:
         constants_of(rule, made)
     except Rejected as error:
@@ -135,20 +162,30 @@ def spelled(rule: ServerRule, **given: float) -> StepRule:
 def constants_of(rule: ServerRule, step: StepRule) -> Constants:
     """The constants of a policy's step of this rule; raises Rejected("policy-step") naming the field."""
     known = {each.name for each in rule.constants}
-    values = {}
-    for name in NUMBERS:
+    rates = _parsed_rates(step.learning_rates)
+    values = {RATE: rates[0]}
+    for name in NUMBERS[1:]:
         text: str | None = getattr(step, name)
         if (text is None) != (name not in known):
             expected = f"{name} with {rule.name}" if text is None else f"no {name} with {rule.name}"
             raise Rejected("policy-step", expected, repr(text))
         if text is not None:
             values[name] = _parsed(name, text)
-    return Constants(rule.name, values)
+    return Constants(rule.name, rates, values)
 
 
 def named(moments: Iterable[Moment]) -> str:
     """Moments in words."""
     return " and ".join(each.name for each in moments) or "nothing"
+
+
+def _parsed_rates(texts: Sequence[str]) -> tuple[float, ...]:
+    """One spelling: at least one, and none at the end that changes nothing."""
+    if not texts:
+        raise Rejected("policy-step", f"a {RATE}", "none")
+    if len(texts) > 1 and texts[-1] == texts[-2]:
+        raise Rejected("policy-step", f"a last {RATE} other than the one before it", repr(texts[-1]))
+    return tuple(_parsed(RATE, text) for text in texts)
 
 
 def _parsed(name: str, text: str) -> float:

@@ -26,12 +26,10 @@ _SMALLEST_SUBNORMAL = 5e-324
 
 @dataclass(frozen=True)
 class StepState:
-    """The model and the moments that the rule keeps: float64 (d,) each; `round` counts the steps taken, 0 at the
-    start."""
+    """The model and the moments that the rule keeps: float64 (d,) each."""
 
     model: Doubles
     moments: tuple[Doubles, ...]
-    round: int
 
 
 def fullest_update(policy: Policy) -> FullestUpdate:
@@ -52,14 +50,14 @@ def step_floor(policy: Policy) -> bool:
     """Whether the first step after the fullest mean update moves the model by 2^-16 of its length or more, and by 2^-16
     or more, at every learning rate that the rule can use, and not all of that update is rounded away (spec 4.6).
     Exact."""
-    fullest = fullest_update(policy)
-    return not fullest.vanishes and server_rule(policy.step.rule).moves(step_constants(policy.step), fullest)
+    fullest, constants = fullest_update(policy), step_constants(policy.step)
+    return not fullest.vanishes and server_rule(policy.step.rule).moves(constants.slowest, fullest)
 
 
 def step_ceiling(policy: Policy) -> bool:
     """Whether no step can overflow, at any learning rate that the rule can use: then a round that has an aggregate can
     always be closed (spec 4.6)."""
-    constants = step_constants(policy.step)
+    constants = step_constants(policy.step).fastest
     bounded = constants.exact("learning_rate") <= MOST_RATE
     return bounded and server_rule(policy.step.rule).stays(constants, policy.update.norm_bound * _unit(policy))
 
@@ -73,7 +71,7 @@ def initial_state(policy: Policy, model: Doubles) -> StepState:
     constants = step_constants(policy.step)
     _check_shape("model", model, policy.dimension)
     starts = (moment.start(constants) for moment in server_rule(policy.step.rule).moments)
-    return StepState(model, tuple(np.full(policy.dimension, start, dtype=np.float64) for start in starts), 0)
+    return StepState(model, tuple(np.full(policy.dimension, start, dtype=np.float64) for start in starts))
 
 
 def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) -> Doubles:
@@ -88,13 +86,13 @@ def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) ->
     return mean
 
 
-def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], count: int) -> StepState:
-    """The next state from the sum U (int64, (d,)) over `count` accepted clients.
+def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], count: int, number: int) -> StepState:
+    """The next state from the sum U (int64, (d,)) over `count` accepted clients in round `number`, counted from 1.
 
     Raises Rejected("server-step") where a value is not finite; Misuse for shapes that do not fit the policy.
     """
     _require_subnormals()
-    rule, constants = server_rule(policy.step.rule), step_constants(policy.step)
+    rule, constants = server_rule(policy.step.rule), step_constants(policy.step).in_round(number)
     _check_shape("aggregate", aggregate, policy.dimension)
     _check_shape("model", state.model, policy.dimension)
     if len(state.moments) != len(rule.moments):
@@ -106,7 +104,7 @@ def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], c
     _check_finite("model", model)
     for moment, vector in zip(rule.moments, moments, strict=True):
         _check_finite(moment.name, vector)
-    return StepState(model, moments, state.round + 1)
+    return StepState(model, moments)
 
 
 def _clamp_nonnegative(policy: Policy, model: Doubles) -> Doubles:

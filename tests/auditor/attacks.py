@@ -276,7 +276,7 @@ def step(forge: Forge, plaintext: np.ndarray, count: int) -> None:
     """RoundClosed follows from this sum."""
     model = server_steps.decode_model(forge.blob(forge.policy.initial_model), forge.policy.dimension)
     state = server_steps.initial_state(forge.policy, model)
-    following = server_steps.apply_step(forge.policy, state, plaintext, count)
+    following = server_steps.apply_step(forge.policy, state, plaintext, count, 1)
     forge.edit(forge.find(RoundClosed), model=forge.put(server_steps.encode_model(following.model)))
 
 

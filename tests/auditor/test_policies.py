@@ -83,7 +83,7 @@ POLICIES: dict[str, tuple[Callable[[Forge], dict[str, Any]], set[str]]] = {
     "a huge scale": (lambda f: {"lattice": replace(f.policy.lattice, plaintext_scale=2**62)}, {"I2"}),
     "no noise": (lambda f: {"lattice": replace(f.policy.lattice, tail=0, sigma_tenths=0)}, {"I2"}),
     "an unknown step": (lambda f: {"step": replace(f.policy.step, rule="magic")}, {"I2"}),
-    "a step of infinity": (lambda f: {"step": replace(f.policy.step, learning_rate="7ff0000000000000")}, {"I2"}),
+    "a step of infinity": (lambda f: {"step": replace(f.policy.step, learning_rates=("7ff0000000000000",))}, {"I2"}),
     "a requirement that does not exist": (lambda f: {"required_checks": ("I99",)}, {"I2"}),
     "no rounds": (lambda f: {"max_rounds": 0}, {"I2", "I4"}),
 }

@@ -191,7 +191,7 @@ POLICY: Fields = {
     },
     "step": {
         "rule": Text(16),
-        "learning_rate": Text(16),
+        "learning_rates": Many(Text(16), 65536),
         "beta1": Nullable(Text(16)),
         "beta2": Nullable(Text(16)),
         "epsilon": Nullable(Text(16)),

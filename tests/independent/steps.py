@@ -61,29 +61,67 @@ FEDAVG = Rule(
 )
 
 
-def adam_step(c: Constants, x: float, kept: Moments, u: float) -> tuple[float, Moments]:
-    m, v = kept
-    m = c["beta1"] * m + (1.0 - c["beta1"]) * u
-    v = c["beta2"] * v + (1.0 - c["beta2"]) * (u * u)
-    return x + c["learning_rate"] * m / (math.sqrt(v) + c["epsilon"]), (m, v)
-
-
-def adam_floor(c: Constants, scale: Fraction, steepest: Fraction) -> bool:
-    epsilon = Fraction(c["epsilon"])
-    left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) * scale - epsilon
-    return left >= epsilon and left**2 >= steepest
-
-
-FEDADAM = Rule(
-    ("beta1", "beta2", "epsilon"),
-    lambda c: c["learning_rate"] > 0 and 0 <= c["beta1"] < 1 and 0 <= c["beta2"] < 1 and c["epsilon"] > 0,
-    lambda c: (0.0, c["epsilon"] * c["epsilon"]),
-    adam_step,
-    adam_floor,
-    lambda c, clip: Fraction(c["learning_rate"]) * clip <= 2**64 * Fraction(c["epsilon"]),
+FEDAVGM = Rule(
+    ("beta1",),
+    lambda c: c["learning_rate"] > 0 and 0 <= c["beta1"] < 1,
+    lambda c: (0.0,),
+    lambda c, x, kept, u: (x + c["learning_rate"] * (m := c["beta1"] * kept[0] + u), (m,)),
+    FEDAVG.floor,
+    FEDAVG.ceiling,
 )
 
-RULES = {"fedavg": FEDAVG, "fedadam": FEDADAM}
+
+def adaptive(
+    second: Callable[[Constants, float, float], float],
+    largest: Callable[[Constants, Fraction], Fraction],
+    constants: tuple[str, ...] = ("beta1", "beta2", "epsilon"),
+) -> Rule:
+    """second: v' of v and u u. largest: the square that bounds sqrt(v') after the first step, of w squared."""
+
+    def sound(c: Constants) -> bool:
+        return c["learning_rate"] > 0 and all(0 <= c[each] < 1 for each in constants[:-1]) and c["epsilon"] > 0
+
+    def step(c: Constants, x: float, kept: Moments, u: float) -> tuple[float, Moments]:
+        m = c["beta1"] * kept[0] + (1.0 - c["beta1"]) * u
+        v = second(c, kept[1], u * u)
+        return x + c["learning_rate"] * m / (math.sqrt(v) + c["epsilon"]), (m, v)
+
+    def floor(c: Constants, scale: Fraction, steepest: Fraction) -> bool:
+        left = 2**16 * Fraction(c["learning_rate"]) * (1 - Fraction(c["beta1"])) * scale - Fraction(c["epsilon"])
+        return left >= 0 and left**2 >= largest(c, steepest)
+
+    def ceiling(c: Constants, clip: Fraction) -> bool:
+        return Fraction(c["learning_rate"]) * clip <= 2**64 * Fraction(c["epsilon"])
+
+    return Rule(constants, sound, lambda c: (0.0, c["epsilon"] * c["epsilon"]), step, floor, ceiling)
+
+
+def yogi_second(c: Constants, v: float, square: float) -> float:
+    change = (1.0 - c["beta2"]) * square
+    return v - change if v > square else v + change if v < square else v
+
+
+FEDADAGRAD = adaptive(
+    lambda c, v, square: v + square,
+    lambda c, steepest: Fraction(c["epsilon"]) ** 2 + steepest,
+    ("beta1", "epsilon"),
+)
+FEDADAM = adaptive(
+    lambda c, v, square: c["beta2"] * v + (1.0 - c["beta2"]) * square,
+    lambda c, steepest: max(Fraction(c["epsilon"]) ** 2, steepest),
+)
+FEDYOGI = adaptive(
+    yogi_second,
+    lambda c, steepest: Fraction(c["epsilon"]) ** 2 + (1 - Fraction(c["beta2"])) * steepest,
+)
+
+RULES = {
+    "fedavg": FEDAVG,
+    "fedavgm": FEDAVGM,
+    "fedadagrad": FEDADAGRAD,
+    "fedadam": FEDADAM,
+    "fedyogi": FEDYOGI,
+}
 
 
 def rule_of(policy: Body) -> Rule:
@@ -94,9 +132,14 @@ def rule_of(policy: Body) -> Rule:
     return RULES[name]
 
 
-def constants_of(policy: Body) -> Constants:
-    names = ("learning_rate", *rule_of(policy).constants)
-    return {name: constant(policy["step"][name]) for name in names}
+def rates_of(policy: Body) -> list[float]:
+    """Of rounds 1, 2, and so on; the last one of all others, too."""
+    return [constant(text) for text in policy["step"]["learning_rates"]]
+
+
+def constants_of(policy: Body, rate: float) -> Constants:
+    named = {name: constant(policy["step"][name]) for name in rule_of(policy).constants}
+    return {"learning_rate": rate, **named}
 
 
 def step_fault(policy: Body) -> str | None:
@@ -108,16 +151,22 @@ def step_fault(policy: Body) -> str | None:
     for name in ("beta1", "beta2", "epsilon"):
         if (step[name] is None) == (name in rule.constants):
             return f"{step['rule']} and {name}"
-    return None if rule.sound(constants_of(policy)) else f"constants of {step['rule']}"
+    texts, rates = step["learning_rates"], rates_of(policy)
+    if not texts or texts[-1:] == texts[-2:-1]:
+        return "learning rates"
+    sound = all(rule.sound(constants_of(policy, rate)) for rate in rates)
+    return None if sound else f"constants of {step['rule']}"
 
 
 def step_bounds(policy: Body) -> tuple[bool, bool]:
     """`step-floor` and `step-ceiling`: what a step moves at least and at most (4.6)."""
-    rule, values, update = rule_of(policy), constants_of(policy), policy["update"]
+    rule, rates, update = rule_of(policy), rates_of(policy), policy["update"]
     unit = Fraction(1, 2 ** update["fraction_bits"])
     longest, steepest = fullest(policy)
-    floor = 4 * steepest > 1 and rule.floor(values, min(Fraction(1), longest * unit), steepest * unit**2)
-    return floor, values["learning_rate"] <= 2**16 and rule.ceiling(values, update["norm_bound"] * unit)
+    scale, clip = min(Fraction(1), longest * unit), update["norm_bound"] * unit
+    each_rate = [constants_of(policy, rate) for rate in sorted({min(rates), max(rates)})]
+    floor = 4 * steepest > 1 and all(rule.floor(values, scale, steepest * unit**2) for values in each_rate)
+    return floor, all(values["learning_rate"] <= 2**16 and rule.ceiling(values, clip) for values in each_rate)
 
 
 def fullest(policy: Body) -> tuple[int, Fraction]:
@@ -156,17 +205,21 @@ class State:
 
 def kept_size(policy: Body) -> int:
     """Bytes of an optimizer blob."""
-    return 8 * policy["dimension"] * len(rule_of(policy).start(constants_of(policy)))
+    return 8 * policy["dimension"] * len(start_of(policy))
+
+
+def start_of(policy: Body) -> Moments:
+    return rule_of(policy).start(constants_of(policy, rates_of(policy)[0]))
 
 
 def initial_state(policy: Body, model: list[float]) -> State:
-    start = rule_of(policy).start(constants_of(policy))
-    return State(model, [start] * len(model))
+    return State(model, [start_of(policy)] * len(model))
 
 
-def server_step(policy: Body, state: State, aggregate: Sequence[int], count: int) -> State:
-    """The state after a round; `Unreadable` as `server-step` where a number is not finite."""
-    rule, values = rule_of(policy), constants_of(policy)
+def server_step(policy: Body, state: State, aggregate: Sequence[int], count: int, number: int) -> State:
+    """The state after round `number`; `Unreadable` as `server-step` where a number is not finite."""
+    rule, rates = rule_of(policy), rates_of(policy)
+    values = constants_of(policy, rates[min(number, len(rates)) - 1])
     divisor = math.ldexp(count, policy["update"]["fraction_bits"])
     cells = zip(state.model, state.kept, aggregate, strict=True)
     stepped = [rule.step(values, x, kept, float(total) / divisor) for x, kept, total in cells]

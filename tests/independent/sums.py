@@ -245,7 +245,7 @@ def check_step(case: Case, this: Round, closed: Entry, state: State) -> State | 
         return None
     try:
         plaintext = plaintext_of(case, this, aggregate)
-        following = server_step(case.policy, state, plaintext, len(this.accepted))
+        following = server_step(case.policy, state, plaintext, len(this.accepted), this.number)
     except (Unsound, Unreadable) as fault:
         case.fail("I11", f"entry {closed.index}: {fault}")
         return None

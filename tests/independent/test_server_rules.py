@@ -32,7 +32,7 @@ from tests.independent import steps as second
 from tests.independent.audit import audit as second_audit
 from tests.independent.case import Report as SecondReport
 from tests.independent.encoding import Unreadable
-from tests.server_rules import SECOND_YOGI, FedYogi, NamedYogi, registered
+from tests.server_rules import SECOND_ADAMAX, FedAdaMax, NamedAdaMax, registered
 from tests.simulator import RoundResult, Setting, Simulation, make_policy
 
 BASE, _ = open_policy(make_policy(Setting())[0])
@@ -53,8 +53,8 @@ class Federation:
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Federation:
-    with registered(FedYogi(), SECOND_YOGI):
-        simulation = Simulation(tmp_path_factory.mktemp("yogi"), Setting(clients=3, step=spelled(FedYogi())))
+    with registered(FedAdaMax(), SECOND_ADAMAX):
+        simulation = Simulation(tmp_path_factory.mktemp("adamax"), Setting(clients=3, step=spelled(FedAdaMax())))
         simulation.start()
         sums = (simulation.play_round(), simulation.play_round())
         reached = simulation.coordinator.step_state()
@@ -67,9 +67,9 @@ def replayed(federation: Federation) -> StepState:
     """The two steps, by whatever is registered now."""
     policy = federation.simulation.pinned.policy
     state = initial_state(policy, federation.simulation.model)
-    for result in federation.sums:
+    for number, result in enumerate(federation.sums, start=1):
         assert result.plaintext is not None
-        state = apply_step(policy, state, result.plaintext, len(result.accepted))
+        state = apply_step(policy, state, result.plaintext, len(result.accepted), number)
     return state
 
 
@@ -83,18 +83,18 @@ def failing_second(report: SecondReport) -> set[str]:
 
 def test_a_registered_rule_is_computed_as_itself(federation: Federation) -> None:
     """By everybody; and its model is not that of the rule which it resembles."""
-    with registered(FedYogi(), SECOND_YOGI):
+    with registered(FedAdaMax(), SECOND_ADAMAX):
         report, other = federation.audits()
         assert report.accepted
         assert other.accepted
-        assert report.check("I11").checked.startswith("2 server steps (fedyogi) to model")
+        assert report.check("I11").checked.startswith("2 server steps (fedadamax) to model")
         assert np.array_equal(replayed(federation).model, federation.reached.model)
-    with registered(NamedYogi(), second.FEDADAM):
+    with registered(NamedAdaMax(), second.FEDADAM):
         assert not np.array_equal(replayed(federation).model, federation.reached.model)
 
 
 def test_one_rule_taken_for_another_fails_the_lineage(federation: Federation) -> None:
-    with registered(NamedYogi(), second.FEDADAM):
+    with registered(NamedAdaMax(), second.FEDADAM):
         report, other = federation.audits()
     assert failing(report) == failing_second(other) == {"I11"}
 
@@ -104,8 +104,8 @@ def test_a_rule_that_is_not_registered_is_refused_by_both_auditors(federation: F
     assert failing(report) == failing_second(other) == {"I2"}
     (finding,) = report.check("I2").findings
     assert (finding.where, finding.by) == ("policy, step", "issuer")
-    assert f"expected the server rule {one_of(SERVER_RULES.names)}, found 'fedyogi'" in finding.expected
-    assert other.findings["I2"] == ["policy-step, no rule fedyogi"]
+    assert f"expected the server rule {one_of(SERVER_RULES.names)}, found 'fedadamax'" in finding.expected
+    assert other.findings["I2"] == ["policy-step, no rule fedadamax"]
 
 
 def test_a_rule_that_is_not_registered_is_refused_wherever_one_is_asked_for(federation: Federation) -> None:
@@ -114,27 +114,29 @@ def test_a_rule_that_is_not_registered_is_refused_wherever_one_is_asked_for(fede
     for ask in (
         lambda: PinnedPolicy.open(federation.simulation.policy_data),
         lambda: initial_state(policy, model),
-        lambda: apply_step(policy, federation.reached, sums, 3),
+        lambda: apply_step(policy, federation.reached, sums, 3, 1),
         lambda: decode_optimizer(policy, bytes(16 * policy.dimension)),
         lambda: step_floor(policy),
         lambda: step_ceiling(policy),
         lambda: pinned.optimizer_size,
     ):
-        with pytest.raises(Rejected, match=f"the server rule {one_of(SERVER_RULES.names)}, found 'fedyogi'") as excinfo:
+        with pytest.raises(
+            Rejected, match=f"the server rule {one_of(SERVER_RULES.names)}, found 'fedadamax'"
+        ) as excinfo:
             ask()
         assert excinfo.value.check == "policy-step"
 
 
 def test_the_second_auditor_refuses_it_wherever_it_asks_for_one() -> None:
-    policy = {"step": {"rule": "fedyogi", "learning_rate": "3ff0000000000000"}, "dimension": 1}
-    assert second.step_fault(policy) == "no rule fedyogi"
+    policy = {"step": {"rule": "fedadamax", "learning_rates": ["3ff0000000000000"]}, "dimension": 1}
+    assert second.step_fault(policy) == "no rule fedadamax"
     for ask in (
         lambda: second.step_bounds(policy),
         lambda: second.kept_size(policy),
         lambda: second.initial_state(policy, [0.0]),
-        lambda: second.server_step(policy, second.State([0.0], [()]), [1], 1),
+        lambda: second.server_step(policy, second.State([0.0], [()]), [1], 1, 1),
     ):
-        with pytest.raises(Unreadable, match="no rule fedyogi"):
+        with pytest.raises(Unreadable, match="no rule fedadamax"):
             ask()
 
 
@@ -145,15 +147,15 @@ def test_both_have_the_same_rules() -> None:
 @pytest.mark.parametrize("name", SERVER_RULES.names)
 @given(sums=st.lists(st.lists(st.integers(-(2**30), 2**30), min_size=3, max_size=3), min_size=1, max_size=4))
 def test_every_rule_gives_the_same_bits(name: str, sums: list[list[int]]) -> None:
-    """Models, what is kept, and the size of its blob."""
-    step = spelled(SERVER_RULES.find(name), learning_rate=0.3)
+    """Models, what is kept, and the size of its blob; at a learning rate of each round."""
+    step = spelled(SERVER_RULES.find(name), rates=(0.3, 0.7, 0.01))
     policy = replace(BASE, step=step, dimension=3, tensors=(TensorSpec("a", (3,), "float32", nonnegative=False),))
     body = asdict(policy)
     assert second.step_fault(body) is None
     state, other = initial_state(policy, np.array([0.1, -2.0, 0.0])), second.initial_state(body, [0.1, -2.0, 0.0])
-    for total in sums:
-        state = apply_step(policy, state, np.array(total, dtype=np.int64), 3)
-        other = second.server_step(body, other, total, 3)
+    for number, total in enumerate(sums, start=1):
+        state = apply_step(policy, state, np.array(total, dtype=np.int64), 3, number)
+        other = second.server_step(body, other, total, 3, number)
         assert (encode_model(state.model), encode_optimizer(state)) == (second.packed(other.model), other.optimizer)
     assert (
         len(encode_optimizer(state) or b"") == second.kept_size(body) == PinnedPolicy(policy, b"", b"").optimizer_size

@@ -27,8 +27,10 @@ from protocols.parameters import (
     require_sound,
 )
 from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec
-from protocols.steps.fedavg import fedavg
-from protocols.steps.fedopt import fedadam
+from protocols.steps.fedavg import FedAvg, fedavg
+from protocols.steps.fedavgm import fedavgm
+from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
+from protocols.steps.rule import spelled
 from protocols.steps.step import apply_step, fullest_update, initial_state
 from protocols.weights import EQUAL_WEIGHTS
 
@@ -285,6 +287,10 @@ def test_names_are_unique() -> None:
         ("step-ceiling", replace(GOOD, step=fedavg(1e300))),
         ("step-ceiling", replace(GOOD, step=fedadam(learning_rate=1e5))),
         ("step-ceiling", replace(GOOD, step=fedadam(epsilon=1e-30))),
+        ("step-ceiling", replace(GOOD, step=fedavgm(1e5))),
+        ("step-ceiling", replace(GOOD, step=fedadagrad(epsilon=1e-30))),
+        ("step-ceiling", replace(GOOD, step=fedyogi(epsilon=1e-30))),
+        ("step-ceiling", replace(GOOD, step=spelled(FedAvg(), rates=(1.0, 1e5, 1.0)))),
     ],
 )
 def test_each_condition_is_enforced(name: str, policy: Policy) -> None:
@@ -296,13 +302,22 @@ def test_each_condition_is_enforced(name: str, policy: Policy) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [fedavg(), fedavg(2.0**-16), fedavg(2.0**16), fedavg(1e-4), fedadam(), fedadam(epsilon=1e-8), fedadam(beta1=0.0)],
+    [
+        *(fedavg(), fedavg(2.0**-16), fedavg(2.0**16), fedavg(1e-4), fedavgm(), fedadagrad(), fedyogi()),
+        *(fedadam(), fedadam(epsilon=1e-8), fedadam(beta1=0.0)),
+    ],
 )
 def test_usual_steps_are_sound(step: StepRule) -> None:
     require_sound(replace(GOOD, step=step))
 
 
-@pytest.mark.parametrize("step", [fedavg(2.0**16), fedavg(2.0**-16), fedadam(epsilon=2.0**-60), fedadam(beta2=0.0)])
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(fedavg(2.0**16), fedavg(2.0**-16), fedavgm(2.0**16, 1 - 2.0**-53), fedadam(epsilon=2.0**-60)),
+        *(fedadam(beta2=0.0), fedadagrad(epsilon=2.0**-60), fedyogi(epsilon=2.0**-60), fedyogi(beta2=0.0)),
+    ],
+)
 @pytest.mark.parametrize("start", [0.0, 1.0, -1e300, np.finfo(np.float64).max])
 def test_a_sound_step_never_overflows_and_moves_a_model_near_zero(step: StepRule, start: float) -> None:
     """The longest updates there can be, round after round."""
@@ -310,8 +325,8 @@ def test_a_sound_step_never_overflows_and_moves_a_model_near_zero(step: StepRule
     require_sound(policy)
     state = initial_state(policy, np.full(2, start))
     longest = np.full(2, policy.max_cohort * policy.update.norm_bound, dtype=np.int64)
-    for _ in range(20):
-        state = apply_step(policy, state, longest, policy.max_cohort)
+    for number in range(1, 21):
+        state = apply_step(policy, state, longest, policy.max_cohort, number)
     moved = np.abs(state.model - start).max()
     length = policy.update.norm_bound / 2**policy.update.fraction_bits
     assert abs(start) > 1 or moved >= 2.0**-16 * length

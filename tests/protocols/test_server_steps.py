@@ -15,8 +15,10 @@ from protocols.policy import LatticeRule, Member, Policy, StepRule, TensorSpec, 
 from protocols.steps import step as server_steps
 from protocols.steps.doubles import format_double, parse_double
 from protocols.steps.fedavg import fedavg
-from protocols.steps.fedopt import fedadam
+from protocols.steps.fedavgm import FedAvgM, fedavgm
+from protocols.steps.fedopt import FedYogi, fedadagrad, fedadam, fedyogi
 from protocols.steps.registry import step_constants
+from protocols.steps.rule import spelled
 from protocols.steps.step import StepState, apply_step
 from protocols.weights import EQUAL_WEIGHTS
 
@@ -95,9 +97,9 @@ def test_mean_is_the_conversion_then_the_division(total: int, count: int, bits: 
 
 def test_fedavg_by_hand() -> None:
     state = server_steps.initial_state(policy(fedavg(0.5)), np.array([1.0, 2.0, 3.0, 0.1]))
-    after = apply_step(policy(fedavg(0.5)), state, integers(256, -512, 0, 7), 2)
+    after = apply_step(policy(fedavg(0.5)), state, integers(256, -512, 0, 7), 2, 1)
     assert after.model.tolist() == [1.0 + 0.5 * 0.5, 2.0 + 0.5 * -1.0, 3.0, 0.1 + 0.5 * (7 / 512)]
-    assert (after.moments, after.round) == ((), 1)
+    assert after.moments == ()
     assert state.model.tolist() == [1.0, 2.0, 3.0, 0.1]
     assert server_steps.encode_optimizer(after) is None
 
@@ -109,7 +111,7 @@ def test_fedadam_equals_python_floats(aggregates: list[list[int]]) -> None:
     state = server_steps.initial_state(policy(rule), np.array([0.1, -0.2, 0.3, 0.0]))
     x, m, v = state.model.tolist(), [0.0] * 4, [1e-3 * 1e-3] * 4
     for aggregate in aggregates:
-        state = apply_step(policy(rule), state, integers(*aggregate), 3)
+        state = apply_step(policy(rule), state, integers(*aggregate), 3, 1)
         for i in range(4):
             u = float(aggregate[i]) / (3 * 2.0**8)
             m[i] = 0.9 * m[i] + (1.0 - 0.9) * u
@@ -121,14 +123,79 @@ def test_fedadam_equals_python_floats(aggregates: list[list[int]]) -> None:
     assert [moment.tolist() for moment in server_steps.decode_optimizer(policy(rule), blob)] == [m, v]
 
 
+SUMS = [[400, -3, 0, 5000], [-70, 0, 0, 5000], [1, 1, -1, -5000]]
+
+
+def test_fedavgm_equals_numpy() -> None:
+    """Hsu, Qi and Brown 2019: v = b v + u, w = w + eta v."""
+    w, v = np.array([0.1, -0.2, 0.3, 0.0]), np.zeros(4)
+    state = server_steps.initial_state(policy(fedavgm(0.3, 0.7)), w)
+    for total in SUMS:
+        state = apply_step(policy(fedavgm(0.3, 0.7)), state, integers(*total), 3, 1)
+        v = np.multiply(0.7, v) + np.array(total) / (3 * 256.0)
+        w = w + np.multiply(0.3, v)
+    assert state.model.tobytes() == w.tobytes()
+    assert state.moments[0].tobytes() == v.tobytes()
+
+
+@pytest.mark.parametrize("name", ["fedadagrad", "fedadam", "fedyogi"])
+def test_adaptive_rules_equal_algorithm_2(name: str) -> None:
+    """Reddi et al. 2021, algorithm 2, line by line, over vectors of float64."""
+    eta, beta_1, beta_2, tau = 0.3, 0.6, 0.9, 1e-3
+    rules = {
+        "fedadagrad": fedadagrad(eta, beta_1, tau),
+        "fedadam": fedadam(eta, beta_1, beta_2, tau),
+        "fedyogi": fedyogi(eta, beta_1, beta_2, tau),
+    }
+    following = {
+        "fedadagrad": lambda v, delta: v + delta**2,
+        "fedadam": lambda v, delta: beta_2 * v + (1 - beta_2) * delta**2,
+        "fedyogi": lambda v, delta: v - (1 - beta_2) * delta**2 * np.sign(v - delta**2),
+    }
+    x, m, v = np.array([0.1, -0.2, 0.3, 0.0]), np.zeros(4), np.full(4, tau**2)
+    state = server_steps.initial_state(policy(rules[name]), x)
+    for total in SUMS:
+        state = apply_step(policy(rules[name]), state, integers(*total), 3, 1)
+        delta = np.array(total) / (3 * 256.0)
+        m = beta_1 * m + (1 - beta_1) * delta
+        v = following[name](v, delta)
+        x = x + eta * m / (np.sqrt(v) + tau)
+    assert state.model.tobytes() == x.tobytes()
+    assert [each.tobytes() for each in state.moments] == [m.tobytes(), v.tobytes()]
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 1, exclude_max=True))
+def test_yogi_never_takes_a_second_moment_below_zero(v: float, square: float, beta2: float) -> None:
+    constants = step_constants(fedyogi(beta2=abs(beta2)))
+    after = FedYogi().second(constants, np.array([v]), np.array([square]))
+    assert not np.signbit(after).any()
+
+
+def test_each_round_has_its_learning_rate() -> None:
+    """By the round's number, so that a round that was aborted takes its own along."""
+    rule = policy(spelled(FedAvgM(), rates=(1.0, 0.5, 0.25), beta1=0.0))
+    start = server_steps.initial_state(rule, np.zeros(4))
+    moved = [apply_step(rule, start, integers(256, 0, 0, 0), 1, number).model[0] for number in (1, 2, 3, 4, 2**16)]
+    assert moved == [1.0, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_learning_rates_have_one_spelling() -> None:
+    assert spelled(FedAvgM(), rates=(1.0, 0.5, 0.5, 0.5)) == spelled(FedAvgM(), rates=(1.0, 0.5))
+    assert spelled(FedAvgM(), rates=(0.5, 0.5)) == fedavgm(0.5)
+    for texts in ((), (format_double(1.0),) * 2, (format_double(0.5), format_double(1.0), format_double(1.0))):
+        with pytest.raises(Rejected) as excinfo:
+            step_constants(StepRule("fedavg", texts, None, None, None))
+        assert excinfo.value.check == "policy-step"
+
+
 def test_fedadam_needs_its_moments() -> None:
     with pytest.raises(Misuse, match="a fedadam step needs the first moment and second moment of the step before"):
-        apply_step(policy(fedadam()), StepState(np.zeros(4), (), 0), integers(1, 1, 1, 1), 2)
+        apply_step(policy(fedadam()), StepState(np.zeros(4), ()), integers(1, 1, 1, 1), 2, 1)
 
 
 def test_negative_variance_is_clamped_to_plus_zero() -> None:
     rule = policy(fedavg(1.0), nonnegative=True)
-    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(-256, -256, -256, 256), 1)
+    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(-256, -256, -256, 256), 1, 1)
     assert after.model.tolist() == [-1.0, -1.0, 0.0, 1.0]
     assert not np.signbit(after.model[2:]).any()
 
@@ -136,19 +203,19 @@ def test_negative_variance_is_clamped_to_plus_zero() -> None:
 def test_minus_zero_is_clamped_to_plus_zero() -> None:
     rule = policy(fedavg(1.0), nonnegative=True)
     state = server_steps.initial_state(rule, np.array([0.0, 0.0, -0.0, -0.0]))
-    assert not np.signbit(apply_step(rule, state, integers(0, 0, 0, 0), 1).model).any()
+    assert not np.signbit(apply_step(rule, state, integers(0, 0, 0, 0), 1, 1).model).any()
 
 
 def test_subnormal_results_are_kept() -> None:
     rule = policy(fedavg(5e-324), fraction_bits=0)
-    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 0), 1)
+    after = apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 0), 1, 1)
     assert after.model.tolist() == [5e-324, 1e-323, 1.5e-323, 0.0]
 
 
 def test_overflow_is_rejected_with_its_place() -> None:
     rule = policy(fedavg(1e308), fraction_bits=0)
     with pytest.raises(Rejected) as excinfo:
-        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(0, 0, 1000, 0), 1)
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(0, 0, 1000, 0), 1, 1)
     assert excinfo.value.check == "server-step"
     assert "coordinate 2" in excinfo.value.found
 
@@ -157,24 +224,29 @@ def test_overflow_in_a_clamped_tensor_is_rejected() -> None:
     rule = policy(fedavg(1e308), fraction_bits=0, nonnegative=True)
     state = server_steps.initial_state(rule, np.zeros(4))
     with pytest.raises(Rejected) as excinfo:
-        apply_step(rule, StepState(state.model + math.nan, (), 0), integers(0, 0, 0, 0), 1)
+        apply_step(rule, StepState(state.model + math.nan, ()), integers(0, 0, 0, 0), 1, 1)
     assert excinfo.value.check == "server-step"
 
 
 @pytest.mark.parametrize(
     "rule",
     [
-        StepRule("sgd", format_double(1.0), None, None, None),
-        StepRule("fedavg", format_double(1.0), format_double(0.9), None, None),
-        StepRule("fedavg", format_double(0.0), None, None, None),
-        StepRule("fedavg", format_double(-1.0), None, None, None),
-        StepRule("fedavg", "1.0", None, None, None),
-        StepRule("fedavg", "7ff0000000000000", None, None, None),
-        StepRule("fedadam", format_double(1.0), None, None, None),
-        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(0.99), None),
-        StepRule("fedadam", format_double(1.0), format_double(1.0), format_double(0.99), format_double(1e-3)),
-        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(-0.1), format_double(1e-3)),
-        StepRule("fedadam", format_double(1.0), format_double(0.9), format_double(0.99), format_double(0.0)),
+        StepRule("sgd", (format_double(1.0),), None, None, None),
+        StepRule("fedavg", (format_double(1.0),), format_double(0.9), None, None),
+        StepRule("fedavg", (format_double(0.0),), None, None, None),
+        StepRule("fedavg", (format_double(-1.0),), None, None, None),
+        StepRule("fedavg", ("1.0",), None, None, None),
+        StepRule("fedavg", ("7ff0000000000000",), None, None, None),
+        StepRule("fedavg", (format_double(1.0), format_double(0.0)), None, None, None),
+        StepRule("fedavgm", (format_double(1.0),), None, None, None),
+        StepRule("fedavgm", (format_double(1.0),), format_double(1.0), None, None),
+        StepRule("fedadagrad", (format_double(1.0),), format_double(0.0), format_double(0.9), format_double(1e-3)),
+        StepRule("fedyogi", (format_double(1.0),), format_double(0.9), format_double(1.0), format_double(1e-3)),
+        StepRule("fedadam", (format_double(1.0),), None, None, None),
+        StepRule("fedadam", (format_double(1.0),), format_double(0.9), format_double(0.99), None),
+        StepRule("fedadam", (format_double(1.0),), format_double(1.0), format_double(0.99), format_double(1e-3)),
+        StepRule("fedadam", (format_double(1.0),), format_double(0.9), format_double(-0.1), format_double(1e-3)),
+        StepRule("fedadam", (format_double(1.0),), format_double(0.9), format_double(0.99), format_double(0.0)),
     ],
 )
 def test_rules_out_of_range_are_rejected(rule: StepRule) -> None:
@@ -225,8 +297,8 @@ def test_negative_second_moments_are_malformed() -> None:
 def test_shapes_that_do_not_fit_are_misuse() -> None:
     rule = policy(fedavg())
     with pytest.raises(Misuse, match="aggregate"):
-        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3), 1)
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3), 1, 1)
     with pytest.raises(Misuse, match="model"):
         server_steps.initial_state(rule, np.zeros(3))
     with pytest.raises(Misuse, match="count"):
-        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), 0)
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), 0, 1)

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from protocols.policy import CoordinateRule, Policy, StepRule, TensorSpec, UpdateRule
 from protocols.steps.fedavg import fedavg
-from protocols.steps.fedopt import fedadam
-from protocols.steps.step import apply_step, fullest_update, initial_state, step_floor
+from protocols.steps.fedavgm import fedavgm
+from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
+from protocols.steps.registry import SERVER_RULES
+from protocols.steps.rule import spelled
+from protocols.steps.step import apply_step, fullest_update, initial_state, step_ceiling, step_floor
 from tests.independent.steps import step_bounds
 from tests.protocols.test_parameters import GOOD, failing, update
 
@@ -36,6 +39,10 @@ REFUSED = {
     "a learning rate": replace(GOOD, step=fedavg(math.nextafter(UNIT, 0))),
     "a learning rate of fedadam": replace(GOOD, step=fedadam(learning_rate=1e-12)),
     "a beta1": replace(GOOD, step=fedadam(beta1=1 - 2.0**-40)),
+    "one learning rate of many": replace(GOOD, step=spelled(SERVER_RULES.find("fedavg"), rates=(1.0, 1e-9, 1.0))),
+    "a learning rate of fedavgm": replace(GOOD, step=fedavgm(math.nextafter(UNIT, 0))),
+    "an epsilon of fedadagrad": replace(GOOD, step=fedadagrad(epsilon=1e5)),
+    "a beta1 of fedyogi": replace(GOOD, step=fedyogi(beta1=1 - 2.0**-40)),
     "an epsilon": replace(GOOD, step=fedadam(epsilon=1e3)),
     "a clip norm": slow(math.nextafter(UNIT, 0)),
     "a clip norm that is next to nothing": slow(1e-12),
@@ -53,6 +60,9 @@ REFUSED = {
 
 ACCEPTED = {
     "a learning rate": replace(GOOD, step=fedavg(UNIT)),
+    "a learning rate of fedavgm": replace(GOOD, step=fedavgm(UNIT)),
+    "fedadagrad as it is": replace(GOOD, step=fedadagrad()),
+    "fedyogi as it is": replace(GOOD, step=fedyogi()),
     "a clip norm": slow(UNIT),
     "a clip norm and a learning rate": replace(slow(2.0**-8), step=fedavg(2.0**-8)),
     "a clip norm that fedadam makes up for": replace(slow(1e-9), step=fedadam(epsilon=1e-9)),
@@ -86,35 +96,51 @@ def policies(draw: st.DrawFn) -> Policy:
         general, edges = draw(bounds), sorted(draw(st.sets(st.integers(0, dimension), max_size=4)))
         groups = tuple(CoordinateRule(*pair, draw(bounds)) for pair in zip(edges[::2], edges[1::2], strict=False))
     rate = math.ldexp(1.0, draw(st.integers(-40, 10)))
-    steps = st.sampled_from([fedavg(rate), fedadam(rate), fedadam(rate, 0.0, 0.0, draw(st.floats(1e-12, 1e3)))])
-    step: StepRule = draw(steps)
-    rule = UpdateRule(bound, bits, general, groups)
+    epsilon, name = draw(st.floats(1e-12, 1e3)), draw(st.sampled_from(SERVER_RULES.names))
+    own = {"epsilon": epsilon, "beta1": draw(st.sampled_from([0.0, 0.5, 0.999])), "beta2": draw(st.floats(0, 0.999))}
+    rule = SERVER_RULES.find(name)
+    given = {each.name: own[each.name] for each in rule.constants[1:]}
+    rates = (rate, *(math.ldexp(rate, power) for power in draw(st.lists(st.integers(-20, 20), max_size=2))))
+    step: StepRule = spelled(rule, rates, **given)
+    update_rule = UpdateRule(bound, bits, general, groups)
     tensors = (TensorSpec("w", (dimension,), "float32", False),)
-    return replace(GOOD, dimension=dimension, tensors=tensors, update=rule, step=step)
+    return replace(GOOD, dimension=dimension, tensors=tensors, update=update_rule, step=step)
 
 
 @given(policies())
-def test_both_auditors_agree_on_the_floor(policy: Policy) -> None:
-    floor, _ = step_bounds(asdict(policy))
-    assert floor == step_floor(policy)
+def test_both_auditors_agree_on_floor_and_ceiling(policy: Policy) -> None:
+    assert step_bounds(asdict(policy)) == (step_floor(policy), step_ceiling(policy))
 
 
-@given(policies(), st.booleans(), st.floats(1e-9, 1e3))
-def test_at_the_floor_the_fullest_update_moves_the_model(policy: Policy, adaptive: bool, epsilon: float) -> None:
+def divisor(name: str, epsilon: float, peak: float) -> float:
+    """What the first step divides by at most, with beta1 0.5 and beta2 0.9."""
+    return {
+        "fedavg": 1.0,
+        "fedavgm": 1.0,
+        "fedadagrad": 2 * (epsilon + math.hypot(epsilon, peak)),
+        "fedadam": 2 * (epsilon + max(epsilon, peak)),
+        "fedyogi": 2 * (epsilon + math.sqrt(epsilon**2 + 0.1 * peak**2)),
+    }[name]
+
+
+@pytest.mark.parametrize("name", SERVER_RULES.names)
+@given(policy=policies(), epsilon=st.floats(1e-9, 1e3))
+def test_at_the_floor_the_fullest_update_moves_the_model(name: str, policy: Policy, epsilon: float) -> None:
     """By 2^-16 of its length and by 2^-16, and no less a rate is enough; where rounding to units changes little."""
     fullest = fullest_update(policy)
     assume(fullest.length >= 1000 * fullest.unit)
     length, peak = float(fullest.length), math.sqrt(fullest.peak_squared)
-    least = UNIT / min(1.0, length) * ((epsilon + max(epsilon, peak)) / 0.5 if adaptive else 1.0)
+    least = UNIT / min(1.0, length) * divisor(name, epsilon, peak)
+    rule, values = SERVER_RULES.find(name), {"beta1": 0.5, "beta2": 0.9, "epsilon": epsilon}
+    given = {each.name: values[each.name] for each in rule.constants[1:]}
     at, below = (
-        replace(policy, step=fedadam(rate, 0.5, 0.9, epsilon) if adaptive else fedavg(rate))
-        for rate in (least * 1.0001, least * 0.9999)
+        replace(policy, step=spelled(rule, learning_rate=rate, **given)) for rate in (least * 1.0001, least * 0.9999)
     )
     assert step_floor(at)
     assert not step_floor(below)
     units = float(fullest.length / fullest.unit) * (bounds_of(policy) / np.linalg.norm(bounds_of(policy)))
     state = initial_state(at, np.zeros(policy.dimension))
-    moved = np.linalg.norm(apply_step(at, state, np.rint(units).astype(np.int64), 1).model)
+    moved = np.linalg.norm(apply_step(at, state, np.rint(units).astype(np.int64), 1, 1).model)
     assert moved >= 0.99 * UNIT * max(1.0, length)
 
 

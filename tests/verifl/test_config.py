@@ -124,7 +124,7 @@ def test_a_full_file(tmp_path: Path) -> None:
             TASK + '[update.groups]\ntensors = ["a"]\ncoordinate_bound = 1',
             "update.groups: expected tables [[update.groups]], found {",
         ),
-        (TASK + "[server]\nbeta1 = 0.9", "server: `beta1` belongs to rule fedadam"),
+        (TASK + "[server]\nbeta1 = 0.9", "server: `beta1` belongs to rule fedavgm, fedadagrad, fedadam or fedyogi"),
         (TASK + '[server]\nrule = "sgd"', f"server.rule: expected {RULES}, found 'sgd'"),
         (TASK + "[tensors]\ninclude = []", "tensors.include: "),
         (TASK + "[tensors]\ninclude = [3]", "tensors.include.0: expected a valid string, found 3"),

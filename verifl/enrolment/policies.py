@@ -115,7 +115,7 @@ def make_policy(
         initial_model=model.initial,
         update=update,
         lattice=lattice,
-        step=step_rule(config.server),
+        step=step_rule(config.server, config.federation.rounds),
         projections=LEAST_PROJECTIONS,
         required_checks=config.audit.required,
         approvals=roster.approvals.demanded,

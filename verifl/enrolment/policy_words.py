@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from protocols.policy import LatticeRule, StepRule, TensorSpec, UpdateRule, WeightRule
 from protocols.steps.doubles import parse_double
+from protocols.steps.registry import step_constants
 
 _LONGEST = 200  # characters of what is said of one side
 
@@ -19,6 +20,8 @@ def in_words(name: str, signed: object, found: object) -> tuple[str, str]:
         return "the weights that model() made then", found
     if name == "tensors" and isinstance(signed, tuple) and isinstance(found, tuple):
         return _tensors(signed, found)
+    if isinstance(signed, StepRule) and isinstance(found, StepRule):
+        return _steps(signed, found)
     sides = [_cut(_describe(each)) for each in (signed, found)]
     return sides[0], sides[1]
 
@@ -50,12 +53,29 @@ def _describe(value: object) -> str:
     if isinstance(value, WeightRule):
         unit = "" if value.unit is None else f" from 1 to {value.largest}, one for each {parse_double(value.unit):.6g}"
         return f"{value.kind} weights{unit}"
-    if isinstance(value, StepRule):
-        given = {key: each for key, each in dataclasses.asdict(value).items() if key != "rule" and each is not None}
-        return ", ".join([value.rule, *(f"{key} {parse_double(each):.6g}" for key, each in given.items())])
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return str(value)
+
+
+def _steps(signed: StepRule, found: StepRule) -> tuple[str, str]:
+    """Both rules; or the first round in which their learning rates are not the same, where nothing else differs."""
+    if dataclasses.replace(signed, learning_rates=found.learning_rates) != found:
+        return step_in_words(signed), step_in_words(found)
+    there, here = step_constants(signed).in_round, step_constants(found).in_round
+    rounds = range(1, max(len(signed.learning_rates), len(found.learning_rates)) + 1)
+    number = next(each for each in rounds if there(each).learning_rate != here(each).learning_rate)
+    one, other = (f"learning_rate {side(number).learning_rate:.6g} in round {number}" for side in (there, here))
+    return one, other
+
+
+def step_in_words(rule: StepRule) -> str:
+    """A server step with its constants."""
+    constants = step_constants(rule)
+    said = [rule.rule, *(f"{name} {value:.6g}" for name, value in constants.values.items())]
+    if len(constants.rates) > 1:
+        said.append(f"then others, from round {len(constants.rates)} on {constants.rates[-1]:.6g}")
+    return ", ".join(said)
 
 
 def _update(rule: UpdateRule) -> Iterator[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from proofs.errors import Rejected
 from protocols.policy import FormerFederation, Policy
+from verifl.enrolment.policy_words import step_in_words
 from verifl.planning.plan import Plan
 from verifl.reports.plan import describe_plan
 
@@ -44,13 +46,20 @@ def describe_policy(plan: Plan) -> str:
         *(f"  trustee        {member.public_key.hex()}  {member.id}" for member in policy.trustees),
         *(f"  client         {member.public_key.hex()}  {member.id}" for member in policy.roster),
         f"  rounds         at most {policy.max_rounds}, of which {policy.max_aborts} opened and aborted",
-        f"  server step    {policy.step.rule}",
+        f"  server step    {_step(policy)}",
         f"  initial model  {policy.initial_model.hex()}",
         *_beginning(policy),
         f"  required       {', '.join(policy.required_checks) or 'no check beyond those that are never skipped'}",
         "",
     ]
     return "\n".join(lines) + "\n" + describe_plan(plan)
+
+
+def _step(policy: Policy) -> str:
+    try:
+        return step_in_words(policy.step)
+    except Rejected:  # among the conditions that fail
+        return policy.step.rule
 
 
 def previous_dict(previous: FormerFederation) -> dict[str, Any]:

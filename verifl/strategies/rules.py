@@ -11,20 +11,22 @@ from proofs.errors import Misuse
 from protocols.policy import Policy, StepRule
 from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
-from protocols.steps.rule import NUMBERS, spelled
+from protocols.steps.rule import NUMBERS, RATE, spelled
 from protocols.steps.step import fullest_update, step_ceiling, step_floor
+from verifl.strategies.schedules import ScheduleConfig, scheduled
 from verifl.tables import SHOWN, Finite, TomlTable
 
 
 class ServerConfig(TomlTable):
     """The server step: a rule of `protocols.steps.registry`, and such constants as it has; its own defaults for those
-    that are absent."""
+    that are absent. schedule: how the learning rate changes; the same in all rounds when absent."""
 
     rule: str = "fedavg"
     learning_rate: Finite | None = Field(default=None, gt=0)
     beta1: Finite | None = Field(default=None, ge=0, lt=1)
     beta2: Finite | None = Field(default=None, ge=0, lt=1)
     epsilon: Finite | None = Field(default=None, gt=0)
+    schedule: ScheduleConfig | None = None
 
     @field_validator("rule")
     @classmethod
@@ -49,15 +51,19 @@ class ServerConfig(TomlTable):
         return {name: value for name in NUMBERS if (value := getattr(self, name)) is not None}
 
 
-def step_rule(config: ServerConfig) -> StepRule:
-    """The table as the policy has it."""
-    return spelled(server_rule(config.rule), **config.given())
+def step_rule(config: ServerConfig, rounds: int) -> StepRule:
+    """The table as the policy has it, made for so many rounds; raises Misuse, naming the field."""
+    rule, given = server_rule(config.rule), config.given()
+    if config.schedule is None:
+        return spelled(rule, (), **given)
+    usual = next(each.default for each in rule.constants if each.name == RATE)
+    return spelled(rule, scheduled(given.get(RATE, usual), config.schedule, rounds), **given)
 
 
 def check_step(policy: Policy) -> None:
     """The conditions `step-floor` and `step-ceiling` of the policy, by the fields of the configuration."""
     rule = server_rule(policy.step.rule)
-    found = f"{rule.name} with learning_rate {step_constants(policy.step).learning_rate:g}"
+    constants = step_constants(policy.step)
     fullest = fullest_update(policy)
     length = f"updates of at most {float(fullest.length):.3g} by clip_norm and the bounds on coordinates"
     if fullest.vanishes:
@@ -66,7 +72,7 @@ def check_step(policy: Policy) -> None:
             f"fraction_bits {policy.update.fraction_bits} and {length}; raise fraction_bits"
         )
     if not step_floor(policy):
-        more = rule.more
+        found, more = f"{rule.name} with learning_rate {constants.slowest.learning_rate:g}", rule.more
         if fullest.length < 1:
             found, more = f"{found} and {length}", f"{more}, or raise clip_norm and the bounds on coordinates"
         raise Misuse(
@@ -74,4 +80,5 @@ def check_step(policy: Policy) -> None:
             f"(step-floor), found {found}; {more}"
         )
     if not step_ceiling(policy):
+        found = f"{rule.name} with learning_rate {constants.fastest.learning_rate:g}"
         raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {rule.less}")

@@ -44,7 +44,7 @@ def find_statistics(model: nn.Module, layout: TensorLayout) -> Statistics:
 
 def statistics_warnings(found: Statistics, step: StepRule) -> list[str]:
     """What will not be as one expects under the policy's server step, a sentence each, with what to do."""
-    warnings, rate = [], step_constants(step).learning_rate
+    warnings, rate = [], step_constants(step).fastest.learning_rate
     averaging = one_of(rule.name for rule in SERVER_RULES if rule.averages)
     if found.local:
         warnings.append(

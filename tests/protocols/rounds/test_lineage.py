@@ -74,7 +74,7 @@ def one_unit(simulation: Simulation) -> tuple[Update, Doubles]:
     plaintext = np.zeros(simulation.setting.dimension, dtype=np.int64)
     plaintext[0] = 1
     policy = simulation.pinned.policy
-    return plaintext, apply_step(policy, initial_state(policy, simulation.model), plaintext, 4).model
+    return plaintext, apply_step(policy, initial_state(policy, simulation.model), plaintext, 4, 1).model
 
 
 def check_refused(simulation: Simulation, reason: str) -> None:

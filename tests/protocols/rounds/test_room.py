@@ -178,7 +178,7 @@ def fullest_ledger() -> Ledger:
     opened[-1] = replace(opened[-1], excused=excused)
     said = (submissions, bytes(CLIENTS), acks, cohort, releases)
     current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), opened[-1], tuple(opened[-3:-1]))
-    step = LoggedStep(HASH, (HASH,) * 3, (HASH,) * 3, (body,) * CLIENTS, HASH, HASH)
+    step = LoggedStep(1, HASH, (HASH,) * 3, (HASH,) * 3, (body,) * CLIENTS, HASH, HASH)
     used = bytes(16 * MOST_TRUSTEES * MOST_ROUNDS)
     return replace(
         EMPTY,

@@ -217,7 +217,7 @@ def test_updates_obey_every_bound_and_frozen_tensors_keep_their_bits(
     generator = np.random.default_rng(seed)
     model = generator.normal(size=policy.dimension).astype(np.float32).astype(np.float64)
     layout, state = TensorLayout(policy.tensors), initial_state(policy, model)
-    for _ in range(2):
+    for number in (1, 2):
         total = np.zeros(policy.dimension, dtype=np.int64)
         for _ in range(3):
             trained = state.model + generator.normal(size=policy.dimension) * 10.0**exponent
@@ -225,7 +225,7 @@ def test_updates_obey_every_bound_and_frozen_tensors_keep_their_bits(
             assert exact_norm_squared(units) <= policy.update.norm_bound**2
             assert (np.abs(units) <= bounds).all()
             total += units
-        state = apply_step(policy, state, total, 3)
+        state = apply_step(policy, state, total, 3, number)
     frozen = bounds == 0
     assert state.model[frozen].tobytes() == model[frozen].tobytes()
 

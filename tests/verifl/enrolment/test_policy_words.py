@@ -88,6 +88,10 @@ def test_other_weights() -> None:
                 "epsilon 0.001"
             ),
         ),
+        (
+            {"server": {"schedule": {"kind": "step", "every": 2}}},
+            "step: signed for learning_rate 1 in round 3, found learning_rate 0.5 in round 3",
+        ),
         ({"audit": {"required": ["I9"]}}, "required_checks: signed for none, found I9"),
     ],
 )

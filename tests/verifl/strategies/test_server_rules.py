@@ -14,7 +14,7 @@ from protocols.policy import StepRule
 from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES
 from protocols.steps.rule import NUMBERS, spelled
-from tests.server_rules import SECOND_YOGI, FedYogi, registered
+from tests.server_rules import SECOND_ADAMAX, FedAdaMax, registered
 from tests.simulator import Setting, make_policy
 from verifl.commands import root as cli
 from verifl.commands.scaffold import EXAMPLE, write_templates
@@ -25,16 +25,16 @@ from verifl.tasks.breast_cancer import breast_cancer
 from verifl.training.running_statistics import Statistics, statistics_warnings
 
 REPOSITORY = Path(__file__).parents[3]
-CONFIGURATION = '[task]\nname = "breast-cancer"\n[server]\nrule = "fedyogi"\n'
+CONFIGURATION = '[task]\nname = "breast-cancer"\n[server]\nrule = "fedadamax"\n'
 
 
 def test_a_registered_rule_is_planned() -> None:
-    with registered(FedYogi(), SECOND_YOGI):
-        plan = make_plan(breast_cancer(), Config.of(server={"rule": "fedyogi", "beta1": 0.5}))
+    with registered(FedAdaMax(), SECOND_ADAMAX):
+        plan = make_plan(breast_cancer(), Config.of(server={"rule": "fedadamax", "beta1": 0.5}))
         assert not plan.failed
-        assert plan.policy.step == spelled(FedYogi(), beta1=0.5)
+        assert plan.policy.step == spelled(FedAdaMax(), beta1=0.5)
         warned = statistics_warnings(Statistics((), ("mean",)), plan.policy.step)
-    assert "server.rule fedyogi steps buffers like weights" in warned[0]
+    assert "server.rule fedadamax steps buffers like weights" in warned[0]
     assert "use rule fedavg, or" in warned[0]
 
 
@@ -44,7 +44,8 @@ def test_a_plan_refuses_a_rule_that_is_not_registered(tmp_path: Path, capsys: py
     assert cli.invoke(["plan", str(path)]) == 2
     said = capsys.readouterr()
     assert (
-        said.err == f"verifl: {path}: server.rule: expected {one_of(map(repr, SERVER_RULES.names))}, found 'fedyogi'\n"
+        said.err
+        == f"verifl: {path}: server.rule: expected {one_of(map(repr, SERVER_RULES.names))}, found 'fedadamax'\n"
     )
     assert said.out == ""
 
@@ -52,20 +53,20 @@ def test_a_plan_refuses_a_rule_that_is_not_registered(tmp_path: Path, capsys: py
 def test_a_policy_with_a_rule_that_is_not_registered_is_shown_as_unsound(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with registered(FedYogi(), SECOND_YOGI):
-        data, _ = make_policy(Setting(step=spelled(FedYogi())))
+    with registered(FedAdaMax(), SECOND_ADAMAX):
+        data, _ = make_policy(Setting(step=spelled(FedAdaMax())))
     path = tmp_path / "policy.cbor"
     path.write_bytes(data)
     assert cli.invoke(["policy", "show", str(path)]) == 1
     shown = capsys.readouterr().out
-    assert f"expected the server rule {one_of(SERVER_RULES.names)}, found 'fedyogi'" in shown
+    assert f"expected the server rule {one_of(SERVER_RULES.names)}, found 'fedadamax'" in shown
 
 
 @pytest.mark.parametrize("name", SERVER_RULES.names)
 def test_every_rule_is_configured_with_its_own_constants(name: str) -> None:
     rule = SERVER_RULES.find(name)
     own = {each.name: each.default for each in rule.constants}
-    assert step_rule(ServerConfig(rule=name)) == step_rule(ServerConfig(rule=name, **own)) == spelled(rule)
+    assert step_rule(ServerConfig(rule=name), 5) == step_rule(ServerConfig(rule=name, **own), 5) == spelled(rule)
     for other in set(NUMBERS) - own.keys():
         with pytest.raises(ValueError, match=f"`{other}` belongs to rule .*, found rule {name}"):
             ServerConfig(rule=name, **{other: 0.5})
@@ -74,7 +75,8 @@ def test_every_rule_is_configured_with_its_own_constants(name: str) -> None:
 
 
 def test_every_constant_is_in_policy_configuration_and_some_rule() -> None:
-    assert {"rule", *NUMBERS} == set(ServerConfig.model_fields) == {field.name for field in fields(StepRule)}
+    assert {"rule", *NUMBERS, "schedule"} == set(ServerConfig.model_fields)
+    assert {"rule", "learning_rates", *NUMBERS[1:]} == {field.name for field in fields(StepRule)}
     assert {each.name for rule in SERVER_RULES for each in rule.constants} == set(NUMBERS)
 
 

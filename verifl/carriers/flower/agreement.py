@@ -15,7 +15,8 @@ from flwr.serverapp.strategy import Strategy
 from proofs.errors import Misuse
 from protocols.policy import Policy
 from protocols.steps.fedavg import FedAvg
-from protocols.steps.fedopt import FedAdam
+from protocols.steps.fedavgm import FedAvgM
+from protocols.steps.fedopt import FedAdagrad, FedAdam, FedYogi
 from protocols.steps.registry import step_constants
 
 EQUAL = "equal"
@@ -28,23 +29,32 @@ def _average(strategy: Any) -> _Rule:  # noqa: ARG001
 
 
 def _average_with_rate(strategy: Any) -> _Rule:
-    if strategy.server_momentum != 0:
-        raise Misuse(
-            f"strategy: server_momentum {strategy.server_momentum:g}: no rule of a policy has a momentum; use 0"
-        )
-    return FedAvg.name, {"learning_rate": float(strategy.server_learning_rate)}
+    rate = {"learning_rate": float(strategy.server_learning_rate)}
+    if strategy.server_momentum == 0:
+        return FedAvg.name, rate
+    return FedAvgM.name, {**rate, "beta1": float(strategy.server_momentum)}
 
 
-def _adam(strategy: Any) -> _Rule:
-    constants = {"learning_rate": strategy.eta, "beta1": strategy.beta_1, "beta2": strategy.beta_2}
-    return FedAdam.name, {name: float(value) for name, value in {**constants, "epsilon": strategy.tau}.items()}
+def _adaptive(rule: type[FedAdam | FedYogi]) -> Callable[[Any], _Rule]:
+    def of(strategy: Any) -> _Rule:
+        _, constants = _adagrad(strategy)
+        return rule.name, {**constants, "beta2": float(strategy.beta_2)}
+
+    return of
+
+
+def _adagrad(strategy: Any) -> _Rule:
+    constants = {"learning_rate": strategy.eta, "beta1": strategy.beta_1, "epsilon": strategy.tau}
+    return FedAdagrad.name, {name: float(value) for name, value in constants.items()}
 
 
 # By the class that says how replies become a model.
 _RULES: dict[type[Strategy], Callable[[Any], _Rule]] = {
     flower.FedAvg: _average,
     flower.FedAvgM: _average_with_rate,
-    flower.FedAdam: _adam,
+    flower.FedAdagrad: _adagrad,
+    flower.FedAdam: _adaptive(FedAdam),
+    flower.FedYogi: _adaptive(FedYogi),
 }
 
 
@@ -84,6 +94,11 @@ def _check_rule(strategy: Strategy, policy: Policy) -> None:
     signed = step_constants(policy.step)
     if name != policy.step.rule:
         raise Misuse(f"strategy: {kind.__name__} is the rule {name}, the policy's is {policy.step.rule}")
+    if len(signed.rates) > 1:
+        raise Misuse(
+            f"strategy: {kind.__name__} has one learning_rate, the policy {len(signed.rates)}, one a round; drop the "
+            "schedule, or run without this strategy"
+        )
     for constant, value in constants.items():
         if value != signed.values[constant]:
             raise Misuse(

@@ -10,8 +10,10 @@ import pytest
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
-from protocols.steps.fedavg import fedavg
-from protocols.steps.fedopt import fedadam
+from protocols.steps.fedavg import FedAvg, fedavg
+from protocols.steps.fedavgm import fedavgm
+from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
+from protocols.steps.rule import spelled
 from tests.required import needs
 from tests.simulator import Setting, make_policy
 
@@ -88,8 +90,8 @@ def test_every_strategy_of_flower_agrees_or_is_refused_by_name(name: str, policy
         made = kind(**PLAIN, **({"proximal_mu": 0.1} if name == "FedProx" else {}))
     if name in ("FedAvg", "FedAvgM", "FedProx"):
         assert said(made, policy) == ""
-    elif name == "FedAdam":
-        assert said(made, policy) == "strategy: FedAdam is the rule fedadam, the policy's is fedavg"
+    elif name in ("FedAdagrad", "FedAdam", "FedYogi"):
+        assert said(made, policy) == f"strategy: {name} is the rule {name.lower()}, the policy's is fedavg"
     else:
         assert said(made, policy).startswith(f"strategy: {name}: aggregate_train of ")
 
@@ -106,7 +108,24 @@ def test_the_rule_and_each_of_its_constants(policy: Policy) -> None:
     halved = replace(policy, step=fedavg(0.5))
     assert said(flower.FedAvg(**PLAIN), halved) == "strategy: FedAvg has the learning_rate 1.0, the policy's is 0.5"
     assert said(flower.FedAvgM(server_learning_rate=0.5, **PLAIN), halved) == ""
-    assert "server_momentum 0.9" in said(flower.FedAvgM(server_momentum=0.9, **PLAIN), policy)
+
+
+def test_momentum_and_the_other_adaptive_rules(policy: Policy) -> None:
+    momentum = flower.FedAvgM(server_momentum=0.9, **PLAIN)
+    assert said(momentum, replace(policy, step=fedavgm(1.0, 0.9))) == ""
+    assert said(momentum, replace(policy, step=fedavgm(1.0, 0.5))).endswith("has the beta1 0.9, the policy's is 0.5")
+    assert said(momentum, policy) == "strategy: FedAvgM is the rule fedavgm, the policy's is fedavg"
+    assert said(flower.FedAdagrad(eta=0.2, tau=0.01, **PLAIN), replace(policy, step=fedadagrad(0.2, 0.0, 0.01))) == ""
+    yogi = flower.FedYogi(eta=0.2, beta_1=0.8, beta_2=0.9, tau=0.01, **PLAIN)
+    assert said(yogi, replace(policy, step=fedyogi(0.2, 0.8, 0.9, 0.01))) == ""
+    assert said(yogi, replace(policy, step=fedyogi(0.2, 0.8, 0.99, 0.01))).endswith("beta2 0.9, the policy's is 0.99")
+
+
+def test_a_schedule_of_the_policy_is_none_of_a_strategy(policy: Policy) -> None:
+    scheduled = replace(policy, step=spelled(FedAvg(), rates=(1.0, 0.5)))
+    assert said(flower.FedAvg(**PLAIN), scheduled).startswith(
+        "strategy: FedAvg has one learning_rate, the policy 2, one a round; drop the schedule"
+    )
 
 
 def test_a_sum_or_a_start_of_its_own(policy: Policy) -> None:
