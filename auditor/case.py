@@ -184,6 +184,7 @@ class Case:
             f"t = {policy.threshold} of m = {len(policy.trustees)} trustees, at most f = {policy.corrupt} corrupt",
             f"cohorts of {policy.min_cohort} to {policy.max_cohort} clients",
             f"the norm bound, {policy.update.norm_bound} units of 2^-{policy.update.fraction_bits}",
+            f"the scales, {len(policy.update.scales)} slices of the vector that have one",
             f"the initial model, {policy.initial_model.hex()}",
         )
 

@@ -26,7 +26,7 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, TAIL, noise_bound
 from protocols.messages import DETAILS
-from protocols.policy import APPROVING, LatticeRule, Member, Policy, UpdateRule
+from protocols.policy import APPROVING, LARGEST_EXPONENT, ROLES, SCALE_BIAS, LatticeRule, Member, Policy, UpdateRule
 from protocols.registry import one_of
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
@@ -107,8 +107,15 @@ def derive_update(dimension: int, clip_norm: float, resolution: int | None) -> U
     return UpdateRule(bound, bits, None, ())
 
 
-def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bound", largest_weight: int = 1) -> int:
-    """A bound on coordinates, in the model's units, as the policy has it: min(B, floor(clip * 2^fraction_bits)).
+def coordinate_units(
+    clip: float,
+    update: UpdateRule,
+    name: str = "coordinate bound",
+    scale: float = 1.0,
+    largest_weight: int = 1,
+) -> int:
+    """A bound on coordinates, in the model's units, as the policy has it: min(B, floor(clip * 2^fraction_bits)) with
+    clip / `scale`, a power of two, in the place of clip.
 
     No coordinate is beyond B, so a larger bound is the same as B. Only 0 becomes 0: it freezes. Raises Misuse,
     beginning with `name`, for a bound that is negative, not finite, less than a unit, or, times the largest weight,
@@ -117,6 +124,8 @@ def coordinate_units(clip: float, update: UpdateRule, name: str = "coordinate bo
     bits = update.fraction_bits
     if not (math.isfinite(clip) and clip >= 0):
         raise Misuse(f"{name}: expected a finite number, 0 or more, found {clip}")
+    if scale != 1:
+        name, clip = f"{name} / scale", clip / scale
     bound = min(update.norm_bound, scaled_clip(clip, bits)) if clip else 0
     if bound == 0 < clip:
         finer = 1 - math.frexp(clip)[1]
@@ -341,9 +350,11 @@ def _model_conditions(policy: Policy) -> list[Inequality]:
     names = {tensor.name for tensor in policy.tensors}
     unknown = sum(tensor.dtype not in DTYPES for tensor in policy.tensors)
     size = sum(math.prod(tensor.shape) for tensor in policy.tensors)
+    other = sum(tensor.role not in ROLES for tensor in policy.tensors)
     return [
         Inequality("tensor-names", len(names), "=", len(policy.tensors), "no two tensors share a name"),
         Inequality("tensor-types", unknown, "=", 0, f"tensors are {', '.join(DTYPES)}"),
+        Inequality("tensor-roles", other, "=", 0, f"a tensor's role is {' or '.join(ROLES)}"),
         Inequality("dimension", policy.dimension, "=", size, "the tensors together are the vector"),
         Inequality("dimension-positive", policy.dimension, ">=", 1, "an update has a coordinate"),
         Inequality("dimension-limit", policy.dimension, "<=", LARGEST_DIMENSION, "sizes stay within their fields"),
@@ -376,10 +387,21 @@ def _update_conditions(policy: Policy) -> list[Inequality]:
         Inequality("norm-bound-positive", policy.update.norm_bound, ">=", 1, "B is at least one unit"),
         Inequality("norm-bound-limit", bound, "<=", MAXIMUM_NORM_BOUND, "W B is at most 2^40"),
         Inequality("fraction-bits", bits, "<=", LARGEST_FRACTION_BITS, "one unit is 2^-fraction_bits"),
+        Inequality("coordinate-scales", _misplaced_scales(policy), "=", 0, "scales are other powers of two, in order"),
         Inequality("plaintext-int64", plaintext, "<", 2**63, "the published aggregate fits an int64: n W B < 2^63"),
         Inequality("projections", policy.projections, ">=", LEAST_PROJECTIONS, "(3/4)^k is at most 2^-149"),
         _wrap_condition(policy),
     ]
+
+
+def _misplaced_scales(policy: Policy) -> int:
+    """How many scales are out of their range, empty, of no coordinate, or begin before the one before ends."""
+    wrong, end = 0, 0
+    for each in policy.update.scales:
+        wrong += not end <= each.start < each.stop <= policy.dimension
+        wrong += each.exponent > LARGEST_EXPONENT or each.exponent == SCALE_BIAS
+        end = each.stop
+    return wrong
 
 
 def _wrap_condition(policy: Policy) -> Inequality:

@@ -6,10 +6,18 @@ SHA-256 of that file. Every parameter a verifier uses is read from here, never f
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated
 
 from protocols.messages import AtMost, Hash32, PartyId, PublicKey, Reserved, Text
+
+PARAMETER = "parameter"  # trained: moved by the server rule
+STATISTIC = "statistic"  # measured: always averaged, whatever the server rule
+ROLES = (PARAMETER, STATISTIC)
+SCALE_BIAS = 64  # the scale of a ScaleRule is 2^(exponent - 64)
+LARGEST_EXPONENT = 2 * SCALE_BIAS
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class TensorSpec:
     shape: Annotated[tuple[int, ...], AtMost(16)]
     dtype: Annotated[str, AtMost(16)]  # of the participant's tensor: float32, float16, bfloat16, float64
     nonnegative: bool  # a variance: the server step clamps it at zero from below, and the spec says so
+    role: Annotated[str, AtMost(16)] = PARAMETER  # one of ROLES
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,26 @@ class CoordinateRule:
 
 
 @dataclass(frozen=True)
+class ScaleRule:
+    """Coordinates start <= i < stop have the scale 2^(exponent - 64): a unit of theirs is that many of the others'."""
+
+    start: int
+    stop: int
+    exponent: int
+
+
+@dataclass(frozen=True)
 class UpdateRule:
-    """What an accepted update is bound to: an L2 norm, and bounds on coordinates where there are any."""
+    """What an accepted update is bound to: an L2 norm, and bounds on coordinates where there are any.
+
+    All bounds are on the integers, in which each coordinate is counted in units of its own.
+    """
 
     norm_bound: int  # B, in fixed-point units: exact L2 bound of every accepted update
-    fraction_bits: int  # one unit is 2^-fraction_bits
+    fraction_bits: int  # one unit is 2^-fraction_bits, times the scale of its coordinate
     coordinate_bound: int | None  # beta, in units: exact bound of every coordinate outside the groups; null for none
     groups: Annotated[tuple[CoordinateRule, ...], AtMost(4096)]  # ascending, disjoint; empty without coordinate_bound
+    scales: Annotated[tuple[ScaleRule, ...], AtMost(4096)] = ()  # ascending, disjoint; 1 outside of them
 
 
 @dataclass(frozen=True)
@@ -141,3 +163,12 @@ def approvers(policy: Policy) -> tuple[Member, ...]:
     for member in (*trustees, *clients):
         by_id.setdefault(member.id, member)
     return tuple(by_id.values())
+
+
+def placed(tensors: Sequence[TensorSpec]) -> Iterator[tuple[TensorSpec, int, int]]:
+    """Each tensor with the coordinates start <= i < stop that it takes."""
+    start = 0
+    for spec in tensors:
+        stop = start + prod(spec.shape)
+        yield spec, start, stop
+        start = stop

@@ -33,7 +33,18 @@ from protocols.messages import Aggregate, Revocation
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
-from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec, WeightRule, approvers
+from protocols.policy import (
+    SCALE_BIAS,
+    STATISTIC,
+    FormerFederation,
+    Member,
+    Policy,
+    ScaleRule,
+    StepRule,
+    TensorSpec,
+    WeightRule,
+    approvers,
+)
 from protocols.reasons import KEY_COMPROMISED
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.conductor import Conductor, Stage
@@ -93,6 +104,8 @@ class Setting:
     approvals: tuple[str, ...] = ()
     previous: FormerFederation | None = None
     start: tuple[float, ...] | None = None
+    statistics: int = 0  # so many coordinates at the end are statistics
+    exponent: int = SCALE_BIAS  # of their scale
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,12 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         encryption_proof=setting.encryption_proof,
         largest_weight=setting.weights.largest,
     )
+    trained = setting.dimension - setting.statistics
+    if setting.exponent != SCALE_BIAS:
+        update = replace(update, scales=(ScaleRule(trained, setting.dimension, setting.exponent),))
+    tensors = [TensorSpec("weights", (trained,), "float32", nonnegative=False)]
+    if setting.statistics:
+        tensors.append(TensorSpec("running_var", (setting.statistics,), "float32", nonnegative=True, role=STATISTIC))
     members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
     policy = Policy(
         federation=setting.federation,
@@ -137,7 +156,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         max_rounds=setting.max_rounds,
         max_aborts=setting.max_aborts,
         strict_consecutive=setting.strict_consecutive,
-        tensors=(TensorSpec("weights", (setting.dimension,), "float32", nonnegative=False),),
+        tensors=tuple(tensors),
         dimension=setting.dimension,
         initial_model=blob_hash(server_steps.encode_model(model)),
         update=update,

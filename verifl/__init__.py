@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.proximal import Proximal
     from verifl.tasks.user_code import Abstain
+    from verifl.training.roles import register_statistics
     from verifl.training.tensors import TensorFilter
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Task",
     "TensorFilter",
     "make_plan",
+    "register_statistics",
 ]
 
 

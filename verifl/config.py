@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from html import escape
+from math import frexp, log2
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -19,6 +20,7 @@ from proofs.parameters import MAXIMUM_NORM_BOUND
 from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.cohorts import MOST_TRUSTEES
 from protocols.fixed_point import LARGEST_FRACTION_BITS
+from protocols.policy import SCALE_BIAS
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
@@ -98,24 +100,43 @@ def _advice(m: int, f: int, smallest: int) -> str:
     return f"{m} trustees cannot withstand {f} corrupt ones; use corrupt {max(m - 1, 0)} or less"
 
 
-class GroupConfig(TomlTable):
-    """Tensors with a bound of their own on every coordinate: shell patterns over the names of those that travel.
+def _power_of_two(scale: float) -> float:
+    mantissa, exponent = frexp(scale)
+    if mantissa != 0.5 or abs(exponent - 1) > SCALE_BIAS:
+        nearest = min(max(round(log2(scale)) if scale > 0 else 0, -SCALE_BIAS), SCALE_BIAS)
+        raise ValueError(f"expected a power of two, 2^-64 to 2^64, such as {2.0**nearest:g}, found {scale:g}")
+    return scale
 
-    coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes nothing there.
+
+class GroupConfig(TomlTable):
+    """Tensors with a scale, or a bound on every coordinate, of their own: shell patterns over the names of those that
+    travel.
+
+    scale: a power of two; the clip norm and the general coordinate_bound are of their changes divided by it, and so is
+    the resolution. coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes
+    nothing there; absent, the general one.
     """
 
     tensors: Patterns = Field(min_length=1)
-    coordinate_bound: Finite = Field(ge=0)
+    scale: Annotated[Finite, AfterValidator(_power_of_two)] = 1.0
+    coordinate_bound: Finite | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.scale == 1 and self.coordinate_bound is None:
+            raise ValueError("expected a scale or a coordinate_bound for these tensors, found neither")
+        return self
 
 
 class UpdateConfig(TomlTable):
-    """clip_norm: L2 bound of an update, in the model's units; longer ones are scaled back to it, and proved to be.
+    """clip_norm: L2 bound of an update, in the model's units where tensors have no scale; longer ones are scaled back
+    to it, and proved to be.
 
     fraction_bits: one fixed-point unit is 2^-fraction_bits; chosen from the clip norm and d when absent.
     coordinate_bound: bound of every single coordinate, in the model's units; coordinates beyond it are cut, and proved
     to be within it. encryption_proof: every client proves that its ciphertext is what it committed to. groups: tensors
-    with another bound than the general one; a tensor belongs to the first group that matches it. With groups and no
-    general bound, the norm alone bounds the other tensors.
+    with another bound than the general one, or a scale; a tensor belongs to the first group that matches it. With
+    bounds in groups and no general one, the norm alone bounds the other tensors.
     """
 
     clip_norm: Finite = Field(default=1.0, gt=0, le=LARGEST_CLIP_NORM)
@@ -126,7 +147,7 @@ class UpdateConfig(TomlTable):
 
     @model_validator(mode="after")
     def _something_moves(self) -> Self:
-        if self.coordinate_bound == 0 and not any(group.coordinate_bound > 0 for group in self.groups):
+        if self.coordinate_bound == 0 and not any(group.coordinate_bound for group in self.groups):
             raise ValueError(
                 "expected coordinate_bound > 0, found 0, which freezes every tensor that is in no group; give those to "
                 "be trained a bound in [[update.groups]], or raise it"
@@ -136,7 +157,7 @@ class UpdateConfig(TomlTable):
     @property
     def bounds_coordinates(self) -> bool:
         """Whether there is any bound on coordinates."""
-        return self.coordinate_bound is not None or bool(self.groups)
+        return self.coordinate_bound is not None or any(each.coordinate_bound is not None for each in self.groups)
 
 
 class TensorsConfig(TomlTable):

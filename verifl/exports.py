@@ -14,4 +14,5 @@ HOMES = {
     "Task": "verifl.tasks.base",
     "TensorFilter": "verifl.training.tensors",
     "make_plan": "verifl.planning.plan",
+    "register_statistics": "verifl.training.roles",
 }

@@ -269,7 +269,7 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
-        for warning in statistics_warnings(training.statistics, policy.step):
+        for warning in statistics_warnings(training.statistics):
             _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
 
     def _result(self, result: RunResult, adapter: Path | None) -> FederationResult:

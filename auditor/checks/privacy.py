@@ -135,7 +135,8 @@ def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
     real = float(Fraction(rule.norm_bound, 1 << rule.fraction_bits))
     findings.note("no epsilon is claimed: the policy asks for no noise")
     units = f"{rule.norm_bound} units of 2^-{rule.fraction_bits}"
-    return Sensitivity(f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units})")
+    divided = ", each coordinate divided by its scale" if rule.scales else ""
+    return Sensitivity(f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units}){divided}")
 
 
 @dataclass(frozen=True)

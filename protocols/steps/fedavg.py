@@ -15,7 +15,6 @@ class FedAvg:
     name = "fedavg"
     constants: tuple[Constant, ...] = (Constant("learning_rate", 1.0),)
     moments: tuple[Moment, ...] = ()
-    averages = True
     more = "raise learning_rate"
     less = "lower learning_rate"
 

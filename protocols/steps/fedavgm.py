@@ -16,7 +16,6 @@ class FedAvgM:
     name = "fedavgm"
     constants: tuple[Constant, ...] = (Constant("learning_rate", 1.0), Constant("beta1", 0.9))
     moments: tuple[Moment, ...] = (Moment("momentum"),)
-    averages = False
     more = "raise learning_rate"
     less = "lower learning_rate"
 

@@ -26,7 +26,6 @@ class _Adaptive(ABC):
 
     constants: tuple[Constant, ...]
     moments: tuple[Moment, ...] = (Moment("first moment"), Moment("second moment", _squared_epsilon, nonnegative=True))
-    averages = False
     more = "raise learning_rate, or lower beta1 or epsilon"
     less = "lower learning_rate, or raise epsilon"
 

@@ -88,17 +88,15 @@ class FullestUpdate:
     """The mean update that is as long as a policy's bounds allow, in proportion to those of its coordinates; exact, in
     the model's units.
 
-    length: its norm. peak_squared: the square of its largest coordinate. unit: 2^-fraction_bits.
+    length: its norm, or somewhat less where coordinates have scales. peak_squared: the square of its largest
+    coordinate. vanishes: whether every coordinate of it is rounded to nothing. averaged: whether it is of statistics
+    alone, because no parameter may move.
     """
 
     length: Fraction
     peak_squared: Fraction
-    unit: Fraction
-
-    @property
-    def vanishes(self) -> bool:
-        """Whether every coordinate of it is rounded to nothing."""
-        return 4 * self.peak_squared <= self.unit * self.unit
+    vanishes: bool
+    averaged: bool = False
 
     @property
     def needed(self) -> Fraction:
@@ -109,15 +107,14 @@ class FullestUpdate:
 class ServerRule(Protocol):
     """One rule. Vectors are float64 (d,); each operation on them is one IEEE double operation on each coordinate.
 
-    name: as policies have it. constants: `learning_rate` first. moments: what it keeps, in the order of the optimizer
-    blob. averages: whether a learning rate of 1 takes each coordinate to the mean of what clients made of it. more,
-    less: what to change where it moves the model too little or too far.
+    It moves tensors of the role `parameter` only. name: as policies have it. constants: `learning_rate` first. moments:
+    what it keeps, in the order of the optimizer blob. more, less: what to change where it moves the model too little or
+    too far.
     """
 
     name: str
     constants: tuple[Constant, ...]
     moments: tuple[Moment, ...]
-    averages: bool
     more: str
     less: str
 

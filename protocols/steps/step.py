@@ -8,18 +8,21 @@ every machine. What a rule does is in its own file: `protocols.steps.registry` h
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.fixed_point import LARGEST_FRACTION_BITS
-from protocols.policy import Policy
+from protocols.policy import LARGEST_EXPONENT, SCALE_BIAS, STATISTIC, Policy, UpdateRule, placed
 from protocols.steps.doubles import Doubles
 from protocols.steps.registry import server_rule, step_constants
-from protocols.steps.rule import MOST_RATE, FullestUpdate, named
+from protocols.steps.rule import LEAST_GAIN, MOST_RATE, FullestUpdate, named
 
 _SMALLEST_SUBNORMAL = 5e-324
 
@@ -33,25 +36,77 @@ class StepState:
 
 
 def fullest_update(policy: Policy) -> FullestUpdate:
-    """Of the norm bound, and of the bounds on coordinates where there are any (spec 4.6)."""
+    """Of the norm bound, and of the bounds on coordinates where there are any, in the parameters; in all tensors where
+    no parameter may move (spec 4.6)."""
     rule, unit = policy.update, _unit(policy)
+    trained = _kinds(policy, _parameters(policy))
+    kinds = trained or _kinds(policy, [(0, policy.dimension)])
+    if not kinds:
+        return FullestUpdate(Fraction(0), Fraction(0), vanishes=True)
+    least = min(exponent for _, exponent in kinds)
+    squares = sum(count * bound * bound for (bound, _), count in kinds.items())
+    stretched = sum(count * bound * bound << 2 * (exponent - least) for (bound, exponent), count in kinds.items())
+    longest = min(rule.norm_bound, math.isqrt(squares))
+    share = Fraction(longest * longest, squares)
+    length = math.isqrt(longest * longest * stretched // squares) * _power(least)
+    widest = max(bound * _power(exponent) for bound, exponent in kinds)
+    most = max(bound for bound, _ in kinds)
+    peak = widest * widest * share * unit * unit
+    return FullestUpdate(length * unit, peak, 4 * most * most * share <= 1, averaged=not trained)
+
+
+def _kinds(policy: Policy, ranges: Sequence[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """How many coordinates of the ranges have a bound of so many units, not 0, and an exponent of a scale. Total on any
+    policy, and near linear in its slices and tensors."""
+    rule = policy.update
     general = rule.norm_bound if rule.coordinate_bound is None else rule.coordinate_bound
-    inside = [(group.stop - group.start, group.bound) for group in rule.groups]
-    outside = policy.dimension - sum(count for count, _ in inside)
-    bounds = [(count, min(bound, rule.norm_bound)) for count, bound in [(outside, general), *inside] if count > 0]
-    squares = sum(count * bound * bound for count, bound in bounds)
-    if squares == 0:
-        return FullestUpdate(Fraction(0), Fraction(0), unit)
-    length, peak = min(rule.norm_bound, math.isqrt(squares)), max(bound for _, bound in bounds)
-    return FullestUpdate(length * unit, Fraction((peak * length) ** 2, squares) * unit * unit, unit)
+    bounds = sorted((group.start, group.stop, group.bound) for group in rule.groups)
+    scales = sorted((each.start, each.stop, min(each.exponent, LARGEST_EXPONENT) - SCALE_BIAS) for each in rule.scales)
+    found: dict[tuple[int, int], int] = {}
+    for start, stop in ranges:
+        for first, last, bound in _filled(bounds, start, stop, general):
+            for low, high, exponent in _filled(scales, first, last, 0):
+                if bound > 0 and rule.norm_bound > 0:
+                    kind = (min(bound, rule.norm_bound), exponent)
+                    found[kind] = found.get(kind, 0) + high - low
+    return found
+
+
+def _parameters(policy: Policy) -> list[tuple[int, int]]:
+    """Where the tensors are that the rule moves; neighbours are one."""
+    found: list[tuple[int, int]] = []
+    for tensor, start, stop in placed(policy.tensors):
+        if tensor.role != STATISTIC and start < stop:
+            begun = found.pop()[0] if found and found[-1][1] == start else start
+            found.append((begun, stop))
+    return found
+
+
+def _filled(
+    slices: Sequence[tuple[int, int, int]], start: int, stop: int, general: int
+) -> Iterator[tuple[int, int, int]]:
+    """start .. stop as slices and what is between them, which has the `general` value; none of them is empty."""
+    for each, end, value in slices[max(bisect_right(slices, start, key=itemgetter(0)) - 1, 0) :]:
+        if each >= stop:
+            break
+        if start < each:
+            yield start, each, general
+            start = each
+        if start < min(end, stop):
+            yield start, min(end, stop), value
+            start = min(end, stop)
+    if start < stop:
+        yield start, stop, general
 
 
 def step_floor(policy: Policy) -> bool:
     """Whether the first step after the fullest mean update moves the model by 2^-16 of its length or more, and by 2^-16
     or more, at every learning rate that the rule can use, and not all of that update is rounded away (spec 4.6).
     Exact."""
-    fullest, constants = fullest_update(policy), step_constants(policy.step)
-    return not fullest.vanishes and server_rule(policy.step.rule).moves(constants.slowest, fullest)
+    fullest, rule, constants = fullest_update(policy), server_rule(policy.step.rule), step_constants(policy.step)
+    if fullest.vanishes:
+        return False
+    return fullest.length >= LEAST_GAIN if fullest.averaged else rule.moves(constants.slowest, fullest)
 
 
 def step_ceiling(policy: Policy) -> bool:
@@ -59,7 +114,13 @@ def step_ceiling(policy: Policy) -> bool:
     always be closed (spec 4.6)."""
     constants = step_constants(policy.step).fastest
     bounded = constants.exact("learning_rate") <= MOST_RATE
-    return bounded and server_rule(policy.step.rule).stays(constants, policy.update.norm_bound * _unit(policy))
+    widest = max((min(each.exponent, LARGEST_EXPONENT) for each in policy.update.scales), default=SCALE_BIAS)
+    longest = policy.update.norm_bound * _unit(policy) * _power(max(widest - SCALE_BIAS, 0))
+    return bounded and server_rule(policy.step.rule).stays(constants, longest)
+
+
+def _power(exponent: int) -> Fraction:
+    return Fraction(2) ** exponent
 
 
 def _unit(policy: Policy) -> Fraction:
@@ -74,15 +135,18 @@ def initial_state(policy: Policy, model: Doubles) -> StepState:
     return StepState(model, tuple(np.full(policy.dimension, start, dtype=np.float64) for start in starts))
 
 
-def mean_update(aggregate: NDArray[np.int64], count: int, fraction_bits: int) -> Doubles:
-    """u = U / (count * 2^fraction_bits): U to the nearest double, the divisor an exact double, one division.
+def mean_update(aggregate: NDArray[np.int64], count: int, rule: UpdateRule) -> Doubles:
+    """u = U / (count * 2^fraction_bits / scale): U to the nearest double, the divisor an exact double, one division.
 
     aggregate int64 (d,), 1 <= count < 2^31, so that the divisor is exact.
     """
     if not 1 <= count < 2**31:
         raise Misuse(f"count must be between 1 and 2^31 - 1, not {count}")
-    divisor = np.full(1, math.ldexp(count, fraction_bits))
-    mean: Doubles = aggregate.astype(np.float64) / divisor
+    total = aggregate.astype(np.float64)
+    mean: Doubles = total / np.full(1, math.ldexp(count, rule.fraction_bits))
+    for scale in rule.scales:
+        where = slice(scale.start, scale.stop)
+        mean[where] = total[where] / np.full(1, math.ldexp(count, rule.fraction_bits - scale.exponent + SCALE_BIAS))
     return mean
 
 
@@ -91,15 +155,22 @@ def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], c
 
     Raises Rejected("server-step") where a value is not finite; Misuse for shapes that do not fit the policy.
     """
+    _check_shape("aggregate", aggregate, policy.dimension)
+    with np.errstate(all="ignore"):  # overflow is found later, and named
+        mean = mean_update(aggregate, count, policy.update)
+    return step_by(policy, state, mean, number)
+
+
+def step_by(policy: Policy, state: StepState, mean: Doubles, number: int) -> StepState:
+    """The next state from a mean update, float64 (d,), in the model's units; the rest as of `apply_step`."""
     _require_subnormals()
     rule, constants = server_rule(policy.step.rule), step_constants(policy.step).in_round(number)
-    _check_shape("aggregate", aggregate, policy.dimension)
     _check_shape("model", state.model, policy.dimension)
     if len(state.moments) != len(rule.moments):
         raise Misuse(f"a {rule.name} step needs the {named(rule.moments)} of the step before")
     with np.errstate(all="ignore"):  # overflow is found below, and named
-        mean = mean_update(aggregate, count, policy.update.fraction_bits)
         model, moments = rule.step(constants, state.model, state.moments, mean)
+        _average_statistics(policy, state, mean, model, moments)
     model = _clamp_nonnegative(policy, model)
     _check_finite("model", model)
     for moment, vector in zip(rule.moments, moments, strict=True):
@@ -107,15 +178,23 @@ def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], c
     return StepState(model, moments)
 
 
+def _average_statistics(
+    policy: Policy, state: StepState, mean: Doubles, model: Doubles, moments: tuple[Doubles, ...]
+) -> None:
+    """In tensors of the role `statistic`: x + u, and moments that stay; `model` and `moments` are changed in place."""
+    for tensor, start, stop in placed(policy.tensors):
+        if tensor.role == STATISTIC:
+            model[start:stop] = state.model[start:stop] + mean[start:stop]
+            for moment, before in zip(moments, state.moments, strict=True):
+                moment[start:stop] = before[start:stop]
+
+
 def _clamp_nonnegative(policy: Policy, model: Doubles) -> Doubles:
     """x > 0 ? x : +0 for the tensors marked so; a maximum would leave the sign of zero to the machine. Keeps NaN."""
-    start = 0
-    for tensor in policy.tensors:
-        stop = start + math.prod(tensor.shape)
+    for tensor, start, stop in placed(policy.tensors):
         if tensor.nonnegative:
             part = model[start:stop]
             model[start:stop] = np.where(part <= 0.0, 0.0, part)
-        start = stop
     return model
 
 

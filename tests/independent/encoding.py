@@ -172,7 +172,15 @@ POLICY: Fields = {
     "max_rounds": INTEGER,
     "max_aborts": INTEGER,
     "strict_consecutive": BOOLEAN,
-    "tensors": Many({"name": Text(256), "shape": Many(INTEGER, 16), "dtype": Text(16), "nonnegative": BOOLEAN}),
+    "tensors": Many(
+        {
+            "name": Text(256),
+            "shape": Many(INTEGER, 16),
+            "dtype": Text(16),
+            "nonnegative": BOOLEAN,
+            "role": Text(16),
+        }
+    ),
     "dimension": INTEGER,
     "initial_model": HASH,
     "update": {
@@ -180,6 +188,7 @@ POLICY: Fields = {
         "fraction_bits": INTEGER,
         "coordinate_bound": Nullable(INTEGER),
         "groups": Many({"start": INTEGER, "stop": INTEGER, "bound": INTEGER}, 4096),
+        "scales": Many({"start": INTEGER, "stop": INTEGER, "exponent": INTEGER}, 4096),
     },
     "lattice": {
         "degree": INTEGER,

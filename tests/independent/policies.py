@@ -70,6 +70,10 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "weights-unit", (weights["largest"], weights["unit"]) == (1, None) if equal else unit > 0
     yield "norm-bound-positive", update["norm_bound"] >= 1
     yield "norm-bound-limit", weights["largest"] * update["norm_bound"] <= 1 << 40
+    yield "coordinate-scales", all(scale["exponent"] in {*range(64), *range(65, 129)} for scale in update["scales"])
+    edges = [0, *(edge for scale in update["scales"] for edge in (scale["start"], scale["stop"])), d]
+    yield "coordinate-scales", all(a <= b for a, b in pairwise(edges))
+    yield "coordinate-scales", all(scale["start"] < scale["stop"] for scale in update["scales"])
     yield "projections", policy["projections"] >= 360
     yield "degree", lattice["degree"] == DEGREE
     yield "modulus", lattice["modulus"] in MODULI
@@ -141,6 +145,7 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "previous-name", previous is None or previous["federation"] != policy["federation"]
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)
+    yield "tensor-roles", {tensor["role"] for tensor in tensors} <= {"parameter", "statistic"}
     yield "fraction-bits", policy["update"]["fraction_bits"] <= 128
     fault = step_fault(policy)
     yield "step" if fault is None else f"step, {fault}", fault is None

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from tests.independent.encoding import Body, Unreadable
 
@@ -162,29 +163,65 @@ def step_bounds(policy: Body) -> tuple[bool, bool]:
     """`step-floor` and `step-ceiling`: what a step moves at least and at most (4.6)."""
     rule, rates, update = rule_of(policy), rates_of(policy), policy["update"]
     unit = Fraction(1, 2 ** update["fraction_bits"])
-    longest, steepest = fullest(policy)
-    scale, clip = min(Fraction(1), longest * unit), update["norm_bound"] * unit
+    cells, trained = movable(policy)
+    length, steepest, left = fullest(policy, cells)
+    widest = max([Fraction(1), *(Fraction(2) ** (each["exponent"] - 64) for each in update["scales"])])
+    scale, clip = min(Fraction(1), length * unit), update["norm_bound"] * unit * widest
     each_rate = [constants_of(policy, rate) for rate in sorted({min(rates), max(rates)})]
-    floor = 4 * steepest > 1 and all(rule.floor(values, scale, steepest * unit**2) for values in each_rate)
+    if trained:
+        floor = left and all(rule.floor(values, scale, steepest * unit**2) for values in each_rate)
+    else:
+        floor = left and length * unit >= Fraction(1, 2**16)
     return floor, all(values["learning_rate"] <= 2**16 and rule.ceiling(values, clip) for values in each_rate)
 
 
-def fullest(policy: Body) -> tuple[int, Fraction]:
-    """M, and the square of w, in units (4.6)."""
-    update, left = policy["update"], policy["dimension"]
-    counts: dict[int, int] = {}
-    for group in update["groups"]:
-        beta, count = min(group["bound"], update["norm_bound"]), group["stop"] - group["start"]
-        counts[beta] = counts.get(beta, 0) + count
-        left -= count
-    general = update["norm_bound"] if update["coordinate_bound"] is None else update["coordinate_bound"]
-    beta = min(general, update["norm_bound"])
-    counts[beta] = counts.get(beta, 0) + left
-    total = sum(count * beta**2 for beta, count in counts.items())
+def fullest(policy: Body, cells: Mapping[tuple[int, int], int]) -> tuple[Fraction, Fraction, bool]:
+    """l and the square of w, in units of scale 1, and whether something is left of that update (4.6)."""
+    total = sum(count * beta**2 for (beta, _), count in cells.items())
     if total == 0:
-        return 0, Fraction(0)
-    longest = min(update["norm_bound"], math.isqrt(total))
-    return longest, Fraction((max(beta for beta, count in counts.items() if count) * longest) ** 2, total)
+        return Fraction(0), Fraction(0), False
+    longest = min(policy["update"]["norm_bound"], math.isqrt(total))
+    square = Fraction(longest**2, total)
+    least = Fraction(2) ** min(power for _, power in cells)
+    stretched = sum(count * (beta * Fraction(2) ** power / least) ** 2 for (beta, power), count in cells.items())
+    length = math.isqrt(int(square * stretched)) * least
+    steepest = max(beta * Fraction(2) ** power for beta, power in cells) ** 2 * square
+    return length, steepest, 4 * max(beta for beta, _ in cells) ** 2 * square > 1
+
+
+def movable(policy: Body) -> tuple[dict[tuple[int, int], int], bool]:
+    """How many coordinates of parameters, or of all tensors if none of these may move, have the bound beta > 0 and the
+    scale 2^power; and whether they are of parameters."""
+    update, end = policy["update"], policy["dimension"]
+    general = update["norm_bound"] if update["coordinate_bound"] is None else update["coordinate_bound"]
+    edges, start, roles = {0, end}, 0, list[tuple[int, int, int]]()
+    for tensor in policy["tensors"]:
+        stop = start + math.prod(tensor["shape"])
+        roles.append((start, stop, int(tensor["role"] == "parameter")))
+        start = stop
+    slices = (
+        roles,
+        [(group["start"], group["stop"], group["bound"]) for group in update["groups"]],
+        [(scale["start"], scale["stop"], scale["exponent"] - 64) for scale in update["scales"]],
+    )
+    edges |= {edge for kind in slices for start, stop, _ in kind for edge in (start, stop)}
+    parameters: dict[tuple[int, int], int] = {}
+    tensors: dict[tuple[int, int], int] = {}
+    walks = [iter([*kind, (end, end + 1, 0)]) for kind in slices]
+    current = [next(walk) for walk in walks]
+    for low, high in pairwise(sorted(edges)):
+        for number, walk in enumerate(walks):
+            while current[number][1] <= low:
+                current[number] = next(walk)
+        inside = [start <= low for start, _, _ in current]
+        trained = inside[0] and current[0][2] == 1
+        beta = min(current[1][2] if inside[1] else general, update["norm_bound"])
+        power = current[2][2] if inside[2] else 0
+        if beta > 0:
+            tensors[beta, power] = tensors.get((beta, power), 0) + high - low
+            if trained:
+                parameters[beta, power] = parameters.get((beta, power), 0) + high - low
+    return parameters or tensors, bool(parameters)
 
 
 # --- the step -----------------------------------------------------------------------------------------
@@ -220,13 +257,20 @@ def server_step(policy: Body, state: State, aggregate: Sequence[int], count: int
     """The state after round `number`; `Unreadable` as `server-step` where a number is not finite."""
     rule, rates = rule_of(policy), rates_of(policy)
     values = constants_of(policy, rates[min(number, len(rates)) - 1])
-    divisor = math.ldexp(count, policy["update"]["fraction_bits"])
-    cells = zip(state.model, state.kept, aggregate, strict=True)
-    stepped = [rule.step(values, x, kept, float(total) / divisor) for x, kept, total in cells]
+    divisors = [math.ldexp(count, policy["update"]["fraction_bits"])] * len(state.model)
+    for scale in policy["update"]["scales"]:
+        divisor = math.ldexp(count, policy["update"]["fraction_bits"] - scale["exponent"] + 64)
+        divisors[scale["start"] : scale["stop"]] = [divisor] * (scale["stop"] - scale["start"])
+    means = [float(total) / divisor for total, divisor in zip(aggregate, divisors, strict=True)]
+    cells = zip(state.model, state.kept, means, strict=True)
+    stepped = [rule.step(values, x, kept, mean) for x, kept, mean in cells]
     model, moments = [x for x, _ in stepped], [kept for _, kept in stepped]
     start = 0
     for tensor in policy["tensors"]:
         stop = start + math.prod(tensor["shape"])
+        if tensor["role"] == "statistic":
+            model[start:stop] = [x + u for x, u in zip(state.model[start:stop], means[start:stop], strict=True)]
+            moments[start:stop] = state.kept[start:stop]
         if tensor["nonnegative"]:
             model[start:stop] = [0.0 if x <= 0 else x for x in model[start:stop]]
         start = stop

@@ -26,7 +26,7 @@ from protocols.parameters import (
     largest_derivable_cohort,
     require_sound,
 )
-from protocols.policy import FormerFederation, Member, Policy, StepRule, TensorSpec
+from protocols.policy import FormerFederation, Member, Policy, ScaleRule, StepRule, TensorSpec
 from protocols.steps.fedavg import FedAvg, fedavg
 from protocols.steps.fedavgm import fedavgm
 from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
@@ -256,12 +256,14 @@ def test_names_are_unique() -> None:
         ("previous-name", replace(GOOD, previous=FormerFederation("test", bytes(32), 1, bytes(32)))),
         ("tensor-names", replace(GOOD, tensors=(replace(GOOD.tensors[0], shape=(500,)),) * 2)),
         ("tensor-types", replace(GOOD, tensors=(replace(GOOD.tensors[0], dtype="int64"),))),
+        ("tensor-roles", replace(GOOD, tensors=(replace(GOOD.tensors[0], role="buffer"),))),
         ("dimension", replace(GOOD, dimension=999)),
         ("dimension-positive", replace(GOOD, dimension=0, tensors=())),
         ("dimension-limit", replace(GOOD, dimension=2**28 + 1)),
         ("norm-bound-positive", update(GOOD, norm_bound=0)),
         ("norm-bound-limit", update(GOOD, norm_bound=2**40 + 1)),
         ("fraction-bits", update(GOOD, fraction_bits=129)),
+        ("coordinate-scales", update(GOOD, scales=(ScaleRule(0, 1, 64),))),
         ("plaintext-int64", replace(update(GOOD, norm_bound=2**40), max_cohort=2**23)),
         ("projections", replace(GOOD, projections=359)),
         ("argument", replace(GOOD, projections=4097)),

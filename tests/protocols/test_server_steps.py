@@ -90,7 +90,7 @@ def test_other_spellings_are_malformed(text: str) -> None:
 
 @given(st.integers(-(2**62), 2**62), st.integers(1, 97541), st.integers(0, 40))
 def test_mean_is_the_conversion_then_the_division(total: int, count: int, bits: int) -> None:
-    mean = server_steps.mean_update(integers(total), count, bits)
+    mean = server_steps.mean_update(integers(total), count, UpdateRule(1, bits, None, ()))
     nearest = float(total)  # int to double, to nearest even
     assert mean[0] == float(Fraction(nearest) / (count * 2**bits))
 

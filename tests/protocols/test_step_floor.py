@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from protocols.policy import CoordinateRule, Policy, StepRule, TensorSpec, UpdateRule
+from protocols.policy import STATISTIC, CoordinateRule, Policy, ScaleRule, StepRule, TensorSpec, UpdateRule
 from protocols.steps.fedavg import fedavg
 from protocols.steps.fedavgm import fedavgm
 from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
@@ -102,8 +104,16 @@ def policies(draw: st.DrawFn) -> Policy:
     given = {each.name: own[each.name] for each in rule.constants[1:]}
     rates = (rate, *(math.ldexp(rate, power) for power in draw(st.lists(st.integers(-20, 20), max_size=2))))
     step: StepRule = spelled(rule, rates, **given)
-    update_rule = UpdateRule(bound, bits, general, groups)
-    tensors = (TensorSpec("w", (dimension,), "float32", False),)
+    scales, edges = [], sorted(draw(st.sets(st.integers(0, dimension), max_size=5)))
+    for start, stop in pairwise(edges):
+        exponent = draw(st.integers(61, 67))
+        scales += [ScaleRule(start, stop, exponent)] if exponent != 64 else []
+    update_rule = UpdateRule(bound, bits, general, groups, tuple(scales))
+    trained = draw(st.integers(0, dimension))
+    tensors = (
+        TensorSpec("w", (trained,), "float32", False),
+        TensorSpec("running_mean", (dimension - trained,), "float32", False, STATISTIC),
+    )
     return replace(GOOD, dimension=dimension, tensors=tensors, update=update_rule, step=step)
 
 
@@ -128,7 +138,13 @@ def divisor(name: str, epsilon: float, peak: float) -> float:
 def test_at_the_floor_the_fullest_update_moves_the_model(name: str, policy: Policy, epsilon: float) -> None:
     """By 2^-16 of its length and by 2^-16, and no less a rate is enough; where rounding to units changes little."""
     fullest = fullest_update(policy)
-    assume(fullest.length >= 1000 * fullest.unit)
+    unit = Fraction(1, 1 << policy.update.fraction_bits)
+    movable, scales = bounds_of(policy), scales_of(policy)
+    trained = policy.tensors[0].shape[0]
+    if movable[:trained].any():
+        movable[trained:] = 0
+    assume(movable.any())
+    assume(fullest.length >= 300 * unit * Fraction(scales[movable > 0].max()))
     length, peak = float(fullest.length), math.sqrt(fullest.peak_squared)
     least = UNIT / min(1.0, length) * divisor(name, epsilon, peak)
     rule, values = SERVER_RULES.find(name), {"beta1": 0.5, "beta2": 0.9, "epsilon": epsilon}
@@ -136,12 +152,21 @@ def test_at_the_floor_the_fullest_update_moves_the_model(name: str, policy: Poli
     at, below = (
         replace(policy, step=spelled(rule, learning_rate=rate, **given)) for rate in (least * 1.0001, least * 0.9999)
     )
-    assert step_floor(at)
-    assert not step_floor(below)
-    units = float(fullest.length / fullest.unit) * (bounds_of(policy) / np.linalg.norm(bounds_of(policy)))
+    assert step_floor(at) == (not fullest.averaged or length >= UNIT)
+    assert not step_floor(below) or fullest.averaged
+    units = movable * (min(policy.update.norm_bound, np.linalg.norm(movable)) / np.linalg.norm(movable))
+    assert np.linalg.norm(units * scales) * float(unit) == pytest.approx(length, rel=1e-2)
     state = initial_state(at, np.zeros(policy.dimension))
     moved = np.linalg.norm(apply_step(at, state, np.rint(units).astype(np.int64), 1, 1).model)
-    assert moved >= 0.99 * UNIT * max(1.0, length)
+    assert moved >= 0.97 * (length if fullest.averaged else UNIT * max(1.0, length))
+
+
+def scales_of(policy: Policy) -> np.ndarray:
+    """Of every coordinate."""
+    scales = np.ones(policy.dimension)
+    for each in policy.update.scales:
+        scales[each.start : each.stop] = 2.0 ** (each.exponent - 64)
+    return scales
 
 
 def bounds_of(policy: Policy) -> np.ndarray:

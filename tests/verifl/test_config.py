@@ -111,7 +111,11 @@ def test_a_full_file(tmp_path: Path) -> None:
             TASK + '[[update.groups]]\ntensors = ["a"]\ncoordinate_bound = nan',
             "update.groups.0.coordinate_bound: expected a finite number, found nan",
         ),
-        (TASK + '[[update.groups]]\ntensors = ["a"]', "update.groups.0.coordinate_bound: missing"),
+        (TASK + '[[update.groups]]\ntensors = ["a"]', "update.groups.0: expected a scale or a coordinate_bound"),
+        (
+            TASK + '[[update.groups]]\ntensors = ["a"]\nscale = 1000.0',
+            "update.groups.0.scale: expected a power of two, 2^-64 to 2^64, such as 1024, found 1000",
+        ),
         (
             TASK + "[[update.groups]]\ntensors = []\ncoordinate_bound = 1",
             "update.groups.0.tensors: expected at least one, found none",

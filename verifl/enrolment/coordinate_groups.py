@@ -7,17 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, groupby
-from math import ldexp, prod
+from itertools import groupby
+from math import frexp, ldexp, prod
+from operator import itemgetter
+from typing import TypeVar
 
 from proofs.errors import Misuse
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
 from protocols.parameters import coordinate_units
-from protocols.policy import CoordinateRule, Policy, TensorSpec, UpdateRule
+from protocols.policy import (
+    LARGEST_EXPONENT,
+    SCALE_BIAS,
+    CoordinateRule,
+    Policy,
+    ScaleRule,
+    TensorSpec,
+    UpdateRule,
+    placed,
+)
 from verifl.config import UpdateConfig
 from verifl.training.patterns import matches, no_match
 
 MOST_SLICES = 4096  # of a policy (spec 4.1)
+
+Slice = TypeVar("Slice")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,37 @@ class TensorBound:
     start: int
     stop: int
     units: int
+
+
+def scaled(update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSpec]) -> UpdateRule:
+    """`update` with the scales of tensors that `config` asks for; as it was where it asks for none.
+
+    Raises Misuse, naming the field, for patterns and groups that match nothing.
+    """
+    if all(group.scale == 1 for group in config.groups):
+        return update
+    scales = [1.0 if owner is None else config.groups[owner].scale for owner in _owners(config, tensors)]
+    slices = tuple(
+        ScaleRule(start, stop, SCALE_BIAS - 1 + frexp(scale)[1])
+        for start, stop, scale in _slices(tensors, scales)
+        if scale != 1
+    )
+    return replace(update, scales=_few(slices, "scales"))
+
+
+def tensor_scales(policy: Policy) -> dict[float, list[str]]:
+    """The tensors with a scale other than 1, or with several, by scale in the order of the model."""
+    found: dict[float, list[str]] = {}
+    scales, position = policy.update.scales, 0
+    for spec, start, stop in placed(policy.tensors):
+        while position < len(scales) and scales[position].stop <= start:
+            position += 1
+        following = position
+        while following < len(scales) and scales[following].start < stop:
+            exponent = min(scales[following].exponent, LARGEST_EXPONENT) - SCALE_BIAS
+            found.setdefault(ldexp(1.0, exponent), []).append(spec.name)
+            following += 1
+    return found
 
 
 def bounded(
@@ -42,21 +87,34 @@ def bounded(
         return update
     owners = _owners(config, tensors)
     groups = [
-        coordinate_units(group.coordinate_bound, update, f"update.groups.{index}.coordinate_bound", largest_weight)
+        None
+        if group.coordinate_bound is None
+        else coordinate_units(
+            group.coordinate_bound,
+            update,
+            f"update.groups.{index}.coordinate_bound",
+            scale=group.scale,
+            largest_weight=largest_weight,
+        )
         for index, group in enumerate(config.groups)
     ]
-    general = _general(update, config, None in owners, groups, largest_weight)
-    bounds = [general if owner is None else groups[owner] for owner in owners]
+    own = [None if owner is None else groups[owner] for owner in owners]
+    general = _general(update, config, None in own, [each for each in groups if each is not None], largest_weight)
+    bounds = [general if each is None else each for each in own]
     sizes = [prod(spec.shape) for spec in tensors]
     if any(sizes) and not any(size * bound for size, bound in zip(sizes, bounds, strict=True)):
         raise Misuse("update.groups: every tensor is frozen, so nothing could be trained; raise one of the bounds")
-    slices = tuple(each for each in _slices(tensors, bounds) if each.bound != general)
+    slices = tuple(CoordinateRule(*each) for each in _slices(tensors, bounds) if each[2] != general)
+    return replace(update, coordinate_bound=general, groups=_few(slices, "bounds"))
+
+
+def _few(slices: tuple[Slice, ...], what: str) -> tuple[Slice, ...]:
     if len(slices) > MOST_SLICES:
         raise Misuse(
-            f"update.groups: tensors of different bounds alternate so often that they make {len(slices)} slices, "
-            f"expected at most {MOST_SLICES}; give neighbouring tensors the same bound"
+            f"update.groups: tensors of different {what} alternate so often that they make {len(slices)} slices, "
+            f"expected at most {MOST_SLICES}; give neighbouring tensors the same {what[:-1]}"
         )
-    return replace(update, coordinate_bound=general, groups=slices)
+    return slices
 
 
 def tensor_bounds(policy: Policy) -> tuple[TensorBound, ...]:
@@ -70,7 +128,7 @@ def tensor_bounds(policy: Policy) -> tuple[TensorBound, ...]:
     groups = [CoordinateGroup(group.start, group.stop, group.bound) for group in rule.groups]
     segments = coordinate_segments(policy.dimension, rule.coordinate_bound, groups)
     found: list[TensorBound] = []
-    for spec, start, stop in _ranges(policy.tensors):
+    for spec, start, stop in placed(policy.tensors):
         for segment in segments:
             first, last = max(start, segment.start), min(stop, segment.stop)
             if first < last:
@@ -80,17 +138,24 @@ def tensor_bounds(policy: Policy) -> tuple[TensorBound, ...]:
 
 def idle_bounds(config: UpdateConfig, tensors: Sequence[TensorSpec]) -> list[str]:
     """What of the bounds on coordinates changes nothing, a sentence each. `bounded` accepts the configuration."""
-    named = [(f"update.groups.{index}", group.coordinate_bound) for index, group in enumerate(config.groups)]
+    named = [
+        (f"update.groups.{index}", group.coordinate_bound, group.scale)
+        for index, group in enumerate(config.groups)
+        if group.coordinate_bound is not None
+    ]
     found: list[str] = []
     if config.coordinate_bound is not None:
-        if config.groups and None not in _owners(config, tensors):
+        bounding = {index for index, group in enumerate(config.groups) if group.coordinate_bound is not None}
+        if config.groups and set(_owners(config, tensors)) <= bounding:
             found.append("update.coordinate_bound: every tensor belongs to a group, so it bounds nothing")
         else:
-            named.insert(0, ("update.coordinate_bound", config.coordinate_bound))
+            named.insert(0, ("update.coordinate_bound", config.coordinate_bound, 1.0))
     return found + [
-        f"{name}: {bound:g} is not below clip_norm = {config.clip_norm:g}, so the norm alone bounds these coordinates"
-        for name, bound in named
-        if bound >= config.clip_norm
+        f"{name}: {bound:g} is not below clip_norm = {config.clip_norm:g}{times}, so the norm alone bounds these "
+        "coordinates"
+        for name, bound, scale in named
+        for times in ["" if scale == 1 else f" x scale {scale:g}"]
+        if bound >= config.clip_norm * scale
     ]
 
 
@@ -117,7 +182,7 @@ def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Seq
     if groups and not needed:
         return max(groups)
     if config.coordinate_bound is not None:
-        return coordinate_units(config.coordinate_bound, update, "update.coordinate_bound", weight)
+        return coordinate_units(config.coordinate_bound, update, "update.coordinate_bound", largest_weight=weight)
     if weight * update.norm_bound <= MAXIMUM_COORDINATE_BOUND:
         return update.norm_bound
     largest = ldexp(MAXIMUM_COORDINATE_BOUND // weight, -update.fraction_bits)
@@ -128,17 +193,10 @@ def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Seq
     )
 
 
-def _ranges(tensors: Sequence[TensorSpec]) -> Iterator[tuple[TensorSpec, int, int]]:
-    """Each tensor with the coordinates start <= i < stop that it takes."""
-    stops = accumulate(prod(spec.shape) for spec in tensors)
-    for spec, stop in zip(tensors, stops, strict=True):
-        yield spec, stop - prod(spec.shape), stop
-
-
-def _slices(tensors: Sequence[TensorSpec], bounds: Sequence[int]) -> Iterator[CoordinateRule]:
-    """The whole vector in slices; neighbouring tensors of the same bound are one. Empty tensors are in none."""
-    ranges = zip(_ranges(tensors), bounds, strict=True)
-    placed = [((spec, start, stop), bound) for (spec, start, stop), bound in ranges if start < stop]
-    for bound, run in groupby(placed, key=lambda item: item[1]):
-        members = [place for place, _ in run]
-        yield CoordinateRule(members[0][1], members[-1][2], bound)
+def _slices(tensors: Sequence[TensorSpec], values: Sequence[Value]) -> Iterator[tuple[int, int, Value]]:
+    """The whole vector in slices; neighbouring tensors of the same value are one. Empty tensors are in none."""
+    ranges = zip(placed(tensors), values, strict=True)
+    located = [(start, stop, value) for (_, start, stop), value in ranges if start < stop]
+    for value, run in groupby(located, key=itemgetter(2)):
+        members = list(run)
+        yield members[0][0], members[-1][1], value

@@ -26,7 +26,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, TensorSpec
 from verifl.config import Config
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
-from verifl.enrolment.coordinate_groups import bounded
+from verifl.enrolment.coordinate_groups import bounded, scaled
 from verifl.enrolment.pins import NOTHING_PINNED, Pins
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
@@ -93,7 +93,7 @@ def make_policy(
     with _field("update.clip_norm, update.fraction_bits"):
         plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
     weights = weight_rule(config.weights)
-    update = bounded(plain, rule, model.tensors, weights.largest)
+    update = bounded(scaled(plain, rule, model.tensors), rule, model.tensors, weights.largest)
     with _field("limits.max_cohort"):
         lattice = derive_lattice(update, maximum, rule.encryption_proof, weights.largest)
     policy = Policy(

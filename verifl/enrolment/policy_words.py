@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-from protocols.policy import LatticeRule, StepRule, TensorSpec, UpdateRule, WeightRule
+from protocols.policy import SCALE_BIAS, STATISTIC, LatticeRule, StepRule, TensorSpec, UpdateRule, WeightRule
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
 
@@ -41,7 +41,8 @@ def _tensor(name: str, spec: TensorSpec | None) -> str:
         return f"a model without {name!r}"
     shape = "x".join(map(str, spec.shape)) or "a single number"
     clamped = ", never below zero" if spec.nonnegative else ""
-    return f"{name!r} of {spec.dtype}, {shape}{clamped}"
+    measured = ", a statistic" if spec.role == STATISTIC else ""
+    return f"{name!r} of {spec.dtype}, {shape}{clamped}{measured}"
 
 
 def _describe(value: object) -> str:
@@ -86,6 +87,8 @@ def _update(rule: UpdateRule) -> Iterator[str]:
     for group in rule.groups:
         bound = math.ldexp(group.bound, -rule.fraction_bits)
         yield f"coordinates {group.start} to {group.stop - 1} within {bound:.6g}"
+    for each in rule.scales:
+        yield f"coordinates {each.start} to {each.stop - 1} in the scale {math.ldexp(1, each.exponent - SCALE_BIAS):g}"
 
 
 def _cut(text: str) -> str:

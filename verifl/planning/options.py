@@ -25,7 +25,7 @@ from protocols.parameters import (
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy, UpdateRule
 from verifl.config import Config, UpdateConfig
-from verifl.enrolment.coordinate_groups import bounded
+from verifl.enrolment.coordinate_groups import bounded, scaled
 from verifl.planning.costs import SubmissionSize, Work, submission_size, submission_work
 
 _CHOICES = ((False, False), (False, True), (True, False), (True, True))  # (range, encryption proof)
@@ -105,7 +105,7 @@ def _option(policy: Policy, config: Config, with_range: bool, proof: bool) -> Op
     example: float | None = None
     costs, problem = None, None
     try:
-        update = derive_update(policy.dimension, rule.clip_norm, rule.fraction_bits)
+        update = scaled(derive_update(policy.dimension, rule.clip_norm, rule.fraction_bits), rule, policy.tensors)
         if with_range and not rule.bounds_coordinates:
             example = _example(update, policy.dimension, heaviest)
         if with_range:

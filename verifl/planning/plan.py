@@ -18,14 +18,14 @@ from protocols.parameters import Inequality, check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.config import Config
-from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds
+from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds, tensor_scales
 from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import build_model, checked_task, client_names
 from verifl.tasks.surroundings import surroundings_of
-from verifl.training.running_statistics import find_statistics, statistics_warnings
+from verifl.training.running_statistics import local_statistics, statistics_warnings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ class Plan:
         return {
             "federation": policy.federation,
             "dimension": policy.dimension,
-            "tensors": [[spec.name, list(spec.shape), spec.dtype] for spec in policy.tensors],
+            "tensors": [[spec.name, list(spec.shape), spec.dtype, spec.role] for spec in policy.tensors],
             "clients": len(policy.roster),
             "cohort": {"minimum": policy.min_cohort, "maximum": policy.max_cohort, "n_max": self.largest_cohort},
             "trustees": {"m": len(policy.trustees), "f": policy.corrupt, "t": policy.threshold},
@@ -92,6 +92,7 @@ class Plan:
                 "B": policy.update.norm_bound,
                 "fraction_bits": policy.update.fraction_bits,
                 "coordinate_bounds": [asdict(bound) for bound in self.bounds],
+                "scales": [{"scale": scale, "tensors": names} for scale, names in tensor_scales(policy).items()],
             },
             "lattice": {
                 "N": policy.lattice.degree,
@@ -121,7 +122,7 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
         options=list_options(enrolment.policy, config),
         notes=(
             *idle_bounds(config.update, layout.specs),
-            *statistics_warnings(find_statistics(model, layout), enrolment.policy.step),
+            *statistics_warnings(local_statistics(model, layout)),
         ),
     )
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from protocols.parameters import Inequality
-from verifl.enrolment.coordinate_groups import TensorBound
+from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
 from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option
 from verifl.planning.plan import WITHOUT_NOISE, Plan
@@ -20,6 +20,7 @@ def describe_plan(plan: Plan) -> str:
     """The plan as text of a few dozen lines."""
     sections = [
         _heading(plan),
+        _scale_lines(plan),
         _bound_lines(plan),
         ["Conditions", *_condition_lines(plan.conditions)],
         ["Bytes per submission", *_size_lines(plan.size)],
@@ -51,6 +52,17 @@ def _heading(plan: Plan) -> list[str]:
     ]
 
 
+def _scale_lines(plan: Plan) -> list[str]:
+    """Which tensors have a scale."""
+    scales = tensor_scales(plan.policy)
+    if not scales:
+        return []
+    lines = ["Scales: bounds and resolution are of changes divided by these", f"  {'scale':>12}  tensors"]
+    for scale, names in scales.items():
+        lines += _named_line(f"  {scale:>12g}  ", _few(names))
+    return lines
+
+
 def _bound_lines(plan: Plan) -> list[str]:
     """Which tensors have which bound, by bound in the order of the model."""
     if not plan.bounds:
@@ -63,11 +75,15 @@ def _bound_lines(plan: Plan) -> list[str]:
         count = sum(bound.stop - bound.start for bound in members)
         start = f"  {value:>12}  {units:>9,}  {count:>12,}  "
         suffix = " (bounded by the norm alone)" if units >= update.norm_bound else ""
-        lines += textwrap.wrap(
-            _names(plan, members) + suffix, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start),
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+        lines += _named_line(start, _names(plan, members) + suffix)
     return lines
+
+
+def _named_line(start: str, names: str) -> list[str]:
+    return textwrap.wrap(
+        names, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _names(plan: Plan, members: Sequence[TensorBound]) -> str:
@@ -78,6 +94,10 @@ def _names(plan: Plan, members: Sequence[TensorBound]) -> str:
         bound.tensor + ("" if bound.stop - bound.start == sizes[bound.tensor] else f"[{bound.start}:{bound.stop}]")
         for bound in members
     ]
+    return _few(names)
+
+
+def _few(names: Sequence[str]) -> str:
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from proofs.errors import Misuse
-from protocols.policy import TensorSpec
+from protocols.policy import STATISTIC, TensorSpec
 from protocols.steps.doubles import Doubles
 from verifl.tasks.bare_models import BareModel
 from verifl.tasks.loading import build_model
@@ -77,8 +77,8 @@ class _BareFile(BareModel):
     """See `bare_model`."""
 
     def __init__(self, clients: Sequence[str], held: Mapping[str, Tensor], tensors: Sequence[TensorSpec]) -> None:
-        types = {spec.name: spec.dtype for spec in tensors}
-        super().__init__(clients, lambda: _module(held, types))
+        trained = {spec.name: spec for spec in tensors}
+        super().__init__(clients, lambda: _module(held, trained))
         self.held = held.__getitem__
 
 
@@ -158,9 +158,9 @@ def _fill(tensor: Tensor, values: Tensor | None) -> None:
         tensor.data = values.to(tensor.device)  # expanded: nothing can be written into its cells
 
 
-def _module(held: Mapping[str, Tensor], trained: Mapping[str, str]) -> nn.Module:
+def _module(held: Mapping[str, Tensor], trained: Mapping[str, TensorSpec]) -> nn.Module:
     """A module of these tensors, the trained ones first and in their order, which is that of the policy; of these it
-    has the types.
+    has the types and the roles.
 
     Parts are put where torch keeps them, as one may have the name of a module's own attribute (`training`).
     """
@@ -176,6 +176,14 @@ def _module(held: Mapping[str, Tensor], trained: Mapping[str, str]) -> nn.Module
             owner = child
         value = held[name].clone()
         if name in trained:
-            value = value.to(next(each for each, named in DTYPES.items() if named == trained[name]))
+            value = value.to(next(each for each, named in DTYPES.items() if named == trained[name].dtype))
+            _tell_role(owner, last, trained[name])
         owner._parameters[last] = nn.Parameter(value, requires_grad=name in trained)
     return root
+
+
+def _tell_role(owner: nn.Module, name: str, spec: TensorSpec) -> None:
+    """As a class of modules says it of itself: see `verifl.training.roles`."""
+    for attribute, there in (("verifl_statistics", spec.role == STATISTIC), ("verifl_variances", spec.nonnegative)):
+        if there:
+            vars(owner)[attribute] = (*vars(owner).get(attribute, ()), name)

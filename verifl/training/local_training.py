@@ -24,7 +24,7 @@ from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
 from verifl.training.module_state import check_loading, hidden_parameters, kind_of, state_of, unusual
 from verifl.training.own_tensors import NOTHING, Kept
-from verifl.training.running_statistics import find_statistics
+from verifl.training.running_statistics import local_statistics
 from verifl.training.task_state import ClientStates
 from verifl.training.tensors import (
     TensorFilter,
@@ -57,8 +57,8 @@ class LocalTraining:
         file_names(model)  # what could not be written at the end is refused now
         state = state_of(model)
         self._local = local_names(state, self.layout)
-        self._buffers = {name for name in self._local if _is_float_buffer(state[name])}
-        self.statistics = find_statistics(model, self.layout)
+        self.statistics = local_statistics(model, self.layout)
+        self._buffers = {name for name in self._local if _is_float_buffer(state[name])} - set(self.statistics)
         self._kinds = {name: kind_of(state[name]) for name in self._local}
         self._models = FreshModels(model, self._build, self._local, device)
         self._architecture = _architecture(model)
@@ -98,7 +98,8 @@ class LocalTraining:
         return before, after
 
     def changed_buffers(self, client: str) -> tuple[str, ...]:
-        """The float buffers, not parameters, among what the client's training made of tensors that do not travel."""
+        """The float buffers among what the client's training made of tensors that do not travel: not parameters, nor
+        running statistics, of which a warning comes before."""
         return tuple(name for name in self._own.get(client, {}) if name in self._buffers)
 
     def kept(self, client: str) -> Kept:

@@ -24,6 +24,7 @@ from verifl.config import Config
 from verifl.training.memory_sharing import Sharing, sharing
 from verifl.training.module_state import State, checked_state, state_of
 from verifl.training.patterns import matches, no_match
+from verifl.training.roles import Roles, roles_of
 
 DTYPES: dict[torch.dtype, str] = {
     torch.float32: "float32",
@@ -39,7 +40,8 @@ class TensorFilter:
     """Shell patterns over `state_dict` names; a tensor travels if it matches `include` and not `exclude`.
 
     trainable_only: only parameters with requires_grad (frozen layers and all buffers stay local).
-    nonnegative: patterns of tensors that are variances; the server step clamps their aggregate at zero.
+    nonnegative: patterns of tensors that are variances, beside those of `verifl.training.roles`; the server step clamps
+    their aggregate at zero.
     """
 
     include: tuple[str, ...] = ("*",)
@@ -85,7 +87,8 @@ def describe(model: nn.Module, rule: TensorFilter | None = None) -> TensorLayout
     if not named:
         frozen = ", or set requires_grad where `trainable_only` looks for it" if rule.trainable_only else ""
         raise Misuse(f"tensors: no float tensor of the model travels; widen `include` or narrow `exclude`{frozen}")
-    return TensorLayout(tuple(_spec(name, tensor, rule) for name, tensor in named.items()))
+    roles = roles_of(model)
+    return TensorLayout(tuple(_spec(name, tensor, rule, roles) for name, tensor in named.items()))
 
 
 def local_names(state: State, layout: TensorLayout) -> tuple[str, ...]:
@@ -214,12 +217,13 @@ def _check_patterns(state: State, rule: TensorFilter) -> None:
             raise Misuse(f"tensors: {no_match(pattern, names, 'of the model')}")
 
 
-def _spec(name: str, tensor: Tensor, rule: TensorFilter) -> TensorSpec:
+def _spec(name: str, tensor: Tensor, rule: TensorFilter, roles: Roles) -> TensorSpec:
     return TensorSpec(
         name=name,
         shape=tuple(tensor.shape),
         dtype=DTYPES[tensor.dtype],
-        nonnegative=matches(name, rule.nonnegative),
+        nonnegative=id(tensor) in roles.variances or matches(name, rule.nonnegative),
+        role=roles.role(tensor),
     )
 
 

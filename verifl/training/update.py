@@ -8,16 +8,18 @@ import numpy as np
 
 from proofs.arrays import Integers
 from protocols import fixed_point
-from protocols.policy import UpdateRule
+from protocols.policy import SCALE_BIAS, UpdateRule
 from protocols.steps.doubles import Doubles
 from verifl.training.tensors import TensorLayout, check_finite
+
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True)
 class EncodedUpdate:
     """units: int64 (d,), exact L2 norm and every coordinate at most the rule's bounds.
 
-    norm: of the real delta, its coordinates cut, before it was clipped.
+    norm: of the real delta, each coordinate divided by its scale, and cut, before it was clipped.
     """
 
     units: Integers
@@ -26,8 +28,21 @@ class EncodedUpdate:
 
 
 def clip_norm(rule: UpdateRule) -> float:
-    """The L2 bound in the model's own units: B * 2^-fraction_bits."""
+    """The L2 bound of an update of which each coordinate is divided by its scale: B * 2^-fraction_bits."""
     return float(np.ldexp(float(rule.norm_bound), -rule.fraction_bits))
+
+
+def scaled_down(delta: Doubles, rule: UpdateRule, start: int = 0) -> Doubles:
+    """Coordinates start, start + 1, ... of an update, in the model's units, each divided by its scale; exact but where
+    doubles end: there it is the largest, or rounded to zero."""
+    if not rule.scales:
+        return delta
+    made, end = delta.copy(), start + len(delta)
+    for each in rule.scales:
+        if each.start < end and start < each.stop:
+            where = slice(max(each.start - start, 0), each.stop - start)
+            made[where] = np.ldexp(made[where], SCALE_BIAS - each.exponent)
+    return np.clip(made, -_LARGEST, _LARGEST)
 
 
 def encode_update(before: Doubles, after: Doubles, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
@@ -39,7 +54,7 @@ def encode_update(before: Doubles, after: Doubles, layout: TensorLayout, rule: U
     behind.
     """
     check_finite(after, layout, owner)
-    delta = after - before
+    delta = scaled_down(after - before, rule)
     bounds = coordinate_bounds(rule, len(delta))
     if bounds is not None:
         limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)

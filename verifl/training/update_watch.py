@@ -20,10 +20,9 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import UpdateRule
 from protocols.steps.doubles import Doubles
 from verifl.formatting import format_names
-from verifl.training.patterns import matches
-from verifl.training.running_statistics import MEASURED, some
+from verifl.training.running_statistics import some
 from verifl.training.tensors import TensorLayout
-from verifl.training.update import EncodedUpdate, clip_norm, coordinate_bounds, l2_norm
+from verifl.training.update import EncodedUpdate, clip_norm, coordinate_bounds, l2_norm, scaled_down
 
 FAR = 10.0  # times its bound: from there on less than a tenth is left of an update
 COARSE = 0.5  # of an update's norm lost by rounding
@@ -83,13 +82,13 @@ class UpdateWatch:
 
     def add_measured(self, names: Iterable[str]) -> None:
         """Float buffers that stay with a client, and that its training changed."""
-        self._measured |= {name for name in names if not matches(name, MEASURED)}  # of which a warning came before
+        self._measured |= set(names)
 
     def add(self, client: str, before: Doubles, after: Doubles, update: EncodedUpdate) -> None:
         """A client trained from one vector to the other, and this is its update. Looks at one tensor at a time."""
         scale = clip_norm(self.rule) / update.norm if update.clipped else 1.0
         pieces = [
-            self._piece(spec.name, where, after[where] - before[where], update.units[where], scale)
+            self._piece(spec.name, where, self._delta(before, after, where), update.units[where], scale)
             for spec, where in self._layout.slices()
         ]
         wanted = l2_norm(np.array([each.ideal for each in pieces]))
@@ -106,6 +105,9 @@ class UpdateWatch:
                 tuple(each.tensor for each in pieces if each.frozen),
             )
         )
+
+    def _delta(self, before: Doubles, after: Doubles, where: slice) -> Doubles:
+        return scaled_down(after[where] - before[where], self.rule, where.start)
 
     def _piece(self, tensor: str, where: slice, delta: Doubles, units: Integers, scale: float) -> _Piece:
         moved, frozen = delta, False
@@ -167,7 +169,8 @@ class UpdateWatch:
             FAR,
             f"round {number}: updates are up to {ratio:,.4g} times as long as the clip norm {clip:,.4g} (norms: "
             f"{_quantiles(norms)}) and are scaled back to it, all of their tensors alike; most of it is {names}; "
-            "raise update.clip_norm, train with smaller steps, standardise the data, or exclude those tensors",
+            "raise update.clip_norm, give those tensors a scale in [[update.groups]] (`verifl measure` proposes both), "
+            "or train with smaller steps",
             {"round": number, "clip_norm": clip, **_summary(norms)},
         )
 

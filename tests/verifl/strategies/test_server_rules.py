@@ -22,7 +22,6 @@ from verifl.config import Config
 from verifl.planning.plan import make_plan
 from verifl.strategies.rules import ServerConfig, step_rule
 from verifl.tasks.breast_cancer import breast_cancer
-from verifl.training.running_statistics import Statistics, statistics_warnings
 
 REPOSITORY = Path(__file__).parents[3]
 CONFIGURATION = '[task]\nname = "breast-cancer"\n[server]\nrule = "fedadamax"\n'
@@ -33,9 +32,6 @@ def test_a_registered_rule_is_planned() -> None:
         plan = make_plan(breast_cancer(), Config.of(server={"rule": "fedadamax", "beta1": 0.5}))
         assert not plan.failed
         assert plan.policy.step == spelled(FedAdaMax(), beta1=0.5)
-        warned = statistics_warnings(Statistics((), ("mean",)), plan.policy.step)
-    assert "server.rule fedadamax steps buffers like weights" in warned[0]
-    assert "use rule fedavg, or" in warned[0]
 
 
 def test_a_plan_refuses_a_rule_that_is_not_registered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

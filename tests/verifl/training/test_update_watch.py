@@ -11,12 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from protocols.policy import CoordinateRule, TensorSpec, UpdateRule
-from protocols.steps.fedavg import fedavg
-from protocols.steps.fedopt import fedadam
 from verifl import Config, Federation
 from verifl.planning.plan import make_plan
 from verifl.training.local_training import LocalTraining
-from verifl.training.running_statistics import Statistics, find_statistics, statistics_warnings
+from verifl.training.running_statistics import local_statistics, statistics_warnings
 from verifl.training.tensors import TensorFilter, TensorLayout, describe
 from verifl.training.update import encode_update
 from verifl.training.update_watch import UpdateWatch
@@ -158,36 +156,27 @@ def normed(affine: bool = True) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("rule", "local", "travelling"),
+    ("rule", "local"),
     [
-        (TensorFilter(), (), ("0.running_mean", "0.running_var")),
-        (TensorFilter(trainable_only=True), ("0.running_mean", "0.running_var"), ()),
-        (TensorFilter(exclude=("*running_var",)), ("0.running_var",), ("0.running_mean",)),
-        (TensorFilter(exclude=("0.*",)), ("0.running_mean", "0.running_var"), ()),
+        (TensorFilter(), ()),
+        (TensorFilter(trainable_only=True), ("0.running_mean", "0.running_var")),
+        (TensorFilter(exclude=("*running_var",)), ("0.running_var",)),
+        (TensorFilter(exclude=("0.*",)), ("0.running_mean", "0.running_var")),
     ],
 )
-def test_which_statistics_stay_and_which_travel(
-    rule: TensorFilter, local: tuple[str, ...], travelling: tuple[str, ...]
-) -> None:
+def test_which_statistics_stay(rule: TensorFilter, local: tuple[str, ...]) -> None:
     model = normed()
-    assert find_statistics(model, describe(model, rule)) == Statistics(local, travelling)
+    assert local_statistics(model, describe(model, rule)) == local
 
 
 def test_statistics_are_warned_of_where_they_surprise() -> None:
     names = ("a.running_mean", "a.running_var", "b.running_mean", "b.running_var")
-    (local,) = statistics_warnings(Statistics(names, ()), fedadam())
+    (local,) = statistics_warnings(names)
     shown = "'a.running_mean', 'a.running_var', 'b.running_mean' and 1 more"
     assert local.startswith(
         f"running statistics stay with each client: {shown}; the global model is evaluated and saved"
     )
-    (stepped,) = statistics_warnings(Statistics((), names), fedadam(0.02))
-    assert stepped.startswith(
-        f"server.rule fedadam steps buffers like weights: {shown}; they move by about 0.02 a round"
-    )
-    (beyond,) = statistics_warnings(Statistics((), names), fedavg(1.5))
-    assert beyond.startswith("server.learning_rate 1.5 takes buffers beyond what the clients measured")
-    assert not statistics_warnings(Statistics((), names), fedavg())
-    assert not statistics_warnings(Statistics((), ()), fedadam())
+    assert not statistics_warnings(())
 
 
 class Averaging(nn.Linear):
@@ -235,10 +224,11 @@ def test_a_run_says_what_became_of_its_updates(tmp_path: Path, caplog: pytest.Lo
     with caplog.at_level("WARNING", "verifl"):
         Federation(Task(normed), config, tmp_path / "out", device="cpu").run()
     events = [record.fields["event"] for record in caplog.records]  # type: ignore[attr-defined]
-    assert events == ["statistics", "beyond-clip"]
-    assert "server.rule fedadam steps buffers like weights: '0.running_mean', '0.running_var'" in caplog.messages[0]
-    assert "most of it is '0.running_var' (100.0% of the squared norm)" in caplog.messages[1]
-    assert any("fedadam steps buffers" in note for note in make_plan(Task(normed), config).notes)
+    assert events == ["beyond-clip"]
+    assert "most of it is '0.running_var' (100.0% of the squared norm)" in caplog.messages[0]
+    assert not make_plan(Task(normed), config).notes
+    local = Config.of(tensors={"trainable_only": True})
+    assert any("running statistics stay with each client" in note for note in make_plan(Task(normed), local).notes)
 
 
 def test_buffers_of_any_name_that_stay_with_clients(caplog: pytest.LogCaptureFixture) -> None:
