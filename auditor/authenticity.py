@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from auditor.gaps import roots_at, tile_leaves
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import Envelope, check_signature, open_envelope, open_policy
 from protocols.hashes import sha256
-from protocols.log.checkpoint import SignedNote, check_note, parse_note
+from protocols.log.checkpoint import SignedNote, check_own, parse_note
 from protocols.log.merkle import leaf_hash
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import bundle_of, bundles
@@ -23,7 +22,7 @@ from protocols.policy import Policy
 def is_log_signed(policy: Policy, note: SignedNote) -> bool:
     """Whether the log's key signed this checkpoint, for the policy's origin, whoever else did."""
     try:
-        check_note(replace(note, signatures=note.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
+        check_own(note, policy.log_key, policy.origin)
     except Rejected:
         return False
     return True

@@ -19,7 +19,7 @@ from auditor.reports.results import Outcome, printable
 from auditor.standing import Standing
 from proofs.errors import Malformed, Rejected
 from protocols.envelopes import entry_hash, open_envelope
-from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, parse_note
+from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, check_own, parse_note
 from protocols.log.connection import Remote
 from protocols.log.merkle import Frontier, leaf_hash, root
 from protocols.log.reader import TranscriptReader
@@ -220,7 +220,7 @@ def _note_of(policy: Policy, size: int, data: bytes) -> SignedNote:
     note = parse_note(data)
     if note.checkpoint.size != size:
         raise Rejected("checkpoint-size", f"{size}, as the file's name says", str(note.checkpoint.size))
-    check_note(replace(note, signatures=note.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
+    check_own(note, policy.log_key, policy.origin)
     return note
 
 

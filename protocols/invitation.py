@@ -6,7 +6,7 @@ RoundOpen only from inside a log that t trustees cosigned, of which it checks ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +16,8 @@ from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.hashes import sha256
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
-from protocols.log.merkle import consistency_proof, inclusion_proofs, leaf_hash, verify_consistency, verify_inclusion
+from protocols.log.merkle import leaf_hash, verify_consistency, verify_inclusion
+from protocols.log.proofs import PublishedTree, consistency_with, inclusion_of
 from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import (
     AtMost,
@@ -82,49 +83,58 @@ def decode_invitation(data: bytes) -> Invitation:
     return decode(Invitation, data, INVITATION_LIMIT)
 
 
-def make_invitation(note: bytes, entries: Sequence[bytes], since: int = 0, known: int = 0) -> Invitation:
+def make_invitation(tree: PublishedTree, since: int = 0, known: int = 0) -> Invitation:
     """To the open round of a published log, as its coordinator makes it: for whoever reads the log without asking.
 
-    note, entries: the log's latest checkpoint, and all entries under it; nothing of them is believed here. since: size
-    of the checkpoint that the client saw last; known: how many changes it knows. Raises Malformed for what is no log,
-    Rejected("order") where no round is open, ("since") for a checkpoint beyond this one.
+    tree: as of the log's latest checkpoint. Every entry is read once, and none is kept but what the invitation has;
+    nothing of them is believed here. since: size of the checkpoint that the client saw last; known: how many changes it
+    knows. Raises as `tree` does, Malformed for what is no log, Rejected("order") where no round is open, ("since") for
+    a checkpoint beyond this one.
     """
-    size = parse_note(note).checkpoint.size
-    if len(entries) != size:
-        raise Malformed("entries", str(size), str(len(entries)))
+    size = tree.size
     if not 0 <= since <= size:
         raise Rejected("since", f"a checkpoint of at most {size} entries", str(since))
-    messages = [open_envelope(entry).message for entry in entries]
-    index, message = _open_round(messages)
+    index, message, changes = _open_round(tree.stream(0, size), known)
     if not all(each < index for each in (*message.round_keys, message.checkpoint_size - 1)):
         raise Malformed("RoundOpen", "keys and a checkpoint before it", "later ones")
-    hashes = [leaf_hash(entry) for entry in entries]
-    proofs = inclusion_proofs(hashes, (index, *message.round_keys))
-    changes = [each for each, said in zip(entries, messages, strict=True) if isinstance(said, KeyRotation | Revocation)]
-
-    def logged(each: int) -> LoggedEntry:
-        return LoggedEntry(each, entries[each], tuple(proofs[each]))
-
     return Invitation(
-        note,
-        logged(index),
-        tuple(map(logged, message.round_keys)),
-        tuple(consistency_proof(hashes, message.checkpoint_size)),
+        tree.latest(),
+        logged_entry(tree, index),
+        tuple(logged_entry(tree, each) for each in message.round_keys),
+        tuple(consistency_with(tree, message.checkpoint_size)),
         since,
-        tuple(consistency_proof(hashes, since)),
-        tuple(changes[known:]),
+        tuple(consistency_with(tree, since)),
+        changes,
         known,
     )
 
 
-def _open_round(messages: Sequence[object]) -> tuple[int, RoundOpen]:
-    """The open round's index and message."""
-    for index, message in reversed(list(enumerate(messages))):
+def logged_entry(tree: PublishedTree, index: int) -> LoggedEntry:
+    """An entry of a published log, with its inclusion proof; raises as `tree` does."""
+    [entry] = tree.stream(index, index + 1)
+    return LoggedEntry(index, entry, tuple(inclusion_of(tree, index)))
+
+
+def _open_round(entries: Iterator[bytes], known: int) -> tuple[int, RoundOpen, tuple[bytes, ...]]:
+    """The open round's index and message, and the changes but the first `known`."""
+    opened: tuple[int, RoundOpen] | None = None
+    changes, count, size = list[bytes](), 0, 0
+    for index, entry in enumerate(entries):
+        message = open_envelope(entry).message
         if isinstance(message, RoundOpen):
-            return index, message
-        if isinstance(message, RoundClosed | RoundAborted | FederationClosed):
-            break
-    raise Rejected("order", "an open round", "none")
+            opened = index, message
+        elif isinstance(message, RoundClosed | RoundAborted | FederationClosed):
+            opened = None
+        elif isinstance(message, KeyRotation | Revocation):
+            count += 1
+            if count > known:
+                changes.append(entry)
+                size += len(entry)
+        if size > CHANGES_LIMIT:
+            raise Malformed("Invitation.changes", f"at most {CHANGES_LIMIT} bytes", "more")
+    if opened is None:
+        raise Rejected("order", "an open round", "none")
+    return (*opened, tuple(changes))
 
 
 def verify_invitation(

@@ -6,16 +6,17 @@ public entries only, so anyone who holds the log can make one; the client verifi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import CHANGES_LIMIT, decode, encode
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
-from protocols.invitation import Changes, LoggedEntry
+from protocols.invitation import Changes, LoggedEntry, logged_entry
 from protocols.log.checkpoint import Checkpoint, check_note, parse_note
 from protocols.log.merkle import inclusion_proofs, leaf_hash, verify_inclusion
+from protocols.log.proofs import PublishedTree
 from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import (
     AtMost,
@@ -83,6 +84,32 @@ def decode_receipt(data: bytes) -> Receipt:
     return decode(Receipt, data, RECEIPT_LIMIT)
 
 
+@dataclass(frozen=True)
+class ReceiptPlaces:
+    """Log indices of what a receipt is made of, as of `Receipt`."""
+
+    round_open: int
+    submission: int
+    cohort: int | None
+    end: int | None
+
+
+def make_receipt(
+    pinned: PinnedPolicy, tree: PublishedTree, places: ReceiptPlaces, changes: Iterable[tuple[int, str]]
+) -> Receipt:
+    """The receipt of one submission, read from a published log where its parts are.
+
+    changes: index and party of every KeyRotation and Revocation in the log. Raises as `tree` does.
+    """
+
+    def entry(index: int) -> bytes:
+        [found] = tree.stream(index, index + 1)
+        return found
+
+    before, later = _split(pinned, changes, places.round_open)
+    return _assemble(tree.latest(), places, map(entry, before), later, lambda index: logged_entry(tree, index))
+
+
 def make_receipts(pinned: PinnedPolicy, note: bytes, entries: Sequence[bytes], number: int) -> dict[str, Receipt]:
     """The receipt of every client with a submission in round `number`, by client.
 
@@ -109,8 +136,8 @@ def make_receipts(pinned: PinnedPolicy, note: bytes, entries: Sequence[bytes], n
     if RoundOpen not in single:
         return {}
     cohort, end = single.get(CohortClosed), single.get(RoundClosed, single.get(RoundAborted))
-    opened, trustees = single[RoundOpen], {member.id for member in pinned.policy.trustees}
-    later = [index for index, party in changes.items() if index > opened and party in trustees]
+    opened = single[RoundOpen]
+    before, later = _split(pinned, changes.items(), opened)
     wanted = [*later, *submissions.values(), opened, *(each for each in (cohort, end) if each is not None)]
     proofs = inclusion_proofs([leaf_hash(entry) for entry in entries[:size]], wanted)
 
@@ -118,18 +145,37 @@ def make_receipts(pinned: PinnedPolicy, note: bytes, entries: Sequence[bytes], n
         return LoggedEntry(index, entries[index], tuple(proofs[index]))
 
     return {
-        client: Receipt(
-            RECEIPT_VERSION,
-            note,
-            tuple(entries[index] for index in changes if index < opened),
-            tuple(map(logged, later)),
-            logged(opened),
-            logged(index),
-            None if cohort is None else logged(cohort),
-            None if end is None else logged(end),
+        client: _assemble(
+            note, ReceiptPlaces(opened, index, cohort, end), (entries[each] for each in before), later, logged
         )
         for client, index in submissions.items()
     }
+
+
+def _split(pinned: PinnedPolicy, changes: Iterable[tuple[int, str]], opened: int) -> tuple[list[int], list[int]]:
+    """The changes before RoundOpen, and those of trustees after it."""
+    trustees, known = {member.id for member in pinned.policy.trustees}, list(changes)
+    before = [index for index, _ in known if index < opened]
+    return before, [index for index, party in known if index > opened and party in trustees]
+
+
+def _assemble(
+    note: bytes,
+    places: ReceiptPlaces,
+    before: Iterable[bytes],
+    later: Iterable[int],
+    logged: Callable[[int], LoggedEntry],
+) -> Receipt:
+    return Receipt(
+        RECEIPT_VERSION,
+        note,
+        tuple(before),
+        tuple(map(logged, later)),
+        logged(places.round_open),
+        logged(places.submission),
+        None if places.cohort is None else logged(places.cohort),
+        None if places.end is None else logged(places.end),
+    )
 
 
 def verify_receipt(pinned: PinnedPolicy, receipt: Receipt) -> VerifiedReceipt:

@@ -147,6 +147,13 @@ def check_note(
     return [member.id for member in trustees if member.id in found]
 
 
+def check_own(note: SignedNote, log_key: bytes, origin: str) -> Checkpoint:
+    """The checkpoint of a note, if the log itself signed it: all that can be known before its entries are read, as they
+    say which trustees are in force. Raises Rejected("checkpoint-origin"), ("checkpoint-signature")."""
+    check_note(SignedNote(note.checkpoint, note.signatures[:1]), log_key, (), 0, origin=origin)
+    return note.checkpoint
+
+
 def timestamp_of(signature: NoteSignature) -> int:
     """When a cosignature says that it was made, in POSIX seconds; meaningful for the lines after the first."""
     return int.from_bytes(signature.signature[:8], "big")

@@ -92,16 +92,22 @@ def root(hashes: Sequence[bytes]) -> bytes:
 
 def inclusion_proof(hashes: Sequence[bytes], index: int) -> list[bytes]:
     """The audit path of leaf `index` in the tree over `hashes`, leaf side first. Raises Misuse if out of range."""
-    if not 0 <= index < len(hashes):
-        raise Misuse(f"index: expected 0 .. {len(hashes) - 1}, found {index}")
-    low, high, path = 0, len(hashes), []
+    return [root(hashes[low:high]) for low, high in inclusion_ranges(len(hashes), index)]
+
+
+def inclusion_ranges(size: int, index: int) -> list[tuple[int, int]]:
+    """The subtrees whose roots are the audit path of leaf `index` in a tree of `size` leaves: (first leaf, behind the
+    last), leaf side first. Raises Misuse if out of range."""
+    if not 0 <= index < size:
+        raise Misuse(f"index: expected 0 .. {size - 1}, found {index}")
+    low, high, path = 0, size, []
     while high - low > 1:
         middle = low + _split(high - low)
         if index < middle:
-            path.append(root(hashes[middle:high]))
+            path.append((middle, high))
             high = middle
         else:
-            path.append(root(hashes[low:middle]))
+            path.append((low, middle))
             low = middle
     return path[::-1]
 
@@ -111,21 +117,26 @@ def consistency_proof(hashes: Sequence[bytes], old: int) -> list[bytes]:
 
     Empty for old = 0 and old = len(hashes). Raises Misuse where `old` is out of range.
     """
-    if not 0 <= old <= len(hashes):
-        raise Misuse(f"old: expected 0 .. {len(hashes)}, found {old}")
-    if old in (0, len(hashes)):
+    return [root(hashes[low:high]) for low, high in consistency_ranges(len(hashes), old)]
+
+
+def consistency_ranges(size: int, old: int) -> list[tuple[int, int]]:
+    """The subtrees whose roots are that proof for trees of `old` and `size` leaves, as `inclusion_ranges`."""
+    if not 0 <= old <= size:
+        raise Misuse(f"old: expected 0 .. {size}, found {old}")
+    if old in (0, size):
         return []
-    low, high, path = 0, len(hashes), []
+    low, high, path = 0, size, []
     while high != old:
         middle = low + _split(high - low)
         if old <= middle:
-            path.append(root(hashes[middle:high]))
+            path.append((middle, high))
             high = middle
         else:
-            path.append(root(hashes[low:middle]))
+            path.append((low, middle))
             low = middle
     if low != 0:
-        path.append(root(hashes[low:high]))
+        path.append((low, high))
     return path[::-1]
 
 

@@ -141,7 +141,7 @@ class Client:
         """It has made no submission that its store does not know, or a later one."""
         answer = self._answer()
         first = 1 if answer is None else answer.round
-        for entry, message in own_messages(self._pinned, self._name, self._keys, evidence, first):
+        for entry, message in own_messages(self._pinned, self._name, self._keys, evidence.entries, first):
             if not isinstance(message, Submission):
                 continue
             if answer is None or entry != answer.entry:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from proofs.errors import Rejected
 from protocols.envelopes import Envelope, check_signature, open_envelope
 from protocols.identities import SigningKey
-from protocols.log.checkpoint import Checkpoint, check_note, parse_note
+from protocols.log.checkpoint import Checkpoint, check_note, check_own, parse_note
 from protocols.messages import Release, ShareAck, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
@@ -23,7 +23,8 @@ Said = Submission | ShareAck | Release
 
 @dataclass(frozen=True)
 class Evidence:
-    """note: a checkpoint with its cosignatures, empty for none. entries: those that the party signed, in log order."""
+    """note: a checkpoint with its cosignatures, empty for none. entries: those that the party signed, in log order; of
+    each kind the newest suffice."""
 
     note: bytes = b""
     entries: tuple[bytes, ...] = ()
@@ -38,6 +39,21 @@ def said_in(note: bytes, entries: Iterable[bytes]) -> dict[str, Evidence]:
     for entry in entries:
         said.setdefault(open_envelope(entry).signer, []).append(entry)
     return {signer: Evidence(note, tuple(signed)) for signer, signed in said.items()}
+
+
+def newest_said(
+    pinned: PinnedPolicy, name: str, keys: Sequence[SigningKey], entries: Iterable[bytes]
+) -> tuple[bytes, ...]:
+    """Of each kind of message, the entries of the newest round that a party signed with one of its keys, each once:
+    a state that knows them knows all that was said before them. Raises Malformed."""
+    newest: dict[type[Said], tuple[int, dict[bytes, None]]] = {}
+    for entry, message in own_messages(pinned, name, keys, entries, 1):
+        number, found = newest.get(type(message), (0, {}))
+        if message.round > number:
+            number, found = message.round, {}
+        if message.round == number:
+            newest[type(message)] = number, {**found, entry: None}
+    return tuple(entry for _, found in newest.values() for entry in found)
 
 
 def outdated(name: str, said: str, known: str) -> Rejected:
@@ -56,7 +72,7 @@ def own_checkpoint(
         return None
     note, policy = parse_note(evidence.note), pinned.policy
     ours, *others = note.signatures
-    check_note(replace(note, signatures=(ours,)), policy.log_key, (), 0, origin=policy.origin)
+    check_own(note, policy.log_key, policy.origin)
     lines = tuple(each for each in others if each.name == name)
     signed = replace(note, signatures=(ours, *lines))
     for key in keys:
@@ -69,11 +85,11 @@ def own_checkpoint(
 
 
 def own_messages(
-    pinned: PinnedPolicy, name: str, keys: Sequence[SigningKey], evidence: Evidence, first: int
+    pinned: PinnedPolicy, name: str, keys: Sequence[SigningKey], entries: Iterable[bytes], first: int
 ) -> Iterator[tuple[bytes, Said]]:
-    """The entries of the evidence of rounds from `first` on that a party signed with one of its keys, with their
-    messages; raises Malformed."""
-    for entry in evidence.entries:
+    """Those of some entries, of rounds from `first` on, that a party signed with one of its keys, with their messages;
+    raises Malformed."""
+    for entry in entries:
         envelope = open_envelope(entry)
         message = envelope.message
         if not isinstance(message, Submission | ShareAck | Release) or message.round < first:

@@ -16,7 +16,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
 from protocols.encoding import decode, encode
 from protocols.identities import SigningKey, verify
-from protocols.log.checkpoint import NOTE_LIMIT, SignedNote, check_note, parse_note
+from protocols.log.checkpoint import NOTE_LIMIT, check_own, parse_note
 from protocols.log.tiles import BUNDLE_LIMIT, TILE_WIDTH, Bundle, decode_bundle, encode_bundle
 from protocols.messages import AtMost, Hash32, PartyId, Signature
 from protocols.pinned import PinnedPolicy
@@ -131,9 +131,8 @@ def open_proposal(pinned: PinnedPolicy, data: bytes) -> Proposal:
         raise Rejected("federation", pinned.policy.federation, proposal.federation)
     if proposal.policy != pinned.hash:
         raise Rejected("policy-hash", pinned.hash.hex(), proposal.policy.hex())
-    parsed, policy = parse_note(proposal.note), pinned.policy
-    check_note(SignedNote(parsed.checkpoint, parsed.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
-    _check_bundles(proposal, parsed.checkpoint.size)
+    head = check_own(parse_note(proposal.note), pinned.policy.log_key, pinned.policy.origin)
+    _check_bundles(proposal, head.size)
     return proposal
 
 

@@ -17,7 +17,7 @@ from protocols.approvals import check_approvals
 from protocols.contexts import share_info
 from protocols.envelopes import Entry, seal
 from protocols.identities import SigningKey
-from protocols.log.checkpoint import Checkpoint, SignedNote, check_note, cosign, parse_note
+from protocols.log.checkpoint import Checkpoint, check_note, check_own, cosign, parse_note
 from protocols.membership import key_in_force, require_own_key
 from protocols.messages import (
     Dispute,
@@ -107,9 +107,7 @@ class Trustee:
     def head(self, note: bytes) -> Checkpoint:
         """Of what a note is, if it has the log's own signature: who may have cosigned it is known only after following
         the log there. Raises Malformed, Rejected("checkpoint-...")."""
-        parsed, policy = parse_note(note), self._pinned.policy
-        check_note(SignedNote(parsed.checkpoint, parsed.signatures[:1]), policy.log_key, (), 0, origin=policy.origin)
-        return parsed.checkpoint
+        return check_own(parse_note(note), self._pinned.policy.log_key, self._pinned.policy.origin)
 
     def round_key(self, number: int) -> bytes:
         """The signed RoundKey of the next round, or again of the open one: the same bytes, until the key is erased.
@@ -273,13 +271,13 @@ class Trustee:
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has said nothing that its store does not know: Rejected("outdated-state"), ("fork")."""
-        arguments = (self._pinned, self._name, self._keys, evidence)
-        head, known = own_checkpoint(*arguments), f"{self._log.size} log entries"
+        own = (self._pinned, self._name, self._keys)
+        head, known = own_checkpoint(*own, evidence), f"{self._log.size} log entries"
         if head is not None and head.size > self._log.size:
             raise outdated(self._name, f"a cosignature under {head.size} entries", known)
         if head is not None and head.size == self._log.size and head.root != self._log.root():
             raise Rejected("fork", self._log.root().hex(), head.root.hex())
-        for entry, message in own_messages(*arguments, first=self._over + 1):
+        for entry, message in own_messages(*own, evidence.entries, first=self._over + 1):
             if isinstance(message, Submission):
                 continue
             kind = ACK.name if isinstance(message, ShareAck) else RELEASE.name

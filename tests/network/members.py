@@ -34,8 +34,9 @@ from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party, PublicLog
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.exchange.access import KEPT
+from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.participant import Outage, Participant, ProposedLog, evidence_of
-from verifl.carriers.exchange.receipts import ReceiptKeeper
+from verifl.carriers.exchange.public import Glance
 from verifl.carriers.exchange.website import PublicSite
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore, StoredValues, make_private_directory
@@ -196,7 +197,8 @@ class TrusteeMember(Member):
         if reader is not None:
             clock.follow(reader.latest())
         if self._liar is None:
-            agent = TrusteeAgent.open(pinned, self.party, waits, clock, evidence_of(view, self.name), self.rand)
+            evidence = evidence_of(view, pinned, self.party)
+            agent = TrusteeAgent.open(pinned, self.party, waits, clock, evidence, self.rand)
         else:
             agent = self._lying(clock)
         self.seen = lambda: agent.size
@@ -226,11 +228,11 @@ class ClientMember(Member):
         if self._liar is not None:
             self._look = self._lying(view, training)
             return
-        evidence = evidence_of(view, self.name)
+        evidence = evidence_of(view, pinned, self.party)
         agent = ClientAgent.open(pinned, self.party, training, evidence, self.rand)  # type: ignore[arg-type]  # what it uses of one
-        keeper = ReceiptKeeper(view, pinned, agent)
+        keeper = ClientKeeper(pinned, agent)
         answer = partial(self._answer, agent, training)
-        participant = Participant(view, pinned, self.name, OF_CLIENTS, answer, keeper.look, self.clock)
+        participant = Participant(view, pinned, self.name, OF_CLIENTS, answer, lambda: None, self.clock, keeper.look)
         self._look = participant.look
 
     def _answer(self, agent: ClientAgent, training: Training, question: Question, log: PublicLog) -> SubmissionPackage:
@@ -260,7 +262,7 @@ class ClientMember(Member):
             proposal = None if data is None else open_proposal(pinned, data)
             if proposal is None or proposal.question not in OF_CLIENTS or proposal.round in answered:
                 return
-            log = ProposedLog(view, proposal)
+            log = ProposedLog(Glance(view), pinned, proposal)
             for package in agent.answers(log, PublicRound(self._submissions(view), log.blob), training):
                 self.world.trained.answered(self.name, package.entry, training.last)
                 view.put(self.name, encode_answer(package))

@@ -23,7 +23,7 @@ from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.steps.doubles import Doubles
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
-from verifl.storage.receipts import keep_receipt
+from verifl.storage.receipts import keep_receipt, receipt_file
 from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
@@ -164,6 +164,10 @@ class ClientAgent:
         """Keep its receipt of a round that has ended, unless it has one; raises Malformed or Rejected for one that does
         not hold, or is not its own."""
         keep_receipt(self._directory, self._pinned, self.name, number, receipt)
+
+    def has_receipt(self, number: int) -> bool:
+        """Whether it keeps a receipt of this round."""
+        return receipt_file(self._directory, number).exists()
 
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))

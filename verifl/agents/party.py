@@ -11,9 +11,8 @@ from typing import Protocol
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.holdings import Holdings
 from protocols.identities import SigningKey
-from protocols.invitation import Invitation, make_invitation
-from protocols.log.reader import TranscriptReader
-from protocols.rounds.evidence import OUTDATED, Evidence, said_in
+from protocols.invitation import Invitation
+from protocols.rounds.evidence import OUTDATED
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import StoredValues
 
@@ -45,24 +44,6 @@ class PublicLog(Protocol):
     def blob(self, name: bytes, limit: int) -> bytes:
         """The bytes of this SHA-256, at most `limit`: a `protocols.submissions.BlobSource`."""
         ...
-
-
-class PublishedLog:
-    """The log as it is published: whoever reads it there needs nobody to ask. Raises as `TranscriptReader` does."""
-
-    def __init__(self, reader: TranscriptReader) -> None:
-        """reader: of the latest checkpoint, at the time of the question."""
-        self._reader, self.entries, self.blob = reader, reader.stream, reader.blob
-
-    def invitation(self, since: int, known: int) -> Invitation:
-        """See `make_invitation`."""
-        reader = self._reader
-        return make_invitation(reader.latest(), reader.entries(0, reader.size), since, known)
-
-    def said_by(self, name: str) -> Evidence:
-        """What a party has said in it: for its agent to start with."""
-        note = self._reader.latest()
-        return said_in(note, self._reader.entries(0, self._reader.size)).get(name, Evidence(note))
 
 
 def check_store(path: Path, holdings: Holdings) -> None:

@@ -39,7 +39,8 @@ def run(options: PartyOptions, keep_secrets: int, quorum_wait: int) -> int:
 
     with attending(options) as here:
         seat = here.seat
-        evidence = reached(lambda: evidence_of(seat.public, seat.party.name), here.stop, options.poll, options.once)
+        look = lambda: evidence_of(seat.public, seat.pinned, seat.party)  # noqa: E731
+        evidence = reached(look, here.stop, options.poll, options.once)
         waits = Waits(seconds, keep_secrets, quorum_wait)
         agent = TrusteeAgent.open(seat.pinned, seat.party, waits, CosignatureClock(), evidence)
         participant = Participant(

@@ -43,29 +43,31 @@ class EndedRound:
     closed: int
 
 
-def ended_rounds(pinned: PinnedPolicy, entries: Sequence[bytes]) -> list[EndedRound]:
+def ended_rounds(pinned: PinnedPolicy, entries: Iterable[bytes]) -> list[EndedRound]:
     """Every round of a log that has ended, in order; raises Malformed or Rejected for what is no log."""
-    follower, ended = Follower.start(), list[EndedRound]()
-    for entry in map(Entry.open, entries):
-        before = follower.ledger
-        follower = follower.after(pinned, [entry])
-        after = follower.ledger
-        if before.current is not None and after.current is None:
-            message = entry.message
-            aborted = message.reason if isinstance(message, RoundAborted) else None
-            start, closed = (ended[-1].stop, ended[-1].closed) if ended else (1, 0)
-            ended.append(
-                EndedRound(
-                    before.current,
-                    aborted,
-                    after.model or b"",
-                    start,
-                    after.size,
-                    asked_clients(pinned, before),
-                    closed + (aborted is None),
-                )
-            )
-    return ended
+    walk = RoundsWalk(pinned)
+    return [ended for entry in entries if (ended := walk.add(Entry.open(entry))) is not None]
+
+
+class RoundsWalk:
+    """A log, entry by entry under the rules. follower: what it says so far. stop, closed: as of `EndedRound`, of the
+    last round that has ended."""
+
+    def __init__(self, pinned: PinnedPolicy) -> None:
+        self._pinned, self.follower = pinned, Follower.start()
+        self.stop, self.closed = 1, 0
+
+    def add(self, entry: Entry) -> EndedRound | None:
+        """The round that the next entry ends, if it ends one; raises as `Follower.after`."""
+        before = self.follower.ledger
+        self.follower = self.follower.after(self._pinned, [entry])
+        after = self.follower.ledger
+        if before.current is None or after.current is not None:
+            return None
+        aborted = entry.message.reason if isinstance(entry.message, RoundAborted) else None
+        start, self.stop, self.closed = self.stop, after.size, self.closed + (aborted is None)
+        asked = asked_clients(self._pinned, before)
+        return EndedRound(before.current, aborted, after.model or b"", start, self.stop, asked, self.closed)
 
 
 def published_bytes(transcript: Path, entries: Iterable[bytes]) -> int:

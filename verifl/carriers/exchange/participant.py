@@ -20,8 +20,9 @@ from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Answer, Question
 from protocols.rounds.proposals import Proposal, bundled_entries, open_proposal
 from verifl.agents.clock import Clock
-from verifl.agents.party import PublicLog, PublishedLog
-from verifl.carriers.exchange.public import PublicView
+from verifl.agents.party import Party, PublicLog
+from verifl.agents.published import PublishedLog
+from verifl.carriers.exchange.public import Glance, PublicView
 from verifl.carriers.exchange.stopping import Stop
 from verifl.carriers.exchange.versions import VersionsSeen
 
@@ -31,12 +32,12 @@ _LONGEST = 60.0  # seconds between two tries to reach a web server, unless looks
 _T = TypeVar("_T")
 
 
-def evidence_of(public: PublicView, name: str) -> Evidence:
+def evidence_of(public: PublicView, pinned: PinnedPolicy, party: Party) -> Evidence:
     """What the published log has of a party: for its agent to start with. Raises Malformed or Rejected for what is no
     log."""
     try:
         reader = public.reader()
-        return NO_EVIDENCE if reader is None else PublishedLog(reader).said_by(name)
+        return NO_EVIDENCE if reader is None else PublishedLog(reader, pinned).said_by(party)
     except (Malformed, Rejected):
         public.distrust()
         raise
@@ -82,8 +83,8 @@ class Outage:
 class ProposedLog:
     """The log as a proposal shows it: what is published, then what it names beside that."""
 
-    def __init__(self, public: PublicView, proposal: Proposal) -> None:
-        self._public, self._proposal = public, proposal
+    def __init__(self, glance: Glance, pinned: PinnedPolicy, proposal: Proposal) -> None:
+        self._glance, self._pinned, self._proposal = glance, pinned, proposal
 
     def entries(self, start: int, stop: int) -> Iterator[bytes]:
         """See `PublicLog`. Each step raises Rejected("entries") where less than that is there."""
@@ -96,18 +97,20 @@ class ProposedLog:
                 raise Rejected("entries", f"{last} published entries", str(reader.size))
             yield from reader.stream(start, last)
         if stop > first:
-            yield from islice(bundled_entries(self._proposal, self._public.bundle), max(0, start - first), stop - first)
+            yield from islice(
+                bundled_entries(self._proposal, self._glance.public.bundle), max(0, start - first), stop - first
+            )
 
     def invitation(self, since: int, known: int) -> Invitation:
         """See `PublicLog`."""
-        return PublishedLog(self._published()).invitation(since, known)
+        return PublishedLog(self._published(), self._pinned).invitation(since, known)
 
     def blob(self, name: bytes, limit: int) -> bytes:
         """See `PublicLog`."""
-        return self._public.blob(name, limit)
+        return self._glance.public.blob(name, limit)
 
     def _published(self) -> TranscriptReader:
-        reader = self._public.reader()
+        reader = self._glance.reader
         if reader is None:
             raise Rejected("entries", "a published checkpoint", "none")
         return reader
@@ -124,7 +127,8 @@ class _Asked:
 
 class Participant:
     """questions: those for such a party, as proposals spell them. answer: what its agent says to one, by a log; None to
-    say nothing to it, now and when it is asked again. tend: done at every look, asked or not.
+    say nothing to it, now and when it is asked again. tend: done at every look, asked or not. keep: shown the published
+    log at every look, None for none.
 
     Nothing of it outlives the process: asked again, the agent gives the same bytes, which go to the same place.
     """
@@ -138,9 +142,10 @@ class Participant:
         answer: Callable[[Question, PublicLog], Answer | None],
         tend: Callable[[], None],
         clock: Clock,
+        keep: Callable[[TranscriptReader | None], None] | None = None,
     ) -> None:
         self._public, self._pinned, self._name, self._clock = public, pinned, name, clock
-        self._questions, self._answer, self._tend = questions, answer, tend
+        self._questions, self._answer, self._tend, self._keep = questions, answer, tend, keep
         self._answered: tuple[_Asked, float] | None = None
         self._versions = VersionsSeen()
         self._complaint = ""
@@ -152,11 +157,14 @@ class Participant:
         Raises Malformed or Rejected for what is published, Unreachable where nothing can be had or put there, and
         Misuse for its own mistake; it has then said nothing.
         """
+        glance = Glance(self._public)
         try:
             try:
-                answered = self._respond()
+                answered = self._respond(glance)
             finally:
                 self._tend()
+                if self._keep is not None:
+                    self._keep(glance.reader)
         except (Malformed, Rejected):
             self._public.distrust()
             raise
@@ -182,7 +190,7 @@ class Participant:
                 pause = outage.begun(error, poll)
             stop.pause(pause)
 
-    def _respond(self) -> bool:
+    def _respond(self, glance: Glance) -> bool:
         data = self._public.proposal()
         if data is None:
             return False
@@ -193,7 +201,7 @@ class Participant:
             return False
         if self._has_answered(asked):
             return False
-        answer = self._answer(proposal.asked(), ProposedLog(self._public, proposal))
+        answer = self._answer(proposal.asked(), ProposedLog(glance, self._pinned, proposal))
         if answer is None:
             self._answered = asked, math.inf
             return False

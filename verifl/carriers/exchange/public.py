@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +75,18 @@ def opened(reader: TranscriptReader) -> TranscriptReader | None:
             return None
         raise
     return reader
+
+
+class Glance:
+    """The log at one look of a party: its checkpoint is read when it is first asked for, and not again."""
+
+    def __init__(self, public: PublicView) -> None:
+        self.public = public
+
+    @cached_property
+    def reader(self) -> TranscriptReader | None:
+        """As `PublicView.reader`, and raises as that."""
+        return self.public.reader()
 
 
 class Noticeboard(Protocol):

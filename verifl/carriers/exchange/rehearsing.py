@@ -200,5 +200,5 @@ class Rehearsing:
             return None
         rehearsed, played = self._round
         reader = played.reader()
-        ended = [] if reader is None else ended_rounds(rehearsed, reader.entries(0, reader.size))
+        ended = [] if reader is None else ended_rounds(rehearsed, reader.stream(0, reader.size))
         return (ended[0].aborted or "closed") if ended else None

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
-from protocols.envelopes import open_envelope
+from protocols.envelopes import Entry
 from protocols.identities import SigningKey
 from protocols.locks import locked
 from protocols.messages import COORDINATOR, KeyRotation
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Policy
+from protocols.rounds.follower import Follower
 from verifl.agents.party import Party
+from verifl.agents.published import follow
 from verifl.carriers.exchange.access import NO_ACCESS, WebAccess, check_place, exchange_at
 from verifl.carriers.exchange.public import PublicDirectory, PublicView
 from verifl.enrolment.keys import Passphrase, read_key
@@ -61,11 +62,12 @@ def taken_seat(
     make_private_directory(state)
     with locked(state / "lock", f"{state}: another process of this {role} has it open; wait for it to end, or stop it"):
         place = PublicDirectory(Path(public)) if role == COORDINATOR else exchange_at(str(public), access, state)
-        name = _name(role, pinned.policy, keys, place)
+        name = _name(role, pinned, keys, place)
         yield Seat(pinned, Party(name, tuple(keys), directory), place)
 
 
-def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicView) -> str:
+def _name(role: str, pinned: PinnedPolicy, keys: Sequence[SigningKey], public: PublicView) -> str:
+    policy = pinned.policy
     if role == COORDINATOR:
         if [key.public_key for key in keys] != [policy.log_key]:
             found = " and ".join(key.public_key.hex() for key in keys)
@@ -74,7 +76,7 @@ def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicV
     owners = {member.public_key: member.id for member in (policy.trustees if role == "trustee" else policy.roster)}
     held = [key.public_key for key in keys]
     if owners.keys().isdisjoint(held):
-        _add_rotated(owners, public)
+        owners |= _rotated(pinned, public, set(owners.values()))
     names = sorted({owners[key] for key in held if key in owners})
     if not names:
         raise Misuse(f"key: policy and log have no {role} with the public key {' or '.join(key.hex() for key in held)}")
@@ -83,10 +85,15 @@ def _name(role: str, policy: Policy, keys: Sequence[SigningKey], public: PublicV
     return names[0]
 
 
-def _add_rotated(owners: dict[bytes, str], public: PublicView) -> None:
-    """Keys that a rotation of the published log gave to a party of `owners`."""
-    reader, parties = public.reader(), set(owners.values())
-    for entry in [] if reader is None else reader.entries(0, reader.size):
-        message = open_envelope(entry).message
+def _rotated(pinned: PinnedPolicy, public: PublicView, parties: set[str]) -> dict[bytes, str]:
+    """Keys that rotations of the published log gave to some parties, by key."""
+    reader, found = public.reader(), dict[bytes, str]()
+
+    def hear(entry: Entry) -> None:
+        message = entry.message
         if isinstance(message, KeyRotation) and message.party in parties:
-            owners[message.public_key] = message.party
+            found[message.public_key] = message.party
+
+    if reader is not None:
+        follow(pinned, reader, Follower.start(), hear)
+    return found

@@ -6,7 +6,8 @@ are somebody's clock: those of a proposal the coordinator's, that of a checkpoin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import Ledger, asked_clients
 from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
+from verifl.agents.published import own_note
 from verifl.carriers.exchange.public import PROPOSAL, PublicView
-from verifl.storage.history import EndedRound, ended_rounds
+from verifl.storage.history import EndedRound, RoundsWalk
 
 STAGES = {
     OBSERVE: Stage.COSIGN,
@@ -129,28 +131,79 @@ def _marks(public: PublicView) -> tuple[bytes | None, bytes | None]:
 def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:
     data = public.proposal()  # first: the log has at least what it names as published
     reader = public.reader()
-    entries = [] if reader is None else [entry for bundle in reader.replay() for entry in bundle]
-    follower = Follower.start().extended(pinned, entries)
-    ended = ended_rounds(pinned, entries)
+    read = _Read(pinned) if reader is None else _read(pinned, reader)
+    follower = read.follower
     asking = None if data is None else _asking(public, pinned, _opened(pinned, data), follower)
-    ledger, closed = follower.ledger, sum(each.aborted is None for each in ended)
-    aborts = [Abort(each.last.number, each.aborted) for each in ended if each.aborted is not None]
-    sizes = [_size(pinned, entry) for entry in entries]
+    ledger = follower.ledger
     return Standing(
         federation=pinned.policy.federation,
         policy_hash=pinned.hash.hex(),
         round=ledger.next_round,
         opened=ledger.rounds,
-        closed=closed,
-        aborted=len(aborts),
+        closed=read.closed,
+        aborted=read.aborted,
         max_rounds=pinned.policy.max_rounds,
         head=None if reader is None else _head(pinned, reader, ledger),
         asking=asking,
-        last_abort=aborts[-1] if aborts else None,
+        last_abort=read.last_abort,
         ended=ledger.closed,
-        log_bytes=sum(sizes),
-        round_bytes=_round_bytes(sizes, ended),
+        log_bytes=read.log_bytes,
+        round_bytes=read.round_bytes,
     )
+
+
+def _read(pinned: PinnedPolicy, reader: TranscriptReader) -> _Read:
+    """The log, read twice: by the tree, so that damage is not taken for a lie, and then by the rules."""
+    own_note(pinned, reader)
+    for _ in reader.replay():
+        pass
+    read, head = _Read(pinned), reader.head()
+    read.add(map(Entry.open, reader.stream(0, head.size)))
+    if read.follower.root() != head.root:
+        raise Damaged("checkpoint-root", head.root.hex(), read.follower.root().hex())
+    return read
+
+
+class _Read:
+    """What is told of a log, which is read once and not held. recent: bytes of the last rounds that ended."""
+
+    def __init__(self, pinned: PinnedPolicy) -> None:
+        self._pinned, self._walk = pinned, RoundsWalk(pinned)
+        self.aborted, self.log_bytes = 0, 0
+        self.last_abort: Abort | None = None
+        self._recent, self._before = deque[int](maxlen=RECENT), 0
+
+    @property
+    def follower(self) -> Follower:
+        """The log so far."""
+        return self._walk.follower
+
+    @property
+    def closed(self) -> int:
+        """Rounds that closed."""
+        return self._walk.closed
+
+    @property
+    def round_bytes(self) -> int | None:
+        """See `Standing`."""
+        return sum(self._recent) // len(self._recent) if self._recent else None
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """The next ones; raises as `Follower.after`."""
+        for entry in entries:
+            ended = self._walk.add(entry)
+            self.log_bytes += _size(self._pinned, entry)
+            if self._walk.follower.size == 1:
+                self._before = self.log_bytes  # genesis is of no round
+            if ended is not None:
+                self._end(ended)
+
+    def _end(self, ended: EndedRound) -> None:
+        self._recent.append(self.log_bytes - self._before)
+        self._before = self.log_bytes
+        if ended.aborted is not None:
+            self.aborted += 1
+            self.last_abort = Abort(ended.last.number, ended.aborted)
 
 
 def _head(pinned: PinnedPolicy, reader: TranscriptReader, ledger: Ledger) -> Head:
@@ -203,15 +256,9 @@ def _asked(pinned: PinnedPolicy, ledger: Ledger, question: str) -> tuple[Sequenc
     return trustees, policy.threshold
 
 
-def _size(pinned: PinnedPolicy, entry: bytes) -> int:
+def _size(pinned: PinnedPolicy, entry: Entry) -> int:
     """Bytes of an entry and of the blobs that come with it; policy and model, which many name, count where they were
     made."""
-    message = Entry.open(entry).message
-    if isinstance(message, Genesis | RoundOpen):
-        return len(entry)
-    return len(entry) + sum(size for _, size in sized_blobs(pinned, message))
-
-
-def _round_bytes(sizes: Sequence[int], ended: Sequence[EndedRound]) -> int | None:
-    recent = ended[-RECENT:]
-    return sum(sizes[recent[0].start : recent[-1].stop]) // len(recent) if recent else None
+    if isinstance(entry.message, Genesis | RoundOpen):
+        return len(entry.data)
+    return len(entry.data) + sum(size for _, size in sized_blobs(pinned, entry.message))

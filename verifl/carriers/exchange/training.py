@@ -15,9 +15,9 @@ from verifl.agents.client import ClientAgent, TrainedTurn
 from verifl.agents.clock import Clock
 from verifl.agents.party import PublicLog
 from verifl.agents.summation import resolve_device
+from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import Participant, evidence_of
-from verifl.carriers.exchange.receipts import ReceiptKeeper
 from verifl.carriers.exchange.seat import Seat
 from verifl.config import Config
 from verifl.enrolment.pins import check_initial, check_task
@@ -63,15 +63,10 @@ def client_participant(seat: Seat, training: LocalTraining, progress: Progress, 
     Raises Misuse where its state is not its own, or older than what the log has of it.
     """
     public, pinned, own = seat.public, seat.pinned, seat.party.directory
-    agent = ClientAgent.open(pinned, seat.party, training, evidence_of(public, seat.party.name))
-    receipts = ReceiptKeeper(public, pinned, agent)
-    models = ModelKeeper(public, pinned, training, own.model, progress.note)
-
-    def keep() -> None:
-        receipts.look()
-        models.look()
-
-    return Participant(public, pinned, agent.name, OF_CLIENTS, ClientTurns(agent, progress).answer, keep, clock)
+    agent = ClientAgent.open(pinned, seat.party, training, evidence_of(public, pinned, seat.party))
+    keeper = ClientKeeper(pinned, agent, ModelKeeper(public, pinned, training, own.model, progress.note))
+    answer = ClientTurns(agent, progress).answer
+    return Participant(public, pinned, agent.name, OF_CLIENTS, answer, lambda: None, clock, keeper.look)
 
 
 class ClientTurns:

@@ -8,7 +8,6 @@ else leaves its machine: no metric, no count of examples, no text of an exceptio
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
@@ -18,9 +17,10 @@ from protocols.locks import InUse
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.proposals import OF_CLIENTS, Proposal, open_proposal
 from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import ProposedLog, evidence_of
-from verifl.carriers.exchange.receipts import ReceiptKeeper
+from verifl.carriers.exchange.public import Glance
 from verifl.carriers.exchange.seat import Seat, taken_seat
 from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout, own_tensors, whole_model
 from verifl.carriers.flower.messages import (
@@ -73,7 +73,7 @@ def _replied(message: Message, context: Context, call_next: ClientAppCallable) -
     with taken_seat(*place) as seat:
         if not ask.proposal:
             training = AppTraining(flower_layout(seat.pinned.policy), _untrained, node.seed, {})
-            _keep(seat, node, _agent(seat, training))
+            _keep(seat, node, _agent(seat, training), Glance(seat.public))
             return thanks(message)
         return reply(message, _answer(seat, node, ask, _trainer(message, context, call_next, ask.key)))
 
@@ -92,8 +92,9 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
     proposal, layout = open_proposal(seat.pinned, ask.proposal), flower_layout(seat.pinned.policy)
     _check_asked(proposal, seat.party.name)
     agent = _agent(seat, AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout)))
-    _keep(seat, node, agent)
-    package = agent.answer(proposal.asked(), ProposedLog(seat.public, proposal), _Told(agent.name))
+    glance = Glance(seat.public)
+    _keep(seat, node, agent, glance)
+    package = agent.answer(proposal.asked(), ProposedLog(glance, seat.pinned, proposal), _Told(agent.name))
     answer = encode_answer(package)
     fields = {
         "event": "answered",
@@ -107,7 +108,7 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
 
 
 def _agent(seat: Seat, training: AppTraining) -> ClientAgent:
-    return ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.party.name))
+    return ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.pinned, seat.party))
 
 
 def _passphrase(node: Node) -> Passphrase | None:
@@ -124,17 +125,16 @@ def _check_asked(proposal: Proposal, name: str) -> None:
         raise Rejected("asked", f"a question to {name}", f"one to {len(proposal.parties)} others")
 
 
-def _keep(seat: Seat, node: Node, agent: ClientAgent) -> None:
+def _keep(seat: Seat, node: Node, agent: ClientAgent, glance: Glance) -> None:
     """Receipts of rounds that have ended, and the newest model; what does not hold is told, and hinders no answer."""
-    keepers: list[Callable[[], None]] = [ReceiptKeeper(seat.public, seat.pinned, agent).look]
+    models: ModelKeeper | None = None
     if node.initial.is_file():
         training, _ = whole_model(node.initial, seat.pinned)
-        keepers.append(ModelKeeper(seat.public, seat.pinned, training, seat.party.directory.model, _LOGGER.info).look)
-    for look in keepers:
-        try:
-            look()
-        except (Malformed, Rejected) as error:
-            _tell_refusal(f"{agent.name} keeps nothing new: ", error)
+        models = ModelKeeper(seat.public, seat.pinned, training, seat.party.directory.model, _LOGGER.info)
+    try:
+        ClientKeeper(seat.pinned, agent, models).look(glance.reader)
+    except (Malformed, Rejected) as error:
+        _tell_refusal(f"{agent.name} keeps nothing new: ", error)
 
 
 def _untrained(arrays: ArrayRecord) -> ArrayRecord:

@@ -115,7 +115,7 @@ def local_trustees(home: Home) -> Iterator[Callable[[], None]]:
         for member in pinned.policy.trustees:
             place = _place(home, member.id)
             seat = seats.enter_context(taken_seat("trustee", home.public, place, home.policy, (), None))
-            clock, evidence = CosignatureClock(), evidence_of(seat.public, member.id)
+            clock, evidence = CosignatureClock(), evidence_of(seat.public, seat.pinned, seat.party)
             agent = TrusteeAgent.open(seat.pinned, seat.party, Waits(seconds), clock, evidence)
             participants.append(
                 Participant(

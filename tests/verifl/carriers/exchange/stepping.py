@@ -146,7 +146,7 @@ class Meeting:
             self.present[name] = client_participant(seat, self.training, self.progress, clock)
             return self.present[name]
         waits, stamps = Waits(clock.seconds, quorum=0), CosignatureClock(clock.wall)
-        agent = TrusteeAgent.open(self.pinned, party, waits, stamps, evidence_of(self.public, name))
+        agent = TrusteeAgent.open(self.pinned, party, waits, stamps, evidence_of(self.public, self.pinned, party))
         asked, answer, tend = OF_TRUSTEES, agent.answer, agent.expire
         self.present[name] = Participant(self.public, self.pinned, name, asked, answer, tend, clock)
         return self.present[name]

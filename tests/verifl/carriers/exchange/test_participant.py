@@ -41,7 +41,7 @@ class Table:
         self.party = party = Party(
             NAME, (read_key(homes / NAME / "identity.pem"),), PartyDirectory(folder / "state/trustees" / NAME)
         )
-        evidence, clock = evidence_of(self.public, NAME), CosignatureClock()
+        evidence, clock = evidence_of(self.public, pinned, party), CosignatureClock()
         self.agent = TrusteeAgent.open(pinned, party, Waits(seconds), clock, evidence)
         self.reader = TranscriptReader(self.public.transcript)
         self.public.create()
