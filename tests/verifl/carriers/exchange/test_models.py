@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from proofs.errors import Rejected
 from protocols.log.checkpoint import SignedNote, parse_note, render_note
+from protocols.log.files import LocalDirectory
 from protocols.log.tiles import CHECKPOINT, blob_path
 from protocols.messages import RoundClosed
 from protocols.receipts import decode_receipt, verify_receipt
@@ -86,6 +87,34 @@ def test_each_client_ends_with_the_model_and_its_receipts(tmp_path: Path) -> Non
     written = meeting.home("x").model.stat().st_mtime_ns
     meeting.seat("x").look()
     assert meeting.home("x").model.stat().st_mtime_ns == written
+
+
+def test_a_look_reads_the_checkpoint_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a client is asked for something or not, has receipts and a model to keep or not."""
+    meeting, read = Meeting(tmp_path, TWO_OF_THREE), list[str]()
+    meeting.convene()
+    client, original = meeting.present["x"], LocalDirectory.read
+
+    def reading(self: LocalDirectory, path: str, limit: int) -> bytes:
+        read.append(path)
+        return original(self, path, limit)
+
+    def looked() -> bool:
+        read.clear()
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalDirectory, "read", reading)
+            answered = client.look()
+        assert read.count(CHECKPOINT) == 1
+        return answered
+
+    meeting.until_asked(Stage.SUBMISSIONS)
+    assert looked()
+    meeting.until_asked(Stage.SUBMISSIONS, 2)  # it has looked, and has not seen the end of round 1
+    assert looked()
+    assert not looked()
+    meeting.until_ended()
+    assert not looked()
+    assert receipts(meeting, "x") == [1, 2]
 
 
 def test_no_model_is_taken_that_the_log_does_not_have(tmp_path: Path) -> None:
