@@ -20,48 +20,26 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.approvals import check_approvals
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
-from protocols.envelopes import Entry, expect_entry, open_envelope, seal
+from protocols.envelopes import Entry, expect_entry
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
-from protocols.messages import (
-    COORDINATOR,
-    Aggregate,
-    Genesis,
-    KeyRotation,
-    Message,
-    MissingParty,
-    Release,
-    Revocation,
-    RoundKey,
-    ShareAck,
-    Submission,
-)
-from protocols.opening import decode_plaintext
+from protocols.messages import Genesis, KeyRotation, Revocation, RoundKey, ShareAck, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
-from protocols.reasons import MISSING_RELEASES, NO_QUORUM, OPENING_FAILED, TOO_FEW_SUBMISSIONS
-from protocols.rounds.aggregation import (
-    JudgedReleases,
-    OpenedAggregate,
-    Summation,
-    named,
-    open_cohort,
-    row_commitments,
-    sum_ciphertexts,
-)
-from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, unreleased, why_too_few
-from protocols.rounds.drafts import draft_abort, draft_aggregate, draft_close, draft_cohort, draft_end, draft_open
-from protocols.rounds.exchange import NOTHING, Publication, Refusal, ReleasePackage, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
+from protocols.reasons import MISSING_RELEASES, NO_QUORUM, TOO_FEW_SUBMISSIONS
+from protocols.rounds.aggregation import Summation
+from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, why_too_few
+from protocols.rounds.drafts import draft_cohort, draft_end, draft_open
+from protocols.rounds.exchange import NOTHING, Publication, Refusal, SubmissionPackage
+from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.rounds.proposals import Proposal, seal_proposal
 from protocols.rounds.record import LogRecord, Published
+from protocols.rounds.summing import SummingCoordinator
 from protocols.rounds.waits import ShownSince, Waits
-from protocols.sharing import Share
 from protocols.steps import step as server_steps
-from protocols.steps.step import StepState
 from protocols.stores import Store
-from protocols.submissions import BlobSource, Fault, check_blob, judge, read_blob
+from protocols.submissions import BlobSource, Fault, judge
 
 
 @dataclass(frozen=True)
@@ -73,7 +51,7 @@ class SubmissionVerdict:
     fault: Fault | None
 
 
-class Coordinator:
+class Coordinator(SummingCoordinator):
     """The coordinator of one federation.
 
     blobs reads back what earlier publications stored. summation adds ciphertexts. published is what the transcript has
@@ -94,17 +72,8 @@ class Coordinator:
     ) -> None:
         if identity.public_key != pinned.policy.log_key:
             raise Misuse("identity: the policy has another log key")
-        self._pinned, self._identity = pinned, identity
-        self._engine, self._summation, self._blobs = engine, summation, blobs
-        self._record = LogRecord(pinned, store, published)
-        self._released = JudgedReleases(engine, pinned, blobs)
-        self._opened: OpenedAggregate | None = None
+        super().__init__(pinned, identity, LogRecord(pinned, store, published), engine, summation, blobs)
         self._waits, self._shown = waits, ShownSince(waits.clock)
-
-    @property
-    def ledger(self) -> Ledger:
-        """What the log says so far."""
-        return self._record.ledger
 
     @property
     def size(self) -> int:
@@ -293,68 +262,6 @@ class Coordinator:
             return self._abort(current, why_too_few(self._pinned, message))
         return self._log([self._seal(message)])
 
-    def receive_release(self, release: ReleasePackage) -> Publication:
-        """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
-        current = self._releasing()
-        self._check_published(_cohort(current).index)
-        entry, message = expect_entry(Release, release.entry)
-        check_blob(message.share, self._pinned.share_size, release.blob)
-        if self._record.position(release.entry, current.index) is not None:
-            return NOTHING
-        return self._log([entry], {message.share: release.blob})
-
-    def valid_releases(self) -> list[str]:
-        """Trustees whose release is logged and opens the cohort's commitments, in log order; t of them suffice."""
-        return [trustee for trustee, share in self._releases().items() if share is not None]
-
-    def aggregate(self) -> Publication:
-        """Open the sum with the first t valid releases, or abort: too few of them, or a sum that does not open."""
-        current = self._releasing()
-        if len(self.valid_releases()) < self._pinned.policy.threshold:
-            return self._abort(current, MISSING_RELEASES, self._missing(current))
-        opened = self.open_sum()
-        return self._abort(current, OPENING_FAILED) if opened is None else self.publish_sum(opened)
-
-    def open_sum(self) -> OpenedAggregate | None:
-        """The sum over the closed cohort, opened with the first t valid releases; None for one that does not open.
-
-        Nothing is logged. Raises Misuse for fewer releases, Rejected("blob-...") where a blob cannot be had.
-        """
-        current, used = self._releasing(), self._used_releases()
-        ciphertext = sum_ciphertexts(self._pinned, current, self._summation, self._blobs)
-        commitments = row_commitments(self._pinned, current, self._blobs)
-        try:
-            return open_cohort(self._engine, self._pinned, current, used, ciphertext, commitments)
-        except (Malformed, Rejected):
-            return None
-
-    def publish_sum(self, opened: OpenedAggregate) -> Publication:
-        """The Aggregate of a sum that the first t valid releases opened."""
-        current, blobs = self._releasing(), opened.blobs()
-        message = draft_aggregate(self._pinned, current, frozenset(self._used_releases()), blobs)
-        self._opened = opened
-        return self._log([self._seal(message)], named(blobs))
-
-    def close_round(self) -> Publication:
-        """The server step on the opened sum, and the next model."""
-        return self.publish_step(self.next_state())
-
-    def next_state(self) -> StepState:
-        """What the server step makes of the opened sum; nothing is logged."""
-        current = self._current()
-        if current.aggregate is None or current.cohort is None:
-            raise Misuse("close_round: aggregate first")
-        plaintext, count = self._plaintext(current), len(current.cohort.message.accepted)
-        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count, current.number)
-
-    def publish_step(self, state: StepState) -> Publication:
-        """The RoundClosed of an aggregated round: `state` is what rounds open on next."""
-        current = self._current()
-        if current.aggregate is None:
-            raise Misuse("close_round: aggregate first")
-        message, blobs = draft_close(self._pinned, current.number, current.aggregate, state)
-        return self._log([self._seal(message)], blobs)
-
     def abort(self) -> Publication:
         """Give up the round for want of submissions, acknowledgements or releases; Misuse where there are enough to
         go on."""
@@ -385,47 +292,15 @@ class Coordinator:
         """
         return self._log([self._seal(draft_end(self._pinned, self.ledger, reason))])
 
-    def step_state(self) -> StepState:
-        """The model that rounds open on now, and what the server step remembers."""
-        policy = self._pinned.policy
-        if self.ledger.model is None:
-            raise Misuse("step_state: genesis first")
-        data = read_blob(self._blobs, self.ledger.model, self._pinned.model_size)
-        model = server_steps.decode_model(data, policy.dimension)
-        closed = self._record.last_closed
-        if closed is None:
-            return server_steps.initial_state(policy, model)
-        if closed.optimizer is None:
-            return StepState(model, ())
-        data = read_blob(self._blobs, closed.optimizer, self._pinned.optimizer_size)
-        return StepState(model, server_steps.decode_optimizer(policy, data))
-
     def _faults(self) -> dict[int, Fault]:
         return {each.index: each.fault for each in self.verdicts() if each.fault is not None}
 
     def _judge(self, messages: Sequence[Submission], seed: bytes) -> list[Fault | None]:
         return judge(self._engine, self._pinned, messages, seed, self._blobs)
 
-    def _check_published(self, index: int) -> None:
-        """Whoever answers an entry must have seen it under t cosignatures."""
-        if self._record.published <= index:
-            raise Misuse(f"publish a cosigned checkpoint that covers entry {index} first")
-
-    def _seal(self, message: Message) -> Entry:
-        return Entry.open(seal(message, COORDINATOR, self._identity))
-
-    def _log(
-        self, entries: Sequence[Entry], blobs: dict[bytes, bytes] | None = None, aborted: str | None = None
-    ) -> Publication:
-        self._record.append(entries)
-        return Publication(tuple(entries), blobs or {}, aborted)
-
     def _trustees(self) -> tuple[Member, ...]:
         """Those who are in force, with their keys, as of the log's end."""
         return self.ledger.membership.trustees(self._pinned.policy)
-
-    def _abort(self, current: CurrentRound, reason: str, missing: Sequence[MissingParty] = ()) -> Publication:
-        return self._log([self._seal(draft_abort(self._pinned, current, reason, missing))], aborted=reason)
 
     def _abort_uncertain(self, current: CurrentRound) -> Publication:
         """With fewer than t acknowledgements: for want of clients, or of trustees, who then have had their time."""
@@ -448,61 +323,14 @@ class Coordinator:
             return 0
         return self._shown.seconds(current.number, len(current.submissions))
 
-    def _releases(self) -> dict[str, Share | None]:
-        return self._released.of(self._current())
-
-    def _used_releases(self) -> dict[str, Share]:
-        """The first t valid ones, by trustee."""
-        threshold = self._pinned.policy.threshold
-        valid = [(name, share) for name, share in self._releases().items() if share is not None]
-        if len(valid) < threshold:
-            raise Misuse(f"expected {threshold} valid releases, found {len(valid)}")
-        return dict(valid[:threshold])
-
-    def _missing(self, current: CurrentRound) -> tuple[MissingParty, ...]:
-        wrong = frozenset(trustee for trustee, share in self._releases().items() if share is None)
-        return unreleased(current, wrong)
-
-    def _plaintext(self, current: CurrentRound) -> NDArray[np.int64]:
-        """The opened sum: at hand, or read back after a resumption."""
-        if self._opened is not None:
-            return self._opened.total.plaintext
-        entry = self._record.entry_with_hash(current.aggregate, current.index)
-        message = open_envelope(entry).message
-        if not isinstance(message, Aggregate):
-            raise Misuse("close_round: the log has no aggregate")
-        size = self._pinned.plaintext_size
-        return decode_plaintext(self._pinned, read_blob(self._blobs, message.plaintext, size))
-
     def _between_rounds(self) -> Ledger:
         ledger = self.ledger
         if ledger.model is None or ledger.current is not None:
             raise Misuse("open_round: genesis first, and the end of the round before")
         return ledger
 
-    def _current(self) -> CurrentRound:
-        return _open(self.ledger)
-
     def _collecting(self) -> CurrentRound:
         current = self._current()
         if current.cohort is not None:
             raise Misuse(f"round {current.number}: the cohort is closed already")
         return current
-
-    def _releasing(self) -> CurrentRound:
-        current = self._current()
-        if current.cohort is None or current.aggregate is not None:
-            raise Misuse(f"round {current.number}: expected a closed cohort without an aggregate")
-        return current
-
-
-def _open(ledger: Ledger) -> CurrentRound:
-    if ledger.current is None:
-        raise Misuse("no round is open")
-    return ledger.current
-
-
-def _cohort(current: CurrentRound) -> LoggedCohort:
-    if current.cohort is None:
-        raise Misuse(f"round {current.number}: the cohort is not closed")
-    return current.cohort
