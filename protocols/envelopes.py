@@ -114,13 +114,12 @@ def entry_blobs(data: bytes) -> tuple[bytes, ...]:
     return Entry.open(data).blobs
 
 
-def expect_entry(cls: type[Expected], data: bytes) -> tuple[Entry, Expected]:
-    """An entry with a message of this type; raises Malformed for any other bytes."""
-    entry = Entry.open(data)
+def expected_message(cls: type[Expected], entry: Entry) -> Expected:
+    """What an entry says, which has to be of this type; raises Malformed for any other."""
     if not isinstance(entry.message, cls):
         name = next(each.name for each in MESSAGE_TYPES if each.cls is cls)
         raise Malformed("entry", f"a {name}", entry.envelope.type)
-    return entry, entry.message
+    return entry.message
 
 
 def seal(message: Message, signer: str, key: SigningKey) -> bytes:

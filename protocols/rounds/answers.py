@@ -13,7 +13,6 @@ from proofs.errors import Malformed
 from protocols.blob_sizes import size_of
 from protocols.blobs import BLOB_LIMIT, blob_fields, blob_hash
 from protocols.encoding import ENTRY_LIMIT, decode, encode
-from protocols.envelopes import open_envelope
 from protocols.log.checkpoint import cosigner_of
 from protocols.messages import AtMost, Submission
 from protocols.pinned import PinnedPolicy
@@ -99,10 +98,10 @@ def decode_answer(data: bytes, limit: int) -> Received:
         return Received(Cosignature(file.said), cosigner_of(file.said), None, file.software)
     if file.kind not in _ENTRIES:
         raise Malformed("AnswerFile.kind", f"{_COSIGNATURE} or {' or '.join(_ENTRIES)}", ascii(file.kind))
-    envelope = open_envelope(file.said)
+    answer = _answer(file, dict(zip(names, file.blobs, strict=True)))
+    envelope = answer.opened.envelope
     if envelope.type != file.kind:
         raise Malformed("AnswerFile.said", f"a {file.kind!a}", envelope.type)
-    answer = _answer(file, dict(zip(names, file.blobs, strict=True)))
     return Received(answer, envelope.signer, getattr(envelope.message, "round", None), file.software)
 
 
@@ -120,7 +119,9 @@ def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:
             return _RELEASE, entry, (blob,)
 
 
-def _answer(file: AnswerFile, blobs: dict[bytes, bytes]) -> Answer:
+def _answer(
+    file: AnswerFile, blobs: dict[bytes, bytes]
+) -> RoundKeyOffer | SubmissionPackage | Acknowledgement | ReleasePackage:
     if file.kind == _SUBMISSION:
         return SubmissionPackage(file.said, blobs)
     if file.kind == _RELEASE:

@@ -290,12 +290,12 @@ class Conductor:
         match answer:
             case RoundKeyOffer():
                 if all(answer.entry != key.data for key in self._keys):
-                    self._keys.append(self._coordinator.admitted_key(self._keys, answer.entry))
+                    self._keys.append(self._coordinator.admitted_key(self._keys, answer.opened))
                 return NOTHING
             case SubmissionPackage():
                 return self._coordinator.receive(answer)
             case Acknowledgement():
-                return self._coordinator.receive_ack(answer.entry)
+                return self._coordinator.receive_ack(answer)
             case ReleasePackage():
                 return self._coordinator.receive_release(answer)
 

@@ -20,7 +20,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.approvals import check_approvals
 from protocols.blob_sizes import sized_blobs
 from protocols.blobs import blob_hash
-from protocols.envelopes import Entry, expect_entry
+from protocols.envelopes import Entry, expected_message
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation
 from protocols.log.checkpoint import add_cosignatures, check_note, parse_note, sign_checkpoint
@@ -31,7 +31,7 @@ from protocols.reasons import MISSING_RELEASES, NO_QUORUM, TOO_FEW_SUBMISSIONS
 from protocols.rounds.aggregation import Summation
 from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, why_too_few
 from protocols.rounds.drafts import draft_cohort, draft_end, draft_open
-from protocols.rounds.exchange import NOTHING, Publication, Refusal, SubmissionPackage
+from protocols.rounds.exchange import NOTHING, Acknowledgement, Publication, Refusal, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger
 from protocols.rounds.proposals import Proposal, seal_proposal
 from protocols.rounds.record import LogRecord, Published
@@ -160,14 +160,14 @@ class Coordinator(SummingCoordinator):
         refused: list[Refusal] = []
         for data in round_keys:
             try:
-                used.append(self.admitted_key(used, data))
+                used.append(self.admitted_key(used, Entry.open(data)))
             except (Malformed, Rejected) as error:
                 refused.append(Refusal(data, error))
         return replace(self.open_with(used), refused=tuple(refused))
 
-    def admitted_key(self, others: Sequence[Entry], data: bytes) -> Entry:
+    def admitted_key(self, others: Sequence[Entry], entry: Entry) -> Entry:
         """A RoundKey that the next round may be opened with, behind these others; raises Malformed or Rejected."""
-        entry, _ = expect_entry(RoundKey, data)
+        expected_message(RoundKey, entry)
         self._record.trial([*others, entry])
         return entry
 
@@ -216,19 +216,21 @@ class Coordinator(SummingCoordinator):
         self._check_published(current.index)
         if self._record.position(package.entry, current.index) is not None:
             return NOTHING
-        entry, message = expect_entry(Submission, package.entry)
+        entry = package.opened
+        message = expected_message(Submission, entry)
         self._record.trial([entry])
         sizes = sized_blobs(self._pinned, message)
         package.check(sizes)
         return self._log([entry], {name: package.blobs[name] for name, _ in sizes})
 
-    def receive_ack(self, entry: bytes) -> Publication:
+    def receive_ack(self, ack: Acknowledgement) -> Publication:
         """Log a trustee's acknowledgement; empty for bytes that are in the log."""
         current = self._current()
         self._check_published(current.index)
-        if self._record.position(entry, current.index) is not None:
+        if self._record.position(ack.entry, current.index) is not None:
             return NOTHING
-        return self._log([expect_entry(ShareAck, entry)[0]])
+        expected_message(ShareAck, ack.opened)
+        return self._log([ack.opened])
 
     def verdicts(self) -> list[SubmissionVerdict]:
         """A verdict on every submission of the round, ascending by index; new ones are judged in one batch."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from proofs.errors import Rejected, VeriflError
 from protocols.envelopes import Entry
@@ -73,24 +74,31 @@ class Cosignature:
 
 
 @dataclass(frozen=True)
-class RoundKeyOffer:
+class SignedAnswer:
+    """One that is to be an entry of the log: its bytes, as they were sent."""
+
+    entry: bytes
+
+    @cached_property
+    def opened(self) -> Entry:
+        """What they say, decoded once, whoever asks; the signature is not checked. Raises Malformed."""
+        return Entry.open(self.entry)
+
+
+@dataclass(frozen=True)
+class RoundKeyOffer(SignedAnswer):
     """From a trustee: the signed RoundKey."""
 
-    entry: bytes
-
 
 @dataclass(frozen=True)
-class Acknowledgement:
+class Acknowledgement(SignedAnswer):
     """From a trustee: the signed ShareAck."""
 
-    entry: bytes
-
 
 @dataclass(frozen=True)
-class SubmissionPackage:
+class SubmissionPackage(SignedAnswer):
     """From a client: the signed Submission, and every blob that it names, by hash."""
 
-    entry: bytes
     blobs: Mapping[bytes, bytes]
 
     def check(self, sizes: Iterable[tuple[bytes, int]]) -> None:
@@ -106,10 +114,9 @@ class SubmissionPackage:
 
 
 @dataclass(frozen=True)
-class ReleasePackage:
+class ReleasePackage(SignedAnswer):
     """From a trustee: the signed Release, and the blob that it names."""
 
-    entry: bytes
     blob: bytes
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.envelopes import Entry, expect_entry, open_envelope, seal
+from protocols.envelopes import Entry, expected_message, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import COORDINATOR, Aggregate, Message, MissingParty, Release
 from protocols.opening import decode_plaintext
@@ -64,7 +64,8 @@ class SummingCoordinator:
         """Log a trustee's release, right or wrong: a wrong one is evidence. Empty for bytes that are in the log."""
         current = self._releasing()
         self._check_published(_cohort(current).index)
-        entry, message = expect_entry(Release, release.entry)
+        entry = release.opened
+        message = expected_message(Release, entry)
         check_blob(message.share, self._pinned.share_size, release.blob)
         if self._record.position(release.entry, current.index) is not None:
             return NOTHING

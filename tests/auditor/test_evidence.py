@@ -14,7 +14,7 @@ from protocols.envelopes import Entry, open_envelope, seal
 from protocols.log.tiles import blob_path
 from protocols.messages import Aggregate, Submission
 from protocols.rounds.drafts import draft_cohort
-from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.exchange import Acknowledgement, SubmissionPackage
 from tests.adversaries import false_ack, resigned, submission_of, with_bad_ciphertext, with_bad_proof
 from tests.auditor.conftest import failed, second_submission, unreadable_shares
 from tests.independent.audit import audit as second_audit
@@ -172,7 +172,9 @@ def unacknowledged(simulation: Simulation) -> None:
     simulation.acknowledge(["trustee-2", "trustee-3", "trustee-4"])
     for name in SILENT:
         simulation.acknowledgement(name)  # and not sent
-        simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, name, ["client-03"])))
+        simulation.store(
+            simulation.coordinator.receive_ack(Acknowledgement(false_ack(simulation, name, ["client-03"])))
+        )
     close_as_if_valid(simulation)
     simulation.release()
     assert simulation.finish().aborted is None

@@ -12,7 +12,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope, seal
 from protocols.log.checkpoint import cosign, parse_note
 from protocols.rounds.coordinator import Coordinator
-from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.exchange import Acknowledgement, SubmissionPackage
 from protocols.rounds.record import Published, pending_entries
 from protocols.stores import MemoryStore
 from protocols.summation import add_residues
@@ -165,7 +165,7 @@ def test_entries_of_another_type_are_refused(simulation: Simulation) -> None:
     simulation.open_round()
     package = simulation.package("client-00")
     with pytest.raises(Malformed):
-        simulation.coordinator.receive_ack(package.entry)
+        simulation.coordinator.receive_ack(Acknowledgement(package.entry))
     for name in simulation.clients:
         simulation.submit(name)
     simulation.acknowledge()
@@ -206,7 +206,7 @@ def test_nobody_answers_what_is_not_published(simulation: Simulation) -> None:
     entry = simulation.coordinator.entries(0, 1)[0]
     for step in (
         lambda: simulation.coordinator.receive(SubmissionPackage(entry, {})),
-        lambda: simulation.coordinator.receive_ack(entry),
+        lambda: simulation.coordinator.receive_ack(Acknowledgement(entry)),
     ):
         with pytest.raises(Misuse, match="publish"):
             step()

@@ -11,7 +11,7 @@ from proofs.errors import Rejected
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import RoundClosed
-from protocols.rounds.exchange import NOTHING
+from protocols.rounds.exchange import NOTHING, Acknowledgement
 from protocols.steps import step as server_steps
 from protocols.steps.fedopt import fedadam
 from tests.simulator import RoundResult, Simulation
@@ -207,7 +207,7 @@ def test_what_is_sent_twice_is_logged_once(simulation: Simulation) -> None:
         simulation.submit(name)
     simulation.acknowledge()
     again = simulation.trustees["trustee-0"].acknowledge(number, simulation.coordinator.note, simulation.blob)
-    assert simulation.coordinator.receive_ack(again) == NOTHING
+    assert simulation.coordinator.receive_ack(Acknowledgement(again)) == NOTHING
     simulation.close_cohort()
     simulation.release()
     release = simulation.trustees["trustee-0"].release(number, simulation.coordinator.note, simulation.blob)

@@ -9,6 +9,7 @@ import pytest
 
 from proofs.errors import Rejected
 from protocols.messages import CohortClosed, RoundAborted
+from protocols.rounds.exchange import Acknowledgement
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.offences import disputed_clients
 from protocols.rounds.submitting import Composition
@@ -58,7 +59,9 @@ def check_sum(simulation: Simulation, result: object) -> None:
 def test_a_false_complaint_excludes_the_complainer(simulation: Simulation) -> None:
     submit_all(simulation)
     simulation.acknowledge(NAMES[1:])
-    simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, NAMES[0], ["client-01"])))
+    simulation.store(
+        simulation.coordinator.receive_ack(Acknowledgement(false_ack(simulation, NAMES[0], ["client-01"])))
+    )
     assert simulation.close_cohort() is None
     assert simulation.asked() == tuple(NAMES[1:])
     simulation.release()
@@ -70,7 +73,9 @@ def test_false_complaints_by_f_trustees_convict_nobody(simulation: Simulation) -
     submit_all(simulation)
     simulation.acknowledge(HONEST)
     for name in CORRUPT:
-        simulation.store(simulation.coordinator.receive_ack(false_ack(simulation, name, ["client-01"])))
+        simulation.store(
+            simulation.coordinator.receive_ack(Acknowledgement(false_ack(simulation, name, ["client-01"])))
+        )
     closed = simulation.store(simulation.coordinator.close_cohort())
     message = closed.entries[0].message
     assert isinstance(message, CohortClosed)

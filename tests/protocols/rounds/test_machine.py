@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proofs.errors import Rejected
-from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.exchange import Acknowledgement, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound
 from protocols.rounds.offences import disputed_clients
 from tests.adversaries import (
@@ -207,7 +207,7 @@ class FederationMachine(RuleBasedStateMachine):
                 self.forged.add(name)
                 self.false.add(name)
                 entry = false_ack(self.simulation, name, [CLIENTS[0]])
-                self.simulation.store(self.simulation.coordinator.receive_ack(entry))
+                self.simulation.store(self.simulation.coordinator.receive_ack(Acknowledgement(entry)))
             else:
                 self.simulation.acknowledge([name])
 

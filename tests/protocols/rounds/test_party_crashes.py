@@ -10,6 +10,7 @@ import pytest
 
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
+from protocols.rounds.exchange import Acknowledgement
 from protocols.stores import MemoryStore
 from tests.simulator import Setting, Simulation
 
@@ -113,9 +114,8 @@ class Mortal(Simulation):
             self.store(self.coordinator.receive(package))
         self.checkpoint()
         for trustee in self.trustees.values():
-            self.store(
-                self.coordinator.receive_ack(self.hear(trustee.acknowledge(number, self.coordinator.note, self.blob)))
-            )
+            ack = self.hear(trustee.acknowledge(number, self.coordinator.note, self.blob))
+            self.store(self.coordinator.receive_ack(Acknowledgement(ack)))
         assert self.close_cohort() is None
 
     def open_sum(self, number: int) -> None:

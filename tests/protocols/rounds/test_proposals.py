@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from proofs.domains import PROPOSAL
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols import envelopes
 from protocols.blobs import blob_hash
 from protocols.encoding import decode, encode
+from protocols.envelopes import Envelope
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, sign_checkpoint
 from protocols.pinned import PinnedPolicy
@@ -154,9 +156,16 @@ def test_any_bytes_are_refused(data: bytes) -> None:
             decode_answer(encode(AnswerFile(1, kind, data, ())), 1 << 20)
 
 
-def test_every_answer_of_a_round_is_one_file_within_its_limit(simulation: Simulation) -> None:
-    """And a file says what was answered, by whom, in which round."""
-    seen = set()
+def test_every_answer_of_a_round_is_one_file_within_its_limit(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file says what was answered, by whom, in which round; its entry is decoded once, from file to log."""
+    seen, opened, original = set(), list[bytes](), envelopes._open
+
+    def counting(data: bytes, limit: int) -> Envelope:
+        opened.append(data)
+        return original(data, limit)
+
     simulation.updates[1] = {}
     simulation.conductor.open_round()
     while (due := simulation.conductor.due).stage is not Stage.IDLE:
@@ -164,13 +173,18 @@ def test_every_answer_of_a_round_is_one_file_within_its_limit(simulation: Simula
             assert due.question is not None
             answer = simulation.answer(party, due.question)
             data, limit = encode_answer(answer), answer_limit(simulation.pinned, party)
-            received = decode_answer(data, limit)
+            with monkeypatch.context() as patched:
+                patched.setattr(envelopes, "_open", counting)
+                opened.clear()
+                received = decode_answer(data, limit)
+                publication = simulation.conductor.take(party, received.answer)
+            assert opened == ([] if isinstance(answer, Cosignature) else [answer.entry])
             assert (received.answer, received.party) == (answer, party)
             assert received.round == (None if isinstance(answer, Cosignature) else 1)
             if type(answer) not in seen:
                 check_no_other_spelling(decode(AnswerFile, data, limit), limit)
             seen.add(type(answer))
-            simulation.store(simulation.conductor.take(party, received.answer))
+            simulation.store(publication)
         simulation.store(simulation.conductor.proceed())
     assert len(seen) == 5
 
