@@ -27,6 +27,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.stores import MemoryStore
 from tests.verifl.office import Office
 from tests.verifl.recovery import CONFIG, Remembering, check_end, check_same_training, log_of, resume
+from tests.verifl.written_task import write_task
 from verifl import Federation
 from verifl.agents import client as client_agent
 from verifl.agents.clock import CosignatureClock
@@ -54,27 +55,7 @@ def halfway(finished: FederationResult, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def write_task(folder: Path, train: str = "pass") -> Path:
-    (folder / "task.py").write_text(
-        f"""
-import torch
-class Mine:
-    def clients(self): return ["x", "y", "z"]
-    def model(self): return torch.nn.Linear(2, 1)
-    def data(self, client): return None
-    def train(self, model, client, data): {train}
-    def evaluate(self, model): return {{}}
-def task():
-    return Mine()
-""",
-        encoding="utf-8",
-    )
-    config = folder / "config.toml"
-    config.write_text(
-        '[task]\nfile = "task.py"\n[federation]\nrounds = 1\n[trustees]\ncount = 3\ncorrupt = 1\nthreshold = 3\n',
-        encoding="utf-8",
-    )
-    return config
+ONE_ROUND = "[federation]\nrounds = 1\n[trustees]\ncount = 3\ncorrupt = 1\nthreshold = 3\n"
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -102,7 +83,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, number: int) -> None:
 def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out, secret = write_task(tmp_path), tmp_path / "out", tmp_path / "passphrase"
+    config, out, secret = write_task(tmp_path, settings=ONE_ROUND), tmp_path / "out", tmp_path / "passphrase"
     secret.touch(0o600)
     secret.write_text("of no key\n", encoding="utf-8")
     arguments = ["run", str(config), "--out", str(out), "--passphrase-file", str(secret)]
@@ -152,7 +133,7 @@ def unprivileged() -> Iterator[Path]:
     """A directory that may be read but not written, also for root."""
     folder = Path(tempfile.mkdtemp())
     try:
-        write_task(folder)
+        write_task(folder, settings=ONE_ROUND)
         folder.chmod(0o555)
         root = os.geteuid() == 0
         if root:
@@ -298,11 +279,11 @@ def test_the_time_in_cosignatures_never_decreases() -> None:
 
 
 def test_an_interrupt_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config, out = write_task(tmp_path, "raise KeyboardInterrupt"), tmp_path / "out"
+    config, out = write_task(tmp_path, "raise KeyboardInterrupt", settings=ONE_ROUND), tmp_path / "out"
     assert cli.invoke(["run", str(config), "--out", str(out)]) == 130
     command = f"{command_name('verifl')} run {config} --out {out} --resume"
     assert last_line(capsys) == f"verifl: interrupted; nothing is lost: `{command}` goes on from there"
-    write_task(tmp_path)
+    write_task(tmp_path, settings=ONE_ROUND)
     assert cli.invoke([*command.split()[1:], "--log-format", "json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert any("resumed in round 1" in event["message"] for event in events)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proofs import VERSION
+from tests.verifl.written_task import write_task
 from verifl.built_in import BUILT_IN_TASKS
 from verifl.commands import root as cli
 from verifl.federation import audit_command
@@ -29,29 +30,6 @@ def failing_line(capsys: pytest.CaptureFixture[str], arguments: list[str], statu
     (line,) = captured.err.splitlines()
     assert line.startswith("verifl: ")
     return line
-
-
-def write_task(folder: Path, train: str = "pass", before: str = "") -> Path:
-    (folder / "task.py").write_text(
-        f"""
-import torch
-{before}
-
-class Mine:
-    def clients(self): return ["x", "y", "z"]
-    def model(self): return torch.nn.Linear(2, 1)
-    def data(self, client): return None
-    def train(self, model, client, data): {train}
-    def evaluate(self, model): return {{}}
-
-def task():
-    return Mine()
-""",
-        encoding="utf-8",
-    )
-    config = folder / "config.toml"
-    config.write_text('[task]\nfile = "task.py"\n', encoding="utf-8")
-    return config
 
 
 def test_help_imports_nothing_heavy() -> None:
