@@ -197,4 +197,5 @@ def _record(index: int, hashed: bytes, message: messages.Submission) -> Submissi
         tuple(share.trustee for share in message.shares),
         tuple(share.blob for share in message.shares),
         named_extras(message),
+        message.weight,
     )

@@ -21,6 +21,7 @@ from protocols import messages
 from protocols.membership import Membership
 from protocols.policy import Member, Policy
 from protocols.privacy.differencing import Cohort
+from protocols.weights import Summands
 
 MISSING = "missing"  # the type of an entry that is not here
 CIPHERTEXT = "ciphertext"  # the one role whose blobs may be missing: those that an Aggregate sums, and the sums
@@ -53,6 +54,7 @@ class SubmissionRecord:
     share_trustees: tuple[str, ...]
     share_blobs: tuple[bytes, ...]
     extras: tuple[tuple[str, bytes], ...]  # commitments that only some policies ask for, by field
+    weight: int | None  # what it states
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class Round:
             return []
         chosen = dict.fromkeys(self.cohort.message.accepted)
         return [self.submissions[index] for index in chosen if index in self.submissions]
+
+    @property
+    def summands(self) -> Summands:
+        """How many are in the cohort, and how heavy they are by what they state."""
+        return Summands.of(each.weight for each in self.accepted())
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,13 @@ class Index:
         numbers, cohorts = self._opened.get(model, ([], []))
         before = bisect.bisect_left(numbers, number)
         return cohorts[before - 1] if before else None
+
+    def unclosed_before(self, number: int, model: bytes) -> Round | None:
+        """The round of that cohort, if it did not close: what is opened on the model then is a repetition."""
+        numbers, _ = self._opened.get(model, ([], []))
+        before = bisect.bisect_left(numbers, number)
+        found = self.rounds[numbers[before - 1]] if before else None
+        return found if found is not None and found.closed is None else None
 
     def recent_before(self, number: int) -> list[Cohort]:
         """The one or two cohorts that were opened last, on any model, in the rounds before `number`, in this order."""

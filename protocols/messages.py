@@ -168,7 +168,7 @@ class Submission:
     proof: BlobHash  # the validity proof
     range_commitments: BlobHash | None  # commitments of the range tables, null without a coordinate bound
     noise_commitments: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
-    weight: Reserved
+    weight: int | None  # w, by which the update and its bounds are multiplied; null where the policy has none stated
     noise: Reserved
 
 

@@ -25,6 +25,7 @@ from protocols.hashes import sha256
 from protocols.lattice import encryption, public
 from protocols.parameters import message_bound
 from protocols.pinned import PinnedPolicy
+from protocols.weights import Summands
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,11 @@ def check_release(
 
 
 def open_sum(
-    pinned: PinnedPolicy, seed: bytes, releases: Mapping[str, sharing.Share], ciphertext: Integers, count: int
+    pinned: PinnedPolicy, seed: bytes, releases: Mapping[str, sharing.Share], ciphertext: Integers, summands: Summands
 ) -> OpenedSum:
     """Reconstruct K and the blindings from exactly t checked releases, and decrypt.
 
-    seed: RoundOpen.seed. releases: by trustee id. ciphertext: int64 residues, the sum over A. count: |A|.
+    seed: RoundOpen.seed. releases: by trustee id. ciphertext: int64 residues, the sum over A. summands: of A.
     Raises Rejected: "releases" for another number; "key-sum" where K leaves its bounds; "decryption-noise" and
     "decryption-message" where the decrypted sum does; "padding" for a value outside the d coordinates.
     """
@@ -64,16 +65,16 @@ def open_sum(
     points = {pinned.share_point(trustee): share for trustee, share in releases.items()}
     scalars = sharing.reconstruct(points)
     packed = len(scalars) - pinned.argument.shape.data_rows
-    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, count * pinned.lattice.noise_bound)
-    plaintext = decrypt(pinned, seed, key, ciphertext, count)
+    key = sharing.unpack_key_sum(scalars[:packed], pinned.lattice.degree, summands.count * pinned.lattice.noise_bound)
+    plaintext = decrypt(pinned, seed, key, ciphertext, summands)
     return OpenedSum(key, plaintext, tuple(scalars[packed:]))
 
 
-def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, count: int) -> Integers:
+def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, summands: Summands) -> Integers:
     """U, int64 (d,), from K and the summed ciphertext; raises Rejected as `open_sum` does."""
     elements = public.expand(pinned.lattice, seed, pinned.cells)
-    bound = message_bound(pinned.policy.update)
-    cells = encryption.decrypt_sum(pinned.lattice, elements, key, ciphertext, count, bound)
+    bound = summands.weight * message_bound(pinned.policy.update)
+    cells = encryption.decrypt_sum(pinned.lattice, elements, key, ciphertext, summands.count, bound)
     dimension = pinned.policy.dimension
     if cells[dimension:].any():
         raise Rejected("padding", "zero in every cell beyond the coordinates", "another value")

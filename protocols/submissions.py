@@ -24,6 +24,7 @@ from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import INVALID_PROOF, MALFORMED
 from protocols.sharing import decode_commitments
+from protocols.weights import check_weight, weight_of
 
 # (hash, largest size) -> bytes; raises Rejected("blob-missing"), ("blob-hash") or ("blob-size")
 BlobSource = Callable[[bytes, int], bytes]
@@ -109,8 +110,9 @@ def claim_of(
     """What the submission's proof is to be verified against; `seed` is that of its round.
 
     pruned: the ciphertext cannot be had any more; that it encrypts the update is then not verified (spec 9, I6).
-    Raises Malformed where the ciphertext does not decode, Rejected("relations") or ("blob-...").
+    Raises Malformed where the ciphertext does not decode, Rejected("weight"), ("relations") or ("blob-...").
     """
+    check_weight(pinned.policy.weights, submission.weight)
     check_extras(pinned, submission)
     named = {label: (getattr(submission, field), size_of(pinned, field)) for label, field in ROW_FIELDS.items()}
     rows = {label: read_blob(blobs, blob, size) for label, (blob, size) in named.items() if blob is not None}
@@ -124,7 +126,7 @@ def claim_of(
         elements = expand(pinned.lattice, seed, pinned.cells).elements
         statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
     proof = read_blob(blobs, submission.proof, pinned.proof_size)
-    return Claim(rows, proof, submission_context(submission), statement)
+    return Claim(rows, proof, submission_context(submission), statement, weight_of(submission.weight))
 
 
 def judge(

@@ -27,9 +27,12 @@ class WeightKind:
 
 
 EQUAL = WeightKind("equal", stated=False, words="every update counts alike")
+DECLARED = WeightKind("declared", stated=True, words="every submission states its weight")
 EQUAL_WEIGHTS = WeightRule(EQUAL.name, 1, None)
 
-WEIGHT_KINDS: Registry[WeightKind] = Registry("kind of weights", "policy-weights", (EQUAL,), lambda kind: kind.name)
+WEIGHT_KINDS: Registry[WeightKind] = Registry(
+    "kind of weights", "policy-weights", (EQUAL, DECLARED), lambda kind: kind.name
+)
 
 
 def check_weight(rule: WeightRule, stated: int | None) -> None:
@@ -41,9 +44,21 @@ def check_weight(rule: WeightRule, stated: int | None) -> None:
         raise Rejected("weight", f"1 to {rule.largest}", "none" if stated is None else str(stated))
 
 
+def check_same_weight(before: int | None, round_number: int, stated: int | None) -> None:
+    """Raise Rejected("retry-weight") unless a submission states the weight that its client stated in a round before, on
+    the same model: the difference of two such sums would be a multiple of that client's own update."""
+    if before is not None and stated != before:
+        raise Rejected("retry-weight", f"{before}, as in round {round_number} on this model", str(stated))
+
+
 def weight_of(stated: int | None) -> int:
     """The weight of a submission that states this, where none is stated: 1."""
     return 1 if stated is None else stated
+
+
+def lightest(rule: WeightRule) -> int | None:
+    """What a submission of weight 1 states."""
+    return 1 if WEIGHT_KINDS.find(rule.kind).stated else None
 
 
 @dataclass(frozen=True)

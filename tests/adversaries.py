@@ -75,9 +75,9 @@ class ComposedClient(Client):
         self._simulation, self._making = simulation, (identity, rand, using)
         self._made: dict[int, SubmissionPackage] = {}
 
-    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+    def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         if opened.number not in self._made:
-            at = ClientRound.of(self._simulation.pinned, opened.verified, self.name)
+            at = ClientRound.of(self._simulation.pinned, opened.verified, self.name, weight)
             self._made[opened.number] = make(self._simulation.engine, at, update, *self._making)
         return self._made[opened.number]
 

@@ -73,7 +73,7 @@ from protocols.steps.fedavg import fedavg
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
-from protocols.weights import EQUAL_WEIGHTS
+from protocols.weights import EQUAL_WEIGHTS, WEIGHT_KINDS, weight_of
 from tests.seeded import seeded
 
 Update = NDArray[np.int64]
@@ -200,7 +200,8 @@ class Simulation:
         self.clients = {name: self._client(name) for name in client_names}
         self.trustees = {name: self._trustee(name) for name in trustee_names}
         self._start_coordinator(None)
-        self.updates: dict[int, dict[str, Update]] = {}  # what clients submitted, by round
+        self.updates: dict[int, dict[str, Update]] = {}  # what clients submitted, by round: weighed
+        self.weights: dict[str, int] = {}  # what clients state, where they state any
 
     # ---- parties ----
 
@@ -402,9 +403,9 @@ class Simulation:
         """A client's submission, not sent yet."""
         opened = self.accept(name)
         if update is None:
-            update = self.random_update(f"{name} {opened.number}")
+            update = weight_of(self.weight_of(name)) * self.random_update(f"{name} {opened.number}")
         self.updates[opened.number].setdefault(name, update)
-        return self.clients[name].submit(opened, update)
+        return self.clients[name].submit(opened, update, self.weight_of(name))
 
     def submit(self, name: str, update: Update | None = None) -> Publication:
         """A client's submission, received."""
@@ -417,6 +418,13 @@ class Simulation:
         limit = max(1, int(rule.norm_bound / np.sqrt(self.setting.dimension)))
         limit = limit if rule.coordinate_bound is None else min(limit, rule.coordinate_bound)
         return generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
+
+    def weight_of(self, name: str) -> int | None:
+        """What a client states in every round; nothing where the policy has nothing stated."""
+        rule = self.pinned.policy.weights
+        if not WEIGHT_KINDS.find(rule.kind).stated:
+            return None
+        return self.weights.setdefault(name, 1 + seeded(f"weight {self.setting.seed} {name}")(2)[0] % rule.largest)
 
     def acknowledge(self, trustees: Iterable[str] | None = None) -> None:
         """Submissions cosigned, then acknowledged by these trustees (all with a round key)."""

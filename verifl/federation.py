@@ -34,6 +34,7 @@ from verifl.reports.console import describe_rounds
 from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory, require_unused
 from verifl.storage.stores import make_private_directory, replacing
+from verifl.strategies.weights import weighs
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.training.local_training import LocalTraining
@@ -177,7 +178,7 @@ class Federation:
             _clear_abandoned(directory)
         require_unused(directory.path)
         device = resolve_device(self._device)
-        training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
+        training = self._training(device)
         initial = training.initial()
         enrolment, plan = self._enrol(training, encode_model(initial), self._issued)
         if self._issued is not None:
@@ -204,13 +205,19 @@ class Federation:
         check_kinds(directory)
         with directory.locked():
             inspect_run(directory, self._changes)
-            training = LocalTraining(self._task, tensor_filter(self._config), device, self._config.federation.seed)
+            training = self._training(device)
             initial = training.initial()
             issued = self._earlier_policy(policy_file)
             enrolment, plan = self._enrol(training, encode_model(initial), issued)
             directory.tidy()
             self._begin(training, plan, device)
             return self._engage(training, initial, enrolment, plan, device)
+
+    def _training(self, device: str) -> LocalTraining:
+        config = self._config
+        return LocalTraining(
+            self._task, tensor_filter(config), device, config.federation.seed, weighed=weighs(config.weights)
+        )
 
     def _earlier_policy(self, policy_file: bytes) -> IssuedPolicy:
         """Of the run to be resumed: those given again, or those whose keys it made itself."""

@@ -151,7 +151,7 @@ def _decrypted(given: Sources, found: Round, entry: Record[Aggregate]) -> Intege
     if total is None:
         raise Rejected("ciphertext", "a sum, or all that was summed", "pruned")
     key = key_of(given, found, entry)
-    return decrypt(given.case.pinned, found.open.message.seed, key, total, len(found.accepted()))
+    return decrypt(given.case.pinned, found.open.message.seed, key, total, found.summands)
 
 
 def _blob_or(

@@ -41,10 +41,10 @@ class Lineage(Result):
 @numbered("I11")
 def check_lineage(given: Needs, findings: Findings) -> Lineage:
     """I11. From the policy's initial model, for each RoundClosed: 1. it names the round's Aggregate; 2. the server step
-    over that aggregate and the cohort's size gives its model, bit for bit, 3. and its optimizer state, null where the
-    rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a step cannot be
-    judged, for want of a blob, it goes on from the model and optimizer that are signed there. 4. FederationClosed has
-    the model of the last RoundClosed before it.
+    over that aggregate and the sum of the cohort's weights gives its model, bit for bit, 3. and its optimizer state,
+    null where the rule keeps none. Stops at the first step that does not match: what follows has no ground. Where a
+    step cannot be judged, for want of a blob, it goes on from the model and optimizer that are signed there. 4.
+    FederationClosed has the model of the last RoundClosed before it.
     """
     given.log.index.report(findings)
     policy = given.case.policy
@@ -123,13 +123,12 @@ def _step(
     if state is None:
         raise Damaged("model", "the model and the optimizer before this step", "blobs that are not here")
     findings.expect(name.at("aggregate"), found.aggregate.hash if found.aggregate else None, message.aggregate)
-    count = len(found.accepted())
-    if found.aggregate is None or not count:
+    if found.aggregate is None or not found.accepted():
         findings.add(name, "an aggregate over a cohort", "none")
         return None
     try:
-        plaintext = plaintext_of(given, found, found.aggregate)
-        following = apply_step(pinned.policy, state, plaintext, count, found.number)
+        plaintext, weight = plaintext_of(given, found, found.aggregate), found.summands.weight
+        following = apply_step(pinned.policy, state, plaintext, weight, found.number)
     except Damaged:
         raise
     except (Malformed, Rejected) as error:

@@ -35,8 +35,8 @@ class OpenedSums(Result):
 @numbered("I10")
 def check_openings(given: Needs, findings: Findings) -> OpenedSums:
     """I10. For each Aggregate: 1. `key` and `blindings` are what its releases reconstruct. 2. Every |U_x| is at most
-    |A| B. 3. U and the summed blindings open, row by row, the sum of the accepted clients' commitments. U and blindings
-    that are missing are derived, if they can be.
+    the sum of the weights times max|m|. 3. U and the summed blindings open, row by row, the sum of the accepted
+    clients' commitments. U and blindings that are missing are derived, if they can be.
     """
     rows = clients = rounds = 0
     for found in given.log.rounds(findings):
@@ -85,10 +85,10 @@ def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Reco
     try:
         plaintext, blindings = plaintext_of(given, found, entry), blindings_of(given, found, entry)
         commitments = [given.blobs.read("commitments", record.commitments) for record in records]
-        bound = len(records) * message_bound(pinned.policy.update)
+        bound = found.summands.weight * message_bound(pinned.policy.update)
         largest = max(int(plaintext.max()), -int(plaintext.min()))
         if largest > bound:
-            findings.add(name.at("plaintext"), f"values of at most |A| B = {bound}", str(largest))
+            findings.add(name.at("plaintext"), f"values of at most (sum of weights) max|m| = {bound}", str(largest))
         check_opening(given.case.engine, pinned, plaintext, blindings, commitments)
     except (Malformed, Rejected) as error:
         findings.reject(name.at("plaintext and blindings"), error)

@@ -131,10 +131,11 @@ def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: the bound is not proved")
     _ = given.log.index
-    rule = given.case.pinned.policy.update
-    real = float(Fraction(rule.norm_bound, 1 << rule.fraction_bits))
+    rule, largest = given.case.pinned.policy.update, given.case.pinned.policy.weights.largest
+    real = float(Fraction(largest * rule.norm_bound, 1 << rule.fraction_bits))
     findings.note("no epsilon is claimed: the policy asks for no noise")
-    units = f"{rule.norm_bound} units of 2^-{rule.fraction_bits}"
+    weighed = "" if largest == 1 else f"{largest} times "
+    units = f"{weighed}{rule.norm_bound} units of 2^-{rule.fraction_bits}"
     divided = ", each coordinate divided by its scale" if rule.scales else ""
     return Sensitivity(f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units}){divided}")
 

@@ -136,7 +136,7 @@ def _check_failure(given: Needs, findings: Findings, found: Round) -> None:
         if total is None:
             return
         opened = reconstruct(given, opened_by(given, found, valid), len(found.accepted()))
-        plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, len(found.accepted()))
+        plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, found.summands)
         commitments = [given.blobs.read("commitments", each.commitments) for each in found.accepted()]
         check_opening(given.case.engine, pinned, plaintext, opened.blindings, commitments)
     except (Damaged, Missized) as error:

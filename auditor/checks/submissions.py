@@ -10,8 +10,10 @@ from auditor.findings import Findings, Result, counted
 from auditor.index import Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
+from proofs.errors import Rejected
 from protocols.reasons import DUPLICATE
 from protocols.submissions import extra_sizes
+from protocols.weights import check_same_weight, check_weight
 
 _LISTED = 64  # names of trustees in a finding: a submission has no more shares
 
@@ -36,7 +38,9 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     """I5. 1. A client of the roster signed it, for this federation. 2. It answers the round's RoundOpen. 3. It has one
     share for each of the round's keys, in their order, and is no third of its client in the round. 4. No accepted
     submission is a client's second of a round. 5. It has the commitments that the policy asks for, and no others. 6. On
-    a model on which a cohort was opened before, its client was in the latest of these.
+    a model on which a cohort was opened before, its client was in the latest of these. 7. It states a weight of 1 to W
+    if the policy has weights stated, none otherwise; in a repetition of that cohort's round the one that it stated
+    there.
 
     Rule 4 judges the accepted ones, I7 whether the others were excluded for it.
     """
@@ -50,6 +54,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
         clients: set[str] = set()
         twice: set[str] = set()
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
+        again = None if found.open is None else index.unclosed_before(found.number, found.open.message.model)
+        stated = {} if again is None else {each.client: each.weight for each in again.accepted()}
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
@@ -58,6 +64,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
+            if again is not None:
+                _check_same_weight(given, findings, again, stated.get(record.client), record)
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             if record.client in twice:
@@ -85,8 +93,12 @@ def submission_label(record: SubmissionRecord) -> Place:
 def _check_shape(
     given: Needs, findings: Findings, found: Round, record: SubmissionRecord, trustees: tuple[str, ...]
 ) -> None:
-    """Rules 2, 3 and 5."""
+    """Rules 2, 3, 5 and of 7 what one submission shows."""
     name = submission_label(record)
+    try:
+        check_weight(given.case.policy.weights, record.weight)
+    except Rejected as error:
+        findings.reject(name.at("weight"), error)
     if found.open is None:
         findings.add(name, f"a RoundOpen of round {record.round}", "none")
         return
@@ -95,6 +107,17 @@ def _check_shape(
     findings.expect(name.at("relations"), asked or "none", ", ".join(field for field, _ in record.extras) or "none")
     if record.share_trustees != trustees:
         findings.add(name.at("shares"), _listed(trustees), _listed(record.share_trustees))
+
+
+def _check_same_weight(
+    given: Needs, findings: Findings, again: Round, before: int | None, record: SubmissionRecord
+) -> None:
+    """Rule 7, of repetitions. before: what the client stated in the round that is repeated."""
+    try:
+        check_same_weight(before, again.number, record.weight)
+    except Rejected as error:
+        with findings.whether(findings.sure and given.log.is_whole(again.number)):
+            findings.reject(submission_label(record).at("weight"), error)
 
 
 def _listed(names: tuple[str, ...]) -> str:

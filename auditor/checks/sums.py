@@ -97,7 +97,7 @@ def digest_of(given: Sources, found: Round, entry: Record[Aggregate], total: Int
     pinned = given.case.pinned
     seed = found.open.message.seed if found.open else b""
     try:
-        plaintext = decrypt(pinned, seed, key_of(given, found, entry), total, len(found.accepted()))
+        plaintext = decrypt(pinned, seed, key_of(given, found, entry), total, found.summands)
     except (Malformed, Rejected) as error:
         return error
     return sha256(encode_plaintext(plaintext))

@@ -67,12 +67,12 @@ def decrypt_sum(
     key_sum: NDArray[np.int32] | Integers,
     ciphertext_sum: Integers,
     count: int,
-    message_bound: int,
+    largest_message: int,
 ) -> Integers:
     """The sum of `count` messages, int64 (cells,), from the sums of their keys and of their ciphertexts modulo q.
 
     Raises Rejected: "key-range" for a key coefficient beyond count * noise_bound, "decryption-noise" for a summed error
-    beyond it, "decryption-message" for a sum beyond count * message_bound. Misuse for shapes and residues out of range.
+    beyond it, "decryption-message" for a sum beyond `largest_message`. Misuse for shapes and residues out of range.
     """
     _check_public(parameters, public, ciphertext_sum, key_sum)
     _check_residues(parameters, ciphertext_sum)
@@ -81,7 +81,7 @@ def decrypt_sum(
     products = multiply(public.transforms, keys, parameters.modulus).reshape(-1)[: public.cells].astype(np.int64)
     noise, message = _split(parameters, ciphertext_sum - products)
     _check_magnitude("decryption-noise", "summed error", noise, count * parameters.noise_bound)
-    _check_magnitude("decryption-message", "summed message", message, count * message_bound)
+    _check_magnitude("decryption-message", "summed message", message, largest_message)
     return message
 
 

@@ -82,7 +82,7 @@ def open_cohort(
     commitments: list[bytes],
 ) -> OpenedAggregate:
     """Reconstruct, decrypt, check the opening; raises Rejected or Malformed as `open_sum` and `check_opening` do."""
-    total = open_sum(pinned, current.message.seed, releases, ciphertext, len(current.accepted_submissions()))
+    total = open_sum(pinned, current.message.seed, releases, ciphertext, current.summands)
     check_opening(engine, pinned, total.plaintext, total.blindings, commitments)
     return OpenedAggregate(pack(pinned.lattice, ciphertext), total)
 

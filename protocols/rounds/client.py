@@ -28,6 +28,7 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.submitting import ClientRound, Update, make
 from protocols.steps.step import decode_model
 from protocols.stores import Store
+from protocols.weights import check_same_weight, check_weight
 
 
 @dataclass(frozen=True)
@@ -116,26 +117,42 @@ class Client:
         answer = self._answer()
         return answer.package() if answer is not None and answer.round == opened.number else None
 
-    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
-        """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B.
+    def weight_on(self, opened: OpenRound) -> int | None:
+        """The weight that it stated on this model before, in its last answer, and has to state again; None for none."""
+        answer = self._answer()
+        return None if answer is None or answer.model != opened.verified.message.model else answer.weight
 
-        Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound,
-        or another update than the one answered with; Rejected as `answered`.
+    def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
+        """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B; where the
+        policy has weights stated, for `update` of this weight w, of norm at most w B.
+
+        Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound, a
+        weight that may not be stated, another than `weight_on` says, or another answer than the one given before;
+        Rejected as `answered`.
         """
         digest = sha256(np.ascontiguousarray(update, dtype="<i8").tobytes())
         self._check_unanswered(opened.verified)
         answer = self._answer()
         if answer is None or answer.round != opened.number:
-            answer = self._make_answer(opened.verified, update, digest)
+            self._check_weight(opened, weight)
+            answer = self._make_answer(opened.verified, update, digest, weight)
             ANSWER.put(self._store, answer)
-        if answer.update != digest:
-            raise Misuse(f"round {opened.number} was answered with another update: send `answered` again")
+        if (answer.update, answer.weight) != (digest, weight):
+            what = "update" if answer.weight == weight else "weight"
+            raise Misuse(f"round {opened.number} was answered with another {what}: send `answered` again")
         return answer.package()
 
-    def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes) -> KeptAnswer:
-        at = ClientRound.of(self._pinned, verified, self._name)
+    def _check_weight(self, opened: OpenRound, weight: int | None) -> None:
+        try:
+            check_weight(self._pinned.policy.weights, weight)
+            check_same_weight(self.weight_on(opened), self.last_answered, weight)
+        except Rejected as error:
+            raise Misuse(f"weight: expected {error.expected}, found {error.found}") from None
+
+    def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes, weight: int | None) -> KeptAnswer:
+        at, model = ClientRound.of(self._pinned, verified, self._name, weight), verified.message.model
         package = make(self._engine, at, update, self._identity, self._rand)
-        return KeptAnswer(at.number, at.round_open, digest, package.entry, tuple(package.blobs.values()))
+        return KeptAnswer(at.number, at.round_open, model, digest, weight, package.entry, tuple(package.blobs.values()))
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has made no submission that its store does not know, or a later one."""

@@ -25,11 +25,14 @@ class Seen:
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """A submission with its blobs, the RoundOpen that it answers, and the hash of the update that it was made of."""
+    """A submission with its blobs, the RoundOpen that it answers and the model there, the hash of the update that it
+    was made of, and the weight that it states."""
 
     round: int
     round_open: Hash32
+    model: Hash32
     update: Hash32
+    weight: int | None
     entry: Annotated[bytes, AtMost(ENTRY_LIMIT)]
     blobs: tuple[Annotated[bytes, AtMost(BLOB_LIMIT)], ...]
 

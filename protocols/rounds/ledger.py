@@ -6,7 +6,7 @@ holds what rules and parties need of the past, in types that `protocols.encoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -26,8 +26,10 @@ from protocols.messages import (
 )
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort
+from protocols.weights import Summands
 
 LEDGER_LIMIT = 1 << 30  # bytes of its encoding
+WEIGHT_BYTES = 3  # of a weight: at most 2^20
 LEDGER_ITEMS = 1 << 21  # of CBOR: a party's own memory holds more of them than a message may
 Body = Annotated[bytes, AtMost(ENTRY_LIMIT)]
 
@@ -97,13 +99,16 @@ class OpenedCohort:
     """Who was in the cohort of a round that reached CohortClosed, whether it was released or not.
 
     clients: one bit for each client of the roster, least significant bit of the first byte first. excused: what this
-    cohort rests on, and every one before it on its model; a log does not show whether it is true.
+    cohort rests on, and every one before it on its model; a log does not show whether it is true. weights: what these
+    clients stated, in the order of the roster, 3 bytes little-endian each; nothing where nothing is stated, or once a
+    round on the model has closed.
     """
 
     round: int
     model: Hash32
     clients: Annotated[bytes, AtMost(1 << 17)]
     excused: tuple[ExcusedSubmission, ...]
+    weights: Annotated[bytes, AtMost(WEIGHT_BYTES << 20)] = b""
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,11 @@ class CurrentRound:
         accepted = frozenset(self.cohort.message.accepted) if self.cohort else frozenset()
         return [each for each in self.submissions if each.index in accepted]
 
+    @property
+    def summands(self) -> Summands:
+        """How many are in the cohort, and how heavy they are."""
+        return Summands.of(each.message.weight for each in self.accepted_submissions())
+
 
 @dataclass(frozen=True)
 class LoggedStep:
@@ -163,6 +173,11 @@ class LoggedStep:
     def submissions(self) -> tuple[Submission, ...]:
         """The submissions that were summed."""
         return tuple(decode(Submission, each) for each in self.bodies)
+
+    @property
+    def summands(self) -> Summands:
+        """How many, and how heavy."""
+        return Summands.of(each.weight for each in self.submissions)
 
 
 @dataclass(frozen=True)
@@ -214,8 +229,24 @@ def with_opened(ledger: Ledger, opened: OpenedCohort) -> tuple[OpenedCohort, ...
 
 def without_excuses(ledger: Ledger, model: bytes) -> tuple[OpenedCohort, ...]:
     """`Ledger.opened` once a round on `model` has closed: of the t trustees who released its cohort one is honest, and
-    has found that all it rested on is true. So what is kept does not grow with the rounds."""
-    return tuple(replace(each, excused=()) if each.model == model else each for each in ledger.opened)
+    has found that all it rested on is true. So what is kept does not grow with the rounds. Weights are repeated
+    in repetitions alone."""
+    return tuple(replace(each, excused=(), weights=b"") if each.model == model else each for each in ledger.opened)
+
+
+def packed_weights(pinned: PinnedPolicy, stated: Mapping[str, int | None]) -> bytes:
+    """OpenedCohort.weights of the clients of a cohort."""
+    found = (stated.get(member.id) for member in pinned.policy.roster)
+    return b"".join(weight.to_bytes(WEIGHT_BYTES, "little") for weight in found if weight is not None)
+
+
+def weight_in(pinned: PinnedPolicy, opened: OpenedCohort, client: str) -> int | None:
+    """What a client stated in an opened cohort that it is in; None for nothing, and once that is forgotten."""
+    if not opened.weights:
+        return None
+    below = (1 << pinned.client_position(client)) - 1
+    start = WEIGHT_BYTES * (int.from_bytes(opened.clients, "little") & below).bit_count()
+    return int.from_bytes(opened.weights[start : start + WEIGHT_BYTES], "little")
 
 
 def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[str] | None:

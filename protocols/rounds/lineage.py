@@ -35,8 +35,8 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
         blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
         commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.submissions]
         check_opening(engine, pinned, plaintext, blindings, commitments)
-        before, count = _state_before(pinned, step, blobs), len(step.submissions)
-        state = apply_step(pinned.policy, before, plaintext, count, step.number)
+        before, weight = _state_before(pinned, step, blobs), step.summands.weight
+        state = apply_step(pinned.policy, before, plaintext, weight, step.number)
     except Malformed as error:
         raise Rejected("lineage", f"{error.where}: {error.expected}", error.found) from error
     except Rejected as error:

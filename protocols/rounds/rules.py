@@ -49,6 +49,8 @@ from protocols.rounds.ledger import (
     client_bitmap,
     is_in,
     opened_on,
+    packed_weights,
+    weight_in,
     with_opened,
     without_excuses,
 )
@@ -56,6 +58,7 @@ from protocols.rounds.offences import excused_submissions
 from protocols.rounds.phases import check_order
 from protocols.steps.registry import server_rule
 from protocols.submissions import check_extras
+from protocols.weights import check_same_weight, check_weight
 
 MOST_SUBMISSIONS = 2  # of a client in a round
 _MARK = 16  # bytes of a used key's hash
@@ -195,6 +198,10 @@ def _submission(
     if current.earlier is not None and not is_in(pinned, current.earlier, message.client):
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
+    check_weight(pinned.policy.weights, message.weight)
+    if current.earlier is not None:
+        before = weight_in(pinned, current.earlier, message.client)
+        check_same_weight(before, current.earlier.round, message.weight)
     check_extras(pinned, message)
     client = pinned.client_position(message.client)
     if current.counts[client] >= MOST_SUBMISSIONS:
@@ -235,8 +242,10 @@ def _cohort_closed(
     current = replace(current, cohort=LoggedCohort(place.index, place.hash, message))
     clients = frozenset(each.message.client for each in current.accepted_submissions())
     excused = excused_submissions(pinned, current)
-    opened = OpenedCohort(current.number, current.message.model, client_bitmap(pinned, clients), excused)
-    recent = (*ledger.recent[-1:], replace(opened, excused=()))
+    stated = {each.message.client: each.message.weight for each in current.accepted_submissions()}
+    weights = packed_weights(pinned, stated)
+    opened = OpenedCohort(current.number, current.message.model, client_bitmap(pinned, clients), excused, weights)
+    recent = (*ledger.recent[-1:], replace(opened, excused=(), weights=b""))
     return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
 
 

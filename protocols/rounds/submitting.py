@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from proofs import prover
 from proofs.curve import POINT_SIZE
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine, Table
+from proofs.parameters import ArgumentParameters
 from proofs.prover import Encrypted
 from proofs.randomness import Randomness, uniform_scalar
 from proofs.wiping import wipe
@@ -41,15 +43,17 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
 from protocols.submissions import EXTRAS
 from protocols.summation import Residues
+from protocols.weights import weight_of
 
-Update = NDArray[np.int64]  # (d,), in fixed-point units
+Update = NDArray[np.int64]  # (d,), in fixed-point units, times the weight
 
 
 @dataclass(frozen=True)
 class ClientRound:
     """What a submission answers: one client's place in one round. All of it is public.
 
-    round_open: entry hash. seed: RoundOpen.seed. round_keys: in RoundOpen's order.
+    round_open: entry hash. seed: RoundOpen.seed. round_keys: in RoundOpen's order. weight: what it states, None where
+    nothing is.
     """
 
     pinned: PinnedPolicy
@@ -58,12 +62,23 @@ class ClientRound:
     round_open: bytes
     seed: bytes
     round_keys: tuple[RoundKey, ...]
+    weight: int | None = None
 
     @classmethod
-    def of(cls, pinned: PinnedPolicy, verified: VerifiedRound, client: str) -> ClientRound:
+    def of(cls, pinned: PinnedPolicy, verified: VerifiedRound, client: str, weight: int | None = None) -> ClientRound:
         """The place of `client` in a round that it has verified."""
         message = verified.message
-        return cls(pinned, client, message.round, verified.entry_hash, message.seed, verified.round_keys)
+        return cls(pinned, client, message.round, verified.entry_hash, message.seed, verified.round_keys, weight)
+
+    @cached_property
+    def argument(self) -> ArgumentParameters:
+        """What is proved, of an update of this weight; raises Misuse for one beyond the policy's."""
+        return self.pinned.argument_of(self.weight)
+
+    @property
+    def norm_bound(self) -> int:
+        """What the norm of the update is proved to be within, in units: w B."""
+        return weight_of(self.weight) * self.pinned.policy.update.norm_bound
 
     @property
     def elements(self) -> public.PublicElements:
@@ -134,13 +149,13 @@ def draw_noise(at: ClientRound, rand: Randomness) -> Noise:
 def encode(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> tuple[Table, ...]:
     """Every table of the argument's layout: the update's, whose cells are the plaintext, and those of each relation
     that the policy asks for. Raises Misuse where one of them does not hold."""
-    argument = at.pinned.argument
+    argument = at.argument
     return witness_tables(argument, update, rand, noise if argument.encryption is not None else None)
 
 
 def commit_to(engine: Engine, at: ClientRound, noise: Noise, tables: Sequence[Table], rand: Randomness) -> Secrets:
     """Row commitments under fresh blindings, and the blinding of E_0."""
-    return Secrets(noise, commit_tables(engine, at.pinned.argument, tables, rand), uniform_scalar(rand))
+    return Secrets(noise, commit_tables(engine, at.argument, tables, rand), uniform_scalar(rand))
 
 
 def encrypt(at: ClientRound, secrets: Secrets) -> Ciphertext:
@@ -192,7 +207,7 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
         share_commitments=blob_hash(parts.share_commitments),
         shares=shares,
         proof=NO_PROOF,
-        weight=None,
+        weight=at.weight,
         noise=None,
         **{field: None if blob is None else blob_hash(blob) for field, blob in further.items()},
     )
@@ -200,7 +215,7 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
 
 def encrypted(at: ClientRound, secrets: Secrets, parts: Parts, message: Submission) -> Encrypted | None:
     """What the proof of encryption is about; None where the policy does not ask for one."""
-    if at.pinned.argument.encryption is None:
+    if at.argument.encryption is None:
         return None
     residues, shared = parts.ciphertext.residues, parts.share_commitments[:POINT_SIZE]
     statement = EncryptionStatement(at.elements.elements, residues, message.ciphertext, shared)
@@ -215,7 +230,7 @@ def prove(
     Raises Misuse where the tables or the ciphertext are not what it would say they are.
     """
     context, about = submission_context(message), encrypted(at, secrets, parts, message)
-    return prover.prove(engine, at.pinned.argument, secrets.committed, context, rand, about)
+    return prover.prove(engine, at.argument, secrets.committed, context, rand, about)
 
 
 def sign(message: Submission, blobs: Iterable[bytes], key: SigningKey) -> SubmissionPackage:

@@ -112,8 +112,8 @@ class SummingCoordinator:
         current = self._current()
         if current.aggregate is None or current.cohort is None:
             raise Misuse("close_round: aggregate first")
-        plaintext, count = self._plaintext(current), len(current.cohort.message.accepted)
-        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, count, current.number)
+        plaintext, weight = self._plaintext(current), current.summands.weight
+        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, weight, current.number)
 
     def publish_step(self, state: StepState) -> Publication:
         """The RoundClosed of an aggregated round: `state` is what rounds open on next."""

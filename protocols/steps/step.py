@@ -135,29 +135,32 @@ def initial_state(policy: Policy, model: Doubles) -> StepState:
     return StepState(model, tuple(np.full(policy.dimension, start, dtype=np.float64) for start in starts))
 
 
-def mean_update(aggregate: NDArray[np.int64], count: int, rule: UpdateRule) -> Doubles:
-    """u = U / (count * 2^fraction_bits / scale): U to the nearest double, the divisor an exact double, one division.
+def mean_update(aggregate: NDArray[np.int64], weight: int, rule: UpdateRule) -> Doubles:
+    """u = U / (weight * 2^fraction_bits / scale): U to the nearest double, the divisor an exact double, one division.
 
-    aggregate int64 (d,), 1 <= count < 2^31, so that the divisor is exact.
+    aggregate int64 (d,). Raises Rejected("server-step") unless 1 <= weight < 2^53, so that the divisor is exact: more
+    than any cohort of lawful weights has.
     """
-    if not 1 <= count < 2**31:
-        raise Misuse(f"count must be between 1 and 2^31 - 1, not {count}")
+    if not 1 <= weight < 2**53:
+        raise Rejected("server-step", "a sum of weights of 1 to 2^53 - 1", str(weight))
     total = aggregate.astype(np.float64)
-    mean: Doubles = total / np.full(1, math.ldexp(count, rule.fraction_bits))
+    mean: Doubles = total / np.full(1, math.ldexp(weight, rule.fraction_bits))
     for scale in rule.scales:
         where = slice(scale.start, scale.stop)
-        mean[where] = total[where] / np.full(1, math.ldexp(count, rule.fraction_bits - scale.exponent + SCALE_BIAS))
+        mean[where] = total[where] / np.full(1, math.ldexp(weight, rule.fraction_bits - scale.exponent + SCALE_BIAS))
     return mean
 
 
-def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], count: int, number: int) -> StepState:
-    """The next state from the sum U (int64, (d,)) over `count` accepted clients in round `number`, counted from 1.
+def apply_step(policy: Policy, state: StepState, aggregate: NDArray[np.int64], weight: int, number: int) -> StepState:
+    """The next state from the sum U (int64, (d,)) of the accepted updates of round `number`, counted from 1, of this
+    weight in all: how many they are, where all weigh 1.
 
-    Raises Rejected("server-step") where a value is not finite; Misuse for shapes that do not fit the policy.
+    Raises Rejected("server-step") where a value is not finite, or the weight no sum of weights; Misuse for shapes that
+    do not fit the policy.
     """
     _check_shape("aggregate", aggregate, policy.dimension)
     with np.errstate(all="ignore"):  # overflow is found later, and named
-        mean = mean_update(aggregate, count, policy.update)
+        mean = mean_update(aggregate, weight, policy.update)
     return step_by(policy, state, mean, number)
 
 

@@ -147,6 +147,11 @@ class Round:
                 acks.setdefault(entry.body["trustee"], entry)
         return acks
 
+    @property
+    def weight(self) -> int:
+        """The sum of the weights of the cohort: 1 each, where none are stated."""
+        return sum(1 if entry.body["weight"] is None else entry.body["weight"] for entry in self.accepted)
+
     @cached_property
     def accepted(self) -> list[Entry]:
         """The submissions that the logged cohort accepts, ascending."""
@@ -186,8 +191,8 @@ class Case:
                 rounds.setdefault(number, Round(number)).entries.append(entry)
         return [rounds[number] for number in sorted(rounds)]
 
-    def cohort_before(self, number: int, model: bytes) -> set[str] | None:
-        """The clients of the last cohort opened on a model in the rounds before this one; None for none."""
+    def round_before(self, number: int, model: bytes) -> Round | None:
+        """The last round before this one whose cohort was opened on a model; None for none."""
         for this in reversed(self.rounds):
             opened = this.opened
             if (
@@ -196,8 +201,18 @@ class Case:
                 and opened is not None
                 and opened.body["model"] == model
             ):
-                return {entry.body["client"] for entry in this.accepted}
+                return this
         return None
+
+    def cohort_before(self, number: int, model: bytes) -> set[str] | None:
+        """The clients of that cohort."""
+        this = self.round_before(number, model)
+        return None if this is None else {entry.body["client"] for entry in this.accepted}
+
+    def repeated_before(self, number: int, model: bytes) -> Round | None:
+        """The same round, if it did not end with a sum."""
+        this = self.round_before(number, model)
+        return None if this is None or this.first("round-closed") is not None else this
 
     def cohorts_before(self, number: int) -> list[tuple[bytes, set[str]]]:
         """The last two cohorts that were opened before this round, with their models, in this order."""

@@ -22,6 +22,7 @@ from tests.independent.cohorts import (
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
+from tests.independent.parameters import Numbers, states_a_weight
 from tests.independent.sharing import release_is_valid
 
 
@@ -73,7 +74,7 @@ def check_proof(case: Case, this: Round, entry: Entry) -> bool:
     try:
         residues = read_residues(case, entry)
         if this.opened is not None and entry.body["round_open"] == this.opened.hash:
-            verify(case.numbers, read_claim(case, entry, this.opened.body["seed"], residues))
+            verify(numbers_of(case, entry), read_claim(case, entry, this.opened.body["seed"], residues))
             return True
         if entry in this.accepted:
             case.fail("I6", f"entry {entry.index}: accepted, and no proof that can be verified")
@@ -86,6 +87,13 @@ def check_proof(case: Case, this: Round, entry: Entry) -> bool:
         if entry in this.accepted:
             case.fail("I6", f"entry {entry.index}: accepted, but its proof fails: {fault}")
     return False
+
+
+def numbers_of(case: Case, entry: Entry) -> Numbers:
+    """The numbers of an update of the weight that a submission states (4.9)."""
+    if not states_a_weight(case.policy, entry.body["weight"]):
+        raise Unsound("weight")
+    return Numbers(case.policy, entry.body["weight"] or 1)
 
 
 def read_residues(case: Case, entry: Entry) -> list[int] | None:

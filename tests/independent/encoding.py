@@ -258,7 +258,7 @@ MESSAGES: Mapping[str, Fields] = {
         "proof": HASH,
         "range_commitments": Nullable(HASH),
         "noise_commitments": Nullable(HASH),
-        "weight": RESERVED,
+        "weight": Nullable(INTEGER),
         "noise": RESERVED,
     },
     "share-ack": ROUND

@@ -58,8 +58,10 @@ def centered(value: int, modulus: int) -> int:
     return value - modulus if 2 * value >= modulus else value
 
 
-def open_sum(numbers: Numbers, seed: bytes, key: list[int], ciphertext: list[int], count: int) -> list[int]:
-    """U, or a refusal by name (6.6)."""
+def open_sum(
+    numbers: Numbers, seed: bytes, key: list[int], ciphertext: list[int], count: int, weight: int
+) -> list[int]:
+    """U, or a refusal by name (6.6). count, weight: of the cohort, and the sum of its weights."""
     if any(abs(value) > count * numbers.noise_bound for value in key):
         raise Unreadable("key-range")
     N, q, T = numbers.N, numbers.q, numbers.T
@@ -72,7 +74,7 @@ def open_sum(numbers: Numbers, seed: bytes, key: list[int], ciphertext: list[int
             message = centered(value, T)
             if abs(value - message) > count * numbers.noise_bound * T:
                 raise Unreadable("decryption-noise")
-            if abs(message) > count * numbers.message_bound:
+            if abs(message) > weight * numbers.message_bound:
                 raise Unreadable("decryption-message")
             messages.append(message)
     if any(messages[numbers.d :]):

@@ -67,6 +67,14 @@ class Grouping:
         return 4 * self.per_row << (self.row_bits - self.kept_bits)
 
 
+def states_a_weight(policy: Body, stated: int | None) -> bool:
+    """Whether a submission may state this (4.9)."""
+    rule = policy["weights"]
+    if rule["kind"] == "declared":
+        return stated is not None and 1 <= stated <= rule["largest"]
+    return stated is None
+
+
 class Numbers:
     """Everything that is computed from a policy, of an update of weight w; valid only where 4.2 holds."""
 

@@ -8,6 +8,7 @@ from tests.independent.case import Case, Entry, Round
 from tests.independent.cohorts import endings
 from tests.independent.edwards import PRIME, has_small_order
 from tests.independent.encoding import framed_hash
+from tests.independent.parameters import states_a_weight
 
 ML_KEM_PRIME = 3329
 AFTER: dict[str, dict[str, str | None]] = {  # state -> type -> next state; None is the next round (spec 9.5)
@@ -194,11 +195,17 @@ def check_submissions(case: Case) -> None:
 
 
 def check_submission(case: Case, this: Round, entry: Entry) -> None:
-    """I5.2 to I5.6."""
+    """I5.2 to I5.7."""
     opened = this.opened
     earlier = None if opened is None else case.cohort_before(this.number, opened.body["model"])
     if earlier is not None and entry.body["client"] not in earlier:
         case.fail("I5", f"entry {entry.index}: retry-member")
+    if not states_a_weight(case.policy, entry.body["weight"]):
+        case.fail("I5", f"entry {entry.index}: weight")
+    again = None if opened is None else case.repeated_before(this.number, opened.body["model"])
+    before = {} if again is None else {each.body["client"]: each.body["weight"] for each in again.accepted}
+    if entry.body["weight"] != before.get(entry.body["client"], entry.body["weight"]):
+        case.fail("I5", f"entry {entry.index}: retry-weight")
     if opened is None or entry.body["round_open"] != opened.hash:
         case.fail("I5", f"entry {entry.index}: round-open")
     if opened is not None:

@@ -253,13 +253,16 @@ def initial_state(policy: Body, model: list[float]) -> State:
     return State(model, [start_of(policy)] * len(model))
 
 
-def server_step(policy: Body, state: State, aggregate: Sequence[int], count: int, number: int) -> State:
-    """The state after round `number`; `Unreadable` as `server-step` where a number is not finite."""
+def server_step(policy: Body, state: State, aggregate: Sequence[int], weight: int, number: int) -> State:
+    """The state after round `number`; `Unreadable` as `server-step` where a number is not finite, or the weight no
+    sum of weights."""
+    if not 1 <= weight < 1 << 53:
+        raise Unreadable("server-step")
     rule, rates = rule_of(policy), rates_of(policy)
     values = constants_of(policy, rates[min(number, len(rates)) - 1])
-    divisors = [math.ldexp(count, policy["update"]["fraction_bits"])] * len(state.model)
+    divisors = [math.ldexp(weight, policy["update"]["fraction_bits"])] * len(state.model)
     for scale in policy["update"]["scales"]:
-        divisor = math.ldexp(count, policy["update"]["fraction_bits"] - scale["exponent"] + 64)
+        divisor = math.ldexp(weight, policy["update"]["fraction_bits"] - scale["exponent"] + 64)
         divisors[scale["start"] : scale["stop"]] = [divisor] * (scale["stop"] - scale["start"])
     means = [float(total) / divisor for total, divisor in zip(aggregate, divisors, strict=True)]
     cells = zip(state.model, state.kept, means, strict=True)

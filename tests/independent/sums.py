@@ -62,7 +62,8 @@ def check_replay(case: Case, this: Round, aggregate: Entry) -> None:
             return None
         else:
             total = unpack_residues(case.blob(aggregate, "ciphertext"), numbers)
-        plaintext = open_sum(numbers, opened.body["seed"], key_of(case, this, aggregate), total, len(this.accepted))
+        key, count = key_of(case, this, aggregate), len(this.accepted)
+        plaintext = open_sum(numbers, opened.body["seed"], key, total, count, this.weight)
         if digest(struct.pack(f"<{numbers.d}q", *plaintext)) != body["plaintext"]:
             case.fail("I9", f"entry {aggregate.index}: plaintext")
     except (Unsound, Unreadable) as fault:
@@ -89,7 +90,7 @@ def can_be_opened(case: Case, this: Round, opened: Entry, releases: list[Entry])
     try:
         key, blindings = reconstruct(shares, case.numbers, count)
         total = summed_ciphertexts(case, this)
-        plaintext = open_sum(case.numbers, opened.body["seed"], key, total, count)
+        plaintext = open_sum(case.numbers, opened.body["seed"], key, total, count, this.weight)
         return opens(case, this, plaintext, blindings)
     except Unreadable:
         return False
@@ -116,13 +117,12 @@ def opens(case: Case, this: Round, plaintext: list[int], blindings: list[int]) -
 
 def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
     """I10, without any ciphertext."""
-    count = len(this.accepted)
     try:
         if not reconstructs(case, this, aggregate):
             case.fail("I10", f"entry {aggregate.index}: key or blindings are not what its releases reconstruct")
         plaintext, blindings = plaintext_of(case, this, aggregate), blindings_of(case, this, aggregate)
-        if any(abs(value) > count * case.numbers.message_bound for value in plaintext):
-            case.fail("I10", f"entry {aggregate.index}: a value beyond |A| max|m|")
+        if any(abs(value) > this.weight * case.numbers.message_bound for value in plaintext):
+            case.fail("I10", f"entry {aggregate.index}: a value beyond the sum of the weights times max|m|")
         if not opens(case, this, plaintext, blindings):
             case.fail("I10", f"entry {aggregate.index}: opening")
     except (Unsound, Unreadable) as fault:
@@ -200,7 +200,7 @@ def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
         except Unsound:
             total = summed_ciphertexts(case, this)
         key = key_of(case, this, aggregate)
-        plaintext = open_sum(case.numbers, this.opened.body["seed"], key, total, len(this.accepted))
+        plaintext = open_sum(case.numbers, this.opened.body["seed"], key, total, len(this.accepted), this.weight)
         return struct.pack(f"<{case.numbers.d}q", *plaintext)
 
     return numbers_of(derived(case, aggregate, "plaintext", derive), "q")
@@ -245,7 +245,7 @@ def check_step(case: Case, this: Round, closed: Entry, state: State) -> State | 
         return None
     try:
         plaintext = plaintext_of(case, this, aggregate)
-        following = server_step(case.policy, state, plaintext, len(this.accepted), this.number)
+        following = server_step(case.policy, state, plaintext, this.weight, this.number)
     except (Unsound, Unreadable) as fault:
         case.fail("I11", f"entry {closed.index}: {fault}")
         return None

@@ -25,6 +25,7 @@ from protocols.rounds.ledger import CurrentRound
 from protocols.sharing import Share
 from protocols.submissions import read_blob
 from protocols.summation import add_residues
+from protocols.weights import Summands
 from tests.simulator import Setting, Simulation
 
 
@@ -90,7 +91,8 @@ def test_any_t_releases_open_the_same_sum(closed: ClosedCohort) -> None:
         ("trustee-0", "trustee-1", "trustee-2", "trustee-3"),
         ("trustee-4", "trustee-3", "trustee-1", "trustee-0"),
     ):
-        opened = open_sum(closed.pinned, closed.current.message.seed, closed.shares(*names), closed.ciphertext, 3)
+        shares = closed.shares(*names)
+        opened = open_sum(closed.pinned, closed.current.message.seed, shares, closed.ciphertext, Summands(3, 3))
         assert np.array_equal(opened.plaintext, closed.plaintext)
         assert np.array_equal(opened.key, closed.key)
         assert opened.blindings == closed.blindings
@@ -163,7 +165,7 @@ def test_a_release_of_another_trustee_or_cohort(closed: ClosedCohort) -> None:
 def test_exactly_t_releases(closed: ClosedCohort, count: int) -> None:
     shares = closed.shares(*list(closed.releases)[:count])
     with pytest.raises(Rejected) as excinfo:
-        open_sum(closed.pinned, closed.current.message.seed, shares, closed.ciphertext, 3)
+        open_sum(closed.pinned, closed.current.message.seed, shares, closed.ciphertext, Summands(3, 3))
     assert excinfo.value.check == "releases"
 
 
@@ -171,7 +173,7 @@ def test_another_key_does_not_decrypt(closed: ClosedCohort) -> None:
     key = closed.key.copy()
     key[0] += 1
     with pytest.raises(Rejected) as excinfo:
-        decrypt(closed.pinned, closed.current.message.seed, key, closed.ciphertext, 3)
+        decrypt(closed.pinned, closed.current.message.seed, key, closed.ciphertext, Summands(3, 3))
     assert excinfo.value.check in {"decryption-noise", "decryption-message"}
 
 

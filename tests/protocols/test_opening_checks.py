@@ -16,6 +16,7 @@ from proofs.reference import points as curve
 from protocols import sharing
 from protocols.opening import check_opening, decode_blindings, decode_key, decode_plaintext, open_sum
 from protocols.pinned import PinnedPolicy
+from protocols.weights import Summands
 from tests.seeded import seeded
 from tests.simulator import Setting, make_policy
 from tests.soundness.forgery import forgetting
@@ -157,5 +158,5 @@ def test_key_sum_at_its_bound(sign: int, position: int) -> None:
         key = np.zeros(PINNED.lattice.degree, dtype=np.int32)
         key[position] = sign * (bound + excess)
         with pytest.raises(Rejected) as excinfo:
-            open_sum(PINNED, bytes(32), releases(key), ciphertext, CLIENTS)
+            open_sum(PINNED, bytes(32), releases(key), ciphertext, Summands(CLIENTS, CLIENTS))
         assert excinfo.value.check in checks

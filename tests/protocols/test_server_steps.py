@@ -300,5 +300,10 @@ def test_shapes_that_do_not_fit_are_misuse() -> None:
         apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3), 1, 1)
     with pytest.raises(Misuse, match="model"):
         server_steps.initial_state(rule, np.zeros(3))
-    with pytest.raises(Misuse, match="count"):
-        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), 0, 1)
+
+
+@pytest.mark.parametrize("weight", [0, -1, 2**53])
+def test_what_is_no_sum_of_weights_is_refused(weight: int) -> None:
+    rule = policy(fedavg())
+    with pytest.raises(Rejected, match=r"server-step: expected a sum of weights of 1 to 2\^53 - 1"):
+        apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), weight, 1)

@@ -62,9 +62,10 @@ class LyingClientAgent:
         opened = accept_round(self._pinned, self._client, log)
         local = LocalState(DirectoryStore(self._directory.training))
         local.discard_after(opened.number - 1)
-        update = train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
+        again = self._client.weight_on(opened)
+        update = train_turn(self._training, self._pinned.policy, local, self.name, opened, observer, again)
         observer.stage(f"{self.name} proves and encrypts")
-        return self._client.packages(opened, update.units, public)
+        return self._client.packages(opened, update.units, update.weight, public)
 
     def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:
         """What it sends before somebody else's submission, which it sees in transit, is logged."""

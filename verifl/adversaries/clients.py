@@ -77,10 +77,14 @@ class LyingClient(Client):
     def __init__(self, part: LyingPart) -> None:
         super().__init__(part.pinned, part.identity, part.name, part.store, part.engine, part.rand)
         self.part = part
+        self.weight: int | None = None
 
-    def packages(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:
-        """What it sends in this round: one package, none or several."""
-        return self.lie(opened, update, public) if self.part.active() else [self.submit(opened, update)]
+    def packages(
+        self, opened: OpenRound, update: Update, weight: int | None, public: PublicRound
+    ) -> list[SubmissionPackage]:
+        """What it sends in this round: one package, none or several. weight: of the update; see `Client.submit`."""
+        self.weight = weight
+        return self.lie(opened, update, public) if self.part.active() else [self.submit(opened, update, weight)]
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         """What it sends when it lies."""
@@ -92,7 +96,7 @@ class LyingClient(Client):
 
     def place(self, opened: OpenRound) -> ClientRound:
         """Its place in a round."""
-        return ClientRound.of(self.part.pinned, opened.verified, self.name)
+        return ClientRound.of(self.part.pinned, opened.verified, self.name, self.weight)
 
     def fresh(self, at: ClientRound, update: Update) -> SubmissionPackage:
         """A new submission with new keys and masks, which no store remembers."""
@@ -116,9 +120,9 @@ class BadProof(LyingClient):
 class ReplayedProof(LyingClient):
     """The proof that it sent in its last round, for another update in another context."""
 
-    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+    def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         """See `Client.submit`; remembers the proof for the next round."""
-        package = super().submit(opened, update)
+        package = super().submit(opened, update, weight)
         last = package.blobs[_message(package).proof]
         self.using = replace(HONEST, prove=lambda *_: last)
         return package
@@ -159,10 +163,10 @@ class StaleModel(LyingClient):
         super().__init__(part)
         self._stale: ClientRound | None = None
 
-    def submit(self, opened: OpenRound, update: Update) -> SubmissionPackage:
+    def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         """See `Client.submit`; remembers the round for the next."""
         self._stale = self.place(opened)
-        return super().submit(opened, update)
+        return super().submit(opened, update, weight)
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         """One package; raises Misuse in the client's first round."""
@@ -194,7 +198,7 @@ class Duplicate(LyingClient):
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         """Two packages."""
-        return [self.submit(opened, update), self.fresh(self.place(opened), update)]
+        return [self.submit(opened, update, self.weight), self.fresh(self.place(opened), update)]
 
 
 class Dropout(LyingClient):
@@ -212,7 +216,7 @@ class Late(LyingClient):
 
     def lie(self, opened: OpenRound, update: Update, public: PublicRound) -> list[SubmissionPackage]:  # noqa: ARG002
         """One package."""
-        return [self.submit(opened, update)]
+        return [self.submit(opened, update, self.weight)]
 
 
 class Confidant(LyingClient):

@@ -15,6 +15,7 @@ import numpy as np
 from proofs.curve import ORDER
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
+from proofs.parameters import ArgumentParameters
 from proofs.prover import Projected, complete, in_range, project
 from proofs.randomness import Randomness
 from proofs.ranges import CoordinateGroup
@@ -46,6 +47,7 @@ from protocols.rounds.submitting import (
 )
 from protocols.sharing import DIGIT_LIMIT
 from protocols.summation import Residues
+from protocols.weights import weight_of
 from verifl.adversaries.clients import LyingClient
 
 Commit = Callable[[Engine, ClientRound, Update, Randomness], Secrets]
@@ -89,7 +91,7 @@ def proving(changed: Callable[[ClientRound, Projected], Projected] = lambda _, p
     def prove(
         engine: Engine, at: ClientRound, secrets: Secrets, parts: Parts, message: Submission, rand: Randomness
     ) -> bytes:
-        parameters, committed = at.pinned.argument, secrets.committed
+        parameters, committed = at.argument, secrets.committed
         context, about = submission_context(message), encrypted(at, secrets, parts, message)
         projected = project(engine, parameters, committed, context, rand, about)
         while not in_range(parameters, projected):
@@ -113,7 +115,7 @@ class ProvesAnything(LyingClient):
 
 def _oversized(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
     table, private, *others = encode(at, update, noise, rand)
-    table[0, 0] = 2 * at.pinned.policy.update.norm_bound
+    table[0, 0] = 2 * at.norm_bound
     private[:] = 0
     return table, private, *others
 
@@ -125,25 +127,25 @@ class OversizedUpdate(ProvesAnything):
 
 
 def _alone(at: ClientRound, tables: Sequence[Table], cell: int, value: int, rand: Randomness) -> Sequence[Table]:
-    """No update but `value`, at most B, in one cell, and the private row that fills its norm up to B."""
+    """No update but `value`, at most w B, in one cell, and the private row that fills its norm up to that."""
     table, private, *others = tables
     table[:], private[:] = 0, 0
     table.reshape(-1)[cell] = value
-    private[0, :4] = four_squares(at.pinned.policy.update.norm_bound**2 - value**2, rand)
+    private[0, :4] = four_squares(at.norm_bound**2 - value**2, rand)
     return table, private, *others
 
 
-def _exceedable(pinned: PinnedPolicy) -> CoordinateGroup:
+def _exceedable(argument: ArgumentParameters) -> CoordinateGroup:
     """The first coordinates whose bound one can exceed within the norm."""
-    norm_bound = pinned.policy.update.norm_bound
-    for segment in pinned.argument.segments:
+    norm_bound = argument.weight * argument.norm_bound
+    for segment in argument.segments:
         if segment.bound < norm_bound:
             return segment
     raise Misuse(f"inject: out-of-range needs a bound on coordinates below that on the norm, {norm_bound} units")
 
 
 def _out_of_range(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
-    segment, extreme = _exceedable(at.pinned), np.zeros_like(update)
+    segment, extreme = _exceedable(at.argument), np.zeros_like(update)
     extreme[segment.start] = segment.bound
     return _alone(at, encode(at, extreme, noise, rand), segment.start, segment.bound + 1, rand)
 
@@ -162,12 +164,12 @@ class OutOfRange(ProvesAnything):
                 "inject: out-of-range needs a bound on coordinates, and the policy has none; set "
                 "update.coordinate_bound (in the demonstration --coordinate-bound)"
             )
-        _exceedable(pinned)
+        _exceedable(pinned.argument)
 
 
 def _in_padding(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
     tables = encode(at, np.zeros_like(update), noise, rand)
-    return _alone(at, tables, -1, at.pinned.policy.update.norm_bound - 1, rand)
+    return _alone(at, tables, -1, at.norm_bound - 1, rand)
 
 
 class ValueInPadding(ProvesAnything):
@@ -200,7 +202,7 @@ class WrongCiphertext(ProvesAnything):
 
 
 def _largest_quotients(at: ClientRound, projected: Projected) -> Projected:
-    (integers,) = at.pinned.argument.quotients
+    (integers,) = at.argument.quotients
     limit = 2 ** (8 * integers.width - 1) - 1
     quotients = (max(-limit, min(limit, value)) for value in field_quotients(projected))
     return replace(projected, quotients=tuple(quotients))
@@ -234,7 +236,7 @@ def field_quotients(projected: Projected) -> list[int]:
 
 
 def _shift(at: ClientRound) -> tuple[int, int]:
-    return shifting_error(at.pinned.lattice, max(1, message_bound(at.pinned.policy.update) // 2))
+    return shifting_error(at.pinned.lattice, max(1, weight_of(at.weight) * message_bound(at.pinned.policy.update) // 2))
 
 
 def _with_noise(at: ClientRound, tables: Sequence[Table], name: str, value: int) -> Sequence[Table]:
@@ -242,7 +244,7 @@ def _with_noise(at: ClientRound, tables: Sequence[Table], name: str, value: int)
 
     Without a proof of encryption there are no such tables, and nothing changes.
     """
-    layout = at.pinned.argument.layout
+    layout = at.argument.layout
     if name in [table.name for table in layout.tables]:
         tables[layout.index(name)][0, 0] = value
     return tables

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,22 +16,26 @@ from protocols.invitation import Invitation
 from protocols.log.writer import DiskWatch
 from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
-from protocols.policy import UpdateRule
+from protocols.policy import Policy, UpdateRule, WeightRule
 from protocols.receipts import Receipt
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.client_holdings import HOLDINGS
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.steps.doubles import Doubles
+from protocols.weights import WEIGHT_KINDS
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt, receipt_file
 from verifl.storage.stores import DirectoryStore, unobserved
+from verifl.strategies.weights import beyond, mapped
 from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
 from verifl.training.own_tensors import Kept, LocalState
 from verifl.training.tensors import TensorLayout
 from verifl.training.update import EncodedUpdate, encode_update
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,10 @@ class Training(Protocol):
 
     def train(self, client: str, model: Doubles, round_number: int) -> tuple[Doubles, Doubles]:
         """The model before and after training, float64 (d,) each."""
+        ...
+
+    def measured(self, client: str) -> float | None:
+        """What the data of the client's turn weigh, as the task says; None where it does not say."""
         ...
 
     def kept(self, client: str) -> Kept:
@@ -157,7 +167,7 @@ class ClientAgent:
         if package is None:
             update = self._train(opened, observer)
             observer.stage(f"{self.name} proves and encrypts")
-            package = self._client.submit(opened, update.units)
+            package = self._client.submit(opened, update.units, update.weight)
         return package
 
     def keep_receipt(self, number: int, receipt: Receipt) -> None:
@@ -172,7 +182,8 @@ class ClientAgent:
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))
         local.discard_after(self._client.last_answered)  # of turns that were killed before they had an answer
-        return train_turn(self._training, self._pinned.policy.update, local, self.name, opened, observer)
+        again = self._client.weight_on(opened)
+        return train_turn(self._training, self._pinned.policy, local, self.name, opened, observer, again)
 
 
 def accept_round(pinned: PinnedPolicy, client: Client, log: PublicLog) -> OpenRound:
@@ -182,15 +193,25 @@ def accept_round(pinned: PinnedPolicy, client: Client, log: PublicLog) -> OpenRo
 
 
 def train_turn(
-    training: Training, rule: UpdateRule, local: LocalState, client: str, opened: OpenRound, observer: TurnObserver
+    training: Training,
+    policy: Policy,
+    local: LocalState,
+    client: str,
+    opened: OpenRound,
+    observer: TurnObserver,
+    again: int | None = None,
 ) -> EncodedUpdate:
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
-    nothing, and then the client keeps what it had. `training` itself keeps nothing of it."""
+    nothing, and then the client keeps what it had. `training` itself keeps nothing of it.
+
+    again: the weight that it has to state, whatever its data weigh now; see `Client.weight_on`.
+    """
     number = opened.number
     try:
         training.restore(client, local.before(number))
         before, after = training.train(client, opened.model, number)
-        update = _encode(training, rule, client, before, after)
+        weight = _weight(training, policy.weights, client) if again is None else again
+        update = _encode(training, policy.update, client, before, after, weight)
         local.after(number, training.kept(client))
         observer.trained(TrainedTurn(client, before, after, update, training.changed_buffers(client)))
     finally:
@@ -198,10 +219,34 @@ def train_turn(
     return update
 
 
-def _encode(training: Training, rule: UpdateRule, client: str, before: Doubles, after: Doubles) -> EncodedUpdate:
+def _weight(training: Training, rule: WeightRule, client: str) -> int | None:
+    """By what this turn's update is weighed, where a submission says it."""
+    if not WEIGHT_KINDS.find(rule.kind).stated:
+        return None
+    measured = training.measured(client)
+    if measured is None:
+        raise ClientFailed(client, f"the policy has {rule.kind} weights, and nothing says what its data weigh")
+    if measured == 0:
+        raise ClientFailed(client, "abstains: its data weigh 0", abstained=True)
+    if not (math.isfinite(measured) and measured > 0):
+        raise ClientFailed(client, f"its data weigh {measured}, expected a finite number, 0 or more")
+    if beyond(measured, rule):
+        _LOGGER.warning(
+            "%s weighs %d, the largest weight, though its data weigh %g: they count for no more",
+            client,
+            rule.largest,
+            measured,
+            extra={"fields": {"event": "weight-capped", "client": client}},
+        )
+    return mapped(measured, rule)
+
+
+def _encode(
+    training: Training, rule: UpdateRule, client: str, before: Doubles, after: Doubles, weight: int | None
+) -> EncodedUpdate:
     owner = f"client {client}"
     try:
-        return encode_update(before, after, training.layout, rule, owner)
+        return encode_update(before, after, training.layout, rule, owner, weight)
     except Misuse as error:
         raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
 

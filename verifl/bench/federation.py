@@ -188,7 +188,7 @@ class _Round:
             total = sum_ciphertexts(pinned, current, add_residues, self._blobs)
         public.expand.cache_clear()
         with watch.phase("decrypt"):
-            opened = open_sum(pinned, current.message.seed, shares, total, len(current.accepted_submissions()))
+            opened = open_sum(pinned, current.message.seed, shares, total, current.summands)
         with watch.phase("opening"):
             commitments = row_commitments(pinned, current, self._blobs)
             check_opening(self._engine, pinned, opened.plaintext, opened.blindings, commitments)

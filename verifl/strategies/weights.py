@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
 from protocols.policy import WeightRule
 from protocols.registry import one_of
-from protocols.steps.doubles import format_double
+from protocols.steps.doubles import format_double, parse_double
 from protocols.weights import EQUAL, EQUAL_WEIGHTS, LARGEST_WEIGHT, WEIGHT_KINDS
 from verifl.tables import SHOWN, Finite, TomlTable
 
@@ -36,6 +38,31 @@ class WeightsConfig(TomlTable):
             if self.kind == EQUAL.name and getattr(self, name) is not None:
                 raise ValueError(f"`{name}` does not go with kind {EQUAL.name}; remove it or change kind")
         return self
+
+
+def weighs(config: WeightsConfig) -> bool:
+    """Whether clients' data are weighed."""
+    return config.kind != EQUAL.name
+
+
+def mapped(measured: float, rule: WeightRule) -> int:
+    """The weight of data that weigh `measured`, above zero, by the task: the nearest number of units, halves up, from 1
+    to W. Exact. Between half a unit and W units it is off by half a unit at most; less weighs 1, more weighs W."""
+    return min(max(_rounded(measured, rule), 1), rule.largest)
+
+
+def beyond(measured: float, rule: WeightRule) -> bool:
+    """Whether data weigh more than the largest weight says."""
+    return _rounded(measured, rule) > rule.largest
+
+
+def unit_of(rule: WeightRule) -> float:
+    """What of data weighs 1; only of kinds that weigh."""
+    return parse_double(rule.unit or "")
+
+
+def _rounded(measured: float, rule: WeightRule) -> int:
+    return math.floor(Fraction(measured) / Fraction(unit_of(rule)) + Fraction(1, 2))
 
 
 def weight_rule(config: WeightsConfig) -> WeightRule:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import nn
 
 Data = TypeVar("Data")
+Data_contra = TypeVar("Data_contra", contravariant=True)
 
 
 class Task(Protocol[Data]):
@@ -29,6 +30,9 @@ class Task(Protocol[Data]):
     what a privacy engine has spent. It holds numbers, text, bytes, None, lists, tuples, dicts, tensors and numpy
     arrays, tensors on the device that they were left on; what else is put into it is refused by name. A turn that comes
     to nothing leaves it as it was.
+
+    A task may have a further method `weight(client, data)`, how much the client's data count in the mean: a number, the
+    samples as a rule. The configuration's [weights] says whether it is asked; a client whose data weigh 0 abstains.
 
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
@@ -76,6 +80,15 @@ class StatefulTask(Protocol[Data]):
 
     def evaluate(self, model: nn.Module) -> Mapping[str, float]:
         """As of `Task`."""
+        ...
+
+
+@runtime_checkable
+class WeighingTask(Protocol[Data_contra]):
+    """What a `Task` has beside, where its clients' updates are weighed."""
+
+    def weight(self, client: str, data: Data_contra) -> float:
+        """How much the client's data count: 0 or more and finite, the number of samples as a rule."""
         ...
 
 

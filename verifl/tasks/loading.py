@@ -14,9 +14,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from proofs.errors import Misuse
+from protocols.weights import EQUAL
 from verifl.built_in import BUILT_IN_TASKS
 from verifl.config import Config, TaskConfig
-from verifl.tasks.base import METHODS, Task
+from verifl.tasks.base import METHODS, Task, WeighingTask
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import OURS, TaskSurroundings, hidden_names, remember, surroundings_of
 from verifl.tasks.user_code import user_code
@@ -61,18 +62,30 @@ def checked_task(task: object, where: str) -> Task[Any]:
     return cast(Task[Any], task)
 
 
+def weighing_task(task: Task[Any]) -> WeighingTask[Any]:
+    """The task as one that says how much a client's data count; raises Misuse where it does not."""
+    if not isinstance(task, WeighingTask):
+        raise Misuse(
+            f"weights.kind: weights need a task with a method weight(client, data), and {type(task).__name__} has "
+            f'none; add one that returns the number of samples, or use kind = "{EQUAL.name}"'
+        )
+    _check_arguments(task.weight, "task: weight", ("client", "data"))
+    return task
+
+
 def _check_arguments(method: Callable[..., object], name: str, arguments: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(method)
     except (TypeError, ValueError):  # of compiled code, for instance: the call will show
         return
-    for given in (arguments, (*arguments, "state")) if "data" in arguments else (arguments,):
+    stateful = "model" in arguments and "data" in arguments
+    for given in (arguments, (*arguments, "state")) if stateful else (arguments,):
         try:
             signature.bind(*given)
         except TypeError:
             continue
         return
-    optional = ", and `state` if it likes," if "data" in arguments else ""
+    optional = ", and `state` if it likes," if stateful else ""
     taken = ", ".join(signature.parameters)
     raise Misuse(
         f"{name}({taken}): expected a method that is called with ({', '.join(arguments)}){optional} beside self"

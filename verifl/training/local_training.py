@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from protocols.steps.doubles import Doubles
 from verifl.tasks.base import Task
-from verifl.tasks.loading import build_model
+from verifl.tasks.loading import build_model, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
-from verifl.tasks.user_code import client_code, user_code
+from verifl.tasks.user_code import Abstain, client_code, user_code
 from verifl.training.fresh_models import FreshModels
 from verifl.training.initial_files import vector_of
 from verifl.training.memory_sharing import sharing
@@ -48,9 +48,14 @@ class LocalTraining:
     them is kept for its next turn; so is what train() left in its `state`, if it takes one.
     """
 
-    def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int) -> None:
-        """Build the model; raises Misuse where the task's model() fails or nothing of it can travel."""
+    def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int, weighed: bool = False) -> None:
+        """Build the model; raises Misuse where the task's model() fails or nothing of it can travel.
+
+        weighed: whether the task is asked how much each client's data count; Misuse where it does not say.
+        """
         self._task, self._seed = task, seed
+        self._weighing = weighing_task(task) if weighed else None
+        self._measured: dict[str, float] = {}
         self._surroundings = surroundings_of(task)
         model = self._build()
         self.layout: TensorLayout = describe(model, rule)
@@ -89,6 +94,7 @@ class LocalTraining:
         with self._surroundings.entered():
             with seeded(self._seed, f"data {round_number} {client}"), client_code(client, "data"):
                 data = self._task.data(client)
+            self._weigh(client, data, round_number)
             with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
                 self._task.train(module, client, data, **state)
         self._check_architecture(module, client)
@@ -96,6 +102,19 @@ class LocalTraining:
         self._own[client] = self._changed(module)
         self._states.keep(client, state)
         return before, after
+
+    def measured(self, client: str) -> float | None:
+        """What the data of the client's turn weigh, as the task says; None where it is not asked."""
+        return self._measured.get(client)
+
+    def _weigh(self, client: str, data: Any, round_number: int) -> None:
+        """Ask, before anything is trained: whose data weigh nothing takes no part."""
+        if self._weighing is None:
+            return
+        with seeded(self._seed, f"weight {round_number} {client}"), client_code(client, "weight"):
+            self._measured[client] = _number(client, self._weighing.weight(client, data), "weight")
+            if self._measured[client] == 0:
+                raise Abstain("its data weigh 0")
 
     def changed_buffers(self, client: str) -> tuple[str, ...]:
         """The float buffers among what the client's training made of tensors that do not travel: not parameters, nor
@@ -131,6 +150,7 @@ class LocalTraining:
     def forget(self, client: str) -> None:
         """Let go of what a client keeps for itself, once it is kept elsewhere."""
         self._own.pop(client, None)
+        self._measured.pop(client, None)
         self._states.forget(client)
 
     def evaluate(self, model: Doubles, number: int = 0) -> dict[str, float]:
@@ -236,9 +256,9 @@ def _is_float_buffer(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
 
 
-def _number(name: object, value: Any) -> float:
+def _number(name: object, value: Any, method: str = "evaluate") -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         found = " ".join(shortened(value).split())
-        raise Misuse(f"task: evaluate() returned {found} for {name!r}, expected one number for each name") from error
+        raise Misuse(f"task: {method}() returned {found} for {name!r}, expected one number for each name") from error

@@ -10,6 +10,7 @@ from proofs.arrays import Integers
 from protocols import fixed_point
 from protocols.policy import SCALE_BIAS, UpdateRule
 from protocols.steps.doubles import Doubles
+from protocols.weights import weight_of
 from verifl.training.tensors import TensorLayout, check_finite
 
 _LARGEST = float(np.finfo(np.float64).max)
@@ -17,14 +18,16 @@ _LARGEST = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class EncodedUpdate:
-    """units: int64 (d,), exact L2 norm and every coordinate at most the rule's bounds.
+    """units: int64 (d,), exact L2 norm and every coordinate at most the rule's bounds, times the weight.
 
-    norm: of the real delta, each coordinate divided by its scale, and cut, before it was clipped.
+    norm: of the real delta, each coordinate divided by its scale, and cut, before it was clipped and weighed. weight:
+    what is stated of it; None where nothing is.
     """
 
     units: Integers
     norm: float
     clipped: bool
+    weight: int | None = None
 
 
 def clip_norm(rule: UpdateRule) -> float:
@@ -45,8 +48,10 @@ def scaled_down(delta: Doubles, rule: UpdateRule, start: int = 0) -> Doubles:
     return np.clip(made, -_LARGEST, _LARGEST)
 
 
-def encode_update(before: Doubles, after: Doubles, layout: TensorLayout, rule: UpdateRule, owner: str) -> EncodedUpdate:
-    """The difference of two float64 vectors of shape (d,): coordinates cut, then clipped, and in fixed point.
+def encode_update(
+    before: Doubles, after: Doubles, layout: TensorLayout, rule: UpdateRule, owner: str, weight: int | None = None
+) -> EncodedUpdate:
+    """The difference of two float64 vectors of shape (d,): coordinates cut, then clipped, weighed, and in fixed point.
 
     Cutting comes first: what a frozen tensor or a single outlier would have added takes nothing off the rest. Clipping
     only shortens, and rounding leads no coordinate beyond its bound, which is a whole number of units; the last cut
@@ -60,8 +65,11 @@ def encode_update(before: Doubles, after: Doubles, layout: TensorLayout, rule: U
         limits = np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
         delta = np.clip(delta, -limits, limits)
     norm, clip = l2_norm(delta), clip_norm(rule)
-    units = cut(fixed_point.quantize(delta, clip, rule.fraction_bits, rule.norm_bound), rule)
-    return EncodedUpdate(units, norm, norm > clip)
+    w = weight_of(weight)
+    with np.errstate(over="ignore"):
+        weighed = np.clip(w * delta, -_LARGEST, _LARGEST)
+    units = fixed_point.quantize(weighed, w * clip, rule.fraction_bits, w * rule.norm_bound)
+    return EncodedUpdate(cut(units, rule, w), norm, norm > clip, weight)
 
 
 def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:
@@ -74,10 +82,11 @@ def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:
     return bounds
 
 
-def cut(units: Integers, rule: UpdateRule) -> Integers:
-    """Every coordinate of `units`, int64 (d,), brought within its own bound; this only ever shortens the vector."""
+def cut(units: Integers, rule: UpdateRule, weight: int = 1) -> Integers:
+    """Every coordinate of `units`, int64 (d,), brought within its own bound, times the weight; this only ever shortens
+    the vector."""
     bounds = coordinate_bounds(rule, len(units))
-    return units if bounds is None else np.clip(units, -bounds, bounds)
+    return units if bounds is None else np.clip(units, -weight * bounds, weight * bounds)
 
 
 def l2_norm(vector: Doubles) -> float:

@@ -15,10 +15,10 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.arrays import Integers
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import UpdateRule
 from protocols.steps.doubles import Doubles
+from protocols.weights import weight_of
 from verifl.formatting import format_names
 from verifl.training.running_statistics import some
 from verifl.training.tensors import TensorLayout
@@ -88,7 +88,7 @@ class UpdateWatch:
         """A client trained from one vector to the other, and this is its update. Looks at one tensor at a time."""
         scale = clip_norm(self.rule) / update.norm if update.clipped else 1.0
         pieces = [
-            self._piece(spec.name, where, self._delta(before, after, where), update.units[where], scale)
+            self._piece(spec.name, where, self._delta(before, after, where), update, scale)
             for spec, where in self._layout.slices()
         ]
         wanted = l2_norm(np.array([each.ideal for each in pieces]))
@@ -109,14 +109,15 @@ class UpdateWatch:
     def _delta(self, before: Doubles, after: Doubles, where: slice) -> Doubles:
         return scaled_down(after[where] - before[where], self.rule, where.start)
 
-    def _piece(self, tensor: str, where: slice, delta: Doubles, units: Integers, scale: float) -> _Piece:
+    def _piece(self, tensor: str, where: slice, delta: Doubles, update: EncodedUpdate, scale: float) -> _Piece:
         moved, frozen = delta, False
         if self._limits is not None:
             limits = self._limits[where]
             moved, frozen = np.where(limits > 0, delta, 0.0), bool(delta[limits == 0].any())
         ideal = moved if self._limits is None else np.clip(moved, -self._limits[where], self._limits[where])
         ideal = ideal * scale
-        rounded = np.ldexp(units.astype(np.float64), -self.rule.fraction_bits)
+        units = update.units[where]
+        rounded = np.ldexp(units.astype(np.float64), -self.rule.fraction_bits) / weight_of(update.weight)
         peak = float(np.abs(ideal).max(initial=0.0))
         return _Piece(tensor, l2_norm(moved), l2_norm(ideal), l2_norm(rounded - ideal), peak, not units.any(), frozen)
 

@@ -54,7 +54,7 @@ def test_the_sum_decrypts(data: st.DataObject) -> None:
         for key, message in zip(keys, messages, strict=True)
     ]
     total = add_residues((encryption.unpack(parameters, item, CELLS) for item in sent), parameters.modulus)
-    plain = encryption.decrypt_sum(parameters, elements, sum(keys), total, clients, update.norm_bound)
+    plain = encryption.decrypt_sum(parameters, elements, sum(keys), total, clients, clients * update.norm_bound)
     assert plain.tolist() == [sum(column) for column in zip(*messages, strict=True)]
 
 
@@ -104,17 +104,17 @@ def test_noise_and_message_at_the_limit(sign: int) -> None:
     most = sign * clients * (scale * TAIL + bound)
     accepted = ciphertext_of(parameters, elements, key, [most] * CELLS)
     assert (
-        encryption.decrypt_sum(parameters, elements, key, accepted, clients, bound).tolist()
+        encryption.decrypt_sum(parameters, elements, key, accepted, clients, clients * bound).tolist()
         == [sign * clients * bound] * CELLS
     )
     for check, beyond in (("decryption-noise", most + sign * scale), ("decryption-message", most + sign)):
         refused = ciphertext_of(parameters, elements, key, [*[most] * (CELLS - 1), beyond])
         with pytest.raises(Rejected) as excinfo:
-            encryption.decrypt_sum(parameters, elements, key, refused, clients, bound)
+            encryption.decrypt_sum(parameters, elements, key, refused, clients, clients * bound)
         assert excinfo.value.check == check
     key[3] += sign
     with pytest.raises(Rejected) as excinfo:
-        encryption.decrypt_sum(parameters, elements, key, accepted, clients, bound)
+        encryption.decrypt_sum(parameters, elements, key, accepted, clients, clients * bound)
     assert excinfo.value.check == "key-range"
 
 
@@ -136,7 +136,7 @@ def test_negative_sum_decoded_as_huge_positive() -> None:
     keys = [encryption.generate_key(SMALL, rand) for _ in range(3)]
     sent = [encryption.encrypt(SMALL, PUBLIC, key, np.full(CELLS, -1), rand) for key in keys]
     total = add_residues(sent, SMALL.modulus)
-    assert encryption.decrypt_sum(SMALL, PUBLIC, sum(keys), total, 3, 1).tolist() == [-3] * CELLS
+    assert encryption.decrypt_sum(SMALL, PUBLIC, sum(keys), total, 3, 3).tolist() == [-3] * CELLS
 
 
 def test_a_sum_beyond_the_bound_is_refused() -> None:

@@ -15,6 +15,7 @@ from protocols import sharing
 from protocols.lattice.encryption import unpack
 from protocols.opening import open_sum
 from protocols.rounds.ledger import CurrentRound
+from protocols.weights import Summands
 from tests.simulator import Simulation, Update
 
 VICTIM = "client-05"
@@ -60,7 +61,7 @@ def open_and_withhold(simulation: Simulation) -> Update:
     names = [each.message.ciphertext for each in current.accepted_submissions()]
     blobs = [unpack(pinned.lattice, simulation.blob(each, pinned.ciphertext_size), pinned.cells) for each in names]
     total = np.sum(blobs, axis=0) % pinned.lattice.modulus
-    opened = open_sum(pinned, current.message.seed, shares, total, len(names))
+    opened = open_sum(pinned, current.message.seed, shares, total, Summands(len(names), len(names)))
     assert simulation.finish().aborted == "missing-releases"
     return opened.plaintext
 

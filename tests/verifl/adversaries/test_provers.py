@@ -38,7 +38,7 @@ def opened(played: Played, number: int) -> OpenedSum:
         for each in last.releases[: pinned.policy.threshold]
     }
     ciphertext = sum_ciphertexts(pinned, last, add_residues, reader.blob)
-    return open_sum(pinned, last.message.seed, releases, ciphertext, len(last.accepted_submissions()))
+    return open_sum(pinned, last.message.seed, releases, ciphertext, last.summands)
 
 
 def commitments(played: Played, number: int) -> list[bytes]:

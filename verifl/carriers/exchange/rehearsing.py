@@ -26,6 +26,7 @@ from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES
 from protocols.rounds.versions import SOFTWARE
 from protocols.rounds.waits import Waits
+from protocols.weights import lightest
 from verifl.agents.client import accept_round
 from verifl.agents.clock import CosignatureClock, MachineClock, seconds
 from verifl.agents.party import Party, PublicLog
@@ -74,7 +75,8 @@ class _MadeUpClient:
             raise Misuse(f"{self._client.name}: a client answers no {type(question).__name__}")
         opened = accept_round(self._pinned, self._client, log)
         package = self._client.answered(opened)
-        return package or self._client.submit(opened, made_up_update(self._pinned.policy))
+        policy = self._pinned.policy
+        return package or self._client.submit(opened, made_up_update(policy), lightest(policy.weights))
 
     def tend(self) -> None:
         """Nothing is kept that has to go."""

@@ -23,6 +23,7 @@ from verifl.config import Config
 from verifl.enrolment.pins import check_initial, check_task
 from verifl.enrolment.policies import TrainedModel, check_training
 from verifl.progress import Progress
+from verifl.strategies.weights import weighs
 from verifl.tasks.base import Task
 from verifl.tasks.loading import load_task
 from verifl.tasks.user_code import ClientFailed
@@ -51,7 +52,8 @@ def prepared_training(
         check_task(policy, config, folder)
         task = load_task(config, folder)
         task = task if initial_file is None else started_from(task, initial_file)
-    training = LocalTraining(task, rule, resolve_device(device), config.federation.seed)
+    weighed = weighs(config.weights) and config.task is not None  # the coordinator of an application has no task
+    training = LocalTraining(task, rule, resolve_device(device), config.federation.seed, weighed)
     initial, layout = training.initial(), training.layout
     check_training(policy, config, TrainedModel.of(layout.specs, layout.dimension, encode_model(initial)))
     return training, initial

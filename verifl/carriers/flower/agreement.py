@@ -13,11 +13,12 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
 from proofs.errors import Misuse
-from protocols.policy import Policy
+from protocols.policy import Policy, WeightRule
 from protocols.steps.fedavg import FedAvg
 from protocols.steps.fedavgm import FedAvgM
 from protocols.steps.fedopt import FedAdagrad, FedAdam, FedYogi
 from protocols.steps.registry import step_constants
+from verifl.carriers.flower.app_training import EXAMPLES
 
 EQUAL = "equal"
 
@@ -66,7 +67,7 @@ def check_agreement(strategy: object, policy: Policy, weighting: str | None, eva
     if not isinstance(strategy, Strategy):
         raise Misuse(f"strategy: expected a flwr.serverapp.strategy.Strategy, found {type(strategy).__name__}")
     _check_rule(strategy, policy)
-    _check_weighting(strategy, weighting)
+    _check_weighting(strategy, weighting, policy.weights)
     _check_sampling(strategy, policy)
     if not evaluates and getattr(strategy, "fraction_evaluate", 0.0) != 0:
         raise Misuse(
@@ -106,10 +107,17 @@ def _check_rule(strategy: Strategy, policy: Policy) -> None:
             )
 
 
-def _check_weighting(strategy: Strategy, weighting: str | None) -> None:
+def _check_weighting(strategy: Strategy, weighting: str | None, rule: WeightRule) -> None:
     if weighting not in (None, EQUAL):
         raise Misuse(f"weighting: expected {EQUAL!r}, found {weighting!r}")
     key = getattr(strategy, "weighted_by_key", None)
+    if rule.kind != EQUAL:
+        if weighting is not None or key != EXAMPLES:
+            raise Misuse(
+                f"strategy: the policy has {rule.kind} weights, by the metric {EXAMPLES!r} of the application's "
+                f"answers; use weighted_by_key={EXAMPLES!r}, and no `weighting`"
+            )
+        return
     if weighting is None and key is not None:
         raise Misuse(
             f"strategy: {type(strategy).__name__} weights clients by {key!r}, and the policy weights all alike; say "

@@ -25,8 +25,11 @@ from verifl.training.own_tensors import NOTHING, Kept
 from verifl.training.tensors import TensorFilter, TensorLayout
 
 Tensors = dict[str, NDArray[np.generic]]  # by name
-Trainer = Callable[[ArrayRecord], ArrayRecord]
-"""The application's training: from the model before to the model after, each under its names in the state."""
+Trainer = Callable[[ArrayRecord], tuple[ArrayRecord, float | None]]
+"""The application's training: from the model before to the model after, each under its names in the state; and on how
+many examples, where it says so."""
+
+EXAMPLES = "num-examples"  # the metric by which Flower's strategies weigh
 
 _FLOATS = ("float16", "float32", "float64")
 
@@ -91,6 +94,7 @@ class AppTraining:
     def __init__(self, layout: TensorLayout, trainer: Trainer, seed: int, own: Tensors) -> None:
         self.layout, self._trainer, self._seed, self._first = layout, trainer, seed, own
         self._own: Tensors = {}
+        self._examples: float | None = None
 
     def restore(self, client: str, kept: Kept) -> None:  # noqa: ARG002  there is one client
         """See `LocalTraining.restore`."""
@@ -105,13 +109,17 @@ class AppTraining:
             {name: Array(np.ascontiguousarray(each)) for name, each in {**tensors, **self._own}.items()}
         )
         with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
-            made = self._trainer(given)
+            made, self._examples = self._trainer(given)
         after = np.empty_like(before)
         for spec, where in self.layout.slices():
             after[where] = _tensor(made, spec, client).reshape(-1)
         names = {spec.name for spec in self.layout.specs}
         self._own = {name: array.numpy() for name, array in made.items() if name not in names}
         return before, after
+
+    def measured(self, client: str) -> float | None:  # noqa: ARG002
+        """The examples that the application says it trained on; see `LocalTraining.measured`."""
+        return self._examples
 
     def kept(self, client: str) -> Kept:  # noqa: ARG002
         """See `LocalTraining.kept`."""

@@ -22,7 +22,7 @@ from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import ProposedLog, evidence_of
 from verifl.carriers.exchange.public import Glance
 from verifl.carriers.exchange.seat import Seat, taken_seat
-from verifl.carriers.flower.app_training import AppTraining, Trainer, flower_layout, own_tensors, whole_model
+from verifl.carriers.flower.app_training import EXAMPLES, AppTraining, Trainer, flower_layout, own_tensors, whole_model
 from verifl.carriers.flower.messages import (
     ASKED,
     BUSY,
@@ -137,14 +137,14 @@ def _keep(seat: Seat, node: Node, agent: ClientAgent, glance: Glance) -> None:
         _tell_refusal(f"{agent.name} keeps nothing new: ", error)
 
 
-def _untrained(arrays: ArrayRecord) -> ArrayRecord:
-    return arrays
+def _untrained(arrays: ArrayRecord) -> tuple[ArrayRecord, None]:
+    return arrays, None
 
 
 def _trainer(message: Message, context: Context, call_next: ClientAppCallable, key: str) -> Trainer:
     """The application's own function, which sees the message it would have without verifl."""
 
-    def train(arrays: ArrayRecord) -> ArrayRecord:
+    def train(arrays: ArrayRecord) -> tuple[ArrayRecord, float | None]:
         content = {name: record for name, record in message.content.items() if name != ASKED}
         message.content = RecordDict({**content, key: arrays})
         answer = call_next(message, context)
@@ -153,9 +153,15 @@ def _trainer(message: Message, context: Context, call_next: ClientAppCallable, k
         records = list(answer.content.array_records.values())
         if len(records) != 1:
             raise ValueError(f"the application answered with {len(records)} ArrayRecords, expected one, the model")
-        return records[0]
+        return records[0], _examples(answer)
 
     return train
+
+
+def _examples(answer: Message) -> float | None:
+    """The metric EXAMPLES of an application's answer, if it has one that is a number."""
+    found = [record[EXAMPLES] for record in answer.content.metric_records.values() if EXAMPLES in record]
+    return float(found[0]) if found and isinstance(found[0], int | float) else None
 
 
 class _Told:
