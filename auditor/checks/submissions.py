@@ -65,7 +65,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
             if again is not None:
-                _check_same_weight(given, findings, again, stated.get(record.client), record)
+                before = stated.get(record.client)
+                _check_same_weight(given, findings, again, before, record, given.log.knows_before(found))
             if fault is not None and record.index in accepted:
                 findings.add(submission_label(record), "no submission that is " + fault, "an accepted one")
             if record.client in twice:
@@ -110,13 +111,13 @@ def _check_shape(
 
 
 def _check_same_weight(
-    given: Needs, findings: Findings, again: Round, before: int | None, record: SubmissionRecord
+    given: Needs, findings: Findings, again: Round, before: int | None, record: SubmissionRecord, sure: bool
 ) -> None:
-    """Rule 7, of repetitions. before: what the client stated in the round that is repeated."""
+    """Rule 7, of repetitions. before: what the client stated in the round that is repeated. sure: that it was."""
     try:
         check_same_weight(before, again.number, record.weight)
     except Rejected as error:
-        with findings.whether(findings.sure and given.log.is_whole(again.number)):
+        with findings.whether(findings.sure and sure and given.log.is_whole(again.number)):
             findings.reject(submission_label(record).at("weight"), error)
 
 

@@ -35,11 +35,12 @@ def test_it_is_judged_as_it_was(name: str, engine: str) -> None:
 
 
 def test_what_they_are_for() -> None:
-    """One that every auditor accepts; one that it rejects for its sum, and for nothing that its signers could see."""
-    honest, rejected = expected("honest"), expected("rejected")
-    assert honest["accepted"] is True
-    assert list(honest["checks"]) == list(AUDIT_CHECKS.names)
-    assert set(honest["checks"].values()) == {Status.PASS.value, Status.NOT_APPLICABLE.value}
+    """Two that every auditor accepts; one that it rejects for its sum, and for nothing that its signers could see."""
+    rejected = expected("rejected")
+    for honest in (expected("honest"), expected("weighed")):
+        assert honest["accepted"] is True
+        assert list(honest["checks"]) == list(AUDIT_CHECKS.names)
+        assert set(honest["checks"].values()) == {Status.PASS.value, Status.NOT_APPLICABLE.value}
     assert rejected["accepted"] is False
     failing = {number for number, status in rejected["checks"].items() if status == Status.FAIL.value}
     assert failing == {"I9", "I10", "I11"}

@@ -112,6 +112,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.Submission, "proof"): loose({"I6"}, blob("proof", lambda data: flipped(data, -1))),
     (messages.Submission, "range_commitments"): loose({"I6"}, blob("range_commitments", turned), name="proved"),
     (messages.Submission, "noise_commitments"): loose({"I6"}, blob("noise_commitments", turned), name="proved"),
+    (messages.Submission, "weight"): loose({"I5", "I6"}, value(1)),
     (messages.ShareAck, "federation"): Case(value(FEDERATION), {"I8"}),
     (messages.ShareAck, "round"): loose({"I4"}, value(2)),
     (messages.ShareAck, "round_open"): loose({"I8", "I12"}, value(NOWHERE)),

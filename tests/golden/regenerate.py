@@ -1,4 +1,4 @@
-"""Writes tests/golden/{honest,rejected}/: `python -m tests.golden.regenerate` from the repository's root.
+"""Writes tests/golden/{honest,rejected,weighed}/: `python -m tests.golden.regenerate` from the repository's root.
 
 Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: what an auditor has to say of it. They are
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
@@ -6,7 +6,8 @@ change of the format.
 
 honest: under a policy with a coordinate bound and the proof of encryption, which everybody approves, a client rotates
 its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but the published aggregate
-is one unit off in one coordinate, and everything after it follows, rightly signed.
+is one unit off in one coordinate, and everything after it follows, rightly signed. weighed: one round with the same
+proofs, of updates that state their weights.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from auditor import Report, audit
 from protocols.messages import Aggregate
+from protocols.policy import WeightRule
+from protocols.steps.doubles import format_double
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, Simulation, identity_of
 
 DIRECTORY = Path(__file__).parent
 FORMAT = 1
-NAMES = ("honest", "rejected")
+NAMES = ("honest", "rejected", "weighed")
 SETTING = Setting(
     clients=2,
     trustees=2,
@@ -38,6 +42,9 @@ SETTING = Setting(
 )
 
 
+WEIGHED = replace(SETTING, weights=WeightRule("declared", 9, format_double(2.5)), approvals=(), seed=2)
+
+
 def play(directory: Path) -> Simulation:
     """The honest federation."""
     simulation = Simulation(directory, SETTING)
@@ -46,6 +53,15 @@ def play(directory: Path) -> Simulation:
     simulation.open_round()
     simulation.acknowledge()
     simulation.close_cohort()
+    simulation.play_round()
+    simulation.writer.close()
+    return simulation
+
+
+def weigh(directory: Path) -> Simulation:
+    """One in which updates are weighed."""
+    simulation = Simulation(directory, WEIGHED)
+    simulation.start()
     simulation.play_round()
     simulation.writer.close()
     return simulation
@@ -73,15 +89,19 @@ def verdicts(report: Report) -> dict[str, Any]:
 
 
 def write(target: Path) -> None:
-    """Both, in the directory `target`."""
+    """All of them, in the directory `target`."""
     with tempfile.TemporaryDirectory() as place:
-        simulation = play(Path(place))
-        forged = lie(simulation).write(Path(place) / "forged")
-        for name, made in zip(NAMES, (simulation.path, forged), strict=True):
+        simulation, weighed = play(Path(place) / "plain"), weigh(Path(place) / "weighed")
+        made = (
+            (simulation.path, simulation),
+            (lie(simulation).write(Path(place) / "forged"), simulation),
+            (weighed.path, weighed),
+        )
+        for name, (path, of) in zip(NAMES, made, strict=True):
             shutil.rmtree(target / name, ignore_errors=True)
-            shutil.copytree(made, target / name / "transcript")
-            (target / name / "policy.cbor").write_bytes(simulation.policy_data)
-            expected = verdicts(audit(target / name / "transcript", simulation.policy_data))
+            shutil.copytree(path, target / name / "transcript")
+            (target / name / "policy.cbor").write_bytes(of.policy_data)
+            expected = verdicts(audit(target / name / "transcript", of.policy_data))
             (target / name / "expected.json").write_text(json.dumps(expected, indent=2) + "\n", encoding="ascii")
 
 

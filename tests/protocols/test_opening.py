@@ -181,7 +181,7 @@ def test_a_value_in_the_padding(closed: ClosedCohort) -> None:
     ciphertext = closed.ciphertext.copy()
     ciphertext[40] = (ciphertext[40] + 1) % closed.pinned.lattice.modulus
     with pytest.raises(Rejected) as excinfo:
-        decrypt(closed.pinned, closed.current.message.seed, closed.key, ciphertext, 3)
+        decrypt(closed.pinned, closed.current.message.seed, closed.key, ciphertext, Summands(3, 3))
     assert excinfo.value.check == "padding"
 
 

@@ -7,7 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES
+from protocols.weights import EQUAL, WEIGHT_KINDS
 from verifl.built_in import BUILT_IN_TASKS
 from verifl.storage.stores import replacing
 
@@ -30,9 +32,11 @@ def write_templates(directory: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _template(name: str) -> str:
-    """A template, its comments with the built-in tasks and server rules that there are."""
+    """A template, its comments with the built-in tasks, server rules and kinds of weights that there are."""
     _, *others = SERVER_RULES
     constants = {rule.name: ", ".join(constant.name for constant in rule.constants) for rule in others}
     text = files("verifl").joinpath("templates", name).read_text(encoding="utf-8")
+    weighing = one_of(f'"{kind.name}"' for kind in WEIGHT_KINDS if kind is not EQUAL)
+    text = text.replace("{other weights}", weighing)
     text = text.replace("{built-in tasks}", ", ".join(BUILT_IN_TASKS.names))
     return text.replace("{other rules}", "; or ".join(f'"{rule}", with {those}' for rule, those in constants.items()))

@@ -1,7 +1,7 @@
 """What a configuration costs and whether it holds together, before anybody trains (spec 4.2 to 4.5).
 
-Shown by `verifl plan`: the bit budget (B, T, q, the largest cohort), every coordinate's bound, every inequality with
-its numbers, the bytes of one submission, and the other options with what each costs and guarantees.
+Shown by `verifl plan`: the bit budget (B, T, q, the largest cohort), weights, every coordinate's bound, every
+inequality with its numbers, the bytes of one submission, and the other options with what each costs and guarantees.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_
 from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
+from verifl.planning.weights import WeightPlan, measured_clients, weight_plan
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import build_model, checked_task, client_names
 from verifl.tasks.surroundings import surroundings_of
@@ -47,7 +48,7 @@ class Plan:
     """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
 
     options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
-    was there first.
+    was there first. weights: where updates are weighed.
     """
 
     pinned: PinnedPolicy
@@ -58,6 +59,7 @@ class Plan:
     memory: PeakMemory
     options: tuple[Option, ...] = ()
     notes: tuple[str, ...] = ()
+    weights: WeightPlan | None = None
 
     @property
     def policy(self) -> Policy:
@@ -100,6 +102,7 @@ class Plan:
                 "T": policy.lattice.plaintext_scale,
                 "encryption_proof": policy.lattice.encryption_proof,
             },
+            "weights": None if self.weights is None else self.weights.to_dict(),
             "projections": policy.projections,
             "conditions": [_condition_dict(condition) for condition in self.conditions],
             "bytes_per_submission": self.size.to_dict(),
@@ -117,10 +120,14 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
     clients = client_names(checked)
     model, layout = task_model(checked, config)
     enrolment = enrol(config, layout.specs, layout.dimension, clients, b"", os.urandom)
+    policy = enrolment.policy
+    weights = weight_plan(policy, measured_clients(checked, policy.weights, config.federation.seed))
     return replace(
         plan_policy(enrolment.policy_file),
         options=list_options(enrolment.policy, config),
+        weights=weights,
         notes=(
+            *(weights.notes() if weights is not None else ()),
             *idle_bounds(config.update, layout.specs),
             *statistics_warnings(local_statistics(model, layout)),
         ),
@@ -161,6 +168,7 @@ def plan_policy(policy_file: bytes) -> Plan:
         submission_size(pinned),
         tensor_bounds(policy),
         peak_memory(policy),
+        weights=weight_plan(policy),
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from fractions import Fraction
 
 from protocols.parameters import Inequality
 from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
 from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option
 from verifl.planning.plan import WITHOUT_NOISE, Plan
+from verifl.planning.weights import WeightPlan
+from verifl.strategies.weights import unit_of
 
 _WIDTH = 120
 _SHOWN = 24  # names of tensors of one bound; `--format json` has all
@@ -22,6 +25,7 @@ def describe_plan(plan: Plan) -> str:
         _heading(plan),
         _scale_lines(plan),
         _bound_lines(plan),
+        _weight_lines(plan.weights),
         ["Conditions", *_condition_lines(plan.conditions)],
         ["Bytes per submission", *_size_lines(plan.size)],
         ["Peak memory, about", *_memory_lines(plan.memory)],
@@ -100,6 +104,31 @@ def _names(plan: Plan, members: Sequence[TensorBound]) -> str:
 def _few(names: Sequence[str]) -> str:
     more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def _weight_lines(weights: WeightPlan | None) -> list[str]:
+    """What weights cost and mean, then what each client's data weigh, where that is known."""
+    if weights is None:
+        return []
+    rule, unit = weights.rule, unit_of(weights.rule)
+    without = "for none" if weights.without is None else f"instead of {weights.without}"
+    lines = [
+        f"Weights: {rule.kind}, from 1 to {rule.largest:,}",
+        f"  cost        {weights.bits} bits of T and q: q has {weights.modulus_bits} bits {without}",
+        f"  share       one client is at most {float(weights.share):.0%} of a smallest cohort's weight",
+        f"  rounding    to the nearest multiple of {unit:g}, off by half of it; less weighs 1, more the largest",
+    ]
+    known = [each for each in weights.clients if each.measured is not None]
+    if not known:
+        return lines
+    total = sum(each.weight for each in known) or 1
+    exact = sum(Fraction(each.measured or 0.0) for each in known) or Fraction(1)
+    lines.append(f"  {'data':>12}  {'weight':>9}  {'of the mean':>11}  {'unrounded':>9}  client")
+    for each in known[:_SHOWN]:
+        data, share = each.measured or 0.0, each.weight / total
+        wanted = float(Fraction(data) / exact)
+        lines.append(f"  {data:>12,g}  {each.weight:>9,}  {share:>11.2%}  {wanted:>9.2%}  {each.client}")
+    return [*lines, f"  and {len(known) - _SHOWN} more"] if len(known) > _SHOWN else lines
 
 
 def _condition_lines(conditions: tuple[Inequality, ...]) -> list[str]:

@@ -63,6 +63,10 @@ class ClassificationTask:
         part = self._parts[client]
         return self._features[part], self._labels[part]
 
+    def weight(self, client: str, data: Labelled) -> int:  # noqa: ARG002  all samples count alike
+        """The number of samples."""
+        return len(data[1])
+
     def train(self, model: nn.Module, client: str, data: Labelled) -> None:  # noqa: ARG002  the loop is the same for all
         """Cross-entropy, SGD with momentum, `epochs` passes in shuffled batches."""
         features, labels = (tensor.to(_device(model)) for tensor in data)

@@ -15,7 +15,7 @@ Samples = tuple[Tensor, Tensor]  # features (n, 4), targets (n, 1)
 
 
 class MyTask:
-    """What verifl needs to know: five methods."""
+    """What verifl needs to know: five methods, and `weight` if the configuration's [weights] asks for it."""
 
     def clients(self) -> Sequence[str]:
         """Names of the clients: a-z, 0-9, '.', '_', '-'."""
@@ -29,6 +29,11 @@ class MyTask:
         """The private data of one client: read your files here."""
         number = self.clients().index(client)
         return _samples(seed=number, shift=0.3 * number, count=100)
+
+    def weight(self, client: str, data: Samples) -> int:
+        """How much the client's data count in the mean: the number of samples."""
+        del client
+        return len(data[0])
 
     def train(self, model: nn.Module, client: str, data: Samples) -> None:
         """Your training loop. The model is on the device of its parameters.

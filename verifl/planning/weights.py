@@ -1,0 +1,139 @@
+"""What clients' data weigh in the mean, how that is rounded, and what weights cost: for a plan, before training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from proofs.errors import Misuse
+from protocols.parameters import derive_lattice
+from protocols.policy import Policy, WeightRule
+from protocols.weights import EQUAL
+from verifl.strategies.weights import beyond, mapped, unit_of
+from verifl.tasks.base import Task
+from verifl.tasks.loading import client_names, weighing_task
+from verifl.tasks.seeding import seeded
+from verifl.tasks.surroundings import surroundings_of
+from verifl.tasks.user_code import ClientFailed, client_code
+
+COARSE = Fraction(1, 10)  # of what data weigh: from there on a plan says that rounding changes the mean
+
+
+@dataclass(frozen=True)
+class StatedWeight:
+    """measured: what the client's data weigh, by the task. weight: what it states of that; 0 where it abstains.
+    problem: why there is neither."""
+
+    client: str
+    measured: float | None
+    weight: int
+    problem: str = ""
+
+    def error(self, rule: WeightRule) -> Fraction:
+        """By how much of itself what it states differs from what its data weigh; 0 where it states nothing."""
+        if not self.measured or not self.weight:
+            return Fraction(0)
+        exact = Fraction(self.measured)
+        return abs(self.weight * Fraction(unit_of(rule)) - exact) / exact
+
+
+@dataclass(frozen=True)
+class WeightPlan:
+    """bits: of T and q that weights take. modulus_bits, without: of q, and what it would have without weights; None
+    where there would be none. share: the most that one client can weigh in a smallest cohort, of all of it. clients:
+    those whose data are at hand."""
+
+    rule: WeightRule
+    bits: int
+    modulus_bits: int
+    without: int | None
+    share: Fraction
+    clients: tuple[StatedWeight, ...] = ()
+
+    def notes(self) -> list[str]:
+        """What of the mapping changes the mean much, and what to do."""
+        rule, unit = self.rule, unit_of(self.rule)
+        stating = [each for each in self.clients if each.measured and each.weight]
+        capped = [each for each in stating if beyond(each.measured or 0.0, rule)]
+        found = [f"weights: {each.client}: {each.problem}" for each in self.clients if each.problem]
+        if capped:
+            most = max(each.measured or 0.0 for each in capped)
+            found.append(
+                f"weights: the data of {len(capped)} clients weigh more than {rule.largest} units of {unit:g}, up to "
+                f"{most:g}, and count for no more: set unit = {math.ceil(most / rule.largest)} or "
+                f"largest = {math.ceil(most / unit)}"
+            )
+        coarse = [each for each in stating if each not in capped and each.error(rule) > COARSE]
+        if coarse:
+            worst = max(each.error(rule) for each in coarse)
+            found.append(
+                f"weights: rounding to units of {unit:g} changes the weight of {len(coarse)} clients by more than "
+                f"{float(COARSE):.0%}, up to {float(worst):.0%}: lower unit, and raise largest with it"
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--format json`."""
+        return {
+            "kind": self.rule.kind,
+            "largest": self.rule.largest,
+            "unit": unit_of(self.rule),
+            "bits": self.bits,
+            "modulus_bits": self.modulus_bits,
+            "modulus_bits_with_equal": self.without,
+            "largest_share": float(self.share),
+            "clients": [
+                {
+                    "client": each.client,
+                    "data": each.measured,
+                    "weight": each.weight,
+                    "error": float(each.error(self.rule)),
+                }
+                for each in self.clients
+            ],
+        }
+
+
+def weight_plan(policy: Policy, clients: Sequence[StatedWeight] = ()) -> WeightPlan | None:
+    """Of a policy that weighs; None of one that does not."""
+    rule = policy.weights
+    if rule.kind == EQUAL.name:
+        return None
+    bits, others = (rule.largest - 1).bit_length(), max(policy.min_cohort - 1, 0)
+    try:
+        plain = derive_lattice(policy.update, policy.max_cohort, policy.lattice.encryption_proof)
+        without: int | None = plain.modulus.bit_length()
+    except Misuse:
+        without = None
+    share = Fraction(rule.largest, max(rule.largest + others, 1))
+    return WeightPlan(rule, bits, policy.lattice.modulus.bit_length(), without, share, tuple(clients))
+
+
+def measured_clients(task: Task[Any], rule: WeightRule, seed: int) -> tuple[StatedWeight, ...]:
+    """What the task says of every client's data, which are loaded for it one client after another; nothing where
+    updates are not weighed. Raises Misuse of a task that does not say."""
+    if rule.kind == EQUAL.name:
+        return ()
+    weighing = weighing_task(task)
+    found = []
+    for client in client_names(task):
+        try:
+            with surroundings_of(task).entered():
+                with seeded(seed, f"data 1 {client}"), client_code(client, "data"):
+                    data = task.data(client)
+                with seeded(seed, f"weight 1 {client}"), client_code(client, "weight"):
+                    found.append(_client(client, float(weighing.weight(client, data)), rule))
+        except ClientFailed as error:
+            found.append(StatedWeight(client, None, 0, error.reason))
+    return tuple(found)
+
+
+def _client(client: str, measured: float, rule: WeightRule) -> StatedWeight:
+    if not (math.isfinite(measured) and measured >= 0):
+        return StatedWeight(client, None, 0, f"its data weigh {measured}, expected a finite number, 0 or more")
+    if measured == 0:
+        return StatedWeight(client, measured, 0, "its data weigh 0: it takes no part")
+    return StatedWeight(client, measured, mapped(measured, rule))
