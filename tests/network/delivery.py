@@ -18,28 +18,12 @@ from protocols.blobs import blob_hash
 from protocols.log.connection import Unreachable
 from protocols.log.files import Damaged, LocalDirectory
 from tests.network.disks import Machine
+from tests.network.scenario import CHANGED, IGNORED, OLD, PERFECT, WITHHELD
 from tests.network.scheduler import Scheduler
 from verifl.carriers.exchange.public import INBOX, PROPOSAL
 
 CHECKPOINT = "transcript/checkpoint"
 KEPT_BY_CACHES = 300.0  # seconds for which a cache may give an old version of a file that changes
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Of a link: the probabilities that a request is lost, that only its answer is, that what is PUT arrives again
-    later, that it arrives in two parts with time in between, that a file which changes comes from a cache; and the
-    seconds that a request takes at most."""
-
-    lost: float = 0.0
-    unanswered: float = 0.0
-    again: float = 0.0
-    in_parts: float = 0.0
-    cached: float = 0.0
-    slow: float = 0.0
-
-
-PERFECT = Quality()
 
 
 @dataclass
@@ -78,6 +62,11 @@ class WebServer:
         recent = [data for (_, data), until in zip(versions, since, strict=False)
                   if self.scheduler.now - until <= KEPT_BY_CACHES]  # fmt: skip
         return rng.choice(recent) if recent else None
+
+    def at(self, name: str, moment: float) -> bytes | None:
+        """The version of a file that changes, as it was then."""
+        versions = [data for since, data in self.versions.get(name, []) if since <= moment]
+        return versions[-1] if versions else None
 
     def put(self, party: str, data: bytes, in_parts: float) -> None:
         """Store what was sent; with the last part so many seconds later."""
@@ -121,6 +110,7 @@ class Link:
         """pass_time: lets others go on for so many seconds, and raises where this party dies meanwhile."""
         self.server, self._rng, self._pass_time = server, rng, pass_time
         self.quality, self.cut = PERFECT, False
+        self.shown: dict[str, float] = {}  # lies of the server, each since when
 
     def request(self) -> None:
         """One request on its way to the server."""
@@ -144,6 +134,8 @@ class Link:
         """PUT an answer into a party's inbox."""
         self.server.heard(party, data)
         self.request()
+        if IGNORED in self.shown:
+            return
         parts = self._rng.uniform(1.0, 30.0) if self._happens(self.quality.in_parts) else 0.0
         self.server.put(party, data, parts)
         if self._happens(self.quality.again):
@@ -154,8 +146,24 @@ class Link:
         with suppress(Unreachable):
             self.server.put(party, data, 0.0)
 
+    def told(self, name: str, data: bytes) -> bytes:
+        """What a server that lies gives out in the place of a file's contents; raises Damaged where it keeps it
+        back."""
+        if WITHHELD in self.shown and name not in (PROPOSAL, CHECKPOINT):
+            raise Damaged("file-missing", name, "no such file")
+        if OLD in self.shown and name in (PROPOSAL, CHECKPOINT):
+            then = self.server.at(name, self.shown[OLD])
+            if then is None:
+                raise Damaged("file-missing", name, "no such file")
+            return then
+        if CHANGED in self.shown and data:
+            place = self._rng.randrange(len(data))
+            return data[:place] + bytes([data[place] ^ (1 << self._rng.randrange(8))]) + data[place + 1 :]
+        return data
+
     def calm(self) -> None:
         """Nothing goes wrong any more; what is on its way still arrives."""
+        self.shown = {}
         self.quality, self.cut = replace(PERFECT, slow=min(1.0, self.quality.slow)), False
 
     def _happens(self, probability: float) -> bool:
@@ -176,7 +184,11 @@ class LinkedConnection:
     """In the place of a `protocols.log.connection.Connection`: requests go over a link."""
 
     def __init__(self, link: Link) -> None:
-        self._link, self._files = link, WebFiles(link.server.public)
+        self._link = link
+
+    @property
+    def _files(self) -> WebFiles:
+        return WebFiles(self._link.server.public)
 
     def asks(self, url: str) -> bool:
         """See `Connection.asks`."""
@@ -206,7 +218,7 @@ class LinkedConnection:
             raise Damaged("file-missing", path, "no such file")
         data = known if old and known is not None else self._files.read(name, limit)
         self._link.answered()
-        return data
+        return self._link.told(name, data)
 
 
 def _path(url: str) -> str:

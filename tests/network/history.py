@@ -15,13 +15,15 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from proofs.errors import VeriflError
+from proofs.errors import Misuse, VeriflError
 from protocols import identities
+from protocols.envelopes import seal, seal_rotation
 from protocols.hashes import sha256
+from protocols.identities import SigningKey
 from protocols.log import remote
 from protocols.log.connection import Remote
 from protocols.log.reader import TranscriptReader
-from protocols.messages import COORDINATOR
+from protocols.messages import COORDINATOR, ISSUER, Revocation
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
@@ -32,16 +34,36 @@ from tests.network.delivery import Link, LinkedConnection, WebServer
 from tests.network.disks import Disks
 from tests.network.judgement import judge
 from tests.network.members import ClientMember, Member, TrusteeMember
-from tests.network.scenario import HOST, TAIL, Away, Cut, Fault, Full, Jump, Kill, OldCopy, Scenario
+from tests.network.scenario import (
+    HOST,
+    TAIL,
+    Away,
+    Cut,
+    Fault,
+    Fork,
+    Full,
+    Jump,
+    Kill,
+    OldCoordinator,
+    OldCopy,
+    Revoke,
+    Rotate,
+    Scenario,
+    Shown,
+)
 from tests.network.scheduler import Scheduler
 from tests.network.serving import HostMember
-from tests.network.statements import Secrets, Statements
+from tests.network.statements import Logs, Secrets, Statements
 from tests.network.training import Trained
+from tests.seeded import seeded
 from tests.simulator import identity_of, make_policy
 from verifl.carriers.exchange import website
 from verifl.config import DeadlinesConfig
 from verifl.storage.stores import StoredValues
 
+TWIN = "coordinator-twin"
+AGAIN = 10.0  # seconds until who hands something in tries again
+STOPPED = 200.0  # seconds after all is calm, for what never ends
 AFTERWARDS = 60.0  # seconds in which parties hear that the last round has closed
 DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=3)
 OUTDATED = "this state is older than what its party said"
@@ -60,16 +82,22 @@ class World:
         self.pinned, self.policy_file = PinnedPolicy.open(self.policy_data), base / "policy.cbor"
         self.policy_file.write_bytes(self.policy_data)
         self.disks = Disks(base, self._changed)
+        self.logs = Logs(self.pinned)
+        self.keys = {name: (identity_of(name, scenario.seed),) for name in (*scenario.clients, *scenario.trustees)}
         self.statements, self.secrets, self.trained = Statements(), Secrets(self.disks), Trained()
         self.server = WebServer(self.disks.machine(HOST), self.scheduler, self.statements.heard)
         self.host = HostMember(self, self.server.machine, MachineClock(self.scheduler))
         self.host.enrol()
+        self.twin: HostMember | None = None  # the second coordinator of a fork
+        self._servers = [self.server]
         self.members = {name: self._member(name) for name in (*scenario.clients, *scenario.trustees)}
         self.set_back: set[str] = set()
         self.complaints: list[tuple[str, str]] = []
         self.waiting, self.is_calm = 0, False
         self.lost: list[str] = []
         self._copies: dict[str, Path] = {}
+        self._replaced: dict[str, Path] = {}
+        self.revoked: set[str] = set()
         self._base = base
         for name in (COORDINATOR, *self.members):
             self.secrets.add(name, "a signing key", identity_of(name, scenario.seed).seed)
@@ -77,6 +105,18 @@ class World:
     @property
     def transcript(self) -> Path:
         return self.server.public / "transcript"
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the coordinator's key signs more than one log: what follows from that is its own fault."""
+        return self.twin is not None or HOST in self.set_back
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether fewer trustees than are needed may know no other log than the coordinator's first one."""
+        scenario = self.scenario
+        sound = set(scenario.trustees) - scenario.deceived - scenario.unreliable
+        return HOST in self.set_back or (self.is_split and len(sound) < scenario.setting.threshold)
 
     def tell(self, line: str) -> None:
         """A line of the history."""
@@ -126,7 +166,9 @@ class World:
         for fault in self.scenario.faults:
             self._plan(fault)
         self.scheduler.at(self.scenario.calm, self._calm)
-        self.scheduler.run_until(self.scenario.calm + TAIL, lambda: self.host.done)
+        self.scheduler.run_until(self.scenario.calm, lambda: self.host.done)
+        tail = STOPPED if self.may_stop else TAIL
+        self.scheduler.run_until(self.scenario.calm + tail, lambda: self.host.done)
         self._calm()
         self.scheduler.run_until(self.scheduler.now + AFTERWARDS)
 
@@ -134,8 +176,8 @@ class World:
 
     def _plan(self, fault: Fault) -> None:
         self.scheduler.at(fault.at, partial(self._befalls, fault))
-        if isinstance(fault, OldCopy):
-            self.scheduler.at(fault.copied, partial(self._copy, fault.party))
+        if isinstance(fault, OldCopy | OldCoordinator):
+            self.scheduler.at(fault.copied, partial(self._copy, fault))
 
     def _befalls(self, fault: Fault) -> None:
         if self.is_calm:
@@ -159,8 +201,21 @@ class World:
                 member.stopped = True
                 if fault.seconds is not None:
                     self.scheduler.after(fault.seconds, partial(self._back, member))
-            case OldCopy():
-                self._set_back(fault.party)
+            case OldCopy() | OldCoordinator():
+                self._set_back(fault)
+            case Rotate():
+                key = SigningKey.generate(seeded(f"rotation {self.scenario.seed} {fault}"))
+                change = seal_rotation(self.pinned.policy.federation, fault.party, self.keys[fault.party][-1], key)
+                self._hand_in(fault, change, key)
+            case Revoke():
+                message = Revocation(self.pinned.policy.federation, fault.party, "left")
+                self._hand_in(fault, seal(message, ISSUER, identity_of(ISSUER, self.scenario.seed)), None)
+            case Shown():
+                link = self.members[fault.party].link
+                link.shown.setdefault(fault.how, self.scheduler.now)
+                self.scheduler.after(fault.seconds, partial(link.shown.pop, fault.how, None))
+            case Fork():
+                self._fork(fault)
 
     def _killed(self, fault: Kill) -> None:
         member = self._of(fault.party)
@@ -181,28 +236,78 @@ class World:
         member.stopped = False
         member.start()
 
-    def _copy(self, name: str) -> None:
-        self._copies[name] = self._base / f"copy-{name}"
-        shutil.copytree(self._of(name).machine.root, self._copies[name])
+    def _hand_in(self, fault: Rotate | Revoke, change: bytes, key: SigningKey | None) -> None:
+        """A change goes to whoever runs the coordinator, who hands it in as soon as its machine is there."""
+        if not self.host.machine.up:
+            self.scheduler.after(AGAIN, partial(self._hand_in, fault, change, key))
+            return
+        try:
+            with self.disks.by_hand():
+                self.host.hand_in(change)
+        except Misuse as error:
+            self.tell(f"it is not handed in: {error}")
+            return
+        self.revoked |= {fault.party} if isinstance(fault, Revoke) else set()
+        if key is not None:
+            member = self.members[fault.party]
+            self.keys[fault.party] = (*self.keys[fault.party], key)
+            self.secrets.add(fault.party, "a signing key", key.seed)
+            member.stop()
+            self.scheduler.after(1.0, member.start)
 
-    def _set_back(self, name: str) -> None:
+    def _fork(self, fault: Fork) -> None:
+        """A second coordinator begins on a copy of the first one's disk, and others are moved to what it publishes."""
+        machine = self.disks.machine(TWIN)
+        with self.disks.by_hand():
+            shutil.copytree(self.host.machine.root, machine.root, dirs_exist_ok=True)
+        machine.settle()
+        server = WebServer(machine, self.scheduler, self.statements.heard)
+        self._servers.append(server)
+        server.restarted()
+        self.twin = HostMember(self, machine, MachineClock(self.scheduler), label=TWIN)
+        self.twin.start()
+        for name, begin, end in fault.moves:
+            self.scheduler.at(begin, partial(self._show, name, server))
+            self.scheduler.at(end, partial(self._show, name, self.server))
+
+    def _show(self, name: str, server: WebServer) -> None:
+        if server is self.server or not self.is_calm:
+            self.members[name].link.server = server
+            self.tell(f"{name} is shown what {server.machine.name} publishes")
+
+    def _copy(self, fault: OldCopy | OldCoordinator) -> None:
+        name = fault.party
+        self._copies[name] = self._base / f"copy-{name}"
+        shutil.copytree(self._place(fault), self._copies[name])
+
+    def _place(self, fault: OldCopy | OldCoordinator) -> Path:
+        """What is set back."""
+        root = self._of(fault.party).machine.root
+        return root / "state" if isinstance(fault, OldCoordinator) and not fault.whole else root
+
+    def _set_back(self, fault: OldCopy | OldCoordinator) -> None:
         """The newest state is put aside, and the copy takes its place."""
+        name, place = fault.party, self._place(fault)
         member = self._of(name)
         member.stop()
-        member.machine.root.rename(self._base / f"newest-{name}")
-        with member.machine.roomy():
-            shutil.copytree(self._copies[name], member.machine.root)
+        with self.disks.by_hand(), member.machine.roomy():
+            place.rename(self._base / f"newest-{name}")
+            shutil.copytree(self._copies[name], place)
         member.machine.settle()
+        if name == HOST:
+            self.server.restarted()
+        self._replaced[name] = place
         self.set_back.add(name)
         self.scheduler.after(1.0, member.start)
 
     def _put_back(self, name: str) -> None:
         """It was noticed: the newest state is put back, as its message says."""
-        newest, machine = self._base / f"newest-{name}", self._of(name).machine
+        newest, machine, place = self._base / f"newest-{name}", self._of(name).machine, self._replaced[name]
         self.tell(f"{name} does not start from its old copy, and gets its newest state back")
         if newest.exists():
-            shutil.rmtree(machine.root)
-            newest.rename(machine.root)
+            with self.disks.by_hand():
+                shutil.rmtree(place)
+                newest.rename(place)
             machine.settle()
         self.set_back.discard(name)
 
@@ -212,6 +317,10 @@ class World:
             return
         self.is_calm = True
         self.tell("all is calm")
+        if self.twin is not None:
+            self.twin.stop()
+            for name in self.members:
+                self._show(name, self.server)
         for member in (self.host, *self.members.values()):
             member.machine.up, member.machine.full = True, False
             if member.process is not None:
@@ -244,8 +353,9 @@ class World:
         return self.host if name == HOST else self.members[name]
 
     def _changed(self, path: Path) -> None:
-        if path.is_relative_to(self.server.machine.root):
-            self.server.changed(path)
+        for server in self._servers:
+            if path.is_relative_to(server.machine.root):
+                server.changed(path)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.network.history import World
 
+UNFINISHED = ("I1", "I12", "P7")  # what an audit finds where a coordinator was stopped in the middle of something
 OFFENCES = "2rmid"  # among the verdicts of a CohortClosed (spec 8.5)
 
 
@@ -42,6 +44,8 @@ def _found(judgement: Callable[[World], Iterator[str]], world: World) -> Iterato
 def _progress(world: World) -> Iterator[str]:
     """As many rounds as wanted have closed, a while after nothing goes wrong any more."""
     host = world.host
+    if world.may_stop:
+        return
     if not host.done:
         yield f"{TAIL:.0f} s after all was calm the coordinator is still {host.stage or 'not up'}"
     elif host.ended is not None and not _may_end(world):
@@ -50,17 +54,26 @@ def _progress(world: World) -> Iterator[str]:
 
 def _may_end(world: World) -> bool:
     """Whether parties that repetitions need may be missing for good."""
-    return any(name in world.scenario.clients for name in world.scenario.unreliable)
+    gone = world.scenario.unreliable | world.scenario.deceived
+    return any(name in world.scenario.clients for name in gone)
 
 
 def _audit(world: World) -> Iterator[str]:
     """What was published is accepted: the coordinator is honest, and who lies has no part in what is summed."""
     if not (world.transcript / "checkpoint").exists():
-        yield "nothing was published"
+        if not world.may_stop:
+            yield "nothing was published"
         return
-    report = audit(world.transcript, world.policy_file)
+    for transcript in _transcripts(world):
+        yield from _audited(world, transcript)
+
+
+def _audited(world: World, transcript: Path) -> Iterator[str]:
+    report, finished = audit(transcript, world.policy_file), transcript == world.transcript and world.host.done
     for check in report.checks:
         for finding in check.findings:
+            if not finished and check.id in UNFINISHED:
+                return
             yield f"{check.id} at {finding.where}: expected {finding.expected}, found {finding.found}"
     if not report.accepted and not any(check.findings for check in report.checks):
         yield "not accepted"
@@ -71,12 +84,16 @@ def _words(world: World) -> Iterator[str]:
     for entry in _entries(world):
         world.statements.said(entry)
     for (signer, kind, number), different in sorted(world.statements.entries.items()):
-        if len(different) > 1 and signer not in world.set_back | world.scenario.liars.keys() | {HOST}:
+        kept = len(world.keys.get(signer, "1")) if kind == "round-key" else 1  # offered anew by a new key
+        if len(different) > kept and signer not in world.set_back | world.scenario.liars.keys() | {HOST}:
             yield f"{signer} said {len(different)} different things as its {kind} of round {number}"
 
 
 def _one_log(world: World) -> Iterator[str]:
     """Every checkpoint that anybody ever signed is of the log that there is, or of one that it can still become."""
+    if world.is_split:
+        yield from _one_log_in_force(world)
+        return
     for _, data in world.server.versions.get(PROPOSAL, []):
         if data is not None:
             world.statements.signed(HOST, parse_note(open_proposal(world.pinned, data).note).checkpoint)
@@ -88,11 +105,29 @@ def _one_log(world: World) -> Iterator[str]:
                 yield f"{party} signed another log of {size} entries"
 
 
+def _one_log_in_force(world: World) -> Iterator[str]:
+    """Where the coordinator signs more than one: no honest trustee cosigns two, and what t of them cosigned, whether it
+    was published or not, is one."""
+    needed, cosigned = world.pinned.policy.threshold, Counter[tuple[int, bytes]]()
+    for party, heads in sorted(world.statements.heads.items()):
+        signed = {(size, root_hash) for size, roots in heads.items() for root_hash in roots}
+        cosigned.update(signed)
+        if party not in world.set_back | world.scenario.liars.keys() and not world.logs.one(signed):
+            yield f"{party} cosigned two logs"
+    if not world.logs.one(head for head, count in cosigned.items() if count >= needed):
+        yield "two logs have enough cosignatures"
+
+
 def _sums(world: World) -> Iterator[str]:
-    """Each published sum is that of what the accepted clients trained."""
+    """Each published sum is that of what the accepted clients trained, and of as many as the policy wants at least."""
+    for transcript in _transcripts(world):
+        yield from _sums_in(world, transcript)
+
+
+def _sums_in(world: World, transcript: Path) -> Iterator[str]:
     submissions, accepted = dict[int, bytes](), list[int]()
-    reader = TranscriptReader(world.transcript)
-    for index, (entry, message) in enumerate(_messages(world)):
+    reader = TranscriptReader(transcript)
+    for index, (entry, message) in enumerate(_messages(transcript)):
         if isinstance(message, Submission):
             submissions[index] = entry
         elif isinstance(message, CohortClosed):
@@ -108,8 +143,13 @@ def _sums(world: World) -> Iterator[str]:
 
 def _blame(world: World) -> Iterator[str]:
     """Nobody who is honest is excluded for an offence: what only a client that lies, or lost its store, can do."""
+    for transcript in _transcripts(world):
+        yield from _blame_in(world, transcript)
+
+
+def _blame_in(world: World, transcript: Path) -> Iterator[str]:
     submissions, excused = dict[int, str](), world.set_back | world.scenario.liars.keys()
-    for index, (_, message) in enumerate(_messages(world)):
+    for index, (_, message) in enumerate(_messages(transcript)):
         if isinstance(message, Submission):
             submissions[index] = message.client
         elif isinstance(message, CohortClosed):
@@ -137,7 +177,9 @@ def _secrecy(world: World) -> Iterator[str]:
 
 def _forgetting(world: World) -> Iterator[str]:
     """Of rounds that are over no trustee keeps a private key or a share, once it has seen that they are."""
-    for name in world.scenario.trustees:
+    if world.may_stop:
+        return  # and the last round may go on for ever
+    for name in set(world.scenario.trustees) - world.scenario.deceived:
         member = world.members[name]
         if member.process is None or name in world.scenario.liars or member.seen() < len(_entries(world)):
             continue
@@ -156,6 +198,8 @@ def _own_state(world: World) -> Iterator[str]:
 def _endings(world: World) -> Iterator[str]:
     """No process ended with an error that it should not have."""
     for name, error in world.complaints:
+        if name in world.revoked:
+            continue
         yield f"{name} ended with {error}"
 
 
@@ -174,15 +218,25 @@ JUDGEMENTS: dict[str, Callable[[World], Iterator[str]]] = {
 }
 
 
+def _transcripts(world: World) -> list[Path]:
+    """What was published, by the one coordinator or by both."""
+    found = [world.transcript] if world.twin is None else [world.transcript, world.twin.transcript]
+    return [each for each in found if (each / "checkpoint").exists()]
+
+
 def _entries(world: World) -> Sequence[bytes]:
-    if not (world.transcript / "checkpoint").exists():
+    return _entries_in(world.transcript)
+
+
+def _entries_in(transcript: Path) -> Sequence[bytes]:
+    if not (transcript / "checkpoint").exists():
         return []
-    reader = TranscriptReader(world.transcript)
+    reader = TranscriptReader(transcript)
     return reader.entries(0, reader.size)
 
 
-def _messages(world: World) -> Iterator[tuple[bytes, Message]]:
-    return ((entry, open_envelope(entry).message) for entry in _entries(world))
+def _messages(transcript: Path) -> Iterator[tuple[bytes, Message]]:
+    return ((entry, open_envelope(entry).message) for entry in _entries_in(transcript))
 
 
 def _contents(paths: Iterator[Path]) -> bytes:

@@ -24,7 +24,6 @@ from tests.network.disks import Crash, Machine, Process
 from tests.network.scenario import Kill
 from tests.network.training import Training
 from tests.seeded import seeded
-from tests.simulator import identity_of
 from verifl.adversaries import provers
 from verifl.adversaries.cast import LyingClientAgent
 from verifl.adversaries.clients import LIARS, LyingPart, PublicRound
@@ -155,7 +154,7 @@ class Member:
 
     @property
     def party(self) -> Party:
-        return Party(self.name, (identity_of(self.name, self.world.scenario.seed),), PartyDirectory(self.machine.root))
+        return Party(self.name, self.world.keys[self.name], PartyDirectory(self.machine.root))
 
     @property
     def rand(self) -> Callable[[int], bytes]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from tests.network.delivery import PERFECT, Quality
 from tests.simulator import Setting
 
 HOST = "coordinator"
@@ -14,6 +13,23 @@ CALM = 240.0  # seconds after which nothing more goes wrong
 TAIL = 1500.0  # seconds within which the wanted rounds have closed then
 LYING_CLIENTS = ("bad-proof", "bad-share", "dropout", "duplicate", "replayed-proof", "stale-model")
 LYING_TRUSTEES = ("false-complaint", "lying-trustee", "silent-trustee")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of a link: the probabilities that a request is lost, that only its answer is, that what is PUT arrives again
+    later, that it arrives in two parts with time in between, that a file which changes comes from a cache; and the
+    seconds that a request takes at most."""
+
+    lost: float = 0.0
+    unanswered: float = 0.0
+    again: float = 0.0
+    in_parts: float = 0.0
+    cached: float = 0.0
+    slow: float = 0.0
+
+
+PERFECT = Quality()
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,63 @@ class Away:
     seconds: float | None
 
 
-Fault = Kill | Cut | Jump | Full | OldCopy | Away
+@dataclass(frozen=True)
+class OldCoordinator:
+    """Somebody puts a copy of the coordinator's state, made at `copied`, in the place of its state. whole: and of all
+    that it publishes."""
+
+    party: str
+    copied: float
+    at: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """A party's key is rotated; its process is started again with both."""
+
+    party: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Revoke:
+    """The issuer revokes a party."""
+
+    party: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """For a while the coordinator shows a party something else than what is there. how: one of `LIES`."""
+
+    party: str
+    at: float
+    seconds: float
+    how: str
+
+
+@dataclass(frozen=True)
+class Fork:
+    """From `at` on a second coordinator runs on a copy of the first one's disk, with the same key; it stops when all is
+    calm. moves: who is shown what the second one publishes, from when to when."""
+
+    party: str
+    at: float
+    moves: tuple[tuple[str, float, float], ...]
+
+    @property
+    def victims(self) -> set[str]:
+        """Who is ever shown it."""
+        return {name for name, _, _ in self.moves}
+
+
+# What a coordinator, or its web server, does to one party: it keeps entries, shares and blobs back; it shows the
+# checkpoint and the proposal of some moment for ever; it changes bytes; it takes answers and throws them away.
+WITHHELD, OLD, CHANGED, IGNORED = "withheld", "old", "changed", "ignored"
+LIES = (WITHHELD, OLD, CHANGED, IGNORED)
+Fault = Kill | Cut | Jump | Full | OldCopy | OldCoordinator | Away | Rotate | Revoke | Shown | Fork
 
 
 @dataclass(frozen=True)
@@ -104,7 +176,12 @@ class Scenario:
     def unreliable(self) -> set[str]:
         """Who may be of no use in the end: liars, who never comes back, who was set back to an old copy."""
         gone = {each.party for each in self.faults if isinstance(each, Away) and each.seconds is None}
-        return gone | self.liars.keys() | {each.party for each in self.faults if isinstance(each, OldCopy)}
+        return gone | self.liars.keys() | {each.party for each in self.faults if isinstance(each, OldCopy | Revoke)}
+
+    @property
+    def deceived(self) -> set[str]:
+        """Who is ever shown what a second coordinator publishes."""
+        return {name for each in self.faults if isinstance(each, Fork) for name in each.victims}
 
     def lines(self) -> Iterator[str]:
         """In words."""
@@ -128,9 +205,51 @@ def draw(seed: int) -> Scenario:
     liars = _liars(rng, quiet, spare)
     links = {name: _quality(rng) for name in everybody[1:]}
     faults = [_fault(rng, rng.choice((HOST, HOST, *everybody))) for _ in range(rng.choice((0, 2, 3, 4, 6, 9)))]
-    faults += _lasting(rng, [name for name in spare if name not in liars])
+    lasting = _lasting(rng, [name for name in spare if name not in liars])
+    others = [name for name in spare if name not in liars and name not in {each.party for each in lasting}]
+    faults += lasting + _of_its_kind(seed, replace(quiet, liars=liars), others)
     ordered = tuple(sorted(faults, key=lambda each: each.at))
     return Scenario(seed, setting, quiet.rounds, links, ordered, liars)
+
+
+def _of_its_kind(seed: int, quiet: Scenario, spare: list[str]) -> list[Fault]:
+    """Of five seeds one has rotations and revocations, and one a coordinator that lies, or was set back."""
+    rng = Random(f"kind {seed}")
+    match seed % 5:
+        case 2:
+            return _changes(rng, quiet, spare)
+        case 4:
+            return _lies(rng, quiet)
+    return []
+
+
+def _changes(rng: Random, quiet: Scenario, spare: list[str]) -> list[Fault]:
+    honest = [name for name in (*quiet.clients, *quiet.trustees) if name not in quiet.liars]
+    rotated = rng.sample(honest, rng.choice((0, 1, 2, 3)))
+    changes: list[Fault] = [Rotate(name, _moment(rng)) for name in rotated]
+    if spare and (not changes or rng.random() < 0.6):
+        changes.append(Revoke(rng.choice(spare), _moment(rng)))
+    return changes
+
+
+def _lies(rng: Random, quiet: Scenario) -> list[Fault]:
+    everybody = [*quiet.clients, *quiet.trustees]
+    kind = rng.choice(("shown", "shown", "fork", "fork", "old"))
+    if kind == "old":
+        at = round(rng.uniform(5.0, 150.0), 1)
+        return [OldCoordinator(HOST, round(rng.uniform(0.0, at), 1), at, rng.random() < 0.6)]
+    if kind == "fork":
+        at = _moment(rng)
+        victims = rng.sample(everybody, rng.randint(1, len(everybody)))
+        begins = {name: round(at + rng.choice((0.0, rng.uniform(0.0, 60.0))), 1) for name in victims}
+        moves = ((name, begin, round(begin + rng.uniform(5.0, 200.0), 1)) for name, begin in begins.items())
+        return [Fork(HOST, at, tuple(moves))]
+    names = (rng.choice(everybody) for _ in range(rng.randint(1, 4)))
+    return [Shown(name, _moment(rng), round(rng.uniform(10.0, 200.0), 1), rng.choice(LIES)) for name in names]
+
+
+def _moment(rng: Random) -> float:
+    return round(rng.uniform(0.0, 120.0), 1)
 
 
 def _setting(rng: Random, seed: int) -> Setting:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from proofs.errors import Rejected, VeriflError
+from protocols.log.reader import TranscriptReader
 from tests.network.clocks import MachineClock
 from tests.network.disks import Crash, Machine, Process
 from tests.network.scenario import HOST, Kill
+from tests.network.statements import Logs
 from tests.simulator import identity_of
 from verifl.agents.party import Party
+from verifl.carriers.exchange.changing import put_changes
 from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.exchange.serving import HostPlan, opened_host
+from verifl.enrolment.changes import published_changes
 from verifl.progress import NoProgress
 from verifl.storage.party_directory import PartyDirectory
 
@@ -29,14 +34,29 @@ NEEDS_SOMEBODY = ("checkpoint-quorum", "round-keys")  # it gave up, and whoever 
 AGAIN = 10.0  # seconds after which a process that ended with an error is started again
 
 
+class Board(PublicDirectory):
+    """A public directory of which it is known which logs were ever shown there."""
+
+    def __init__(self, path: Path, logs: Logs) -> None:
+        super().__init__(path)
+        self._logs = logs
+
+    def propose(self, proposal: bytes, bundles: dict[bytes, bytes]) -> None:
+        reader = TranscriptReader(self.transcript)
+        self._logs.shown(proposal, bundles, lambda start: reader.entries(0, start) if start else ())
+        super().propose(proposal, bundles)
+
+
 @dataclass
 class HostMember:
-    """The coordinator. done: its rounds are over, `ended` says why if they are fewer than wanted."""
+    """The coordinator. done: its rounds are over, `ended` says why if they are fewer than wanted. label: which of two
+    that have one key."""
 
     world: World
     machine: Machine
     clock: MachineClock
     name: str = HOST
+    label: str = HOST
     process: Process | None = None
     stopped: bool = False
     done: bool = False
@@ -48,7 +68,7 @@ class HostMember:
     _chance: Random = field(default_factory=Random)
 
     def __post_init__(self) -> None:
-        self._chance = Random(f"meanwhile {self.world.scenario.seed}")
+        self._chance = Random(f"meanwhile {self.world.scenario.seed}{self.label.removeprefix(HOST)}")
 
     @property
     def closed(self) -> int:
@@ -60,10 +80,22 @@ class HostMember:
         """What it waits for."""
         return self._stage
 
+    @property
+    def transcript(self) -> Path:
+        """What it publishes."""
+        return self.machine.root / "public/transcript"
+
     def enrol(self) -> None:
         """It has its directory, where its key is, long before it starts."""
         (self.machine.root / "state").mkdir(mode=0o700)
         self.machine.settle()
+
+    def hand_in(self, change: bytes) -> None:
+        """As `verifl coordinator change`, by whoever runs the coordinator; raises Misuse where the log will not take
+        it."""
+        logged = published_changes(self.machine.root / "public").entries
+        with self.machine.roomy():
+            put_changes(self.machine.root / "state/changes", self.world.pinned.policy, logged, [change])
 
     def start(self) -> None:
         """As its command does; it advances from now on."""
@@ -106,9 +138,10 @@ class HostMember:
             with self.world.disks.running(process):
                 self._advance(process)
         except Crash as crash:
-            self.world.tell(f"{self.name} dies before: {crash}")
+            self.world.tell(f"{self.label} dies before: {crash}")
             self._close(process, crash)
-            self.world.look_for_answers()
+            if self is self.world.host and not self.world.is_split:
+                self.world.look_for_answers()
             if self.process is process:
                 self.process = None
                 self._died()
@@ -130,18 +163,18 @@ class HostMember:
         if awaited is None:
             self.done, self.ended, self.process = True, host.ended, None
             self._open.close()
-            self.world.tell(f"{self.name}: {host.ended or 'all rounds have closed'}")
+            self.world.tell(f"{self.label}: {host.ended or 'all rounds have closed'}")
             return
         stage = f"{awaited.stage.value} of {', '.join(awaited.parties)}"
         if stage != self._stage:
-            self.world.tell(f"{self.name} waits for {stage}")
+            self.world.tell(f"{self.label} waits for {stage}")
             self._stage = stage
         poll = self.world.deadlines.poll
         left = max(0.0, min(poll, awaited.until - self.clock.monotonic()))
         self.world.scheduler.after(left or 0.1, lambda: self._turn(process))
 
     def _opened(self) -> CoordinatorHost:
-        world, public = self.world, PublicDirectory(self.machine.root / "public")
+        world, public = self.world, Board(self.machine.root / "public", self.world.logs)
         party = Party(
             self.name, (identity_of(self.name, world.scenario.seed),), PartyDirectory(self.machine.root / "state")
         )
@@ -162,7 +195,7 @@ class HostMember:
         process.dead = True
 
     def _ends(self, process: Process, error: Exception) -> None:
-        self.world.tell(f"{self.name} ends: {type(error).__name__}: {error}")
+        self.world.tell(f"{self.label} ends: {type(error).__name__}: {error}")
         self.process = None
         self.world.scheduler.after(AGAIN, self.start)
         self._close(process, error)

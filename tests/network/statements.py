@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +14,11 @@ from protocols import hpke
 from protocols.envelopes import open_envelope
 from protocols.lattice import encryption
 from protocols.log.checkpoint import Checkpoint, parse_note
+from protocols.log.merkle import leaf_hash, root
+from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Answer, Cosignature, Observe, Question
+from protocols.rounds.proposals import bundled_entries, open_proposal
 from protocols.rounds.round_secrets import RoundSecrets
 from tests.network.disks import Disks
 
@@ -57,6 +60,36 @@ class Statements:
     def signed(self, party: str, head: Checkpoint) -> None:
         """Somebody signed a checkpoint."""
         self.heads.setdefault(party, {}).setdefault(head.size, set()).add(head.root)
+
+
+@dataclass
+class Logs:
+    """Every log that the coordinator's key ever signed a checkpoint of: the hashes of its entries, by size and root."""
+
+    pinned: PinnedPolicy
+    known: dict[tuple[int, bytes], list[bytes]] = field(default_factory=dict)
+
+    def shown(self, data: bytes, bundles: dict[bytes, bytes], published: Callable[[int], Iterable[bytes]]) -> None:
+        """A proposal is about to be shown, with these files beside it; the entries before them are published."""
+        proposal = open_proposal(self.pinned, data)
+        head = parse_note(proposal.note).checkpoint
+        if (head.size, head.root) in self.known:
+            return
+        start = proposal.start if proposal.bundles else head.size
+        new = bundled_entries(proposal, lambda name, _: bundles[name]) if proposal.bundles else ()
+        hashes = [leaf_hash(entry) for entry in (*published(start), *new)]
+        if len(hashes) >= head.size and root(hashes[: head.size]) == head.root:
+            self.known[head.size, head.root] = hashes[: head.size]
+
+    def one(self, heads: Iterable[tuple[int, bytes]]) -> bool:
+        """Whether checkpoints are all of one log."""
+        longest: list[bytes] = []
+        for head in sorted(heads):
+            hashes = self.known.get(head)
+            if hashes is None or hashes[: len(longest)] != longest:
+                return False
+            longest = hashes
+        return True
 
 
 @dataclass(frozen=True)

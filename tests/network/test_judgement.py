@@ -12,7 +12,7 @@ from protocols.log.checkpoint import Checkpoint
 from protocols.messages import RoundKey
 from tests.network.history import World, world_of
 from tests.network.judgement import JUDGEMENTS, judge
-from tests.network.scenario import Scenario
+from tests.network.scenario import HOST, Scenario
 from tests.network.statements import Secret
 from tests.simulator import Setting, identity_of
 
@@ -53,6 +53,23 @@ def _says_two_things(world: World, patch: pytest.MonkeyPatch) -> None:
 def _signs_another_log(world: World, patch: pytest.MonkeyPatch) -> None:
     head = Checkpoint(world.pinned.policy.origin, 3, bytes(32))
     patch.setitem(world.statements.heads, "trustee-2", {head.size: {head.root}})
+
+
+def _signs_two_logs(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Of which a coordinator that lies has shown it one after the other."""
+    patch.setattr(world, "set_back", {HOST})
+    size, root = max(world.logs.known)
+    known = {**world.logs.known, (size, bytes(32)): [bytes(32)] * size}
+    patch.setattr(world.logs, "known", known)
+    patch.setitem(world.statements.heads, "trustee-2", {size: {root, bytes(32)}})
+
+
+def _two_logs_are_in_force(world: World, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(world, "set_back", {HOST, *world.scenario.trustees})
+    size, root = max(world.logs.known)
+    patch.setattr(world.logs, "known", {**world.logs.known, (size, bytes(32)): [bytes(32)] * size})
+    for name in ("trustee-1", "trustee-2"):
+        patch.setitem(world.statements.heads, name, {size: {root, bytes(32)}})
 
 
 def _sums_something_else(world: World, patch: pytest.MonkeyPatch) -> None:
@@ -98,6 +115,8 @@ def _ends_with_an_error(world: World, patch: pytest.MonkeyPatch) -> None:
         ("progress", _ends_early),
         ("words", _says_two_things),
         ("one log", _signs_another_log),
+        ("one log", _signs_two_logs),
+        ("one log", _two_logs_are_in_force),
         ("sums", _sums_something_else),
         ("sums", _sums_what_nobody_trained),
         ("secrecy", _sends_a_secret),

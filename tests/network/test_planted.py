@@ -40,6 +40,7 @@ FOUND: dict[str, tuple[int | Scenario, str]] = {
     "secrets kept": (0, "forgetting"),
     "directories not synced": (3, "progress"),
     "names believed at a start": (28, "endings"),
+    "any log cosigned": (9, "one log"),
     "training never forgotten": (KILLED_WHILE_ANSWERING, "own state"),
 }
 SLOW = ("a checkpoint read once", "a log whose names are not synced", "directories not synced", "secrets kept")
