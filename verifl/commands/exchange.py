@@ -103,6 +103,8 @@ def token(party: str, file: Path) -> int:
 @click.argument("role", type=click.Choice(["coordinator", "trustee", "client", "auditor"]))
 @click.option("--config", type=PATH, help="The party's own file; /etc/verifl/ROLE.toml when absent.")
 @click.option("--key", type=PATH, help="The party's key file, which root reads and hands over.")
+@click.option("--token-file", type=PATH, help="Its token for the web server, which root reads and hands over.")
+@click.option("--client-certificate", type=PATH, help="Its certificate, with its key in the same file; the same.")
 @click.option("--user", help="Who runs it; verifl for a coordinator, verifl-ROLE for others, when absent.")
 @click.option("--public", type=PATH, help="The directory that a coordinator writes.")
 @click.option("--group", help="Of the web server, which writes into the inboxes of a coordinator.")
@@ -112,6 +114,8 @@ def systemd(
     role: str,
     config: Path | None,
     key: Path | None,
+    token_file: Path | None,
+    client_certificate: Path | None,
     user: str | None,
     public: Path | None,
     group: str | None,
@@ -124,7 +128,7 @@ def systemd(
     """
     import sys
 
-    from verifl.carriers.exchange.systemd import Unit, systemd_unit
+    from verifl.carriers.exchange.systemd import Unit, hidden_from, systemd_unit
 
     program = Path(sys.executable).with_name("verifl-audit" if role == "auditor" else "verifl")
     unit = Unit(
@@ -137,6 +141,10 @@ def systemd(
         group,
         place,
         policy and policy.absolute(),
+        token_file and token_file.absolute(),
+        client_certificate and client_certificate.absolute(),
     )
     click.echo(systemd_unit(unit), nl=False)
+    for hidden in hidden_from(unit, (program, Path(sys.base_prefix).resolve())):
+        click.echo(f"{hidden}: the unit's user cannot see it; install verifl elsewhere, in /opt for one", err=True)
     return OK

@@ -8,12 +8,14 @@ inboxes' group on.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Misuse
 
 ROLES = ("coordinator", "trustee", "client", "auditor")
+_ROOTS = Path("/root")  # whose home nobody else enters
 _WORD = re.compile("[A-Za-z0-9_@%:=+,./-]+")  # of a command line, without quotes
 _PLAIN = (
     "CapabilityBoundingSet=",
@@ -44,8 +46,9 @@ _PLAIN = (
 class Unit:
     """What a unit is made for. program: the command that it starts, by its whole path. config: the party's own file.
     user: who runs it; key: the party's key file, which root hands over; public: what a coordinator writes, and group:
-    of the web server that writes into its inboxes. For an auditor place is an address or a directory, and policy the
-    one that it pinned."""
+    of the web server that writes into its inboxes. token, certificate: what a trustee or client shows the web server,
+    the second with its key in the same file; root hands them over, too. For an auditor place is an address or a
+    directory, and policy the one that it pinned."""
 
     role: str
     program: Path
@@ -56,6 +59,8 @@ class Unit:
     group: str | None = None
     place: str = ""
     policy: Path | None = None
+    token: Path | None = None
+    certificate: Path | None = None
 
 
 def systemd_unit(unit: Unit) -> str:
@@ -75,15 +80,28 @@ def systemd_unit(unit: Unit) -> str:
     return "\n".join([*head, *service, "", "[Install]", "WantedBy=multi-user.target"]) + "\n"
 
 
+def hidden_from(unit: Unit, places: Iterable[Path]) -> list[Path]:
+    """Which of the places that the program is in, by itself or by its interpreter, the unit's user does not see."""
+    homes = (_ROOTS,) if unit.role == "client" else (_ROOTS, Path("/home"), Path("/run/user"))
+    return [place for place in places if any(place.is_relative_to(home) for home in homes)]
+
+
 def _preparation(unit: Unit, name: str) -> list[str]:
     lines = [] if unit.role == "auditor" else [f"#   useradd --system --no-create-home {_word(unit.user)}"]
-    if unit.key is not None:
-        lines.append(f"#   install -o root -g root -m 0600 KEY {_word(unit.key)}")
+    for _, _, path in _handed(unit):
+        lines.append(f"#   install -o root -g root -m 0600 {path.name} {_word(path)}")
     return [*lines, f"#   systemctl daemon-reload && systemctl enable --now {name}", ""]
 
 
+def _handed(unit: Unit) -> list[tuple[str, str, Path]]:
+    """What root reads and hands over: the option that it is for, its name there, its path."""
+    given = (("--key", "key.pem", unit.key), ("--token-file", "token", unit.token),
+             ("--client-certificate", "certificate.pem", unit.certificate))  # fmt: skip
+    return [(option, name, path) for option, name, path in given if path is not None]
+
+
 def _command(unit: Unit, name: str) -> list[str]:
-    state, key = f"%S/{name}", unit.key
+    state, handed = f"%S/{name}", _handed(unit)
     if unit.role == "auditor":
         if not unit.place or unit.policy is None:
             raise Misuse(
@@ -92,11 +110,14 @@ def _command(unit: Unit, name: str) -> list[str]:
         words = ["follow", unit.place, "--policy", str(unit.policy), "--state", f"{state}/state", "--format", "jsonl"]
     else:
         words = [unit.role, "run", "--config", str(unit.config), "--state", state]
-        words += ["--key", "%d/key.pem"] if key is not None else []
+        words += [word for option, called, _ in handed for word in (option, f"%d/{called}")]
+    if unit.role in ("coordinator", "auditor") and (unit.token or unit.certificate):
+        raise Misuse(f"{unit.role}: shows the web server neither a token nor a certificate")
     started = " ".join(map(_word, [str(unit.program), *words]))
     lines = ["Type=exec", f"ExecStart={started}"]
-    return lines if key is None else [*lines, "# Root reads the key, and hands it to this process alone.",
-                                      f"LoadCredential=key.pem:{_word(key)}"]  # fmt: skip
+    if handed:
+        lines.append("# Root reads these, and hands them to this process alone.")
+    return [*lines, *(f"LoadCredential={called}:{_word(path)}" for _, called, path in handed)]
 
 
 def _identity(unit: Unit, name: str) -> list[str]:

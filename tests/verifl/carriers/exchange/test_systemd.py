@@ -13,7 +13,7 @@ import pytest
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
 from tests.required import needs, needs_root
-from verifl.carriers.exchange.systemd import ROLES, Unit, systemd_unit
+from verifl.carriers.exchange.systemd import ROLES, Unit, hidden_from, systemd_unit
 from verifl.commands.root import invoke
 from verifl.enrolment.keys import read_key, write_key
 
@@ -75,6 +75,28 @@ def test_what_a_unit_starts_is_a_command_of_ours(role: str, capsys: pytest.Captu
     assert invoke([role, "run", "--help"]) == 0
     described = capsys.readouterr().out
     assert all(word in described for word in words if word.startswith("--"))
+
+
+def test_what_a_party_shows_the_web_server_is_handed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--key", "/etc/verifl/own.pem", "--token-file", "/etc/verifl/own.token"]
+    assert invoke(["exchange", "systemd", "client", *given]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [started] = [line for line in lines if line.startswith("ExecStart=")]
+    assert started.endswith("--key %d/key.pem --token-file %d/token")
+    assert "LoadCredential=token:/etc/verifl/own.token" in lines
+    assert invoke(["exchange", "systemd", "trustee", "--client-certificate", "/etc/verifl/own.pem"]) == 0
+    text = capsys.readouterr().out
+    assert "--client-certificate %d/certificate.pem\n" in text
+    assert "LoadCredential=certificate.pem:/etc/verifl/own.pem\n" in text
+    assert invoke(["exchange", "systemd", "coordinator", "--public", "/srv/public", "--token-file", "/t"]) == 2
+    assert "neither a token nor a certificate" in capsys.readouterr().err
+
+
+def test_a_program_that_the_unit_does_not_see_is_told() -> None:
+    """A home is hidden from all but clients, root's from everybody else than root."""
+    places = [Path("/home/me/venv/bin/verifl"), Path("/root/python"), Path("/opt/verifl/bin/verifl")]
+    assert hidden_from(unit_of("trustee"), places) == places[:2]
+    assert hidden_from(unit_of("client"), places) == places[1:2]
 
 
 def test_what_is_missing_or_cannot_be_written_is_said(capsys: pytest.CaptureFixture[str]) -> None:
