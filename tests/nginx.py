@@ -86,6 +86,16 @@ class Nginx:
             self.process.wait(PATIENCE)
             self.process = None
 
+    def kill(self) -> None:
+        """SIGKILL, at whatever it is: of the master, and of its workers, which would go on without it."""
+        if self.process is not None:
+            pid = self.process.pid
+            workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for each in (pid, *map(int, workers)):
+                os.kill(each, signal.SIGKILL)
+            self.process.wait(PATIENCE)
+            self.process = None
+
     def requests(self) -> list[Request]:
         """Those that were answered."""
         lines = (self.folder / "access.log").read_text().splitlines()

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -100,6 +101,39 @@ def hostile(answer: Answer) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
+
+
+def slow(port: int, rate: float) -> tuple[int, Callable[[], None]]:
+    """A port that leads to another one at so many bytes a second, in one direction; and how to end it."""
+    listener = socket.create_server((HOST, 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+
+    def carry(source: socket.socket, target: socket.socket, pace: float | None) -> None:
+        try:
+            while piece := source.recv(1 << 13):
+                target.sendall(piece)
+                if pace is not None:
+                    time.sleep(len(piece) / pace)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:  # one end is gone, and the other one hears of it
+            for each in (source, target):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                here = listener.accept()[0]
+                try:
+                    there = socket.create_connection((HOST, port))
+                except OSError:
+                    here.close()
+                    continue
+                for job in ((here, there, rate), (there, here, None)):
+                    threading.Thread(target=carry, args=job, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1], listener.close
 
 
 class Authority:

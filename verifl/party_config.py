@@ -14,14 +14,22 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from proofs.errors import Misuse
 from protocols.log.connection import SCHEMES
 from verifl.tables import Finite, TomlTable, parse_table, read_toml
 
 ROLES = ("coordinator", "trustee", "client")
-Place = Annotated[str, Field(min_length=1)]  # of a file or directory
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("expected printable characters on one line")
+    return text
+
+
+Place = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]  # of a file or directory
 
 
 class LogsTable(TomlTable):
@@ -106,7 +114,10 @@ def read_party_config(path: Path, role: str | None, parameters: Collection[str])
             continue
         if parameter not in parameters:
             raise Misuse(f"{path}: {key}: a {role} has no such thing; remove it")
-        told[parameter] = _placed(path.parent, key, value)
+        try:
+            told[parameter] = _placed(path.parent, key, value)
+        except RuntimeError as error:  # of `Path.expanduser`
+            raise Misuse(f"{path}: {key}: {value}: {str(error).rstrip('.').lower()}") from None
     return told
 
 

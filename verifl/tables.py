@@ -19,6 +19,8 @@ Patterns = Annotated[tuple[str, ...], Field(strict=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
+TOML_LIMIT = 1 << 20  # bytes of a file
+
 SHOWN = Repr()  # what a file holds, cut where it is long
 SHOWN.maxstring = SHOWN.maxother = SHOWN.maxlong = 80
 
@@ -32,7 +34,7 @@ class TomlTable(BaseModel):
 def read_toml(path: Path, hint: str, usual: str) -> dict[str, object]:
     """A TOML file, parsed; raises Misuse in one line. hint: what makes such a file; usual: its name in a directory."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")  # some editors put a byte order mark first
+        text = _read(path).decode("utf-8-sig")  # some editors put a byte order mark first
     except FileNotFoundError:
         raise Misuse(f"{path}: no such file; {hint}") from None
     except IsADirectoryError:
@@ -45,6 +47,17 @@ def read_toml(path: Path, hint: str, usual: str) -> dict[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Misuse(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise Misuse(f"{path}: not valid TOML: arrays or tables in one another too deep") from None
+
+
+def _read(path: Path) -> bytes:
+    """All of a file that is not too long, also where it says nothing of its size."""
+    with path.open("rb") as file:
+        data = file.read(TOML_LIMIT + 1)
+    if len(data) > TOML_LIMIT:
+        raise Misuse(f"{path}: expected a TOML file of at most {TOML_LIMIT} bytes")
+    return data
 
 
 def parse_table(model: type[Parsed], document: Mapping[str, object], where: str) -> Parsed:

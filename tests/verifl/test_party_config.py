@@ -81,6 +81,15 @@ def test_options_override_and_paths_are_relative_to_the_file(tmp_path: Path) -> 
         ('role = "trustee"\ntraining = "config.toml"\n', "training: a trustee has no such thing; remove it"),
         ('[task]\nfile = "task.py"\n', "is a training configuration"),
         ("role = \n", "not valid TOML"),
+        ('role = "trustee"\nstate = "a\\u0000b"\n', "state: expected printable characters on one line"),
+        ('role = "trustee"\npassphrase_file = "a\\nb"\n', "passphrase_file: expected printable characters on one line"),
+        ('role = "trustee"\nkeys = ["a", "b\\u001b[2J"]\n', "keys.1: expected printable characters on one line"),
+        (
+            'role = "trustee"\ntoken_file = "~nobody-here/token"\n',
+            "token_file: ~nobody-here/token: could not determine",
+        ),
+        (f"a = {'[' * 100_000}", "not valid TOML: arrays or tables in one another too deep"),
+        (f"#{'x' * (1 << 20)}", "expected a TOML file of at most 1048576 bytes"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_any_work(
@@ -95,6 +104,30 @@ def test_what_is_wrong_is_one_line_before_any_work(
     assert hint in error
     assert error.count("\n") == 1
     assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("key", sorted(PartyConfig.model_fields))
+@pytest.mark.parametrize(
+    "value", ["7", "-1", "9" * 40, "nan", "true", "[1]", "{a = 1}", "2020-01-01", '"\\u0000"', '""']
+)
+def test_a_value_of_any_type_is_one_line(
+    key: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a key is given: either it is refused as that key's, or what else is missing is told."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "trustee.toml"
+    said = {"role": '"trustee"', "public": '"public"', "state": '"own"', "policy": '"none"', key: value}
+    file.write_text("".join(f"{name} = {each}\n" for name, each in said.items()))
+    assert invoke(["trustee", "run", "--config", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("verifl: ")
+    assert error.rstrip("\n").isprintable()
+    assert not (tmp_path / "own").exists()
+
+
+def test_a_device_without_end_is_no_file_of_a_party(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["trustee", "run", "--config", "/dev/zero"]) == 2
+    assert "/dev/zero: expected a TOML file of at most" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_says_what_writes_one(tmp_path: Path) -> None:

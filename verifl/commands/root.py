@@ -100,7 +100,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"this needs {error.name}, which is not installed: pip install 'verifl[federation]'"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'input/output'}: {error.strerror}"
+        return " ".join(f"{error.filename or 'input/output'}: {error.strerror}".split())
     return " ".join(str(error).split())
 
 

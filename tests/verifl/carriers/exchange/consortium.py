@@ -112,13 +112,22 @@ class Consortium:
         places = [*public, "--state", str(self.home(name)), "--policy", str(self.policy)]
         return [role, "run", *config, *places, "--log-format", "json", *more]
 
+    def program(self, name: str) -> list[str]:
+        """What runs the command that the party types."""
+        return [sys.executable, "-c", WATCHED, str(self.folder / f"{name}.opened")]
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The variables of its process."""
+        common = {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**os.environ, **common, "TORCHINDUCTOR_CACHE_DIR": str(self.home(name))}
+
     def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
         more = more if name == "coordinator" else ("--poll", "0.05", *more)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment["TORCHINDUCTOR_CACHE_DIR"] = str(self.home(name))
-        command = [sys.executable, "-c", WATCHED, str(self.folder / f"{name}.opened"), *self.command(name, *more)]
+        command = [*self.program(name), *self.command(name, *more)]
         with self.log(name).open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self.started_in(name))
+            process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=self.environment(name), cwd=self.started_in(name)
+            )
         self.running[name] = process
         return process
 
@@ -194,6 +203,6 @@ def run_in_one_process(consortium: Consortium) -> FederationResult:
     names = {"coordinator": "coordinator"}
     names |= {name: f"clients/{name}" for name in CLIENTS} | {name: f"trustees/{name}" for name in TRUSTEES}
     for name, place in names.items():
-        consortium.home(name).mkdir(parents=True, mode=0o700)
+        consortium.home(name).mkdir(parents=True, exist_ok=True, mode=0o700)
         shutil.copy(result.state / place / "identity.pem", consortium.home(name) / "identity.pem")
     return result

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -37,7 +36,7 @@ from tests.verifl.carriers.exchange.website import (
     printed,
     published,
 )
-from tests.web import Authority
+from tests.web import Authority, slow
 from verifl.carriers.exchange.inbox import Inbox, Refusals
 from verifl.carriers.exchange.nginx import Site, nginx_configuration
 from verifl.carriers.exchange.public import INBOX, PublicDirectory
@@ -354,30 +353,6 @@ def as_user(user: int, group: int, what: Callable[[], object]) -> int:
 
 
 # --- Long answers, slow lines
-
-
-def slow(port: int, rate: float) -> tuple[int, Callable[[], None]]:
-    """A port that leads to another one at so many bytes a second, in one direction; and how to end it."""
-    listener = socket.create_server((HOST, 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
-
-    def carry(source: socket.socket, target: socket.socket, pace: float | None) -> None:
-        with suppress(OSError):
-            while piece := source.recv(1 << 13):
-                target.sendall(piece)
-                if pace is not None:
-                    time.sleep(len(piece) / pace)
-            target.shutdown(socket.SHUT_WR)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                here, there = listener.accept()[0], socket.create_connection((HOST, port))
-                for job in ((here, there, rate), (there, here, None)):
-                    threading.Thread(target=carry, args=job, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1], listener.close
 
 
 @pytest.fixture
