@@ -39,6 +39,8 @@ HARMLESS = frozenset(
         "min-cohort",
         "cohort-range",
         "roster-size",
+        "per-round",
+        "per-round-consecutive",
         "max-rounds",
         "max-rounds-limit",
         "cohort-entry",

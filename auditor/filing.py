@@ -67,6 +67,7 @@ class Filing:
             doubtful=frozenset(self._doubtful),
             unsettled=frozenset(self._unsettled),
             trustees=() if self._standing is None else tuple(self._standing.trustees),
+            left=MappingProxyType({} if self._standing is None else dict(self._standing.left)),
         )
 
     def add_missing(self) -> None:

@@ -148,7 +148,8 @@ class Index:
     indices of entries that the party they name did not sign for this federation, with its key in force: it is not
     to blame for what is wrong with them. doubtful: indices of entries of which that cannot be told, since an entry
     that is missing before may have changed who is in force. unsettled: of these, each RoundOpen that does not show
-    that none has. trustees: those in force from each size of the log on, ascending; none without a policy.
+    that none has. trustees: those in force from each size of the log on, ascending; none without a policy. left:
+    clients that were revoked, and the size of the log from which on.
     """
 
     rounds: Mapping[int, Round] = field(default_factory=lambda: MappingProxyType({}))
@@ -164,6 +165,7 @@ class Index:
     doubtful: frozenset[int] = frozenset()
     unsettled: frozenset[int] = frozenset()
     trustees: tuple[tuple[int, tuple[Member, ...]], ...] = ()
+    left: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def report(self, findings: Findings) -> None:
         """Hand the faults of one check to it."""
@@ -180,6 +182,10 @@ class Index:
         """The trustees in force after the first `size` entries, with their keys: those of the policy, if it was not
         known when the log was filed."""
         return in_force(self.trustees, size) if self.trustees else policy.trustees
+
+    def clients_at(self, policy: Policy, size: int) -> tuple[str, ...]:
+        """Ids of the clients in force after the first `size` entries, likewise."""
+        return tuple(each.id for each in policy.roster if self.left.get(each.id, size + 1) > size)
 
     def opened_before(self, number: int, model: bytes) -> AbstractSet[str] | None:
         """The latest cohort, as client ids, of the rounds before `number` on one model that reached CohortClosed; None

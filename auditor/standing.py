@@ -28,6 +28,7 @@ class Standing:
         self._clients = {member.id: member.public_key for member in policy.roster}
         self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
         self.trustees = [(0, policy.trustees)]  # from each size of the log on, ascending
+        self.left: dict[str, int] = {}  # clients that were revoked, and the size of the log from which on
         self._ended = 1  # the index after the last RoundClosed or RoundAborted, whoever wrote it
         self._former: dict[str, list[tuple[bytes, int]]] = {}  # a party's replaced keys, and the entries that did it
 
@@ -37,6 +38,8 @@ class Standing:
         self.membership = changed_by(self._policy, self.membership, index, data, envelope, self._ended)
         if isinstance(message, KeyRotation):
             self._former.setdefault(message.party, []).append((message.previous, index))
+        if isinstance(message, Revocation) and message.party in self._clients:
+            self.left[message.party] = index + 1
         if isinstance(message, KeyRotation | Revocation) and message.party in self._enrolled_trustees:
             self.trustees.append((index + 1, self.membership.trustees(self._policy)))
 

@@ -9,12 +9,17 @@ import hashlib
 from collections.abc import Iterable
 from hashlib import shake_128, shake_256
 
-__all__ = ["sha256", "sha256_of_parts", "shake_128", "shake_256"]
+__all__ = ["sha256", "sha256_of_parts", "sha512", "shake_128", "shake_256"]
 
 
 def sha256(data: bytes) -> bytes:
     """SHA-256, 32 bytes."""
     return hashlib.sha256(data).digest()
+
+
+def sha512(data: bytes) -> bytes:
+    """SHA-512, 64 bytes: as RFC 9381 has it."""
+    return hashlib.sha512(data).digest()
 
 
 def sha256_of_parts(parts: Iterable[bytes]) -> bytes:

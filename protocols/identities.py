@@ -76,15 +76,15 @@ def check_public_key(public_key: bytes) -> None:
     Raises Rejected("public-key"): wrong length, y >= p, no such point, the sign bit on x = 0, or one of the eight
     points whose order divides 8.
     """
-    point = _decode_point(public_key)
+    point = decode_point(public_key)
     for _ in range(3):
         point = _double(point)
     if point == (0, 1):
         raise Rejected("public-key", "a point of large order", f"{public_key.hex()}, of order dividing 8")
 
 
-def _decode_point(public_key: bytes) -> tuple[int, int]:
-    """RFC 8032 section 5.1.3, with every refusal it allows."""
+def decode_point(public_key: bytes) -> tuple[int, int]:
+    """RFC 8032 section 5.1.3, with every refusal it allows: affine (x, y). Raises Rejected("public-key")."""
     if len(public_key) != 32:
         raise Rejected("public-key", "32 bytes", f"{len(public_key)} bytes")
     encoded = int.from_bytes(public_key, "little")

@@ -30,6 +30,7 @@ from protocols.messages import (
     RoundKey,
     RoundOpen,
 )
+from protocols.participation import draw_seed, draw_value
 from protocols.pinned import PinnedPolicy
 
 INVITATION_LIMIT = CHANGES_LIMIT  # bytes: most of it for changes, to a client that knows none of them
@@ -153,6 +154,8 @@ def verify_invitation(
     5. RoundOpen's seed follows from a checkpoint of this same log, before it: "seed", "consistency-proof".
     6. The round keys are those that RoundOpen lists, by index and entry hash, from t or more distinct pinned trustees,
        signed by them for this round with keys in force: "round-keys", "signature", "unknown-trustee", "revoked".
+    7. Where the policy draws clients, RoundOpen's draw follows from them, unless it repeats another round; else it has
+       none: "draw".
     Raises Malformed, or Rejected with these names.
     """
     note = parse_note(invitation.note)
@@ -169,6 +172,7 @@ def verify_invitation(
             "changes", message.changes.hex(), f"{membership.root().hex()}, of {membership.count} changes shown"
         )
     keys = _check_round_keys(pinned, membership, message, invitation, checkpoint)
+    _check_draw(pinned, message, keys)
     return VerifiedRound(
         message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint, membership
     )
@@ -245,6 +249,17 @@ def _check_round_keys(
     keys = tuple(_check_round_key(pinned, membership, message, each) for each in included)
     check_trustee_set(pinned, (key.trustee for key in keys))
     return keys
+
+
+def _check_draw(pinned: PinnedPolicy, message: RoundOpen, keys: Iterable[RoundKey]) -> None:
+    """Of a repetition only the trustees know what it has to be: the draw of the round before."""
+    if message.retry_of is None:
+        values = {key.trustee: value for key in keys if (value := draw_value(pinned, key)) is not None}
+        expected = draw_seed(pinned, message.round, values)
+    else:
+        expected = None if pinned.policy.per_round is None else message.draw or bytes(32)
+    if message.draw != expected:
+        raise Rejected("draw", "none" if expected is None else expected.hex(), str(message.draw and message.draw.hex()))
 
 
 def _check_round_key(pinned: PinnedPolicy, membership: Membership, message: RoundOpen, envelope: Envelope) -> RoundKey:

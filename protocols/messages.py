@@ -122,6 +122,7 @@ class RoundKey:
     round: int
     trustee: PartyId
     public_key: Annotated[bytes, Exactly(1216)]  # X-Wing: ML-KEM-768 encapsulation key, then X25519
+    draw: Annotated[bytes, Exactly(80)] | None  # what it gives to the draw of clients, see protocols.participation
     rotation: Reserved
 
 
@@ -141,6 +142,7 @@ class RoundOpen:
     round_keys: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the RoundKey entries, ascending
     round_key_hashes: Annotated[tuple[Hash32, ...], AtMost(64)]  # their entry hashes, in the same order
     retry_of: int | None  # the aborted round that this one repeats on the same model
+    draw: Hash32 | None  # by which clients are drawn; of a repetition that of the round it repeats; null for all
     noise: Reserved
 
 

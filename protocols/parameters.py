@@ -325,6 +325,7 @@ def _round_conditions(policy: Policy) -> list[Inequality]:
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
         Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
+        *_draw_conditions(policy),
         Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
         Inequality("max-rounds-limit", policy.max_rounds, "<=", MOST_ROUNDS, "a party can remember the whole log"),
@@ -402,6 +403,18 @@ def _misplaced_scales(policy: Policy) -> int:
         wrong += each.exponent > LARGEST_EXPONENT or each.exponent == SCALE_BIAS
         end = each.stop
     return wrong
+
+
+def _draw_conditions(policy: Policy) -> list[Inequality]:
+    if policy.per_round is None:
+        return []
+    apart = "whom a draw leaves out is not in the cohort after it: consecutive cohorts differ by a few"
+    most = min(policy.max_cohort, len(policy.roster))
+    within = int(policy.min_cohort <= policy.per_round <= most)
+    return [
+        Inequality("per-round", within, "=", 1, f"a draw of {policy.min_cohort} to {most} clients makes a cohort"),
+        Inequality("per-round-consecutive", int(policy.strict_consecutive), "=", 0, apart),
+    ]
 
 
 def _wrap_condition(policy: Policy) -> Inequality:

@@ -132,6 +132,7 @@ class Policy:
     roster: tuple[Member, ...]  # clients, ascending by id
     min_cohort: int
     max_cohort: int  # n_max
+    per_round: int | None  # k: how many clients are drawn for a round; null for all
     max_rounds: int
     max_aborts: int
     strict_consecutive: bool  # consecutive cohorts on different models may not expose a few clients either

@@ -114,6 +114,7 @@ def rehearsal_policy(
         issuer_key=issuer_key,
         trustees=_present(real.trustees, stand_ins),
         roster=_present(real.roster, stand_ins),
+        per_round=None,
         max_rounds=1,
         initial_model=sha256(initial_model),
         required_checks=(),

@@ -93,6 +93,7 @@ class Setting:
     max_rounds: int = 50
     max_aborts: int = 3
     strict_consecutive: bool = False
+    per_round: int | None = None
     clip_norm: float = 1.0
     fraction_bits: int = 12
     coordinate_clip: float | None = None
@@ -155,6 +156,7 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         max_cohort=setting.max_cohort,
         max_rounds=setting.max_rounds,
         max_aborts=setting.max_aborts,
+        per_round=setting.per_round,
         strict_consecutive=setting.strict_consecutive,
         tensors=tuple(tensors),
         dimension=setting.dimension,
@@ -493,9 +495,11 @@ class Simulation:
         clients: Iterable[str] | None = None,
         silent: Iterable[str] = (),
     ) -> RoundResult:
-        """A round in which `clients` (all) submit, and trustees in `silent` do not release."""
+        """A round in which `clients` (all, or of these who are drawn) submit, and trustees in `silent` do not
+        release."""
         number = self.open_round()
-        for name in filter(self.in_force, self.clients) if clients is None else clients:
+        everybody = self.clients if self.setting.per_round is None else self.conductor.due.parties
+        for name in filter(self.in_force, everybody) if clients is None else clients:
             self.submit(name, None if updates is None else updates[name])
         self.acknowledge()
         aborted = self.close_cohort()

@@ -170,14 +170,39 @@ class TensorsConfig(TomlTable):
 
 
 class LimitsConfig(TomlTable):
-    """What the policy allows: accepted updates in one sum (max_cohort is the number of clients when absent), rounds,
-    rounds that opened but ended without a sum, and whether consecutive cohorts may expose a few clients."""
+    """What the policy allows: accepted updates in one sum (max_cohort: as many as are drawn when absent), how many
+    clients are drawn for a round (per_round: all when absent), rounds, rounds that opened but ended without a sum, and
+    whether consecutive cohorts may expose a few clients."""
 
     min_cohort: int = Field(default=3, ge=2, le=1_000_000)
     max_cohort: int | None = Field(default=None, ge=2, le=1_000_000)
+    per_round: int | None = Field(default=None, ge=2, le=1_000_000)
     max_rounds: int = Field(default=1000, ge=1, le=65_536)
     max_aborts: int = Field(default=8, ge=0, le=1_000_000)
     strict_consecutive: bool = False
+
+    def largest_cohort(self, clients: int) -> int:
+        """Of so many clients: max_cohort, or else as many as are drawn, or all."""
+        return self.max_cohort or self.per_round or clients
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        if self.per_round is None:
+            return self
+        if self.strict_consecutive:
+            raise ValueError(
+                "expected strict_consecutive without per_round: whom a draw leaves out is missing from the next "
+                "cohort; use one of them"
+            )
+        if self.per_round < self.min_cohort:
+            raise ValueError(
+                f"expected per_round >= min_cohort, found per_round {self.per_round} < min_cohort {self.min_cohort}"
+            )
+        if self.max_cohort is not None and self.per_round > self.max_cohort:
+            raise ValueError(
+                f"expected per_round <= max_cohort, found per_round {self.per_round} > max_cohort {self.max_cohort}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -17,6 +17,7 @@ from protocols.contexts import round_seed
 from protocols.ending import Past, endings
 from protocols.membership import Membership
 from protocols.messages import FederationClosed, RoundOpen
+from protocols.participation import draw_seed, draw_value
 
 BETWEEN, OPEN, CLOSED, SUMMED = "between rounds", "an open round", "a closed cohort", "an aggregate"
 OVER = "the end of the federation"
@@ -40,6 +41,7 @@ class _Thread:
 
     model: bytes
     retry_of: int | None = None
+    draw: bytes | None = None  # of the round that hands it on
     known: bool = True  # whether it is so whatever entries are missing
     number: int = 0  # of the round that hands it on
     barred: frozenset[str] = frozenset()
@@ -67,7 +69,9 @@ def check_rounds(given: Needs, findings: Findings) -> RoundsInOrder:
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
     checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by index
     and hash, by t or more distinct trustees, none of them barred; 7. no key was used before and each can be used;
-    8. retry_of names the aborted round before it, or nothing. 9. Every signature of round keys, of RoundOpen and of
+    8. retry_of names the aborted round before it, or nothing. 11. Where the policy draws clients, each value that a
+    round key gives is the one under its trustee's enrolled key, and draw follows from these, more than f of them, or is
+    that of the round which this one repeats; else there are none. 9. Every signature of round keys, of RoundOpen and of
     FederationClosed holds. 10. What FederationClosed says of the rounds before it is true: their number, the reason.
     """
     index = given.log.index
@@ -175,6 +179,8 @@ def _check_open(given: Needs, findings: Findings, found: Round, entry: Record[Ro
     findings.expect(name.at("seed"), round_seed(message.checkpoint_root, found.number), message.seed)
     _check_covered(given, findings, name, found, entry.index)
     _check_keys(given, findings, name, found, message, thread)
+    _check_draw(given, findings, name, found, message, thread)
+    thread.draw = message.draw
 
 
 def _check_checkpoint(given: Needs, findings: Findings, name: Place, entry: Record[RoundOpen], thread: _Thread) -> None:
@@ -233,6 +239,32 @@ def _check_key(findings: Findings, where: Place, key: bytes, seen: Set[bytes]) -
         hpke.check_public_key(key)
     except Rejected as error:
         findings.reject(where.at("public_key"), error)
+
+
+def _check_draw(
+    given: Needs, findings: Findings, name: Place, found: Round, message: RoundOpen, thread: _Thread
+) -> None:
+    """Rule 11."""
+    pinned, values = given.case.pinned_policy, dict[str, bytes]()
+    if pinned is None:
+        return
+    for entry in found.keys:
+        try:
+            value = draw_value(pinned, entry.message)
+        except Rejected as error:
+            with findings.whether(sure=True):
+                findings.reject(label(entry.index, entry.message).at("draw"), error)
+            continue
+        if value is not None:
+            values[entry.message.trustee] = value
+    try:
+        repeats = message.retry_of is not None
+        expected = thread.draw if repeats else draw_seed(pinned, found.number, values)
+    except Rejected as error:
+        findings.reject(name.at("draw"), error)
+        return
+    with findings.whether(findings.sure and (thread.known or not repeats)):
+        findings.expect(name.at("draw"), expected, message.draw)
 
 
 def _hand_on(given: Needs, found: Round, thread: _Thread) -> None:

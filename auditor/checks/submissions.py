@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 from auditor.case import Case
@@ -11,6 +12,7 @@ from auditor.index import Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
+from protocols.participation import drawn
 from protocols.reasons import DUPLICATE
 from protocols.submissions import extra_sizes
 from protocols.weights import check_same_weight, check_weight
@@ -41,6 +43,7 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     a model on which a cohort was opened before, its client was in the latest of these. 7. It states a weight of 1 to W
     if the policy has weights stated, none otherwise; in a repetition of that cohort's round the one that it stated
     there.
+    8. Its client was drawn for the round, where the policy draws some.
 
     Rule 4 judges the accepted ones, I7 whether the others were excluded for it.
     """
@@ -56,6 +59,7 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         again = None if found.open is None else index.unclosed_before(found.number, found.open.message.model)
         stated = {} if again is None else {each.client: each.weight for each in again.accepted()}
+        asked = _drawn(given, found, earlier)
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
@@ -64,6 +68,10 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
+            elif asked is not None and record.client not in asked:
+                settled = found.open is not None and found.open.index not in index.unsettled
+                with findings.whether(findings.sure and given.log.knows_before(found) and settled):
+                    findings.add(submission_label(record).at("client"), "a client that is drawn", record.client)
             if again is not None:
                 before = stated.get(record.client)
                 _check_same_weight(given, findings, again, before, record, given.log.knows_before(found))
@@ -76,6 +84,16 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
         everybody |= clients
     checked = f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
     return Submissions(checked, frozenset(duplicates))
+
+
+def _drawn(given: Needs, found: Round, earlier: Set[str] | None) -> frozenset[str] | None:
+    """The clients that a round is open to by its draw; None where the policy draws none. earlier: P."""
+    policy = given.case.policy
+    if found.open is None or policy.per_round is None:
+        return None
+    clients = given.log.index.clients_at(policy, found.open.index)
+    eligible = clients if earlier is None else [client for client in clients if client in earlier]
+    return drawn(found.open.message.draw, policy.per_round, eligible)
 
 
 def first_submissions(found: Round) -> set[int]:

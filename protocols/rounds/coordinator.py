@@ -32,7 +32,7 @@ from protocols.rounds.aggregation import Summation
 from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, why_too_few
 from protocols.rounds.drafts import draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Acknowledgement, Publication, Refusal, SubmissionPackage
-from protocols.rounds.ledger import CurrentRound, Ledger
+from protocols.rounds.ledger import CurrentRound, Ledger, expected_draw
 from protocols.rounds.proposals import Proposal, seal_proposal
 from protocols.rounds.record import LogRecord, Published
 from protocols.rounds.summing import SummingCoordinator
@@ -172,11 +172,13 @@ class Coordinator(SummingCoordinator):
         return entry
 
     def open_with(self, keys: Sequence[Entry]) -> Publication:
-        """`open_round` with keys that were admitted together."""
+        """`open_round` with keys that were admitted together; raises Rejected("draw") where those who draw clients are
+        too few."""
         ledger = self._between_rounds()
         if self._record.published < max(ledger.ended, self._record.proposed):
             raise Misuse("open_round: publish a cosigned checkpoint of everything that was shown to trustees first")
-        message = draft_open(self._pinned, ledger, self._record.published_head(), [entry.hash for entry in keys])
+        head, hashes = self._record.published_head(), [entry.hash for entry in keys]
+        message = draft_open(self._pinned, ledger, head, hashes, expected_draw(self._pinned, self._record.trial(keys)))
         opened = self._log([*keys, self._seal(message)])
         self._opened = None
         return opened

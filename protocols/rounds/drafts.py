@@ -32,8 +32,13 @@ from protocols.submissions import Fault
 from protocols.verdicts import ACCEPTED, HELD, VERDICTS, spell
 
 
-def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes]) -> RoundOpen:
-    """RoundOpen on the last published checkpoint `head`, behind RoundKeys of these hashes, not in `ledger` yet."""
+def draft_open(
+    pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Sequence[bytes], draw: bytes | None = None
+) -> RoundOpen:
+    """RoundOpen on the last published checkpoint `head`, behind RoundKeys of these hashes, not in `ledger` yet.
+
+    draw: by which clients are drawn.
+    """
     if ledger.model is None:
         raise Misuse("open_round: genesis first")
     return RoundOpen(
@@ -48,6 +53,7 @@ def draft_open(pinned: PinnedPolicy, ledger: Ledger, head: Checkpoint, keys: Seq
         round_keys=tuple(range(ledger.size, ledger.size + len(keys))),
         round_key_hashes=tuple(keys),
         retry_of=ledger.retry_of,
+        draw=draw,
         noise=None,
     )
 

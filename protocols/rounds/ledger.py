@@ -24,6 +24,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
+from protocols.participation import draw_seed, drawn
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort
 from protocols.weights import Summands
@@ -42,6 +43,7 @@ class LoggedKey:
     entry: Hash32
     trustee: PartyId
     public_key: Annotated[bytes, Exactly(1216)]
+    draw: Annotated[bytes, Exactly(64)] | None  # its value, of which the log has the proof
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class CurrentRound:
     releases: tuple[LoggedRelease, ...]
     aggregate: Hash32 | None  # entry hash
     opened: tuple[Hash32, ...]  # the aggregate's blobs: plaintext, blindings; none without it
+    drawn: Annotated[bytes, AtMost(1 << 17)]  # who may submit, one bit a client as in OpenedCohort
     earlier: OpenedCohort | None  # the latest that was opened on the round's model before it
     recent: tuple[OpenedCohort, ...]  # the last one or two that were opened before it, on any model
 
@@ -200,6 +203,7 @@ class Ledger:
     step: LoggedStep | None  # that made the model; None for the initial one
     closed: Annotated[str, AtMost(64)] | None  # why the federation is over; None while it is not
     failed: bool  # the last round was aborted before its cohort was closed
+    draw: Hash32 | None  # RoundOpen.draw of the last round
     recent: tuple[OpenedCohort, ...]  # the last one or two cohorts, without what they rest on
 
     @property
@@ -208,7 +212,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, ())
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, None, ())
 
 
 def client_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
@@ -253,8 +257,12 @@ def clients_of(pinned: PinnedPolicy, opened: OpenedCohort | None) -> frozenset[s
     """The clients of an opened cohort; None for none."""
     if opened is None:
         return None
-    bits = int.from_bytes(opened.clients, "little")
-    return frozenset(member.id for position, member in enumerate(pinned.policy.roster) if bits >> position & 1)
+    return _clients(pinned, opened.clients)
+
+
+def _clients(pinned: PinnedPolicy, bitmap: bytes) -> frozenset[str]:
+    members = enumerate(pinned.policy.roster)
+    return frozenset(member.id for position, member in members if bitmap[position >> 3] >> (position & 7) & 1)
 
 
 def recent_cohorts(pinned: PinnedPolicy, current: CurrentRound) -> list[Cohort]:
@@ -263,14 +271,33 @@ def recent_cohorts(pinned: PinnedPolicy, current: CurrentRound) -> list[Cohort]:
 
 
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
-    """Those that the open round is open to, ascending: the clients in force; where a cohort was opened on its model
-    before, those of the last one."""
-    ids = tuple(member.id for member in ledger.membership.clients(pinned.policy))
-    earlier = clients_of(pinned, ledger.current.earlier if ledger.current else None)
-    return ids if earlier is None else tuple(each for each in ids if each in earlier)
+    """Those that the open round is open to, ascending; the clients in force where none is."""
+    if ledger.current is None:
+        return tuple(member.id for member in ledger.membership.clients(pinned.policy))
+    drawn = _clients(pinned, ledger.current.drawn)
+    return tuple(member.id for member in pinned.policy.roster if member.id in drawn)
 
 
-def is_in(pinned: PinnedPolicy, opened: OpenedCohort, client: str) -> bool:
-    """Whether a client of the roster is in an opened cohort; raises Rejected("unknown-client")."""
+def open_to(pinned: PinnedPolicy, membership: Membership, draw: bytes | None, earlier: OpenedCohort | None) -> bytes:
+    """CurrentRound.drawn of a round: of the clients in force, where a cohort was opened on its model before those of
+    the last one, as many as the policy says, by RoundOpen.draw."""
+    cohort = clients_of(pinned, earlier)
+    ids = (member.id for member in membership.clients(pinned.policy))
+    eligible = ids if cohort is None else (each for each in ids if each in cohort)
+    return client_bitmap(pinned, drawn(draw, pinned.policy.per_round, eligible))
+
+
+def expected_draw(pinned: PinnedPolicy, ledger: Ledger) -> bytes | None:
+    """RoundOpen.draw of the next round, from the round keys that are there; of a repetition that of the round before.
+
+    Raises Rejected("draw") for values of too few trustees.
+    """
+    if ledger.retry_of is not None:
+        return ledger.draw
+    return draw_seed(pinned, ledger.next_round, {key.trustee: key.draw for key in ledger.keys if key.draw is not None})
+
+
+def is_in(pinned: PinnedPolicy, clients: bytes, client: str) -> bool:
+    """Whether a client of the roster has its bit in such a text; raises Rejected("unknown-client")."""
     position = pinned.client_position(client)
-    return bool(opened.clients[position >> 3] >> (position & 7) & 1)
+    return bool(clients[position >> 3] >> (position & 7) & 1)

@@ -35,6 +35,7 @@ from protocols.messages import (
     Submission,
     type_of,
 )
+from protocols.participation import draw_value
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.closing import check_abort, check_cohort, ending_reasons
 from protocols.rounds.ledger import (
@@ -47,7 +48,9 @@ from protocols.rounds.ledger import (
     LoggedSubmission,
     OpenedCohort,
     client_bitmap,
+    expected_draw,
     is_in,
+    open_to,
     opened_on,
     packed_weights,
     weight_in,
@@ -159,7 +162,7 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, place: _
     mark = sha256(message.public_key)[:_MARK]
     if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
         raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
-    key = LoggedKey(place.index, place.hash, message.trustee, message.public_key)
+    key = LoggedKey(place.index, place.hash, message.trustee, message.public_key, draw_value(pinned, message))
     return replace(ledger, keys=(*ledger.keys, key), used_keys=ledger.used_keys + mark)
 
 
@@ -177,10 +180,12 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
         raise Rejected("round-keys", expected, str(message.round_keys))
     if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
+    _same("draw", expected_draw(pinned, ledger) or b"", message.draw or b"")
     nothing = ((), bytes(len(pinned.policy.roster)), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
-    current = CurrentRound(place.index, place.hash, message, ledger.keys, *nothing, earlier, ledger.recent)
-    return replace(ledger, rounds=message.round, roots=(), keys=(), current=current)
+    drawn = open_to(pinned, ledger.membership, message.draw, earlier)
+    current = CurrentRound(place.index, place.hash, message, ledger.keys, *nothing, drawn, earlier, ledger.recent)
+    return replace(ledger, rounds=message.round, roots=(), keys=(), current=current, draw=message.draw)
 
 
 def _check_seed(ledger: Ledger, message: RoundOpen, place: _Place) -> None:
@@ -195,9 +200,11 @@ def _submission(
     pinned: PinnedPolicy, ledger: Ledger, current: CurrentRound, message: Submission, place: _Place
 ) -> Ledger:
     _same("round-open", current.entry, message.round_open)
-    if current.earlier is not None and not is_in(pinned, current.earlier, message.client):
+    if current.earlier is not None and not is_in(pinned, current.earlier.clients, message.client):
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
+    if not is_in(pinned, current.drawn, message.client):
+        raise Rejected("undrawn", f"one of the clients that are drawn for round {current.number}", message.client)
     check_weight(pinned.policy.weights, message.weight)
     if current.earlier is not None:
         before = weight_in(pinned, current.earlier, message.client)

@@ -28,6 +28,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
+from protocols.participation import draw_proof
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import NO_QUORUM, SHARE_ENCODING
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
@@ -125,7 +126,9 @@ class Trustee:
         if ledger.current is not None and self._secrets.private_key(number) is None:
             raise Rejected("round", f"{number + 1}, once round {number} is over", f"{number}, which has no key of its")
         private = self._secrets.pending_key(number, identity.public_key, self._rand)
-        message = RoundKey(self._pinned.policy.federation, number, self._name, hpke.public_key(private), rotation=None)
+        draw = draw_proof(self._pinned, number, self._name, self._keys)
+        public = hpke.public_key(private)
+        message = RoundKey(self._pinned.policy.federation, number, self._name, public, draw, rotation=None)
         return seal(message, self._name, identity)
 
     def expire(self) -> None:

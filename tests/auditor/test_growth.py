@@ -99,7 +99,7 @@ class Log:
         hashes = tuple(digest(key) for key in keys)
         model, before = self.case.policy.initial_model, number - 1 or None
         opening = RoundOpen(
-            FEDERATION, number, NOTHING, model, 1, NOTHING, NOTHING, NOTHING, keys, hashes, before, None
+            FEDERATION, number, NOTHING, model, 1, NOTHING, NOTHING, NOTHING, keys, hashes, before, None, None
         )
         position = self.add(opening)
         self.roots.update(dict.fromkeys((position, position + 1), NOTHING))
@@ -152,7 +152,7 @@ def names_of_nobody(log: Log, count: int) -> None:
 
 def keys_and_submissions(log: Log, count: int) -> None:
     """One round with as many keys as submissions, each of a key's size in bytes at least."""
-    keys = [log.add(RoundKey(FEDERATION, 1, f"nobody-{each}", bytes(1216), None)) for each in range(count // 8)]
+    keys = [log.add(RoundKey(FEDERATION, 1, f"nobody-{each}", bytes(1216), None, None)) for each in range(count // 8)]
     opened = log.opened(1, tuple(keys[:64]))
     for each in range(count):
         log.submission(1, opened, f"nobody-{each}")
@@ -349,7 +349,7 @@ def checkpoints_everywhere(made: Transcript, count: int) -> None:
 
 def rotations_and_openings(made: Transcript, count: int) -> None:
     """Rotations that are none, and rounds that would have to be opened with all of them; a checkpoint at each."""
-    opened = RoundOpen(FEDERATION, 1, NOTHING, NOTHING, 1, NOTHING, NOTHING, NOTHING, (), (), None, None)
+    opened = RoundOpen(FEDERATION, 1, NOTHING, NOTHING, 1, NOTHING, NOTHING, NOTHING, (), (), None, None, None)
     for each in range(count // 2):
         name = f"trustee-{each % 5}"
         made.add(KeyRotation(FEDERATION, name, NOTHING, digest(each), bytes(64)), name)

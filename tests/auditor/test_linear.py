@@ -47,7 +47,7 @@ def history(count: int, models: int) -> SignedLog:
     for number in range(1, count + 1):
         start = 1 + ENTRIES * number
         model = (number % models).to_bytes(32, "big")
-        opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None)
+        opening = RoundOpen("f", number, NOTHING, model, start, NOTHING, NOTHING, NOTHING, (), (), None, None, None)
         submissions = {}
         for position in range(CLIENTS):
             place = start + 1 + position

@@ -84,6 +84,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.RoundKey, "round"): loose({"I4"}, value(2)),
     (messages.RoundKey, "trustee"): loose({"I4"}, value("trustee-1")),
     (messages.RoundKey, "public_key"): loose({"I4"}, value(b"\xff" * 1216)),
+    (messages.RoundKey, "draw"): loose({"I4"}, value(bytes(80))),
     (messages.RoundOpen, "federation"): loose({"I4"}, value(FEDERATION)),
     (messages.RoundOpen, "round"): loose({"I4"}, value(2)),
     (messages.RoundOpen, "policy"): loose({"I4"}, value(NOWHERE)),
@@ -97,6 +98,7 @@ CASES: dict[tuple[type, str], Case] = {
         {"I4"}, lambda forge, message: (NOWHERE, *message.round_key_hashes[1:])
     ),
     (messages.RoundOpen, "retry_of"): loose({"I4"}, value(1)),
+    (messages.RoundOpen, "draw"): loose({"I4"}, value(NOWHERE)),
     (messages.Submission, "federation"): loose({"I5", "I6"}, value(FEDERATION)),
     (messages.Submission, "round"): loose({"I4"}, value(2)),
     (messages.Submission, "round_open"): loose({"I5", "I6"}, value(NOWHERE)),

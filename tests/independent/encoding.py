@@ -169,6 +169,7 @@ POLICY: Fields = {
     "roster": Many(MEMBER),
     "min_cohort": INTEGER,
     "max_cohort": INTEGER,
+    "per_round": Nullable(INTEGER),
     "max_rounds": INTEGER,
     "max_aborts": INTEGER,
     "strict_consecutive": BOOLEAN,
@@ -233,7 +234,8 @@ MESSAGES: Mapping[str, Fields] = {
     },
     "revocation": {"federation": PARTY, "party": PARTY, "reason": Text(64)},
     "federation-closed": {"federation": PARTY, "model": HASH, "rounds": INTEGER, "reason": Text(64)},
-    "round-key": ROUND | {"trustee": PARTY, "public_key": Octets(1216), "rotation": RESERVED},
+    "round-key": ROUND
+    | {"trustee": PARTY, "public_key": Octets(1216), "draw": Nullable(Octets(80)), "rotation": RESERVED},
     "round-open": ROUND
     | {
         "policy": HASH,
@@ -245,6 +247,7 @@ MESSAGES: Mapping[str, Fields] = {
         "round_keys": Many(INTEGER, MEMBERS),
         "round_key_hashes": Many(HASH, MEMBERS),
         "retry_of": Nullable(INTEGER),
+        "draw": Nullable(HASH),
         "noise": RESERVED,
     },
     "submission": ROUND

@@ -133,6 +133,10 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "corrupt-below-threshold", f <= t - 1
     yield "min-cohort", policy["min_cohort"] >= 2
     yield "cohort-range", policy["max_cohort"] >= policy["min_cohort"]
+    k = policy["per_round"]
+    if k is not None:
+        yield "per-round", policy["min_cohort"] <= k <= min(policy["max_cohort"], len(policy["roster"]))
+        yield "per-round-consecutive", not policy["strict_consecutive"]
     yield "roster-size", len(policy["roster"]) >= policy["min_cohort"]
     yield "max-rounds", policy["max_rounds"] >= 1
     yield "max-rounds-limit", policy["max_rounds"] <= 65536

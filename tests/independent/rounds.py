@@ -6,6 +6,7 @@ import hashlib
 
 from tests.independent.case import Case, Entry, Round
 from tests.independent.cohorts import endings
+from tests.independent.draws import check_draw, drawn
 from tests.independent.edwards import PRIME, has_small_order
 from tests.independent.encoding import framed_hash
 from tests.independent.parameters import states_a_weight
@@ -109,7 +110,7 @@ def can_be_sealed_to(key: bytes) -> bool:
 
 
 def check_opening(case: Case, before: Round | None, this: Round, opened: Entry) -> None:
-    """I3.5, I4.2 to I4.6 and I4.8."""
+    """I3.5, I4.2 to I4.6, I4.8 and I4.11."""
     body = opened.body
     if body["changes"] != case.memberships[opened.index].root:
         case.fail("I3", f"entry {opened.index}: changes")
@@ -122,6 +123,7 @@ def check_opening(case: Case, before: Round | None, this: Round, opened: Entry) 
     if answers and not case.covered(opened.index, min(entry.index for entry in answers)):
         case.fail("I4", f"round {this.number}: answered before a checkpoint covered its opening")
     check_round_keys(case, this, opened)
+    check_draw(case, before, this, opened)
     aborted = before is not None and before.end is not None and before.end.type == "round-aborted"
     if body["retry_of"] != (before.number if before is not None and aborted else None):
         case.fail("I4", f"entry {opened.index}: retry")
@@ -187,8 +189,11 @@ def check_submissions(case: Case) -> None:
         clients.add((body["round"], body["client"]))
     for this in case.rounds:
         counts: dict[str, int] = {}
+        asked = None if case.policy["per_round"] is None or this.opened is None else drawn(case, this)
         for entry in this.submissions:
             check_submission(case, this, entry)
+            if asked is not None and entry.body["client"] not in asked:
+                case.fail("I5", f"entry {entry.index}: undrawn")
             counts[entry.body["client"]] = counts.get(entry.body["client"], 0) + 1
             if counts[entry.body["client"]] > 2:
                 case.fail("I5", f"entry {entry.index}: a third submission")

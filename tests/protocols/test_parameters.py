@@ -50,6 +50,7 @@ def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: fl
         max_cohort=max_cohort,
         max_rounds=10,
         max_aborts=2,
+        per_round=None,
         strict_consecutive=False,
         tensors=(TensorSpec("w", (dimension,), "float32", False),),
         dimension=dimension,

@@ -37,6 +37,7 @@ def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegati
         max_cohort=4,
         max_rounds=3,
         max_aborts=1,
+        per_round=None,
         strict_consecutive=False,
         tensors=(
             TensorSpec("weight", (dimension // 2, 1), "float32", False),

@@ -227,7 +227,7 @@ class SwapsCohorts(WithholdsReleases):
             return super().receive(package)
         if not self.heard(current.number - self.first, message.client):
             return NOTHING
-        if current.earlier is None or is_in(self.part.pinned, current.earlier, message.client):
+        if current.earlier is None or is_in(self.part.pinned, current.earlier.clients, message.client):
             return super().receive(package)
         self.outsiders.append(package)
         return NOTHING

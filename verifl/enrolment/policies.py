@@ -85,10 +85,14 @@ def make_policy(
             f"limits.min_cohort: expected at most the number of clients, {len(clients)}, found "
             f"{roster.limits.min_cohort}"
         )
+    if (roster.limits.per_round or 0) > len(clients):
+        raise Misuse(
+            f"limits.per_round: expected at most the number of clients, {len(clients)}, found {roster.limits.per_round}"
+        )
     if len(trustees) < roster.thresholds.threshold:
         raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
                      f"{roster.thresholds.threshold}")  # fmt: skip
-    maximum = roster.limits.max_cohort or len(clients)
+    maximum = roster.limits.largest_cohort(len(clients))
     rule = config.update
     with _field("update.clip_norm, update.fraction_bits"):
         plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
@@ -107,6 +111,7 @@ def make_policy(
         roster=clients,
         min_cohort=roster.limits.min_cohort,
         max_cohort=maximum,
+        per_round=roster.limits.per_round,
         max_rounds=roster.limits.max_rounds,
         max_aborts=roster.limits.max_aborts,
         strict_consecutive=roster.limits.strict_consecutive,
@@ -256,7 +261,8 @@ def _check_agreement(roster: Roster, config: Config) -> None:
         "trustees.threshold": (config.trustees, roster.thresholds.threshold),
         "trustees.corrupt": (config.trustees, roster.thresholds.corrupt),
         "limits.min_cohort": (config.limits, roster.limits.min_cohort),
-        "limits.max_cohort": (config.limits, roster.limits.max_cohort or len(roster.clients)),
+        "limits.max_cohort": (config.limits, roster.limits.largest_cohort(len(roster.clients))),
+        "limits.per_round": (config.limits, roster.limits.per_round),
         "limits.max_rounds": (config.limits, roster.limits.max_rounds),
         "limits.max_aborts": (config.limits, roster.limits.max_aborts),
         "limits.strict_consecutive": (config.limits, roster.limits.strict_consecutive),

@@ -43,7 +43,7 @@ def _changes(log: Path) -> list[str]:
 def _lines(roster: Roster) -> list[str]:
     limits, thresholds = roster.limits, roster.thresholds
     parties = f"m = {len(roster.trustees)} trustees"
-    cohorts = f"cohorts of {limits.min_cohort} to {limits.max_cohort or len(roster.clients)}"
+    cohorts = f"cohorts of {limits.min_cohort} to {limits.largest_cohort(len(roster.clients))}"
     log = [] if roster.log is None else [f"  log         {roster.log.public_key}  {roster.log.origin}"]
     return [
         f"  federation  {roster.federation.name}",

@@ -103,7 +103,7 @@ def test_private_round_keys(simulation: Simulation) -> None:
     private = fork(simulation, 1)
     for name in CORRUPT:
         _, public = hpke.generate_round_key(seeded(f"private {name}"))
-        private.append(RoundKey("simulated", 1, name, public, None), name)
+        private.append(RoundKey("simulated", 1, name, public, None, None), name)
     private.entries.extend(simulation.trustees[name].round_key(1) for name in HONEST)
     index = private.append(true)
     for name in HONEST:

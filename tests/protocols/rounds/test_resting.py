@@ -39,7 +39,7 @@ def closed(minimum: int, past: Past, here: Sequence[int], called: Mapping[int, s
     disputed = [Dispute(index, "share-opening") for index, word in answers.items() if word == "disputed"]
     acks = tuple(_ack(member.id, held, disputed) for member in pinned.policy.trustees)
     current = CurrentRound(
-        9, HASH, _open(), (), submissions, bytes(CLIENTS), acks, None, (), None, (), earlier, tuple(opened)
+        9, HASH, _open(), (), submissions, bytes(CLIENTS), acks, None, (), None, (), b"", earlier, tuple(opened)
     )
     faults = {index: Fault(word, "") for index, word in answers.items() if word not in (None, "disputed")}
     message = draft_cohort(pinned, current, faults)
@@ -66,7 +66,7 @@ def _ack(trustee: str, held: list[int], disputed: list[Dispute]) -> ShareAck:
 
 
 def _open() -> RoundOpen:
-    return RoundOpen("f", 3, HASH, MODELS["M"], 1, HASH, HASH, HASH, (), (), None, None)
+    return RoundOpen("f", 3, HASH, MODELS["M"], 1, HASH, HASH, HASH, (), (), None, None, None)
 
 
 @st.composite

@@ -125,7 +125,7 @@ def largest_submission() -> Submission:
 def largest_open() -> RoundOpen:
     last = INTEGER_LIMIT - 1
     indices, hashes = tuple(range(last - MOST_TRUSTEES, last)), (HASH,) * MOST_TRUSTEES
-    return RoundOpen(FEDERATION, last, HASH, HASH, last, HASH, HASH, HASH, indices, hashes, last, None)
+    return RoundOpen(FEDERATION, last, HASH, HASH, last, HASH, HASH, HASH, indices, hashes, last, HASH, None)
 
 
 def largest_ack(trustee: str) -> ShareAck:
@@ -169,7 +169,7 @@ def fullest_ledger() -> Ledger:
     submission = largest_submission()
     body = encode(submission)
     submissions = tuple(LoggedSubmission(index, HASH, body) for index in INDICES)
-    keys = tuple(LoggedKey(index, HASH, name, bytes(1216)) for index, name in enumerate(NAMES))
+    keys = tuple(LoggedKey(index, HASH, name, bytes(1216), bytes(64)) for index, name in enumerate(NAMES))
     cohort = LoggedCohort(1, HASH, everybody_judged(CLIENTS, MOST_TRUSTEES))
     releases = tuple(LoggedRelease(1, Release(FEDERATION, 1, HASH, HASH, name, HASH)) for name in NAMES)
     acks = tuple(map(largest_ack, NAMES))
@@ -177,7 +177,8 @@ def fullest_ledger() -> Ledger:
     opened = [OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS)]
     opened[-1] = replace(opened[-1], excused=excused)
     said = (submissions, bytes(CLIENTS), acks, cohort, releases)
-    current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), opened[-1], tuple(opened[-3:-1]))
+    cohorts = (opened[-1].clients, opened[-1], tuple(opened[-3:-1]))
+    current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), *cohorts)
     step = LoggedStep(1, HASH, (HASH,) * 3, (HASH,) * 3, (body,) * CLIENTS, HASH, HASH)
     used = bytes(16 * MOST_TRUSTEES * MOST_ROUNDS)
     return replace(
@@ -187,6 +188,7 @@ def fullest_ledger() -> Ledger:
         current=current,
         membership=fullest_membership(),
         step=step,
+        draw=HASH,
         recent=tuple(opened[-3:-1]),
     )
 

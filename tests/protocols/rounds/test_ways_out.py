@@ -103,7 +103,7 @@ class Walk:
         ledger, federation = self.follower.ledger, self.pinned.policy.federation
         given = {key.trustee for key in ledger.keys} | set(ledger.barred)
         names = [each.id for each in ledger.membership.trustees(self.pinned.policy) if each.id not in given]
-        made = [RoundKey(federation, ledger.next_round, name, self.public_key(), None) for name in names]
+        made = [RoundKey(federation, ledger.next_round, name, self.public_key(), None, None) for name in names]
         entries = [self.sealed(key) for key in made]
         whole = self.follower.extended(self.pinned, entries).ledger
         draft = draft_open(self.pinned, ledger, self.head(), ())

@@ -126,6 +126,11 @@ def _check_weighting(strategy: Strategy, weighting: str | None, rule: WeightRule
 
 
 def _check_sampling(strategy: Strategy, policy: Policy) -> None:
+    if policy.per_round is not None:
+        raise Misuse(
+            f"strategy: {type(strategy).__name__} samples clients itself, and the policy draws {policy.per_round} for "
+            "each round (per_round); use a policy without it, or run without Flower"
+        )
     clients, needed = len(policy.roster), policy.min_cohort
     fraction, least = getattr(strategy, "fraction_train", 1.0), getattr(strategy, "min_train_nodes", 0)
     asked = max(int(clients * fraction), least)

@@ -121,6 +121,13 @@ def test_momentum_and_the_other_adaptive_rules(policy: Policy) -> None:
     assert said(yogi, replace(policy, step=fedyogi(0.2, 0.8, 0.99, 0.01))).endswith("beta2 0.9, the policy's is 0.99")
 
 
+def test_a_policy_that_draws_clients_is_none_for_a_strategy_that_samples_them(policy: Policy) -> None:
+    drawing = replace(policy, per_round=3)
+    assert said(flower.FedAvg(**PLAIN), drawing).startswith(
+        "strategy: FedAvg samples clients itself, and the policy draws 3 for each round (per_round); use"
+    )
+
+
 def test_a_schedule_of_the_policy_is_none_of_a_strategy(policy: Policy) -> None:
     scheduled = replace(policy, step=spelled(FedAvg(), rates=(1.0, 0.5)))
     assert said(flower.FedAvg(**PLAIN), scheduled).startswith(

@@ -1,0 +1,247 @@
+"""Which clients a round is open to, where a policy says how many take part (spec 8.15)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from proofs.errors import Rejected
+from protocols import vrf
+from protocols.contexts import round_seed
+from protocols.envelopes import expect_entry, seal
+from protocols.invitation import _check_draw, verify_invitation
+from protocols.messages import RoundKey, RoundOpen
+from protocols.participation import draw_input, draw_proof, draw_seed, draw_value, drawn
+from protocols.rounds.drafts import draft_open
+from protocols.rounds.ledger import asked_clients
+from tests.simulator import Simulation, identity_of
+
+Simulate = Callable[..., Simulation]
+
+
+def asked(simulation: Simulation) -> tuple[str, ...]:
+    return asked_clients(simulation.pinned, simulation.coordinator.ledger)
+
+
+def draw_of(simulation: Simulation) -> bytes | None:
+    current = simulation.coordinator.ledger.current
+    assert current is not None
+    return current.message.draw
+
+
+@pytest.fixture
+def drawing(simulate: Simulate) -> Simulation:
+    return simulate(clients=7, per_round=3, min_cohort=2)
+
+
+def test_as_many_as_the_policy_says_are_asked_and_summed(drawing: Simulation) -> None:
+    seen = set()
+    for _ in range(3):
+        result = drawing.play_round()
+        assert len(result.accepted) == 3
+        seen |= set(result.accepted)
+    assert len(seen) > 3
+
+
+def test_who_is_not_drawn_is_refused(drawing: Simulation) -> None:
+    drawing.open_round()
+    outside = sorted(set(drawing.clients) - set(asked(drawing)))
+    assert len(outside) == 4
+    with pytest.raises(Rejected) as excinfo:
+        drawing.submit(outside[0])
+    assert excinfo.value.check == "undrawn"
+    assert excinfo.value.found == outside[0]
+
+
+def test_everybody_can_compute_the_draw(drawing: Simulation) -> None:
+    """From the policy, the round's number and the round keys alone; by the text of the specification."""
+    drawing.open_round()
+    pinned, current = drawing.pinned, drawing.coordinator.ledger.current
+    assert current is not None
+    values = {}
+    for index in current.message.round_keys:
+        _, key = expect_entry(RoundKey, drawing.coordinator.entries(index, index + 1)[0])
+        assert key.draw is not None
+        enrolled = pinned.trustee_key(key.trustee)
+        values[key.trustee] = vrf.verify(enrolled, draw_input(pinned.hash, 1), key.draw)
+    seed = draw_seed(pinned, 1, values)
+    assert seed == current.message.draw
+    assert asked(drawing) == tuple(sorted(drawn(seed, 3, drawing.clients)))
+
+
+def test_a_repetition_keeps_its_draw(drawing: Simulation) -> None:
+    """However often; the next model has another."""
+    drawing.open_round()
+    first, who = draw_of(drawing), asked(drawing)
+    drawing.store(drawing.coordinator.abort())
+    drawing.checkpoint()
+    for trustees in (None, list(drawing.trustees)[1:]):  # other round keys, too
+        drawing.open_round(trustees)
+        assert (draw_of(drawing), asked(drawing)) == (first, who)
+        drawing.store(drawing.coordinator.abort())
+        drawing.checkpoint()
+    drawing.play_round()
+    drawing.open_round()
+    assert draw_of(drawing) != first
+
+
+def test_a_repetition_of_an_opened_round_is_open_to_its_cohort_alone(drawing: Simulation) -> None:
+    drawing.open_round()
+    who = asked(drawing)
+    for name in who[:2]:
+        drawing.submit(name)
+    drawing.acknowledge()
+    assert drawing.close_cohort() is None
+    drawing.release(())
+    assert drawing.finish().aborted == "missing-releases"
+    drawing.open_round()
+    assert asked(drawing) == who[:2]
+    with pytest.raises(Rejected) as excinfo:
+        drawing.submit(who[2])
+    assert excinfo.value.check == "retry-member"
+
+
+def test_for_a_drawn_client_that_is_revoked_the_next_takes_its_place(drawing: Simulation) -> None:
+    drawing.open_round()
+    seed, who = draw_of(drawing), asked(drawing)
+    drawing.store(drawing.coordinator.abort())
+    drawing.checkpoint()
+    drawing.change(drawing.revocation(who[0]))
+    drawing.open_round()
+    left = set(drawing.clients) - {who[0]}
+    assert set(asked(drawing)) == drawn(seed, 3, left) == {*who[1:], *(drawn(seed, 4, drawing.clients) - set(who))}
+
+
+def test_absent_drawn_clients_leave_a_smaller_cohort_or_none(drawing: Simulation) -> None:
+    drawing.open_round()
+    for name in asked(drawing)[:2]:
+        drawing.submit(name)
+    drawing.acknowledge()
+    assert drawing.close_cohort() is None
+    drawing.release()
+    assert len(drawing.finish().accepted) == 2
+    drawing.open_round()
+    drawing.submit(asked(drawing)[0])
+    drawing.acknowledge()
+    assert drawing.close_cohort() == "too-few-submissions"
+
+
+# ---- what is left to grind ----
+
+
+def opens_with(simulation: Simulation, draw: bytes | None) -> None:
+    """The coordinator opens a round with a draw of its own."""
+    coordinator = simulation.coordinator
+    number, head = coordinator.ledger.next_round, coordinator._record.published_head()
+    keys = [expect_entry(RoundKey, each.round_key(number))[0] for each in simulation.trustees.values()]
+    message = draft_open(simulation.pinned, coordinator.ledger, head, [key.hash for key in keys], draw)
+    coordinator._log([*keys, coordinator._seal(message)])
+
+
+@pytest.mark.parametrize("lie", [None, bytes(32)])
+def test_trustees_cosign_no_other_draw(drawing: Simulation, lie: bytes | None) -> None:
+    """Ground until it pleases, or none at all."""
+    with pytest.raises(Rejected) as excinfo:
+        opens_with(drawing, lie)
+    assert excinfo.value.check == "draw"
+
+
+def test_the_draw_does_not_depend_on_the_root(simulate: Simulate) -> None:
+    """A server that chooses what it logs before RoundOpen chooses the seed of the ciphertexts, not the draw."""
+    draws, roots = set(), set()
+    for absent in ((), ("client-00",), ("client-01",)):
+        simulation = simulate(clients=4, per_round=3)
+        simulation.open_round()
+        first = [name for name in asked(simulation) if name not in absent]
+        for name in first:
+            simulation.submit(name)
+        simulation.acknowledge()
+        simulation.close_cohort()
+        simulation.release()
+        simulation.finish()
+        simulation.open_round()
+        current = simulation.coordinator.ledger.current
+        assert current is not None
+        draws.add(current.message.draw)
+        roots.add(current.message.checkpoint_root)
+        assert current.message.seed == round_seed(current.message.checkpoint_root, 2)
+    assert len(roots) > 1
+    assert len(draws) == 1
+
+
+def test_what_is_left_is_the_choice_of_trustees(drawing: Simulation) -> None:
+    """m = 5, t = 4, f = 2: of three honest trustees at most one is left out, the corrupt ones may each say nothing. At
+    most (1 + 3) 2^2 = 16 draws, and of these only those with values of more than f trustees."""
+    pinned, names = drawing.pinned, [member.id for member in drawing.pinned.policy.trustees]
+    honest, corrupt = names[:3], names[3:]
+    values = {name: bytes([at]) * 64 for at, name in enumerate(names)}
+    seeds = set()
+    for left_out in (set(), *({each} for each in honest)):
+        for count in range(len(corrupt) + 1):
+            for saying in combinations(corrupt, count):
+                chosen = {*honest, *saying} - left_out
+                if len(chosen) > 2:
+                    seeds.add(draw_seed(pinned, 1, {name: values[name] for name in chosen}))
+    assert len(seeds) == 16 - 3
+
+
+def test_too_few_values_open_no_round(drawing: Simulation) -> None:
+    """Trustees who lost the key that the policy enrols give none; an honest one has to be among those who do."""
+    offers = []
+    for at, (name, trustee) in enumerate(drawing.trustees.items()):
+        _, key = expect_entry(RoundKey, trustee.round_key(1))
+        offers.append(seal(replace(key, draw=key.draw if at < 2 else None), name, identity_of(name)))
+    with pytest.raises(Rejected) as excinfo:
+        drawing.coordinator.open_round(offers)
+    assert (excinfo.value.check, excinfo.value.found) == ("draw", "2")
+
+
+def test_a_value_is_by_the_key_that_the_policy_enrols(drawing: Simulation) -> None:
+    """So that nobody draws again by rotating its key; another's, or that of another round, is refused."""
+    drawing.change(drawing.rotation("trustee-1"))
+    drawing.settle()
+    _, key = expect_entry(RoundKey, drawing.trustees["trustee-1"].round_key(1))
+    pinned = drawing.pinned
+    assert key.draw == draw_proof(pinned, 1, "trustee-1", [identity_of("trustee-1")])
+    assert draw_proof(pinned, 1, "trustee-1", [drawing.key_of("trustee-1")]) is None
+    new = vrf.prove(drawing.key_of("trustee-1"), draw_input(pinned.hash, 1))
+    late = vrf.prove(identity_of("trustee-1"), draw_input(pinned.hash, 2))
+    for other in (new, late):
+        with pytest.raises(Rejected) as excinfo:
+            draw_value(pinned, replace(key, draw=other))
+        assert excinfo.value.check == "draw"
+
+
+def test_without_a_draw_there_are_no_values(simulate: Simulate) -> None:
+    simulation = simulate()
+    _, key = expect_entry(RoundKey, simulation.trustees["trustee-1"].round_key(1))
+    assert key.draw is None
+    with pytest.raises(Rejected, match="no value, as nobody is drawn"):
+        draw_value(simulation.pinned, replace(key, draw=bytes(80)))
+    simulation.open_round()
+    assert draw_of(simulation) is None
+    assert asked(simulation) == tuple(simulation.clients)
+
+
+def test_a_client_believes_no_draw_but_that_of_the_round_keys(drawing: Simulation) -> None:
+    drawing.open_round()
+    invitation = drawing.coordinator.invitation()
+    assert verify_invitation(drawing.pinned, invitation, None).message.draw == draw_of(drawing)
+    _, message = expect_entry(RoundOpen, invitation.round_open.entry)
+    keys = tuple(expect_entry(RoundKey, each.entry)[1] for each in invitation.round_keys)
+    for lie in (None, bytes(32)):
+        with pytest.raises(Rejected) as excinfo:
+            _check_draw(drawing.pinned, replace(message, draw=lie), keys)
+        assert excinfo.value.check == "draw"
+
+
+def test_everybody_is_drawn_equally_often() -> None:
+    """3 of 7 in 2000 draws: 857 each but for chance, whose deviation is 22."""
+    names = [f"client-{each}" for each in range(7)]
+    counts = Counter(name for each in range(2000) for name in drawn(each.to_bytes(32, "big"), 3, names))
+    assert sum(counts.values()) == 6000
+    assert all(abs(counts[name] - 6000 / 7) < 6 * 22 for name in names)
