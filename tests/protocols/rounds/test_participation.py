@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 
 from proofs.errors import Rejected
 from protocols import vrf
 from protocols.contexts import round_seed
-from protocols.envelopes import expect_entry, seal
+from protocols.envelopes import Entry, expected_message, seal
 from protocols.invitation import _check_draw, verify_invitation
 from protocols.messages import RoundKey, RoundOpen
 from protocols.participation import draw_input, draw_proof, draw_seed, draw_value, drawn
@@ -21,6 +22,10 @@ from protocols.rounds.ledger import asked_clients
 from tests.simulator import Simulation, identity_of
 
 Simulate = Callable[..., Simulation]
+
+
+def opened(kind: type[Any], data: bytes) -> Any:
+    return expected_message(kind, Entry.open(data))
 
 
 def asked(simulation: Simulation) -> tuple[str, ...]:
@@ -64,7 +69,7 @@ def test_everybody_can_compute_the_draw(drawing: Simulation) -> None:
     assert current is not None
     values = {}
     for index in current.message.round_keys:
-        _, key = expect_entry(RoundKey, drawing.coordinator.entries(index, index + 1)[0])
+        key = opened(RoundKey, drawing.coordinator.entries(index, index + 1)[0])
         assert key.draw is not None
         enrolled = pinned.trustee_key(key.trustee)
         values[key.trustee] = vrf.verify(enrolled, draw_input(pinned.hash, 1), key.draw)
@@ -137,7 +142,7 @@ def opens_with(simulation: Simulation, draw: bytes | None) -> None:
     """The coordinator opens a round with a draw of its own."""
     coordinator = simulation.coordinator
     number, head = coordinator.ledger.next_round, coordinator._record.published_head()
-    keys = [expect_entry(RoundKey, each.round_key(number))[0] for each in simulation.trustees.values()]
+    keys = [Entry.open(each.round_key(number)) for each in simulation.trustees.values()]
     message = draft_open(simulation.pinned, coordinator.ledger, head, [key.hash for key in keys], draw)
     coordinator._log([*keys, coordinator._seal(message)])
 
@@ -193,7 +198,7 @@ def test_too_few_values_open_no_round(drawing: Simulation) -> None:
     """Trustees who lost the key that the policy enrols give none; an honest one has to be among those who do."""
     offers = []
     for at, (name, trustee) in enumerate(drawing.trustees.items()):
-        _, key = expect_entry(RoundKey, trustee.round_key(1))
+        key = opened(RoundKey, trustee.round_key(1))
         offers.append(seal(replace(key, draw=key.draw if at < 2 else None), name, identity_of(name)))
     with pytest.raises(Rejected) as excinfo:
         drawing.coordinator.open_round(offers)
@@ -204,7 +209,7 @@ def test_a_value_is_by_the_key_that_the_policy_enrols(drawing: Simulation) -> No
     """So that nobody draws again by rotating its key; another's, or that of another round, is refused."""
     drawing.change(drawing.rotation("trustee-1"))
     drawing.settle()
-    _, key = expect_entry(RoundKey, drawing.trustees["trustee-1"].round_key(1))
+    key = opened(RoundKey, drawing.trustees["trustee-1"].round_key(1))
     pinned = drawing.pinned
     assert key.draw == draw_proof(pinned, 1, "trustee-1", [identity_of("trustee-1")])
     assert draw_proof(pinned, 1, "trustee-1", [drawing.key_of("trustee-1")]) is None
@@ -218,7 +223,7 @@ def test_a_value_is_by_the_key_that_the_policy_enrols(drawing: Simulation) -> No
 
 def test_without_a_draw_there_are_no_values(simulate: Simulate) -> None:
     simulation = simulate()
-    _, key = expect_entry(RoundKey, simulation.trustees["trustee-1"].round_key(1))
+    key = opened(RoundKey, simulation.trustees["trustee-1"].round_key(1))
     assert key.draw is None
     with pytest.raises(Rejected, match="no value, as nobody is drawn"):
         draw_value(simulation.pinned, replace(key, draw=bytes(80)))
@@ -231,8 +236,8 @@ def test_a_client_believes_no_draw_but_that_of_the_round_keys(drawing: Simulatio
     drawing.open_round()
     invitation = drawing.coordinator.invitation()
     assert verify_invitation(drawing.pinned, invitation, None).message.draw == draw_of(drawing)
-    _, message = expect_entry(RoundOpen, invitation.round_open.entry)
-    keys = tuple(expect_entry(RoundKey, each.entry)[1] for each in invitation.round_keys)
+    message = opened(RoundOpen, invitation.round_open.entry)
+    keys = tuple(opened(RoundKey, each.entry) for each in invitation.round_keys)
     for lie in (None, bytes(32)):
         with pytest.raises(Rejected) as excinfo:
             _check_draw(drawing.pinned, replace(message, draw=lie), keys)
