@@ -1,0 +1,137 @@
+"""Epsilon from the policy and the log: one function for whoever plans, refuses or audits (spec 10.5).
+
+The claim is of a client as the unit and of zero-out adjacency: two worlds that differ in one client's updates, all of
+them zero in one. K cohorts with that client were closed; each costs the same, released or not. What is published about
+it is then, up to what is computationally hidden (spec 11), a function of K draws of N(u, (s^2 - 22) I) with |u| <= B,
+s^2 = h sigma^2, h the honest adders of noise: mu^2 = K B^2 / (h sigma^2 - 22).
+
+Everything is rounded away from the truth, upward, and is the same digits everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+from proofs.errors import Misuse
+from protocols.privacy.normal import LARGEST_EPSILON, delta_bound, exponential_bound, logarithm_bounds
+
+LATTICE_VARIANCE = 22  # of the noise that the encryption rests on, and that hides nothing else
+LEAST_VARIANCE = 64  # of one adder
+EPSILON_STEP = Fraction(1, 10**6)
+SMOOTHING_LOSS = Fraction(1, 2**200)  # of sums of discrete Gaussians, taken for continuous ones, over a federation
+
+
+@dataclass(frozen=True)
+class NoiseRule:
+    """What an epsilon is computed from; raises Misuse for values out of range.
+
+    sensitivity: B >= 1, the proved bound on the L2 norm of one client's update, in units. variance: sigma^2 >= 64 of
+    one adder's discrete Gaussian, in units^2. adders: h >= 1, of each cohort, honest and with a secret noise. delta: in
+    (0, 1). deviation: in [0, 1), bounds the probability that anybody honest ever drew a noise that is not the ideal
+    one.
+    """
+
+    sensitivity: int
+    variance: Fraction
+    adders: int
+    delta: Fraction
+    deviation: Fraction
+
+    def __post_init__(self) -> None:
+        if self.sensitivity < 1 or self.adders < 1:
+            raise Misuse(f"expected B >= 1 and h >= 1, found {self.sensitivity} and {self.adders}")
+        if self.variance < LEAST_VARIANCE:
+            raise Misuse(f"variance: expected at least {LEAST_VARIANCE}, found {self.variance}")
+        if not (0 < self.delta < 1 and 0 <= self.deviation < 1):
+            raise Misuse(f"expected delta in (0, 1) and deviation in [0, 1), found {self.delta} and {self.deviation}")
+
+    def mu_squared(self, rounds: int) -> Fraction:
+        """K B^2 / (h sigma^2 - 22) for K = rounds."""
+        return rounds * self.sensitivity**2 / (self.adders * self.variance - LATTICE_VARIANCE)
+
+    def holds(self, epsilon: Fraction, rounds: int) -> bool:
+        """Whether (epsilon, delta) is proved for a client in at most `rounds` closed cohorts.
+
+        Always for 0 rounds, of which nothing is published. Raises Misuse for an epsilon not in (0, 1024]."""
+        if not 0 < epsilon <= LARGEST_EPSILON:
+            raise Misuse(f"epsilon: expected more than 0, at most {LARGEST_EPSILON}, found {epsilon}")
+        if rounds == 0:
+            return True
+        least = min(
+            epsilon, self._largest_epsilon
+        )  # what holds with less holds with more, where the deviation would weigh too much
+        if least <= 0:
+            return False
+        ideal = (1 + 2 * SMOOTHING_LOSS) * delta_bound(self.mu_squared(rounds), least - 2 * SMOOTHING_LOSS)
+        return ideal + exponential_bound(least) * self.deviation <= self.delta * (1 - self.deviation)
+
+    @cached_property
+    def _largest_epsilon(self) -> Fraction:
+        """Where e^epsilon times the deviation is half of delta, or less."""
+        if self.deviation == 0:
+            return Fraction(LARGEST_EPSILON)
+        return min(Fraction(LARGEST_EPSILON), logarithm_bounds(self.delta / (2 * self.deviation))[0])
+
+    def epsilon(self, rounds: int) -> Fraction | None:
+        """The least multiple of 10^-6 that `holds`, 0 for 0 rounds; None where no epsilon up to 1024 does."""
+        if rounds == 0:
+            return Fraction(0)
+        steps = int(LARGEST_EPSILON / EPSILON_STEP)
+        found = _first(lambda k: self.holds(k * EPSILON_STEP, rounds), steps)
+        return None if found is None else found * EPSILON_STEP
+
+    def rounds_within(self, epsilon: Fraction, limit: int) -> int:
+        """The most rounds, up to `limit`, for which `epsilon` holds: what a budget allows to each client."""
+        beyond = _first(lambda rounds: not self.holds(epsilon, rounds), limit)
+        return limit if beyond is None else beyond - 1
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one client has spent. rounds: closed cohorts with it. epsilon: what a budget of just that many rounds
+    allows; None where that is beyond 1024."""
+
+    rounds: int
+    epsilon: Fraction | None
+
+
+def spent(rule: NoiseRule, cohorts: Iterable[Set[str]]) -> Mapping[str, Spent]:
+    """What each client has spent that is in one of these: the cohorts of all CohortClosed, released, aborted or open,
+    of this federation and of those whose budget it goes on with. Clients in none have spent nothing, and are left
+    out."""
+    counts = Counter(client for cohort in cohorts for client in cohort)
+    epsilons = {rounds: rule.epsilon(rounds) for rounds in set(counts.values())}
+    return {client: Spent(rounds, epsilons[rounds]) for client, rounds in counts.items()}
+
+
+def exhausted(rule: NoiseRule, budget: Fraction, cohorts: Iterable[Set[str]]) -> frozenset[str]:
+    """The clients for whom one more cohort would exceed the budget, as `spent` counts."""
+    counts = Counter(client for cohort in cohorts for client in cohort)
+    allowed = rule.rounds_within(budget, max(counts.values(), default=0) + 1)
+    return frozenset(client for client, rounds in counts.items() if rounds >= allowed)
+
+
+def honest_adders(adders: int, colluding: int, corrupt: int = 0) -> int:
+    """h: of those who add noise to a cohort, those whose noise counts. Raises Misuse where nobody is left.
+
+    adders: at least so many in every cohort; `min_cohort` where clients add it, the trustees whose noise a round needs
+    where trustees do. colluding: clients among them who may tell the server their noise. corrupt: f where trustees, or
+    clients who are trustees too, are among them.
+    """
+    if min(adders, colluding, corrupt) < 0 or adders - colluding - corrupt < 1:
+        missing = f"{colluding} who collude and {corrupt} corrupt"
+        raise Misuse(f"noise: expected an honest adder in every cohort, found {missing} of {adders}")
+    return adders - colluding - corrupt
+
+
+def _first(holds: Callable[[int], bool], limit: int) -> int | None:
+    """The least k in 1 .. limit that `holds`, which all larger ones do then, too; None where none does."""
+    low, high = 1, limit + 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low if low <= limit else None

@@ -1,0 +1,85 @@
+"""Bounds on an honest vector of noise that hold but with a probability that is proved small (spec 10.4).
+
+For n cells of a discrete Gaussian of variance parameter sigma^2 and x > 1, the sum of squares reaches x n sigma^2 with
+probability at most exp(-(n/2) (x - 1 - ln x)), as for a continuous one; for x < 1 the same bounds the probability of
+falling to it, but for a factor of at most 1 + 2^-190 (spec 10.4: x >= 1/4, sigma^2 >= 64, n <= 2^28).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+from proofs.errors import Misuse
+from protocols.privacy.normal import exponential_bound, logarithm_bounds
+
+SAMPLER_DISTANCE = Fraction(1, 2**140)  # of a whole vector as `protocols.privacy.sampler` draws it (spec 10.6)
+_LOWER_FACTOR = 1 + Fraction(1, 2**190)
+_LEAST_RATIO = Fraction(1, 4)
+
+
+def energy_tail(cells: int, ratio: Fraction) -> Fraction:
+    """Bounds the probability that the sum of squares of `cells` is ratio cells sigma^2 or beyond, for the side of 1 on
+    which the ratio >= 1/4 is; 1 for the ratio 1. Raises Misuse for a smaller one."""
+    if ratio < _LEAST_RATIO:
+        raise Misuse(f"ratio of energies: expected at least {_LEAST_RATIO}, found {ratio}")
+    exponent = Fraction(cells, 2) * (ratio - 1 - logarithm_bounds(ratio)[1])
+    return min(Fraction(1), _LOWER_FACTOR * exponential_bound(-exponent))
+
+
+@dataclass(frozen=True)
+class EnergyBounds:
+    """What an honest vector is held to. group_bound: E_n, on the root of each group's sum of squares. floor, ceiling: L
+    and U, on the sum of all squares."""
+
+    group_bound: int
+    floor: int
+    ceiling: int
+
+    def deviation(self, cells: int, group_size: int, variance: Fraction) -> Fraction:
+        """Bounds the distance of an honest vector from an ideal one, in groups of `group_size` dividing `cells`: that
+        it breaks a bound, and is drawn again, or that the sampler is not ideal."""
+        groups = cells // group_size
+        group = groups * energy_tail(group_size, self.group_bound**2 / (group_size * variance))
+        both = sum(energy_tail(cells, bound / (cells * variance)) for bound in (self.floor, self.ceiling))
+        return group + both + SAMPLER_DISTANCE
+
+
+def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) -> EnergyBounds:
+    """The tightest bounds each of which an honest vector breaks with probability at most 2^-bits, all groups together.
+
+    cells: a multiple of group_size, with 2^-bits reached at a quarter of the mean energy: 300 at bits = 100.
+    """
+    allowed = Fraction(1, 2**bits)
+    groups, mean = cells // group_size, cells * variance
+
+    def group_fits(bound: int) -> bool:
+        ratio = bound**2 / (group_size * variance)
+        return ratio > 1 and groups * energy_tail(group_size, ratio) <= allowed
+
+    def ceiling_fits(bound: int) -> bool:
+        return bound > mean and energy_tail(cells, bound / mean) <= allowed
+
+    def floor_fits(bound: int) -> bool:
+        return bound < mean and energy_tail(cells, bound / mean) <= allowed
+
+    group_bound = _least(group_fits, isqrt(int(group_size * variance)))
+    lowest = -int(-mean * _LEAST_RATIO // 1)
+    if not floor_fits(lowest):
+        raise Misuse(f"noise of {cells} cells is too little to tell with 2^-{bits}")
+    floor = lowest + _least(lambda k: not floor_fits(lowest + k), 1) - 1
+    return EnergyBounds(group_bound, floor, _least(ceiling_fits, int(mean) + 1))
+
+
+def _least(fits: Callable[[int], bool], start: int) -> int:
+    """The least k >= start >= 1 that fits, where all larger ones do."""
+    step = 1
+    while not fits(start + step - 1):
+        step *= 2
+    low, high = start + step // 2, start + step - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return low
