@@ -22,7 +22,7 @@ from protocols.privacy.normal import LARGEST_EPSILON, delta_bound, exponential_b
 LATTICE_VARIANCE = 22  # of the noise that the encryption rests on, and that hides nothing else
 LEAST_VARIANCE = 64  # of one adder
 EPSILON_STEP = Fraction(1, 10**6)
-SMOOTHING_LOSS = Fraction(1, 2**200)  # of sums of discrete Gaussians, taken for continuous ones, over a federation
+SMOOTHING_LOSS = Fraction(1, 2**100)  # of discrete Gaussians, taken for continuous ones and for sums, over a federation
 
 
 @dataclass(frozen=True)

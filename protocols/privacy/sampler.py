@@ -56,7 +56,7 @@ class Split:
 def sample(variance: Fraction, count: int, rand: Randomness) -> Integers:
     """`count` independent samples of mass proportional to exp(-x^2 / (2 variance)) on the integers, int64 (count,).
 
-    variance: from 1 to 2^48. Takes 32 bytes from `rand`. Each sample is within 2^-174 of the ideal one. Raises Misuse
+    variance: from 1 to 2^48. Takes 32 bytes from `rand`. Each sample is within 2^-171 of the ideal one. Raises Misuse
     for another variance, or randomness of another length.
     """
     if not LEAST_VARIANCE <= variance <= LARGEST_VARIANCE:
