@@ -70,13 +70,15 @@ class Verification:
         wanted = [
             (claim.commitments, numbers.rows_of("update", "private"), "commitments-length"),
             (claim.range_commitments, numbers.rows_of("range-a", "range-b", "range-c"), "range-commitments-length"),
+            (claim.weight_commitments, numbers.rows_of("weight-roots", "weight-squares"), "weight-commitments-length"),
             (claim.noise_commitments, numbers.rows_of("error", "key"), "encryption-commitments-length"),
         ]
         for data, rows, name in wanted:
             if len(data) != 33 * rows:
                 raise Unreadable(name)
         self.proof = split(claim.proof, numbers)
-        self.rows = decode_points(claim.commitments + claim.range_commitments + claim.noise_commitments)
+        rows = (claim.commitments, claim.range_commitments, claim.weight_commitments, claim.noise_commitments)
+        self.rows = decode_points(b"".join(rows))
         self.auxiliary = decode_point(self.proof.auxiliary)
         self.announcements = [decode_point(data) for data in self.proof.announcements]
         self.share = decode_point(claim.share_commitment) if numbers.encrypted else None
@@ -99,6 +101,8 @@ class Verification:
         numbers, claim, challenger = self.numbers, self.claim, self.challenger
         statement = [numbers.d, numbers.C, numbers.w * numbers.B, numbers.k, numbers.M, numbers.Z, len(numbers.slices)]
         statement += [number for piece in numbers.slices for number in piece]
+        if numbers.hidden:
+            statement.append(numbers.W)
         if numbers.encrypted:
             statement += [numbers.N, numbers.q, numbers.T, numbers.noise_bound, 64, 24, 10]
             statement += [numbers.S, numbers.weight_bits, numbers.quotient_mask, numbers.quotient_bound]
@@ -119,6 +123,8 @@ class Verification:
         challenger.absorb("commitments", claim.commitments)
         if numbers.ranged:
             challenger.absorb("range-commitments", claim.range_commitments)
+        if numbers.hidden:
+            challenger.absorb("weight-commitments", claim.weight_commitments)
         if numbers.encrypted:
             challenger.absorb("encryption-commitments", claim.noise_commitments)
         challenger.absorb("auxiliary", self.proof.auxiliary)
@@ -161,6 +167,8 @@ class Verification:
         self.theta_p = challenger.scalar("padding-weight")
         self.tau = challenger.scalars("cube-point", numbers.variables)
         self.theta_r = challenger.scalar("range-weight") if numbers.ranged else 0
+        drawn = challenger.scalars("weight-factors", 3) if numbers.hidden else [0, 0, 0]
+        self.theta_s, self.theta_w, self.theta_i = drawn
         self.theta = {"error": 0, "key": 0}
         self.zeta = self.xi = 0
         self.omega: list[int] = []
@@ -213,8 +221,10 @@ class Verification:
         """W_b(column) of 5.7; the columns that a table lacks are left out."""
         tau_rows, tau_columns = self.tau[: self.numbers.row_bits], self.tau[self.numbers.row_bits :]
         name, is_slack = table.name.removesuffix("-slack"), table.name.endswith("-slack")
-        if table.name == "private":
+        if table.name in ("private", "weight-squares"):
             return []
+        if table.name == "weight-roots":
+            return [self.theta_s * value % ORDER for value in eq_table(tau_columns[:3])]
         if name not in self.theta:
             return [self.theta_r * value % ORDER for value in eq_table(tau_columns)] if self.numbers.ranged else []
         groups = self._grouping(name)
@@ -262,11 +272,28 @@ class Verification:
                 for omega, c_rows, c_columns in zip(self.omega, self.c_rows, self.c_columns, strict=True)
             )
             total += cells * (numbers.T if table.name == "error" else 1)
+        if numbers.hidden:
+            total += self._form_of_the_weight(table, rows, columns)
         if table.name == "key":
             form = self._key_form()
             width = table.columns
             total += sum(rows[y] * inner(form[y * width : (y + 1) * width], columns) for y in range(table.rows))
         return total
+
+    def _form_of_the_weight(self, table: Table, rows: list[int], columns: list[int]) -> int:
+        numbers = self.numbers
+        tau_rows, tau_columns = self.tau[: numbers.row_bits], self.tau[numbers.row_bits :]
+        if table.name == "update":
+            row, column = divmod(numbers.d - 1, numbers.C)
+            return -self.theta_w * rows[row] * columns[column]
+        if table.name == "weight-roots":
+            return (self.theta_w - (numbers.W + 1) * self.theta_i) * rows[0] * columns[0]
+        if table.name == "weight-squares":
+            each = [-self.theta_s * eq_table(tau_rows)[0] * value for value in eq_table(tau_columns[:3])]
+            each = [value + (self.theta_i if c < 5 else 0) for c, value in enumerate(each)]
+            each[0] -= self._squared_bounds() + 1
+            return rows[0] * inner(each, columns)
+        return 0
 
     def _key_form(self) -> list[int]:
         numbers = self.numbers
@@ -280,20 +307,25 @@ class Verification:
     def _constant(self) -> int:
         """K of 5.7."""
         numbers = self.numbers
-        tau_rows, tau_columns = self.tau[: numbers.row_bits], self.tau[numbers.row_bits :]
+        tau_rows = self.tau[: numbers.row_bits]
         rows = eq_table(tau_rows)
-        total = (numbers.w * numbers.B) ** 2
-        if numbers.ranged:
-            columns = eq_table(tau_columns)
-            for start, stop, beta in numbers.slices:
-                cells = sum(rows[i // numbers.C] * columns[i % numbers.C] for i in range(start, stop))
-                total += self.theta_r * cells * beta**2
+        total = -numbers.W * self.theta_i if numbers.hidden else self._squared_bounds()
         for table in numbers.tables:
             if table.name in self.theta:
                 groups = self._grouping(table.name)
                 folded = prod(1 - x for x in tau_rows[groups.kept_bits : groups.row_bits])
                 total += self.theta[table.name] * folded * sum(rows[: table.rows]) * numbers.noise_bound**2
         return total % ORDER
+
+    def _squared_bounds(self) -> int:
+        """What the squares of norm and range sum to; times the square of a hidden weight."""
+        numbers = self.numbers
+        rows, columns = eq_table(self.tau[: numbers.row_bits]), eq_table(self.tau[numbers.row_bits :])
+        total = (numbers.w * numbers.B) ** 2
+        for start, stop, beta in numbers.slices:
+            cells = sum(rows[i // numbers.C] * columns[i % numbers.C] for i in range(start, stop))
+            total += self.theta_r * cells * beta**2
+        return total
 
     # --- V6 ---
 

@@ -15,6 +15,7 @@ class Claim:
 
     commitments: bytes
     range_commitments: bytes
+    weight_commitments: bytes
     noise_commitments: bytes
     context: bytes
     proof: bytes

@@ -117,6 +117,7 @@ def read_claim(case: Case, entry: Entry, seed: bytes, residues: list[int] | None
     return Claim(
         commitments=case.blob(entry, "commitments"),
         range_commitments=related["range_commitments"],
+        weight_commitments=b"",
         noise_commitments=related["noise_commitments"],
         context=frame("verifl/v1/submission", encode({**body, "proof": bytes(32)})),
         proof=case.blob(entry, "proof"),

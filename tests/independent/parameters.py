@@ -82,7 +82,9 @@ class Numbers:
         self.policy = policy
         self.w = w
         self.W: int = policy["weights"]["largest"]
-        self.d: int = policy["dimension"]
+        self.hidden: bool = policy["weights"]["kind"] == "private"
+        self.model: int = policy["dimension"]
+        self.d: int = self.model + self.hidden  # what is committed, encrypted and summed; a hidden weight is the last
         self.B: int = policy["update"]["norm_bound"]
         self.k: int = policy["projections"]
         self.n: int = policy["max_cohort"]
@@ -145,6 +147,8 @@ class Numbers:
         tables = [Table("update", self.R, self.C), Table("private", 1, self.C)]
         if self.ranged:
             tables += [Table(f"range-{letter}", self.R, self.C) for letter in "abc"]
+        if self.hidden:
+            tables += [Table("weight-roots", 1, 8), Table("weight-squares", 1, 8)]
         if self.encrypted:
             for name, groups in (("error", self.error_groups), ("key", self.key_groups)):
                 tables.append(Table(name, groups.rows, groups.columns))
@@ -182,15 +186,17 @@ class Numbers:
                 slices.append((at, group["start"], w * general))
             slices.append((group["start"], group["stop"], w * group["bound"]))
             at = group["stop"]
-        if at < self.d:
-            slices.append((at, self.d, w * general))
-        return slices
+        if at < self.model:
+            slices.append((at, self.model, w * general))
+        return [*slices, (self.model, self.d, w)] if self.hidden else slices
 
     # --- the bounds of 5.3 ---
 
     @cached_property
     def P(self) -> int:
         squares = (self.W * self.B) ** 2
+        if self.hidden:
+            squares += 2 * self.W**2 + self.W**4
         squares += sum((stop - start) * beta**2 for start, stop, beta in self.weighed_slices(self.W))
         if self.encrypted:
             groups = sum(g.rows * g.per_row for g in (self.error_groups, self.key_groups))
@@ -244,7 +250,7 @@ class Numbers:
 
     @property
     def degrees(self) -> list[int]:
-        first = 5 if self.ranged or self.encrypted else 4
+        first = 5 if self.ranged or self.encrypted or self.hidden else 4
         return [first] + [first - 2] * (self.variables - 1)
 
     @property
@@ -278,7 +284,7 @@ class Numbers:
     def blob_size(self, kind: str, field: str) -> int:
         """Bytes of the blob that `field` of a message of this type names."""
         if field in ("model", "plaintext"):
-            return 8 * self.d
+            return 8 * (self.d if field == "plaintext" else self.model)
         sizes = {
             "approvals": 64 * len(approving(self.policy)),
             "optimizer": kept_size(self.policy),
@@ -288,6 +294,7 @@ class Numbers:
             "blob": 32 * (self.secret_length + 1) + 1136,
             "proof": self.proof_size,
             "range_commitments": 33 * self.rows_of("range-a", "range-b", "range-c"),
+            "weight_commitments": 33 * self.rows_of("weight-roots", "weight-squares"),
             "noise_commitments": 33 * self.rows_of("error", "key"),
             "share": 32 * (self.secret_length + 1),
             "key": 4 * self.N,

@@ -113,9 +113,14 @@ def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
     policy_bound = numbers.policy["update"]["coordinate_bound"]
     yield "beta", max(largest, numbers.W * (policy_bound or 0)) <= 1 << 20
     yield "projections", 2 * X < ORDER
-    yield "norm", 2 * (numbers.R + 1) * numbers.C * X**2 < ORDER
+    squares = (numbers.R + 1) * numbers.C * X**2 + (numbers.hidden and (numbers.B**2 + 1) * X)
+    yield "norm", 2 * squares < ORDER
     if numbers.ranged:
-        yield "range", 2 * (4 * X**2 + X + largest**2) < ORDER
+        bound = (largest // numbers.W) ** 2 * X if numbers.hidden else largest**2
+        yield "range", 2 * (4 * X**2 + X + bound) < ORDER
+    if numbers.hidden:
+        yield "weight-squares", 2 * (X**2 + X) < ORDER
+        yield "weight-interval", 2 * ((numbers.W + 6) * X + numbers.W) < ORDER
     if numbers.encrypted:
         group = max(numbers.error_groups.size, numbers.key_groups.size)
         yield "scale", numbers.T >= 2 and 2 * numbers.T * numbers.noise_bound < numbers.q

@@ -211,7 +211,7 @@ def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
 
 def initial_model(transcript: Transcript, policy: Body, numbers: Numbers) -> list[float] | None:
     try:
-        return doubles(transcript.blob(policy["initial_model"], 8 * numbers.d))
+        return doubles(transcript.blob(policy["initial_model"], 8 * numbers.model))
     except (Unsound, Unreadable):
         return None
 

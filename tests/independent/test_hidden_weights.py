@@ -1,0 +1,163 @@
+"""The second auditor's verifier on proofs with a hidden weight: accepts and rejects as the first, by the same names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from proofs.encryption import EncryptionParameters, RingElements
+from proofs.prover import prove
+from proofs.ranges import CoordinateGroup
+from proofs.verifier import Claim as OurClaim
+from proofs.witness import commit_update
+from tests.independent import argument
+from tests.independent.claims import Claim
+from tests.independent.encoding import Unreadable
+from tests.independent.lattice import public_element
+from tests.independent.parameters import Numbers
+from tests.independent.policies import argument_conditions
+from tests.proofs.arguments import (
+    CONTEXT,
+    MODULUS,
+    Honest,
+    WeakParameters,
+    altered,
+    claim_of,
+    encrypted_by,
+    honest,
+    judge,
+    native,
+    pruned,
+    random_noise,
+)
+from tests.seeded import seeded
+from tests.soundness.forgery import another_point, forge_tables
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
+from tests.soundness.test_weight_attacks import WEIGHT, slack, tables_of
+
+SEED = bytes(range(32))
+DEGREE = 16
+RING = EncryptionParameters(DEGREE, MODULUS, 2**20)
+GROUPS = (CoordinateGroup(3, 9, 0),)
+PLAIN = WeakParameters(20, 50, 4, hidden_weight=6)
+FULL = WeakParameters(40, 500, 4, 100, GROUPS, RING, hidden_weight=300)
+
+
+def numbers_of(parameters: WeakParameters) -> Numbers:
+    """As a policy gives them, of a ring of another degree and of fewer projections than one may."""
+    groups = [{"start": each.start, "stop": each.stop, "bound": each.bound} for each in parameters.groups]
+    update = {"norm_bound": parameters.norm_bound, "coordinate_bound": parameters.coordinate_bound, "groups": groups}
+    lattice = {"degree": DEGREE, "modulus": MODULUS, "plaintext_scale": 2**20}
+    policy = {
+        "dimension": parameters.dimension - 1,
+        "update": update,
+        "projections": parameters.projections,
+        "max_cohort": 5,
+        "threshold": 3,
+        "lattice": {**lattice, "encryption_proof": parameters.encryption is not None},
+        "weights": {"kind": "private", "largest": parameters.hidden_weight, "unit": None},
+    }
+    return Numbers(policy)
+
+
+def made_by(parameters: WeakParameters) -> Honest:
+    """With the ring elements of a round's seed."""
+    if parameters.encryption is None:
+        return honest(native(), parameters)
+    noise, rand = random_noise(parameters), seeded(3)
+    assert noise is not None
+    update = np.array([1, -700, *[0] * 37, 7])
+    committed = commit_update(native(), parameters, update, rand, noise)
+    count = parameters.encryption.ring_elements(parameters.shape.data_cells)
+    elements = RingElements(np.array([public_element(SEED, j, MODULUS, DEGREE) for j in range(count)], dtype=np.int64))
+    encrypted = encrypted_by(native(), parameters, committed, noise, elements=elements)
+    proof = prove(native(), parameters, committed, CONTEXT, rand, encrypted)
+    return Honest(parameters, committed, claim_of(committed, proof, CONTEXT, encrypted), encrypted)
+
+
+def restated(claim: OurClaim) -> Claim:
+    """What the second auditor reads of it."""
+    statement = claim.encryption
+    ciphertext = statement.ciphertext if statement is not None else None
+    return Claim(
+        commitments=claim.commitments,
+        range_commitments=claim.range_commitments,
+        weight_commitments=claim.weight_commitments,
+        noise_commitments=claim.encryption_commitments,
+        context=claim.context,
+        proof=claim.proof,
+        seed=SEED,
+        ciphertext_hash=b"" if statement is None else statement.ciphertext_hash,
+        ciphertext=None if ciphertext is None else ciphertext.tolist(),
+        share_commitment=b"" if statement is None else statement.share_commitment,
+    )
+
+
+def second(parameters: WeakParameters, claim: OurClaim) -> str:
+    try:
+        argument.verify(numbers_of(parameters), restated(claim))
+    except (Unreadable, argument.Refused) as fault:
+        return str(fault)
+    return "accepted"
+
+
+def both(parameters: WeakParameters, claim: OurClaim) -> str:
+    found = judge(native(), parameters, claim)
+    assert second(parameters, claim) == found
+    return found
+
+
+@pytest.fixture(scope="module")
+def full() -> Honest:
+    return made_by(FULL)
+
+
+@pytest.mark.parametrize("parameters", [PLAIN, FULL, WeakParameters(17, 50, 4, 7, hidden_weight=1)])
+def test_numbers(parameters: WeakParameters) -> None:
+    numbers = numbers_of(parameters)
+    assert (numbers.proof_size, numbers.M, numbers.Z) == (
+        parameters.proof_size, parameters.mask_bound, parameters.response_bound,
+    )  # fmt: skip
+    assert 33 * numbers.rows_of("weight-roots", "weight-squares") == 66
+    plaintext, model = (numbers.blob_size("", field) for field in ("plaintext", "model"))
+    assert (plaintext, model) == (8 * parameters.dimension, 8 * (parameters.dimension - 1))
+    assert [name for name, holds in argument_conditions(numbers) if not holds] == []
+
+
+@pytest.mark.parametrize("parameters", [PLAIN, FULL, WeakParameters(17, 50, 4, 7, hidden_weight=1)])
+def test_accepted(parameters: WeakParameters) -> None:
+    assert both(parameters, made_by(parameters).claim) == "accepted"
+
+
+@pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])
+def test_tampered_field(full: Honest, name: str) -> None:
+    change, _ = (TAMPERS | ENCRYPTION_TAMPERS)[name]
+    claim = full.edited(**{name: change(full.proof)})
+    assert both(FULL, claim) != "accepted"
+    assert both(FULL, pruned(claim)) not in ("accepted", "ciphertext-combination")
+
+
+def test_rows_of_the_weight(full: Honest) -> None:
+    rows = full.claim.rows["weight-commitments"]
+    assert both(FULL, altered(full.claim, weight_commitments=rows[:33])) == "weight-commitments-length"
+    assert both(FULL, pruned(altered(full.claim, weight_commitments=rows[33:] + rows[:33]))) == "linear-relation"
+    assert both(FULL, altered(full.claim, weight_commitments=rows[:33] + another_point())) == "ciphertext-combination"
+
+
+@pytest.mark.parametrize(
+    ("stated", "bound", "verdict"),
+    [(5, 5, "accepted"), (0, 0, ""), (7, 7, ""), (-1, -1, ""), (5, 1, ""), (1, 5, "")],
+)
+def test_attacks(stated: int, bound: int, verdict: str) -> None:
+    """In range; zero, W + 1, negative; another in the message than in the bound."""
+    tables = tables_of({0: 50 * bound, WEIGHT: stated}, [bound, *slack(bound)])
+    claim = forge_tables(native(), PLAIN, tables, seeded(1))
+    assert both(PLAIN, claim) == (verdict or "linear-relation")
+
+
+def test_another_largest_weight(full: Honest) -> None:
+    """Of nearly the same masks."""
+    other = replace(FULL, hidden_weight=299)
+    assert both(other, pruned(full.claim)) in ("shortness", "linear-relation", "quotient-range")
