@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
@@ -42,6 +43,7 @@ BLOB_ROLES: Registry[BlobRole] = Registry(
         BlobRole("shares", lambda pinned: pinned.sealed_share_size),
         BlobRole("proof", lambda pinned: pinned.proof_size),
         _rows("range_commitments", RANGE_COMMITMENTS),
+        _rows("weight_commitments", WEIGHT_COMMITMENTS),
         _rows("noise_commitments", NOISE_COMMITMENTS),
         BlobRole("share", lambda pinned: pinned.share_size),
         BlobRole("key", lambda pinned: pinned.key_size),

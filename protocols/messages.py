@@ -169,6 +169,7 @@ class Submission:
     shares: Annotated[tuple[EncryptedShare, ...], AtMost(64)]  # one per round key, in RoundOpen's order
     proof: BlobHash  # the validity proof
     range_commitments: BlobHash | None  # commitments of the range tables, null without a coordinate bound
+    weight_commitments: BlobHash | None  # commitments of the tables of a hidden weight, null without private weights
     noise_commitments: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
     weight: int | None  # w, by which the update and its bounds are multiplied; null where the policy has none stated
     noise: Reserved

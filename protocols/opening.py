@@ -137,7 +137,7 @@ def encode_plaintext(plaintext: Integers) -> bytes:
 
 def decode_plaintext(pinned: PinnedPolicy, data: bytes) -> Integers:
     """int64 (d,); raises Malformed for another length."""
-    return _decode("plaintext", data, "<i8", pinned.policy.dimension)
+    return _decode("plaintext", data, "<i8", pinned.argument.shape.dimension)
 
 
 def encode_blindings(blindings: Sequence[int]) -> bytes:

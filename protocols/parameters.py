@@ -184,20 +184,21 @@ def largest_derivable_cohort(update: UpdateRule, encryption_proof: bool, largest
 
 def argument_parameters(policy: Policy) -> ArgumentParameters:
     """What every validity proof of an update of weight 1 is made with; raises Misuse where the argument refuses it."""
-    update, lattice = policy.update, policy.lattice
+    update, lattice, hidden = policy.update, policy.lattice, policy.weights.kind == PRIVATE.name
     encryption = None
     if lattice.encryption_proof:
         encryption = EncryptionParameters(
             lattice.degree, lattice.modulus, lattice.plaintext_scale, noise_bound(lattice)
         )
     return ArgumentParameters(
-        policy.dimension,
+        policy.dimension + int(hidden),
         update.norm_bound,
         policy.projections,
         update.coordinate_bound,
         tuple(CoordinateGroup(group.start, group.stop, group.bound) for group in update.groups),
         encryption,
-        largest_weight=policy.weights.largest,
+        largest_weight=1 if hidden else policy.weights.largest,
+        hidden_weight=policy.weights.largest if hidden else None,
     )
 
 

@@ -155,8 +155,8 @@ class PinnedPolicy:
 
     @property
     def plaintext_size(self) -> int:
-        """Bytes of the blob Aggregate.plaintext."""
-        return self.policy.dimension * 8
+        """Bytes of the blob Aggregate.plaintext: the coordinates, and the sum of the weights where these are hidden."""
+        return self.argument.shape.dimension * 8
 
     @property
     def blindings_size(self) -> int:
