@@ -30,7 +30,8 @@ from protocols.weights import Summands
 
 @dataclass(frozen=True)
 class OpenedSum:
-    """What an Aggregate publishes: K int64 (N,), U int64 (d,), and rho, one scalar for each data row."""
+    """What an Aggregate publishes: K int64 (N,), U int64 (d,), with hidden weights their sum behind it, and rho, one
+    scalar for each data row."""
 
     key: Integers
     plaintext: Integers
@@ -71,11 +72,12 @@ def open_sum(
 
 
 def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, summands: Summands) -> Integers:
-    """U, int64 (d,), from K and the summed ciphertext; raises Rejected as `open_sum` does."""
+    """U, int64 (d,), with hidden weights their sum behind it, from K and the summed ciphertext; raises Rejected as
+    `open_sum` does."""
     elements = public.expand(pinned.lattice, seed, pinned.cells)
-    bound = summands.weight * message_bound(pinned.policy.update)
+    bound = summands.heaviest(pinned.policy.weights) * message_bound(pinned.policy.update)
     cells = encryption.decrypt_sum(pinned.lattice, elements, key, ciphertext, summands.count, bound)
-    dimension = pinned.policy.dimension
+    dimension = pinned.argument.shape.dimension
     if cells[dimension:].any():
         raise Rejected("padding", "zero in every cell beyond the coordinates", "another value")
     return cells[:dimension]
@@ -131,12 +133,12 @@ def decode_key(pinned: PinnedPolicy, data: bytes) -> Integers:
 
 
 def encode_plaintext(plaintext: Integers) -> bytes:
-    """The blob Aggregate.plaintext: d int64, little-endian."""
+    """The blob Aggregate.plaintext: d int64, little-endian, or d + 1 with the sum of hidden weights."""
     return plaintext.astype("<i8").tobytes()
 
 
 def decode_plaintext(pinned: PinnedPolicy, data: bytes) -> Integers:
-    """int64 (d,); raises Malformed for another length."""
+    """int64 (d,), or (d + 1,) with the sum of hidden weights; raises Malformed for another length."""
     return _decode("plaintext", data, "<i8", pinned.argument.shape.dimension)
 
 

@@ -31,7 +31,7 @@ from protocols.registry import one_of
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
 from protocols.steps.step import step_ceiling, step_floor
-from protocols.weights import EQUAL, EQUAL_WEIGHTS, LARGEST_WEIGHT, WEIGHT_KINDS
+from protocols.weights import EQUAL, EQUAL_WEIGHTS, LARGEST_WEIGHT, PRIVATE, WEIGHT_KINDS
 
 KEY_DIGIT_LIMIT = 2**23  # a summed key digit is a signed 24-bit number
 LARGEST_COHORT = (KEY_DIGIT_LIMIT - 1) // TAIL

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+from proofs.arrays import Integers
 from proofs.errors import Rejected
 from protocols.policy import WeightRule
 from protocols.registry import Registry
@@ -19,19 +22,27 @@ LARGEST_WEIGHT = 2**20
 
 @dataclass(frozen=True)
 class WeightKind:
-    """stated: whether a submission says its weight, for everybody to read. words: what it means, for people."""
+    """stated: whether a submission says its weight, for everybody to read. hidden: whether it is the last coordinate of
+    what is committed and encrypted, and proved to be in range. words: what it means, for people."""
 
     name: str
     stated: bool
     words: str
+    hidden: bool = False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether clients have weights of their own."""
+        return self.stated or self.hidden
 
 
 EQUAL = WeightKind("equal", stated=False, words="every update counts alike")
 DECLARED = WeightKind("declared", stated=True, words="every submission states its weight")
+PRIVATE = WeightKind("private", stated=False, words="weights are proved, and only their sum is opened", hidden=True)
 EQUAL_WEIGHTS = WeightRule(EQUAL.name, 1, None)
 
 WEIGHT_KINDS: Registry[WeightKind] = Registry(
-    "kind of weights", "policy-weights", (EQUAL, DECLARED), lambda kind: kind.name
+    "kind of weights", "policy-weights", (EQUAL, DECLARED, PRIVATE), lambda kind: kind.name
 )
 
 
@@ -51,19 +62,37 @@ def check_same_weight(before: int | None, round_number: int, stated: int | None)
         raise Rejected("retry-weight", f"{before}, as in round {round_number} on this model", str(stated))
 
 
+def check_own_weight(rule: WeightRule, weight: int | None) -> None:
+    """The same of what a client weighs its update by, whether it states that or hides it."""
+    if not WEIGHT_KINDS.find(rule.kind).hidden:
+        check_weight(rule, weight)
+    elif weight is None or not 1 <= weight <= rule.largest:
+        raise Rejected("weight", f"1 to {rule.largest}", "none" if weight is None else str(weight))
+
+
+def stated_of(rule: WeightRule, weight: int | None) -> int | None:
+    """What a submission states of its client's weight."""
+    return None if WEIGHT_KINDS.find(rule.kind).hidden else weight
+
+
+def vector_of(rule: WeightRule, update: Integers, weight: int | None) -> Integers:
+    """What a client commits to and encrypts: its update, int64 (d,), and behind it a weight that it hides."""
+    return np.append(update, np.int64(weight or 0)) if WEIGHT_KINDS.find(rule.kind).hidden else update
+
+
 def weight_of(stated: int | None) -> int:
     """The weight of a submission that states this, where none is stated: 1."""
     return 1 if stated is None else stated
 
 
 def lightest(rule: WeightRule) -> int | None:
-    """What a submission of weight 1 states."""
-    return 1 if WEIGHT_KINDS.find(rule.kind).stated else None
+    """What a client of weight 1 weighs its update by; None where clients have no weights of their own."""
+    return 1 if WEIGHT_KINDS.find(rule.kind).weighs else None
 
 
 @dataclass(frozen=True)
 class Summands:
-    """What is in a sum. count: of updates. weight: the sum of their weights."""
+    """What is in a sum. count: of updates. weight: the sum of the weights that they state, 1 where they state none."""
 
     count: int
     weight: int
@@ -73,3 +102,26 @@ class Summands:
         """By what each submission states."""
         weights = [weight_of(each) for each in stated]
         return cls(len(weights), sum(weights))
+
+    def heaviest(self, rule: WeightRule) -> int:
+        """The sum of the weights as far as it is known before anything is opened: it is at most this."""
+        return self.count * rule.largest if WEIGHT_KINDS.find(rule.kind).hidden else self.weight
+
+
+@dataclass(frozen=True)
+class WeighedSum:
+    """An opened sum. update: U, int64 (d,). weight: the sum of the weights, of which the server step takes the mean."""
+
+    update: Integers
+    weight: int
+
+    @classmethod
+    def of(cls, rule: WeightRule, plaintext: Integers, summands: Summands) -> WeighedSum:
+        """From what is published. Raises Rejected("weight-sum") where hidden weights sum to less than 1 or more than W
+        for each update."""
+        if not WEIGHT_KINDS.find(rule.kind).hidden:
+            return cls(plaintext, summands.weight)
+        weight = int(plaintext[-1])
+        if not summands.count <= weight <= summands.heaviest(rule):
+            raise Rejected("weight-sum", f"{summands.count} to {summands.heaviest(rule)}", str(weight))
+        return cls(plaintext[:-1], weight)

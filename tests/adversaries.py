@@ -33,6 +33,7 @@ from protocols.rounds.submitting import (
 from protocols.rounds.trustee import Trustee
 from protocols.sharing import Share
 from protocols.stores import MemoryStore
+from protocols.weights import vector_of
 from tests.seeded import seeded
 from tests.simulator import Simulation, identity_of
 from verifl.adversaries.clients import spoilt
@@ -78,7 +79,8 @@ class ComposedClient(Client):
     def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         if opened.number not in self._made:
             at = ClientRound.of(self._simulation.pinned, opened.verified, self.name, weight)
-            self._made[opened.number] = make(self._simulation.engine, at, update, *self._making)
+            vector = vector_of(at.pinned.policy.weights, update, weight)
+            self._made[opened.number] = make(self._simulation.engine, at, vector, *self._making)
         return self._made[opened.number]
 
 

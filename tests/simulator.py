@@ -73,7 +73,7 @@ from protocols.steps.fedavg import fedavg
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
-from protocols.weights import EQUAL_WEIGHTS, WEIGHT_KINDS, weight_of
+from protocols.weights import EQUAL_WEIGHTS, WEIGHT_KINDS, vector_of, weight_of
 from tests.seeded import seeded
 
 Update = NDArray[np.int64]
@@ -422,9 +422,9 @@ class Simulation:
         return generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
 
     def weight_of(self, name: str) -> int | None:
-        """What a client states in every round; nothing where the policy has nothing stated."""
+        """What a client states or hides in every round; nothing where all are alike."""
         rule = self.pinned.policy.weights
-        if not WEIGHT_KINDS.find(rule.kind).stated:
+        if not WEIGHT_KINDS.find(rule.kind).weighs:
             return None
         return self.weights.setdefault(name, 1 + seeded(f"weight {self.setting.seed} {name}")(2)[0] % rule.largest)
 
@@ -510,7 +510,9 @@ class Simulation:
 
     def expected_sum(self, result: RoundResult) -> Update:
         """The sum of what the accepted clients submitted."""
-        return np.sum([self.updates[result.number][name] for name in result.accepted], axis=0, dtype=np.int64)
+        rule, updates = self.pinned.policy.weights, self.updates[result.number]
+        vectors = [vector_of(rule, updates[name], self.weight_of(name)) for name in result.accepted]
+        return np.sum(vectors, axis=0, dtype=np.int64)
 
     def forge_identity(self, name: str) -> SigningKey:
         """The key of a party, for a test that lies in its name."""

@@ -24,6 +24,7 @@ from protocols.steps.step import (
     encode_optimizer,
     initial_state,
 )
+from protocols.weights import WeighedSum
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,9 @@ def _step(
         findings.add(name, "an aggregate over a cohort", "none")
         return None
     try:
-        plaintext, weight = plaintext_of(given, found, found.aggregate), found.summands.weight
-        following = apply_step(pinned.policy, state, plaintext, weight, found.number)
+        plaintext = plaintext_of(given, found, found.aggregate)
+        total = WeighedSum.of(pinned.policy.weights, plaintext, found.summands)
+        following = apply_step(pinned.policy, state, total.update, total.weight, found.number)
     except Damaged:
         raise
     except (Malformed, Rejected) as error:

@@ -17,6 +17,7 @@ from protocols.hashes import sha256
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, encode_blindings, encode_key
 from protocols.parameters import message_bound
+from protocols.weights import WeighedSum
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class OpenedSums(Result):
 @numbered("I10")
 def check_openings(given: Needs, findings: Findings) -> OpenedSums:
     """I10. For each Aggregate: 1. `key` and `blindings` are what its releases reconstruct. 2. Every |U_x| is at most
-    the sum of the weights times max|m|. 3. U and the summed blindings open, row by row, the sum of the accepted
-    clients' commitments. U and blindings that are missing are derived, if they can be.
+    the sum of the weights times max|m|; the sum of hidden weights, U's last value, is |A| to |A| W. 3. U and the summed
+    blindings open, row by row, the sum of the accepted clients' commitments. U and blindings that are missing are
+    derived, if they can be.
     """
     rows = clients = rounds = 0
     for found in given.log.rounds(findings):
@@ -85,8 +87,9 @@ def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Reco
     try:
         plaintext, blindings = plaintext_of(given, found, entry), blindings_of(given, found, entry)
         commitments = [given.blobs.read("commitments", record.commitments) for record in records]
-        bound = found.summands.weight * message_bound(pinned.policy.update)
-        largest = max(int(plaintext.max()), -int(plaintext.min()))
+        total = WeighedSum.of(pinned.policy.weights, plaintext, found.summands)
+        bound = total.weight * message_bound(pinned.policy.update)
+        largest = max(int(total.update.max()), -int(total.update.min()))
         if largest > bound:
             findings.add(name.at("plaintext"), f"values of at most (sum of weights) max|m| = {bound}", str(largest))
         check_opening(given.case.engine, pinned, plaintext, blindings, commitments)

@@ -23,6 +23,7 @@ from protocols.rounds.ledger import CurrentRound
 from protocols.sharing import Share
 from protocols.submissions import BlobSource, read_blob
 from protocols.summation import Residues
+from protocols.weights import WeighedSum
 
 # (arrays of residues, modulus) -> their sum modulo it: `protocols.summation.add_residues` or its twin on a device
 Summation = Callable[[Iterable[Residues], int], Residues]
@@ -81,9 +82,11 @@ def open_cohort(
     ciphertext: Residues,
     commitments: list[bytes],
 ) -> OpenedAggregate:
-    """Reconstruct, decrypt, check the opening; raises Rejected or Malformed as `open_sum` and `check_opening` do."""
+    """Reconstruct, decrypt, check the opening; raises Rejected or Malformed as `open_sum`, `check_opening` and
+    `WeighedSum.of` do."""
     total = open_sum(pinned, current.message.seed, releases, ciphertext, current.summands)
     check_opening(engine, pinned, total.plaintext, total.blindings, commitments)
+    WeighedSum.of(pinned.policy.weights, total.plaintext, current.summands)
     return OpenedAggregate(pack(pinned.lattice, ciphertext), total)
 
 

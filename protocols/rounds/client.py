@@ -28,7 +28,7 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.submitting import ClientRound, Update, make
 from protocols.steps.step import decode_model
 from protocols.stores import Store
-from protocols.weights import check_same_weight, check_weight
+from protocols.weights import check_own_weight, check_same_weight, vector_of
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ class Client:
         return answer.package() if answer is not None and answer.round == opened.number else None
 
     def weight_on(self, opened: OpenRound) -> int | None:
-        """The weight that it stated on this model before, in its last answer, and has to state again; None for none."""
+        """The weight of its last answer, if that was on this model, too: it has to be the same; None for none."""
         answer = self._answer()
         return None if answer is None or answer.model != opened.verified.message.model else answer.weight
 
     def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B; where the
-        policy has weights stated, for `update` of this weight w, of norm at most w B.
+        policy has weights, for `update` of this weight w, of norm at most w B, which is stated or hidden.
 
         Durable before it is returned, the same bytes when called again. Raises Misuse for an update beyond the bound, a
         weight that may not be stated, another than `weight_on` says, or another answer than the one given before;
@@ -144,14 +144,15 @@ class Client:
 
     def _check_weight(self, opened: OpenRound, weight: int | None) -> None:
         try:
-            check_weight(self._pinned.policy.weights, weight)
+            check_own_weight(self._pinned.policy.weights, weight)
             check_same_weight(self.weight_on(opened), self.last_answered, weight)
         except Rejected as error:
             raise Misuse(f"weight: expected {error.expected}, found {error.found}") from None
 
     def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes, weight: int | None) -> KeptAnswer:
         at, model = ClientRound.of(self._pinned, verified, self._name, weight), verified.message.model
-        package = make(self._engine, at, update, self._identity, self._rand)
+        vector = vector_of(self._pinned.policy.weights, update, weight)
+        package = make(self._engine, at, vector, self._identity, self._rand)
         return KeptAnswer(at.number, at.round_open, model, digest, weight, package.entry, tuple(package.blobs.values()))
 
     def _check_remembers(self, evidence: Evidence) -> None:

@@ -25,6 +25,7 @@ from protocols.steps.step import (
     initial_state,
 )
 from protocols.submissions import BlobSource, claim_of, named_extras, read_blob
+from protocols.weights import WeighedSum
 
 
 def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: BlobSource) -> None:
@@ -35,8 +36,9 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
         blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
         commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.submissions]
         check_opening(engine, pinned, plaintext, blindings, commitments)
-        before, weight = _state_before(pinned, step, blobs), step.summands.weight
-        state = apply_step(pinned.policy, before, plaintext, weight, step.number)
+        total = WeighedSum.of(pinned.policy.weights, plaintext, step.summands)
+        before = _state_before(pinned, step, blobs)
+        state = apply_step(pinned.policy, before, total.update, total.weight, step.number)
     except Malformed as error:
         raise Rejected("lineage", f"{error.where}: {error.expected}", error.found) from error
     except Rejected as error:

@@ -43,9 +43,9 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
 from protocols.submissions import EXTRAS
 from protocols.summation import Residues
-from protocols.weights import weight_of
+from protocols.weights import stated_of, weight_of
 
-Update = NDArray[np.int64]  # (d,), in fixed-point units, times the weight
+Update = NDArray[np.int64]  # (d,), in fixed-point units, times the weight; (d + 1,) with a hidden one behind it
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class ClientRound:
 
     @classmethod
     def of(cls, pinned: PinnedPolicy, verified: VerifiedRound, client: str, weight: int | None = None) -> ClientRound:
-        """The place of `client` in a round that it has verified."""
-        message = verified.message
-        return cls(pinned, client, message.round, verified.entry_hash, message.seed, verified.round_keys, weight)
+        """The place of `client` in a round that it has verified. weight: its own, of which it states what it has to."""
+        message, stated = verified.message, stated_of(pinned.policy.weights, weight)
+        return cls(pinned, client, message.round, verified.entry_hash, message.seed, verified.round_keys, stated)
 
     @cached_property
     def argument(self) -> ArgumentParameters:

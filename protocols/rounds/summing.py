@@ -36,6 +36,7 @@ from protocols.sharing import Share
 from protocols.steps import step as server_steps
 from protocols.steps.step import StepState
 from protocols.submissions import BlobSource, check_blob, read_blob
+from protocols.weights import WeighedSum
 
 
 class SummingCoordinator:
@@ -112,8 +113,9 @@ class SummingCoordinator:
         current = self._current()
         if current.aggregate is None or current.cohort is None:
             raise Misuse("close_round: aggregate first")
-        plaintext, weight = self._plaintext(current), current.summands.weight
-        return server_steps.apply_step(self._pinned.policy, self.step_state(), plaintext, weight, current.number)
+        policy = self._pinned.policy
+        total = WeighedSum.of(policy.weights, self._plaintext(current), current.summands)
+        return server_steps.apply_step(policy, self.step_state(), total.update, total.weight, current.number)
 
     def publish_step(self, state: StepState) -> Publication:
         """The RoundClosed of an aggregated round: `state` is what rounds open on next."""

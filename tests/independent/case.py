@@ -35,6 +35,7 @@ SUBMISSION_BLOBS = (
     "share_commitments",
     "proof",
     "range_commitments",
+    "weight_commitments",
     "noise_commitments",
 )
 NAMED: Mapping[str, Sequence[str]] = {

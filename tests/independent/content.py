@@ -50,7 +50,8 @@ def check(case: Case) -> None:
 # --- I6 -----------------------------------------------------------------------------------------------
 
 
-EXCLUSIVE = ("commitments", "proof", "range_commitments", "noise_commitments")  # blobs of a valid submission alone
+RELATED = ("range_commitments", "weight_commitments", "noise_commitments")
+EXCLUSIVE = ("commitments", "proof", *RELATED)  # blobs of a valid submission alone
 
 
 def check_proofs(case: Case) -> None:
@@ -110,14 +111,11 @@ def read_residues(case: Case, entry: Entry) -> list[int] | None:
 def read_claim(case: Case, entry: Entry, seed: bytes, residues: list[int] | None) -> Claim:
     """A submission as a claim of spec 5, in its own context (8.3)."""
     body = entry.body
-    related = {
-        name: case.blob(entry, name) if body[name] is not None else b""
-        for name in ("range_commitments", "noise_commitments")
-    }
+    related = {name: case.blob(entry, name) if body[name] is not None else b"" for name in RELATED}
     return Claim(
         commitments=case.blob(entry, "commitments"),
         range_commitments=related["range_commitments"],
-        weight_commitments=b"",
+        weight_commitments=related["weight_commitments"],
         noise_commitments=related["noise_commitments"],
         context=frame("verifl/v1/submission", encode({**body, "proof": bytes(32)})),
         proof=case.blob(entry, "proof"),

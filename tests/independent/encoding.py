@@ -260,6 +260,7 @@ MESSAGES: Mapping[str, Fields] = {
         "shares": Many({"trustee": PARTY, "blob": HASH}, MEMBERS),
         "proof": HASH,
         "range_commitments": Nullable(HASH),
+        "weight_commitments": Nullable(HASH),
         "noise_commitments": Nullable(HASH),
         "weight": Nullable(INTEGER),
         "noise": RESERVED,

@@ -74,7 +74,7 @@ def open_sum(
             message = centered(value, T)
             if abs(value - message) > count * numbers.noise_bound * T:
                 raise Unreadable("decryption-noise")
-            if abs(message) > weight * numbers.message_bound:
+            if abs(message) > (count * numbers.W if numbers.hidden else weight) * numbers.message_bound:
                 raise Unreadable("decryption-message")
             messages.append(message)
     if any(messages[numbers.d :]):

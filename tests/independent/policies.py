@@ -27,7 +27,7 @@ MODULI = (
     0x3FFFFFFFFFFF0001,
 )
 SECURITY = ((40, 388), (50, 291), (62, 218))
-WEIGHTS = ("equal", "declared")
+WEIGHTS = ("equal", "declared", "private")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 

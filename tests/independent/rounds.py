@@ -217,8 +217,9 @@ def check_submission(case: Case, this: Round, entry: Entry) -> None:
         names = [key.body["trustee"] for key in this.all("round-key")]
         if [share["trustee"] for share in entry.body["shares"]] != names:
             case.fail("I5", f"entry {entry.index}: shares")
-    relations = (case.numbers.ranged, case.numbers.encrypted)
-    if (entry.body["range_commitments"] is not None, entry.body["noise_commitments"] is not None) != relations:
+    relations = [case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted]
+    names = ("range_commitments", "weight_commitments", "noise_commitments")
+    if [entry.body[name] is not None for name in names] != relations:
         case.fail("I5", f"entry {entry.index}: relations")
     if entry in this.accepted and case.faults.get(entry.index) in ("duplicate", "replayed"):
         case.fail("I5", f"entry {entry.index}: accepted, but {case.faults[entry.index]}")

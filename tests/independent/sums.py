@@ -91,6 +91,7 @@ def can_be_opened(case: Case, this: Round, opened: Entry, releases: list[Entry])
         key, blindings = reconstruct(shares, case.numbers, count)
         total = summed_ciphertexts(case, this)
         plaintext = open_sum(case.numbers, opened.body["seed"], key, total, count, this.weight)
+        weighed(case, this, plaintext)
         return opens(case, this, plaintext, blindings)
     except Unreadable:
         return False
@@ -121,7 +122,8 @@ def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
         if not reconstructs(case, this, aggregate):
             case.fail("I10", f"entry {aggregate.index}: key or blindings are not what its releases reconstruct")
         plaintext, blindings = plaintext_of(case, this, aggregate), blindings_of(case, this, aggregate)
-        if any(abs(value) > this.weight * case.numbers.message_bound for value in plaintext):
+        update, weight = weighed(case, this, plaintext)
+        if any(abs(value) > weight * case.numbers.message_bound for value in update):
             case.fail("I10", f"entry {aggregate.index}: a value beyond the sum of the weights times max|m|")
         if not opens(case, this, plaintext, blindings):
             case.fail("I10", f"entry {aggregate.index}: opening")
@@ -206,6 +208,15 @@ def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
     return numbers_of(derived(case, aggregate, "plaintext", derive), "q")
 
 
+def weighed(case: Case, this: Round, plaintext: list[int]) -> tuple[list[int], int]:
+    """The sum of the updates, and that of their weights: stated, or hidden behind it (4.9)."""
+    if not case.numbers.hidden:
+        return plaintext, this.weight
+    if not len(this.accepted) <= plaintext[-1] <= len(this.accepted) * case.numbers.W:
+        raise Unreadable("weight-sum")
+    return plaintext[:-1], plaintext[-1]
+
+
 # --- I11 ----------------------------------------------------------------------------------------------
 
 
@@ -245,7 +256,8 @@ def check_step(case: Case, this: Round, closed: Entry, state: State) -> State | 
         return None
     try:
         plaintext = plaintext_of(case, this, aggregate)
-        following = server_step(case.policy, state, plaintext, this.weight, this.number)
+        update, weight = weighed(case, this, plaintext)
+        following = server_step(case.policy, state, update, weight, this.number)
     except (Unsound, Unreadable) as fault:
         case.fail("I11", f"entry {closed.index}: {fault}")
         return None

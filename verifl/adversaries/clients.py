@@ -37,6 +37,7 @@ from protocols.rounds.submitting import (
 from protocols.sharing import Share
 from protocols.stores import Store
 from protocols.submissions import BlobSource
+from protocols.weights import vector_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class LyingClient(Client):
 
     def fresh(self, at: ClientRound, update: Update) -> SubmissionPackage:
         """A new submission with new keys and masks, which no store remembers."""
-        return make(self.part.engine, at, update, self.part.identity, self.part.rand, self.using)
+        vector = vector_of(self.part.pinned.policy.weights, update, self.weight)
+        return make(self.part.engine, at, vector, self.part.identity, self.part.rand, self.using)
 
 
 def _prove_badly(

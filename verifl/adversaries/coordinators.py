@@ -101,7 +101,7 @@ class AddsTerm(FalseSum):
         key = encryption.generate_key(pinned.lattice, rand)
         elements = public.expand(pinned.lattice, self.current().message.seed, pinned.cells)
         own = encryption.encrypt(pinned.lattice, elements, key, term, rand)
-        plaintext = total.plaintext + term[: pinned.policy.dimension]
+        plaintext = total.plaintext + term[: len(total.plaintext)]
         return ciphertext + own, replace(total, key=total.key + key, plaintext=plaintext)
 
 
@@ -119,7 +119,7 @@ class MiscountsClient(FalseSum):
             raise Misuse(f"inject: {part.victim} is not in the cohort")
         pinned, size = part.pinned, part.pinned.ciphertext_size
         own = encryption.unpack(pinned.lattice, read_blob(part.blobs, victims[0].ciphertext, size), pinned.cells)
-        update = secrets.committed.message[: pinned.policy.dimension]
+        update = secrets.committed.message[: len(total.plaintext)]
         rows = zip(total.blindings, secrets.committed.blindings, strict=True)
         return ciphertext + weight * own, OpenedSum(
             total.key + weight * secrets.noise.key,

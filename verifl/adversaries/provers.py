@@ -127,12 +127,25 @@ class OversizedUpdate(ProvesAnything):
 
 
 def _alone(at: ClientRound, tables: Sequence[Table], cell: int, value: int, rand: Randomness) -> Sequence[Table]:
-    """No update but `value`, at most w B, in one cell, and the private row that fills its norm up to that."""
+    """No update but `value`, at most w B, in one cell, and the private row that fills its norm up to that. A hidden
+    weight stays where it is."""
     table, private, *others = tables
+    weight = int(table.reshape(-1)[at.argument.dimension - 1])
     table[:], private[:] = 0, 0
     table.reshape(-1)[cell] = value
-    private[0, :4] = four_squares(at.norm_bound**2 - value**2, rand)
+    norm = at.norm_bound**2
+    if at.argument.hidden_weight is not None:
+        table.reshape(-1)[at.argument.dimension - 1], norm = weight, norm * weight**2
+    private[0, :4] = four_squares(norm - value**2, rand)
     return table, private, *others
+
+
+def _nothing(at: ClientRound, update: Update) -> Update:
+    """No update, of the same weight."""
+    nothing = np.zeros_like(update)
+    if at.argument.hidden_weight is not None:
+        nothing[-1] = update[-1]
+    return nothing
 
 
 def _exceedable(argument: ArgumentParameters) -> CoordinateGroup:
@@ -145,9 +158,10 @@ def _exceedable(argument: ArgumentParameters) -> CoordinateGroup:
 
 
 def _out_of_range(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
-    segment, extreme = _exceedable(at.argument), np.zeros_like(update)
-    extreme[segment.start] = segment.bound
-    return _alone(at, encode(at, extreme, noise, rand), segment.start, segment.bound + 1, rand)
+    segment, extreme = _exceedable(at.argument), _nothing(at, update)
+    bound = segment.bound * (1 if at.argument.hidden_weight is None else int(update[-1]))
+    extreme[segment.start] = bound
+    return _alone(at, encode(at, extreme, noise, rand), segment.start, bound + 1, rand)
 
 
 class OutOfRange(ProvesAnything):
@@ -168,7 +182,7 @@ class OutOfRange(ProvesAnything):
 
 
 def _in_padding(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
-    tables = encode(at, np.zeros_like(update), noise, rand)
+    tables = encode(at, _nothing(at, update), noise, rand)
     return _alone(at, tables, -1, at.norm_bound - 1, rand)
 
 

@@ -220,8 +220,8 @@ def train_turn(
 
 
 def _weight(training: Training, rule: WeightRule, client: str) -> int | None:
-    """By what this turn's update is weighed, where a submission says it."""
-    if not WEIGHT_KINDS.find(rule.kind).stated:
+    """By what this turn's update is weighed, where clients have weights."""
+    if not WEIGHT_KINDS.find(rule.kind).weighs:
         return None
     measured = training.measured(client)
     if measured is None:
