@@ -19,9 +19,11 @@ from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.messages import Submission
+from protocols.policy import WeightRule
 from protocols.reasons import LEFT, NO_COHORT
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
+from protocols.steps.doubles import format_double
 from protocols.steps.fedopt import fedadam
 from protocols.stores import MemoryStore
 from tests.auditor.forge import Forge
@@ -159,6 +161,14 @@ def proved_round(directory: Path) -> Simulation:
     return simulation
 
 
+def private_round(directory: Path) -> Simulation:
+    """Everybody honest, under a policy with private weights."""
+    simulation = Simulation(directory, Setting(weights=WeightRule("private", 9, format_double(1.0))))
+    simulation.start()
+    simulation.play_round()
+    return simulation
+
+
 MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "quiet": quiet_round,
     "aborted": aborted_round,
@@ -166,6 +176,7 @@ MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "outage": outage,
     "changed": changed,
     "proved": proved_round,
+    "private": private_round,
     "over": over,
 }
 

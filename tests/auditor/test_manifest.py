@@ -113,6 +113,7 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.EncryptedShare, "blob"): loose({"I6"}, other_share_blob),
     (messages.Submission, "proof"): loose({"I6"}, blob("proof", lambda data: flipped(data, -1))),
     (messages.Submission, "range_commitments"): loose({"I6"}, blob("range_commitments", turned), name="proved"),
+    (messages.Submission, "weight_commitments"): loose({"I6"}, blob("weight_commitments", turned), name="private"),
     (messages.Submission, "noise_commitments"): loose({"I6"}, blob("noise_commitments", turned), name="proved"),
     (messages.Submission, "weight"): loose({"I5", "I6"}, value(1)),
     (messages.ShareAck, "federation"): Case(value(FEDERATION), {"I8"}),

@@ -20,6 +20,7 @@ SUBMISSION = Submission(
     shares=(EncryptedShare("trustee-0", b"\x05" * 32), EncryptedShare("trustee-1", b"\x06" * 32)),
     proof=b"\x07" * 32,
     range_commitments=None,
+    weight_commitments=None,
     noise_commitments=None,
     weight=None,
     noise=None,
@@ -34,6 +35,7 @@ OTHER_VALUES = {
     "share_commitments": bytes(32),
     "shares": SUBMISSION.shares[::-1],
     "range_commitments": bytes(32),
+    "weight_commitments": bytes(32),
     "noise_commitments": bytes(32),
 }
 

@@ -58,6 +58,7 @@ SUBMISSION = Submission(
     shares=(EncryptedShare("t1", b"4" * 32), EncryptedShare("t2", b"5" * 32)),
     proof=b"6" * 32,
     range_commitments=None,
+    weight_commitments=None,
     noise_commitments=None,
     weight=None,
     noise=None,

@@ -17,9 +17,11 @@ from protocols.contexts import submission_context
 from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import open_envelope
 from protocols.messages import Submission
+from protocols.policy import WeightRule
 from protocols.reasons import INVALID_PROOF, MALFORMED
 from protocols.rounds.answers import answer_limit
 from protocols.sharing import decode_commitments
+from protocols.steps.doubles import format_double
 from protocols.submissions import (
     Fault,
     _name,
@@ -36,7 +38,7 @@ from protocols.submissions import (
 from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")
-EXTRAS = ("range_commitments", "noise_commitments")
+EXTRAS = ("range_commitments", "weight_commitments", "noise_commitments")
 
 
 class Received:
@@ -90,8 +92,9 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
 
 @pytest.fixture(scope="module")
 def related(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Received]:
-    """The same with a coordinate bound too: every commitment that a policy can ask for."""
-    setting = Setting(clients=3, encryption_proof=True, coordinate_clip=0.25)
+    """The same with a coordinate bound and private weights too: every commitment that a policy can ask for."""
+    weights = WeightRule("private", 9, format_double(1.0))
+    setting = Setting(clients=3, encryption_proof=True, coordinate_clip=0.25, weights=weights)
     simulation = Simulation(tmp_path_factory.mktemp("related"), setting)
     simulation.start()
     yield Received(simulation)
@@ -124,17 +127,17 @@ def test_every_blob_has_the_size_of_its_role(received: Received) -> None:
 
 def test_commitments_of_relations_have_their_own_sizes(related: Received) -> None:
     pinned, message = related.pinned, related.messages[0]
-    assert (message.range_commitments, message.noise_commitments) != (None, None)
+    assert None not in [getattr(message, role) for role in EXTRAS]
     rows = pinned.argument.shape.data_rows
-    noise = [table.rows for table in pinned.argument.layout.tables[5:]]
-    expected = {"range_commitments": 33 * 3 * rows, "noise_commitments": 33 * sum(noise)}
+    noise = [table.rows for table in pinned.argument.layout.tables[7:]]
+    expected = {"range_commitments": 33 * 3 * rows, "weight_commitments": 66, "noise_commitments": 33 * sum(noise)}
     assert extra_sizes(pinned) == expected
     assert pinned.argument.layout.families.keys() == ROW_FIELDS.keys()
     assert set(ROW_FIELDS.values()) == {"commitments", *EXTRAS}
     assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
     sizes = sized_blobs(pinned, message)
-    assert sizes[-2:] == [(getattr(message, role), size) for role, size in expected.items()]
-    assert len(sizes) == len(ROLES) + len(message.shares) + 2
+    assert sizes[-3:] == [(getattr(message, role), size) for role, size in expected.items()]
+    assert len(sizes) == len(ROLES) + len(message.shares) + 3
     for name, size in sizes:
         assert len(related.blobs[name]) == size
 
@@ -155,7 +158,7 @@ def test_no_relation_no_commitments(received: Received) -> None:
     assert extra_sizes(received.pinned) == dict.fromkeys(EXTRAS, 0)
 
 
-@pytest.mark.parametrize("missing", [("range_commitments",), ("noise_commitments",), EXTRAS])
+@pytest.mark.parametrize("missing", [*((each,) for each in EXTRAS), EXTRAS])
 def test_exactly_the_commitments_that_the_policy_asks_for(
     received: Received, related: Received, missing: tuple[str, ...]
 ) -> None:

@@ -29,11 +29,14 @@ PROVED, UNPROVED = (
 )
 
 
+EXCLUSIVE = ["commitments", "proof", "ciphertext", "range_commitments", "weight_commitments", "noise_commitments"]
+
+
 def submission(number: int, client: str, *names: int, **extras: int) -> Submission:
     """commitments, proof and ciphertext by short names."""
     commitments, proof, ciphertext = (name.to_bytes(32, "big") for name in names)
     more = {name: value.to_bytes(32, "big") for name, value in extras.items()}
-    blobs = {"range_commitments": None, "noise_commitments": None} | more
+    blobs = {"range_commitments": None, "weight_commitments": None, "noise_commitments": None} | more
     return Submission(
         "f", number, bytes(32), client, commitments, ciphertext, bytes(32), (), proof, weight=None, noise=None, **blobs
     )
@@ -118,11 +121,11 @@ def test_a_crowd_of_copies_is_judged_once_each() -> None:
     assert logged.judged == [[index] for index in range(51)]
 
 
-@pytest.mark.parametrize("name", ["commitments", "proof", "ciphertext", "range_commitments", "noise_commitments"])
-@pytest.mark.parametrize("role", ["commitments", "proof", "ciphertext", "range_commitments", "noise_commitments"])
+@pytest.mark.parametrize("name", EXCLUSIVE)
+@pytest.mark.parametrize("role", EXCLUSIVE)
 def test_any_of_the_blobs_as_any_other(name: str, role: str) -> None:
-    first = submission(1, "a", 1, 2, 3, range_commitments=4, noise_commitments=5)
-    other = submission(2, "b", 11, 12, 13, range_commitments=14, noise_commitments=15)
+    first = submission(1, "a", 1, 2, 3, range_commitments=4, weight_commitments=5, noise_commitments=6)
+    other = submission(2, "b", 11, 12, 13, range_commitments=14, weight_commitments=15, noise_commitments=16)
     copy = replace(other, **{role: getattr(first, name)})
     assert Logged([first, copy]).reasons() == [None, "replayed"]
     assert Logged([first, copy], frozenset({0})).reasons() == ["invalid-proof", None]
