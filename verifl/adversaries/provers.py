@@ -13,6 +13,7 @@ from itertools import count
 import numpy as np
 
 from proofs.curve import ORDER
+from proofs.decompositions import range_roots
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.parameters import ArgumentParameters
@@ -22,7 +23,7 @@ from proofs.ranges import CoordinateGroup
 from proofs.relations.encryption import DrawnEncryption
 from proofs.relations.noise import ERROR, KEY
 from proofs.squares import four_squares
-from proofs.witness import CommittedUpdate, Noise
+from proofs.witness import CommittedUpdate, Noise, witness_tables
 from protocols.contexts import submission_context
 from protocols.lattice.parameters import LatticeParameters
 from protocols.messages import Submission
@@ -303,6 +304,76 @@ def mixed_up(residues: Residues, degree: int) -> Residues:
     return np.concatenate([residues[width : 2 * width], residues[:width], residues[2 * width :]])
 
 
+# ---- a hidden weight ----
+
+
+def _hidden(pinned: PinnedPolicy) -> int:
+    """W; raises Misuse where no weights are hidden."""
+    if pinned.argument.hidden_weight is None:
+        raise Misuse('inject: this needs private weights; set weights.kind = "private"')
+    return pinned.argument.hidden_weight
+
+
+def _full(argument: ArgumentParameters, update: Update, weight: int) -> Update:
+    """The whole norm that the weight allows, in the first coordinate that may take it, or what it may take."""
+    full = np.zeros_like(update)
+    full[0], full[-1] = argument.norm_bound * weight, weight
+    if argument.segments:
+        segment = max(argument.segments[:-1], key=lambda each: each.bound)
+        full[0] = 0
+        full[segment.start] = min(segment.bound, argument.norm_bound) * weight
+    return full
+
+
+def _heavier(argument: ArgumentParameters) -> ArgumentParameters:
+    """The parameters of a policy whose largest weight is one more."""
+    return replace(argument, hidden_weight=(argument.hidden_weight or 0) + 1)
+
+
+def _oversized_weight(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    argument = _heavier(at.argument)
+    full = _full(argument, update, argument.scale.largest)
+    return witness_tables(argument, full, rand, noise if argument.encryption is not None else None)
+
+
+class OversizedWeight(ProvesAnything):
+    """A hidden weight of W + 1, and an update as long as that allows: all is in order for a largest weight of W + 1."""
+
+    using = replace(ANYTHING, commit=committing_to(_oversized_weight))
+
+    @classmethod
+    def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs private weights."""
+        _hidden(pinned)
+        _heavier(pinned.argument)
+
+
+def _split_weight(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+    argument = at.argument
+    full = _full(argument, update, argument.scale.largest)
+    table, private, *others = witness_tables(argument, full, rand, noise if argument.encryption is not None else None)
+    table.reshape(-1)[argument.dimension - 1] = 1
+    own = argument.scale.largest**2 - 1
+    private[0, :4] = four_squares(int((private**2).sum()) + own, rand)
+    if argument.segments:
+        (roots,) = range_roots(np.array([1]), argument.scale.largest)
+        for root, each in zip(roots, others, strict=False):
+            each.reshape(-1)[argument.dimension - 1] = root
+    return table, private, *others
+
+
+class SplitWeight(ProvesAnything):
+    """A weight of 1 in what is summed, an update as long as one of weight W, and bounds of weight W to go with it."""
+
+    using = replace(ANYTHING, commit=committing_to(_split_weight))
+
+    @classmethod
+    def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs private weights, of more than 1."""
+        if _hidden(pinned) == 1:
+            raise Misuse("inject: split-weight needs a largest weight above 1; raise weights.largest")
+
+
 # ---- the key and the shares ----
 
 
@@ -367,4 +438,6 @@ FORGERS: dict[str, type[LyingClient]] = {
     "oversized-key": OversizedKey,
     "wrong-key": WrongKey,
     "wrong-blinding": WrongBlinding,
+    "oversized-weight": OversizedWeight,
+    "split-weight": SplitWeight,
 }

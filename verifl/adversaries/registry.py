@@ -29,7 +29,7 @@ class Role(StrEnum):
 @dataclass(frozen=True)
 class Consequence:
     """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4), whose
-    policy bounds coordinates and asks for the proof of encryption.
+    policy bounds coordinates and asks for the proof of encryption; and has private weights, where the kind needs them.
 
     aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
     which the liar's submission is excluded; detail: the check that its proof failed, as the log and the audit name it,
@@ -208,6 +208,16 @@ _PROVERS = (
         "wrong-blinding", Role.CLIENT, Role.CLIENT,
         "shares another blinding than that of its commitment, and proves as if it were the same",
         replace(_INVALID, detail="update-opening"),
+    ),
+    Misbehaviour(
+        "oversized-weight", Role.CLIENT, Role.CLIENT,
+        "hides a weight of W + 1, and an update as long as that allows",
+        replace(_INVALID, detail="linear-relation"), needs="private weights",
+    ),
+    Misbehaviour(
+        "split-weight", Role.CLIENT, Role.CLIENT,
+        "hides a weight of 1 in what is summed, and bounds the update by one of W",
+        replace(_INVALID, detail="linear-relation"), needs="private weights",
     ),
 )  # fmt: skip
 

@@ -31,6 +31,9 @@ CONFIG = Config.of(
 )
 
 
+PRIVATE = Config.of(weights={"kind": "private", "largest": 5}).weights
+
+
 class Means:
     """Each client moves two coordinates towards its own number: rounds take no time."""
 
@@ -47,6 +50,9 @@ class Means:
 
     def data(self, client: str) -> float:
         return float(client[-1])
+
+    def weight(self, client: str, data: float) -> float:
+        return data
 
     def train(self, model: nn.Module, client: str, data: float) -> None:
         with torch.no_grad():
@@ -101,7 +107,12 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         which = (encryption_proof, inject)
         if which not in played:
             update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
-            config = CONFIG.model_copy(update={"update": update})
+            weights = (
+                PRIVATE
+                if any("private weights" in parse_injection(each).kind.needs for each in inject)
+                else CONFIG.weights
+            )
+            config = CONFIG.model_copy(update={"update": update, "weights": weights})
             played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
         return played[which]
 
