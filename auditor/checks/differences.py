@@ -16,6 +16,7 @@ from auditor.reports.results import Kind, Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.privacy.differencing import Cohort, check_consecutive, check_nested, exposed_by_three, exposed_by_two
+from protocols.weights import PRIVATE
 
 _NOTES = 20  # of exposed clients, in a report; the rest are counted
 _NAMES = 8  # in one of them
@@ -79,7 +80,8 @@ def check_differences(given: Needs, findings: Findings) -> Differences:
         nests = partial(check_nested, earlier.clients, mine.clients, min_cohort=given.case.policy.min_cohort)
         _judge(given, findings, Place(f"rounds {earlier.number} and {mine.number}", round=mine.number), found, nests)
     if not given.case.policy.strict_consecutive:
-        _note_exposed(findings, list(_exposed(opened, given.case.policy.min_cohort)))
+        exposed = list(_exposed(opened, given.case.policy.min_cohort))
+        _note_exposed(findings, exposed, hidden=given.case.policy.weights.kind == PRIVATE.name)
     told = f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {given.case.policy.max_aborts} aborts"
     return Differences(told)
 
@@ -129,11 +131,12 @@ def _exposed(opened: Sequence[_Opened], min_cohort: int) -> Iterator[tuple[str, 
         known = two
 
 
-def _note_exposed(findings: Findings, exposed: Sequence[tuple[str, Set[str]]]) -> None:
+def _note_exposed(findings: Findings, exposed: Sequence[tuple[str, Set[str]]], *, hidden: bool) -> None:
     for rounds, clients in exposed[:_NOTES]:
         names = sorted(clients)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         said = "their sums show little else once training hardly moves the model, short of noise"
+        said += "; the sums of private weights show theirs exactly, if nobody's changes" if hidden else ""
         findings.note(f"{rounds} expose {', '.join(names[:_NAMES])}{more}: {said}")
     if len(exposed) > _NOTES:
         findings.note(f"{counted(len(exposed) - _NOTES, 'more such difference')} between consecutive rounds")

@@ -1,4 +1,4 @@
-"""Writes tests/golden/{honest,rejected,weighed}/: `python -m tests.golden.regenerate` from the repository's root.
+"""Writes tests/golden/{honest,rejected,weighed,private}/: `python -m tests.golden.regenerate`, from the root.
 
 Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: what an auditor has to say of it. They are
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
@@ -7,7 +7,7 @@ change of the format.
 honest: under a policy with a coordinate bound and the proof of encryption, which everybody approves, a client rotates
 its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but the published aggregate
 is one unit off in one coordinate, and everything after it follows, rightly signed. weighed: one round with the same
-proofs, of updates that state their weights.
+proofs, of updates that state their weights. private: one of updates that hide them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.simulator import Setting, Simulation, identity_of
 
 DIRECTORY = Path(__file__).parent
 FORMAT = 1
-NAMES = ("honest", "rejected", "weighed")
+NAMES = ("honest", "rejected", "weighed", "private")
 SETTING = Setting(
     clients=2,
     trustees=2,
@@ -45,6 +45,16 @@ SETTING = Setting(
 WEIGHED = replace(SETTING, weights=WeightRule("declared", 9, format_double(2.5)), approvals=(), seed=2)
 
 
+PRIVATE = replace(
+    SETTING,
+    weights=WeightRule("private", 9, format_double(2.5)),
+    approvals=(),
+    coordinate_clip=None,
+    encryption_proof=False,
+    seed=3,
+)
+
+
 def play(directory: Path) -> Simulation:
     """The honest federation."""
     simulation = Simulation(directory, SETTING)
@@ -58,9 +68,9 @@ def play(directory: Path) -> Simulation:
     return simulation
 
 
-def weigh(directory: Path) -> Simulation:
+def weigh(directory: Path, setting: Setting) -> Simulation:
     """One in which updates are weighed."""
-    simulation = Simulation(directory, WEIGHED)
+    simulation = Simulation(directory, setting)
     simulation.start()
     simulation.play_round()
     simulation.writer.close()
@@ -91,11 +101,13 @@ def verdicts(report: Report) -> dict[str, Any]:
 def write(target: Path) -> None:
     """All of them, in the directory `target`."""
     with tempfile.TemporaryDirectory() as place:
-        simulation, weighed = play(Path(place) / "plain"), weigh(Path(place) / "weighed")
+        simulation, weighed = play(Path(place) / "plain"), weigh(Path(place) / "weighed", WEIGHED)
+        private = weigh(Path(place) / "private", PRIVATE)
         made = (
             (simulation.path, simulation),
             (lie(simulation).write(Path(place) / "forged"), simulation),
             (weighed.path, weighed),
+            (private.path, private),
         )
         for name, (path, of) in zip(NAMES, made, strict=True):
             shutil.rmtree(target / name, ignore_errors=True)
