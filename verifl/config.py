@@ -55,11 +55,15 @@ class FederationConfig(TomlTable):
 
 
 class TaskConfig(TomlTable):
-    """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration."""
+    """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration.
+
+    public_data: whether everybody may know what is measured of the data.
+    """
 
     name: BuiltInName | None = None
     file: str | None = Field(default=None, min_length=1)
     clients: int = Field(default=8, ge=2, le=1000)
+    public_data: bool = False
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
@@ -139,7 +143,7 @@ class UpdateConfig(TomlTable):
     bounds in groups and no general one, the norm alone bounds the other tensors.
     """
 
-    clip_norm: Finite = Field(default=1.0, gt=0, le=LARGEST_CLIP_NORM)
+    clip_norm: Finite = Field(default=1.0, gt=0, le=LARGEST_CLIP_NORM)  # a built-in task has a default of its own
     fraction_bits: int | None = Field(default=None, ge=0, le=LARGEST_FRACTION_BITS)
     coordinate_bound: Finite | None = Field(default=None, ge=0)
     encryption_proof: bool = True
@@ -256,6 +260,12 @@ class Config(TomlTable):
         """
         return parse_config(tables, "configuration")
 
+    @property
+    def data_is_public(self) -> bool:
+        """Whether everybody may know what is measured of the clients' data: it is declared, or that of a built-in
+        task."""
+        return self.task is not None and (self.task.public_data or self.task.name is not None)
+
     def __str__(self) -> str:
         """As a TOML file has it, without what is unset."""
         return "\n\n".join(f"[{name}]\n{_toml(table)}" for name, table in self if table is not None)
@@ -263,6 +273,18 @@ class Config(TomlTable):
     def _repr_html_(self) -> str:
         """For notebooks."""
         return f"<pre>{escape(str(self))}</pre>"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suiting_the_task(cls, document: object) -> object:
+        """A built-in task has a clip norm of its own."""
+        if not isinstance(document, Mapping):
+            return document
+        task, update = document.get("task"), document.get("update", {})
+        name = str(task.get("name")) if isinstance(task, Mapping) else ""
+        if name in BUILT_IN_TASKS and isinstance(update, Mapping) and "clip_norm" not in update:
+            return {**document, "update": {"clip_norm": BUILT_IN_TASKS.find(name).clip_norm, **update}}
+        return document
 
     @model_validator(mode="after")
     def _rounds_within_limit(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,13 +26,17 @@ def plan(config: Path, style: str) -> int:
     """
     from verifl.commands.streams import printing_to_stderr
     from verifl.config import read_config
+    from verifl.planning.measurement import measurement_path, read_measurement
     from verifl.planning.plan import make_plan
+    from verifl.planning.proposals import measured_notes
     from verifl.reports.plan import describe_plan
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
     with printing_to_stderr():
         planned = make_plan(load_task(settings, config.parent), settings)
+    told = measured_notes(planned.policy, read_measurement(measurement_path(config)))
+    planned = replace(planned, notes=(*planned.notes, *told))
     click.echo(describe_plan(planned) if style == "txt" else dump(planned.to_dict(), style))
     planned.require()
     return OK

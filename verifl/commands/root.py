@@ -24,6 +24,7 @@ from verifl.commands.demo import demo
 from verifl.commands.exchange import exchange
 from verifl.commands.init import init
 from verifl.commands.keys import keys
+from verifl.commands.measure import measure
 from verifl.commands.plan import plan
 from verifl.commands.policy import policy
 from verifl.commands.process_protection import protect_process
@@ -60,7 +61,8 @@ def cli(debug: bool) -> None:
 
 
 for command in (
-    bench, client, coordinator, demo, exchange, init, keys, plan, policy, rehearse, roster, run, status, trustee,
+    bench, client, coordinator, demo, exchange, init, keys, measure, plan, policy, rehearse, roster, run, status,
+    trustee,
 ):  # fmt: skip
     cli.add_command(command)
 
