@@ -12,7 +12,7 @@ from verifl.commands.shared import OK, PATH, device_option, dump, format_option
 if TYPE_CHECKING:
     from verifl.config import Config
     from verifl.planning.measurement import Measurement
-    from verifl.planning.proposals import Proposal
+    from verifl.planning.proposals import ProposedBounds
 
 
 @click.command()
@@ -64,7 +64,7 @@ def _require_publishable(settings: Config, path: Path) -> None:
         )
 
 
-def _write(path: Path, settings: Config, measured: Measurement, proposal: Proposal) -> None:
+def _write(path: Path, settings: Config, measured: Measurement, proposal: ProposedBounds) -> None:
     import json
 
     from verifl.planning.config_files import with_proposal, written_config

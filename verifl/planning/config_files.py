@@ -10,14 +10,14 @@ from pathlib import Path
 
 from proofs.errors import Misuse
 from verifl.config import Config, parse_config
-from verifl.planning.proposals import Proposal
+from verifl.planning.proposals import ProposedBounds
 
 BEGIN, END = "# measured scales: `verifl measure --write` writes these lines anew", "# end of measured scales"
 _HEADER = re.compile(r"^\s*\[")
 _BLOCK = re.compile(rf"\n*^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n*", re.MULTILINE | re.DOTALL)
 
 
-def with_proposal(text: str, proposal: Proposal, where: str) -> str:
+def with_proposal(text: str, proposal: ProposedBounds, where: str) -> str:
     """The text of a configuration with a proposal in it: `clip_norm`, the scales, and in the place of those that the
     configuration has, `coordinate_bound` and `fraction_bits`.
 
@@ -51,7 +51,7 @@ def scale_lines(scales: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def _values(text: str, proposal: Proposal, where: str) -> dict[str, float | int]:
+def _values(text: str, proposal: ProposedBounds, where: str) -> dict[str, float | int]:
     before = parse_config(tomllib.loads(text), where).update
     values: dict[str, float | int] = {"clip_norm": proposal.clip_norm}
     if before.fraction_bits is not None:

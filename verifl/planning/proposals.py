@@ -24,7 +24,7 @@ QUANTILES = (0.1, 0.5, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedBounds:
     """clip_norm: on updates divided by their scales. scales: powers of two by tensor, 1 left out. coordinate_bound: on
     the same, or None where it would bound nothing. fraction_bits: those that follow from the clip norm and d.
 
@@ -53,7 +53,7 @@ class Proposal:
         }
 
 
-def propose(measured: Measurement) -> Proposal:
+def propose(measured: Measurement) -> ProposedBounds:
     """A clip norm that leaves honest updates as they are, and what goes with it."""
     scales = _scales(measured)
     lengths = measured.lengths(scales)
@@ -61,7 +61,7 @@ def propose(measured: Measurement) -> Proposal:
     peak = 2 * float(measured.largest_coordinates(scales).max())
     bound = 2.0 ** math.ceil(math.log2(peak)) if peak > 0 else clip
     bits = default_fraction_bits(measured.dimension, clip)
-    return Proposal(clip, scales, bound if bound < clip else None, bits, lengths)
+    return ProposedBounds(clip, scales, bound if bound < clip else None, bits, lengths)
 
 
 def share_beyond(lengths: Doubles, clip_norm: float) -> float:

@@ -11,12 +11,12 @@ import numpy as np
 from verifl.formatting import format_metrics
 from verifl.planning.config_files import scale_lines
 from verifl.planning.measurement import Measurement
-from verifl.planning.proposals import QUANTILES, Proposal, quantiles, share_beyond
+from verifl.planning.proposals import QUANTILES, ProposedBounds, quantiles, share_beyond
 
 _SHOWN = 16  # tensors, those of the longest updates; `--format json` has all
 
 
-def describe_measurement(measured: Measurement, proposal: Proposal) -> str:
+def describe_measurement(measured: Measurement, proposal: ProposedBounds) -> str:
     """Norms by round and by tensor, then the proposal, and what other clip norms would do."""
     rounds, clients = {turn.round for turn in measured.turns}, {turn.client for turn in measured.turns}
     lines = [
@@ -33,7 +33,7 @@ def describe_measurement(measured: Measurement, proposal: Proposal) -> str:
     return "\n".join(lines)
 
 
-def measurement_dict(measured: Measurement, proposal: Proposal) -> dict[str, Any]:
+def measurement_dict(measured: Measurement, proposal: ProposedBounds) -> dict[str, Any]:
     """For `--format json`."""
     return {
         "updates": len(measured.turns),
@@ -81,7 +81,7 @@ def _tensor_lines(measured: Measurement) -> Iterator[str]:
         yield f"  ... {len(order) - _SHOWN} tensors more, whose changes are shorter"
 
 
-def _proposal_lines(measured: Measurement, proposal: Proposal) -> Iterator[str]:
+def _proposal_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:
     largest = float(measured.largest_coordinates(proposal.scales).max())
     units = math.ldexp(largest, proposal.fraction_bits)
     scaled = ", divided by the scales" if proposal.scales else ""

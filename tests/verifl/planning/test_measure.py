@@ -14,7 +14,7 @@ from verifl.commands.root import cli, invoke
 from verifl.config import Config, read_config
 from verifl.planning.config_files import BEGIN, with_proposal
 from verifl.planning.measurement import MeasuredTensor, MeasuredTurn, Measurement, measurement_path, read_measurement
-from verifl.planning.proposals import Proposal, propose
+from verifl.planning.proposals import ProposedBounds, propose
 
 TASK = """
 import torch
@@ -96,8 +96,8 @@ def test_nothing_that_moves() -> None:
     assert (proposal.clip_norm, proposal.scales, proposal.coordinate_bound) == (1.0, {}, None)
 
 
-def proposal(**scales: float) -> Proposal:
-    return Proposal(4.5, {name.replace("_", "."): each for name, each in scales.items()}, 0.25, 14, None)  # type: ignore[arg-type]
+def proposal(**scales: float) -> ProposedBounds:
+    return ProposedBounds(4.5, {name.replace("_", "."): each for name, each in scales.items()}, 0.25, 14, None)  # type: ignore[arg-type]
 
 
 def test_comments_and_all_else_stay() -> None:
