@@ -75,6 +75,11 @@ def read_passphrase(path: Path) -> bytes:
     return read_secret(path, "passphrase")
 
 
+def passphrase_of(file: Path | None) -> Passphrase | None:
+    """The passphrase in a file, read when it is asked for; None for no file."""
+    return None if file is None else lambda _key: read_passphrase(file)
+
+
 def read_secret(path: Path, what: str) -> bytes:
     """The same, of another secret than a passphrase."""
     with path.open("rb") as file:

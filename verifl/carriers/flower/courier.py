@@ -19,12 +19,14 @@ from protocols.rounds.answers import Received, answer_limit, decode_answer
 from protocols.rounds.exchange import SubmissionPackage
 from verifl.agents.clock import Clock
 from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED, answered, question
+from verifl.carriers.flower.pulling import Puller
 
 _LOGGER = logging.getLogger(__name__)
 _SILENCE = 300.0  # seconds, after which a node that says nothing is asked again; then after twice as many
 _PAUSE = 5.0  # seconds, after which a node whose reply was lost is asked again
 _REFUSALS = 3  # of one node in a round, before it is not asked again
 _SHOWN = 200  # characters of what a node says
+_FAILS = (1, 2, 6, 7)  # Flower's codes for an application that cannot be loaded, raises, or is refused: it will again
 
 
 @dataclass
@@ -46,18 +48,20 @@ class _Asked:
 
 
 class Courier:
-    """Of one round. proposal: gives what the coordinator asks now, as it is published. put: puts an answer into the
-    inbox of a party."""
+    """Of one round. puller: of the grid's replies. proposal: gives what the coordinator asks now, as it is published.
+    put: puts an answer into the inbox of a party."""
 
     def __init__(
         self,
         grid: Grid,
+        puller: Puller,
         pinned: PinnedPolicy,
         proposal: Callable[[], bytes | None],
         put: Callable[[str, bytes], None],
         clock: Clock,
     ) -> None:
-        self._grid, self._pinned, self._proposal, self._put, self._clock = grid, pinned, proposal, put, clock
+        self._grid, self._puller, self._pinned = grid, puller, pinned
+        self._proposal, self._put, self._clock = proposal, put, clock
         clients = [member.id for member in pinned.policy.roster]
         self._clients, self._limit = frozenset(clients), max(answer_limit(pinned, each) for each in clients)
         self._asked: dict[int, _Asked] = {}
@@ -83,18 +87,31 @@ class Courier:
     def replies(self) -> Iterator[str]:
         """Take what has come, one reply after the other: the names of clients whose answers are in their inboxes."""
         for node, asked in self._asked.items():
-            for name in () if asked.done else tuple(asked.ids):
-                for message in self._grid.pull_messages([name]):
-                    asked.ids.remove(name)
-                    party = self._take(node, asked, message)
-                    del message
-                    if party is not None:
-                        yield party
+            for name in tuple(asked.ids):
+                party = None if asked.done else self._pulled(node, asked, name)
+                if party is not None:
+                    yield party
         self._ask_again()
 
-    def _take(self, node: int, asked: _Asked, message: Message) -> str | None:
+    def _pulled(self, node: int, asked: _Asked, name: str) -> str | None:
+        """Of the reply to one message, where it is here: whose answer it has."""
+        try:
+            found = self._puller.pull(node, name)
+        except Malformed as error:
+            self._answered(asked, name)
+            self._refused(node, asked, error)
+            return None
+        if not found:
+            return None
+        self._answered(asked, name)
+        return self._take(node, asked, found.pop())
+
+    def _answered(self, asked: _Asked, name: str) -> None:
+        asked.ids.remove(name)
         if not asked.ids:
             asked.since = self._clock.monotonic()
+
+    def _take(self, node: int, asked: _Asked, message: Message) -> str | None:
         if message.has_error():
             self._failed(node, asked, message)
             return None
@@ -102,10 +119,7 @@ class Courier:
             data = answered(message, self._limit)
             received = self._checked(decode_answer(data, self._limit))
         except (Malformed, Rejected) as error:
-            check = error.check if isinstance(error, Rejected) else "malformed"
-            fields = {"event": "node-refused", "node": node, "check": check}
-            _LOGGER.warning("refused what node %d sent: %s", node, error, extra={"fields": fields})
-            self._count(asked)
+            self._refused(node, asked, error)
             return None
         self._put(received.party, data)
         asked.done = True
@@ -125,8 +139,14 @@ class Courier:
         _LOGGER.warning("node %d: %s", node, reason, extra={"fields": {"event": "node-failed", "node": node}})
         if code == DROPPED_OUT:
             asked.done = True
-        elif code in (REFUSED, MISCONFIGURED):
+        elif code in (REFUSED, MISCONFIGURED, *_FAILS):
             self._count(asked)
+
+    def _refused(self, node: int, asked: _Asked, error: Malformed | Rejected) -> None:
+        check = error.check if isinstance(error, Rejected) else "malformed"
+        fields = {"event": "node-refused", "node": node, "check": check}
+        _LOGGER.warning("refused what node %d sent: %s", node, error, extra={"fields": fields})
+        self._count(asked)
 
     @staticmethod
     def _count(asked: _Asked) -> None:

@@ -4,6 +4,7 @@ config.toml                  [deadlines], and what else a coordinator's configur
 policy.cbor                  as the issuer signed it
 policy.initial.safetensors   the model that came with it
 policy.approvals             what `verifl policy collect` wrote, where the policy demands approvals
+passphrase                   of the log's key, in its first line, where that has one
 state/                       identity.pem, and what the coordinator keeps
 public/                      what everybody reads; a link, where a web server has it elsewhere
 """
@@ -48,6 +49,12 @@ class Home:
     def state(self) -> Path:
         """The coordinator's own."""
         return self.path / "state"
+
+    @property
+    def passphrase(self) -> Path | None:
+        """Of the log's key; None where there is no such file."""
+        file = self.path / "passphrase"
+        return file if file.exists() else None
 
     @property
     def public(self) -> Path:

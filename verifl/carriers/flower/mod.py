@@ -36,7 +36,7 @@ from verifl.carriers.flower.messages import (
 )
 from verifl.carriers.flower.node import EVALUATE, Node, node_of
 from verifl.carriers.flower.simulation import simulated_node
-from verifl.enrolment.keys import Passphrase, read_passphrase
+from verifl.enrolment.keys import passphrase_of
 from verifl.reports.logs import logged
 from verifl.tasks.user_code import ClientFailed
 
@@ -66,10 +66,16 @@ def verified(message: Message, context: Context, call_next: ClientAppCallable) -
 
 
 def _replied(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+    if message.has_error():
+        raise Rejected("question", "a message with content", f"one with the error {message.error.code}")
     node, ask = simulated_node(context) or node_of(context), Ask.of(message)
     if ask is None:
         return _plain(message, context, call_next, node)
-    place = ("client", node.public, node.state, node.policy, node.keys, _passphrase(node), node.access)
+    if _category(message) != MessageType.TRAIN:
+        raise Rejected(
+            "question", f"a message of {MessageType.TRAIN}", f"one of {message.metadata.message_type!a}"[:100]
+        )
+    place = ("client", node.public, node.state, node.policy, node.keys, passphrase_of(node.passphrase), node.access)
     with taken_seat(*place) as seat:
         if not ask.proposal:
             training = AppTraining(flower_layout(seat.pinned.policy), _untrained, node.seed, {})
@@ -80,11 +86,14 @@ def _replied(message: Message, context: Context, call_next: ClientAppCallable) -
 
 def _plain(message: Message, context: Context, call_next: ClientAppCallable, node: Node) -> Message:
     """What no coordinator of verifl asks: an update or a metric in the clear."""
-    kind = message.metadata.message_type
-    if kind.partition(".")[0] == MessageType.EVALUATE and node.evaluates:
+    if _category(message) == MessageType.EVALUATE and node.evaluates:
         return call_next(message, context)
     allowed = f"; {EVALUATE}=true in the node's configuration allows metrics" if not node.evaluates else ""
-    raise Rejected("plain", f"a question of verifl{allowed}", f"a plain {kind!a}"[:100])
+    raise Rejected("plain", f"a question of verifl{allowed}", f"a plain {message.metadata.message_type!a}"[:100])
+
+
+def _category(message: Message) -> str:
+    return str(message.metadata.message_type).partition(".")[0]
 
 
 def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
@@ -109,13 +118,6 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
 
 def _agent(seat: Seat, training: AppTraining) -> ClientAgent:
     return ClientAgent.open(seat.pinned, seat.party, training, evidence_of(seat.public, seat.pinned, seat.party))
-
-
-def _passphrase(node: Node) -> Passphrase | None:
-    if node.passphrase is None:
-        return None
-    secret = read_passphrase(node.passphrase)
-    return lambda _path: secret
 
 
 def _check_asked(proposal: Proposal, name: str) -> None:

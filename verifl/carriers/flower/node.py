@@ -14,12 +14,14 @@ from flwr.app import Context
 
 from proofs.errors import Misuse
 from verifl.carriers.exchange.access import NO_ACCESS, WebAccess
+from verifl.carriers.flower.apps import APPS, check_pinned
 from verifl.training.initial_files import SUFFIX
 
 STATE, KEY, PASSPHRASE = "verifl-state", "verifl-key", "verifl-passphrase-file"
 POLICY, INITIAL = "verifl-policy", "verifl-initial"
 PUBLIC, SEED, EVALUATE, AUTHORITY = "verifl-public", "verifl-seed", "verifl-evaluate", "verifl-ca-file"
-OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE, AUTHORITY)
+CERTIFICATE, CERTIFICATE_KEY = "verifl-client-certificate", "verifl-client-key"
+OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE, AUTHORITY, CERTIFICATE, CERTIFICATE_KEY, APPS)
 _KNOWN = (*OF_THE_NODE, PUBLIC, SEED)
 _REMOTE = "https://"
 DEFAULT_SEED = 1  # as of a federation whose configuration has none
@@ -55,6 +57,7 @@ def node_of(context: Context) -> Node:
     for name in node:
         if name.startswith("verifl-") and name not in _KNOWN:
             raise Misuse(f"{name}: not known in a node's configuration, expected {', '.join(_KNOWN)}")
+    check_pinned(node)
     state = _path(node, STATE)
     if state is None:
         raise Misuse(f"{STATE}: missing in the node's configuration; give the client's own directory")
@@ -68,7 +71,11 @@ def node_of(context: Context) -> Node:
         _path(node, PASSPHRASE),
         _seed(node, run),
         _flag(node, EVALUATE),
-        WebAccess(ca_file=_path(node, AUTHORITY)),
+        WebAccess(
+            ca_file=_path(node, AUTHORITY),
+            client_certificate=_path(node, CERTIFICATE),
+            client_key=_path(node, CERTIFICATE_KEY),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 
+from proofs.errors import Malformed, Misuse
 from protocols.rounds.conductor import Stage
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import MachineClock
@@ -20,9 +21,11 @@ from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.flower.courier import Courier
 from verifl.carriers.flower.messages import look
+from verifl.carriers.flower.pulling import Puller
 from verifl.carriers.rounds import Awaited
 from verifl.config import DeadlinesConfig
 from verifl.progress import RoundSummary
+from verifl.tasks.user_code import user_code
 
 _LOGGER = logging.getLogger(__name__)
 _LEAVE = 60.0  # seconds for which clients are waited for that have nothing more to say
@@ -96,7 +99,7 @@ class AppRun:
         """look: called at every turn; in a simulation the trustees' own."""
         self._host, self._server, self._seat, self._deadlines = host, server, seat, deadlines
         self._grid, self._strategy, self._means, self._clock = grid, strategy, means, MachineClock()
-        self._result = Result()
+        self._puller, self._result = Puller(grid), Result()
         self._courier: tuple[int, Courier] | None = None  # of the round of this number
         self._gathering: float | None = None  # since when the strategy's own minimum of nodes is there
         self._look = look
@@ -115,14 +118,27 @@ class AppRun:
 
     def _take_leave(self) -> None:
         """Have the clients take the last receipts and the last model from the log, as far as they do it soon."""
-        online = sorted(self._grid.get_node_ids())
-        waiting = (
-            {name for name in self._grid.push_messages([look(node) for node in online]) if name} if online else set()
-        )
-        until = self._clock.monotonic() + _LEAVE
+        self._replies([look(node) for node in sorted(self._grid.get_node_ids())], _LEAVE)
+
+    def _replies(self, messages: Sequence[Message], timeout: float) -> list[Message]:
+        """What nodes say to messages within so many seconds."""
+        nodes = [each.metadata.dst_node_id for each in messages]
+        names = list(self._grid.push_messages(messages)) if messages else []
+        waiting = {node: name for node, name in zip(nodes, names, strict=True) if name}
+        replies, until = list[Message](), self._clock.monotonic() + timeout
         while waiting and self._clock.monotonic() < until:
             time.sleep(self._deadlines.poll)
-            waiting = {name for name in waiting if not list(self._grid.pull_messages([name]))}
+            for node, name in tuple(waiting.items()):
+                try:
+                    found = self._puller.pull(node, name)
+                except Malformed as error:
+                    _LOGGER.warning("refused what node %d sent: %s", node, error)
+                    del waiting[node]
+                    continue
+                if found:
+                    replies += found
+                    del waiting[node]
+        return replies
 
     def _pause(self, awaited: Awaited) -> None:
         left = awaited.until - self._clock.monotonic()
@@ -145,7 +161,7 @@ class AppRun:
         number = 0 if current is None else current.number
         if self._courier is None or self._courier[0] != number:
             public = self._seat.public
-            made = Courier(self._grid, self._seat.pinned, public.proposal, public.put, self._clock)
+            made = Courier(self._grid, self._puller, self._seat.pinned, public.proposal, public.put, self._clock)
             self._courier, self._gathering = (number, made), None
         return self._courier[1]
 
@@ -168,18 +184,29 @@ class AppRun:
         """What the application says of a model after the round of this number, 0 for the initial one."""
         arrays, means = self._strategy.record(model), self._means
         if number:
-            config = ConfigRecord(dict(means.evaluate))
-            messages = list(self._strategy.configure_evaluate(number, arrays, config, self._grid))
-            if messages:
-                replies = self._grid.send_and_receive(messages, timeout=means.timeout)
-                measured = self._strategy.aggregate_evaluate(number, replies)
-                if measured is not None:
-                    self._result.evaluate_metrics_clientapp[number] = measured
+            self._measure(number, arrays)
         if means.evaluate_fn is not None:
             said = means.evaluate_fn(number, arrays)
             if said is not None:
                 self._result.evaluate_metrics_serverapp[number] = said
                 _LOGGER.info("round %d: %s", number, dict(said))
+
+    def _measure(self, number: int, arrays: ArrayRecord) -> None:
+        """What clients say of a model, in the clear, where the application has them asked. What of it cannot be read
+        keeps no round from going on."""
+        config = ConfigRecord(dict(self._means.evaluate))
+        messages = list(self._strategy.configure_evaluate(number, arrays, config, self._grid))
+        if not messages:
+            return
+        replies = self._replies(messages, self._means.timeout)
+        try:
+            with user_code("aggregate_evaluate() failed"):
+                measured = self._strategy.aggregate_evaluate(number, replies)
+        except Misuse as error:
+            _LOGGER.warning("round %d: no metrics of clients: %s", number, error)
+            return
+        if measured is not None:
+            self._result.evaluate_metrics_clientapp[number] = measured
 
 
 def nothing_measured(model: Doubles, number: int) -> dict[str, float]:  # noqa: ARG001

@@ -26,6 +26,7 @@ from verifl.carriers.flower.app_training import arrays_of, flower_layout, whole_
 from verifl.carriers.flower.home import Home
 from verifl.carriers.flower.running import AppHost, AppMeans, AppRun, EvaluateFn, nothing_measured
 from verifl.carriers.flower.simulation import is_simulation, local_trustees
+from verifl.enrolment.keys import passphrase_of
 from verifl.enrolment.policies import read_policy_file
 from verifl.progress import Progress
 from verifl.reports.logs import logged
@@ -117,7 +118,7 @@ class Verified(Strategy):
         approvals = home.approvals(self._pinned)
         plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress, approvals=approvals)
         with (
-            taken_seat("coordinator", home.public, home.state, home.policy, (), None) as seat,
+            taken_seat("coordinator", home.public, home.state, home.policy, (), passphrase_of(home.passphrase)) as seat,
             opened_host(seat, plan, AppHost) as (host, server),
             local_trustees(home) if is_simulation(home) else nullcontext(_nobody) as look,
         ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from auditor.auditing import audit
 from proofs.errors import Malformed, Rejected
 from tests.required import needs
 from tests.web import certificates, site
@@ -19,11 +17,8 @@ pytestmark = pytest.mark.organisations
 needs("flwr")
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # noqa: E402
-from flwr.clientapp import ClientApp  # noqa: E402
-from flwr.serverapp.strategy import FedAvg, Result  # noqa: E402
-from torch import nn  # noqa: E402
 
-from tests.verifl.carriers.flower.direct import DirectGrid  # noqa: E402
+from tests.verifl.carriers.flower.table import NAMES, Net, Table  # noqa: E402
 from verifl.carriers.flower.messages import (  # noqa: E402
     ANSWERED,
     ASKED,
@@ -36,105 +31,6 @@ from verifl.carriers.flower.messages import (  # noqa: E402
     reply,
 )
 from verifl.carriers.flower.node import OF_THE_NODE  # noqa: E402
-from verifl.carriers.flower.simulation import enrol_simulation  # noqa: E402
-from verifl.config import Config  # noqa: E402
-from verifl.flower import Verified, verified  # noqa: E402
-
-NAMES = ("client-1", "client-2", "client-3")
-
-
-class Net(nn.Module):
-    """Four coordinates, and a counter that stays with each client."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(3, 1)
-        self.register_buffer("turns", nn.Parameter(requires_grad=False, data=_zero()))
-
-
-def _zero() -> Any:
-    import torch
-
-    return torch.zeros(1, dtype=torch.int64)
-
-
-class App:
-    """What the application does, and what it saw."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, np.ndarray[Any, Any]]] = []
-        self.train: Callable[[Message], ArrayRecord] = self.move
-        self.app = ClientApp(mods=[verified])
-        self.app.train()(self._train)
-        self.app.evaluate()(self._evaluate)
-
-    def move(self, message: Message) -> ArrayRecord:
-        arrays = {name: array.numpy() for name, array in message.content["arrays"].items()}
-        self.seen.append(arrays)
-        moved = {"layer.weight": arrays["layer.weight"] + np.float32(0.25), "layer.bias": arrays["layer.bias"]}
-        return ArrayRecord({name: Array(each) for name, each in {**moved, "turns": arrays["turns"] + 1}.items()})
-
-    def _train(self, message: Message, context: Context) -> Message:
-        metrics = MetricRecord({"num-examples": 17, "secret": 0.5})
-        return Message(RecordDict({"arrays": self.train(message), "metrics": metrics}), reply_to=message)
-
-    def _evaluate(self, message: Message, context: Context) -> Message:
-        return Message(RecordDict({"metrics": MetricRecord({"num-examples": 17})}), reply_to=message)
-
-
-class Table:
-    """A federation in one directory, with a node for each client."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.app = folder, App()
-        nodes = {
-            number: {
-                "verifl-state": str(self.home(name)), "verifl-policy": str(folder / "policy.cbor"),
-                "verifl-public": str(folder / "public"),
-            }
-            for number, name in enumerate(NAMES, 11)
-        }  # fmt: skip
-        self.grid = DirectGrid(self.app.app, nodes)
-
-    def home(self, name: str) -> Path:
-        return self.folder / "parties" / name
-
-    def run(self, rounds: int, **settings: Any) -> Result:
-        context = Context(1, 1, {}, RecordDict(), {"verifl-coordinator": str(self.folder)})
-        strategy = Verified(FedAvg(fraction_evaluate=0.0), context, weighting="equal")
-        return strategy.start(self.grid, ArrayRecord(Net().state_dict()), num_rounds=rounds, **settings)
-
-    def accepted(self) -> bool:
-        return audit(self.folder / "public" / "transcript", self.folder / "policy.cbor").accepted
-
-    def submitted(self) -> list[list[str]]:
-        import json
-
-        lines = (self.folder / "state" / "metrics.jsonl").read_text().splitlines()
-        return [sorted(each["submitted"]) for each in map(json.loads, lines) if each["round"]]
-
-
-@pytest.fixture(scope="module")
-def enrolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("enrolled") / "federation"
-    config = Config.of(trustees={"count": 3, "threshold": 2, "corrupt": 0}, limits={"min_cohort": 2})
-    enrol_simulation(folder, Net, 3, config)
-    (folder / "config.toml").write_text(
-        "[deadlines]\nclients = 60\ntrustees = 1.0\nquorum = 0\npoll = 0.02\ngive_up = 60\n"
-    )
-    return folder
-
-
-@pytest.fixture
-def table(enrolled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
-    """Pauses between two questions are short."""
-    from verifl.carriers.flower import courier, running
-
-    for module, name in ((courier, "_PAUSE"), (courier, "_SILENCE"), (running, "_LEAVE")):
-        monkeypatch.setattr(module, name, 0.2)
-    folder = tmp_path / "federation"
-    shutil.copytree(enrolled, folder)
-    return Table(folder)
 
 
 def test_clients_train_from_the_verified_model_and_nothing_else_leaves(table: Table) -> None:
