@@ -21,6 +21,7 @@ _ROLES = {
     "round": ("verifl.bench.federation", "measure_round"),
     "exchange": ("verifl.bench.exchange", "measure_exchange"),
     "parties": ("verifl.bench.exchange", "measure_parties"),
+    "virtual": ("verifl.bench.virtual", "measure_virtual"),
     "summation": ("verifl.bench.summation", "measure_summation"),
 }
 
@@ -133,6 +134,23 @@ def exchange(dimension: int, clients: int, style: str) -> int:
         played = measure_apart("exchange", dimension=dimension, clients=clients, directory=str(folder))
     peaks = {**played.result.pop("peaks"), "host": played.peak_memory}
     _report("exchange", clients, played.result, peaks, style)
+    return 0
+
+
+@bench.command()
+@_dimension
+@click.option("--clients", type=click.IntRange(2, 10_000), default=8, show_default=True, help="All of them honest.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many are to close.")
+@format_option
+def virtual(dimension: int, clients: int, rounds: int, style: str) -> int:
+    """Rounds of virtual clients in Flower's simulation, with trustees and audit; needs 'flwr[simulation]'.
+
+    `whole run` has what Flower needs to start and to end, and the clients' last receipts.
+    """
+    with _scratch() as folder, _telling(f"playing {rounds} rounds of {clients} virtual clients"):
+        arguments = {"dimension": dimension, "clients": clients, "rounds": rounds, "directory": str(folder)}
+        played = measure_apart("virtual", **arguments)
+    _report("virtual", clients, played.result, played.result.pop("peaks"), style)
     return 0
 
 

@@ -28,16 +28,18 @@ _OPENING = frozenset(
 _REACHING = ("socket.connect", "socket.bind", "subprocess.Popen", "os.exec", "os.fork", "os.posix_spawn")
 
 
-def _record(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in _OPENING:
-        PATHS.extend(os.fsdecode(each) for each in arguments[:2] if isinstance(each, str | bytes | os.PathLike))
-    elif event in _REACHING:
-        PATHS.append(f"{event}: {arguments}")
+def watch(note: Callable[[str], object] = PATHS.append) -> None:
+    """From now on `note` is told every path that this process opens, and whom it reaches."""
 
+    def record(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in _OPENING:
+            for each in arguments[:2]:
+                if isinstance(each, str | bytes | os.PathLike):
+                    note(os.fsdecode(each))
+        elif event in _REACHING:
+            note(f"{event}: {arguments}")
 
-def watch() -> None:
-    """From now on PATHS has every path that this process opens, and whom it reaches."""
-    sys.addaudithook(_record)
+    sys.addaudithook(record)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,8 @@ from verifl.progress import RoundSummary
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTING = (Stage.KEYS, Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS, Stage.RELEASES)  # of a round, in order
-_NO_WAY_ON = ("checkpoint-quorum", "round-keys")  # without t trustees nothing can be published
-_NOT_YET = (*_NO_WAY_ON, "quorum-wait")  # why the conductor does not go on
+NO_WAY_ON = ("checkpoint-quorum", "round-keys")  # without t trustees nothing can be published
+_NOT_YET = (*NO_WAY_ON, "quorum-wait")  # why the conductor does not go on
 _ADVICE = (
     "start whoever is missing and run the same command again, or hand in the revocation of one that is gone for good "
     "(verifl roster revoke, then --change FILE)"
@@ -151,7 +151,7 @@ class CoordinatorHost(Rounds):
     def _check_outlook(self, refusal: Rejected, asked_at: float) -> None:
         """Fewer than t trustees say anything, and the wait is over: no entry may take note of that, so somebody has to
         look."""
-        if refusal.check not in _NO_WAY_ON:
+        if refusal.check not in NO_WAY_ON:
             return
         since = datetime.fromtimestamp(asked_at, UTC).isoformat(sep=" ", timespec="seconds")
         silent = ", ".join(self._server.due.parties)

@@ -28,7 +28,7 @@ from protocols.steps.step import decode_model
 from verifl.agents.clock import MachineClock, seconds
 from verifl.agents.party import Party
 from verifl.agents.server import ServerAgent, open_server
-from verifl.carriers.exchange.host import CoordinatorHost
+from verifl.carriers.exchange.host import NO_WAY_ON, CoordinatorHost
 from verifl.carriers.exchange.inbox import Inbox, Letter, Refusals
 from verifl.carriers.exchange.public import INBOX, REHEARSAL, REHEARSED_ROUND, PublicDirectory
 from verifl.carriers.exchange.rehearsing import made_up_model
@@ -41,6 +41,7 @@ from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory
 
 _LEAST_PATIENCE = 60.0  # seconds, for those who are there
+REFUSALS_TOLD = 8  # of one party, in the report
 _OF_TRUSTEES = ("cosignature", "round-key", "share-ack")
 _RELEASE, _SUBMISSION = "release", "submission"
 
@@ -48,7 +49,8 @@ _RELEASE, _SUBMISSION = "release", "submission"
 @dataclass
 class Attendant:
     """A party of the federation at a rehearsal. reached: after how many seconds it was there, None for never. answered:
-    seconds from the start of the round, by kind of answer. refused: (check, words). missing: kinds of answers."""
+    seconds from the start of the round, by kind of answer. refused: (check, words), the first few of them. missing:
+    kinds of answers."""
 
     name: str
     role: str
@@ -100,6 +102,7 @@ class _WatchedInbox(Inbox):
 
     def refuse(self, letter: Letter, error: Malformed | Rejected) -> None:
         super().refuse(letter, error)
+        self._kinds.pop(letter, None)
         self._watch.refused(letter.party, error)
 
 
@@ -120,9 +123,9 @@ class _Watch:
     def refused(self, party: str, error: Malformed | Rejected) -> None:
         """What it sent is refused."""
         check = error.check if isinstance(error, Rejected) else "malformed"
-        refusal = (check, str(error))
-        if refusal not in self._attendants[party].refused:
-            self._attendants[party].refused.append(refusal)
+        refusal, told = (check, str(error)), self._attendants[party].refused
+        if refusal not in told and len(told) < REFUSALS_TOLD:
+            told.append(refusal)
 
 
 class Rehearsal:
@@ -212,6 +215,7 @@ class Rehearsal:
             self._watch.refused(letter.party, error)
             return
         inbox.take(letter)
+        inbox.settle()  # nothing of it is asked for again: a rehearsal that is killed begins anew
         attendant = self._attendants[letter.party]
         present[letter.party], attendant.software = value.public_key, value.software
         attendant.reached = self._watch.passed() if attendant.reached is None else attendant.reached
@@ -250,19 +254,23 @@ class Rehearsal:
         terms = RunTerms(1, 0, lambda _: ())
         self._prepare(board)
         host = CoordinatorHost(server, terms, board, inbox, deadlines, measures, self._clock, initial)
+        ended = ""
         try:
             host.run(stop)
         except Rejected as error:
-            if error.check != "rounds":
+            if error.check not in ("rounds", *NO_WAY_ON):
                 raise
-        summary = host.summaries[-1]
+            ended = "" if error.check == "rounds" else f"it came to no end: {error}"
         self._count_missing(rehearsed, server)
-        return summary.aborted or "closed", summary.size
+        if ended or not host.summaries:
+            return ended or "it came to no end", 0
+        return host.summaries[-1].aborted or "closed", host.summaries[-1].size
 
     def _count_missing(self, rehearsed: PinnedPolicy, server: ServerAgent) -> None:
         """What each party was asked for, and has not said."""
-        last = ended_rounds(rehearsed, server.log.entries(0, server.size))[-1].last
-        releasing = last.cohort.message.trustees if last.cohort is not None else ()
+        ended = ended_rounds(rehearsed, server.log.entries(0, server.size))
+        cohort = ended[-1].last.cohort if ended else None
+        releasing = cohort.message.trustees if cohort is not None else ()
         for member in rehearsed.policy.trustees:
             asked = (*_OF_TRUSTEES, *((_RELEASE,) if member.id in releasing else ()))
             self._lacks(member.id, asked)

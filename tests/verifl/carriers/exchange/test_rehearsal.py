@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import threading
 from dataclasses import replace
@@ -15,17 +16,21 @@ import pytest
 
 from auditor import audit
 from proofs.errors import Malformed, Rejected
+from protocols.blobs import blob_hash
 from protocols.envelopes import seal_policy
 from protocols.identities import SigningKey
 from protocols.pinned import PinnedPolicy
 from protocols.policy import CoordinateRule, Policy, UpdateRule
 from protocols.rehearsals import StandIn, open_stand_in, seal_stand_in
+from protocols.rounds.versions import SOFTWARE
 from tests.required import needs
 from tests.simulator import Setting, identity_of, make_policy
 from tests.verifl.carriers.exchange.website import TOKENS, Website, published
+from verifl.carriers.exchange import rehearsal
 from verifl.carriers.exchange.public import REHEARSAL, REHEARSED_ROUND, PublicDirectory
+from verifl.carriers.exchange.rehearsal import REFUSALS_TOLD
 from verifl.carriers.exchange.rehearsing import Rehearsing, made_up_update
-from verifl.carriers.exchange.stopping import Stop
+from verifl.carriers.exchange.stopping import Stop, Stopped
 from verifl.carriers.exchange.website import PublicSite
 from verifl.commands.root import invoke
 from verifl.enrolment.keys import write_key
@@ -58,6 +63,8 @@ class Company:
             self.outcomes[name] = attendant.run(self.stop, 0.02, 10 * PATIENCE)
         except Rejected as error:
             self.outcomes[name] = error.check
+        except Stopped:
+            self.outcomes[name] = "stopped"
 
     def end(self) -> dict[str, str]:
         for thread in self._threads:
@@ -155,6 +162,74 @@ def test_where_too_few_are_there_no_round_is_played(tmp_path: Path, capsys: pyte
     assert (status, report["well"]) == (1, False)
     assert report["outcome"].startswith("no round was played: policy-threshold-reachable: ")
     assert not (tmp_path / REHEARSAL / "exchange/proposal").exists()
+
+
+class OnlyThere(Rehearsing):
+    """Says that it is there, and nothing more."""
+
+    def look(self) -> str | None:
+        return "gone" if self._rehearsal else super().look()
+
+
+def test_who_leaves_before_the_round_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where too few trustees are left for any round, there is a report all the same."""
+    monkeypatch.setattr(rehearsal, "_LEAST_PATIENCE", 1.0)
+    left = ("trustee-0", "trustee-1")
+    company = Company(*((name, (only_there if name in left else party)(tmp_path, name)) for name in NAMES))
+    status, report = coordinate(tmp_path, capsys, wait=2)
+    company.stop.ask()
+    company.end()
+    assert (status, report["well"]) == (1, False)
+    assert report["outcome"].startswith("it came to no end: ")
+    found = {each["party"]: each for each in report["parties"]}
+    assert all(each["reached"] is not None for each in found.values())
+    for name in left:
+        assert found[name]["missing"] == ["cosignature", "round-key", "share-ack"]
+    assert "cosignature" in found["trustee-2"]["answered"]
+
+
+def only_there(folder: Path, name: str) -> Rehearsing:
+    call = PublicDirectory(folder / REHEARSAL)
+    place = folder / "homes" / name / "rehearsal"
+    return OnlyThere(PINNED, name, identity_of(name), place, call, lambda _: call, str)
+
+
+def test_a_party_that_floods_its_inbox_is_told_of_in_a_few_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By stand-ins for other rehearsals, and by ones without end, of which the last one counts."""
+    inboxes = tmp_path / REHEARSAL / "exchange/inbox"
+    done = threading.Event()
+
+    def put(name: str, data: bytes) -> None:
+        unfinished = inboxes / name / ".unfinished"
+        unfinished.write_bytes(data)
+        unfinished.replace(inboxes / name / blob_hash(data).hex())
+
+    def flood() -> None:
+        while not (inboxes / "client-01").is_dir() or not (tmp_path / REHEARSAL / "exchange/proposal").exists():
+            done.wait(0.01)
+        call = open_stand_in(PINNED, (tmp_path / REHEARSAL / "exchange/proposal").read_bytes())
+        for number in range(30):
+            say("client-00", call, bytes([number]) * 32)
+            say("client-01", call, call.rehearsal)
+
+    def say(name: str, call: StandIn, rehearsal: bytes) -> None:
+        own = SigningKey.generate(os.urandom).public_key
+        value = StandIn(call.federation, PINNED.hash, name, own, rehearsal, None, SOFTWARE)
+        put(name, seal_stand_in(value, identity_of(name)))
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    status, report = coordinate(tmp_path, capsys, wait=3)
+    flooding.join()
+    assert status == 1
+    found = {each["party"]: each for each in report["parties"]}
+    assert len(found["client-00"]["refused"]) == REFUSALS_TOLD
+    assert found["client-01"]["reached"] is not None
+    assert not list((inboxes / "client-01").iterdir())
 
 
 def test_a_party_that_nobody_calls_says_so_and_one_without_a_name_too(

@@ -10,18 +10,22 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.proposals import open_proposal
-from tests.web import Authority
+from tests.nginx import free_port
+from tests.verifl.carriers.exchange.website import TOKENS, Website, published
+from tests.web import HOST, Authority
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult
 from verifl.tasks.loading import load_task
@@ -39,13 +43,7 @@ CONFIG = Config.of(
     update={"clip_norm": 4.0},
 )
 DEADLINES = "[deadlines]\nclients = 240\ntrustees = 1.0\nquorum = 0\npoll = 0.2\n"
-# A trustee that says at its end what it has imported.
-TRUSTEE = """
-import sys
-from verifl.commands.root import invoke
-status = invoke(sys.argv[1:])
-sys.exit(70 if {"torch", "flwr"} & set(sys.modules) else status)
-"""
+RECORDING = Path(__file__).parent / "recording"
 # The application as a task of ours: the same functions, in the same order.
 TASK = """
 import sys
@@ -76,6 +74,8 @@ class Network:
     port: int = 0
     authority: Path = Path()  # the certificate of who issued the SuperLink's
     certificate: Path = Path()  # and that, with its key
+    website: Website | None = None  # of the public directory
+    clients: tuple[str, ...] = CLIENTS
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -96,6 +96,14 @@ class Network:
 
     def home(self, name: str) -> Path:
         return self.folder / "homes" / name
+
+    def flower_home(self, name: str) -> Path:
+        """Where a process of Flower keeps what is its own; it is started there."""
+        return self.folder / "flwr" / name
+
+    def opened(self, name: str) -> list[str]:
+        """Every path that a party's processes, and what they started, have opened."""
+        return (self.folder / f"{name}.opened").read_text().splitlines()
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
@@ -131,18 +139,22 @@ class Network:
     # ---- processes ----
 
     def start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        home = self.flower_home(name)
+        home.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "FLWR_HOME": str(self.folder / "flwr" / name),
+            "PYTHONPATH": f"{RECORDING}{os.pathsep}{ROOT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "VERIFL_OPENED": str(self.folder / f"{name}.opened"),
+            "NO_PROXY": HOST,
+            **dict.fromkeys(("HOME", "TMPDIR", "FLWR_HOME", "TORCHINDUCTOR_CACHE_DIR"), str(home)),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
-        (self.folder / "flwr" / name).mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+                command, stdout=log, stderr=log, env=environment, cwd=home, start_new_session=True
             )
         self.running[name] = process
         return process
@@ -154,37 +166,44 @@ class Network:
         self.start("superlink", [
             self.flower("flower-superlink"), "--host", "127.0.0.1", "--port", str(self.port),
             "--enable-supernode-auth", "--disable-runtime-dependency-installation",
-            "--database", str(self.folder / "superlink.db"),
+            "--database", str(self.flower_home("superlink") / "superlink.db"),
             "--ssl-certfile", str(self.certificate), "--ssl-keyfile", str(self.certificate),
             "--ssl-ca-certfile", str(self.authority),
         ])  # fmt: skip
-        self.wait(lambda: _is_open(self.port), "superlink")
+        self.wait_for_port("superlink")
+
+    def wait_for_port(self, name: str) -> None:
+        """Until the SuperLink listens."""
+        self.wait(lambda: _is_open(self.port), name)
 
     def start_node(self, name: str) -> None:
-        number = CLIENTS.index(name)
+        assert self.website is not None
         config = {
-            "partition-id": number, "num-partitions": len(CLIENTS),
-            "verifl-state": str(self.home(name)), "verifl-public": str(self.public), "verifl-seed": 7,
+            "partition-id": self.clients.index(name), "num-partitions": len(self.clients), "verifl-seed": 7,
+            "verifl-state": str(self.home(name)),
+            "verifl-public": self.website.url, "verifl-ca-file": str(self.website.authority.file),
         }  # fmt: skip
         words = " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
         self.start(name, [
             self.flower("flower-supernode"), "--superlink", f"127.0.0.1:{self.port}",
             "--root-certificates", str(self.authority),
             "--auth-supernode-private-key", str(self.folder / "nodes" / name),
-            "--port", str(_free_port()), "--node-config", words,
+            "--port", str(free_port()), "--node-config", words,
         ])  # fmt: skip
 
     def start_trustee(self, name: str) -> None:
-        places = ["--public", str(self.public), "--state", str(self.home(name)), "--policy", str(self.policy)]
-        self.start(name, [sys.executable, "-c", TRUSTEE, "trustee", "run", *places, "--poll", "0.1"])
+        assert self.website is not None
+        home = self.home(name)
+        places = [*self.website.way(name), "--state", str(home), "--policy", str(home / "policy.cbor")]
+        self.start(name, [sys.executable, "-P", "-m", "verifl", "trustee", "run", *places, "--poll", "0.1"])
 
     def configure(self) -> None:
         """Certificates, nodes' keys, and what `flwr` knows of the SuperLink."""
-        self.port = _free_port()
+        self.port = free_port()
         authority = Authority(self.folder)
         self.authority, self.certificate = authority.file, authority.issue("")
         (self.folder / "nodes").mkdir()
-        for name in CLIENTS:
+        for name in self.clients:
             key = ec.generate_private_key(ec.SECP384R1())
             private = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
@@ -201,7 +220,7 @@ class Network:
         )
 
     def register(self) -> None:
-        for name in CLIENTS:
+        for name in self.clients:
             self.operate("supernode", "register", str(self.folder / "nodes" / f"{name}.pub"), "deployment")
 
     def operate(self, *words: str) -> None:
@@ -266,16 +285,35 @@ class Network:
                 os.kill(pid, how)
         process.wait(PATIENCE)
 
+    @contextmanager
+    def published(self) -> Iterator[None]:
+        """For the block a web server has the public directory, with an inbox for each trustee; no client of Flower puts
+        anything there."""
+        with published(self.folder / "web", TOKENS, self.policy, self.public, TRUSTEES) as self.website:
+            yield
+
+
+Some = TypeVar("Some", bound=Network)
+
 
 @contextmanager
-def network(folder: Path) -> Iterator[Network]:
-    """Nobody runs yet; whoever does at the end is killed."""
-    made = Network(folder)
+def network(kind: type[Some]) -> Iterator[Some]:
+    """Nobody runs yet, in a directory that other users can reach; whoever does at the end is killed."""
+    folder = Path(tempfile.mkdtemp(prefix="verifl-flower-"))
+    folder.chmod(0o755)
+    made = kind(folder)
     try:
         yield made
     finally:
         for name in list(made.running):
             made.kill(name)
+        shutil.rmtree(folder)
+
+
+def libraries(paths: Iterable[str]) -> set[str]:
+    """The installed packages that files are of."""
+    parts = [Path(path).parts for path in paths]
+    return {each[each.index("site-packages") + 1] for each in parts if "site-packages" in each[:-1]}
 
 
 def _descendants(pid: int) -> list[int]:
@@ -297,12 +335,6 @@ def _command(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _is_open(port: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -14,7 +15,8 @@ from safetensors.numpy import load_file
 
 from auditor.auditing import audit
 from tests.required import needs
-from tests.verifl.carriers.flower.network import CLIENTS, TRUSTEES, Network, network
+from tests.verifl.agents.alone import strangers
+from tests.verifl.carriers.flower.network import CLIENTS, TRUSTEES, Network, libraries, network
 from verifl.federation import FederationResult
 
 pytestmark = pytest.mark.organisations
@@ -30,10 +32,11 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    needs("flwr")
-    with network(tmp_path_factory.mktemp("flower")) as net:
+def running() -> Iterator[Running]:
+    needs("flwr", "nginx")
+    with network(Network) as net, ExitStack() as site:
         alone = net.enrol()
+        site.enter_context(net.published())
         net.configure()
         net.start_superlink()
         net.register()
@@ -75,9 +78,30 @@ def test_each_client_has_its_receipts_and_nobody_elses_state(running: Running) -
         events = [line for line in net.text(name).splitlines() if '"event": "answered"' in line]
         assert len(events) == 2
         assert all(name in line for line in events)
+    website = net.website
+    assert website is not None
+    asked = website.server.requests()
+    assert {each.uri.split("/")[3] for each in asked if each.method == "PUT"} == set(TRUSTEES)  # who is a client puts
+    assert not [each for each in asked if each.status >= 500]
     refusals = net.coordinator / "state" / "refusals.jsonl"
     refused = [json.loads(line)["party"] for line in refusals.read_text().splitlines()] if refusals.exists() else []
     assert not set(refused) & set(CLIENTS)
+
+
+def test_each_process_opens_its_own_key_and_state_and_nobody_elses(running: Running) -> None:
+    net = running.network
+    assert net.website is not None
+    site, nodes = net.website, net.folder / "nodes"
+    own = {name: [net.home(name), nodes / name, net.authority, site.authority.file] for name in CLIENTS}
+    own |= {name: [net.home(name), site.file(name), site.authority.file] for name in TRUSTEES}
+    own |= {"superlink": [net.coordinator, net.certificate, net.authority]}
+    keys = {name: net.home(name) / "identity.pem" for name in (*CLIENTS, *TRUSTEES)}
+    keys |= {"superlink": net.coordinator / "state" / "identity.pem"}
+    for name, places in own.items():
+        paths = [path for path in net.opened(name) if ": " not in path]
+        assert strangers(paths, [*places, net.flower_home(name)]) == [], name
+        assert [each for each, key in keys.items() if str(key) in paths] == [name]
+        assert libraries(paths) & {"torch", "flwr"} == (set() if name in TRUSTEES else {"torch", "flwr"})
 
 
 def close_another(net: Network, disturb: Callable[[Network], None], again: bool) -> None:
@@ -109,7 +133,7 @@ def node_after_its_answer(net: Network) -> None:
 
 def server_app_at(question: str) -> Callable[[Network], None]:
     def disturb(net: Network) -> None:
-        net.wait(lambda: net.asked() == question)
+        net.wait(lambda: net.asked() == question, *TRUSTEES)
         net.kill_server_app()
 
     return disturb
@@ -117,7 +141,7 @@ def server_app_at(question: str) -> Callable[[Network], None]:
 
 def superlink_at(question: str) -> Callable[[Network], None]:
     def disturb(net: Network) -> None:
-        net.wait(lambda: net.asked() == question)
+        net.wait(lambda: net.asked() == question, *TRUSTEES)
         net.kill("superlink")
         net.start_superlink()
 
