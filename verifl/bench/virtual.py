@@ -65,8 +65,9 @@ app = ClientApp(mods=[verified])
 @app.train()
 def train(message, context):
     weight = message.content["arrays"]["weight"].numpy()
-    moved = weight + np.random.default_rng().normal(size=weight.shape).astype(weight.dtype) / np.sqrt(weight.size)
-    return Message(RecordDict({"arrays": ArrayRecord({"weight": Array(moved)})}), reply_to=message)
+    moved = weight + np.random.default_rng().normal(size=weight.shape) / np.sqrt(weight.size)
+    arrays = ArrayRecord({"weight": Array(moved.astype(weight.dtype))})
+    return Message(RecordDict({"arrays": arrays}), reply_to=message)
 """
 _SERVER = """
 import numpy as np

@@ -17,6 +17,7 @@ from proofs.errors import Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import LatticeParameters
 from protocols.pinned import PinnedPolicy
+from tests.required import needs
 from verifl.bench import client, federation, processes, report, setting, summation, verifier
 from verifl.bench.stopwatch import Stopwatch
 from verifl.commands import root as cli
@@ -257,3 +258,17 @@ def test_a_round_over_a_public_directory(capsys: pytest.CaptureFixture[str]) -> 
     stages = ("round keys", "submissions", "acknowledgements", "releases")
     assert list(result["peak_memory"]) == [*(f"host, {stage}" for stage in stages), "host"]
     assert sorted(result["peak_memory"].values()) == list(result["peak_memory"].values())
+
+
+@pytest.mark.organisations
+@pytest.mark.exhaustive
+def test_virtual_clients(capsys: pytest.CaptureFixture[str]) -> None:
+    needs("flwr", "ray")
+    result = run_json(capsys, "virtual", "--dimension", "200", "--clients", "3", "--rounds", "2")
+    check_head(result, "virtual")
+    check_phases(result)
+    assert names(result) == ["enrol", "whole run", "round", "audit"]
+    [rounds] = [each for each in result["phases"] if each["phase"] == "round"]
+    assert rounds["runs"] == 2
+    assert result["setting"]["clients"] == 3
+    assert result["bytes"]["transcript of a round"] > 3 * 2**10
