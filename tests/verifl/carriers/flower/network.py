@@ -3,6 +3,7 @@ trustees that know nothing of Flower. Every process has a directory of its own."
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,7 @@ from verifl.training.tensors import TensorFilter
 ROOT = Path(__file__).parents[4]
 APPS = ROOT / "examples" / "flower-quickstart"
 PATIENCE = 300.0
+GUARDED = "client-1"  # the client whose node lets no application run but the one that it names
 CLIENTS, TRUSTEES = ("client-1", "client-2", "client-3"), ("trustee-1", "trustee-2", "trustee-3")
 CONFIG = Config.of(
     federation={"name": "digits", "rounds": 2, "seed": 7},
@@ -138,7 +140,8 @@ class Network:
 
     # ---- processes ----
 
-    def start(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    def start(self, name: str, command: list[str], *programs: Path) -> subprocess.Popen[bytes]:
+        """programs: directories that are looked into before this environment's."""
         home = self.flower_home(name)
         home.mkdir(parents=True, exist_ok=True)
         environment = {
@@ -150,7 +153,7 @@ class Network:
             **dict.fromkeys(("HOME", "TMPDIR", "FLWR_HOME", "TORCHINDUCTOR_CACHE_DIR"), str(home)),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([*map(str, programs), str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
@@ -183,13 +186,32 @@ class Network:
             "verifl-state": str(self.home(name)),
             "verifl-public": self.website.url, "verifl-ca-file": str(self.website.authority.file),
         }  # fmt: skip
+        programs = [self.guarded(name)] if name == GUARDED else []
+        config |= {"verifl-apps": self.built(APPS / "verified")} if programs else {}
         words = " ".join(f"{key}={json.dumps(value)}" for key, value in config.items())
         self.start(name, [
             self.flower("flower-supernode"), "--superlink", f"127.0.0.1:{self.port}",
             "--root-certificates", str(self.authority),
             "--auth-supernode-private-key", str(self.folder / "nodes" / name),
             "--port", str(free_port()), "--node-config", words,
-        ])  # fmt: skip
+        ], *programs)  # fmt: skip
+
+    def guarded(self, name: str) -> Path:
+        """A directory in which verifl-clientapp stands in the place of Flower's program."""
+        folder = self.flower_home(name) / "bin"
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            (folder / "flwr-clientapp").symlink_to(self.flower("verifl-clientapp"))
+        return folder
+
+    def built(self, app: Path) -> str:
+        """The SHA-256 of an application, as its developer ships it."""
+        home = self.flower_home("developer")
+        if not home.is_dir():
+            self.start("developer", [self.flower("flwr"), "build", "--app", str(app)])
+            assert self.running.pop("developer").wait(PATIENCE) == 0, self.text("developer")
+        (file,) = home.glob("*.fab")
+        return hashlib.sha256(file.read_bytes()).hexdigest()
 
     def start_trustee(self, name: str) -> None:
         assert self.website is not None

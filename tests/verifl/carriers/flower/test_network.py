@@ -6,6 +6,7 @@ Whoever is killed, whenever: the rounds close, and an auditor accepts the one lo
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from safetensors.numpy import load_file
 from auditor.auditing import audit
 from tests.required import needs
 from tests.verifl.agents.alone import strangers
-from tests.verifl.carriers.flower.network import CLIENTS, TRUSTEES, Network, libraries, network
+from tests.verifl.carriers.flower.network import APPS, CLIENTS, GUARDED, TRUSTEES, Network, libraries, network
 from verifl.federation import FederationResult
 
 pytestmark = pytest.mark.organisations
@@ -146,6 +147,23 @@ def superlink_at(question: str) -> Callable[[Network], None]:
         net.start_superlink()
 
     return disturb
+
+
+@pytest.mark.exhaustive
+def test_a_node_refuses_an_application_that_it_does_not_name(running: Running) -> None:
+    """By its hash, before anything of it runs; the others take part."""
+    net, rounds = running.network, running.network.closed() + 1
+    changed = net.folder / "changed"
+    shutil.copytree(APPS / "verified", changed)
+    with (changed / "digits_app" / "task.py").open("a") as file:
+        file.write("\nprint('another application runs')\n")
+    net.run(rounds, changed)
+    net.wait(net.ended, "superlink", *TRUSTEES, kept=CLIENTS)
+    accepted(net, rounds)
+    assert "app: expected one of verifl-apps in the node's configuration, found " in net.text(GUARDED)
+    assert "another application runs" not in net.text(GUARDED)
+    assert "another application runs" in net.text("client-2")
+    assert net.text("operator").count("app: expected one of verifl-apps") == 3  # then it is not asked for again
 
 
 ASKED = ("round-key", "observe", "submission", "share-ack", "release")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from proofs.errors import Malformed, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from tests.required import needs
-from tests.web import certificates, site
+from tests.web import Authority, certificates, site
 
 pytestmark = pytest.mark.organisations
 needs("flwr")
@@ -31,6 +32,7 @@ from verifl.carriers.flower.messages import (  # noqa: E402
     reply,
 )
 from verifl.carriers.flower.node import OF_THE_NODE  # noqa: E402
+from verifl.enrolment.keys import read_key, write_key  # noqa: E402
 
 
 def test_clients_train_from_the_verified_model_and_nothing_else_leaves(table: Table) -> None:
@@ -196,6 +198,38 @@ def test_clients_read_the_log_at_an_address(table: Table, tmp_path: Path) -> Non
     assert table.submitted() == [list(NAMES)] * 2
     assert any("/transcript/blob/" in path or "/transcript/" in path for _, path in served.asked)
     assert not [path for _, path in served.asked if "/inbox/" in path]  # an answer goes by Flower
+
+
+def test_a_passphrase_of_the_logs_key_is_read_from_its_file(table: Table) -> None:
+    identity = table.folder / "state" / "identity.pem"
+    key = read_key(identity)
+    identity.unlink()
+    write_key(identity, key, b"correct horse")
+    with pytest.raises(Misuse, match=r"identity\.pem: is protected by a passphrase"):
+        table.run(1)
+    file = table.folder / "passphrase"
+    file.write_text("correct horse\n")
+    with pytest.raises(Misuse, match=r"passphrase: is a secret but has mode 644"):
+        table.run(1)
+    file.chmod(0o600)
+    table.run(1)
+    assert table.accepted()
+
+
+def test_a_node_shows_its_certificate_where_readers_have_to(table: Table, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.issue(""))
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with site(table.folder / "public", context) as served:
+        for name, node in zip(NAMES, table.grid.nodes.values(), strict=True):
+            node.update({"verifl-public": served.url, "verifl-ca-file": str(authority.file)})
+            if name != "client-2":
+                node["verifl-client-certificate"] = str(authority.issue(name))
+        table.run(1)
+    assert table.accepted()
+    assert table.submitted() == [["client-1", "client-3"]]
 
 
 # ---- what a node says to others ----
