@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from html import escape
 from math import frexp, log2
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -165,10 +165,16 @@ class UpdateConfig(TomlTable):
 
 
 class TensorsConfig(TomlTable):
-    """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.training.tensors`."""
+    """Shell patterns over the model's `state_dict` names: which tensors travel; see `verifl.training.tensors`.
+
+    local: what of normalisations with running statistics stays with each client, their statistics (SiloBN) or all of
+    them (FedBN). personal: tensors that each client trains for itself and keeps (FedPer).
+    """
 
     include: Patterns = Field(default=("*",), min_length=1)
     exclude: Patterns = ()
+    personal: Patterns = ()
+    local: Literal["nothing", "statistics", "normalisations"] = "nothing"
     trainable_only: bool = False
     nonnegative: Patterns = ("*running_var",)
 

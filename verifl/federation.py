@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import shlex
@@ -9,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
@@ -28,6 +29,7 @@ from verifl.enrolment.approvals import require_approvals
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
 from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
+from verifl.formatting import format_metrics
 from verifl.planning.plan import Plan, plan_policy
 from verifl.progress import NoProgress, Progress, RoundSummary, finite_or_none
 from verifl.reports.console import describe_rounds
@@ -38,9 +40,12 @@ from verifl.strategies.weights import weighs
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.training.local_training import LocalTraining
-from verifl.training.model_files import model_metadata, write_adapter, write_model
-from verifl.training.running_statistics import statistics_warnings
+from verifl.training.model_files import AUDITED, model_metadata, write_adapter, write_final
+from verifl.training.running_statistics import personal_warnings, statistics_warnings
 from verifl.training.tensors import tensor_filter
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -95,13 +100,22 @@ class FederationResult:
         """For notebooks."""
         return f"<pre>{escape(str(self))}</pre>"
 
+    def _describe_model(self) -> list[str]:
+        audited = self.model.with_name(AUDITED)
+        if not audited.exists():
+            return [f"{self.model}  the trained model"]
+        return [
+            f"{self.model}  the trained model as the task finished it: what was evaluated, not what is audited",
+            f"{audited}  the trained model as the log has it",
+        ]
+
     def describe_files(self) -> str:
         """What was written where."""
         return "\n".join(
             [
                 f"{self.policy}  signed policy: keep it, auditors pin it",
                 f"{self.transcript}  the transcript: publish it, it holds no secret",
-                f"{self.model}  the trained model",
+                *self._describe_model(),
                 *([f"{self.adapter}  the adapter by itself, for peft"] if self.adapter else []),
                 f"{self.metrics}  metrics of each round",
                 f"{self.state}  every party's secrets: publish nothing of it",
@@ -276,7 +290,8 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
-        for warning in statistics_warnings(training.statistics):
+        told = statistics_warnings(training.statistics, training.finishes)
+        for warning in (*told, *personal_warnings(training.personal, training.finishes)):
             _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
 
     def _result(self, result: RunResult, adapter: Path | None) -> FederationResult:
@@ -315,13 +330,31 @@ def _write_model(
     directory: RunDirectory, training: LocalTraining, result: RunResult, plan: Plan, progress: Progress
 ) -> Path | None:
     """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
-    model = training.load(result.model)
-    write_model(model, directory.model, model_metadata(plan.pinned))
+    model = write_final(training, result.model, directory.model, model_metadata(plan.pinned))
+    if training.finishes:
+        _check_reported(training, model, result)
     try:
         return write_adapter(model, training.layout, directory)
     except Misuse as error:
         progress.note(f"no {directory.adapter}: {error}")
         return None
+
+
+def _check_reported(training: LocalTraining, written: nn.Module, result: RunResult) -> None:
+    """That the last figures are of the model that was written; evaluating is the user's code, so on a copy of it."""
+    closed = [summary for summary in result.rounds if summary.aborted is None]
+    if not closed:
+        return
+    found = training.judge(copy.deepcopy(written), closed[-1].round)
+    if finite_or_none(found) != finite_or_none(closed[-1].metrics):
+        _LOGGER.warning(
+            "round %d: reported %s, and the model that was written has %s: finish() or evaluate() does another thing "
+            "each time; take randomness from torch, numpy and random, which are seeded for each call",
+            closed[-1].round,
+            format_metrics(closed[-1].metrics),
+            format_metrics(found),
+            extra={"fields": {"event": "finished-differently", "round": closed[-1].round}},
+        )
 
 
 def _clear_unless_useful(directory: RunDirectory, existed: bool, own_keys: bool) -> bool:

@@ -24,9 +24,14 @@ from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submi
 from verifl.planning.options import Option, list_options
 from verifl.planning.weights import WeightPlan, measured_clients, weight_plan
 from verifl.tasks.base import StatefulTask, Task
-from verifl.tasks.loading import build_model, checked_task, client_names
+from verifl.tasks.loading import build_model, checked_task, client_names, finishing
 from verifl.tasks.surroundings import surroundings_of
-from verifl.training.running_statistics import local_statistics, statistics_warnings
+from verifl.training.running_statistics import (
+    local_statistics,
+    personal_tensors,
+    personal_warnings,
+    statistics_warnings,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -129,9 +134,21 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
         notes=(
             *(weights.notes() if weights is not None else ()),
             *idle_bounds(config.update, layout.specs),
-            *statistics_warnings(local_statistics(model, layout)),
+            *_local_notes(checked, config, model, layout),
         ),
     )
+
+
+def _local_notes(task: Task[Any], config: Config, model: nn.Module, layout: TensorLayout) -> list[str]:
+    """What stays with clients of what the model is evaluated by, where that surprises."""
+    from verifl.training.tensors import tensor_filter
+
+    finishes = finishing(task) is not None
+    personal = personal_tensors(model, layout, tensor_filter(config))
+    return [
+        *statistics_warnings(local_statistics(model, layout), finishes),
+        *personal_warnings(personal, finishes),
+    ]
 
 
 def task_model(task: Task[Any], config: Config) -> tuple[nn.Module, TensorLayout]:

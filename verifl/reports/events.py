@@ -50,6 +50,7 @@ ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "unchanged": ("round", "clients"),
     "measured-locally": ("round", "tensors"),
     "frozen-changed": ("round", "tensors"),
+    "finished-differently": ("round",),
     "beyond-clip": ("round", "clip_norm", *_QUANTILES),
     "beyond-coordinate-bound": ("round", *_QUANTILES),
     "rounds-to-zero": ("round", "clients", "tensors", "largest"),

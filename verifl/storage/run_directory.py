@@ -16,7 +16,7 @@ from protocols.rounds.client_holdings import ANSWER
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import StoredValues, make_private_directory
 
-_WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|adapter_config\.json|metrics\.jsonl"
+_WRITTEN = r"policy\.cbor|(adapter_)?model\.safetensors|audited\.safetensors|adapter_config\.json|metrics\.jsonl"
 _INJECTED = "injected"
 _LEFTOVER = re.compile(rf"\.({_WRITTEN})\.[0-9a-f]+\.tmp")
 

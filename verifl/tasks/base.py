@@ -34,6 +34,10 @@ class Task(Protocol[Data]):
     A task may have a further method `weight(client, data)`, how much the client's data count in the mean: a number, the
     samples as a rule. The configuration's [weights] says whether it is asked; a client whose data weigh 0 abstains.
 
+    A task may have a method `finish(model)`, too: what is done to the global model before it is evaluated, and before
+    it is written, in place and on data that everybody may see. It recomputes running statistics, for example, where
+    these stay with the clients. What it makes is no more what the log has, so that both models are written.
+
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
     """

@@ -59,7 +59,15 @@ def checked_task(task: object, where: str) -> Task[Any]:
                 f"{', '.join(METHODS)}"
             )
         _check_arguments(getattr(task, method), f"{where}: {method}", arguments)
+    if callable(getattr(task, "finish", None)):
+        _check_arguments(task.finish, f"{where}: finish", ("model",))  # type: ignore[attr-defined]
     return cast(Task[Any], task)
+
+
+def finishing(task: Task[Any]) -> Callable[[nn.Module], object] | None:
+    """The task's `finish`; None where it has none."""
+    finish: object = getattr(task, "finish", None)
+    return cast("Callable[[nn.Module], object]", finish) if callable(finish) else None
 
 
 def weighing_task(task: Task[Any]) -> WeighingTask[Any]:

@@ -21,14 +21,14 @@ from proofs.errors import Misuse
 from protocols.policy import STATISTIC, TensorSpec
 from protocols.steps.doubles import Doubles
 from verifl.tasks.bare_models import BareModel
-from verifl.tasks.loading import build_model
+from verifl.tasks.loading import build_model, finishing
 from verifl.tasks.surroundings import remember, surroundings_of
 from verifl.training.model_files import encode_state, file_names
 from verifl.training.module_state import state_of, unusual
 from verifl.training.tensors import DTYPES, TensorLayout, read_vector
 
 if TYPE_CHECKING:
-    from verifl.tasks.base import Task
+    from verifl.tasks.base import Task, WeighingTask
     from verifl.training.local_training import LocalTraining
 
 SUFFIX = ".initial.safetensors"
@@ -89,6 +89,9 @@ class _Started:
         self._task, self._path, self._held = task, path, _read(path)
         self._names: Mapping[str, str] = {}
         self.clients, self.data, self.train, self.evaluate = task.clients, task.data, task.train, task.evaluate
+        self.finish = finishing(task)
+        if isinstance(task, WeighingTask):
+            self.weight = task.weight
 
     def model(self) -> nn.Module:
         """The task's, with the file's values in it."""

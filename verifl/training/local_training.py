@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from protocols.steps.doubles import Doubles
 from verifl.tasks.base import Task
-from verifl.tasks.loading import build_model, weighing_task
+from verifl.tasks.loading import build_model, finishing, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
 from verifl.tasks.user_code import Abstain, client_code, user_code
@@ -24,7 +24,7 @@ from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
 from verifl.training.module_state import check_loading, hidden_parameters, kind_of, state_of, unusual
 from verifl.training.own_tensors import NOTHING, Kept
-from verifl.training.running_statistics import local_statistics
+from verifl.training.running_statistics import local_statistics, personal_tensors
 from verifl.training.task_state import ClientStates
 from verifl.training.tensors import (
     TensorFilter,
@@ -53,7 +53,7 @@ class LocalTraining:
 
         weighed: whether the task is asked how much each client's data count; Misuse where it does not say.
         """
-        self._task, self._seed = task, seed
+        self._task, self._seed, self._finish = task, seed, finishing(task)
         self._weighing = weighing_task(task) if weighed else None
         self._measured: dict[str, float] = {}
         self._surroundings = surroundings_of(task)
@@ -63,6 +63,7 @@ class LocalTraining:
         state = state_of(model)
         self._local = local_names(state, self.layout)
         self.statistics = local_statistics(model, self.layout)
+        self.personal = personal_tensors(model, self.layout, rule)
         self._buffers = {name for name in self._local if _is_float_buffer(state[name])} - set(self.statistics)
         self._kinds = {name: kind_of(state[name]) for name in self._local}
         self._models = FreshModels(model, self._build, self._local, device)
@@ -156,9 +157,13 @@ class LocalTraining:
     def evaluate(self, model: Doubles, number: int = 0) -> dict[str, float]:
         """The task's metrics of the global model after a round, with the initial local tensors; 0 is before the first.
 
-        Warns once of each metric that is no finite number.
+        Of the model that the task's finish() makes of it, if it has one: see `finished`. Warns once of each metric that
+        is no finite number.
         """
-        module = self._with(model, {})
+        return self.judge(self.finished(model), number)
+
+    def judge(self, module: nn.Module, number: int) -> dict[str, float]:
+        """The task's metrics of a module as it is; as `evaluate`."""
         with (
             self._surroundings.entered(),
             seeded(self._seed, "evaluate"),
@@ -187,8 +192,28 @@ class LocalTraining:
                 )
 
     def load(self, model: Doubles) -> nn.Module:
-        """A module with a global model in it, and the initial local tensors."""
+        """A module with a global model in it, and the initial local tensors: what the log has."""
         return self._with(model, {})
+
+    @property
+    def finishes(self) -> bool:
+        """Whether the task does something to a model before it is evaluated and written."""
+        return self._finish is not None
+
+    def finished(self, model: Doubles) -> nn.Module:
+        """`load`, and what the task's finish() makes of it: the same each time, as far as it takes randomness from the
+        global generators. Raises Misuse where it fails, or changes the architecture."""
+        module = self._with(model, {})
+        if self._finish is not None:
+            with self._surroundings.entered(), seeded(self._seed, "finish"), user_code("task: finish() failed"):
+                self._finish(module)
+            found = _architecture(module)
+            for name in (*self._architecture, *found):
+                if found.get(name) != self._architecture.get(name):
+                    raise Misuse(
+                        f"task: finish() changed the architecture of the model: {name!r}; it may only change values"
+                    )
+        return module
 
     def _build(self) -> nn.Module:
         with self._surroundings.entered(keep=True), seeded(self._seed, "model"):

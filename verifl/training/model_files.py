@@ -8,12 +8,13 @@ DataParallel) put into them. What cannot be written is found by `file_names`, be
 from __future__ import annotations
 
 import copy
+import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,11 +22,17 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
+from protocols.steps.doubles import Doubles
+from protocols.steps.step import encode_model
 from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import replacing
 from verifl.tasks.user_code import user_code
 from verifl.training.tensors import TensorLayout
 
+if TYPE_CHECKING:
+    from verifl.training.local_training import LocalTraining
+
+AUDITED = "audited.safetensors"
 _FORMAT = {"format": "pt"}  # whom transformers 4 does not find it in, it refuses
 _COMPILED = "_orig_mod"
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -53,6 +60,22 @@ def file_names(model: nn.Module) -> dict[str, str]:
 def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
     """The state of `model` as a safetensors file, under the names of `file_names`."""
     _save(_named(model), path, metadata)
+
+
+def write_final(training: LocalTraining, vector: Doubles, path: Path, metadata: Mapping[str, str]) -> nn.Module:
+    """A global model, float64 (d,), as the file that is evaluated: what the task's finish() makes of it, if it has one.
+
+    Then the file says so, with the hash that the log has of the model before, and that one is written beside it, as
+    `audited.safetensors`. Returns the module that was written to `path`.
+    """
+    module = training.finished(vector)
+    if not training.finishes:
+        write_model(module, path, metadata)
+        return module
+    audited = hashlib.sha256(encode_model(vector)).hexdigest()
+    write_model(training.load(vector), path.with_name(AUDITED), {**metadata, "model": audited})
+    write_model(module, path, {**metadata, "finished": "by the task, after the audit", "audited_model": audited})
+    return module
 
 
 def model_metadata(pinned: PinnedPolicy) -> dict[str, str]:

@@ -39,7 +39,8 @@ VARIANCES = ("*running_var",)
 class TensorFilter:
     """Shell patterns over `state_dict` names; a tensor travels if it matches `include` and not `exclude`.
 
-    trainable_only: only parameters with requires_grad (frozen layers and all buffers stay local).
+    trainable_only: only parameters with requires_grad (frozen layers and all buffers stay local). local: "statistics"
+    or "normalisations" stay local, too (`verifl.training.roles`). personal: patterns of what each client keeps.
     nonnegative: patterns of tensors that are variances, beside those of `verifl.training.roles`; the server step clamps
     their aggregate at zero.
     """
@@ -48,12 +49,21 @@ class TensorFilter:
     exclude: tuple[str, ...] = ()
     trainable_only: bool = False
     nonnegative: tuple[str, ...] = VARIANCES
+    personal: tuple[str, ...] = ()
+    local: str = "nothing"
 
-    def selects(self, name: str, tensor: Tensor) -> bool:
+    def selects(self, name: str, tensor: Tensor, roles: Roles) -> bool:
         """Whether the tensor travels, its dtype aside."""
+        if self.keeps(name, tensor, roles):
+            return False
         if self.trainable_only and not (isinstance(tensor, nn.Parameter) and tensor.requires_grad):
             return False
         return matches(name, self.include) and not matches(name, self.exclude)
+
+    def keeps(self, name: str, tensor: Tensor, roles: Roles) -> bool:
+        """Whether each client keeps a tensor of its own by `local` or `personal`."""
+        held = {"statistics": roles.measured, "normalisations": roles.normalisations}.get(self.local, frozenset[int]())
+        return id(tensor) in held or matches(name, self.personal)
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,12 @@ def describe(model: nn.Module, rule: TensorFilter | None = None) -> TensorLayout
     state = checked_state(model)
     _check_patterns(state, rule)
     shared = sharing(state)
-    named = dict(_distinct_tensors(state, rule, shared))
+    roles = roles_of(model)
+    named = dict(_distinct_tensors(state, rule, shared, roles))
     _check_overlaps(named, shared)
     if not named:
         frozen = ", or set requires_grad where `trainable_only` looks for it" if rule.trainable_only else ""
         raise Misuse(f"tensors: no float tensor of the model travels; widen `include` or narrow `exclude`{frozen}")
-    roles = roles_of(model)
     return TensorLayout(tuple(_spec(name, tensor, rule, roles) for name, tensor in named.items()))
 
 
@@ -158,11 +168,11 @@ def _not_finite(vector: Doubles, layout: TensorLayout) -> Iterator[tuple[str, in
             yield spec.name, count
 
 
-def _distinct_tensors(state: State, rule: TensorFilter, shared: Sharing) -> Iterator[tuple[str, Tensor]]:
+def _distinct_tensors(state: State, rule: TensorFilter, shared: Sharing, roles: Roles) -> Iterator[tuple[str, Tensor]]:
     """Selected float tensors by first name; the same memory under a second name is the same tensor."""
     seen: set[str] = set()
     for name, tensor in state.items():
-        if not rule.selects(name, tensor) or not (tensor.is_floating_point() or tensor.is_complex()):
+        if not rule.selects(name, tensor, roles) or not (tensor.is_floating_point() or tensor.is_complex()):
             continue
         _check_supported(name, tensor)
         first = shared.first(name)
@@ -212,7 +222,7 @@ def _refuse_overlap(one: str, other: str, also: str) -> NoReturn:
 def _check_patterns(state: State, rule: TensorFilter) -> None:
     names = list(state)
     own = [pattern for pattern in rule.nonnegative if pattern not in VARIANCES]  # many models have no variances
-    for pattern in (*rule.include, *rule.exclude, *own):
+    for pattern in (*rule.include, *rule.exclude, *rule.personal, *own):
         if pattern != "*" and not any(matches(name, [pattern]) for name in names):
             raise Misuse(f"tensors: {no_match(pattern, names, 'of the model')}")
 
@@ -249,4 +259,4 @@ def _rounded(spec: TensorSpec, values: Doubles) -> Tensor:
 def tensor_filter(config: Config) -> TensorFilter:
     """The `[tensors]` table as a filter."""
     rule = config.tensors
-    return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative)
+    return TensorFilter(rule.include, rule.exclude, rule.trainable_only, rule.nonnegative, rule.personal, rule.local)

@@ -160,3 +160,94 @@ def test_statistics_in_a_scale_of_their_own(server: dict[str, object], tmp_path:
     trained = load_file(result.model)
     assert trained["0.running_mean"].tolist() == pytest.approx(FEATURES.mean(dim=0).tolist(), rel=0.05)
     assert trained["0.running_var"].tolist() == pytest.approx(FEATURES.var(dim=0).tolist(), rel=0.25)
+
+
+PLAIN = {
+    "trustees": {"count": 2, "corrupt": 0, "threshold": 2},
+    "update": {"clip_norm": 8.0, "encryption_proof": False},
+}
+
+
+class Finishing(RawFeatures):
+    """Recomputes the statistics on public data."""
+
+    def finish(self, model: nn.Module) -> None:
+        norm = model[0]  # type: ignore[index]
+        norm.reset_running_stats()
+        norm.momentum = None
+        model.train()
+        with torch.no_grad():
+            model(FEATURES)
+
+
+class Restless(Finishing):
+    """Another model each time."""
+
+    calls = 0
+
+    def finish(self, model: nn.Module) -> None:
+        super().finish(model)
+        Restless.calls += 1
+        with torch.no_grad():
+            model[1].bias += Restless.calls  # type: ignore[index, operator]
+
+
+def layout(local: str = "nothing", personal: tuple[str, ...] = ()) -> list[str]:
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 1))
+    return [spec.name for spec in describe(model, TensorFilter(local=local, personal=personal)).specs]
+
+
+def test_what_stays_with_each_client() -> None:
+    assert layout("statistics") == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert layout("normalisations") == ["1.weight", "1.bias"]
+    assert layout(personal=("1.*",)) == ["0.weight", "0.bias", "0.running_mean", "0.running_var"]
+    with pytest.raises(Misuse, match="matches no tensor of the model"):
+        layout(personal=("head.*",))
+
+
+def test_the_file_is_the_model_that_was_judged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """FedBN leaves the global model with statistics that no data has touched; a task that finishes it is judged, and
+    saved, with its own; the model that is audited is beside it."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    config = Config.of(federation={"rounds": 2}, tensors={"local": "statistics"}, **PLAIN)
+    result = Federation(Finishing(), config, tmp_path / "out", device="cpu").run()
+    assert not caplog.messages
+    written = Finishing().model()
+    written.load_state_dict(load_file(result.model))
+    assert Finishing().evaluate(written) == pytest.approx(result.rounds[-1].metrics)
+    audited = load_file(result.model.with_name("audited.safetensors"))
+    assert audited["0.running_mean"].tolist() == [0.0] * 4
+    assert torch.equal(audited["1.weight"], load_file(result.model)["1.weight"])
+    report = audit(result.transcript, result.policy)
+    assert report.accepted
+    with safe_open(result.model, "pt") as file, safe_open(result.model.with_name("audited.safetensors"), "pt") as other:
+        assert file.metadata()["audited_model"] == other.metadata()["model"]
+        assert report.check("I11").checked.endswith(other.metadata()["model"])
+    assert "what was evaluated, not what is audited" in result.describe_files()
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (
+            {"local": "statistics"},
+            "running statistics stay with each client: '0.running_mean', '0.running_var'",
+        ),
+        (
+            {"personal": ["1.*"]},
+            "each client trains '1.weight', '1.bias' for itself; the global model is",
+        ),
+    ],
+)
+def test_without_it_one_is_warned(tensors: dict[str, object], message: str) -> None:
+    (note,) = verifl.make_plan(RawFeatures(), Config.of(tensors=tensors, **PLAIN)).notes
+    assert note.startswith(message)
+    assert not verifl.make_plan(Finishing(), Config.of(tensors=tensors, **PLAIN)).notes
+
+
+def test_a_finish_that_is_another_each_time_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = Config.of(federation={"rounds": 1}, **PLAIN)
+    Federation(Restless(), config, tmp_path / "out", device="cpu").run()
+    assert any("finish() or evaluate() does another thing each time" in text for text in caplog.messages)

@@ -21,7 +21,7 @@ from verifl.config import Config, DeadlinesConfig
 from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
 from verifl.training.local_training import LocalTraining
-from verifl.training.model_files import model_metadata, write_model
+from verifl.training.model_files import model_metadata, write_final
 
 MACHINE = MachineClock()
 
@@ -86,5 +86,5 @@ def serve(
 
 
 def write_final_model(seat: Seat, training: LocalTraining, model: Doubles) -> None:
-    """In the coordinator's state directory: a model, float64 (d,), as model.safetensors."""
-    write_model(training.load(model), seat.party.directory.model, model_metadata(seat.pinned))
+    """In the coordinator's state directory: a model, float64 (d,), as model.safetensors; see `write_final`."""
+    write_final(training, model, seat.party.directory.model, model_metadata(seat.pinned))
