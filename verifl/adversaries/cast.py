@@ -16,7 +16,7 @@ from protocols.receipts import Receipt
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.trustee import Trustee
-from verifl.adversaries import clients, coordinators, provers, trustees
+from verifl.adversaries import clients, coordinators, provers, trustees, weights
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Declined, Forgery, Scene
 from verifl.adversaries.registry import Injection, Role
 from verifl.adversaries.trustees import Colluding
@@ -32,7 +32,7 @@ from verifl.storage.stores import DirectoryStore
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState
 
-CLIENTS = provers.FORGERS | clients.LIARS
+CLIENTS = provers.FORGERS | clients.LIARS | weights.LIARS
 _CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
 _LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
 _HALVES = frozenset({"two-aborts"})
@@ -168,6 +168,8 @@ class Cast:
             raise Misuse(f"inject: {name} needs {policy.min_cohort + 1} clients, found {len(policy.roster)}")
         if name in _HALVES and len(policy.roster) <= 2 * policy.min_cohort:
             raise Misuse(f"inject: {name} needs {2 * policy.min_cohort + 1} clients, found {len(policy.roster)}")
+        if name == "server-ignores-weights":
+            weights.require_weights(self.pinned, name)
         others = [member.id for member in policy.roster if member.id != victim]
         confidants = [each for each in self.clients if isinstance(each, clients.Confidant)]
         part = coordinators.ServerPart(

@@ -27,7 +27,7 @@ from protocols.rounds.coordinator import Coordinator, SubmissionVerdict
 from protocols.rounds.exchange import NOTHING, Publication, ReleasePackage, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, is_in
 from protocols.rounds.submitting import Secrets
-from protocols.steps.step import StepState
+from protocols.steps.step import StepState, apply_step
 from protocols.stores import Store
 from protocols.submissions import BlobSource, Fault, read_blob
 from protocols.summation import Residues
@@ -154,6 +154,17 @@ class SkipsStep(LyingCoordinator):
         return self.step_state() if self.part.active() else super().next_state()
 
 
+class IgnoresWeights(LyingCoordinator):
+    """Publishes the true sum of weighed updates, and divides it by how many they are."""
+
+    def next_state(self) -> StepState:
+        """See `Coordinator.next_state`."""
+        if not self.part.active():
+            return super().next_state()
+        current, policy = self.current(), self.part.pinned.policy
+        return apply_step(policy, self.step_state(), self._plaintext(current), current.summands.count, current.number)
+
+
 class IgnoresClient(LyingCoordinator):
     """Loses what one client sends."""
 
@@ -262,6 +273,7 @@ LIARS: dict[str, type[LyingCoordinator]] = {
     "server-duplicates-client": MiscountsClient,
     "server-rejects-valid": RejectsValid,
     "server-skips-step": SkipsStep,
+    "server-ignores-weights": IgnoresWeights,
     "server-ignores-client": IgnoresClient,
     "server-withholds-releases": WithholdsReleases,
     "abort-and-retry": AbortsAndRetries,

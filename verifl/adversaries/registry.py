@@ -160,6 +160,26 @@ _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do th
 
 _INVALID = Consequence(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
 
+STATED_WEIGHTS = "weights that are stated"
+
+_WEIGHERS = (
+    Misbehaviour(
+        "wrong-weight", Role.CLIENT, Role.CLIENT,
+        "states another weight than that of which its proof is",
+        replace(_INVALID, detail="ciphertext-combination"), needs=STATED_WEIGHTS,
+    ),
+    Misbehaviour(
+        "understated-weight", Role.CLIENT, Role.CLIENT,
+        "states the least weight for an update as long as only the heaviest may be",
+        _INVALID, needs=STATED_WEIGHTS,
+    ),
+    Misbehaviour(
+        "excessive-weight", Role.CLIENT, Role.CLIENT,
+        "states a weight beyond the largest",
+        Consequence(refuser="the coordinator", refusal="weight", remark="not logged"), needs=STATED_WEIGHTS,
+    ),
+)  # fmt: skip
+
 _PROVERS = (
     Misbehaviour(
         "oversized-update", Role.CLIENT, Role.CLIENT,
@@ -347,6 +367,11 @@ _SERVER = (
         Consequence(status=1, checks=("I11",)),
     ),
     Misbehaviour(
+        "server-ignores-weights", Role.SERVER, Role.NOBODY,
+        "divides the sum of weighed updates by the number of clients",
+        Consequence(status=1, checks=("I11",)), needs=STATED_WEIGHTS,
+    ),
+    Misbehaviour(
         "server-ignores-client", Role.SERVER, Role.CLIENT,
         "does not log the submission of CLIENT",
         Consequence(remark="nobody but CLIENT, who gets no receipt: to all others it dropped out"),
@@ -386,7 +411,7 @@ _SERVER = (
     ),
 )  # fmt: skip
 
-KINDS: dict[str, Misbehaviour] = {kind.name: kind for kind in (*_PROVERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
+KINDS: dict[str, Misbehaviour] = {kind.name: kind for kind in (*_PROVERS, *_WEIGHERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
 
 VARIANTS = (
     Variant(

@@ -16,8 +16,9 @@ from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Declined
-from verifl.adversaries.registry import parse_injection
+from verifl.adversaries.registry import KINDS, STATED_WEIGHTS, parse_injection
 from verifl.storage.history import EndedRound, ended_rounds
+from verifl.strategies.weights import WeightsConfig
 
 CLIENTS = ("clinic-1", "clinic-2", "clinic-3", "clinic-4")
 MANY = (*CLIENTS, "clinic-5", "clinic-6", "clinic-7")
@@ -32,6 +33,16 @@ CONFIG = Config.of(
 
 
 PRIVATE = Config.of(weights={"kind": "private", "largest": 5}).weights
+WEIGHED = Config.of(weights={"kind": "declared", "largest": 9}).weights
+ABOUT_WEIGHTS = {name for name, kind in KINDS.items() if kind.needs == STATED_WEIGHTS}
+
+
+def weights_for(inject: Sequence[str]) -> WeightsConfig:
+    """The kind that the injections need."""
+    needs = {parse_injection(each).kind.needs for each in inject}
+    if any("private weights" in each for each in needs):
+        return PRIVATE
+    return WEIGHED if STATED_WEIGHTS in needs else CONFIG.weights
 
 
 class Means:
@@ -107,11 +118,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         which = (encryption_proof, inject)
         if which not in played:
             update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
-            weights = (
-                PRIVATE
-                if any("private weights" in parse_injection(each).kind.needs for each in inject)
-                else CONFIG.weights
-            )
+            weights = weights_for(inject)
             config = CONFIG.model_copy(update={"update": update, "weights": weights})
             played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
         return played[which]

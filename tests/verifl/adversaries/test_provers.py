@@ -21,7 +21,7 @@ from protocols.opening import OpenedSum, check_opening, decode_plaintext, open_s
 from protocols.rounds.aggregation import row_commitments, sum_ciphertexts
 from protocols.sharing import Share
 from protocols.summation import add_residues
-from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, Means, Play, Played
+from tests.verifl.adversaries.conftest import ABOUT_WEIGHTS, CLIENTS, CONFIG, Means, Play, Played
 from verifl import Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.cast import CLIENTS as LIARS
@@ -125,6 +125,13 @@ class Filling(Means):
         ("out-of-range", Means(), {"coordinate_bound": None}, "inject: out-of-range needs a bound on coordinates, and"),
         ("out-of-range", Means(), {"coordinate_bound": 1.0}, "needs a bound on coordinates below that on the norm"),
         ("quotient-out-of-range", Means(), {"encryption_proof": False}, "needs the proof of encryption, and the pol"),
+        (
+            "wrong-weight",
+            Means(),
+            {},
+            "inject: wrong-weight needs weights that are stated, and the policy has equal",
+        ),
+        ("server-ignores-weights", Means(), {}, "needs weights that are stated, and the policy has equal ones up to 1"),
         ("value-in-padding", Filling(), {}, "needs padding, and this model's 16 coordinates fill their rows"),
     ],
 )
@@ -148,6 +155,7 @@ def test_nothing_is_wrong_with_what_tells_no_lie(tmp_path: Path, monkeypatch: py
 def test_the_list_says_what_a_kind_needs() -> None:
     needy = {"out-of-range": "a bound on coordinates", "quotient-out-of-range": "the proof of encryption"}
     needy |= {"value-in-padding": "padding", "two-aborts": "more than twice min_cohort clients"}
+    needy |= dict.fromkeys(ABOUT_WEIGHTS, "weights that are stated")
     assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy
 
 
