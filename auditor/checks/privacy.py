@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,7 @@ from auditor.signed_log import SignedLog
 from protocols.messages import ISSUER
 from protocols.reasons import ABORTS, ABSENCES, ENDINGS
 from protocols.registry import Registry
+from protocols.weights import WEIGHT_KINDS, weight_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class CohortSizes(Result):
 
 @numbered("P1")
 def check_cohort_sizes(given: PolicyAndLog, findings: Findings) -> CohortSizes:
-    """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not."""
+    """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not. Where weights
+    are stated, a note has the largest share that one client has in the weight of a cohort."""
     policy = given.case.policy
     sizes = []
     for found in given.log.rounds(findings):
@@ -68,8 +71,26 @@ def check_cohort_sizes(given: PolicyAndLog, findings: Findings) -> CohortSizes:
                 beyond = not policy.min_cohort <= len(accepted) <= policy.max_cohort
                 with findings.whether(findings.sure or beyond):
                     findings.add(label(entry.index, entry.message).at("accepted"), expected, said)
+    _note_heaviest(given, findings)
     smallest = f", the smallest of {min(sizes)}" if sizes else ""
     return CohortSizes(f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded")
+
+
+def _note_heaviest(given: PolicyAndLog, findings: Findings) -> None:
+    """Of all cohorts, the client that weighs most beside the others."""
+    if not WEIGHT_KINDS.find(given.case.policy.weights.kind).stated:
+        return
+    heaviest: tuple[Fraction, str, int] | None = None
+    for found in given.log.index.in_order():
+        total = found.summands.weight
+        for record in found.accepted() if total > 0 else ():
+            share = Fraction(weight_of(record.weight), total)
+            if heaviest is None or share > heaviest[0]:
+                heaviest = share, record.client, found.number
+    if heaviest is not None:
+        share, client, number = heaviest
+        percent = math.floor(100 * share)
+        findings.note(f"{client} has {percent} % of the weight in round {number}, the most of any client")
 
 
 @dataclass(frozen=True)
