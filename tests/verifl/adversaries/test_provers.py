@@ -156,6 +156,7 @@ def test_the_list_says_what_a_kind_needs() -> None:
     needy = {"out-of-range": "a bound on coordinates", "quotient-out-of-range": "the proof of encryption"}
     needy |= {"value-in-padding": "padding", "two-aborts": "more than twice min_cohort clients"}
     needy |= dict.fromkeys(ABOUT_WEIGHTS, "weights that are stated")
+    needy |= dict.fromkeys(("oversized-weight", "split-weight"), "private weights")
     assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy
 
 
