@@ -296,6 +296,7 @@ class TranscriptWriter:
         if target.parent.name.endswith(".p") and target.parent.is_dir() and not any(target.parent.iterdir()):
             self._step(f"rmdir {target.parent.name}")
             target.parent.rmdir()
+            self._unsynced.pop(target.parent, None)
 
     def _step(self, description: str) -> None:
         if self._watch is not None:

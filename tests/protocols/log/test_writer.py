@@ -248,16 +248,17 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_state(tmp_path: Path, publ
         if published or (path / "checkpoint").exists():  # before any recovery, readers see one of the two
             reader = TranscriptReader(path)
             assert sum(len(entries) for entries in reader.replay()) in (published, size)
-        open_writer(path).close()
-        recovered = contents(path)
-        assert recovered in (old, new)
-        states.append(recovered == new)
-        if death is None:
-            break
-        deaths.append(death)
-        if countdown % 7 == 0:
-            build(path, size)
-            assert contents(path) == new
+        with open_writer(path) as writer:
+            recovered = contents(path)
+            assert recovered in (old, new)
+            states.append(recovered == new)
+            if death is None:
+                break
+            deaths.append(death)
+            writer.sync()  # also of directories that recovery has removed
+            if countdown % 7 == 0:
+                extend(writer, size)
+                assert contents(path) == new
     assert states == sorted(states)
     assert {"rename checkpoint", "write checkpoint", "sync checkpoint", f"rename checkpoints/{size}"} <= set(deaths)
     assert states[-1]
