@@ -18,7 +18,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import answer_kind, encode_answer
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Answer, Question
-from protocols.rounds.proposals import Proposal, bundled_entries, open_proposal
+from protocols.rounds.proposals import OF_CLIENTS, Proposal, bundled_entries, open_proposal
 from verifl.agents.clock import Clock
 from verifl.agents.party import Party, PublicLog
 from verifl.agents.published import PublishedLog
@@ -149,6 +149,7 @@ class Participant:
         self._answered: tuple[_Asked, float] | None = None
         self._versions = VersionsSeen()
         self._complaint = ""
+        self._passed_over = 0  # the last round in which it was told that it is not asked
 
     def look(self) -> bool:
         """Answer, if it is asked and has not just done so; whether it has. Tend to what has to be done in any case,
@@ -198,6 +199,7 @@ class Participant:
         self._versions.note(COORDINATOR, proposal.software)
         asked = _Asked(proposal.question, proposal.round, proposal.note)
         if self._name not in proposal.parties or proposal.question not in self._questions:
+            self._pass_over(proposal)
             return False
         if self._has_answered(asked):
             return False
@@ -211,6 +213,20 @@ class Participant:
         fields = {"event": "answered", "question": asked.question, "round": asked.round, "kind": kind, "bytes": size}
         _LOGGER.info("%s answers: %s, round %d", self._name, asked.question, asked.round, extra={"fields": fields})
         return True
+
+    def _pass_over(self, proposal: Proposal) -> None:
+        """Say once a round that others were drawn for it; of a client that was started again also where it has
+        answered."""
+        answered = self._answered is not None and self._answered[0].round == proposal.round
+        drawn = proposal.question in OF_CLIENTS and proposal.question in self._questions
+        if self._pinned.policy.per_round is None or not drawn or answered or self._passed_over == proposal.round:
+            return
+        self._passed_over = proposal.round
+        fields = {"event": "not-asked", "round": proposal.round}
+        _LOGGER.info(
+            "%s is not asked in round %d: others are drawn, or it has answered",
+            self._name, proposal.round, extra={"fields": fields},
+        )  # fmt: skip
 
     def _has_answered(self, asked: _Asked) -> bool:
         if self._answered is None or self._answered[0] != asked:
