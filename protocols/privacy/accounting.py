@@ -21,6 +21,7 @@ from protocols.privacy.normal import LARGEST_EPSILON, delta_bound, exponential_b
 
 LATTICE_VARIANCE = 22  # of the noise that the encryption rests on, and that hides nothing else
 LEAST_VARIANCE = 64  # of one adder
+MOST_ADDERS, MOST_ROUNDS = 2**13, 2**16
 EPSILON_STEP = Fraction(1, 10**6)
 SMOOTHING_LOSS = Fraction(1, 2**100)  # of discrete Gaussians, taken for continuous ones and for sums, over a federation
 
@@ -30,9 +31,9 @@ class NoiseRule:
     """What an epsilon is computed from; raises Misuse for values out of range.
 
     sensitivity: B >= 1, the proved bound on the L2 norm of one client's update, in units. variance: sigma^2 >= 64 of
-    one adder's discrete Gaussian, in units^2. adders: h >= 1, of each cohort, honest and with a secret noise. delta: in
-    (0, 1). deviation: in [0, 1), bounds the probability that anybody honest ever drew a noise that is not the ideal
-    one.
+    one adder's discrete Gaussian, in units^2. adders: h, 1 to 2^13, of each cohort, honest and with a secret noise.
+    delta: in (0, 1). deviation: in [0, 1), bounds the probability that anybody honest ever drew a noise that is not the
+    ideal one.
     """
 
     sensitivity: int
@@ -42,15 +43,18 @@ class NoiseRule:
     deviation: Fraction
 
     def __post_init__(self) -> None:
-        if self.sensitivity < 1 or self.adders < 1:
-            raise Misuse(f"expected B >= 1 and h >= 1, found {self.sensitivity} and {self.adders}")
+        if self.sensitivity < 1 or not 1 <= self.adders <= MOST_ADDERS:
+            found = f"{self.sensitivity} and {self.adders}"
+            raise Misuse(f"expected B >= 1 and h from 1 to {MOST_ADDERS}, found {found}")
         if self.variance < LEAST_VARIANCE:
             raise Misuse(f"variance: expected at least {LEAST_VARIANCE}, found {self.variance}")
         if not (0 < self.delta < 1 and 0 <= self.deviation < 1):
             raise Misuse(f"expected delta in (0, 1) and deviation in [0, 1), found {self.delta} and {self.deviation}")
 
     def mu_squared(self, rounds: int) -> Fraction:
-        """K B^2 / (h sigma^2 - 22) for K = rounds."""
+        """K B^2 / (h sigma^2 - 22) for K = rounds; raises Misuse for more than 2^16, where no loss is bounded."""
+        if rounds > MOST_ROUNDS:
+            raise Misuse(f"rounds: expected at most {MOST_ROUNDS}, found {rounds}")
         return rounds * self.sensitivity**2 / (self.adders * self.variance - LATTICE_VARIANCE)
 
     def holds(self, epsilon: Fraction, rounds: int) -> bool:
@@ -111,7 +115,7 @@ def spent(rule: NoiseRule, cohorts: Iterable[Set[str]]) -> Mapping[str, Spent]:
 def exhausted(rule: NoiseRule, budget: Fraction, cohorts: Iterable[Set[str]]) -> frozenset[str]:
     """The clients for whom one more cohort would exceed the budget, as `spent` counts."""
     counts = Counter(client for cohort in cohorts for client in cohort)
-    allowed = rule.rounds_within(budget, max(counts.values(), default=0) + 1)
+    allowed = rule.rounds_within(budget, min(max(counts.values(), default=0) + 1, MOST_ROUNDS))
     return frozenset(client for client, rounds in counts.items() if rounds >= allowed)
 
 

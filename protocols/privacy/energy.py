@@ -15,7 +15,7 @@ from math import isqrt
 from proofs.errors import Misuse
 from protocols.privacy.normal import exponential_bound, logarithm_bounds
 
-SAMPLER_DISTANCE = Fraction(1, 2**140)  # of a whole vector as `protocols.privacy.sampler` draws it (spec 10.6)
+SAMPLING_DISTANCE = Fraction(1, 2**110)  # twice that of a key (spec 6.2) and of a vector (spec 10.6) from ideal ones
 _LOWER_FACTOR = 1 + Fraction(1, 2**190)
 _LEAST_RATIO = Fraction(1, 4)
 
@@ -39,12 +39,12 @@ class EnergyBounds:
     ceiling: int
 
     def deviation(self, cells: int, group_size: int, variance: Fraction) -> Fraction:
-        """Bounds the distance of an honest vector from an ideal one, in groups of `group_size` dividing `cells`: that
-        it breaks a bound, and is drawn again, or that the sampler is not ideal."""
+        """What an honest submission adds to eta (spec 10.5): the probability that an ideal vector, in groups of
+        `group_size` dividing `cells`, breaks a bound, so that it is drawn again; and that samplers are not ideal."""
         groups = cells // group_size
         group = groups * energy_tail(group_size, self.group_bound**2 / (group_size * variance))
         both = sum(energy_tail(cells, bound / (cells * variance)) for bound in (self.floor, self.ceiling))
-        return group + both + SAMPLER_DISTANCE
+        return group + both + SAMPLING_DISTANCE
 
 
 def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) -> EnergyBounds:

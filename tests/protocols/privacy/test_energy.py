@@ -47,7 +47,7 @@ def test_the_tightest_bounds_are_tight(cells: int, variance: Fraction) -> None:
     assert group(found.group_bound) <= allowed < group(found.group_bound - 1)
     assert energy_tail(cells, found.floor / mean) <= allowed < energy_tail(cells, (found.floor + 1) / mean)
     assert energy_tail(cells, found.ceiling / mean) <= allowed < energy_tail(cells, (found.ceiling - 1) / mean)
-    assert allowed < found.deviation(cells, 64, variance) <= 3 * allowed + Fraction(1, 2**140)
+    assert allowed < found.deviation(cells, 64, variance) <= 3 * allowed + Fraction(1, 2**110)
 
 
 def test_bounds_that_bound_nothing_deviate() -> None:

@@ -11,7 +11,7 @@ import mpmath
 import pytest
 
 from protocols.privacy.accounting import LATTICE_VARIANCE, LEAST_VARIANCE, SMOOTHING_LOSS, NoiseRule
-from protocols.privacy.energy import SAMPLER_DISTANCE, energy_tail, tightest_bounds
+from protocols.privacy.energy import SAMPLING_DISTANCE, energy_tail, tightest_bounds
 from tests.soundness.test_hardness import dual_bits, primal_beta
 
 SPEC = Path(__file__).parents[3] / "docs/spec"
@@ -186,7 +186,9 @@ def test_the_sampler() -> None:
     for largest, distance in ((40, -173), (48, -171)):
         entries = 16 * (math.isqrt(10 * 2 ** (largest // 2 - 1)) + 2)
         assert 2 * beyond + mpmath.mpf(4 * entries) / 2**191 + 2 * smooth(Fraction(9)) < mpmath.mpf(2) ** distance
-    assert Fraction(2**28, 2**171) < SAMPLER_DISTANCE == Fraction(1, 2**140)
+    key = 4096 * mpmath.mpf(2) ** mpmath.mpf("-123.1")  # as tests/soundness/test_hardness.py has it of one coefficient
+    assert 2 * (key + mpmath.mpf(2) ** (28 - 171)) < mpmath.mpf(2) ** -110
+    assert Fraction(1, 2**110) == SAMPLING_DISTANCE
 
 
 @pytest.mark.parametrize("task", TASKS, ids=["small", "large"])
