@@ -68,13 +68,20 @@ def measure_client(
     directory: str,
     encryption_proof: bool = False,
     coordinate_bound: float | None = None,
+    private_weights: int | None = None,
 ) -> dict[str, Any]:
     """Phases and bytes of a client, over max(clients, repeat) submissions and a warm-up.
 
     Leaves for `verifier`: policy.cbor, round-key (the trustee's private key) and one file for each of `clients`
     submissions in `directory`.
     """
-    setting = make_setting(dimension, clients, encryption_proof=encryption_proof, coordinate_bound=coordinate_bound)
+    setting = make_setting(
+        dimension,
+        clients,
+        encryption_proof=encryption_proof,
+        coordinate_bound=coordinate_bound,
+        private_weights=private_weights,
+    )
     folder, watch = Path(directory), Stopwatch()
     measured = _Measured(setting, watch)
     measured.submit("client-00001")

@@ -14,6 +14,7 @@ from protocols.fixed_point import quantize
 from protocols.pinned import PinnedPolicy
 from protocols.policy import TensorSpec
 from protocols.steps.step import encode_model
+from protocols.weights import PRIVATE, vector_of
 from verifl.config import Config
 from verifl.enrolment.policies import Enrolment, enrol
 from verifl.training.update import cut
@@ -33,9 +34,17 @@ class Setting:
 
 
 def make_setting(
-    dimension: int, clients: int, *, encryption_proof: bool = False, coordinate_bound: float | None = None
+    dimension: int,
+    clients: int,
+    *,
+    encryption_proof: bool = False,
+    coordinate_bound: float | None = None,
+    private_weights: int | None = None,
 ) -> Setting:
-    """Fresh keys and a policy with the default bit budget for `dimension`, for `clients` clients (two at least)."""
+    """Fresh keys and a policy with the default bit budget for `dimension`, for `clients` clients (two at least).
+
+    private_weights: the largest; None where all weigh alike.
+    """
     model = np.zeros(dimension)
     config = Config.of(
         federation={"name": "benchmark"},
@@ -44,6 +53,7 @@ def make_setting(
             "encryption_proof": encryption_proof,
             "coordinate_bound": coordinate_bound,
         },
+        weights={} if private_weights is None else {"kind": PRIVATE.name, "largest": private_weights},
         limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM)},
     )
     names = [f"client-{number:05}" for number in range(1, max(clients, 2) + 1)]
@@ -60,9 +70,11 @@ def random_delta(dimension: int) -> NDArray[np.float64]:
 
 
 def in_units(pinned: PinnedPolicy, delta: NDArray[np.float64]) -> NDArray[np.int64]:
-    """What a client commits to: clipped, in fixed point, of norm just below B."""
-    rule = pinned.policy.update
-    return cut(quantize(delta, _CLIP_NORM, rule.fraction_bits, rule.norm_bound), rule)
+    """What a client commits to: clipped, in fixed point, of norm just below B; or W B, of the largest weight W."""
+    rule, weights = pinned.policy.update, pinned.policy.weights
+    w = weights.largest
+    units = quantize(w * delta, w * _CLIP_NORM, rule.fraction_bits, w * rule.norm_bound)
+    return vector_of(weights, cut(units, rule, w), w)
 
 
 def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
@@ -75,6 +87,7 @@ def describe_setting(pinned: PinnedPolicy) -> dict[str, Any]:
         "norm_bound": policy.update.norm_bound,
         "projections": policy.projections,
         "coordinate_bound": policy.update.coordinate_bound,
+        "largest_weight": policy.weights.largest,
         "encryption_proof": policy.lattice.encryption_proof,
         "degree": policy.lattice.degree,
         "modulus_bits": policy.lattice.modulus.bit_length(),

@@ -58,9 +58,19 @@ def bench() -> None:
 @_repeat
 @_proved
 @_bounded
+@click.option(
+    "--private-weights", type=click.IntRange(1, 2**20), metavar="W",
+    help="With hidden weights of at most W; each client's is W.",
+)  # fmt: skip
 @format_option
 def validity(
-    dimension: int, clients: int, repeat: int, encryption_proof: bool, coordinate_bound: float | None, style: str
+    dimension: int,
+    clients: int,
+    repeat: int,
+    encryption_proof: bool,
+    coordinate_bound: float | None,
+    private_weights: int | None,
+    style: str,
 ) -> int:
     """A client's submission and its verification.
 
@@ -75,6 +85,7 @@ def validity(
             directory=str(folder),
             encryption_proof=encryption_proof,
             coordinate_bound=coordinate_bound,
+            private_weights=private_weights,
         )
         tell("measuring the verifier")
         verified = measure_apart("verifier", directory=str(folder), repeat=repeat)

@@ -31,7 +31,7 @@ ROUND = [
 PARTS = {"commitments", "proof", "ciphertext", "share_commitments", "shares", "entry", "submission"}
 SETTING = {
     "dimension", "rows", "columns", "norm_bound", "projections", "degree", "modulus_bits",
-    "trustees", "threshold", "corrupt", "clients", "coordinate_bound", "encryption_proof",
+    "trustees", "threshold", "corrupt", "clients", "coordinate_bound", "encryption_proof", "largest_weight",
 }  # fmt: skip
 MACHINE = {"cpu", "cores", "avx512", "memory", "system", "python", "numpy", "numba", "torch"}
 
@@ -86,6 +86,16 @@ def test_validity_with_every_relation(capsys: pytest.CaptureFixture[str]) -> Non
     made = setting.make_setting(40, 2, encryption_proof=True, coordinate_bound=0.25).pinned.argument
     assert result["setting"]["coordinate_bound"] == made.coordinate_bound
     total = 33 * made.layout.total_rows
+    assert (result["bytes"]["proof"], result["bytes"]["commitments"]) == (made.proof_size, total)
+
+
+def test_validity_with_private_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--repeat", "1", "--private-weights", "7")
+    result = run_json(capsys, "validity", "--dimension", "40", "--clients", "2", *options)
+    assert result["setting"]["largest_weight"] == 7
+    made = setting.make_setting(40, 2, private_weights=7).pinned.argument
+    total = 33 * made.layout.total_rows
+    assert (made.dimension, made.hidden_weight) == (41, 7)
     assert (result["bytes"]["proof"], result["bytes"]["commitments"]) == (made.proof_size, total)
 
 
