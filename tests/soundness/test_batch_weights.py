@@ -101,6 +101,7 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
         count = 4
     challenger.absorb("statement", b"".join(number.to_bytes(32, "big") for number in statement))
     for claim in claims:
+        challenger.absorb("weight", claim.weight.to_bytes(32, "big"))
         challenger.absorb("commitments", claim.commitments)
         if parameters is WIDE:
             challenger.absorb("range-commitments", claim.range_commitments)
@@ -142,6 +143,8 @@ def test_every_item_changes_every_weight(pair: list[Honest]) -> None:
         [first, replace(second, context=second.context + b"\x00")],
         [replace(first, proof=first.proof + moved, context=first.context[1:]), second],  # a byte to the other item
         [replace(first, context=first.context[:-1]), second],
+        [replace(first, weight=2), second],
+        [first, replace(second, weight=2)],
     ]
     drawn = [weights_for(PARAMETERS, batch) for batch in batches]
     drawn.append(weights_for(WeakParameters(20, 51, 2), [first, second]))

@@ -40,6 +40,7 @@ from verifl.storage.run_directory import RunDirectory
 from verifl.training.own_tensors import NOTHING, Kept, LocalState
 
 ONE_ROUND = CONFIG.model_copy(update={"federation": FederationConfig(rounds=1, seed=5)})
+SETTINGS = "[federation]\nrounds = 1\n[trustees]\ncount = 3\ncorrupt = 1\nthreshold = 3\n"
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +54,6 @@ def halfway(finished: FederationResult, tmp_path: Path) -> Path:
     """A copy to go on with."""
     shutil.copytree(finished.directory, tmp_path / "out")
     return tmp_path / "out"
-
-
-ONE_ROUND = "[federation]\nrounds = 1\n[trustees]\ncount = 3\ncorrupt = 1\nthreshold = 3\n"
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -83,7 +81,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, number: int) -> None:
 def test_a_full_disk_is_one_line_that_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out, secret = write_task(tmp_path, settings=ONE_ROUND), tmp_path / "out", tmp_path / "passphrase"
+    config, out, secret = write_task(tmp_path, settings=SETTINGS), tmp_path / "out", tmp_path / "passphrase"
     secret.touch(0o600)
     secret.write_text("of no key\n", encoding="utf-8")
     arguments = ["run", str(config), "--out", str(out), "--passphrase-file", str(secret)]
@@ -133,7 +131,7 @@ def unprivileged() -> Iterator[Path]:
     """A directory that may be read but not written, also for root."""
     folder = Path(tempfile.mkdtemp())
     try:
-        write_task(folder, settings=ONE_ROUND)
+        write_task(folder, settings=SETTINGS)
         folder.chmod(0o555)
         root = os.geteuid() == 0
         if root:
@@ -279,11 +277,11 @@ def test_the_time_in_cosignatures_never_decreases() -> None:
 
 
 def test_an_interrupt_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config, out = write_task(tmp_path, "raise KeyboardInterrupt", settings=ONE_ROUND), tmp_path / "out"
+    config, out = write_task(tmp_path, "raise KeyboardInterrupt", settings=SETTINGS), tmp_path / "out"
     assert cli.invoke(["run", str(config), "--out", str(out)]) == 130
     command = f"{command_name('verifl')} run {config} --out {out} --resume"
     assert last_line(capsys) == f"verifl: interrupted; nothing is lost: `{command}` goes on from there"
-    write_task(tmp_path, settings=ONE_ROUND)
+    write_task(tmp_path, settings=SETTINGS)
     assert cli.invoke([*command.split()[1:], "--log-format", "json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert any("resumed in round 1" in event["message"] for event in events)
