@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from verifl.progress import RoundSummary
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.proximal import Proximal
+    from verifl.tasks.turns import Turn
     from verifl.tasks.user_code import Abstain
     from verifl.training.roles import register_statistics
     from verifl.training.tensors import TensorFilter
@@ -68,6 +69,7 @@ __all__ = [
     "StatefulTask",
     "Task",
     "TensorFilter",
+    "Turn",
     "make_plan",
     "register_statistics",
 ]

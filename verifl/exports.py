@@ -13,6 +13,7 @@ HOMES = {
     "StatefulTask": "verifl.tasks.base",
     "Task": "verifl.tasks.base",
     "TensorFilter": "verifl.training.tensors",
+    "Turn": "verifl.tasks.turns",
     "make_plan": "verifl.planning.plan",
     "register_statistics": "verifl.training.roles",
 }

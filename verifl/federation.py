@@ -230,7 +230,12 @@ class Federation:
     def _training(self, device: str) -> LocalTraining:
         config = self._config
         return LocalTraining(
-            self._task, tensor_filter(config), device, config.federation.seed, weighed=weighs(config.weights)
+            self._task,
+            tensor_filter(config),
+            device,
+            config.federation.seed,
+            weighed=weighs(config.weights),
+            rounds=config.federation.rounds,
         )
 
     def _earlier_policy(self, policy_file: bytes) -> IssuedPolicy:

@@ -38,6 +38,9 @@ class Task(Protocol[Data]):
     it is written, in place and on data that everybody may see. It recomputes running statistics, for example, where
     these stay with the clients. What it makes is no more what the log has, so that both models are written.
 
+    It may also take an argument `turn`, a `verifl.Turn`: the number of the round and how many there are, the seed of
+    the configuration, the device of the model.
+
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
     """

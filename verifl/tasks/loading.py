@@ -86,14 +86,14 @@ def _check_arguments(method: Callable[..., object], name: str, arguments: tuple[
         signature = inspect.signature(method)
     except (TypeError, ValueError):  # of compiled code, for instance: the call will show
         return
-    stateful = "model" in arguments and "data" in arguments
-    for given in (arguments, (*arguments, "state")) if stateful else (arguments,):
+    trains = "model" in arguments and "data" in arguments
+    for more in ((), ("state",), ("turn",), ("state", "turn")) if trains else ((),):
         try:
-            signature.bind(*given)
+            signature.bind(*arguments, **dict.fromkeys(more))
         except TypeError:
             continue
         return
-    optional = ", and `state` if it likes," if stateful else ""
+    optional = ", and `state` and `turn` if it likes," if trains else ""
     taken = ", ".join(signature.parameters)
     raise Misuse(
         f"{name}({taken}): expected a method that is called with ({', '.join(arguments)}){optional} beside self"

@@ -17,6 +17,7 @@ from verifl.tasks.base import Task
 from verifl.tasks.loading import build_model, finishing, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
+from verifl.tasks.turns import Turn, takes
 from verifl.tasks.user_code import Abstain, client_code, user_code
 from verifl.training.fresh_models import FreshModels
 from verifl.training.initial_files import vector_of
@@ -48,10 +49,19 @@ class LocalTraining:
     them is kept for its next turn; so is what train() left in its `state`, if it takes one.
     """
 
-    def __init__(self, task: Task[Any], rule: TensorFilter, device: str, seed: int, weighed: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task[Any],
+        rule: TensorFilter,
+        device: str,
+        seed: int,
+        weighed: bool = False,
+        rounds: int | None = None,
+    ) -> None:
         """Build the model; raises Misuse where the task's model() fails or nothing of it can travel.
 
-        weighed: whether the task is asked how much each client's data count; Misuse where it does not say.
+        weighed: whether the task is asked how much each client's data count; Misuse where it does not say. rounds: how
+        many there are to be, for a train() that wants to know.
         """
         self._task, self._seed, self._finish = task, seed, finishing(task)
         self._weighing = weighing_task(task) if weighed else None
@@ -70,6 +80,7 @@ class LocalTraining:
         self._architecture = _architecture(model)
         self._own: dict[str, dict[str, Tensor]] = {}
         self._not_finite: set[str] = set()  # metrics that were told of
+        self._device, self._rounds, self._takes_turn = device, rounds, takes(task.train, "turn")
         self._states = ClientStates(task.train, sum(tensor.nbytes for tensor in state.values()), device)
         check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
         self._check_hidden(model)
@@ -97,7 +108,7 @@ class LocalTraining:
                 data = self._task.data(client)
             self._weigh(client, data, round_number)
             with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
-                self._task.train(module, client, data, **state)
+                self._task.train(module, client, data, **state, **self._turn(round_number))
         self._check_architecture(module, client)
         after = read_vector(module, self.layout)
         self._own[client] = self._changed(module)
@@ -116,6 +127,9 @@ class LocalTraining:
             self._measured[client] = _number(client, self._weighing.weight(client, data), "weight")
             if self._measured[client] == 0:
                 raise Abstain("its data weigh 0")
+
+    def _turn(self, number: int) -> dict[str, Any]:
+        return {"turn": Turn(number, self._rounds, self._seed, self._device)} if self._takes_turn else {}
 
     def changed_buffers(self, client: str) -> tuple[str, ...]:
         """The float buffers among what the client's training made of tensors that do not travel: not parameters, nor

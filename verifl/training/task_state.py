@@ -8,7 +8,6 @@ were on; those on the federation's own, which may be another after a resumption,
 
 from __future__ import annotations
 
-import inspect
 import json
 from base64 import b64decode, b64encode
 from collections import Counter, OrderedDict
@@ -23,6 +22,7 @@ from torch import Tensor
 from proofs.errors import Misuse
 from protocols.encoding import decode, encode
 from protocols.messages import AtMost
+from verifl.tasks.turns import takes
 
 TaskState = dict[str, Any]
 
@@ -66,21 +66,12 @@ def decode_state(data: bytes, device: str) -> TaskState:
     return state
 
 
-def takes_state(train: Callable[..., object]) -> bool:
-    """Whether a task's train() has a parameter `state`."""
-    try:
-        parameter = inspect.signature(train).parameters.get("state")
-    except (TypeError, ValueError):  # of a callable that has no signature
-        return False
-    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-
-
 class ClientStates:
     """The `state` of each client of a task, encoded, and where train() takes none, nothing."""
 
     def __init__(self, train: Callable[..., object], model_bytes: int, device: str) -> None:
         """model_bytes: of all tensors of the model; a client may keep 8 times as much and 64 MiB."""
-        self.taken = takes_state(train)
+        self.taken = takes(train, "state")
         self._limit, self._device = 8 * model_bytes + (1 << 26), device
         self._encoded: dict[str, bytes] = {}
 

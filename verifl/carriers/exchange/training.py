@@ -53,7 +53,8 @@ def prepared_training(
         task = load_task(config, folder)
         task = task if initial_file is None else started_from(task, initial_file)
     weighed = weighs(config.weights) and config.task is not None  # the coordinator of an application has no task
-    training = LocalTraining(task, rule, resolve_device(device), config.federation.seed, weighed)
+    seed, rounds = config.federation.seed, config.federation.rounds
+    training = LocalTraining(task, rule, resolve_device(device), seed, weighed, rounds)
     initial, layout = training.initial(), training.layout
     check_training(policy, config, TrainedModel.of(layout.specs, layout.dimension, encode_model(initial)))
     return training, initial
