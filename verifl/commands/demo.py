@@ -40,6 +40,13 @@ if TYPE_CHECKING:
     metavar="X",
     help="Also bound, and prove, every single coordinate of an update; it is cut there. For example 0.05.",
 )
+@click.option(
+    "--weights",
+    default="equal",
+    show_default=True,
+    metavar="KIND",
+    help="How much a site counts: `kind` of a configuration's [weights].",
+)
 @inject_option
 @device_option
 @log_format_option
@@ -52,6 +59,7 @@ def demo(
     seed: int,
     clients: int,
     coordinate_bound: float | None,
+    weights: str,
     inject: tuple[Injection, ...],
     device: str,
     log_format: str,
@@ -65,5 +73,5 @@ def demo(
     """
     from verifl.commands.demonstration import Demonstration, run_demo
 
-    chosen = Demonstration(dataset, rounds, seed, clients, coordinate_bound)
+    chosen = Demonstration(dataset, rounds, seed, clients, coordinate_bound, weights)
     return run_demo(out, chosen, device, style, (log_format, log_level), carrier_with(inject))

@@ -11,6 +11,7 @@ import click
 
 from auditor import Report, audit, write_report
 from proofs.errors import Misuse, Rejected
+from protocols.weights import EQUAL
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.carriers.base import Carrier
 from verifl.commands.results import report_run
@@ -23,13 +24,15 @@ from verifl.tasks.loading import load_task
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What of a demonstration can be chosen. sites: at least 5. coordinate_bound: of every coordinate, or None."""
+    """What of a demonstration can be chosen. sites: at least 5. coordinate_bound: of every coordinate, or None.
+    weights: of what kind."""
 
     dataset: str = FIRST
     rounds: int = 4
     seed: int = 1
     sites: int = 8
     coordinate_bound: float | None = None
+    weights: str = EQUAL.name
 
     def config(self) -> Config:
         """Cohorts of at least 5, trustees (m, f, t) = (5, 2, 4)."""
@@ -39,6 +42,7 @@ class Demonstration:
             task={"name": self.dataset, "clients": self.sites},
             trustees={"count": 5, "corrupt": 2, "threshold": 4},
             update={"clip_norm": BUILT_IN_TASKS.find(self.dataset).clip_norm, **bound},
+            weights={"kind": self.weights},
             limits={"min_cohort": 5},
         )
 

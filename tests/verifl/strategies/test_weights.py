@@ -175,19 +175,25 @@ def test_a_task_that_does_not_say_is_refused_by_name(tmp_path: Path) -> None:
     assert make_plan(Unweighed(), Config.of(**TABLES)).weights is None
 
 
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf"), "many"])
-def test_a_weight_that_is_none_drops_the_client_out(tmp_path: Path, weight: object) -> None:
+def test_a_weight_that_is_none_drops_the_client_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    said: dict[str, object] = {"a": -1.0, "b": float("nan"), "c": float("inf"), "d": "many", "e": 0}
+
     class Odd(Constant):
+        def clients(self) -> Sequence[str]:
+            return [*said, "x", "y", "z"]
+
+        def data(self, client: str) -> list[int]:
+            return [1]
+
         def weight(self, client: str, data: list[int]) -> float:
-            return weight if client == "b" else max(len(data), 1)  # type: ignore[return-value]
+            return said.get(client, 8.0)  # type: ignore[return-value]
 
         def train(self, model: nn.Module, client: str, data: list[int]) -> None:
-            with torch.no_grad():
-                model.get_parameter("weight").add_(self.moves[client])
+            assert client != "e", "whose data weigh nothing is not trained"
 
     tables = {**TABLES, "federation": {"rounds": 1}}
     result = Federation(Odd(), Config.of(**tables, weights=DECLARED), tmp_path / "out").run()
-    assert set(result.rounds[0].accepted) == {"a", "c", "d"}
+    assert set(result.rounds[0].accepted) == {"x", "y", "z"}
 
 
 def test_the_built_in_tasks_weigh_by_samples() -> None:
