@@ -77,6 +77,11 @@ def change(files: tuple[Path, ...], public: Path, state: Path, policy_file: Path
 
     It logs them before the next round, or at once where it waits for round keys.
     """
+    from proofs.errors import Misuse
+
+    for option, place in (("--public", public), ("--state", state)):
+        if not place.is_dir():  # else a change would be handed in to nobody
+            raise Misuse(f"{option}: {place}: no such directory; give the one that the coordinator runs with")
     _hand_in(files, public, state, policy_file)
     click.echo(f"handed in {len(files)}: logged before the next round", err=True)
     return OK

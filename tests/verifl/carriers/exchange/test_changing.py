@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,12 @@ def test_the_command_that_hands_changes_in(meeting: Meeting, capsys: pytest.Capt
     file.write_bytes(seal_rotation("another-federation", "y", meeting.keys["y"][0], meeting.keys["y"][1]))
     assert cli.invoke(command) == 2
     assert capsys.readouterr().err.startswith("verifl: change: federation")
+    for option in ("--public", "--state"):
+        nowhere = meeting.folder / "nowhere"
+        elsewhere = [str(nowhere) if before == option else each for before, each in pairwise(["", *map(str, places)])]
+        assert cli.invoke(["coordinator", "change", *elsewhere, str(file)]) == 2
+        assert f"{option}: {nowhere}: no such directory" in capsys.readouterr().err
+        assert not nowhere.exists()
     meeting.close()
 
 

@@ -39,6 +39,7 @@ def blocks(page: str, section: str, kind: str) -> Iterator[str]:
     """What stands in the blocks of one section of a page, in order, lines that go on as one."""
     text = (PAGES / page).read_text(encoding="utf-8").split(f"## {section}\n")[1].split("\n## ")[0]
     for block in re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL):
+        assert not [quoted for quoted in re.findall(r"'[^']*'", block) if "\\\n" in quoted]  # where it is no line's end
         yield block.replace("\\\n", "")
 
 
