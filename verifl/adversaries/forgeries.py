@@ -242,7 +242,7 @@ class RollsBack(Forgery):
         scene.stop()
 
 
-class Split(Forgery):
+class SplitCohort(Forgery):
     """f corrupt trustees help: m - t honest ones are shown a second cohort, the others the true one. The corrupt ones
     cosign and release for both."""
 
@@ -320,7 +320,7 @@ FORGERIES: dict[str, type[Forgery]] = {
     "server-private-open": PrivateOpen,
     "server-forks-log": ForksLog,
     "server-rolls-back": RollsBack,
-    "colluding-trustees": Split,
+    "colluding-trustees": SplitCohort,
     "sybil-swap": ForeignCohort,
     "two-aborts": ForeignCohort,
 }
