@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
+from auditor.checks.approvals import Approvals
 from auditor.checks.naming import RoundStatements, answers, excuse, is_own_ack, statements
 from auditor.checks.proofs import Proofs
 from auditor.checks.releases import Cohorts
@@ -41,6 +42,7 @@ class Told:
     proofs: Proofs
     verdicts: Verdicts
     cohorts: Cohorts
+    approvals: Approvals
 
     @classmethod
     def of(cls, case: Case, ended: Mapping[type[Result], CheckRun[Any]]) -> Told:
@@ -52,6 +54,7 @@ class Told:
             left.get(Proofs, Proofs()),
             left.get(Verdicts, Verdicts()),
             left.get(Cohorts, Cohorts()),
+            left.get(Approvals, Approvals()),
         )
 
 
@@ -105,6 +108,7 @@ def _events(told: Told, party: str, roles: Sequence[str]) -> Iterator[Event]:
     if told.log.cut is not None:
         text = f"only the first {told.log.cut} entries are whole: what comes after them cannot be told"
         yield Event(0, None, text, holds=False)
+    yield from _approvals(told, party, roles)
     yield from _changes(told, party)
     if TRUSTEE in roles:
         yield _cosignatures(told, party)
@@ -119,6 +123,19 @@ def _events(told: Told, party: str, roles: Sequence[str]) -> Iterator[Event]:
     if SERVER in roles and told.log.index.ending is not None:
         entry, _ = told.log.index.ending
         yield Event(0, entry.index, f"closed the federation: {printable(entry.message.reason)}")
+
+
+def _approvals(told: Told, party: str, roles: Sequence[str]) -> Iterator[Event]:
+    """Of the policy, where it demands some; in Genesis, which is entry 0."""
+    demanded, missing = told.case.pinned.approvers, told.approvals.missing
+    if missing is None:
+        return
+    if party in demanded:
+        text = "approved the policy" if party not in missing else "no valid approval of the policy by it is in the log"
+        yield Event(0, 0, text, holds=party not in missing)
+    if SERVER in roles:
+        text = f"published {len(demanded) - len(missing)} of {counted(len(demanded), 'approval')} of the policy"
+        yield Event(0, 0, text, holds=not missing)
 
 
 def _changes(told: Told, party: str) -> Iterator[Event]:

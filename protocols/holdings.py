@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
 
-from proofs.errors import Malformed
+from proofs.errors import Malformed, Rejected
 from protocols.encoding import decode, encode
+from protocols.log.merkle import HASH_BYTES
 from protocols.stores import ReadableStore, Store
 
 Value = TypeVar("Value")
@@ -102,14 +103,14 @@ class RoundHolding(_Kind[Value]):
 
 @dataclass(frozen=True)
 class Holdings:
-    """All that the store of one kind of party may hold; `party`: whose it is, in words."""
+    """All that the store of one kind of party may hold, beside POLICY; `party`: whose it is, in words."""
 
     party: str
     kinds: tuple[Holding[Any] | RoundHolding[Any], ...]
 
     def check(self, key: str, value: bytes) -> None:
         """Raises Malformed for a key that this party has not, or a value that it did not write."""
-        kind = next((kind for kind in self.kinds if kind.has(key)), None)
+        kind = next((kind for kind in (POLICY, *self.kinds) if kind.has(key)), None)
         if kind is None:
             names = ", ".join(each.name for each in self.kinds)
             raise Malformed("key", f"one of what {self.party} keeps: {names}", repr(key))
@@ -119,6 +120,13 @@ class Holdings:
 def as_it_is(value: bytes) -> bytes:
     """For values that are bytes of any kind."""
     return value
+
+
+def read_hash(data: bytes) -> bytes:
+    """The bytes of a SHA-256; raises Malformed."""
+    if len(data) != HASH_BYTES:
+        raise Malformed("hash", f"{HASH_BYTES} bytes", f"{len(data)}")
+    return data
 
 
 def write_count(value: int) -> bytes:
@@ -131,3 +139,16 @@ def read_count(data: bytes) -> int:
     if not data.isdigit() or (data.startswith(b"0") and data != b"0") or len(data) > _DIGITS:
         raise Malformed("count", f"a number in at most {_DIGITS} decimal digits", f"{data[:_DIGITS]!r}")
     return int(data)
+
+
+POLICY = Holding("policy", "the hash of the policy under which it is kept", as_it_is, read_hash)
+
+
+def bind(store: Store, policy: bytes) -> None:
+    """Bind a store to the policy of this hash, for good, where it is bound to none; raises Rejected("store-policy")
+    where it is bound to another: what is kept there was said in another federation."""
+    bound = POLICY.get(store)
+    if bound is None:
+        POLICY.put(store, policy)
+    elif bound != policy:
+        raise Rejected("store-policy", f"a state that is kept under the policy {policy.hex()}", bound.hex())

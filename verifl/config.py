@@ -57,11 +57,13 @@ class FederationConfig(TomlTable):
 class TaskConfig(TomlTable):
     """Either a built-in task by `name`, for `clients` sites, or the user's `file`, relative to the configuration.
 
+    also: further files and directories that belong to the file, beside it or below; they are pinned with it.
     public_data: whether everybody may know what is measured of the data.
     """
 
     name: BuiltInName | None = None
     file: str | None = Field(default=None, min_length=1)
+    also: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, max_length=1000)] = ()
     clients: int = Field(default=8, ge=2, le=1000)
     public_data: bool = False
 
@@ -70,6 +72,8 @@ class TaskConfig(TomlTable):
         if (self.name is None) == (self.file is None):
             found, names = "neither" if self.name is None else "both", ", ".join(BUILT_IN_TASKS.names)
             raise ValueError(f"expected exactly one of `name` ({names}) and `file` (a Python file), found {found}")
+        if self.file is None and self.also:
+            raise ValueError("`also` belongs to a task file: what is pinned with it")
         if self.file is not None and "clients" in self.model_fields_set:
             raise ValueError("`clients` belongs to the built-in tasks; a task file names its own clients")
         return self

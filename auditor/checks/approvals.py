@@ -26,7 +26,10 @@ class Needs:
 
 @dataclass(frozen=True)
 class Approvals(Result):
-    """What I13 leaves."""
+    """What I13 leaves. missing: of those whose approval the policy demands, who has given none; None where it was not
+    judged."""
+
+    missing: frozenset[str] | None = None
 
 
 @numbered("I13")
@@ -45,7 +48,9 @@ def check_approvals(given: Needs, findings: Findings) -> Approvals:
     if first is not None and (named is None or not demanded):
         expected = f"those of {len(demanded)} parties" if demanded else "none"
         findings.add(label(first.index, first.message).at("approvals"), expected, "some" if named else "none")
-        return Approvals()
-    for member in faulty(pinned, given.blobs.read("approvals", named or b"")):
+        return Approvals(missing=frozenset(demanded))
+    wrong = faulty(pinned, given.blobs.read("approvals", named or b""))
+    for member in wrong:
         findings.add(Place("approvals", party=member.id), f"a signature of {member.id}", "none")
-    return Approvals(f"{counted(len(demanded), 'approval')} of the policy")
+    missing = frozenset(member.id for member in wrong)
+    return Approvals(f"{counted(len(demanded), 'approval')} of the policy", missing)

@@ -292,7 +292,9 @@ def _client(remote: Remote) -> httpx.Client:
     try:
         import httpx
     except ImportError:
-        raise Misuse(f"{remote}: reading from a web server needs httpx: pip install 'verifl[remote]'") from None
+        raise Misuse(
+            f"{remote}: reading from a web server needs the extra `remote`: pip install 'verifl[remote]'"
+        ) from None
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     headers = {"Accept-Encoding": "identity", "User-Agent": "verifl"}

@@ -17,6 +17,7 @@ from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols.hashes import sha256
+from protocols.holdings import bind
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, VerifiedRound, check_model, verify_invitation
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
@@ -61,10 +62,12 @@ class Client:
     ) -> None:
         """successors: keys that a rotation put in the place of `identity`, or will. evidence: what it has said.
 
-        Raises Rejected("outdated-state") if it has said more than its store knows, Misuse without its key in force.
+        Raises Rejected("store-policy") for a store of another policy, ("outdated-state") if it has said more than its
+        store knows, Misuse without its key in force.
         """
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
+        bind(store, pinned.hash)
         require_own_key(self._membership(), name, pinned.client_key(name), self._keys)
         self._check_remembers(evidence)
 

@@ -13,7 +13,7 @@ from typing import Annotated
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import Entry, entry_hash, open_envelope
-from protocols.holdings import Holding, Holdings
+from protocols.holdings import Holding, Holdings, bind
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
@@ -67,6 +67,7 @@ class LogRecord:
     """Appends only what the rules admit; remembers what a coordinator needs of the past."""
 
     def __init__(self, pinned: PinnedPolicy, store: Store, published: Published | None) -> None:
+        bind(store, pinned.hash)
         self._pinned, self._store = pinned, store
         self._entries: list[bytes] = []
         self._unpublished: list[Entry] = []  # the last of them, from `published` on

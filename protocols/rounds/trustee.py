@@ -16,6 +16,7 @@ from protocols import hpke, sharing
 from protocols.approvals import check_approvals
 from protocols.contexts import share_info
 from protocols.envelopes import Entry, seal
+from protocols.holdings import bind
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, check_note, check_own, cosign, parse_note
 from protocols.membership import key_in_force, require_own_key
@@ -80,10 +81,12 @@ class Trustee:
     ) -> None:
         """successors: keys that a rotation put in the place of `identity`, or will. evidence: what it has said.
 
-        Raises Rejected("outdated-state") if it has said more than its store knows, Misuse without its key in force.
+        Raises Rejected("store-policy") for a store of another policy, ("outdated-state") if it has said more than its
+        store knows, Misuse without its key in force.
         """
         self._pinned, self._keys, self._name = pinned, (identity, *successors), name
         self._store, self._engine, self._rand = store, engine, rand
+        bind(store, pinned.hash)
         self._waits, self._secrets = waits, RoundSecrets(store, waits)
         self._log = LOG.get(store) or Follower.start()
         require_own_key(self._log.ledger.membership, name, pinned.trustee_key(name), self._keys)

@@ -84,6 +84,26 @@ LIES: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
+def approvals_told(path: Path, policy: bytes, party: str) -> list[tuple[str, bool | None]]:
+    story = audit(path, policy, explain=party).story
+    assert story is not None
+    return [(each.text, each.holds) for each in story.events if "approv" in each.text]
+
+
+def test_a_story_says_who_approved(approved: Simulation, tmp_path: Path) -> None:
+    whole = approved.path, approved.policy_data
+    assert approvals_told(*whole, "client-01") == approvals_told(*whole, "trustee-2") == [("approved the policy", True)]
+    assert approvals_told(*whole, "coordinator") == [("published 7 of 7 approvals of the policy", True)]
+    forged = Forge.load(approved.path, approved.pinned.policy, approved.policy_data, identity_of)
+    data = forged.blobs.pop(forged.message(0).approvals)
+    forged.edit(0, approvals=forged.put(data[:-64] + bytes(64)))  # of the last client
+    forged.write(tmp_path / "t")
+    lies = tmp_path / "t", approved.policy_data
+    assert approvals_told(*lies, "client-03") == [("no valid approval of the policy by it is in the log", False)]
+    assert approvals_told(*lies, "client-00") == [("approved the policy", True)]
+    assert approvals_told(*lies, "coordinator") == [("published 6 of 7 approvals of the policy", False)]
+
+
 @pytest.mark.parametrize("lie", LIES)
 def test_approvals_that_are_none_fail_just_this_check(approved: Simulation, tmp_path: Path, lie: str) -> None:
     forged = Forge.load(approved.path, approved.pinned.policy, approved.policy_data, identity_of)

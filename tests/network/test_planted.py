@@ -32,7 +32,7 @@ KILLED_AFTER_ACKNOWLEDGING = Scenario(
 FOUND: dict[str, tuple[int | Scenario, str]] = {
     "acknowledgements stored after they are sent": (KILLED_AFTER_ACKNOWLEDGING, "endings"),
     "a submission made anew when asked again": (1, "words"),
-    "answers removed when they are taken": (6, "kept"),
+    "answers removed when they are taken": (7, "kept"),
     "a file counted whenever it is seen": (0, "blame"),
     "a checkpoint read once": (0, "progress"),
     "state files not synced": (0, "endings"),

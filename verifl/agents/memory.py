@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from proofs.errors import Misuse
-from protocols.holdings import Holding, Holdings, RoundHolding
+from protocols.holdings import POLICY, Holding, Holdings, RoundHolding
 from protocols.rounds import client_holdings, record, trustee_holdings
 from protocols.rounds.ledger import Ledger
 from protocols.rounds.phases import Phase, phase_of
@@ -48,7 +48,7 @@ def remembered(path: Path) -> Memory:
         raise Misuse(f"{path}: the state of many parties; did you mean {path / 'coordinator'}?")
     directory = PartyDirectory(path)
     values, receipts = StoredValues(directory.store), _receipts(directory)
-    keys = values.keys()
+    keys = [key for key in values.keys() if not POLICY.has(key)]  # noqa: SIM118 - a method of stores
     role = _role(directory, keys)
     if role is None:
         return Memory(None, "nothing yet", "to be asked", (), 0, receipts)

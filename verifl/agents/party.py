@@ -62,11 +62,16 @@ def check_store(path: Path, holdings: Holdings) -> None:
 
 @contextmanager
 def newest_state(directory: PartyDirectory) -> Iterator[None]:
-    """A party that remembers less than it said does not start: Misuse, naming its directory, for the block's
-    Rejected("outdated-state")."""
+    """A party that remembers less than it said, or what it said in another federation, does not start: Misuse, naming
+    its directory, for the block's Rejected("outdated-state") and ("store-policy")."""
     try:
         yield
     except Rejected as error:
+        if error.check == "store-policy":
+            raise Misuse(
+                f"{directory.path}: {error}; each federation has a state of its own: give another directory, or the "
+                "policy that this one is of"
+            ) from None
         if error.check != OUTDATED:
             raise
         raise outdated_state(directory, error.expected, error.found) from None

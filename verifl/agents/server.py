@@ -32,7 +32,7 @@ from protocols.rounds.record import HOLDINGS, Published, pending_entries
 from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import decode_model
-from verifl.agents.party import Party, check_store
+from verifl.agents.party import Party, check_store, newest_state
 from verifl.agents.summation import summation_on
 from verifl.progress import RoundSummary
 from verifl.storage.history import EndedRound, MetricsFile, exclusions, past_rounds, published_bytes, summarize
@@ -200,7 +200,9 @@ def open_server(
         with TranscriptWriter(transcript, watch=watch, keep=pending_entries(store)) as writer:
             blobs, published = TranscriptReader(transcript).blob, _published(transcript, writer.published_size)
             parts = (store, get_engine("native"), summation_on(device), blobs, waits, published)
-            yield ServerAgent(pinned, Coordinator(pinned, key, *parts), writer, transcript, initial, approvals)
+            with newest_state(party.directory):
+                coordinator = Coordinator(pinned, key, *parts)
+            yield ServerAgent(pinned, coordinator, writer, transcript, initial, approvals)
     except BaseException as error:
         with unmasked(error):
             TranscriptWriter(transcript, keep=pending_entries(store)).close()  # opening a directory recovers it

@@ -46,9 +46,9 @@ def run(
 ) -> int:
     """Ask in the public directory, and take what the parties put there, until the rounds of CONFIG have closed.
 
-    [deadlines] in CONFIG says how long it waits for whom. It needs no task where --initial gives the model; then there
-    are no metrics. Model and metrics go to --state. Stopped by SIGTERM or Ctrl-C, or killed at any point, the same
-    command goes on.
+    [deadlines] in CONFIG says how long it waits for whom. It needs no task where --initial gives the model; then its
+    only metric is `distance`, of the model from that one. Model and metrics go to --state. Stopped by SIGTERM or
+    Ctrl-C, or killed at any point, the same command goes on.
     """
     from verifl.carriers.exchange.serving import serve
     from verifl.carriers.exchange.training import prepared_training

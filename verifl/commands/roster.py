@@ -99,8 +99,13 @@ def admit(requests: tuple[Path, ...], document: Path) -> int:
 )
 @click.option("--pin-task", is_flag=True, help="Clients may train by just this task file.")
 @click.option(
-    "--continues", type=PATH, metavar="TRANSCRIPT", help="Start from the final model of this one, which is audited."
+    "--continues", metavar="TRANSCRIPT",
+    help="Start from the final model of this one, a directory or an https:// address, which is audited.",
+)  # fmt: skip
+@click.option(
+    "--ca-file", type=PATH, help="For such an address: certificates to trust in place of the system's, in PEM."
 )
+@click.option("--plain-http", is_flag=True, help="Allow an http:// address of another machine.")
 @click.option("--former-policy", type=PATH, help="The policy of the federation that is continued, as it was signed.")
 @passphrase_option
 def sign(
@@ -111,7 +116,9 @@ def sign(
     model: str | None,
     initial: Path | None,
     pin_task: bool,
-    continues: Path | None,
+    continues: str | None,
+    ca_file: Path | None,
+    plain_http: bool,
     former_policy: Path | None,
     passphrase_file: Path | None,
 ) -> int:
@@ -131,7 +138,7 @@ def sign(
     never = "a signed policy is never overwritten"
     require_absent(out, never)
     enrolment = read_roster(document)
-    former = _former(continues, former_policy)
+    former = _former(continues, former_policy, ca_file, plain_http)
     key = read_key(key_file, passphrase_source(passphrase_file))
     with printing_to_stderr():
         signed = sign_policy(enrolment, config_file, key, model, pin_task=pin_task, former=former)
@@ -145,7 +152,7 @@ def sign(
     return 0
 
 
-def _former(continues: Path | None, policy: Path | None) -> FormerEnd | None:
+def _former(continues: str | None, policy: Path | None, ca_file: Path | None, plain_http: bool) -> FormerEnd | None:
     """The end of the federation that is to be continued, audited before any key is read."""
     if (continues is None) != (policy is None):
         raise Misuse("--continues and --former-policy: give both, or neither")
@@ -153,7 +160,7 @@ def _former(continues: Path | None, policy: Path | None) -> FormerEnd | None:
         return None
     from verifl.enrolment.former import audited_end
 
-    return audited_end(continues, policy)
+    return audited_end(continues, policy, ca_file, plain_http)
 
 
 @roster.command()

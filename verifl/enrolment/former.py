@@ -11,6 +11,7 @@ from pathlib import Path
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.continuation import LogEnd, check_layout, end_of, link_to
 from protocols.hashes import sha256
+from protocols.log.connection import SCHEMES, Remote
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.policy import FormerFederation, Policy
@@ -38,12 +39,15 @@ class FormerEnd:
             raise Misuse(f"--continues: {error}") from None
 
 
-def audited_end(transcript: Path, policy_file: Path) -> FormerEnd:
+def audited_end(place: str, policy_file: Path, ca_file: Path | None = None, plain_http: bool = False) -> FormerEnd:
     """Audit a transcript under its policy, and say where it ended. A program of its own audits it.
+
+    place: a directory, or the address at which a web server publishes one; ca_file, plain_http: as of `Remote`.
 
     Raises Misuse where the audit does not accept, or the end is none that may be taken up, by the names of
     `protocols.continuation.require_lawful`.
     """
+    transcript = Remote(place, ca_file, plain_http) if place.lower().startswith(SCHEMES) else Path(place)
     checkpoint = _require_accepted(transcript, policy_file)
     try:
         reader = TranscriptReader(transcript)
@@ -60,9 +64,12 @@ def audited_end(transcript: Path, policy_file: Path) -> FormerEnd:
     return FormerEnd(pinned, end, link, model)
 
 
-def _require_accepted(transcript: Path, policy_file: Path) -> str:
+def _require_accepted(transcript: Path | Remote, policy_file: Path) -> str:
     """The SHA-256 of the checkpoint that was audited, in hexadecimal."""
     command = [sys.executable, "-P", "-m", "auditor", str(transcript), "--policy", str(policy_file), "--format", "json"]
+    if isinstance(transcript, Remote):
+        command += [] if transcript.ca_file is None else ["--ca-file", str(transcript.ca_file)]
+        command += ["--plain-http"] if transcript.plain else []
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode not in (_ACCEPTED, _REJECTED):
         said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]

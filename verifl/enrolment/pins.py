@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from protocols.policy import FormerFederation, Policy
 from verifl.config import Config, read_config
 
 _PIECE = 1 << 20  # bytes that are read at a time
+_COMPILED = "__pycache__"
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,44 @@ NOTHING_PINNED = Pins()
 
 
 def task_hash(config: Config, folder: Path) -> bytes:
-    """SHA-256 of the bytes of the task's file, as `[task] file` names it from `folder`.
+    """The hash of the task's files, as `[task] file` and `also` name them from `folder`.
 
-    Of that file alone: what it imports, reads or downloads is not hashed. Raises Misuse where there is no such file, or
-    the task is none of a file.
+    SHA-256 of the file, where it is one alone; of several, SHA-256 of what `sha256sum` prints of them, by their paths
+    from `folder` in the order of code points: a line `HASH  PATH` for each. Of these files alone: what else they
+    import, read or download is not hashed. Raises Misuse where one is missing or is none, or the task is none of a
+    file.
     """
     if config.task is None or config.task.file is None:
         raise Misuse("task: only a task file can be pinned, by [task] file; a built-in task is verifl's own")
-    path = folder / config.task.file
-    if not path.is_file():
-        raise Misuse(f"task.file: no file {path}; correct the path")
-    return file_hash(path)
+    first = folder / config.task.file
+    if not first.is_file():
+        raise Misuse(f"task.file: no file {first}; correct the path")
+    if not config.task.also:
+        return file_hash(first)
+    files = {_below(folder, config.task.file), *(each for path in config.task.also for each in _files(folder, path))}
+    lines = [f"{file_hash(folder / path).hex()}  {path}\n" for path in sorted(files)]
+    return hashlib.sha256("".join(lines).encode()).digest()
+
+
+def _files(folder: Path, path: str) -> Iterator[str]:
+    """The files that one item of `also` names, itself or all below it, but what Python compiles there."""
+    place = folder / _below(folder, path)
+    if place.is_symlink() or not (place.is_file() or place.is_dir()):
+        raise Misuse(f"task.also: {place}: expected a file or directory, and no link")
+    if place.is_file():
+        yield _below(folder, path)
+        return
+    for each in sorted(place.iterdir()):
+        if each.name != _COMPILED:
+            yield from _files(folder, str(each.relative_to(folder)))
+
+
+def _below(folder: Path, path: str) -> str:
+    """A path in one spelling; raises Misuse for one that leads out of `folder`, or that a line cannot hold."""
+    parts = Path(path).parts
+    if Path(path).is_absolute() or ".." in parts or not parts or not path.isprintable() or "\\" in path:
+        raise Misuse(f"task: {str(folder / path)!r}: expected a path below the configuration's directory")
+    return "/".join(parts)
 
 
 def check_task(policy: Policy, config: Config, folder: Path) -> None:
@@ -52,9 +81,14 @@ def check_task(policy: Policy, config: Config, folder: Path) -> None:
     found = task_hash(config, folder)
     if found != policy.task:
         raise Misuse(
-            f"task: the policy pins a task file of SHA-256 {policy.task.hex()}, {config.task and config.task.file} has "
-            f"{found.hex()}; use the file that the issuer gave out"
+            f"task: the policy pins task files of SHA-256 {policy.task.hex()}, {_named(config)} has "
+            f"{found.hex()}; use the files that the issuer gave out"
         )
+
+
+def _named(config: Config) -> str:
+    task = config.task
+    return "no file" if task is None else " with ".join(filter(None, (task.file, ", ".join(task.also))))
 
 
 def check_initial(policy: Policy, path: Path) -> None:

@@ -57,6 +57,7 @@ def status_dict(standing: Standing, disk: Disk | None, pinned: bool, now: float)
         else {"size": head.size, "cosigners": list(head.cosigners), "cosigned_at": _iso(head.cosigned_at)},
         "last_abort": None if abort is None else {"round": abort.round, "reason": abort.reason},
         "ended": standing.ended,
+        "finished": standing.is_finished,
         "log_bytes": standing.log_bytes,
         "round_bytes": standing.round_bytes,
         "disk": None
@@ -138,9 +139,18 @@ def describe_memory(memory: Memory) -> str:
 def _stage(standing: Standing) -> str:
     if standing.ended is not None:
         return f"over: the federation was closed ({standing.ended})"
-    if standing.asking is None:
-        return f"before or in round {standing.round}; nobody is asked anything"
-    return f"round {standing.round}: {standing.asking.stage}"
+    if standing.asking is not None:
+        return f"round {standing.round}: {standing.asking.stage}"
+    if standing.is_open:
+        return f"in round {standing.round}; nobody is asked anything: is the coordinator running?"
+    if standing.is_finished:
+        return f"finished: round {standing.opened} was the last that the policy allows"
+    if not standing.opened:
+        return "before round 1; nobody is asked anything"
+    return (
+        f"between two rounds: round {standing.opened} has ended, and nobody is asked for another; its coordinator has "
+        "finished, or does not run"
+    )
 
 
 def _asking_rows(asking: Asking, now: float) -> list[tuple[str, str]]:

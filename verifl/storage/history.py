@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,19 +118,21 @@ def summarize(
 class MetricsFile:
     """`metrics.jsonl`: a line for the initial model, as round 0, and for each round that has ended, in order."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, mode: int = 0o644) -> None:
+        """mode: of the file; 0600 in a party's state."""
+        self._path, self._mode = path, mode
 
     def append(self, summary: RoundSummary) -> None:
         """Add the line of a round that ended just now."""
-        with self._path.open("a", encoding="utf-8") as stream:
+        opener = partial(os.open, mode=self._mode)
+        with open(self._path, "a", encoding="utf-8", opener=opener) as stream:
             stream.write(_line(summary))
             stream.flush()
             os.fsync(stream.fileno())
 
     def rewrite(self, summaries: Iterable[RoundSummary]) -> None:
         """Replace all lines: after a kill the last ones may be torn or missing."""
-        with replacing(self._path) as temporary:
+        with replacing(self._path, self._mode) as temporary:
             temporary.write_text("".join(map(_line, summaries)), encoding="utf-8")
 
     def measured(self) -> dict[int, tuple[dict[str, float], float | None]]:

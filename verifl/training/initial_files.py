@@ -8,6 +8,7 @@ makes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from protocols.steps.doubles import Doubles
 from verifl.tasks.bare_models import BareModel
 from verifl.tasks.loading import build_model, finishing
 from verifl.tasks.surroundings import remember, surroundings_of
-from verifl.training.model_files import encode_state, file_names
+from verifl.training.model_files import encode_state, file_names, header_size
 from verifl.training.module_state import state_of, unusual
 from verifl.training.tensors import DTYPES, TensorLayout, read_vector
 
@@ -80,6 +81,13 @@ class _BareFile(BareModel):
         trained = {spec.name: spec for spec in tensors}
         super().__init__(clients, lambda: _module(held, trained))
         self.held = held.__getitem__
+        self._start = {name: held[name] for name in trained}
+
+    def evaluate(self, model: nn.Module) -> Mapping[str, float]:
+        """How far it is from the file's model: the L2 norm of the difference of what travels."""
+        state = model.state_dict()
+        moved = [state[name].double() - start.double() for name, start in self._start.items()]
+        return {"distance": math.sqrt(sum(float(each.square().sum()) for each in moved))}
 
 
 class _Started:
@@ -127,6 +135,7 @@ def _check_header(path: Path) -> None:
 
     if not path.is_file():
         raise Misuse(f"{path}: no such file, expected the initial model that came with the policy (*{SUFFIX})")
+    header_size(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - a method of it

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from verifl.training.local_training import LocalTraining
 
 AUDITED = "audited.safetensors"
+HEADER_START = 8  # bytes, which are the header's size, little-endian
+HEADER_LIMIT = 1 << 24  # bytes: some 100,000 tensors
+_METADATA = '"__metadata__"'
 _FORMAT = {"format": "pt"}  # whom transformers 4 does not find it in, it refuses
 _COMPILED = "_orig_mod"
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -57,24 +61,42 @@ def file_names(model: nn.Module) -> dict[str, str]:
     return names
 
 
-def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str]) -> None:
-    """The state of `model` as a safetensors file, under the names of `file_names`."""
-    _save(_named(model), path, metadata)
+def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str], mode: int = 0o644) -> None:
+    """The state of `model` as a safetensors file, under the names of `file_names`: the same bytes for the same values,
+    whoever writes it. mode: of the file; 0600 in a party's state."""
+    _save(_named(model), path, metadata, mode)
 
 
-def write_final(training: LocalTraining, vector: Doubles, path: Path, metadata: Mapping[str, str]) -> nn.Module:
+def header_size(path: Path) -> int:
+    """Bytes of the header of a safetensors file, whoever wrote it; raises Misuse, before anything of it is read, for
+    more than HEADER_LIMIT or than there are."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        found = int.from_bytes(file.read(HEADER_START), "little")
+    most = min(HEADER_LIMIT, size - HEADER_START)
+    if most < 0 or found > most:
+        raise Misuse(
+            f"{path}: expected a safetensors file, with a header of at most {max(most, 0)} bytes, found {found}"
+        )
+    return found
+
+
+def write_final(
+    training: LocalTraining, vector: Doubles, path: Path, metadata: Mapping[str, str], mode: int = 0o644
+) -> nn.Module:
     """A global model, float64 (d,), as the file that is evaluated: what the task's finish() makes of it, if it has one.
 
     Then the file says so, with the hash that the log has of the model before, and that one is written beside it, as
-    `audited.safetensors`. Returns the module that was written to `path`.
+    `audited.safetensors`. mode: of both. Returns the module that was written to `path`.
     """
     module = training.finished(vector)
     if not training.finishes:
-        write_model(module, path, metadata)
+        write_model(module, path, metadata, mode)
         return module
     audited = hashlib.sha256(encode_model(vector)).hexdigest()
-    write_model(training.load(vector), path.with_name(AUDITED), {**metadata, "model": audited})
-    write_model(module, path, {**metadata, "finished": "by the task, after the audit", "audited_model": audited})
+    write_model(training.load(vector), path.with_name(AUDITED), {**metadata, "model": audited}, mode)
+    finished = {**metadata, "finished": "by the task, after the audit", "audited_model": audited}
+    write_model(module, path, finished, mode)
     return module
 
 
@@ -118,11 +140,27 @@ def _named(model: nn.Module) -> dict[str, Tensor]:
     return {names[name]: tensor for name, tensor in model.state_dict().items()}
 
 
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str], mode: int = 0o644) -> None:
     from safetensors.torch import save_file
 
-    with replacing(path) as temporary:
+    with replacing(path, mode) as temporary:
         save_file(_separate(tensors), str(temporary), metadata={**metadata, **_FORMAT})
+        _order_metadata(temporary)
+
+
+def _order_metadata(path: Path) -> None:
+    """Put the metadata of a file that was just written into order: the library writes them in another one each time,
+    and in just as many bytes."""
+    with path.open("r+b") as file:
+        file.seek(HEADER_START)
+        header = file.read(header_size(path)).decode()
+        assigned = header.index(":", header.index(_METADATA)) + 1
+        found, end = json.JSONDecoder().raw_decode(header, assigned)
+        ordered = json.dumps(dict(sorted(found.items())), separators=(",", ":"), ensure_ascii=False)
+        if len(ordered.encode()) != len(header[assigned:end].encode()):
+            raise Misuse(f"{path}: metadata that JSON spells in two ways: {ordered}")
+        file.seek(HEADER_START + len(header[:assigned].encode()))
+        file.write(ordered.encode())
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

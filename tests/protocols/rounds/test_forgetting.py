@@ -187,7 +187,7 @@ def test_nothing_of_an_ended_round_survives_a_restart(simulation: Simulation) ->
     store._values = before._values | {"log": log or b""}
     assert secrets_of(simulation) == ["round-key/1", "share/1"]
     simulation.restart_trustee(NAME)
-    assert set(store.keys()) == {"log", "erased"}
+    assert set(store.keys()) == {"log", "erased", "policy"}
     assert store.get("erased") == b"1"
 
 

@@ -56,7 +56,11 @@ class Mortal(Simulation):
         self.party, self.crashes = party, 0
         self.said: dict[tuple[str, str, int], bytes] = {}
         self.stores[party] = MortalStore(deadline, afterwards)
-        self.revive()
+        try:
+            self.revive()
+        except Crash:
+            self.crashes += 1
+            self.revive()
 
     def revive(self) -> None:
         if self.party == "coordinator":

@@ -157,6 +157,25 @@ def test_a_store_that_its_party_did_not_write_does_not_open(simulation: Simulati
         trustee(simulation, tmp_path)
 
 
+def test_a_store_of_another_policy_does_not_open(simulation: Simulation, tmp_path: Path) -> None:
+    """Whoever it is: what is in it was said in another federation."""
+    other = Simulation(tmp_path / "other", replace(SETTING, federation="other"))
+    own, another = simulation.pinned.hash.hex(), other.pinned.hash.hex()
+    for begin, name in ((trustee, "trustee-2"), (client, "client-00")):
+        begin(simulation, tmp_path)
+        begin(simulation, tmp_path)
+        expected = (
+            rf"^{tmp_path / name}: store-policy: expected a state that is kept under the policy {another}, "
+            f"found {own}; each federation has a state of its own: give another directory, "
+            "or the policy that this one is of$"
+        )
+        with pytest.raises(Misuse, match=expected):
+            begin(other, tmp_path)
+    simulation.stores["coordinator"] = other.stores["coordinator"]
+    with pytest.raises(Rejected, match="store-policy"):
+        simulation.restart_coordinator()
+
+
 def test_who_is_not_asked_for_that(simulation: Simulation, tmp_path: Path) -> None:
     note = simulation.coordinator.note
     with pytest.raises(Misuse, match="trustee-2: a trustee answers no Submit"):

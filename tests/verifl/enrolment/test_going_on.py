@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from auditor.cli import main as verifl_audit
 from protocols.envelopes import open_policy
 from tests.verifl.office import TASK, Office, set_up
+from tests.web import site
 from verifl.commands import root as cli
 
 
@@ -144,6 +145,21 @@ def test_what_cannot_be_taken_up(  # type: ignore[no-untyped-def]  # what change
     assert going_on(following, first, *more) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not Path(following.path("policy.cbor")).exists()
+
+
+def test_from_an_address(first: Office, following: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same policy as from the directory, but for nothing; an address that leads nowhere is one line."""
+    with site(first.folder / "out/transcript") as published:
+        assert going_on(following, first, "--continues", published.url) == 0
+    policy, _ = open_policy(Path(following.path("policy.cbor")).read_bytes())
+    assert policy.previous is not None
+    assert policy.previous.federation == "my-federation"
+    Path(following.path("policy.cbor")).unlink()
+    assert going_on(following, first, "--continues", published.url) == 2
+    assert "could not be audited: " in capsys.readouterr().err.splitlines()[-1]
+    packed = shutil.make_archive(following.path("packed"), "gztar", first.path("out/transcript"))
+    assert going_on(following, first, "--continues", packed) == 2
+    assert "a transcript is a directory: unpack it first" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_one_without_the_other(following: Office, first: Office, capsys: pytest.CaptureFixture[str]) -> None:

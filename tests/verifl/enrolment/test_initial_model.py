@@ -80,7 +80,10 @@ def test_a_bare_module_is_signed_for_and_started_from(application: Office, name:
     assert training.layout.specs == policy.tensors
     initial = training.initial()
     assert hashlib.sha256(encode_model(initial)).digest() == policy.initial_model
-    assert training.evaluate(initial) == {}
+    assert training.evaluate(initial) == {"distance": 0.0}
+    moved = initial.copy()
+    moved[:2] += (3.0, 4.0)
+    assert training.evaluate(moved) == {"distance": pytest.approx(5.0, rel=1e-5)}
 
     scope: dict[str, type[nn.Module]] = {}
     exec(NET, scope)  # noqa: S102

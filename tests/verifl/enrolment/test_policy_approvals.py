@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from auditor import Status, audit
+from proofs.errors import Misuse
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
+from protocols.pinned import PinnedPolicy
 from tests.verifl.office import CLIENTS, DEMANDED, TRUSTEES, Office, set_up
 from verifl.commands import root as cli
+from verifl.config import read_config
+from verifl.enrolment.pins import check_task, task_hash
 
 EVERYBODY = (*TRUSTEES, *CLIENTS)
 BOTH = DEMANDED.removeprefix("required = ")
@@ -173,16 +179,55 @@ def test_another_task_is_refused_before_it_runs(pinned: Office, capsys: pytest.C
             arguments[arguments.index(pinned.key("x"))] = pinned.key("coordinator")
         assert cli.invoke(arguments) == 2
         line = capsys.readouterr().err.splitlines()[-1]
-        assert line.startswith("verifl: task: the policy pins a task file of SHA-256 ")
+        assert line.startswith("verifl: task: the policy pins task files of SHA-256 ")
     assert pinned.run() == 2
-    assert "task: the policy pins a task file" in capsys.readouterr().err
+    assert "task: the policy pins task files" in capsys.readouterr().err
     assert approve_with_config(pinned) == 2
-    assert "task: the policy pins a task file" in capsys.readouterr().err
+    assert "task: the policy pins task files" in capsys.readouterr().err
     assert not Path(pinned.path("it ran")).exists()
 
 
 def approve_with_config(office: Office) -> int:
     return approve(office, "x", "--config", office.path("config.toml"))
+
+
+def test_a_task_of_several_files_has_one_hash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """That of what `sha256sum` prints of them; each of them counts, and what is not named does not."""
+    office = set_up(tmp_path)
+    (tmp_path / "policy.cbor").unlink()
+    (tmp_path / "parts/deeper").mkdir(parents=True)
+    for name in ("parts/net.py", "parts/deeper/data.csv", "helpers.py", "other.py"):
+        (tmp_path / name).write_text(f"# {name}\n")
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text().replace("[task]\n", '[task]\nalso = ["parts", "helpers.py"]\n'))
+    assert office.sign("--pin-task") == 0
+    names = ["helpers.py", "parts/deeper/data.csv", "parts/net.py", "task.py"]
+    listed = subprocess.run(["sha256sum", *names], cwd=tmp_path, capture_output=True, check=True).stdout
+    policy = PinnedPolicy.open((tmp_path / "policy.cbor").read_bytes()).policy
+    assert policy.task == hashlib.sha256(listed).digest()
+
+    settings = read_config(config)
+    (tmp_path / "parts/__pycache__").mkdir()
+    (tmp_path / "parts/__pycache__/net.pyc").write_bytes(b"compiled")
+    (tmp_path / "other.py").write_text("changed")
+    check_task(policy, settings, tmp_path)
+    for name in names[:-1]:
+        text = (tmp_path / name).read_text()
+        (tmp_path / name).write_text(text + " ")
+        with pytest.raises(Misuse, match=r"the policy pins task files of .*, task.py with parts, helpers.py has"):
+            check_task(policy, settings, tmp_path)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "parts/more.py").touch()
+    with pytest.raises(Misuse, match="the policy pins task files"):
+        check_task(policy, settings, tmp_path)
+    (tmp_path / "parts/more.py").unlink()
+    (tmp_path / "parts/link").symlink_to("net.py")
+    with pytest.raises(Misuse, match=r"task\.also: .*parts/link: expected a file or directory, and no link"):
+        check_task(policy, settings, tmp_path)
+    for wrong in ("../up.py", "/etc/passwd", "a\nb"):
+        task = settings.task and settings.task.model_copy(update={"also": (wrong,)})
+        with pytest.raises(Misuse, match="expected a path below the configuration's directory"):
+            task_hash(settings.model_copy(update={"task": task}), tmp_path)
 
 
 def test_a_built_in_task_is_not_pinned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from verifl import Config, Federation
 from verifl.storage.run_directory import RunDirectory
-from verifl.training.model_files import file_names, write_model
+from verifl.training.initial_files import bare_model
+from verifl.training.model_files import HEADER_LIMIT, file_names, header_size, write_model
 from verifl.training.patterns import matches
 
 
@@ -86,6 +89,47 @@ def test_whatever_shares_memory_is_written_whole_under_each_name(tmp_path: Path)
     assert all(torch.equal(written[name], state[name]) for name in state)
     with safe_open(path, "pt") as opened:
         assert opened.metadata() == {"format": "pt", "federation": "tests"}
+
+
+def test_whoever_writes_a_model_writes_the_same_bytes(tmp_path: Path) -> None:
+    """Also with metadata that the library has in another order each time, and in another process."""
+    metadata = {name: f'{name} \u00e9"' for name in ("federation", "policy_hash", "round", "model", "a", "b")}
+    model, written = Crowded(), set[bytes]()
+    for each in range(8):
+        write_model(model, tmp_path / str(each), {**metadata}, 0o600)
+        written.add((tmp_path / str(each)).read_bytes())
+        assert (tmp_path / str(each)).stat().st_mode & 0o777 == 0o600
+    assert len(written) == 1
+    with safe_open(tmp_path / "7", "pt") as opened:
+        assert opened.metadata() == {**metadata, "format": "pt"}
+    linear = nn.Linear(2, 2)
+    with torch.no_grad():
+        linear.weight.fill_(0.5)
+        linear.bias.fill_(0.25)
+    write_model(linear, tmp_path / "here", metadata)
+    code = (
+        "import sys, torch; from pathlib import Path; from verifl.training.model_files import write_model\n"
+        "model = torch.nn.Linear(2, 2)\n"
+        "with torch.no_grad(): model.weight.fill_(0.5); model.bias.fill_(0.25)\n"
+        f"write_model(model, Path(sys.argv[1]), {metadata!r})"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code, str(tmp_path / "there")], check=True)
+    assert (tmp_path / "there").read_bytes() == (tmp_path / "here").read_bytes()
+
+
+def test_a_header_is_not_read_before_its_size_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    write_model(nn.Linear(2, 2), path, {})
+    honest = path.read_bytes()
+    assert header_size(path) == len(honest) - 8 - 6 * 4
+    for claimed, size in ((HEADER_LIMIT + 1, 1 << 25), (1 << 62, 64), (57, 64), (0, 7)):
+        with path.open("wb") as file:
+            file.write(claimed.to_bytes(8, "little")[:size])
+            file.truncate(size)
+        with pytest.raises(Misuse, match="expected a safetensors file, with a header of at most"):
+            header_size(path)
+        with pytest.raises(Misuse, match="expected a safetensors file, with a header of at most"):
+            bare_model(path, (), ["x"])
 
 
 class Clash(nn.DataParallel):

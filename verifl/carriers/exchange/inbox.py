@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -89,7 +90,8 @@ class Refusals:
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(line) > REFUSALS_LIMIT:
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
-        with self._path.open("a", encoding="utf-8") as stream:
+        opener = partial(os.open, mode=0o600)
+        with open(self._path, "a", encoding="utf-8", opener=opener) as stream:
             stream.write(line + "\n")
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
 from protocols.steps.step import decode_model
 from protocols.submissions import read_blob
 from verifl.carriers.exchange.public import PublicView
 from verifl.training.local_training import LocalTraining
-from verifl.training.model_files import model_metadata, write_model
+from verifl.training.model_files import header_size, model_metadata, write_model
 
 
 class ModelKeeper:
@@ -46,7 +47,7 @@ class ModelKeeper:
             read_blob(self._public.blob, model, self._pinned.model_size), self._pinned.policy.dimension
         )
         metadata = {**model_metadata(self._pinned), "round": str(number), "model": model.hex()}
-        write_model(self._training.load(vector), self._file, metadata)
+        write_model(self._training.load(vector), self._file, metadata, 0o600)
         self._kept = model.hex()
         self._tell(f"round {number} closed: its model is {self._file}")
 
@@ -54,7 +55,8 @@ class ModelKeeper:
 def _hash_in(file: Path) -> str:
     """The hash of the model that a file has, as its metadata say; empty where there is no such file."""
     try:
+        header_size(file)
         with safe_open(str(file), framework="numpy") as found:
             return str((found.metadata() or {}).get("model", ""))
-    except (OSError, SafetensorError):
+    except (OSError, SafetensorError, Misuse):
         return ""

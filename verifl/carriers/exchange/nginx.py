@@ -67,16 +67,17 @@ def nginx_configuration(pinned: PinnedPolicy, site: Site) -> str:
 def _preparation(pinned: PinnedPolicy, site: Site) -> list[str]:
     public, inbox, incoming = site.public, site.public / INBOX, site.public / INCOMING
     user, coordinator = site.user, site.coordinator
+    group = f'"$(id -gn {user})"'  # not on every system has it the user's name
     return [
         f"# The exchange of the federation {pinned.policy.federation}, for nginx 1.18 or newer.",
         f"# Printed by `verifl exchange nginx` for the policy {pinned.hash.hex()}.",
         "# It belongs into http {}, on Debian as a file of /etc/nginx/sites-enabled/.",
         "#",
         f"# Once, as root, where {coordinator} is the user of `verifl coordinator run`, and {user} that of nginx:",
-        f"#   usermod --append --groups {user} {coordinator}",
+        f"#   usermod --append --groups {group} {coordinator}",
         f"#   install -d -o {coordinator} -g {coordinator} -m 0755 {_word(public)} {_word(inbox.parent)}",
-        f"#   install -d -o {coordinator} -g {user} -m 2730 {_word(inbox)}",
-        f"#   install -d -o {user} -g {user} -m 0700 {_word(incoming)}",
+        f"#   install -d -o {coordinator} -g {group} -m 2730 {_word(inbox)}",
+        f"#   install -d -o {user} -g {group} -m 0700 {_word(incoming)}",
         "# An inbox takes its rights from the directory that holds it: nginx writes there, and can list nothing.",
         "",
     ]

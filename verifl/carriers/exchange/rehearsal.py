@@ -249,7 +249,7 @@ class Rehearsal:
         inbox = _WatchedInbox(board.path, rehearsed, refusals, self._watch)
         patience = max(self._patience, _LEAST_PATIENCE)
         deadlines = DeadlinesConfig(clients=patience, trustees=patience, give_up=patience, quorum=0, poll=poll)
-        measures = Measures(MetricsFile(self._state / "metrics.jsonl"), lambda *_: {}, self._progress)
+        measures = Measures(MetricsFile(self._state / "metrics.jsonl", 0o600), lambda *_: {}, self._progress)
         initial = decode_model(model, rehearsed.policy.dimension)
         terms = RunTerms(1, 0, lambda _: ())
         self._prepare(board)

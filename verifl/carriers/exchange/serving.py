@@ -51,7 +51,7 @@ def opened_host(
     In the state directory: metrics.jsonl, refusals.jsonl, and changes that are handed in.
     """
     pinned, own, public = seat.pinned, seat.party.directory, seat.published
-    measures = Measures(MetricsFile(own.path / "metrics.jsonl"), plan.evaluate, plan.progress)
+    measures = Measures(MetricsFile(own.path / "metrics.jsonl", 0o600), plan.evaluate, plan.progress)
     inbox = Inbox(public.path, pinned, Refusals(own.path / "refusals.jsonl", clock.wall))
     public.create()
     waits = Waits(lambda: int(clock.wall()), quorum=plan.deadlines.quorum)
@@ -86,5 +86,4 @@ def serve(
 
 
 def write_final_model(seat: Seat, training: LocalTraining, model: Doubles) -> None:
-    """In the coordinator's state directory: a model, float64 (d,), as model.safetensors; see `write_final`."""
-    write_final(training, model, seat.party.directory.model, model_metadata(seat.pinned))
+    write_final(training, model, seat.party.directory.model, model_metadata(seat.pinned), 0o600)

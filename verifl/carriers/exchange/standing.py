@@ -72,12 +72,13 @@ class Abort:
 
 @dataclass(frozen=True)
 class Standing:
-    """round: the one that is open, or comes next. log_bytes: entries and the blobs that came with them. round_bytes:
-    the mean of the last rounds that ended, at most RECENT; None before the first."""
+    """round: the one that is open, or comes next; is_open: which of the two. log_bytes: entries and the blobs that came
+    with them. round_bytes: the mean of the last rounds that ended, at most RECENT; None before the first."""
 
     federation: str
     policy_hash: str
     round: int
+    is_open: bool
     opened: int
     closed: int
     aborted: int
@@ -88,6 +89,11 @@ class Standing:
     ended: str | None
     log_bytes: int
     round_bytes: int | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no further round can come: the federation was closed, or all rounds of its policy were opened."""
+        return self.ended is not None or (self.opened >= self.max_rounds and not self.is_open)
 
 
 def published_policy(public: PublicView, where: str) -> PinnedPolicy:
@@ -139,6 +145,7 @@ def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:
         federation=pinned.policy.federation,
         policy_hash=pinned.hash.hex(),
         round=ledger.next_round,
+        is_open=ledger.current is not None,
         opened=ledger.rounds,
         closed=read.closed,
         aborted=read.aborted,

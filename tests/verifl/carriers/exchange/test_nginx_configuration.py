@@ -67,6 +67,19 @@ def test_limits_are_those_of_the_policy(tmp_path: Path) -> None:
     assert limits[0] < limits[-1]
 
 
+def test_directories_have_the_group_of_the_user_of_nginx(tmp_path: Path) -> None:
+    """Which need not have the user's name: `nobody` is of `nogroup`."""
+    lines = [
+        each for each in run(tmp_path, "--tokens", "t", "--user", "nobody").stdout.splitlines() if "install -d" in each
+    ]
+    group = '-g "$(id -gn nobody)" '
+    assert [group in each for each in lines] == [False, True, True]
+    [inbox] = [each.removeprefix("#   ") for each in lines if "2730" in each]
+    made = subprocess.run(["sh", "-c", f"echo {inbox.split(' -g ')[1]}"], capture_output=True, text=True, check=True)
+    own = subprocess.run(["id", "-gn", "nobody"], capture_output=True, text=True, check=True)
+    assert made.stdout.startswith(own.stdout.strip() + " -m 2730 ")
+
+
 @pytest.mark.parametrize("name", ["x", "trustee-1"])
 def test_a_token_is_made_once(name: str, tmp_path: Path) -> None:
     made = CliRunner().invoke(exchange, ["token", name, str(tmp_path / "token")])

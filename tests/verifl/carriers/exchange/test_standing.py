@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,43 @@ def test_a_proposal_that_the_log_has_left_behind_asks_nobody(federation: Federat
     simulation.proceed()
     simulation.settle()
     assert standing_of(federation.public, simulation.pinned).asking is None
+
+
+def test_when_no_round_is_open_it_says_whether_one_can_come(
+    federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulation = federation.simulation
+
+    def stage() -> tuple[str, bool]:
+        assert invoke(["status", str(federation.public.path)]) == 0
+        [line] = [each for each in capsys.readouterr().out.splitlines() if each.startswith("stage")]
+        return line.removeprefix("stage").strip(), told(capsys, str(federation.public.path))["federation"]["finished"]
+
+    simulation.start()
+    assert stage() == ("before round 1; nobody is asked anything", False)
+    simulation.open_round()
+    assert stage() == ("in round 1; nobody is asked anything: is the coordinator running?", False)
+    simulation.store(simulation.coordinator.abort())
+    simulation.checkpoint()
+    said, finished = stage()
+    assert said.startswith(
+        "between two rounds: round 1 has ended, and nobody is asked for another; its coordinator has "
+    )
+    assert not finished
+
+
+def test_after_the_last_round_it_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    public = PublicDirectory(tmp_path / "public")
+    public.create()
+    simulation = Simulation(public.path, replace(SETTING, max_rounds=1))
+    simulation.start()
+    simulation.open_round()
+    assert not standing_of(public, simulation.pinned).is_finished
+    simulation.store(simulation.coordinator.abort())
+    simulation.checkpoint()
+    assert standing_of(public, simulation.pinned).is_finished
+    assert invoke(["status", str(public.path)]) == 0
+    assert "finished: round 1 was the last that the policy allows" in capsys.readouterr().out
 
 
 def test_before_the_first_checkpoint_and_where_there_is_nothing(
