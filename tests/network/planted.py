@@ -72,9 +72,9 @@ def _only(holding: Any, instead: Callable[..., None]) -> Callable[..., None]:
 def a_submission_made_anew_when_asked_again() -> Iterator[None]:
     """A client that is asked again answers again, with fresh randomness."""
 
-    def submit(client: Client, opened: OpenRound, update: Update) -> SubmissionPackage:
+    def submit(client: Client, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         answer = client._make_answer(
-            opened.verified, update, sha256(np.ascontiguousarray(update, dtype="<i8").tobytes())
+            opened.verified, update, sha256(np.ascontiguousarray(update, dtype="<i8").tobytes()), weight
         )
         ANSWER.put(client._store, answer)
         return answer.package()

@@ -32,14 +32,14 @@ KILLED_AFTER_ACKNOWLEDGING = Scenario(
 FOUND: dict[str, tuple[int | Scenario, str]] = {
     "acknowledgements stored after they are sent": (KILLED_AFTER_ACKNOWLEDGING, "endings"),
     "a submission made anew when asked again": (1, "words"),
-    "answers removed when they are taken": (7, "kept"),
+    "answers removed when they are taken": (20, "kept"),
     "a file counted whenever it is seen": (0, "blame"),
     "a checkpoint read once": (0, "progress"),
     "state files not synced": (0, "endings"),
     "a log whose names are not synced": (3, "progress"),
     "secrets kept": (0, "forgetting"),
     "directories not synced": (3, "progress"),
-    "names believed at a start": (28, "endings"),
+    "names believed at a start": (50, "endings"),
     "any log cosigned": (9, "one log"),
     "training never forgotten": (KILLED_WHILE_ANSWERING, "own state"),
 }

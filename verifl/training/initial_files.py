@@ -22,6 +22,7 @@ from proofs.errors import Misuse
 from protocols.policy import STATISTIC, TensorSpec
 from protocols.steps.doubles import Doubles
 from verifl.tasks.bare_models import BareModel
+from verifl.tasks.base import WeighingTask
 from verifl.tasks.loading import build_model, finishing
 from verifl.tasks.surroundings import remember, surroundings_of
 from verifl.training.model_files import encode_state, file_names, header_size
@@ -29,7 +30,7 @@ from verifl.training.module_state import state_of, unusual
 from verifl.training.tensors import DTYPES, TensorLayout, read_vector
 
 if TYPE_CHECKING:
-    from verifl.tasks.base import Task, WeighingTask
+    from verifl.tasks.base import Task
     from verifl.training.local_training import LocalTraining
 
 SUFFIX = ".initial.safetensors"

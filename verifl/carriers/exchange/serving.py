@@ -86,4 +86,5 @@ def serve(
 
 
 def write_final_model(seat: Seat, training: LocalTraining, model: Doubles) -> None:
+    """In the coordinator's state directory: a model, float64 (d,), as model.safetensors; see `write_final`."""
     write_final(training, model, seat.party.directory.model, model_metadata(seat.pinned), 0o600)
