@@ -103,14 +103,14 @@ class RoundHolding(_Kind[Value]):
 
 @dataclass(frozen=True)
 class Holdings:
-    """All that the store of one kind of party may hold, beside POLICY; `party`: whose it is, in words."""
+    """All that the store of one kind of party may hold; `party`: whose it is, in words."""
 
     party: str
     kinds: tuple[Holding[Any] | RoundHolding[Any], ...]
 
     def check(self, key: str, value: bytes) -> None:
         """Raises Malformed for a key that this party has not, or a value that it did not write."""
-        kind = next((kind for kind in (POLICY, *self.kinds) if kind.has(key)), None)
+        kind = next((kind for kind in self.kinds if kind.has(key)), None)
         if kind is None:
             names = ", ".join(each.name for each in self.kinds)
             raise Malformed("key", f"one of what {self.party} keeps: {names}", repr(key))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from protocols.blobs import BLOB_LIMIT, blob_hash
 from protocols.encoding import ENTRY_LIMIT
-from protocols.holdings import Holding, Holdings
+from protocols.holdings import POLICY, Holding, Holdings
 from protocols.invitation import INVITATION_LIMIT
 from protocols.membership import Membership
 from protocols.messages import AtMost, Hash32
@@ -43,7 +43,7 @@ class KeptAnswer:
 
 SEEN = Holding.of("seen", "the newest checkpoint that it has verified", Seen, INVITATION_LIMIT)
 ANSWER = Holding.of("answer", "its submission to the last round that it answered", KeptAnswer, BLOB_LIMIT)
-HOLDINGS = Holdings("a client", (SEEN, ANSWER))
+HOLDINGS = Holdings("a client", (POLICY, SEEN, ANSWER))
 
 
 def required() -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Annotated
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import ENTRY_LIMIT
 from protocols.envelopes import Entry, entry_hash, open_envelope
-from protocols.holdings import Holding, Holdings, bind
+from protocols.holdings import POLICY, Holding, Holdings, bind
 from protocols.invitation import Invitation, LoggedEntry
 from protocols.log.checkpoint import Checkpoint, parse_note
 from protocols.log.merkle import consistency_proof, inclusion_proof, leaf_hash
@@ -54,7 +54,13 @@ class Pending:
 
 
 PENDING = Holding.of("pending", "the entries that trustees may have seen", Pending, _PENDING_LIMIT)
-HOLDINGS = Holdings("a coordinator", (PENDING,))
+HOLDINGS = Holdings(
+    "a coordinator",
+    (
+        POLICY,
+        PENDING,
+    ),
+)
 
 
 def pending_entries(store: ReadableStore) -> tuple[bytes, ...]:

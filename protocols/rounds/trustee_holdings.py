@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from protocols.encoding import ENTRY_LIMIT
-from protocols.holdings import Holding, Holdings, RoundHolding, as_it_is
+from protocols.holdings import POLICY, Holding, Holdings, RoundHolding, as_it_is
 from protocols.messages import AtMost, Hash32
 from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.follower import Follower
@@ -44,7 +44,7 @@ LOG = Holding("log", "the log that it has cosigned: tree frontier and ledger", F
 ACK = RoundHolding("ack", "its acknowledgement of a round", as_it_is, as_it_is)
 RELEASE = RoundHolding.of("release", "its release of a round, and of which cohort", StoredRelease, 2 * _RELEASE_LIMIT)
 SHOWN = Holding.of("shown", "when it was first shown the open round's newest submission", Shown, ENTRY_LIMIT)
-HOLDINGS = Holdings("a trustee", (LOG, ACK, RELEASE, SHOWN, *SECRETS))
+HOLDINGS = Holdings("a trustee", (POLICY, LOG, ACK, RELEASE, SHOWN, *SECRETS))
 
 
 def required(store: ReadableStore, name: str, current: CurrentRound | None) -> Iterator[str]:

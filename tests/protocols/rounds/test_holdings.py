@@ -66,6 +66,5 @@ def test_a_declaration_that_lacks_something_is_noticed(
     for missing in holdings.kinds:
         others = tuple(kind for kind in holdings.kinds if kind is not missing)
         monkeypatch.setitem(PARTIES, party, Holdings(holdings.party, others))
-        simulation = Declared(tmp_path / missing.name, SMALL)
         with pytest.raises(Malformed, match=f"one of what {holdings.party} keeps.*'{missing.name}"):
-            two_rounds(simulation)
+            two_rounds(Declared(tmp_path / missing.name, SMALL))

@@ -219,7 +219,7 @@ def test_secrets_of_a_round_are_gone_when_it_is_over(simulation: Simulation) -> 
     simulation.play_round()
     for name in simulation.trustees:
         kinds = {key.split("/")[0] for key in simulation.stores[name].keys()}  # noqa: SIM118 (a store, not a dict)
-        assert kinds == {"log", "erased"}
+        assert kinds == {"log", "erased", "policy"}
 
 
 def test_fedavg_publishes_no_optimizer_state(simulation: Simulation) -> None:
