@@ -20,7 +20,8 @@ from verifl.adversaries import clients, coordinators, provers, trustees, weights
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Declined, Forgery, Scene
 from verifl.adversaries.registry import Injection, Role
 from verifl.adversaries.trustees import Colluding
-from verifl.agents.client import ClientAgent, TurnObserver, accept_round, train_turn
+from verifl.agents.accepting import accept_round
+from verifl.agents.client import ClientAgent, TurnObserver, train_turn
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import PublicLog
 from verifl.agents.summation import summation_on

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from proofs.engines import get_engine
-from proofs.errors import Malformed, Misuse, Rejected
+from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
-from protocols.envelopes import open_envelope
-from protocols.invitation import Invitation
 from protocols.log.writer import DiskWatch
-from protocols.messages import RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy, UpdateRule, WeightRule
 from protocols.receipts import Receipt
@@ -24,6 +21,7 @@ from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.steps.doubles import Doubles
 from protocols.weights import WEIGHT_KINDS
+from verifl.agents.accepting import accept_round
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import keep_receipt, receipt_file
@@ -186,12 +184,6 @@ class ClientAgent:
         return train_turn(self._training, self._pinned.policy, local, self.name, opened, observer, again)
 
 
-def accept_round(pinned: PinnedPolicy, client: Client, log: PublicLog) -> OpenRound:
-    """What a client believes of the open round, with the model; raises as `Client.accept`."""
-    invitation = log.invitation(client.last_seen, client.known_changes)
-    return client.accept(invitation, log.blob(_model(invitation), pinned.model_size))
-
-
 def train_turn(
     training: Training,
     policy: Policy,
@@ -249,11 +241,3 @@ def _encode(
         return encode_update(before, after, training.layout, rule, owner, weight)
     except Misuse as error:
         raise ClientFailed(client, str(error).removeprefix(f"{owner}: "), text=str(error)) from error
-
-
-def _model(invitation: Invitation) -> bytes:
-    """The hash of the model that an invitation is about; the client verifies both before it believes them."""
-    message = open_envelope(invitation.round_open.entry).message
-    if not isinstance(message, RoundOpen):
-        raise Malformed("invitation.round_open", "a round-open", type(message).__name__)
-    return message.model

@@ -11,6 +11,8 @@ the norm bound. Everything that is measured runs in a process of its own, so tha
     client       a client's work, phase by phase             } verifl bench validity
     verifier     the verification and one trustee's work     }
     federation   a whole round with every party and the log    verifl bench round
+    exchange     a round between processes                     verifl bench exchange
+    website      a stock nginx between them                    verifl bench exchange --https
     summation    adding ciphertexts on a device                verifl bench summation
     report       one result as text or JSON
 """

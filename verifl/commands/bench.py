@@ -135,14 +135,16 @@ def whole_round(
 @bench.command()
 @_dimension
 @click.option("--clients", type=click.IntRange(2, 10_000), default=8, show_default=True, help="All of them honest.")
+@click.option("--https", is_flag=True, help="With a stock nginx between the parties, and TLS; needs nginx.")
 @format_option
-def exchange(dimension: int, clients: int, style: str) -> int:
+def exchange(dimension: int, clients: int, https: bool, style: str) -> int:
     """One round over a public directory, and the memory of the coordinator's process.
 
-    All other parties are one further process. Needs about 20 bytes of temporary space a coordinate and client.
+    All other parties are one further process; nobody trains. Of a trustee and a client: what it spends, and over HTTPS
+    its bytes. Needs about 20 bytes of temporary space a coordinate and client.
     """
     with _scratch() as folder, _telling(f"playing a round of {clients} clients"):
-        played = measure_apart("exchange", dimension=dimension, clients=clients, directory=str(folder))
+        played = measure_apart("exchange", dimension=dimension, clients=clients, directory=str(folder), https=https)
     peaks = {**played.result.pop("peaks"), "host": played.peak_memory}
     _report("exchange", clients, played.result, peaks, style)
     return 0

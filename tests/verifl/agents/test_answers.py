@@ -31,7 +31,8 @@ from protocols.rounds.exchange import (
 )
 from tests.simulator import Setting, Simulation, identity_of
 from tests.verifl.agents.alone import local_training
-from verifl.agents.client import ClientAgent, accept_round
+from verifl.agents.accepting import accept_round
+from verifl.agents.client import ClientAgent
 from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party
 from verifl.agents.published import PublishedLog

@@ -282,3 +282,15 @@ def test_virtual_clients(capsys: pytest.CaptureFixture[str]) -> None:
     assert rounds["runs"] == 2
     assert result["setting"]["clients"] == 3
     assert result["bytes"]["transcript of a round"] > 3 * 2**10
+
+
+@pytest.mark.organisations
+def test_a_round_over_https(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a trustee reads is the shares of all clients and the log; a client sends its submission."""
+    needs("nginx")
+    assert cli.invoke(["bench", "exchange", "--dimension", "64", "--clients", "2", "--https", "--format", "json"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    sizes = measured["bytes"]
+    assert sizes["a client sends"] > sizes["blobs of a submission"]
+    assert sizes["a trustee reads"] > sizes["a trustee sends"] > 0
+    assert {phase["phase"]: phase["runs"] for phase in measured["phases"]} == {"round": 1, "trustee": 5, "client": 2}

@@ -27,7 +27,7 @@ from protocols.rounds.proposals import OF_CLIENTS, OF_TRUSTEES
 from protocols.rounds.versions import SOFTWARE
 from protocols.rounds.waits import Waits
 from protocols.weights import lightest
-from verifl.agents.client import accept_round
+from verifl.agents.accepting import accept_round
 from verifl.agents.clock import CosignatureClock, MachineClock, seconds
 from verifl.agents.party import Party, PublicLog
 from verifl.agents.trustee import TrusteeAgent

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,15 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
 from tests.required import program
-from tests.verifl.carriers.exchange.consortium import CLIENTS, CONFIG, ROOT, TASK, TRUSTEES, Consortium
+from tests.verifl.carriers.exchange.consortium import (
+    CLIENTS,
+    CONFIG,
+    PATIENCE,
+    ROOT,
+    TASK,
+    TRUSTEES,
+    Consortium,
+)
 from tests.verifl.carriers.exchange.consortium import run_in_one_process as run_alone
 from tests.verifl.carriers.exchange.website import TOKENS, Website, published
 from tests.web import slow
@@ -329,8 +338,9 @@ def inbox(playing: Field, name: str) -> Path:
     return playing.public / INBOX / name
 
 
-def eventually(playing: Field, what: Callable[[], bool]) -> None:
+def eventually(what: Callable[[], bool]) -> None:
     """Like `Field.wait`, where a process may have ended."""
-    with suppress(AssertionError):
-        playing.wait(what)
-    assert what()
+    until = time.monotonic() + PATIENCE
+    while not what():
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from dataclasses import replace
@@ -301,3 +303,14 @@ def bounded(**changed: object) -> Policy:
 )
 def test_what_is_made_up_is_within_all_bounds(rule: dict[str, object], expected: list[int]) -> None:
     assert np.array_equal(made_up_update(bounded(**rule)), expected)
+
+
+def test_a_rehearsal_needs_no_torch() -> None:
+    """A trustee has none, and neither has what it calls before and after."""
+    modules = ["verifl.carriers.exchange.rehearsing", "verifl.commands.rehearse"]
+    modules += [f"verifl.reports.{name}" for name in ("status", "policy", "roster")]
+    modules += ["verifl.carriers.exchange.standing", "verifl.enrolment.approvals", "verifl.enrolment.requests"]
+    code = (
+        "import importlib, sys; sys.modules['torch'] = None; [importlib.import_module(each) for each in sys.argv[1:]]"
+    )
+    subprocess.run([sys.executable, "-c", code, *modules], check=True, cwd=Path(__file__).parents[4])
