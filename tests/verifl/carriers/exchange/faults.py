@@ -256,7 +256,7 @@ def _stopped(field: Field, *names: str) -> None:
 def _refuses(field: Field, name: str) -> bool:
     """Whether a client goes no way along with a log that is rolled back."""
     found = [str(each["check"]) for each in field.events(name, "refuses")]
-    return "rollback" in found or field.running[name].poll() not in (None, 0)
+    return "since" in found or field.running[name].poll() not in (None, 0)
 
 
 def put(field: Field, name: str, data: bytes) -> None:
