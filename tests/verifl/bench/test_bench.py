@@ -264,7 +264,7 @@ def test_a_round_over_a_public_directory(capsys: pytest.CaptureFixture[str]) -> 
     result = run_json(capsys, "exchange", "--dimension", "200", "--clients", "3")
     check_head(result, "exchange")
     check_phases(result)
-    assert names(result) == ["round"]
+    assert names(result) == ["round", "trustee", "client"]
     stages = ("round keys", "submissions", "acknowledgements", "releases")
     assert list(result["peak_memory"]) == [*(f"host, {stage}" for stage in stages), "host"]
     assert sorted(result["peak_memory"].values()) == list(result["peak_memory"].values())
