@@ -34,6 +34,7 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import (
     EMPTY,
     LEDGER_ITEMS,
+    WEIGHT_BYTES,
     CurrentRound,
     ExcusedSubmission,
     Ledger,
@@ -119,7 +120,8 @@ def test_the_policy_limits_the_rounds() -> None:
 
 def largest_submission() -> Submission:
     shares = tuple(EncryptedShare(name, HASH) for name in NAMES)
-    return Submission(FEDERATION, INTEGER_LIMIT - 1, HASH, "c" * 64, *[HASH] * 3, shares, *[HASH] * 3, None, None)
+    last = INTEGER_LIMIT - 1
+    return Submission(FEDERATION, last, HASH, "c" * 64, *[HASH] * 3, shares, *[HASH] * 4, last, None)
 
 
 def largest_open() -> RoundOpen:
@@ -175,7 +177,7 @@ def fullest_ledger() -> Ledger:
     acks = tuple(map(largest_ack, NAMES))
     excused = (ExcusedSubmission("c" * 64, MOST_ROUNDS, HASH, body),) * CLIENTS
     opened = [OpenedCohort(number, HASH, bytes(-(-CLIENTS // 8)), ()) for number in range(MOST_ROUNDS)]
-    opened[-1] = replace(opened[-1], excused=excused)
+    opened[-1] = replace(opened[-1], excused=excused, weights=bytes(WEIGHT_BYTES * CLIENTS))
     said = (submissions, bytes(CLIENTS), acks, cohort, releases)
     cohorts = (opened[-1].clients, opened[-1], tuple(opened[-3:-1]))
     current = CurrentRound(1, HASH, largest_open(), keys, *said, HASH, (HASH, HASH), *cohorts)
