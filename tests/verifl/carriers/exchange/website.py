@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -79,9 +78,10 @@ def prepare(configuration: str, public: Path, coordinator: tuple[int, int] = (0,
         return
     lines = [line.removeprefix("#").strip() for line in configuration.splitlines() if line.startswith("#   install")]
     assert len(lines) == 3
+    user, group = map(str, coordinator)
     for line in lines:
-        words = shlex.split(line.replace("-o COORDINATOR", f"-o {coordinator[0]}"))
-        subprocess.run([str(coordinator[1]) if word == "COORDINATOR" else word for word in words], check=True)
+        typed = line.replace("-o COORDINATOR", f"-o {user}").replace("$(id -gn COORDINATOR)", group)
+        subprocess.run(["/bin/sh", "-c", typed.replace("-g COORDINATOR", f"-g {group}")], check=True)
 
 
 def printed(
