@@ -201,10 +201,10 @@ def test_a_damaged_file_is_named_and_nothing_changes(
 @pytest.mark.parametrize(
     ("party", "key", "value", "complaint"),
     [
-        ("clients/a", "journal", b"", "expected one of what a client keeps: seen, answer, found 'journal'"),
-        ("clients/a", "after/2", b"", "expected one of what a client keeps: seen, answer, found 'after/2'"),
+        ("clients/a", "journal", b"", "expected one of what a client keeps: policy, seen, answer, found 'journal'"),
+        ("clients/a", "after/2", b"", "expected one of what a client keeps: policy, seen, answer, found 'after/2'"),
         ("trustees/trustee-1", "share/02", b"", "expected one of what a trustee keeps: .*, found 'share/02'"),
-        ("coordinator", "log", b"", "expected one of what a coordinator keeps: pending, found 'log'"),
+        ("coordinator", "log", b"", "expected one of what a coordinator keeps: policy, pending, found 'log'"),
         ("clients/b", "answer", b"\xa0", "KeptAnswer.*: expected .*, found "),
         ("trustees/trustee-2", "erased", b"one", "count: expected a number in .*, found b'one'"),
         ("coordinator", "pending", b"\xff", "Pending.*: expected .*, found "),
