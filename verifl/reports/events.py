@@ -32,6 +32,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "refused": ("party", "file", "check"),
     "change-refused": ("file",),
     "answered": ("question", "round", "kind", "bytes"),
+    "not-asked": ("round",),
     "refuses": ("check",),
     "dropped-out": ("abstained",),
     "looked": (),
@@ -46,6 +47,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
 # Of what a model and its training are: these stay with who trains.
 ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "statistics": (),
+    "weight-capped": ("client",),
     "unregistered": ("tensors",),
     "unchanged": ("round", "clients"),
     "measured-locally": ("round", "tensors"),

@@ -210,10 +210,11 @@ class Participant:
         self._public.put(self._name, encode_answer(answer))
         self._answered = asked, self._clock.monotonic()
         kind, size = answer_kind(answer)
-        fields = {"event": "answered", "question": asked.question, "kind": kind, "bytes": size}
-        what = asked.question
-        if asked.round:  # none, where a checkpoint is to be observed
-            fields["round"], what = asked.round, f"{what}, round {asked.round}"
+        fields = {"event": "answered", "question": asked.question, "round": asked.round, "kind": kind, "bytes": size}
+        what = f"{asked.question}, round {asked.round}"
+        if not asked.round:  # where a checkpoint is to be observed
+            what = asked.question
+            del fields["round"]
         _LOGGER.info("%s answers: %s", self._name, what, extra={"fields": fields})
         return True
 
