@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import shlex
@@ -336,21 +335,22 @@ def _write_model(
 ) -> Path | None:
     """The model as the participants' dtypes hold it; and an adapter, where nothing else was trained: its folder."""
     model = write_final(training, result.model, directory.model, model_metadata(plan.pinned))
-    if training.finishes:
-        _check_reported(training, model, result)
+    adapter = None
     try:
-        return write_adapter(model, training.layout, directory)
+        adapter = write_adapter(model, training.layout, directory)
     except Misuse as error:
         progress.note(f"no {directory.adapter}: {error}")
-        return None
+    if training.finishes:
+        _check_reported(training, model, result)
+    return adapter
 
 
 def _check_reported(training: LocalTraining, written: nn.Module, result: RunResult) -> None:
-    """That the last figures are of the model that was written; evaluating is the user's code, so on a copy of it."""
+    """That the last figures are of the model that was written; it may be changed by this."""
     closed = [summary for summary in result.rounds if summary.aborted is None]
     if not closed:
         return
-    found = training.judge(copy.deepcopy(written), closed[-1].round)
+    found = training.judge(written, closed[-1].round)
     if finite_or_none(found) != finite_or_none(closed[-1].metrics):
         _LOGGER.warning(
             "round %d: reported %s, and the model that was written has %s: finish() or evaluate() does another thing "
