@@ -37,7 +37,7 @@ _INNER = 10  # var(y) = 10 k^2
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitVariance:
     """A sample is y + factor z, of discrete Gaussians of these variances; factor 0 where it is y alone."""
 
     inner: Fraction
@@ -45,7 +45,7 @@ class Split:
     outer: Fraction
 
     @classmethod
-    def of(cls, variance: Fraction) -> Split:
+    def of(cls, variance: Fraction) -> SplitVariance:
         """With tables of about equal length; what is left of z when the sum is known has a variance of 9 or more."""
         if variance < _SPLIT_FROM:
             return cls(variance, 0, Fraction(1))
@@ -64,7 +64,7 @@ def sample(variance: Fraction, count: int, rand: Randomness) -> Integers:
     seed = rand(_SEED_SIZE)
     if len(seed) != _SEED_SIZE:
         raise Misuse(f"rand must return the {_SEED_SIZE} bytes asked for, not {len(seed)}")
-    split = Split.of(variance)
+    split = SplitVariance.of(variance)
     samples = np.zeros(count, dtype=np.int64)
 
     def fill(start: int, stop: int) -> None:
@@ -78,7 +78,7 @@ def sample(variance: Fraction, count: int, rand: Randomness) -> Integers:
     return samples
 
 
-def look_up(split: Split, words: Words, out: Integers) -> None:
+def look_up(split: SplitVariance, words: Words, out: Integers) -> None:
     """The samples that words, uint64 (n, 2, 3), stand for, each of 192 bits, low 64 first, into zeros `out` (n,)."""
     from protocols.privacy.kernels import add_samples
 

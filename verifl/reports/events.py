@@ -53,6 +53,7 @@ ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "measured-locally": ("round", "tensors"),
     "frozen-changed": ("round", "tensors"),
     "finished-differently": ("round",),
+    "weight-capped": ("client",),
     "beyond-clip": ("round", "clip_norm", *_QUANTILES),
     "beyond-coordinate-bound": ("round", *_QUANTILES),
     "rounds-to-zero": ("round", "clients", "tensors", "largest"),

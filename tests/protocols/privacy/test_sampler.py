@@ -18,7 +18,7 @@ from proofs.errors import Misuse
 from proofs.machine.workers import set_workers
 from protocols.lattice.gaussian import keystream
 from protocols.privacy import sampler
-from protocols.privacy.sampler import Split, look_up, sample, thresholds
+from protocols.privacy.sampler import SplitVariance, look_up, sample, thresholds
 
 TOP = 1 << 191
 VARIANCES = [Fraction(64), Fraction(4095), Fraction(4096), Fraction(281**2), Fraction(10**9, 7), Fraction(2**48)]
@@ -46,7 +46,7 @@ def words(*values: int) -> np.ndarray:
 
 def looked_up(variance: Fraction, *values: int) -> list[int]:
     out = np.zeros(len(values), dtype=np.int64)
-    look_up(Split.of(variance), words(*values), out)
+    look_up(SplitVariance.of(variance), words(*values), out)
     return out.tolist()
 
 
@@ -64,7 +64,7 @@ def test_thresholds_are_the_exact_ones_but_for_a_unit(variance: Fraction) -> Non
 @pytest.mark.parametrize("variance", VARIANCES)
 def test_one_sample_is_within_2_to_the_minus_171(variance: Fraction) -> None:
     """Two tables: what is beyond 16 standard deviations, and two units a threshold; then the sum of the two."""
-    split = Split.of(variance)
+    split = SplitVariance.of(variance)
     distance = mpmath.mpf(0)
     for part in (split.inner, split.outer) if split.factor else (split.inner,):
         tail = sampler.TAIL * (math.isqrt(int(part)) + 1)
@@ -112,7 +112,7 @@ def test_samples_do_not_depend_on_the_workers() -> None:
 def by_bisection(variance: Fraction, seed: bytes, count: int) -> list[int]:
     """What the sampler makes of a seed, in plain integers."""
     stream = b"".join(word.tobytes() for word in keystream(seed, 0, 3 * count))
-    split = Split.of(variance)
+    split = SplitVariance.of(variance)
 
     def one(start: int, part: Fraction) -> int:
         word = int.from_bytes(stream[start : start + 24], "little")
@@ -171,7 +171,7 @@ def test_samples_have_the_exact_distribution(variance: Fraction) -> None:
 def test_a_sum_of_two_has_no_seam() -> None:
     """Where a sample is y + k z: all residues modulo k are equally likely."""
     variance = Fraction(281**2)
-    factor = Split.of(variance).factor
+    factor = SplitVariance.of(variance).factor
     assert factor > 1
     samples = sample(variance, 2**18, random.Random(2).randbytes)
     observed = Counter((samples % factor).tolist())
