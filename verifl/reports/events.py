@@ -35,6 +35,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "not-asked": ("round",),
     "refuses": ("check",),
     "dropped-out": ("abstained",),
+    "not-asked": ("round",),
     "looked": (),
     "unreachable": (),
     "reached": (),
