@@ -110,7 +110,7 @@ class Log:
         sealed = tuple(EncryptedShare(f"trustee-{i % 5}", name) for i, name in enumerate(names[4:]))
         hashed = (names[0], names[1], names[2])
         return self.add(
-            Submission(FEDERATION, number, digest(opened), client, *hashed, sealed, names[3], None, None, None, None)
+            Submission(FEDERATION, number, digest(opened), client, *hashed, sealed, names[3], *[None] * 5)
         )
 
     def ack(self, number: int, opened: int, trustee: str, held: list[int], disputed: list[int]) -> int:
@@ -362,7 +362,7 @@ def blobs_that_are_not_there(made: Transcript, count: int) -> None:
     for each in range(count // 4):
         names = [digest(each, field) for field in range(9)]
         sealed = tuple(EncryptedShare(f"trustee-{i}", name) for i, name in enumerate(names[4:]))
-        fields = (names[0], NOTHING, names[2], sealed, names[3], None, None, None, None)
+        fields = (names[0], NOTHING, names[2], sealed, names[3], *[None] * 5)
         made.add(Submission(FEDERATION, 1, NOTHING, "client-00", *fields), "client-00")
 
 

@@ -51,7 +51,7 @@ def history(count: int, models: int) -> SignedLog:
         submissions = {}
         for position in range(CLIENTS):
             place = start + 1 + position
-            record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), ())
+            record = SubmissionRecord(place, NOTHING, f"c{position}", number, *[NOTHING] * 5, (), (), (), None)
             submissions[place] = record
         closing = CohortClosed("f", number, NOTHING, *judging(start + 1, submissions), (), NOTHING)
         filed[number] = Round(

@@ -73,7 +73,8 @@ class PartyMetrics(logging.Handler):
 
     def _count_answered(self, fields: Mapping[str, Any]) -> None:
         self._count_answer(fields)
-        self._round.set(fields["round"])
+        if "round" in fields:  # a checkpoint is observed in none
+            self._round.set(fields["round"])
         self._success.set(self._now())
 
     def _count_answer(self, fields: Mapping[str, Any]) -> None:

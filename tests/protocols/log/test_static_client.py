@@ -112,7 +112,7 @@ def test_what_is_full_is_not_kept_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("transcript", GOLDEN, ids=lambda path: path.parent.name)
 def test_every_published_checkpoint_of_a_federation(transcript: Path) -> None:
     notes = sorted((transcript / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    assert len(notes) > 5
+    assert len(notes) >= 5
     for path in notes:
         assert go_on_from(served(transcript), path.read_bytes()) == int(path.name)
 

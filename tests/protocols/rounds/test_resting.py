@@ -57,7 +57,7 @@ def _bitmap(clients: Set[int]) -> bytes:
 
 
 def _submission(index: int, client: str) -> LoggedSubmission:
-    message = Submission("f", 3, HASH, client, HASH, HASH, HASH, (), HASH, None, None, None, None)
+    message = Submission("f", 3, HASH, client, HASH, HASH, HASH, (), HASH, *[None] * 5)
     return LoggedSubmission.of(index, HASH, message)
 
 

@@ -121,7 +121,7 @@ class Walk:
         shares = tuple(EncryptedShare(key.trustee, self.octets()) for key in current.keys)
         federation, blobs = self.pinned.policy.federation, [self.octets() for _ in range(4)]
         return Submission(
-            federation, current.number, current.entry, client, *blobs[:3], shares, blobs[3], None, None, None, None
+            federation, current.number, current.entry, client, *blobs[:3], shares, blobs[3], *[None] * 5
         )
 
     def ack(self, current: CurrentRound, trustee: str) -> ShareAck:
