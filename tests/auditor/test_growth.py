@@ -109,9 +109,7 @@ class Log:
         names = [digest(len(self.filing._headings), field) for field in range(4 + shares)]
         sealed = tuple(EncryptedShare(f"trustee-{i % 5}", name) for i, name in enumerate(names[4:]))
         hashed = (names[0], names[1], names[2])
-        return self.add(
-            Submission(FEDERATION, number, digest(opened), client, *hashed, sealed, names[3], *[None] * 5)
-        )
+        return self.add(Submission(FEDERATION, number, digest(opened), client, *hashed, sealed, names[3], *[None] * 5))
 
     def ack(self, number: int, opened: int, trustee: str, held: list[int], disputed: list[int]) -> int:
         pairs = [(self.filing._rounds[number].submissions[index].client, digest(index)) for index in held]

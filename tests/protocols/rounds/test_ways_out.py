@@ -120,9 +120,7 @@ class Walk:
     def submission(self, current: CurrentRound, client: str) -> Submission:
         shares = tuple(EncryptedShare(key.trustee, self.octets()) for key in current.keys)
         federation, blobs = self.pinned.policy.federation, [self.octets() for _ in range(4)]
-        return Submission(
-            federation, current.number, current.entry, client, *blobs[:3], shares, blobs[3], *[None] * 5
-        )
+        return Submission(federation, current.number, current.entry, client, *blobs[:3], shares, blobs[3], *[None] * 5)
 
     def ack(self, current: CurrentRound, trustee: str) -> ShareAck:
         """Of a random part of the submissions, some of the others disputed."""
