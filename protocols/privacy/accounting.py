@@ -10,18 +10,18 @@ Everything is rounded away from the truth, upward, and is the same digits everyw
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 from proofs.errors import Misuse
 from protocols.privacy.normal import LARGEST_EPSILON, delta_bound, exponential_bound, logarithm_bounds
 
 LATTICE_VARIANCE = 22  # of the noise that the encryption rests on, and that hides nothing else
 LEAST_VARIANCE = 64  # of one adder
-MOST_ADDERS, MOST_ROUNDS = 2**13, 2**16
+MOST_ADDERS, MOST_ROUNDS, MOST_FEDERATIONS = 2**13, 2**16, 2**10
 EPSILON_STEP = Fraction(1, 10**6)
 SMOOTHING_LOSS = Fraction(1, 2**100)  # of discrete Gaussians, taken for continuous ones and for sums, over a federation
 
@@ -30,10 +30,10 @@ SMOOTHING_LOSS = Fraction(1, 2**100)  # of discrete Gaussians, taken for continu
 class NoiseRule:
     """What an epsilon is computed from; raises Misuse for values out of range.
 
-    sensitivity: B >= 1, the proved bound on the L2 norm of one client's update, in units. variance: sigma^2 >= 64 of
-    one adder's discrete Gaussian, in units^2. adders: h, 1 to 2^13, of each cohort, honest and with a secret noise.
-    delta: in (0, 1). deviation: in [0, 1), bounds the probability that anybody honest ever drew a noise that is not the
-    ideal one.
+    sensitivity: B >= 1, the proved bound on the L2 norm of what one client adds to a sum, in units: B W where weights
+    go up to W. variance: sigma^2 >= 64 of one adder's discrete Gaussian, in units^2. adders: h, 1 to 2^13, of each
+    cohort, honest and with a secret noise. delta: in (0, 1). deviation: in [0, 1), bounds the probability that anybody
+    honest ever drew a noise that is not the ideal one.
     """
 
     sensitivity: int
@@ -57,20 +57,22 @@ class NoiseRule:
             raise Misuse(f"rounds: expected at most {MOST_ROUNDS}, found {rounds}")
         return rounds * self.sensitivity**2 / (self.adders * self.variance - LATTICE_VARIANCE)
 
-    def holds(self, epsilon: Fraction, rounds: int) -> bool:
-        """Whether (epsilon, delta) is proved for a client in at most `rounds` closed cohorts.
+    def holds(self, epsilon: Fraction, rounds: int, before: Fraction = Fraction(0)) -> bool:
+        """Whether (epsilon, delta) is proved for a client in at most `rounds` closed cohorts; before: the mu^2 that it
+        spent by other rules, whose deviations are in this one's.
 
-        Always for 0 rounds, of which nothing is published. Raises Misuse for an epsilon not in (0, 1024]."""
+        Always where nothing was published of it. Raises Misuse for an epsilon not in (0, 1024]."""
         if not 0 < epsilon <= LARGEST_EPSILON:
             raise Misuse(f"epsilon: expected more than 0, at most {LARGEST_EPSILON}, found {epsilon}")
-        if rounds == 0:
+        mu_squared = before + self.mu_squared(rounds)
+        if mu_squared == 0:
             return True
         least = min(
             epsilon, self._largest_epsilon
         )  # what holds with less holds with more, where the deviation would weigh too much
         if least <= 0:
             return False
-        ideal = (1 + 2 * SMOOTHING_LOSS) * delta_bound(self.mu_squared(rounds), least - 2 * SMOOTHING_LOSS)
+        ideal = (1 + 2 * SMOOTHING_LOSS) * delta_bound(mu_squared, least - 2 * SMOOTHING_LOSS)
         return ideal + exponential_bound(least) * self.deviation <= self.delta * (1 - self.deviation)
 
     @cached_property
@@ -80,12 +82,13 @@ class NoiseRule:
             return Fraction(LARGEST_EPSILON)
         return min(Fraction(LARGEST_EPSILON), logarithm_bounds(self.delta / (2 * self.deviation))[0])
 
-    def epsilon(self, rounds: int) -> Fraction | None:
-        """The least multiple of 10^-6 that `holds`, 0 for 0 rounds; None where no epsilon up to 1024 does."""
-        if rounds == 0:
+    def epsilon(self, rounds: int, before: Fraction = Fraction(0)) -> Fraction | None:
+        """A multiple of 10^-6 that `holds`, 0 where nothing was published. The least one, and None where no epsilon up
+        to 1024 does, but where the deviation is a large part of delta: there a lesser one may be missed."""
+        if rounds == 0 and before == 0:
             return Fraction(0)
         steps = int(LARGEST_EPSILON / EPSILON_STEP)
-        found = _first(lambda k: self.holds(k * EPSILON_STEP, rounds), steps)
+        found = _first(lambda k: self.holds(k * EPSILON_STEP, rounds, before), steps)
         return None if found is None else found * EPSILON_STEP
 
     def rounds_within(self, epsilon: Fraction, limit: int) -> int:
@@ -96,35 +99,66 @@ class NoiseRule:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one client has spent. rounds: closed cohorts with it. epsilon: what a budget of just that many rounds
-    allows; None where that is beyond 1024."""
+    """What one client has spent. rounds: closed cohorts with it. epsilon: what a budget of just these rounds allows;
+    None where that is beyond 1024."""
 
     rounds: int
     epsilon: Fraction | None
 
 
-def spent(rule: NoiseRule, cohorts: Iterable[Set[str]]) -> Mapping[str, Spent]:
+@dataclass(frozen=True)
+class Former:
+    """A federation whose budget another one goes on with: its own rule, and the cohorts of all its CohortClosed."""
+
+    rule: NoiseRule
+    cohorts: Sequence[Set[str]]
+
+
+def spent(rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[Former] = ()) -> Mapping[str, Spent]:
     """What each client has spent that is in one of these: the cohorts of all CohortClosed, released, aborted or open,
-    of this federation and of those whose budget it goes on with. Clients in none have spent nothing, and are left
-    out."""
-    counts = Counter(client for cohort in cohorts for client in cohort)
-    epsilons = {rounds: rule.epsilon(rounds) for rounds in set(counts.values())}
-    return {client: Spent(rounds, epsilons[rounds]) for client, rounds in counts.items()}
+    of this federation, and of the `former` ones, each at the price of its own rule. Clients in none have spent nothing,
+    and are left out."""
+    total, counts, before = _charges(rule, cohorts, former)
+    epsilon = cache(total.epsilon)
+    rounds = counts + Counter(client for each in former for cohort in each.cohorts for client in cohort)
+    return {client: Spent(rounds[client], epsilon(counts[client], before[client])) for client in rounds}
 
 
-def exhausted(rule: NoiseRule, budget: Fraction, cohorts: Iterable[Set[str]]) -> frozenset[str]:
-    """The clients for whom one more cohort would exceed the budget, as `spent` counts."""
+def exhausted(
+    rule: NoiseRule, budget: Fraction, clients: Set[str], cohorts: Iterable[Set[str]], former: Sequence[Former] = ()
+) -> frozenset[str]:
+    """Those of `clients`, the roster, for whom one more cohort would exceed the budget, as `spent` counts."""
+    total, counts, before = _charges(rule, cohorts, former)
+    holds = cache(total.holds)
+    return frozenset(
+        client
+        for client in clients
+        if counts[client] >= MOST_ROUNDS or not holds(budget, counts[client] + 1, before[client])
+    )
+
+
+def _charges(
+    rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[Former]
+) -> tuple[NoiseRule, Counter[str], Mapping[str, Fraction]]:
+    """The rule with the deviations of all, how many of the cohorts each client is in, and its mu^2 of the former."""
+    if len(former) >= MOST_FEDERATIONS:
+        raise Misuse(f"former federations: expected less than {MOST_FEDERATIONS}, found {len(former)}")
+    total = replace(rule, deviation=sum((each.rule.deviation for each in former), rule.deviation))
     counts = Counter(client for cohort in cohorts for client in cohort)
-    allowed = rule.rounds_within(budget, min(max(counts.values(), default=0) + 1, MOST_ROUNDS))
-    return frozenset(client for client, rounds in counts.items() if rounds >= allowed)
+    before: defaultdict[str, Fraction] = defaultdict(Fraction)
+    for each in former:
+        for client, rounds in Counter(client for cohort in each.cohorts for client in cohort).items():
+            before[client] += each.rule.mu_squared(rounds)
+    return total, counts, before
 
 
 def honest_adders(adders: int, colluding: int, corrupt: int = 0) -> int:
     """h: of those who add noise to a cohort, those whose noise counts. Raises Misuse where nobody is left.
 
     adders: at least so many in every cohort; `min_cohort` where clients add it, the trustees whose noise a round needs
-    where trustees do. colluding: clients among them who may tell the server their noise. corrupt: f where trustees, or
-    clients who are trustees too, are among them.
+    where trustees do. colluding: clients among them who may tell the server their noise, or choose
+    it weak or constant for their own accuracy, which passes (spec 10.4). corrupt: f where trustees, or clients who are
+    trustees too, are among them.
     """
     if min(adders, colluding, corrupt) < 0 or adders - colluding - corrupt < 1:
         missing = f"{colluding} who collude and {corrupt} corrupt"
@@ -133,7 +167,8 @@ def honest_adders(adders: int, colluding: int, corrupt: int = 0) -> int:
 
 
 def _first(holds: Callable[[int], bool], limit: int) -> int | None:
-    """The least k in 1 .. limit that `holds`, which all larger ones do then, too; None where none does."""
+    """The least k in 1 .. limit that `holds`, where all larger ones do, too, and else one that does or None; None where
+    none does."""
     low, high = 1, limit + 1
     while low < high:
         middle = (low + high) // 2

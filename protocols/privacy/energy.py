@@ -16,6 +16,7 @@ from proofs.errors import Misuse
 from protocols.privacy.normal import exponential_bound, logarithm_bounds
 
 SAMPLING_DISTANCE = Fraction(1, 2**110)  # twice that of a key (spec 6.2) and of a vector (spec 10.6) from ideal ones
+_KEY_BLOCKS, _SAMPLE_BLOCKS = 4096, 3  # of AES in counter mode, for a key and for each sample of noise
 _LOWER_FACTOR = 1 + Fraction(1, 2**190)
 _LEAST_RATIO = Fraction(1, 4)
 
@@ -40,11 +41,20 @@ class EnergyBounds:
 
     def deviation(self, cells: int, group_size: int, variance: Fraction) -> Fraction:
         """What an honest submission adds to eta (spec 10.5): the probability that an ideal vector, in groups of
-        `group_size` dividing `cells`, breaks a bound, so that it is drawn again; and that samplers are not ideal."""
-        groups = cells // group_size
-        group = groups * energy_tail(group_size, self.group_bound**2 / (group_size * variance))
-        both = sum(energy_tail(cells, bound / (cells * variance)) for bound in (self.floor, self.ceiling))
-        return group + both + SAMPLING_DISTANCE
+        `group_size`, breaks a bound, so that it is drawn again; that samplers are not ideal; and that no block of a
+        keystream comes twice. At least 1 for a bound on the wrong side of the mean. Raises Misuse where `group_size`
+        does not divide `cells`."""
+        groups, mean = _groups(cells, group_size), cells * variance
+        group = energy_tail(group_size, max(Fraction(1), self.group_bound**2 / (group_size * variance)))
+        floor = energy_tail(cells, min(Fraction(1), self.floor / mean))
+        ceiling = energy_tail(cells, max(Fraction(1), self.ceiling / mean))
+        return groups * group + floor + ceiling + SAMPLING_DISTANCE + keystream_distance(cells)
+
+
+def keystream_distance(cells: int) -> Fraction:
+    """Twice the distance of the keystreams of a key and of noise for `cells` from uniform ones, if AES were a random
+    permutation: q blocks without a repetition are within q^2 / 2^129 (spec 10.6)."""
+    return Fraction(_KEY_BLOCKS**2 + (_SAMPLE_BLOCKS * cells) ** 2, 2**128)
 
 
 def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) -> EnergyBounds:
@@ -53,7 +63,7 @@ def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) 
     cells: a multiple of group_size, with 2^-bits reached at a quarter of the mean energy: 300 at bits = 100.
     """
     allowed = Fraction(1, 2**bits)
-    groups, mean = cells // group_size, cells * variance
+    groups, mean = _groups(cells, group_size), cells * variance
 
     def group_fits(bound: int) -> bool:
         ratio = bound**2 / (group_size * variance)
@@ -71,6 +81,12 @@ def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) 
         raise Misuse(f"noise of {cells} cells is too little to tell with 2^-{bits}")
     floor = lowest + _least(lambda k: not floor_fits(lowest + k), 1) - 1
     return EnergyBounds(group_bound, floor, _least(ceiling_fits, int(mean) + 1))
+
+
+def _groups(cells: int, group_size: int) -> int:
+    if cells < 1 or group_size < 1 or cells % group_size:
+        raise Misuse(f"groups: expected a size that divides {cells} cells, found {group_size}")
+    return cells // group_size
 
 
 def _least(fits: Callable[[int], bool], start: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from proofs.errors import Misuse
-from protocols.privacy.energy import EnergyBounds, energy_tail, tightest_bounds
+from protocols.privacy.energy import EnergyBounds, energy_tail, keystream_distance, tightest_bounds
 
 
 def exact_energy(cells: int, sigma: float) -> np.ndarray:
@@ -47,13 +47,43 @@ def test_the_tightest_bounds_are_tight(cells: int, variance: Fraction) -> None:
     assert group(found.group_bound) <= allowed < group(found.group_bound - 1)
     assert energy_tail(cells, found.floor / mean) <= allowed < energy_tail(cells, (found.floor + 1) / mean)
     assert energy_tail(cells, found.ceiling / mean) <= allowed < energy_tail(cells, (found.ceiling - 1) / mean)
-    assert allowed < found.deviation(cells, 64, variance) <= 3 * allowed + Fraction(1, 2**110)
+    assert (
+        allowed < found.deviation(cells, 64, variance) <= 3 * allowed + Fraction(1, 2**110) + keystream_distance(cells)
+    )
 
 
 def test_bounds_that_bound_nothing_deviate() -> None:
     mean = 1600 * 64
     assert EnergyBounds(8 * 8, mean // 2, 2 * mean).deviation(1600, 64, Fraction(64)) > 1
     assert EnergyBounds(8 * 40, mean, 2 * mean).deviation(1600, 64, Fraction(64)) > 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"floor": 2 * 102400}, {"ceiling": 2 * 102400 // 5}, {"group_bound": 32}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_bound_on_the_wrong_side_of_the_mean_fails_for_certain(wrong: dict[str, int]) -> None:
+    values = {"group_bound": 8 * 40, "floor": 102400 // 2, "ceiling": 3 * 102400}
+    assert EnergyBounds(**values).deviation(1600, 64, Fraction(64)) < Fraction(1, 2**60)
+    assert EnergyBounds(**{**values, **wrong}).deviation(1600, 64, Fraction(64)) > 1
+
+
+@pytest.mark.parametrize(("cells", "group_size"), [(32, 64), (100, 64), (64, 0), (0, 64)])
+def test_groups_that_do_not_fill_the_cells_are_refused(cells: int, group_size: int) -> None:
+    with pytest.raises(Misuse, match="a size that divides"):
+        EnergyBounds(320, 1000, 10**6).deviation(cells, group_size, Fraction(64))
+    with pytest.raises(Misuse, match="a size that divides"):
+        tightest_bounds(cells, group_size, Fraction(64), 20)
+
+
+def test_blocks_that_never_repeat_count() -> None:
+    """Twice q^2 / 2^129 of a key and of the noise; bounds at 2^-66 leave an honest vector 2^-64 with it."""
+    assert keystream_distance(2**20) == Fraction(2**24 + 9 * 2**40, 2**128)
+    bounds = tightest_bounds(2**20, 64, Fraction(1744**2), 66)
+    loose = EnergyBounds(8 * bounds.group_bound, bounds.floor // 2, 2 * bounds.ceiling)
+    assert loose.deviation(2**20, 64, Fraction(1744**2)) > keystream_distance(2**20)
+    assert Fraction(3, 2**66) + Fraction(1, 2**110) + keystream_distance(2**28) < Fraction(1, 2**64)
 
 
 def test_noise_that_cannot_be_told_is_refused() -> None:

@@ -11,7 +11,7 @@ import mpmath
 import pytest
 
 from protocols.privacy.accounting import LATTICE_VARIANCE, LEAST_VARIANCE, SMOOTHING_LOSS, NoiseRule
-from protocols.privacy.energy import SAMPLING_DISTANCE, energy_tail, tightest_bounds
+from protocols.privacy.energy import SAMPLING_DISTANCE, energy_tail, keystream_distance, tightest_bounds
 from tests.soundness.test_hardness import dual_bits, primal_beta
 
 SPEC = Path(__file__).parents[3] / "docs/spec"
@@ -133,8 +133,8 @@ def test_the_loss_of_a_federation() -> None:
         (LEFT, cells * parties),
         (Fraction(LATTICE_VARIANCE), cells),
         (KEPT, cells),
-        (WHOLE_KEY, degree * parties),
-        (WHOLE_NOISE, cells * parties),
+        (WHOLE_KEY, 2 * degree * parties),
+        (WHOLE_NOISE, 2 * cells * parties),
     )
     assert float(mpmath.log(rounds * whole, 2)) < -110
     assert Fraction(1, 2**100) == SMOOTHING_LOSS
@@ -147,7 +147,7 @@ def log_sum(*parts: tuple[Fraction, int]) -> mpmath.mpf:
 @pytest.mark.parametrize(("parties", "adders", "bits"), COHORTS)
 def test_cohorts_chosen_last(parties: int, adders: int, bits: int) -> None:
     ways = math.comb(parties - 1, adders - 1)
-    factor = math.log2(2 * (ways + 1) * (parties + adders) * 50)
+    factor = math.log2(2 * (ways + 1) * (2 * parties + adders) * 50)
     estimate = int(0.292 * primal_beta(4096, bits, float(SIGMA)))
     left = math.floor(estimate - factor)
     log_factor = math.floor(10 * factor) / 10
@@ -189,6 +189,8 @@ def test_the_sampler() -> None:
     key = 4096 * mpmath.mpf(2) ** mpmath.mpf("-123.1")  # as tests/soundness/test_hardness.py has it of one coefficient
     assert 2 * (key + mpmath.mpf(2) ** (28 - 171)) < mpmath.mpf(2) ** -110
     assert Fraction(1, 2**110) == SAMPLING_DISTANCE
+    for cells, distance in ((0, -104), (2**20, -84.8), (2**28, -68.8)):
+        assert distance - 0.1 < math.log2(keystream_distance(cells)) < distance + 0.1
 
 
 @pytest.mark.parametrize("task", TASKS, ids=["small", "large"])
@@ -209,7 +211,6 @@ def test_parameters(task: tuple[int, int, int, int, int, int, dict[int, int]]) -
         bits = next(bits for bits, modulus in MODULI.items() if modulus > 2 * parties * (bound + group_bound))
         snr = f"{math.sqrt(parties) * bound / (sigma * math.sqrt(dimension)):.3f}"[1:]
         assert row("10-privacy.md", epsilon, sigma, group_bound, bits, -(-bits // 8), snr)
-    assert f"{math.sqrt(8) * 256 / (281 * math.sqrt(31)):.2f}" == "0.46"
 
 
 def test_discrete_noise_hides_less_than_continuous_noise_of_its_variance() -> None:
@@ -243,3 +244,12 @@ def test_what_poison_gets(dimension: int, sigma: int, parties: int, bound: int) 
     assert 1 < flat / numbers[3] < group_bound / numbers[3] < 6
     assert bound / numbers[3] < 1 / 3
     assert int(math.sqrt(ceiling) / flat) in (3, 84)
+
+
+def test_the_term_of_discrete_logarithms() -> None:
+    """12.3: the largest whole power of two for Q with 2 Q^1.5 R / 2^128 <= 2^-40; and beyond p at Q = 2^60."""
+    for runs, power, largest in ((0, 0, 58), (13, 0, 49), (13, 1, 29)):
+        terms = [1 + 1.5 * log + runs + power * log - 128 for log in (largest, largest + 1)]
+        assert terms[0] <= -40 < terms[1]
+    assert 1 + 1.5 * 60 - 128 == -37
+    assert 1.024 < math.sqrt(105 / 100) < 1.025
