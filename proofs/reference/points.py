@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Final
 
-from py_ecc.secp256k1 import secp256k1
-
 from proofs.curve import FIELD, ORDER, POINT_SIZE, not_a_point, not_points
 from proofs.errors import Misuse
+
+_DEEPEST = sys.getrecursionlimit()
+from py_ecc.secp256k1 import secp256k1  # noqa: E402
+
+sys.setrecursionlimit(_DEEPEST)  # py_ecc raises it so far that nesting in a stranger's bytes would end the process
 
 Jacobian = tuple[int, int, int]  # (X / Z^2, Y / Z^3); py_ecc takes every triple with Y = 0 for the identity
 

@@ -73,6 +73,14 @@ def test_engines_share_no_arithmetic(package: str, forbidden: tuple[str, ...]) -
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("package", ["proofs.reference", "proofs.native.engine"])
+def test_an_engine_leaves_the_recursion_limit_alone(package: str) -> None:
+    code = f"import sys; before = sys.getrecursionlimit(); import {package}; print(sys.getrecursionlimit() - before)"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+
+
 # ---- challenges --------------------------------------------------------------------------------------------------
 
 

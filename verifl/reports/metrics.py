@@ -73,7 +73,7 @@ class PartyMetrics(logging.Handler):
 
     def _count_answered(self, fields: Mapping[str, Any]) -> None:
         self._count_answer(fields)
-        if "round" in fields:  # a checkpoint is observed in none
+        if fields["round"]:  # a checkpoint is observed in none
             self._round.set(fields["round"])
         self._success.set(self._now())
 

@@ -100,7 +100,7 @@ def test_metrics_count_what_is_logged_whatever_level_is_read() -> None:
     log("dropped-out", abstained=True)
     log("looked")
     log("answered", question="submission", round=4, kind="submission", bytes=20)
-    log("answered", question="observe", kind="signature", bytes=0)  # of no round
+    log("answered", question="observe", round=0, kind="signature", bytes=0)  # of no round
     log("refuses", check="rollback")
     assert (value(registry, "dropouts_total"), value(registry, "round")) == (1, 4)
     assert value(registry, "last_look_timestamp_seconds") == 1007

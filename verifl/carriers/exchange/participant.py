@@ -214,7 +214,6 @@ class Participant:
         what = f"{asked.question}, round {asked.round}"
         if not asked.round:  # where a checkpoint is to be observed
             what = asked.question
-            del fields["round"]
         _LOGGER.info("%s answers: %s", self._name, what, extra={"fields": fields})
         return True
 

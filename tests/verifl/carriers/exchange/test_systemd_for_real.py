@@ -79,7 +79,7 @@ class Started:
         command = self.one("ExecStart").replace("%S", "/var/lib").replace("%C", "/var/cache").replace("%d", str(handed))
         groups = ",".join(str(_group(each)) for each in self.settings["SupplementaryGroups"]) or str(self.user)
         return ENTERED.format(
-            opened="\n".join(_opened(Path(sys.base_prefix).resolve())),
+            opened="\n".join(_opened()),
             lib=lib, cache=cache, writable=" ".join(self.settings["ReadWritePaths"]),
             user=self.user, groups=groups, command=command,
         )  # fmt: skip
@@ -97,14 +97,19 @@ def _group(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-def _opened(place: Path) -> Iterator[str]:
-    """An interpreter in a home that nobody else enters is moved to where they do, by the same path."""
-    for above in reversed(place.parents):
-        if not above.stat().st_mode & 0o001:
-            yield f"mkdir -p /run/verifl-test && mount --bind {place} /run/verifl-test"
-            yield f"mount -t tmpfs -o mode=755 none {above}"
-            yield f"mkdir -p {place} && mount --bind /run/verifl-test {place} && mount -o remount,ro {above}"
-            return
+def _opened() -> Iterator[str]:
+    """What runs, in directories that nobody else enters, is moved to where they do, by the same paths."""
+    places = sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT})
+    closed = {above for place in places for above in place.parents if not above.stat().st_mode & 0o001}
+    aside = {place: f"/run/verifl-test/{number}" for number, place in enumerate(places)}
+    for place, kept in aside.items():
+        yield f"mkdir -p {kept} && mount --bind {place} {kept}"
+    for above in sorted(closed):
+        yield f"mount -t tmpfs -o mode=755 none {above}"
+        for place in places:
+            if above in place.parents:
+                yield f"mkdir -p {place} && mount --bind {aside[place]} {place}"
+        yield f"mount -o remount,ro {above}"
 
 
 def parsed(text: str, role: str) -> Started:
