@@ -107,14 +107,14 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Former:
+class FormerCohorts:
     """A federation whose budget another one goes on with: its own rule, and the cohorts of all its CohortClosed."""
 
     rule: NoiseRule
     cohorts: Sequence[Set[str]]
 
 
-def spent(rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[Former] = ()) -> Mapping[str, Spent]:
+def spent(rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[FormerCohorts] = ()) -> Mapping[str, Spent]:
     """What each client has spent that is in one of these: the cohorts of all CohortClosed, released, aborted or open,
     of this federation, and of the `former` ones, each at the price of its own rule. Clients in none have spent nothing,
     and are left out."""
@@ -125,7 +125,11 @@ def spent(rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[Former]
 
 
 def exhausted(
-    rule: NoiseRule, budget: Fraction, clients: Set[str], cohorts: Iterable[Set[str]], former: Sequence[Former] = ()
+    rule: NoiseRule,
+    budget: Fraction,
+    clients: Set[str],
+    cohorts: Iterable[Set[str]],
+    former: Sequence[FormerCohorts] = (),
 ) -> frozenset[str]:
     """Those of `clients`, the roster, for whom one more cohort would exceed the budget, as `spent` counts."""
     total, counts, before = _charges(rule, cohorts, former)
@@ -138,7 +142,7 @@ def exhausted(
 
 
 def _charges(
-    rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[Former]
+    rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[FormerCohorts]
 ) -> tuple[NoiseRule, Counter[str], Mapping[str, Fraction]]:
     """The rule with the deviations of all, how many of the cohorts each client is in, and its mu^2 of the former."""
     if len(former) >= MOST_FEDERATIONS:

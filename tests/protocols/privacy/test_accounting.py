@@ -13,7 +13,7 @@ import pytest
 from proofs.errors import Misuse
 from protocols.privacy.accounting import (
     EPSILON_STEP,
-    Former,
+    FormerCohorts,
     NoiseRule,
     exhausted,
     honest_adders,
@@ -147,7 +147,7 @@ def test_every_closed_cohort_counts_and_no_other() -> None:
 def test_former_cohorts_cost_what_their_own_rule_says() -> None:
     """mu^2 and deviations add up, whatever the later rule would charge."""
     former = NoiseRule(256, Fraction(281**2), 3, RULE.delta, Fraction(1, 2**50))
-    found = spent(RULE, [{"a", "b"}], [Former(former, [{"a", "c"}] * 10)])
+    found = spent(RULE, [{"a", "b"}], [FormerCohorts(former, [{"a", "c"}] * 10)])
     assert {client: each.rounds for client, each in found.items()} == {"a": 11, "b": 1, "c": 10}
     whole = replace(RULE, deviation=RULE.deviation + former.deviation)
     assert found["b"].epsilon == whole.epsilon(1)
@@ -157,14 +157,16 @@ def test_former_cohorts_cost_what_their_own_rule_says() -> None:
     assert cheap is not None
     assert found["a"].epsilon is not None
     assert found["a"].epsilon > alone > cheap
-    assert spent(RULE, [{"a"}], [Former(RULE, [{"a"}])])["a"].rounds == 2
-    assert exhausted(RULE, found["a"].epsilon, {"a", "b"}, [{"b"}], [Former(former, [{"a"}] * 10)]) == frozenset()
-    assert exhausted(RULE, alone, {"a", "b"}, [], [Former(former, [{"a"}] * 10)]) == {"a"}
+    assert spent(RULE, [{"a"}], [FormerCohorts(RULE, [{"a"}])])["a"].rounds == 2
+    assert (
+        exhausted(RULE, found["a"].epsilon, {"a", "b"}, [{"b"}], [FormerCohorts(former, [{"a"}] * 10)]) == frozenset()
+    )
+    assert exhausted(RULE, alone, {"a", "b"}, [], [FormerCohorts(former, [{"a"}] * 10)]) == {"a"}
 
 
 def test_more_federations_than_are_bounded_are_refused() -> None:
     with pytest.raises(Misuse, match="former federations: expected less than 1024"):
-        spent(RULE, [], [Former(RULE, [])] * 2**10)
+        spent(RULE, [], [FormerCohorts(RULE, [])] * 2**10)
 
 
 def test_who_is_exhausted() -> None:
