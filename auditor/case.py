@@ -41,6 +41,7 @@ HARMLESS = frozenset(
         "roster-size",
         "per-round",
         "per-round-consecutive",
+        "weights-consecutive",
         "max-rounds",
         "max-rounds-limit",
         "cohort-entry",

@@ -367,11 +367,13 @@ def _weight_conditions(policy: Policy) -> list[Inequality]:
     rule = policy.weights
     alike = rule == replace(EQUAL_WEIGHTS, kind=rule.kind)
     fits = alike if rule.kind == EQUAL.name else rule.unit is not None and _positive(rule.unit)
+    changed = "a client whose weight changes shows in the difference of two sums of the same clients"
     return [
         Inequality("weights-kind", int(rule.kind in WEIGHT_KINDS), "=", 1, f"weights are {one_of(WEIGHT_KINDS.names)}"),
         Inequality("weights-least", rule.largest, ">=", 1, "a weight is at least 1"),
         Inequality("weights-limit", rule.largest, "<=", LARGEST_WEIGHT, "W is at most 2^20"),
         Inequality("weights-unit", int(fits), "=", 1, "equal weights are 1; others have a unit above zero"),
+        Inequality("weights-consecutive", int(policy.strict_consecutive and rule.kind != EQUAL.name), "=", 0, changed),
     ]
 
 

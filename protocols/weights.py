@@ -1,4 +1,4 @@
-"""By what an update is weighed in the sum (spec 4.7): the kinds of weights, and what a submission may state.
+"""By what an update is weighed in the sum (spec 4.9): the kinds of weights, and what a submission may state.
 
 An update of weight w carries w times what its client trained, within w times the policy's bounds; the server step
 divides by the sum of the weights. Ciphertexts are never multiplied by public weights: the weighted sum of keys would

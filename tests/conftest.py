@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 _DEEPEST = sys.getrecursionlimit()
-import py_ecc  # noqa: E402, F401
+import py_ecc  # noqa: E402, F401  before anybody else does
 
 sys.setrecursionlimit(_DEEPEST)  # py_ecc raises it for good, and tests of deep nesting would end their process
 

@@ -24,7 +24,7 @@ from protocols.policy import SCALE_BIAS
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
-from verifl.strategies.weights import WeightsConfig
+from verifl.strategies.weights import WeightsConfig, weighs
 from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, TomlTable, parse_table, read_toml
 
 LARGEST_CLIP_NORM = float(MAXIMUM_NORM_BOUND)  # in the model's units: without any fraction bits it is the norm bound
@@ -295,6 +295,15 @@ class Config(TomlTable):
         if name in BUILT_IN_TASKS and isinstance(update, Mapping) and "clip_norm" not in update:
             return {**document, "update": {"clip_norm": BUILT_IN_TASKS.find(name).clip_norm, **update}}
         return document
+
+    @model_validator(mode="after")
+    def _strict_with_equal_weights(self) -> Self:
+        if self.limits.strict_consecutive and weighs(self.weights):
+            raise ValueError(
+                f'expected limits.strict_consecutive with weights.kind "equal" alone, found "{self.weights.kind}": a '
+                "client whose weight changes shows in the difference of two sums of the same clients; use one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rounds_within_limit(self) -> Self:

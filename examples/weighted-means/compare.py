@@ -78,7 +78,7 @@ def arms(arguments: argparse.Namespace, seed: int) -> Iterator[tuple[str, list[M
         task = Unequal(task)  # type: ignore[assignment]  # it has all that a task has
     for name in PLAIN:
         yield name, plain(task, config, name == PLAIN[0])
-    largest = max(task.weight(client, task.data(client)) for client in task.clients())  # type: ignore[attr-defined]
+    largest = max(task.weight(client, task.data(client)) for client in task.clients())  # type: ignore[attr-defined]  # built-in tasks weigh
     for kind in arguments.kinds:
         yield f"verified-{kind}", verified(task, configuration(arguments, seed, kind, largest))
 

@@ -10,7 +10,7 @@ from proofs.curve import FIELD, ORDER, POINT_SIZE, not_a_point, not_points
 from proofs.errors import Misuse
 
 _DEEPEST = sys.getrecursionlimit()
-from py_ecc.secp256k1 import secp256k1  # noqa: E402
+from py_ecc.secp256k1 import secp256k1  # noqa: E402  between the two lines about the limit
 
 sys.setrecursionlimit(_DEEPEST)  # py_ecc raises it so far that nesting in a stranger's bytes would end the process
 

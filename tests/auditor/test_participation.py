@@ -85,8 +85,8 @@ def test_a_draw_that_follows_from_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_repetition_with_a_new_draw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def anew(pinned: object, ledger: object) -> bytes | None:
-        values = {key.trustee: key.draw for key in ledger.keys}  # type: ignore[attr-defined]
-        return draw_seed(pinned, ledger.next_round, values)  # type: ignore[arg-type, attr-defined]
+        values = {key.trustee: key.draw for key in ledger.keys}  # type: ignore[attr-defined]  # a Ledger
+        return draw_seed(pinned, ledger.next_round, values)  # type: ignore[arg-type, attr-defined]  # the same
 
     simulation = begin(tmp_path)
     simulation.give_up_round()

@@ -12,9 +12,9 @@ from tests.ecosystem.packages import needs
 
 needs("dp_accounting")
 
-import dp_accounting  # noqa: E402
-from dp_accounting.pld import privacy_loss_distribution  # noqa: E402
-from dp_accounting.rdp import RdpAccountant  # noqa: E402
+import dp_accounting  # noqa: E402  after it is known to be there
+from dp_accounting.pld import privacy_loss_distribution  # noqa: E402  the same
+from dp_accounting.rdp import RdpAccountant  # noqa: E402  the same
 
 pytestmark = pytest.mark.ecosystem
 

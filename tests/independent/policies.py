@@ -68,6 +68,7 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     equal = weights["kind"] == "equal"
     unit = constant(weights["unit"]) if weights["unit"] is not None else math.nan
     yield "weights-unit", (weights["largest"], weights["unit"]) == (1, None) if equal else unit > 0
+    yield "weights-consecutive", equal or not policy["strict_consecutive"]
     yield "norm-bound-positive", update["norm_bound"] >= 1
     yield "norm-bound-limit", weights["largest"] * update["norm_bound"] <= 1 << 40
     yield "coordinate-scales", all(scale["exponent"] in {*range(64), *range(65, 129)} for scale in update["scales"])

@@ -45,7 +45,7 @@ def test_both_auditors_replay_them(simulation: Simulation) -> None:
 
 def test_a_statistic_is_the_mean_of_what_clients_made_of_it(simulation: Simulation) -> None:
     unit = 2.0 ** (6 - SETTING.fraction_bits)
-    means = [sum(made.values())[8:] / 3 * unit for made in simulation.updates.values()]  # type: ignore[index]
+    means = [sum(made.values())[8:] / 3 * unit for made in simulation.updates.values()]  # type: ignore[index]  # arrays
     reached = simulation.coordinator.step_state()
     expected = simulation.model[8:]
     for mean in means:

@@ -112,7 +112,7 @@ def test_parameters_out_of_range(changes: dict[str, object], found: str) -> None
     """The weight's own cell is in no group."""
     arguments: dict[str, object] = {"dimension": 40, "norm_bound": 500, "hidden_weight": 3, **changes}
     with pytest.raises(Misuse, match=found):
-        ArgumentParameters(**arguments)  # type: ignore[arg-type]
+        ArgumentParameters(**arguments)  # type: ignore[arg-type]  # by name
 
 
 def test_parameters_at_their_ends() -> None:

@@ -26,7 +26,7 @@ from protocols.parameters import (
     largest_derivable_cohort,
     require_sound,
 )
-from protocols.policy import FormerFederation, Member, Policy, ScaleRule, StepRule, TensorSpec
+from protocols.policy import FormerFederation, Member, Policy, ScaleRule, StepRule, TensorSpec, WeightRule
 from protocols.steps.fedavg import FedAvg, fedavg
 from protocols.steps.fedavgm import fedavgm
 from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
@@ -353,3 +353,11 @@ def test_checks_are_total_on_decoded_policies(a: int, b: int, c: int, d: int) ->
     policy = lattice(update(GOOD, norm_bound=a, fraction_bits=b), degree=c, modulus=d, plaintext_scale=a, tail=b)
     policy = replace(policy, dimension=a, projections=b, max_cohort=c, threshold=d, corrupt=a, trustees=(), roster=())
     assert failing(policy)
+
+
+@pytest.mark.parametrize("kind", ["declared", "private"])
+def test_consecutive_cohorts_promise_nothing_of_weights_that_change(kind: str) -> None:
+    weighed = replace(GOOD, weights=WeightRule(kind, 9, "1.0"))
+    assert "weights-consecutive" not in failing(weighed)
+    assert "weights-consecutive" in failing(replace(weighed, strict_consecutive=True))
+    assert "weights-consecutive" not in failing(replace(GOOD, strict_consecutive=True))

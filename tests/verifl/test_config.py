@@ -137,6 +137,10 @@ def test_a_full_file(tmp_path: Path) -> None:
             f"audit.required.0: expected a check, {in_words('or')}, found 'I99'",
         ),
         (
+            TASK + '[limits]\nstrict_consecutive = true\n[weights]\nkind = "private"\nlargest = 9\nunit = 1.0',
+            'expected limits.strict_consecutive with weights.kind "equal" alone, found "private"',
+        ),
+        (
             TASK + "[federation]\nrounds = 9\n[limits]\nmax_rounds = 8",
             "expected federation.rounds <= limits.max_rounds",
         ),

@@ -217,4 +217,4 @@ def test_rules_out_of_range_are_refused(change: dict[str, Fraction | int]) -> No
         "deviation": Fraction(0),
     }
     with pytest.raises(Misuse):
-        NoiseRule(**{**values, **change})  # type: ignore[arg-type]
+        NoiseRule(**{**values, **change})  # type: ignore[arg-type]  # by name

@@ -344,7 +344,7 @@ def test_whoever_divides_by_the_number_of_clients_is_found(simulate: Simulate, m
     closing = type(simulation.coordinator)
     count = len(simulation.clients)
 
-    def unweighed(self):  # type: ignore[no-untyped-def]
+    def unweighed(self):  # type: ignore[no-untyped-def]  # in the place of a method
         plaintext = self._plaintext(self._current())
         return apply_step(self._pinned.policy, self.step_state(), plaintext, count, self._current().number)
 
