@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -46,6 +47,7 @@ MINIMUM_WEIGHTED_DIMENSION = 2  # the weight, and something that it weighs
 PAD_DEGREE = 2  # of the pad in the first variable
 SUMMAND_DEGREE = 2
 WEIGHTED_SUMMAND_DEGREE = 3
+_OF_WEIGHT = ("segments", "relations", "layout")  # what the weight changes; all else is of every w, or of W
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,7 @@ class ArgumentParameters:
     minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
     def __post_init__(self) -> None:
-        if not 1 <= self.weight <= self.largest_weight:
-            raise Misuse(f"weight: expected 1 <= w <= W = {self.largest_weight}, found {self.weight}")
+        self._check_range()
         if not 1 <= self.norm_bound <= MAXIMUM_NORM_BOUND // self.largest_weight:
             name = "B" if self.largest_weight == 1 else f"{self.largest_weight} B"
             found = self.largest_weight * self.norm_bound
@@ -91,6 +92,10 @@ class ArgumentParameters:
             if bound.left >= ORDER:
                 raise Misuse(f"no wrap-around ({bound.name}): expected less than ord = {ORDER}, found {bound.left}")
 
+    def _check_range(self) -> None:
+        if not 1 <= self.weight <= self.largest_weight:
+            raise Misuse(f"weight: expected 1 <= w <= W = {self.largest_weight}, found {self.weight}")
+
     def _check_weight(self) -> None:
         largest = self.hidden_weight
         if largest is None:
@@ -103,7 +108,7 @@ class ArgumentParameters:
             raise Misuse(f"dimension: expected a coordinate beside the weight, found d = {self.dimension}")
         if self.norm_bound * largest > MAXIMUM_NORM_BOUND:
             raise Misuse(f"hidden weight: expected B W <= {MAXIMUM_NORM_BOUND}, found {self.norm_bound * largest}")
-        bound = max((segment.bound for segment in self.segments), default=0)
+        bound = max(self.coordinate_bound or 0, *(segment.bound for segment in self.segments), 0)
         if bound * largest > MAXIMUM_COORDINATE_BOUND:
             raise Misuse(f"hidden weight: expected beta W <= {MAXIMUM_COORDINATE_BOUND}, found {bound * largest}")
 
@@ -118,8 +123,16 @@ class ArgumentParameters:
         return TableShape(self.dimension)
 
     def weighing(self, weight: int) -> ArgumentParameters:
-        """The same of an update of this weight; raises Misuse unless it is 1 to W."""
-        return self if weight == self.weight else replace(self, weight=weight)
+        """The same of an update of this weight; raises Misuse unless it is 1 to W. What the weight does not change is
+        computed once: of thousands of weights, and a policy of thousands of groups, that is most of it."""
+        if weight == self.weight:
+            return self
+        made = copy(self)
+        object.__setattr__(made, "weight", weight)
+        made._check_range()
+        for name in _OF_WEIGHT:
+            made.__dict__.pop(name, None)
+        return made
 
     @cached_property
     def segments(self) -> tuple[CoordinateGroup, ...]:

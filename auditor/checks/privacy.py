@@ -21,7 +21,7 @@ from auditor.signed_log import SignedLog
 from protocols.messages import ISSUER
 from protocols.reasons import ABORTS, ABSENCES, ENDINGS
 from protocols.registry import Registry
-from protocols.weights import WEIGHT_KINDS, weight_of
+from protocols.weights import PRIVATE, WEIGHT_KINDS, weight_of
 
 
 @dataclass(frozen=True)
@@ -147,18 +147,27 @@ class Sensitivity(Result):
 @numbered("P4")
 def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
     """P4. The bound that every accepted update is proved to obey, after rounding, is the L2 sensitivity of the sum. It
-    stands only if every proof was verified (I6) under sound parameters (I2). This version claims no epsilon."""
+    stands only if every proof was verified (I6) under sound parameters (I2). The sum of private weights is published,
+    too. This version claims no epsilon."""
     for ended in (given.parameters.result, given.proofs.result):
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: the bound is not proved")
     _ = given.log.index
-    rule, largest = given.case.pinned.policy.update, given.case.pinned.policy.weights.largest
+    rule, weights = given.case.pinned.policy.update, given.case.pinned.policy.weights
+    largest = weights.largest
     real = float(Fraction(largest * rule.norm_bound, 1 << rule.fraction_bits))
     findings.note("no epsilon is claimed: the policy asks for no noise")
     weighed = "" if largest == 1 else f"{largest} times "
     units = f"{weighed}{rule.norm_bound} units of 2^-{rule.fraction_bits}"
     divided = ", each coordinate divided by its scale" if rule.scales else ""
-    return Sensitivity(f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units}){divided}")
+    told = f"adding or removing one client changes the sum by at most {real:.6g} in L2 ({units}){divided}"
+    return Sensitivity(told + (_beside_weights(rule.norm_bound, largest) if weights.kind == PRIVATE.name else ""))
+
+
+def _beside_weights(norm_bound: int, largest: int) -> str:
+    """Of an update of at most W B, published with a weight of at most W."""
+    together = math.isqrt(largest**2 * (norm_bound**2 + 1)) + 1  # W sqrt(B^2 + 1), rounded up
+    return f", and the sum of weights by at most {largest}: both together by less than {together} units"
 
 
 @dataclass(frozen=True)

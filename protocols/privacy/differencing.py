@@ -12,14 +12,15 @@ refusal, so whoever can prove less is the stricter judge.
 
 Cohorts on models that are nearly equal are another matter: where training hardly moves the model any more, a client's
 updates of consecutive rounds are alike, and the sums of these rounds show what cohorts on one model would show.
-`exposed_by_two` and `exposed_by_three` say whom.
+`exposed_by_two` and `exposed_by_three` say whom; `exposed_by_weights`, where a client's weight changes in between.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import compress
 
 from proofs.errors import Rejected
@@ -51,6 +52,15 @@ def exposed_by_two(earlier: Set[str], later: Set[str], min_cohort: int) -> froze
     are fewer than `min_cohort`. Linear in the cohorts."""
     sides = (earlier - later, later - earlier)
     return frozenset().union(*(side for side in sides if len(side) < min_cohort))
+
+
+def exposed_by_weights(earlier: Mapping[str, int], later: Mapping[str, int], min_cohort: int) -> frozenset[str]:
+    """The clients in both cohorts whom a combination of the two weighed sums shows on alike models: those who have not
+    the ratio of weights, 1 or more each, that it leaves out, if they are fewer than `min_cohort`. Linear in the
+    cohorts."""
+    ratios = {client: Fraction(later[client], earlier[client]) for client in earlier.keys() & later.keys()}
+    few = {ratio for ratio, count in Counter(ratios.values()).items() if len(ratios) - count < min_cohort}
+    return frozenset(client for client, ratio in ratios.items() if len(few) > (ratio in few))
 
 
 # Combinations of three sums, up to the sign, that the first and the last are part of: others are `exposed_by_two`.

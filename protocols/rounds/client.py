@@ -23,7 +23,7 @@ from protocols.invitation import Invitation, VerifiedRound, check_model, verify_
 from protocols.membership import ENROLLED, Membership, key_in_force, require_own_key
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.client_holdings import ANSWER, SEEN, KeptAnswer, Seen
+from protocols.rounds.client_holdings import ANSWER, SEEN, WEIGHED, KeptAnswer, Seen, Weighed, WeighedModel
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_messages
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.submitting import ClientRound, Update, make
@@ -121,9 +121,10 @@ class Client:
         return answer.package() if answer is not None and answer.round == opened.number else None
 
     def weight_on(self, opened: OpenRound) -> int | None:
-        """The weight of its last answer, if that was on this model, too: it has to be the same; None for none."""
-        answer = self._answer()
-        return None if answer is None or answer.model != opened.verified.message.model else answer.weight
+        """The weight of its last answer on this model, which may have come back since: it has to be the same; None for
+        none."""
+        before = self._weighed().on(opened.verified.message.model)
+        return None if before is None else before.weight
 
     def submit(self, opened: OpenRound, update: Update, weight: int | None = None) -> SubmissionPackage:
         """The one submission to this round for `update`, int64 (d,) in fixed-point units of norm at most B; where the
@@ -139,6 +140,7 @@ class Client:
         if answer is None or answer.round != opened.number:
             self._check_weight(opened, weight)
             answer = self._make_answer(opened.verified, update, digest, weight)
+            self._keep_weight(opened, weight)
             ANSWER.put(self._store, answer)
         if (answer.update, answer.weight) != (digest, weight):
             what = "update" if answer.weight == weight else "weight"
@@ -148,15 +150,25 @@ class Client:
     def _check_weight(self, opened: OpenRound, weight: int | None) -> None:
         try:
             check_own_weight(self._pinned.policy.weights, weight)
-            check_same_weight(self.weight_on(opened), self.last_answered, weight)
+            if (before := self._weighed().on(opened.verified.message.model)) is not None:
+                check_same_weight(before.weight, before.round, weight)
         except Rejected as error:
             raise Misuse(f"weight: expected {error.expected}, found {error.found}") from None
 
+    def _keep_weight(self, opened: OpenRound, weight: int | None) -> None:
+        """Before the answer is kept: no answer goes out whose weight may be forgotten."""
+        if weight is not None:
+            kept = WeighedModel(opened.verified.message.model, opened.number, weight)
+            WEIGHED.put(self._store, self._weighed().after(kept))
+
+    def _weighed(self) -> Weighed:
+        return WEIGHED.get(self._store) or Weighed()
+
     def _make_answer(self, verified: VerifiedRound, update: Update, digest: bytes, weight: int | None) -> KeptAnswer:
-        at, model = ClientRound.of(self._pinned, verified, self._name, weight), verified.message.model
+        at = ClientRound.of(self._pinned, verified, self._name, weight)
         vector = vector_of(self._pinned.policy.weights, update, weight)
         package = make(self._engine, at, vector, self._identity, self._rand)
-        return KeptAnswer(at.number, at.round_open, model, digest, weight, package.entry, tuple(package.blobs.values()))
+        return KeptAnswer(at.number, at.round_open, digest, weight, package.entry, tuple(package.blobs.values()))
 
     def _check_remembers(self, evidence: Evidence) -> None:
         """It has made no submission that its store does not know, or a later one."""

@@ -13,6 +13,8 @@ from protocols.membership import Membership
 from protocols.messages import AtMost, Hash32
 from protocols.rounds.exchange import SubmissionPackage
 
+_WEIGHED_LIMIT = 1 << 23  # of 2^16 models
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -25,12 +27,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class KeptAnswer:
-    """A submission with its blobs, the RoundOpen that it answers and the model there, the hash of the update that it
-    was made of, and the weight that it states."""
+    """A submission with its blobs, the RoundOpen that it answers, the hash of the update that it was made of, and the
+    weight that it states or hides."""
 
     round: int
     round_open: Hash32
-    model: Hash32
     update: Hash32
     weight: int | None
     entry: Annotated[bytes, AtMost(ENTRY_LIMIT)]
@@ -41,9 +42,34 @@ class KeptAnswer:
         return SubmissionPackage(self.entry, {blob_hash(blob): blob for blob in self.blobs})
 
 
+@dataclass(frozen=True)
+class WeighedModel:
+    """The weight of an answer, the last one on a model, and its round."""
+
+    model: Hash32
+    round: int
+    weight: int
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """By what it has weighed its updates on every model that it ever answered on: one may come back."""
+
+    models: tuple[WeighedModel, ...] = ()
+
+    def on(self, model: bytes) -> WeighedModel | None:
+        """What it weighed on this model; None for nothing."""
+        return next((each for each in reversed(self.models) if each.model == model), None)
+
+    def after(self, answer: WeighedModel) -> Weighed:
+        """With one more, in the place of what there was on its model."""
+        return Weighed((*(each for each in self.models if each.model != answer.model), answer))
+
+
 SEEN = Holding.of("seen", "the newest checkpoint that it has verified", Seen, INVITATION_LIMIT)
 ANSWER = Holding.of("answer", "its submission to the last round that it answered", KeptAnswer, BLOB_LIMIT)
-HOLDINGS = Holdings("a client", (POLICY, SEEN, ANSWER))
+WEIGHED = Holding.of("weighed", "the weights that it has had on each model", Weighed, _WEIGHED_LIMIT)
+HOLDINGS = Holdings("a client", (POLICY, SEEN, ANSWER, WEIGHED))
 
 
 def required() -> tuple[str, ...]:

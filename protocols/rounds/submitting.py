@@ -77,7 +77,8 @@ class ClientRound:
 
     @property
     def norm_bound(self) -> int:
-        """What the norm of the update is proved to be within, in units: w B."""
+        """What the norm of the update is proved to be within, in units: w B of a stated weight; of a hidden one B,
+        which the proof multiplies by it."""
         return weight_of(self.weight) * self.pinned.policy.update.norm_bound
 
     @property

@@ -145,17 +145,18 @@ def test_whom_consecutive_rounds_expose(cohorts: list[range], exposed: list[str]
 
 @pytest.mark.parametrize("hidden", [False, True])
 def test_notes_say_what_sums_of_private_weights_show(hidden: bool) -> None:
-    findings = Findings("P6", "")
-    differences._note_exposed(findings, [("rounds 1 and 2", {"c1"})], hidden=hidden)
-    (note,) = findings.result("").notes
-    assert ("the sums of private weights show theirs exactly" in note) is hidden
+    cohorts = [differences._Opened(n, bytes([n]), set(clients), {}) for n, clients in enumerate(("abcd", "abc"), 1)]
+    (exposed,) = differences._exposed(cohorts, 2, hidden)
+    assert exposed.clients == {"d"}
+    assert ("the sums of private weights show theirs exactly" in exposed.said) is hidden
 
 
 def test_notes_are_few_and_short(tmp_path: Path) -> None:
     """Of many exposed clients and many rounds a report has a few, and counts the rest."""
     findings = Findings("P6", "")
-    many = [(f"rounds {n} and {n + 1}", {f"c{each:03}" for each in range(500)}) for n in range(1000)]
-    differences._note_exposed(findings, many, hidden=False)
+    clients = {f"c{each:03}" for each in range(500)}
+    many = [differences._Exposed(f"rounds {n} and {n + 1}", clients, "why") for n in range(1000)]
+    differences._note_exposed(findings, many)
     notes = findings.result("").notes
     assert len(notes) == 21
     assert "c007 and 492 more" in notes[0]

@@ -91,10 +91,18 @@ def check_proof(case: Case, this: Round, entry: Entry) -> bool:
 
 
 def numbers_of(case: Case, entry: Entry) -> Numbers:
-    """The numbers of an update of the weight that a submission states (4.9)."""
+    """The numbers of an update of the weight that a submission states (4.9); `Unsound` where I5 refuses it."""
     if not states_a_weight(case.policy, entry.body["weight"]):
         raise Unsound("weight")
+    if not has_relations(case, entry):
+        raise Unsound("relations")
     return Numbers(case.policy, entry.body["weight"] or 1)
+
+
+def has_relations(case: Case, entry: Entry) -> bool:
+    """I5.5."""
+    asked = (case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted)
+    return all((entry.body[name] is not None) == wanted for name, wanted in zip(RELATED, asked, strict=True))
 
 
 def read_residues(case: Case, entry: Entry) -> list[int] | None:

@@ -6,6 +6,7 @@ import hashlib
 
 from tests.independent.case import Case, Entry, Round
 from tests.independent.cohorts import endings
+from tests.independent.content import has_relations
 from tests.independent.draws import check_draw, drawn
 from tests.independent.edwards import PRIME, has_small_order
 from tests.independent.encoding import framed_hash
@@ -217,9 +218,7 @@ def check_submission(case: Case, this: Round, entry: Entry) -> None:
         names = [key.body["trustee"] for key in this.all("round-key")]
         if [share["trustee"] for share in entry.body["shares"]] != names:
             case.fail("I5", f"entry {entry.index}: shares")
-    relations = [case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted]
-    names = ("range_commitments", "weight_commitments", "noise_commitments")
-    if [entry.body[name] is not None for name in names] != relations:
+    if not has_relations(case, entry):
         case.fail("I5", f"entry {entry.index}: relations")
     if entry in this.accepted and case.faults.get(entry.index) in ("duplicate", "replayed"):
         case.fail("I5", f"entry {entry.index}: accepted, but {case.faults[entry.index]}")

@@ -10,6 +10,7 @@ import pytest
 from proofs.encryption import EncryptionParameters, RingElements
 from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
+from proofs.squares import four_squares
 from proofs.verifier import Claim as OurClaim
 from proofs.witness import commit_update
 from tests.independent import argument
@@ -161,3 +162,28 @@ def test_another_largest_weight(full: Honest) -> None:
     """Of nearly the same masks."""
     other = replace(FULL, hidden_weight=299)
     assert both(other, pruned(full.claim)) in ("shortness", "linear-relation", "quotient-range")
+
+
+@pytest.mark.parametrize("dimension", [2, 16, 17, pytest.param(257, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "largest", [1, 2**20, *(pytest.param(each, marks=pytest.mark.exhaustive) for each in (5, 2**20 - 1))]
+)
+def test_shapes(dimension: int, largest: int) -> None:
+    """The weight alone in the last row, without padding, of the least dimension, at the largest W: 1 and W are
+    accepted, and nothing beyond, nor a norm of one unit more."""
+    parameters = WeakParameters(dimension, 2**20 if largest == 2**20 else 2**19, 6, hidden_weight=largest)
+    bound = parameters.norm_bound
+    cases = [(1, 0, True), (largest, 0, True), (0, 0, False), (-1, 0, False)]
+    # of the largest W, the engine commits to no larger numbers
+    cases += [] if largest == 2**20 else [(largest + 1, 0, False), (largest, 1, False)]
+    for weight, longer, lawful in cases:
+        update = np.zeros((parameters.shape.data_rows, parameters.shape.columns), dtype=np.int64)
+        update.reshape(-1)[0] = bound * weight + longer
+        update.reshape(-1)[dimension - 1] = weight
+        private = np.zeros((1, parameters.shape.columns), dtype=np.int64)
+        left = (bound**2 + 1) * weight**2 - sum(int(each) ** 2 for each in update.reshape(-1))
+        private[0, :4] = four_squares(max(0, left), seeded(1))
+        roots = np.zeros((1, 8), dtype=np.int64)
+        roots[0, :5] = weight, *four_squares(max(0, (weight - 1) * (largest - weight)), seeded(2))
+        claim = forge_tables(native(), parameters, [update, private, roots, roots**2], seeded(3))
+        assert both(parameters, claim) == ("accepted" if lawful else "linear-relation"), (weight, longer)

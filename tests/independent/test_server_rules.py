@@ -4,6 +4,7 @@ by the auditor, and by the second one."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from auditor import Report, audit
 from proofs.errors import Rejected
 from protocols.envelopes import open_policy
 from protocols.pinned import PinnedPolicy
-from protocols.policy import TensorSpec
+from protocols.policy import SCALE_BIAS, STATISTIC, ScaleRule, TensorSpec
 from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES
 from protocols.steps.rule import spelled
@@ -25,6 +26,7 @@ from protocols.steps.step import (
     encode_model,
     encode_optimizer,
     initial_state,
+    mean_update,
     step_ceiling,
     step_floor,
 )
@@ -161,3 +163,35 @@ def test_every_rule_gives_the_same_bits(name: str, sums: list[list[int]]) -> Non
         len(encode_optimizer(state) or b"") == second.kept_size(body) == PinnedPolicy(policy, b"", b"").optimizer_size
     )
     assert second.step_bounds(body) == (step_floor(policy), step_ceiling(policy))
+
+
+TENSORS = (TensorSpec("a", (3,), "float32", False), TensorSpec("b", (2,), "float32", True, STATISTIC))
+
+
+@given(
+    total=st.one_of(st.sampled_from((1, 2, 3, 2**53 - 1)), st.integers(1, 2**53 - 1)),
+    sums=st.lists(st.integers(-(2**62), 2**62), min_size=5, max_size=5),
+    bits=st.sampled_from((0, 12, 52, 128)),
+    exponents=st.lists(st.integers(0, 128), min_size=5, max_size=5),
+)
+def test_sums_of_weights_divide_exactly(total: int, sums: list[int], bits: int, exponents: list[int]) -> None:
+    """With scales and statistics: the mean is the double nearest to the quotient; both make the same model of it."""
+    scales = tuple(ScaleRule(i, i + 1, each) for i, each in enumerate(exponents) if each != SCALE_BIAS)
+    policy = replace(BASE, dimension=5, tensors=TENSORS, update=replace(BASE.update, fraction_bits=bits, scales=scales))
+    body, start, summed = asdict(policy), [0.0, -0.0, 0.1, -2.0, 5e-324], np.array(sums, dtype=np.int64)
+    for found, units, exponent in zip(mean_update(summed, total, policy.update), sums, exponents, strict=True):
+        exact = Fraction(float(units)) * Fraction(2) ** (exponent - SCALE_BIAS) / (total << bits)
+        assert found == float(exact)
+    first = apply_step(policy, initial_state(policy, np.array(start)), summed, total, 1).model
+    other = second.server_step(body, second.initial_state(body, start), sums, total, 1).model
+    assert encode_model(first) == second.packed(other)
+
+
+@pytest.mark.parametrize("total", [0, -1, 2**53, 2**63 - 1])
+def test_no_lawful_sum_of_weights_is_refused_by_both(total: int) -> None:
+    policy = replace(BASE, dimension=5, tensors=TENSORS)
+    with pytest.raises(Rejected, match="server-step"):
+        apply_step(policy, initial_state(policy, np.zeros(5)), np.zeros(5, dtype=np.int64), total, 1)
+    body = asdict(policy)
+    with pytest.raises(Unreadable, match="server-step"):
+        second.server_step(body, second.initial_state(body, [0.0] * 5), [0] * 5, total, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cached_property
 
 import pytest
@@ -45,6 +46,26 @@ def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
     with pytest.raises(Misuse, match=rf"no wrap-around \({name}\): expected less than .*, found {bound.left}"):
         edge(name)(*arguments)
+
+
+@pytest.mark.parametrize("weight", [1, 2, 6, 7])
+def test_of_another_weight_all_is_as_if_made_for_it(weight: int) -> None:
+    """What is taken over from the parameters of weight 1 is of every weight."""
+    base = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING, largest_weight=7)
+    names = [name for name, each in vars(ArgumentParameters).items() if isinstance(each, cached_property)]
+    for name in names:
+        getattr(base, name)
+    made, expected = base.weighing(weight), replace(base, weight=weight)
+    assert made == expected
+    for name in names:
+        assert getattr(made, name) == getattr(expected, name), name
+    assert (base.weight, base.segments[0].bound) == (1, 100)
+
+
+def test_a_weight_that_nobody_may_have_has_no_parameters() -> None:
+    for weight in (0, 8):
+        with pytest.raises(Misuse, match=rf"weight: expected 1 <= w <= W = 7, found {weight}"):
+            WeakParameters(40, 500, 4, largest_weight=7).weighing(weight)
 
 
 def test_inequalities_are_all_named() -> None:

@@ -19,6 +19,7 @@ from protocols.privacy.differencing import (
     check_nested,
     exposed_by_three,
     exposed_by_two,
+    exposed_by_weights,
     may_leave,
 )
 from protocols.reasons import SUPPRESSED
@@ -202,6 +203,23 @@ def test_three_sums_expose_what_a_combination_shows(cohorts: list[frozenset[str]
         if weights[0] and weights[2] and len(shown) < minimum:
             expected |= shown
     assert exposed_by_three(cohorts, minimum) == expected
+
+
+WEIGHTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 3))
+
+
+@given(WEIGHTS, WEIGHTS, MINIMUM)
+def test_two_weighed_sums_expose_whoever_weighs_otherwise(
+    earlier: dict[str, int], later: dict[str, int], minimum: int
+) -> None:
+    """Against every combination with coefficients that leave somebody out; of the clients in both."""
+    both = earlier.keys() & later.keys()
+    expected = set[str]()
+    for first, second in product(range(1, 4), repeat=2):
+        shown = {client for client in both if first * later[client] != second * earlier[client]}
+        if len(shown) < min(minimum, len(both)):
+            expected |= shown
+    assert exposed_by_weights(earlier, later, minimum) == expected
 
 
 def test_two_aborts_on_alike_models_expose_one() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,25 @@ from protocols.parameters import (
     largest_derivable_cohort,
     require_sound,
 )
-from protocols.policy import FormerFederation, Member, Policy, ScaleRule, StepRule, TensorSpec, WeightRule
+from protocols.policy import (
+    CoordinateRule,
+    FormerFederation,
+    Member,
+    Policy,
+    ScaleRule,
+    StepRule,
+    TensorSpec,
+    WeightRule,
+)
+from protocols.steps.doubles import format_double
 from protocols.steps.fedavg import FedAvg, fedavg
 from protocols.steps.fedavgm import fedavgm
 from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
 from protocols.steps.rule import spelled
 from protocols.steps.step import apply_step, fullest_update, initial_state
 from protocols.weights import EQUAL_WEIGHTS
+from tests.independent.parameters import Numbers
+from tests.independent.policies import number_conditions
 
 
 def sound(dimension: int = 1000, clients: int = 8, max_cohort: int = 8, clip: float = 1.0) -> Policy:
@@ -361,3 +373,26 @@ def test_consecutive_cohorts_promise_nothing_of_weights_that_change(kind: str) -
     assert "weights-consecutive" not in failing(weighed)
     assert "weights-consecutive" in failing(replace(weighed, strict_consecutive=True))
     assert "weights-consecutive" not in failing(replace(GOOD, strict_consecutive=True))
+
+
+@pytest.mark.parametrize("kind", ["declared", "private"])
+def test_the_general_bound_is_in_range_also_where_groups_cover_all(kind: str) -> None:
+    """W times it, whatever its coordinates are; the second auditor says so, too."""
+    for general, within in ((2**19, True), (2**19 + 1, False)):
+        bounds = replace(GOOD.update, coordinate_bound=general, groups=(CoordinateRule(0, GOOD.dimension, 10),))
+        bounds = replace(bounds, norm_bound=2**16)
+        crypto = derive_lattice(bounds, GOOD.max_cohort, False, 2)
+        policy = replace(GOOD, weights=WeightRule(kind, 2, format_double(1.0)), update=bounds, lattice=crypto)
+        assert failing(policy) == ([] if within else ["argument"])
+        body = second_body(policy)
+        found = [name for name, holds in number_conditions(body, Numbers(body)) if not holds]
+        assert found == ([] if within else ["argument"])
+
+
+def second_body(value: Any) -> Any:
+    """A policy as the second auditor decodes it."""
+    if isinstance(value, dict):
+        return {name: second_body(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [second_body(each) for each in value]
+    return value if not is_dataclass(value) else second_body(asdict(value))

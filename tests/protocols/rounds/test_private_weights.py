@@ -82,25 +82,6 @@ def test_nothing_states_a_weight(weighed: Simulation) -> None:
     assert all(each == sizes[0] for each in sizes)
 
 
-def test_an_update_may_be_as_long_as_its_weight_allows_and_no_longer(weighed: Simulation) -> None:
-    weighed.open_round()
-    weighed.weights["client-00"] = 7
-    bound = 7 * weighed.pinned.policy.update.norm_bound
-    full = np.zeros(weighed.setting.dimension, dtype=np.int64)
-    full[3] = bound
-    longer = full.copy()
-    longer[4] = 1
-    with pytest.raises(Misuse, match=rf"expected squared norm <= B\^2 = {bound**2}, found {bound**2 + 1}"):
-        weighed.package("client-00", longer)
-    weighed.submit("client-00", full)
-    for name in list(weighed.clients)[1:]:
-        weighed.submit(name)
-    weighed.acknowledge()
-    assert weighed.close_cohort() is None
-    weighed.release()
-    assert weighed.finish().accepted == tuple(weighed.clients)
-
-
 @pytest.mark.parametrize("weight", [None, 0, -1, LARGEST + 1])
 def test_an_honest_client_hides_no_other_weight(weighed: Simulation, weight: int | None) -> None:
     weighed.open_round()
@@ -108,19 +89,6 @@ def test_an_honest_client_hides_no_other_weight(weighed: Simulation, weight: int
     update = np.zeros(weighed.setting.dimension, dtype=np.int64)
     with pytest.raises(Misuse, match=rf"weight: expected 1 to {LARGEST}, found"):
         weighed.clients["client-00"].submit(opened, update, weight)
-
-
-def test_the_same_weight_again_on_one_model(weighed: Simulation) -> None:
-    """In a repetition of an aborted round: the client remembers what nobody else could."""
-    weighed.weights["client-00"] = 7
-    assert weighed.play_round(silent=("trustee-0",)).aborted is not None
-    weighed.open_round()
-    opened = weighed.accept("client-00")
-    assert weighed.clients["client-00"].weight_on(opened) == 7
-    update = np.zeros(weighed.setting.dimension, dtype=np.int64)
-    with pytest.raises(Misuse, match="weight: expected 7"):
-        weighed.clients["client-00"].submit(opened, update, 8)
-    weighed.clients["client-00"].submit(opened, update, 7)
 
 
 # ---- liars ----

@@ -19,6 +19,7 @@ from protocols.encoding import decode, encode
 from protocols.messages import Aggregate, Submission
 from protocols.policy import WeightRule
 from protocols.rounds import rules, submitting
+from protocols.rounds.client_holdings import WEIGHED
 from protocols.rounds.ledger import packed_weights, weight_in
 from protocols.rounds.submitting import HONEST, ClientRound, Composition, Parts, Secrets
 from protocols.steps.doubles import format_double
@@ -96,7 +97,9 @@ def test_both_engines_accept(weighed: Simulation) -> None:
     assert audit(weighed.path, weighed.policy_data, engine="reference").accepted
 
 
-def test_an_update_may_be_as_long_as_its_weight_allows_and_no_longer(weighed: Simulation) -> None:
+@pytest.mark.parametrize("kind", ["declared", "private"])
+def test_an_update_may_be_as_long_as_its_weight_allows_and_no_longer(simulate: Simulate, kind: str) -> None:
+    weighed = simulate(**{**SMALL, "clients": 2, "weights": replace(WEIGHTS, kind=kind)})
     weighed.open_round()
     weighed.weights["client-00"] = LARGEST
     bound = LARGEST * weighed.pinned.policy.update.norm_bound
@@ -107,8 +110,7 @@ def test_an_update_may_be_as_long_as_its_weight_allows_and_no_longer(weighed: Si
     with pytest.raises(Misuse, match=rf"expected squared norm <= B\^2 = {bound**2}, found {bound**2 + 1}"):
         weighed.package("client-00", longer)
     weighed.submit("client-00", full)
-    for name in list(weighed.clients)[1:]:
-        weighed.submit(name)
+    weighed.submit("client-01")
     weighed.acknowledge()
     assert weighed.close_cohort() is None
     weighed.release()
@@ -146,10 +148,12 @@ def test_parameters_are_derived_once_a_claim(weighed: Simulation, monkeypatch: p
     for name in weighed.clients:
         weighed.submit(name)
     made = []
-    check = ArgumentParameters.__post_init__
-    monkeypatch.setattr(ArgumentParameters, "__post_init__", lambda self: made.append(self.weight) or check(self))
+    derive = ArgumentParameters.weighing
+    monkeypatch.setattr(
+        ArgumentParameters, "weighing", lambda self, weight: made.append(weight) or derive(self, weight)
+    )
     weighed.coordinator.verdicts()
-    assert sorted(made) == sorted(weight for weight in weighed.weights.values() if weight != 1)
+    assert sorted(each for each in made if each != 1) == sorted(weighed.weights.values())
 
 
 # ---- what may be stated ----
@@ -267,6 +271,30 @@ def test_a_repetition_of_what_was_not_opened_may_change_the_weight(weighed: Simu
     become(weighed, LIAR, HONEST)
     weighed.weights[LIAR] = weighed.weights[LIAR] % LARGEST + 1
     assert weighed.play_round().accepted == tuple(weighed.clients)
+
+
+@pytest.mark.parametrize("kind", ["declared", "private"])
+def test_a_client_weighs_the_same_on_a_model_that_comes_back(simulate: Simulate, kind: str) -> None:
+    """Also where nobody else compares: the weights are private, or the round of the cohort closed. And after a restart,
+    and where the model is that of the round that was closed last."""
+    start = (0.0,) * SMALL["dimension"]
+    weighed = simulate(**{**SMALL, "clients": 2, "weights": replace(WEIGHTS, kind=kind), "start": start})
+    names = list(weighed.clients)
+    weighed.weights = dict.fromkeys(names, 4)
+    update = np.arange(SMALL["dimension"], dtype=np.int64)
+    models = []
+    for sign in (1, -1):
+        assert weighed.play_round(dict.fromkeys(names, sign * update)).aborted is None
+        models.append(weighed.coordinator.ledger.model)
+    weighed.open_round()
+    assert models[0] != models[1] == weighed.pinned.policy.initial_model
+    weighed.restart_client(names[0])
+    client, opened = weighed.clients[names[0]], weighed.accept(names[0])
+    assert client.weight_on(opened) == 4
+    with pytest.raises(Misuse, match="weight: expected 4, as in round 1 on this model, found 5"):
+        client.submit(opened, update, 5)
+    client.submit(opened, update, 4)
+    assert [each.round for each in WEIGHED.get(weighed.stores[names[0]]).models] == [2, 3]
 
 
 def test_changed_weights_in_a_repetition_are_found_by_both_auditors(

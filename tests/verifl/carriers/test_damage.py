@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch import Tensor
 
 from auditor import audit
 from protocols.envelopes import open_envelope
@@ -21,6 +22,7 @@ from verifl import Federation
 from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
 from verifl.storage.stores import DirectoryStore
+from verifl.strategies.weights import WeightsConfig
 from verifl.training import own_tensors
 
 TASK = "from tests.verifl.recovery import Remembering\ntask = Remembering\n"
@@ -40,6 +42,13 @@ threshold = 3
 rule = "fedadam"
 learning_rate = 0.3
 """
+
+
+class Weighed(Remembering):
+    """By the number of samples."""
+
+    def weight(self, client: str, data: tuple[Tensor, Tensor]) -> float:
+        return float(len(data[0]))
 
 
 class Stopped(Exception):
@@ -249,7 +258,8 @@ def test_what_a_run_writes_is_what_its_parties_declare(tmp_path: Path, monkeypat
         put(store, key, value)
 
     monkeypatch.setattr(DirectoryStore, "put", checked)
-    Federation(Remembering(), CONFIG, tmp_path / "out", device="cpu").run()
+    config = CONFIG.model_copy(update={"weights": WeightsConfig(kind="private", largest=2, unit=20.0)})
+    Federation(Weighed(), config, tmp_path / "out", device="cpu").run()
     assert written == {owner: {kind.name for kind in holdings.kinds} for owner, holdings in declared.items()}
 
 
