@@ -14,6 +14,7 @@ from auditor.findings import Unavailable
 from auditor.former import Former
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES
+from protocols.conditions import Inequality
 from protocols.envelopes import open_policy
 from protocols.hashes import sha256
 from protocols.lattice.parameters import LatticeParameters
@@ -22,7 +23,7 @@ from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.snapshot import SnapshotReader
 from protocols.log.tiles import bundle_of
-from protocols.parameters import Inequality, argument_parameters, check_policy
+from protocols.parameters import argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.steps.registry import step_constants
@@ -54,6 +55,8 @@ HARMLESS = frozenset(
         "tensor-types",
         "lattice-security",
         "decryption",
+        "noise-deviation",
+        "budget-rounds",
     }
 )
 # Conditions on who the parties are; I3 reports these.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Annotated
 
-from protocols.messages import AtMost, Hash32, PartyId, PublicKey, Reserved, Text
+from protocols.messages import AtMost, Hash32, PartyId, PublicKey, Text
 
 PARAMETER = "parameter"  # trained: moved by the server rule
 STATISTIC = "statistic"  # measured: always averaged, whatever the server rule
@@ -108,6 +108,29 @@ class WeightRule:
 
 
 @dataclass(frozen=True)
+class AddedNoise:
+    """What is added to every sum, for differential privacy: by each adder, a vector of its own, in units."""
+
+    rule: Annotated[str, AtMost(32)]  # see protocols.noise
+    by: Annotated[str, AtMost(16)]  # whose part it is: see protocols.noise
+    variance: int  # sigma^2 of each cell, as a fraction in lowest terms: this over the next
+    variance_divisor: int
+    group_bound: int  # E_n: bounds the root of the sum of squares of every group of cells
+    floor: int  # L and U: the sum of squares of all cells is between them
+    ceiling: int
+    honest: int  # h: of the adders of every cohort, those whose noise is as it should be, and secret
+
+
+@dataclass(frozen=True)
+class PrivacyBudget:
+    """What the rounds of one client may amount to, with the client as the unit (spec 10.1). Decimal fractions, so that
+    what people write is what is meant."""
+
+    epsilon_millionths: int
+    delta_trillionths: int
+
+
+@dataclass(frozen=True)
 class FormerFederation:
     """Where another federation's log stood when this one took up its model. size, root: of a checkpoint of that log,
     between rounds."""
@@ -149,8 +172,8 @@ class Policy:
     initial_file: Hash32 | None  # SHA-256 of the initial model as a file; null where none was given out
     previous: FormerFederation | None  # whose final model the initial model is
     weights: WeightRule
-    noise: Reserved
-    privacy_budget: Reserved
+    noise: AddedNoise | None  # null: sums are exact
+    privacy_budget: PrivacyBudget | None  # null without noise
 
 
 APPROVING = ("client", "trustee")  # roles of which a policy may demand that all members approve it

@@ -32,6 +32,18 @@ MODULI: tuple[int, ...] = (
     0x3FFFFFFFFFFF0001,
 )
 
+# The same for bits = 24, 26, ..., 38: only where noise is the error, so that messages are not scaled (spec 11.1).
+SMALL_MODULI: tuple[int, ...] = (
+    0xFFC001,
+    0x3FFA001,
+    0xFFF0001,
+    0x3FFF4001,
+    0xFFFDE001,
+    0x3FFFE4001,
+    0xFFFFEE001,
+    0x3FFFFEA001,
+)
+
 
 @dataclass(frozen=True)
 class LatticeParameters:

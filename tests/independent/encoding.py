@@ -213,8 +213,19 @@ POLICY: Fields = {
     "initial_file": Nullable(HASH),
     "previous": Nullable({"federation": PARTY, "policy": HASH, "size": INTEGER, "root": HASH}),
     "weights": {"kind": Text(16), "largest": INTEGER, "unit": Nullable(Text(16))},
-    "noise": RESERVED,
-    "privacy_budget": RESERVED,
+    "noise": Nullable(
+        {
+            "rule": Text(32),
+            "by": Text(16),
+            "variance": INTEGER,
+            "variance_divisor": INTEGER,
+            "group_bound": INTEGER,
+            "floor": INTEGER,
+            "ceiling": INTEGER,
+            "honest": INTEGER,
+        }
+    ),
+    "privacy_budget": Nullable({"epsilon_millionths": INTEGER, "delta_trillionths": INTEGER}),
 }
 
 MESSAGES: Mapping[str, Fields] = {

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
+from tests.independent import account
 from tests.independent.case import CHECKS
 from tests.independent.curve import ORDER
 from tests.independent.encoding import Body
@@ -26,7 +27,11 @@ MODULI = (
     0xFFFFFFFFFFFC001,
     0x3FFFFFFFFFFF0001,
 )
-SECURITY = ((40, 388), (50, 291), (62, 218))
+SMALL_MODULI = (0xFFC001, 0x3FFA001, 0xFFF0001, 0x3FFF4001, 0xFFFDE001, 0x3FFFE4001, 0xFFFFEE001, 0x3FFFFEA001)
+SECURITY = (
+    *((24, 727), (26, 661), (28, 605), (30, 556), (32, 514), (34, 477), (36, 444), (38, 414)),
+    *((40, 388), (50, 291), (62, 218)),
+)
 WEIGHTS = ("equal", "declared", "private")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -77,8 +82,11 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "coordinate-scales", all(scale["start"] < scale["stop"] for scale in update["scales"])
     yield "projections", policy["projections"] >= 360
     yield "degree", lattice["degree"] == DEGREE
-    yield "modulus", lattice["modulus"] in MODULI
+    noisy = policy["noise"] is not None
+    yield "modulus", lattice["modulus"] in MODULI or (noisy and lattice["modulus"] in SMALL_MODULI)
     yield "scale-power", lattice["plaintext_scale"].bit_count() == 1
+    yield "argument", not noisy
+    yield from account.conditions(policy)
     edges = [0, *(edge for group in update["groups"] for edge in (group["start"], group["stop"])), d]
     ordered = all(a <= b for a, b in pairwise(edges))
     ordered = ordered and all(group["start"] < group["stop"] for group in update["groups"])
@@ -97,8 +105,11 @@ def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, boo
         "lattice-security",
         any(cost >= 190 for size, cost in SECURITY if size == min(s for s, _ in SECURITY if s >= bits)),
     )
-    yield "scale", 2 * n * message < numbers.T
-    yield "decryption", 2 * n * (E * numbers.T + message) < numbers.q
+    if policy["noise"] is None:
+        yield "scale", 2 * n * message < numbers.T
+        yield "decryption", 2 * n * (E * numbers.T + message) < numbers.q
+    else:
+        yield "decryption", 2 * n * (message + policy["noise"]["group_bound"]) < numbers.q
     yield "sigma", lattice["sigma_tenths"] == 66
     yield "tail", lattice["tail"] == TAIL
     yield "key-digits", n * E < 1 << 23

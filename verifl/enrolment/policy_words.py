@@ -6,7 +6,18 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
-from protocols.policy import SCALE_BIAS, STATISTIC, LatticeRule, StepRule, TensorSpec, UpdateRule, WeightRule
+from protocols.noise import delta_of, epsilon_of
+from protocols.policy import (
+    SCALE_BIAS,
+    STATISTIC,
+    AddedNoise,
+    LatticeRule,
+    PrivacyBudget,
+    StepRule,
+    TensorSpec,
+    UpdateRule,
+    WeightRule,
+)
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
 
@@ -54,6 +65,11 @@ def _describe(value: object) -> str:
     if isinstance(value, WeightRule):
         unit = "" if value.unit is None else f" from 1 to {value.largest}, one for each {parse_double(value.unit):.6g}"
         return f"{value.kind} weights{unit}"
+    if isinstance(value, AddedNoise):
+        sigma = math.sqrt(value.variance / max(value.variance_divisor, 1))
+        return f"noise of sigma {sigma:.6g} by {value.by}, of whom {value.honest} are honest"
+    if isinstance(value, PrivacyBudget):
+        return f"epsilon {float(epsilon_of(value)):g} and delta {float(delta_of(value)):g} for a client"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return str(value)

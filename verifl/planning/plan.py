@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse, Rejected
+from protocols.conditions import Inequality
 from protocols.envelopes import open_policy
-from protocols.parameters import Inequality, check_policy, largest_cohort
+from protocols.parameters import check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from verifl.config import Config

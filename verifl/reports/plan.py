@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 
-from protocols.parameters import Inequality
+from protocols.conditions import Inequality
 from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
 from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option

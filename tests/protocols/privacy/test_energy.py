@@ -86,6 +86,18 @@ def test_blocks_that_never_repeat_count() -> None:
     assert Fraction(3, 2**66) + Fraction(1, 2**110) + keystream_distance(2**28) < Fraction(1, 2**64)
 
 
+def test_few_cells_have_a_floor_where_sigma_is_large() -> None:
+    """As many as a linear model of 31 coordinates has: sixteen a cell is what the proof needs (spec 10.4)."""
+    enough = Fraction(28**2)
+    found = tightest_bounds(32, 16, enough, 66)
+    assert 16 * 32 <= found.floor < 32 * enough / 40
+    with pytest.raises(Misuse, match="too little to tell"):
+        tightest_bounds(32, 16, Fraction(27**2), 66)
+    assert found.deviation(32, 16, enough) < Fraction(1, 2**64)
+    with pytest.raises(Misuse, match="ratio of energies"):
+        EnergyBounds(found.group_bound, 16 * 32 - 1, found.ceiling).deviation(32, 16, enough)
+
+
 def test_noise_that_cannot_be_told_is_refused() -> None:
     with pytest.raises(Misuse, match="too little to tell"):
         tightest_bounds(64, 64, Fraction(64), 66)

@@ -1,0 +1,121 @@
+"""Conditions on a policy with noise (spec 4.2): that it hides what its budget says, and can be proved and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import gcd
+
+from proofs.errors import Misuse
+from protocols.conditions import Inequality
+from protocols.noise import (
+    CLIENTS,
+    DISCRETE_GAUSSIAN,
+    delta_of,
+    deviation_of,
+    epsilon_of,
+    noise_cells,
+    rounds_each,
+)
+from protocols.policy import AddedNoise, Policy, PrivacyBudget
+from protocols.privacy.accounting import LEAST_VARIANCE
+from protocols.privacy.energy import LEAST_FLOOR
+from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
+from protocols.privacy.sampler import LARGEST_VARIANCE
+from protocols.weights import PRIVATE
+
+
+def noise_conditions(policy: Policy) -> list[Inequality]:
+    """None where there is neither noise nor a budget. Total on any decoded policy."""
+    noise, budget = policy.noise, policy.privacy_budget
+    if noise is None and budget is None:
+        return []
+    if noise is None or budget is None:
+        return [Inequality("noise-budget", 1, "=", 2, "noise and a budget go together")]
+    return [
+        Inequality("noise-budget", 2, "=", 2, "noise and a budget go together"),
+        *_adder_conditions(policy, noise),
+        *_variance_conditions(noise),
+        *_bound_conditions(policy, noise),
+        *_budget_conditions(policy, budget),
+    ]
+
+
+def _adder_conditions(policy: Policy, noise: AddedNoise) -> list[Inequality]:
+    clients = {member.id for member in policy.roster}
+    both = min(policy.corrupt, sum(member.id in clients for member in policy.trustees))
+    known = int(noise.rule == DISCRETE_GAUSSIAN)
+    hidden = "the exact sum of hidden weights would be published without noise"
+    return [
+        Inequality("noise-rule", known, "=", 1, f"the noise is {DISCRETE_GAUSSIAN}"),
+        Inequality("noise-by", int(noise.by == CLIENTS), "=", 1, f"noise is added by {CLIENTS} in this version"),
+        Inequality("noise-honest", noise.honest, ">=", 1, "an adder of every cohort is honest"),
+        Inequality(
+            "noise-adders",
+            noise.honest + both,
+            "<=",
+            policy.min_cohort,
+            "the smallest cohort has h honest adders, and the corrupt trustees that are clients",
+        ),
+        Inequality("noise-weights", int(policy.weights.kind == PRIVATE.name), "=", 0, hidden),
+        Inequality("noise-proof", int(policy.lattice.encryption_proof), "=", 1, "the noise of each adder is proved"),
+    ]
+
+
+def _variance_conditions(noise: AddedNoise) -> list[Inequality]:
+    variance, divisor = noise.variance, noise.variance_divisor
+    most = int(LARGEST_VARIANCE) * divisor
+    return [
+        Inequality("noise-fraction", gcd(variance, divisor), "=", 1, "sigma^2 is in lowest terms"),
+        Inequality("noise-divisor", divisor, ">=", 1, "sigma^2 is a number"),
+        Inequality("noise-variance", variance, ">=", LEAST_VARIANCE * divisor, "sigma^2 >= 64: noise hides a key, too"),
+        Inequality("noise-variance-limit", variance, "<=", most, "sigma^2 is at most 2^48"),
+    ]
+
+
+def _bound_conditions(policy: Policy, noise: AddedNoise) -> list[Inequality]:
+    try:
+        cells, group = noise_cells(policy.dimension)
+    except Misuse:
+        cells, group = 0, 0
+    mean = cells * noise.variance
+    squares = noise.group_bound**2 * noise.variance_divisor
+    floor, ceiling = noise.floor * noise.variance_divisor, noise.ceiling * noise.variance_divisor
+    return [
+        Inequality("noise-group", squares, ">", group * noise.variance, "E_n^2 is above the mean energy of a group"),
+        Inequality("noise-floor", floor, "<", mean, "L is below the mean energy of all cells"),
+        Inequality("noise-floor-least", noise.floor, ">=", LEAST_FLOOR * cells, "L is 16 a cell or more"),
+        Inequality("noise-ceiling", ceiling, ">", mean, "U is above the mean energy of all cells"),
+    ]
+
+
+def _budget_conditions(policy: Policy, budget: PrivacyBudget) -> list[Inequality]:
+    epsilon = epsilon_of(budget)
+    within = int(0 < epsilon <= LARGEST_EPSILON)
+    rare = "honest noise breaks its bounds so seldom that e^epsilon eta is at most half of delta"
+    enough = "the budget has room for a round of every client"
+    return [
+        Inequality("budget-epsilon", within, "=", 1, f"epsilon is above 0, at most {LARGEST_EPSILON}"),
+        Inequality("budget-delta", int(0 < delta_of(budget) < 1), "=", 1, "delta is between 0 and 1"),
+        Inequality("noise-deviation", int(_defined(lambda: _seldom(policy, budget))), "=", 1, rare),
+        Inequality("budget-rounds", _rounds(policy), ">=", 1, enough),
+    ]
+
+
+def _seldom(policy: Policy, budget: PrivacyBudget) -> bool:
+    epsilon = min(epsilon_of(budget), Fraction(LARGEST_EPSILON))
+    return 2 * exponential_bound(epsilon) * deviation_of(policy) <= delta_of(budget)
+
+
+def _rounds(policy: Policy) -> int:
+    try:
+        return rounds_each(policy)
+    except Misuse:
+        return 0
+
+
+def _defined(holds: Callable[[], bool]) -> bool:
+    try:
+        return holds()
+    except Misuse:
+        return False

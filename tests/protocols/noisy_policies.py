@@ -1,0 +1,76 @@
+"""A policy with noise, and policies of which one number of the noise is at an edge, or beyond it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from protocols.noise_derivation import with_noise
+from protocols.policy import Member, Policy, PrivacyBudget, WeightRule
+from tests.protocols.test_parameters import sound
+
+BUDGET = PrivacyBudget(8_000_000, 10_000_000)  # epsilon 8, delta 10^-5
+ROUNDS, HONEST = 5, 3
+_EXACT = sound(dimension=650, clip=1.0)
+UNITS = replace(_EXACT, min_cohort=4, update=replace(_EXACT.update, norm_bound=2**8, fraction_bits=8))
+NOISY = with_noise(UNITS, BUDGET, HONEST, ROUNDS)
+CELLS = 672  # in groups of 32
+
+
+def noise(**changes: Any) -> Policy:
+    assert NOISY.noise is not None
+    return replace(NOISY, noise=replace(NOISY.noise, **changes))
+
+
+def budget(**changes: int) -> Policy:
+    return replace(NOISY, privacy_budget=replace(BUDGET, **changes))
+
+
+def lattice(**changes: Any) -> Policy:
+    return replace(NOISY, lattice=replace(NOISY.lattice, **changes))
+
+
+def _number(name: str) -> int:
+    value = getattr(NOISY.noise, name)
+    assert isinstance(value, int)
+    return value
+
+
+V, E, L, U = (_number(name) for name in ("variance", "group_bound", "floor", "ceiling"))
+MEAN = CELLS * V
+TWO_ROLES = (Member("client0", NOISY.roster[0].public_key), *NOISY.trustees[1:])
+FULL = 2 * NOISY.max_cohort * (NOISY.update.norm_bound + E)
+EDGES: list[tuple[str, Policy, Policy | None]] = [
+    # the condition, a policy that fails it, and the one next to it that does not
+    ("noise-budget", replace(NOISY, privacy_budget=None), None),
+    ("noise-budget", replace(NOISY, noise=None), None),
+    ("noise-rule", noise(rule="gaussian"), NOISY),
+    ("noise-by", noise(by="trustees"), NOISY),
+    ("noise-by", noise(by="everybody"), NOISY),
+    ("noise-honest", noise(honest=0), noise(honest=1)),
+    ("noise-adders", noise(honest=5), noise(honest=4)),
+    ("noise-adders", replace(noise(honest=4), trustees=TWO_ROLES), replace(NOISY, trustees=TWO_ROLES)),
+    ("noise-weights", replace(NOISY, weights=WeightRule("private", 1, "3ff0000000000000")), NOISY),
+    ("noise-proof", lattice(encryption_proof=False), NOISY),
+    ("noise-fraction", noise(variance=2 * V, variance_divisor=2), noise(variance=2 * V + 1, variance_divisor=2)),
+    ("noise-divisor", noise(variance=1, variance_divisor=0), NOISY),
+    ("noise-variance", noise(variance=127, variance_divisor=2), noise(variance=64)),
+    ("noise-variance-limit", noise(variance=2**48 + 1), noise(variance=2**48)),
+    ("noise-group", noise(variance=6400, group_bound=452), noise(variance=6400, group_bound=453)),
+    ("noise-floor", noise(floor=MEAN), noise(floor=MEAN - 1)),
+    ("noise-floor-least", noise(floor=16 * CELLS - 1), noise(floor=16 * CELLS)),
+    ("noise-ceiling", noise(ceiling=MEAN), noise(ceiling=MEAN + 1)),
+    ("noise-scale", lattice(plaintext_scale=2), NOISY),
+    ("decryption", lattice(modulus=FULL), lattice(modulus=FULL + 1)),
+    ("modulus", replace(UNITS, lattice=NOISY.lattice), NOISY),
+    ("modulus", lattice(modulus=0xFFC001 - 8192), NOISY),
+    ("noise-deviation", noise(ceiling=MEAN + MEAN // 8), NOISY),
+    ("noise-deviation", noise(floor=MEAN - MEAN // 8), NOISY),
+    ("noise-deviation", noise(group_bound=E // 2), NOISY),
+    ("budget-epsilon", budget(epsilon_millionths=0), budget(epsilon_millionths=1)),
+    ("budget-epsilon", budget(epsilon_millionths=1024 * 10**6 + 1), budget(epsilon_millionths=1024 * 10**6)),
+    ("budget-delta", budget(delta_trillionths=0), budget(delta_trillionths=1)),
+    ("budget-delta", budget(delta_trillionths=10**12), budget(delta_trillionths=10**12 - 1)),
+    ("budget-rounds", budget(epsilon_millionths=2_000_000), budget(epsilon_millionths=5_000_000)),
+    ("budget-rounds", noise(variance=V // 8), noise(variance=V)),
+]
