@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
@@ -32,6 +32,15 @@ def located(place: Path | str | Remote, ca_file: Path | None = None, plain_http:
     if isinstance(place, str) and place.lower().startswith(SCHEMES):
         return Remote(place, ca_file, plain_http)
     return place if isinstance(place, Remote) else Path(place)
+
+
+def web_words(places: Iterable[Path | str | Remote]) -> list[str]:
+    """The options by which those of the places are read that are addresses, as they are typed."""
+    for place in places:
+        if isinstance(place, Remote):
+            trusted = [] if place.ca_file is None else ["--ca-file", str(place.ca_file)]
+            return [*trusted, *(["--plain-http"] if place.plain else [])]
+    return []
 
 
 def require_transcript(path: Path | Remote) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from auditor.arguments import located
+from auditor.arguments import located, web_words
 from auditor.auditing import Progress, audit, version
 from auditor.commands import COMMANDS, PLACE, POLICY_FILE, AuditorCommand, end, warn, web_options
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
+from protocols.log.connection import Remote
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 
@@ -104,7 +105,7 @@ def main(
 
     warn(report, set())
     try:
-        write(report, form, _again(transcript, policy, previous, require, engine, explain))
+        write(report, form, _again(place, policy, former, require, engine, explain))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
         end(UNUSABLE, f"cannot write the report: {error.strerror or error}")
@@ -112,14 +113,14 @@ def main(
 
 
 def _again(
-    transcript: Path | str,
+    transcript: Path | Remote,
     policy: Path | None,
-    previous: tuple[Path | str, ...],
+    previous: list[Path | Remote],
     require: tuple[str, ...],
     engine: str,
     explain: str | None,
 ) -> list[str]:
-    command = ["verifl-audit", str(transcript)]
+    command = ["verifl-audit", str(transcript), *web_words([transcript, *previous])]
     command += ["--unpinned"] if policy is None else ["--policy", str(policy)]
     for place in previous:
         command += ["--previous", str(place)]

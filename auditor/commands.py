@@ -248,11 +248,12 @@ class _Following:
 
     def audit(self, state: FollowState | None) -> FollowState:
         """Audit once, say what came of it, and keep the new state; ends the command where it is no yes."""
+        from auditor.arguments import web_words
         from auditor.following import follow, save_state, text
 
         started = time.perf_counter()
         found = follow(self.transcript, self.pinned, state, workers=self.workers)
-        again = ["verifl-audit", str(self.transcript), "--policy", str(self.policy)]
+        again = ["verifl-audit", str(self.transcript), *web_words([self.transcript]), "--policy", str(self.policy)]
         lines = text(found, time.perf_counter() - started, again)
         if found.report is not None:
             warn(found.report, self.told)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 
+_PARTIES = ("coordinator", "trustee", "client")
+
 
 def main() -> None:
     """Run the command."""
-    from proofs.machine.interrupts import run_command
+    from proofs.machine.interrupts import run_command, stop_before_anything
 
+    if _runs_a_party(sys.argv[1:]):
+        stop_before_anything()
     run_command("verifl.commands.root", "verifl", 130)
+
+
+def _runs_a_party(arguments: list[str]) -> bool:
+    words = [each for each in arguments if not each.startswith("-")]
+    return words[1:2] == ["run"] and words[0] in _PARTIES
 
 
 if __name__ == "__main__":

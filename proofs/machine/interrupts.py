@@ -1,4 +1,4 @@
-"""Ctrl-C in a process that is a command: one line and an exit status, also while modules are imported or compiled.
+"""Ctrl-C and SIGTERM in a process that is a command, also while modules are imported or compiled.
 
 Imports nothing that takes time: until it runs, Ctrl-C is Python's to report.
 """
@@ -6,6 +6,7 @@ Imports nothing that takes time: until it runs, Ctrl-C is Python's to report.
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 import sys
 import time
@@ -44,6 +45,19 @@ def run_command(module: str, name: str, interrupted: int) -> None:
         if signal.getsignal(signal.SIGINT) == ctrl_c.handle:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # who cannot wait for threads to end ends the process
         exec("")  # noqa: S102 - CPython forgets an interrupt within exec(), and exits with our status, at the next one
+
+
+def nothing_done(*_: object) -> NoReturn:
+    """The handler of SIGTERM in a process that has only imported and read: it ends with status 0, and may go on later
+    as if it had never been started."""
+    os._exit(0)
+
+
+def stop_before_anything() -> None:
+    """Have SIGTERM handled so until this process has a handler of its own; where it is ignored or handled, it stays
+    so."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, nothing_done)
 
 
 def _report(name: str, error: BaseException) -> None:

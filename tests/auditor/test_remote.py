@@ -269,7 +269,9 @@ def test_a_policy_is_not_pinned_by_an_address(served: Site) -> None:
 def test_a_certificate_of_nobody_known(tls: tuple[Path, ssl.SSLContext], golden: Path) -> None:
     ca_file, context = tls
     with site(golden, context) as found:
-        assert run(found.url, "--policy", POLICY, "--ca-file", ca_file).exit_code == 0
+        accepted = run(found.url, "--policy", POLICY, "--ca-file", ca_file)
+        assert accepted.exit_code == 0
+        assert f"audit again: verifl-audit {found.url} --ca-file {ca_file} --policy {POLICY}" in accepted.stdout
         refused = run(found.url, "--policy", POLICY)
     assert refused.exit_code == 2
     assert "CERTIFICATE_VERIFY_FAILED" in refused.stderr

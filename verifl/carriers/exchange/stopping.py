@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from proofs.machine.interrupts import nothing_done
+
 
 class Stopped(Exception):
     """Somebody asked this process to stop, and it can go on later from what is on disk."""
@@ -39,7 +41,8 @@ class Stop:
 def stopping_on_sigterm() -> Iterator[Stop]:
     """For the block, which ends with Stopped where it pauses, or is between pauses.
 
-    Whoever was asked once is on its way out, and lets go of its files; from then on it ignores SIGTERM, for good.
+    Whoever was asked once is on its way out, and lets go of its files; from then on it ignores SIGTERM, for good. So
+    does, behind the block, a process that was to stop before anything: all that is left to it is its own exit status.
     """
     stop, process = Stop(), os.getpid()
 
@@ -54,4 +57,4 @@ def stopping_on_sigterm() -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.asked else before)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stop.asked or before is nothing_done else before)

@@ -60,6 +60,8 @@ poll = 0.05
 # A party that leaves a note of what it has opened and imported, if it is not killed.
 WATCHED = """
 import json, sys
+from proofs.machine.interrupts import stop_before_anything
+stop_before_anything()
 from pathlib import Path
 from tests.verifl.agents.alone import PATHS, watch
 watch()

@@ -29,6 +29,9 @@ def keep(folder: Path) -> None:
 
 
 def main() -> None:
+    from proofs.machine.interrupts import stop_before_anything
+
+    stop_before_anything()
     from verifl.commands.root import invoke
 
     keep(Path(sys.argv[1]))

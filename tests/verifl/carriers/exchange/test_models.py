@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,28 @@ def test_a_look_reads_the_checkpoint_once(tmp_path: Path, monkeypatch: pytest.Mo
     meeting.until_ended()
     assert not looked()
     assert receipts(meeting, "x") == [1, 2]
+
+
+def test_a_log_that_was_rolled_back_leaves_a_client_with_its_model(tmp_path: Path) -> None:
+    """Also one that was started again, and knows nothing of the log but what is in its files."""
+    meeting = Meeting(tmp_path, TWO_OF_THREE)
+    meeting.convene()
+    meeting.until_asked(Stage.KEYS, 2)
+    older, published = tmp_path / "older", meeting.public.transcript
+    shutil.copytree(published, older)
+    meeting.until_ended()
+    meeting.seat("x").look()
+    file = meeting.home("x").model
+    newest = file.read_bytes()
+    shutil.rmtree(published)
+    shutil.copytree(older, published)
+    with pytest.raises(Rejected, match="rollback: expected a log that goes on behind round 2"):
+        meeting.seat("x").look()
+    assert file.read_bytes() == newest
+    file.unlink()  # then it has what it is shown
+    meeting.seat("x").look()
+    with safe_open(str(file), framework="pt") as found:
+        assert found.metadata()["round"] == "1"
 
 
 def test_no_model_is_taken_that_the_log_does_not_have(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -56,3 +58,40 @@ def test_a_child_of_the_task_is_not_kept_alive() -> None:
         assert not stop.asked
     for end in (reading, writing):
         os.close(end)
+
+
+# A party's command that is asked to stop as soon as it begins to import, and one behind whose turn that comes.
+EARLY = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "verifl.commands.root":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["verifl", *{words}]
+from verifl.__main__ import main
+main()
+"""
+LATE = """
+import os, signal, sys
+from proofs.machine.interrupts import stop_before_anything
+stop_before_anything()
+from verifl.carriers.exchange.stopping import stopping_on_sigterm
+with stopping_on_sigterm():
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+sys.exit(7)
+"""
+
+
+def status(code: str) -> int:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60).returncode
+
+
+def test_a_party_that_has_done_nothing_yet_is_stopped_with_status_0() -> None:
+    assert status(EARLY.format(words=["--debug", "trustee", "run", "--public", "nowhere"])) == 0
+    assert status(EARLY.format(words=["coordinator", "change", "file"])) == -signal.SIGTERM  # it may have been too late
+
+
+def test_a_party_that_has_ended_by_itself_has_its_own_status() -> None:
+    assert status(LATE) == 7
