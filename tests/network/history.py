@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +15,15 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from proofs.errors import Misuse, VeriflError
+from proofs.errors import Misuse, Rejected, VeriflError
 from protocols import identities
-from protocols.envelopes import seal, seal_rotation
+from protocols.envelopes import check_signature, open_envelope, seal, seal_rotation
 from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.log import remote
 from protocols.log.connection import Remote
 from protocols.log.reader import TranscriptReader
-from protocols.messages import COORDINATOR, ISSUER, Revocation
+from protocols.messages import COORDINATOR, ISSUER, KeyRotation, Revocation, RoundKey
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
@@ -67,6 +67,22 @@ STOPPED = 200.0  # seconds after all is calm, for what never ends
 AFTERWARDS = 60.0  # seconds in which parties hear that the last round has closed
 DEADLINES = DeadlinesConfig(clients=40, trustees=15, give_up=150, quorum=30, poll=3)
 OUTDATED = "this state is older than what its party said"
+
+
+def _superseded(entry: bytes, logged: Sequence[bytes]) -> bool:
+    """Whether a round key was offered before the log changed its signer's key: then round keys are collected anew."""
+    offered = open_envelope(entry)
+    if not isinstance(offered.message, RoundKey):
+        return False
+    found = (open_envelope(each).message for each in logged)
+    changes = [each for each in found if isinstance(each, KeyRotation | Revocation) and each.party == offered.signer]
+    if not changes:
+        return False
+    try:
+        check_signature(offered, changes[-1].public_key if isinstance(changes[-1], KeyRotation) else b"")
+    except Rejected:
+        return True
+    return False
 
 
 class World:
@@ -135,16 +151,16 @@ class World:
         state, transcript = self.server.machine.root / "state", self.transcript
         refusals = state / "refusals.jsonl"
         refused = refusals.read_text() if refusals.exists() else ""
-        logged = set(pending_entries(StoredValues(state / "store")))
+        logged = list(pending_entries(StoredValues(state / "store")))
         reader = TranscriptReader(transcript)
         if (transcript / "checkpoint").exists():
-            logged |= {*reader.entries(0, reader.size)}
+            logged = [*reader.entries(0, reader.size), *logged]
         for path, data in list(self.server.arrived.items()):
             answer = decode_answer(data, len(data)).answer
             if path.exists() or path.name in refused or isinstance(answer, Cosignature):
                 continue
             del self.server.arrived[path]
-            if answer.entry not in logged:
+            if answer.entry not in logged and not _superseded(answer.entry, logged):
                 self.lost.append(f"an answer of {path.parent.name} was lost when the coordinator was killed")
 
     def lies(self, kind: str) -> bool:

@@ -103,7 +103,7 @@ def a_checkpoint_read_once() -> Iterator[None]:
     published, known = ProposedLog._published, dict[int, Any]()
 
     def first(log: ProposedLog) -> Any:
-        return known.setdefault(id(log._public), published(log))
+        return known.setdefault(id(log._glance.public), published(log))
 
     with mock.patch.object(ProposedLog, "_published", first):
         yield

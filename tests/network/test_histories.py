@@ -14,10 +14,13 @@ from tests.required import ALL, REQUIRED
 
 SAMPLE = range(8)
 A_MINUTE = range(150)
+# Seeds with which something was wrong once. 10182: a round key that was offered before its signer's key was changed was
+# taken for lost.
+REMEMBERED = (10182,)
 COUNT, FIRST = "VERIFL_HISTORIES", "VERIFL_FIRST_HISTORY"  # environment variables, for the exhaustive form
 
 
-@pytest.mark.parametrize("seed", SAMPLE)
+@pytest.mark.parametrize("seed", [*SAMPLE, *REMEMBERED])
 def test_nothing_is_wrong_with_the_history(seed: int) -> None:
     assert play(draw(seed)).problems == []
 
