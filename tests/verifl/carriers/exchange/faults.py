@@ -59,9 +59,7 @@ def _until(field: Field, stage: str) -> None:
         field.let_go()
         field.until(stage)
         return
-    field.let_go()
-    field.wait(lambda: field.asks("acknowledgements", field.round))
-    field.hold.touch()
+    field.submits()
     field.wait(lambda: field.asks(stage, field.round + 1))
 
 
@@ -73,6 +71,7 @@ def killed_when_asked_for(name: str, stage: str) -> Callable[[Field], None]:
     """Whatever it is at when the coordinator has begun to ask for this."""
 
     def play(field: Field) -> None:
+        field.ready(name)
         _until(field, stage)
         field.kill(name)
         _closes(field)
@@ -82,11 +81,12 @@ def killed_when_asked_for(name: str, stage: str) -> Callable[[Field], None]:
 
 def killed_when_it_has_answered(name: str, kind: str) -> Callable[[Field], None]:
     def play(field: Field) -> None:
-        field.let_go()
+        field.ready(name)
         number = field.round + (kind == "round-key")
-        if kind == "round-key":
-            field.wait(lambda: field.asks("acknowledgements", field.round))
-            field.hold.touch()
+        if kind == "submission":
+            field.let_go()
+        else:
+            field.submits()
 
         def answered() -> bool:
             said = field.events(name, "answered")
@@ -232,10 +232,12 @@ def an_old_coordinator(field: Field) -> None:
     log = field.log(name).read_text()
     field.put_back(old, field.home(name))
     field.put_back(old_public, public)
+    models = {each: (field.home(each) / "model.safetensors").read_bytes() for each in CLIENTS}
     for each in (name, *CLIENTS):
         field.start(each)
     eventually(lambda: all(_refuses(field, each) for each in CLIENTS))
     _stopped(field, name, *CLIENTS)
+    assert models == {each: (field.home(each) / "model.safetensors").read_bytes() for each in CLIENTS}
     field.log(name).write_text(log)  # without what it asked there, which was never in force
     field.put_back(newest, field.home(name))
     field.put_back(newest_public, public)
@@ -255,8 +257,8 @@ def _stopped(field: Field, *names: str) -> None:
 
 def _refuses(field: Field, name: str) -> bool:
     """Whether a client goes no way along with a log that is rolled back."""
-    found = [str(each["check"]) for each in field.events(name, "refuses")]
-    return "since" in found or field.running[name].poll() not in (None, 0)
+    found = {str(each["check"]) for each in field.events(name, "refuses")}
+    return bool(found & {"since", "rollback"}) or field.running[name].poll() not in (None, 0)
 
 
 def put(field: Field, name: str, data: bytes) -> None:

@@ -61,7 +61,7 @@ class Field(Consortium):
     """round: the one that is played, whose submissions are asked for and held. disks: whether each machine has a disk
     of its own. clock: a library by which a process sees another time. expected: refusals that the coordinator has to
     have made, party and check. otherwise: by party, where else its program is. ways: by party, another address of the
-    web server. open: connections that were left open."""
+    web server. open: connections that were left open. begun: by party, where its log was when it was started last."""
 
     website: Website | None = None
     round: int = 1
@@ -71,6 +71,7 @@ class Field(Consortium):
     otherwise: dict[str, Path] = field(default_factory=dict)
     ways: dict[str, str] = field(default_factory=dict)
     open: list[socket] = field(default_factory=list)
+    begun: dict[str, int] = field(default_factory=dict)
 
     # ---- processes ----
 
@@ -93,6 +94,20 @@ class Field(Consortium):
     def command(self, name: str, *more: str) -> list[str]:
         words = super().command(name, *more)
         return [self.ways.get(name, word) if self.website and word == self.website.url else word for word in words]
+
+    def start(self, name: str, *more: str) -> subprocess.Popen[bytes]:
+        self.begun[name] = len(self.log(name).read_bytes()) if self.log(name).exists() else 0
+        return super().start(name, *more)
+
+    def ready(self, name: str) -> None:
+        """Until the process that was started last is at work, and a trustee has a key in the round: else the others go
+        on without it, and nothing of the row happens."""
+        if name == "coordinator":
+            return
+        self.wait(lambda: b'"event": "note"' in self.log(name).read_bytes()[self.begun[name] :])
+        for _ in range(3):
+            if name in TRUSTEES and not self.answered(name, "round-key"):
+                self.closes()
 
     def kill(self, name: str) -> None:
         """And start it again at once."""
@@ -129,11 +144,16 @@ class Field(Consortium):
         """The clients' training ends; that of the next round is held again."""
         self.hold.unlink(missing_ok=True)
 
+    def submits(self) -> None:
+        """Everybody submits; the next round is held."""
+        if not self.asks("acknowledgements", self.round):
+            self.let_go()
+            self.wait(lambda: self.asks("acknowledgements", self.round))
+        self.hold.touch()
+
     def closes(self) -> None:
         """The round closes, and the next one is held."""
-        self.let_go()
-        self.wait(lambda: self.asks("acknowledgements", self.round))
-        self.hold.touch()
+        self.submits()
         self.round += 1
         self.wait(lambda: self.asks("submissions", self.round))
 
