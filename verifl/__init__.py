@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from verifl.config import Config
     from verifl.federation import Federation, FederationResult
     from verifl.planning.plan import Plan, make_plan
-    from verifl.progress import RoundSummary
+    from verifl.progress import Callback, RoundSummary
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.proximal import Proximal
     from verifl.tasks.turns import Turn
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Abstain",
+    "Callback",
     "Config",
     "Federation",
     "FederationResult",

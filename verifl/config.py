@@ -24,6 +24,7 @@ from protocols.policy import SCALE_BIAS
 from protocols.registry import one_of
 from verifl.built_in import BUILT_IN_TASKS, FIRST
 from verifl.strategies.rules import ServerConfig
+from verifl.strategies.stopping import StoppingConfig, direction
 from verifl.strategies.weights import WeightsConfig, weighs
 from verifl.tables import PARTY_ID, SHOWN, Finite, Patterns, TomlTable, parse_table, read_toml
 
@@ -248,6 +249,14 @@ class DeadlinesConfig(TomlTable):
     poll: Finite = Field(default=1.0, gt=0, le=3600)
 
 
+class ReportConfig(TomlTable):
+    """Whom a run tells of its rounds, beside its own files. tensorboard: a directory, from where the command runs.
+    mlflow: the address of a tracking server, or what else MLflow takes for one."""
+
+    tensorboard: str | None = Field(default=None, min_length=1)
+    mlflow: str | None = Field(default=None, min_length=1)
+
+
 class Config(TomlTable):
     """A whole configuration; every table but `task` has defaults."""
 
@@ -261,6 +270,8 @@ class Config(TomlTable):
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
     deadlines: DeadlinesConfig = DeadlinesConfig()
+    stopping: StoppingConfig | None = None
+    report: ReportConfig = ReportConfig()
 
     @classmethod
     def of(cls, **tables: Mapping[str, object]) -> Config:
@@ -302,6 +313,22 @@ class Config(TomlTable):
             raise ValueError(
                 f'expected limits.strict_consecutive with weights.kind "equal" alone, found "{self.weights.kind}": a '
                 "client whose weight changes shows in the difference of two sums of the same clients; use one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stopping_without_leaks(self) -> Self:
+        if self.stopping is None:
+            return self
+        try:
+            direction(self.stopping.metric, self.stopping.mode, 'stopping.mode = "min" or "max"')
+        except Misuse as error:
+            raise ValueError(f"stopping.metric: {error}") from None
+        noised = getattr(self, "privacy", None) is not None
+        if noised and not (self.stopping.public_data or self.data_is_public):
+            raise ValueError(
+                "stopping.public_data: not declared, and with [privacy] no number of private data may decide how long "
+                "the log is; evaluate on public data and say public_data = true in [stopping], or remove [stopping]"
             )
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 HOMES = {
     "Abstain": "verifl.tasks.user_code",
+    "Callback": "verifl.progress",
     "Config": "verifl.config",
     "Federation": "verifl.federation",
     "FederationResult": "verifl.federation",

@@ -15,7 +15,6 @@ from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
 from proofs.randomness import Randomness
 from protocols.identities import SigningKey
-from protocols.pinned import PinnedPolicy
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
@@ -30,8 +29,9 @@ from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
 from verifl.formatting import format_metrics
 from verifl.planning.plan import Plan, plan_policy
-from verifl.progress import NoProgress, Progress, RoundSummary, finite_or_none
+from verifl.progress import NoProgress, Progress, RoundSummary, Together, finite_or_none
 from verifl.reports.console import describe_rounds
+from verifl.reports.trackers import require_trackers, tracked
 from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory, require_unused
 from verifl.storage.stores import make_private_directory, replacing
@@ -54,7 +54,7 @@ class FederationResult:
     """What a run left behind, how its rounds went, and the metrics of the model before the first.
 
     adapter: for peft, where an adapter is all that was trained. ended: in one line, why the federation was closed
-    early; None if it was not.
+    early; None if it was not. stopped: in one line, why the run stopped early, as [stopping] says; None if it did not.
     """
 
     directory: Path
@@ -67,6 +67,7 @@ class FederationResult:
     initial_metrics: Mapping[str, float]
     adapter: Path | None = None
     ended: str | None = None
+    stopped: str | None = None
 
     @property
     def audit_arguments(self) -> list[str]:
@@ -78,6 +79,7 @@ class FederationResult:
         names = ("policy", "transcript", "model", *(["adapter"] if self.adapter else []), "metrics", "state")
         return {
             "ended": self.ended,
+            "stopped": self.stopped,
             "initial_metrics": finite_or_none(self.initial_metrics),
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
@@ -89,7 +91,7 @@ class FederationResult:
         return f"{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
 
     def __str__(self) -> str:
-        ended = [] if self.ended is None else [self.ended]
+        ended = [why for why in (self.ended, self.stopped) if why is not None]
         return "\n\n".join([describe_rounds(self.initial_metrics, self.rounds), *ended, self.describe()])
 
     def __repr__(self) -> str:
@@ -141,6 +143,7 @@ class Federation:
     """A task under a configuration, to be run once into a new directory.
 
     device: `auto`, `cpu` or `cuda`, for training and summation. progress: see `verifl.progress`; silent by default.
+    callbacks: further ones, which hear the same; see `verifl.Callback`.
     carrier: how the parties are asked; all in this process by default. rand: where keys, masks and noise come from.
     issued: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
     revocations, signed entries, to be logged before the next round. promise: a line that is told before the first round
@@ -155,6 +158,7 @@ class Federation:
         *,
         device: str = "auto",
         progress: Progress | None = None,
+        callbacks: Sequence[Progress] = (),
         carrier: Carrier | None = None,
         rand: Randomness = os.urandom,
         issued: IssuedPolicy | None = None,
@@ -167,7 +171,7 @@ class Federation:
         self._config = checked_config(config)
         self._directory = RunDirectory(Path(out))
         self._device = device
-        self._progress = progress or NoProgress()
+        self._progress = Together((progress or NoProgress(), *callbacks))
         self._carrier = carrier or InProcess()
         self._rand = rand
 
@@ -182,6 +186,7 @@ class Federation:
         Rejected("too-few-submissions") where too few clients could take part twice in a row.
         """
         directory = self._directory
+        require_trackers(self._config.report)
         if resume:
             directory.require_honest()
             directory.require_policy()
@@ -253,22 +258,34 @@ class Federation:
     def _engage(
         self, training: LocalTraining, initial: Doubles, enrolment: Enrolment, plan: Plan, device: str
     ) -> FederationResult:
+        with tracked(self._config.report, plan.pinned, self._progress) as progress:
+            return self._play(training, initial, enrolment, plan, device, progress)
+
+    def _play(
+        self,
+        training: LocalTraining,
+        initial: Doubles,
+        enrolment: Enrolment,
+        plan: Plan,
+        device: str,
+        progress: Progress,
+    ) -> FederationResult:
         directory = self._directory
         session = Session(
             config=self._config,
             training=training,
             initial=initial,
-            pinned=PinnedPolicy.open(enrolment.policy_file),
+            pinned=plan.pinned,
             changes=enrolment.changes,
             directory=directory,
             device=device,
-            progress=self._progress,
+            progress=progress,
             rand=self._rand,
             promise=self._promise,
             approvals=b"" if self._issued is None else self._issued.approvals,
         )
         result = self._carrier.run(session, Parties.of(enrolment, directory))
-        adapter = _write_model(directory, training, result, plan, self._progress)
+        adapter = _write_model(directory, training, result, plan, progress)
         return self._result(result, adapter)
 
     def _enrol(self, training: LocalTraining, model: bytes, issued: IssuedPolicy | None) -> tuple[Enrolment, Plan]:
@@ -311,6 +328,7 @@ class Federation:
             result.initial,
             adapter,
             result.ended,
+            result.stopped,
         )
 
 

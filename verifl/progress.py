@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -86,13 +86,27 @@ class Progress(Protocol):
         """A client's submission of `size` bytes is made; its update was longer than the clip norm or not."""
         ...
 
+    def measured(self, initial: RoundSummary) -> None:
+        """The metrics of the initial model, as round 0; once in a federation."""
+        ...
+
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """A round closed or was aborted; `rounds` are to close."""
         ...
 
 
-class NoProgress:
-    """No progress at all."""
+class Callback:
+    """A `Progress` that does nothing: for one of your own, override what you want to hear.
+
+        class Slack(verifl.Callback):
+            def round_ended(self, summary, rounds):
+                post(f"round {summary.round} of {rounds}: {summary.metrics}")
+
+        Federation(task, config, "out", callbacks=[Slack()]).run()
+
+    Calls come from one thread, between the steps of the federation. What one raises ends the run, which goes on with
+    `resume`.
+    """
 
     def note(self, text: str) -> None:
         """Nothing."""
@@ -103,5 +117,44 @@ class NoProgress:
     def submitted(self, client: str, size: int, clipped: bool) -> None:
         """Nothing."""
 
+    def measured(self, initial: RoundSummary) -> None:
+        """Nothing."""
+
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Nothing."""
+
+
+class NoProgress(Callback):
+    """No progress at all."""
+
+
+class Together:
+    """Several, told one after the other."""
+
+    def __init__(self, members: Sequence[Progress]) -> None:
+        self._members = tuple(members)
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+        for each in self._members:
+            each.note(text)
+
+    def stage(self, text: str) -> None:
+        """See `Progress.stage`."""
+        for each in self._members:
+            each.stage(text)
+
+    def submitted(self, client: str, size: int, clipped: bool) -> None:
+        """See `Progress.submitted`."""
+        for each in self._members:
+            each.submitted(client, size, clipped)
+
+    def measured(self, initial: RoundSummary) -> None:
+        """See `Progress.measured`."""
+        for each in self._members:
+            each.measured(initial)
+
+    def round_ended(self, summary: RoundSummary, rounds: int) -> None:
+        """See `Progress.round_ended`."""
+        for each in self._members:
+            each.round_ended(summary, rounds)

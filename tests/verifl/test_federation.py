@@ -33,6 +33,7 @@ from verifl.config import FederationConfig, LimitsConfig
 from verifl.enrolment.keys import read_key
 from verifl.federation import FederationResult
 from verifl.progress import RoundSummary
+from verifl.reports.console import initial_line
 from verifl.reports.logs import LoggedProgress, logged
 from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.stores import DirectoryStore
@@ -84,6 +85,9 @@ class Recorder:
 
     def submitted(self, client: str, size: int, clipped: bool) -> None:
         self.sizes[client] = size
+
+    def measured(self, initial: RoundSummary) -> None:
+        self.notes.append(initial_line(initial))
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         self.summaries.append(summary)

@@ -101,7 +101,7 @@ class _Run(Rounds):
         arguments = (session.pinned, cast.coordinator, writer, transcript, session.initial, session.approvals)
         server = ServerAgent(*arguments)
         measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
-        terms = RunTerms(session.config.federation.rounds, policy.max_aborts, lambda _: ())
+        terms = RunTerms(session.config.federation.rounds, policy.max_aborts, lambda _: (), session.config.stopping)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._dropouts = session, Dropouts(policy.min_cohort)
         self._watch = UpdateWatch(session.training.layout, policy.update)
@@ -115,7 +115,8 @@ class _Run(Rounds):
         """Genesis, then rounds until as many as configured have closed."""
         for _ in self.play(self._session.initial):
             pass
-        return RunResult(tuple(self.summaries), self._server.model(), self.initial.metrics, self.ended)
+        model, initial = self._server.model(), self.initial.metrics
+        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped)
 
     def resumed(self) -> None:
         """See `Rounds.resumed`: a run with injections begins, and does not go on."""

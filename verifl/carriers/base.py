@@ -70,12 +70,14 @@ class RunResult:
     """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first.
 
     ended: in one line, why the federation was closed before as many rounds as configured had; None if it was not.
+    stopped: in one line, why the run stopped before, as its configuration says; None if it did not.
     """
 
     rounds: tuple[RoundSummary, ...]
     model: Doubles
     initial: Mapping[str, float]
     ended: str | None = None
+    stopped: str | None = None
 
 
 class Carrier(Protocol):

@@ -1,13 +1,17 @@
-"""When a run gives a federation up: no further round can be closed, or a repetition found no cohort (spec 8.9)."""
+"""When a run gives a federation up: no further round can be closed, or a repetition found no cohort (spec 8.9); and
+when it stops on its own account, for which a log needs no entry."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from proofs.errors import Misuse
 from protocols.reasons import DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
 from protocols.rounds.ledger import Ledger, opened_on
 from verifl.progress import RoundSummary
+from verifl.strategies.stopping import StoppingConfig, stalled
 
 
 class Closing(Protocol):
@@ -48,3 +52,23 @@ def describe_ending(reason: str, summaries: Sequence[RoundSummary], wanted: int)
 
 def _last_closed(summaries: Sequence[RoundSummary]) -> int:
     return max(each.round for each in summaries if each.aborted is None)
+
+
+def require_metric(rule: StoppingConfig | None, metrics: Mapping[str, float]) -> None:
+    """Raise Misuse unless a run can stop by what is measured of a model."""
+    if rule is not None and rule.metric not in metrics:
+        there = ", ".join(metrics) or "nothing"
+        raise Misuse(f"stopping.metric: expected one that evaluate() returns ({there}), found {rule.metric!r}")
+
+
+def why_stopped(rule: StoppingConfig, summaries: Sequence[RoundSummary], wanted: int) -> str | None:
+    """One line: why no more rounds are run; None to go on."""
+    closed = [each for each in summaries if each.aborted is None]
+    found = stalled(rule, [(each.round, each.metrics.get(rule.metric, math.nan)) for each in closed])
+    if found is None:
+        return None
+    best = f"{found.value:.4g} after round {found.round}" if found.round else "no number in any round"
+    return (
+        f"stopped after {len(closed)} of {wanted} rounds: {rule.metric} has not become better for {rule.patience} "
+        f"rounds; the best is {best}"
+    )

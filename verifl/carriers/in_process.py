@@ -79,7 +79,7 @@ class _Run(Rounds):
     def __init__(self, session: Session, server: ServerAgent, company: Company) -> None:
         policy, config = session.pinned.policy, session.config.federation
         measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
-        terms = RunTerms(config.rounds, policy.max_aborts, lambda _: session.changes)
+        terms = RunTerms(config.rounds, policy.max_aborts, lambda _: session.changes, session.config.stopping)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._trustees, self._clients = session, company.trustees, company.clients
         self._dropouts = Dropouts(policy.min_cohort)
@@ -89,7 +89,8 @@ class _Run(Rounds):
         """Genesis, then rounds until as many as configured have closed; nobody is waited for."""
         for _ in self.play(self._session.initial):
             pass
-        return RunResult(tuple(self.summaries), self._server.model(), self.initial.metrics, self.ended)
+        model, initial = self._server.model(), self.initial.metrics
+        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped)
 
     def resumed(self) -> None:
         """See `Rounds.resumed`."""

@@ -17,11 +17,11 @@ from protocols.rounds.ledger import Ledger
 from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
-from verifl.carriers.ending import describe_ending, due_ending
+from verifl.carriers.ending import describe_ending, due_ending, require_metric, why_stopped
 from verifl.carriers.turns import closed_and_aborted
-from verifl.formatting import format_metrics
 from verifl.progress import Progress, RoundSummary
 from verifl.storage.history import MetricsFile
+from verifl.strategies.stopping import StoppingConfig
 
 _SETTLING = (Stage.SIGN, Stage.COSIGN)
 
@@ -40,11 +40,13 @@ class Awaited:
 class RunTerms:
     """wanted: how many rounds are to close. max_aborts: how many may be aborted before somebody has to look. changes:
     the rotations and revocations to be logged now, between rounds, by what the log says; logged ones may be among them.
+    stopping: when to stop before; None for never.
     """
 
     wanted: int
     max_aborts: int
     changes: Callable[[Ledger], Sequence[bytes]]
+    stopping: StoppingConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,15 @@ class Measures:
 
 class Rounds(ABC):
     """The rounds of one coordinator. initial, summaries: of the initial model, and of the rounds that have ended.
-    ended: in one line, why the federation was closed before as many rounds as wanted had; None if it was not."""
+    ended: in one line, why the federation was closed before as many rounds as wanted had; None if it was not. stopped:
+    in one line, why no more rounds were run, although there could have been; None if it was not for that."""
 
     def __init__(self, server: ServerAgent, terms: RunTerms, measures: Measures, clock: Clock) -> None:
         self._server, self._terms, self._measures, self._clock = server, terms, measures, clock
         self.initial = RoundSummary.initial({})
         self.summaries: list[RoundSummary] = []
         self.ended: str | None = None
+        self.stopped: str | None = None
 
     # ---- what a carrier does ----
 
@@ -89,9 +93,11 @@ class Rounds(ABC):
     def play(self, initial: Doubles) -> Iterator[Awaited]:
         """Genesis, then rounds until as many as wanted have closed; what has been done already is not repeated.
 
-        Raises Rejected("rounds") where too many were aborted, and as the server does.
+        Raises Rejected("rounds") where too many were aborted, Misuse where the metric to stop by is none of those that
+        there are, and as the server does.
         """
         self.initial = self._initial(initial)
+        require_metric(self._terms.stopping, self.initial.metrics)
         if self._server.begin():
             yield from self._settle()
             self._tell_resumed()
@@ -108,7 +114,7 @@ class Rounds(ABC):
         while self._closed() < wanted:
             yield from self.change()
             yield from self._give_up(self.summaries[before:])
-            if self.ended is not None:
+            if self.ended is not None or self._stops():
                 return
             if self._aborted_since(before) > self._terms.max_aborts:
                 found = f"{closed_and_aborted(self.summaries)}, the last of them for {self.summaries[-1].aborted}"
@@ -130,6 +136,17 @@ class Rounds(ABC):
         self.summaries.append(summary)
         self._measures.file.append(summary)
         self._measures.progress.round_ended(summary, self._terms.wanted)
+
+    def _stops(self) -> bool:
+        """Whether the metric to stop by says so, behind a round that closed; tell it. One that was aborted may have to
+        be repeated first, so that the log ends lawfully."""
+        rule = self._terms.stopping
+        if rule is None or not self.summaries or self.summaries[-1].aborted is not None:
+            return False
+        self.stopped = why_stopped(rule, self.summaries, self._terms.wanted)
+        if self.stopped is not None:
+            self._measures.progress.note(self.stopped)
+        return self.stopped is not None
 
     def _closed(self) -> int:
         return sum(each.aborted is None for each in self.summaries)
@@ -172,7 +189,7 @@ class Rounds(ABC):
         past = self._server.past(measures.file, self._evaluated)
         measures.file.rewrite([self.initial, *past])
         if 0 not in known and self.initial.metrics:
-            measures.progress.note(f"round 0, the initial model: {format_metrics(self.initial.metrics)}")
+            measures.progress.measured(self.initial)
         for summary in past:
             if summary.round not in known:
                 measures.progress.round_ended(summary, self._terms.wanted)

@@ -54,6 +54,7 @@ def run(
     from verifl.carriers.exchange.training import prepared_training
     from verifl.config import read_config
     from verifl.enrolment.approvals import read_approvals, require_approvals
+    from verifl.reports.trackers import tracked
 
     settings, ended = read_config(config, needs_task=initial is None), None
     with attending(options) as here:
@@ -63,7 +64,8 @@ def run(
             require_approvals(pinned, given)
         training, start = prepared_training(settings, config.parent, pinned.policy, device, initial)
         _hand_in(changes, Path(options.public), options.state, options.policy)
-        ended = serve(here.seat, settings, training, start, device, here.progress, here.stop, given)
+        with tracked(settings.report, pinned, here.progress) as progress:
+            ended = serve(here.seat, settings, training, start, device, progress, here.stop, given)
     return OK if ended is None else FAILED
 
 

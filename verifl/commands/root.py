@@ -22,6 +22,7 @@ from verifl.commands.client import client
 from verifl.commands.coordinator import coordinator
 from verifl.commands.demo import demo
 from verifl.commands.exchange import exchange
+from verifl.commands.export import export
 from verifl.commands.init import init
 from verifl.commands.keys import keys
 from verifl.commands.measure import measure
@@ -61,8 +62,8 @@ def cli(debug: bool) -> None:
 
 
 for command in (
-    bench, client, coordinator, demo, exchange, init, keys, measure, plan, policy, rehearse, roster, run, status,
-    trustee,
+    bench, client, coordinator, demo, exchange, export, init, keys, measure, plan, policy, rehearse, roster, run,
+    status, trustee,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -40,6 +40,10 @@ class ConsoleProgress:
         self._clipped += clipped
         self._status.update(f"{client} submitted {format_bytes(size)}")
 
+    def measured(self, initial: RoundSummary) -> None:
+        """Print a line."""
+        self.note(initial_line(initial))
+
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Who submitted, the verdicts, metrics, time and bytes."""
         rows = round_rows(summary, self._clipped, self._sizes)
@@ -56,6 +60,11 @@ def console_progress() -> Iterator[ConsoleProgress]:
     console = Console(stderr=True)
     with console.status("starting") as status:
         yield ConsoleProgress(console, status)
+
+
+def initial_line(initial: RoundSummary) -> str:
+    """What is told of the model before the first round."""
+    return f"round 0, the initial model: {format_metrics(initial.metrics)}"
 
 
 def round_label(summary: RoundSummary, rounds: int) -> str:

@@ -25,6 +25,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "dropout": ("client", "round"),
     "repeated": ("round",),
     "metric-not-finite": ("round", "metric"),
+    "tracker-failed": ("tracker", "round"),
     "clock-behind": ("seconds",),
     # of parties in processes of their own
     "asks": ("stage", "round", "parties"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from verifl.formatting import format_metrics, format_names
 from verifl.progress import Progress
-from verifl.reports.console import ConsoleProgress, console_progress, round_label
+from verifl.reports.console import ConsoleProgress, console_progress, initial_line, round_label
 
 if TYPE_CHECKING:
     from verifl.progress import RoundSummary
@@ -55,6 +55,10 @@ class LoggedProgress:
     def submitted(self, client: str, size: int, clipped: bool) -> None:
         """Event `submitted`, level info: client, bytes, clipped."""
         _log(logging.INFO, "submitted", f"{client} submitted", client=client, bytes=size, clipped=clipped)
+
+    def measured(self, initial: RoundSummary) -> None:
+        """Event `note`, level info."""
+        _log(logging.INFO, "note", initial_line(initial))
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """Event `round` with what `metrics.jsonl` says of it; level info, or warning where it was aborted, somebody's

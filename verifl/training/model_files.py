@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from verifl.training.local_training import LocalTraining
 
 AUDITED = "audited.safetensors"
+FINISHED = "finished"  # in the metadata
 HEADER_START = 8  # bytes, which are the header's size, little-endian
 HEADER_LIMIT = 1 << 24  # bytes: some 100,000 tensors
 _METADATA = '"__metadata__"'
@@ -64,7 +65,16 @@ def file_names(model: nn.Module) -> dict[str, str]:
 def write_model(model: nn.Module, path: Path, metadata: Mapping[str, str], mode: int = 0o644) -> None:
     """The state of `model` as a safetensors file, under the names of `file_names`: the same bytes for the same values,
     whoever writes it. mode: of the file; 0600 in a party's state."""
-    _save(_named(model), path, metadata, mode)
+    write_tensors(_named(model), path, metadata, mode)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str], mode: int = 0o644) -> None:
+    """Tensors by the names that they have in the file; as `write_model`."""
+    from safetensors.torch import save_file
+
+    with replacing(path, mode) as temporary:
+        save_file(_separate(tensors), str(temporary), metadata={**metadata, **_FORMAT})
+        _order_metadata(temporary)
 
 
 def header_size(path: Path) -> int:
@@ -95,9 +105,13 @@ def write_final(
         return module
     audited = hashlib.sha256(encode_model(vector)).hexdigest()
     write_model(training.load(vector), path.with_name(AUDITED), {**metadata, "model": audited}, mode)
-    finished = {**metadata, "finished": "by the task, after the audit", "audited_model": audited}
-    write_model(module, path, finished, mode)
+    write_model(module, path, {**metadata, **finished_metadata(audited)}, mode)
     return module
+
+
+def finished_metadata(audited: str) -> dict[str, str]:
+    """What the file of a model says that the task has finished. audited: the hash of the one before, in hexadecimal."""
+    return {FINISHED: "by the task, after the audit", "audited_model": audited}
 
 
 def model_metadata(pinned: PinnedPolicy) -> dict[str, str]:
@@ -128,7 +142,7 @@ def write_adapter(model: nn.Module, layout: TensorLayout, directory: RunDirector
     for adapter in adapters:
         folder = directory.adapter / adapter.folder
         folder.mkdir(parents=True, exist_ok=True)
-        _save(adapter.tensors, folder / _WEIGHTS, {})
+        write_tensors(adapter.tensors, folder / _WEIGHTS, {})
         with replacing(folder / _CONFIG) as temporary:
             temporary.write_bytes(adapter.config)
     return directory.adapter if adapters else None
@@ -138,14 +152,6 @@ def _named(model: nn.Module) -> dict[str, Tensor]:
     """Every tensor of the state by its name in the file."""
     names = file_names(model)
     return {names[name]: tensor for name, tensor in model.state_dict().items()}
-
-
-def _save(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str], mode: int = 0o644) -> None:
-    from safetensors.torch import save_file
-
-    with replacing(path, mode) as temporary:
-        save_file(_separate(tensors), str(temporary), metadata={**metadata, **_FORMAT})
-        _order_metadata(temporary)
 
 
 def _order_metadata(path: Path) -> None:

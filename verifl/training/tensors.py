@@ -143,9 +143,9 @@ def write_vector(model: nn.Module, layout: TensorLayout, vector: Doubles) -> Non
     if vector.shape != (layout.dimension,):
         raise Misuse(f"vector: the model has {layout.dimension} travelling coordinates, found shape {vector.shape}")
     state = state_of(model)
-    rounded = [(spec, _find(state, spec), _rounded(spec, vector[where])) for spec, where in layout.slices()]
+    pairs = [(_find(state, spec), rounded(spec, vector[where])) for spec, where in layout.slices()]
     with torch.no_grad():
-        for _, tensor, values in rounded:
+        for tensor, values in pairs:
             tensor.copy_(values)
 
 
@@ -248,7 +248,8 @@ def _find(state: State, spec: TensorSpec) -> Tensor:
     return tensor
 
 
-def _rounded(spec: TensorSpec, values: Doubles) -> Tensor:
+def rounded(spec: TensorSpec, values: Doubles) -> Tensor:
+    """A tensor of the participants' type and shape; raises Misuse where a value is not finite in it."""
     dtype = next(dtype for dtype, name in DTYPES.items() if name == spec.dtype)
     tensor = torch.from_numpy(np.array(values)).to(dtype).reshape(spec.shape)
     if not bool(torch.isfinite(tensor).all()):

@@ -20,6 +20,7 @@ from verifl.carriers.rounds import Measures, RunTerms
 from verifl.config import Config, DeadlinesConfig
 from verifl.progress import Progress
 from verifl.storage.history import MetricsFile
+from verifl.strategies.stopping import StoppingConfig
 from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import model_metadata, write_final
 
@@ -31,7 +32,8 @@ Host = TypeVar("Host", bound=CoordinatorHost)
 @dataclass(frozen=True)
 class HostPlan:
     """wanted: how many rounds are to close. initial: the policy's initial model, float64 (d,). evaluate: see
-    `Measures`. device: for summation. approvals: those that the policy demands, needed where there is no log yet."""
+    `Measures`. device: for summation. approvals: those that the policy demands, needed where there is no log yet.
+    stopping: when to stop before `wanted`."""
 
     wanted: int
     deadlines: DeadlinesConfig
@@ -40,6 +42,7 @@ class HostPlan:
     progress: Progress
     device: str = "cpu"
     approvals: bytes = b""
+    stopping: StoppingConfig | None = None
 
 
 @contextmanager
@@ -58,7 +61,7 @@ def opened_host(
     where = (seat.party, public.transcript, plan.initial, plan.device, waits)
     with open_server(pinned, *where, approvals=plan.approvals) as server:
         changes = ChangesFolder(own.changes, pinned.policy, server.logged)
-        terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due)
+        terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due, plan.stopping)
         yield kind(server, terms, public, inbox, plan.deadlines, measures, clock, plan.initial), server
 
 
@@ -78,7 +81,7 @@ def serve(
     In its state directory: model.safetensors, and what `opened_host` has there. Raises as `CoordinatorHost.run`.
     """
     wanted, deadlines = config.federation.rounds, config.deadlines
-    plan = HostPlan(wanted, deadlines, initial, training.evaluate, progress, device, approvals)
+    plan = HostPlan(wanted, deadlines, initial, training.evaluate, progress, device, approvals, config.stopping)
     with opened_host(seat, plan, CoordinatorHost) as (host, server):
         host.run(stop)
         write_final_model(seat, training, server.model())

@@ -111,7 +111,10 @@ class Verified(Strategy):
             return self._run(num_rounds, grid, means, progress)
 
     def _run(self, wanted: int, grid: Grid, means: AppMeans, progress: Progress) -> Result:
-        home, deadlines = self._home, self._home.config().deadlines
+        home, config = self._home, self._home.config()
+        deadlines = config.deadlines
+        if config.stopping is not None:
+            raise Misuse("stopping: an application measures its models itself, and runs num_rounds; remove [stopping]")
         if means.timeout < deadlines.clients:
             deadlines = deadlines.model_copy(update={"clients": float(means.timeout)})
         training, initial = whole_model(home.initial, self._pinned)

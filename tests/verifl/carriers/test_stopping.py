@@ -1,0 +1,93 @@
+"""A run that stops by a metric: its log ends lawfully, the audit accepts it, it can go on, and so can another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from auditor import audit
+from proofs.errors import Misuse, Rejected
+from protocols.continuation import end_of, require_lawful
+from protocols.envelopes import open_envelope
+from protocols.log.reader import TranscriptReader
+from verifl import Config, Federation, FederationResult
+
+LOSSES = {0: 4.0, 1: 3.0, 2: 3.5, 3: 3.0, 4: 3.2}
+
+
+class Said:
+    """Clients that add one to their model; its metric is what a table says of the models that come of it."""
+
+    def __init__(self, failing: Callable[[int], bool] = lambda _: False) -> None:
+        self.failing = failing
+
+    def clients(self) -> list[str]:
+        return ["a", "b", "c"]
+
+    def model(self) -> nn.Module:
+        model = nn.Linear(1, 1)
+        with torch.no_grad():
+            model.weight.zero_()
+            model.bias.zero_()
+        return model
+
+    def data(self, client: str) -> None:
+        return None
+
+    def train(self, model: nn.Module, client: str, data: None, turn: Any) -> None:
+        if client == "c" and self.failing(turn.round):
+            raise RuntimeError("gone")
+        with torch.no_grad():
+            model.weight += 1
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {"loss": LOSSES[round(model.weight.item())], "count": model.weight.item()}
+
+
+def config(**stopping: object) -> Config:
+    return Config.of(
+        federation={"rounds": 5},
+        update={"clip_norm": 2.0},
+        trustees={"count": 3, "corrupt": 1, "threshold": 3},
+        stopping={"metric": "loss", "patience": 2, **stopping},
+    )
+
+
+def kinds(result: FederationResult) -> list[str]:
+    reader = TranscriptReader(result.transcript)
+    return [type(open_envelope(entry).message).__name__ for entry in reader.entries(0, reader.size)]
+
+
+def test_a_run_stops_behind_a_round_that_closed_and_may_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = Federation(Said(), config(), out).run()
+    assert [each.metrics["count"] for each in result.rounds] == [1, 2, 3]
+    told = "stopped after 3 of 5 rounds: loss has not become better for 2 rounds; the best is 3 after round 1"
+    assert (result.stopped, result.ended) == (told, None)
+    assert result.to_dict()["stopped"] == told
+    assert told in str(result)
+    assert audit(result.transcript, result.policy).accepted
+    reader = TranscriptReader(result.transcript)
+    require_lawful(end_of(reader.entries(0, reader.size), reader.size))  # so another federation may take it up
+
+    again = Federation(Said(), config(), out).run(resume=True)
+    assert (again.stopped, TranscriptReader(result.transcript).size) == (told, reader.size)
+
+    with pytest.raises(Rejected, match="too-few-submissions"):
+        Federation(Said(lambda number: number > 3), config(patience=4), out).run(resume=True)
+    last = Federation(Said(), config(), out).run(resume=True)  # the round that was aborted is closed first
+    assert [each.aborted for each in last.rounds] == [None] * 3 + ["too-few-submissions"] * 2 + [None]
+    assert last.stopped == told.replace("3 of 5", "4 of 5")
+    assert kinds(last)[-1] == "RoundClosed"
+    assert audit(last.transcript, last.policy).accepted
+
+
+def test_what_evaluate_does_not_say_is_refused_before_anybody_has_said_anything(tmp_path: Path) -> None:
+    with pytest.raises(Misuse, match=r"stopping\.metric: expected one .* \(loss, count\), found 'error'"):
+        Federation(Said(), config(metric="error"), tmp_path / "out").run()
+    assert not (tmp_path / "out").exists()
