@@ -19,6 +19,7 @@ from tests.adversaries import false_ack, resigned, submission_of, with_bad_ciphe
 from tests.auditor.conftest import failed, second_submission, unreadable_shares
 from tests.independent.audit import audit as second_audit
 from tests.simulator import Setting, Simulation, identity_of
+from verifl.agents.pruning import prunable
 
 EXHAUSTIVE = pytest.mark.exhaustive
 SILENT = ("trustee-0", "trustee-1")
@@ -111,6 +112,7 @@ def test_what_was_summed_may_be_missing(history: Simulation, tmp_path: Path) -> 
     assert report.check("I9").status == "skipped"
     assert "2 ciphertexts pruned" in report.check("I1").notes
     assert failed(audit(copy, history.policy_data, required=["I9"])) == {"I9"}
+    assert set(prunable(history.pinned, history.path).files) == {total, summed}  # the command takes these, and no other
 
 
 VERDICTS = {

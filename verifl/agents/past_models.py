@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proofs.errors import Misuse, Rejected
-from protocols.envelopes import Entry
-from protocols.log.checkpoint import check_note
 from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import blob_path
@@ -15,8 +13,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import decode_model
 from protocols.submissions import read_blob
-from verifl.agents.published import own_note
-from verifl.storage.history import RoundsWalk
+from verifl.agents.published import whole_log
 
 
 @dataclass(frozen=True)
@@ -42,12 +39,7 @@ class PastModels:
 
         Raises Malformed or Rejected, by the name of the check, for what is no log of this policy.
         """
-        note, policy, walk = own_note(pinned, reader), pinned.policy, RoundsWalk(pinned)
-        for _ in reader.replay():  # first, so that damage is not taken for a breach of the rules
-            pass
-        ended = [each for data in reader.stream(0, note.checkpoint.size) if (each := walk.add(Entry.open(data)))]
-        trustees = walk.follower.ledger.membership.trustees(policy)
-        check_note(note, policy.log_key, trustees, policy.threshold, origin=policy.origin)
+        ended = [each for _, each in whole_log(pinned, reader) if each is not None]
         closed = {each.last.number: each.model for each in ended if each.aborted is None}
         return cls(pinned, reader, closed, {each.last.number: each.aborted for each in ended if each.aborted})
 

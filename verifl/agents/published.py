@@ -17,6 +17,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.rounds.evidence import Evidence, newest_said
 from protocols.rounds.follower import Follower
 from verifl.agents.party import Party
+from verifl.storage.history import EndedRound, RoundsWalk
 
 
 class PublishedLog:
@@ -45,6 +46,21 @@ def own_note(pinned: PinnedPolicy, reader: TranscriptReader) -> SignedNote:
     note = parse_note(reader.latest())
     check_own(note, pinned.policy.log_key, pinned.policy.origin)
     return note
+
+
+def whole_log(pinned: PinnedPolicy, reader: TranscriptReader) -> Iterator[tuple[Entry, EndedRound | None]]:
+    """Every entry, and the round that it ends, if it ends one. The log is read by its tree, then by its rules.
+
+    Raises Malformed or Rejected, by the name of the check, for what is no log of this policy, or its checkpoint none
+    that t trustees in force have cosigned: what was made of the entries counts once all of them have come.
+    """
+    note, policy, walk = own_note(pinned, reader), pinned.policy, RoundsWalk(pinned)
+    for _ in reader.replay():  # first, so that damage is not taken for a breach of the rules
+        pass
+    for data in reader.stream(0, note.checkpoint.size):
+        entry = Entry.open(data)
+        yield entry, walk.add(entry)
+    check_note(note, policy.log_key, walk.follower.ledger.membership.trustees(policy), policy.threshold)
 
 
 def follow(pinned: PinnedPolicy, reader: TranscriptReader, known: Follower, hear: Callable[[Entry], None]) -> Follower:

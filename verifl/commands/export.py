@@ -67,7 +67,7 @@ def export(
         pinned = given or published_policy(public, place)
         models = PastModels.read(pinned, _reader(public.reader(), place))
         values = {} if best is None else _measured(place, metrics, best)
-        chosen = models.after(number if best is None else _best(models, values, best, mode))
+        chosen = models.after((number or 0) if best is None else _best(models, values, best, mode))
         vector = models.vector(chosen)
     finished = _write(place, pinned, chosen, vector, file, config, initial)
     _report(file, chosen, {} if best is None else {best: values[chosen.round]}, finished, style)

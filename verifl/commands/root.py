@@ -29,6 +29,7 @@ from verifl.commands.measure import measure
 from verifl.commands.plan import plan
 from verifl.commands.policy import policy
 from verifl.commands.process_protection import protect_process
+from verifl.commands.prune import prune
 from verifl.commands.rehearse import rehearse
 from verifl.commands.roster import roster
 from verifl.commands.run import run
@@ -62,7 +63,7 @@ def cli(debug: bool) -> None:
 
 
 for command in (
-    bench, client, coordinator, demo, exchange, export, init, keys, measure, plan, policy, rehearse, roster, run,
+    bench, client, coordinator, demo, exchange, export, init, keys, measure, plan, policy, prune, rehearse, roster, run,
     status, trustee,
 ):  # fmt: skip
     cli.add_command(command)

@@ -165,5 +165,6 @@ def test_what_does_not_travel_comes_from_the_task(
     assert found["1.running_mean"].tolist() == [7, 7]
     assert torch.equal(found["2.weight"], last["2.weight"])
     assert (metadata(file)["finished"], metadata(file)["round"]) == ("by the task, after the audit", "1")
+    capsys.readouterr()
     another = ["export", str(out), "--round", "1", "--policy", str(own / "policy.cbor"), str(tmp_path / "another")]
     assert "checkpoint-origin" in failing_line(capsys, another, status=1)
