@@ -30,7 +30,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, objec
 
 
 def test_what_is_pruned_is_skipped_and_said_by_every_audit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    simulation = Simulation(tmp_path / "transcript", Setting(encryption_proof=True, dimension=8))
+    simulation = Simulation(tmp_path, Setting(encryption_proof=True, dimension=8))
     simulation.start()
     simulation.play_round()
     before = files(tmp_path)
@@ -79,7 +79,7 @@ def test_a_policy_that_requires_the_replay_is_named_and_a_run_goes_on(
 
 
 def test_what_is_no_file_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    simulation = Simulation(tmp_path / "transcript", Setting(dimension=8))
+    simulation = Simulation(tmp_path, Setting(dimension=8))
     simulation.start()
     simulation.play_round()
     simulation.writer.close()
