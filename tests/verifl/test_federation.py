@@ -380,6 +380,7 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
         "note",
         "stage",
         "submitted",
+        "trained",
         "beyond-clip",
         "round",
     }

@@ -44,6 +44,7 @@ class TrainedTurn:
     """
 
     client: str
+    round: int
     before: Doubles
     after: Doubles
     update: EncodedUpdate
@@ -205,7 +206,7 @@ def train_turn(
         weight = _weight(training, policy.weights, client) if again is None else again
         update = _encode(training, policy.update, client, before, after, weight)
         local.after(number, training.kept(client))
-        observer.trained(TrainedTurn(client, before, after, update, training.changed_buffers(client)))
+        observer.trained(TrainedTurn(client, number, before, after, update, training.changed_buffers(client)))
     finally:
         training.forget(client)
     return update

@@ -7,6 +7,7 @@ the round goes on with the others. What only all clients can be guilty of togeth
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -36,6 +37,27 @@ class Onlooker:
         self._watch.add(turn.client, turn.before, turn.after, turn.update)
         self._watch.add_measured(turn.buffers)
         self.clipped = turn.update.clipped
+        tell_length(turn, logging.DEBUG)
+
+
+def tell_length(turn: TrainedTurn, level: int = logging.INFO) -> None:
+    """How long a client's update was beside the clip norm: for its own log, and nobody else hears of it."""
+    update = turn.update
+    beside = f"its update is {update.norm:.4g} long, {update.used:.1%} of the clip norm {update.clip:.4g}"
+    if update.clipped:
+        beside = (
+            f"its update is {update.norm:.4g} long, scaled back to {update.kept:.1%}, the clip norm {update.clip:.4g}"
+        )
+    fields = {
+        "event": "trained",
+        "client": turn.client,
+        "round": turn.round,
+        "norm": update.norm if math.isfinite(update.norm) else None,
+        "clip_norm": update.clip,
+        "used": update.used,
+        "kept": update.kept,
+    }
+    _LOGGER.log(level, "%s, round %d: %s", turn.client, turn.round, beside, extra={"fields": fields})
 
 
 class Dropouts:

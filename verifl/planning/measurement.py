@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from proofs.errors import Misuse
-from protocols.policy import STATISTIC, Policy
+from protocols.policy import STATISTIC, Policy, WeightRule
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model, initial_state, step_by
+from protocols.weights import weight_of
 from verifl.config import Config, UpdateConfig
 from verifl.enrolment.policies import enrol
 from verifl.progress import Progress
+from verifl.strategies.weights import WeightsConfig, mapped, weighs, weight_rule
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
 from verifl.tasks.user_code import ClientFailed
@@ -40,12 +43,24 @@ class MeasuredTensor:
 
 @dataclass(frozen=True)
 class MeasuredTurn:
-    """One client's update in one round, in the model's units: by tensor its L2 norm, and its largest coordinate."""
+    """One client's update in one round, in the model's units: by tensor its L2 norm, and its largest coordinate; of
+    weight 1. weight: by what it counted in the mean; None where all count alike."""
 
     round: int
     client: str
     norms: tuple[float, ...]
     peaks: tuple[float, ...]
+    weight: int | None = None
+
+
+@dataclass(frozen=True)
+class WeighedClient:
+    """A client's longest update: its weight w, the share of that in its round, and the norm of w times the update."""
+
+    client: str
+    weight: int
+    share: float
+    norm: float
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,23 @@ class Measurement:
         largest: Doubles = np.max(self.peaks / self._divisors(scales), axis=1)
         return largest
 
+    def weighed(self, scales: Mapping[str, float]) -> tuple[WeighedClient, ...]:
+        """Each client's update that comes nearest to its bound, divided likewise; heaviest first. None where all count
+        alike."""
+        totals: Counter[int] = Counter()
+        for turn in self.turns:
+            totals[turn.round] += turn.weight or 0
+        longest: dict[str, tuple[float, MeasuredTurn]] = {}
+        for length, turn in zip(self.lengths(scales).tolist(), self.turns, strict=True):
+            if turn.weight is not None and (turn.client not in longest or length > longest[turn.client][0]):
+                longest[turn.client] = length, turn
+        found = [
+            WeighedClient(turn.client, turn.weight, turn.weight / totals[turn.round], turn.weight * length)
+            for length, turn in longest.values()
+            if turn.weight is not None
+        ]
+        return tuple(sorted(found, key=lambda each: -each.weight))
+
     def _divisors(self, scales: Mapping[str, float]) -> Doubles:
         return np.array([scales.get(tensor.name, 1.0) for tensor in self.tensors])
 
@@ -89,7 +121,9 @@ class Measurement:
         """As the file beside the configuration has it."""
         return {
             "tensors": [[tensor.name, tensor.size, tensor.statistic] for tensor in self.tensors],
-            "turns": [[turn.round, turn.client, list(turn.norms), list(turn.peaks)] for turn in self.turns],
+            "turns": [
+                [turn.round, turn.client, list(turn.norms), list(turn.peaks), turn.weight] for turn in self.turns
+            ],
         }
 
 
@@ -101,37 +135,45 @@ def measure(
     progress: Progress,
     clients: Sequence[str] = (),
 ) -> Measurement:
-    """Train `rounds` rounds of these clients (of all, where none is named) by the configuration's server rule, all
-    weighed alike. Raises Misuse where the task fails, or a client is none of the task's."""
+    """Train `rounds` rounds of these clients (of all, where none is named) by the configuration's server rule and its
+    weights. Raises Misuse where the task fails or does not say what data weigh, or a client is none of the task's."""
     checked = checked_task(task, "task")
     everybody = client_names(checked)
     for name in clients:
         if name not in everybody:
             raise Misuse(f"--client: the task has no client {name!r}; it has {', '.join(everybody)}")
-    training = LocalTraining(checked, tensor_filter(config), device, config.federation.seed)
-    policy = _policy(config, training, everybody)
+    training = LocalTraining(checked, tensor_filter(config), device, config.federation.seed, weighs(config.weights))
+    policy, rule = _policy(config, training, everybody), weight_rule(config.weights)
     state = initial_state(policy, training.initial())
     turns: list[MeasuredTurn] = []
     before = training.evaluate(state.model)
     for number in range(1, rounds + 1):
-        deltas = [_turn(training, name, number, state.model, turns, progress) for name in tuple(clients) or everybody]
+        asked = tuple(clients) or everybody
+        deltas = [_turn(training, rule, name, number, state.model, turns, progress) for name in asked]
         made = [delta for delta in deltas if delta is not None]
         if not made:
             raise Misuse(f"round {number}: the turns of all clients failed, so there is nothing to measure")
-        state = step_by(policy, state, np.mean(made, axis=0), number)
+        weights = [weight_of(turn.weight) for turn in turns[-len(made) :]]
+        state = step_by(policy, state, np.average(made, axis=0, weights=weights), number)
     return Measurement(_tensors(training.layout), tuple(turns), before, training.evaluate(state.model, rounds))
 
 
 def _policy(config: Config, training: LocalTraining, clients: Sequence[str]) -> Policy:
     """By which the rounds step; its bounds bound nothing here, so they are the simplest."""
-    plain = config.model_copy(update={"update": UpdateConfig(clip_norm=1.0)})
+    plain = config.model_copy(update={"update": UpdateConfig(clip_norm=1.0), "weights": WeightsConfig()})
     layout = training.layout
     initial = encode_model(training.initial())
     return enrol(plain, layout.specs, layout.dimension, clients, initial, os.urandom).policy
 
 
 def _turn(
-    training: LocalTraining, client: str, number: int, model: Doubles, turns: list[MeasuredTurn], progress: Progress
+    training: LocalTraining,
+    rule: WeightRule,
+    client: str,
+    number: int,
+    model: Doubles,
+    turns: list[MeasuredTurn],
+    progress: Progress,
 ) -> Doubles | None:
     """The client's update; None, after a note, where its turn fails."""
     progress.stage(f"round {number}: {client} trains")
@@ -145,7 +187,8 @@ def _turn(
     slices = [where for _, where in training.layout.slices()]
     norms = tuple(l2_norm(delta[where]) for where in slices)
     peaks = tuple(float(np.abs(delta[where]).max(initial=0.0)) for where in slices)
-    turns.append(MeasuredTurn(number, client, norms, peaks))
+    measured = training.measured(client)
+    turns.append(MeasuredTurn(number, client, norms, peaks, None if measured is None else mapped(measured, rule)))
     return delta
 
 
@@ -168,8 +211,8 @@ def read_measurement(path: Path) -> Measurement | None:
         document = json.loads(path.read_bytes())
         tensors = tuple(MeasuredTensor(str(name), int(size), bool(kind)) for name, size, kind in document["tensors"])
         turns = tuple(
-            MeasuredTurn(int(number), str(client), tuple(map(float, norms)), tuple(map(float, peaks)))
-            for number, client, norms, peaks in document["turns"]
+            MeasuredTurn(int(number), str(client), tuple(map(float, norms)), tuple(map(float, peaks)), weight)
+            for number, client, norms, peaks, weight in document["turns"]
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Misuse(f"{path}: expected what `verifl measure --write` wrote; remove it, or measure again") from error

@@ -49,6 +49,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
 ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "statistics": (),
     "weight-capped": ("client",),
+    "trained": ("client", "round", "norm", "clip_norm", "used", "kept"),
     "unregistered": ("tensors",),
     "unchanged": ("round", "clients"),
     "measured-locally": ("round", "tensors"),

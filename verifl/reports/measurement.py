@@ -28,6 +28,7 @@ def describe_measurement(measured: Measurement, proposal: ProposedBounds) -> str
         "",
         *_tensor_lines(measured),
         "",
+        *_weight_lines(measured, proposal),
         *_proposal_lines(measured, proposal),
     ]
     return "\n".join(lines)
@@ -47,6 +48,16 @@ def measurement_dict(measured: Measurement, proposal: ProposedBounds) -> dict[st
                 "largest_coordinate": float(measured.peaks[:, place].max()),
             }
             for place, tensor in enumerate(measured.tensors)
+        ],
+        "weights": [
+            {
+                "client": each.client,
+                "weight": each.weight,
+                "share": each.share,
+                "norm": each.norm,
+                "bound": each.weight * proposal.clip_norm,
+            }
+            for each in measured.weighed(proposal.scales)
         ],
         "proposal": proposal.to_dict(),
     }
@@ -79,6 +90,21 @@ def _tensor_lines(measured: Measurement) -> Iterator[str]:
         yield f"  {name:<33}{_numbers(quantiles(norms[:, place]))}"
     if len(order) > _SHOWN:
         yield f"  ... {len(order) - _SHOWN} tensors more, whose changes are shorter"
+
+
+def _weight_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:
+    """What each client counts, and its longest update beside its bound, both times the weight."""
+    weighed = measured.weighed(proposal.scales)
+    if not weighed:
+        return
+    scaled = ", divided by the scales" if proposal.scales else ""
+    yield f"Clients {'weight':>29}{'share':>9}  longest update times it{scaled}, of the clip norm times it"
+    for each in weighed[:_SHOWN]:
+        bound = each.weight * proposal.clip_norm
+        yield f"  {each.client:<27}{each.weight:>8}{each.share:>9.1%}  {each.norm:.4g} of {bound:.4g}"
+    if len(weighed) > _SHOWN:
+        yield f"  ... {len(weighed) - _SHOWN} clients more, no heavier"
+    yield ""
 
 
 def _proposal_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:

@@ -20,14 +20,29 @@ _LARGEST = float(np.finfo(np.float64).max)
 class EncodedUpdate:
     """units: int64 (d,), exact L2 norm and every coordinate at most the rule's bounds, times the weight.
 
-    norm: of the real delta, each coordinate divided by its scale, and cut, before it was clipped and weighed. weight:
-    what is stated of it; None where nothing is.
+    norm: of the real delta, each coordinate divided by its scale, and cut, before it was clipped and weighed. clip: the
+    clip norm, in the same units. weight: what is stated or hidden of it; None where nothing is.
     """
 
     units: Integers
     norm: float
-    clipped: bool
+    clip: float
     weight: int | None = None
+
+    @property
+    def clipped(self) -> bool:
+        """Whether it was longer than the clip norm."""
+        return self.norm > self.clip
+
+    @property
+    def used(self) -> float:
+        """The share of the clip norm that it has, 0 to 1; of any weight, as both are weighed."""
+        return min(self.norm / self.clip, 1.0)
+
+    @property
+    def kept(self) -> float:
+        """The share of its length that clipping left of it, 0 to 1."""
+        return self.clip / self.norm if self.clipped else 1.0
 
 
 def clip_norm(rule: UpdateRule) -> float:
@@ -69,7 +84,7 @@ def encode_update(
     with np.errstate(over="ignore"):
         weighed = np.clip(w * delta, -_LARGEST, _LARGEST)
     units = fixed_point.quantize(weighed, w * clip, rule.fraction_bits, w * rule.norm_bound)
-    return EncodedUpdate(cut(units, rule, w), norm, norm > clip, weight)
+    return EncodedUpdate(cut(units, rule, w), norm, clip, weight)
 
 
 def coordinate_bounds(rule: UpdateRule, dimension: int) -> Integers | None:

@@ -34,6 +34,7 @@ CONFIG = Config.of(
 
 PRIVATE = Config.of(weights={"kind": "private", "largest": 5}).weights
 WEIGHED = Config.of(weights={"kind": "declared", "largest": 9}).weights
+WEIGHTS = {each.kind: each for each in (CONFIG.weights, WEIGHED, PRIVATE)}
 ABOUT_WEIGHTS = {name for name, kind in KINDS.items() if kind.needs == STATED_WEIGHTS}
 
 
@@ -112,14 +113,14 @@ Play = Callable[..., Played]
 @pytest.fixture(scope="session")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Run a federation with these injections, as on the command line; each combination once."""
-    played: dict[tuple[bool, tuple[str, ...]], Played] = {}
+    played: dict[tuple[bool, str, tuple[str, ...]], Played] = {}
 
-    def run(*inject: str, encryption_proof: bool = True) -> Played:
-        which = (encryption_proof, inject)
+    def run(*inject: str, encryption_proof: bool = True, weights: str | None = None) -> Played:
+        weighed = weights_for(inject) if weights is None else WEIGHTS[weights]
+        which = (encryption_proof, weighed.kind, inject)
         if which not in played:
             update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
-            weights = weights_for(inject)
-            config = CONFIG.model_copy(update={"update": update, "weights": weights})
+            config = CONFIG.model_copy(update={"update": update, "weights": weighed})
             played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
         return played[which]
 

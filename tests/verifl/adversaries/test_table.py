@@ -25,9 +25,11 @@ class Line:
     inject: tuple[str, ...]
     outcome: Consequence
     encryption_proof: bool = True
+    weights: str | None = None  # None for those that the kind needs
 
     def __str__(self) -> str:
-        return "+".join(self.inject) + ("" if self.encryption_proof else ", optimistic")
+        weighed = "" if self.weights is None else f", {self.weights}"
+        return "+".join(self.inject) + ("" if self.encryption_proof else ", optimistic") + weighed
 
     @property
     def injections(self) -> tuple[Injection, ...]:
@@ -44,17 +46,28 @@ class Line:
     @property
     def is_sampled(self) -> bool:
         """In every run: lies of clients with the proof of encryption, all others without it, where rounds take half the
-        time and the outcome is the same; and of lies that only this proof finds, two without it."""
+        time and the outcome is the same; of lies that only this proof finds, two without it; of lies that have nothing
+        to do with weights, two where there are some."""
+        if self.weights is not None:
+            return (self.inject, self.weights) in SAMPLED_WEIGHED and not self.encryption_proof
         return self.encryption_proof == self.by_client or self.inject in SAMPLED
 
 
 GOES_ON = {("server-two-cohorts",), ("sybil-swap",), ("two-aborts",)}  # from the true log: no second history
 SAMPLED = {("oversized-update",), ("wrong-ciphertext",)}
+SAMPLED_WEIGHED = {(("server-drops-client",), "private"), (("server-duplicates-client",), "declared")}
 TABLE = [
     *(Line((kind.name,), kind.outcome) for kind in KINDS.values()),
     *(Line(case, each.outcome, each.encryption_proof) for each in VARIANTS for case in each.cases),
 ]
-LINES = [*TABLE, *(replace(line, encryption_proof=False) for line in TABLE if not line.by_client)]
+EQUAL = [*TABLE, *(replace(line, encryption_proof=False) for line in TABLE if not line.by_client)]
+WEIGHED = [
+    replace(line, weights=kind)
+    for line in EQUAL
+    for kind in ("declared", "private")
+    if all("weight" not in parse_injection(each).kind.needs for each in line.inject)
+]
+LINES = [*EQUAL, *WEIGHED]
 PARAMETERS = [
     pytest.param(line, id=str(line), marks=() if line.is_sampled else pytest.mark.exhaustive) for line in LINES
 ]
@@ -67,7 +80,7 @@ def line(request: pytest.FixtureRequest) -> Line:
 
 @pytest.fixture(scope="module")
 def played(line: Line, play: Play) -> Played:
-    return play(*line.inject, encryption_proof=line.encryption_proof)
+    return play(*line.inject, encryption_proof=line.encryption_proof, weights=line.weights)
 
 
 def failed(report: Report) -> tuple[str, ...]:

@@ -169,6 +169,47 @@ def test_measure_write_plan(config: Path) -> None:
     assert "Scales: bounds and resolution are of changes divided by these" in planned.stdout
 
 
+WEIGHED = """
+    def weight(self, client, data): return {"a": 30, "b": 9}[client]
+
+def task(): return Raw()
+"""
+
+
+@pytest.mark.parametrize("kind", ["declared", "private"])
+def test_weights_are_measured_with(kind: str, config: Path) -> None:
+    """Rounds step by the weighted mean; the table has w times the update beside w times the clip norm."""
+    alike = CliRunner().invoke(
+        cli, ["measure", str(config), "--rounds", "2", "--format", "json"], standalone_mode=False
+    )
+    (config.parent / "task.py").write_text(TASK.replace("\ndef task(): return Raw()\n", WEIGHED))
+    config.write_text(f'{CONFIG}\n[weights]\nkind = "{kind}"\nlargest = 3\nunit = 10.0\n')
+    arguments = ["measure", str(config), "--rounds", "2", "--write"]
+    told = json.loads(CliRunner().invoke(cli, [*arguments, "--format", "json"], standalone_mode=False).stdout)
+    assert [(each["client"], each["weight"], each["share"]) for each in told["weights"]] == [
+        ("a", 3, 0.75),
+        ("b", 1, 0.25),
+    ]
+    clip = told["proposal"]["clip_norm"]
+    assert [each["bound"] for each in told["weights"]] == [3 * clip, clip]
+    kept = read_measurement(measurement_path(config))
+    assert kept is not None
+    lengths = kept.lengths(told["proposal"]["scales"])
+    longest = [max(lengths[place::2]) for place in range(2)]
+    assert [each["norm"] for each in told["weights"]] == [3 * longest[0], longest[1]]
+    before = json.loads(alike.stdout)
+    assert told["norms_by_round"]["1"] == before["norms_by_round"]["1"]
+    assert told["norms_by_round"]["2"] != before["norms_by_round"]["2"]  # of another model
+    text = CliRunner().invoke(cli, ["measure", str(config), "--rounds", "1"], standalone_mode=False).stdout
+    assert "  a                                 3    75.0%  " in text
+
+
+def test_measuring_with_weights_needs_a_task_that_weighs(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(f'{CONFIG}\n[weights]\nkind = "private"\n')
+    assert invoke(["measure", str(config)]) == 2
+    assert "weight" in capsys.readouterr().err
+
+
 def test_one_client_with_its_own_data(config: Path) -> None:
     done = CliRunner().invoke(
         cli, ["measure", str(config), "--rounds", "1", "--client", "b", "--format", "json"], standalone_mode=False

@@ -41,6 +41,7 @@ def test_a_short_update_is_only_rounded() -> None:
 def test_a_long_update_keeps_its_direction() -> None:
     update = encode_update(np.zeros(2), np.array([30.0, 40.0]), layout(2), RULE, "client")
     assert update.clipped
+    assert (update.norm, update.clip, update.used, update.kept) == (50.0, 1.0, 1.0, 0.02)
     assert dequantize(update.units, 16) == pytest.approx([0.6, 0.8], abs=1e-4)
     assert clip_norm(RULE) == 1.0
 
@@ -48,7 +49,7 @@ def test_a_long_update_keeps_its_direction() -> None:
 def test_no_training_is_the_zero_update() -> None:
     update = encode_update(np.ones(4), np.ones(4), layout(4), RULE, "client")
     assert not update.units.any()
-    assert update.norm == 0.0
+    assert (update.norm, update.used, update.kept) == (0.0, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

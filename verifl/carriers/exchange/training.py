@@ -19,6 +19,7 @@ from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.seat import Seat
+from verifl.carriers.turns import tell_length
 from verifl.config import Config
 from verifl.enrolment.pins import check_initial, check_task
 from verifl.enrolment.policies import TrainedModel, check_training
@@ -73,7 +74,7 @@ def client_participant(seat: Seat, training: LocalTraining, progress: Progress, 
 
 
 class ClientTurns:
-    """A client's turns, told to whoever runs it; nothing that is told has a value from its data."""
+    """A client's turns, told to whoever runs it; of what its data made, how long its update was, and no value."""
 
     def __init__(self, agent: ClientAgent, progress: Progress) -> None:
         self._agent, self._progress = agent, progress
@@ -96,3 +97,4 @@ class ClientTurns:
     def trained(self, turn: TrainedTurn) -> None:
         """See `TurnObserver`."""
         self._clipped = turn.update.clipped
+        tell_length(turn)

@@ -36,6 +36,7 @@ from verifl.carriers.flower.messages import (
 )
 from verifl.carriers.flower.node import EVALUATE, Node, node_of
 from verifl.carriers.flower.simulation import simulated_node
+from verifl.carriers.turns import tell_length
 from verifl.enrolment.keys import passphrase_of
 from verifl.reports.logs import logged
 from verifl.tasks.user_code import ClientFailed
@@ -103,7 +104,7 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
     agent = _agent(seat, AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout)))
     glance = Glance(seat.public)
     _keep(seat, node, agent, glance)
-    package = agent.answer(proposal.asked(), ProposedLog(glance, seat.pinned, proposal), _Told(agent.name))
+    package = agent.answer(proposal.asked(), ProposedLog(glance, seat.pinned, proposal), _Told())
     answer = encode_answer(package)
     fields = {
         "event": "answered",
@@ -167,10 +168,7 @@ def _examples(answer: Message) -> float | None:
 
 
 class _Told:
-    """A turn as this node's log has it; see `TurnObserver`. It says nothing of values."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    """A turn as this node's log has it; see `TurnObserver`. It says how long the update was, and no value."""
 
     def stage(self, text: str) -> None:
         """See `TurnObserver.stage`."""
@@ -178,8 +176,7 @@ class _Told:
 
     def trained(self, turn: TrainedTurn) -> None:
         """See `TurnObserver.trained`."""
-        if turn.update.clipped:
-            _LOGGER.info("%s: the update was longer than the clip norm, and was shortened", self._name)
+        tell_length(turn)
 
 
 def _tell_refusal(before: str, error: Malformed | Rejected) -> str:

@@ -116,6 +116,17 @@ def test_two_rounds_with_a_trustee_off_and_parties_killed(tmp_path: Path, capsys
         assert cohorts(consortium.public / "transcript") == [(3, here)] * 2
         for name in ("coordinator", *CLIENTS, *here):
             check_opened(consortium, name)
+            check_lengths(consortium, name)
+
+
+def check_lengths(consortium: Consortium, name: str) -> None:
+    """A client's own log says how long its updates were beside the clip norm; nobody else's does, of anybody."""
+    told = consortium.events(name, "trained")
+    assert {each["client"] for each in told} == ({name} if name in CLIENTS else set())
+    for each in told:
+        assert each["norm"] > 0
+        assert each["used"] == min(each["norm"] / each["clip_norm"], 1.0)
+        assert each["kept"] == min(each["clip_norm"] / each["norm"], 1.0)
 
 
 def check_opened(consortium: Consortium, name: str) -> None:

@@ -79,6 +79,8 @@ def test_each_client_has_its_receipts_and_nobody_elses_state(running: Running) -
         events = [line for line in net.text(name).splitlines() if '"event": "answered"' in line]
         assert len(events) == 2
         assert all(name in line for line in events)
+        lengths = [json.loads(line) for line in net.text(name).splitlines() if '"event": "trained"' in line]
+        assert {(each["client"], each["round"]) for each in lengths} == {(name, 1), (name, 2)}
     website = net.website
     assert website is not None
     asked = website.server.requests()
