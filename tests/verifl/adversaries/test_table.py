@@ -65,6 +65,7 @@ WEIGHED = [
     replace(line, weights=kind)
     for line in EQUAL
     for kind in ("declared", "private")
+    if line.is_sampled
     if all("weight" not in parse_injection(each).kind.needs for each in line.inject)
 ]
 LINES = [*EQUAL, *WEIGHED]
