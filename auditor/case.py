@@ -26,6 +26,7 @@ from protocols.log.tiles import bundle_of
 from protocols.parameters import argument_parameters, check_policy
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
+from protocols.privacy.budgets import Budget
 from protocols.steps.registry import step_constants
 
 if TYPE_CHECKING:
@@ -145,6 +146,11 @@ class Case:
         except (Misuse, Rejected):
             raise Unavailable("because I2 failed: the policy's parameters cannot be used") from None
         return self.pinned_policy
+
+    @property
+    def budget(self) -> Budget | None:
+        """What each client may spend; None under a policy without a privacy budget."""
+        return None if self.policy.privacy_budget is None else self.pinned.budget
 
     def entry(self, index: int) -> bytes | None:
         """The entry at `index`, as it is in the directory now; None if it cannot be had."""

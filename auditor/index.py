@@ -7,6 +7,7 @@ hashes. Bulk data stays on disk.
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -109,6 +110,12 @@ class Round:
         chosen = dict.fromkeys(self.cohort.message.accepted)
         return [self.submissions[index] for index in chosen if index in self.submissions]
 
+    def charged(self) -> Iterator[tuple[Record[messages.CohortClosed], AbstractSet[str]]]:
+        """Each CohortClosed, with the clients that it charges: whose submissions of this round it accepts."""
+        for entry in self.cohorts:
+            accepted = entry.message.accepted
+            yield entry, {self.submissions[index].client for index in accepted if index in self.submissions}
+
     @property
     def summands(self) -> Summands:
         """How many are in the cohort, and how heavy they are by what they state."""
@@ -186,6 +193,11 @@ class Index:
     def clients_at(self, policy: Policy, size: int) -> tuple[str, ...]:
         """Ids of the clients in force after the first `size` entries, likewise."""
         return tuple(each.id for each in policy.roster if self.left.get(each.id, size + 1) > size)
+
+    def charges_before(self, size: int) -> Counter[str]:
+        """In how many cohorts each client is that were closed in the first `size` entries; only those in any."""
+        charged = (cohort for found in self.in_order() for cohort in found.charged())
+        return Counter(client for entry, clients in charged if entry.index < size for client in clients)
 
     def opened_before(self, number: int, model: bytes) -> AbstractSet[str] | None:
         """The latest cohort, as client ids, of the rounds before `number` on one model that reached CohortClosed; None

@@ -79,6 +79,10 @@ class SignedLog(Result):
         strict = self.policy is not None and self.policy.strict_consecutive
         return found.number not in (same | recent if strict else same)
 
+    def knows_spent_before(self, found: Round) -> bool:
+        """Whether nobody can have been in a cohort before a round that is not here."""
+        return not self.torn.touches(1, found.number - 1)
+
     def has_summed(self, found: Round) -> bool:
         """Whether all that a sum and its opening rest on is here: the cohort, its submissions, the releases."""
         if self.is_whole(found.number):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
+from auditor.checks.accounting import Accounting, in_words
 from auditor.checks.approvals import Approvals
 from auditor.checks.naming import RoundStatements, answers, excuse, is_own_ack, statements
 from auditor.checks.proofs import Proofs
@@ -43,6 +44,7 @@ class Told:
     verdicts: Verdicts
     cohorts: Cohorts
     approvals: Approvals
+    accounting: Accounting
 
     @classmethod
     def of(cls, case: Case, ended: Mapping[type[Result], CheckRun[Any]]) -> Told:
@@ -55,6 +57,7 @@ class Told:
             left.get(Verdicts, Verdicts()),
             left.get(Cohorts, Cohorts()),
             left.get(Approvals, Approvals()),
+            left.get(Accounting, Accounting()),
         )
 
 
@@ -112,6 +115,7 @@ def _events(told: Told, party: str, roles: Sequence[str]) -> Iterator[Event]:
     yield from _changes(told, party)
     if TRUSTEE in roles:
         yield _cosignatures(told, party)
+    yield from _spent(told, party)
     tellers: dict[str, Callable[[Told, Round, str], Iterator[Event]]] = {
         CLIENT: _client_round,
         TRUSTEE: _trustee_round,
@@ -144,6 +148,17 @@ def _changes(told: Told, party: str) -> Iterator[Event]:
         if entry.message.party == party:
             text = "rotated its key" if isinstance(entry.message, KeyRotation) else "its key was revoked by the issuer"
             yield Event(0, entry.index, text)
+
+
+def _spent(told: Told, party: str) -> Iterator[Event]:
+    """Of a client's privacy, where the policy has a budget."""
+    account = told.accounting.account
+    for each in account.clients if account is not None else ():
+        if each.client == party:
+            cohorts = f"{counted(each.cohorts, 'closed cohort')} of the {each.allowed} that its budget allows"
+            former = f", and in {each.former} of former federations" if each.former else ""
+            text = f"is in {cohorts}{former}: {in_words(each.epsilon)} is spent (P5 says what that means)"
+            yield Event(0, None, text, holds=each.cohorts <= each.allowed)
 
 
 def _disowned(number: int, entry: int, what: str) -> Event:

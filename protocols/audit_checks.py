@@ -45,7 +45,7 @@ AUDIT_CHECKS: Registry[AuditCheck] = Registry(
         AuditCheck("P2", "one cohort, one release"),
         AuditCheck("P3", "corruption threshold", of_policy=True),
         AuditCheck("P4", "proved sensitivity"),
-        AuditCheck("P5", "privacy accounting", may_not_apply=True, of_policy=True),
+        AuditCheck("P5", "privacy accounting", may_not_apply=True),
         AuditCheck("P6", "differencing and aborts"),
         AuditCheck("P7", "nothing outside the schema"),
     ),

@@ -10,29 +10,33 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from protocols.policy import Policy
-from protocols.reasons import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
+from protocols.reasons import ABORTS_SPENT, BUDGET_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 
 
 @dataclass(frozen=True)
 class Past:
     """What decides between rounds. aborts: of rounds after CohortClosed. rounds: how many were opened. failed: the last
-    of them was aborted before CohortClosed. clients: those in force. earlier: the cohort opened last on the model that
-    the next round would open on, None for none."""
+    of them was aborted before CohortClosed. clients: those in force. able: of these, who may be in another cohort by
+    what they have spent. earlier: the cohort opened last on the model that the next round would open on, None for
+    none."""
 
     aborts: int
     rounds: int
     failed: bool
     clients: Set[str]
+    able: Set[str]
     earlier: Set[str] | None
 
 
 def endings(policy: Policy, past: Past) -> tuple[str, ...]:
-    """The reasons that hold, of `protocols.reasons.ENDINGS` and in their order; with one of the first three no further
+    """The reasons that hold, of `protocols.reasons.ENDINGS` and in their order; with one of the first four no further
     round can be closed."""
+    enough = _can_be_cohort(past.clients, past.earlier, policy.min_cohort)
     holding = {
         ABORTS_SPENT: past.aborts > policy.max_aborts,
         ROUNDS_SPENT: past.rounds >= policy.max_rounds,
-        TOO_FEW_CLIENTS: not _can_be_cohort(past.clients, past.earlier, policy.min_cohort),
+        TOO_FEW_CLIENTS: not enough,
+        BUDGET_SPENT: enough and not _can_be_cohort(past.able, past.earlier, policy.min_cohort),
         NO_COHORT: past.failed,
     }
     return tuple(reason for reason, holds in holding.items() if holds)

@@ -20,6 +20,7 @@ from protocols.identities import SIGNATURE_SIZE
 from protocols.lattice.parameters import LatticeParameters
 from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Member, Policy, approvers
+from protocols.privacy.budgets import Budget, budget_of
 from protocols.roster import check_roster
 from protocols.steps.registry import server_rule
 from protocols.weights import weight_of
@@ -58,6 +59,11 @@ class PinnedPolicy:
     def lattice(self) -> LatticeParameters:
         """Parameters of the encryption."""
         return LatticeParameters.from_rule(self.policy.lattice)
+
+    @cached_property
+    def budget(self) -> Budget | None:
+        """What each client may spend; None where the policy has no privacy budget."""
+        return budget_of(self.policy)
 
     @cached_property
     def _trustee_positions(self) -> dict[str, int]:

@@ -149,6 +149,7 @@ BLAMELESS = frozenset(each.name for each in ABORTS if not each.absences)
 ABORTS_SPENT = "aborts-spent"
 ROUNDS_SPENT = "rounds-spent"
 TOO_FEW_CLIENTS = "too-few-clients"
+BUDGET_SPENT = "budget-spent"
 NO_COHORT = "no-cohort"
 
 ENDINGS: Registry[EndingReason] = Registry(
@@ -158,6 +159,7 @@ ENDINGS: Registry[EndingReason] = Registry(
         EndingReason(ABORTS_SPENT, "more opened rounds were aborted than the policy's max_aborts"),
         EndingReason(ROUNDS_SPENT, "the policy's max_rounds were opened"),
         EndingReason(TOO_FEW_CLIENTS, "too few clients are left for a cohort in which nobody is isolated"),
+        EndingReason(BUDGET_SPENT, "too few clients have privacy budget left for a cohort in which nobody is isolated"),
         EndingReason(NO_COHORT, "the repetition of an opened round found no cohort"),
     ),
     _name,

@@ -1,4 +1,4 @@
-"""What the transcript says about the clients' privacy: all checks P, but for the differences of sums."""
+"""What the transcript says about the clients' privacy: all checks P but account and differences of sums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditor.checks.graph import UNNAMED, unreferenced
 from auditor.checks.numbered import numbered
 from auditor.checks.parameters import Parameters
 from auditor.checks.proofs import Proofs
-from auditor.findings import DoesNotApply, Findings, Result, Unavailable, counted
+from auditor.findings import Findings, Result, Unavailable, counted
 from auditor.index import Round, label
 from auditor.outcomes import CheckRun
 from auditor.reports.results import Kind, Place, Status
@@ -26,7 +26,7 @@ from protocols.weights import PRIVATE, WEIGHT_KINDS, weight_of
 
 @dataclass(frozen=True)
 class PolicyAlone:
-    """What P3 and P5 are handed."""
+    """What P3 is handed."""
 
     case: Case
 
@@ -148,7 +148,7 @@ class Sensitivity(Result):
 def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
     """P4. The bound that every accepted update is proved to obey, after rounding, is the L2 sensitivity of the sum. It
     stands only if every proof was verified (I6) under sound parameters (I2). The sum of private weights is published,
-    too. This version claims no epsilon."""
+    too. Without noise no epsilon is claimed."""
     for ended in (given.parameters.result, given.proofs.result):
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: the bound is not proved")
@@ -156,7 +156,8 @@ def check_sensitivity(given: WhatWasProved, findings: Findings) -> Sensitivity:
     rule, weights = given.case.pinned.policy.update, given.case.pinned.policy.weights
     largest = weights.largest
     real = float(Fraction(largest * rule.norm_bound, 1 << rule.fraction_bits))
-    findings.note("no epsilon is claimed: the policy asks for no noise")
+    if given.case.policy.noise is None:
+        findings.note("no epsilon is claimed: the policy asks for no noise")
     weighed = "" if largest == 1 else f"{largest} times "
     units = f"{weighed}{rule.norm_bound} units of 2^-{rule.fraction_bits}"
     divided = ", each coordinate divided by its scale" if rule.scales else ""
@@ -168,18 +169,6 @@ def _beside_weights(norm_bound: int, largest: int) -> str:
     """Of an update of at most W B, published with a weight of at most W."""
     together = math.isqrt(largest**2 * (norm_bound**2 + 1)) + 1  # W sqrt(B^2 + 1), rounded up
     return f", and the sum of weights by at most {largest}: both together by less than {together} units"
-
-
-@dataclass(frozen=True)
-class Accounting(Result):
-    """What P5 leaves."""
-
-
-@numbered("P5")
-def check_accounting(given: PolicyAlone, findings: Findings) -> Accounting:  # noqa: ARG001  the signature of a check
-    """P5. Nothing to account for: this version's policies carry no privacy budget."""
-    _ = given.case.policy
-    raise DoesNotApply("policies of this version have no privacy budget")
 
 
 @dataclass(frozen=True)

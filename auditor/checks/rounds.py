@@ -152,11 +152,13 @@ def _check_end(given: Needs, findings: Findings, entry: Record[FederationClosed]
     findings.expect(name.at("rounds"), len(rounds), message.rounds)
     last = rounds[-1].number if rounds else 0
     without_cohort = [found.cohort is None for found in rounds if found.aborts]
+    clients = {member.id for member in membership.clients(policy)}
     past = Past(
         aborts=without_cohort.count(False),
         rounds=len(rounds),
         failed=bool(rounds and rounds[-1].aborts and rounds[-1].cohort is None),
-        clients={member.id for member in membership.clients(policy)},
+        clients=clients,
+        able=_able(given, clients, entry.index),
         earlier=given.log.index.opened_before(
             last + 1, given.log.index.model_before(entry.index, policy.initial_model)
         ),
@@ -166,6 +168,12 @@ def _check_end(given: Needs, findings: Findings, entry: Record[FederationClosed]
         findings.add(
             name.at("reason"), " or ".join(true) or "another round: nothing ends the federation", message.reason
         )
+
+
+def _able(given: Needs, clients: Set[str], size: int) -> Set[str]:
+    """Those of these clients who may be in another cohort, by what they spent in the first `size` entries."""
+    budget = given.case.budget
+    return clients if budget is None else clients - budget.exhausted(given.log.index.charges_before(size), clients)
 
 
 def _check_open(given: Needs, findings: Findings, found: Round, entry: Record[RoundOpen], thread: _Thread) -> None:

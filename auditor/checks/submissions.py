@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from auditor.case import Case
@@ -43,7 +44,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     a model on which a cohort was opened before, its client was in the latest of these. 7. It states a weight of 1 to W
     if the policy has weights stated, none otherwise; in a repetition of that cohort's round the one that it stated
     there.
-    8. Its client was drawn for the round, where the policy draws some.
+    8. Its client was drawn for the round, where the policy draws some. 9. Where it has a privacy budget, its client is
+    not yet in as many closed cohorts as that allows it.
 
     Rule 4 judges the accepted ones, I7 whether the others were excluded for it.
     """
@@ -51,6 +53,7 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     index.report(findings)
     everybody: set[str] = set()
     duplicates: set[int] = set()
+    charges: Counter[str] = Counter()
     count = 0
     for found in given.log.rounds(findings):
         accepted, trustees = {record.index for record in found.accepted()}, tuple(key_trustees(found))
@@ -59,7 +62,7 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         again = None if found.open is None else index.unclosed_before(found.number, found.open.message.model)
         stated = {} if again is None else {each.client: each.weight for each in again.accepted()}
-        asked = _drawn(given, found, earlier)
+        asked = _drawn(given, found, earlier, charges)
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
@@ -68,9 +71,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
-            elif asked is not None and record.client not in asked:
-                settled = found.open is not None and found.open.index not in index.unsettled
-                with findings.whether(findings.sure and given.log.knows_before(found) and settled):
+            elif _check_budget(given, findings, record, charges) and asked is not None and record.client not in asked:
+                with findings.whether(findings.sure and _knows_drawn(given, found)):
                     findings.add(submission_label(record).at("client"), "a client that is drawn", record.client)
             if again is not None:
                 before = stated.get(record.client)
@@ -82,18 +84,41 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
             (twice if record.client in clients else clients).add(record.client)
             count += 1
         everybody |= clients
+        charges.update(client for _, cohort in found.charged() for client in cohort)
     checked = f"{counted(count, 'submission')} by {counted(len(everybody), 'client')}"
     return Submissions(checked, frozenset(duplicates))
 
 
-def _drawn(given: Needs, found: Round, earlier: Set[str] | None) -> frozenset[str] | None:
-    """The clients that a round is open to by its draw; None where the policy draws none. earlier: P."""
-    policy = given.case.policy
+def _drawn(given: Needs, found: Round, earlier: Set[str] | None, charges: Mapping[str, int]) -> frozenset[str] | None:
+    """The clients that a round is open to by its draw; None where the policy draws none. earlier: P. charges: in how
+    many cohorts each client is that were closed before."""
+    policy, budget = given.case.policy, given.case.budget
     if found.open is None or policy.per_round is None:
         return None
     clients = given.log.index.clients_at(policy, found.open.index)
-    eligible = clients if earlier is None else [client for client in clients if client in earlier]
+    spent = frozenset[str]() if budget is None else budget.exhausted(charges, clients)
+    eligible = [each for each in clients if each not in spent and (earlier is None or each in earlier)]
     return drawn(found.open.message.draw, policy.per_round, eligible)
+
+
+def _knows_drawn(given: Needs, found: Round) -> bool:
+    """Whether those who are drawn are who they are, whatever entries are missing."""
+    settled = found.open is not None and found.open.index not in given.log.index.unsettled
+    counted = given.case.budget is None or given.log.knows_spent_before(found)
+    return settled and counted and given.log.knows_before(found)
+
+
+def _check_budget(given: Needs, findings: Findings, record: SubmissionRecord, charges: Mapping[str, int]) -> bool:
+    """Rule 9; whether it is kept. What entries show that are here, no missing one takes back."""
+    budget = given.case.budget
+    try:
+        if budget is not None:
+            budget.check(record.client, charges.get(record.client, 0))
+    except Rejected as error:
+        with findings.whether(sure=True):
+            findings.reject(submission_label(record).at("client"), error)
+        return False
+    return True
 
 
 def first_submissions(found: Round) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from protocols.audit_checks import AUDIT_CHECKS
@@ -235,9 +236,76 @@ class Story:
 
 
 @dataclass(frozen=True)
+class ClientAccount:
+    """What one client has spent. cohorts: closed ones with it, whatever became of them; former: those of federations
+    whose budget this one goes on with. allowed: how many cohorts the policy allows it here. submissions: of it in the
+    log. epsilon: of the cohorts, alone: of the submissions, if more trustees are corrupt than the policy says; None
+    where that is beyond 1024."""
+
+    client: str
+    cohorts: int
+    former: int
+    allowed: int
+    submissions: int
+    epsilon: Fraction | None
+    alone: Fraction | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = {
+            "client": self.client,
+            "cohorts": self.cohorts,
+            "former_cohorts": self.former,
+            "cohorts_allowed": self.allowed,
+            "submissions": self.submissions,
+        }
+        return {**plain, "epsilon": decimal(self.epsilon), "epsilon_alone": decimal(self.alone)}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a log has spent of its clients' privacy, by the policy and the log alone. budget, delta: what the policy
+    allows to each client. sensitivity, variance: B W and sigma^2, in units and units^2; adders: h. assumptions: in
+    words, what every epsilon here is under. clients: of the whole roster, ascending."""
+
+    budget: Fraction
+    delta: Fraction
+    sensitivity: int
+    variance: Fraction
+    adders: int
+    assumptions: tuple[str, ...]
+    clients: tuple[ClientAccount, ...]
+
+    @property
+    def largest(self) -> ClientAccount:
+        """That of a client who has spent most."""
+        return max(self.clients, key=lambda each: (each.epsilon is None, each.epsilon or 0))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "unit": "client",
+            "adjacency": "zero-out",
+            "budget": {"epsilon": decimal(self.budget), "delta": decimal(self.delta)},
+            "sensitivity": self.sensitivity,
+            "variance": decimal(self.variance),
+            "honest_adders": self.adders,
+            "epsilon": decimal(self.largest.epsilon),
+            "assumptions": list(self.assumptions),
+            "clients": [each.to_dict() for each in self.clients],
+        }
+
+
+def decimal(value: Fraction | None) -> float | None:
+    """As a number that JSON has."""
+    return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
 class Results:
     """All that an audit found. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
-    story: one party's, where it was asked for."""
+    story: one party's, where it was asked for. account: what was spent of the clients' privacy, where the policy has a
+    budget and P5 could count."""
 
     transcript: str
     version: str
@@ -250,6 +318,7 @@ class Results:
     trusted: tuple[str, ...]
     seconds: float
     story: Story | None = None
+    account: Account | None = None
 
     @property
     def accepted(self) -> bool:
@@ -309,9 +378,11 @@ class Results:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON: `summary`, `checks` in the order of spec 9, and `story`, if any."""
+        """The report as plain values, for JSON: `summary`, `checks` in the order of spec 9, `account` and `story`, if
+        any."""
+        account = {} if self.account is None else {"account": self.account.to_dict()}
         story = {} if self.story is None else {"story": self.story.to_dict()}
-        return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **story}
+        return {**self.summary(), "checks": [result.to_dict() for result in self.checks], **account, **story}
 
     def __repr__(self) -> str:
         failed = [result.id for result in self.checks if result.status is Status.FAIL]

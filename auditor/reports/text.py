@@ -35,8 +35,10 @@ def to_json(report: Results) -> str:
 
 
 def events(report: Results) -> list[dict[str, Any]]:
-    """One for each check, one for the story if there is one, then one with everything else."""
+    """One for each check, one each for account and story if there is one, then one with everything else."""
     lines = [{"event": "check", **result.to_dict()} for result in report.checks]
+    if report.account is not None:
+        lines.append({"event": "account", **report.account.to_dict()})
     if report.story is not None:
         lines.append({"event": "story", **report.story.to_dict()})
     return [*lines, {"event": "audit", **report.summary()}]

@@ -10,11 +10,10 @@ Everything is rounded away from the truth, upward, and is the same digits everyw
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 
 from proofs.errors import Misuse
 from protocols.privacy.normal import LARGEST_EPSILON, delta_bound, exponential_bound, logarithm_bounds
@@ -91,69 +90,11 @@ class NoiseRule:
         found = _first(lambda k: self.holds(k * EPSILON_STEP, rounds, before), steps)
         return None if found is None else found * EPSILON_STEP
 
-    def rounds_within(self, epsilon: Fraction, limit: int) -> int:
-        """The most rounds, up to `limit`, for which `epsilon` holds: what a budget allows to each client."""
-        beyond = _first(lambda rounds: not self.holds(epsilon, rounds), limit)
+    def rounds_within(self, epsilon: Fraction, limit: int, before: Fraction = Fraction(0)) -> int:
+        """The most rounds, up to `limit`, for which `epsilon` holds: what a budget allows to a client that spent
+        `before` by other rules; 0 where one round more is too much."""
+        beyond = _first(lambda rounds: not self.holds(epsilon, rounds, before), limit)
         return limit if beyond is None else beyond - 1
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one client has spent. rounds: closed cohorts with it. epsilon: what a budget of just these rounds allows;
-    None where that is beyond 1024."""
-
-    rounds: int
-    epsilon: Fraction | None
-
-
-@dataclass(frozen=True)
-class FormerCohorts:
-    """A federation whose budget another one goes on with: its own rule, and the cohorts of all its CohortClosed."""
-
-    rule: NoiseRule
-    cohorts: Sequence[Set[str]]
-
-
-def spent(rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[FormerCohorts] = ()) -> Mapping[str, Spent]:
-    """What each client has spent that is in one of these: the cohorts of all CohortClosed, released, aborted or open,
-    of this federation, and of the `former` ones, each at the price of its own rule. Clients in none have spent nothing,
-    and are left out."""
-    total, counts, before = _charges(rule, cohorts, former)
-    epsilon = cache(total.epsilon)
-    rounds = counts + Counter(client for each in former for cohort in each.cohorts for client in cohort)
-    return {client: Spent(rounds[client], epsilon(counts[client], before[client])) for client in rounds}
-
-
-def exhausted(
-    rule: NoiseRule,
-    budget: Fraction,
-    clients: Set[str],
-    cohorts: Iterable[Set[str]],
-    former: Sequence[FormerCohorts] = (),
-) -> frozenset[str]:
-    """Those of `clients`, the roster, for whom one more cohort would exceed the budget, as `spent` counts."""
-    total, counts, before = _charges(rule, cohorts, former)
-    holds = cache(total.holds)
-    return frozenset(
-        client
-        for client in clients
-        if counts[client] >= MOST_ROUNDS or not holds(budget, counts[client] + 1, before[client])
-    )
-
-
-def _charges(
-    rule: NoiseRule, cohorts: Iterable[Set[str]], former: Sequence[FormerCohorts]
-) -> tuple[NoiseRule, Counter[str], Mapping[str, Fraction]]:
-    """The rule with the deviations of all, how many of the cohorts each client is in, and its mu^2 of the former."""
-    if len(former) >= MOST_FEDERATIONS:
-        raise Misuse(f"former federations: expected less than {MOST_FEDERATIONS}, found {len(former)}")
-    total = replace(rule, deviation=sum((each.rule.deviation for each in former), rule.deviation))
-    counts = Counter(client for cohort in cohorts for client in cohort)
-    before: defaultdict[str, Fraction] = defaultdict(Fraction)
-    for each in former:
-        for client, rounds in Counter(client for cohort in each.cohorts for client in cohort).items():
-            before[client] += each.rule.mu_squared(rounds)
-    return total, counts, before
 
 
 def honest_adders(adders: int, colluding: int, corrupt: int = 0) -> int:

@@ -23,7 +23,7 @@ from protocols.reasons import (
     TOO_FEW_SUBMISSIONS,
     WRONG_RELEASE,
 )
-from protocols.rounds.ledger import CurrentRound, Ledger, clients_of, opened_on, recent_cohorts
+from protocols.rounds.ledger import CurrentRound, Ledger, able_clients, clients_of, opened_on, recent_cohorts
 from protocols.verdicts import ACCEPTED
 
 
@@ -152,7 +152,8 @@ def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """The reasons for which the federation may be closed, of a log between rounds (`protocols.ending.endings`)."""
     clients = frozenset(member.id for member in ledger.membership.clients(pinned.policy))
     earlier = clients_of(pinned, opened_on(ledger, ledger.model or b""))
-    return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, earlier))
+    able = frozenset(able_clients(pinned, ledger))
+    return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, able, earlier))
 
 
 def unacknowledged(current: CurrentRound) -> tuple[MissingParty, ...]:

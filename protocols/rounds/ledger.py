@@ -6,7 +6,7 @@ holds what rules and parties need of the past, in types that `protocols.encoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -31,6 +31,7 @@ from protocols.weights import Summands
 
 LEDGER_LIMIT = 1 << 30  # bytes of its encoding
 WEIGHT_BYTES = 3  # of a weight: at most 2^20
+CHARGE_BYTES = 3  # of a number of cohorts: at most 2^16
 LEDGER_ITEMS = 1 << 21  # of CBOR: a party's own memory holds more of them than a message may
 Body = Annotated[bytes, AtMost(ENTRY_LIMIT)]
 
@@ -205,6 +206,7 @@ class Ledger:
     failed: bool  # the last round was aborted before its cohort was closed
     draw: Hash32 | None  # RoundOpen.draw of the last round
     recent: tuple[OpenedCohort, ...]  # the last one or two cohorts, without what they rest on
+    charges: Annotated[bytes, AtMost(CHARGE_BYTES << 20)]  # how many closed cohorts each client of the roster is in
 
     @property
     def next_round(self) -> int:
@@ -212,7 +214,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, None, ())
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, None, (), b"")
 
 
 def client_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
@@ -270,20 +272,48 @@ def recent_cohorts(pinned: PinnedPolicy, current: CurrentRound) -> list[Cohort]:
     return [Cohort(each.model, clients_of(pinned, each) or frozenset()) for each in current.recent]
 
 
+def cohorts_with(pinned: PinnedPolicy, ledger: Ledger, client: str) -> int:
+    """In how many closed cohorts a client of the roster is, whatever became of them; raises
+    Rejected("unknown-client")."""
+    start = CHARGE_BYTES * pinned.client_position(client)
+    return int.from_bytes(ledger.charges[start : start + CHARGE_BYTES], "little")
+
+
+def charged(pinned: PinnedPolicy, ledger: Ledger, clients: Set[str]) -> bytes:
+    """`Ledger.charges` after one more cohort, of these clients."""
+    counts = ((each.id in clients) + cohorts_with(pinned, ledger, each.id) for each in pinned.policy.roster)
+    return b"".join(count.to_bytes(CHARGE_BYTES, "little") for count in counts)
+
+
+def check_budget(pinned: PinnedPolicy, ledger: Ledger, client: str) -> None:
+    """Raise Rejected("budget") for a client that is in as many closed cohorts as the policy allows it."""
+    if pinned.budget is not None:
+        pinned.budget.check(client, cohorts_with(pinned, ledger, client))
+
+
+def able_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
+    """The clients in force, ascending, that may be in another cohort by what they have spent."""
+    clients, budget = tuple(member.id for member in ledger.membership.clients(pinned.policy)), pinned.budget
+    if budget is None:
+        return clients
+    counts = {client: cohorts_with(pinned, ledger, client) for client in clients}
+    spent = budget.exhausted(counts, clients)
+    return tuple(client for client in clients if client not in spent)
+
+
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
-    """Those that the open round is open to, ascending; the clients in force where none is."""
+    """Those that the open round is open to, ascending; where none is, those whom one could be open to."""
     if ledger.current is None:
-        return tuple(member.id for member in ledger.membership.clients(pinned.policy))
+        return able_clients(pinned, ledger)
     drawn = _clients(pinned, ledger.current.drawn)
     return tuple(member.id for member in pinned.policy.roster if member.id in drawn)
 
 
-def open_to(pinned: PinnedPolicy, membership: Membership, draw: bytes | None, earlier: OpenedCohort | None) -> bytes:
-    """CurrentRound.drawn of a round: of the clients in force, where a cohort was opened on its model before those of
-    the last one, as many as the policy says, by RoundOpen.draw."""
-    cohort = clients_of(pinned, earlier)
-    ids = (member.id for member in membership.clients(pinned.policy))
-    eligible = ids if cohort is None else (each for each in ids if each in cohort)
+def open_to(pinned: PinnedPolicy, ledger: Ledger, draw: bytes | None, earlier: OpenedCohort | None) -> bytes:
+    """CurrentRound.drawn of the next round: of the clients in force with something left of their budget, where a cohort
+    was opened on its model before those of the last one, as many as the policy says, by RoundOpen.draw."""
+    cohort, able = clients_of(pinned, earlier), able_clients(pinned, ledger)
+    eligible = able if cohort is None else tuple(each for each in able if each in cohort)
     return client_bitmap(pinned, drawn(draw, pinned.policy.per_round, eligible))
 
 

@@ -47,6 +47,8 @@ from protocols.rounds.ledger import (
     LoggedStep,
     LoggedSubmission,
     OpenedCohort,
+    charged,
+    check_budget,
     client_bitmap,
     expected_draw,
     is_in,
@@ -183,7 +185,7 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
     _same("draw", expected_draw(pinned, ledger) or b"", message.draw or b"")
     nothing = ((), bytes(len(pinned.policy.roster)), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
-    drawn = open_to(pinned, ledger.membership, message.draw, earlier)
+    drawn = open_to(pinned, ledger, message.draw, earlier)
     current = CurrentRound(place.index, place.hash, message, ledger.keys, *nothing, drawn, earlier, ledger.recent)
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current, draw=message.draw)
 
@@ -203,6 +205,7 @@ def _submission(
     if current.earlier is not None and not is_in(pinned, current.earlier.clients, message.client):
         cohort = f"a client of round {current.earlier.round}, the last cohort opened on this model"
         raise Rejected("retry-member", cohort, message.client)
+    check_budget(pinned, ledger, message.client)
     if not is_in(pinned, current.drawn, message.client):
         raise Rejected("undrawn", f"one of the clients that are drawn for round {current.number}", message.client)
     check_weight(pinned.policy.weights, message.weight)
@@ -253,7 +256,8 @@ def _cohort_closed(
     weights = packed_weights(pinned, stated)
     opened = OpenedCohort(current.number, current.message.model, client_bitmap(pinned, clients), excused, weights)
     recent = (*ledger.recent[-1:], replace(opened, excused=(), weights=b""))
-    return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent)
+    charges = charged(pinned, ledger, clients)
+    return replace(ledger, current=current, opened=with_opened(ledger, opened), recent=recent, charges=charges)
 
 
 def _release(ledger: Ledger, current: CurrentRound, message: Release, place: _Place) -> Ledger:

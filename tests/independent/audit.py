@@ -48,24 +48,26 @@ def audit(path: Path, policy_path: Path, *previous: Path) -> Report:
         report.skip(CHECKS, "I2")
         return report
     report.required = set(policy["required_checks"])
+    if policy["privacy_budget"] is None:
+        report.idle.add("P5")
     numbers = check_conditions(report, policy)
     beginnings.check_link(report, policy, previous, audit)
     transcript = Transcript(path)
     if of_another_policy(transcript, policy, policy_file):
         report.fail("I2", "the log of another policy")
-        report.skip([number for number in CHECKS if number not in ("I14", "P3", "P5")], "I2")
+        report.skip([number for number in CHECKS if number not in ("I14", "P3")], "I2")
         return report
     check_policy_file(report, transcript, policy_file)
     if numbers is not None and sums.initial_model(transcript, policy, numbers) is None:
         report.fail("I2", "the initial model cannot be read")
     case = read_log(report, policy_file, policy, numbers, transcript)
     if case is None:
-        report.skip([number for number in CHECKS if number not in ("I1", "I14", "P3", "P5")], "I1")
+        report.skip([number for number in CHECKS if number not in ("I1", "I14", "P3")], "I1")
         return report
     if not case.whole:
         report.cut = True
     if numbers is None:
-        report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "I14", "P5")], "I2")
+        report.skip([number for number in CHECKS if number not in ("I1", "I2", "I3", "I14")], "I2")
         return report
     check_genesis(case)
     beginnings.check_approvals(case)

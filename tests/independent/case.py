@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tests.independent import account
 from tests.independent.cohorts import places
 from tests.independent.curve import Point, decode_points
 from tests.independent.encoding import Body, Envelope
@@ -56,7 +58,7 @@ class Report:
         self.findings: dict[str, list[str]] = {number: [] for number in CHECKS}
         self.skipped: dict[str, str] = {}
         self.required = set(required)
-        self.idle = {"P5"}  # what does not apply
+        self.idle: set[str] = set()  # what does not apply
         self.cut = False  # whether entries are missing that the log has: then nothing that needs the log can pass
 
     def fail(self, check: str, *words: object) -> None:
@@ -159,6 +161,11 @@ class Round:
         wanted = set(places(self.closed.body, "a")) if self.closed else set()
         return [entry for entry in self.submissions if entry.index in wanted]
 
+    def charged_by(self, closed: Entry) -> set[str]:
+        """The clients whose submissions a CohortClosed of the round accepts."""
+        wanted = set(places(closed.body, "a"))
+        return {entry.body["client"] for entry in self.submissions if entry.index in wanted}
+
     @property
     def end(self) -> Entry | None:
         return next((entry for entry in self.entries if entry.type in ("round-closed", "round-aborted")), None)
@@ -222,6 +229,25 @@ class Case:
             if this.number < number and this.closed is not None and this.opened is not None:
                 found.append((this.opened.body["model"], {entry.body["client"] for entry in this.accepted}))
         return found[-2:]
+
+    @cached_property
+    def allowed(self) -> int | None:
+        """In how many closed cohorts a client may be (4.10); None without a budget."""
+        return None if self.policy["privacy_budget"] is None else account.rounds_each(self.policy)
+
+    def spent(self, counts: Callable[[Round, Entry], bool]) -> set[str]:
+        """The clients who may be in no further cohort by those CohortClosed that count (10.5)."""
+        if self.allowed is None:
+            return set()
+        charged: Counter[str] = Counter()
+        for this in self.rounds:
+            for closed in this.all("cohort-closed"):
+                charged.update(this.charged_by(closed) if counts(this, closed) else ())
+        return {name for name, count in charged.items() if count >= self.allowed}
+
+    def spent_before(self, number: int) -> set[str]:
+        """By the rounds before this one."""
+        return self.spent(lambda this, _: this.number < number)
 
     @cached_property
     def ending(self) -> Entry | None:

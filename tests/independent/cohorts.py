@@ -159,19 +159,22 @@ def nests(earlier: Collection[str], later: Collection[str], exempt: Collection[s
 
 
 def endings(
-    policy: Body, aborts: int, rounds: int, failed: bool, clients: set[str], earlier: set[str] | None
+    policy: Body, aborts: int, rounds: int, failed: bool, clients: set[str], able: set[str], earlier: set[str] | None
 ) -> set[str]:
     """The reasons for which a federation may be closed (8.9)."""
     least = policy["min_cohort"]
-    if earlier is None:
-        possible = len(clients) >= least
-    else:
-        gone = len(earlier - clients)
-        possible = len(earlier) - (0 if gone == 0 else max(gone, least)) >= least
+
+    def possible(among: set[str]) -> bool:
+        if earlier is None:
+            return len(among) >= least
+        gone = len(earlier - among)
+        return len(earlier) - (0 if gone == 0 else max(gone, least)) >= least
+
     true = {
         "aborts-spent": aborts > policy["max_aborts"],
         "rounds-spent": rounds >= policy["max_rounds"],
-        "too-few-clients": not possible,
+        "too-few-clients": not possible(clients),
+        "budget-spent": possible(clients) and not possible(able),
         "no-cohort": failed,
     }
     return {reason for reason, holds in true.items() if holds}

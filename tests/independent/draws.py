@@ -94,6 +94,7 @@ def drawn(case: Case, this: Round) -> set[str]:
     names = {member["id"] for member in case.policy["roster"]} - case.memberships[opened.index].revoked
     earlier = case.cohort_before(this.number, opened.body["model"])
     names = names if earlier is None else names & set(earlier)
+    names -= case.spent_before(this.number)
     if k is None or opened.body["draw"] is None:
         return names
     ranked = sorted(names, key=lambda name: framed_hash("verifl/v1/draw-order", opened.body["draw"], name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from tests.independent.case import Case, Round, references
 from tests.independent.cohorts import nests, places, strictly_fine
 from tests.independent.content import exempt
 
 ABORTS = {"no-quorum", "too-few-submissions", "differencing", "missing-releases", "opening-failed"}
-ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "no-cohort"}
+ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "budget-spent", "no-cohort"}
 MISSING = {"no-acknowledgement", "wrong-release", "no-release"}
 
 
@@ -21,7 +23,8 @@ def check(case: Case) -> None:
         case.fail("P3", "2t > m + f and f <= t - 1")
     for number in ("I2", "I6"):
         if case.report.findings[number]:
-            case.report.skip(["P4"], number)
+            case.report.skip(["P4", "P5"], number)
+    check_budget(case)
     check_differences(case)
     check_schema(case)
 
@@ -43,6 +46,17 @@ def check_singles(case: Case) -> None:
         names = [entry.body["trustee"] for entry in this.all("release")]
         if len(this.all("cohort-closed")) > 1 or len(set(names)) < len(names):
             case.fail("P2", f"round {this.number}: a second cohort or release")
+
+
+def check_budget(case: Case) -> None:
+    """P5."""
+    charged: Counter[str] = Counter()
+    for this in case.rounds if case.allowed is not None else ():
+        for closed in this.all("cohort-closed"):
+            for name in sorted(this.charged_by(closed)):
+                charged[name] += 1
+                if charged[name] > (case.allowed or 0):
+                    case.fail("P5", f"entry {closed.index}: {name} is in {charged[name]} closed cohorts")
 
 
 def check_differences(case: Case) -> None:

@@ -76,12 +76,14 @@ def check_end(case: Case, ending: Entry) -> None:
     rounds = [this for this in case.rounds if this.opened is not None and this.opened.index < ending.index]
     aborted = [this.closed is None for this in rounds if this.all("round-aborted")]
     membership = case.memberships[ending.index]
+    clients = {member["id"] for member in case.policy["roster"]} - membership.revoked
     true = endings(
         case.policy,
         aborts=aborted.count(False),
         rounds=len(rounds),
         failed=bool(rounds) and rounds[-1].closed is None and bool(rounds[-1].all("round-aborted")),
-        clients={member["id"] for member in case.policy["roster"]} - membership.revoked,
+        clients=clients,
+        able=clients - case.spent(lambda _, closed: closed.index < ending.index),
         earlier=case.cohort_before(rounds[-1].number + 1 if rounds else 0, case.model_before(ending.index)),
     )
     if ending.body["rounds"] != len(rounds) or ending.body["reason"] not in true:
@@ -191,9 +193,12 @@ def check_submissions(case: Case) -> None:
     for this in case.rounds:
         counts: dict[str, int] = {}
         asked = None if case.policy["per_round"] is None or this.opened is None else drawn(case, this)
+        spent = case.spent_before(this.number)
         for entry in this.submissions:
             check_submission(case, this, entry)
-            if asked is not None and entry.body["client"] not in asked:
+            if entry.body["client"] in spent:
+                case.fail("I5", f"entry {entry.index}: budget")
+            elif asked is not None and entry.body["client"] not in asked:
                 case.fail("I5", f"entry {entry.index}: undrawn")
             counts[entry.body["client"]] = counts.get(entry.body["client"], 0) + 1
             if counts[entry.body["client"]] > 2:

@@ -1,10 +1,9 @@
-"""Epsilon: never below the truth or below other accountants, next to it, and what is counted of a log."""
+"""Epsilon: never below the truth or below other accountants, and next to it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
 import mpmath
@@ -13,11 +12,8 @@ import pytest
 from proofs.errors import Misuse
 from protocols.privacy.accounting import (
     EPSILON_STEP,
-    FormerCohorts,
     NoiseRule,
-    exhausted,
     honest_adders,
-    spent,
 )
 
 GRID = [
@@ -133,59 +129,6 @@ def test_a_deviation_counts() -> None:
     assert lost.epsilon(10) is None
     assert not lost.holds(Fraction(1024), 1)
     assert worse.holds(Fraction(1024), 10)
-
-
-def test_every_closed_cohort_counts_and_no_other() -> None:
-    cohorts = [{"a", "b"}, {"a", "b", "c"}, {"a", "b"}]
-    found = spent(RULE, cohorts)
-    assert {client: each.rounds for client, each in found.items()} == {"a": 3, "b": 3, "c": 1}
-    assert found["a"].epsilon == RULE.epsilon(3)
-    assert found["c"].epsilon == RULE.epsilon(1)
-    assert spent(RULE, []) == {}
-
-
-def test_former_cohorts_cost_what_their_own_rule_says() -> None:
-    """mu^2 and deviations add up, whatever the later rule would charge."""
-    former = NoiseRule(256, Fraction(281**2), 3, RULE.delta, Fraction(1, 2**50))
-    found = spent(RULE, [{"a", "b"}], [FormerCohorts(former, [{"a", "c"}] * 10)])
-    assert {client: each.rounds for client, each in found.items()} == {"a": 11, "b": 1, "c": 10}
-    whole = replace(RULE, deviation=RULE.deviation + former.deviation)
-    assert found["b"].epsilon == whole.epsilon(1)
-    assert found["c"].epsilon == replace(former, deviation=whole.deviation).epsilon(10)
-    alone, cheap = former.epsilon(10), RULE.epsilon(11)
-    assert alone is not None
-    assert cheap is not None
-    assert found["a"].epsilon is not None
-    assert found["a"].epsilon > alone > cheap
-    assert spent(RULE, [{"a"}], [FormerCohorts(RULE, [{"a"}])])["a"].rounds == 2
-    assert (
-        exhausted(RULE, found["a"].epsilon, {"a", "b"}, [{"b"}], [FormerCohorts(former, [{"a"}] * 10)]) == frozenset()
-    )
-    assert exhausted(RULE, alone, {"a", "b"}, [], [FormerCohorts(former, [{"a"}] * 10)]) == {"a"}
-
-
-def test_more_federations_than_are_bounded_are_refused() -> None:
-    with pytest.raises(Misuse, match="former federations: expected less than 1024"):
-        spent(RULE, [], [FormerCohorts(RULE, [])] * 2**10)
-
-
-def test_who_is_exhausted() -> None:
-    two, three = RULE.epsilon(2), RULE.epsilon(3)
-    assert two is not None
-    assert three is not None
-    roster, cohorts = {"a", "b", "c"}, [{"a", "b"}, {"a"}]
-    assert exhausted(RULE, two, roster, cohorts) == {"a"}
-    assert exhausted(RULE, two - EPSILON_STEP, roster, cohorts) == {"a", "b"}
-    assert exhausted(RULE, three, roster, cohorts) == frozenset()
-    assert exhausted(RULE, two, roster, []) == frozenset()
-    assert exhausted(RULE, Fraction(1024), roster, [{"a"}] * 2**16) == {"a"}
-
-
-def test_a_budget_that_no_round_fits_exhausts_everybody() -> None:
-    one = RULE.epsilon(1)
-    assert one is not None
-    for cohorts in ([], [{"a"}]):
-        assert exhausted(RULE, one - EPSILON_STEP, {"a", "b"}, cohorts) == {"a", "b"}
 
 
 def test_honest_adders() -> None:

@@ -1,0 +1,126 @@
+"""P5: what was spent of each client's privacy, by the policy and the log alone (spec 10.5)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from auditor.case import Case
+from auditor.checks.numbered import numbered
+from auditor.checks.parameters import Parameters
+from auditor.checks.proofs import Proofs
+from auditor.findings import DoesNotApply, Findings, Result, Unavailable, counted
+from auditor.index import Index, Record, label
+from auditor.outcomes import CheckRun
+from auditor.reports.results import Account, ClientAccount, Status
+from auditor.signed_log import SignedLog
+from proofs.errors import Rejected
+from protocols.messages import CohortClosed
+from protocols.policy import Policy
+from protocols.privacy.budgets import Budget
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What P5 is handed."""
+
+    case: Case
+    log: SignedLog
+    parameters: CheckRun[Parameters]
+    proofs: CheckRun[Proofs]
+
+
+@dataclass(frozen=True)
+class Accounting(Result):
+    """What P5 leaves. account: None where there is nothing to account for."""
+
+    account: Account | None = None
+
+
+@numbered("P5")
+def check_accounting(given: Needs, findings: Findings) -> Accounting:
+    """P5. No client is in more closed cohorts, released or not, than the policy's budget allows it. The account says
+    what each has spent. It stands only if every proof was verified (I6) under sound parameters (I2). Does not apply to
+    a policy without a budget."""
+    policy, budget = given.case.policy, given.case.budget
+    if budget is None:
+        raise DoesNotApply("the policy has no privacy budget: nothing is claimed")
+    index, charges = given.log.index, Counter[str]()
+    with findings.whether(sure=True):  # no entry that is missing takes a charge back
+        for found in index.in_order():
+            for entry, clients in found.charged():
+                for client in sorted(clients):
+                    _charge(findings, budget, entry, client, charges)
+    for ended in (given.parameters.result, given.proofs.result):
+        if ended.status is Status.FAIL:
+            raise Unavailable(f"because {ended.id} failed: bound and noise are not proved")
+    account = account_of(policy, budget, charges, submissions_of(index))
+    for each in account.assumptions:
+        findings.note(each)
+    return Accounting(_told(account, len(charges)), account)
+
+
+def _charge(
+    findings: Findings, budget: Budget, entry: Record[CohortClosed], client: str, charges: Counter[str]
+) -> None:
+    """One more cohort of a client."""
+    try:
+        budget.check(client, charges[client])
+    except Rejected as error:
+        findings.reject(label(entry.index, entry.message).at("accepted"), error)
+    charges[client] += 1
+
+
+def submissions_of(index: Index) -> Counter[str]:
+    """How many submissions of each client the log has."""
+    return Counter(record.client for found in index.in_order() for record in found.submissions.values())
+
+
+def account_of(policy: Policy, budget: Budget, charges: Mapping[str, int], submissions: Mapping[str, int]) -> Account:
+    """What each client of the roster has spent, from the numbers of its cohorts and submissions."""
+    by_itself = replace(budget, rule=replace(budget.rule, adders=1), former=())
+    clients = []
+    for member in policy.roster:
+        cohorts, sent = charges.get(member.id, 0), submissions.get(member.id, 0)
+        spent, alone = budget.spent(member.id, cohorts), by_itself.spent(member.id, sent)
+        allowed = budget.rounds(member.id)
+        clients.append(ClientAccount(member.id, cohorts, spent.former, allowed, sent, spent.epsilon, alone.epsilon))
+    rule = budget.rule
+    numbers = (budget.epsilon, rule.delta, rule.sensitivity, rule.variance, rule.adders)
+    return Account(*numbers, assumptions(policy, budget), tuple(clients))
+
+
+def assumptions(policy: Policy, budget: Budget) -> tuple[str, ...]:
+    """What every epsilon of the account rests on (spec 10.1)."""
+    adders, f, m = counted(budget.rule.adders, "honest adder"), policy.corrupt, len(policy.trustees)
+    sentences = """\
+        the unit is a client with all its data, not a patient or a record
+        a client's updates are compared with updates that are zero; to compare with any others costs twice as much
+        that a client takes part, and its weight, is public, and depends on its data only by what was published; so do
+            the clip and the model
+        every cohort has {adders} of noise or more: who tells its noise, or chooses it, is none
+        at most {f} of the {m} trustees are corrupt, and who is corrupt was so from the start; with more of them a
+            client has its own noise alone, and all its submissions count (epsilon_alone)
+        cohorts are public, drawn or not: nothing is gained by sampling
+        the guarantee is that of the budget; the epsilon of what is spent so far is what a budget of just that would
+            have guaranteed, if nobody stopped because of what was seen
+        other federations with the same clients add up, and are not in this account unless the policy names them
+        encryption, sealed shares, proofs and signatures are not broken"""
+    lines = sentences.replace("\n            ", " ").splitlines()
+    return tuple(line.strip().format(adders=adders, f=f, m=m) for line in lines)
+
+
+def _told(account: Account, charged: int) -> str:
+    of = f"at delta {float(account.delta):g}; the unit is a client, zero-out"
+    if not charged:
+        return f"nothing is spent of epsilon {float(account.budget):g} {of}"
+    largest = account.largest
+    most = f"{largest.client} spent {in_words(largest.epsilon)} of {float(account.budget):g}"
+    return f"{counted(charged, 'client')} in closed cohorts; {most} in {counted(largest.cohorts, 'cohort')}, {of}"
+
+
+def in_words(epsilon: Fraction | None) -> str:
+    """An epsilon as reports have it: to six digits."""
+    return "more than epsilon 1024" if epsilon is None else f"epsilon {float(epsilon):g}"

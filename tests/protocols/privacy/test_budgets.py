@@ -1,0 +1,82 @@
+"""What each client may spend, and what it has spent: every closed cohort counts, at the price of its federation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from proofs.errors import Misuse, Rejected
+from protocols.privacy.accounting import EPSILON_STEP, NoiseRule
+from protocols.privacy.budgets import Budget, FormerRounds
+
+RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(1, 2**60))
+
+
+def epsilon(rounds: int, rule: NoiseRule = RULE, before: Fraction = Fraction(0)) -> Fraction:
+    found = rule.epsilon(rounds, before)
+    assert found is not None
+    return found
+
+
+def test_what_a_budget_allows_is_what_it_guarantees() -> None:
+    for rounds in (1, 2, 9):
+        budget = Budget(RULE, epsilon(rounds), 2**16)
+        assert budget.rounds("a") == rounds
+        assert budget.spent("a", rounds).epsilon == budget.epsilon
+        assert Budget(RULE, budget.epsilon - EPSILON_STEP, 2**16).rounds("a") == rounds - 1
+    assert Budget(RULE, epsilon(9), 7).rounds("a") == 7
+    assert budget.spent("a", 0).epsilon == 0
+
+
+def test_who_may_be_in_another_cohort() -> None:
+    budget, roster = Budget(RULE, epsilon(2), 50), ("a", "b", "c", "d")
+    assert budget.exhausted({"a": 3, "b": 2, "c": 1}, roster) == {"a", "b"}
+    budget.check("c", 1)
+    budget.check("d", 0)
+    for client, rounds in (("a", 3), ("b", 2)):
+        with pytest.raises(Rejected) as excinfo:
+            budget.check(client, rounds)
+        assert excinfo.value.check == "budget"
+        assert excinfo.value.found == f"{client}, who is in {rounds}"
+        allowed = f"the budget of epsilon {float(budget.epsilon):g} at delta 1e-05"
+        assert excinfo.value.expected == f"clients in fewer than 2 closed cohorts, {allowed}"
+
+
+def test_a_budget_that_no_round_fits_exhausts_everybody() -> None:
+    budget = Budget(RULE, epsilon(1) - EPSILON_STEP, 50)
+    assert budget.exhausted({}, {"a", "b"}) == {"a", "b"}
+
+
+def test_former_rounds_cost_what_their_own_rule_says() -> None:
+    """mu^2 and deviations add up, whatever the later rule would charge."""
+    former = NoiseRule(256, Fraction(281**2), 3, RULE.delta, Fraction(1, 2**50))
+    budget = Budget(RULE, Fraction(1024), 50, [FormerRounds(former, {"a": 10, "c": 10})])
+    found = {client: budget.spent(client, rounds) for client, rounds in (("a", 1), ("b", 1), ("c", 0))}
+    assert {client: (each.rounds, each.former) for client, each in found.items()} == {
+        "a": (1, 10),
+        "b": (1, 0),
+        "c": (0, 10),
+    }
+    whole = replace(RULE, deviation=RULE.deviation + former.deviation)
+    assert found["b"].epsilon == epsilon(1, whole)
+    assert found["c"].epsilon == epsilon(10, replace(former, deviation=whole.deviation))
+    assert found["a"].epsilon == epsilon(1, whole, former.mu_squared(10))
+    assert found["a"].epsilon > epsilon(10, former) > epsilon(11)
+
+
+def test_a_client_that_spent_elsewhere_may_be_in_fewer_cohorts() -> None:
+    former = FormerRounds(RULE, {"a": 3, "c": 9})
+    budget = Budget(RULE, epsilon(9) + Fraction(1, 1000), 50, [former])
+    assert [budget.rounds(client) for client in ("a", "b", "c")] == [6, 9, 0]
+    assert budget.exhausted({"a": 5, "b": 8}, ("a", "b", "c")) == {"c"}
+    assert budget.exhausted({"a": 6, "b": 9}, ("a", "b")) == {"a", "b"}
+    twice = Budget(RULE, budget.epsilon, 50, [former, FormerRounds(RULE, {"a": 4})])
+    assert twice.rounds("a") == 2
+    assert twice.spent("a", 2).former == 7
+
+
+def test_more_federations_than_are_bounded_are_refused() -> None:
+    with pytest.raises(Misuse, match="former federations: expected less than 1024"):
+        Budget(RULE, Fraction(1), 50, [FormerRounds(RULE, {})] * 2**10)
