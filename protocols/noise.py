@@ -13,6 +13,7 @@ from proofs.errors import Misuse
 from proofs.shape import TableShape
 from protocols.policy import AddedNoise, Policy, PrivacyBudget
 from protocols.privacy.accounting import MOST_ROUNDS, NoiseRule
+from protocols.privacy.budgets import Budget
 from protocols.privacy.energy import EnergyBounds
 
 DISCRETE_GAUSSIAN = "discrete-gaussian"
@@ -65,6 +66,13 @@ def account_of(policy: Policy) -> NoiseRule:
     noise, budget = _both(policy)
     sensitivity = policy.weights.largest * policy.update.norm_bound
     return NoiseRule(sensitivity, variance_of(noise), noise.honest, delta_of(budget), deviation_of(policy))
+
+
+def budget_of(policy: Policy) -> Budget | None:
+    """What each client may spend; None where the policy has no budget. Raises Misuse as `account_of` does."""
+    if policy.privacy_budget is None:
+        return None
+    return Budget(account_of(policy), epsilon_of(policy.privacy_budget), min(policy.max_rounds, MOST_ROUNDS))
 
 
 def rounds_each(policy: Policy) -> int:

@@ -18,9 +18,10 @@ from protocols.envelopes import open_policy
 from protocols.hashes import sha256
 from protocols.identities import SIGNATURE_SIZE
 from protocols.lattice.parameters import LatticeParameters
+from protocols.noise import budget_of
 from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Member, Policy, approvers
-from protocols.privacy.budgets import Budget, budget_of
+from protocols.privacy.budgets import Budget
 from protocols.roster import check_roster
 from protocols.steps.registry import server_rule
 from protocols.weights import weight_of

@@ -56,7 +56,7 @@ def check_accounting(given: Needs, findings: Findings) -> Accounting:
     for ended in (given.parameters.result, given.proofs.result):
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: bound and noise are not proved")
-    account = account_of(policy, budget, charges, submissions_of(index))
+    account = _account(policy, budget, charges, _submissions(index))
     for each in account.assumptions:
         findings.note(each)
     return Accounting(_told(account, len(charges)), account)
@@ -73,12 +73,12 @@ def _charge(
     charges[client] += 1
 
 
-def submissions_of(index: Index) -> Counter[str]:
+def _submissions(index: Index) -> Counter[str]:
     """How many submissions of each client the log has."""
     return Counter(record.client for found in index.in_order() for record in found.submissions.values())
 
 
-def account_of(policy: Policy, budget: Budget, charges: Mapping[str, int], submissions: Mapping[str, int]) -> Account:
+def _account(policy: Policy, budget: Budget, charges: Mapping[str, int], submissions: Mapping[str, int]) -> Account:
     """What each client of the roster has spent, from the numbers of its cohorts and submissions."""
     by_itself = replace(budget, rule=replace(budget.rule, adders=1), former=())
     clients = []

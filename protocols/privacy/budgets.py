@@ -14,7 +14,6 @@ from fractions import Fraction
 from functools import cached_property
 
 from proofs.errors import Misuse, Rejected
-from protocols.policy import Policy
 from protocols.privacy.accounting import MOST_FEDERATIONS, NoiseRule
 
 BUDGET = "budget"  # the check that a client fails which has spent what it may
@@ -106,9 +105,3 @@ class Budget:
 
     def __str__(self) -> str:
         return f"the budget of epsilon {float(self.epsilon):g} at delta {float(self.rule.delta):g}"
-
-
-def budget_of(policy: Policy) -> Budget | None:
-    """The budget of a policy, None for one without."""
-    del policy
-    return None

@@ -4,6 +4,7 @@ the same, and nobody takes an unknown one for another."""
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from protocols.reasons import (
     ABORTS,
     ABSENCES,
     BLAMELESS,
+    BUDGET_SPENT,
     DISPUTES,
     ENDINGS,
     EXCLUSIONS,
@@ -23,6 +25,7 @@ from protocols.reasons import (
     OFFENCES,
     OWN_FAULTS,
     REVOCATIONS,
+    TOO_FEW_CLIENTS,
     Ground,
 )
 from protocols.registry import Registry
@@ -99,8 +102,11 @@ def test_aborts_name_parties_for_reasons_that_there_are() -> None:
 
 def test_every_end_is_decided_and_told(tmp_path: Path) -> None:
     policy = Simulation(tmp_path, Setting()).pinned.policy
-    past = Past(policy.max_aborts + 1, policy.max_rounds, failed=True, clients=frozenset(), earlier=None)
-    assert endings(policy, past) == ENDINGS.names
+    nobody, everybody = frozenset[str](), frozenset(member.id for member in policy.roster)
+    past = Past(policy.max_aborts + 1, policy.max_rounds, failed=True, clients=nobody, able=nobody, earlier=None)
+    spent = replace(past, clients=everybody)
+    found = [endings(policy, past), endings(policy, spent)]
+    assert found == [tuple(each for each in ENDINGS.names if each != no) for no in (BUDGET_SPENT, TOO_FEW_CLIENTS)]
     assert all(each.words in describe_ending(each.name, (), 3) for each in ENDINGS)
 
 

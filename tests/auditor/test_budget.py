@@ -1,0 +1,253 @@
+"""The privacy budget, judged by both auditors: what honest logs have spent, and servers and trustees who ignore it.
+
+What a cohort costs is not looked at here: the budget is one of so many cohorts. The updates have no noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from auditor import Kind, Outcome, Report, Status, audit
+from auditor.case import Case
+from auditor.reports.text import events
+from protocols.privacy.accounting import NoiseRule
+from protocols.privacy.budgets import Budget, FormerRounds
+from protocols.reasons import BUDGET_SPENT
+from tests.adversaries import with_bad_proof
+from tests.auditor.test_gaps import types_of, without
+from tests.independent.audit import audit as second_audit
+from tests.independent.case import Case as SecondCase
+from tests.simulator import Setting, Simulation
+
+RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(0))
+SETTING = Setting(clients=4, dimension=8, trustees=3, threshold=3, corrupt=1)
+Begin = Callable[..., Simulation]
+
+
+def budget_of(rounds: int, *former: FormerRounds) -> Budget:
+    epsilon = RULE.epsilon(rounds)
+    assert epsilon is not None
+    return Budget(RULE, epsilon, 50, former)
+
+
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
+    """Federations whose budget is so many cohorts, for the parties and both auditors."""
+
+    def make(rounds: int, **setting: object) -> Simulation:
+        budget = budget_of(rounds)
+        monkeypatch.setattr("protocols.pinned.budget_of", lambda _: budget)
+        monkeypatch.setattr(Case, "budget", budget)
+        monkeypatch.setattr(SecondCase, "allowed", rounds)
+        simulation = Simulation(tmp_path / "run", replace(SETTING, **setting))
+        simulation.start()
+        return simulation
+
+    return make
+
+
+@pytest.fixture
+def ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server and trustees who do not count."""
+    monkeypatch.setattr("protocols.rounds.rules.check_budget", lambda *_: None)
+    everybody = lambda pinned, _: tuple(member.id for member in pinned.policy.roster)  # noqa: E731 - as it is called
+    monkeypatch.setattr("protocols.rounds.ledger.able_clients", everybody)
+    monkeypatch.setattr("protocols.rounds.closing.able_clients", everybody)
+
+
+def policy_file(simulation: Simulation) -> Path:
+    pinned = simulation.path.with_name("pinned.cbor")
+    pinned.write_bytes(simulation.policy_data)
+    return pinned
+
+
+def judged(simulation: Simulation) -> tuple[Report, set[str]]:
+    """The report, and which checks both auditors fail."""
+    simulation.writer.close()
+    pinned = policy_file(simulation)
+    report, second = audit(simulation.path, pinned), second_audit(simulation.path, pinned)
+    failing = {result.id for result in report.checks if result.findings}
+    assert failing == {number for number, findings in second.findings.items() if findings}
+    assert report.accepted == (not failing)
+    return report, failing
+
+
+def play(simulation: Simulation, silent: tuple[str, ...] = ()) -> str | None:
+    """A round of all whom it is open to; why it was aborted."""
+    simulation.open_round()
+    for name in simulation.conductor.due.parties:
+        simulation.submit(name)
+    simulation.acknowledge()
+    if (aborted := simulation.close_cohort()) is not None:
+        return aborted
+    simulation.release([name for name in simulation.asked() if name not in silent])
+    return simulation.finish().aborted
+
+
+def test_what_an_honest_log_has_spent(begin: Begin) -> None:
+    """Of aborts, repetitions, a rotation and a revocation; the last cohort is still open."""
+    simulation = begin(4, max_aborts=9)
+    simulation.give_up_round()
+    assert play(simulation, silent=("trustee-0",)) == "missing-releases"
+    assert play(simulation) is None
+    simulation.change(simulation.rotation("client-00"))
+    simulation.change(simulation.revocation("client-03"))
+    assert play(simulation) is None
+    simulation.open_round()
+    for name in ("client-00", "client-01"):
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() is None
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.check("P5").status is Status.PASS
+    assert "client-00 spent epsilon 1.78" in report.check("P5").checked
+    account = report.account
+    assert account is not None
+    assert {each.client: (each.cohorts, each.submissions) for each in account.clients} == {
+        "client-00": (4, 4),
+        "client-01": (4, 4),
+        "client-02": (3, 3),
+        "client-03": (2, 2),
+    }
+    assert {each.allowed for each in account.clients} == {4}
+    assert [each.epsilon for each in account.clients] == [RULE.epsilon(count) for count in (4, 4, 3, 2)]
+    assert account.clients[3].alone == replace(RULE, adders=1).epsilon(2)
+    assert account.largest.epsilon == account.budget
+
+
+def test_the_account_is_in_the_report(begin: Begin) -> None:
+    simulation = begin(2)
+    play(simulation)
+    report, _ = judged(simulation)
+    told = json.loads(json.dumps(report.to_dict()))["account"]
+    assert (told["unit"], told["adjacency"], told["budget"]["delta"]) == ("client", "zero-out", 1e-05)
+    assert told["clients"][0]["client"] == "client-00"
+    assert told["clients"][0]["cohorts"] == 1
+    assert told["clients"][0]["cohorts_allowed"] == 2
+    assert told["epsilon"] == told["clients"][0]["epsilon"] < told["clients"][0]["epsilon_alone"]
+    assert len(told["assumptions"]) == 9
+    assert set(told["assumptions"]) <= set(report.check("P5").notes)
+    assert [line for line in events(report) if line["event"] == "account"] == [{"event": "account", **told}]
+    story = audit(simulation.path, policy_file(simulation), explain="client-01").story
+    assert story is not None
+    (spent,) = (event for event in story.events if "closed cohort" in event.text)
+    assert spent.text.startswith("is in 1 closed cohort of the 2 that its budget allows: epsilon 0.8")
+    assert spent.holds
+
+
+def test_a_budget_that_server_and_trustees_ignore(begin: Begin, ignored: None) -> None:
+    simulation = begin(1)
+    simulation.play_round(clients=["client-00", "client-01"])
+    simulation.play_round(clients=["client-01", "client-02"])
+    report, failing = judged(simulation)
+    assert failing == {"I5", "P5"}
+    assert report.outcome is Outcome.BROKEN
+    (finding,) = report.check("P5").findings
+    assert "cohort-closed" in finding.where
+    assert finding.where.endswith("round 2), accepted")
+    assert finding.expected == f"budget: clients in fewer than 1 closed cohorts, {budget_of(1)}"
+    assert finding.found == "client-01, who is in 1"
+    assert finding.by == "coordinator"
+    (submission,) = report.check("I5").findings
+    assert "submission by client-01, round 2" in submission.where
+    assert report.account is not None
+    assert report.account.largest.client == "client-01"
+    assert report.account.largest.epsilon == RULE.epsilon(2)
+
+
+def test_each_cohort_beyond_the_budget_is_a_finding_of_each_client(begin: Begin, ignored: None) -> None:
+    """Whether it was released or not."""
+    simulation = begin(1, clients=3)
+    simulation.play_round()
+    simulation.play_round(silent=["trustee-0"])
+    simulation.play_round()
+    report, failing = judged(simulation)
+    assert failing == {"I5", "P5"}
+    found = [(finding.place.round, finding.found) for finding in report.check("P5").findings]
+    assert found == [(number, f"client-0{i}, who is in {number - 1}") for number in (2, 3) for i in range(3)]
+
+
+def test_it_is_broken_whatever_entry_is_missing(begin: Begin, ignored: None) -> None:
+    simulation = begin(1, clients=2)
+    simulation.play_round()
+    simulation.play_round()
+    simulation.writer.close()
+    pinned, release = policy_file(simulation), types_of(simulation.path).index("release")
+    path = without(simulation.path, release)
+    report = audit(path, pinned)
+    assert {finding.kind for finding in report.check("P5").findings} == {Kind.BROKEN}
+    assert report.outcome is Outcome.BROKEN
+    assert second_audit(path, pinned).status("P5") == "fail"
+
+
+def test_an_end_for_a_budget_that_is_not_spent(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = begin(2)
+    play(simulation)
+    with monkeypatch.context() as lying:
+        lying.setattr("protocols.rounds.rules.ending_reasons", lambda *_: (BUDGET_SPENT,))
+        simulation.store(simulation.conductor.end(BUDGET_SPENT))
+        simulation.settle()
+    report, failing = judged(simulation)
+    assert failing == {"I4"}
+    (finding,) = report.check("I4").findings
+    assert finding.found == BUDGET_SPENT
+
+
+def test_an_end_for_a_budget_that_is_spent(begin: Begin) -> None:
+    simulation = begin(1)
+    play(simulation)
+    simulation.store(simulation.conductor.end(BUDGET_SPENT))
+    simulation.settle()
+    assert judged(simulation)[1] == set()
+
+
+def test_draws_among_those_who_are_not_spent(begin: Begin) -> None:
+    simulation = begin(1, clients=5, per_round=2)
+    play(simulation)
+    play(simulation)
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.account is not None
+    assert sorted(each.cohorts for each in report.account.clients) == [0, 1, 1, 1, 1]
+
+
+def test_a_draw_that_has_somebody_who_is_spent(begin: Begin, ignored: None) -> None:
+    simulation = begin(1, clients=3, per_round=2)
+    play(simulation)
+    play(simulation)
+    assert judged(simulation)[1] == {"I5", "P5"}
+
+
+def test_nothing_is_claimed_where_proofs_are_not_verified(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulation = begin(2)
+    monkeypatch.setattr("protocols.rounds.coordinator.Coordinator._faults", lambda _: {})
+    simulation.open_round()
+    for name in ("client-00", "client-01"):
+        simulation.submit(name)
+    bad = with_bad_proof(simulation, simulation.package("client-02"))
+    simulation.store(simulation.coordinator.receive(bad))
+    simulation.acknowledge()
+    simulation.close_cohort()
+    report, failing = judged(simulation)
+    assert failing == {"I6", "I7", "I8"}
+    assert report.check("P5").status is Status.SKIPPED
+    assert report.check("P5").reason == "because I6 failed: bound and noise are not proved"
+    assert report.account is None
+
+
+def test_a_policy_without_a_budget(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path / "run", SETTING)
+    simulation.start()
+    simulation.play_round()
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.check("P5").status is Status.NOT_APPLICABLE
+    assert "account" not in report.to_dict()
+    assert simulation.pinned.budget is None
