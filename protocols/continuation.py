@@ -6,15 +6,19 @@ one, in another log, would be on the same model, and the difference of the two s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from proofs.errors import Malformed, Rejected
+from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.messages import CohortClosed, FederationClosed, Genesis, RoundAborted, RoundClosed, RoundOpen
-from protocols.policy import FormerFederation, Policy
+from protocols.messages import CohortClosed, FederationClosed, Genesis, RoundAborted, RoundClosed, RoundOpen, Submission
+from protocols.noise import carried_budgets
+from protocols.policy import FormerBudget, FormerFederation, Policy
+
+_LISTED = 4  # clients, in a message
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class LogEnd:
     """Where the first `size` entries of a log leave it. root: of their tree. model: that the next round would open on.
     running: the round that is open, 0 for none. aborted: the last round, if it was aborted and the federation was not
     closed behind it; 0 for none. opened: the rounds, here or later in the log, that closed a cohort on `model`.
+    charges: in how many closed cohorts of the whole log each client is.
     """
 
     size: int
@@ -30,6 +35,7 @@ class LogEnd:
     running: int
     aborted: int
     opened: tuple[int, ...]
+    charges: Mapping[str, int] = field(default_factory=dict)
 
 
 def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
@@ -41,7 +47,7 @@ def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
     frontier, state, count = Frontier(), _State(), 0
     end: tuple[bytes, bytes, int, int] | None = None
     for entry in entries:
-        state.add(entry)
+        state.add(entry, count)
         count += 1
         if count <= size:
             frontier.append(leaf_hash(entry))
@@ -50,7 +56,7 @@ def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
     if end is None:
         raise Rejected("previous-size", f"a log of {size} entries or more", str(count))
     root, model, running, aborted = end
-    return LogEnd(size, root, model, running, aborted, tuple(state.cohorts.get(model, ())))
+    return LogEnd(size, root, model, running, aborted, tuple(state.cohorts.get(model, ())), state.charges)
 
 
 def require_lawful(end: LogEnd) -> None:
@@ -74,7 +80,7 @@ def check_link(policy: Policy, former: Policy, former_hash: bytes, end: LogEnd) 
 
     former: the policy of that log, former_hash the SHA-256 of its file. "previous-policy", "previous-federation": it is
     another; "previous-root": this size has another root, a fork; "previous-model": another final model; then as
-    `require_lawful`, and as `check_layout`.
+    `require_lawful`, as `check_layout`, and as `check_budgets`.
     """
     named = policy.previous
     if named is None:
@@ -85,6 +91,32 @@ def check_link(policy: Policy, former: Policy, former_hash: bytes, end: LogEnd) 
     require_lawful(end)
     check_layout(policy, former)
     _same("previous-model", policy.initial_model.hex(), end.model.hex())
+    check_budgets(policy, former, end)
+
+
+def check_budgets(policy: Policy, former: Policy, end: LogEnd) -> None:
+    """Accept if a policy goes on with the budget of the federation before it, if that has one, and charges for what was
+    spent there and before, and for nothing else. Raises Rejected("previous-budget")."""
+    carried = () if policy.privacy_budget is None else policy.privacy_budget.former
+    try:
+        expected = carried_budgets(former, end.charges)
+    except Misuse as error:
+        raise Rejected("previous-budget", "a former budget that can be counted", str(error)) from None
+    if carried == expected:
+        return
+    if policy.privacy_budget is None:
+        found = "no privacy budget"
+        raise Rejected("previous-budget", f"a budget that goes on with that of {former.federation}", found)
+    for theirs, ours in zip(expected, carried, strict=False):
+        if theirs != ours:
+            raise Rejected("previous-budget", _charged(theirs), _charged(ours))
+    raise Rejected("previous-budget", f"{len(expected)} former budgets", str(len(carried)))
+
+
+def _charged(former: FormerBudget) -> str:
+    clients = ", ".join(f"{each.client} for {each.cohorts}" for each in former.charges[:_LISTED])
+    numbers = former.sensitivity, former.variance, former.variance_divisor, former.honest, former.deviation_bits
+    return f"{former.federation} {numbers}, which charged {clients or 'nobody'}"
 
 
 def check_layout(policy: Policy, former: Policy) -> None:
@@ -113,9 +145,11 @@ class _State:
     def __init__(self) -> None:
         self.model, self.running, self.aborted = b"", 0, 0
         self.cohorts: dict[bytes, list[int]] = {}
+        self.charges: Counter[str] = Counter()
         self._on = b""
+        self._submitted: dict[int, str] = {}  # in the open round
 
-    def add(self, entry: bytes) -> None:
+    def add(self, entry: bytes, index: int) -> None:
         """One more entry."""
         try:
             message: Any = open_envelope(entry).message
@@ -126,8 +160,12 @@ class _State:
                 self.model = message.model
             case RoundOpen():
                 self.running, self.aborted, self._on = message.round, 0, message.model
+                self._submitted = {}
+            case Submission():
+                self._submitted[index] = message.client
             case CohortClosed():
                 self.cohorts.setdefault(self._on, []).append(message.round)
+                self.charges.update({self._submitted[each] for each in message.accepted if each in self._submitted})
             case RoundAborted():
                 self.running, self.aborted = 0, message.round
             case RoundClosed():

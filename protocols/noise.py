@@ -5,21 +5,23 @@ The account itself is `protocols.privacy.accounting`; here is the one place that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 
 from proofs.encryption import GROUP_SIZE
 from proofs.errors import Misuse
 from proofs.shape import TableShape
-from protocols.policy import AddedNoise, Policy, PrivacyBudget
+from protocols.policy import AddedNoise, FormerBudget, FormerCharge, Policy, PrivacyBudget
 from protocols.privacy.accounting import MOST_ROUNDS, NoiseRule
-from protocols.privacy.budgets import Budget
+from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.privacy.energy import EnergyBounds
 
 DISCRETE_GAUSSIAN = "discrete-gaussian"
 CLIENTS = "clients"
 TRUSTEES = "trustees"  # reserved: refused by this version
 EPSILON_UNIT, DELTA_UNIT = Fraction(1, 10**6), Fraction(1, 10**12)
+MOST_DEVIATION_BITS = 1024
 SUBMISSIONS = 2  # of a client in a round, at most: another where its store was lost
 
 
@@ -72,19 +74,60 @@ def budget_of(policy: Policy) -> Budget | None:
     """What each client may spend; None where the policy has no budget. Raises Misuse as `account_of` does."""
     if policy.privacy_budget is None:
         return None
-    return Budget(account_of(policy), epsilon_of(policy.privacy_budget), min(policy.max_rounds, MOST_ROUNDS))
+    former = [_former_rounds(each, delta_of(policy.privacy_budget)) for each in policy.privacy_budget.former]
+    most = min(policy.max_rounds, MOST_ROUNDS)
+    return Budget(account_of(policy), epsilon_of(policy.privacy_budget), most, former)
+
+
+def _former_rounds(former: FormerBudget, delta: Fraction) -> FormerRounds:
+    """What was charged by a former federation's rule; raises Misuse for numbers out of range. delta: of this one."""
+    if former.variance_divisor < 1 or not 0 < former.deviation_bits <= MOST_DEVIATION_BITS:
+        found = f"{former.variance_divisor} and {former.deviation_bits}"
+        raise Misuse(f"former budget: expected a divisor and bits of a deviation, found {found}")
+    variance, deviation = Fraction(former.variance, former.variance_divisor), Fraction(1, 2**former.deviation_bits)
+    rule = NoiseRule(former.sensitivity, variance, former.honest, delta, deviation)
+    return FormerRounds(rule, {each.client: each.cohorts for each in former.charges})
+
+
+def carried_budgets(policy: Policy, charges: Mapping[str, int]) -> tuple[FormerBudget, ...]:
+    """PrivacyBudget.former of a policy that goes on from a federation with this one (spec 4.8): of all clients, as one
+    that is in no roster now may be in a later one.
+
+    charges: in how many closed cohorts of that federation each client is. None where it has no budget. Raises Misuse
+    as `account_of` does.
+    """
+    noise, budget = policy.noise, policy.privacy_budget
+    if noise is None or budget is None:
+        return ()
+    rule, fraction = account_of(policy), variance_of(noise)
+    numbers = (rule.sensitivity, fraction.numerator, fraction.denominator, rule.adders, _bits_of(rule.deviation))
+    own = tuple(FormerCharge(client, cohorts) for client, cohorts in sorted(charges.items()) if cohorts)
+    return (*budget.former, FormerBudget(policy.federation, *numbers, own))
+
+
+def _bits_of(deviation: Fraction) -> int:
+    """The largest k for which 2^-k is at least this, which is above 0 and below 1."""
+    return (deviation.denominator // deviation.numerator).bit_length() - 1
 
 
 def rounds_each(policy: Policy) -> int:
-    """K: in how many closed cohorts each client may be, max_rounds at most. Raises Misuse as `account_of` does, and for
-    an epsilon out of range."""
-    _, budget = _both(policy)
-    return _rounds_within(account_of(policy), epsilon_of(budget), min(policy.max_rounds, MOST_ROUNDS))
+    """K: in how many closed cohorts each client may be that spent nothing before, max_rounds at most. Raises Misuse as
+    `account_of` does, and for an epsilon out of range."""
+    return _allowances(policy).rounds("")
 
 
 @lru_cache(maxsize=64)
-def _rounds_within(rule: NoiseRule, epsilon: Fraction, limit: int) -> int:
-    return rule.rounds_within(epsilon, limit)
+def _allowances(policy: Policy) -> Budget:
+    _both(policy)
+    budget = budget_of(policy)
+    if budget is None:
+        raise Misuse("expected a policy with a privacy budget, found one without")
+    return budget
+
+
+def clients_with_rounds(policy: Policy) -> int:
+    """How many clients of the roster may be in a cohort, with what they spent before; raises as `rounds_each`."""
+    return sum(_allowances(policy).rounds(member.id) >= 1 for member in policy.roster)
 
 
 def _both(policy: Policy) -> tuple[AddedNoise, PrivacyBudget]:

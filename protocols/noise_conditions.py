@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from math import gcd
 
 from proofs.errors import Misuse
@@ -11,14 +12,15 @@ from protocols.conditions import Inequality
 from protocols.noise import (
     CLIENTS,
     DISCRETE_GAUSSIAN,
+    budget_of,
+    clients_with_rounds,
     delta_of,
     deviation_of,
     epsilon_of,
     noise_cells,
-    rounds_each,
 )
 from protocols.policy import AddedNoise, Policy, PrivacyBudget
-from protocols.privacy.accounting import LEAST_VARIANCE
+from protocols.privacy.accounting import LEAST_VARIANCE, MOST_ROUNDS
 from protocols.privacy.energy import LEAST_FLOOR
 from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
 from protocols.privacy.sampler import LARGEST_VARIANCE
@@ -93,23 +95,40 @@ def _budget_conditions(policy: Policy, budget: PrivacyBudget) -> list[Inequality
     epsilon = epsilon_of(budget)
     within = int(0 < epsilon <= LARGEST_EPSILON)
     rare = "honest noise breaks its bounds so seldom that e^epsilon eta is at most half of delta"
-    enough = "the budget has room for a round of every client"
+    enough = "a cohort of clients has budget left for a round"
     return [
         Inequality("budget-epsilon", within, "=", 1, f"epsilon is above 0, at most {LARGEST_EPSILON}"),
         Inequality("budget-delta", int(0 < delta_of(budget) < 1), "=", 1, "delta is between 0 and 1"),
         Inequality("noise-deviation", int(_defined(lambda: _seldom(policy, budget))), "=", 1, rare),
-        Inequality("budget-rounds", _rounds(policy), ">=", 1, enough),
+        Inequality("budget-former", int(_orderly(policy, budget)), "=", 1, "former budgets are counted in one way"),
+        Inequality("budget-rounds", _able(policy), ">=", policy.min_cohort, enough),
     ]
+
+
+def _orderly(policy: Policy, budget: PrivacyBudget) -> bool:
+    """Each former budget has a rule that can be counted by, and each client once, ascending, in a cohort or more."""
+    if budget.former and policy.previous is None:
+        return False
+    for former in budget.former:
+        names = [each.client for each in former.charges]
+        counted = all(1 <= each.cohorts <= MOST_ROUNDS for each in former.charges)
+        lowest = gcd(former.variance, former.variance_divisor) == 1
+        if any(later <= earlier for earlier, later in pairwise(names)) or not counted or not lowest:
+            return False
+    return _defined(lambda: budget_of(policy) is not None)
 
 
 def _seldom(policy: Policy, budget: PrivacyBudget) -> bool:
     epsilon = min(epsilon_of(budget), Fraction(LARGEST_EPSILON))
-    return 2 * exponential_bound(epsilon) * deviation_of(policy) <= delta_of(budget)
+    former = sum(
+        (Fraction(1, 2**each.deviation_bits) for each in budget.former if each.deviation_bits > 0), Fraction(0)
+    )
+    return 2 * exponential_bound(epsilon) * (deviation_of(policy) + former) <= delta_of(budget)
 
 
-def _rounds(policy: Policy) -> int:
+def _able(policy: Policy) -> int:
     try:
-        return rounds_each(policy)
+        return clients_with_rounds(policy)
     except Misuse:
         return 0
 

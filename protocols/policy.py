@@ -122,12 +122,34 @@ class AddedNoise:
 
 
 @dataclass(frozen=True)
+class FormerCharge:
+    """In how many closed cohorts of a former federation a client is, by its id."""
+
+    client: PartyId
+    cohorts: int
+
+
+@dataclass(frozen=True)
+class FormerBudget:
+    """A former federation's rule, and whom it charged how often (spec 4.8)."""
+
+    federation: PartyId
+    sensitivity: int  # W B, in its units
+    variance: int  # sigma^2 of each of its adders, as in AddedNoise
+    variance_divisor: int
+    honest: int  # h
+    deviation_bits: int  # its eta is at most 2^-this
+    charges: tuple[FormerCharge, ...]  # ascending by client; without those it charged nothing
+
+
+@dataclass(frozen=True)
 class PrivacyBudget:
     """What the rounds of one client may amount to, with the client as the unit (spec 10.1). Decimal fractions, so that
     what people write is what is meant."""
 
     epsilon_millionths: int
     delta_trillionths: int
+    former: Annotated[tuple[FormerBudget, ...], AtMost(1023)] = ()  # those that it goes on with, the first one first
 
 
 @dataclass(frozen=True)

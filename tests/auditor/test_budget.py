@@ -44,7 +44,8 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
         budget = budget_of(rounds)
         monkeypatch.setattr("protocols.pinned.budget_of", lambda _: budget)
         monkeypatch.setattr(Case, "budget", budget)
-        monkeypatch.setattr(SecondCase, "allowed", rounds)
+        allowed = {f"client-{i:02}": rounds for i in range(9)}
+        monkeypatch.setattr(SecondCase, "allowed", allowed)
         simulation = Simulation(tmp_path / "run", replace(SETTING, **setting))
         simulation.start()
         return simulation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 
 import mpmath
@@ -71,14 +72,31 @@ def budget(policy: Body) -> tuple[Fraction, Fraction]:
     return Fraction(said["epsilon_millionths"], EPSILON_UNIT), Fraction(said["delta_trillionths"], DELTA_UNIT)
 
 
-def holds(policy: Body, epsilon: Fraction, rounds: int) -> bool:
+def former_eta(policy: Body) -> Number:
+    """Of the federations whose budgets are gone on with (4.8)."""
+    bits = [each["deviation_bits"] for each in policy["privacy_budget"]["former"]]
+    return sum((mpmath.mpf(2) ** -each for each in bits), mpmath.mpf(0))
+
+
+def spent_before(policy: Body, client: str) -> Number:
+    """mu^2 of a client in those, each by its own rule."""
+    total = mpmath.mpf(0)
+    for each in policy["privacy_budget"]["former"]:
+        rounds = {charge["client"]: charge["cohorts"] for charge in each["charges"]}.get(client, 0)
+        variance = each["honest"] * Fraction(each["variance"], each["variance_divisor"]) - LATTICE_VARIANCE
+        total += exact(Fraction(rounds * each["sensitivity"] ** 2) / variance)
+    return total
+
+
+def holds(policy: Body, epsilon: Fraction, rounds: int, client: str = "") -> bool:
     """Whether this epsilon is proved, with the budget's delta, for a client in so many closed cohorts (10.5)."""
     with mpmath.workdps(DIGITS):
-        delta, rare = exact(budget(policy)[1]), eta(policy)
+        delta, rare = exact(budget(policy)[1]), eta(policy) + former_eta(policy)
         e = min(exact(epsilon), mpmath.log(delta / (2 * rare)))
         if e <= 0:
             return False
-        ideal = (1 + 2 * exact(LOSS)) * curve(mpmath.sqrt(mu_squared(policy, rounds)), e - 2 * exact(LOSS))
+        mu = mpmath.sqrt(mu_squared(policy, rounds) + spent_before(policy, client))
+        ideal = (1 + 2 * exact(LOSS)) * curve(mu, e - 2 * exact(LOSS))
         return bool(ideal + mpmath.exp(e) * rare <= delta * (1 - rare))
 
 
@@ -86,15 +104,16 @@ def rare_enough(policy: Body) -> bool:
     """2 e^epsilon eta <= delta."""
     with mpmath.workdps(DIGITS):
         epsilon, delta = budget(policy)
-        return bool(2 * mpmath.exp(exact(epsilon)) * eta(policy) <= exact(delta))
+        return bool(2 * mpmath.exp(exact(epsilon)) * (eta(policy) + former_eta(policy)) <= exact(delta))
 
 
-def rounds_each(policy: Body) -> int:
-    """K: the most rounds, up to max_rounds, that the budget has room for (4.10)."""
+def rounds_each(policy: Body, client: str = "") -> int:
+    """K: the most rounds, up to max_rounds, that the budget has room for (4.10): of this client, or of one that spent
+    nothing before."""
     low, high = 0, min(policy["max_rounds"], 2**16)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if holds(policy, budget(policy)[0], middle) else (low, middle - 1)
+        low, high = (middle, high) if holds(policy, budget(policy)[0], middle, client) else (low, middle - 1)
     return low
 
 
@@ -130,5 +149,45 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         ("budget-delta", 0 < delta < 1),
     ]
     if all(each for _, each in found):
-        found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", rounds_each(policy) >= 1)]
+        found.append(("budget-former", orderly(policy)))
+    if all(each for _, each in found):
+        able = sum(rounds_each(policy, member["id"]) >= 1 for member in policy["roster"])
+        found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", able >= policy["min_cohort"])]
     return found
+
+
+def carried(policy: Body, charged: Mapping[str, int]) -> list[Body]:
+    """`former` of a policy that goes on from a federation with this one, where clients are in so many cohorts (4.8)."""
+    noise, said = policy["noise"], policy["privacy_budget"]
+    if noise is None or said is None:
+        return []
+    with mpmath.workdps(DIGITS):
+        bits = int(mpmath.floor(-mpmath.log(eta(policy), 2)))
+    own = {
+        "federation": policy["federation"],
+        "sensitivity": policy["weights"]["largest"] * policy["update"]["norm_bound"],
+        **{name: noise[name] for name in ("variance", "variance_divisor", "honest")},
+        "deviation_bits": bits,
+        "charges": [{"client": name, "cohorts": charged[name]} for name in sorted(charged)],
+    }
+    return [*said["former"], own]
+
+
+def orderly(policy: Body) -> bool:
+    """Whether former budgets are spelled as 4.8 has it."""
+    former = policy["privacy_budget"]["former"]
+    if former and policy["previous"] is None:
+        return False
+    for each in former:
+        names, divisor = [charge["client"] for charge in each["charges"]], each["variance_divisor"]
+        counts = [charge["cohorts"] for charge in each["charges"]]
+        sound = (
+            names == sorted(set(names)),
+            all(1 <= count <= 2**16 for count in counts),
+            divisor >= 1 and math.gcd(each["variance"], divisor) == 1 and each["variance"] >= LEAST_VARIANCE * divisor,
+            each["sensitivity"] >= 1 and 1 <= each["honest"] <= 2**13,
+            1 <= each["deviation_bits"] <= 1024,
+        )
+        if not all(sound):
+            return False
+    return True

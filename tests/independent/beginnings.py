@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.independent.account import carried
 from tests.independent.case import Case, Report
+from tests.independent.cohorts import places
 from tests.independent.encoding import Body, Unreadable, encode, open_entry, open_policy_file, signing_bytes
 from tests.independent.identities import verifies
 from tests.independent.log import Transcript, Unsound, leaf_hashes, parse_note
@@ -92,5 +95,19 @@ def check_end(report: Report, policy: Body, theirs: Body, log: list[tuple[str, B
     if final != policy["initial_model"]:
         report.fail("I14", "another final model")
     models = {body["round"]: body["model"] for kind, body in log if kind == "round-open"}
+    budget = policy["privacy_budget"]
+    if carried(theirs, charged_in(log)) != ([] if budget is None else budget["former"]):
+        report.fail("I14", "the former budget is not gone on with as it was spent")
     if any(kind == "cohort-closed" and models.get(body["round"]) == final for kind, body in log):
         report.fail("I14", "a cohort on the final model")
+
+
+def charged_in(log: list[tuple[str, Body]]) -> Counter[str]:
+    """In how many closed cohorts each client is (10.5)."""
+    charged: Counter[str] = Counter()
+    for kind, body in log:
+        if kind == "cohort-closed":
+            wanted = [log[index] for index in places(body, "a") if index < len(log)]
+            ours = [each for each in wanted if each[0] == "submission" and each[1]["round"] == body["round"]]
+            charged.update({each["client"] for _, each in ours})
+    return charged

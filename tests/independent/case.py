@@ -231,19 +231,25 @@ class Case:
         return found[-2:]
 
     @cached_property
-    def allowed(self) -> int | None:
-        """In how many closed cohorts a client may be (4.10); None without a budget."""
-        return None if self.policy["privacy_budget"] is None else account.rounds_each(self.policy)
+    def allowed(self) -> Mapping[str, int]:
+        """In how many closed cohorts each client may be (4.10); nothing without a budget."""
+        if self.policy["privacy_budget"] is None:
+            return {}
+        former = self.policy["privacy_budget"]["former"]
+        charged = {charge["client"] for each in former for charge in each["charges"]}
+        newcomers = account.rounds_each(self.policy)
+        return {
+            member["id"]: account.rounds_each(self.policy, member["id"]) if member["id"] in charged else newcomers
+            for member in self.policy["roster"]
+        }
 
     def spent(self, counts: Callable[[Round, Entry], bool]) -> set[str]:
         """The clients who may be in no further cohort by those CohortClosed that count (10.5)."""
-        if self.allowed is None:
-            return set()
         charged: Counter[str] = Counter()
-        for this in self.rounds:
+        for this in self.rounds if self.allowed else ():
             for closed in this.all("cohort-closed"):
                 charged.update(this.charged_by(closed) if counts(this, closed) else ())
-        return {name for name, count in charged.items() if count >= self.allowed}
+        return {name for name, most in self.allowed.items() if charged[name] >= most}
 
     def spent_before(self, number: int) -> set[str]:
         """By the rounds before this one."""

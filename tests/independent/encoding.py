@@ -158,6 +158,16 @@ Fields = Mapping[str, object]
 MEMBER: Fields = {"id": PARTY, "public_key": HASH}
 ROUND: dict[str, object] = {"federation": PARTY, "round": INTEGER}
 
+FORMER_BUDGET: Fields = {
+    "federation": PARTY,
+    "sensitivity": INTEGER,
+    "variance": INTEGER,
+    "variance_divisor": INTEGER,
+    "honest": INTEGER,
+    "deviation_bits": INTEGER,
+    "charges": Many({"client": PARTY, "cohorts": INTEGER}),
+}
+
 POLICY: Fields = {
     "federation": PARTY,
     "origin": Text(256),
@@ -225,7 +235,13 @@ POLICY: Fields = {
             "honest": INTEGER,
         }
     ),
-    "privacy_budget": Nullable({"epsilon_millionths": INTEGER, "delta_trillionths": INTEGER}),
+    "privacy_budget": Nullable(
+        {
+            "epsilon_millionths": INTEGER,
+            "delta_trillionths": INTEGER,
+            "former": Many(FORMER_BUDGET, 1023),
+        }
+    ),
 }
 
 MESSAGES: Mapping[str, Fields] = {

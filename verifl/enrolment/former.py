@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.continuation import LogEnd, check_layout, end_of, link_to
+from protocols.continuation import LogEnd, check_budgets, check_layout, end_of, link_to
 from protocols.hashes import sha256
 from protocols.log.connection import SCHEMES, Remote
 from protocols.log.reader import TranscriptReader
@@ -32,9 +32,11 @@ class FormerEnd:
     model: Doubles
 
     def check(self, policy: Policy) -> None:
-        """Raise Misuse unless `policy` lays out the model alike, for a log of another origin."""
+        """Raise Misuse unless `policy` lays out the model alike, for a log of another origin, and goes on with the
+        budget, if there is one."""
         try:
             check_layout(policy, self.pinned.policy)
+            check_budgets(policy, self.pinned.policy, self.end)
         except Rejected as error:
             raise Misuse(f"--continues: {error}") from None
 
