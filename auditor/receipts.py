@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from auditor.comparison import CONTRADICTIONS, FORK, ROLLBACK, Contradiction, co
 from auditor.copies import Copy, SignedHead, describe
 from auditor.reports.results import Outcome, printable
 from proofs.errors import Malformed, Rejected
+from protocols.continuation import charges_in
 from protocols.envelopes import check_signature, open_envelope
 from protocols.log.connection import Remote
 from protocols.messages import RoundOpen
@@ -19,9 +20,18 @@ from protocols.receipts import CLOSED, Receipt, VerifiedReceipt, decode_receipt,
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Of one client's privacy budget. cohorts: closed ones of the transcript with it, None without a transcript that
+    contains the receipt. allowed: how many it may be in."""
+
+    cohorts: int | None
+    allowed: int
+
+
+@dataclass(frozen=True)
 class ReceiptReport:
     """verified: what the receipt proves, None where it does not hold; then `fault` says why, and `refused` whether it
-    is damaged or another federation's."""
+    is damaged or another federation's. spent: of the client's privacy budget, where the policy has one."""
 
     file: str
     transcript: str | None
@@ -30,6 +40,7 @@ class ReceiptReport:
     contradiction: Contradiction | None
     believed: str | None = None
     refused: Outcome = Outcome.DAMAGED
+    spent: Spent | None = None
 
     @property
     def accepted(self) -> bool:
@@ -53,6 +64,7 @@ class ReceiptReport:
             "transcript": self.transcript,
             "fault": self.fault,
             "proves": None if found is None else _plain(found),
+            "budget": None if self.spent is None else asdict(self.spent),
             "contradiction": None if wrong is None else wrong.to_dict(),
             "policy_believed": self.believed,
         }
@@ -71,10 +83,21 @@ def check_receipt(
     except (Malformed, Rejected) as error:
         return ReceiptReport(str(file), where, None, printable(str(error)), None, believed, refused)
     head = SignedHead(receipt.note, verified.checkpoint, verified.cosigners)
-    wrong = None
+    wrong, counted = None, list[int]()
+
+    def against(copy: Copy, known: SignedHead) -> Contradiction | None:
+        found = _find(copy, verified, known)
+        if found is None and pinned.budget is not None:
+            entries = (entry for bundle in copy.reader.replay() for entry in bundle)
+            counted.append(charges_in(entries).get(verified.client, 0))
+        return found
+
     if transcript is not None:
-        wrong = contradicted(transcript, pinned, head, lambda copy, known: _find(copy, verified, known))
-    return ReceiptReport(str(file), where, verified, None, wrong, believed)
+        wrong = contradicted(transcript, pinned, head, against)
+    spent = None
+    if pinned.budget is not None:
+        spent = Spent(next(iter(counted), None), pinned.budget.rounds(verified.client))
+    return ReceiptReport(str(file), where, verified, None, wrong, believed, spent=spent)
 
 
 def _is_foreign(pinned: PinnedPolicy, receipt: Receipt) -> bool:
@@ -120,6 +143,11 @@ def text(report: ReceiptReport) -> Iterator[str]:
         yield f"REJECTED: this is no receipt of this federation: {kind}"
         return
     yield from _proved(report.verified)
+    if report.spent is not None:
+        cohorts = report.spent.cohorts
+        known = "an unknown number (give --transcript)" if cohorts is None else str(cohorts)
+        yield f"  budget      in {known} of the {report.spent.allowed} closed cohorts that it may be in; P5 of an"
+        yield "              audit says what that spends, and what it means"
     wrong = report.contradiction
     if wrong is not None:
         yield ""

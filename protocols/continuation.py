@@ -59,6 +59,14 @@ def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
     return LogEnd(size, root, model, running, aborted, tuple(state.cohorts.get(model, ())), state.charges)
 
 
+def charges_in(entries: Iterable[bytes]) -> Mapping[str, int]:
+    """In how many closed cohorts of a log, or of the beginning of one, each client is; only those in any."""
+    state = _State()
+    for index, entry in enumerate(entries):
+        state.add(entry, index)
+    return state.charges
+
+
 def require_lawful(end: LogEnd) -> None:
     """Accept an end that may be taken up, or raise Rejected.
 

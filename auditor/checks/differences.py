@@ -57,6 +57,7 @@ class _Exposed:
 
 _ALIKE = "their sums show little else once training hardly moves the model, short of noise"
 _WEIGHTS_TOO = "; the sums of private weights show theirs exactly, if nobody's changes"
+_NOISY = "each sum has noise of its own, by {} honest adders or more: what differences show is in the account of P5"
 _HIDDEN_CHANGES = "whose private weight changed from one round to the next nobody can tell: not listed"
 
 
@@ -113,6 +114,8 @@ def check_differences(given: Needs, findings: Findings) -> Differences:
     if not given.case.policy.strict_consecutive:
         hidden = given.case.policy.weights.kind == PRIVATE.name
         _note_exposed(findings, [*_exposed(opened, given.case.policy.min_cohort, hidden), *reweighed])
+        if given.case.policy.noise is not None and len(opened) > 1:
+            findings.note(_NOISY.format(given.case.policy.noise.honest))
         if hidden and len(opened) > 1:
             findings.note(_HIDDEN_CHANGES)
     told = f"{counted(pairs, 'pair')} of cohorts on one model, {aborted} of {given.case.policy.max_aborts} aborts"

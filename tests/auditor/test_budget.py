@@ -108,7 +108,7 @@ def test_what_an_honest_log_has_spent(begin: Begin) -> None:
     report, failing = judged(simulation)
     assert failing == set()
     assert report.check("P5").status is Status.PASS
-    assert "client-00 spent epsilon 1.78" in report.check("P5").checked
+    assert "client-00 spent epsilon 1.79321 of 1.79321 in 4 cohorts" in report.check("P5").checked
     account = report.account
     assert account is not None
     assert {each.client: (each.cohorts, each.submissions) for each in account.clients} == {

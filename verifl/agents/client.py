@@ -24,7 +24,7 @@ from protocols.weights import WEIGHT_KINDS
 from verifl.agents.accepting import accept_round
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
-from verifl.storage.receipts import keep_receipt, receipt_file
+from verifl.storage.receipts import accepted_rounds, keep_receipt, kept_receipts, receipt_file
 from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.strategies.weights import beyond, mapped
 from verifl.tasks.user_code import ClientFailed
@@ -153,7 +153,8 @@ class ClientAgent:
     def answer(self, question: Question, log: PublicLog, observer: TurnObserver = UNWATCHED) -> SubmissionPackage:
         """Verify the round; then train, commit, prove, encrypt and share, unless it has answered: then the same bytes.
 
-        Raises Malformed or Rejected, as `protocols.rounds.client` does, for what it is shown, ClientFailed where its
+        Raises Malformed or Rejected, as `protocols.rounds.client` does, for what it is shown, Rejected("budget") where
+        by its receipts it is in as many closed cohorts as the policy allows, ClientFailed where its
         training comes to nothing: it has then said nothing, and keeps for itself what it had.
         """
         if not isinstance(question, Submit):
@@ -164,6 +165,7 @@ class ClientAgent:
             raise Rejected("round", str(question.round), str(opened.number))
         package = self._client.answered(opened)
         if package is None:
+            self._check_budget()
             update = self._train(opened, observer)
             observer.stage(f"{self.name} proves and encrypts")
             package = self._client.submit(opened, update.units, update.weight)
@@ -177,6 +179,12 @@ class ClientAgent:
     def has_receipt(self, number: int) -> bool:
         """Whether it keeps a receipt of this round."""
         return receipt_file(self._directory, number).exists()
+
+    def _check_budget(self) -> None:
+        """It does not count on being asked no more: what it keeps of former rounds says how much it has spent."""
+        budget = self._pinned.budget
+        if budget is not None and len(kept_receipts(self._directory)) >= budget.rounds(self.name):
+            budget.check(self.name, accepted_rounds(self._directory, self._pinned))
 
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))

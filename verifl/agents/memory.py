@@ -17,6 +17,7 @@ from protocols.rounds.phases import Phase, phase_of
 from protocols.rounds.round_secrets import ERASED_UP_TO, ROUND_KEY
 from verifl.agents.party import check_store
 from verifl.storage.party_directory import PartyDirectory
+from verifl.storage.receipts import kept_receipts
 from verifl.storage.stores import StoredValues
 
 _ROLES: dict[str, Holdings] = {
@@ -47,7 +48,7 @@ def remembered(path: Path) -> Memory:
     if (path / "trustees").is_dir() and (path / "clients").is_dir():
         raise Misuse(f"{path}: the state of many parties; did you mean {path / 'coordinator'}?")
     directory = PartyDirectory(path)
-    values, receipts = StoredValues(directory.store), _receipts(directory)
+    values, receipts = StoredValues(directory.store), len(kept_receipts(directory))
     keys = [key for key in values.keys() if not POLICY.has(key)]  # noqa: SIM118 - a method of stores
     role = _role(directory, keys)
     if role is None:
@@ -64,10 +65,6 @@ def _role(directory: PartyDirectory, keys: list[str]) -> str | None:
             check_store(directory.store, holdings)
             return role
     raise Misuse(f"{directory.store}: the state of no trustee, client or coordinator: {', '.join(keys)[:200]}")
-
-
-def _receipts(directory: PartyDirectory) -> int:
-    return len(list(directory.receipts.glob("round-*.cbor"))) if directory.receipts.is_dir() else 0
 
 
 def _trustee(values: StoredValues, keys: list[str]) -> tuple[str, str, int]:

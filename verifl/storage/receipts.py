@@ -6,7 +6,8 @@ from pathlib import Path
 
 from proofs.errors import Rejected
 from protocols.pinned import PinnedPolicy
-from protocols.receipts import Receipt, encode_receipt, verify_receipt
+from protocols.receipts import Receipt, decode_receipt, encode_receipt, verify_receipt
+from protocols.verdicts import ACCEPTED
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory, write_private
 
@@ -32,3 +33,15 @@ def keep_receipt(directory: PartyDirectory, pinned: PinnedPolicy, client: str, n
         raise Rejected("round", str(number), str(found.round))
     make_private_directory(file.parent)
     write_private(file, encode_receipt(receipt))
+
+
+def kept_receipts(directory: PartyDirectory) -> list[Path]:
+    """The files of all receipts that a client keeps."""
+    return list(directory.receipts.glob("round-*.cbor")) if directory.receipts.is_dir() else []
+
+
+def accepted_rounds(directory: PartyDirectory, pinned: PinnedPolicy) -> int:
+    """In how many closed cohorts a client is, by the receipts that it keeps; raises as `verify_receipt` for one that
+    was changed since."""
+    receipts = (decode_receipt(file.read_bytes()) for file in kept_receipts(directory))
+    return sum(verify_receipt(pinned, receipt).verdict == ACCEPTED for receipt in receipts)
