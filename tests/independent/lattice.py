@@ -61,7 +61,8 @@ def centered(value: int, modulus: int) -> int:
 def open_sum(
     numbers: Numbers, seed: bytes, key: list[int], ciphertext: list[int], count: int, weight: int
 ) -> list[int]:
-    """U, or a refusal by name (6.6). count, weight: of the cohort, and the sum of its weights."""
+    """U, with noise also the padding's cells, or a refusal by name (6.6). count, weight: of the cohort, and the sum of
+    its weights."""
     if any(abs(value) > count * numbers.noise_bound for value in key):
         raise Unreadable("key-range")
     N, q, T = numbers.N, numbers.q, numbers.T
@@ -71,12 +72,12 @@ def open_sum(
         product = ring_product(element, [value % q for value in key], q)
         for y, masked in zip(ciphertext[j * N : (j + 1) * N], product, strict=False):
             value = centered(y - masked, q)
-            message = centered(value, T)
+            message = value if T == 1 else centered(value, T)
             if abs(value - message) > count * numbers.noise_bound * T:
                 raise Unreadable("decryption-noise")
-            if abs(message) > (count * numbers.W if numbers.hidden else weight) * numbers.message_bound:
+            if abs(message) > numbers.sum_bound(count, count * numbers.W if numbers.hidden else weight):
                 raise Unreadable("decryption-message")
             messages.append(message)
-    if any(messages[numbers.d :]):
+    if any(messages[numbers.published :]):
         raise Unreadable("padding")
-    return messages[: numbers.d]
+    return messages[: numbers.published]

@@ -93,6 +93,7 @@ class Numbers:
         self.N: int = lattice["degree"]
         self.q: int = lattice["modulus"]
         self.T: int = lattice["plaintext_scale"]
+        self.noise: Body | None = policy["noise"]
         self.encrypted: bool = lattice["encryption_proof"]
         self.ranged: bool = policy["update"]["coordinate_bound"] is not None
         self.noise_bound: int = PROVED_NOISE if self.encrypted else TAIL
@@ -123,6 +124,15 @@ class Numbers:
     @property
     def filled(self) -> int:
         return self.d - (self.R - 1) * self.C
+
+    @property
+    def published(self) -> int:
+        """Values of an opened sum (8.1): with noise the padding has some, too."""
+        return self.d if self.noise is None else self.cells
+
+    def sum_bound(self, count: int, weight: int) -> int:
+        """Of each value, over so many clients of so much weight together (8.9)."""
+        return weight * self.message_bound + (0 if self.noise is None else count * self.noise["group_bound"])
 
     @property
     def cells(self) -> int:
@@ -284,7 +294,7 @@ class Numbers:
     def blob_size(self, kind: str, field: str) -> int:
         """Bytes of the blob that `field` of a message of this type names."""
         if field in ("model", "plaintext"):
-            return 8 * (self.d if field == "plaintext" else self.model)
+            return 8 * (self.published if field == "plaintext" else self.model)
         sizes = {
             "approvals": 64 * len(approving(self.policy)),
             "optimizer": kept_size(self.policy),

@@ -64,7 +64,7 @@ def check_replay(case: Case, this: Round, aggregate: Entry) -> None:
             total = unpack_residues(case.blob(aggregate, "ciphertext"), numbers)
         key, count = key_of(case, this, aggregate), len(this.accepted)
         plaintext = open_sum(numbers, opened.body["seed"], key, total, count, this.weight)
-        if digest(struct.pack(f"<{numbers.d}q", *plaintext)) != body["plaintext"]:
+        if digest(struct.pack(f"<{len(plaintext)}q", *plaintext)) != body["plaintext"]:
             case.fail("I9", f"entry {aggregate.index}: plaintext")
     except (Unsound, Unreadable) as fault:
         case.fail("I9", f"entry {aggregate.index}: {fault}")
@@ -123,8 +123,9 @@ def check_opening(case: Case, this: Round, aggregate: Entry) -> None:
             case.fail("I10", f"entry {aggregate.index}: key or blindings are not what its releases reconstruct")
         plaintext, blindings = plaintext_of(case, this, aggregate), blindings_of(case, this, aggregate)
         update, weight = weighed(case, this, plaintext)
-        if any(abs(value) > weight * case.numbers.message_bound for value in update):
-            case.fail("I10", f"entry {aggregate.index}: a value beyond the sum of the weights times max|m|")
+        noise = plaintext[len(update) + case.numbers.hidden :]
+        if any(abs(value) > case.numbers.sum_bound(len(this.accepted), weight) for value in (*update, *noise)):
+            case.fail("I10", f"entry {aggregate.index}: a value beyond what the cohort can sum to")
         if not opens(case, this, plaintext, blindings):
             case.fail("I10", f"entry {aggregate.index}: opening")
     except (Unsound, Unreadable) as fault:
@@ -211,7 +212,7 @@ def plaintext_of(case: Case, this: Round, aggregate: Entry) -> list[int]:
 def weighed(case: Case, this: Round, plaintext: list[int]) -> tuple[list[int], int]:
     """The sum of the updates, and that of their weights: stated, or hidden behind it (4.9)."""
     if not case.numbers.hidden:
-        return plaintext, this.weight
+        return plaintext[: case.numbers.d], this.weight
     if not len(this.accepted) <= plaintext[-1] <= len(this.accepted) * case.numbers.W:
         raise Unreadable("weight-sum")
     return plaintext[:-1], plaintext[-1]
