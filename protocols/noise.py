@@ -74,12 +74,12 @@ def budget_of(policy: Policy) -> Budget | None:
     """What each client may spend; None where the policy has no budget. Raises Misuse as `account_of` does."""
     if policy.privacy_budget is None:
         return None
-    former = [_former_rounds(each, delta_of(policy.privacy_budget)) for each in policy.privacy_budget.former]
+    former = [former_rounds(each, delta_of(policy.privacy_budget)) for each in policy.privacy_budget.former]
     most = min(policy.max_rounds, MOST_ROUNDS)
     return Budget(account_of(policy), epsilon_of(policy.privacy_budget), most, former)
 
 
-def _former_rounds(former: FormerBudget, delta: Fraction) -> FormerRounds:
+def former_rounds(former: FormerBudget, delta: Fraction) -> FormerRounds:
     """What was charged by a former federation's rule; raises Misuse for numbers out of range. delta: of this one."""
     if former.variance_divisor < 1 or not 0 < former.deviation_bits <= MOST_DEVIATION_BITS:
         found = f"{former.variance_divisor} and {former.deviation_bits}"

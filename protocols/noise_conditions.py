@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from math import gcd
 
@@ -12,14 +13,14 @@ from protocols.conditions import Inequality
 from protocols.noise import (
     CLIENTS,
     DISCRETE_GAUSSIAN,
-    budget_of,
     clients_with_rounds,
     delta_of,
     deviation_of,
     epsilon_of,
+    former_rounds,
     noise_cells,
 )
-from protocols.policy import AddedNoise, Policy, PrivacyBudget
+from protocols.policy import AddedNoise, FormerBudget, Policy, PrivacyBudget
 from protocols.privacy.accounting import LEAST_VARIANCE, MOST_ROUNDS
 from protocols.privacy.energy import LEAST_FLOOR
 from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
@@ -115,7 +116,13 @@ def _orderly(policy: Policy, budget: PrivacyBudget) -> bool:
         lowest = gcd(former.variance, former.variance_divisor) == 1
         if any(later <= earlier for earlier, later in pairwise(names)) or not counted or not lowest:
             return False
-    return _defined(lambda: budget_of(policy) is not None)
+        if not _defined(partial(_can_be_counted, former)):
+            return False
+    return True
+
+
+def _can_be_counted(former: FormerBudget) -> bool:
+    return former_rounds(former, Fraction(1, 2)).rule.deviation > 0
 
 
 def _seldom(policy: Policy, budget: PrivacyBudget) -> bool:

@@ -147,9 +147,8 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         ("noise-scale", policy["lattice"]["plaintext_scale"] == 1),
         ("budget-epsilon", 0 < epsilon <= LARGEST_EPSILON),
         ("budget-delta", 0 < delta < 1),
+        ("budget-former", orderly(policy)),
     ]
-    if all(each for _, each in found):
-        found.append(("budget-former", orderly(policy)))
     if all(each for _, each in found):
         able = sum(rounds_each(policy, member["id"]) >= 1 for member in policy["roster"])
         found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", able >= policy["min_cohort"])]

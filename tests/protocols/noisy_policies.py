@@ -6,7 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from protocols.noise_derivation import with_noise
-from protocols.policy import Member, Policy, PrivacyBudget, WeightRule
+from protocols.policy import (
+    FormerBudget,
+    FormerCharge,
+    FormerFederation,
+    Member,
+    Policy,
+    PrivacyBudget,
+    WeightRule,
+)
 from tests.protocols.test_parameters import sound
 
 BUDGET = PrivacyBudget(8_000_000, 10_000_000)  # epsilon 8, delta 10^-5
@@ -40,6 +48,18 @@ V, E, L, U = (_number(name) for name in ("variance", "group_bound", "floor", "ce
 MEAN = CELLS * V
 TWO_ROLES = (Member("client0", NOISY.roster[0].public_key), *NOISY.trustees[1:])
 FULL = 2 * NOISY.max_cohort * (NOISY.update.norm_bound + E)
+LINK = FormerFederation("before", bytes(32), 9, bytes(32))
+CHARGES = (FormerCharge("client0", 2), FormerCharge("client3", 1), FormerCharge("gone", 2**16))
+SPENT = tuple(FormerCharge(f"client{i}", 5) for i in range(len(NOISY.roster) - NOISY.min_cohort + 1))
+FORMER = FormerBudget("before", 2**8, V, 1, HONEST, 90, CHARGES)
+
+
+def former(**changes: Any) -> Policy:
+    """The policy that goes on from another one with a budget, which says what was spent there."""
+    said = replace(BUDGET, former=(replace(FORMER, **changes),))
+    return replace(NOISY, previous=LINK, privacy_budget=said)
+
+
 EDGES: list[tuple[str, Policy, Policy | None]] = [
     # the condition, a policy that fails it, and the one next to it that does not
     ("noise-budget", replace(NOISY, privacy_budget=None), None),
@@ -71,6 +91,21 @@ EDGES: list[tuple[str, Policy, Policy | None]] = [
     ("budget-epsilon", budget(epsilon_millionths=1024 * 10**6 + 1), budget(epsilon_millionths=1024 * 10**6)),
     ("budget-delta", budget(delta_trillionths=0), budget(delta_trillionths=1)),
     ("budget-delta", budget(delta_trillionths=10**12), budget(delta_trillionths=10**12 - 1)),
+    ("budget-former", replace(former(), previous=None), former()),
+    ("budget-former", former(variance=63), former(variance=64)),
+    ("budget-former", former(variance=2 * V, variance_divisor=2), former(variance=2 * V + 1, variance_divisor=2)),
+    ("budget-former", former(variance_divisor=0), former()),
+    ("budget-former", former(sensitivity=0), former(sensitivity=1)),
+    ("budget-former", former(honest=0), former(honest=1)),
+    ("budget-former", former(honest=2**13 + 1), former(honest=2**13)),
+    ("budget-former", former(deviation_bits=0), former()),
+    ("budget-former", former(deviation_bits=1025), former(deviation_bits=1024)),
+    ("budget-former", former(charges=CHARGES[::-1]), former(charges=CHARGES[:2])),
+    ("budget-former", former(charges=(CHARGES[0], CHARGES[0])), former(charges=())),
+    ("budget-former", former(charges=(FormerCharge("client0", 0),)), former(charges=(FormerCharge("client0", 1),))),
+    ("budget-former", former(charges=(FormerCharge("gone", 2**16 + 1),)), former()),
+    ("noise-deviation", former(deviation_bits=8), former(deviation_bits=40)),
+    ("budget-rounds", former(charges=SPENT), former(charges=SPENT[:-1])),
     ("budget-rounds", budget(epsilon_millionths=2_000_000), budget(epsilon_millionths=5_000_000)),
     ("budget-rounds", noise(variance=V // 8), noise(variance=V)),
 ]
