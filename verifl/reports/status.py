@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from protocols.reasons import ENDINGS
 from verifl.agents.memory import Memory
 from verifl.carriers.exchange.standing import RECENT, Asking, Standing
 from verifl.formatting import format_bytes
@@ -57,6 +58,7 @@ def status_dict(standing: Standing, disk: Disk | None, pinned: bool, now: float)
         else {"size": head.size, "cosigners": list(head.cosigners), "cosigned_at": _iso(head.cosigned_at)},
         "last_abort": None if abort is None else {"round": abort.round, "reason": abort.reason},
         "ended": standing.ended,
+        "cohorts_left": None if standing.left is None else dict(standing.left),
         "finished": standing.is_finished,
         "log_bytes": standing.log_bytes,
         "round_bytes": standing.round_bytes,
@@ -105,6 +107,8 @@ def describe_status(standing: Standing, disk: Disk | None, pinned: bool, now: fl
     ]
     if disk is not None:
         rows.append(("disk", _disk(standing, disk)))
+    if standing.left is not None:
+        rows.append(("budget", _budget(standing.left)))
     if standing.last_abort is not None:
         rows.append(("last abort", f"round {standing.last_abort.round}: {standing.last_abort.reason}"))
     return _table(rows)
@@ -138,7 +142,7 @@ def describe_memory(memory: Memory) -> str:
 
 def _stage(standing: Standing) -> str:
     if standing.ended is not None:
-        return f"over: the federation was closed ({standing.ended})"
+        return f"over: {ENDINGS.find(standing.ended).words} ({standing.ended})"
     if standing.asking is not None:
         return f"round {standing.round}: {standing.asking.stage}"
     if standing.is_open:
@@ -151,6 +155,13 @@ def _stage(standing: Standing) -> str:
         f"between two rounds: round {standing.opened} has ended, and nobody is asked for another; its coordinator has "
         "finished, or does not run"
     )
+
+
+def _budget(left: Mapping[str, int]) -> str:
+    spent = [name for name, cohorts in left.items() if not cohorts]
+    able = f"{len(left) - len(spent)} of {len(left)} clients may be in another cohort"
+    most = f", in {max(left.values())} at most" if len(spent) < len(left) else ""
+    return f"{able}{most}; spent: {_names(spent) if spent else 'nobody'}; `verifl-audit` says what that means (P5)"
 
 
 def _asking_rows(asking: Asking, now: float) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ are somebody's clock: those of a proposal the coordinator's, that of a checkpoin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from protocols.messages import Genesis, RoundOpen
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import Ledger, asked_clients
+from protocols.rounds.ledger import Ledger, asked_clients, cohorts_with
 from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
 from verifl.agents.published import own_note
 from verifl.carriers.exchange.public import PROPOSAL, PublicView
@@ -73,7 +73,8 @@ class Abort:
 @dataclass(frozen=True)
 class Standing:
     """round: the one that is open, or comes next; is_open: which of the two. log_bytes: entries and the blobs that came
-    with them. round_bytes: the mean of the last rounds that ended, at most RECENT; None before the first."""
+    with them. round_bytes: the mean of the last rounds that ended, at most RECENT; None before the first. left: in how
+    many more cohorts each client in force may be by its privacy budget; None without one."""
 
     federation: str
     policy_hash: str
@@ -89,6 +90,7 @@ class Standing:
     ended: str | None
     log_bytes: int
     round_bytes: int | None
+    left: Mapping[str, int] | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -156,7 +158,15 @@ def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:
         ended=ledger.closed,
         log_bytes=read.log_bytes,
         round_bytes=read.round_bytes,
+        left=_left(pinned, ledger),
     )
+
+
+def _left(pinned: PinnedPolicy, ledger: Ledger) -> dict[str, int] | None:
+    if pinned.budget is None:
+        return None
+    clients = [member.id for member in ledger.membership.clients(pinned.policy)]
+    return {name: max(0, pinned.budget.rounds(name) - cohorts_with(pinned, ledger, name)) for name in clients}
 
 
 def _read(pinned: PinnedPolicy, reader: TranscriptReader) -> _Read:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from protocols.privacy.accounting import NoiseRule
+from protocols.privacy.budgets import Budget
+from protocols.reasons import BUDGET_SPENT
 from protocols.rounds.conductor import Stage
 from protocols.rounds.exchange import Observe
 from protocols.rounds.proposals import draft_proposal, seal_proposal
@@ -111,6 +115,33 @@ def test_disk_growth_and_the_last_abort(federation: Federation, capsys: pytest.C
     disk = found["disk"]
     assert disk["used"] == sum(each.stat().st_size for each in federation.public.path.rglob("*") if each.is_file())
     assert disk["rounds_that_fit"] == disk["free"] // found["round_bytes"]
+
+
+def test_who_has_spent_a_budget_and_what_ended_the_federation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rule = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(0))
+    budget = Budget(rule, rule.epsilon(2) or Fraction(0), 50)
+    monkeypatch.setattr("protocols.pinned.budget_of", lambda _: budget)
+    federation = Federation(tmp_path)
+    simulation = federation.simulation
+    simulation.start()
+    simulation.play_round()
+    simulation.play_round(clients=["client-00", "client-02"])
+    assert federation.standing().left == {"client-00": 0, "client-01": 1, "client-02": 0}
+    assert invoke(["status", str(federation.public.path)]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["budget"].startswith(
+        "1 of 3 clients may be in another cohort, in 1 at most; spent: client-00, client-02;"
+    )
+    simulation.store(simulation.conductor.end(BUDGET_SPENT))
+    simulation.settle()
+    federation.propose()
+    found = told(capsys, str(federation.public.path))["federation"]
+    assert (found["ended"], found["finished"]) == (BUDGET_SPENT, True)
+    assert found["cohorts_left"] == {"client-00": 0, "client-01": 1, "client-02": 0}
+    assert invoke(["status", str(federation.public.path)]) == 0
+    assert "over: too few clients have privacy budget left" in capsys.readouterr().out
 
 
 def test_the_text_names_who_is_awaited_since_when_and_by_whose_clock(
