@@ -122,6 +122,7 @@ def rehearsal_policy(
         task=None,
         initial_file=None,
         previous=None,
+        privacy_budget=None if real.privacy_budget is None else replace(real.privacy_budget, former=()),
     )
 
 
