@@ -1,4 +1,5 @@
-"""What a policy pins beside the training itself: the task file, the initial model's file, the federation before it."""
+"""What a policy pins beside the training itself: the task file, the initial model's file, the federation before it, and
+what was spent there."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from proofs.errors import Misuse
 from protocols.pinned import PinnedPolicy
-from protocols.policy import FormerFederation, Policy
+from protocols.policy import FormerBudget, FormerFederation, Policy
 from verifl.config import Config, read_config
 
 _PIECE = 1 << 20  # bytes that are read at a time
@@ -23,11 +24,13 @@ class Pins:
     task: bytes | None = None
     initial_file: bytes | None = None
     previous: FormerFederation | None = None
+    former_budgets: tuple[FormerBudget, ...] = ()
 
     @classmethod
     def of(cls, policy: Policy) -> Pins:
         """Those that a policy has."""
-        return cls(policy.task, policy.initial_file, policy.previous)
+        former = () if policy.privacy_budget is None else policy.privacy_budget.former
+        return cls(policy.task, policy.initial_file, policy.previous, former)
 
 
 NOTHING_PINNED = Pins()

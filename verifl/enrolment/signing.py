@@ -13,6 +13,7 @@ from protocols.envelopes import open_envelope, open_policy, seal, seal_policy, s
 from protocols.identities import SigningKey
 from protocols.membership import changed_by
 from protocols.messages import ISSUER, Revocation
+from protocols.noise import carried_budgets
 from protocols.policy import Policy
 from protocols.steps.step import encode_model
 from verifl.config import Config, read_config
@@ -70,6 +71,7 @@ def sign_policy(
         task_hash(config, config_file.parent) if pin_task else None,
         hashlib.sha256(file).digest(),
         None if former is None else former.link,
+        () if former is None else carried_budgets(former.pinned.policy, former.end.charges),
     )
     model = TrainedModel.of(training.layout.specs, training.layout.dimension, encode_model(initial))
     policy = make_policy(roster, config, model, key.public_key, pins)
