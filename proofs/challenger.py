@@ -24,7 +24,7 @@ _STATE_SIZE: Final = 64
 _WIDE_SIZE: Final = 64  # 512 bits reduced modulo ORDER: within 2^-256 of uniform
 WEIGHT_SIZE: Final = 16
 _INTEGER_SIZE: Final = 8
-_ABSORB, _SCALARS, _SIGNS, _WEIGHTS, _INTEGERS = range(5)
+_ABSORB, _SCALARS, _SIGNS, _WEIGHTS, _INTEGERS, _BITS = range(6)
 
 # sign of each 2-bit pattern 00, 01, 10, 11; four signs to a byte, least significant pair first
 _PATTERNS = np.array([0, 0, 1, -1], dtype=np.int8)
@@ -82,6 +82,18 @@ class Challenger:
         stream = self._step(_SIGNS, label, _count(rows) + _count(columns), (count + 3) // 4)
         signs = _FOUR_SIGNS[np.frombuffer(stream, dtype=np.uint8)].view(np.int8)[:count]
         return signs.reshape(rows, columns)
+
+    def bits(self, label: str, rows: int, columns: int) -> NDArray[np.int8]:
+        """int8 (rows, columns), row after row: uniform in {0, 1}, eight to a byte, least significant first."""
+        count = rows * columns
+        stream = self._step(_BITS, label, _count(rows) + _count(columns), (count + 7) // 8)
+        unpacked = np.unpackbits(np.frombuffer(stream, dtype=np.uint8), bitorder="little")
+        return unpacked[:count].view(np.int8).reshape(rows, columns)
+
+    @property
+    def state(self) -> bytes:
+        """64 bytes that depend on all operations so far."""
+        return self._state
 
 
 def weights_of(stream: bytes) -> list[int]:

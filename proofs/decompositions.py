@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.arrays import Integers
-from proofs.squares import two_squares
+from proofs.randomness import Randomness
+from proofs.squares import four_squares, two_squares
 
 _SHORT = 128  # a commitment takes one addition for a cell of at most this magnitude
 _SHORT_TRIES = 24
 _TRIES = 64
 _SMALLEST_TABLE, _LARGEST_TABLE = 2**12, 2**26
+_REST = 2**22  # more than a number up to 2^56 less two squares leaves, also after _SHORT_TRIES steps of the second
+_FIRST_TRIES = 4
 _WHOLE = 2**16  # bounds for which the decompositions of all magnitudes are kept
 
 
@@ -52,6 +55,39 @@ def four_square_table(limit: int) -> Integers:
     return table
 
 
+def four_square_roots(values: Integers, rand: Randomness) -> Integers:
+    """(n, 4): nonnegative a, b, c, d with a^2 + b^2 + c^2 + d^2 = value, for 0 <= value <= 2^56.
+
+    a and b as large as possible; where what is left is no sum of two squares a smaller b is tried, and for what is no
+    sum of three squares a smaller a. rand: for the few that have none so.
+    """
+    roots = np.zeros((len(values), 4), dtype=np.int64)
+    largest, left = _isqrt(values), np.arange(len(values))
+    for offset in range(_FIRST_TRIES):
+        first = largest[left] - offset
+        found, rest = _three_squares(values[left] - first * first)
+        good = found & (first >= 0)
+        roots[left[good]] = np.column_stack([first, rest])[good]
+        left = left[~good]
+    for index in left:
+        roots[index] = four_squares(int(values[index]), rand)
+    return roots
+
+
+def _three_squares(values: Integers) -> tuple[NDArray[np.bool_], Integers]:
+    """Which are b^2 + c^2 + d^2 with a b near the largest, and (n, 3) roots of these."""
+    pairs, roots = _two_square_table(_REST), np.zeros((len(values), 3), dtype=np.int64)
+    largest, left, found = _isqrt(values), np.arange(len(values)), np.zeros(len(values), dtype=np.bool_)
+    for offset in range(_SHORT_TRIES):
+        first = largest[left] - offset
+        rest = values[left] - first * first
+        good = (first >= 0) & (rest < _REST) & (pairs[np.minimum(rest, _REST - 1)] >= 0)
+        roots[left[good]] = np.column_stack([first[good], _roots(rest[good], pairs)])
+        found[left[good]] = True
+        left = left[~good]
+    return found, roots
+
+
 def _roots(sums: Integers, pairs: NDArray[np.int16]) -> Integers:
     """(n, 2): the larger and the smaller root of sums of two squares."""
     small = pairs[sums].astype(np.int64)
@@ -59,7 +95,7 @@ def _roots(sums: Integers, pairs: NDArray[np.int16]) -> Integers:
 
 
 def _isqrt(values: Integers) -> Integers:
-    """Floor of the square root of integers in [0, 2^50): a double's root is off by less than one."""
+    """Floor of the square root of integers in [0, 2^60): a double's root is off by less than one."""
     roots = np.sqrt(values.astype(np.float64)).astype(np.int64)
     roots -= roots * roots > values
     roots += (roots + 1) * (roots + 1) <= values

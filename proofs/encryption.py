@@ -1,6 +1,7 @@
 """What the proof of correct encryption speaks of: ring, noise bound, ciphertext, shared key (spec 5.8).
 
-y_x = (a_j k)_m + T e_x + u_x mod q for every cell x = j N + m of the data rows, in Z_q[X] / (X^N + 1).
+y_x = (a_j k)_m + T e_x + u_x mod q for every cell x = j N + m of the data rows, in Z_q[X] / (X^N + 1). Where what is
+encrypted carries noise for privacy, that is the error: T = 1, and there is no e.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ NOISE_BOUND = 128
 GROUP_SIZE = 64  # cells whose squares are bounded together
 MAXIMUM_NOISE_BOUND = 1024
 _SMALLEST_MODULUS_BITS, _LARGEST_MODULUS_BITS = 40, 62
+_SMALLEST_WITHOUT_ERRORS = 24  # bits of q where T = 1
 _LARGEST_WEIGHT_BITS = 52
 _COMBINATION_SOUNDNESS = 149  # bits
 RESIDUE_SIZE = 8  # bytes of a residue modulo q in a proof
@@ -33,9 +35,10 @@ HASH_SIZE = 32
 class EncryptionParameters:
     """N, q, T and E; raises Misuse for a ring or a bound that the relations are not made for.
 
-    degree: N, a power of two from 4 to 4096. modulus: q, a prime of 40 to 62 bits. plaintext_scale: T, a power of two
-    with 2 T E < q. noise_bound: E, 1 to 1024: proved bound on the root of the sum of squares of every group of errors
-    or of key coefficients, so on each of them.
+    degree: N, a power of two from 4 to 4096. modulus: q, a prime of 40 to 62 bits, or with T = 1 of 24 to 62.
+    plaintext_scale: T, a power of two with 2 T E < q; 1 where noise for privacy takes the place of the errors.
+    noise_bound: E, 1 to 1024: proved bound on the root of the sum of squares of every group of errors or of key
+    coefficients, so on each of them.
     """
 
     degree: int
@@ -46,17 +49,23 @@ class EncryptionParameters:
     def __post_init__(self) -> None:
         if not (4 <= self.degree <= 4096 and self.degree.bit_count() == 1):
             raise Misuse(f"degree: expected a power of two from 4 to 4096, found {self.degree}")
-        sized = _SMALLEST_MODULUS_BITS <= self.modulus.bit_length() <= _LARGEST_MODULUS_BITS
+        if not (self.plaintext_scale >= 1 and self.plaintext_scale.bit_count() == 1):
+            raise Misuse(f"plaintext scale: expected a power of two, found {self.plaintext_scale}")
+        least = _SMALLEST_MODULUS_BITS if self.has_errors else _SMALLEST_WITHOUT_ERRORS
+        sized = least <= self.modulus.bit_length() <= _LARGEST_MODULUS_BITS
         if not (sized and _is_prime(self.modulus)):
-            raise Misuse(f"modulus: expected a prime of 40 to 62 bits, found {self.modulus}")
-        if not (self.plaintext_scale >= 2 and self.plaintext_scale.bit_count() == 1):
-            raise Misuse(f"plaintext scale: expected a power of two, at least 2, found {self.plaintext_scale}")
+            raise Misuse(f"modulus: expected a prime of {least} to 62 bits, found {self.modulus}")
         if not 1 <= self.noise_bound <= MAXIMUM_NOISE_BOUND:
             raise Misuse(f"noise bound: expected 1 <= E <= {MAXIMUM_NOISE_BOUND}, found {self.noise_bound}")
         if 2 * self.plaintext_scale * self.noise_bound >= self.modulus:
             raise Misuse(
                 f"noise: expected 2 T E < q = {self.modulus}, found {2 * self.plaintext_scale * self.noise_bound}"
             )
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether there is an e: not with T = 1."""
+        return self.plaintext_scale > 1
 
     @cached_property
     def weight_bits(self) -> int:

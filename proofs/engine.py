@@ -37,17 +37,48 @@ class Block:
     weights: int | None
 
 
+@dataclass(frozen=True, eq=False, repr=False)  # the signs are public; what they are for is not
+class SignedProduct:
+    """The product of two blocks of one size, cell by cell, with weights of public signs, row_point the sumcheck's:
+
+    W(r, c) = signs[r, c] (factor + eq(row_point, r) weights[c])
+
+    left, right: which blocks. signs: int8 (rows, columns) with entries -1 and 1. weights: one scalar for each column;
+    None for zeros.
+    """
+
+    left: int
+    right: int
+    signs: Signs
+    factor: int
+    weights: Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class SignedSums:
+    """Sums over the rest of the cube for a `SignedProduct`, W as a multilinear polynomial.
+
+    product: of W v_left v_right at X = 0, 1, 2, 3. left, right: of W v_left and of W v_right at X = 0, 1, 2.
+    """
+
+    product: tuple[int, int, int, int]
+    left: tuple[int, int, int]
+    right: tuple[int, int, int]
+
+
 @dataclass(frozen=True)
 class RoundSums:
     """One row round, as sums over all blocks b and over the rest of the cube, evaluated at the round's X = 0, 1, 2.
 
-    square: of v_b(X, .)^2 over the plain blocks. weighted: of eq(row_point[i + 1:], row) weight[column] v_b(X, .)^2
-    over the blocks with weights, i the round. cross: of sum_j left_bj(X, .) W_bj(X, .) + linear_b(X, .) v_b(X, .).
+    square: of factor_b v_b(X, .)^2 over the plain blocks. weighted: of eq(row_point[i + 1:], row) weight[column]
+    v_b(X, .)^2 over the blocks with weights, i the round. cross: of sum_j left_bj(X, .) W_bj(X, .) + linear_b(X, .) v_b(X, .).
+    signed: where there is a `SignedProduct`.
     """
 
     square: tuple[int, int, int]
     weighted: tuple[int, int, int]
     cross: tuple[int, int, int]
+    signed: SignedSums | None = None
 
 
 class RowSumcheck(Protocol):
@@ -79,12 +110,15 @@ class Projection(Protocol):
         column_weights: Sequence[Sequence[int]],
         row_point: Sequence[int],
         linear: Mapping[int, Sequence[int]],
+        factors: Mapping[int, int] | None = None,
+        signed: SignedProduct | None = None,
     ) -> RowSumcheck:
         """A sumcheck of len(row_point) row rounds; every block has at most 2^len(row_point) rows. At most one each.
 
         projection_weights: k scalars; left_bj[r] = projection_weights[j] row_signs_b[j, r]. column_weights: lists of
         as many scalars as the blocks that name them have columns. linear: by a block's index a dense linear form of
-        rows_b * columns_b scalars, row after row, for small blocks.
+        rows_b * columns_b scalars, row after row, for small blocks. factors: by a block's index, of its plain squares;
+        1 where there is none.
         """
         ...
 

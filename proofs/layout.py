@@ -16,6 +16,7 @@ from proofs.errors import Misuse
 from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.privacy_noise import PRIVACY_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.relations.relation import Relation
 from proofs.shape import TableShape
@@ -40,6 +41,11 @@ class RowCommitments:
     def weight_commitments(self) -> bytes:
         """Of the tables of a hidden weight; empty without one."""
         return self.rows.get(WEIGHT_COMMITMENTS, b"")
+
+    @property
+    def privacy_noise_commitments(self) -> bytes:
+        """Of the tables of noise for privacy, the noise itself first; empty without any."""
+        return self.rows.get(PRIVACY_COMMITMENTS, b"")
 
     @property
     def encryption_commitments(self) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from proofs.curve import ORDER
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, scale
-from proofs.relations.terms import FinalPoint, Terms
+from proofs.relations.terms import FinalPoint, JoinedTerms
 from proofs.transcript import OpeningWeights
 
 
@@ -41,7 +41,7 @@ class LinearForm:
 def linear_form(
     parameters: ArgumentParameters,
     projections: Sequence[int],
-    terms: Terms,
+    terms: JoinedTerms,
     final: FinalPoint,
     opening: OpeningWeights,
 ) -> LinearForm:

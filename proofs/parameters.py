@@ -8,6 +8,7 @@
 | w, W | weight, largest_weight | by which its bounds are multiplied, and the largest there is |
 | W | hidden_weight | the same W of weights that stay hidden |
 | N, q, T, E | encryption | ring, plaintext scale, bound on noise |
+| E_n, L, U | privacy_noise | bounds on noise for privacy: of a group, and on all of its energy |
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
 | P, M, Z | projection_bound, .. | of the projections: |s^T V t| < P, masks in [-M, M], Z = M - P |
@@ -28,6 +29,7 @@ from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE, EncryptionParameters
 from proofs.errors import Misuse
 from proofs.layout import Layout
+from proofs.privacy_noise import MAXIMUM_MESSAGE, NoiseBounds
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
 from proofs.relations.client_weight import MAXIMUM_WEIGHT, ClientWeight
 from proofs.relations.encryption import Encryption
@@ -35,6 +37,7 @@ from proofs.relations.noise import ShortNoise
 from proofs.relations.norm import Norm
 from proofs.relations.packing import Packing
 from proofs.relations.padding import Padding
+from proofs.relations.privacy_noise import PrivacyNoise
 from proofs.relations.range import Range
 from proofs.relations.relation import MaskedIntegers, Relation, Sent, WrapBound, signed_width
 from proofs.relations.scale import Scale
@@ -59,7 +62,9 @@ class ArgumentParameters:
     coordinates. encryption: None for no proof of encryption. further: relations beyond these, in force behind them.
     weight, largest_weight: 1 <= w <= W; what has a size, and what masks, is the same for every w. hidden_weight: W, 1
     to 2^20, where w stays hidden: it is the last of the d >= 2 coordinates, and `weight` and `largest_weight` are 1;
-    None where it does not. Raises Misuse that names the inequality and both of its sides, or says which relations do
+    None where it does not. privacy_noise: bounds of the noise that the message carries for privacy; None for none.
+    Beside a hidden weight there is none, beside the encryption's proof it takes the place of the errors (T = 1), and
+    W B + E_n is at most 2^40. Raises Misuse that names the inequality and both of its sides, or says which relations do
     not go together.
     """
 
@@ -73,6 +78,7 @@ class ArgumentParameters:
     weight: int = 1
     largest_weight: int = 1
     hidden_weight: int | None = None
+    privacy_noise: NoiseBounds | None = None
 
     minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
@@ -88,6 +94,7 @@ class ArgumentParameters:
         if self.coordinate_bound is None and self.groups:
             raise Misuse("groups: expected a coordinate bound for the coordinates outside them, found none")
         self._check_weight()
+        self._check_noise()
         for bound in self.wrap_bounds:
             if bound.left >= ORDER:
                 raise Misuse(f"no wrap-around ({bound.name}): expected less than ord = {ORDER}, found {bound.left}")
@@ -111,6 +118,27 @@ class ArgumentParameters:
         bound = max(self.coordinate_bound or 0, *(segment.bound for segment in self.segments), 0)
         if bound * largest > MAXIMUM_COORDINATE_BOUND:
             raise Misuse(f"hidden weight: expected beta W <= {MAXIMUM_COORDINATE_BOUND}, found {bound * largest}")
+
+    def _check_noise(self) -> None:
+        noise, lattice = self.privacy_noise, self.encryption
+        if lattice is not None and lattice.has_errors == (noise is not None):
+            expected = "1, as noise takes the place of errors" if noise is not None else "2 or more without noise"
+            raise Misuse(f"plaintext scale: expected {expected}, found {lattice.plaintext_scale}")
+        if noise is None:
+            return
+        if self.hidden_weight is not None:
+            raise Misuse(f"hidden weight: expected none beside noise for privacy, found W = {self.hidden_weight}")
+        most = PrivacyNoise(self.shape, noise).groups.count * noise.group**2
+        if noise.ceiling > most:
+            raise Misuse(f"noise: expected U <= {most}, all groups at E_n, found U = {noise.ceiling}")
+        if self.message_bound > MAXIMUM_MESSAGE:
+            raise Misuse(f"noise: expected W B + E_n <= {MAXIMUM_MESSAGE}, found {self.message_bound}")
+
+    @property
+    def message_bound(self) -> int:
+        """Bounds every cell of what is encrypted, of the heaviest update: B, with noise B + E_n."""
+        largest = self.largest_weight * self.scale.largest * self.norm_bound
+        return largest + (self.privacy_noise.group if self.privacy_noise is not None else 0)
 
     @cached_property
     def scale(self) -> Scale:
@@ -158,15 +186,18 @@ class ArgumentParameters:
         return self.relations if self.weight == self.largest_weight else self._relations(self.largest_weight)
 
     def _relations(self, weight: int) -> tuple[Relation, ...]:
-        found: list[Relation] = [Norm(self.shape, weight * self.norm_bound, self.scale), Padding(self.shape)]
+        noise = self.privacy_noise
+        found: list[Relation] = [Norm(self.shape, weight * self.norm_bound, self.scale, noise)]
+        found.append(Padding(self.shape, noise is not None))
         if segments := self.segments if weight == self.weight else self._segments(weight):
-            found.append(Range(self.shape, segments, self.scale))
+            found.append(Range(self.shape, segments, self.scale, noise is not None))
         if self.hidden_weight is not None:
             found.append(ClientWeight(self.shape, self.hidden_weight))
+        if noise is not None:
+            found.append(PrivacyNoise(self.shape, noise))
         if self.encryption is not None:
-            largest = self.largest_weight * self.scale.largest * self.norm_bound
             found += [ShortNoise(self.shape, self.encryption), Packing(self.shape, self.encryption)]
-            found.append(Encryption(self.shape, self.encryption, largest))
+            found.append(Encryption(self.shape, self.encryption, self.message_bound))
         return (*found, *self.further)
 
     @cached_property

@@ -17,11 +17,12 @@ from proofs.linear_form import linear_form
 from proofs.opening import draw_openings
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import add, dot
+from proofs.privacy_noise import NoiseSigns
 from proofs.proof import Proof
 from proofs.quotients import RowProducts, exact_values
 from proofs.randomness import Randomness, symmetric, uniform_scalar, uniform_scalars
 from proofs.relations.relation import Drawn
-from proofs.relations.terms import FinalPoint, Terms
+from proofs.relations.terms import FinalPoint, JoinedTerms
 from proofs.sumcheck import MaskRounds, SumcheckTask, run_sumcheck
 from proofs.transcript import ArgumentTranscript, ProjectionSigns, RelationWeights
 from proofs.witness import CommittedUpdate, shared_scalars
@@ -71,6 +72,7 @@ class Projected:
     combinations: tuple[int, ...]  # Y
     quotients: tuple[int, ...]  # z'
     rows: RowProducts
+    noise_signs: NoiseSigns | None
     divisible: bool  # whether every quotient is exact: the ciphertext is what was committed
 
 
@@ -116,6 +118,8 @@ def _check_tables(parameters: ArgumentParameters, committed: CommittedUpdate, en
     found = [table.shape for table in committed.tables]
     if found != expected or len(committed.row_blindings) != layout.total_rows:
         raise Misuse(f"committed update: expected tables {expected}, found {found}")
+    if (committed.signs is None) != (parameters.privacy_noise is None):
+        raise Misuse("committed update: expected signs where noise for privacy is in force, and only there")
     if (encrypted is None) != (parameters.encryption is None):
         raise Misuse("encryption: expected what was encrypted where a proof of encryption is in force, and only there")
     if encrypted is not None and encrypted.statement.ciphertext is None:
@@ -166,7 +170,7 @@ def project(
     """First stage: A, then s and t, then z_j = y_j + s_j^T V t_j over the integers, and the masked quotients."""
     auxiliary = draw_auxiliary(parameters, rand)
     commitment = engine.commit(auxiliary.vector(), auxiliary.blinding)
-    transcript = ArgumentTranscript(parameters, context, statements_of(encrypted))
+    transcript = ArgumentTranscript(parameters, context, statements_of(encrypted), committed.signs)
     signs = transcript.projection_signs(committed.rows, commitment)
     projection = engine.project(_blocks(parameters, committed, signs), signs.columns)
     products = zip(auxiliary.masks, projection.values(), strict=True)
@@ -184,6 +188,7 @@ def project(
         combinations=tuple(value for each in exact for value in each.combinations),
         quotients=tuple(y + quotient for y, quotient in zip(auxiliary.quotient_masks, quotients, strict=True)),
         rows=rows,
+        noise_signs=committed.signs,
         divisible=all(each.divisible for each in exact),
     )
 
@@ -208,7 +213,7 @@ def complete(
     sent = parameters.sent(projected.combinations, projected.quotients)
     weights = projected.transcript.relation_weights(projected.projections, sent)
     parts = zip(parameters.relations, projected.drawn, sent, strict=True)
-    terms = Terms.joined(drawn.terms(weights.of(relation), values) for relation, drawn, values in parts)
+    terms = JoinedTerms.of(drawn.terms(weights.of(relation), values) for relation, drawn, values in parts)
     share = [*shared_scalars(parameters, committed), *((encrypted.share_blinding,) if encrypted is not None else ())]
     summed = _sum(engine, parameters, projected, weights, terms, share)
     return _open(engine, parameters, committed, projected, weights, terms, summed, rand, share)
@@ -219,7 +224,7 @@ def _sum(
     parameters: ArgumentParameters,
     projected: Projected,
     weights: RelationWeights,
-    terms: Terms,
+    terms: JoinedTerms,
     share: Sequence[int],
 ) -> Summed:
     """The sumcheck, masked round by round."""
@@ -244,7 +249,7 @@ def _sum(
 
 
 def _claim(
-    auxiliary: Auxiliary, projections: Sequence[int], weights: RelationWeights, terms: Terms, share: Sequence[int]
+    auxiliary: Auxiliary, projections: Sequence[int], weights: RelationWeights, terms: JoinedTerms, share: Sequence[int]
 ) -> int:
     """What the sum over the cube is by the relations, without the mask."""
     products = [z - y for z, y in zip(projections, auxiliary.masks, strict=True)]
@@ -257,7 +262,7 @@ def _task(
     parameters: ArgumentParameters,
     projected: Projected,
     weights: RelationWeights,
-    terms: Terms,
+    terms: JoinedTerms,
 ) -> SumcheckTask:
     return SumcheckTask(
         engine=engine,
@@ -268,6 +273,7 @@ def _task(
         weights=weights,
         terms=terms,
         pads=projected.auxiliary.pads,
+        noise_signs=projected.noise_signs,
     )
 
 
@@ -277,7 +283,7 @@ def _open(
     committed: CommittedUpdate,
     projected: Projected,
     weights: RelationWeights,
-    terms: Terms,
+    terms: JoinedTerms,
     summed: Summed,
     rand: Randomness,
     share: Sequence[int],

@@ -75,11 +75,13 @@ def _(drawn: DrawnEncryption, rows: RowProducts, statements: Statements) -> Exac
 
 def _numerators(drawn: DrawnEncryption, rows: RowProducts) -> list[int]:
     """Every combination of u + T e + a k as an integer: below ORDER / 2 in magnitude, by the parameters' bounds."""
+    lattice = drawn.relation.lattice
     key = [int(value) for value in rows.table(KEY).reshape(-1)]
     found = []
     for weights, vector, form in zip(drawn.rows.tolist(), drawn.column_vectors, drawn.key.tolist(), strict=True):
-        errors = scale(rows.product(ERROR, vector), drawn.relation.lattice.plaintext_scale)
-        products = add(rows.product(UPDATE, vector), errors)
+        products = rows.product(UPDATE, vector)
+        if lattice.has_errors:
+            products = add(products, scale(rows.product(ERROR, vector), lattice.plaintext_scale))
         messages = sum(weight * _centred(value) for weight, value in zip(weights, products, strict=True))
         found.append(messages + sum(x * y for x, y in zip(form, key, strict=True)))
     return found

@@ -1,4 +1,4 @@
-"""Four squares of an integer (Lagrange), found by Rabin and Shallit's method.
+"""Four squares of an integer (Lagrange), found by Rabin and Shallit's method; sums of many squares.
 
 M. Rabin, J. Shallit, Randomized algorithms in number theory, 1986. Draw x and y of the parities that make
 p = n - x^2 - y^2 = 1 mod 4; if p is prime it is a sum of two squares, found from a square root of -1 by Euclid's
@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proofs.errors import Misuse
 from proofs.randomness import Randomness, uniform_below
 
 _SMALL = 256
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19)  # one of them is a non-residue of most primes; else draw again
+_LIMB_BITS = 20
+_CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums of this many at most 2^60
 _PARITIES = {1: (0, 0), 2: (0, 1), 3: (1, 1)}  # of x and y, by n mod 4
 
 
@@ -63,3 +68,18 @@ def _small(n: int) -> tuple[int, int, int, int]:
         for c in range(math.isqrt(n - a * a - b * b), -1, -1)
         if (d := math.isqrt(n - a * a - b * b - c * c)) ** 2 == n - a * a - b * b - c * c
     )
+
+
+def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
+    """Exact sum of squares of the int64 vector; raises Misuse if an entry is beyond `bound` <= 2^40 in magnitude."""
+    largest = max(int(vector.max(initial=0)), -int(vector.min(initial=0)))
+    if largest > bound:
+        raise Misuse(f"update: expected every |coordinate| <= B = {bound}, found {largest}")
+    total = 0
+    for start in range(0, vector.size, _CHUNK):
+        chunk = vector[start : start + _CHUNK]
+        high = chunk >> _LIMB_BITS
+        low = chunk - (high << _LIMB_BITS)
+        pairs = ((high, high, 2 * _LIMB_BITS), (high, low, _LIMB_BITS + 1), (low, low, 0))
+        total += sum(int((x * y).sum()) << shift for x, y, shift in pairs)
+    return total

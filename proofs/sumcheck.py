@@ -31,8 +31,11 @@ from proofs.polynomials import (
     quadratic,
     scale,
 )
+from proofs.privacy_noise import NoiseSigns
 from proofs.quotients import RowProducts
-from proofs.relations.terms import ColumnWeights, RankOneForm, Terms
+from proofs.relations.norm import NOISE, UPDATE
+from proofs.relations.terms import JoinedTerms, RankOneForm, SummedWeights
+from proofs.signed_rounds import SignedColumns, SignedRows, SignedWeight
 from proofs.transcript import ProjectionSigns, RelationWeights
 
 Polynomial = list[int]
@@ -101,15 +104,35 @@ class SumcheckTask:
     projection: Projection
     signs: ProjectionSigns
     weights: RelationWeights
-    terms: Terms
+    terms: JoinedTerms
     pads: Sequence[int]
+    noise_signs: NoiseSigns | None = None
 
     @property
     def tables(self) -> Sequence[Table]:
         """int64, in the order of the layout."""
         return self.rows.tables
 
-    def classes(self) -> dict[str, ColumnWeights]:
+    @cached_property
+    def plain(self) -> list[int]:
+        """By a table's position: what all its squares weigh."""
+        extra = self.terms.plain
+        tables = self.parameters.layout.tables
+        return [(1 + extra.get(table.name, 0)) % ORDER if table.plain else 0 for table in tables]
+
+    @cached_property
+    def signed(self) -> SignedWeight | None:
+        """Weights of message times noise."""
+        if self.noise_signs is None:
+            return None
+        return SignedWeight(self.noise_signs, self.terms.signed, self.weights.row_point)
+
+    @cached_property
+    def pair(self) -> tuple[int, int]:
+        """Where message and noise stand, where there is some."""
+        return self.parameters.layout.index(UPDATE), self.parameters.layout.index(NOISE)
+
+    def classes(self) -> dict[str, SummedWeights]:
         """In the order in which the blocks of the projection count them."""
         return {name: self.terms.squares[name] for name in self.parameters.layout.classes}
 
@@ -156,10 +179,21 @@ class _RowRounds:
         self._plain = self._padded(_plain_totals(task))
         self._weighted = self._padded(_weighted_totals(task, self._classes))
         self._linear = self._padded(_linear_totals(task, self.forms))
+        self._signed = self._signed_rows()
 
     def _engine_sumcheck(self) -> RowSumcheck:
         task, lists = self._task, [weights.table() for weights in self._classes.values()]
-        return task.projection.row_sumcheck(task.weights.projections, lists, task.weights.row_point, task.small)
+        weights = (task.weights.projections, lists, task.weights.row_point, task.small)
+        factors = {b: factor for b, factor in enumerate(task.plain) if factor}
+        signed = None if task.signed is None else task.signed.product(*task.pair)
+        return task.projection.row_sumcheck(*weights, factors, signed)
+
+    def _signed_rows(self) -> SignedRows | None:
+        task = self._task
+        if task.signed is None:
+            return None
+        left, right = task.pair
+        return SignedRows(task.signed.row_sums(task.engine), task.pads[left], task.pads[right])
 
     def _padded(self, totals: Mapping[int, Sequence[int]]) -> list[int]:
         """sum_b p_b totals_b, row by row."""
@@ -173,10 +207,13 @@ class _RowRounds:
         linear = multiply(self.pad, line_of_sums(self._linear))
         if not self._classes:
             return add(plain, cross, linear)
+        signed = []
+        if self._signed is not None and sums.signed is not None:
+            signed = self._signed.polynomial(sums.signed, self.pad)
         equal = scale(line(1 - self._later[0], self._later[0]), self._prefix)
         totals = _weighted_line(self._weighted, self._later[1:])
         weighted = self._squares(quadratic(*sums.weighted), totals, self._weighted_pads())
-        return add(plain, cross, linear, multiply(equal, weighted))
+        return add(plain, cross, linear, signed, multiply(equal, weighted))
 
     def _squares(self, squares: Polynomial, totals: Polynomial, pads: int) -> Polynomial:
         """sum (v + pad)^2 = sum v^2 + pad (2 sum v + pad sum 1), the sums with factors p_b and weights."""
@@ -184,7 +221,7 @@ class _RowRounds:
 
     def _plain_pads(self) -> int:
         task = self._task
-        squares = sum(p * p for p, table in zip(task.pads, task.parameters.layout.tables, strict=True) if table.plain)
+        squares = sum(p * p * factor for p, factor in zip(task.pads, task.plain, strict=True))
         return squares * pow(2, self._left - 1, ORDER) % ORDER
 
     def _weighted_pads(self) -> int:
@@ -197,6 +234,8 @@ class _RowRounds:
         self._plain, self._weighted, self._linear = (
             fold(totals, challenge) for totals in (self._plain, self._weighted, self._linear)
         )
+        if self._signed is not None:
+            self._signed = self._signed.bind(challenge)
         self.pad = [evaluate(self.pad, challenge)]
         self._prefix = self._prefix * eq([self._later.pop(0)], [challenge]) % ORDER
         self._left -= 1
@@ -204,12 +243,11 @@ class _RowRounds:
 
 
 def _plain_totals(task: SumcheckTask) -> dict[int, list[int]]:
-    """sum_c v_b[r, c] of the plain tables."""
-    layouts = task.parameters.layout.tables
-    return {b: task.tables[b].sum(axis=1).tolist() for b, layout in enumerate(layouts) if layout.plain}
+    """sum_c v_b[r, c] of the plain tables, times what their squares weigh."""
+    return {b: scale(task.tables[b].sum(axis=1).tolist(), factor) for b, factor in enumerate(task.plain) if factor}
 
 
-def _weighted_totals(task: SumcheckTask, classes: Mapping[str, ColumnWeights]) -> dict[int, list[int]]:
+def _weighted_totals(task: SumcheckTask, classes: Mapping[str, SummedWeights]) -> dict[int, list[int]]:
     """sum_c W(c) v_b[r, c] of the tables with weights."""
     lists = {name: weights.table() for name, weights in classes.items()}
     return {
@@ -277,17 +315,29 @@ class _ColumnRounds:
             squares = None
             if table.weights is not None:
                 weights = scale(classes[table.weights].table(), equal)
-                squares = add([int(table.plain)] * columns, weights)
+                squares = add([task.plain[b]] * columns, weights)
             elif not table.plain:
                 squares = [0] * columns
             self._columns.append(_Column(padded, linear[b], squares))
+        self._signed = self._signed_columns(task, row_point)
+
+    def _signed_columns(self, task: SumcheckTask, row_point: Sequence[int]) -> SignedColumns | None:
+        if task.signed is None:
+            return None
+        left, right = (self._columns[b].values for b in task.pair)
+        return SignedColumns(task.signed.row_at(task.engine, row_point), left, right)
 
     def polynomial(self) -> Polynomial:
         """From its values at 0, 1, .., degree."""
-        return interpolate([sum(column.at(x) for column in self._columns) for x in range(self._degree + 1)])
+        parts: list[_Column | SignedColumns] = [*self._columns]
+        if self._signed is not None:
+            parts.append(self._signed)
+        return interpolate([sum(part.at(x) for part in parts) for x in range(self._degree + 1)])
 
     def bind(self, challenge: int) -> None:
         self._columns = [column.bind(challenge) for column in self._columns]
+        if self._signed is not None:
+            self._signed = self._signed.bind(challenge)
 
     def evaluations(self) -> list[int]:
         return [column.values[0] for column in self._columns]

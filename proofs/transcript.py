@@ -15,6 +15,7 @@ from proofs.domains import ARGUMENT
 from proofs.engine import Engine, Signs
 from proofs.layout import Layout
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseSigns
 from proofs.proof import Announcements, encode_integers, encode_residues, encode_scalars
 from proofs.relations.relation import Drawn, Relation, Sent, Statements, Weights
 
@@ -67,9 +68,17 @@ def statement_bytes(parameters: ArgumentParameters) -> bytes:
 class ArgumentTranscript:
     """Call the methods once each in this order, `round_challenge` once per round."""
 
-    def __init__(self, parameters: ArgumentParameters, context: bytes, statements: Statements = ()) -> None:
-        self._parameters, self._statements = parameters, statements
+    def __init__(
+        self,
+        parameters: ArgumentParameters,
+        context: bytes,
+        statements: Statements = (),
+        signs: NoiseSigns | None = None,
+    ) -> None:
+        self._parameters, self._statements, self._signs = parameters, statements, signs
         self._challenger = Challenger(ARGUMENT)
+        if signs is not None:
+            self._challenger.absorb("noise-signs", signs.state)
         self._challenger.absorb("context", context)
         self._challenger.absorb("statement", statement_bytes(parameters))
         for statement in statements:
@@ -87,7 +96,8 @@ class ArgumentTranscript:
 
     def draw(self, engine: Engine) -> list[Drawn]:
         """Every relation with its first challenges."""
-        return [relation.draw(engine, self._challenger, self._statements) for relation in self._parameters.relations]
+        relations, given = self._parameters.relations, (self._statements, self._signs)
+        return [relation.draw(engine, self._challenger, *given) for relation in relations]
 
     def relation_weights(self, projections: Sequence[int], sent: Sequence[Sent]) -> RelationWeights:
         """Absorbs z, and of every relation Y and z'; draws rho, weights, tau, weights (spec 5.5)."""

@@ -5,7 +5,8 @@ the numbers and sections of the specification; what a relation has to say to one
 
 V0 5.3       the weight is 1 to W                                   Rejected weight
 V1 5.1, 5.6  commitments of each relation, its statement, the proof have their sizes
-                  Malformed commitments-length, range-commitments-length, encryption-commitments-length, ciphertext,
+                  Malformed commitments-length, range-commitments-length, weight-commitments-length,
+                  privacy-noise-commitments-length, encryption-commitments-length, ciphertext,
                   share-commitment-length, proof-length
 V2 5.2       every scalar is below the group order                  Malformed scalar-range
 V3 5.2       every point is on the curve                            Malformed point-encoding
@@ -34,9 +35,12 @@ from proofs.layout import RowCommitments
 from proofs.linear_form import linear_form
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq, evaluate
+from proofs.privacy_noise import NoiseSigns, noise_signs
 from proofs.proof import Proof, decode_proof
+from proofs.relations.norm import NOISE, UPDATE
 from proofs.relations.relation import Sent
-from proofs.relations.terms import FinalPoint, Terms
+from proofs.relations.terms import FinalPoint, JoinedTerms
+from proofs.signed_rounds import SignedWeight
 from proofs.transcript import (
     ArgumentTranscript,
     OpeningWeights,
@@ -54,7 +58,8 @@ class Claim(RowCommitments):
 
     rows: by the label of `Relation.commitments`, those of every relation in force that has tables; none, or none but
     empty ones, of another. encryption: where the parameters ask for its proof. weight: w, by which the bounds are
-    multiplied. Bytes of any content and length; raises Misuse for anything that is not `bytes`.
+    multiplied. sign_context: what signs of noise for privacy depend on beside its commitments, where the parameters ask
+    for such noise. Bytes of any content and length; raises Misuse for anything that is not `bytes`.
     """
 
     rows: Mapping[str, bytes]
@@ -62,12 +67,20 @@ class Claim(RowCommitments):
     context: bytes
     encryption: EncryptionStatement | None = None
     weight: int = 1
+    sign_context: bytes | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))  # hashed more than once: never to change
-        for name, value in {**self.rows, "proof": self.proof, "context": self.context}.items():
+        given = {**self.rows, "proof": self.proof, "context": self.context, "sign context": self.sign_context or b""}
+        for name, value in given.items():
             if type(value) is not bytes:
                 raise Misuse(f"{name}: expected bytes, found {type(value).__name__}")
+
+    def signs(self, parameters: ArgumentParameters) -> NoiseSigns | None:
+        """Of the noise, where there is some."""
+        if self.sign_context is None:
+            return None
+        return noise_signs(parameters.shape, self.sign_context, self.privacy_noise_commitments)
 
     @property
     def statements(self) -> tuple[EncryptionStatement, ...]:
@@ -111,6 +124,8 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
     for claim in claims:
         if (claim.encryption is None) != (parameters.encryption is None):
             raise Misuse("claim: expected an encryption's statement where its proof is in force, and only there")
+        if (claim.sign_context is None) != (parameters.privacy_noise is None):
+            raise Misuse("claim: expected a sign context where noise for privacy is in force, and only there")
     verdicts: list[Verdict] = [None] * len(claims)
     pending: dict[int, _Openings] = {}
     for index, claim in enumerate(claims):
@@ -138,7 +153,8 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
     sent = parameters.sent(proof.combinations, proof.quotients)
     _check_ranges(parameters, proof, sent)
     # V5
-    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    noise = claim.signs(parameters)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements, noise)
     signs = transcript.projection_signs(claim.rows, proof.auxiliary)
     drawn = transcript.draw(engine)
     for relation, values in zip(drawn, sent, strict=True):
@@ -149,9 +165,11 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
     challenge = transcript.opening_challenge(proof.announcements)
     # V6
     parts = zip(parameters.relations, drawn, sent, strict=True)
-    terms = Terms.joined(each.terms(weights.of(relation), values) for relation, each, values in parts)
+    terms = JoinedTerms.of(each.terms(weights.of(relation), values) for relation, each, values in parts)
     final = FinalPoint.of(parameters.layout.row_variables, point)
     summand = _summand_at(engine, parameters, signs, weights, terms, final, proof.evaluations)
+    if noise is not None:
+        summand += _signed_at(engine, parameters, noise, weights, terms, final, proof.evaluations)
     target = _form_value(proof, weights, terms, opening, last - summand)
     form = linear_form(parameters, weights.projections, terms, final, opening)
     found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
@@ -209,7 +227,7 @@ def _summand_at(
     parameters: ArgumentParameters,
     signs: ProjectionSigns,
     weights: RelationWeights,
-    terms: Terms,
+    terms: JoinedTerms,
     final: FinalPoint,
     evaluations: Sequence[int],
 ) -> int:
@@ -220,15 +238,31 @@ def _summand_at(
     total = 0
     for table, w in zip(parameters.layout.tables, evaluations, strict=True):
         stacked += [w * row % ORDER for row in final.rows[: table.rows]]
-        total += (int(table.plain) + (classes[table.weights] if table.weights is not None else 0)) * w * w
+        plain = 1 + terms.plain.get(table.name, 0) if table.plain else 0
+        total += (plain + (classes[table.weights] if table.weights is not None else 0)) * w * w
     left = engine.ternary_products(signs.rows, stacked)
     right = engine.ternary_products(signs.columns, final.columns)
     total += dot(weights.projections, [x * y % ORDER for x, y in zip(left, right, strict=True)])
     return (total + terms.forms_at(engine, final, parameters.layout.by_name(evaluations))) % ORDER
 
 
+def _signed_at(
+    engine: Engine,
+    parameters: ArgumentParameters,
+    noise: NoiseSigns,
+    weights: RelationWeights,
+    terms: JoinedTerms,
+    final: FinalPoint,
+    evaluations: Sequence[int],
+) -> int:
+    """W(r) w_m w_n."""
+    by_name = parameters.layout.by_name(evaluations)
+    weight = SignedWeight(noise, terms.signed, weights.row_point).at(engine, final)
+    return weight * by_name[UPDATE] * by_name[NOISE] % ORDER
+
+
 def _form_value(
-    proof: Proof, weights: RelationWeights, terms: Terms, opening: OpeningWeights, mask_at_point: int
+    proof: Proof, weights: RelationWeights, terms: JoinedTerms, opening: OpeningWeights, mask_at_point: int
 ) -> int:
     """The value that (L1) + kappa_2 (L2) + kappa_3 (L3) must have (spec 5.7)."""
     mask_sum = proof.claim - terms.total - dot(weights.projections, proof.projections)
@@ -279,6 +313,8 @@ def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) 
             challenger.absorb(label, claim.rows[label])
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
+        if claim.sign_context is not None:
+            challenger.absorb("sign-context", claim.sign_context)
         for statement in claim.statements:
             for label, data in statement.absorbed.items():
                 challenger.absorb(label, data)

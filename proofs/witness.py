@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 from io import BytesIO
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,40 +18,44 @@ from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.layout import Layout, RowCommitments
 from proofs.noise import NoiseGroups
+from proofs.noise_witness import SignedNoise
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseSigns
 from proofs.randomness import Randomness, uniform_scalars
 from proofs.relations.client_weight import CELLS, USED, ClientWeight
 from proofs.relations.noise import KEY, ShortNoise
 from proofs.relations.norm import Norm
 from proofs.relations.packing import Packing
+from proofs.relations.privacy_noise import PrivacyNoise
 from proofs.relations.range import Range
 from proofs.relations.relation import Relation
 from proofs.relations.scale import WEIGHT_CELL, Scale
-from proofs.squares import four_squares
-
-_LIMB_BITS = 20
-_CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums of this many at most 2^60
+from proofs.squares import four_squares, norm_squared
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Noise:
-    """Key and errors of an encryption: int32 (N,) and int8 (data_cells,). Secret, for one round."""
+    """Key and errors of an encryption: int32 (N,) and int8 (data_cells,). Secret, for one round.
+
+    errors: empty where noise for privacy takes their place.
+    """
 
     key: NDArray[np.int32]
-    errors: NDArray[np.int8]
+    errors: NDArray[np.int8] = field(default_factory=lambda: np.empty(0, dtype=np.int8))
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class CommittedUpdate(RowCommitments):
     """The argument's tables with their commitments; secret but for `rows`.
 
-    tables: int64, one for each of the layout's, in its order: the update, row after row, is the first.
-    row_blindings: one scalar for every row of every table.
+    tables: int64, one for each of the layout's, in its order: the update, row after row, is the first; with noise for
+    privacy the message is. row_blindings: one scalar for every row of every table. signs: of that noise, public.
     """
 
     tables: tuple[Table, ...]
     row_blindings: tuple[int, ...]
     rows: Mapping[str, bytes]
+    signs: NoiseSigns | None = None
 
     @property
     def message(self) -> NDArray[np.int64]:
@@ -63,28 +68,21 @@ class CommittedUpdate(RowCommitments):
         return self.row_blindings[: len(self.tables[0])]
 
 
-def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
-    """Exact sum of squares of the int64 vector; raises Misuse if an entry is beyond `bound` <= 2^40 in magnitude."""
-    largest = max(int(vector.max(initial=0)), -int(vector.min(initial=0)))
-    if largest > bound:
-        raise Misuse(f"update: expected every |coordinate| <= B = {bound}, found {largest}")
-    total = 0
-    for start in range(0, vector.size, _CHUNK):
-        chunk = vector[start : start + _CHUNK]
-        high = chunk >> _LIMB_BITS
-        low = chunk - (high << _LIMB_BITS)
-        pairs = ((high, high, 2 * _LIMB_BITS), (high, low, _LIMB_BITS + 1), (low, low, 0))
-        total += sum(int((x * y).sum()) << shift for x, y, shift in pairs)
-    return total
-
-
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class WitnessInputs:
-    """What the tables are filled from. noise: none without the encryption's proof."""
+    """What the tables are filled from. noise: none without the encryption's proof. signed: of privacy, if any."""
 
     update: NDArray[np.int64]
     noise: Noise | None
     rand: Randomness
+    signed: SignedNoise | None = None
+
+    @property
+    def privacy(self) -> SignedNoise:
+        """The noise for privacy; raises Misuse where there is none."""
+        if self.signed is None:
+            raise Misuse("noise: expected committed noise for privacy with its signs, found none")
+        return self.signed
 
     def weight(self, scale: Scale) -> int:
         """w, the last coordinate, where a weight is hidden there; else 1. Raises Misuse for one out of range."""
@@ -118,6 +116,8 @@ def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
         raise Misuse(f"update: expected squared norm <= B^2 = {bound**2}, found {bound**2 - slack}")
     table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
     table.reshape(-1)[: shape.dimension] = update
+    if relation.noise is not None:
+        table += secrets.privacy.signs.times(secrets.privacy.committed.noise)
     private = np.zeros((1, shape.columns), dtype=np.int64)
     private[0, :4] = four_squares(slack, secrets.rand)
     return [table, private]
@@ -150,13 +150,27 @@ def _(relation: ClientWeight, secrets: WitnessInputs) -> list[Table]:
 
 
 @filled_tables.register
+def _(relation: PrivacyNoise, secrets: WitnessInputs) -> list[Table]:
+    """As they are committed to already."""
+    tables = list(secrets.privacy.committed.tables)
+    expected = [(own.rows, own.columns) for own in relation.tables]
+    if (found := [table.shape for table in tables]) != expected:
+        raise Misuse(f"noise: expected tables {expected}, found {found}")
+    return tables
+
+
+@filled_tables.register
 def _(relation: ShortNoise, secrets: WitnessInputs) -> list[Table]:
     """Errors, their slack, key, its slack. A group of squares beyond E^2 has chance below 2^-129 per honest table."""
     if secrets.noise is None:
         raise Misuse("noise: expected the errors and the key for an encryption's proof, found none")
     noise, bound = secrets.noise, relation.lattice.noise_bound
-    errors = _noise_pair(noise.errors, relation.errors, "errors", bound)
-    return [*errors, *_noise_pair(noise.key, relation.key, "key", bound)]
+    if (noise.errors.size == 0) == relation.lattice.has_errors:
+        raise Misuse("noise: expected errors where no noise for privacy takes their place, and only there")
+    key = _noise_pair(noise.key, relation.key, "key", bound)
+    if not relation.lattice.has_errors:
+        return [*key]
+    return [*_noise_pair(noise.errors, relation.errors, "errors", bound), *key]
 
 
 def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bound: int) -> tuple[Table, Table]:
@@ -173,29 +187,44 @@ def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bou
 
 
 def commit_tables(
-    engine: Engine, parameters: ArgumentParameters, tables: Sequence[Table], rand: Randomness
+    engine: Engine,
+    parameters: ArgumentParameters,
+    tables: Sequence[Table],
+    rand: Randomness,
+    signed: SignedNoise | None = None,
 ) -> CommittedUpdate:
-    """Row commitments to all tables of the layout, with fresh uniform blindings."""
-    blindings = uniform_scalars(rand, sum(len(table) for table in tables))
-    encoded, start = b"", 0
-    for table in tables:
-        encoded += engine.commit_rows(table, blindings[start : start + len(table)])
-        start += len(table)
+    """Row commitments to all tables of the layout, with fresh uniform blindings. signed: noise for privacy, which is
+    committed to already."""
+    known = {} if signed is None else signed.committed.by_table
+    names = [table.name for table in parameters.layout.tables]
+    fresh = sum(len(table) for name, table in zip(names, tables, strict=True) if name not in known)
+    drawn, blindings, encoded = iter(uniform_scalars(rand, fresh)), list[int](), b""
+    for name, table in zip(names, tables, strict=True):
+        own = known[name].blindings if name in known else tuple(islice(drawn, len(table)))
+        encoded += known[name].encoded if name in known else engine.commit_rows(table, own)
+        blindings += own
     stream = BytesIO(encoded)
     rows = {label: stream.read(POINT_SIZE * count) for label, count in parameters.layout.families.items()}
-    return CommittedUpdate(tuple(tables), tuple(blindings), rows)
+    return CommittedUpdate(tuple(tables), tuple(blindings), rows, None if signed is None else signed.signs)
 
 
 def witness_tables(
-    parameters: ArgumentParameters, update: NDArray[np.int64], rand: Randomness, noise: Noise | None = None
+    parameters: ArgumentParameters,
+    update: NDArray[np.int64],
+    rand: Randomness,
+    noise: Noise | None = None,
+    signed: SignedNoise | None = None,
 ) -> tuple[Table, ...]:
     """The tables of the layout, in its order, for an update int64 (d,) in fixed-point units and its encryption's noise.
 
-    Raises Misuse if the exact norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype.
+    signed: committed noise for privacy with its signs, where the parameters ask for some. Raises Misuse if the exact
+    norm, a coordinate or the noise exceeds its bound, or for a wrong shape or dtype.
     """
     if noise is not None and parameters.encryption is None:
         raise Misuse("noise: expected none without an encryption's proof, found some")
-    secrets = WitnessInputs(update, noise, rand)
+    if signed is not None and parameters.privacy_noise is None:
+        raise Misuse("noise: expected none for privacy, found some")
+    secrets = WitnessInputs(update, noise, rand, signed)
     return tuple(table for relation in parameters.relations for table in filled_tables(relation, secrets))
 
 
@@ -205,12 +234,15 @@ def commit_update(
     update: NDArray[np.int64],
     rand: Randomness,
     noise: Noise | None = None,
+    signed: SignedNoise | None = None,
 ) -> CommittedUpdate:
     """Commit to an update within the bounds and to the noise of its encryption: raises Misuse as `witness_tables`.
 
-    The blindings are as secret as the update, and must be fresh for every submission.
+    The blindings are as secret as the update, and must be fresh for every submission. With noise for privacy it is the
+    message that is committed to, and what is returned has the commitments of the noise as well.
     """
-    return commit_tables(engine, parameters, witness_tables(parameters, update, rand, noise), rand)
+    tables = witness_tables(parameters, update, rand, noise, signed)
+    return commit_tables(engine, parameters, tables, rand, signed)
 
 
 def shared_scalars(parameters: ArgumentParameters, committed: CommittedUpdate) -> list[int]:

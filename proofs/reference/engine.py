@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import Block, Points, RoundSums, Signs, Table
+from proofs.engine import Block, Points, RoundSums, SignedProduct, SignedSums, Signs, Table
 from proofs.generators import blinding_generator, generator
 from proofs.reference import points as curve
 from proofs.reference.points import Jacobian
@@ -142,9 +142,11 @@ class ReferenceProjection:
         column_weights: Sequence[Sequence[int]],
         row_point: Sequence[int],
         linear: Mapping[int, Sequence[int]],
+        factors: Mapping[int, int] | None = None,
+        signed: SignedProduct | None = None,
     ) -> ReferenceRowSumcheck:
         """See `Projection`."""
-        blocks = []
+        blocks, given = [], factors or {}
         for index, (table, signs) in enumerate(zip(self._tables, self._row_signs, strict=True)):
             rows, columns = len(table), len(table[0])
             form = list(linear.get(index, [0] * (rows * columns)))
@@ -157,25 +159,52 @@ class ReferenceProjection:
                 _FoldedBlock(
                     table=table,
                     linear=[form[r * columns : (r + 1) * columns] for r in range(rows)],
-                    plain=self._plain[index],
+                    plain=given.get(index, 1) if self._plain[index] else 0,
                     weights=None if weights is None else list(column_weights[weights]),
                 )
             )
-        return ReferenceRowSumcheck(blocks, row_point)
+        weighted = None if signed is None else _Signed(signed.left, signed.right, _signed_weights(signed, row_point))
+        return ReferenceRowSumcheck(blocks, row_point, weighted)
+
+
+def _signed_weights(signed: SignedProduct, row_point: Sequence[int]) -> Matrix:
+    rows = _integers(signed.signs)
+    columns = [0] * len(rows[0]) if signed.weights is None else signed.weights
+    return [
+        [sign * (signed.factor + _eq(row_point, y) * w) % ORDER for sign, w in zip(row, columns, strict=True)]
+        for y, row in enumerate(rows)
+    ]
+
+
+@dataclass(frozen=True, repr=False)
+class _Signed:
+    left: int
+    right: int
+    weights: Matrix
+
+    def sums(self, at: Sequence[list[_FoldedBlock]]) -> SignedSums:
+        products, lefts, rights = [], [], []
+        for x, blocks in enumerate(at):
+            weights, left, right = _at(self.weights, x), blocks[self.left].table, blocks[self.right].table
+            cells = [cell for rows in zip(weights, left, right, strict=True) for cell in zip(*rows, strict=True)]
+            products.append(sum(w * m * n for w, m, n in cells) % ORDER)
+            lefts.append(sum(w * m for w, m, _ in cells) % ORDER)
+            rights.append(sum(w * n for w, _, n in cells) % ORDER)
+        return SignedSums((products[0], products[1], products[2], products[3]), _three(lefts), _three(rights))
 
 
 @dataclass(frozen=True, repr=False)  # secret
 class _FoldedBlock:
     table: Matrix
     linear: Matrix  # all linear forms on it, as one full table
-    plain: bool
+    plain: int  # what its squares weigh
     weights: list[int] | None
 
     def at(self, x: int) -> _FoldedBlock:
         return replace(self, table=_at(self.table, x), linear=_at(self.linear, x))
 
     def square(self) -> int:
-        return sum(_dot(row, row) for row in self.table) if self.plain else 0
+        return self.plain * sum(_dot(row, row) for row in self.table) if self.plain else 0
 
     def weighted(self, point: Sequence[int]) -> int:
         if self.weights is None:
@@ -190,21 +219,25 @@ class _FoldedBlock:
 class ReferenceRowSumcheck:
     """Every block and the coefficients of its linear form, both as full tables, folded pair by pair."""
 
-    def __init__(self, blocks: list[_FoldedBlock], row_point: Sequence[int]) -> None:
-        self._blocks = blocks
+    def __init__(self, blocks: list[_FoldedBlock], row_point: Sequence[int], signed: _Signed | None = None) -> None:
+        self._blocks, self._signed = blocks, signed
         self._later = list(row_point)
 
     def sums(self) -> RoundSums:
         """See `RowSumcheck`."""
-        at = [[block.at(x) for block in self._blocks] for x in range(3)]
+        points = 3 if self._signed is None else 4
+        at = [[block.at(x) for block in self._blocks] for x in range(points)]
         square = [sum(block.square() for block in blocks) % ORDER for blocks in at]
         weighted = [sum(block.weighted(self._later[1:]) for block in blocks) % ORDER for blocks in at]
         cross = [sum(block.cross() for block in blocks) % ORDER for blocks in at]
-        return RoundSums(_three(square), _three(weighted), _three(cross))
+        signed = None if self._signed is None else self._signed.sums(at)
+        return RoundSums(_three(square), _three(weighted), _three(cross), signed)
 
     def bind(self, challenge: int) -> None:
         """See `RowSumcheck`."""
         self._blocks = [block.at(challenge) for block in self._blocks]
+        if self._signed is not None:
+            self._signed = replace(self._signed, weights=_at(self._signed.weights, challenge))
         del self._later[0]
 
     def rows(self) -> list[list[int]]:

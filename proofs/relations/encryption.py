@@ -13,6 +13,7 @@ from proofs.engine import Engine, Table
 from proofs.errors import Rejected
 from proofs.noise import NoiseGroups
 from proofs.polynomials import dot
+from proofs.privacy_noise import NoiseSigns
 from proofs.relations.noise import ERROR, KEY, key_groups
 from proofs.relations.norm import UPDATE
 from proofs.relations.relation import Drawn, MaskedIntegers, Relation, Sent, Statements, Weights, WrapBound
@@ -23,12 +24,12 @@ from proofs.shape import TableShape
 @dataclass(frozen=True)
 class Encryption(Relation):
     """S combinations with random weights of the cells. It sends what they are of the ciphertext, modulo q, and by which
-    multiple of q they differ from that, under masks. norm_bound: of the heaviest update, so that its integers
-    are as wide for all."""
+    multiple of q they differ from that, under masks. message_bound: max|m|, of the heaviest update, so that its
+    integers are as wide for all."""
 
     shape: TableShape
     lattice: EncryptionParameters
-    norm_bound: int
+    message_bound: int
 
     name = "encryption"
     label = "encryption-weights"
@@ -54,8 +55,8 @@ class Encryption(Relation):
         """L: bounds |combination of u + T e + a k - y| for entries within their exact bounds."""
         lattice = self.lattice
         cells = self.shape.data_cells << (2 * lattice.weight_bits)
-        messages = cells * (lattice.plaintext_scale * lattice.noise_bound + self.norm_bound)
-        return messages + (lattice.degree * lattice.noise_bound + 1) * lattice.modulus
+        errors = lattice.plaintext_scale * lattice.noise_bound if lattice.has_errors else 0
+        return cells * (errors + self.message_bound) + (lattice.degree * lattice.noise_bound + 1) * lattice.modulus
 
     @property
     def quotients(self) -> MaskedIntegers:
@@ -82,7 +83,9 @@ class Encryption(Relation):
             if residue >= modulus:
                 raise Rejected("combination-range", f"below q = {modulus}", f"{residue} at position {index}")
 
-    def draw(self, engine: Engine, challenger: Challenger, statements: Statements) -> DrawnEncryption:
+    def draw(
+        self, engine: Engine, challenger: Challenger, statements: Statements, signs: NoiseSigns | None = None
+    ) -> DrawnEncryption:
         """c_rows and c_columns."""
         (statement,) = statements
         lattice, count = self.lattice, self.lattice.combinations
@@ -127,7 +130,7 @@ class DrawnEncryption(Drawn):
     def terms(self, weights: Weights, sent: Sent) -> Terms:
         """omega_s c_s on the update, T times it on the errors, omega_s alpha_s on the key; q omega_s on quotients."""
         lattice, omegas = self.relation.lattice, weights.scalars
-        tables = {UPDATE: 1, ERROR: lattice.plaintext_scale}
+        tables = {UPDATE: 1, ERROR: lattice.plaintext_scale} if lattice.has_errors else {UPDATE: 1}
         sides = zip(omegas, self.rows.tolist(), self.column_vectors, strict=True)
         values = zip(sent.combinations, sent.quotients, strict=True)
         return Terms(

@@ -1,4 +1,7 @@
-"""In each group of errors and of the key the squares of cells and slack sum to E^2 (spec 5.1, claim 5)."""
+"""In each group of errors and of the key the squares of cells and slack sum to E^2 (spec 5.1, claim 5).
+
+Where noise for privacy takes the place of the errors, T = 1 and only the key is left here.
+"""
 
 from __future__ import annotations
 
@@ -46,17 +49,24 @@ class ShortNoise(DirectRelation):
         return key_groups(self.shape, self.lattice)
 
     @property
+    def parts(self) -> tuple[tuple[str, str, NoiseGroups], ...]:
+        """Names of a table and of its slack, and its groups: of the errors, where there are some, and of the key."""
+        key = (KEY, KEY_SLACK, self.key)
+        return ((ERROR, ERROR_SLACK, self.errors), key) if self.lattice.has_errors else (key,)
+
+    @property
     def tables(self) -> tuple[OwnTable, ...]:
         """Errors, their slack, the key, its slack."""
-        sizes = []
-        for groups in (self.errors, self.key):
-            sizes += [(groups.rows, groups.columns), (groups.slack_rows, groups.slack_columns)]
-        return tuple(OwnTable(name, *size) for name, size in zip(NOISE_TABLES, sizes, strict=True))
+        found = []
+        for name, slack, groups in self.parts:
+            found.append(OwnTable(name, groups.rows, groups.columns))
+            found.append(OwnTable(slack, groups.slack_rows, groups.slack_columns))
+        return tuple(found)
 
     @property
     def classes(self) -> Mapping[str, str]:
         """Each table is a class of its own."""
-        return {name: name for name in NOISE_TABLES}
+        return {table.name: table.name for table in self.tables}
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -67,36 +77,40 @@ class ShortNoise(DirectRelation):
     @property
     def squares_bound(self) -> int:
         """E^2 for each group of errors and of the key."""
-        return (self.errors.count + self.key.count) * self.lattice.noise_bound**2
+        return sum(groups.count for _, _, groups in self.parts) * self.lattice.noise_bound**2
 
     @property
     def scalars(self) -> int:
-        """theta_e and theta_k."""
-        return 2
+        """theta_e and theta_k, or theta_k alone."""
+        return len(self.parts)
 
     def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
         """The largest group, cells and slack."""
-        cells = max(groups.size + SQUARES for groups in (self.errors, self.key))
+        cells = max(groups.size + SQUARES for _, _, groups in self.parts)
         return [WrapBound("noise", 2 * cells * entry**2)]
 
     def terms(self, weights: Weights, sent: Sent) -> Terms:
         """Squares of cells and slack weigh theta_e, of the key theta_k, with one factor for each group."""
-        squares, total, names = dict[str, ColumnWeights](), 0, iter(NOISE_TABLES)
-        for groups, theta in zip((self.errors, self.key), weights.scalars, strict=True):
-            noise, slack = _weights(groups, theta, weights)
-            squares[next(names)], squares[next(names)] = noise, slack
-            rows = eq_prefix_sum(weights.row_point, groups.rows)
-            total += theta * self.lattice.noise_bound**2 * _absent_rows(groups, weights) * rows
+        squares, total = dict[str, ColumnWeights](), 0
+        for (name, slack, groups), theta in zip(self.parts, weights.scalars, strict=True):
+            squares[name], squares[slack] = group_weights(groups, theta, weights)
+            total += group_total(groups, theta, weights, self.lattice.noise_bound)
         return Terms(total=total, squares=squares)
 
 
-def _weights(groups: NoiseGroups, theta: int, weights: Weights) -> tuple[ColumnWeights, ColumnWeights]:
+def group_weights(groups: NoiseGroups, theta: int, weights: Weights) -> tuple[ColumnWeights, ColumnWeights]:
     """Of the noise and of its slack: in every group the same, at whichever row the slack stands."""
     free = groups.size.bit_length() - 1
     group_point = weights.column_point[free : free + groups.per_row.bit_length() - 1]
     row_point = weights.row_point[groups.kept_variables : groups.row_variables]
     noise = ColumnWeights(theta * _absent_rows(groups, weights) % ORDER, free, group_point)
     return noise, ColumnWeights(theta, SQUARES.bit_length() - 1, [*group_point, *row_point])
+
+
+def group_total(groups: NoiseGroups, theta: int, weights: Weights, bound: int) -> int:
+    """What both sum to with these weights, where every group sums to bound^2."""
+    rows = eq_prefix_sum(weights.row_point, groups.rows)
+    return theta * bound**2 * _absent_rows(groups, weights) * rows
 
 
 def _absent_rows(groups: NoiseGroups, weights: Weights) -> int:

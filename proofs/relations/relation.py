@@ -13,6 +13,7 @@ from typing import ClassVar
 from proofs.challenger import Challenger
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine
+from proofs.privacy_noise import NoiseSigns
 from proofs.relations.terms import Terms
 
 RESTART_BITS = 20  # an honest prover restarts with probability below 2^-20 for its projections, and for its quotients
@@ -165,13 +166,17 @@ class Relation(ABC):
         """Raise Rejected where something sent is out of its range (V4)."""
 
     @abstractmethod
-    def draw(self, engine: Engine, challenger: Challenger, statements: Statements) -> Drawn:
-        """Its first challenges, once all rows and masks are committed."""
+    def draw(
+        self, engine: Engine, challenger: Challenger, statements: Statements, signs: NoiseSigns | None = None
+    ) -> Drawn:
+        """Its first challenges, once all rows and masks are committed. signs: of noise for privacy, where there is."""
 
 
 class DirectRelation(Relation, Drawn):
     """A relation that draws nothing but its weights."""
 
-    def draw(self, engine: Engine, challenger: Challenger, statements: Statements) -> Drawn:
+    def draw(
+        self, engine: Engine, challenger: Challenger, statements: Statements, signs: NoiseSigns | None = None
+    ) -> Drawn:
         """Itself: it has nothing to draw."""
         return self

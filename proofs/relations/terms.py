@@ -18,7 +18,7 @@ from itertools import chain
 
 from proofs.curve import ORDER
 from proofs.engine import Engine
-from proofs.polynomials import dot, eq, eq_index, eq_prefix, eq_table, product, scale
+from proofs.polynomials import add, dot, eq, eq_index, eq_prefix, eq_table, product, scale
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,37 @@ class ColumnWeights:
         end = self.free + len(self.point)
         absent = product(1 - coordinate for coordinate in column_point[end:])
         return self.factor * eq(self.point, column_point[self.free : end]) * absent % ORDER
+
+
+@dataclass(frozen=True)
+class SummedWeights:
+    """W of a class to which several relations contribute; zero weights where none does."""
+
+    parts: tuple[ColumnWeights, ...]
+
+    def table(self) -> list[int]:
+        """W(c) for every column up to the last that any part reaches."""
+        return add(*(part.table() for part in self.parts)) if self.parts else []
+
+    def total(self) -> int:
+        """Sum over all columns."""
+        return sum(part.total() for part in self.parts) % ORDER
+
+    def at(self, column_point: Sequence[int]) -> int:
+        """The multilinear extension at a point of all column variables."""
+        return sum(part.at(column_point) for part in self.parts) % ORDER
+
+
+@dataclass(frozen=True)
+class SignedWeights:
+    """On message times noise, cell by cell: s (factor + eq(tau_rows, row) W(column)), s the cell's sign and W the sum
+    of `weights`."""
+
+    factor: int = 0
+    weights: tuple[ColumnWeights, ...] = ()
+
+    def __add__(self, other: SignedWeights) -> SignedWeights:
+        return SignedWeights((self.factor + other.factor) % ORDER, (*self.weights, *other.weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,26 +191,49 @@ class SmallForm(ABC):
 
 @dataclass(frozen=True)
 class Terms:
-    """sum over the cube of squares and forms = total + <masks, y'> + <shared, kappa>, over honest tables.
+    """sum over the cube of squares, forms and signed products = total + <masks, y'> + <shared, kappa>, over honest
+    tables.
 
-    squares: W of each class of weights that is the relation's. total: from what is public, or has been sent. masks:
-    coefficients of the masks of the integers that the relation sends. shared: of the first scalars under E_0.
+    squares: what the relation adds to W of classes of weights. total: from what is public, or has been sent. masks:
+    coefficients of the masks of the integers that the relation sends. shared: of the first scalars under E_0. plain:
+    by table, what all its squares weigh beside the 1 of a plain table. signed: of message times noise.
     """
 
     total: int = 0
     squares: Mapping[str, ColumnWeights] = field(default_factory=dict)
+    plain: Mapping[str, int] = field(default_factory=dict)
+    signed: SignedWeights = SignedWeights()
     forms: Sequence[RankOneForm] = ()
     small: Sequence[SmallForm] = ()
     masks: Sequence[int] = ()
     shared: Sequence[int] = ()
 
+
+@dataclass(frozen=True)
+class JoinedTerms:
+    """The same of all relations: squares by class, with what each of them adds."""
+
+    total: int
+    squares: Mapping[str, SummedWeights]
+    plain: Mapping[str, int]
+    signed: SignedWeights
+    forms: Sequence[RankOneForm]
+    small: Sequence[SmallForm]
+    masks: Sequence[int]
+    shared: Sequence[int]
+
     @classmethod
-    def joined(cls, parts: Iterable[Terms]) -> Terms:
-        """Of all relations, in their order."""
+    def of(cls, parts: Iterable[Terms]) -> JoinedTerms:
+        """In their order."""
         found = list(parts)
+        squares: dict[str, tuple[ColumnWeights, ...]] = {}
+        for name, weights in ((name, weights) for part in found for name, weights in part.squares.items()):
+            squares[name] = (*squares.get(name, ()), weights)
         return cls(
             total=sum(part.total for part in found) % ORDER,
-            squares={name: weights for part in found for name, weights in part.squares.items()},
+            squares={name: SummedWeights(weights) for name, weights in squares.items()},
+            plain={name: factor for part in found for name, factor in part.plain.items()},
+            signed=sum((part.signed for part in found), start=SignedWeights()),
             forms=list(chain.from_iterable(part.forms for part in found)),
             small=list(chain.from_iterable(part.small for part in found)),
             masks=list(chain.from_iterable(part.masks for part in found)),

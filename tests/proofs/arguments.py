@@ -97,7 +97,7 @@ def encryption_of(
     assert lattice is not None
     chunks, n = elements.coefficients.tolist(), lattice.degree
     residues = []
-    for x, (u, e) in enumerate(zip(message, errors, strict=True)):
+    for x, (u, e) in enumerate(zip(message, errors or [0] * len(message), strict=True)):
         a, m = chunks[x // n], x % n
         product = sum((a[m - i] if i <= m else -a[n + m - i]) * int(key[i]) for i in range(n))
         residues.append((product + lattice.plaintext_scale * int(e) + int(u)) % lattice.modulus)

@@ -17,8 +17,7 @@ from proofs.generators import blinding_generator, generator
 from proofs.parameters import ArgumentParameters
 from proofs.randomness import symmetric, uniform_below
 from proofs.shape import TableShape
-from proofs.squares import four_squares
-from proofs.witness import norm_squared
+from proofs.squares import four_squares, norm_squared
 from tests.proofs.arguments import WeakParameters
 from tests.seeded import seeded
 

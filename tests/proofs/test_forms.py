@@ -16,7 +16,17 @@ from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table
 from proofs.ranges import CoordinateGroup
 from proofs.relations.relation import Sent, Weights
-from proofs.relations.terms import ColumnWeights, EqSlice, FinalPoint, Listed, Single, SmallForm, Terms, Vector
+from proofs.relations.terms import (
+    ColumnWeights,
+    EqSlice,
+    FinalPoint,
+    JoinedTerms,
+    Listed,
+    Single,
+    SmallForm,
+    Terms,
+    Vector,
+)
 from tests.proofs.arguments import RING, WeakParameters, honest, native
 
 SCALARS = st.integers(0, ORDER - 1)
@@ -122,7 +132,7 @@ def test_public_sum_is_what_full_groups_sum_to() -> None:
     expected = {"norm": 500**2, "padding": 0, "range": theta * sum(bounds), "noise": noise, "packing": 0}
     for name, value in {**expected, "encryption": sent}.items():
         assert found[name].total % ORDER == value % ORDER, name
-    assert Terms.joined(found.values()).total == sum(term.total for term in found.values()) % ORDER
+    assert JoinedTerms.of(found.values()).total == sum(term.total for term in found.values()) % ORDER
 
 
 def test_terms_of_a_weight_sum_to_what_they_say() -> None:
@@ -187,7 +197,7 @@ def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParamet
             cells = zip(small.coefficients(), cells_of(small, parameters), strict=True)
             value = sum(x * final.rows[y] * final.columns[c] for x, (y, c) in cells)
             expected += value * evaluations[small.table]
-        assert terms.forms_at(native(), final, evaluations) == expected % ORDER
+        assert JoinedTerms.of([terms]).forms_at(native(), final, evaluations) == expected % ORDER
 
 
 def test_no_form_where_there_is_no_padding() -> None:

@@ -24,7 +24,7 @@ from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
 from proofs.relations.norm import UPDATE
 from proofs.relations.range import RANGE_TABLES
 from proofs.relations.scale import WEIGHT_ROOTS, WEIGHT_SQUARES
-from proofs.relations.terms import FinalPoint, Terms
+from proofs.relations.terms import FinalPoint, JoinedTerms
 from proofs.transcript import ArgumentTranscript, RelationWeights
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
@@ -126,7 +126,7 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     rows = sum(pow(opening.tables, b, ORDER) * w for b, w in enumerate(proof.evaluations))
     target = proof.claim - constant + opening.second * mask + opening.third * rows
     parts = zip(parameters.relations, drawn, given, strict=True)
-    terms = Terms.joined(each.terms(weights.of(relation), own) for relation, each, own in parts)
+    terms = JoinedTerms.of(each.terms(weights.of(relation), own) for relation, each, own in parts)
     final = FinalPoint.of(layout.row_variables, point)
     form = linear_form(parameters, weights.projections, terms, final, opening)
     found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
