@@ -71,8 +71,8 @@ class RoundSums:
     """One row round, as sums over all blocks b and over the rest of the cube, evaluated at the round's X = 0, 1, 2.
 
     square: of factor_b v_b(X, .)^2 over the plain blocks. weighted: of eq(row_point[i + 1:], row) weight[column]
-    v_b(X, .)^2 over the blocks with weights, i the round. cross: of sum_j left_bj(X, .) W_bj(X, .) + linear_b(X, .) v_b(X, .).
-    signed: where there is a `SignedProduct`.
+    v_b(X, .)^2 over the blocks with weights, i the round. cross: of sum_j left_bj(X, .) W_bj(X, .) + linear_b(X, .)
+    v_b(X, .). signed: where there is a `SignedProduct`.
     """
 
     square: tuple[int, int, int]

@@ -8,18 +8,20 @@ and binding it gives the sums of the next round's rows without reading them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from proofs.arrays import Words
 from proofs.curve import ORDER
-from proofs.engine import Block, RoundSums, Signs, Table
+from proofs.engine import Block, RoundSums, SignedProduct, Signs, Table
 from proofs.errors import Misuse
 from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
 from proofs.native.differences import weighted_integer_squares, weighted_square_differences
 from proofs.native.exact import column_dots, sign_product_job, transposed_signs
 from proofs.native.jobs import Job, run_all
+from proofs.native.signed_rounds import SignedRows, Steps
 from proofs.native.weighted import signed_words
 from proofs.native.words import check_scalars, reduced, to_words
 from proofs.polynomials import eq_table
@@ -57,6 +59,8 @@ class NativeProjection:
         column_weights: Sequence[Sequence[int]],
         row_point: Sequence[int],
         linear: Mapping[int, Sequence[int]],
+        factors: Mapping[int, int] | None = None,
+        signed: SignedProduct | None = None,
     ) -> NativeRowSumcheck:
         """See `Projection`; raises Misuse when called again."""
         if self._used:
@@ -75,8 +79,25 @@ class NativeProjection:
         if max(len(block.values) for block in blocks) > 1 << len(row_point):
             raise Misuse(f"row_point: expected at most 2^{len(row_point)} rows")
         classes = _classes(blocks, [weights for _, weights in self._kinds], column_weights)
-        tracks = [_Track(block, plain) for block, (plain, _) in zip(blocks, self._kinds, strict=True)]
-        return NativeRowSumcheck(tracks, classes, projection_weights, row_point)
+        given = factors or {}
+        check_scalars("factors", list(given.values()))
+        tracks = [
+            _Track(block, plain, given.get(index, 1))
+            for index, (block, (plain, _)) in enumerate(zip(blocks, self._kinds, strict=True))
+        ]
+        product = None if signed is None else _Product(signed, SignedRows(signed, blocks, row_point))
+        return NativeRowSumcheck(tracks, classes, projection_weights, row_point, product)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """Which blocks, and the sums of their rows."""
+
+    signed: SignedProduct
+    rows: SignedRows
+
+    def steps(self, tracks: Sequence[_Track]) -> Steps:
+        return self.rows.steps(tracks[self.signed.left].block, tracks[self.signed.right].block)
 
 
 class _Track:
@@ -86,9 +107,9 @@ class _Track:
     factors 1 - r are gathered.
     """
 
-    def __init__(self, block: IntegerBlock, plain: bool) -> None:
+    def __init__(self, block: IntegerBlock, plain: bool, weight: int) -> None:
         self.block: IntegerBlock | ElementBlock = block
-        self.plain = plain
+        self.plain, self.weight = plain, weight  # of its squares, if they are plain
         self.squares = [0] * (len(block.values) if plain else 0)
         self.crosses = [0] * len(block.values)
         self.settled = False
@@ -153,8 +174,9 @@ class NativeRowSumcheck:
         classes: Sequence[_Class],
         projection_weights: Sequence[int],
         row_point: Sequence[int],
+        product: _Product | None = None,
     ) -> None:
-        self._tracks, self._classes = tracks, classes
+        self._tracks, self._classes, self._product = tracks, classes, product
         self._projection_weights = projection_weights
         self._signed_weights = signed_words(to_words(projection_weights))
         self._row_point = row_point
@@ -170,11 +192,16 @@ class NativeRowSumcheck:
         square, cross, weighted = [0, 0, 0], [0, 0, 0], [0, 0, 0]
         for track, squares, crosses in zip(self._tracks, leading.squares, leading.crosses, strict=True):
             if track.plain:
-                _accumulate(square, track.squares, squares)
+                own = [0, 0, 0]
+                _accumulate(own, track.squares, squares)
+                square = [total + track.weight * value for total, value in zip(square, own, strict=True)]
             _accumulate(cross, track.crosses, crosses)
-        for own, steps_of_class in zip(self._classes, leading.weighted, strict=True):
-            _accumulate(weighted, own.sums, steps_of_class, suffix)
-        return RoundSums(square=_values(square), weighted=_values(weighted), cross=_values(cross))
+        for each, steps_of_class in zip(self._classes, leading.weighted, strict=True):
+            _accumulate(weighted, each.sums, steps_of_class, suffix)
+        signed = None
+        if self._product is not None and leading.product is not None:
+            signed = self._product.rows.round_sums(leading.product)
+        return RoundSums(_values(square), _values(weighted), _values(cross), signed)
 
     def bind(self, challenge: int) -> None:
         """See `RowSumcheck`; raises Misuse once every row variable is bound."""
@@ -193,6 +220,8 @@ class NativeRowSumcheck:
                 jobs += folding
         for own, steps_of_class in zip(self._classes, leading.weighted, strict=True):
             own.sums = _bound(own.sums, steps_of_class, challenge)
+        if self._product is not None and leading.product is not None:
+            jobs += self._product.rows.bind(challenge, leading.product)
         run_all(jobs)
         self._round += 1
         self._leading = None
@@ -232,14 +261,16 @@ class NativeRowSumcheck:
         if self._round >= len(self._row_point):
             raise Misuse(f"row sumcheck: expected at most {len(self._row_point)} rounds, found another")
         if self._leading is None:
-            self._leading = _Leading(self._tracks, self._classes, self._signed_weights)
+            self._leading = _Leading(self._tracks, self._classes, self._signed_weights, self._product)
         return self._leading
 
 
 class _Leading:
     """The leading coefficients of one round: per pair of rows of every table, and of every class."""
 
-    def __init__(self, tracks: Sequence[_Track], classes: Sequence[_Class], weights: Words) -> None:
+    def __init__(
+        self, tracks: Sequence[_Track], classes: Sequence[_Class], weights: Words, product: _Product | None
+    ) -> None:
         self.squares = [_prepared(track.squares, track.settled) for track in tracks]
         self.crosses = [_prepared(track.crosses, track.settled) for track in tracks]
         self.weighted = [_prepared(own.sums, len(own.sums) == 1) for own in classes]
@@ -251,6 +282,7 @@ class _Leading:
             if len(own.sums) > 1:
                 requests += [(sums, job) for job in _class_jobs(own, [tracks[index].block for index in own.members])]
         _add_up(requests)
+        self.product = None if product is None else product.steps(tracks)
 
 
 def _prepared(rows: Sequence[int], settled: bool) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proofs.challenger import Challenger
+from proofs.curve import ORDER
 from proofs.engine import Engine
 from proofs.errors import Misuse
 from proofs.polynomials import eq_table
@@ -57,6 +58,7 @@ class DrawnPadding(Drawn):
         forms = [RankOneForm(row, columns, {UPDATE: 1}, theta)]
         if self.signs is not None:
             equal = eq_table(weights.column_point)[shape.filled_columns :]
-            signed = [-int(s) * e for s, e in zip(self.signs.table[-1, shape.filled_columns :], equal, strict=True)]
-            forms.append(RankOneForm(row, Listed([0] * shape.filled_columns + signed), {NOISE: 1}, theta))
+            signs = self.signs.table[-1, shape.filled_columns :].tolist()
+            signed = [s * e % ORDER for s, e in zip(signs, equal, strict=True)]
+            forms.append(RankOneForm(row, Listed([0] * shape.filled_columns + signed), {NOISE: -1}, theta))
         return Terms(forms=forms)
