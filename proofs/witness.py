@@ -30,6 +30,7 @@ from proofs.relations.privacy_noise import PrivacyNoise
 from proofs.relations.range import Range
 from proofs.relations.relation import Relation
 from proofs.relations.scale import WEIGHT_CELL, Scale
+from proofs.shape import TableShape
 from proofs.squares import four_squares, norm_squared
 
 
@@ -77,11 +78,13 @@ class WitnessInputs:
     rand: Randomness
     signed: SignedNoise | None = None
 
-    @property
-    def privacy(self) -> SignedNoise:
-        """The noise for privacy; raises Misuse where there is none."""
+    def privacy(self, shape: TableShape) -> SignedNoise:
+        """The noise for privacy; raises Misuse where there is none of these cells."""
         if self.signed is None:
             raise Misuse("noise: expected committed noise for privacy with its signs, found none")
+        expected, found = (shape.data_rows, shape.columns), self.signed.committed.noise.shape
+        if found != expected:
+            raise Misuse(f"noise: expected {expected}, found {found}")
         return self.signed
 
     def weight(self, scale: Scale) -> int:
@@ -117,7 +120,8 @@ def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
     table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
     table.reshape(-1)[: shape.dimension] = update
     if relation.noise is not None:
-        table += secrets.privacy.signs.times(secrets.privacy.committed.noise)
+        signed = secrets.privacy(shape)
+        table += signed.signs.times(signed.committed.noise)
     private = np.zeros((1, shape.columns), dtype=np.int64)
     private[0, :4] = four_squares(slack, secrets.rand)
     return [table, private]
@@ -152,11 +156,7 @@ def _(relation: ClientWeight, secrets: WitnessInputs) -> list[Table]:
 @filled_tables.register
 def _(relation: PrivacyNoise, secrets: WitnessInputs) -> list[Table]:
     """As they are committed to already."""
-    tables = list(secrets.privacy.committed.tables)
-    expected = [(own.rows, own.columns) for own in relation.tables]
-    if (found := [table.shape for table in tables]) != expected:
-        raise Misuse(f"noise: expected tables {expected}, found {found}")
-    return tables
+    return list(secrets.privacy(relation.shape).committed.tables)
 
 
 @filled_tables.register

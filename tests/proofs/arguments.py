@@ -16,13 +16,16 @@ from proofs.encryption import EncryptionParameters, EncryptionStatement, RingEle
 from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
+from proofs.noise_witness import SignedNoise, commit_noise, signed_noise
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.prover import Encrypted, prove
+from proofs.randomness import Randomness
 from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.encryption import Encryption
 from proofs.relations.noise import NOISE_COMMITMENTS, ShortNoise
 from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.privacy_noise import PRIVACY_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.relations.relation import NO_INTEGERS, MaskedIntegers
 from proofs.verifier import Claim, Verdict, verify
@@ -32,7 +35,9 @@ from tests.seeded import seeded
 CONTEXT = b"round 7, client 3"
 MODULUS = 0xFFFFFDC001  # 40 bits, the smallest of spec 6.1
 RING = EncryptionParameters(16, MODULUS, 2**20)
-LABELS = (NORM_COMMITMENTS, RANGE_COMMITMENTS, WEIGHT_COMMITMENTS, NOISE_COMMITMENTS)
+NOISED_RING = EncryptionParameters(16, 0xFFC001, 1)  # 24 bits, the smallest of spec 11.1
+SIGN_CONTEXT = b"before any noise of client 3"
+LABELS = (NORM_COMMITMENTS, RANGE_COMMITMENTS, WEIGHT_COMMITMENTS, PRIVACY_COMMITMENTS, NOISE_COMMITMENTS)
 
 
 class WeakParameters(ArgumentParameters):
@@ -74,7 +79,27 @@ def random_noise(parameters: ArgumentParameters, seed: int = 0) -> Noise | None:
         return None
     generator = np.random.default_rng(seed)
     key = generator.integers(-11, 12, size=parameters.encryption.degree, dtype=np.int64)
+    if not parameters.encryption.has_errors:
+        return Noise(key)
     return Noise(key, generator.integers(-11, 12, size=parameters.shape.data_cells, dtype=np.int64))
+
+
+def random_privacy_noise(parameters: ArgumentParameters, seed: int = 0) -> NDArray[np.int64]:
+    """Noise of about half the energy that its ceiling and its groups allow."""
+    bounds, cells = parameters.privacy_noise, parameters.shape.data_cells
+    assert bounds is not None
+    limit = min(bounds.group // 8, math.isqrt(bounds.ceiling // cells))
+    return np.random.default_rng(seed).integers(-limit, limit + 1, size=cells, dtype=np.int64)
+
+
+def random_signed_noise(
+    engine: Engine, parameters: ArgumentParameters, rand: Randomness, noise: NDArray[np.int64] | None = None
+) -> SignedNoise | None:
+    """Committed, with the signs of it; None where there is none."""
+    if parameters.privacy_noise is None:
+        return None
+    drawn = random_privacy_noise(parameters) if noise is None else noise
+    return signed_noise(parameters, commit_noise(engine, parameters, drawn, rand), SIGN_CONTEXT)
 
 
 def ring_elements(parameters: ArgumentParameters, seed: int = 0) -> RingElements:
@@ -163,7 +188,9 @@ class Honest:
 
 def claim_of(committed: CommittedUpdate, proof: bytes, context: bytes, encrypted: Encrypted | None = None) -> Claim:
     """What a client with these publishes."""
-    return Claim(committed.rows, proof, context, encrypted.statement if encrypted is not None else None)
+    statement = encrypted.statement if encrypted is not None else None
+    sign_context = None if committed.signs is None else SIGN_CONTEXT
+    return Claim(committed.rows, proof, context, statement, sign_context=sign_context)
 
 
 def claimed(
@@ -174,10 +201,18 @@ def claimed(
     encryption_commitments: bytes = b"",
     encryption: EncryptionStatement | None = None,
     weight_commitments: bytes = b"",
+    privacy_noise_commitments: bytes = b"",
+    sign_context: bytes | None = None,
 ) -> Claim:
     """A claim of these parts, whatever they are."""
-    parts = (commitments, range_commitments, weight_commitments, encryption_commitments)
-    return Claim(dict(zip(LABELS, parts, strict=True)), proof, context, encryption)
+    parts = (
+        commitments,
+        range_commitments,
+        weight_commitments,
+        privacy_noise_commitments,
+        encryption_commitments,
+    )
+    return Claim(dict(zip(LABELS, parts, strict=True)), proof, context, encryption, sign_context=sign_context)
 
 
 def altered(claim: Claim, **changes: Any) -> Claim:
@@ -210,13 +245,15 @@ def honest(
     context: bytes = CONTEXT,
     seed: bytes | str | int = 0,
     noise: Noise | None = None,
+    privacy_noise: NDArray[np.int64] | None = None,
 ) -> Honest:
     if update is None:
         update = bounded_update(parameters, 1)
     if noise is None:
         noise = random_noise(parameters)
     rand = seeded(seed)
-    committed = commit_update(engine, parameters, update, rand, noise)
+    signed = random_signed_noise(engine, parameters, rand, privacy_noise)
+    committed = commit_update(engine, parameters, update, rand, noise, signed)
     encrypted = encrypted_by(engine, parameters, committed, noise) if noise is not None else None
     proof = prove(engine, parameters, committed, context, rand, encrypted)
     return Honest(parameters, committed, claim_of(committed, proof, context, encrypted), encrypted)

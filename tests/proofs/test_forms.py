@@ -14,6 +14,7 @@ from proofs.curve import ORDER
 from proofs.linear_form import pad_at
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table
+from proofs.privacy_noise import NoiseBounds
 from proofs.ranges import CoordinateGroup
 from proofs.relations.relation import Sent, Weights
 from proofs.relations.terms import (
@@ -27,10 +28,13 @@ from proofs.relations.terms import (
     Terms,
     Vector,
 )
-from tests.proofs.arguments import RING, WeakParameters, honest, native
+from tests.proofs.arguments import NOISED_RING, RING, WeakParameters, honest, native
 
 SCALARS = st.integers(0, ORDER - 1)
 EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
+NOISED = WeakParameters(
+    40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), NOISED_RING, privacy_noise=NoiseBounds(900, 10, 10**6)
+)
 WEIGHTED = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING, hidden_weight=300)
 
 
@@ -57,11 +61,13 @@ def weights_of(parameters: ArgumentParameters, seed: int) -> dict[str, Weights]:
 
 def terms_of(parameters: ArgumentParameters, weights: dict[str, Weights]) -> dict[str, Terms]:
     """By relation, with combinations and quotients of one's own."""
-    statements = honest(native(), parameters).claim.statements
+    made = honest(native(), parameters)
+    given = made.claim.statements, made.committed.signs
     sent = {relation.name: Sent() for relation in parameters.relations}
-    sent["encryption"] = Sent([1, 2, 3, 4], [5, 6, 7, -8])
+    count = parameters.combinations
+    sent["encryption"] = Sent(list(range(1, count + 1)), [5, 6, 7, -8, 9, -1, 0][:count])
     return {
-        relation.name: relation.draw(native(), Challenger(b"test"), statements).terms(
+        relation.name: relation.draw(native(), Challenger(b"test"), *given).terms(
             weights[relation.name], sent[relation.name]
         )
         for relation in parameters.relations
@@ -159,6 +165,37 @@ def test_terms_of_a_weight_sum_to_what_they_say() -> None:
     assert found["norm"].total == found["range"].total == 0
 
 
+def test_terms_of_noise_sum_to_what_they_say() -> None:
+    """Over honest tables, relation by relation: squares, forms and signed products, with their weights, are the total;
+    the update that they bound is in none of the tables."""
+    weights, layout, made = weights_of(NOISED, 1), NOISED.layout, honest(native(), NOISED)
+    found, signs = terms_of(NOISED, weights), made.committed.signs
+    assert signs is not None
+    committed = dict(zip([table.name for table in layout.tables], made.committed.tables, strict=True))
+    rows, (row, column) = eq_table(weights["norm"].row_point), np.indices(signs.table.shape)
+    products = signs.table * committed["update"] * committed["noise"]
+    for name in ("norm", "padding", "range", "privacy-noise"):
+        terms, value = found[name], 0
+        plain = dict.fromkeys(("update", "private", "noise"), 1) if name == "norm" else terms.plain
+        value += sum(weight * int((committed[table] ** 2).sum()) for table, weight in plain.items())
+        for table in layout.tables:
+            if table.weights in terms.squares:
+                of_columns = terms.squares[table.weights].table()
+                cells = np.ndenumerate(committed[table.name])
+                value += sum(rows[y] * of_columns[c] * int(x) ** 2 for (y, c), x in cells)
+        for form in terms.forms:
+            left, right = form.left.values(), form.right.values()
+            for of, multiple in form.tables.items():
+                cells = np.ndenumerate(committed[of])
+                pairs = [(left[y] * right[c], int(x)) for (y, c), x in cells if y < len(left) and c < len(right)]
+                value += form.factor * multiple * sum(x * weight for weight, x in pairs)
+        signed = [weights.table() for weights in terms.signed.weights]
+        for y, c in zip(row.reshape(-1).tolist(), column.reshape(-1).tolist(), strict=True):
+            weight = terms.signed.factor + sum(rows[y] * of_columns[c] for of_columns in signed)
+            value += weight * int(products[y, c])
+        assert (value - terms.total) % ORDER == 0, name
+
+
 def cells_of(form: SmallForm, parameters: ArgumentParameters) -> Sequence[tuple[int, int]]:
     """(row, column) of each coefficient."""
     table = parameters.layout.tables[parameters.layout.index(form.table)]
@@ -174,6 +211,8 @@ def cells_of(form: SmallForm, parameters: ArgumentParameters) -> Sequence[tuple[
         WeakParameters(16, 500, 4, 9),
         WeakParameters(33, 500, 4),
         WeakParameters(33, 500, 4, 9, hidden_weight=6),
+        NOISED,
+        WeakParameters(33, 500, 4, 9, privacy_noise=NoiseBounds(100, 10, 9000)),
     ],
 )
 def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParameters) -> None:
@@ -182,11 +221,7 @@ def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParamet
     row_point, column_point = point_of(parameters, 100)
     final = FinalPoint.of(layout.row_variables, [*row_point, *column_point])
     evaluations = layout.by_name(scalars(200, len(layout.tables)))
-    if parameters.encryption is None:
-        weights = weights_of(parameters, 1)
-        found = {each.name: each.terms(weights[each.name], Sent()) for each in parameters.relations}  # type: ignore[attr-defined]  # weights by name
-    else:
-        found = terms_of(parameters, weights_of(parameters, 1))
+    found = terms_of(parameters, weights_of(parameters, 1))
     for terms in found.values():
         expected = 0
         for form in terms.forms:
@@ -200,8 +235,10 @@ def test_value_of_a_form_is_that_of_its_coefficients(parameters: ArgumentParamet
         assert JoinedTerms.of([terms]).forms_at(native(), final, evaluations) == expected % ORDER
 
 
-def test_no_form_where_there_is_no_padding() -> None:
-    weights = weights_of(WeakParameters(48, 500, 4), 1)
-    for dimension, forms in ((48, 0), (47, 1), (33, 1)):
-        (padding,) = (each for each in WeakParameters(dimension, 500, 4).relations if each.name == "padding")
-        assert len(padding.terms(weights["padding"], Sent()).forms) == forms  # type: ignore[attr-defined]  # weights by name
+@pytest.mark.parametrize(("dimension", "forms"), [(48, 0), (47, 1), (33, 1)])
+def test_no_form_where_there_is_no_padding(dimension: int, forms: int) -> None:
+    """With noise one on the message and one on the noise."""
+    for noise, tables in ((None, 1), (NoiseBounds(100, 0, 10**4), 2)):
+        parameters = WeakParameters(dimension, 500, 4, privacy_noise=noise)
+        found = terms_of(parameters, weights_of(parameters, 1))["padding"].forms
+        assert len(found) == forms * tables

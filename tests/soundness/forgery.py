@@ -14,6 +14,7 @@ from proofs.engine import Engine, Table
 from proofs.generators import blinding_generator, generator
 from proofs.linear_form import LinearForm, linear_form
 from proofs.noise import NoiseGroups
+from proofs.noise_witness import SignedNoise
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table, evaluate
 from proofs.proof import decode_proof
@@ -53,10 +54,15 @@ def forge(
 
 
 def forge_tables(
-    engine: Engine, parameters: ArgumentParameters, tables: list[Table], rand: Any, encrypt: Encrypt | None = None
+    engine: Engine,
+    parameters: ArgumentParameters,
+    tables: list[Table],
+    rand: Any,
+    encrypt: Encrypt | None = None,
+    signed: SignedNoise | None = None,
 ) -> Claim:
-    """Commit to these tables and prove them, whatever they are."""
-    committed = commit_tables(engine, parameters, tables, rand)
+    """Commit to these tables and prove them, whatever they are. signed: noise that is committed to already."""
+    committed = commit_tables(engine, parameters, tables, rand, signed)
     encrypted = encrypt(committed) if encrypt is not None else None
     projected = project(engine, parameters, committed, CONTEXT, rand, encrypted)
     proof = complete(engine, parameters, committed, projected, rand, encrypted)
