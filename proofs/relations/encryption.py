@@ -52,7 +52,7 @@ class Encryption(Relation):
 
     @cached_property
     def combination_bound(self) -> int:
-        """L: bounds |combination of u + T e + a k - y| for entries within their exact bounds."""
+        """L': bounds |combination of u + T e + a k - y| for entries within their exact bounds."""
         lattice = self.lattice
         cells = self.shape.data_cells << (2 * lattice.weight_bits)
         errors = lattice.plaintext_scale * lattice.noise_bound if lattice.has_errors else 0
