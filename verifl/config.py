@@ -117,22 +117,29 @@ def _power_of_two(scale: float) -> float:
     return scale
 
 
+Scale = Annotated[Finite, AfterValidator(_power_of_two)]
+
+
 class GroupConfig(TomlTable):
     """Tensors with a scale, or a bound on every coordinate, of their own: shell patterns over the names of those that
     travel.
 
     scale: a power of two; the clip norm and the general coordinate_bound are of their changes divided by it, and so is
-    the resolution. coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes
-    nothing there; absent, the general one.
+    the resolution. scales: one for each coordinate of a tensor, in its order, in the place of `scale`.
+    coordinate_bound: in the model's units; 0 freezes them, and every client proves that it changes nothing there;
+    absent, the general one.
     """
 
     tensors: Patterns = Field(min_length=1)
-    scale: Annotated[Finite, AfterValidator(_power_of_two)] = 1.0
+    scale: Scale = 1.0
+    scales: Annotated[tuple[Scale, ...], Field(strict=False)] = ()
     coordinate_bound: Finite | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.scale == 1 and self.coordinate_bound is None:
+        if self.scales and (self.scale != 1 or self.coordinate_bound is not None):
+            raise ValueError("expected `scales` without `scale` and without coordinate_bound; use one of them")
+        if self.scale == 1 and not self.scales and self.coordinate_bound is None:
             raise ValueError("expected a scale or a coordinate_bound for these tensors, found neither")
         return self
 

@@ -126,9 +126,9 @@ def test_what_is_derived_is_sound(dimension: int, clip: float, bits: int | None,
 
 
 def test_the_default_resolution_follows_the_dimension() -> None:
-    assert default_fraction_bits(10, 1.0) == 16
-    assert default_fraction_bits(2**20, 1.0) == 20
-    assert default_fraction_bits(2**20, 0.25) == 22
+    assert default_fraction_bits(10, 1.0) == 12
+    assert default_fraction_bits(2**20, 1.0) == 15
+    assert default_fraction_bits(2**20, 0.25) == 17
     assert default_fraction_bits(10, 1e9) == 0
 
 
@@ -211,8 +211,8 @@ def test_a_budget_that_does_not_fit_says_what_to_change() -> None:
         ((10, 1.0, None, LARGEST_COHORT + 1), "max_cohort"),
         ((10, -1.0, None, 8), "clip norm"),
         ((10, 1.0, -1, 8), "fraction_bits"),
-        ((10, 1.0, 50, 8), "use 16 fraction bits"),
-        ((10, 1e-3, 2, 8), "use 26 fraction bits"),
+        ((10, 1.0, 50, 8), "use 12 fraction bits"),
+        ((10, 1e-3, 2, 8), "use 22 fraction bits"),
         ((10, 1e15, None, 8), "use another clip norm"),
     ],
 )

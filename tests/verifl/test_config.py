@@ -117,6 +117,14 @@ def test_a_full_file(tmp_path: Path) -> None:
             "update.groups.0.scale: expected a power of two, 2^-64 to 2^64, such as 1024, found 1000",
         ),
         (
+            TASK + '[[update.groups]]\ntensors = ["a"]\nscales = [2.0, 3.0]',
+            "update.groups.0.scales.1: expected a power of two, 2^-64 to 2^64, such as 4, found 3",
+        ),
+        (
+            TASK + '[[update.groups]]\ntensors = ["a"]\nscales = [2.0]\nscale = 2.0',
+            "update.groups.0: expected `scales` without `scale` and without coordinate_bound",
+        ),
+        (
             TASK + "[[update.groups]]\ntensors = []\ncoordinate_bound = 1",
             "update.groups.0.tensors: expected at least one, found none",
         ),

@@ -11,7 +11,7 @@ from verifl.commands.shared import OK, PATH, device_option, dump, format_option
 
 if TYPE_CHECKING:
     from verifl.config import Config
-    from verifl.planning.measurement import Measurement
+    from verifl.planning.measured import Measurement
     from verifl.planning.proposals import ProposedBounds
 
 
@@ -68,7 +68,7 @@ def _write(path: Path, settings: Config, measured: Measurement, proposal: Propos
     import json
 
     from verifl.planning.config_files import with_proposal, written_config
-    from verifl.planning.measurement import measurement_path
+    from verifl.planning.measured import measurement_path
     from verifl.storage.stores import replacing
 
     text = with_proposal(written_config(path), proposal, str(path))

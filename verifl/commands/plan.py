@@ -26,7 +26,7 @@ def plan(config: Path, style: str) -> int:
     """
     from verifl.commands.streams import printing_to_stderr
     from verifl.config import read_config
-    from verifl.planning.measurement import measurement_path, read_measurement
+    from verifl.planning.measured import measurement_path, read_measurement
     from verifl.planning.plan import make_plan
     from verifl.planning.proposals import measured_notes
     from verifl.reports.plan import describe_plan

@@ -5,7 +5,8 @@ Needs neither the model nor torch: a policy's tensors, in their order, say where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import frexp, ldexp, prod
@@ -47,21 +48,37 @@ class TensorBound:
 def scaled(update: UpdateRule, config: UpdateConfig, tensors: Sequence[TensorSpec]) -> UpdateRule:
     """`update` with the scales of tensors that `config` asks for; as it was where it asks for none.
 
-    Raises Misuse, naming the field, for patterns and groups that match nothing.
+    Raises Misuse, naming the field, for patterns and groups that match nothing, and for tensors of another size than
+    there are scales.
     """
-    if all(group.scale == 1 for group in config.groups):
+    if all(group.scale == 1 and not group.scales for group in config.groups):
         return update
-    scales = [1.0 if owner is None else config.groups[owner].scale for owner in _owners(config, tensors)]
     slices = tuple(
         ScaleRule(start, stop, SCALE_BIAS - 1 + frexp(scale)[1])
-        for start, stop, scale in _slices(tensors, scales)
+        for start, stop, scale in _joined(_scales(config, tensors))
         if scale != 1
     )
     return replace(update, scales=_few(slices, "scales"))
 
 
+def _scales(config: UpdateConfig, tensors: Sequence[TensorSpec]) -> Iterator[tuple[int, int, float]]:
+    """The whole vector in slices of one scale."""
+    for owner, (spec, start, stop) in zip(_owners(config, tensors), placed(tensors), strict=True):
+        group = None if owner is None else config.groups[owner]
+        if group is None or not group.scales:
+            yield start, stop, 1.0 if group is None else group.scale
+        elif len(group.scales) != stop - start:
+            raise Misuse(
+                f"update.groups.{owner}.scales: expected as many as {spec.name!r} has coordinates, {stop - start}, "
+                f"found {len(group.scales)}"
+            )
+        else:
+            yield from ((start + place, start + place + 1, scale) for place, scale in enumerate(group.scales))
+
+
 def tensor_scales(policy: Policy) -> dict[float, list[str]]:
-    """The tensors with a scale other than 1, or with several, by scale in the order of the model."""
+    """The tensors with a scale other than 1, by scale in the order of the model; of one with several its slices, as
+    `name[start:stop]`."""
     found: dict[float, list[str]] = {}
     scales, position = policy.update.scales, 0
     for spec, start, stop in placed(policy.tensors):
@@ -69,10 +86,26 @@ def tensor_scales(policy: Policy) -> dict[float, list[str]]:
             position += 1
         following = position
         while following < len(scales) and scales[following].start < stop:
-            exponent = min(scales[following].exponent, LARGEST_EXPONENT) - SCALE_BIAS
-            found.setdefault(ldexp(1.0, exponent), []).append(spec.name)
+            each = scales[following]
+            exponent = min(each.exponent, LARGEST_EXPONENT) - SCALE_BIAS
+            first, last = max(each.start, start) - start, min(each.stop, stop) - start
+            found.setdefault(ldexp(1.0, exponent), []).append(slice_name(spec.name, first, last, stop - start))
             following += 1
     return found
+
+
+def slice_name(tensor: str, start: int, stop: int, size: int) -> str:
+    """What coordinates of a tensor are called; all of them as the tensor."""
+    return tensor if (start, stop) == (0, size) else f"{tensor}[{start}:{stop}]"
+
+
+def common_scale(update: UpdateRule, start: int, stop: int) -> float | None:
+    """The scale of these coordinates; None where they have several."""
+    index = bisect_right(update.scales, start, key=lambda each: each.stop)
+    if index == len(update.scales) or update.scales[index].start >= stop:
+        return 1.0
+    each = update.scales[index]
+    return ldexp(1.0, each.exponent - SCALE_BIAS) if each.start <= start and stop <= each.stop else None
 
 
 def bounded(
@@ -196,7 +229,11 @@ def _general(update: UpdateRule, config: UpdateConfig, needed: bool, groups: Seq
 def _slices(tensors: Sequence[TensorSpec], values: Sequence[Value]) -> Iterator[tuple[int, int, Value]]:
     """The whole vector in slices; neighbouring tensors of the same value are one. Empty tensors are in none."""
     ranges = zip(placed(tensors), values, strict=True)
-    located = [(start, stop, value) for (_, start, stop), value in ranges if start < stop]
+    yield from _joined((start, stop, value) for (_, start, stop), value in ranges)
+
+
+def _joined(ranges: Iterable[tuple[int, int, Value]]) -> Iterator[tuple[int, int, Value]]:
+    located = (each for each in ranges if each[0] < each[1])
     for value, run in groupby(located, key=itemgetter(2)):
         members = list(run)
         yield members[0][0], members[-1][1], value

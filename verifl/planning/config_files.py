@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proofs.errors import Misuse
 from verifl.config import Config, parse_config
+from verifl.planning.measured import Scales
 from verifl.planning.proposals import ProposedBounds
 
 BEGIN, END = "# measured scales: `verifl measure --write` writes these lines anew", "# end of measured scales"
@@ -39,22 +40,26 @@ def with_proposal(text: str, proposal: ProposedBounds, where: str) -> str:
     return text
 
 
-def scale_lines(scales: Mapping[str, float]) -> list[str]:
-    """As tables of TOML, a group for each scale."""
+def scale_lines(scales: Mapping[str, Scales]) -> list[str]:
+    """As tables of TOML, a group for each scale, and one for each tensor with several."""
     groups: dict[float, list[str]] = {}
     for name, scale in scales.items():
-        groups.setdefault(scale, []).append(name)
+        if isinstance(scale, float):
+            groups.setdefault(scale, []).append(name)
     lines = []
     for scale, names in sorted(groups.items()):
         patterns = ", ".join(f"'{escape(name)}'" for name in names)
         lines += ["[[update.groups]]", f"tensors = [{patterns}]", f"scale = {scale!r}"]
+    for name, each in scales.items():
+        if isinstance(each, tuple):
+            lines += ["[[update.groups]]", f"tensors = ['{escape(name)}']", f"scales = {list(each)!r}"]
     return lines
 
 
 def _values(text: str, proposal: ProposedBounds, where: str) -> dict[str, float | int]:
     before = parse_config(tomllib.loads(text), where).update
     values: dict[str, float | int] = {"clip_norm": proposal.clip_norm}
-    if before.fraction_bits is not None:
+    if before.fraction_bits is not None or proposal.finer:
         values["fraction_bits"] = proposal.fraction_bits
     if before.coordinate_bound is not None:
         values["coordinate_bound"] = min(proposal.coordinate_bound or proposal.clip_norm, proposal.clip_norm)
@@ -85,7 +90,7 @@ def _with_block(text: str, block: list[str]) -> str:
     return "\n".join([*lines[:stop], *([] if lines[stop - 1] == "" else [""]), *block, "", *lines[stop:]])
 
 
-def _check(text: str, values: Mapping[str, float], scales: Mapping[str, float], where: str) -> None:
+def _check(text: str, values: Mapping[str, float], scales: Mapping[str, Scales], where: str) -> None:
     """That the text says what it was to say."""
     try:
         made: Config | None = parse_config(tomllib.loads(text), where)
@@ -93,7 +98,7 @@ def _check(text: str, values: Mapping[str, float], scales: Mapping[str, float], 
         made = None
     if made is not None:
         said = {key: getattr(made.update, key) for key in values}
-        grouped = {pattern: group.scale for group in made.update.groups for pattern in group.tensors}
+        grouped = {pattern: group.scales or group.scale for group in made.update.groups for pattern in group.tensors}
         if said == dict(values) and {escape(name): scale for name, scale in scales.items()}.items() <= grouped.items():
             return
     by_hand = [f"{key} = {value!r}" for key, value in values.items()]

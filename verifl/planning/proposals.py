@@ -8,34 +8,39 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.parameters import default_fraction_bits
 from protocols.policy import SCALE_BIAS, Policy, placed
 from protocols.steps.doubles import Doubles
-from verifl.enrolment.coordinate_groups import tensor_scales
-from verifl.planning.measurement import Measurement
+from verifl.enrolment.coordinate_groups import common_scale
+from verifl.planning.measured import Measurement, Scales, usual
 from verifl.training.update import clip_norm
 
 MARGIN = 1.25  # times the longest update: the norms of rounds to come are not those measured
-OUTLIER = 4.0  # times the 90th percentile: an update that is longer is clipped
 SHARE = 0.25  # of the parameters' norm: as long as all statistics together are in their scales, about
+DIGITS = 10  # bits: of a statistic with a scale, how many its longest movement has, about
 _STEP = 2  # bits: scales of statistics are powers of four, so that they are few
 QUANTILES = (0.1, 0.5, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
 class ProposedBounds:
-    """clip_norm: on updates divided by their scales. scales: powers of two by tensor, 1 left out. coordinate_bound: on
-    the same, or None where it would bound nothing. fraction_bits: those that follow from the clip norm and d.
+    """clip_norm: on updates divided by their scales. scales: powers of two by tensor, 1 left out; of a tensor that
+    needs several one for each coordinate. coordinate_bound: on the same, or None where it would bound nothing.
+    fraction_bits: those that follow from the clip norm and d; finer: or more, as statistics would lose their digits.
 
-    lengths: of all measured updates in these scales, (turns,).
+    lengths: of all measured updates in these scales, (turns,). largest: coordinate of any.
     """
 
     clip_norm: float
-    scales: Mapping[str, float]
+    scales: Mapping[str, Scales]
     coordinate_bound: float | None
     fraction_bits: int
     lengths: Doubles
+    largest: float = 0.0
+    finer: bool = False
 
     def touched(self, clip_norm: float) -> float:
         """The share of measured updates that are longer than this."""
@@ -45,7 +50,7 @@ class ProposedBounds:
         """For `--format json`."""
         return {
             "clip_norm": self.clip_norm,
-            "scales": dict(self.scales),
+            "scales": {name: each if isinstance(each, float) else list(each) for name, each in self.scales.items()},
             "coordinate_bound": self.coordinate_bound,
             "fraction_bits": self.fraction_bits,
             "norms": quantiles(self.lengths),
@@ -57,11 +62,20 @@ def propose(measured: Measurement) -> ProposedBounds:
     """A clip norm that leaves honest updates as they are, and what goes with it."""
     scales = _scales(measured)
     lengths = measured.lengths(scales)
-    clip = _two_digits(MARGIN * float(_usual(lengths))) or 1.0
-    peak = 2 * float(measured.largest_coordinates(scales).max())
-    bound = 2.0 ** math.ceil(math.log2(peak)) if peak > 0 else clip
-    bits = default_fraction_bits(measured.dimension, clip)
-    return ProposedBounds(clip, scales, bound if bound < clip else None, bits, lengths)
+    clip = _two_digits(MARGIN * float(usual(lengths))) or 1.0
+    largest = float(measured.largest_coordinates(scales).max())
+    bound = 2.0 ** math.ceil(math.log2(2 * largest)) if largest > 0 else clip
+    usual_bits = default_fraction_bits(measured.dimension, clip)
+    bits = max(usual_bits, _bits_of_statistics(measured) if scales else 0)
+    return ProposedBounds(
+        clip,
+        measured.by_tensor(scales),
+        bound if bound < clip else None,
+        bits,
+        lengths,
+        largest,
+        finer=bits > usual_bits,
+    )
 
 
 def share_beyond(lengths: Doubles, clip_norm: float) -> float:
@@ -77,31 +91,45 @@ def quantiles(values: Doubles) -> dict[str, float]:
 def _scales(measured: Measurement) -> dict[str, float]:
     """Scales in which all statistics together are about `SHARE` as long as the parameters; none where they are no
     longer than the parameters by themselves, and none loses its digits in the parameters' units."""
-    kinds = np.array([tensor.statistic for tensor in measured.tensors])
-    norms = measured.norms
-    trained = float(_usual(np.sqrt((norms[:, ~kinds] ** 2).sum(axis=1))))
-    largest = _usual(norms)
+    kinds, trained, largest = _kinds(measured), _trained(measured), usual(measured.norms)
     if trained == 0 or not kinds.any() or not largest[kinds].any():
         return {}
     unit = math.ldexp(1.0, -default_fraction_bits(measured.dimension, trained))
-    sizes = np.array([tensor.size for tensor in measured.tensors])
+    sizes = _sizes(measured)
     coarse = kinds & (largest > 0) & (largest / np.sqrt(sizes) < 16 * unit)
     if np.sqrt((largest[kinds] ** 2).sum()) <= trained and not coarse.any():
         return {}
-    target = SHARE * trained / math.sqrt(np.count_nonzero(kinds))
+    target = _target(measured)
     made = {
-        tensor.name: _power(float(length) / target)
+        tensor.label: _power(float(length) / (target * math.sqrt(tensor.size)))
         for tensor, length in zip(measured.tensors, largest, strict=True)
         if tensor.statistic and length > 0
     }
     return {name: scale for name, scale in made.items() if scale != 1.0}
 
 
-def _usual(values: Doubles) -> Doubles:
-    """The largest of each column, but no more than `OUTLIER` times its 90th percentile where that is not 0."""
-    largest, most = values.max(axis=0), OUTLIER * np.quantile(values, 0.9, axis=0)
-    usual: Doubles = np.where(most > 0, np.minimum(largest, most), largest)
-    return usual
+def _bits_of_statistics(measured: Measurement) -> int:
+    """Fraction bits with which the longest movements of statistics in their scales have `DIGITS` bits."""
+    return min(math.ceil(DIGITS - math.log2(_target(measured))), LARGEST_FRACTION_BITS)
+
+
+def _target(measured: Measurement) -> float:
+    """How far each coordinate of a statistic moves in its scale, about."""
+    return SHARE * _trained(measured) / math.sqrt(_sizes(measured)[_kinds(measured)].sum())
+
+
+def _trained(measured: Measurement) -> float:
+    """How long the parameters' changes are."""
+    return float(usual(np.sqrt((measured.norms[:, ~_kinds(measured)] ** 2).sum(axis=1))))
+
+
+def _kinds(measured: Measurement) -> NDArray[np.bool_]:
+    """Which tensors are statistics."""
+    return np.array([tensor.statistic for tensor in measured.tensors])
+
+
+def _sizes(measured: Measurement) -> Doubles:
+    return np.array([float(tensor.size) for tensor in measured.tensors])
 
 
 def _power(ratio: float) -> float:
@@ -123,9 +151,11 @@ def measured_notes(policy: Policy, measured: Measurement | None) -> tuple[str, .
     if measured is None:
         return ()
     sizes = [(spec.name, stop - start) for spec, start, stop in placed(policy.tensors)]
-    if sizes != [(tensor.name, tensor.size) for tensor in measured.tensors]:
+    if sizes != list(measured.whole_sizes().items()):
         return ("what was measured beside this configuration is of another model: run `verifl measure --write` again",)
-    scales = {name: scale for scale, names in tensor_scales(policy).items() for name in names}
+    scales = _policy_scales(policy, measured)
+    if scales is None:
+        return ("the scales cut tensors otherwise than was measured: run `verifl measure --write` again",)
     clip, lengths = clip_norm(policy.update), measured.lengths(scales)
     longest = float(lengths.max())
     note = (
@@ -133,3 +163,16 @@ def measured_notes(policy: Policy, measured: Measurement | None) -> tuple[str, .
         f"{clip:g}; the longest is {longest:.4g}, half are no longer than {float(np.median(lengths)):.4g}"
     )
     return (note,)
+
+
+def _policy_scales(policy: Policy, measured: Measurement) -> dict[str, float] | None:
+    """By label; None where what was measured together has several scales."""
+    starts = {spec.name: start for spec, start, _ in placed(policy.tensors)}
+    found = {}
+    for tensor in measured.tensors:
+        start = starts[tensor.name] + tensor.start
+        scale = common_scale(policy.update, start, start + tensor.size)
+        if scale is None:
+            return None
+        found[tensor.label] = scale
+    return found

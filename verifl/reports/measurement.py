@@ -10,7 +10,7 @@ import numpy as np
 
 from verifl.formatting import format_metrics
 from verifl.planning.config_files import scale_lines
-from verifl.planning.measurement import Measurement
+from verifl.planning.measured import Measurement
 from verifl.planning.proposals import QUANTILES, ProposedBounds, quantiles, share_beyond
 
 _SHOWN = 16  # tensors, those of the longest updates; `--format json` has all
@@ -29,7 +29,7 @@ def describe_measurement(measured: Measurement, proposal: ProposedBounds) -> str
         *_tensor_lines(measured),
         "",
         *_weight_lines(measured, proposal),
-        *_proposal_lines(measured, proposal),
+        *_proposal_lines(proposal),
     ]
     return "\n".join(lines)
 
@@ -41,7 +41,7 @@ def measurement_dict(measured: Measurement, proposal: ProposedBounds) -> dict[st
         "norms_by_round": {number: quantiles(measured.lengths({})[which]) for number, which in _rounds(measured)},
         "norms_by_tensor": [
             {
-                "tensor": tensor.name,
+                "tensor": tensor.label,
                 "coordinates": tensor.size,
                 "statistic": tensor.statistic,
                 "norms": quantiles(measured.norms[:, place]),
@@ -86,7 +86,7 @@ def _tensor_lines(measured: Measurement) -> Iterator[str]:
     order = np.argsort(-norms.max(axis=0), kind="stable")
     for place in order[:_SHOWN]:
         tensor = measured.tensors[place]
-        name = f"{tensor.name}{' (statistic)' if tensor.statistic else ''}"
+        name = f"{tensor.label}{' (statistic)' if tensor.statistic else ''}"
         yield f"  {name:<33}{_numbers(quantiles(norms[:, place]))}"
     if len(order) > _SHOWN:
         yield f"  ... {len(order) - _SHOWN} tensors more, whose changes are shorter"
@@ -94,7 +94,7 @@ def _tensor_lines(measured: Measurement) -> Iterator[str]:
 
 def _weight_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:
     """What each client counts, and its longest update beside its bound, both times the weight."""
-    weighed = measured.weighed(proposal.scales)
+    weighed = measured.weighed(proposal.lengths)
     if not weighed:
         return
     scaled = ", divided by the scales" if proposal.scales else ""
@@ -107,9 +107,8 @@ def _weight_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[s
     yield ""
 
 
-def _proposal_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:
-    largest = float(measured.largest_coordinates(proposal.scales).max())
-    units = math.ldexp(largest, proposal.fraction_bits)
+def _proposal_lines(proposal: ProposedBounds) -> Iterator[str]:
+    units = math.ldexp(proposal.largest, proposal.fraction_bits)
     scaled = ", divided by the scales" if proposal.scales else ""
     yield "Proposed"
     yield "  [update]"
@@ -119,7 +118,11 @@ def _proposal_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator
     for factor in (0.5, 0.25):
         other = factor * proposal.clip_norm
         yield f"  clip_norm = {other:g} would clip {share_beyond(proposal.lengths, other):.1%}"
-    yield f"  resolution  2^-{proposal.fraction_bits} by itself; the largest coordinate is {units:,.0f} units"
+    if proposal.finer:
+        yield f"  fraction_bits = {proposal.fraction_bits}"
+        yield f"  that is finer than by itself, for the statistics; the largest coordinate is {units:,.0f} units"
+    else:
+        yield f"  resolution  2^-{proposal.fraction_bits} by itself; the largest coordinate is {units:,.0f} units"
     if proposal.coordinate_bound is None:
         yield "  coordinate_bound: none below the clip norm leaves these updates as they are"
     else:

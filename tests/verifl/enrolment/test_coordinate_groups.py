@@ -26,7 +26,14 @@ from tests.verifl.test_federation import Line
 from verifl import Config, Federation
 from verifl.commands.scaffold import EXAMPLE, write_templates
 from verifl.config import GroupConfig, UpdateConfig, read_config
-from verifl.enrolment.coordinate_groups import bounded, idle_bounds, tensor_bounds
+from verifl.enrolment.coordinate_groups import (
+    bounded,
+    common_scale,
+    idle_bounds,
+    scaled,
+    tensor_bounds,
+    tensor_scales,
+)
 from verifl.enrolment.policies import enrol
 from verifl.planning.plan import make_plan
 from verifl.tasks.loading import load_task
@@ -174,6 +181,32 @@ def test_a_policy_from_elsewhere_may_bound_parts_of_tensors() -> None:
     ]
 
 
+def test_a_tensor_has_a_scale_for_each_coordinate() -> None:
+    """Neighbours of one scale are one slice, also across tensors; what has none of its own has 1."""
+    config = UpdateConfig(
+        groups=(
+            GroupConfig(tensors=("a.bias",), scales=(4.0, 16.0)),
+            GroupConfig(tensors=("b.weight",), scales=(16.0, 1.0, 0.25, 0.25)),
+        )
+    )
+    rule = scaled(BASE, config, MODEL)
+    assert [(each.start, each.stop, each.exponent) for each in rule.scales] == [
+        (6, 7, 66), (7, 9, 68), (10, 12, 62)
+    ]  # fmt: skip
+    policy = replace(policy_for(rules(fraction_bits=16), MODEL, {}), update=rule)
+    assert tensor_scales(policy) == {
+        4.0: ["a.bias[0:1]"], 16.0: ["a.bias[1:2]", "b.weight[0:1]"], 0.25: ["b.weight[2:4]"]
+    }  # fmt: skip
+    ranges = [(0, 6), (6, 7), (7, 9), (6, 8), (9, 10), (9, 11), (13, 14)]
+    assert [common_scale(rule, *each) for each in ranges] == [1.0, 4.0, 16.0, None, 1.0, None, 1.0]
+
+
+def test_scales_are_as_many_as_coordinates() -> None:
+    config = UpdateConfig(groups=(GroupConfig(tensors=("*.bias",), scales=(4.0, 16.0)),))
+    with pytest.raises(Misuse, match=r"update\.groups\.0\.scales: .* as many as 'b.bias' has coordinates, 1, found 2"):
+        scaled(BASE, config, MODEL)
+
+
 NAMES = ("a.weight", "a.bias", "b.weight", "b.bias", "c.scale")
 PATTERNS = ("*.bias", "*.weight", "a.*", "b.*", "c.*", "*", "[ab].weight")
 BOUNDS = st.one_of(st.just(0.0), st.floats(2.0**-14, 8.0))
@@ -240,7 +273,7 @@ def test_the_commented_group_of_the_example_works(tmp_path: Path) -> None:
     assert config.update.groups == (GroupConfig(tensors=("*.bias",), coordinate_bound=0.01),)
     plan = make_plan(load_task(config, tmp_path), config)
     assert {(each.tensor, each.units) for each in plan.bounds} == {
-        ("0.weight", 3276), ("0.bias", 655), ("2.weight", 3276), ("2.bias", 655),
+        ("0.weight", 204), ("0.bias", 40), ("2.weight", 204), ("2.bias", 40),
     }  # fmt: skip
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from proofs.errors import Misuse
+from protocols.policy import STATISTIC, TensorSpec
 from verifl.commands.measure import _require_publishable
 from verifl.commands.root import cli, invoke
 from verifl.config import Config, read_config
 from verifl.planning.config_files import BEGIN, with_proposal
-from verifl.planning.measurement import MeasuredTensor, MeasuredTurn, Measurement, measurement_path, read_measurement
+from verifl.planning.measured import MeasuredTensor, MeasuredTurn, Measurement, measurement_path, read_measurement
+from verifl.planning.measured_turns import Turns
 from verifl.planning.proposals import ProposedBounds, propose
+from verifl.training.tensors import TensorLayout
 
 TASK = """
 import torch
@@ -89,6 +93,57 @@ def test_statistics_are_brought_near_the_weights(length: float, scale: float | N
     assert proposal.scales == ({} if scale is None else {"mean": scale})
     assert 5 <= proposal.clip_norm <= 8
     assert all(0.1 < length / each < 2 for each in proposal.scales.values())
+
+
+def statistic(movements: list[float]) -> TensorLayout:
+    """Of 100 weights, and a statistic of so many coordinates."""
+    weights = TensorSpec("w", (100,), "float32", nonnegative=False)
+    mean = TensorSpec("mean", (len(movements),), "float32", nonnegative=False, role=STATISTIC)
+    return TensorLayout((weights, mean))
+
+
+@pytest.mark.parametrize(
+    ("movements", "slices"),
+    [
+        ([1.0, 15.0, 2.0], [(0, 3)]),
+        ([1.0, 1.5, 300.0, 1e6], [(0, 2), (2, 3), (3, 4)]),
+        ([0.0, 1.0, 0.0, 1e6, 0.0], [(0, 3), (3, 5)]),
+        ([0.0, 0.0], [(0, 2)]),
+    ],
+)
+def test_a_statistic_of_a_wide_range_is_measured_in_slices(
+    movements: list[float], slices: list[tuple[int, int]]
+) -> None:
+    turns = Turns(statistic(movements))
+    for factor in (0.5, 1.0):
+        turns.add(1, f"c{factor}", np.concatenate([np.full(100, 0.1), factor * np.array(movements)]))
+    found = turns.measurement({}, {})
+    parts = found.tensors[1:]
+    assert [(each.start, each.start + each.size) for each in parts] == slices
+    assert found.norms[1, 1:] == pytest.approx([np.linalg.norm(movements[start:stop]) for start, stop in slices])
+    assert [each.label for each in parts] == [
+        "mean" if each == (0, len(movements)) else f"mean[{each[0]}:{each[1]}]" for each in slices
+    ]
+
+
+def test_scales_by_coordinate_keep_the_digits_of_each(tmp_path: Path) -> None:
+    """What moves by 0.001 and what moves by a million both have more than eight bits, and the file says so."""
+    movements = [0.001, 1e6, 1e6, 30.0]
+    turns = Turns(statistic(movements))
+    turns.add(1, "c", np.concatenate([np.full(100, 0.1), movements]))
+    proposed = propose(turns.measurement({}, {}))
+    scales = proposed.scales["mean"]
+    assert isinstance(scales, tuple)
+    assert scales[1] == scales[2] > scales[3] > scales[0]
+    units = np.array(movements) / np.array(scales) * 2.0**proposed.fraction_bits
+    assert units.min() > 2**8
+    assert np.linalg.norm(np.array(movements) / np.array(scales)) < 0.3  # of weights as long as 1
+    assert proposed.finer
+    text = with_proposal(CONFIG, proposed, "here")
+    assert f"fraction_bits = {proposed.fraction_bits}\n" in text
+    assert with_proposal(text, proposed, "here") == text
+    (tmp_path / "config.toml").write_text(text)
+    assert [group.scales for group in read_config(tmp_path / "config.toml").update.groups] == [scales]
 
 
 def test_nothing_that_moves() -> None:

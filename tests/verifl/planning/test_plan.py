@@ -68,12 +68,12 @@ def test_bounds_are_shown_by_tensor() -> None:
     text = describe_plan(plan)
     bounds = text.split("Bounds on each coordinate, exact\n")[1].split("\n\n")[0]
     assert [line.split() for line in bounds.splitlines()[1:]] == [
-        ["0.04999", "3,276", "1,472", "0.weight,", "2.weight"],
-        ["0.009995", "655", "50", "0.bias,", "2.bias,", "4.bias"],
+        ["0.0498", "204", "1,472", "0.weight,", "2.weight"],
+        ["0.009766", "40", "50", "0.bias,", "2.bias,", "4.bias"],
         ["0,", "frozen", "0", "32", "4.weight"],
     ]
     shown = plan.to_dict()["update"]["coordinate_bounds"]
-    assert shown[1] == {"tensor": "0.bias", "start": 0, "stop": 32, "units": 655}
+    assert shown[1] == {"tensor": "0.bias", "start": 0, "stop": 32, "units": 40}
     assert len(shown) == len(plan.policy.tensors)
     assert "Bounds on each" not in describe_plan(make_plan(breast_cancer(), Config()))
 
@@ -168,7 +168,7 @@ def test_json_is_plain() -> None:
     ("tables", "message"),
     [
         ({"update": {"fraction_bits": 41}}, "update.clip_norm, update.fraction_bits: the norm bound floor(clip"),
-        ({"update": {"fraction_bits": 41}}, "use 16 fraction bits"),
+        ({"update": {"fraction_bits": 41}}, "use 12 fraction bits"),
         ({"update": {"fraction_bits": 0, "clip_norm": 0.5}}, "must be between 1 and 2^40"),
         (
             {"update": {"fraction_bits": 40}, "limits": {"max_cohort": 100000}},
