@@ -117,7 +117,7 @@ def _power_of_two(scale: float) -> float:
     return scale
 
 
-Scale = Annotated[Finite, AfterValidator(_power_of_two)]
+PowerOfTwo = Annotated[Finite, AfterValidator(_power_of_two)]
 
 
 class GroupConfig(TomlTable):
@@ -131,8 +131,8 @@ class GroupConfig(TomlTable):
     """
 
     tensors: Patterns = Field(min_length=1)
-    scale: Scale = 1.0
-    scales: Annotated[tuple[Scale, ...], Field(strict=False)] = ()
+    scale: PowerOfTwo = 1.0
+    scales: Annotated[tuple[PowerOfTwo, ...], Field(strict=False)] = ()
     coordinate_bound: Finite | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from verifl.training.update import clip_norm
 
 MARGIN = 1.25  # times the longest update: the norms of rounds to come are not those measured
 SHARE = 0.25  # of the parameters' norm: as long as all statistics together are in their scales, about
-DIGITS = 10  # bits: of a statistic with a scale, how many its longest movement has, about
+STATISTIC_BITS = 10  # bits: of a statistic with a scale, how many its longest movement has, about
 _STEP = 2  # bits: scales of statistics are powers of four, so that they are few
 QUANTILES = (0.1, 0.5, 0.9, 1.0)
 
@@ -109,8 +109,8 @@ def _scales(measured: Measurement) -> dict[str, float]:
 
 
 def _bits_of_statistics(measured: Measurement) -> int:
-    """Fraction bits with which the longest movements of statistics in their scales have `DIGITS` bits."""
-    return min(math.ceil(DIGITS - math.log2(_target(measured))), LARGEST_FRACTION_BITS)
+    """Fraction bits with which the longest movements of statistics in their scales have `STATISTIC_BITS` bits."""
+    return min(math.ceil(STATISTIC_BITS - math.log2(_target(measured))), LARGEST_FRACTION_BITS)
 
 
 def _target(measured: Measurement) -> float:

@@ -153,7 +153,7 @@ def test_plan_refuses_with_the_numbers(capsys: pytest.CaptureFixture[str], tmp_p
     config.write_text(config.read_text() + "[update]\nfraction_bits = 60\n", encoding="utf-8")
     line = failing_line(capsys, ["plan", str(config)])
     assert "must be between 1 and 2^40" in line
-    assert "use 16 fraction bits" in line
+    assert "use 12 fraction bits" in line
 
 
 @pytest.mark.parametrize(
