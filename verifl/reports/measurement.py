@@ -57,7 +57,7 @@ def measurement_dict(measured: Measurement, proposal: ProposedBounds) -> dict[st
                 "norm": each.norm,
                 "bound": each.weight * proposal.clip_norm,
             }
-            for each in measured.weighed(proposal.scales)
+            for each in measured.weighed(proposal.lengths)
         ],
         "proposal": proposal.to_dict(),
     }
