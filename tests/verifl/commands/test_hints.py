@@ -70,7 +70,7 @@ def test_a_resumption_is_not_promised_to_a_run_that_is_refused(
     command_line(tmp_path, "clip_norm = 0.5\n")
     assert cli.invoke([*arguments, "--resume"]) == 2  # it began with another configuration
     refused.append(capsys.readouterr().err)
-    assert "signed for clip_norm 1, fraction_bits 16, found clip_norm 0.5" in refused[-1]
+    assert "signed for clip_norm 1, fraction_bits 12, found clip_norm 0.5" in refused[-1]
     (tmp_path / "task.py").write_text("1 / 0\n", encoding="utf-8")
     assert cli.invoke([*arguments, "--resume"]) == 2  # the task does not load
     refused.append(capsys.readouterr().err)
