@@ -199,6 +199,16 @@ class Index:
         charged = (cohort for found in self.in_order() for cohort in found.charged())
         return Counter(client for entry, clients in charged if entry.index < size for client in clients)
 
+    def settled_before(self, index: int) -> int:
+        """Size of the log when the last round that closed before entry `index` did; 1, of a Genesis, for none. What
+        counts for a draw counts as it was then."""
+        before = bisect.bisect_left(self._closings, index)
+        return self._closings[before - 1] + 1 if before else 1
+
+    @cached_property
+    def _closings(self) -> list[int]:
+        return sorted(entry.index for found in self.rounds.values() for entry in found.closes)
+
     def opened_before(self, number: int, model: bytes) -> AbstractSet[str] | None:
         """The latest cohort, as client ids, of the rounds before `number` on one model that reached CohortClosed; None
         for none."""

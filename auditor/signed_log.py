@@ -83,6 +83,18 @@ class SignedLog(Result):
         """Whether nobody can have been in a cohort before a round that is not here."""
         return not self.torn.touches(1, found.number - 1)
 
+    def knows_settled(self, opened: int) -> bool:
+        """Whether what counts for the draw of the round that entry `opened` opens is known, whatever entries are
+        missing: when the last round closed before it, and who was in force then."""
+        if opened in self.index.unsettled:
+            return False
+        missing = bisect.bisect_left(self._missing, opened)
+        return missing == 0 or self._missing[missing - 1] < self.index.settled_before(opened)
+
+    @cached_property
+    def _missing(self) -> list[int]:
+        return sorted(self.gaps)
+
     def has_summed(self, found: Round) -> bool:
         """Whether all that a sum and its opening rest on is here: the cohort, its submissions, the releases."""
         if self.is_whole(found.number):

@@ -6,6 +6,7 @@ It re-derives nothing: it tells what the checks left, so it says neither more no
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from auditor.checks.approvals import Approvals
 from auditor.checks.naming import RoundStatements, answers, excuse, is_own_ack, statements
 from auditor.checks.proofs import Proofs
 from auditor.checks.releases import Cohorts
+from auditor.checks.submissions import invited_clients, knows_invited
 from auditor.checks.verdicts import Verdicts
 from auditor.findings import Result, counted
 from auditor.index import Record, Round, SubmissionRecord
@@ -172,7 +174,8 @@ def _disowned(number: int, entry: int, what: str) -> Event:
 def _client_round(told: Told, found: Round, party: str) -> Iterator[Event]:
     records = [record for record in found.submissions.values() if record.client == party]
     if not records and found.open is not None:
-        yield Event(found.number, None, f"no submission in the log: {UNKNOWN_CAUSE}")
+        why = _not_asked(told, found, found.open.index, party) or UNKNOWN_CAUSE
+        yield Event(found.number, None, f"no submission in the log: {why}")
     if not records:
         return
     known = statements(told.case.policy, told.log, found)
@@ -189,6 +192,20 @@ def _client_round(told: Told, found: Round, party: str) -> Iterator[Event]:
             text = f"in dispute with {name}, who says {printable(reason)}: one of them lies"
             yield Event(found.number, record.index, text)
         yield _verdict(told, found, record, known, logged.get(record.index, "no verdict"))
+
+
+def _not_asked(told: Told, found: Round, opened: int, party: str) -> str | None:
+    """Why a round was not open to a client; None where it was, or where that cannot be told."""
+    case, index = told.case, told.log.index
+    charges = Counter[str]() if case.budget is None else index.charges_before(opened)
+    if not knows_invited(case, told.log, found) or party in invited_clients(case, index, found, charges):
+        return None
+    if party not in index.clients_at(case.policy, opened):
+        return "it was revoked before"
+    if case.budget is not None and case.budget.exhausted(charges, [party]):
+        return "its privacy budget is spent"
+    repeats = index.opened_before(found.number, found.opens[0].message.model) is not None
+    return "it was not in the cohort that this round repeats" if repeats else "it was not drawn, so nobody asked it"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Parties and auditors both import this module; it draws nothing and signs nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from proofs import domains
@@ -31,9 +31,12 @@ def number(value: int) -> bytes:
     return value.to_bytes(8, "big")
 
 
-def round_seed(checkpoint_root: bytes, round_number: int) -> bytes:
-    """RoundOpen.seed: 32 bytes that nobody could choose before the log had the root `checkpoint_root`."""
-    return tagged_hash(domains.ROUND_SEED, (checkpoint_root, number(round_number)))
+def round_seed(checkpoint_root: bytes, round_number: int, round_keys: Sequence[bytes]) -> bytes:
+    """RoundOpen.seed, of the entry hashes of its round keys in their order: 32 bytes that nobody could know before all
+    of these keys were made."""
+    return tagged_hash(
+        domains.ROUND_SEED, (checkpoint_root, number(round_number), number(len(round_keys)), *round_keys)
+    )
 
 
 def submission_context(submission: Submission) -> bytes:

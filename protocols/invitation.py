@@ -151,9 +151,9 @@ def verify_invitation(
     3. RoundOpen and every round key are in it: "inclusion-proof".
     4. RoundOpen is the coordinator's, of this federation and policy: "signature", "federation", "policy-hash", "round";
        a first round is on the policy's initial model: "model". Its root is of exactly these changes: "changes".
-    5. RoundOpen's seed follows from a checkpoint of this same log, before it: "seed", "consistency-proof".
-    6. The round keys are those that RoundOpen lists, by index and entry hash, from t or more distinct pinned trustees,
+    5. The round keys are those that RoundOpen lists, by index and entry hash, from t or more distinct pinned trustees,
        signed by them for this round with keys in force: "round-keys", "signature", "unknown-trustee", "revoked".
+    6. RoundOpen's seed follows from them and a checkpoint of this same log, before it: "seed", "consistency-proof".
     7. Where the policy draws clients, RoundOpen's draw follows from them, unless it repeats another round; else it has
        none: "draw".
     Raises Malformed, or Rejected with these names.
@@ -166,13 +166,13 @@ def verify_invitation(
     _check_extends(checkpoint, invitation, seen)
     envelope = _included(invitation.round_open, checkpoint)
     message = _check_round_open(pinned, envelope)
-    _check_seed(message, invitation, checkpoint)
     if message.changes != membership.root():
         raise Rejected(
             "changes", message.changes.hex(), f"{membership.root().hex()}, of {membership.count} changes shown"
         )
     keys = _check_round_keys(pinned, membership, message, invitation, checkpoint)
-    _check_draw(pinned, message, keys)
+    _check_seed(message, invitation, checkpoint)
+    _check_draw(pinned, membership, message, keys)
     return VerifiedRound(
         message, entry_hash(invitation.round_open.entry), invitation.round_open.index, keys, checkpoint, membership
     )
@@ -232,7 +232,7 @@ def _check_seed(message: RoundOpen, invitation: Invitation, checkpoint: Checkpoi
         checkpoint.root,
         invitation.seed_consistency,
     )
-    expected = round_seed(message.checkpoint_root, message.round)
+    expected = round_seed(message.checkpoint_root, message.round, message.round_key_hashes)
     if message.seed != expected:
         raise Rejected("seed", expected.hex(), message.seed.hex())
 
@@ -251,15 +251,29 @@ def _check_round_keys(
     return keys
 
 
-def _check_draw(pinned: PinnedPolicy, message: RoundOpen, keys: Iterable[RoundKey]) -> None:
-    """Of a repetition only the trustees know what it has to be: the draw of the round before."""
+def _check_draw(pinned: PinnedPolicy, membership: Membership, message: RoundOpen, keys: Iterable[RoundKey]) -> None:
+    """Of a repetition only the trustees know what it has to be: the draw of the round before. Nor is a client shown
+    when a trustee rotated its key: a value is by the key in force or the one before."""
+    values = dict[str, bytes]()
+    for key in keys:
+        rightful = () if message.retry_of is not None else _last_keys(pinned, membership, key.trustee)
+        value = draw_value(pinned, key, rightful)
+        if value is not None:
+            values[key.trustee] = value
     if message.retry_of is None:
-        values = {key.trustee: value for key in keys if (value := draw_value(pinned, key)) is not None}
         expected = draw_seed(pinned, message.round, values)
     else:
         expected = None if pinned.policy.per_round is None else message.draw or bytes(32)
     if message.draw != expected:
         raise Rejected("draw", "none" if expected is None else expected.hex(), str(message.draw and message.draw.hex()))
+
+
+def _last_keys(pinned: PinnedPolicy, membership: Membership, trustee: str) -> tuple[bytes, ...]:
+    """A trustee's key in force, and the one that this replaced."""
+    standing = membership.standing(trustee)
+    if standing is None or standing.public_key is None:
+        return (pinned.trustee_key(trustee),)
+    return standing.public_key, standing.former
 
 
 def _check_round_key(pinned: PinnedPolicy, membership: Membership, message: RoundOpen, envelope: Envelope) -> RoundKey:

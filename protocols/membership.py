@@ -28,10 +28,12 @@ Change = KeyRotation | Revocation
 
 @dataclass(frozen=True)
 class Changed:
-    """A party whose standing is not that of the policy: its key in force, None if it was revoked."""
+    """A party whose standing is not that of the policy: its key in force, None if it was revoked. former: the key that
+    was in force before."""
 
     party: PartyId
     public_key: PublicKey | None
+    former: PublicKey
     index: int  # of the entry that made it so; for who is not shown the log, its place among the changes
     rotations: int  # how many it has had
 
@@ -75,6 +77,21 @@ class Membership:
     def clients(self, policy: Policy) -> tuple[Member, ...]:
         """The clients who are in force, with their keys, ascending."""
         return tuple(self._in_force(policy.roster))
+
+    def key_at(self, party: str, enrolled: bytes, size: int) -> bytes:
+        """The key of a party in the log's first `size` entries, if it changed once at most since then, as everybody
+        does between two rounds."""
+        standing = self.standing(party)
+        if standing is not None and standing.index >= size:
+            return standing.former
+        return self.key(party, enrolled)
+
+    def clients_at(self, policy: Policy, size: int) -> Iterator[str]:
+        """The clients who were in force in the log's first `size` entries, ascending by id: nobody comes back."""
+        for member in policy.roster:
+            standing = self.standing(member.id)
+            if standing is None or standing.public_key is not None or standing.index >= size:
+                yield member.id
 
     def after(self, change: Changed, former: bytes, entry: bytes) -> Membership:
         """The membership once `change` takes the place of the key `former`; `entry` is what says so."""
@@ -154,9 +171,9 @@ def changed_by(
     if isinstance(message, KeyRotation):
         _check_rotation(enrolment, members, message, envelope, current)
         _check_pace(message, standing, since)
-        return members.after(Changed(message.party, message.public_key, index, rotations + 1), current, data)
+        return members.after(Changed(message.party, message.public_key, current, index, rotations + 1), current, data)
     _check_revocation(policy, members, message, envelope)
-    return members.after(Changed(message.party, None, index, rotations), current, data)
+    return members.after(Changed(message.party, None, current, index, rotations), current, data)
 
 
 def key_in_force(members: Membership, party: str, enrolled: bytes, keys: Sequence[SigningKey]) -> SigningKey:

@@ -137,7 +137,7 @@ class RoundOpen:
     model: BlobHash  # the global model that clients train from
     checkpoint_size: int  # the last cosigned checkpoint before this entry ...
     checkpoint_root: Hash32  # ... and its root
-    seed: Hash32  # SHA-256(tag, checkpoint_root, round): expands to the a_j
+    seed: Hash32  # of checkpoint_root, round and round_key_hashes: expands to the a_j
     changes: Hash32  # root of the tree over the KeyRotations and Revocations so far, see protocols.membership
     round_keys: Annotated[tuple[int, ...], AtMost(64)]  # log indices of the RoundKey entries, ascending
     round_key_hashes: Annotated[tuple[Hash32, ...], AtMost(64)]  # their entry hashes, in the same order

@@ -6,7 +6,8 @@ Pure functions of the policy and of what is in the log: trustees compute them be
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import lru_cache
 
 from proofs import domains
@@ -16,6 +17,7 @@ from protocols.contexts import frame, number, tagged_hash
 from protocols.identities import SigningKey
 from protocols.messages import RoundKey
 from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
 
 
 def draw_input(policy_hash: bytes, round_number: int) -> bytes:
@@ -23,26 +25,29 @@ def draw_input(policy_hash: bytes, round_number: int) -> bytes:
     return frame(domains.DRAW, (policy_hash, number(round_number)))
 
 
-def draw_proof(pinned: PinnedPolicy, round_number: int, trustee: str, keys: Iterable[SigningKey]) -> bytes | None:
-    """RoundKey.draw; None where the policy draws nobody, or the trustee has lost the key that the policy enrols."""
-    enrolled = pinned.trustee_key(trustee)
-    key = next((each for each in keys if each.public_key == enrolled), None)
-    if pinned.policy.per_round is None or key is None:
-        return None
-    return vrf.prove(key, draw_input(pinned.hash, round_number))
+def draw_proof(pinned: PinnedPolicy, round_number: int, due: bytes | None, keys: Iterable[SigningKey]) -> bytes | None:
+    """RoundKey.draw of a trustee by its key `due`, the public one; None for none, or where it has lost that key."""
+    key = next((each for each in keys if each.public_key == due), None)
+    return None if key is None else vrf.prove(key, draw_input(pinned.hash, round_number))
 
 
-def draw_value(pinned: PinnedPolicy, message: RoundKey) -> bytes | None:
+def draw_value(pinned: PinnedPolicy, message: RoundKey, rightful: Sequence[bytes]) -> bytes | None:
     """The value that a RoundKey gives to the draw, 64 bytes; None for none.
 
-    Raises Rejected("draw") for what is not the one value under the key that the policy enrols, whatever was rotated,
-    and for any under a policy that draws nobody.
+    rightful: by which keys of its trustee it may be, none in a repetition. Raises Rejected("draw") for what is the
+    value under none of them, and for any under a policy that draws nobody.
     """
     if message.draw is None:
         return None
-    if pinned.policy.per_round is None:
+    if pinned.policy.per_round is None or not rightful:
         raise Rejected("draw", "no value, as nobody is drawn", f"one by {message.trustee}")
-    return _verified(pinned.trustee_key(message.trustee), draw_input(pinned.hash, message.round), message.draw)
+    *others, last = rightful
+    for key in others:
+        try:
+            return _verified(key, draw_input(pinned.hash, message.round), message.draw)
+        except Rejected:
+            continue
+    return _verified(last, draw_input(pinned.hash, message.round), message.draw)
 
 
 _verified = lru_cache(maxsize=1024)(vrf.verify)  # of the keys of a round, when each further one is tried
@@ -61,10 +66,28 @@ def draw_seed(pinned: PinnedPolicy, round_number: int, values: Mapping[str, byte
     return tagged_hash(domains.DRAW_SEED, (pinned.hash, number(round_number), number(len(named)), *parts))
 
 
-def drawn(seed: bytes | None, count: int | None, clients: Iterable[str]) -> frozenset[str]:
-    """The `count` clients whose hashes under the seed come first; all of them where nobody is drawn."""
-    if seed is None or count is None:
-        return frozenset(clients)
+@dataclass(frozen=True)
+class Ranked:
+    """Among whom clients are drawn: those of `before`, of whom `left` are still in force."""
+
+    before: Set[str]
+    left: Set[str]
+
+
+def asked(policy: Policy, seed: bytes | None, ranked: Ranked) -> frozenset[str]:
+    """To whom a round is open that repeats no opened one: to the clients left where nobody is drawn.
+
+    Nobody takes the place of a client that left since, as whoever writes the log knows the draw before it logs that;
+    but where fewer than `min_cohort` of those drawn are left, the next in order are asked, up to so many.
+    """
+    if seed is None or policy.per_round is None:
+        return frozenset(ranked.left)
+    kept = drawn(seed, policy.per_round, ranked.before) & ranked.left
+    return kept if len(kept) >= policy.min_cohort else drawn(seed, policy.min_cohort, ranked.left)
+
+
+def drawn(seed: bytes, count: int, clients: Iterable[str]) -> frozenset[str]:
+    """The `count` clients whose hashes under the seed come first, or all where they are fewer."""
     return frozenset(heapq.nsmallest(count, clients, key=lambda client: _rank(seed, client)))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from auditor.case import Case
@@ -69,9 +69,10 @@ def check_rounds(given: Needs, findings: Findings) -> RoundsInOrder:
     before it, with its root, made after the last round ended; 4. its seed follows from that root; 5. a published
     checkpoint covers it before anybody answers; 6. its round keys are all of the round's RoundKey entries, by index
     and hash, by t or more distinct trustees, none of them barred; 7. no key was used before and each can be used;
-    8. retry_of names the aborted round before it, or nothing. 11. Where the policy draws clients, each value that a
-    round key gives is the one under its trustee's enrolled key, and draw follows from these, more than f of them, or is
-    that of the round which this one repeats; else there are none. 9. Every signature of round keys, of RoundOpen and of
+    8. retry_of names the aborted round before it, or nothing. 11. Where the policy draws clients and the round repeats
+    none, each value that a round key gives is the one under the key that its trustee had when the last round closed,
+    and draw follows from these, more than f of them; one that repeats a round has its draw and no values; else there
+    are neither. 9. Every signature of round keys, of RoundOpen and of
     FederationClosed holds. 10. What FederationClosed says of the rounds before it is true: their number, the reason.
     """
     index = given.log.index
@@ -184,7 +185,8 @@ def _check_open(given: Needs, findings: Findings, found: Round, entry: Record[Ro
         findings.expect(name.at("model"), thread.model, message.model)
         findings.expect(name.at("retry_of"), thread.retry_of, message.retry_of)
     _check_checkpoint(given, findings, name, entry, thread)
-    findings.expect(name.at("seed"), round_seed(message.checkpoint_root, found.number), message.seed)
+    seed = round_seed(message.checkpoint_root, found.number, message.round_key_hashes)
+    findings.expect(name.at("seed"), seed, message.seed)
     _check_covered(given, findings, name, found, entry.index)
     _check_keys(given, findings, name, found, message, thread)
     _check_draw(given, findings, name, found, message, thread)
@@ -253,26 +255,44 @@ def _check_draw(
     given: Needs, findings: Findings, name: Place, found: Round, message: RoundOpen, thread: _Thread
 ) -> None:
     """Rule 11."""
-    pinned, values = given.case.pinned_policy, dict[str, bytes]()
+    pinned = given.case.pinned_policy
     if pinned is None:
         return
-    for entry in found.keys:
+    repeats, opened = message.retry_of is not None, found.opens[0].index
+    known = given.log.knows_settled(opened)
+    values = _values(given, findings, found, {} if repeats else _draw_keys(given, opened), known)
+    with findings.whether(findings.sure and (thread.known if repeats else known)):
         try:
-            value = draw_value(pinned, entry.message)
+            expected = thread.draw if repeats else draw_seed(pinned, found.number, values)
         except Rejected as error:
-            with findings.whether(sure=True):
+            findings.reject(name.at("draw"), error)
+            return
+        findings.expect(name.at("draw"), expected, message.draw)
+
+
+def _draw_keys(given: Needs, opened: int) -> dict[str, bytes]:
+    """By which key each trustee draws for a round that repeats none."""
+    index = given.log.index
+    trustees = index.trustees_at(given.case.policy, index.settled_before(opened))
+    return {member.id: member.public_key for member in trustees}
+
+
+def _values(
+    given: Needs, findings: Findings, found: Round, rightful: Mapping[str, bytes], known: bool
+) -> dict[str, bytes]:
+    """What the round's keys give to its draw, by trustee. known: whether `rightful` is, whatever is missing."""
+    values = dict[str, bytes]()
+    for entry in found.keys:
+        key = rightful.get(entry.message.trustee)
+        try:
+            value = draw_value(given.case.pinned, entry.message, () if key is None else (key,))
+        except Rejected as error:
+            with findings.whether(known or not rightful):
                 findings.reject(label(entry.index, entry.message).at("draw"), error)
             continue
         if value is not None:
             values[entry.message.trustee] = value
-    try:
-        repeats = message.retry_of is not None
-        expected = thread.draw if repeats else draw_seed(pinned, found.number, values)
-    except Rejected as error:
-        findings.reject(name.at("draw"), error)
-        return
-    with findings.whether(findings.sure and (thread.known or not repeats)):
-        findings.expect(name.at("draw"), expected, message.draw)
+    return values
 
 
 def _hand_on(given: Needs, found: Round, thread: _Thread) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from auditor.case import Case
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
-from auditor.index import Round, SubmissionRecord
+from auditor.index import Index, Round, SubmissionRecord
 from auditor.reports.results import Place
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
-from protocols.participation import drawn
+from protocols.participation import Ranked, asked
 from protocols.reasons import DUPLICATE
 from protocols.submissions import extra_sizes
 from protocols.weights import check_same_weight, check_weight
@@ -62,7 +62,7 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
         earlier = None if found.open is None else index.opened_before(found.number, found.open.message.model)
         again = None if found.open is None else index.unclosed_before(found.number, found.open.message.model)
         stated = {} if again is None else {each.client: each.weight for each in again.accepted()}
-        asked = _drawn(given, found, earlier, charges)
+        invited = None if given.case.policy.per_round is None else invited_clients(given.case, index, found, charges)
         for record in found.submissions.values():
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
@@ -71,8 +71,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
-            elif _check_budget(given, findings, record, charges) and asked is not None and record.client not in asked:
-                with findings.whether(findings.sure and _knows_drawn(given, found)):
+            elif _check_budget(given, findings, record, charges) and not (invited is None or record.client in invited):
+                with findings.whether(findings.sure and knows_invited(given.case, given.log, found)):
                     findings.add(submission_label(record).at("client"), "a client that is drawn", record.client)
             if again is not None:
                 before = stated.get(record.client)
@@ -89,23 +89,25 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     return Submissions(checked, frozenset(duplicates))
 
 
-def _drawn(given: Needs, found: Round, earlier: Set[str] | None, charges: Mapping[str, int]) -> frozenset[str] | None:
-    """The clients that a round is open to by its draw; None where the policy draws none. earlier: P. charges: in how
-    many cohorts each client is that were closed before."""
-    policy, budget = given.case.policy, given.case.budget
-    if found.open is None or policy.per_round is None:
-        return None
-    clients = given.log.index.clients_at(policy, found.open.index)
-    spent = frozenset[str]() if budget is None else budget.exhausted(charges, clients)
-    eligible = [each for each in clients if each not in spent and (earlier is None or each in earlier)]
-    return drawn(found.open.message.draw, policy.per_round, eligible)
+def invited_clients(case: Case, index: Index, found: Round, charges: Mapping[str, int]) -> frozenset[str]:
+    """The clients that a round is open to; nobody without a RoundOpen. charges: in how many cohorts each client is that
+    were closed before."""
+    policy, budget = case.policy, case.budget
+    if found.open is None:
+        return frozenset()
+    before = frozenset(index.clients_at(policy, index.settled_before(found.open.index)))
+    if budget is not None:
+        before -= budget.exhausted(charges, before)
+    left = before.intersection(index.clients_at(policy, found.open.index))
+    earlier = index.opened_before(found.number, found.open.message.model)
+    return left & earlier if earlier is not None else asked(policy, found.open.message.draw, Ranked(before, left))
 
 
-def _knows_drawn(given: Needs, found: Round) -> bool:
-    """Whether those who are drawn are who they are, whatever entries are missing."""
-    settled = found.open is not None and found.open.index not in given.log.index.unsettled
-    counted = given.case.budget is None or given.log.knows_spent_before(found)
-    return settled and counted and given.log.knows_before(found)
+def knows_invited(case: Case, log: SignedLog, found: Round) -> bool:
+    """Whether `invited_clients` are who they are, whatever entries are missing."""
+    settled = found.open is not None and log.knows_settled(found.open.index)
+    counted = case.budget is None or log.knows_spent_before(found)
+    return settled and counted and log.knows_before(found)
 
 
 def _check_budget(given: Needs, findings: Findings, record: SubmissionRecord, charges: Mapping[str, int]) -> bool:

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import Entry
+from protocols.messages import RoundKey
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.closing import enough_submitted
 from protocols.rounds.coordinator import Coordinator
@@ -142,7 +143,8 @@ class Conductor:
         ledger, note = self._coordinator.ledger, self._coordinator.note
         if stage is Stage.KEYS:
             asked = self._without(self._trustees(), ledger.barred)
-            return Due(stage, OfferKey(ledger.next_round, note), self._without(asked, self._answered))
+            again = set() if self._can_draw else {key.envelope.signer for key in self._keys if _value_of(key) is None}
+            return Due(stage, OfferKey(ledger.next_round, note), self._without(asked, self._answered - again))
         if ledger.current is None or stage not in _ASKED:
             return Due(stage)
         question, asked_of = _ASKED[stage]
@@ -151,12 +153,13 @@ class Conductor:
 
     @property
     def enough(self) -> bool:
-        """Whether the round goes on without those who have not answered: t trustees, min_cohort clients, have."""
+        """Whether the round goes on without those who have not answered: t trustees, min_cohort clients, have; where
+        clients are drawn, more than f trustees gave a value."""
         stage, policy, current = self._stage(), self._pinned.policy, self._coordinator.ledger.current
         if stage is Stage.COSIGN:
             return len(self._cosignatures) >= policy.threshold
         if stage is Stage.KEYS:
-            return len(self._keys) >= policy.threshold
+            return len(self._keys) >= policy.threshold and self._can_draw
         if current is None:
             return True
         if stage is Stage.SUBMISSIONS:
@@ -193,8 +196,8 @@ class Conductor:
         """Do what is due once everybody has answered who will; what is to be stored of it.
 
         Raises Rejected where it cannot be done yet, and then the same is still due: fewer than t cosignatures
-        ("checkpoint-quorum") or round keys ("round-keys"), or acknowledgements that have to be waited for
-        ("quorum-wait"). Misuse where nothing is due.
+        ("checkpoint-quorum") or round keys ("round-keys"), too few values to draw clients by ("draw"), or
+        acknowledgements that have to be waited for ("quorum-wait"). Misuse where nothing is due.
         """
         stage, before = self._stage(), self._coordinator.ledger
         publication = _DO[stage](self)
@@ -252,6 +255,13 @@ class Conductor:
             last = current.cohort.index
         return max(self._found, last + 1)
 
+    @property
+    def _can_draw(self) -> bool:
+        """Whether the keys that were offered, each of which was admitted, give values enough to draw clients by."""
+        policy, ledger = self._pinned.policy, self._coordinator.ledger
+        given = sum(_value_of(key) is not None for key in self._keys)
+        return policy.per_round is None or ledger.retry_of is not None or given > policy.corrupt
+
     def _go_on(self) -> None:
         """The next stage of this phase of the log."""
         self._position, self._answered, self._keys = self._position + 1, set(), []
@@ -289,8 +299,7 @@ class Conductor:
     def _receive(self, answer: RoundKeyOffer | SubmissionPackage | Acknowledgement | ReleasePackage) -> Publication:
         match answer:
             case RoundKeyOffer():
-                if all(answer.entry != key.data for key in self._keys):
-                    self._keys.append(self._coordinator.admitted_key(self._keys, answer.opened))
+                self._offer(answer.opened)
                 return NOTHING
             case SubmissionPackage():
                 return self._coordinator.receive(answer)
@@ -298,6 +307,14 @@ class Conductor:
                 return self._coordinator.receive_ack(answer)
             case ReleasePackage():
                 return self._coordinator.receive_release(answer)
+
+    def _offer(self, entry: Entry) -> None:
+        """One more round key, or one with a value in the place of one of the same trustee that had lost it."""
+        if any(entry.data == key.data for key in self._keys):
+            return
+        signer, gives = entry.envelope.signer, _value_of(entry) is not None
+        others = [key for key in self._keys if not gives or key.envelope.signer != signer or _value_of(key) is not None]
+        self._keys = [*others, self._coordinator.admitted_key(others, entry)]
 
     # ---- what is done ----
 
@@ -339,6 +356,11 @@ class Conductor:
 
     def _close_round(self) -> Publication:
         return self._coordinator.close_round()
+
+
+def _value_of(key: Entry) -> bytes | None:
+    """What a round key gives to the draw."""
+    return key.message.draw if isinstance(key.message, RoundKey) else None
 
 
 _Asked = Callable[[Conductor, CurrentRound], tuple[Iterable[str], Iterable[str]]]  # (who is asked, who has answered)

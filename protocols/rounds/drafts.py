@@ -48,7 +48,7 @@ def draft_open(
         model=ledger.model,
         checkpoint_size=head.size,
         checkpoint_root=head.root,
-        seed=round_seed(head.root, ledger.next_round),
+        seed=round_seed(head.root, ledger.next_round, keys),
         changes=ledger.membership.root(),
         round_keys=tuple(range(ledger.size, ledger.size + len(keys))),
         round_key_hashes=tuple(keys),

@@ -6,7 +6,7 @@ holds what rules and parties need of the past, in types that `protocols.encoding
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated
@@ -24,7 +24,7 @@ from protocols.messages import (
     ShareAck,
     Submission,
 )
-from protocols.participation import draw_seed, drawn
+from protocols.participation import Ranked, asked, draw_seed
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.differencing import Cohort
 from protocols.weights import Summands
@@ -196,6 +196,7 @@ class Ledger:
     opened: tuple[OpenedCohort, ...]  # the latest on each model, ascending by round
     aborts: int  # rounds aborted after CohortClosed
     ended: int  # size of the log when the last round ended, or after genesis
+    settled: int  # ... and when the last one closed: since then nothing counts for the next draw
     roots: tuple[Hash32, ...]  # of the log at sizes ended, ended + 1, ... while no round is open
     keys: tuple[LoggedKey, ...]  # for the next round
     used_keys: Annotated[bytes, AtMost(1 << 28)]  # 16 bytes of the hash of every round key so far
@@ -214,7 +215,7 @@ class Ledger:
         return self.rounds if self.current else self.rounds + 1
 
 
-EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, (), (), b"", None, ENROLLED, None, None, False, None, (), b"")
+EMPTY = Ledger(0, None, 0, None, (), (), 0, 1, 1, (), (), b"", None, ENROLLED, None, None, False, None, (), b"")
 
 
 def client_bitmap(pinned: PinnedPolicy, clients: frozenset[str]) -> bytes:
@@ -293,12 +294,16 @@ def check_budget(pinned: PinnedPolicy, ledger: Ledger, client: str) -> None:
 
 def able_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """The clients in force, ascending, that may be in another cohort by what they have spent."""
-    clients, budget = tuple(member.id for member in ledger.membership.clients(pinned.policy)), pinned.budget
+    return _unspent(pinned, ledger, (member.id for member in ledger.membership.clients(pinned.policy)))
+
+
+def _unspent(pinned: PinnedPolicy, ledger: Ledger, clients: Iterable[str]) -> tuple[str, ...]:
+    """Those of `clients` with something left of their budget."""
+    known, budget = tuple(clients), pinned.budget
     if budget is None:
-        return clients
-    counts = {client: cohorts_with(pinned, ledger, client) for client in clients}
-    spent = budget.exhausted(counts, clients)
-    return tuple(client for client in clients if client not in spent)
+        return known
+    spent = budget.exhausted({client: cohorts_with(pinned, ledger, client) for client in known}, known)
+    return tuple(client for client in known if client not in spent)
 
 
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
@@ -311,10 +316,22 @@ def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
 
 def open_to(pinned: PinnedPolicy, ledger: Ledger, draw: bytes | None, earlier: OpenedCohort | None) -> bytes:
     """CurrentRound.drawn of the next round: of the clients in force with something left of their budget, where a cohort
-    was opened on its model before those of the last one, as many as the policy says, by RoundOpen.draw."""
-    cohort, able = clients_of(pinned, earlier), able_clients(pinned, ledger)
-    eligible = able if cohort is None else tuple(each for each in able if each in cohort)
-    return client_bitmap(pinned, drawn(draw, pinned.policy.per_round, eligible))
+    was opened on its model before all of the last one, else those whom RoundOpen.draw says."""
+    cohort, policy, left = clients_of(pinned, earlier), pinned.policy, frozenset(able_clients(pinned, ledger))
+    if cohort is not None:
+        return client_bitmap(pinned, cohort & left)
+    before = frozenset(_unspent(pinned, ledger, ledger.membership.clients_at(policy, ledger.settled)))
+    return client_bitmap(pinned, asked(policy, draw, Ranked(before, left)))
+
+
+def draw_key(pinned: PinnedPolicy, ledger: Ledger, trustee: str) -> bytes | None:
+    """The public key by which a trustee draws for the next round, or the one that is open: the one in force when the
+    last round closed, as then nobody had seen a value of the next. None where it draws nobody, or is revoked."""
+    enrolled, standing = pinned.trustee_key(trustee), ledger.membership.standing(trustee)
+    revoked = standing is not None and standing.public_key is None
+    if pinned.policy.per_round is None or ledger.retry_of is not None or revoked:
+        return None
+    return ledger.membership.key_at(trustee, enrolled, ledger.settled)
 
 
 def expected_draw(pinned: PinnedPolicy, ledger: Ledger) -> bytes | None:

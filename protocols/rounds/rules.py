@@ -50,6 +50,7 @@ from protocols.rounds.ledger import (
     charged,
     check_budget,
     client_bitmap,
+    draw_key,
     expected_draw,
     is_in,
     open_to,
@@ -164,7 +165,9 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, place: _
     mark = sha256(message.public_key)[:_MARK]
     if mark in {ledger.used_keys[start : start + _MARK] for start in range(0, len(ledger.used_keys), _MARK)}:
         raise Rejected("round-keys", "a key that no round had before", f"a used one by {message.trustee}")
-    key = LoggedKey(place.index, place.hash, message.trustee, message.public_key, draw_value(pinned, message))
+    due = draw_key(pinned, ledger, message.trustee)
+    value = draw_value(pinned, message, () if due is None else (due,))
+    key = LoggedKey(place.index, place.hash, message.trustee, message.public_key, value)
     return replace(ledger, keys=(*ledger.keys, key), used_keys=ledger.used_keys + mark)
 
 
@@ -175,13 +178,14 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
     _same("changes", ledger.membership.root(), message.changes)
     if message.retry_of != ledger.retry_of:
         raise Rejected("retry", f"retry_of {ledger.retry_of}", str(message.retry_of))
-    _check_seed(ledger, message, place)
+    _check_checkpoint(ledger, message, place)
     indices = tuple(key.index for key in ledger.keys)
     if message.round_keys != indices or len(indices) < pinned.policy.threshold:
         expected = f"all round keys {indices}, {pinned.policy.threshold} or more"
         raise Rejected("round-keys", expected, str(message.round_keys))
     if message.round_key_hashes != tuple(key.entry for key in ledger.keys):
         raise Rejected("round-keys", "the entry hashes of these round keys, in this order", "others")
+    _same("seed", round_seed(message.checkpoint_root, message.round, message.round_key_hashes), message.seed)
     _same("draw", expected_draw(pinned, ledger) or b"", message.draw or b"")
     nothing = ((), bytes(len(pinned.policy.roster)), (), None, (), None, ())
     earlier = opened_on(ledger, message.model)
@@ -190,12 +194,11 @@ def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place:
     return replace(ledger, rounds=message.round, roots=(), keys=(), current=current, draw=message.draw)
 
 
-def _check_seed(ledger: Ledger, message: RoundOpen, place: _Place) -> None:
+def _check_checkpoint(ledger: Ledger, message: RoundOpen, place: _Place) -> None:
     if not ledger.ended <= message.checkpoint_size <= place.index:
         expected = f"a checkpoint of {ledger.ended} to {place.index} entries"
         raise Rejected("seed", expected, str(message.checkpoint_size))
     _same("seed", ledger.roots[message.checkpoint_size - ledger.ended], message.checkpoint_root)
-    _same("seed", round_seed(message.checkpoint_root, message.round), message.seed)
 
 
 def _submission(
@@ -294,7 +297,8 @@ def _round_closed(
         raise Rejected("optimizer", f"what {rule.name} keeps", "another")
     ended = replace(ledger, model=message.model, retry_of=None, barred=(), current=None, failed=False)
     opened = without_excuses(ledger, current.message.model)
-    return replace(ended, ended=place.index + 1, step=_logged_step(ledger, current, message), opened=opened)
+    size, step = place.index + 1, _logged_step(ledger, current, message)
+    return replace(ended, ended=size, settled=size, step=step, opened=opened)
 
 
 def _logged_step(ledger: Ledger, current: CurrentRound, message: RoundClosed) -> LoggedStep:

@@ -35,7 +35,7 @@ from protocols.reasons import NO_QUORUM, SHARE_ENCODING
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence, outdated, own_checkpoint, own_messages
 from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.follower import Follower
-from protocols.rounds.ledger import CurrentRound, Ledger, LoggedSubmission
+from protocols.rounds.ledger import CurrentRound, Ledger, LoggedSubmission, draw_key
 from protocols.rounds.releasing import (
     acknowledged,
     check_release,
@@ -108,6 +108,16 @@ class Trustee:
         """What these entries say."""
         return self._log.ledger
 
+    @property
+    def lacks(self) -> bytes | None:
+        """Between rounds, the public key by which it is to draw clients for the next one, if it does not hold it: it
+        then takes part without giving a value."""
+        ledger = self._log.ledger
+        if ledger.current is not None or ledger.closed is not None:
+            return None
+        due = draw_key(self._pinned, ledger, self._name)
+        return None if due is None or any(key.public_key == due for key in self._keys) else due
+
     def head(self, note: bytes) -> Checkpoint:
         """Of what a note is, if it has the log's own signature: who may have cosigned it is known only after following
         the log there. Raises Malformed, Rejected("checkpoint-...")."""
@@ -129,7 +139,7 @@ class Trustee:
         if ledger.current is not None and self._secrets.private_key(number) is None:
             raise Rejected("round", f"{number + 1}, once round {number} is over", f"{number}, which has no key of its")
         private = self._secrets.pending_key(number, identity.public_key, self._rand)
-        draw = draw_proof(self._pinned, number, self._name, self._keys)
+        draw = draw_proof(self._pinned, number, draw_key(self._pinned, ledger, self._name), self._keys)
         public = hpke.public_key(private)
         message = RoundKey(self._pinned.policy.federation, number, self._name, public, draw, rotation=None)
         return seal(message, self._name, identity)

@@ -125,7 +125,9 @@ def old_checkpoint(forge: Forge) -> None:
     """Round 2 is seeded from a checkpoint that was there while round 1 ran."""
     honest = forge.message(forge.find(RoundOpen, 1))
     changes = {"checkpoint_size": honest.checkpoint_size, "checkpoint_root": honest.checkpoint_root}
-    forge.edit(forge.find(RoundOpen, 2), **changes, seed=round_seed(honest.checkpoint_root, 2))
+    place = forge.find(RoundOpen, 2)
+    seed = round_seed(honest.checkpoint_root, 2, forge.message(place).round_key_hashes)
+    forge.edit(place, **changes, seed=seed)
 
 
 def reused_key(forge: Forge) -> None:

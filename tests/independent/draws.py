@@ -57,30 +57,37 @@ def policy_hash(case: Case) -> bytes:
     return hashlib.sha256(case.policy_file).digest()
 
 
-def check_draw(case: Case, before: Round | None, this: Round, opened: Entry) -> None:
+def last_closing(case: Case, opened: Entry) -> int:
+    """The index behind the last RoundClosed before a RoundOpen, behind Genesis where there is none."""
+    return max((entry.index + 1 for entry in case.before(opened.index) if entry.type == "round-closed"), default=1)
+
+
+def check_draw(case: Case, this: Round, opened: Entry) -> None:
     """I4.11."""
-    k = case.policy["per_round"]
+    k, repeats = case.policy["per_round"], opened.body["retry_of"] is not None
     values: dict[str, bytes] = {}
-    enrolled = {member["id"]: member["public_key"] for member in case.policy["trustees"]}
+    keys = {} if k is None or repeats else case.memberships[last_closing(case, opened)].trustees()
     for entry in this.all("round-key"):
         name, proof = entry.body["trustee"], entry.body["draw"]
         if proof is None:
             continue
         data = frame("verifl/v1/draw", policy_hash(case), this.number)
-        value = vrf_value(enrolled[name], data, proof) if k is not None and name in enrolled else None
+        value = vrf_value(keys[name], data, proof) if name in keys else None
         if value is None:
             case.fail("I4", f"entry {entry.index}: draw")
         else:
             values[name] = value
-    if opened.body["retry_of"] is not None:
-        expected = before.opened.body["draw"] if before is not None and before.opened is not None else None
+    if repeats:
+        others = [each.opened for each in case.rounds if each.number < this.number and each.opened is not None]
+        expected = others[-1].body["draw"] if others else None
     elif k is None:
         expected = None
     elif len(values) <= case.policy["corrupt"]:
         case.fail("I4", f"entry {opened.index}: a draw by {len(values)} trustees")
         return
     else:
-        parts = [part for name in enrolled if name in values for part in (name, values[name])]
+        names = [member["id"] for member in case.policy["trustees"]]
+        parts = [part for name in names if name in values for part in (name, values[name])]
         expected = framed_hash("verifl/v1/draw-seed", policy_hash(case), this.number, len(values), *parts)
     if opened.body["draw"] != expected:
         case.fail("I4", f"entry {opened.index}: draw")
@@ -91,11 +98,18 @@ def drawn(case: Case, this: Round) -> set[str]:
     opened, k = this.opened, case.policy["per_round"]
     if opened is None:
         return set()
-    names = {member["id"] for member in case.policy["roster"]} - case.memberships[opened.index].revoked
+    everybody = {member["id"] for member in case.policy["roster"]} - case.spent_before(this.number)
+    here = everybody - case.memberships[opened.index].revoked
     earlier = case.cohort_before(this.number, opened.body["model"])
-    names = names if earlier is None else names & set(earlier)
-    names -= case.spent_before(this.number)
+    if earlier is not None:
+        return here & earlier
     if k is None or opened.body["draw"] is None:
-        return names
-    ranked = sorted(names, key=lambda name: framed_hash("verifl/v1/draw-order", opened.body["draw"], name))
-    return set(ranked[:k])
+        return here
+    before = everybody - case.memberships[last_closing(case, opened)].revoked
+    order = sorted(before, key=lambda name: framed_hash("verifl/v1/draw-order", opened.body["draw"], name))
+    chosen: set[str] = set()
+    for place, name in enumerate(order):
+        if place >= k and len(chosen) >= case.policy["min_cohort"]:
+            break
+        chosen |= {name} & here
+    return chosen

@@ -126,7 +126,7 @@ def check_opening(case: Case, before: Round | None, this: Round, opened: Entry) 
     if answers and not case.covered(opened.index, min(entry.index for entry in answers)):
         case.fail("I4", f"round {this.number}: answered before a checkpoint covered its opening")
     check_round_keys(case, this, opened)
-    check_draw(case, before, this, opened)
+    check_draw(case, this, opened)
     aborted = before is not None and before.end is not None and before.end.type == "round-aborted"
     if body["retry_of"] != (before.number if before is not None and aborted else None):
         case.fail("I4", f"entry {opened.index}: retry")
@@ -139,7 +139,8 @@ def check_seed(case: Case, opened: Entry) -> None:
     ends = [e.index for e in case.before(opened.index) if e.type in ("genesis", "round-closed", "round-aborted")]
     if body["checkpoint_size"] != size or size <= max(ends, default=0) or body["checkpoint_root"] != case.roots[size]:
         case.fail("I4", f"entry {opened.index}: checkpoint")
-    if body["seed"] != framed_hash("verifl/v1/round-seed", body["checkpoint_root"], body["round"]):
+    keys = body["round_key_hashes"]
+    if body["seed"] != framed_hash("verifl/v1/round-seed", body["checkpoint_root"], body["round"], len(keys), *keys):
         case.fail("I4", f"entry {opened.index}: seed")
 
 

@@ -65,8 +65,10 @@ def test_a_share_is_bound_to_federation_round_client_and_trustee() -> None:
     assert len({share_info(*each) for each in (base, *others)}) == 7
 
 
-def test_a_seed_is_of_one_log_and_one_round() -> None:
-    assert len({round_seed(bytes(32), 1), round_seed(bytes(32), 2), round_seed(b"\x01" * 32, 1)}) == 3
+def test_a_seed_is_of_one_log_one_round_and_its_keys() -> None:
+    keys = [bytes([each]) * 32 for each in range(3)]
+    others = [(bytes(32), 2, keys), (b"\x01" * 32, 1, keys), (bytes(32), 1, keys[:2]), (bytes(32), 1, keys[::-1])]
+    assert len({round_seed(*each) for each in [(bytes(32), 1, keys), *others]}) == 5
 
 
 @settings(deadline=None)

@@ -19,6 +19,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from proofs.randomness import Randomness
 from protocols import hpke
 from protocols.cohorts import cohort_digest
+from protocols.contexts import round_seed
 from protocols.envelopes import entry_hash, open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import CohortClosed, MissingParty, Release, RoundAborted, RoundKey, RoundOpen
@@ -200,7 +201,8 @@ class PrivateOpen(Forgery):
             )
         ones = server_steps.encode_model(np.ones(scene.pinned.policy.dimension))
         keys = tuple(map(entry_hash, log.entries[true.round_keys[0] :]))
-        index = log.append(replace(true, model=log.put(ones), round_key_hashes=keys))
+        seed = round_seed(true.checkpoint_root, true.round, keys)
+        index = log.append(replace(true, model=log.put(ones), round_key_hashes=keys, seed=seed))
         scene.publish(log)
         client = next(each for each in scene.clients if each.name == self.victim)
         note = log.notes[log.size]
@@ -211,7 +213,7 @@ class PrivateOpen(Forgery):
 
     def _own_key(self, scene: Scene, true: RoundOpen, trustee: str) -> bytes:
         _, public = hpke.generate_round_key(scene.rand)
-        message = RoundKey(true.federation, true.round, trustee, public, true.draw, rotation=None)
+        message = RoundKey(true.federation, true.round, trustee, public, draw=None, rotation=None)
         return seal(message, trustee, scene.identities[trustee])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from proofs.engines import get_engine
@@ -28,12 +29,15 @@ from verifl.agents.clock import CosignatureClock
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.stores import DirectoryStore, unobserved
 
+_LOGGER = logging.getLogger(__name__)
+
 
 class TrusteeAgent:
     """One trustee of one federation, on its own machine or not. clock: what its cosignatures say of the time."""
 
     def __init__(self, trustee: Trustee, clock: CosignatureClock) -> None:
         self._trustee, self._clock = trustee, clock
+        self._warn()
 
     @classmethod
     def open(
@@ -80,6 +84,7 @@ class TrusteeAgent:
                 return Cosignature(self._follow(note, log))
             case OfferKey(number, note):
                 self._catch_up(note, log)
+                self._warn()
                 return RoundKeyOffer(trustee.round_key(number))
             case Acknowledge(number, note):
                 self._catch_up(note, log)
@@ -93,6 +98,16 @@ class TrusteeAgent:
     def expire(self) -> None:
         """Erase what it has kept for as long as it may: to be called now and then where nothing is asked of it."""
         self._trustee.expire()
+
+    def _warn(self) -> None:
+        """Of a replaced key that is needed once more, to draw clients: said again where a round asks for it."""
+        lacking = self._trustee.lacks
+        if lacking is not None:
+            _LOGGER.warning(
+                "%s lacks its former key %s, by which it is to draw the clients of the next round: start it with both "
+                "keys, or it draws nobody there", self.name, lacking.hex(),
+                extra={"fields": {"event": "lacks-key", "public_key": lacking.hex()}},
+            )  # fmt: skip
 
     def _catch_up(self, note: bytes, log: PublicLog) -> None:
         """Its cosignature came too late, or was lost: the checkpoint has its quorum all the same."""

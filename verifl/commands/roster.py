@@ -149,6 +149,8 @@ def sign(
     click.echo(f"wrote {initial}: the initial model, for those who start from a file")
     click.echo(f"wrote {out}: everybody pins this file; its SHA-256 is")
     click.echo(plan.pinned.hash.hex())
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
     return 0
 
 

@@ -126,13 +126,15 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
     clients = client_names(checked)
     model, layout = task_model(checked, config)
     enrolment = enrol(config, layout.specs, layout.dimension, clients, b"", os.urandom)
+    planned = plan_policy(enrolment.policy_file)
     policy = enrolment.policy
     weights = weight_plan(policy, measured_clients(checked, policy.weights, config.federation.seed))
     return replace(
-        plan_policy(enrolment.policy_file),
+        planned,
         options=list_options(enrolment.policy, config),
         weights=weights,
         notes=(
+            *planned.notes,
             *(weights.notes() if weights is not None else ()),
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
@@ -186,8 +188,23 @@ def plan_policy(policy_file: bytes) -> Plan:
         submission_size(pinned),
         tensor_bounds(policy),
         peak_memory(policy),
+        notes=draw_notes(policy),
         weights=weight_plan(policy),
     )
+
+
+def draw_notes(policy: Policy) -> tuple[str, ...]:
+    """Where one drawn client that stays away may end the federation, in a sentence."""
+    drawn, least = policy.per_round, policy.min_cohort
+    if drawn is None or drawn >= 2 * least:
+        return ()
+    note = (
+        f"limits.per_round = {drawn} is less than twice limits.min_cohort = {least}: where a cohort was opened and its "
+        f"sum not released, in an outage of trustees say, one of its clients that then stays away ends the federation, "
+        f"however many of {len(policy.roster)} clients are there; draw {2 * least} or more, and as many more as are "
+        "usually away"
+    )
+    return (note,)
 
 
 def _condition_dict(condition: Inequality) -> dict[str, Any]:

@@ -34,6 +34,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "change-refused": ("file",),
     "answered": ("question", "round", "kind", "bytes"),
     "not-asked": ("round",),
+    "lacks-key": ("public_key",),
     "refuses": ("check",),
     "dropped-out": ("abstained",),
     "looked": (),

@@ -67,7 +67,8 @@ def other_seed(message: RoundOpen) -> RoundOpen:
 
 
 def other_root(message: RoundOpen) -> RoundOpen:
-    return replace(message, checkpoint_root=bytes(32), seed=round_seed(bytes(32), message.round))
+    seed = round_seed(bytes(32), message.round, message.round_key_hashes)
+    return replace(message, checkpoint_root=bytes(32), seed=seed)
 
 
 def other_policy(message: RoundOpen) -> RoundOpen:

@@ -89,7 +89,7 @@ def test_a_true_invitation_is_accepted_and_survives_its_encoding(forgery: Forger
         ("seed", bytes(32), "seed"),
         ("round", 0, "round"),
         ("round", 51, "round"),
-        ("round", 2, "seed"),
+        ("round", 2, "round-keys"),
         ("checkpoint_root", bytes(32), "consistency-proof"),
         ("checkpoint_size", 99, "seed"),
         ("checkpoint_size", 0, "seed"),
@@ -104,7 +104,8 @@ def test_a_round_open_that_differs_from_policy_or_log(forgery: Forgery, field: s
 
 def test_a_seed_from_another_root(forgery: Forgery) -> None:
     def change(message: RoundOpen) -> RoundOpen:
-        return replace(message, checkpoint_root=bytes(32), seed=round_seed(bytes(32), 1))
+        seed = round_seed(bytes(32), 1, message.round_key_hashes)
+        return replace(message, checkpoint_root=bytes(32), seed=seed)
 
     assert forgery.refusal(forgery.invitation(change)) == "consistency-proof"
 

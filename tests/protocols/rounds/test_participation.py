@@ -15,10 +15,12 @@ from protocols import vrf
 from protocols.contexts import round_seed
 from protocols.envelopes import Entry, expected_message, seal
 from protocols.invitation import _check_draw, verify_invitation
+from protocols.membership import ENROLLED
 from protocols.messages import RoundKey, RoundOpen
-from protocols.participation import draw_input, draw_proof, draw_seed, draw_value, drawn
+from protocols.participation import Ranked, draw_input, draw_proof, draw_seed, draw_value, drawn
+from protocols.participation import asked as chosen
 from protocols.rounds.drafts import draft_open
-from protocols.rounds.ledger import asked_clients
+from protocols.rounds.ledger import asked_clients, draw_key
 from tests.simulator import Simulation, identity_of
 
 Simulate = Callable[..., Simulation]
@@ -110,15 +112,56 @@ def test_a_repetition_of_an_opened_round_is_open_to_its_cohort_alone(drawing: Si
     assert excinfo.value.check == "retry-member"
 
 
-def test_for_a_drawn_client_that_is_revoked_the_next_takes_its_place(drawing: Simulation) -> None:
+def test_nobody_takes_the_place_of_a_drawn_client_that_is_revoked(drawing: Simulation) -> None:
+    drawing.open_round()
+    who = asked(drawing)
+    for _ in range(2):  # in the next repetition no more than in the first
+        drawing.store(drawing.coordinator.abort())
+        drawing.checkpoint()
+        if drawing.in_force(who[0]):
+            drawing.change(drawing.revocation(who[0]))
+        drawing.open_round()
+        assert asked(drawing) == who[1:]
+
+
+def test_where_too_few_of_the_drawn_are_left_the_next_in_order_are_asked(drawing: Simulation) -> None:
+    """As many as a cohort needs, and no more: or no round could close on this model."""
     drawing.open_round()
     seed, who = draw_of(drawing), asked(drawing)
+    assert seed is not None
     drawing.store(drawing.coordinator.abort())
     drawing.checkpoint()
-    drawing.change(drawing.revocation(who[0]))
+    for name in who[:2]:
+        drawing.change(drawing.revocation(name))
     drawing.open_round()
-    left = set(drawing.clients) - {who[0]}
-    assert set(asked(drawing)) == drawn(seed, 3, left) == {*who[1:], *(drawn(seed, 4, drawing.clients) - set(who))}
+    left = set(drawing.clients) - set(who[:2])
+    assert set(asked(drawing)) == drawn(seed, 2, left)
+    assert who[2] in asked(drawing)
+
+
+def test_a_server_cannot_choose_by_what_it_revokes(simulate: Simulate) -> None:
+    """It has the values, logs nothing, computes the draw, and then decides which of the revocations at hand it logs
+    before them. One trustee set, so one draw: whatever it logs, nobody who was not drawn comes in."""
+    simulation = simulate(clients=12, per_round=6, min_cohort=2, trustees=3, threshold=3, corrupt=0)
+    offers = {name: trustee.round_key(1) for name, trustee in simulation.trustees.items()}
+    keys = [opened(RoundKey, each) for each in offers.values()]
+    by_name = {key.trustee: draw_value(simulation.pinned, key, [identity_of(key.trustee).public_key]) for key in keys}
+    values = {name: value for name, value in by_name.items() if value is not None}
+    seed = draw_seed(simulation.pinned, 1, values)
+    assert seed is not None
+    first, leaving = drawn(seed, 6, simulation.clients), [f"client-{n:02}" for n in range(6)]
+    everybody = frozenset(simulation.clients)
+    for count in range(len(leaving) + 1):
+        for gone in combinations(leaving, count):
+            left = everybody.difference(gone)
+            found = chosen(simulation.pinned.policy, seed, Ranked(everybody, left))
+            assert found == first - set(gone) or len(first - set(gone)) < 2
+    for name in leaving[:3]:
+        simulation.change(simulation.revocation(name, "left"))
+    assert {name: trustee.round_key(1) for name, trustee in simulation.trustees.items()} == offers
+    simulation.open_round()
+    assert draw_of(simulation) == seed
+    assert set(asked(simulation)) == first - set(leaving[:3])
 
 
 def test_absent_drawn_clients_leave_a_smaller_cohort_or_none(drawing: Simulation) -> None:
@@ -173,7 +216,8 @@ def test_the_draw_does_not_depend_on_the_root(simulate: Simulate) -> None:
         assert current is not None
         draws.add(current.message.draw)
         roots.add(current.message.checkpoint_root)
-        assert current.message.seed == round_seed(current.message.checkpoint_root, 2)
+        hashes = current.message.round_key_hashes
+        assert current.message.seed == round_seed(current.message.checkpoint_root, 2, hashes)
     assert len(roots) > 1
     assert len(draws) == 1
 
@@ -205,19 +249,19 @@ def test_too_few_values_open_no_round(drawing: Simulation) -> None:
     assert (excinfo.value.check, excinfo.value.found) == ("draw", "2")
 
 
-def test_a_value_is_by_the_key_that_the_policy_enrols(drawing: Simulation) -> None:
+def test_a_value_is_by_the_key_before_the_rotation(drawing: Simulation) -> None:
     """So that nobody draws again by rotating its key; another's, or that of another round, is refused."""
     drawing.change(drawing.rotation("trustee-1"))
     drawing.settle()
     key = opened(RoundKey, drawing.trustees["trustee-1"].round_key(1))
-    pinned = drawing.pinned
-    assert key.draw == draw_proof(pinned, 1, "trustee-1", [identity_of("trustee-1")])
-    assert draw_proof(pinned, 1, "trustee-1", [drawing.key_of("trustee-1")]) is None
-    new = vrf.prove(drawing.key_of("trustee-1"), draw_input(pinned.hash, 1))
-    late = vrf.prove(identity_of("trustee-1"), draw_input(pinned.hash, 2))
-    for other in (new, late):
+    pinned, old, new = drawing.pinned, identity_of("trustee-1"), drawing.key_of("trustee-1")
+    assert draw_key(pinned, drawing.trustees["trustee-1"].ledger, "trustee-1") == old.public_key
+    assert key.draw == draw_proof(pinned, 1, old.public_key, [old, new])
+    assert draw_proof(pinned, 1, old.public_key, [new]) is None
+    others = [vrf.prove(new, draw_input(pinned.hash, 1)), vrf.prove(old, draw_input(pinned.hash, 2))]
+    for other in others:
         with pytest.raises(Rejected) as excinfo:
-            draw_value(pinned, replace(key, draw=other))
+            draw_value(pinned, replace(key, draw=other), [old.public_key])
         assert excinfo.value.check == "draw"
 
 
@@ -226,7 +270,7 @@ def test_without_a_draw_there_are_no_values(simulate: Simulate) -> None:
     key = opened(RoundKey, simulation.trustees["trustee-1"].round_key(1))
     assert key.draw is None
     with pytest.raises(Rejected, match="no value, as nobody is drawn"):
-        draw_value(simulation.pinned, replace(key, draw=bytes(80)))
+        draw_value(simulation.pinned, replace(key, draw=bytes(80)), [identity_of("trustee-1").public_key])
     simulation.open_round()
     assert draw_of(simulation) is None
     assert asked(simulation) == tuple(simulation.clients)
@@ -240,7 +284,7 @@ def test_a_client_believes_no_draw_but_that_of_the_round_keys(drawing: Simulatio
     keys = tuple(opened(RoundKey, each.entry) for each in invitation.round_keys)
     for lie in (None, bytes(32)):
         with pytest.raises(Rejected) as excinfo:
-            _check_draw(drawing.pinned, replace(message, draw=lie), keys)
+            _check_draw(drawing.pinned, ENROLLED, replace(message, draw=lie), keys)
         assert excinfo.value.check == "draw"
 
 

@@ -161,7 +161,7 @@ def test_every_other_list_fits(make: Callable[[], Message], signer: str) -> None
 def fullest_membership() -> Membership:
     """Everybody has changed as often as can be."""
     parties = [f"{number:05}".ljust(64, "p") for number in range(CLIENTS + MOST_TRUSTEES)]
-    changed = tuple(Changed(party, HASH, INTEGER_LIMIT - 1, MOST_ROTATIONS) for party in parties)
+    changed = tuple(Changed(party, HASH, HASH, INTEGER_LIMIT - 1, MOST_ROTATIONS) for party in parties)
     return Membership(changed, (HASH,) * ((MOST_ROTATIONS + 1) * len(parties)), ENROLLED.tree)
 
 

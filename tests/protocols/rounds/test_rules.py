@@ -268,12 +268,15 @@ def test_a_round_is_opened_on_these_round_keys_in_this_order(recorded: RecordedR
 def test_any_later_checkpoint_may_seed_the_round(recorded: RecordedRound) -> None:
     message: RoundOpen = recorded.messages[OPEN]
     root = recorded.before[4].root()
-    recorded.apply(OPEN, replace(message, checkpoint_size=4, checkpoint_root=root, seed=round_seed(root, 1)))
+    seed = round_seed(root, 1, message.round_key_hashes)
+    recorded.apply(OPEN, replace(message, checkpoint_size=4, checkpoint_root=root, seed=seed))
 
 
 def test_an_acknowledgement_by_a_trustee_without_a_round_key(recorded: RecordedRound) -> None:
     message: RoundOpen = recorded.messages[OPEN]
-    fewer = replace(message, round_keys=(1, 2, 3, 4), round_key_hashes=message.round_key_hashes[:4])
+    hashes = message.round_key_hashes[:4]
+    seed = round_seed(message.checkpoint_root, 1, hashes)
+    fewer = replace(message, round_keys=(1, 2, 3, 4), round_key_hashes=hashes, seed=seed)
     state = recorded.apply(5, fewer)
     current = state.ledger.current
     assert current is not None

@@ -251,3 +251,16 @@ def test_the_plan_says_what_remains_without_noise() -> None:
     plan = make_plan(breast_cancer(), Config())
     assert "can be recognised from the difference of the two sums" in plan.to_dict()["without_noise"]
     assert "What remains without noise\n  Sums are exact." in describe_plan(plan)
+
+
+def test_fewer_drawn_than_two_smallest_cohorts() -> None:
+    """One of them that stays away may end the federation, whatever its size."""
+    names = [f"site-{number:02}" for number in range(20)]
+    notes = {}
+    for drawn in (5, 6):
+        config = Config.model_validate({"limits": {"min_cohort": 3, "per_round": drawn}})
+        notes[drawn] = [note for note in make_plan(Names(names), config).notes if "per_round" in note]
+    (said,) = notes[5]
+    assert said.startswith("limits.per_round = 5 is less than twice limits.min_cohort = 3: ")
+    assert "of 20 clients are there; draw 6 or more" in said
+    assert notes[6] == []

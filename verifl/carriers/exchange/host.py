@@ -29,11 +29,15 @@ from verifl.progress import RoundSummary
 
 _LOGGER = logging.getLogger(__name__)
 _COLLECTING = (Stage.KEYS, Stage.SUBMISSIONS, Stage.ACKNOWLEDGEMENTS, Stage.RELEASES)  # of a round, in order
-NO_WAY_ON = ("checkpoint-quorum", "round-keys")  # without t trustees nothing can be published
+NO_WAY_ON = ("checkpoint-quorum", "round-keys", "draw")  # without t trustees nothing can be published, nor drawn
 _NOT_YET = (*NO_WAY_ON, "quorum-wait")  # why the conductor does not go on
 _ADVICE = (
     "start whoever is missing and run the same command again, or hand in the revocation of one that is gone for good "
     "(verifl roster revoke, then --change FILE)"
+)
+_DRAW_ADVICE = (
+    "trustees that replaced their key draw by the one before, once more: have them start with both, and run the same "
+    "command again"
 )
 
 
@@ -64,7 +68,8 @@ class CoordinatorHost(Rounds):
         to be expected: `ended` then says why.
 
         Raises as `Rounds.play`, and Rejected("round-keys") or ("checkpoint-quorum") where fewer than t trustees have
-        answered for as long as `give_up` says; it is then of no further use: another host on the same disk goes on.
+        answered for as long as `give_up` says, ("draw") where too few of them gave a value to draw by; it is then of no
+        further use: another host on the same disk goes on.
         """
         return next(self._course, None)
 
@@ -149,8 +154,8 @@ class CoordinatorHost(Rounds):
         return None
 
     def _check_outlook(self, refusal: Rejected, asked_at: float) -> None:
-        """Fewer than t trustees say anything, and the wait is over: no entry may take note of that, so somebody has to
-        look."""
+        """Fewer than t trustees say anything, or too few give a value to draw by, and the wait is over: no entry may
+        take note of that, so somebody has to look."""
         if refusal.check not in NO_WAY_ON:
             return
         since = datetime.fromtimestamp(asked_at, UTC).isoformat(sep=" ", timespec="seconds")
@@ -158,6 +163,8 @@ class CoordinatorHost(Rounds):
         barred = self._server.ledger.barred if refusal.check == "round-keys" else ()
         also = f"; barred until a round closes: {', '.join(barred)}" if barred else ""
         found = f"{refusal.found}; asked since {since} and silent: {silent}{also}; {_ADVICE}"
+        if refusal.check == "draw":
+            found = f"{refusal.found}; asked since {since} and without a value: {silent}; {_DRAW_ADVICE}"
         raise Rejected(refusal.check, refusal.expected, found)
 
     def _propose(self, since: int, until: int) -> None:

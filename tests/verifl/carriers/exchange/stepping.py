@@ -14,7 +14,7 @@ from pathlib import Path
 
 from auditor import Report, audit
 from proofs.errors import Rejected
-from protocols.envelopes import open_envelope
+from protocols.envelopes import open_envelope, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.reader import TranscriptReader
 from protocols.messages import COORDINATOR, Message
@@ -223,3 +223,19 @@ class Meeting:
 
     def types(self) -> list[str]:
         return [open_envelope(entry).type for entry in self.entries()]
+
+
+def rotated(meeting: Meeting, name: str) -> bytes:
+    """A rotation; the party's process, started anew, has both keys."""
+    key = SigningKey.generate(os.urandom)
+    entry = seal_rotation(meeting.pinned.policy.federation, name, meeting.keys[name][-1], key)
+    meeting.keys[name] = (*meeting.keys[name], key)
+    meeting.seat(name)
+    return entry
+
+
+def with_new_keys_only(meeting: Meeting, *names: str) -> None:
+    """These parties' processes, started anew, have lost the keys that they replaced."""
+    for name in names:
+        meeting.keys[name] = meeting.keys[name][-1:]
+        meeting.seat(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +10,10 @@ import pytest
 
 from proofs.errors import Misuse
 from protocols.envelopes import open_envelope, seal, seal_rotation
-from protocols.identities import SigningKey
 from protocols.messages import ISSUER, Revocation
 from protocols.rounds.conductor import Stage
 from tests.verifl.carriers.exchange.consortium import CONFIG, TRUSTEES
-from tests.verifl.carriers.exchange.stepping import Meeting
+from tests.verifl.carriers.exchange.stepping import Meeting, rotated, with_new_keys_only
 from verifl.carriers.exchange.changing import waiting_files
 from verifl.carriers.exchange.seat import taken_seat
 from verifl.commands import root as cli
@@ -29,25 +27,10 @@ def meeting(tmp_path: Path) -> Meeting:
     return Meeting(tmp_path, TWO_OF_THREE)
 
 
-def rotated(meeting: Meeting, name: str) -> bytes:
-    """A rotation; the party's process, started anew, has both keys."""
-    key = SigningKey.generate(os.urandom)
-    entry = seal_rotation(meeting.pinned.policy.federation, name, meeting.keys[name][-1], key)
-    meeting.keys[name] = (*meeting.keys[name], key)
-    meeting.seat(name)
-    return entry
-
-
 def revoked(meeting: Meeting, name: str) -> bytes:
     issuer = meeting.enrolment.issuer
     assert issuer is not None
     return seal(Revocation(meeting.pinned.policy.federation, name, "left"), ISSUER, issuer)
-
-
-def with_new_keys_only(meeting: Meeting, *names: str) -> None:
-    for name in names:
-        meeting.keys[name] = meeting.keys[name][-1:]
-        meeting.seat(name)
 
 
 def signers(meeting: Meeting, kind: str) -> list[set[str]]:
