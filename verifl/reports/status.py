@@ -52,6 +52,7 @@ def status_dict(standing: Standing, disk: Disk | None, pinned: bool, now: float)
             "aborted": standing.aborted,
             "most": standing.max_rounds,
         },
+        "drawn": None if standing.drawn is None else list(standing.drawn),
         "asking": None if asking is None else _asking_dict(asking, now),
         "checkpoint": None
         if head is None
@@ -101,6 +102,7 @@ def describe_status(standing: Standing, disk: Disk | None, pinned: bool, now: fl
         ("policy", f"{standing.policy_hash} ({how})"),
         ("rounds", rounds),
         ("stage", _stage(standing)),
+        *([("drawn", _names(standing.drawn))] if standing.drawn is not None else []),
         *(_asking_rows(standing.asking, now) if standing.asking else []),
         ("log", _log(standing)),
         ("growth", _growth(standing)),

@@ -74,7 +74,8 @@ class Abort:
 class Standing:
     """round: the one that is open, or comes next; is_open: which of the two. log_bytes: entries and the blobs that came
     with them. round_bytes: the mean of the last rounds that ended, at most RECENT; None before the first. left: in how
-    many more cohorts each client in force may be by its privacy budget; None without one."""
+    many more cohorts each client in force may be by its privacy budget; None without one. drawn: where the policy draws
+    clients, those that the open round is open to, ascending; None otherwise, and between rounds."""
 
     federation: str
     policy_hash: str
@@ -91,6 +92,7 @@ class Standing:
     log_bytes: int
     round_bytes: int | None
     left: Mapping[str, int] | None = None
+    drawn: tuple[str, ...] | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -159,6 +161,7 @@ def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:
         log_bytes=read.log_bytes,
         round_bytes=read.round_bytes,
         left=_left(pinned, ledger),
+        drawn=_drawn(pinned, ledger),
     )
 
 
@@ -167,6 +170,12 @@ def _left(pinned: PinnedPolicy, ledger: Ledger) -> dict[str, int] | None:
         return None
     clients = [member.id for member in ledger.membership.clients(pinned.policy)]
     return {name: max(0, pinned.budget.rounds(name) - cohorts_with(pinned, ledger, name)) for name in clients}
+
+
+def _drawn(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...] | None:
+    if pinned.policy.per_round is None or ledger.current is None:
+        return None
+    return asked_clients(pinned, ledger)
 
 
 def _read(pinned: PinnedPolicy, reader: TranscriptReader) -> _Read:

@@ -33,10 +33,10 @@ SETTING = Setting(clients=3, trustees=3, threshold=2, corrupt=0, dimension=8, ma
 class Federation:
     """Rounds into public/transcript, and a proposal for what is due."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, setting: Setting = SETTING) -> None:
         self.public = PublicDirectory(folder / "public")
         self.public.create()
-        self.simulation = Simulation(self.public.path, SETTING)
+        self.simulation = Simulation(self.public.path, setting)
         self.simulation.updates = {1: {}, 2: {}}
         self.policy = folder / "policy.cbor"
         self.policy.write_bytes(self.simulation.policy_data)
@@ -162,6 +162,22 @@ def test_the_text_names_who_is_awaited_since_when_and_by_whose_clock(
     assert lines["due"].startswith("2027-01-15 08:10:00 UTC, by the coordinator's clock, with 2 answers or more")
     assert "as published: pin yours by --policy" in lines["policy"]
     assert "by that trustee's clock" in lines["log"]
+
+
+def test_where_clients_are_drawn_it_says_who(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    federation = Federation(tmp_path, replace(SETTING, per_round=2))
+    federation.simulation.start()
+    assert federation.standing().drawn is None
+    federation.simulation.open_round()
+    federation.propose()
+    asked = federation.simulation.conductor.due.parties
+    assert told(capsys, str(federation.public.path))["federation"]["drawn"] == list(asked)
+    assert invoke(["status", str(federation.public.path)]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["drawn"] == ", ".join(asked)
+    federation.simulation.store(federation.simulation.coordinator.abort())
+    federation.simulation.checkpoint()
+    assert federation.standing().drawn is None
 
 
 def test_an_address_says_the_same_but_for_the_disk(federation: Federation, capsys: pytest.CaptureFixture[str]) -> None:
