@@ -190,6 +190,8 @@ class Scenario:
             f"seed {self.seed}: {setting.clients} clients, cohorts from {setting.min_cohort}; {setting.trustees} "
             f"trustees, {setting.threshold} needed, {setting.corrupt} may be corrupt; {self.rounds} rounds"
         )
+        if setting.per_round is not None:
+            yield f"{setting.per_round} clients are drawn for each round"
         yield from (f"{name} lies: {kind}" for name, kind in self.liars.items())
         yield from (f"{name}: {quality}" for name, quality in self.links.items() if quality != PERFECT)
         yield from (str(each) for each in self.faults)
@@ -209,7 +211,16 @@ def draw(seed: int) -> Scenario:
     others = [name for name in spare if name not in liars and name not in {each.party for each in lasting}]
     faults += lasting + _of_its_kind(seed, replace(quiet, liars=liars), others)
     ordered = tuple(sorted(faults, key=lambda each: each.at))
-    return Scenario(seed, setting, quiet.rounds, links, ordered, liars)
+    return _drawing(Scenario(seed, setting, quiet.rounds, links, ordered, liars))
+
+
+def _drawing(scenario: Scenario) -> Scenario:
+    """Of seven seeds one has clients drawn for each round: so many that a cohort is left without who may be of no use."""
+    if scenario.seed % 7 != 5:
+        return scenario
+    least = scenario.setting.min_cohort + len(scenario.unreliable.intersection(scenario.clients))
+    drawn = Random(f"draws {scenario.seed}").randint(least, scenario.setting.clients)
+    return replace(scenario, setting=replace(scenario.setting, per_round=drawn))
 
 
 def _of_its_kind(seed: int, quiet: Scenario, spare: list[str]) -> list[Fault]:

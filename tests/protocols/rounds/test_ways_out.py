@@ -106,9 +106,8 @@ class Walk:
         made = [RoundKey(federation, ledger.next_round, name, self.public_key(), None, None) for name in names]
         entries = [self.sealed(key) for key in made]
         whole = self.follower.extended(self.pinned, entries).ledger
-        draft = draft_open(self.pinned, ledger, self.head(), ())
-        indices, hashes = tuple(key.index for key in whole.keys), tuple(key.entry for key in whole.keys)
-        return [*made, replace(draft, round_keys=indices, round_key_hashes=hashes)]
+        indices, hashes = tuple(key.index for key in whole.keys), [key.entry for key in whole.keys]
+        return [*made, replace(draft_open(self.pinned, ledger, self.head(), hashes), round_keys=indices)]
 
     def head(self) -> Checkpoint:
         """A checkpoint of the whole log, for the next round's seed."""
