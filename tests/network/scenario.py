@@ -215,7 +215,7 @@ def draw(seed: int) -> Scenario:
 
 
 def _drawing(scenario: Scenario) -> Scenario:
-    """Of seven seeds one has clients drawn for each round: so many that a cohort is left without who may be of no use."""
+    """Of seven seeds one has clients drawn for each round, as many as leave a cohort without who may be of no use."""
     if scenario.seed % 7 != 5:
         return scenario
     least = scenario.setting.min_cohort + len(scenario.unreliable.intersection(scenario.clients))
