@@ -30,6 +30,7 @@ from protocols.messages import (
 from protocols.parameters import CHANGES_BYTES, COHORT_BYTES, MOST_ROUNDS, MOST_TRUSTEES, check_policy
 from protocols.policy import Member
 from protocols.receipts import Receipt, encode_receipt
+from protocols.rounds.client_holdings import WEIGHED, Weighed, WeighedModel
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import (
     EMPTY,
@@ -201,6 +202,13 @@ def test_the_fullest_ledger_can_be_stored() -> None:
     assert len(data) < 1 << 28
     assert Follower.decode(data).ledger.opened[-1].round == MOST_ROUNDS - 1
     assert LEDGER_ITEMS == 1 << 21
+
+
+def test_the_weights_of_all_rounds_can_be_stored() -> None:
+    """What a client keeps of every model on which it ever submitted."""
+    rounds = range(MOST_ROUNDS)
+    weighed = Weighed(tuple(WeighedModel(each.to_bytes(32, "big"), MOST_ROUNDS - each, 2**20) for each in rounds))
+    assert WEIGHED.read(WEIGHED.write(weighed)) == weighed  # Misuse for more than the limit
 
 
 def test_a_third_submission_is_refused_by_everybody(simulation: Simulation) -> None:
