@@ -14,9 +14,11 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from proofs.errors import Malformed, Rejected
+from protocols.membership import Membership
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import Received, answer_limit, decode_answer
 from protocols.rounds.exchange import SubmissionPackage
+from protocols.rounds.rules import check_author
 from verifl.agents.clock import Clock
 from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED, answered, question
 from verifl.carriers.flower.pulling import Puller
@@ -48,19 +50,22 @@ class _Asked:
 
 
 class Courier:
-    """Of one round. puller: of the grid's replies. proposal: gives what the coordinator asks now, as it is published.
-    put: puts an answer into the inbox of a party."""
+    """Of one round, by its number and who is in force in it. puller: of the grid's replies. proposal: gives what the
+    coordinator asks now, as it is published. put: puts an answer into the inbox of a party."""
 
     def __init__(
         self,
         grid: Grid,
         puller: Puller,
         pinned: PinnedPolicy,
+        number: int,
+        membership: Membership,
         proposal: Callable[[], bytes | None],
         put: Callable[[str, bytes], None],
         clock: Clock,
     ) -> None:
         self._grid, self._puller, self._pinned = grid, puller, pinned
+        self._number, self._membership = number, membership
         self._proposal, self._put, self._clock = proposal, put, clock
         clients = [member.id for member in pinned.policy.roster]
         self._clients, self._limit = frozenset(clients), max(answer_limit(pinned, each) for each in clients)
@@ -128,10 +133,15 @@ class Courier:
         return received.party
 
     def _checked(self, received: Received) -> Received:
+        """An answer of this round that a client signed: no node puts anything else into an inbox, where it would count
+        as what the client sent."""
         if not isinstance(received.answer, SubmissionPackage):
             raise Rejected("answer", "a submission", type(received.answer).__name__)
         if received.party not in self._clients:
             raise Rejected("foreign", "an answer of a client of the policy", f"one of {received.party}")
+        if received.round != self._number:
+            raise Rejected("round", str(self._number), str(received.round))
+        check_author(self._pinned, self._membership, received.answer.opened.envelope)
         return received
 
     def _failed(self, node: int, asked: _Asked, message: Message) -> None:

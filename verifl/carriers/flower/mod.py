@@ -39,7 +39,8 @@ from verifl.carriers.flower.simulation import simulated_node
 from verifl.carriers.turns import tell_length
 from verifl.enrolment.keys import passphrase_of
 from verifl.reports.logs import logged
-from verifl.tasks.user_code import ClientFailed
+from verifl.tasks.causes import explain
+from verifl.tasks.user_code import ClientFailed, user_code
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -62,8 +63,14 @@ def verified(message: Message, context: Context, call_next: ClientAppCallable) -
         except (Malformed, Rejected) as error:
             return refusal(message, REFUSED, f"refuses: {_tell_refusal('', error)}")
         except (Misuse, OSError) as error:
-            _LOGGER.warning("cannot take part: %s", error)
-            return refusal(message, MISCONFIGURED, "cannot take part; this node's log says why")
+            return _cannot(message, str(error))
+        except Exception as error:  # noqa: BLE001  Flower would send the words of whatever is raised to the coordinator
+            return _cannot(message, explain(error))
+
+
+def _cannot(message: Message, why: str) -> Message:
+    _LOGGER.warning("cannot take part: %s", why)
+    return refusal(message, MISCONFIGURED, "cannot take part; this node's log says why")
 
 
 def _replied(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -88,7 +95,8 @@ def _replied(message: Message, context: Context, call_next: ClientAppCallable) -
 def _plain(message: Message, context: Context, call_next: ClientAppCallable, node: Node) -> Message:
     """What no coordinator of verifl asks: an update or a metric in the clear."""
     if _category(message) == MessageType.EVALUATE and node.evaluates:
-        return call_next(message, context)
+        with user_code("evaluate() failed"):
+            return call_next(message, context)
     allowed = f"; {EVALUATE}=true in the node's configuration allows metrics" if not node.evaluates else ""
     raise Rejected("plain", f"a question of verifl{allowed}", f"a plain {message.metadata.message_type!a}"[:100])
 

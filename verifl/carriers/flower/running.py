@@ -157,11 +157,12 @@ class AppRun:
         return bool(came)
 
     def _of_round(self) -> Courier:
-        current = self._server.ledger.current
-        number = 0 if current is None else current.number
+        ledger = self._server.ledger
+        number = 0 if ledger.current is None else ledger.current.number
         if self._courier is None or self._courier[0] != number:
             public = self._seat.public
-            made = Courier(self._grid, self._puller, self._seat.pinned, public.proposal, public.put, self._clock)
+            of = (self._grid, self._puller, self._seat.pinned, number, ledger.membership)
+            made = Courier(*of, public.proposal, public.put, self._clock)
             self._courier, self._gathering = (number, made), None
         return self._courier[1]
 

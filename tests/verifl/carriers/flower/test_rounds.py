@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ import numpy as np
 import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.encoding import decode, encode
+from protocols.envelopes import open_envelope, seal
+from protocols.identities import SigningKey
+from protocols.rounds.answers import AnswerFile
 from tests.required import needs
 from tests.web import Authority, certificates, site
 
@@ -18,6 +24,7 @@ pytestmark = pytest.mark.organisations
 needs("flwr")
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # noqa: E402
+from flwr.clientapp import ClientApp  # noqa: E402
 
 from tests.verifl.carriers.flower.table import NAMES, Net, Table  # noqa: E402
 from verifl.carriers.flower.messages import (  # noqa: E402
@@ -33,6 +40,7 @@ from verifl.carriers.flower.messages import (  # noqa: E402
 )
 from verifl.carriers.flower.node import OF_THE_NODE  # noqa: E402
 from verifl.enrolment.keys import read_key, write_key  # noqa: E402
+from verifl.flower import verified  # noqa: E402
 
 
 def test_clients_train_from_the_verified_model_and_nothing_else_leaves(table: Table) -> None:
@@ -129,6 +137,59 @@ def test_what_a_node_forges_is_refused_by_name(table: Table, capfd: pytest.Captu
     assert table.submitted() == [["client-1", "client-3"]]  # nobody else would have come, and two are enough
     lines = [line for line in capfd.readouterr().err.splitlines() if "refused what node 12 sent" in line]
     assert ["reply: expected the records" in lines[0], "oversized" in lines[1], "AnswerFile" in lines[2]] == [True] * 3
+
+
+def test_what_no_client_signed_or_is_of_another_round_is_in_no_inbox(
+    table: Table, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A node that signs as another client, and one whose answer of an earlier round comes again: both are asked again,
+    and give their own."""
+    stale: list[bytes] = []
+
+    def forge(node: int, question: Message, answer: Message) -> Message:
+        if ANSWERED not in answer.content or node == 11:
+            return answer
+        said_now = answered(answer, 1 << 30)
+        if node == 13:
+            stale.append(said_now)
+            return reply(question, stale[0]) if len(stale) == 2 else answer
+        forged.append(said_now)
+        return reply(question, signed_by_another(said_now)) if len(forged) == 1 else answer
+
+    forged: list[bytes] = []
+    table.grid.deliver = forge
+    table.run(2)
+    assert table.accepted()
+    assert table.submitted() == [list(NAMES)] * 2
+    refused = [line.split("sent: ")[1] for line in capfd.readouterr().err.splitlines() if "refused what node" in line]
+    assert [each.split(":")[0] for each in refused] == ["signature", "round"]
+    assert not (table.folder / "state" / "refusals.jsonl").exists()  # nothing counts as what a client sent
+
+
+def signed_by_another(answer: bytes) -> bytes:
+    """The same answer, by a key that is not the client's."""
+    file = decode(AnswerFile, answer, 1 << 30)
+    envelope = open_envelope(file.said)
+    entry = seal(envelope.message, envelope.signer, SigningKey.generate(os.urandom))
+    return encode(replace(file, said=entry), 1 << 30)
+
+
+def test_an_evaluation_that_fails_and_a_mistake_of_ours_keep_their_words(
+    table: Table, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Flower sends the words of an exception that the application lets out to the coordinator."""
+
+    def fail(*_: object) -> Message:
+        raise ValueError("patient 4711 is 1.93 m tall")
+
+    table.app.app = ClientApp(mods=[verified])
+    table.app.app.evaluate()(fail)
+    answers = [said(table, plain("evaluate"), **{"verifl-evaluate": True})]
+    monkeypatch.setattr("verifl.carriers.flower.mod.node_of", fail)
+    answers.append(said(table, plain("evaluate")))
+    assert [each.error.code for each in answers] == [MISCONFIGURED] * 2
+    assert not [each for each in answers if "4711" in each.error.reason]
+    assert capfd.readouterr().err.count("patient 4711 is 1.93 m tall") == 2
 
 
 def test_a_node_with_the_answer_of_another_takes_nothing_from_it(table: Table) -> None:
