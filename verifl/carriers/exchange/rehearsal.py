@@ -84,6 +84,13 @@ class RehearsalReport:
         return self.outcome == "closed" and all(each.well for each in self.attendants)
 
 
+class _RehearsingHost(CoordinatorHost):
+    """Says nothing of going on after a kill: then a rehearsal begins anew."""
+
+    def begins(self) -> None:
+        """See `Rounds.begins`."""
+
+
 class _WatchedInbox(Inbox):
     """An inbox that says who has answered what, and when."""
 
@@ -253,7 +260,7 @@ class Rehearsal:
         initial = decode_model(model, rehearsed.policy.dimension)
         terms = RunTerms(1, 0, lambda _: ())
         self._prepare(board)
-        host = CoordinatorHost(server, terms, board, inbox, deadlines, measures, self._clock, initial)
+        host = _RehearsingHost(server, terms, board, inbox, deadlines, measures, self._clock, initial)
         ended = ""
         try:
             host.run(stop)

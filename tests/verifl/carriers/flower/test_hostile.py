@@ -188,9 +188,14 @@ def test_what_numpy_writes_is_read() -> None:
 
 def said(table: Table, message: Message) -> tuple[int, str]:
     """The code and the reason of a refusal of client-1's node."""
-    message.metadata.__dict__["_message_id"] = "m"
-    answer = table.app.app(message, Context(1, 11, table.grid.nodes[11], RecordDict(), {}))
+    answer = asked_again(table, message)
     return answer.error.code, answer.error.reason
+
+
+def asked_again(table: Table, message: Message) -> Message:
+    """What client-1's node answers."""
+    message.metadata.__dict__["_message_id"] = "m"
+    return table.app.app(message, Context(1, 11, table.grid.nodes[11], RecordDict(), {}))
 
 
 def test_a_message_that_is_an_error_is_no_question(table: Table) -> None:
@@ -216,6 +221,38 @@ def test_each_part_of_a_question_is_of_its_type_and_size(changed: dict[str, Any]
     record = ConfigRecord({"version": 1, "proposal": b"", "arrays-key": "arrays", **changed})
     message = Message(RecordDict({ASKED: record}), dst_node_id=11, message_type="train")
     assert said(table, message) == (REFUSED, "refuses: malformed")
+
+
+def test_questions_that_come_again_or_at_another_node_get_nothing_new(table: Table) -> None:
+    """Whoever runs the SuperLink has all questions of all rounds, and gives them to whom it likes."""
+    questions: list[Message] = []
+    own: dict[int, bytes] = {}
+    stale: list[tuple[int, str]] = []
+    moved: list[bytes] = []
+
+    def operate(node: int, question: Message, answer: Message) -> Message:
+        if ANSWERED not in answer.content:
+            return answer
+        own[node] = answered(answer, 1 << 30)
+        if len(questions) == 5:  # the last of the second round
+            stale.extend(said(table, again(each)) for each in questions[:3])
+            moved.append(answered(asked_again(table, again(question)), 1 << 30))
+        questions.append(question)
+        return answer
+
+    table.grid.deliver = operate
+    table.run(2)
+    assert table.accepted()
+    assert len(table.app.seen) == 6
+    assert stale == [(REFUSED, "refuses: round")] * 3
+    assert moved == [own[11]]  # what was asked of another, client-1 answers as itself, and as before
+    assert {said(table, again(each)) for each in questions} == {(REFUSED, "refuses: order")}
+    assert len(table.app.seen) == 6
+
+
+def again(question: Message) -> Message:
+    """To client-1's node."""
+    return Message(RecordDict(dict(question.content.items())), dst_node_id=11, message_type="train")
 
 
 # ---- metrics that nodes say in the clear ----
