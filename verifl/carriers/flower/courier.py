@@ -14,6 +14,7 @@ from flwr.app import Message
 from flwr.serverapp import Grid
 
 from proofs.errors import Malformed, Rejected
+from protocols.log.connection import LEAST_RATE
 from protocols.membership import Membership
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import Received, answer_limit, decode_answer
@@ -24,7 +25,9 @@ from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED,
 from verifl.carriers.flower.pulling import Puller
 
 _LOGGER = logging.getLogger(__name__)
-_SILENCE = 300.0  # seconds, after which a node that says nothing is asked again; then after twice as many
+# Seconds, after which a node that says nothing is asked again, beside those that its answer may take on a thin line;
+# then after twice as many.
+_SILENCE = 300.0
 _PAUSE = 5.0  # seconds, after which a node whose reply was lost is asked again
 _REFUSALS = 3  # of one node in a round, before it is not asked again
 _SHOWN = 200  # characters of what a node says
@@ -39,8 +42,8 @@ class _Asked:
 
     message: Message
     since: float
+    patience: float
     ids: list[str] = field(default_factory=list)
-    patience: float = _SILENCE
     refusals: int = 0
     done: bool = False
 
@@ -69,6 +72,7 @@ class Courier:
         self._proposal, self._put, self._clock = proposal, put, clock
         clients = [member.id for member in pinned.policy.roster]
         self._clients, self._limit = frozenset(clients), max(answer_limit(pinned, each) for each in clients)
+        self._patience = _SILENCE + self._limit / LEAST_RATE
         self._asked: dict[int, _Asked] = {}
 
     @property
@@ -86,7 +90,7 @@ class Courier:
         for message in messages:
             node = message.metadata.dst_node_id
             if node not in self._asked:
-                self._asked[node] = _Asked(message, self._clock.monotonic() - _PAUSE, patience=_SILENCE)
+                self._asked[node] = _Asked(message, self._clock.monotonic() - _PAUSE, self._patience)
         self._ask_again()
 
     def replies(self) -> Iterator[str]:
