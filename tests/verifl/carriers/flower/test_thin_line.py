@@ -42,8 +42,9 @@ def widened(folder: Path) -> Path:
     shutil.copytree(networks.APPS, made, ignore=shutil.ignore_patterns("__pycache__"))
     for task in made.glob("*/digits_app/task.py"):
         text = task.read_text()
-        assert text.count("32)") == text.count("(32,") == 1
-        task.write_text(text.replace("32)", f"{WIDTH})", 1).replace("(32,", f"({WIDTH},", 1))
+        assert text.count("Linear(64, 32)") == text.count("Linear(32, 10)") == 1
+        text = text.replace("Linear(64, 32)", f"Linear(64, {WIDTH})")
+        task.write_text(text.replace("Linear(32, 10)", f"Linear({WIDTH}, 10)"))
     return made
 
 
