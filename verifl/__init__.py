@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from verifl.progress import Callback, RoundSummary
     from verifl.tasks.base import StatefulTask, Task
     from verifl.tasks.proximal import Proximal
+    from verifl.tasks.shares import share
     from verifl.tasks.turns import Turn
     from verifl.tasks.user_code import Abstain
     from verifl.training.roles import register_statistics
@@ -73,6 +74,7 @@ __all__ = [
     "Turn",
     "make_plan",
     "register_statistics",
+    "share",
 ]
 
 

@@ -16,5 +16,6 @@ HOMES = {
     "TensorFilter": "verifl.training.tensors",
     "Turn": "verifl.tasks.turns",
     "make_plan": "verifl.planning.plan",
+    "share": "verifl.tasks.shares",
     "register_statistics": "verifl.training.roles",
 }

@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -42,6 +43,7 @@ from verifl.training.local_training import LocalTraining
 from verifl.training.model_files import AUDITED, model_metadata, write_adapter, write_final
 from verifl.training.running_statistics import personal_warnings, statistics_warnings
 from verifl.training.tensors import tensor_filter
+from verifl.training.workers import Apart, Workers, trained_apart
 
 if TYPE_CHECKING:
     from torch import nn
@@ -147,7 +149,8 @@ class Federation:
     carrier: how the parties are asked; all in this process by default. rand: where keys, masks and noise come from.
     issued: a signed policy and its parties' keys; by default all are made for this run. changes: rotations and
     revocations, signed entries, to be logged before the next round. promise: a line that is told before the first round
-    that this run plays, when all that a resumption needs is there. `began`: whether the run was not refused.
+    that this run plays, when all that a resumption needs is there. apart: processes that train the clients of the
+    configuration's task, if this one does not. `began`: whether the run was not refused.
     """
 
     def __init__(
@@ -164,7 +167,9 @@ class Federation:
         issued: IssuedPolicy | None = None,
         changes: Sequence[bytes] = (),
         promise: str = "",
+        apart: Apart | None = None,
     ) -> None:
+        self._apart = apart
         self._promise, self.began = promise, False
         self._issued, self._changes = issued, tuple(changes)
         self._task = checked_task(task, "task")
@@ -258,8 +263,16 @@ class Federation:
     def _engage(
         self, training: LocalTraining, initial: Doubles, enrolment: Enrolment, plan: Plan, device: str
     ) -> FederationResult:
-        with tracked(self._config.report, plan.pinned, self._progress) as progress:
-            return self._play(training, initial, enrolment, plan, device, progress)
+        with (
+            tracked(self._config.report, plan.pinned, self._progress) as progress,
+            self._trained_apart(training, enrolment) as apart,
+        ):
+            return self._play(training, initial, enrolment, plan, device, progress, apart)
+
+    def _trained_apart(self, training: LocalTraining, enrolment: Enrolment) -> AbstractContextManager[Workers | None]:
+        if self._apart is None:
+            return nullcontext()
+        return trained_apart(training, self._config, self._apart, list(enrolment.clients))
 
     def _play(
         self,
@@ -269,6 +282,7 @@ class Federation:
         plan: Plan,
         device: str,
         progress: Progress,
+        apart: Workers | None,
     ) -> FederationResult:
         directory = self._directory
         session = Session(
@@ -283,6 +297,7 @@ class Federation:
             rand=self._rand,
             promise=self._promise,
             approvals=b"" if self._issued is None else self._issued.approvals,
+            apart=apart,
         )
         result = self._carrier.run(session, Parties.of(enrolment, directory))
         adapter = _write_model(directory, training, result, plan, progress)

@@ -1,8 +1,11 @@
-"""Numbers, names and metrics as people read them."""
+"""Numbers, names and metrics as people read them, and devices as they write them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+
+DEVICE = r"auto|cpu|cuda(:[0-9]{1,3})?"  # `auto`: cuda where there is any
+DEVICES = "auto, cpu, cuda or cuda:N"
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:

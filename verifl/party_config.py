@@ -10,6 +10,7 @@ is checked before any work starts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, Field
 
 from proofs.errors import Misuse
 from protocols.log.connection import SCHEMES
+from verifl.formatting import DEVICE, DEVICES
 from verifl.tables import Finite, TomlTable, parse_table, read_toml
 
 ROLES = ("coordinator", "trustee", "client")
@@ -29,6 +31,13 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _device(text: str) -> str:
+    if re.fullmatch(DEVICE, text) is None:
+        raise ValueError(f"expected {DEVICES}, found {text!r}")
+    return text
+
+
+Device = Annotated[str, AfterValidator(_device)]
 Place = Annotated[str, Field(min_length=1), AfterValidator(_one_line)]  # of a file or directory
 
 
@@ -63,7 +72,7 @@ class PartyConfig(TomlTable):
     training: Place | None = None
     approvals: Place | None = None
     initial: Place | None = None
-    device: Literal["auto", "cpu", "cuda"] | None = None
+    device: Device | None = None
     poll: Finite | None = Field(default=None, ge=0.01, le=3600)
     keep_secrets: int | None = Field(default=None, ge=60)
     quorum_wait: int | None = Field(default=None, ge=0)

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
@@ -78,6 +78,19 @@ class Training(Protocol):
 
     def changed_buffers(self, client: str) -> tuple[str, ...]:
         """Names of float buffers among it."""
+        ...
+
+
+@runtime_checkable
+class TrainsAhead(Protocol):
+    """A `Training` whose turns can be begun before they are asked for; see `verifl.training.workers`."""
+
+    def restore(self, client: str, kept: Kept) -> None:
+        """Take up what the client keeps for itself."""
+        ...
+
+    def begin(self, client: str, model: Doubles, number: int) -> None:
+        """Have a client's turn made."""
         ...
 
 
@@ -171,6 +184,17 @@ class ClientAgent:
             package = self._client.submit(opened, update.units, update.weight)
         return package
 
+    def prepare(self, question: Question, log: PublicLog) -> None:
+        """Begin to train, if that is done elsewhere and the round is not answered yet; raises as `answer`, which is to
+        follow."""
+        if not isinstance(question, Submit) or not isinstance(self._training, TrainsAhead):
+            return
+        opened = accept_round(self._pinned, self._client, log)
+        if opened.number == question.round and self._client.answered(opened) is None:
+            local = self._local()
+            self._training.restore(self.name, local.before(opened.number))
+            self._training.begin(self.name, opened.model, opened.number)
+
     def keep_receipt(self, number: int, receipt: Receipt) -> None:
         """Keep its receipt of a round that has ended, unless it has one; raises Malformed or Rejected for one that does
         not hold, or is not its own."""
@@ -187,10 +211,13 @@ class ClientAgent:
             budget.check(self.name, accepted_rounds(self._directory, self._pinned))
 
     def _train(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
+        again = self._client.weight_on(opened)
+        return train_turn(self._training, self._pinned.policy, self._local(), self.name, opened, observer, again)
+
+    def _local(self) -> LocalState:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))
         local.discard_after(self._client.last_answered)  # of turns that were killed before they had an answer
-        again = self._client.weight_on(opened)
-        return train_turn(self._training, self._pinned.policy, local, self.name, opened, observer, again)
+        return local
 
 
 def train_turn(

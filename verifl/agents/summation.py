@@ -7,6 +7,7 @@ arrays are streamed, a batch at a time; their range is checked on the host: noth
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 from proofs.errors import Misuse
 from protocols.rounds.aggregation import Summation
 from protocols.summation import Residues, group_size
+from verifl.formatting import DEVICE, DEVICES
 
 if TYPE_CHECKING:
     import torch
@@ -25,17 +27,21 @@ _SIGN = 63  # shifted right by as much, a word of 64 bits is -1 if it is negativ
 
 
 def resolve_device(name: str) -> str:
-    """`auto` becomes `cuda` where there is one and `cpu` elsewhere; raises Misuse for `cuda` where there is none."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise Misuse(f"device: expected auto, cpu or cuda, found {name!r}")
+    """`auto` becomes `cuda` where there is one and `cpu` elsewhere; raises Misuse for one that is not there."""
+    if re.fullmatch(DEVICE, name) is None:
+        raise Misuse(f"device: expected {DEVICES}, found {name!r}")
     if name == "cpu":
         return "cpu"
     import torch
 
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise Misuse("device: cuda was asked for, but torch finds no CUDA device here; use --device cpu or auto")
-    return "cuda" if available else "cpu"
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return "cuda" if count else "cpu"
+    if not count:
+        raise Misuse(f"device: {name} was asked for, but torch finds no CUDA device here; use --device cpu or auto")
+    if int(name.partition(":")[2] or 0) >= count:
+        raise Misuse(f"device: {name} was asked for, but torch finds {count} here, from cuda:0 to cuda:{count - 1}")
+    return name
 
 
 def summation_on(device: str) -> Summation:

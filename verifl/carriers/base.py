@@ -18,6 +18,7 @@ from verifl.progress import Progress, RoundSummary
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.run_directory import RunDirectory
 from verifl.training.local_training import LocalTraining
+from verifl.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Session:
 
     initial: the initial model, float64 (d,). changes: rotations and revocations to be logged. rand: draws protocol
     randomness. promise: a line to tell once the run could go on from what is on disk and has a round before it; empty
-    for none. approvals: those that the policy demands.
+    for none. approvals: those that the policy demands. apart: who makes the clients' turns, where `training` does not.
     """
 
     config: Config
@@ -63,6 +64,7 @@ class Session:
     rand: Randomness
     promise: str = ""
     approvals: bytes = b""
+    apart: Workers | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,10 @@ class KeepsReceipts(Protocol):
 class AskedClient(KeepsReceipts, Protocol):
     """What a carrier knows of a client; see `ClientAgent`."""
 
+    def prepare(self, question: Question, log: PublicLog) -> None:
+        """Begin what takes long, where that is done elsewhere."""
+        ...
+
     def answer(self, question: Question, log: PublicLog, observer: TurnObserver) -> SubmissionPackage:
         """Its submission."""
         ...
@@ -88,7 +92,7 @@ def honest_company(
             for name, party in parties.trustees.items()
         },
         {
-            name: ClientAgent.open(pinned, party, session.training, evidence[name], rand, watch)
+            name: ClientAgent.open(pinned, party, session.apart or session.training, evidence[name], rand, watch)
             for name, party in parties.clients.items()
         },
     )

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     help="A rotation or revocation, to be logged before the next round; may be repeated.",
 )
 @click.option("--resume", is_flag=True, help="Go on where a run into --out was killed or failed.")
+@click.option(
+    "--train-on", "devices", multiple=True, metavar="DEVICE",
+    help="Train clients in a process of their own on this device (cpu, cuda:0, ...); repeatable, each is one process.",
+)  # fmt: skip
 @inject_option
 @device_option
 @log_format_option
@@ -62,6 +66,7 @@ def run(
     initial: Path | None,
     change_files: tuple[Path, ...],
     resume: bool,
+    devices: tuple[str, ...],
     inject: tuple[Injection, ...],
     device: str,
     log_format: str,
@@ -86,12 +91,15 @@ def run(
     from verifl.storage.run_directory import RunDirectory
     from verifl.tasks.loading import load_task
     from verifl.training.initial_files import started_from
+    from verifl.training.workers import Apart
 
     settings = read_config(config)
     issued = read_issued(policy_file, folder, passphrase_source(passphrase_file), approvals)
     changes = [read_change(path) for path in change_files]
     if changes and inject:
         raise Misuse("--inject and --change: parties that misbehave follow no changes; choose one of the two")
+    if devices and inject:
+        raise Misuse("--inject and --train-on: parties that misbehave train where they are; choose one of the two")
     if resume and inject:
         raise Misuse("--inject and --resume: parties that misbehave do not go on after a kill; choose another --out")
     if inject and RunDirectory(out).resumable:
@@ -111,13 +119,14 @@ def run(
                 carrier=carrier_with(inject),
                 issued=issued,
                 changes=changes,
+                apart=Apart(devices, config.parent, initial) if devices else None,
                 promise="" if inject else "interrupted or killed at any time, it goes on with --resume",
             )
             result = federation.run(resume)
     except BaseException as error:
         if _may_go_on(federation, error, resume) and RunDirectory(out).resumable and not inject:
             given = {"passphrase-file": passphrase_file, "approvals": approvals, "initial": initial}
-            command = _resumption(config, out, policy_file, folder, given, change_files, device)
+            command = _resumption(config, out, policy_file, folder, given, change_files, device, devices)
             first = "once that is put right, " if isinstance(error, VeriflError) else ""
             error.add_note(f"nothing is lost: {first}`{command}` goes on from there")
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
@@ -144,10 +153,12 @@ def _resumption(
     given: Mapping[str, Path | None],
     changes: Sequence[Path],
     device: str,
+    devices: Sequence[str],
 ) -> str:
     """The command that goes on with a run. given: files by the names of their options."""
     options = ["--policy", str(policy_file), "--keys", str(folder)] if policy_file and folder else []
     options += [word for name, path in given.items() if path for word in (f"--{name}", str(path))]
     options += [word for path in changes for word in ("--change", str(path))]
     options += ["--device", device] if device != "auto" else []
+    options += [word for name in devices for word in ("--train-on", name)]
     return shlex.join([command_name("verifl"), "run", str(config), "--out", str(out), *options, "--resume"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from verifl.formatting import DEVICE, DEVICES
 
 if TYPE_CHECKING:
     from verifl.adversaries.registry import Injection
@@ -19,9 +22,17 @@ format_option = click.option(
     help="Form of the report on stdout.",
 )  # fmt: skip
 
+
+def _device(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The name of a device; whether there is one is for `resolve_device`."""
+    if re.fullmatch(DEVICE, value) is None:
+        raise click.BadParameter(f"expected {DEVICES}, found {value!r}", context, parameter)
+    return value
+
+
 device_option = click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True,
-    help="Where to train and to sum ciphertexts; the transcript does not depend on it.",
+    "--device", callback=_device, metavar="DEVICE", default="auto", show_default=True,
+    help=f"Where to train and to sum ciphertexts: {DEVICES}. The transcript does not depend on it.",
 )  # fmt: skip
 
 log_format_option = click.option(

@@ -138,8 +138,20 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
             *(weights.notes() if weights is not None else ()),
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
+            *_stopping_notes(config),
         ),
     )
+
+
+def _stopping_notes(config: Config) -> list[str]:
+    rule = config.stopping
+    if rule is None:
+        return []
+    change = f" by {rule.minimum_change:g}" if rule.minimum_change else ""
+    rounds = f"fewer than {config.federation.rounds} rounds may close"
+    return [
+        f"[stopping]: {rounds}: it ends once {rule.metric} has not become better{change} for {rule.patience} of them"
+    ]
 
 
 def _local_notes(task: Task[Any], config: Config, model: nn.Module, layout: TensorLayout) -> list[str]:

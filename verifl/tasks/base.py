@@ -41,6 +41,9 @@ class Task(Protocol[Data]):
     It may also take an argument `turn`, a `verifl.Turn`: the number of the round and how many there are, the seed of
     the configuration, the device of the model.
 
+    A task may say `processes = n`: its `train` runs in n processes of the client's machine at once, in a process group
+    of torch, on copies of the model; see docs/training.md.
+
     A client whose `data` or `train` raises drops out of that round, and is asked again in the next; with
     `verifl.Abstain` it does so on purpose. If the turns of all clients raise, the run ends.
     """

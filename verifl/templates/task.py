@@ -38,7 +38,8 @@ class MyTask:
     def train(self, model: nn.Module, client: str, data: Samples) -> None:
         """Your training loop. The model is on the device of its parameters.
 
-        With a fourth argument `state`, a dict, a client keeps what you put there from round to round.
+        With a fourth argument `state`, a dict, a client keeps what you put there from round to round. With a line
+        `processes = 2` in the class it runs in two processes at once, for DistributedDataParallel.
         """
         del client  # every workshop trains the same way
         device = next(model.parameters()).device

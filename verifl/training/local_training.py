@@ -25,6 +25,7 @@ from verifl.training.memory_sharing import sharing
 from verifl.training.model_files import file_names
 from verifl.training.module_state import check_loading, hidden_parameters, kind_of, state_of, unusual
 from verifl.training.own_tensors import NOTHING, Kept
+from verifl.training.ranks import ranks_of, train_on
 from verifl.training.running_statistics import local_statistics, personal_tensors
 from verifl.training.task_state import ClientStates
 from verifl.training.tensors import (
@@ -84,6 +85,11 @@ class LocalTraining:
         self._states = ClientStates(task.train, sum(tensor.nbytes for tensor in state.values()), device)
         check_loading(self._models.fresh(), [spec.name for spec in self.layout.specs])
         self._check_hidden(model)
+        self._ranks = ranks_of(task)
+        if self._ranks is not None and self._states.taken:
+            raise Misuse(
+                "task: processes: train() takes `state`, which one process alone can keep; use one or the other"
+            )
 
     def initial(self) -> Doubles:
         """The travelling tensors as the task initialised them, float64 (d,); of one that was started from a file, those
@@ -108,12 +114,21 @@ class LocalTraining:
                 data = self._task.data(client)
             self._weigh(client, data, round_number)
             with seeded(self._seed, f"train {round_number} {client}"), client_code(client, "train"):
-                self._task.train(module, client, data, **state, **self._turn(round_number))
+                self._fit(module, client, data, state, round_number)
         self._check_architecture(module, client)
         after = read_vector(module, self.layout)
         self._own[client] = self._changed(module)
         self._states.keep(client, state)
         return before, after
+
+    def _fit(self, module: nn.Module, client: str, data: Any, state: dict[str, Any], number: int) -> None:
+        """The task's train(), in this process or in several."""
+        turn = self._turn(number)
+        if self._ranks is None:
+            self._task.train(module, client, data, **state, **turn)
+            return
+        seeds = (self._seed, f"train {number} {client}")
+        train_on(self._ranks, self._task, module, client, data, turn.get("turn"), seeds)
 
     def measured(self, client: str) -> float | None:
         """What the data of the client's turn weigh, as the task says; None where it is not asked."""

@@ -144,3 +144,19 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(Misuse, match="no CUDA device"):
             resolve_device("cuda")
+
+
+def test_a_device_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(name) for name in ("cuda", "cuda:0", "cuda:1", "auto")] == [
+        "cuda",
+        "cuda:0",
+        "cuda:1",
+        "cuda",
+    ]
+    with pytest.raises(Misuse, match=r"cuda:2 was asked for, but torch finds 2 here, from cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+    for name in ("cuda:", "cuda:x", "cuda:-1", "cuda:1 "):
+        with pytest.raises(Misuse, match="expected auto, cpu, cuda or cuda:N"):
+            resolve_device(name)

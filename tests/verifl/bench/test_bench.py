@@ -255,7 +255,7 @@ def test_the_command_line_imports_no_measuring_module() -> None:
 
 
 def test_an_unusable_device_is_refused_where_it_measures() -> None:
-    with pytest.raises(Misuse, match="expected auto, cpu or cuda"):
+    with pytest.raises(Misuse, match="expected auto, cpu, cuda or cuda:N"):
         summation.measure_summation(10, 2, 1, "tpu")
 
 

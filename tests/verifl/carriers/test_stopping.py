@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from auditor import audit
@@ -15,7 +16,11 @@ from proofs.errors import Misuse, Rejected
 from protocols.continuation import end_of, require_lawful
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
+from protocols.messages import COORDINATOR
+from tests.verifl.carriers.exchange.consortium import CONFIG as ELSEWHERE
+from tests.verifl.carriers.exchange.stepping import Meeting
 from verifl import Config, Federation, FederationResult
+from verifl.commands.root import invoke
 
 LOSSES = {0: 4.0, 1: 3.0, 2: 3.5, 3: 3.0, 4: 3.2}
 
@@ -85,6 +90,23 @@ def test_a_run_stops_behind_a_round_that_closed_and_may_go_on(tmp_path: Path) ->
     assert last.stopped == told.replace("3 of 5", "4 of 5")
     assert kinds(last)[-1] == "RoundClosed"
     assert audit(last.transcript, last.policy).accepted
+
+
+def test_a_coordinator_of_parties_elsewhere_stops_and_its_best_model_is_found(tmp_path: Path) -> None:
+    """The metric never changes by as much as it has to."""
+    rule = '[stopping]\nmetric = "weight"\nmode = "max"\npatience = 1\nminimum_change = 1000.0\n'
+    meeting = Meeting(tmp_path, ELSEWHERE.replace("rounds = 2", "rounds = 9") + rule)
+    assert meeting.config.federation.rounds == 9
+    meeting.convene()
+    meeting.until_ended()
+    assert (meeting.types().count("round-closed"), meeting.types()[-1]) == (2, "round-closed")
+    assert meeting._host.stopped is not None
+    meeting.audited()
+    metrics, file = str(meeting.home(COORDINATOR).path / "metrics.jsonl"), tmp_path / "best.safetensors"
+    options = ["--best", "weight", "--mode", "max", "--metrics", metrics]
+    assert invoke(["export", str(meeting.public.path), str(file), *options]) == 0
+    found = {each.round: each.metrics["weight"] for each in meeting._host.summaries}
+    assert load_file(file)["weight"].sum().item() == max(found.values())
 
 
 def test_what_evaluate_does_not_say_is_refused_before_anybody_has_said_anything(tmp_path: Path) -> None:

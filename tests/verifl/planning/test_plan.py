@@ -264,3 +264,10 @@ def test_fewer_drawn_than_two_smallest_cohorts() -> None:
     assert said.startswith("limits.per_round = 5 is less than twice limits.min_cohort = 3: ")
     assert "of 20 clients are there; draw 6 or more" in said
     assert notes[6] == []
+
+
+def test_that_a_run_may_stop_early_is_said() -> None:
+    stopping = {"metric": "loss", "patience": 2, "minimum_change": 0.25}
+    (note,) = make_plan(breast_cancer(), Config.of(federation={"rounds": 9}, stopping=stopping)).notes
+    assert note.startswith("[stopping]: fewer than 9 rounds may close")
+    assert note.endswith("loss has not become better by 0.25 for 2 of them")

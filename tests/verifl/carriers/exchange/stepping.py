@@ -132,7 +132,8 @@ class Meeting:
         party = Party(COORDINATOR, self.keys[COORDINATOR], self.home(COORDINATOR))
         party.directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         wanted, deadlines = self.config.federation.rounds, self.config.deadlines
-        plan = HostPlan(wanted, deadlines, self.initial, self.training.evaluate, self.progress, "cpu", self.approvals)
+        terms = (self.progress, "cpu", self.approvals, self.config.stopping)
+        plan = HostPlan(wanted, deadlines, self.initial, self.training.evaluate, *terms)
         opened = opened_host(Seat(self.pinned, party, self.public), plan, CoordinatorHost, self.clock)
         self._host, self.server = self._open.enter_context(opened)
         return self._host
