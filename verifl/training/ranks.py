@@ -168,9 +168,11 @@ def _rank(payload: bytes, timeout: float) -> _Outcome:
         with user_code("train() failed"), seeded(work.seed, work.purpose):
             work.task.train(work.module.to(device), work.client, work.data, **told)
     except VeriflError as error:
-        abstains = isinstance(error.__cause__, Abstain)
-        text = str(error.__cause__) if abstains else str(error)
-        return _Outcome(_ABSTAINS if abstains else _FAILED, text, b"", time.time())
+        cause = error.__cause__
+        if isinstance(cause, Abstain):
+            return _Outcome(_ABSTAINS, str(cause), b"", time.time())
+        waited = isinstance(cause, dist.DistError) or "gloo" in str(cause)
+        return _Outcome(_FAILED, f"{error}{_STEPS if waited else ''}", b"", time.time())
     finally:
         dist.destroy_process_group()
     kept = io.BytesIO()
@@ -191,7 +193,7 @@ def _check(outcomes: list[_Outcome]) -> None:
     failed = [(each.at, rank) for rank, each in enumerate(outcomes) if each.kind == _FAILED]
     if failed:
         rank = min(failed)[1]  # the others may have failed for want of this one
-        raise Misuse(f"process {rank} of {len(outcomes)}: {outcomes[rank].text}{_STEPS}")
+        raise Misuse(f"process {rank} of {len(outcomes)}: {outcomes[rank].text}")
     if all(each.kind == _ABSTAINS for each in outcomes):
         raise Abstain(outcomes[0].text)
     for rank, each in enumerate(outcomes):

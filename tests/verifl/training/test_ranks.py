@@ -159,7 +159,7 @@ def test_two_processes_train_as_plain_ddp_does() -> None:
 
 
 WRONG = {
-    "raise": r"process 1 of 2: train\(\) failed: KeyError: 'age' \(at .*test_ranks\.py:\d+\)",
+    "raise": r"process 1 of 2: train\(\) failed: KeyError: 'age' \(at .*test_ranks\.py:\d+\)$",
     "die": "process 1 of 2 ended with status 7",
     "differ": "'0.bias' of process 1 is not what it is of process 0, and all have to end with one model, bit for bit",
     "statistics": "'1.running_mean' of process 1 is not what it is",
