@@ -139,7 +139,7 @@ def test_where_sums_are_made() -> None:
 def test_devices() -> None:
     assert resolve_device("cpu") == "cpu"
     assert resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(Misuse, match="expected auto, cpu or cuda"):
+    with pytest.raises(Misuse, match="expected auto, cpu, cuda or cuda:N"):
         resolve_device("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(Misuse, match="no CUDA device"):
