@@ -71,14 +71,18 @@ class Verification:
             (claim.commitments, numbers.rows_of("update", "private"), "commitments-length"),
             (claim.range_commitments, numbers.rows_of("range-a", "range-b", "range-c"), "range-commitments-length"),
             (claim.weight_commitments, numbers.rows_of("weight-roots", "weight-squares"), "weight-commitments-length"),
+            (
+                claim.privacy_noise_commitments,
+                numbers.rows_of("noise", "noise-energy"),
+                "privacy-noise-commitments-length",
+            ),
             (claim.noise_commitments, numbers.rows_of("error", "key"), "encryption-commitments-length"),
         ]
         for data, rows, name in wanted:
             if len(data) != 33 * rows:
                 raise Unreadable(name)
         self.proof = split(claim.proof, numbers)
-        rows = (claim.commitments, claim.range_commitments, claim.weight_commitments, claim.noise_commitments)
-        self.rows = decode_points(b"".join(rows))
+        self.rows = decode_points(b"".join(data for data, _, _ in wanted))
         self.auxiliary = decode_point(self.proof.auxiliary)
         self.announcements = [decode_point(data) for data in self.proof.announcements]
         self.share = decode_point(claim.share_commitment) if numbers.encrypted else None
@@ -103,9 +107,13 @@ class Verification:
         statement += [number for piece in numbers.slices for number in piece]
         if numbers.hidden:
             statement.append(numbers.W)
+        if numbers.noisy:
+            statement += [numbers.E_n, numbers.floor, numbers.ceiling, 64]
         if numbers.encrypted:
             statement += [numbers.N, numbers.q, numbers.T, numbers.noise_bound, 64, 24, 10]
             statement += [numbers.S, numbers.weight_bits, numbers.quotient_mask, numbers.quotient_bound]
+        if numbers.noisy:
+            challenger.absorb("noise-signs", self._signs())
         challenger.absorb("context", claim.context)
         challenger.absorb("statement", b"".join(number.to_bytes(32, "big") for number in statement))
         if numbers.encrypted:
@@ -117,6 +125,16 @@ class Verification:
             challenger.absorb("ciphertext", claim.ciphertext_hash)
             challenger.absorb("share-commitment", claim.share_commitment)
 
+    def _signs(self) -> bytes:
+        """5.4: the signs of the noise, and the state that they leave."""
+        numbers, claim = self.numbers, self.claim
+        challenger = Challenger(b"verifl/v1/noise-signs")
+        challenger.absorb("sign-context", claim.sign_context)
+        challenger.absorb("noise-commitments", claim.privacy_noise_commitments[: 33 * numbers.R])
+        bits = challenger.bits("noise-signs", numbers.R, numbers.C)
+        self.noise_signs = [[1 - 2 * bit for bit in row] for row in bits]
+        return challenger.state
+
     def _matrices(self) -> None:
         """Step 2: commitments, then signs and cell weights; Y against the ciphertext."""
         numbers, claim, challenger = self.numbers, self.claim, self.challenger
@@ -125,6 +143,8 @@ class Verification:
             challenger.absorb("range-commitments", claim.range_commitments)
         if numbers.hidden:
             challenger.absorb("weight-commitments", claim.weight_commitments)
+        if numbers.noisy:
+            challenger.absorb("privacy-noise-commitments", claim.privacy_noise_commitments)
         if numbers.encrypted:
             challenger.absorb("encryption-commitments", claim.noise_commitments)
         challenger.absorb("auxiliary", self.proof.auxiliary)
@@ -170,11 +190,14 @@ class Verification:
         drawn = challenger.scalars("weight-factors", 3) if numbers.hidden else [0, 0, 0]
         self.theta_s, self.theta_w, self.theta_i = drawn
         self.theta = {"error": 0, "key": 0}
+        if numbers.noisy:
+            self.theta["noise"], self.theta_b = challenger.scalars("noise-weights", 2)
         self.zeta = self.xi = 0
         self.omega: list[int] = []
         if numbers.encrypted:
-            drawn = challenger.scalars("encryption-weights", 4 + numbers.S)
-            self.theta = {"error": drawn[0], "key": drawn[1]}
+            drawn = challenger.scalars("encryption-weights", 4 - numbers.noisy + numbers.S)
+            drawn = [0, *drawn] if numbers.noisy else drawn
+            self.theta |= {"error": drawn[0], "key": drawn[1]}
             self.zeta, self.xi, self.omega = drawn[2], drawn[3], drawn[4:]
 
     def _rounds(self) -> None:
@@ -215,7 +238,7 @@ class Verification:
         return self.r[self.numbers.row_bits :]
 
     def _grouping(self, name: str) -> Grouping:
-        return self.numbers.error_groups if name == "error" else self.numbers.key_groups
+        return self.numbers.key_groups if name == "key" else self.numbers.error_groups
 
     def _column_weights(self, table: Table) -> list[int]:
         """W_b(column) of 5.7; the columns that a table lacks are left out."""
@@ -225,6 +248,9 @@ class Verification:
             return []
         if table.name == "weight-roots":
             return [self.theta_s * value % ORDER for value in eq_table(tau_columns[:3])]
+        if table.name == "noise-energy":
+            t = tau_columns[2]
+            return [self.theta_b * (t if column & 4 else 1 - t) % ORDER for column in range(8)]
         if name not in self.theta:
             return [self.theta_r * value % ORDER for value in eq_table(tau_columns)] if self.numbers.ranged else []
         groups = self._grouping(name)
@@ -236,7 +262,26 @@ class Verification:
             return [self.theta[name] * of_group[column // 4] % ORDER for column in range(groups.slack_columns)]
         of_group = eq_table(sigma)
         weight = self.theta[name] * prod(1 - x for x in folded) % ORDER
-        return [weight * of_group[column // groups.size] % ORDER for column in range(groups.columns)]
+        weights = [weight * of_group[column // groups.size] % ORDER for column in range(groups.columns)]
+        if table.name == "noise" and self.numbers.ranged:
+            return [x + self.theta_r * y for x, y in zip(weights, eq_table(tau_columns), strict=True)]
+        return weights
+
+    def _phi(self) -> int:
+        """What the squares of the noise weigh beside 1."""
+        t = self.tau[self.numbers.row_bits + 2]
+        return self.theta_b * eq_table(self.tau[: self.numbers.row_bits])[0] * (2 * t - 1) % ORDER
+
+    def _signed_weight(self) -> int:
+        """W_s(r) of 5.7, from its values on the cells."""
+        numbers = self.numbers
+        tau_rows, tau_columns = eq_table(self.tau[: numbers.row_bits]), eq_table(self.tau[numbers.row_bits :])
+        rows, columns, total = eq_table(self._row_point), eq_table(self._column_point), 0
+        for y, signs in enumerate(self.noise_signs):
+            for c, sign in enumerate(signs):
+                weight = 1 + self.theta_r * tau_rows[y] * tau_columns[c]
+                total -= 2 * sign * weight * (rows[y] * columns[c] % ORDER)
+        return total % ORDER
 
     def _values_at_r(self) -> tuple[list[int], list[int]]:
         """Q_b(r) and a_b(r) for every table."""
@@ -249,6 +294,8 @@ class Verification:
         first = 0
         for table in numbers.tables:
             constant = 1 if table.name in ("update", "private") else 0
+            if table.name == "noise":
+                constant = 1 + self._phi()
             squares.append(constant + along_rows * inner(self._column_weights(table), columns))
             of_rows = [inner(s[first : first + table.rows], rows) for s in self.s]
             linear.append((inner(projected, of_rows) + self._forms(table, rows, columns)) % ORDER)
@@ -263,6 +310,9 @@ class Verification:
         if table.name == "update":
             of_padding = inner(eq_table(tau_columns)[numbers.filled :], columns[numbers.filled :])
             total += self.theta_p * rows[numbers.R - 1] * of_padding
+        if table.name == "noise":
+            signed = [sign * x for sign, x in zip(self.noise_signs[-1], eq_table(tau_columns), strict=True)]
+            total -= self.theta_p * rows[numbers.R - 1] * inner(signed[numbers.filled :], columns[numbers.filled :])
         if table.name == "range-a":
             of_rows = inner(eq_table(tau_rows)[: numbers.R], rows)
             total += self.theta_r * of_rows * eq(tau_columns, self._column_point)
@@ -314,7 +364,11 @@ class Verification:
             if table.name in self.theta:
                 groups = self._grouping(table.name)
                 folded = prod(1 - x for x in tau_rows[groups.kept_bits : groups.row_bits])
-                total += self.theta[table.name] * folded * sum(rows[: table.rows]) * numbers.noise_bound**2
+                bound = numbers.E_n if table.name == "noise" else numbers.noise_bound
+                total += self.theta[table.name] * folded * sum(rows[: table.rows]) * bound**2
+        if numbers.noisy:
+            t = self.tau[numbers.row_bits + 2]
+            total += self.theta_b * rows[0] * (t * numbers.ceiling - (1 - t) * numbers.floor)
         return total % ORDER
 
     def _squared_bounds(self) -> int:
@@ -337,6 +391,9 @@ class Verification:
         )
         first += int.from_bytes(proof.claim, "big") - self._constant()
         second = self.e - sum(w * (Q * w + a) for w, Q, a in zip(self.w, squares, linear, strict=True))
+        if numbers.noisy:
+            names = [table.name for table in numbers.tables]
+            second -= self._signed_weight() * self.w[names.index("update")] * self.w[names.index("noise")]
         third = sum(pow(self.eta, b, ORDER) * w for b, w in enumerate(self.w))
         value = first + self.kappa_2 * second + self.kappa_3 * third
         at_responses = inner(self._auxiliary_form(), proof.auxiliary_response[:-1])

@@ -40,3 +40,7 @@ class Challenger:
         output = self._step(4, label, data, 8 * rows * columns)
         words = [int.from_bytes(output[i : i + 8], "little") & (1 << bits) - 1 for i in range(0, len(output), 8)]
         return [words[row * columns : (row + 1) * columns] for row in range(rows)]
+
+    def bits(self, label: str, rows: int, columns: int) -> list[list[int]]:
+        output = self._step(5, label, rows.to_bytes(8, "big") + columns.to_bytes(8, "big"), (rows * columns + 7) // 8)
+        return [[output[i // 8] >> i % 8 & 1 for i in range(y * columns, (y + 1) * columns)] for y in range(rows)]

@@ -23,6 +23,8 @@ class Claim:
     ciphertext_hash: bytes
     ciphertext: list[int] | None
     share_commitment: bytes
+    privacy_noise_commitments: bytes = b""
+    sign_context: bytes = b""
 
 
 @dataclass(frozen=True)

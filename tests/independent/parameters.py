@@ -97,6 +97,9 @@ class Numbers:
         self.encrypted: bool = lattice["encryption_proof"]
         self.ranged: bool = policy["update"]["coordinate_bound"] is not None
         self.noise_bound: int = PROVED_NOISE if self.encrypted else TAIL
+        self.noisy: bool = self.noise is not None  # noise for privacy
+        bounds = ("group_bound", "floor", "ceiling")
+        self.E_n, self.floor, self.ceiling = (0 if self.noise is None else int(self.noise[name]) for name in bounds)
 
     @property
     def message_bound(self) -> int:
@@ -159,8 +162,13 @@ class Numbers:
             tables += [Table(f"range-{letter}", self.R, self.C) for letter in "abc"]
         if self.hidden:
             tables += [Table("weight-roots", 1, 8), Table("weight-squares", 1, 8)]
+        if self.noisy:
+            groups = self.error_groups
+            tables.append(Table("noise", self.R, self.C))
+            tables.append(Table("noise-slack", groups.slack_rows, groups.slack_columns))
+            tables.append(Table("noise-energy", 1, 8))
         if self.encrypted:
-            for name, groups in (("error", self.error_groups), ("key", self.key_groups)):
+            for name, groups in (("error", self.error_groups), ("key", self.key_groups))[self.noisy :]:
                 tables.append(Table(name, groups.rows, groups.columns))
                 tables.append(Table(f"{name}-slack", groups.slack_rows, groups.slack_columns))
         return tables
@@ -205,12 +213,17 @@ class Numbers:
     @cached_property
     def P(self) -> int:
         squares = (self.W * self.B) ** 2
+        groups = self.error_groups
+        count = groups.rows * groups.per_row
+        if self.noisy:
+            squares = (self.W * self.B + math.isqrt(self.ceiling) + 1) ** 2
+            squares += count * self.E_n**2 + self.ceiling - self.floor
         if self.hidden:
             squares += 2 * self.W**2 + self.W**4
         squares += sum((stop - start) * beta**2 for start, stop, beta in self.weighed_slices(self.W))
         if self.encrypted:
-            groups = sum(g.rows * g.per_row for g in (self.error_groups, self.key_groups))
-            squares += groups * self.noise_bound**2
+            keys = self.key_groups.rows * self.key_groups.per_row
+            squares += (keys if self.noisy else count + keys) * self.noise_bound**2
         return math.isqrt(squares * self.rows * self.C) + 1
 
     @property
@@ -235,9 +248,10 @@ class Numbers:
 
     @property
     def combination_bound(self) -> int:
-        """L."""
+        """L'."""
         E = self.noise_bound
-        return (self.cells << 2 * self.weight_bits) * (self.T * E + self.W * self.B) + (self.N * E + 1) * self.q
+        error = self.E_n if self.noisy else self.T * E
+        return (self.cells << 2 * self.weight_bits) * (error + self.W * self.B) + (self.N * E + 1) * self.q
 
     @cached_property
     def quotient_projection(self) -> int:
@@ -260,7 +274,7 @@ class Numbers:
 
     @property
     def degrees(self) -> list[int]:
-        first = 5 if self.ranged or self.encrypted or self.hidden else 4
+        first = 5 if self.ranged or self.encrypted or self.hidden or self.noisy else 4
         return [first] + [first - 2] * (self.variables - 1)
 
     @property
@@ -305,6 +319,7 @@ class Numbers:
             "proof": self.proof_size,
             "range_commitments": 33 * self.rows_of("range-a", "range-b", "range-c"),
             "weight_commitments": 33 * self.rows_of("weight-roots", "weight-squares"),
+            "privacy_noise_commitments": 33 * self.rows_of("noise", "noise-energy"),
             "noise_commitments": 33 * self.rows_of("error", "key"),
             "share": 32 * (self.secret_length + 1),
             "key": 4 * self.N,

@@ -125,17 +125,26 @@ def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
     policy_bound = numbers.policy["update"]["coordinate_bound"]
     yield "beta", max(largest, numbers.W * (policy_bound or 0)) <= 1 << 20
     yield "projections", 2 * X < ORDER
-    squares = (numbers.R + 1) * numbers.C * X**2 + (numbers.hidden and (numbers.B**2 + 1) * X)
+    cells = 4 * numbers.cells + numbers.C if numbers.noisy else (numbers.R + 1) * numbers.C
+    squares = cells * X**2 + (numbers.hidden and (numbers.B**2 + 1) * X)
     yield "norm", 2 * squares < ORDER
     if numbers.ranged:
         bound = (largest // numbers.W) ** 2 * X if numbers.hidden else largest**2
-        yield "range", 2 * (4 * X**2 + X + bound) < ORDER
+        yield "range", 2 * ((7 if numbers.noisy else 4) * X**2 + X + bound) < ORDER
     if numbers.hidden:
         yield "weight-squares", 2 * (X**2 + X) < ORDER
         yield "weight-interval", 2 * ((numbers.W + 6) * X + numbers.W) < ORDER
+    if numbers.noisy:
+        groups = numbers.error_groups
+        yield "noise-range", 1 <= numbers.E_n <= 1 << 28
+        yield "noise-range", 0 <= numbers.floor <= numbers.ceiling <= groups.rows * groups.per_row * numbers.E_n**2
+        yield "noise-range", numbers.W * numbers.B + numbers.E_n <= 1 << 40
+        yield "noise-group", 2 * (groups.size + 4) * X**2 < ORDER
+        yield "noise-energy", 2 * ((numbers.cells + 4) * X**2 + numbers.ceiling) < ORDER
+        yield "noise-weights", not numbers.hidden
     if numbers.encrypted:
-        group = max(numbers.error_groups.size, numbers.key_groups.size)
-        yield "scale", numbers.T >= 2 and 2 * numbers.T * numbers.noise_bound < numbers.q
+        group = max(0 if numbers.noisy else numbers.error_groups.size, numbers.key_groups.size)
+        yield "scale", (numbers.T == 1) == numbers.noisy and 2 * numbers.T * numbers.noise_bound < numbers.q
         yield "noise", 2 * (group + 4) * X**2 < ORDER
         yield "encryption", 2 * (numbers.combination_bound + numbers.q * numbers.quotient_bound) < ORDER
 

@@ -58,6 +58,7 @@ def numbers_of(parameters: WeakParameters) -> Numbers:
         "max_cohort": 5,
         "threshold": 3,
         "lattice": {**lattice, "encryption_proof": parameters.encryption is not None},
+        "noise": None,
         "weights": {"kind": "private", "largest": parameters.hidden_weight, "unit": None},
     }
     return Numbers(policy)

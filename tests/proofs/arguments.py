@@ -93,12 +93,12 @@ def random_privacy_noise(parameters: ArgumentParameters, seed: int = 0) -> NDArr
 
 
 def random_signed_noise(
-    engine: Engine, parameters: ArgumentParameters, rand: Randomness, noise: NDArray[np.int64] | None = None
+    engine: Engine, parameters: ArgumentParameters, rand: Randomness, noise: NDArray[np.int64] | int = 0
 ) -> SignedNoise | None:
-    """Committed, with the signs of it; None where there is none."""
+    """Committed, with the signs of it; None where there is none. noise: or a seed of it."""
     if parameters.privacy_noise is None:
         return None
-    drawn = random_privacy_noise(parameters) if noise is None else noise
+    drawn = random_privacy_noise(parameters, noise) if isinstance(noise, int) else noise
     return signed_noise(parameters, commit_noise(engine, parameters, drawn, rand), SIGN_CONTEXT)
 
 
@@ -245,7 +245,7 @@ def honest(
     context: bytes = CONTEXT,
     seed: bytes | str | int = 0,
     noise: Noise | None = None,
-    privacy_noise: NDArray[np.int64] | None = None,
+    privacy_noise: NDArray[np.int64] | int = 0,
 ) -> Honest:
     if update is None:
         update = bounded_update(parameters, 1)

@@ -142,7 +142,7 @@ def test_what_the_relation_brings() -> None:
     groups = EVERYTHING.squares_bound - (500**2 + 1 + coordinates + 1 + 300**2) * 300**2
     assert groups == PLAIN.squares_bound - 500**2 - 34 * 100**2
     (encryption,) = (each for each in EVERYTHING.relations if isinstance(each, Encryption))
-    assert encryption.norm_bound == 500 * 300
+    assert encryption.message_bound == 500 * 300
     assert not any(isinstance(each, ClientWeight) for each in PLAIN.relations)
     assert PLAIN.commitments_size("weight-commitments") == 0
     tables = 2 * (1 + 1)  # a pad under A and an evaluation of each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -59,9 +60,7 @@ def test_both_engines_make_the_same_proof_and_accept_it(parameters: ArgumentPara
     made, other = (honest(engine, parameters) for engine in (native(), reference()))
     claim = made.claim
     if parameters.weight != 1:
-        claim = type(claim)(
-            claim.rows, claim.proof, claim.context, claim.encryption, parameters.weight, claim.sign_context
-        )
+        claim = replace(claim, weight=parameters.weight)
     assert bytes_of(made.claim) == bytes_of(other.claim)
     assert judge(native(), parameters, claim) == judge(reference(), parameters, claim) == "accepted"
 
@@ -328,18 +327,24 @@ def test_errors_beside_noise_and_none_without() -> None:
 
 def test_claim_without_a_sign_context() -> None:
     claim = honest(native(), ALONE).claim
-    without = type(claim)(claim.rows, claim.proof, claim.context)
+    without = replace(claim, sign_context=None)
     with pytest.raises(Misuse, match="expected a sign context where noise for privacy is in force"):
         judge(native(), ALONE, without)
     with pytest.raises(Misuse, match="expected a sign context where noise for privacy is in force"):
         judge(native(), WeakParameters(20, 50, 4), claim)
 
 
+def test_sign_context_that_is_no_bytes() -> None:
+    claim = honest(native(), ALONE).claim
+    with pytest.raises(Misuse, match="sign context: expected bytes, found str"):
+        replace(claim, sign_context="text")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
 def test_signs_of_another_context(engine: Engine) -> None:
     """The same proof, for signs that are not its own."""
     claim = honest(native(), ALONE).claim
-    other = type(claim)(claim.rows, claim.proof, claim.context, None, 1, SIGN_CONTEXT + b".")
+    other = replace(claim, sign_context=SIGN_CONTEXT + b".")
     assert judge(engine, ALONE, other) == "linear-relation"
 
 

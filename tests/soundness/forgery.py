@@ -17,12 +17,14 @@ from proofs.noise import NoiseGroups
 from proofs.noise_witness import SignedNoise
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import dot, eq_table, evaluate
+from proofs.privacy_noise import NoiseSigns
 from proofs.proof import decode_proof
 from proofs.prover import Encrypted, complete, project
 from proofs.reference import points as curve
 from proofs.relations.encryption import DrawnEncryption
-from proofs.relations.noise import ERROR, ERROR_SLACK, KEY, KEY_SLACK
-from proofs.relations.norm import UPDATE
+from proofs.relations.noise import ERROR, KEY
+from proofs.relations.norm import NOISE, UPDATE
+from proofs.relations.privacy_noise import NOISE_ENERGY, NOISE_SLACK
 from proofs.relations.range import RANGE_TABLES
 from proofs.relations.scale import WEIGHT_ROOTS, WEIGHT_SQUARES
 from proofs.relations.terms import FinalPoint, JoinedTerms
@@ -95,7 +97,8 @@ class Derived:
 def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     """V5 and V6 over full tables: slow, and independent of the verifier's short cuts."""
     layout, proof = parameters.layout, decode_proof(parameters, claim.proof)
-    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    noise_signs = claim.signs(parameters)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements, noise_signs)
     signs = transcript.projection_signs(claim.rows, proof.auxiliary)
     drawn, given = transcript.draw(native()), parameters.sent(proof.combinations, proof.quotients)
     cells = next((each for each in drawn if isinstance(each, DrawnEncryption)), None)
@@ -116,9 +119,11 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
                 pairs = zip(weights.projections, signs.rows[:, span][:, y], signs.columns[:, c], strict=True)
                 forms.add(b, y, c, sum(rho * int(s) * int(t) for rho, s, t in pairs))
     constant = dot(weights.projections, proof.projections)
-    constant += _padding(parameters, weights, forms)
+    constant += _padding(parameters, weights, forms, noise_signs)
     bounds = parameters.norm_bound**2 + _range(parameters, weights, forms, squares)
     constant += bounds if parameters.hidden_weight is None else _weight(parameters, weights, forms, squares, bounds)
+    if noise_signs is not None:
+        constant += _privacy_noise(parameters, weights, squares)
     if cells is not None and claim.encryption is not None:
         constant += _noise(parameters, weights, squares)
         _cells(parameters, weights, forms, cells.rows, cells.columns, claim)
@@ -129,6 +134,9 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
             squares.everywhere[b] += 1
     values = zip(squares.values(), forms.values(), proof.evaluations, strict=True)
     mask = promised - sum(w * (q * w + a) for q, a, w in values)
+    if noise_signs is not None:
+        by_name = layout.by_name(proof.evaluations)
+        mask -= squares.signed(parameters, weights, noise_signs) * by_name[UPDATE] * by_name[NOISE]
     rows = sum(pow(opening.tables, b, ORDER) * w for b, w in enumerate(proof.evaluations))
     target = proof.claim - constant + opening.second * mask + opening.third * rows
     parts = zip(parameters.relations, drawn, given, strict=True)
@@ -143,7 +151,7 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
 
 def products_of_weights(parameters: ArgumentParameters, claim: Claim) -> list[list[int]]:
     """The weight of every cell in every combination, before reduction modulo q."""
-    transcript = ArgumentTranscript(parameters, claim.context, claim.statements)
+    transcript = ArgumentTranscript(parameters, claim.context, claim.statements, claim.signs(parameters))
     transcript.projection_signs(claim.rows, decode_proof(parameters, claim.proof).auxiliary)
     (cells,) = (each for each in transcript.draw(native()) if isinstance(each, DrawnEncryption))
     pairs = zip(cells.rows.tolist(), cells.columns.tolist(), strict=True)
@@ -181,6 +189,15 @@ class _Cube:
     def add(self, table: int, row: int, column: int, value: int) -> None:
         self._sums[table] += value * self._rows[row] * self._columns[column]
 
+    def signed(self, parameters: ArgumentParameters, weights: RelationWeights, signs: NoiseSigns) -> int:
+        """What stands before message times noise, cell by cell."""
+        theta = weights.scalars["range"][0] if parameters.coordinate_bound is not None else 0
+        total = 0
+        for (y, c), sign in np.ndenumerate(signs.table):
+            weight = -2 * int(sign) * (1 + theta * self.tau_rows[y] * self.tau_columns[c])
+            total += weight * self._rows[y] * self._columns[c]
+        return total % ORDER
+
     def rows(self) -> range:
         return range(len(self._rows))
 
@@ -188,11 +205,14 @@ class _Cube:
         return [(x + y) % ORDER for x, y in zip(self._sums, self.everywhere, strict=True)]
 
 
-def _padding(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cube) -> int:
+def _padding(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cube, signs: NoiseSigns | None) -> int:
     shape = parameters.shape
     for c in range(shape.columns):
         if (shape.data_rows - 1) * shape.columns + c >= parameters.dimension:
-            forms.add(0, shape.data_rows - 1, c, weights.scalars["padding"][0] * forms.tau_columns[c])
+            weight = weights.scalars["padding"][0] * forms.tau_columns[c]
+            forms.add(0, shape.data_rows - 1, c, weight)
+            if signs is not None:
+                forms.add(parameters.layout.index(NOISE), shape.data_rows - 1, c, -int(signs.table[-1, c]) * weight)
     return 0
 
 
@@ -200,7 +220,8 @@ def _range(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cub
     if parameters.coordinate_bound is None:
         return 0
     layout, columns = parameters.layout, parameters.shape.columns
-    involved = [layout.index(name) for name in (UPDATE, *RANGE_TABLES)]
+    noise = () if parameters.privacy_noise is None else (NOISE,)
+    involved = [layout.index(name) for name in (UPDATE, *RANGE_TABLES, *noise)]
     constant = 0
     for y in forms.rows():
         for c in range(columns):
@@ -235,26 +256,51 @@ def _weight(parameters: ArgumentParameters, weights: RelationWeights, forms: _Cu
 
 
 def _noise(parameters: ArgumentParameters, weights: RelationWeights, squares: _Cube) -> int:
-    """Each group's equation times eq(tau, its row) eq(tau, its columns) and the common factor, at its own cells."""
-    layout, lattice, constant = parameters.layout, parameters.encryption, 0
-    assert lattice is not None
-    for names, theta, groups in (
-        ((ERROR, ERROR_SLACK), weights.scalars["noise"][0], noise_relation(parameters).errors),
-        ((KEY, KEY_SLACK), weights.scalars["noise"][1], noise_relation(parameters).key),
-    ):
-        noise, slack = (layout.index(name) for name in names)
-        low, high = groups.kept_variables, groups.row_variables
-        factor = theta
-        for tau in weights.row_point[low:high]:
-            factor = factor * (1 - tau) % ORDER
-        first = groups.size.bit_length() - 1
-        among = eq_table(weights.column_point[first : first + groups.per_row.bit_length() - 1])
-        for y in squares.rows():
-            for c in range(groups.columns):
-                squares.add(noise, y, c, factor * squares.tau_rows[y] * among[c // groups.size])
-        constant += sum(factor * squares.tau_rows[y] * lattice.noise_bound**2 for y in range(groups.rows))
-        _slack(squares, slack, groups, theta, among, eq_table(weights.row_point[low:high]))
+    """Of errors, if there are some, and of the key."""
+    relation, constant = noise_relation(parameters), 0
+    for (name, slack, groups), theta in zip(relation.parts, weights.scalars["noise"], strict=True):
+        constant += _groups(parameters, weights, squares, (name, slack), groups, theta, relation.lattice.noise_bound)
     return constant
+
+
+def _privacy_noise(parameters: ArgumentParameters, weights: RelationWeights, squares: _Cube) -> int:
+    """Its groups; and eight squares, of which four are the energy less the floor, four the ceiling less the energy."""
+    layout, bounds, shape = parameters.layout, parameters.privacy_noise, parameters.shape
+    assert bounds is not None
+    theta, energy = weights.scalars["privacy-noise"]
+    groups = NoiseGroups(shape.data_rows, shape.columns)
+    constant = _groups(parameters, weights, squares, (NOISE, NOISE_SLACK), groups, theta, bounds.group)
+    above, below = energy * (1 - weights.column_point[2]), energy * weights.column_point[2]
+    for y in squares.rows():
+        for c in range(8):
+            weight = above if c < 4 else below
+            squares.add(layout.index(NOISE_ENERGY), y, c, weight * squares.tau_rows[y])
+    squares.everywhere[layout.index(NOISE)] += (below - above) * squares.tau_rows[0]
+    return constant + (below * bounds.ceiling - above * bounds.floor) * squares.tau_rows[0]
+
+
+def _groups(
+    parameters: ArgumentParameters,
+    weights: RelationWeights,
+    squares: _Cube,
+    names: tuple[str, str],
+    groups: NoiseGroups,
+    theta: int,
+    bound: int,
+) -> int:
+    """Each group's equation times eq(tau, its row) eq(tau, its columns) and the common factor, at its own cells."""
+    noise, slack = (parameters.layout.index(name) for name in names)
+    low, high = groups.kept_variables, groups.row_variables
+    factor = theta
+    for tau in weights.row_point[low:high]:
+        factor = factor * (1 - tau) % ORDER
+    first = groups.size.bit_length() - 1
+    among = eq_table(weights.column_point[first : first + groups.per_row.bit_length() - 1])
+    for y in squares.rows():
+        for c in range(groups.columns):
+            squares.add(noise, y, c, factor * squares.tau_rows[y] * among[c // groups.size])
+    _slack(squares, slack, groups, theta, among, eq_table(weights.row_point[low:high]))
+    return sum(factor * squares.tau_rows[y] * bound**2 for y in range(groups.rows))
 
 
 def _slack(squares: _Cube, table: int, groups: NoiseGroups, theta: int, among: list[int], highs: list[int]) -> None:
@@ -287,7 +333,8 @@ def _cells(
         for x in range(parameters.shape.data_cells):
             weight, (j, m) = left[x // columns] * right[x % columns], divmod(x, n)
             forms.add(layout.index(UPDATE), x // columns, x % columns, omega * weight)
-            forms.add(layout.index(ERROR), x // columns, x % columns, omega * weight * lattice.plaintext_scale)
+            if lattice.has_errors:
+                forms.add(layout.index(ERROR), x // columns, x % columns, omega * weight * lattice.plaintext_scale)
             for i in range(n):
                 alpha[i] += weight * (chunks[j][m - i] if i <= m else -chunks[j][n + m - i])
         on_key = [value + omega * (a % lattice.modulus) for value, a in zip(on_key, alpha, strict=True)]

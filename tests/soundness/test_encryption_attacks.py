@@ -407,7 +407,7 @@ class Unbounded(WeakParameters):
     def relations(self) -> tuple[Relation, ...]:
         *others, true = super().relations
         assert isinstance(true, Encryption)
-        return (*others, UnboundedEncryption(true.shape, true.lattice, true.norm_bound))
+        return (*others, UnboundedEncryption(true.shape, true.lattice, true.message_bound))
 
 
 def with_field_quotients(parameters: ArgumentParameters) -> tuple[Claim, list[int]]:

@@ -16,11 +16,12 @@ from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters, RingElements
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.proof import decode_proof
 from proofs.prover import Encrypted
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
-from proofs.witness import CommittedUpdate
+from proofs.witness import CommittedUpdate, witness_tables
 from tests.proofs.arguments import (
     MODULUS,
     WeakParameters,
@@ -31,6 +32,7 @@ from tests.proofs.arguments import (
     native,
     pruned,
     random_noise,
+    random_signed_noise,
     residues_of,
     restated,
 )
@@ -38,6 +40,7 @@ from tests.seeded import seeded
 from tests.soundness import forgery
 from tests.soundness.forgery import close_gap, derive, edit, forge, products_of_weights
 from tests.soundness.lattices import short_solution
+from tests.soundness.test_frozen_signs import FEW, SIGN_FORGERIES
 
 
 class WiderMasks(WeakParameters):
@@ -51,6 +54,9 @@ class WiderMasks(WeakParameters):
 PARAMETERS = WeakParameters(20, 50, 6)
 LARGE = WeakParameters(20, 2**40, 6)  # room for projections of 66 bits, 6 times: more than a scalar has
 FULL = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20))
+NOISED = WeakParameters(
+    40, 500, 6, 100, (), EncryptionParameters(8, 0xFFC001, 1), privacy_noise=NoiseBounds(900, 10, 10**6)
+)
 WEIGHTED = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 2**20), hidden_weight=9)
 
 
@@ -221,6 +227,28 @@ def false_weight() -> Claim:
     return forgery.forge_tables(native(), WEIGHTED, list(tables.values()), seeded(0), encrypt)
 
 
+def false_noise() -> Claim:
+    """A message with an update that is too long, under honest noise; everything else in order."""
+    rand, noise = seeded(0), random_noise(NOISED)
+    signed = random_signed_noise(native(), NOISED, rand)
+    assert signed is not None
+    assert noise is not None
+    short = np.array([100, -100, *[0] * 38])
+    tables = [table.copy() for table in witness_tables(NOISED, short, rand, noise, signed)]
+    tables[0][0, 2] += 500
+
+    def encrypt(committed: CommittedUpdate) -> Encrypted:
+        return encrypted_by(native(), NOISED, committed, noise)
+
+    return forgery.forge_tables(native(), NOISED, tables, rand, encrypt, signed)
+
+
+def forget_privacy_noise_commitments() -> Claim:
+    """The slack's row, of which the signs are no function."""
+    rows = NOISED.shape.data_rows
+    return row_chosen_last(NOISED, false_noise(), "privacy_noise_commitments", 5 * rows + 1, rows)
+
+
 def forget_quotients() -> Claim:
     """The same with the weights of the quotients known: four of 90 bits and more."""
     return integers_chosen_last(FULL, false_full_claim(), "quotients", 2**65)
@@ -243,8 +271,9 @@ def forget_weight_commitments() -> Claim:
     return row_chosen_last(WEIGHTED, false_weight(), "weight_commitments", 4 * WEIGHTED.shape.data_rows + 1)
 
 
-def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, position: int) -> Claim:
-    """The first row of a family of tables as what is missing in the table opening, once the responses stand."""
+def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, position: int, before: int = 0) -> Claim:
+    """A row of a family of tables, by default its first, as what is missing in the table opening, once the responses
+    stand. position: among all rows; before: how many of its family are before it."""
     claim = bend(parameters, false, "table_response")
     proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
     weights = forgery.row_weights(parameters, derived)
@@ -255,7 +284,8 @@ def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, pos
     scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
     opening = [response * inverse for response in proof.table_response]
     point = forgery.combination(others, scalars, opening, proof.table_blinding_response * inverse)
-    return altered(claim, **{item: point + getattr(claim, item)[POINT_SIZE:]})
+    rows, start = getattr(claim, item), before * POINT_SIZE
+    return altered(claim, **{item: rows[:start] + point + rows[start + POINT_SIZE :]})
 
 
 def forget_update_announcement() -> Claim:
@@ -367,6 +397,7 @@ FORGERIES: dict[str, Forgery] = {
 FULL_FORGERIES: dict[str, Forgery] = {
     "range-commitments": forget_range_commitments,
     "weight-commitments": forget_weight_commitments,
+    "privacy-noise-commitments": forget_privacy_noise_commitments,
     "encryption-commitments": forget_encryption_commitments,
     "update-announcement": forget_update_announcement,
     "share-announcement": forget_share_announcement,
@@ -381,11 +412,13 @@ VERIFIERS: dict[str, ArgumentParameters] = {
     "projections": LARGE,
     "combinations": MANY,
     "weight-commitments": WEIGHTED,
+    "privacy-noise-commitments": NOISED,
 }
 # what the weights of the cells are drawn from: with the ciphertext at hand its combinations are others
 BEFORE_CELL_WEIGHTS = {
     "range-commitments",
     "weight-commitments",
+    "privacy-noise-commitments",
     "encryption-commitments",
     "share-commitment",
     "ciphertext",
@@ -459,6 +492,9 @@ def test_false_claim_is_rejected() -> None:
         WeakParameters(20, 500, 3, hidden_weight=1),
         WeakParameters(17, 500, 3, 9, (CoordinateGroup(2, 5, 0),), hidden_weight=7),  # alone in the last row
         WEIGHTED,
+        NOISED,
+        FEW,
+        WeakParameters(70, 500, 3, 9, privacy_noise=NoiseBounds(900, 10, 10**6)),
     ],
 )
 def test_second_implementation_agrees_on_honest_claims(parameters: WeakParameters) -> None:
@@ -498,11 +534,15 @@ def test_every_label_has_its_attack(monkeypatch: pytest.MonkeyPatch) -> None:
             labels.add(label)
             super().absorb(label, data)
 
-    claim, full, weighted = (honest(native(), each).claim for each in (PARAMETERS, FULL, WEIGHTED))
+    claim, full, weighted, noised = (honest(native(), each).claim for each in (PARAMETERS, FULL, WEIGHTED, NOISED))
     monkeypatch.setattr("proofs.transcript.Challenger", Recording)
+    monkeypatch.setattr("proofs.privacy_noise.Challenger", Recording)
+    plain, noisy = FORGERIES.keys() | FULL_FORGERIES.keys(), {"privacy-noise-commitments", *SIGN_FORGERIES}
     assert judge(native(), PARAMETERS, claim) == "accepted"
     assert labels == FORGERIES.keys()
     assert judge(native(), FULL, full) == "accepted"
-    assert labels == (FORGERIES.keys() | FULL_FORGERIES.keys()) - {"weight-commitments"}
+    assert labels == plain - {"weight-commitments", *noisy}
     assert judge(native(), WEIGHTED, weighted) == "accepted"
-    assert labels == FORGERIES.keys() | FULL_FORGERIES.keys()
+    assert labels == plain - noisy
+    assert judge(native(), NOISED, noised) == "accepted"
+    assert labels == plain | noisy

@@ -28,6 +28,7 @@ from proofs.encryption import EncryptionParameters
 from proofs.engine import Table
 from proofs.opening import Masked
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.proof import Proof, decode_proof
 from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import Randomness
@@ -40,6 +41,7 @@ from tests.proofs.arguments import (
     native,
     quotients_of,
     random_noise,
+    random_signed_noise,
 )
 from tests.seeded import seeded
 from tests.soundness.forgery import forgetting
@@ -48,6 +50,9 @@ from tests.soundness.test_tampering import ENCRYPTION_TAMPERS
 
 PARAMETERS = WeakParameters(20, 50, 3)
 WIDE = WeakParameters(20, 50, 3, 50, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
+NOISED = WeakParameters(
+    20, 50, 3, 50, (), EncryptionParameters(8, 0xFFC001, 1), privacy_noise=NoiseBounds(100, 10, 5000)
+)
 SAMPLES = 300
 FEWER = 100  # are enough to notice defective masks
 PARTS = 17  # of one value's range, and residues modulo it: 16 degrees of freedom
@@ -84,11 +89,13 @@ def draw(parameters: ArgumentParameters, update: list[int], samples: int, label:
     found, rand, noise = [], seeded(label), random_noise(parameters)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("proofs.transcript.Challenger", forgetting())
+        patch.setattr("proofs.privacy_noise.Challenger", forgetting())  # signs are constants as well
         for _ in range(samples):
-            committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand, noise)
+            signed = random_signed_noise(native(), parameters, rand, abs(sum(update)))
+            committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand, noise, signed)
             encrypted = encrypted_by(native(), parameters, committed, noise) if noise is not None else None
             proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand, encrypted))
-            rows = committed.commitments + committed.range_commitments + committed.encryption_commitments
+            rows = b"".join(committed.rows[label] for label in parameters.layout.families)
             found.append(published(parameters, rows, proof))
     return found
 
@@ -135,6 +142,7 @@ STATEMENTS = pytest.mark.parametrize(
     [
         pytest.param(PARAMETERS, id="norm"),
         pytest.param(WIDE, id="range and encryption", marks=pytest.mark.exhaustive),
+        pytest.param(NOISED, id="noise", marks=pytest.mark.exhaustive),
     ],
 )
 REDUCTIONS: dict[str, Callable[[list[dict[str, Any]], int], Cells]] = {"high": high, "low": low}

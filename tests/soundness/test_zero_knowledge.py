@@ -11,6 +11,7 @@ from proofs.curve import ORDER
 from proofs.encryption import EncryptionParameters, EncryptionStatement
 from proofs.generators import generator
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.proof import Proof, decode_proof
 from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
@@ -19,7 +20,9 @@ from proofs.sumcheck import MaskRounds
 from proofs.verifier import Claim
 from tests.proofs.arguments import (
     CONTEXT,
+    NOISED_RING,
     RING,
+    SIGN_CONTEXT,
     WeakParameters,
     hash_of,
     honest,
@@ -41,6 +44,8 @@ STATEMENTS = [
     FULL,
     WeakParameters(20, 50, 6, hidden_weight=9),
     WeakParameters(40, 500, 6, 100, (), RING, hidden_weight=300),
+    WeakParameters(20, 50, 6, privacy_noise=NoiseBounds(100, 500, 5000)),
+    WeakParameters(40, 500, 6, 100, (), NOISED_RING, privacy_noise=NoiseBounds(900, 10, 10**6)),
 ]
 
 
@@ -82,7 +87,8 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
     if encrypted:
         residues = np.arange(parameters.shape.data_cells, dtype=np.int64)
         statement = EncryptionStatement(ring_elements(parameters), residues, hash_of(residues), random_point(0))
-    claim = Claim(rows, proof.encode(parameters), CONTEXT, statement)
+    sign_context = None if parameters.privacy_noise is None else SIGN_CONTEXT
+    claim = Claim(rows, proof.encode(parameters), CONTEXT, statement, sign_context=sign_context)
     if encrypted:
         claim = edit(parameters, claim, combinations=tuple(combinations_of(parameters, claim)))
     claim = close_gap(parameters, lambda x: edit(parameters, claim, form_announcement=x))

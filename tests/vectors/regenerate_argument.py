@@ -19,12 +19,14 @@ from proofs.curve import ORDER
 from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
 from proofs.engines import get_engine
+from proofs.noise_witness import commit_noise, signed_noise
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
 from proofs.witness import Noise, commit_update
-from tests.proofs.arguments import altered, claim_of, encrypted_by, pruned, quotients_of, residues_of
+from tests.proofs.arguments import SIGN_CONTEXT, altered, claim_of, encrypted_by, pruned, quotients_of, residues_of
 from tests.seeded import seeded
 
 DIRECTORY = Path(__file__).parent / "argument"
@@ -43,11 +45,14 @@ class Case:
     errors: tuple[int, ...] = ()
     pruned: bool = False
     hidden_weight: int | None = None
+    privacy_noise: NoiseBounds | None = None
+    noise: tuple[int, ...] = ()
 
     @property
     def parameters(self) -> ArgumentParameters:
         bounds = (self.coordinate_bound, self.groups, self.encryption)
-        return ArgumentParameters(len(self.update), self.norm_bound, 360, *bounds, hidden_weight=self.hidden_weight)
+        further = {"hidden_weight": self.hidden_weight, "privacy_noise": self.privacy_noise}
+        return ArgumentParameters(len(self.update), self.norm_bound, 360, *bounds, **further)  # type: ignore[arg-type]
 
 
 RING = EncryptionParameters(8, 0xFFFFFDC001, 2**20)
@@ -77,6 +82,16 @@ CASES["hidden-weight"] = replace(CASES["padded"], update=[(37 * i) % 19 - 9 for 
 CASES["hidden-weight-in-full"] = replace(
     CASES["encryption-range"], update=[(15 * i) % 37 - 18 for i in range(38)] + [0, 3], groups=(), hidden_weight=3
 )
+CASES["noise"] = replace(
+    CASES["range"], privacy_noise=NoiseBounds(60, 1000, 4000), noise=tuple((29 * i) % 31 - 15 for i in range(32))
+)
+CASES["noise-encrypted"] = replace(
+    CASES["encryption-range"],
+    encryption=EncryptionParameters(32, 0xFFC001, 1),
+    errors=(),
+    privacy_noise=NoiseBounds(70, 3000, 2**13),
+    noise=tuple((29 * i) % 31 - 15 for i in range(48)),
+)
 
 
 def make(engine: Engine, name: str) -> dict[str, Any]:
@@ -84,8 +99,13 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
     case = CASES[name]
     parameters, update = case.parameters, np.array(case.update, dtype=np.int64)
     rand, context = seeded(name), f"vector {name}".encode()
-    noise = Noise(np.array(case.key), np.array(case.errors)) if case.encryption is not None else None
-    committed = commit_update(engine, parameters, update, rand, noise)
+    noise, signed = None, None
+    if case.encryption is not None:
+        noise = Noise(np.array(case.key), np.array(case.errors, dtype=np.int64))
+    if case.privacy_noise is not None:
+        own = commit_noise(engine, parameters, np.array(case.noise, dtype=np.int64), rand)
+        signed = signed_noise(parameters, own, SIGN_CONTEXT)
+    committed = commit_update(engine, parameters, update, rand, noise, signed)
     encrypted = encrypted_by(engine, parameters, committed, noise) if noise is not None else None
     proof = prove(engine, parameters, committed, context, rand, encrypted)
     claim = claim_of(committed, proof, context, encrypted)
@@ -99,6 +119,9 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
         "groups": [asdict(group) for group in parameters.groups],
         "encryption": asdict(case.encryption) if case.encryption is not None else None,
         "hidden_weight": case.hidden_weight,
+        "privacy_noise": asdict(case.privacy_noise) if case.privacy_noise is not None else None,
+        "noise": list(case.noise),
+        "sign_context": None if claim.sign_context is None else claim.sign_context.hex(),
         "update": case.update,
         "key": list(case.key),
         "errors": list(case.errors),
@@ -107,6 +130,7 @@ def make(engine: Engine, name: str) -> dict[str, Any]:
         "commitments": claim.commitments.hex(),
         "range_commitments": claim.range_commitments.hex(),
         "weight_commitments": claim.weight_commitments.hex(),
+        "privacy_noise_commitments": claim.privacy_noise_commitments.hex(),
         "encryption_commitments": claim.encryption_commitments.hex(),
         "statement": statement_of(claim),
         "proof": proof.hex(),
@@ -154,6 +178,13 @@ def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size}
 
 
+FAMILIES = (
+    "commitments",
+    "range_commitments",
+    "weight_commitments",
+    "privacy_noise_commitments",
+    "encryption_commitments",
+)
 EXPECTED = {  # of a changed last scalar; linear-relation for all others
     "table blinding response": "table-opening",
     "auxiliary blinding response": "auxiliary-opening",
@@ -187,7 +218,9 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
         edit("another context", "context", 0, b"V", before_cell_weights),
         {"name": "proof extended", "item": "proof", "append": "00", "expect": "proof-length"},
     ]
-    for item in ("commitments", "range_commitments", "weight_commitments", "encryption_commitments"):
+    if claim.sign_context is not None:
+        edits.append(edit("another sign context", "sign_context", 0, b"V", before_cell_weights))
+    for item in FAMILIES:
         expect = f"{item.replace('_', '-')}-length"
         edits.append({"name": f"row added to {item}", "item": item, "append": "02" * 33, "expect": expect})
         if getattr(claim, item):

@@ -41,7 +41,10 @@ from tests.soundness.test_false_witness import modular_claim, squares
 from tests.soundness.test_frozen_heart import BEFORE_CELL_WEIGHTS, FORGERIES, FULL_FORGERIES, VERIFIERS
 from tests.soundness.test_frozen_heart import FULL as FROZEN_FULL
 from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
+from tests.soundness.test_frozen_signs import SIGN_FORGERIES
 from tests.soundness.test_grinding import wrapped_claim, wrapped_tables
+from tests.soundness.test_noise_attacks import LIES, lied
+from tests.soundness.test_noise_attacks import PLAIN as NOISE_PLAIN
 from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_ciphertext
 from tests.soundness.test_weight_attacks import WEIGHT, above, half
 from tests.soundness.test_weight_attacks import tables_of as weighted_tables
@@ -171,6 +174,28 @@ def of_weights() -> Iterator[tuple[str, Forged]]:
         yield name, (weak, modular_claim(weak, cheat(), until_missed=True), "accepted")
 
 
+def of_noise() -> Iterator[tuple[str, Forged]]:
+    """Noise for privacy out of its bounds, or beside an update out of its own; signs that forget an item."""
+    for name, (_, verdict) in LIES.items():
+        yield f"noise, {name.replace(', ', ' ')}", (NOISE_PLAIN, lied(name)[0], verdict)
+    for label, (challenger, parameters, make) in SIGN_FORGERIES.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(challenger, forgery.forgetting(label))
+            claim = make()
+        yield f"{label} not absorbed", (parameters, claim, "linear-relation")
+
+
+def noise_of(parameters: ArgumentParameters, claim: Claim) -> dict[str, Any]:
+    """What is in a vector with noise for privacy, and in no other."""
+    if parameters.privacy_noise is None or claim.sign_context is None:
+        return {}
+    return {
+        "privacy_noise": asdict(parameters.privacy_noise),
+        "sign_context": claim.sign_context.hex(),
+        "privacy_noise_commitments": claim.privacy_noise_commitments.hex(),
+    }
+
+
 SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_tables,
     of_frozen_challenges,
@@ -179,6 +204,7 @@ SOURCES: tuple[Callable[[], Iterator[tuple[str, Forged]]], ...] = (
     of_honest_claims_with_range_and_encryption,
     of_ciphertexts,
     of_weights,
+    of_noise,
 )
 
 
@@ -201,6 +227,7 @@ def make_all() -> dict[str, dict[str, Any]]:
             "statement": statement_of(claim),
             "proof": claim.proof.hex(),
             "expect": verdict,
+            **noise_of(parameters, claim),
         }
         for source in SOURCES
         for name, (parameters, claim, verdict) in source()

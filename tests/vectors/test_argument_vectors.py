@@ -12,10 +12,11 @@ import pytest
 from proofs.encryption import EncryptionParameters, EncryptionStatement, RingElements
 from proofs.engines import get_engine
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim, verify_batch
 from tests.proofs.arguments import claimed, judge, name_of, pruned
-from tests.vectors.regenerate_argument import CASES, DIRECTORY, apply, make
+from tests.vectors.regenerate_argument import CASES, DIRECTORY, FAMILIES, apply, make
 
 FILES = sorted(DIRECTORY.glob("*.json"))
 
@@ -30,10 +31,11 @@ def load(path: Path) -> tuple[ArgumentParameters, Claim, dict[str, Any]]:
         tuple(CoordinateGroup(**group) for group in vector["groups"]),
         EncryptionParameters(**vector["encryption"]) if vector["encryption"] else None,
         hidden_weight=vector["hidden_weight"],
+        privacy_noise=NoiseBounds(**vector["privacy_noise"]) if vector["privacy_noise"] else None,
     )
-    items = ("commitments", "proof", "context", "range_commitments", "weight_commitments", "encryption_commitments")
-    parts: dict[str, Any] = {item: bytes.fromhex(vector[item]) for item in items}
-    return parameters, claimed(**parts, encryption=statement(vector["statement"])), vector
+    parts: dict[str, Any] = {item: bytes.fromhex(vector[item]) for item in ("proof", "context", *FAMILIES)}
+    sign_context = None if vector["sign_context"] is None else bytes.fromhex(vector["sign_context"])
+    return parameters, claimed(**parts, sign_context=sign_context, encryption=statement(vector["statement"])), vector
 
 
 def statement(parts: dict[str, Any] | None) -> EncryptionStatement | None:
@@ -65,7 +67,7 @@ def test_made_again(path: Path) -> None:
     assert make(get_engine("native"), path.stem) == load(path)[2]
 
 
-@pytest.mark.parametrize("name", ["encryption", "encryption-range", "hidden-weight-in-full"])
+@pytest.mark.parametrize("name", ["encryption", "encryption-range", "hidden-weight-in-full", "noise-encrypted"])
 def test_verdicts_without_the_ciphertext(name: str) -> None:
     """What the combinations of the ciphertext show is then left to the linear relation, or lost."""
     parameters, claim, vector = load(DIRECTORY / f"{name}.json")
@@ -77,7 +79,7 @@ def test_verdicts_without_the_ciphertext(name: str) -> None:
         assert verdict == ("accepted" if lost else expected), negative["name"]
 
 
-@pytest.mark.parametrize("name", ["padded", "range", "encryption", "encryption-pruned", "hidden-weight"])
+@pytest.mark.parametrize("name", ["padded", "range", "encryption", "encryption-pruned", "hidden-weight", "noise"])
 def test_reference_engine(name: str) -> None:
     path = DIRECTORY / f"{name}.json"
     parameters, claim, vector = load(path)

@@ -11,6 +11,7 @@ import pytest
 
 from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
+from proofs.privacy_noise import NoiseBounds
 from proofs.verifier import Claim, verify_batch
 from tests.proofs.arguments import WeakParameters, claimed, judge, name_of, native, reference
 from tests.vectors.regenerate_forgeries import DIRECTORY, make_all
@@ -24,11 +25,14 @@ def load(path: Path) -> tuple[WeakParameters, Claim, dict[str, Any]]:
     vector = json.loads(path.read_text(encoding="ascii"))
     lattice = EncryptionParameters(**vector["encryption"]) if vector["encryption"] else None
     numbers = (vector[name] for name in ("dimension", "norm_bound", "projections", "coordinate_bound"))
-    parameters = WeakParameters(*numbers, (), lattice, hidden_weight=vector["hidden_weight"])
+    noise = NoiseBounds(**vector["privacy_noise"]) if "privacy_noise" in vector else None
+    parameters = WeakParameters(*numbers, (), lattice, hidden_weight=vector["hidden_weight"], privacy_noise=noise)
     items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
     parts = [bytes.fromhex(vector[item]) for item in items]
     weight = bytes.fromhex(vector["weight_commitments"])
-    return parameters, claimed(*parts, statement(vector["statement"]), weight), vector
+    own = bytes.fromhex(vector.get("privacy_noise_commitments", ""))
+    context = bytes.fromhex(vector["sign_context"]) if noise is not None else None
+    return parameters, claimed(*parts, statement(vector["statement"]), weight, own, context), vector
 
 
 @ENGINES
