@@ -23,11 +23,12 @@ from protocols.rounds.exchange import (
     SubmissionPackage,
     Submit,
 )
-from protocols.rounds.ledger import CurrentRound
+from protocols.rounds.ledger import CurrentRound, asked_clients
 from verifl.adversaries.cast import CLIENTS, Cast, LyingClientAgent
 from verifl.adversaries.clients import PublicRound
+from verifl.adversaries.coordinators import AsksUndrawn
 from verifl.adversaries.forgeries import Caught, Declined, Scene
-from verifl.adversaries.registry import FIRST_ROUND, Injection, Role, assign
+from verifl.adversaries.registry import DRAWN_CLIENTS, FIRST_ROUND, Injection, Role, assign
 from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
 from verifl.agents.clock import MachineClock
@@ -62,6 +63,8 @@ class InjectedCarrier:
         for each in injections:
             if each.kind.by is Role.CLIENT:
                 CLIENTS[each.kind.name].require(session.pinned)
+            if each.kind.needs == DRAWN_CLIENTS and (policy.per_round or len(policy.roster)) == len(policy.roster):
+                raise Misuse(f"inject: {each.kind.name} needs {DRAWN_CLIENTS} (limits.per_round), not all of them")
         transcript = session.directory.transcript
         if transcript.exists():
             raise Misuse(f"{transcript}: --inject starts a federation, and does not go on with one")
@@ -181,14 +184,23 @@ class _Run(Rounds):
             self._stop(self._refusals[refused:], len(parties))
 
     def _collect(self) -> None:
-        """Every client's turn, liars last; also of those who are not asked."""
+        """Every client's turn, liars last; also of those who are not asked in a repetition."""
         self._late = []
         self._watch.begin()
-        with self._dropouts.turns(self._number, len(self._clients), False):
-            for client in self._clients:
+        invited = self._invited()
+        with self._dropouts.turns(self._number, len(invited), False):
+            for client in invited:
                 with self._dropouts.turn():
                     self._send(client, self._turn(client))
         self._watch.end(self._number)
+
+    def _invited(self) -> list[ClientAgent | LyingClientAgent]:
+        """Whom the server asks: where clients are drawn those, or everybody if that is its lie."""
+        asks_all = self._active() and isinstance(self._scene.coordinator, AsksUndrawn)
+        if self._session.pinned.policy.per_round is None or asks_all:
+            return self._clients
+        drawn = set(asked_clients(self._session.pinned, self._server.ledger))
+        return [client for client in self._clients if client.name in drawn]
 
     def _send(self, client: ClientAgent | LyingClientAgent, packages: Sequence[SubmissionPackage]) -> None:
         for package in packages:

@@ -180,6 +180,24 @@ class IgnoresClient(LyingCoordinator):
         return self.part.victim if self.part.active() else ""
 
 
+class AsksUndrawn(LyingCoordinator):
+    """Asks everybody. outsiders: what clients sent who were not drawn."""
+
+    def __init__(self, part: ServerPart) -> None:
+        super().__init__(part)
+        self.outsiders: list[SubmissionPackage] = []
+
+    def receive(self, package: SubmissionPackage) -> Publication:
+        """See `Coordinator.receive`."""
+        message = open_envelope(package.entry).message
+        if not self.part.active() or not isinstance(message, Submission):
+            return super().receive(package)
+        if is_in(self.part.pinned, self.current().drawn, message.client):
+            return super().receive(package)
+        self.outsiders.append(package)
+        return NOTHING
+
+
 class WithholdsReleases(IgnoresClient):
     """Keeps to itself all releases but t - 1. The round is aborted, and names trustees that did release; the server
     can open the sum all the same."""
@@ -275,6 +293,7 @@ LIARS: dict[str, type[LyingCoordinator]] = {
     "server-skips-step": SkipsStep,
     "server-ignores-weights": IgnoresWeights,
     "server-ignores-client": IgnoresClient,
+    "server-asks-undrawn": AsksUndrawn,
     "server-withholds-releases": WithholdsReleases,
     "abort-and-retry": AbortsAndRetries,
     "sybil-swap": SwapsSybil,

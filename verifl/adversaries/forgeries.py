@@ -35,7 +35,7 @@ from protocols.rounds.trustee import Trustee
 from protocols.steps import step as server_steps
 from protocols.submissions import BlobSource, Fault
 from protocols.verdicts import ACCEPTED, VERDICTS, spell
-from verifl.adversaries.coordinators import SwapsCohorts
+from verifl.adversaries.coordinators import AsksUndrawn, SwapsCohorts
 from verifl.adversaries.forged_log import ForgedLog
 from verifl.adversaries.trustees import Colluding
 
@@ -311,6 +311,22 @@ class ForeignCohort(Forgery):
         scene.stop()
 
 
+class LogsUndrawn(Forgery):
+    """Submissions of clients who were not drawn, behind those of the others."""
+
+    def collected(self, scene: Scene) -> None:
+        """See `Forgery.collected`."""
+        server = scene.coordinator
+        if not isinstance(server, AsksUndrawn) or not server.outsiders:
+            return
+        log = scene.fork(server.size)
+        for package in server.outsiders:
+            log.entries.append(package.entry)
+            log.blobs.update(package.blobs)
+        scene.publish(log, scene.show(log, scene.honest))
+        scene.stop()
+
+
 def _of_round(log: ForgedLog, kind: type[Release | RoundOpen], number: int) -> list[int]:
     """Indices of the entries of one type in one round."""
     messages = [open_envelope(entry).message for entry in log.entries]
@@ -322,6 +338,7 @@ FORGERIES: dict[str, type[Forgery]] = {
     "server-private-open": PrivateOpen,
     "server-forks-log": ForksLog,
     "server-rolls-back": RollsBack,
+    "server-asks-undrawn": LogsUndrawn,
     "colluding-trustees": SplitCohort,
     "sybil-swap": ForeignCohort,
     "two-aborts": ForeignCohort,

@@ -161,6 +161,7 @@ _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do th
 _INVALID = Consequence(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
 
 STATED_WEIGHTS = "weights that are stated"
+DRAWN_CLIENTS = "clients that are drawn for each round"
 
 _WEIGHERS = (
     Misbehaviour(
@@ -305,6 +306,12 @@ _TRUSTEES = (
         Consequence(checks=("I8",), remark="the complainer is not asked to release; the client is summed"),
     ),
     Misbehaviour(
+        "other-draw", Role.TRUSTEE, Role.TRUSTEE,
+        "gives the value of another round to the draw of clients, rightly proved and signed",
+        Consequence(refuser="the coordinator", refusal="draw", remark="the round is opened without its key"),
+        needs=DRAWN_CLIENTS,
+    ),
+    Misbehaviour(
         "colluding-trustees", Role.SERVER, Role.CLIENT,
         "f trustees and the server show two cohorts, with and without CLIENT, and release for both",
         Consequence(
@@ -375,6 +382,12 @@ _SERVER = (
         "server-ignores-client", Role.SERVER, Role.CLIENT,
         "does not log the submission of CLIENT",
         Consequence(remark="nobody but CLIENT, who gets no receipt: to all others it dropped out"),
+    ),
+    Misbehaviour(
+        "server-asks-undrawn", Role.SERVER, Role.NOBODY,
+        "has clients submit that were not drawn for the round, and logs it",
+        Consequence(refuser="every honest trustee", refusal="undrawn", stops=True, alone=("I1", "I5")),
+        needs=DRAWN_CLIENTS,
     ),
     Misbehaviour(
         "server-withholds-releases", Role.SERVER, Role.NOBODY,

@@ -9,10 +9,12 @@ from proofs.curve import ORDER
 from proofs.engine import Engine
 from proofs.errors import Rejected
 from proofs.randomness import Randomness
+from protocols import vrf
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import Checkpoint, cosign
-from protocols.messages import Dispute, ShareAck
+from protocols.messages import Dispute, RoundKey, ShareAck
+from protocols.participation import draw_input
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import SHARE_OPENING
 from protocols.rounds.exchange import ReleasePackage
@@ -107,6 +109,19 @@ class FalseComplaint(LyingTrustee):
         return seal(draft_ack(self.pinned, current, self.name, held, disputed), self.name, self.identity)
 
 
+class OtherDraw(LyingTrustee):
+    """Draws by the value that it will give to the next round."""
+
+    def round_key(self, number: int) -> bytes:
+        """See `Trustee.round_key`."""
+        honest = super().round_key(number)
+        message = open_envelope(honest).message
+        if not self.active() or not isinstance(message, RoundKey) or message.draw is None:
+            return honest
+        later = vrf.prove(self.identity, draw_input(self.pinned.hash, number + 1))
+        return seal(replace(message, draw=later), self.name, self.identity)
+
+
 class Colluding(LyingTrustee):
     """Does what the server asks: cosigns any checkpoint, releases for any cohort of whose members it has shares."""
 
@@ -138,4 +153,5 @@ LIARS: dict[str, type[LyingTrustee]] = {
     "lying-trustee": WrongRelease,
     "silent-trustee": Silent,
     "false-complaint": FalseComplaint,
+    "other-draw": OtherDraw,
 }

@@ -16,7 +16,7 @@ from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Declined
-from verifl.adversaries.registry import KINDS, STATED_WEIGHTS, parse_injection
+from verifl.adversaries.registry import DRAWN_CLIENTS, KINDS, STATED_WEIGHTS, parse_injection
 from verifl.storage.history import EndedRound, ended_rounds
 from verifl.strategies.weights import WeightsConfig
 
@@ -120,7 +120,9 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
         which = (encryption_proof, weighed.kind, inject)
         if which not in played:
             update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
-            config = CONFIG.model_copy(update={"update": update, "weights": weighed})
+            needs_draws = any(parse_injection(each).kind.needs == DRAWN_CLIENTS for each in inject)
+            limits = CONFIG.limits.model_copy(update={"per_round": 3 if needs_draws else None})
+            config = CONFIG.model_copy(update={"update": update, "weights": weighed, "limits": limits})
             played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
         return played[which]
 

@@ -68,3 +68,14 @@ def test_honest_trustees_end_the_run_of_a_server_that_forks(
     assert last.endswith(f"what the server publishes alone is in {out / 'forged'}")
     assert audit(out / "transcript", out / "policy.cbor").accepted
     assert not audit(out / "forged", out / "policy.cbor").accepted
+
+
+@pytest.mark.parametrize("limits", ["", "min_cohort = 3\nper_round = 4\n"])
+def test_a_lie_about_draws_needs_clients_that_are_left_out(
+    capsys: pytest.CaptureFixture[str], config: Path, tmp_path: Path, limits: str
+) -> None:
+    config.write_text(config.read_text(encoding="utf-8") + f"[limits]\n{limits}", encoding="utf-8")
+    out = tmp_path / "out"
+    assert cli.invoke(["run", str(config), "--out", str(out), "--inject", "other-draw"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "other-draw needs clients that are drawn for each round (limits.per_round), not all of them" in said

@@ -53,7 +53,7 @@ class Line:
         return self.encryption_proof == self.by_client or self.inject in SAMPLED
 
 
-GOES_ON = {("server-two-cohorts",), ("sybil-swap",), ("two-aborts",)}  # from the true log: no second history
+GOES_ON = {("server-two-cohorts",), ("server-asks-undrawn",), ("sybil-swap",), ("two-aborts",)}  # from the true log: no second history
 SAMPLED = {("oversized-update",), ("wrong-ciphertext",)}
 SAMPLED_WEIGHED = {(("server-drops-client",), "private"), (("server-duplicates-client",), "declared")}
 TABLE = [
