@@ -53,7 +53,12 @@ class Line:
         return self.encryption_proof == self.by_client or self.inject in SAMPLED
 
 
-GOES_ON = {("server-two-cohorts",), ("server-asks-undrawn",), ("sybil-swap",), ("two-aborts",)}  # from the true log: no second history
+GOES_ON = {  # from the true log: no second history
+    ("server-two-cohorts",),
+    ("server-asks-undrawn",),
+    ("sybil-swap",),
+    ("two-aborts",),
+}
 SAMPLED = {("oversized-update",), ("wrong-ciphertext",)}
 SAMPLED_WEIGHED = {(("server-drops-client",), "private"), (("server-duplicates-client",), "declared")}
 TABLE = [
