@@ -72,7 +72,7 @@ def _lines(out: Path, pinned: PinnedPolicy, found: Prunable, required: list[str]
     before = f"; {found.gone} had gone before" if found.gone else ""
     lines = [
         f"{out}: {count} ciphertexts {'removed' if written else 'may go'}, {format_bytes(found.size)}{before}",
-        f"what nobody can check {when}: {_REPLAY}, {AUDIT_CHECKS.find(_REPLAY).title}, of {len(found.rounds)} rounds",
+        f"what nobody can check {when}: {_REPLAY}, {AUDIT_CHECKS.find(_REPLAY).title} ({len(found.rounds)} of them)",
     ]
     if pinned.policy.lattice.encryption_proof:
         lines.append("  and of I6 that each ciphertext holds the update that was committed to")

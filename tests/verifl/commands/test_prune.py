@@ -38,7 +38,7 @@ def test_what_is_pruned_is_skipped_and_said_by_every_audit(tmp_path: Path, capsy
     assert invoke(["prune", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "5 ciphertexts may go" in text
-    assert "nobody can check then: I9, replay of the summation, of 1 rounds\n  and of I6 that each ciphertext" in text
+    assert "nobody can check then: I9, replay of the summation (1 of them)\n  and of I6 that each ciphertext" in text
     assert "warning" not in text
     assert files(tmp_path) == before
     said = told(capsys, str(tmp_path), "--write")
