@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,3 +100,31 @@ def test_what_nothing_was_learnt_of_before(
 
 def replace_groups(update: object) -> object:
     return update.model_copy(update={"groups": (), "fraction_bits": None})  # type: ignore[attr-defined]
+
+
+def test_the_results_hold_what_the_documents_say() -> None:
+    """Of the file that the table of docs/training.md was made of: with the weights of the samples, verified rounds are
+    within a point of plain weighted averaging in rounds 10 and 20; the curves are drawn of it."""
+    lines = [json.loads(line) for line in (FOLDER / "results.jsonl").read_text().splitlines()]
+    usual = [line for line in lines if line["entry_bits"] is None and line["of"] == 20]
+    for name in {line["dataset"] for line in usual}:
+        means = {
+            arm: [sum(values) / len(values) for values in zip(*found, strict=True)]
+            for arm in ("plain-weighted", "verified-declared", "verified-private")
+            if (found := [line["rounds"] for line in usual if (line["dataset"], line["arm"]) == (name, arm)])
+        }
+        assert len(means) == 3
+        for number in (10, 20):
+            assert abs(means["verified-declared"][number - 1] - means["plain-weighted"][number - 1]) <= 0.01, name
+        assert means["verified-declared"] == means["verified-private"]
+
+
+def test_the_page_has_the_tables_and_curves_of_the_results(
+    scripts: dict[str, ModuleType], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    docs, drawn = FOLDER.parent.parent / "docs", tmp_path / "accuracy.svg"
+    page = (docs / "training.md").read_text()
+    for further in (["--svg", str(drawn)], ["--entry-bits"]):
+        scripts["curves"].main([str(FOLDER / "results.jsonl"), *further])
+        assert capsys.readouterr().out in page
+    assert drawn.read_text() == (docs / "figures" / "accuracy.svg").read_text()

@@ -69,6 +69,7 @@ def measure_client(
     encryption_proof: bool = False,
     coordinate_bound: float | None = None,
     private_weights: int | None = None,
+    fraction_bits: int | None = None,
 ) -> dict[str, Any]:
     """Phases and bytes of a client, over max(clients, repeat) submissions and a warm-up.
 
@@ -81,6 +82,7 @@ def measure_client(
         encryption_proof=encryption_proof,
         coordinate_bound=coordinate_bound,
         private_weights=private_weights,
+        fraction_bits=fraction_bits,
     )
     folder, watch = Path(directory), Stopwatch()
     measured = _Measured(setting, watch)

@@ -40,10 +40,11 @@ def make_setting(
     encryption_proof: bool = False,
     coordinate_bound: float | None = None,
     private_weights: int | None = None,
+    fraction_bits: int | None = None,
 ) -> Setting:
-    """Fresh keys and a policy with the default bit budget for `dimension`, for `clients` clients (two at least).
+    """Fresh keys and a policy for `dimension` coordinates and `clients` clients (two at least).
 
-    private_weights: the largest; None where all weigh alike.
+    private_weights: the largest; None where all weigh alike. fraction_bits: those of the default resolution where None.
     """
     model = np.zeros(dimension)
     config = Config.of(
@@ -52,6 +53,7 @@ def make_setting(
             "clip_norm": _CLIP_NORM,
             "encryption_proof": encryption_proof,
             "coordinate_bound": coordinate_bound,
+            "fraction_bits": fraction_bits,
         },
         weights={} if private_weights is None else {"kind": PRIVATE.name, "largest": private_weights},
         limits={"min_cohort": 2, "max_cohort": max(clients, COHORT_ROOM)},

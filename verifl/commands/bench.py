@@ -62,6 +62,7 @@ def bench() -> None:
     "--private-weights", type=click.IntRange(1, 2**20), metavar="W",
     help="With hidden weights of at most W; each client's is W.",
 )  # fmt: skip
+@click.option("--fraction-bits", type=click.IntRange(0, 40), help="Resolution 2^-N; the default one when absent.")
 @format_option
 def validity(
     dimension: int,
@@ -70,6 +71,7 @@ def validity(
     encryption_proof: bool,
     coordinate_bound: float | None,
     private_weights: int | None,
+    fraction_bits: int | None,
     style: str,
 ) -> int:
     """A client's submission and its verification.
@@ -86,6 +88,7 @@ def validity(
             encryption_proof=encryption_proof,
             coordinate_bound=coordinate_bound,
             private_weights=private_weights,
+            fraction_bits=fraction_bits,
         )
         tell("measuring the verifier")
         verified = measure_apart("verifier", directory=str(folder), repeat=repeat)
