@@ -27,7 +27,17 @@ from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, SMALL_MODULI, TAIL, noise_bound
 from protocols.messages import DETAILS
 from protocols.noise_conditions import noise_conditions
-from protocols.policy import APPROVING, LARGEST_EXPONENT, ROLES, SCALE_BIAS, LatticeRule, Member, Policy, UpdateRule
+from protocols.policy import (
+    APPROVING,
+    LARGEST_EXPONENT,
+    ROLES,
+    SCALE_BIAS,
+    AddedNoise,
+    LatticeRule,
+    Member,
+    Policy,
+    UpdateRule,
+)
 from protocols.registry import one_of
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
@@ -153,17 +163,26 @@ def default_fraction_bits(dimension: int, clip_norm: float) -> int:
     return next((b for b in range(LARGEST_FRACTION_BITS) if scaled_clip(clip_norm, b) >= wanted), LARGEST_FRACTION_BITS)
 
 
-def largest_cohort(update: UpdateRule, lattice: LatticeRule, largest_weight: int = 1) -> int:
+def largest_cohort(
+    update: UpdateRule, lattice: LatticeRule, largest_weight: int = 1, added: AddedNoise | None = None
+) -> int:
     """The largest n for which no sum can wrap: plaintext, modulus and key digits; 0 where one client is too many."""
     bound, noise = largest_weight * message_bound(update), noise_bound(lattice)
+    if added is not None:
+        return min((lattice.modulus - 1) // (2 * (bound + added.group_bound)), (KEY_DIGIT_LIMIT - 1) // noise)
     by_plaintext = (lattice.plaintext_scale - 1) // (2 * bound)
     by_modulus = (lattice.modulus - 1) // (2 * (noise * lattice.plaintext_scale + bound))
     return min(by_plaintext, by_modulus, (KEY_DIGIT_LIMIT - 1) // noise)
 
 
-def largest_derivable_cohort(update: UpdateRule, encryption_proof: bool, largest_weight: int = 1) -> int:
-    """The largest max_cohort for which `derive_lattice` finds parameters; 0 or 1 where there are none."""
+def largest_derivable_cohort(
+    update: UpdateRule, encryption_proof: bool, largest_weight: int = 1, added: AddedNoise | None = None
+) -> int:
+    """The largest max_cohort for which some modulus is large enough; 0 or 1 where there are none."""
     noise = NOISE_BOUND if encryption_proof else TAIL
+    if added is not None:
+        lattice = LatticeRule(DEGREE, MODULI[-1], 1, SIGMA_TENTHS, TAIL, encryption_proof)
+        return largest_cohort(update, lattice, largest_weight, added)
     return _most(largest_weight * message_bound(update), noise, (KEY_DIGIT_LIMIT - 1) // noise)
 
 

@@ -22,7 +22,9 @@ from protocols.cohorts import MOST_TRUSTEES
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.policy import SCALE_BIAS
 from protocols.registry import one_of
+from protocols.weights import PRIVATE
 from verifl.built_in import BUILT_IN_TASKS, FIRST
+from verifl.strategies.privacy import PrivacyConfig
 from verifl.strategies.rules import ServerConfig
 from verifl.strategies.stopping import StoppingConfig, direction
 from verifl.strategies.weights import WeightsConfig, weighs
@@ -265,7 +267,7 @@ class ReportConfig(TomlTable):
 
 
 class Config(TomlTable):
-    """A whole configuration; every table but `task` has defaults."""
+    """A whole configuration; every table but `task` and `privacy` has defaults. Without `privacy` sums are exact."""
 
     federation: FederationConfig = FederationConfig()
     task: TaskConfig | None = None
@@ -273,6 +275,7 @@ class Config(TomlTable):
     update: UpdateConfig = UpdateConfig()
     server: ServerConfig = ServerConfig()
     weights: WeightsConfig = WeightsConfig()
+    privacy: PrivacyConfig | None = None
     tensors: TensorsConfig = TensorsConfig()
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
@@ -331,12 +334,25 @@ class Config(TomlTable):
             direction(self.stopping.metric, self.stopping.mode, 'stopping.mode = "min" or "max"')
         except Misuse as error:
             raise ValueError(f"stopping.metric: {error}") from None
-        noised = getattr(self, "privacy", None) is not None
+        noised = self.privacy is not None
         if noised and not (self.stopping.public_data or self.data_is_public):
             raise ValueError(
                 "stopping.public_data: not declared, and with [privacy] no number of private data may decide how long "
                 "the log is; evaluate on public data and say public_data = true in [stopping], or remove [stopping]"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _noise_with_what_it_needs(self) -> Self:
+        if self.privacy is None:
+            return self
+        if self.weights.kind == PRIVATE.name:
+            raise ValueError(
+                "expected weights.kind other than \"private\" with [privacy]: the sum of the weights would be published "
+                'without noise; use "equal" or "declared"'
+            )
+        if not self.update.encryption_proof:
+            raise ValueError("expected update.encryption_proof with [privacy]: the noise is part of what it proves")
         return self
 
     @model_validator(mode="after")

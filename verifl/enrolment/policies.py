@@ -21,6 +21,7 @@ from protocols.envelopes import open_policy, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
 from protocols.messages import COORDINATOR, ISSUER
+from protocols.noise_derivation import with_noise
 from protocols.parameters import derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy, TensorSpec
@@ -30,6 +31,7 @@ from verifl.enrolment.coordinate_groups import bounded, scaled
 from verifl.enrolment.pins import NOTHING_PINNED, Pins
 from verifl.enrolment.policy_words import in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
+from verifl.strategies.privacy import PrivacyConfig, honest_clients, noisy_fraction_bits, privacy_budget
 from verifl.strategies.rules import check_step, step_rule
 from verifl.strategies.weights import weight_rule
 
@@ -95,7 +97,7 @@ def make_policy(
     maximum = roster.limits.largest_cohort(len(clients))
     rule = config.update
     with _field("update.clip_norm, update.fraction_bits"):
-        plain = derive_update(model.dimension, rule.clip_norm, rule.fraction_bits)
+        plain = derive_update(model.dimension, rule.clip_norm, _fraction_bits(config, model.dimension))
     weights = weight_rule(config.weights)
     update = bounded(scaled(plain, rule, model.tensors), rule, model.tensors, weights.largest)
     with _field("limits.max_cohort"):
@@ -131,8 +133,24 @@ def make_policy(
         noise=None,
         privacy_budget=None,
     )
+    policy = policy if config.privacy is None else _noisy(policy, config.privacy, config.federation.rounds)
     check_step(policy)
     return policy
+
+
+def _fraction_bits(config: Config, dimension: int) -> int | None:
+    if config.privacy is None or config.update.fraction_bits is not None:
+        return config.update.fraction_bits
+    return noisy_fraction_bits(dimension, config.update.clip_norm)
+
+
+def _noisy(policy: Policy, rule: PrivacyConfig, rounds: int) -> Policy:
+    """With the noise that `rounds` rounds of every client need."""
+    clients = {member.id for member in policy.roster}
+    both = sum(member.id in clients for member in policy.trustees)
+    honest = honest_clients(rule, policy.min_cohort, min(policy.corrupt, both))
+    with _field("privacy"):
+        return with_noise(policy, privacy_budget(rule), honest, rounds)
 
 
 def enrol(

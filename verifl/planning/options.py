@@ -15,6 +15,7 @@ from typing import Any
 
 from proofs.errors import Misuse
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND
+from protocols.noise_derivation import with_noise
 from protocols.parameters import (
     check_policy,
     derive_lattice,
@@ -94,8 +95,9 @@ class Option:
 
 
 def list_options(policy: Policy, config: Config) -> tuple[Option, ...]:
-    """All four; `policy` is that of `config`."""
-    return tuple(_option(policy, config, *choice) for choice in _CHOICES)
+    """All four, with noise those that prove the encryption; `policy` is that of `config`."""
+    choices = [choice for choice in _CHOICES if policy.noise is None or choice[1]]
+    return tuple(_option(policy, config, *choice) for choice in choices)
 
 
 def _option(policy: Policy, config: Config, with_range: bool, proof: bool) -> Option:
@@ -105,17 +107,25 @@ def _option(policy: Policy, config: Config, with_range: bool, proof: bool) -> Op
     example: float | None = None
     costs, problem = None, None
     try:
-        update = scaled(derive_update(policy.dimension, rule.clip_norm, rule.fraction_bits), rule, policy.tensors)
+        plain = derive_update(policy.dimension, rule.clip_norm, policy.update.fraction_bits)
+        update = scaled(plain, rule, policy.tensors)
         if with_range and not rule.bounds_coordinates:
             example = _example(update, policy.dimension, heaviest)
         if with_range:
             update = bounded(update, _with_bound(rule, example), policy.tensors, heaviest)
-        other = replace(policy, update=update, lattice=derive_lattice(update, policy.max_cohort, proof, heaviest))
+        other = _with_lattice(replace(policy, update=update), proof, config.federation.rounds)
         costs = _costs(other)
         problem = _first_failure(other)
     except Misuse as error:
         problem = str(error)
     return Option(with_range, proof, chosen, example, costs, problem)
+
+
+def _with_lattice(policy: Policy, proof: bool, rounds: int) -> Policy:
+    if policy.noise is not None and policy.privacy_budget is not None:
+        return with_noise(policy, policy.privacy_budget, policy.noise.honest, rounds)
+    lattice = derive_lattice(policy.update, policy.max_cohort, proof, policy.weights.largest)
+    return replace(policy, lattice=lattice)
 
 
 def _first_failure(policy: Policy) -> str | None:
@@ -140,6 +150,6 @@ def _costs(policy: Policy) -> OptionCosts:
         submission_size(pinned),
         submission_work(pinned),
         policy.lattice.modulus,
-        largest_cohort(policy.update, policy.lattice, policy.weights.largest),
-        largest_derivable_cohort(policy.update, policy.lattice.encryption_proof, policy.weights.largest),
+        largest_cohort(policy.update, policy.lattice, policy.weights.largest, policy.noise),
+        largest_derivable_cohort(policy.update, policy.lattice.encryption_proof, policy.weights.largest, policy.noise),
     )

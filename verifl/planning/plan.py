@@ -23,6 +23,7 @@ from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_
 from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
+from verifl.planning.privacy import PrivacyPlan, privacy_plan
 from verifl.planning.weights import WeightPlan, measured_clients, weight_plan
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import build_model, checked_task, client_names, finishing
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
 WITHOUT_NOISE = (
     "Sums are exact. Cohorts on one model nest, so that no number of aborted rounds shows a few clients. But once "
     "training hardly moves the model, consecutive rounds are on nearly one model, and a client that is absent from one "
-    "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy, and this "
-    "version has none; P6 of the audit lists whom consecutive rounds expose, and with limits.strict_consecutive "
-    "trustees release no such round."
+    "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy: a table "
+    "[privacy]. P6 of the audit lists whom consecutive rounds expose, and with limits.strict_consecutive trustees "
+    "release no such round."
 )
 
 
@@ -54,7 +55,7 @@ class Plan:
     """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
 
     options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
-    was there first. weights: where updates are weighed.
+    was there first. weights: where updates are weighed. privacy: where there is noise.
     """
 
     pinned: PinnedPolicy
@@ -66,6 +67,7 @@ class Plan:
     options: tuple[Option, ...] = ()
     notes: tuple[str, ...] = ()
     weights: WeightPlan | None = None
+    privacy: PrivacyPlan | None = None
 
     @property
     def policy(self) -> Policy:
@@ -115,7 +117,8 @@ class Plan:
             "peak_memory": self.memory.to_dict(),
             "options": [option.to_dict() for option in self.options],
             "notes": list(self.notes),
-            "without_noise": WITHOUT_NOISE,
+            "privacy": None if self.privacy is None else self.privacy.to_dict(),
+            "without_noise": WITHOUT_NOISE if self.privacy is None else None,
             "holds": not self.failed,
         }
 
@@ -129,13 +132,16 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
     planned = plan_policy(enrolment.policy_file)
     policy = enrolment.policy
     weights = weight_plan(policy, measured_clients(checked, policy.weights, config.federation.seed))
+    privacy = privacy_plan(policy, config.federation.rounds)
     return replace(
         planned,
         options=list_options(enrolment.policy, config),
         weights=weights,
+        privacy=privacy,
         notes=(
             *planned.notes,
             *(weights.notes() if weights is not None else ()),
+            *(privacy.notes() if privacy is not None else ()),
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
             *_stopping_notes(config),
@@ -192,7 +198,7 @@ def plan_policy(policy_file: bytes) -> Plan:
     """The plan of a signed policy, whether its conditions hold or not; raises Malformed or Rejected("signature")."""
     policy, _ = open_policy(policy_file)
     pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
-    room = largest_cohort(policy.update, policy.lattice, policy.weights.largest)
+    room = largest_cohort(policy.update, policy.lattice, policy.weights.largest, policy.noise)
     return Plan(
         pinned,
         room,
@@ -202,6 +208,7 @@ def plan_policy(policy_file: bytes) -> Plan:
         peak_memory(policy),
         notes=draw_notes(policy),
         weights=weight_plan(policy),
+        privacy=privacy_plan(policy),
     )
 
 

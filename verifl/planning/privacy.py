@@ -1,0 +1,193 @@
+"""What noise hides, what it costs the mean, and what it lets a poisoner send: for a plan, before training.
+
+Numbers here are for people, in floating point; what is enforced is exact (`protocols.noise`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from proofs.errors import Misuse
+from protocols.noise import account_of, delta_of, epsilon_of, noise_cells, rounds_each, variance_of
+from protocols.noise_derivation import derive_noise, least_norm_bound
+from protocols.parameters import SECURITY_BITS
+from protocols.policy import Policy
+
+SENSIBLE = 0.25  # of the ratio of signal to noise in a round: below it training hardly sees its updates
+TRIES_BITS, CHANCE_BITS = 60, 40  # Q and p of spec 12.3
+_SECURITY_MARGIN = 128  # bits that are to be left of the estimate (spec 11.4)
+
+
+@dataclass(frozen=True)
+class Poison:
+    """How far one accepted client can move a sum, in units, but with probability p: along one coordinate, along a flat
+    direction, in all; and what there is beside it: B W, and the noise of an honest cohort in one direction."""
+
+    one_cell: float
+    flat: float
+    length: float
+    bound: float
+    honest: float
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What to change, and the ratio of signal to noise in a round with that."""
+
+    change: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class PrivacyPlan:
+    """epsilon, delta: of the budget. adders, honest: in a smallest cohort, and h of them. rounds: K, of each client.
+    sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by rounds, None beyond
+    1024. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
+    bytes_each: of a ciphertext, a coordinate. hiding, security: log2 of how many guesses the proof of privacy makes
+    (spec 11.4), and of the estimate that they are taken off."""
+
+    epsilon: float
+    delta: float
+    adders: int
+    honest: int
+    rounds: int
+    sigma: float
+    multiplier: float
+    epsilons: tuple[tuple[int, float | None], ...]
+    ratio: float
+    poison: Poison
+    bytes_each: int
+    hiding: float
+    security: int
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def proved(self) -> bool:
+        """Whether enough of the estimate is left for a server that chooses the cohort last (spec 11.4)."""
+        return self.hiding + _SECURITY_MARGIN <= self.security
+
+    def notes(self) -> list[str]:
+        """What of these numbers should be known before anybody trains."""
+        found = []
+        if self.ratio < SENSIBLE:
+            better = ", ".join(f"{each.change} ({each.ratio:.2g})" for each in self.alternatives)
+            found.append(
+                f"privacy: the mean of one round is {self.ratio:.2g} times as long as its noise: training will hardly "
+                f"learn from it; it would be better with {better}"
+            )
+        if self.rounds == 0:
+            found.append("privacy: the budget has no room for a round; see the conditions")
+        if not self.proved:
+            found.append(
+                f"privacy: against a server that chooses the cohort after it has seen all ciphertexts the proof makes "
+                f"2^{self.hiding:.0f} guesses, too many for an estimate of {self.security} bits: against such a server "
+                "it rests on a stronger assumption, of which no attack is known; raise min_cohort, or have fewer "
+                "clients collude"
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--format json`."""
+        return {
+            **{name: value for name, value in asdict(self).items() if name != "epsilons"},
+            "epsilons": [{"rounds": rounds, "epsilon": epsilon} for rounds, epsilon in self.epsilons],
+            "unit": "a client, its updates replaced by zero",
+        }
+
+
+def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | None:
+    """Of a policy with noise whose numbers make sense, else None. rounds: wanted of each client, K where not given."""
+    noise, budget = policy.noise, policy.privacy_budget
+    if noise is None or budget is None:
+        return None
+    try:
+        rule, each = account_of(policy), rounds_each(policy)
+    except Misuse:
+        return None
+    wanted = each if rounds is None else rounds
+    sigma, reach = math.sqrt(variance_of(noise)), rule.sensitivity
+    shown = [(k, rule.epsilon(k)) for k in _rounds_shown(max(wanted, 1), policy.max_rounds)]
+    return PrivacyPlan(
+        float(epsilon_of(budget)),
+        float(delta_of(budget)),
+        policy.min_cohort,
+        noise.honest,
+        each,
+        sigma,
+        sigma * math.sqrt(noise.honest) / reach,
+        tuple((k, None if found is None else float(found)) for k, found in shown),
+        _ratio(policy.max_cohort, reach, sigma, policy.dimension),
+        _poison(policy, sigma, reach),
+        -(-policy.lattice.modulus.bit_length() // 8),
+        _hiding(policy),
+        next((bits for size, bits in SECURITY_BITS.items() if size >= policy.lattice.modulus.bit_length()), 0),
+        tuple(_alternatives(policy, max(wanted, 1))),
+    )
+
+
+def _rounds_shown(wanted: int, most: int) -> Sequence[int]:
+    """Fewer than are wanted, as many, and twice as many."""
+    return sorted({1, max(wanted // 4, 1), max(wanted // 2, 1), wanted, min(2 * wanted, max(most, 1), 2**16)})
+
+
+def _ratio(cohort: int, reach: int, sigma: float, dimension: int) -> float:
+    return math.sqrt(cohort / dimension) * reach / sigma
+
+
+def _poison(policy: Policy, sigma: float, reach: int) -> Poison:
+    """Theorem 2 of spec 12.2, its third term for one cell and for a flat direction."""
+    noise = policy.noise
+    if noise is None:
+        raise Misuse("expected a policy with noise, found one without")
+    cells, group = noise_cells(policy.dimension)
+    spread = min(noise.group_bound**2 * (cells // group), noise.ceiling) / cells
+    flat = math.sqrt(2 * spread * (TRIES_BITS + CHANCE_BITS) * math.log(2))
+    length = math.sqrt(noise.ceiling)
+    honest = sigma * math.sqrt(policy.max_cohort)
+    return Poison(reach + noise.group_bound, reach + min(flat, length), reach + length, reach, honest)
+
+
+def _hiding(policy: Policy) -> float:
+    """log2 of 2 (ways + 1) (h + 2 n) rounds, spec 11.4."""
+    n, h = len(policy.roster), policy.noise.honest if policy.noise is not None else 1
+    ways = math.comb(n - 1, h - 1) if n >= h >= 1 else 1
+    return math.log2(2 * (ways + 1) * (h + 2 * n) * max(policy.max_rounds, 1))
+
+
+def _alternatives(policy: Policy, rounds: int) -> list[Alternative]:
+    """More clients, of whom as many collude; fewer rounds; a smaller model."""
+    noise = policy.noise
+    assumed = 0 if noise is None else policy.min_cohort - noise.honest
+    more = replace(policy, max_cohort=4 * policy.max_cohort, min_cohort=4 * policy.min_cohort)
+    small = max(policy.dimension // 10, 1)
+    fewer = max(rounds // 4, 1)
+    smaller = replace(
+        policy,
+        dimension=small,
+        update=replace(policy.update, norm_bound=max(policy.update.norm_bound, least_norm_bound(small))),
+    )
+    found = [
+        (f"four times as many clients, {more.max_cohort:,} in a cohort", more, rounds),
+        (f"a tenth of the coordinates, {small:,}", smaller, rounds),
+    ]
+    if fewer < rounds:
+        found.append((f"a quarter of the rounds, {fewer:,}", policy, fewer))
+    return [
+        Alternative(change, ratio)
+        for change, other, count in found
+        if (ratio := _ratio_with(other, other.min_cohort - assumed, count)) is not None
+    ]
+
+
+def _ratio_with(policy: Policy, honest: int, rounds: int) -> float | None:
+    if policy.privacy_budget is None:
+        return None
+    try:
+        noise = derive_noise(policy, policy.privacy_budget, honest, rounds)
+    except Misuse:
+        return None
+    reach = policy.weights.largest * policy.update.norm_bound
+    return _ratio(policy.max_cohort, reach, math.sqrt(variance_of(noise)), policy.dimension)
