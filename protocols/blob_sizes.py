@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from proofs.relations.client_weight import WEIGHT_COMMITMENTS
 from proofs.relations.noise import NOISE_COMMITMENTS
 from proofs.relations.norm import NORM_COMMITMENTS
+from proofs.relations.privacy_noise import PRIVACY_COMMITMENTS
 from proofs.relations.range import RANGE_COMMITMENTS
 from protocols.blobs import message_blobs
 from protocols.messages import Message
@@ -45,6 +46,7 @@ BLOB_ROLES: Registry[BlobRole] = Registry(
         _rows("range_commitments", RANGE_COMMITMENTS),
         _rows("weight_commitments", WEIGHT_COMMITMENTS),
         _rows("noise_commitments", NOISE_COMMITMENTS),
+        _rows("privacy_noise_commitments", PRIVACY_COMMITMENTS),
         BlobRole("share", lambda pinned: pinned.share_size),
         BlobRole("key", lambda pinned: pinned.key_size),
         BlobRole("plaintext", lambda pinned: pinned.plaintext_size),

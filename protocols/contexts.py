@@ -48,6 +48,14 @@ def submission_context(submission: Submission) -> bytes:
     return frame(domains.SUBMISSION, (encode(replace(submission, proof=NO_PROOF)),))
 
 
+def sign_context(policy: bytes, federation: str, round_number: int, round_open: bytes, client: str) -> bytes:
+    """What the signs of a client's noise depend on beside its commitments (spec 12.1): nothing that the noise is in.
+
+    policy: hash of the policy file. round_open: entry hash.
+    """
+    return frame(domains.SIGN_CONTEXT, (policy, federation.encode(), number(round_number), round_open, client.encode()))
+
+
 def share_info(federation: str, round_number: int, round_open: bytes, client: str, trustee: str) -> bytes:
     """HPKE `info` of one encrypted share: a share copied to another client, trustee, round or log does not open."""
     return frame(

@@ -171,8 +171,8 @@ class Submission:
     range_commitments: BlobHash | None  # commitments of the range tables, null without a coordinate bound
     weight_commitments: BlobHash | None  # commitments of the tables of a hidden weight, null without private weights
     noise_commitments: BlobHash | None  # commitments of the noise tables, null without the proof of encryption
+    privacy_noise_commitments: BlobHash | None  # of the tables of noise for privacy, null without it
     weight: int | None  # w, by which the update and its bounds are multiplied; null where the policy has none stated
-    noise: Reserved
 
 
 @dataclass(frozen=True)

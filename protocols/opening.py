@@ -23,15 +23,15 @@ from proofs.errors import Malformed, Rejected
 from protocols import sharing
 from protocols.hashes import sha256
 from protocols.lattice import encryption, public
-from protocols.parameters import message_bound
+from protocols.parameters import sum_bound
 from protocols.pinned import PinnedPolicy
 from protocols.weights import Summands
 
 
 @dataclass(frozen=True)
 class OpenedSum:
-    """What an Aggregate publishes: K int64 (N,), U int64 (d,), with hidden weights their sum behind it, and rho, one
-    scalar for each data row."""
+    """What an Aggregate publishes: K int64 (N,), U int64 (d,), with hidden weights their sum behind it, with noise the
+    padding's cells, and rho, one scalar for each data row."""
 
     key: Integers
     plaintext: Integers
@@ -72,15 +72,14 @@ def open_sum(
 
 
 def decrypt(pinned: PinnedPolicy, seed: bytes, key: Integers, ciphertext: Integers, summands: Summands) -> Integers:
-    """U, int64 (d,), with hidden weights their sum behind it, from K and the summed ciphertext; raises Rejected as
-    `open_sum` does."""
+    """U, int64 (d,), with hidden weights their sum behind it, with noise all cells, from K and the summed ciphertext;
+    raises Rejected as `open_sum` does."""
     elements = public.expand(pinned.lattice, seed, pinned.cells)
-    bound = summands.heaviest(pinned.policy.weights) * message_bound(pinned.policy.update)
+    bound = sum_bound(pinned.policy, summands.count, summands.heaviest(pinned.policy.weights))
     cells = encryption.decrypt_sum(pinned.lattice, elements, key, ciphertext, summands.count, bound)
-    dimension = pinned.argument.shape.dimension
-    if cells[dimension:].any():
+    if cells[pinned.published :].any():
         raise Rejected("padding", "zero in every cell beyond the coordinates", "another value")
-    return cells[:dimension]
+    return cells[: pinned.published]
 
 
 def check_opening(
@@ -100,12 +99,12 @@ def check_opening(
     size = shape.data_rows * POINT_SIZE  # the private row is last and is not summed
     if any(len(each) != pinned.commitments_size for each in commitments):
         raise Malformed("commitments", f"{pinned.commitments_size} bytes", "another length")
-    if plaintext.shape != (shape.dimension,) or len(blindings) != shape.data_rows or not commitments:
-        raise Malformed("opening", "d coordinates, a blinding a data row, a commitment", "others")
+    if plaintext.shape != (pinned.published,) or len(blindings) != shape.data_rows or not commitments:
+        raise Malformed("opening", "all values, a blinding a data row, a commitment", "others")
     rows = [each[:size] for each in commitments]
     weights = _weights(plaintext, blindings, rows)
     table = np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
-    table.reshape(-1)[: shape.dimension] = plaintext
+    table.reshape(-1)[: pinned.published] = plaintext
     points = engine.concatenate([engine.decode_points(each) for each in rows])
     columns = [-value % ORDER for value in engine.weighted_columns(table, weights)]
     blinding = -sum(weight * rho for weight, rho in zip(weights, blindings, strict=True)) % ORDER
@@ -133,13 +132,14 @@ def decode_key(pinned: PinnedPolicy, data: bytes) -> Integers:
 
 
 def encode_plaintext(plaintext: Integers) -> bytes:
-    """The blob Aggregate.plaintext: d int64, little-endian, or d + 1 with the sum of hidden weights."""
+    """The blob Aggregate.plaintext: d int64, little-endian, d + 1 with the sum of hidden weights, all cells with
+    noise."""
     return plaintext.astype("<i8").tobytes()
 
 
 def decode_plaintext(pinned: PinnedPolicy, data: bytes) -> Integers:
-    """int64 (d,), or (d + 1,) with the sum of hidden weights; raises Malformed for another length."""
-    return _decode("plaintext", data, "<i8", pinned.argument.shape.dimension)
+    """int64 (d,), (d + 1,) with the sum of hidden weights, (cells,) with noise; raises Malformed for another length."""
+    return _decode("plaintext", data, "<i8", pinned.published)
 
 
 def encode_blindings(blindings: Sequence[int]) -> bytes:

@@ -16,6 +16,7 @@ from proofs.curve import ORDER
 from proofs.encryption import NOISE_BOUND, EncryptionParameters
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import LEAST_PROJECTIONS, MAXIMUM_NORM_BOUND, ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup
 from protocols.audit_checks import AUDIT_CHECKS, in_words
 from protocols.cohorts import MOST_TRUSTEES
@@ -188,10 +189,8 @@ def largest_derivable_cohort(
 
 def argument_parameters(policy: Policy) -> ArgumentParameters:
     """What every validity proof of an update of weight 1 is made with; raises Misuse where the argument refuses it."""
-    if policy.noise is not None:
-        raise Misuse("this version has no proof of noise yet")
     update, lattice, hidden = policy.update, policy.lattice, policy.weights.kind == PRIVATE.name
-    encryption = None
+    encryption, noise = None, policy.noise
     if lattice.encryption_proof:
         encryption = EncryptionParameters(
             lattice.degree, lattice.modulus, lattice.plaintext_scale, noise_bound(lattice)
@@ -205,6 +204,7 @@ def argument_parameters(policy: Policy) -> ArgumentParameters:
         encryption,
         largest_weight=1 if hidden else policy.weights.largest,
         hidden_weight=policy.weights.largest if hidden else None,
+        privacy_noise=None if noise is None else NoiseBounds(noise.group_bound, noise.floor, noise.ceiling),
     )
 
 
@@ -215,6 +215,13 @@ def message_bound(update: UpdateRule) -> int:
         return update.norm_bound
     largest = max(update.coordinate_bound, *(group.bound for group in update.groups), 0)
     return max(1, min(update.norm_bound, largest))
+
+
+def sum_bound(policy: Policy, count: int, weight: int) -> int:
+    """Bounds every value of an opened sum of `count` updates of this weight in all: weight max|m|, and with noise E_n
+    for each."""
+    added = 0 if policy.noise is None else count * policy.noise.group_bound
+    return weight * message_bound(policy.update) + added
 
 
 def check_policy(policy: Policy) -> list[Inequality]:

@@ -162,8 +162,14 @@ class PinnedPolicy:
 
     @property
     def plaintext_size(self) -> int:
-        """Bytes of the blob Aggregate.plaintext: the coordinates, and the sum of the weights where these are hidden."""
-        return self.argument.shape.dimension * 8
+        """Bytes of the blob Aggregate.plaintext."""
+        return self.published * 8
+
+    @property
+    def published(self) -> int:
+        """Values of an opened sum: the coordinates, and the sum of the weights where these are hidden; with noise all
+        cells, as the padding carries noise, too."""
+        return self.cells if self.policy.noise is not None else self.argument.shape.dimension
 
     @property
     def blindings_size(self) -> int:

@@ -17,7 +17,7 @@ from proofs.errors import Malformed, Rejected
 from proofs.verifier import Claim, verify_batch
 from protocols.blob_sizes import ROW_FIELDS, size_of
 from protocols.blobs import blob_fields, blob_hash
-from protocols.contexts import submission_context
+from protocols.contexts import sign_context, submission_context
 from protocols.lattice.encryption import unpack
 from protocols.lattice.public import expand
 from protocols.messages import Submission
@@ -126,7 +126,16 @@ def claim_of(
         elements = expand(pinned.lattice, seed, pinned.cells).elements
         statement = EncryptionStatement(elements, residues, submission.ciphertext, shared[:POINT_SIZE])
     proof = read_blob(blobs, submission.proof, pinned.proof_size)
-    return Claim(rows, proof, submission_context(submission), statement, weight_of(submission.weight))
+    context, weight = submission_context(submission), weight_of(submission.weight)
+    return Claim(rows, proof, context, statement, weight, signs_of(pinned, submission))
+
+
+def signs_of(pinned: PinnedPolicy, submission: Submission) -> bytes | None:
+    """What the signs of its noise depend on beside its commitments; None where the policy has no noise."""
+    if pinned.policy.noise is None:
+        return None
+    place = submission.round, submission.round_open, submission.client
+    return sign_context(pinned.hash, pinned.policy.federation, *place)
 
 
 def judge(

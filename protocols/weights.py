@@ -14,7 +14,7 @@ import numpy as np
 
 from proofs.arrays import Integers
 from proofs.errors import Rejected
-from protocols.policy import WeightRule
+from protocols.policy import Policy, WeightRule
 from protocols.registry import Registry
 
 LARGEST_WEIGHT = 2**20
@@ -116,12 +116,13 @@ class WeighedSum:
     weight: int
 
     @classmethod
-    def of(cls, rule: WeightRule, plaintext: Integers, summands: Summands) -> WeighedSum:
-        """From what is published. Raises Rejected("weight-sum") where hidden weights sum to less than 1 or more than W
-        for each update."""
+    def of(cls, policy: Policy, plaintext: Integers, summands: Summands) -> WeighedSum:
+        """From what is published: its first d values, of which a sum of hidden weights, or the noise on the padding, is
+        none. Raises Rejected("weight-sum") where hidden weights sum to less than 1 or more than W for each update."""
+        rule, dimension = policy.weights, policy.dimension
         if not WEIGHT_KINDS.find(rule.kind).hidden:
-            return cls(plaintext, summands.weight)
-        weight = int(plaintext[-1])
+            return cls(plaintext[:dimension], summands.weight)
+        weight = int(plaintext[dimension])
         if not summands.count <= weight <= summands.heaviest(rule):
             raise Rejected("weight-sum", f"{summands.count} to {summands.heaviest(rule)}", str(weight))
-        return cls(plaintext[:-1], weight)
+        return cls(plaintext[:dimension], weight)

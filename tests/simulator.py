@@ -30,6 +30,7 @@ from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.messages import Aggregate, Revocation
+from protocols.noise_derivation import with_noise
 from protocols.opening import decode_plaintext
 from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
@@ -39,6 +40,7 @@ from protocols.policy import (
     FormerFederation,
     Member,
     Policy,
+    PrivacyBudget,
     ScaleRule,
     StepRule,
     TensorSpec,
@@ -107,6 +109,9 @@ class Setting:
     start: tuple[float, ...] | None = None
     statistics: int = 0  # so many coordinates at the end are statistics
     exponent: int = SCALE_BIAS  # of their scale
+    budget: PrivacyBudget | None = None
+    honest: int = 2  # h, with a budget
+    private_rounds: int = 3  # that the budget is for
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,8 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         noise=None,
         privacy_budget=None,
     )
+    if setting.budget is not None:
+        policy = with_noise(policy, setting.budget, setting.honest, setting.private_rounds)
     return seal_policy(policy, identity_of("issuer", setting.seed)), model
 
 

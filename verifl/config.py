@@ -348,8 +348,8 @@ class Config(TomlTable):
             return self
         if self.weights.kind == PRIVATE.name:
             raise ValueError(
-                "expected weights.kind other than \"private\" with [privacy]: the sum of the weights would be published "
-                'without noise; use "equal" or "declared"'
+                'expected weights.kind "equal" or "declared" with [privacy], found "private": the sum of the weights '
+                "would be published without noise"
             )
         if not self.update.encryption_proof:
             raise ValueError("expected update.encryption_proof with [privacy]: the noise is part of what it proves")

@@ -129,7 +129,7 @@ def _step(
         return None
     try:
         plaintext = plaintext_of(given, found, found.aggregate)
-        total = WeighedSum.of(pinned.policy.weights, plaintext, found.summands)
+        total = WeighedSum.of(pinned.policy, plaintext, found.summands)
         following = apply_step(pinned.policy, state, total.update, total.weight, found.number)
     except Damaged:
         raise

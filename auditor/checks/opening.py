@@ -16,7 +16,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.hashes import sha256
 from protocols.messages import Aggregate
 from protocols.opening import check_opening, encode_blindings, encode_key
-from protocols.parameters import message_bound
+from protocols.parameters import sum_bound
 from protocols.weights import WeighedSum
 
 
@@ -87,11 +87,12 @@ def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Reco
     try:
         plaintext, blindings = plaintext_of(given, found, entry), blindings_of(given, found, entry)
         commitments = [given.blobs.read("commitments", record.commitments) for record in records]
-        total = WeighedSum.of(pinned.policy.weights, plaintext, found.summands)
-        bound = total.weight * message_bound(pinned.policy.update)
+        total = WeighedSum.of(pinned.policy, plaintext, found.summands)
+        bound = sum_bound(pinned.policy, found.summands.count, total.weight)
         largest = max(int(total.update.max()), -int(total.update.min()))
         if largest > bound:
-            findings.add(name.at("plaintext"), f"values of at most (sum of weights) max|m| = {bound}", str(largest))
+            expected = f"values of at most (sum of weights) max|m|, with noise |A| E_n more: {bound}"
+            findings.add(name.at("plaintext"), expected, str(largest))
         check_opening(given.case.engine, pinned, plaintext, blindings, commitments)
     except (Malformed, Rejected) as error:
         findings.reject(name.at("plaintext and blindings"), error)

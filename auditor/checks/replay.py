@@ -140,7 +140,7 @@ def _check_failure(given: Needs, findings: Findings, found: Round) -> None:
         plaintext = decrypt(pinned, found.open.message.seed, opened.key, total, found.summands)
         commitments = [given.blobs.read("commitments", each.commitments) for each in found.accepted()]
         check_opening(given.case.engine, pinned, plaintext, opened.blindings, commitments)
-        WeighedSum.of(pinned.policy.weights, plaintext, found.summands)
+        WeighedSum.of(pinned.policy, plaintext, found.summands)
     except (Damaged, Missized) as error:
         findings.reject(name.at("reason"), error)
         return

@@ -1,6 +1,7 @@
 """Encrypting an integer vector so that a cohort's sum can be opened by the sum of its keys (spec 6).
 
-y_j = a_j k + T e_j + m_j mod q, ring element by ring element. A vector of `cells` integers fills the ring elements in
+y_j = a_j k + T e_j + m_j mod q, ring element by ring element; with T = 1 the message has noise of its own, and there is
+no e_j. A vector of `cells` integers fills the ring elements in
 order; of the last one only the coefficients that carry a cell are sent. A key is for one round and one message: a
 second ciphertext under the same key and seed would reveal the difference of the messages.
 """
@@ -42,7 +43,7 @@ def encrypt(
 
 
 def draw_errors(public: PublicElements, rand: Randomness) -> NDArray[np.int8]:
-    """Fresh noise for one ciphertext: int8 (cells,)."""
+    """Fresh errors for one ciphertext: int8 (cells,)."""
     return sample(public.cells, rand)
 
 
@@ -55,10 +56,22 @@ def encrypt_with(
 ) -> Integers:
     """`encrypt` with the errors given, int8 (cells,): for one ciphertext only, drawn by `draw_errors`."""
     _check_public(parameters, public, message, key)
-    if message.size and 2 * max(int(message.max()), -int(message.min())) >= parameters.plaintext_scale:
-        raise Misuse(f"messages must be below T / 2 = {parameters.plaintext_scale // 2} in magnitude")
+    _check_message(message, "T", parameters.plaintext_scale)
     products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)
     return _add_scaled(parameters, products, errors, message)
+
+
+def encrypt_noisy(
+    parameters: LatticeParameters, public: PublicElements, key: NDArray[np.int32], message: Integers
+) -> Integers:
+    """Residues a_j k + m_j, int64 (cells,), of a message that carries the noise which hides it: T = 1, and there are no
+    errors. Raises Misuse where shapes do not fit, some 2 |m| >= q, or T is another."""
+    _check_public(parameters, public, message, key)
+    if parameters.has_errors:
+        raise Misuse(f"expected T = 1 for a message without errors, found {parameters.plaintext_scale}")
+    _check_message(message, "q", parameters.modulus)
+    products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)[: len(message)]
+    return (products.astype(np.int64) + message) % parameters.modulus
 
 
 def decrypt_sum(
@@ -79,7 +92,12 @@ def decrypt_sum(
     keys = key_sum.astype(np.int64)
     _check_magnitude("key-range", "key coefficient", keys, count * parameters.noise_bound)
     products = multiply(public.transforms, keys, parameters.modulus).reshape(-1)[: public.cells].astype(np.int64)
-    noise, message = _split(parameters, ciphertext_sum - products)
+    differences = ciphertext_sum - products
+    if not parameters.has_errors:
+        message = _centred(differences, parameters.modulus)
+        _check_magnitude("decryption-message", "summed message", message, largest_message)
+        return message
+    noise, message = _split(parameters, differences)
     _check_magnitude("decryption-noise", "summed error", noise, count * parameters.noise_bound)
     _check_magnitude("decryption-message", "summed message", message, largest_message)
     return message
@@ -124,10 +142,16 @@ def _add_scaled(
 def _split(parameters: LatticeParameters, differences: Integers) -> tuple[Integers, Integers]:
     """(E, M) with T E + M congruent to the difference modulo q, |T E + M| < q / 2 and -T/2 <= M < T/2."""
     modulus, scale = parameters.modulus, parameters.plaintext_scale
-    centred = differences % modulus
-    centred[centred > modulus // 2] -= modulus
+    centred = _centred(differences, modulus)
     message = ((centred + scale // 2) & (scale - 1)) - scale // 2
     return (centred - message) >> (scale.bit_length() - 1), message
+
+
+def _centred(differences: Integers, modulus: int) -> Integers:
+    """The representatives in (-q/2, q/2)."""
+    centred = differences % modulus
+    centred[centred > modulus // 2] -= modulus
+    return centred
 
 
 def _check_public(
@@ -139,6 +163,11 @@ def _check_public(
         raise Misuse(f"a vector of shape {vector.shape} does not fill {public.cells} cells")
     if key.shape != (parameters.degree,):
         raise Misuse(f"a key has {parameters.degree} coefficients, not shape {key.shape}")
+
+
+def _check_message(message: Integers, name: str, room: int) -> None:
+    if message.size and 2 * max(int(message.max()), -int(message.min())) >= room:
+        raise Misuse(f"messages must be below {name} / 2 = {room // 2} in magnitude")
 
 
 def _check_residues(parameters: LatticeParameters, residues: Integers) -> None:

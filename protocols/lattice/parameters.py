@@ -50,8 +50,9 @@ class LatticeParameters:
     """What encryption and decryption need to know; raises Misuse where the arithmetic would not be defined.
 
     `degree` is a power of two from 4 to 4096 (a policy admits 4096 only; smaller rings are for tests and are not
-    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T >= 2 with 2 E T < q. `noise_bound` is E, what
-    an accepted client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
+    secure), `modulus` one of MODULI, `plaintext_scale` a power of two T with 2 E T < q. With T = 1 there are no errors:
+    messages carry noise of their own, and the modulus may be one of SMALL_MODULI. `noise_bound` is E, what an accepted
+    client's errors and key coefficients can be: the tail of the honest, or more where only that is proved.
     """
 
     degree: int
@@ -64,10 +65,10 @@ class LatticeParameters:
     def __post_init__(self) -> None:
         if not (4 <= self.degree <= DEGREE and _is_power_of_two(self.degree)):
             raise Misuse(f"lattice degree must be a power of two from 4 to {DEGREE}, not {self.degree}")
-        if self.modulus not in MODULI:
+        if self.modulus not in (MODULI if self.has_errors else (*SMALL_MODULI, *MODULI)):
             raise Misuse(f"lattice modulus must be one of the fixed list of spec 6.1, not {self.modulus}")
-        if not (self.plaintext_scale >= 2 and _is_power_of_two(self.plaintext_scale)):
-            raise Misuse(f"plaintext scale must be a power of two, at least 2, not {self.plaintext_scale}")
+        if not _is_power_of_two(self.plaintext_scale):
+            raise Misuse(f"plaintext scale must be a power of two, not {self.plaintext_scale}")
         if not self.tail <= self.noise_bound <= MAXIMUM_NOISE_BOUND:
             raise Misuse(f"noise bound must be from {self.tail} to {MAXIMUM_NOISE_BOUND}, not {self.noise_bound}")
         needed = 2 * self.noise_bound * self.plaintext_scale
@@ -81,6 +82,11 @@ class LatticeParameters:
         """The policy's lattice; raises Misuse as the constructor does."""
         bound = noise_bound(rule)
         return cls(rule.degree, rule.modulus, rule.plaintext_scale, rule.sigma_tenths, rule.tail, bound)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether encryption adds errors of its own: not with T = 1."""
+        return self.plaintext_scale > 1
 
     @property
     def residue_width(self) -> int:

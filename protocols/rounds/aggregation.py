@@ -86,7 +86,7 @@ def open_cohort(
     `WeighedSum.of` do."""
     total = open_sum(pinned, current.message.seed, releases, ciphertext, current.summands)
     check_opening(engine, pinned, total.plaintext, total.blindings, commitments)
-    WeighedSum.of(pinned.policy.weights, total.plaintext, current.summands)
+    WeighedSum.of(pinned.policy, total.plaintext, current.summands)
     return OpenedAggregate(pack(pinned.lattice, ciphertext), total)
 
 

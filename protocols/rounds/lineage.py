@@ -36,7 +36,7 @@ def check_step(engine: Engine, pinned: PinnedPolicy, step: LoggedStep, blobs: Bl
         blindings = decode_blindings(pinned, read_blob(blobs, step.blindings, pinned.blindings_size))
         commitments = [read_blob(blobs, each.commitments, pinned.commitments_size) for each in step.submissions]
         check_opening(engine, pinned, plaintext, blindings, commitments)
-        total = WeighedSum.of(pinned.policy.weights, plaintext, step.summands)
+        total = WeighedSum.of(pinned.policy, plaintext, step.summands)
         before = _state_before(pinned, step, blobs)
         state = apply_step(pinned.policy, before, total.update, total.weight, step.number)
     except Malformed as error:

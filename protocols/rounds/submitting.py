@@ -1,6 +1,6 @@
 """A submission in the making (spec 8.5): functions from one value to the next. They keep nothing and draw from `rand`.
 
-    commit        the update -> Secrets: key and errors drawn, all tables filled and committed to
+    commit        the update -> Secrets: key, errors and noise drawn, all tables filled and committed to
     encrypt       Secrets -> Ciphertext
     share         Secrets -> Shared: share commitments, and a share for each trustee
     seal_shares   shares -> a blob for each round key
@@ -8,7 +8,8 @@
     prove         Secrets and what was made of them -> the validity proof, in the Submission's context
     sign          the Submission and its blobs -> what is sent
 
-`make` composes them. `commit` is itself composed: `draw_noise`, `encode`, `commit_to`.
+`make` composes them. `commit` is itself composed: `draw_noise`, `encode`, `commit_to`. With noise for privacy, which
+takes the place of the errors, `draw_noise` commits to it, as its signs follow from these commitments.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from proofs import prover
 from proofs.curve import POINT_SIZE
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine, Table
+from proofs.errors import Misuse
+from proofs.noise_witness import SignedNoise, commit_noise, signed_noise, within_bounds
 from proofs.parameters import ArgumentParameters
 from proofs.prover import Encrypted
 from proofs.randomness import Randomness, uniform_scalar
@@ -32,13 +35,15 @@ from proofs.witness import CommittedUpdate, Noise, commit_tables, witness_tables
 from protocols import hpke, sharing
 from protocols.blob_sizes import ROW_FIELDS
 from protocols.blobs import blob_hash
-from protocols.contexts import NO_PROOF, share_info, submission_context
+from protocols.contexts import NO_PROOF, share_info, sign_context, submission_context
 from protocols.envelopes import seal
 from protocols.identities import SigningKey
 from protocols.invitation import VerifiedRound
 from protocols.lattice import encryption, public
 from protocols.messages import EncryptedShare, RoundKey, Submission
+from protocols.noise import variance_of
 from protocols.pinned import PinnedPolicy
+from protocols.privacy.sampler import sample
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.sharing import Share
 from protocols.submissions import EXTRAS
@@ -86,25 +91,43 @@ class ClientRound:
         """The round's a_j."""
         return public.expand(self.pinned.lattice, self.seed, self.pinned.cells)
 
+    @property
+    def sign_context(self) -> bytes:
+        """What the signs of its noise depend on beside the commitments."""
+        return sign_context(self.pinned.hash, self.pinned.policy.federation, self.number, self.round_open, self.client)
+
     def share_info(self, trustee: str) -> bytes:
         """What a share for this trustee is sealed under."""
         return share_info(self.pinned.policy.federation, self.number, self.round_open, self.client, trustee)
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
+class DrawnNoise(Noise):
+    """The same with noise for privacy, committed to and with its signs, where the policy asks for some."""
+
+    privacy: SignedNoise | None = None
+
+    def wipe(self) -> None:
+        """Overwrite the noise for privacy with zeros."""
+        wipe(self.key, self.errors, *(() if self.privacy is None else self.privacy.committed.tables))
+
+
+@dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Secrets:
     """What a client draws for one submission, all of it secret but the commitments.
 
-    noise: the key, int32 (N,), and the errors, int8 (cells,). share_blinding: of the share commitment E_0.
+    noise: the key, int32 (N,), and the errors, int8 (cells,), or noise for privacy in their place. share_blinding: of
+    the share commitment E_0.
     """
 
-    noise: Noise
+    noise: DrawnNoise
     committed: CommittedUpdate
     share_blinding: int
 
     def wipe(self) -> None:
         """Overwrite key, errors and the committed tables with zeros, when nothing is made of them any more."""
-        wipe(self.noise.key, self.noise.errors, *self.committed.tables)
+        self.noise.wipe()
+        wipe(*self.committed.tables)
 
 
 @dataclass(frozen=True)
@@ -133,36 +156,62 @@ class Parts:
 
 
 def commit(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
-    """Fresh key and errors, and commitments to the update and all that is proved about it.
+    """Fresh key, errors and noise, and commitments to the update and all that is proved about it.
 
     Raises Misuse for an update beyond the policy's bounds.
     """
-    noise = draw_noise(at, rand)
+    noise = draw_noise(engine, at, rand)
     return commit_to(engine, at, noise, encode(at, update, noise, rand), rand)
 
 
-def draw_noise(at: ClientRound, rand: Randomness) -> Noise:
-    """A fresh key and fresh errors: for this submission only."""
+def draw_noise(engine: Engine, at: ClientRound, rand: Randomness) -> DrawnNoise:
+    """A fresh key, and fresh errors or noise: for this submission only."""
     key = encryption.generate_key(at.pinned.lattice, rand)
-    return Noise(key, encryption.draw_errors(at.elements, rand))
+    if at.pinned.policy.noise is None:
+        return DrawnNoise(key, encryption.draw_errors(at.elements, rand))
+    return DrawnNoise(key, privacy=sign_noise(engine, at, draw_privacy_noise(at, rand), rand))
 
 
-def encode(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> tuple[Table, ...]:
+def draw_privacy_noise(at: ClientRound, rand: Randomness) -> NDArray[np.int64]:
+    """Noise for privacy, int64 (cells,), by the policy's rule; all of it again where a bound does not hold, before
+    anybody sees anything of it (spec 10.4). Raises Misuse where the policy has none."""
+    noise = at.pinned.policy.noise
+    if noise is None:
+        raise Misuse("expected a policy with noise, found one without")
+    while True:
+        drawn = sample(variance_of(noise), at.pinned.cells, rand)
+        if within_bounds(at.argument, drawn):
+            return drawn
+        wipe(drawn)
+
+
+def sign_noise(engine: Engine, at: ClientRound, noise: NDArray[np.int64], rand: Randomness) -> SignedNoise:
+    """Commitments to noise, which is wiped, and the signs that follow from them. Raises Misuse for noise beyond the
+    policy's bounds."""
+    committed = commit_noise(engine, at.argument, noise, rand)
+    wipe(noise)
+    return signed_noise(at.argument, committed, at.sign_context)
+
+
+def encode(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> tuple[Table, ...]:
     """Every table of the argument's layout: the update's, whose cells are the plaintext, and those of each relation
     that the policy asks for. Raises Misuse where one of them does not hold."""
     argument = at.argument
-    return witness_tables(argument, update, rand, noise if argument.encryption is not None else None)
+    own = noise if argument.encryption is not None else None
+    return witness_tables(argument, update, rand, own, noise.privacy)
 
 
-def commit_to(engine: Engine, at: ClientRound, noise: Noise, tables: Sequence[Table], rand: Randomness) -> Secrets:
-    """Row commitments under fresh blindings, and the blinding of E_0."""
-    return Secrets(noise, commit_tables(engine, at.argument, tables, rand), uniform_scalar(rand))
+def commit_to(engine: Engine, at: ClientRound, noise: DrawnNoise, tables: Sequence[Table], rand: Randomness) -> Secrets:
+    """Row commitments under fresh blindings, but for noise, which has its own; and the blinding of E_0."""
+    return Secrets(noise, commit_tables(engine, at.argument, tables, rand, noise.privacy), uniform_scalar(rand))
 
 
 def encrypt(at: ClientRound, secrets: Secrets) -> Ciphertext:
     """The data rows, whole, under the fresh key (spec 6)."""
-    noise, plaintext = secrets.noise, secrets.committed.message
-    return pack(at, encryption.encrypt_with(at.pinned.lattice, at.elements, noise.key, plaintext, noise.errors))
+    noise, message = secrets.noise, secrets.committed.message
+    if not at.pinned.lattice.has_errors:
+        return pack(at, encryption.encrypt_noisy(at.pinned.lattice, at.elements, noise.key, message))
+    return pack(at, encryption.encrypt_with(at.pinned.lattice, at.elements, noise.key, message, noise.errors))
 
 
 def pack(at: ClientRound, residues: Residues) -> Ciphertext:
@@ -209,7 +258,6 @@ def describe(at: ClientRound, committed: CommittedUpdate, parts: Parts) -> Submi
         shares=shares,
         proof=NO_PROOF,
         weight=at.weight,
-        noise=None,
         **{field: None if blob is None else blob_hash(blob) for field, blob in further.items()},
     )
 

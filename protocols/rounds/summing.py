@@ -114,7 +114,7 @@ class SummingCoordinator:
         if current.aggregate is None or current.cohort is None:
             raise Misuse("close_round: aggregate first")
         policy = self._pinned.policy
-        total = WeighedSum.of(policy.weights, self._plaintext(current), current.summands)
+        total = WeighedSum.of(policy, self._plaintext(current), current.summands)
         return server_steps.apply_step(policy, self.step_state(), total.update, total.weight, current.number)
 
     def publish_step(self, state: StepState) -> Publication:

@@ -39,6 +39,7 @@ SUBMISSION_BLOBS = (
     "range_commitments",
     "weight_commitments",
     "noise_commitments",
+    "privacy_noise_commitments",
 )
 NAMED: Mapping[str, Sequence[str]] = {
     "genesis": ("policy", "model", "approvals"),

@@ -50,7 +50,7 @@ def check(case: Case) -> None:
 # --- I6 -----------------------------------------------------------------------------------------------
 
 
-RELATED = ("range_commitments", "weight_commitments", "noise_commitments")
+RELATED = ("range_commitments", "weight_commitments", "noise_commitments", "privacy_noise_commitments")
 EXCLUSIVE = ("commitments", "proof", *RELATED)  # blobs of a valid submission alone
 
 
@@ -101,7 +101,7 @@ def numbers_of(case: Case, entry: Entry) -> Numbers:
 
 def has_relations(case: Case, entry: Entry) -> bool:
     """I5.5."""
-    asked = (case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted)
+    asked = (case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted, case.numbers.noise is not None)
     return all((entry.body[name] is not None) == wanted for name, wanted in zip(RELATED, asked, strict=True))
 
 
@@ -125,6 +125,15 @@ def read_claim(case: Case, entry: Entry, seed: bytes, residues: list[int] | None
         range_commitments=related["range_commitments"],
         weight_commitments=related["weight_commitments"],
         noise_commitments=related["noise_commitments"],
+        privacy_noise_commitments=related["privacy_noise_commitments"],
+        sign_context=frame(
+            "verifl/v1/sign-context",
+            hashlib.sha256(case.policy_file).digest(),
+            case.policy["federation"],
+            body["round"],
+            body["round_open"],
+            body["client"],
+        ),
         context=frame("verifl/v1/submission", encode({**body, "proof": bytes(32)})),
         proof=case.blob(entry, "proof"),
         seed=seed,

@@ -289,8 +289,8 @@ MESSAGES: Mapping[str, Fields] = {
         "range_commitments": Nullable(HASH),
         "weight_commitments": Nullable(HASH),
         "noise_commitments": Nullable(HASH),
+        "privacy_noise_commitments": Nullable(HASH),
         "weight": Nullable(INTEGER),
-        "noise": RESERVED,
     },
     "share-ack": ROUND
     | {

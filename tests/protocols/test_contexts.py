@@ -22,8 +22,8 @@ SUBMISSION = Submission(
     range_commitments=None,
     weight_commitments=None,
     noise_commitments=None,
+    privacy_noise_commitments=None,
     weight=None,
-    noise=None,
 )
 OTHER_VALUES = {
     "federation": "another",
@@ -37,6 +37,7 @@ OTHER_VALUES = {
     "range_commitments": bytes(32),
     "weight_commitments": bytes(32),
     "noise_commitments": bytes(32),
+    "privacy_noise_commitments": bytes(32),
 }
 
 

@@ -60,8 +60,8 @@ SUBMISSION = Submission(
     range_commitments=None,
     weight_commitments=None,
     noise_commitments=None,
+    privacy_noise_commitments=None,
     weight=None,
-    noise=None,
 )
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from proofs.engine import Engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
-from proofs.witness import Noise
 from protocols.blob_sizes import sized_blobs
 from protocols.envelopes import open_envelope
 from protocols.identities import SigningKey
@@ -25,6 +24,7 @@ from protocols.rounds.submitting import (
     HONEST,
     ClientRound,
     Composition,
+    DrawnNoise,
     Parts,
     Secrets,
     Update,
@@ -236,7 +236,7 @@ class Confidant(LyingClient):
     def _confide(self, engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
         made = commit(engine, at, update, rand)
         noise, tables = made.noise, tuple(table.copy() for table in made.committed.tables)
-        kept = Noise(noise.key.copy(), noise.errors.copy())
+        kept = DrawnNoise(noise.key.copy(), noise.errors.copy())
         self.secrets = Secrets(kept, replace(made.committed, tables=tables), made.share_blinding)
         return made
 

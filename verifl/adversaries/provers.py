@@ -23,7 +23,7 @@ from proofs.ranges import CoordinateGroup
 from proofs.relations.encryption import DrawnEncryption
 from proofs.relations.noise import ERROR, KEY
 from proofs.squares import four_squares
-from proofs.witness import CommittedUpdate, Noise, witness_tables
+from proofs.witness import CommittedUpdate, witness_tables
 from protocols.contexts import submission_context
 from protocols.lattice.parameters import LatticeParameters
 from protocols.messages import Submission
@@ -33,6 +33,7 @@ from protocols.rounds.submitting import (
     HONEST,
     Ciphertext,
     ClientRound,
+    DrawnNoise,
     Parts,
     Secrets,
     Shared,
@@ -52,7 +53,7 @@ from protocols.weights import weight_of
 from verifl.adversaries.clients import LyingClient
 
 Commit = Callable[[Engine, ClientRound, Update, Randomness], Secrets]
-Encode = Callable[[ClientRound, Update, Noise, Randomness], Sequence[Table]]
+Encode = Callable[[ClientRound, Update, DrawnNoise, Randomness], Sequence[Table]]
 Encrypt = Callable[[ClientRound, Secrets], Ciphertext]
 Prove = Callable[[Engine, ClientRound, Secrets, Parts, Submission, Randomness], bytes]
 
@@ -61,7 +62,7 @@ def committing_to(tables: Encode) -> Commit:
     """`commit` with other tables than `encode` makes."""
 
     def commit(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
-        noise = draw_noise(at, rand)
+        noise = draw_noise(engine, at, rand)
         return commit_to(engine, at, noise, tables(at, update, noise, rand), rand)
 
     return commit
@@ -114,7 +115,7 @@ class ProvesAnything(LyingClient):
 # ---- the update ----
 
 
-def _oversized(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _oversized(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     table, private, *others = encode(at, update, noise, rand)
     table[0, 0] = 2 * at.norm_bound
     private[:] = 0
@@ -158,7 +159,7 @@ def _exceedable(argument: ArgumentParameters) -> CoordinateGroup:
     raise Misuse(f"inject: out-of-range needs a bound on coordinates below that on the norm, {norm_bound} units")
 
 
-def _out_of_range(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _out_of_range(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     segment, extreme = _exceedable(at.argument), _nothing(at, update)
     bound = segment.bound * (1 if at.argument.hidden_weight is None else int(update[-1]))
     extreme[segment.start] = bound
@@ -182,7 +183,7 @@ class OutOfRange(ProvesAnything):
         _exceedable(pinned.argument)
 
 
-def _in_padding(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _in_padding(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     tables = encode(at, _nothing(at, update), noise, rand)
     return _alone(at, tables, -1, at.norm_bound - 1, rand)
 
@@ -265,7 +266,7 @@ def _with_noise(at: ClientRound, tables: Sequence[Table], name: str, value: int)
     return tables
 
 
-def _oversized_error(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _oversized_error(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     return _with_noise(at, encode(at, update, noise, rand), ERROR, int(noise.errors[0]) + _shift(at)[0])
 
 
@@ -330,7 +331,7 @@ def _heavier(argument: ArgumentParameters) -> ArgumentParameters:
     return replace(argument, hidden_weight=(argument.hidden_weight or 0) + 1)
 
 
-def _oversized_weight(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _oversized_weight(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     argument = _heavier(at.argument)
     full = _full(argument, update, argument.scale.largest)
     return witness_tables(argument, full, rand, noise if argument.encryption is not None else None)
@@ -348,7 +349,7 @@ class OversizedWeight(ProvesAnything):
         _heavier(pinned.argument)
 
 
-def _split_weight(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _split_weight(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     argument = at.argument
     full = _full(argument, update, argument.scale.largest)
     table, private, *others = witness_tables(argument, full, rand, noise if argument.encryption is not None else None)
@@ -378,7 +379,7 @@ class SplitWeight(ProvesAnything):
 
 
 def _commit_to_oversized_key(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
-    noise = draw_noise(at, rand)
+    noise = draw_noise(engine, at, rand)
     tables = _with_noise(at, encode(at, update, noise, rand), KEY, DIGIT_LIMIT - 1)
     key = noise.key.copy()
     key[0] = DIGIT_LIMIT - 1

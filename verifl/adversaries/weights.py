@@ -10,11 +10,10 @@ import numpy as np
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.randomness import Randomness
-from proofs.witness import Noise
 from protocols.messages import Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import OpenRound
-from protocols.rounds.submitting import HONEST, ClientRound, Parts, Secrets, Update, commit, encode, prove
+from protocols.rounds.submitting import HONEST, ClientRound, DrawnNoise, Parts, Secrets, Update, commit, encode, prove
 from protocols.weights import WEIGHT_KINDS, lightest
 from verifl.adversaries.clients import LyingClient, LyingPart
 from verifl.adversaries.provers import ANYTHING, ProvesAnything, committing_to
@@ -71,7 +70,7 @@ class ExcessiveWeight(WrongWeight):
         return self.part.pinned.policy.weights.largest + 1
 
 
-def _heavy(at: ClientRound, update: Update, noise: Noise, rand: Randomness) -> Sequence[Table]:
+def _heavy(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     largest = at.pinned.policy.weights.largest
     longest = np.zeros_like(update)
     segments = at.pinned.argument_of(largest).segments

@@ -13,6 +13,7 @@ from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option
 from verifl.planning.plan import WITHOUT_NOISE, Plan
 from verifl.planning.weights import WeightPlan
+from verifl.reports.privacy import privacy_lines
 from verifl.strategies.weights import unit_of
 
 _WIDTH = 120
@@ -30,7 +31,8 @@ def describe_plan(plan: Plan) -> str:
         ["Bytes per submission", *_size_lines(plan.size)],
         ["Peak memory, about", *_memory_lines(plan.memory)],
         _option_lines(plan.options),
-        ["What remains without noise", *_wrapped([WITHOUT_NOISE], "  ")],
+        privacy_lines(plan.privacy, plan.policy.update.fraction_bits),
+        [] if plan.policy.noise is not None else ["What remains without noise", *_wrapped([WITHOUT_NOISE], "  ")],
         _wrapped([f"note: {note}" for note in plan.notes], ""),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)

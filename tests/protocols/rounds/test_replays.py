@@ -29,16 +29,17 @@ PROVED, UNPROVED = (
 )
 
 
-EXCLUSIVE = ["commitments", "proof", "ciphertext", "range_commitments", "weight_commitments", "noise_commitments"]
+EXTRAS = ["range_commitments", "weight_commitments", "noise_commitments", "privacy_noise_commitments"]
+EXCLUSIVE = ["commitments", "proof", "ciphertext", *EXTRAS]
 
 
 def submission(number: int, client: str, *names: int, **extras: int) -> Submission:
     """commitments, proof and ciphertext by short names."""
     commitments, proof, ciphertext = (name.to_bytes(32, "big") for name in names)
     more = {name: value.to_bytes(32, "big") for name, value in extras.items()}
-    blobs = {"range_commitments": None, "weight_commitments": None, "noise_commitments": None} | more
+    blobs = dict.fromkeys(EXTRAS) | more
     return Submission(
-        "f", number, bytes(32), client, commitments, ciphertext, bytes(32), (), proof, weight=None, noise=None, **blobs
+        "f", number, bytes(32), client, commitments, ciphertext, bytes(32), (), proof, weight=None, **blobs
     )
 
 

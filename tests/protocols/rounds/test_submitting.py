@@ -51,7 +51,7 @@ def client_of(simulation: Simulation) -> Client:
 def composed(simulation: Simulation, at: ClientRound, update: submitting.Update) -> SubmissionPackage:
     """Function by function, as whoever measures or changes one of them does."""
     engine, rand = simulation.engine, seeded("the same")
-    noise = submitting.draw_noise(at, rand)
+    noise = submitting.draw_noise(engine, at, rand)
     tables = submitting.encode(at, update, noise, rand)
     secrets = submitting.commit_to(engine, at, noise, tables, rand)
     ciphertext = submitting.encrypt(at, secrets)
