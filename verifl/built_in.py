@@ -28,4 +28,5 @@ BUILT_IN_TASKS: Registry[BuiltInTask] = Registry(
     (BuiltInTask("breast-cancer", 1.7), BuiltInTask("digits", 8.9), BuiltInTask("breast-cancer-logistic", 1.2)),
     lambda task: task.name,
 )
+PRIVATE_DATASET = "breast-cancer-logistic"  # so few coordinates that many sites learn through noise
 FIRST = BUILT_IN_TASKS.names[0]  # what the demonstration runs, and messages give as an example

@@ -351,6 +351,11 @@ class Config(TomlTable):
                 'expected weights.kind "equal" or "declared" with [privacy], found "private": the sum of the weights '
                 "would be published without noise"
             )
+        if weighs(self.weights) and not self.data_is_public:
+            raise ValueError(
+                "task.public_data: not declared, and with [privacy] no weight that follows from private data may be "
+                'published; use weights.kind = "equal"'
+            )
         if not self.update.encryption_proof:
             raise ValueError("expected update.encryption_proof with [privacy]: the noise is part of what it proves")
         return self

@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
 from proofs.randomness import Randomness
@@ -20,7 +22,7 @@ from protocols.rounds.client_holdings import HOLDINGS
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.steps.doubles import Doubles
-from protocols.weights import WEIGHT_KINDS
+from protocols.weights import WEIGHT_KINDS, lightest
 from verifl.agents.accepting import accept_round
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
@@ -232,8 +234,34 @@ def train_turn(
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
     nothing, and then the client keeps what it had. `training` itself keeps nothing of it.
 
-    again: the weight that it has to state, whatever its data weigh now; see `Client.weight_on`.
+    Under a policy with noise it then has the update zero: whether it takes part may not depend on its data, or that
+    would be published without noise (spec 10.1). again: the weight that it has to state, whatever its data weigh now;
+    see `Client.weight_on`.
     """
+    try:
+        return _trained(training, policy, local, client, opened, observer, again)
+    except ClientFailed as error:
+        if policy.noise is None:
+            raise
+        _LOGGER.warning(
+            "%s sends the update zero, as under this policy it may not be missing: %s",
+            client,
+            error.reason,
+            extra={"fields": {"event": "update-zero", "client": client}},
+        )
+        weight = lightest(policy.weights) if again is None else again
+        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clipped=False, weight=weight)
+
+
+def _trained(
+    training: Training,
+    policy: Policy,
+    local: LocalState,
+    client: str,
+    opened: OpenRound,
+    observer: TurnObserver,
+    again: int | None,
+) -> EncodedUpdate:
     number = opened.number
     try:
         training.restore(client, local.before(number))

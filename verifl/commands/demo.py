@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from verifl.built_in import BUILT_IN_TASKS, FIRST
+from verifl.built_in import BUILT_IN_TASKS, FIRST, PRIVATE_DATASET
 from verifl.commands.shared import (
     PATH,
     carrier_with,
@@ -21,18 +21,23 @@ from verifl.commands.shared import (
 if TYPE_CHECKING:
     from verifl.adversaries.registry import Injection
 
+DELTA, COLLUDING = 1e-5, 2  # of a demonstration with noise
+
 
 @click.command()
 @click.option("--out", type=PATH, help="Where to write; by default ./verifl-demo, or the next number that is free.")
-@click.option("--dataset", type=click.Choice(BUILT_IN_TASKS.names), default=FIRST, show_default=True)
+@click.option(
+    "--dataset",
+    type=click.Choice(BUILT_IN_TASKS.names),
+    help=f"By default {FIRST}, with --epsilon {PRIVATE_DATASET}.",
+)
 @click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of training only.")
 @click.option(
     "--clients",
     type=click.IntRange(5, 100),
-    default=8,
-    show_default=True,
-    help="Sites that the data is split among; a sum takes 5 of them.",
+    help="Sites that the data is split among, by default 8; a sum takes 5 of them. With --epsilon 24, and a sum takes "
+    "five sixths of them.",
 )
 @click.option(
     "--coordinate-bound",
@@ -47,6 +52,13 @@ if TYPE_CHECKING:
     metavar="KIND",
     help="How much a site counts: `kind` of a configuration's [weights].",
 )
+@click.option(
+    "--epsilon",
+    type=click.FloatRange(min=0, max=1024, min_open=True),
+    metavar="X",
+    help=f"Add noise: differential privacy of each site, with delta {DELTA:g}, if no more than {COLLUDING} sites of a "
+    "sum tell their noise. For example 8, for which a linear model of many sites learns.",
+)
 @inject_option
 @device_option
 @log_format_option
@@ -54,12 +66,13 @@ if TYPE_CHECKING:
 @format_option
 def demo(
     out: Path | None,
-    dataset: str,
+    dataset: str | None,
     rounds: int,
     seed: int,
-    clients: int,
+    clients: int | None,
     coordinate_bound: float | None,
     weights: str,
+    epsilon: float | None,
     inject: tuple[Injection, ...],
     device: str,
     log_format: str,
@@ -73,5 +86,5 @@ def demo(
     """
     from verifl.commands.demonstration import Demonstration, run_demo
 
-    chosen = Demonstration(dataset, rounds, seed, clients, coordinate_bound, weights)
+    chosen = Demonstration.of(dataset, rounds, seed, clients, coordinate_bound, weights, epsilon)
     return run_demo(out, chosen, device, style, (log_format, log_level), carrier_with(inject))

@@ -12,8 +12,9 @@ import click
 from auditor import Report, audit, write_report
 from proofs.errors import Misuse, Rejected
 from protocols.weights import EQUAL
-from verifl.built_in import BUILT_IN_TASKS, FIRST
+from verifl.built_in import BUILT_IN_TASKS, FIRST, PRIVATE_DATASET
 from verifl.carriers.base import Carrier
+from verifl.commands.demo import COLLUDING, DELTA
 from verifl.commands.results import report_run
 from verifl.config import Config
 from verifl.federation import Federation, FederationResult, audit_command
@@ -21,11 +22,13 @@ from verifl.reports.logs import logged
 from verifl.storage.run_directory import RunDirectory, fresh_sibling
 from verifl.tasks.loading import load_task
 
+USUAL_SITES, PRIVATE_SITES = 8, 24
+
 
 @dataclass(frozen=True)
 class Demonstration:
     """What of a demonstration can be chosen. sites: at least 5. coordinate_bound: of every coordinate, or None.
-    weights: of what kind."""
+    weights: of what kind. epsilon: of the privacy of a site, or None for no noise."""
 
     dataset: str = FIRST
     rounds: int = 4
@@ -33,9 +36,25 @@ class Demonstration:
     sites: int = 8
     coordinate_bound: float | None = None
     weights: str = EQUAL.name
+    epsilon: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        dataset: str | None,
+        rounds: int,
+        seed: int,
+        sites: int | None,
+        coordinate_bound: float | None,
+        weights: str,
+        epsilon: float | None,
+    ) -> Demonstration:
+        """With data, and as many sites, as suit it where none are given: noise wants many, and few coordinates."""
+        usual = (FIRST, USUAL_SITES) if epsilon is None else (PRIVATE_DATASET, PRIVATE_SITES)
+        return cls(dataset or usual[0], rounds, seed, sites or usual[1], coordinate_bound, weights, epsilon)
 
     def config(self) -> Config:
-        """Cohorts of at least 5, trustees (m, f, t) = (5, 2, 4)."""
+        """Cohorts of at least 5, with noise of five sixths of the sites; trustees (m, f, t) = (5, 2, 4)."""
         bound = {} if self.coordinate_bound is None else {"coordinate_bound": self.coordinate_bound}
         return Config.of(
             federation={"name": f"demo-{self.dataset}", "rounds": self.rounds, "seed": self.seed},
@@ -43,8 +62,14 @@ class Demonstration:
             trustees={"count": 5, "corrupt": 2, "threshold": 4},
             update={"clip_norm": BUILT_IN_TASKS.find(self.dataset).clip_norm, **bound},
             weights={"kind": self.weights},
-            limits={"min_cohort": 5},
+            **self._limits(),
         )
+
+    def _limits(self) -> dict[str, dict[str, object]]:
+        if self.epsilon is None:
+            return {"limits": {"min_cohort": 5}}
+        privacy: dict[str, object] = {"epsilon": self.epsilon, "delta": DELTA, "colluding": COLLUDING}
+        return {"limits": {"min_cohort": max(5, self.sites * 5 // 6), "max_rounds": self.rounds}, "privacy": privacy}
 
 
 def run_demo(

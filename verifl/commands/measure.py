@@ -56,7 +56,7 @@ def _require_publishable(settings: Config, path: Path) -> None:
     """With noise, nothing that is computed from data is published without it, and a policy is."""
     from proofs.errors import Misuse
 
-    if getattr(settings, "privacy", None) is not None and not settings.data_is_public:
+    if settings.privacy is not None and not settings.data_is_public:
         raise Misuse(
             f"{path}: task.public_data: not declared, and with [privacy] no number that private data was measured for "
             "may go into a policy; measure on public data and say public_data = true in [task], or choose bounds by "

@@ -51,6 +51,7 @@ ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "statistics": (),
     "weight-capped": ("client",),
     "trained": ("client", "round", "norm", "clip_norm", "used", "kept"),
+    "update-zero": ("client",),
     "unregistered": ("tensors",),
     "unchanged": ("round", "clients"),
     "measured-locally": ("round", "tensors"),
