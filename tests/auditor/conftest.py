@@ -19,7 +19,7 @@ from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.messages import Submission
-from protocols.policy import WeightRule
+from protocols.policy import PrivacyBudget, WeightRule
 from protocols.reasons import LEFT, NO_COHORT
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
@@ -169,6 +169,15 @@ def private_round(directory: Path) -> Simulation:
     return simulation
 
 
+def noisy_round(directory: Path) -> Simulation:
+    """Everybody honest, under a policy with noise."""
+    budget = PrivacyBudget(8_000_000, 10_000_000)
+    simulation = Simulation(directory, Setting(clients=3, budget=budget, encryption_proof=True, max_rounds=4))
+    simulation.start()
+    simulation.play_round()
+    return simulation
+
+
 MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "quiet": quiet_round,
     "aborted": aborted_round,
@@ -177,6 +186,7 @@ MAKERS: dict[str, Callable[[Path], Simulation]] = {
     "changed": changed,
     "proved": proved_round,
     "private": private_round,
+    "noisy": noisy_round,
     "over": over,
 }
 

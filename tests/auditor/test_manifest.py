@@ -115,6 +115,9 @@ CASES: dict[tuple[type, str], Case] = {
     (messages.Submission, "range_commitments"): loose({"I6"}, blob("range_commitments", turned), name="proved"),
     (messages.Submission, "weight_commitments"): loose({"I6"}, blob("weight_commitments", turned), name="private"),
     (messages.Submission, "noise_commitments"): loose({"I6"}, blob("noise_commitments", turned), name="proved"),
+    (messages.Submission, "privacy_noise_commitments"): loose(
+        {"I6"}, blob("privacy_noise_commitments", turned), name="noisy"
+    ),
     (messages.Submission, "weight"): loose({"I5", "I6"}, value(1)),
     (messages.ShareAck, "federation"): Case(value(FEDERATION), {"I8"}),
     (messages.ShareAck, "round"): loose({"I4"}, value(2)),

@@ -17,8 +17,6 @@ class Claim:
     range_commitments: bytes
     weight_commitments: bytes
     noise_commitments: bytes
-    privacy_noise_commitments: bytes
-    sign_context: bytes
     context: bytes
     proof: bytes
     seed: bytes

@@ -88,8 +88,6 @@ def restated(claim: OurClaim) -> Claim:
         range_commitments=claim.range_commitments,
         weight_commitments=claim.weight_commitments,
         noise_commitments=claim.encryption_commitments,
-        privacy_noise_commitments=b"",
-        sign_context=b"",
         context=claim.context,
         proof=claim.proof,
         seed=SEED,

@@ -9,7 +9,7 @@ from torch import nn
 
 from proofs.errors import Misuse, Rejected
 from protocols.registry import one_of
-from verifl.built_in import BUILT_IN_TASKS, BuiltInTask
+from verifl.built_in import BUILT_IN_TASKS, PRIVATE_DATASET, BuiltInTask
 from verifl.commands.demo import demo
 from verifl.commands.demonstration import Demonstration
 from verifl.commands.scaffold import EXAMPLE, write_templates
@@ -29,7 +29,10 @@ def test_every_built_in_task_is_made(name: str) -> None:
 def test_the_demonstration_offers_every_one() -> None:
     (option,) = (each for each in demo.params if each.name == "dataset")
     assert tuple(option.type.choices) == BUILT_IN_TASKS.names
-    assert option.default == BUILT_IN_TASKS.names[0] == Demonstration().dataset
+    assert option.default is None
+    usual, private = (Demonstration.of(None, 4, 1, None, None, "equal", epsilon) for epsilon in (None, 8.0))
+    assert usual.dataset == BUILT_IN_TASKS.names[0] == Demonstration().dataset
+    assert private.dataset == PRIVATE_DATASET in BUILT_IN_TASKS
 
 
 def test_the_example_names_every_one(tmp_path: Path) -> None:
