@@ -1,4 +1,4 @@
-"""Writes tests/golden/{honest,rejected,weighed,private}/: `python -m tests.golden.regenerate`, from the root.
+"""Writes tests/golden/{honest,rejected,weighed,private,noisy}/: `python -m tests.golden.regenerate`, from the root.
 
 Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: what an auditor has to say of it. They are
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
@@ -7,7 +7,7 @@ change of the format.
 honest: under a policy with a coordinate bound and the proof of encryption, which everybody approves, a client rotates
 its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but the published aggregate
 is one unit off in one coordinate, and everything after it follows, rightly signed. weighed: one round with the same
-proofs, of updates that state their weights. private: one of updates that hide them.
+proofs, of updates that state their weights. private: one of updates that hide them. noisy: one of updates with noise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 from auditor import Report, audit
 from protocols.messages import Aggregate
-from protocols.policy import WeightRule
+from protocols.policy import PrivacyBudget, WeightRule
 from protocols.steps.doubles import format_double
 from tests.auditor.forge import Forge
 from tests.simulator import Setting, Simulation, identity_of
 
 DIRECTORY = Path(__file__).parent
 FORMAT = 1
-NAMES = ("honest", "rejected", "weighed", "private")
+NAMES = ("honest", "rejected", "weighed", "private", "noisy")
 SETTING = Setting(
     clients=2,
     trustees=2,
@@ -55,6 +55,9 @@ PRIVATE = replace(
 )
 
 
+NOISY = replace(SETTING, approvals=(), max_rounds=3, budget=PrivacyBudget(8_000_000, 10_000_000), seed=4)
+
+
 def play(directory: Path) -> Simulation:
     """The honest federation."""
     simulation = Simulation(directory, SETTING)
@@ -69,7 +72,7 @@ def play(directory: Path) -> Simulation:
 
 
 def weigh(directory: Path, setting: Setting) -> Simulation:
-    """One in which updates are weighed."""
+    """One honest round."""
     simulation = Simulation(directory, setting)
     simulation.start()
     simulation.play_round()
@@ -102,12 +105,13 @@ def write(target: Path) -> None:
     """All of them, in the directory `target`."""
     with tempfile.TemporaryDirectory() as place:
         simulation, weighed = play(Path(place) / "plain"), weigh(Path(place) / "weighed", WEIGHED)
-        private = weigh(Path(place) / "private", PRIVATE)
+        private, noisy = weigh(Path(place) / "private", PRIVATE), weigh(Path(place) / "noisy", NOISY)
         made = (
             (simulation.path, simulation),
             (lie(simulation).write(Path(place) / "forged"), simulation),
             (weighed.path, weighed),
             (private.path, private),
+            (noisy.path, noisy),
         )
         for name, (path, of) in zip(NAMES, made, strict=True):
             shutil.rmtree(target / name, ignore_errors=True)

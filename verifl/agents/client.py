@@ -33,7 +33,7 @@ from verifl.tasks.user_code import ClientFailed
 from verifl.training import own_tensors
 from verifl.training.own_tensors import Kept, LocalState
 from verifl.training.tensors import TensorLayout
-from verifl.training.update import EncodedUpdate, encode_update
+from verifl.training.update import EncodedUpdate, clip_norm, encode_update
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -250,7 +250,7 @@ def train_turn(
             extra={"fields": {"event": "update-zero", "client": client}},
         )
         weight = lightest(policy.weights) if again is None else again
-        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clipped=False, weight=weight)
+        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), weight)
 
 
 def _trained(

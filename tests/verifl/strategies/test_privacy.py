@@ -1,0 +1,186 @@
+"""The `[privacy]` table: what it becomes in a policy, what a plan says of it, and what does not go with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from proofs.errors import Misuse
+from protocols.noise import account_of, delta_of, epsilon_of, rounds_each
+from protocols.parameters import require_sound
+from tests.verifl.planning.test_plan import Names
+from verifl.agents import client as agents
+from verifl.commands.demonstration import Demonstration
+from verifl.config import Config
+from verifl.planning.plan import Plan, make_plan
+from verifl.reports.plan import describe_plan
+from verifl.strategies.privacy import PrivacyConfig, honest_clients, privacy_budget
+from verifl.tasks.user_code import ClientFailed
+
+PRIVACY = {"epsilon": 8.0, "delta": 1e-5, "colluding": 2}
+
+
+class Small(Names):
+    """31 coordinates."""
+
+    def __init__(self, count: int = 24) -> None:
+        super().__init__([f"site-{number:02}" for number in range(count)])
+
+    def model(self) -> nn.Module:
+        return nn.Linear(30, 1)
+
+
+def planned(count: int = 24, **tables: Any) -> Plan:
+    limits = {"min_cohort": count * 5 // 6, "max_rounds": 4}
+    config = {"federation": {"rounds": 4}, "limits": limits, "privacy": PRIVACY, **tables}
+    return make_plan(Small(count), Config.of(**config))
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return planned()
+
+
+def test_the_policy_keeps_the_budget_for_the_rounds_that_are_wanted(plan: Plan) -> None:
+    plan.require()
+    policy, noise, budget = plan.policy, plan.policy.noise, plan.policy.privacy_budget
+    require_sound(policy)
+    assert noise is not None
+    assert budget is not None
+    assert (epsilon_of(budget), delta_of(budget) * 10**5) == (8, 1)
+    assert noise.honest == 20 - 2
+    assert rounds_each(policy) == 4
+    assert policy.update.norm_bound == 256
+    assert policy.lattice.plaintext_scale == 1
+    assert policy.lattice.modulus.bit_length() == 24
+    account = account_of(policy)
+    assert account.sensitivity == 256
+
+
+def test_a_plan_says_what_it_means(plan: Plan) -> None:
+    found = plan.privacy
+    assert found is not None
+    assert found.ratio == pytest.approx(np.sqrt(24 / 31) * 256 / found.sigma)
+    assert found.multiplier == pytest.approx(found.sigma * np.sqrt(18) / 256)
+    assert [rounds for rounds, _ in found.epsilons] == [1, 2, 4]
+    assert found.epsilons[-1][1] == pytest.approx(8, abs=0.05)
+    assert found.poison.one_cell <= found.poison.length
+    assert found.poison.flat <= found.poison.length
+    assert found.bytes_each == 3
+    assert found.proved
+    assert not [note for note in plan.notes if note.startswith("privacy")]
+    text, document = describe_plan(plan), plan.to_dict()
+    assert "Privacy: epsilon 8, delta 1e-05, of a client (not of a person in its data)" in text
+    assert "18 of 20 clients of every cohort being honest" in text
+    assert "moves a sum by more with probability 2^-40" in text
+    assert "What remains without noise" not in text
+    assert max(map(len, text.splitlines())) <= 140
+    assert json.loads(json.dumps(document))["privacy"]["rounds"] == 4
+    assert document["without_noise"] is None
+    assert [option["encryption_proof"] for option in document["options"]] == [True, True]
+
+
+def test_too_much_noise_is_said_with_what_would_help() -> None:
+    found = planned(count=6, privacy={**PRIVACY, "epsilon": 1.0})
+    [note] = [note for note in found.notes if note.startswith("privacy")]
+    assert "training will hardly learn" in note
+    assert "four times as many clients, 24 in a cohort" in note
+    assert "a tenth of the coordinates, 3" in note
+    assert "a quarter of the rounds, 1" in note
+    assert found.privacy is not None
+    assert all(each.ratio > found.privacy.ratio for each in found.privacy.alternatives)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"weights": {"kind": "private"}}, 'found "private": the sum of the weights would be published without noise'),
+        ({"weights": {"kind": "declared"}}, "no weight that follows from private data may be published"),
+        ({"update": {"encryption_proof": False}}, "expected update.encryption_proof with"),
+        ({"privacy": {"epsilon": 0.0, "delta": 1e-5}}, "epsilon"),
+        ({"privacy": {"epsilon": 2000.0, "delta": 1e-5}}, "epsilon"),
+        ({"privacy": {"epsilon": 1e-7, "delta": 1e-5}}, "expected a multiple of 1e-06, found 1e-07"),
+        ({"privacy": {"epsilon": 1.0, "delta": 1e-13}}, "expected a multiple of 1e-12, found 1e-13"),
+        ({"privacy": {"epsilon": 1.0, "delta": 1.0}}, "delta"),
+        ({"privacy": {"epsilon": 1.0}}, "delta"),
+        ({"privacy": {**PRIVACY, "by": "trustees"}}, "by"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(tables: dict[str, Any], message: str) -> None:
+    with pytest.raises(Misuse) as excinfo:
+        Config.of(**{"privacy": PRIVACY, **tables})
+    assert message in str(excinfo.value)
+
+
+def test_weights_of_public_data_may_be_stated() -> None:
+    weights = {"kind": "declared", "largest": 9}
+    assert Config.of(task={"name": "digits"}, privacy=PRIVACY, weights=weights).weights.kind == "declared"
+
+
+def test_numbers_are_those_that_were_written() -> None:
+    for epsilon, delta in ((0.1, 1e-5), (8.0, 0.3), (1e-6, 1e-12), (2.000001, 7e-11)):
+        budget = privacy_budget(PrivacyConfig(epsilon=epsilon, delta=delta))
+        assert budget.epsilon_millionths == round(epsilon * 10**6)
+        assert budget.delta_trillionths == round(delta * 10**12)
+
+
+def test_somebody_has_to_be_honest() -> None:
+    assert honest_clients(PrivacyConfig(epsilon=1.0, delta=1e-5, colluding=2), 5, 2) == 1
+    with pytest.raises(Misuse, match=r"^privacy\.colluding: .*; lower it, or raise limits\.min_cohort$"):
+        honest_clients(PrivacyConfig(epsilon=1.0, delta=1e-5, colluding=3), 5, 2)
+
+
+def test_the_demonstration_learns_through_its_noise() -> None:
+    """By its own plan; of the usual sites and network it says that training hardly would."""
+    config = Demonstration.of(None, 4, 1, None, None, "equal", 8.0).config()
+    assert config.task is not None
+    assert (config.task.name, config.task.clients) == ("breast-cancer-logistic", 24)
+    assert config.limits.min_cohort == 20
+    assert config.privacy == PrivacyConfig(epsilon=8.0, delta=1e-5, colluding=2)
+    assert Demonstration().config().privacy is None
+
+
+class Failing:
+    """Training that comes to nothing."""
+
+    def restore(self, client: str, kept: object) -> None:
+        """Nothing."""
+
+    def train(self, client: str, model: object, round_number: int) -> object:
+        raise ClientFailed(client, "abstains: no data this month", abstained=True)
+
+    def forget(self, client: str) -> None:
+        """Nothing."""
+
+
+class Nowhere:
+    """Keeps nothing."""
+
+    def before(self, number: int) -> dict[str, object]:
+        return {}
+
+
+class Opened:
+    number, model = 1, np.zeros(31)
+
+
+def test_a_client_that_comes_to_nothing_sends_zeros(
+    plan: Plan, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it is missing would be published without noise; without noise in the policy it may be."""
+    training: Any = Failing()
+    given: tuple[Any, ...] = (Nowhere(), "site-03", Opened(), agents.UNWATCHED)
+    update = agents.train_turn(training, plan.policy, *given)
+    assert update.units.shape == (31,)
+    assert not update.units.any()
+    assert update.weight is None
+    assert "site-03 sends the update zero" in caplog.text
+    exact = replace(plan.policy, noise=None, privacy_budget=None)
+    with pytest.raises(ClientFailed):
+        agents.train_turn(training, exact, *given)
