@@ -22,11 +22,12 @@ from protocols.parameters import sum_bound
 from protocols.policy import PrivacyBudget
 from protocols.rounds import submitting
 from protocols.rounds.exchange import SubmissionPackage
-from protocols.rounds.submitting import HONEST, ClientRound, DrawnNoise
+from protocols.rounds.submitting import ClientRound, DrawnNoise
 from protocols.submissions import judge
 from protocols.weights import WeightRule
 from tests.seeded import seeded
 from tests.simulator import Setting, Simulation, identity_of
+from verifl.adversaries.provers import ANYTHING
 
 BUDGET = PrivacyBudget(8_000_000, 10_000_000)
 NOISY = Setting(clients=3, budget=BUDGET, encryption_proof=True, max_rounds=4)
@@ -105,7 +106,8 @@ def test_noise_is_never_the_same(tmp_path: Path) -> None:
         assert simulation.package(NAME, update) == first
         names.add(message_of(first).privacy_noise_commitments)
         keys.add(message_of(first).ciphertext)
-        simulation.give_up_round()
+        simulation.store(simulation.coordinator.abort())
+        simulation.checkpoint()
     assert len(names) == len(keys) == 2
     assert None not in names
 
@@ -198,7 +200,7 @@ def test_whose_noise_is_left_out_is_named(tmp_path: Path) -> None:
             place, submitting.encryption.encrypt_noisy(lattice, place.elements, secrets.noise.key, message)
         )
 
-    package = submitting.make(simulation.engine, at, update, key, seeded("bare"), replace(HONEST, encrypt=bare))
+    package = submitting.make(simulation.engine, at, update, key, seeded("bare"), replace(ANYTHING, encrypt=bare))
     message = message_of(package)
 
     def blobs(name: bytes, size: int) -> bytes:
