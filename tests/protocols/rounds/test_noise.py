@@ -211,7 +211,7 @@ def test_whose_noise_is_left_out_is_named(tmp_path: Path) -> None:
     for engine in engines:
         [fault] = judge(engine, simulation.pinned, [message], at.seed, blobs)
         assert fault is not None
-        assert (fault.reason, fault.detail) == ("invalid-proof", "ciphertext-combination")
+        assert (fault.reason, fault.detail) == ("invalid-proof", "linear-relation")
     honest = submitting.make(simulation.engine, at, update, key, seeded("honest"))
     package = honest
     [fault] = judge(simulation.engine, simulation.pinned, [message_of(honest)], at.seed, blobs)
