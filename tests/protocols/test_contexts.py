@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.contexts import frame, round_seed, share_info, submission_context
+from protocols.contexts import frame, round_seed, share_info, sign_context, submission_context
 from protocols.messages import EncryptedShare, Submission
 
 SUBMISSION = Submission(
@@ -47,9 +48,17 @@ def test_the_context_binds_every_field_but_the_proof(name: str) -> None:
     assert submission_context(changed) != submission_context(SUBMISSION)
 
 
-def test_the_context_leaves_only_the_proof_and_reserved_fields_out() -> None:
-    reserved = {"weight", "noise"}
-    assert {field.name for field in fields(Submission)} == set(OTHER_VALUES) | reserved | {"proof"}
+def test_signs_depend_on_all_that_is_known_before_the_noise() -> None:
+    base: tuple[Any, ...] = (bytes(32), "simulated", 3, bytes(32), "client-00")
+    others = [(b"p" * 32, "other", 4, b"r" * 32, "client-01")[place] for place in range(5)]
+    changed = {sign_context(*(*base[:place], other, *base[place + 1 :])) for place, other in enumerate(others)}
+    assert len(changed | {sign_context(*base)}) == 6
+    parts = (b"verifl/v1/sign-context", bytes(32), b"simulated", bytes(7) + b"\x03", bytes(32), b"client-00")
+    assert sign_context(*base) == b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+def test_the_context_leaves_only_the_proof_and_the_weight_out() -> None:
+    assert {field.name for field in fields(Submission)} == set(OTHER_VALUES) | {"weight", "proof"}
     assert submission_context(replace(SUBMISSION, proof=bytes(32))) == submission_context(SUBMISSION)
 
 

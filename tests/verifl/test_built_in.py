@@ -29,7 +29,6 @@ def test_every_built_in_task_is_made(name: str) -> None:
 def test_the_demonstration_offers_every_one() -> None:
     (option,) = (each for each in demo.params if each.name == "dataset")
     assert tuple(option.type.choices) == BUILT_IN_TASKS.names
-    assert option.default is None
     usual, private = (Demonstration.of(None, 4, 1, None, None, "equal", epsilon) for epsilon in (None, 8.0))
     assert usual.dataset == BUILT_IN_TASKS.names[0] == Demonstration().dataset
     assert private.dataset == PRIVATE_DATASET in BUILT_IN_TASKS

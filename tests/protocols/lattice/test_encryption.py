@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.lattice import encryption, gaussian, public, reference
-from protocols.lattice.parameters import MODULI, TAIL, LatticeParameters
+from protocols.lattice.parameters import MODULI, SMALL_MODULI, TAIL, LatticeParameters
 from protocols.lattice.public import PublicElements
 from protocols.parameters import derive
 from protocols.summation import add_residues
@@ -56,6 +56,28 @@ def test_the_sum_decrypts(data: st.DataObject) -> None:
     total = add_residues((encryption.unpack(parameters, item, CELLS) for item in sent), parameters.modulus)
     plain = encryption.decrypt_sum(parameters, elements, sum(keys), total, clients, clients * update.norm_bound)
     assert plain.tolist() == [sum(column) for column in zip(*messages, strict=True)]
+
+
+@pytest.mark.parametrize("modulus", [*SMALL_MODULI, MODULI[0], MODULI[-1]])
+def test_noisy_messages_are_summed_as_they_are(modulus: int) -> None:
+    """To the last value that a sum has room for, and refused beyond."""
+    parameters = LatticeParameters(16, modulus, 1)
+    elements, rand = public.expand(parameters, SEED, CELLS), source(9)
+    widest = (modulus - 1) // 2
+    messages = [vector([rand.randint(-(widest // 3), widest // 3) for _ in range(CELLS)]) for _ in range(3)]
+    messages[0][:2], messages[1][:2], messages[2][:2] = [widest, -widest], 0, 0
+    keys = [encryption.generate_key(parameters, rand.randbytes) for _ in messages]
+    sent = [encryption.encrypt_noisy(parameters, elements, *pair) for pair in zip(keys, messages, strict=True)]
+    total, key = add_residues(sent, modulus), sum(keys)
+    assert encryption.decrypt_sum(parameters, elements, key, total, 3, widest).tolist() == sum(messages).tolist()
+    with pytest.raises(Rejected) as excinfo:
+        encryption.decrypt_sum(parameters, elements, key, total, 3, widest - 1)
+    assert excinfo.value.check == "decryption-message"
+    for wrong in (vector([widest + 1] * CELLS), vector([-widest - 1] * CELLS)):
+        with pytest.raises(Misuse, match="must be below q / 2"):
+            encryption.encrypt_noisy(parameters, elements, keys[0], wrong)
+    with pytest.raises(Misuse, match="expected T = 1"):
+        encryption.encrypt_noisy(SMALL, PUBLIC, keys[0], messages[0])
 
 
 @settings(max_examples=30, deadline=None)
@@ -258,7 +280,7 @@ def test_misuse_is_named() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [(2, MODULI[0], 16), (24, MODULI[0], 16), (8192, MODULI[0], 16), (16, MODULI[0] + 8192, 16), (16, MODULI[0], 24),
-     (16, MODULI[0], 1), (16, MODULI[0], 2**33), (16, MODULI[0], 16, 65), (16, MODULI[0], 16, 66, 87)],
+     (16, SMALL_MODULI[0], 2), (16, MODULI[0], 2**33), (16, MODULI[0], 16, 65), (16, MODULI[0], 16, 66, 87)],
 )  # fmt: skip
 def test_parameters_out_of_range_are_misuse(arguments: tuple[int, ...]) -> None:
     with pytest.raises(Misuse):

@@ -125,8 +125,8 @@ def test_a_crowd_of_copies_is_judged_once_each() -> None:
 @pytest.mark.parametrize("name", EXCLUSIVE)
 @pytest.mark.parametrize("role", EXCLUSIVE)
 def test_any_of_the_blobs_as_any_other(name: str, role: str) -> None:
-    first = submission(1, "a", 1, 2, 3, range_commitments=4, weight_commitments=5, noise_commitments=6)
-    other = submission(2, "b", 11, 12, 13, range_commitments=14, weight_commitments=15, noise_commitments=16)
+    first = submission(1, "a", 1, 2, 3, **{name: number for number, name in enumerate(EXTRAS, 4)})
+    other = submission(2, "b", 11, 12, 13, **{name: number for number, name in enumerate(EXTRAS, 14)})
     copy = replace(other, **{role: getattr(first, name)})
     assert Logged([first, copy]).reasons() == [None, "replayed"]
     assert Logged([first, copy], frozenset({0})).reasons() == ["invalid-proof", None]
