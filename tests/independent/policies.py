@@ -85,7 +85,6 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     noisy = policy["noise"] is not None
     yield "modulus", lattice["modulus"] in MODULI or (noisy and lattice["modulus"] in SMALL_MODULI)
     yield "scale-power", lattice["plaintext_scale"].bit_count() == 1
-    yield "argument", not noisy
     yield from account.conditions(policy)
     edges = [0, *(edge for group in update["groups"] for edge in (group["start"], group["stop"])), d]
     ordered = all(a <= b for a, b in pairwise(edges))
