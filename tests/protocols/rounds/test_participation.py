@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ import pytest
 from proofs.errors import Rejected
 from protocols import vrf
 from protocols.contexts import round_seed
+from protocols.continuation import end_of, link_to
 from protocols.envelopes import Entry, expected_message, seal
 from protocols.invitation import _check_draw, verify_invitation
 from protocols.membership import ENROLLED
 from protocols.messages import RoundKey, RoundOpen
 from protocols.participation import Ranked, draw_input, draw_proof, draw_seed, draw_value, drawn
 from protocols.participation import asked as chosen
+from protocols.reasons import NO_COHORT
 from protocols.rounds.drafts import draft_open
 from protocols.rounds.ledger import asked_clients, draw_key
 from tests.simulator import Simulation, identity_of
@@ -178,6 +181,25 @@ def test_absent_drawn_clients_leave_a_smaller_cohort_or_none(drawing: Simulation
     assert drawing.close_cohort() == "too-few-submissions"
 
 
+@pytest.mark.parametrize(("drawn_clients", "aborted"), [(5, "differencing"), (6, None)])
+def test_one_lost_client_of_many(simulate: Simulate, drawn_clients: int, aborted: str | None) -> None:
+    """Where a cohort was opened and lost, its repetition can spare one of it only with twice `min_cohort` drawn: with
+    fewer, no round closes any more, however many other clients there are."""
+    simulation = simulate(clients=9, per_round=drawn_clients, min_cohort=3, trustees=3, threshold=2, corrupt=0)
+    assert simulation.play_round(silent=["trustee-1", "trustee-2"]).aborted == "missing-releases"
+    simulation.open_round()
+    for name in asked(simulation)[1:]:
+        simulation.submit(name)
+    simulation.acknowledge()
+    assert simulation.close_cohort() == aborted
+    if aborted is None:
+        simulation.release()
+        assert len(simulation.finish().accepted) == 3
+    else:
+        assert "too-few-clients" not in simulation.coordinator.endings()
+        assert "no-cohort" in simulation.coordinator.endings()
+
+
 # ---- what is left to grind ----
 
 
@@ -220,6 +242,23 @@ def test_the_draw_does_not_depend_on_the_root(simulate: Simulate) -> None:
         assert current.message.seed == round_seed(current.message.checkpoint_root, 2, hashes)
     assert len(roots) > 1
     assert len(draws) == 1
+
+
+def test_another_policy_has_another_draw_on_the_same_model(simulate: Simulate, tmp_path: Path) -> None:
+    """What the issuer can do with the server: end a federation whose draw does not please, as no cohort was closed."""
+    first = simulate(clients=6, per_round=3)
+    first.open_round()
+    first.store(first.coordinator.abort())
+    first.checkpoint()
+    first.store(first.coordinator.close_federation(NO_COHORT))
+    first.checkpoint()
+    end = end_of(first.coordinator.entries(0, first.coordinator.size), first.coordinator.size)
+    link = link_to(first.pinned.policy, first.pinned.hash, end)
+    following = Simulation(tmp_path / "next", replace(first.setting, federation="next", previous=link))
+    following.start()
+    following.open_round()
+    assert following.coordinator.ledger.model == end.model
+    assert draw_of(following) != first.coordinator.ledger.draw
 
 
 def test_what_is_left_is_the_choice_of_trustees(drawing: Simulation) -> None:
