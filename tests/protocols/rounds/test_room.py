@@ -33,6 +33,7 @@ from protocols.receipts import Receipt, encode_receipt
 from protocols.rounds.client_holdings import WEIGHED, Weighed, WeighedModel
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import (
+    CHARGE_BYTES,
     EMPTY,
     LEDGER_ITEMS,
     WEIGHT_BYTES,
@@ -193,6 +194,7 @@ def fullest_ledger() -> Ledger:
         step=step,
         draw=HASH,
         recent=tuple(opened[-3:-1]),
+        charges=MOST_ROUNDS.to_bytes(CHARGE_BYTES, "little") * CLIENTS,
     )
 
 
