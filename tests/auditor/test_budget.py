@@ -57,9 +57,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
 def ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Server and trustees who do not count."""
     monkeypatch.setattr("protocols.rounds.rules.check_budget", lambda *_: None)
-    everybody = lambda pinned, _: tuple(member.id for member in pinned.policy.roster)  # noqa: E731 - as it is called
-    monkeypatch.setattr("protocols.rounds.ledger.able_clients", everybody)
-    monkeypatch.setattr("protocols.rounds.closing.able_clients", everybody)
+    monkeypatch.setattr("protocols.rounds.ledger._unspent", lambda pinned, ledger, clients: tuple(clients))
 
 
 def policy_file(simulation: Simulation) -> Path:

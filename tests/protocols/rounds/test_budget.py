@@ -104,9 +104,7 @@ def test_a_cohort_beyond_the_budget_gets_no_cosignature(allowing: Simulate, monk
     seen = {name: trustee.size for name, trustee in simulation.trustees.items()}
     with monkeypatch.context() as blind:
         blind.setattr("protocols.rounds.rules.check_budget", lambda *_: None)
-        blind.setattr(
-            "protocols.rounds.ledger.able_clients", lambda pinned, _: tuple(m.id for m in pinned.policy.roster)
-        )
+        blind.setattr("protocols.rounds.ledger._unspent", lambda pinned, ledger, clients: tuple(clients))
         simulation.open_round()
         for name in simulation.clients:
             simulation.submit(name)
