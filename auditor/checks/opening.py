@@ -89,7 +89,8 @@ def _check_plaintext(given: Needs, findings: Findings, found: Round, entry: Reco
         commitments = [given.blobs.read("commitments", record.commitments) for record in records]
         total = WeighedSum.of(pinned.policy, plaintext, found.summands)
         bound = sum_bound(pinned.policy, found.summands.count, total.weight)
-        largest = max(int(total.update.max()), -int(total.update.min()))
+        values = total.update if pinned.policy.noise is None else plaintext
+        largest = max(int(values.max()), -int(values.min()))
         if largest > bound:
             expected = f"values of at most (sum of weights) max|m|, with noise |A| E_n more: {bound}"
             findings.add(name.at("plaintext"), expected, str(largest))

@@ -16,6 +16,8 @@ import pytest
 from auditor import Kind, Outcome, Report, Status, audit
 from auditor.case import Case
 from auditor.reports.text import events
+from proofs.errors import Rejected
+from protocols.policy import PrivacyBudget
 from protocols.privacy.accounting import NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.reasons import BUDGET_SPENT
@@ -87,6 +89,38 @@ def play(simulation: Simulation, silent: tuple[str, ...] = ()) -> str | None:
         return aborted
     simulation.release([name for name in simulation.asked() if name not in silent])
     return simulation.finish().aborted
+
+
+def test_a_cohort_beyond_the_budget_of_a_policy_with_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is put in the place of anything: noise, budget and both auditors are those of the policy. The budget is
+    for one round; server and trustees hear everybody in another."""
+    setting = replace(SETTING, clients=2, max_rounds=4, encryption_proof=True, private_rounds=1)
+    simulation = Simulation(tmp_path / "run", replace(setting, budget=PrivacyBudget(8_000_000, 10_000_000)))
+    simulation.start()
+    assert simulation.pinned.budget is not None
+    assert simulation.pinned.budget.rounds("client-00") == 1
+    assert play(simulation) is None
+    assert simulation.coordinator.endings() == (BUDGET_SPENT,)
+    simulation.open_round()
+    with pytest.raises(Rejected) as refused:
+        simulation.submit("client-00")
+    assert (refused.value.check, refused.value.found) == ("budget", "client-00, who is in 1")
+    simulation.store(simulation.coordinator.abort())
+    simulation.checkpoint()
+    monkeypatch.setattr("protocols.rounds.rules.check_budget", lambda *_: None)
+    everybody = lambda pinned, _: tuple(member.id for member in pinned.policy.roster)  # noqa: E731 - as it is called
+    monkeypatch.setattr("protocols.rounds.ledger.able_clients", everybody)
+    assert play(simulation) is None
+    report, failing = judged(simulation)
+    assert failing == {"I5", "P5"}
+    assert report.check("P4").status is report.check("I6").status is Status.PASS
+    assert [each.found for each in report.check("P5").findings] == ["client-00, who is in 1", "client-01, who is in 1"]
+    account = report.account
+    assert account is not None
+    assert account.budget == 8
+    assert account.largest.epsilon == simulation.pinned.budget.spent("client-00", 2).epsilon
+    assert account.largest.epsilon is not None
+    assert 8 < account.largest.epsilon < 16
 
 
 def test_what_an_honest_log_has_spent(begin: Begin) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
@@ -24,7 +24,7 @@ from protocols.messages import COORDINATOR, ISSUER
 from protocols.noise_derivation import with_noise
 from protocols.parameters import derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Member, Policy, TensorSpec
+from protocols.policy import FormerBudget, Member, Policy, TensorSpec
 from verifl.config import Config
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.enrolment.coordinate_groups import bounded, scaled
@@ -133,7 +133,8 @@ def make_policy(
         noise=None,
         privacy_budget=None,
     )
-    policy = policy if config.privacy is None else _noisy(policy, config.privacy, config.federation.rounds)
+    if config.privacy is not None:
+        policy = _noisy(policy, config.privacy, config.federation.rounds, pins.former_budgets)
     check_step(policy)
     return policy
 
@@ -144,13 +145,13 @@ def _fraction_bits(config: Config, dimension: int) -> int | None:
     return noisy_fraction_bits(dimension, config.update.clip_norm)
 
 
-def _noisy(policy: Policy, rule: PrivacyConfig, rounds: int) -> Policy:
-    """With the noise that `rounds` rounds of every client need."""
+def _noisy(policy: Policy, rule: PrivacyConfig, rounds: int, former: tuple[FormerBudget, ...]) -> Policy:
+    """With the noise that `rounds` rounds of every client need that spent nothing by `former` budgets."""
     clients = {member.id for member in policy.roster}
     both = sum(member.id in clients for member in policy.trustees)
     honest = honest_clients(rule, policy.min_cohort, min(policy.corrupt, both))
     with _field("privacy"):
-        return with_noise(policy, privacy_budget(rule), honest, rounds)
+        return with_noise(policy, replace(privacy_budget(rule), former=former), honest, rounds)
 
 
 def enrol(
