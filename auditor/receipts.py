@@ -20,7 +20,7 @@ from protocols.receipts import CLOSED, Receipt, VerifiedReceipt, decode_receipt,
 
 
 @dataclass(frozen=True)
-class Spent:
+class Allowance:
     """Of one client's privacy budget. cohorts: closed ones of the transcript with it, None without a transcript that
     contains the receipt. allowed: how many it may be in."""
 
@@ -31,7 +31,7 @@ class Spent:
 @dataclass(frozen=True)
 class ReceiptReport:
     """verified: what the receipt proves, None where it does not hold; then `fault` says why, and `refused` whether it
-    is damaged or another federation's. spent: of the client's privacy budget, where the policy has one."""
+    is damaged or another federation's. allowance: of the client's privacy budget, where the policy has one."""
 
     file: str
     transcript: str | None
@@ -40,7 +40,7 @@ class ReceiptReport:
     contradiction: Contradiction | None
     believed: str | None = None
     refused: Outcome = Outcome.DAMAGED
-    spent: Spent | None = None
+    allowance: Allowance | None = None
 
     @property
     def accepted(self) -> bool:
@@ -64,7 +64,7 @@ class ReceiptReport:
             "transcript": self.transcript,
             "fault": self.fault,
             "proves": None if found is None else _plain(found),
-            "budget": None if self.spent is None else asdict(self.spent),
+            "budget": None if self.allowance is None else asdict(self.allowance),
             "contradiction": None if wrong is None else wrong.to_dict(),
             "policy_believed": self.believed,
         }
@@ -94,10 +94,10 @@ def check_receipt(
 
     if transcript is not None:
         wrong = contradicted(transcript, pinned, head, against)
-    spent = None
+    allowance = None
     if pinned.budget is not None:
-        spent = Spent(next(iter(counted), None), pinned.budget.rounds(verified.client))
-    return ReceiptReport(str(file), where, verified, None, wrong, believed, spent=spent)
+        allowance = Allowance(next(iter(counted), None), pinned.budget.rounds(verified.client))
+    return ReceiptReport(str(file), where, verified, None, wrong, believed, allowance=allowance)
 
 
 def _is_foreign(pinned: PinnedPolicy, receipt: Receipt) -> bool:
@@ -143,10 +143,10 @@ def text(report: ReceiptReport) -> Iterator[str]:
         yield f"REJECTED: this is no receipt of this federation: {kind}"
         return
     yield from _proved(report.verified)
-    if report.spent is not None:
-        cohorts = report.spent.cohorts
+    if report.allowance is not None:
+        cohorts = report.allowance.cohorts
         known = "an unknown number (give --transcript)" if cohorts is None else str(cohorts)
-        yield f"  budget      in {known} of the {report.spent.allowed} closed cohorts that it may be in; P5 of an"
+        yield f"  budget      in {known} of the {report.allowance.allowed} closed cohorts that it may be in; P5 of an"
         yield "              audit says what that spends, and what it means"
     wrong = report.contradiction
     if wrong is not None:

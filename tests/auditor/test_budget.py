@@ -108,8 +108,7 @@ def test_a_cohort_beyond_the_budget_of_a_policy_with_noise(tmp_path: Path, monke
     simulation.store(simulation.coordinator.abort())
     simulation.checkpoint()
     monkeypatch.setattr("protocols.rounds.rules.check_budget", lambda *_: None)
-    everybody = lambda pinned, _: tuple(member.id for member in pinned.policy.roster)  # noqa: E731 - as it is called
-    monkeypatch.setattr("protocols.rounds.ledger.able_clients", everybody)
+    monkeypatch.setattr("protocols.rounds.ledger._unspent", lambda pinned, ledger, clients: tuple(clients))
     assert play(simulation) is None
     report, failing = judged(simulation)
     assert failing == {"I5", "P5"}

@@ -123,7 +123,7 @@ def test_the_policy_limits_the_rounds() -> None:
 def largest_submission() -> Submission:
     shares = tuple(EncryptedShare(name, HASH) for name in NAMES)
     last = INTEGER_LIMIT - 1
-    return Submission(FEDERATION, last, HASH, "c" * 64, *[HASH] * 3, shares, *[HASH] * 4, last, None)
+    return Submission(FEDERATION, last, HASH, "c" * 64, *[HASH] * 3, shares, *[HASH] * 5, last)
 
 
 def largest_open() -> RoundOpen:
