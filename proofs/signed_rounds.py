@@ -15,8 +15,6 @@ from proofs.polynomials import add, dot, eq_table, fold, interpolate, line_of_su
 from proofs.privacy_noise import NoiseSigns
 from proofs.relations.terms import FinalPoint, SignedWeights
 
-Polynomial = list[int]
-
 
 @dataclass(frozen=True)
 class SignedWeight:
@@ -75,7 +73,7 @@ class SignedRows:
     left_pad: int
     right_pad: int
 
-    def polynomial(self, sums: SignedSums, pad: Polynomial) -> Polynomial:
+    def polynomial(self, sums: SignedSums, pad: list[int]) -> list[int]:
         """sum W (m + p_m pad) (n + p_n pad)."""
         crossed = add(scale(quadratic(*sums.left), self.right_pad), scale(quadratic(*sums.right), self.left_pad))
         pads = scale(multiply(pad, line_of_sums(self.totals)), self.left_pad * self.right_pad % ORDER)

@@ -15,7 +15,7 @@ from proofs.native.field import ZERO, Element, Word
 from proofs.native.scalars import Nine, add, add_product, load, montgomery_product, store, subtract
 from proofs.wide import add_carry, multiply_add, subtract_borrow, umul128
 
-_NONE = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+_EMPTY = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
 
 
 @inner
@@ -143,7 +143,7 @@ def step_sums(weights: Words, left: Words, right: Words) -> Words:
         w_even, w_odd = weights[2 * i], weights[2 * i + 1] if there else absent
         m_even, m_odd = left[2 * i], left[2 * i + 1] if there else absent
         n_even, n_odd = right[2 * i], right[2 * i + 1] if there else absent
-        leading, at_two, of_left, of_right = _NONE, _NONE, _NONE, _NONE
+        leading, at_two, of_left, of_right = _EMPTY, _EMPTY, _EMPTY, _EMPTY
         for j in range(columns):
             w, m, n = load(w_even, j), load(m_even, j), load(n_even, j)
             dw, dm, dn = subtract(load(w_odd, j), w), subtract(load(m_odd, j), m), subtract(load(n_odd, j), n)

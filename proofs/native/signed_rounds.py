@@ -35,7 +35,7 @@ class Steps:
     at_two: list[int]
 
 
-class SignedRows:
+class ProductRows:
     """The product in the state of the current round, with the sums of its rows."""
 
     def __init__(self, signed: SignedProduct, blocks: Sequence[IntegerBlock], row_point: Sequence[int]) -> None:

@@ -21,7 +21,7 @@ from proofs.native.blocks import Challenge, ElementBlock, IntegerBlock, steps
 from proofs.native.differences import weighted_integer_squares, weighted_square_differences
 from proofs.native.exact import column_dots, sign_product_job, transposed_signs
 from proofs.native.jobs import Job, run_all
-from proofs.native.signed_rounds import SignedRows, Steps
+from proofs.native.signed_rounds import ProductRows, Steps
 from proofs.native.weighted import signed_words
 from proofs.native.words import check_scalars, reduced, to_words
 from proofs.polynomials import eq_table
@@ -85,7 +85,7 @@ class NativeProjection:
             _Track(block, plain, given.get(index, 1))
             for index, (block, (plain, _)) in enumerate(zip(blocks, self._kinds, strict=True))
         ]
-        product = None if signed is None else _Product(signed, SignedRows(signed, blocks, row_point))
+        product = None if signed is None else _Product(signed, ProductRows(signed, blocks, row_point))
         return NativeRowSumcheck(tracks, classes, projection_weights, row_point, product)
 
 
@@ -94,7 +94,7 @@ class _Product:
     """Which blocks, and the sums of their rows."""
 
     signed: SignedProduct
-    rows: SignedRows
+    rows: ProductRows
 
     def steps(self, tracks: Sequence[_Track]) -> Steps:
         return self.rows.steps(tracks[self.signed.left].block, tracks[self.signed.right].block)

@@ -189,7 +189,7 @@ def test_nothing_of_relations_that_are_not_in_force() -> None:
         ((16, MODULUS + 2, 2), "modulus"),  # 40 bits, odd, not prime
         ((16, 2**39 - 7, 2), "modulus"),  # primes too small and too large
         ((16, 2**62 + 135, 2), "modulus"),
-        ((16, MODULUS, 1), "plaintext scale"),
+        ((16, MODULUS, 0), "plaintext scale"),  # 1 goes with noise for privacy
         ((16, MODULUS, 6), "plaintext scale"),
         ((16, MODULUS, 2, 0), "noise bound"),
         ((16, MODULUS, 2, 1025), "noise bound"),
