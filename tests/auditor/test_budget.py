@@ -1,6 +1,6 @@
 """The privacy budget, judged by both auditors: what honest logs have spent, and servers and trustees who ignore it.
 
-What a cohort costs is not looked at here: the budget is one of so many cohorts. The updates have no noise.
+But for one test, what a cohort costs is not looked at: the budget is one of so many cohorts, and updates have no noise.
 """
 
 from __future__ import annotations
