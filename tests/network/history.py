@@ -15,15 +15,15 @@ from unittest import mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from proofs.errors import Misuse, Rejected, VeriflError
+from proofs.errors import Misuse, VeriflError
 from protocols import identities
-from protocols.envelopes import check_signature, open_envelope, seal, seal_rotation
+from protocols.envelopes import open_envelope, seal, seal_rotation
 from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.log import remote
 from protocols.log.connection import Remote
 from protocols.log.reader import TranscriptReader
-from protocols.messages import COORDINATOR, ISSUER, KeyRotation, Revocation, RoundKey
+from protocols.messages import COORDINATOR, ISSUER, KeyRotation, Revocation, RoundAborted, RoundClosed, RoundKey
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.answers import decode_answer
 from protocols.rounds.exchange import Cosignature
@@ -70,18 +70,15 @@ OUTDATED = "this state is older than what its party said"
 
 
 def _superseded(entry: bytes, logged: Sequence[bytes]) -> bool:
-    """Whether a round key was offered before the log changed its signer's key: then round keys are collected anew."""
-    offered = open_envelope(entry)
-    if not isinstance(offered.message, RoundKey):
+    """Whether a round key was offered where the log then changed somebody's key: all round keys are collected anew."""
+    if not isinstance(open_envelope(entry).message, RoundKey):
         return False
-    found = (open_envelope(each).message for each in logged)
-    changes = [each for each in found if isinstance(each, KeyRotation | Revocation) and each.party == offered.signer]
-    if not changes:
-        return False
-    try:
-        check_signature(offered, changes[-1].public_key if isinstance(changes[-1], KeyRotation) else b"")
-    except Rejected:
-        return True
+    for each in reversed(logged):
+        message = open_envelope(each).message
+        if isinstance(message, RoundClosed | RoundAborted):
+            return False
+        if isinstance(message, KeyRotation | Revocation):
+            return True
     return False
 
 

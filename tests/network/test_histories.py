@@ -14,9 +14,9 @@ from tests.required import ALL, REQUIRED
 
 SAMPLE = range(8)
 A_MINUTE = range(150)
-# Seeds with which something was wrong once. 10182: a round key that was offered before its signer's key was changed was
-# taken for lost.
-REMEMBERED = (10182,)
+# Seeds with which something was wrong once. 10182, 10257: round keys that were offered before a key was changed, its
+# signer's own or another's, were taken for lost.
+REMEMBERED = (10182, 10257)
 COUNT, FIRST = "VERIFL_HISTORIES", "VERIFL_FIRST_HISTORY"  # environment variables, for the exhaustive form
 
 
