@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 from torch import nn
 
+from auditor import Status, audit
 from proofs.errors import Misuse
 from protocols.noise import account_of, delta_of, epsilon_of, rounds_each
 from protocols.parameters import require_sound
 from tests.verifl.planning.test_plan import Names
 from verifl.agents import client as agents
+from verifl.commands import root as cli
 from verifl.commands.demonstration import Demonstration
 from verifl.config import Config
 from verifl.planning.plan import Plan, make_plan
 from verifl.reports.plan import describe_plan
 from verifl.reports.privacy import privacy_lines
 from verifl.strategies.privacy import PrivacyConfig, honest_clients, privacy_budget
+from verifl.tasks.loading import load_task
 from verifl.tasks.user_code import ClientFailed
 
 PRIVACY = {"epsilon": 8.0, "delta": 1e-5, "colluding": 2}
@@ -145,6 +148,23 @@ def test_the_demonstration_learns_through_its_noise() -> None:
     assert config.limits.min_cohort == 20
     assert config.privacy == PrivacyConfig(epsilon=8.0, delta=1e-5, colluding=2)
     assert Demonstration().config().privacy is None
+    for seed in (1, 2):
+        config = Demonstration.of(None, 4, seed, None, None, "equal", 8.0).config()
+        found = make_plan(load_task(config, Path()), config)
+        found.require()
+        assert found.privacy is not None
+        assert found.privacy.ratio > 1
+        assert not [note for note in found.notes if note.startswith("privacy")]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_demonstration_with_noise_is_accepted(seed: int, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    assert cli.invoke(["demo", "--epsilon", "8", "--rounds", "2", "--seed", str(seed), "--out", str(out)]) == 0
+    report = audit(out / "transcript", out / "policy.cbor")
+    assert report.accepted
+    assert {each.id: each.status for each in report.checks}["P5"] is Status.PASS
 
 
 class Failing:

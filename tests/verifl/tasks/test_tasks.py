@@ -45,6 +45,18 @@ def test_the_split_depends_on_the_seed_only() -> None:
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize(("samples", "sites"), [(455, 24), (455, 28), (448, 28), (455, 8)])
+def test_there_is_a_split_for_every_seed(samples: int, sites: int) -> None:
+    """As many sites as have sixteen samples each, too, of which there may be just one."""
+    labels = np.arange(samples) % 8 // 5
+    for seed in range(6):
+        parts = dirichlet_split(labels, sites, 1.0, 16, np.random.default_rng(seed))
+        assert min(map(len, parts)) >= 16
+        assert sorted(np.concatenate(parts).tolist()) == list(range(samples))
+        again = dirichlet_split(labels, sites, 1.0, 16, np.random.default_rng(seed))
+        assert all(map(np.array_equal, parts, again))
+
+
 def test_too_many_sites() -> None:
     with pytest.raises(Misuse, match="1000 clients of at least 16 samples do not fit 456 samples; use fewer, 28 at"):
         breast_cancer(clients=1000)
