@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from xml.parsers.expat import ParserCreate
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "accuracy"
-SCRIPTS = ("arms", "datasets", "panels", "compare", "curves")
+SCRIPTS = ("arms", "datasets", "panels", "compare", "curves", "noised")
 
 
 @pytest.fixture
@@ -131,3 +133,31 @@ def test_the_page_has_the_tables_and_curves_of_the_results(
         scripts["curves"].main([str(FOLDER / "results.jsonl"), *further])
         assert capsys.readouterr().out in page
     assert drawn.read_text() == (docs / "figures" / "accuracy.svg").read_text()
+
+
+def test_noise_costs_what_a_trusted_server_s_does(
+    scripts: dict[str, ModuleType], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where all clients' noise counts, the noise of a sum has the variance of central differential privacy, but for
+    what is rounded upward; where half of it does, twice that."""
+    noised = scripts["noised"]
+    dimension, count, epsilon = 62, 456, 3
+    bound = noised.norm_bound(noised.CLIP, 8)
+    central = noised.analytic(epsilon)
+    for honest, factor in ((count, 1.0), (count // 2, 2.0)):
+        each = noised.least_variance(bound, Fraction(epsilon), honest)
+        assert 1 <= count * each / (bound * central) ** 2 / factor < 1.02
+    steps = torch.full((count, dimension), 0.5 / dimension**0.5, dtype=torch.float64)
+    exact, found = steps.sum(dim=0), noised.verified(None, 1.0)(steps)
+    assert torch.allclose(found, exact, atol=count / 512)
+    assert not torch.allclose(noised.verified(epsilon, 1.0)(steps), exact, atol=count / 512)
+    lines = [
+        {"dataset": "digits", "arm": arm, "epsilon": epsilon, "seed": 1, "accuracy": 0.9}
+        for arm in noised.ARMS
+        for epsilon in noised.EPSILONS
+    ]
+    results = tmp_path / "noised.jsonl"
+    results.write_text("\n".join(map(json.dumps, lines)))
+    noised.main(["--results", str(results), "--svg", str(tmp_path / "noise.svg")])
+    assert capsys.readouterr().out.splitlines()[2].startswith("| digits, central | 0.900 (0.900 to 0.900) |")
+    assert (tmp_path / "noise.svg").read_text().count("<polyline") == 3
