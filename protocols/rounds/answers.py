@@ -5,15 +5,17 @@ The file is named by its SHA-256, so whoever puts the same answer there twice pu
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
 
-from proofs.errors import Malformed
+from proofs.errors import Malformed, Rejected
 from protocols.blob_sizes import size_of
 from protocols.blobs import BLOB_LIMIT, blob_fields, blob_hash
 from protocols.encoding import ENTRY_LIMIT, decode, encode
 from protocols.log.checkpoint import cosigner_of
+from protocols.membership import Membership
 from protocols.messages import AtMost, Submission
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.exchange import (
@@ -24,6 +26,7 @@ from protocols.rounds.exchange import (
     RoundKeyOffer,
     SubmissionPackage,
 )
+from protocols.rounds.rules import check_author
 from protocols.rounds.versions import EXCHANGE_VERSION, SOFTWARE, Software, check_version
 
 BLOBS_LIMIT = 128  # in one answer
@@ -103,6 +106,22 @@ def decode_answer(data: bytes, limit: int) -> Received:
     if envelope.type != file.kind:
         raise Malformed("AnswerFile.said", f"a {file.kind!a}", envelope.type)
     return Received(answer, envelope.signer, getattr(envelope.message, "round", None), file.software)
+
+
+def check_submission_of(
+    pinned: PinnedPolicy, membership: Membership, asked: Set[str], number: int, received: Received
+) -> None:
+    """That this is a submission to round `number` by one of `asked`, whom it names and who signed it.
+
+    Raises Rejected("answer"), ("foreign"), ("round"), and what `check_author` raises.
+    """
+    if not isinstance(received.answer, SubmissionPackage):
+        raise Rejected("answer", "a submission", type(received.answer).__name__)
+    if received.party not in asked:
+        raise Rejected("foreign", "an answer of a client of the policy", f"one of {received.party}")
+    if received.round != number:
+        raise Rejected("round", str(number), str(received.round))
+    check_author(pinned, membership, received.answer.opened.envelope)
 
 
 def _parts(answer: Answer) -> tuple[str, bytes, tuple[bytes, ...]]:

@@ -17,9 +17,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.log.connection import LEAST_RATE
 from protocols.membership import Membership
 from protocols.pinned import PinnedPolicy
-from protocols.rounds.answers import Received, answer_limit, decode_answer
-from protocols.rounds.exchange import SubmissionPackage
-from protocols.rounds.rules import check_author
+from protocols.rounds.answers import Received, answer_limit, check_submission_of, decode_answer
 from verifl.agents.clock import Clock
 from verifl.carriers.flower.messages import DROPPED_OUT, MISCONFIGURED, REFUSED, answered, question
 from verifl.carriers.flower.pulling import Puller
@@ -139,13 +137,7 @@ class Courier:
     def _checked(self, received: Received) -> Received:
         """An answer of this round that a client signed: no node puts anything else into an inbox, where it would count
         as what the client sent."""
-        if not isinstance(received.answer, SubmissionPackage):
-            raise Rejected("answer", "a submission", type(received.answer).__name__)
-        if received.party not in self._clients:
-            raise Rejected("foreign", "an answer of a client of the policy", f"one of {received.party}")
-        if received.round != self._number:
-            raise Rejected("round", str(self._number), str(received.round))
-        check_author(self._pinned, self._membership, received.answer.opened.envelope)
+        check_submission_of(self._pinned, self._membership, self._clients, self._number, received)
         return received
 
     def _failed(self, node: int, asked: _Asked, message: Message) -> None:
