@@ -150,9 +150,10 @@ class Together:
             each.submitted(client, size, clipped)
 
     def measured(self, initial: RoundSummary) -> None:
-        """See `Progress.measured`."""
+        """See `Progress.measured`, which came later than the others: a listener without it hears the rest."""
         for each in self._members:
-            each.measured(initial)
+            if callable(getattr(each, "measured", None)):
+                each.measured(initial)
 
     def round_ended(self, summary: RoundSummary, rounds: int) -> None:
         """See `Progress.round_ended`."""

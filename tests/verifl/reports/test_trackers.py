@@ -137,3 +137,18 @@ def test_a_tracker_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> No
     needs("mlflow")
     with pytest.raises(Misuse, match=r"report\.mlflow: nowhere://x cannot be opened: "):
         Federation(Line(), configured(mlflow="nowhere://x"), tmp_path / "out").run()
+
+
+def test_a_listener_without_the_youngest_method_still_hears_the_others() -> None:
+    class Older:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.heard.append(text)
+
+    older = Older()
+    together = Together([older])  # type: ignore[list-item]
+    together.measured(RoundSummary.initial({}))
+    together.note("goes on")
+    assert older.heard == ["goes on"]
