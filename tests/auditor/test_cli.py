@@ -123,18 +123,19 @@ def one_line(result: Result) -> str:
     return line
 
 
-@pytest.fixture
-def place(simulations, tmp_path: Path) -> Path:
-    """A directory as a run leaves it, and what somebody may take for a transcript or a policy in it."""
-    shutil.copytree(simulations("quiet").path, tmp_path / "out" / "transcript")
-    (tmp_path / "out" / "policy.cbor").write_bytes(simulations("quiet").policy_data)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "notes.txt").write_text("hello = 1\n")
-    (tmp_path / "nothing.cbor").touch()
-    (tmp_path / "other.bin").write_bytes(bytes(8))
+@pytest.fixture(scope="module")
+def place(simulations, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory as a run leaves it, and what may be taken for a transcript or a policy in it; only to be read."""
+    made = tmp_path_factory.mktemp("place")
+    shutil.copytree(simulations("quiet").path, made / "out" / "transcript")
+    (made / "out" / "policy.cbor").write_bytes(simulations("quiet").policy_data)
+    (made / "empty").mkdir()
+    (made / "notes.txt").write_text("hello = 1\n")
+    (made / "nothing.cbor").touch()
+    (made / "other.bin").write_bytes(bytes(8))
     for form in ("gztar", "bztar", "xztar", "tar", "zip"):
-        shutil.make_archive(str(tmp_path / "archive"), form, tmp_path / "out", "transcript")
-    return tmp_path
+        shutil.make_archive(str(made / "archive"), form, made / "out", "transcript")
+    return made
 
 
 @pytest.mark.parametrize(
@@ -164,10 +165,10 @@ def place(simulations, tmp_path: Path) -> Path:
 )
 @pytest.mark.parametrize("command", [(), ("compare",), ("follow",)])
 def test_what_is_no_transcript_or_no_policy_is_wrong_usage(
-    place: Path, transcript: str, given: str, said: str, command: tuple[str, ...]
+    place: Path, tmp_path: Path, transcript: str, given: str, said: str, command: tuple[str, ...]
 ) -> None:
     other = [place / "out" / "transcript"] if "compare" in command else []
-    more = ["--once", "--state", place / "state"] if "follow" in command else []
+    more = ["--once", "--state", tmp_path / "state"] if "follow" in command else []
     result = run(*command, place / transcript, *other, "--policy", place / given, *more)
     lines = [each for each in result.stderr.splitlines() if not each.endswith("...")]
     assert result.exit_code == 2
@@ -177,16 +178,16 @@ def test_what_is_no_transcript_or_no_policy_is_wrong_usage(
     assert all(line.startswith("state in") for line in lines[:-1])
 
 
-def test_a_transcripts_own_policy_is_never_what_was_meant(place: Path) -> None:
-    (place / "out" / "policy.cbor").unlink()
-    for given in ("out/transcript", "out/transcript/checkpoint"):
-        assert "did you mean" not in one_line(run(place / "out" / "transcript", "--policy", place / given))
+def test_a_transcripts_own_policy_is_never_what_was_meant(simulations, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(simulations("quiet").path, tmp_path / "out" / "transcript"))
+    for given in (path, path / "checkpoint"):
+        assert "did you mean" not in one_line(run(path, "--policy", given))
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), PermissionError(13, "Permission denied")])
 @pytest.mark.parametrize("command", [(), ("compare",), ("follow",)])
 def test_a_disk_that_fails_is_status_2(
-    place: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, command: tuple[str, ...]
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError, command: tuple[str, ...]
 ) -> None:
     honest = LocalDirectory.read
 
@@ -198,7 +199,7 @@ def test_a_disk_that_fails_is_status_2(
     monkeypatch.setattr(LocalDirectory, "read", failing)
     transcript = place / "out" / "transcript"
     other = [transcript] if "compare" in command else []
-    more = ["--once", "--state", place / "state"] if "follow" in command else []
+    more = ["--once", "--state", tmp_path / "state"] if "follow" in command else []
     result = run(*command, transcript, *other, "--policy", place / "out" / "policy.cbor", *more)
     assert result.exit_code == 2
     assert result.stdout == ""

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from auditor import audit
-from protocols.messages import Aggregate, Release, Submission
+from protocols.messages import Aggregate, Submission
 from tests.auditor.attacks import ATTACKS
 from tests.auditor.forge import Forge
 from tests.auditor.test_manifest import CASES, PARTS
 
 SOME_ATTACKS = ("the server's own term", "a wrong release used")
-SOME_LIES: tuple[tuple[type, str], ...] = ((Submission, "proof"), (Release, "share"), (Aggregate, "blindings"))
+SOME_LIES: tuple[tuple[type, str], ...] = ((Submission, "proof"), (Aggregate, "blindings"))
 
 
 def both(path: Path, policy: bytes) -> list[dict[str, Any]]:

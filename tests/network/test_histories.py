@@ -12,7 +12,7 @@ from tests.network.many import play_all
 from tests.network.scenario import draw
 from tests.required import ALL, REQUIRED
 
-SAMPLE = range(8)
+SAMPLE = range(5)
 A_MINUTE = range(150)
 # Seeds with which something was wrong once. 10182, 10257: round keys that were offered before a key was changed, its
 # signer's own or another's, were taken for lost.

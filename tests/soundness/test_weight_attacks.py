@@ -77,7 +77,9 @@ def test_true_witness_by_the_same_road(weight: int) -> None:
     assert lie({0: 30 * weight, 1: -40 * weight, WEIGHT: weight}, [weight, *slack(weight)]) == "accepted"
 
 
-@pytest.mark.parametrize("weight", [0, 7, 8, 100, -1, -3, -7])
+@pytest.mark.parametrize(
+    "weight", [0, 7, *(pytest.param(weight, marks=pytest.mark.exhaustive) for weight in (8, 100, -3, -7)), -1]
+)
 @pytest.mark.parametrize("roots", [(0, 0, 0, 0), (1, 0, 0, 0), (2, 1, 1, 0), (-2, 1, 1, 0)])
 def test_weight_out_of_range(weight: int, roots: tuple[int, ...]) -> None:
     """(w - 1) (W - w) is negative: -6 for zero and for W + 1, where (2, 1, 1, 0) would do for the sign reversed."""
@@ -160,7 +162,7 @@ def above() -> list[np.ndarray]:
 SMALL = ArgumentParameters(16, 50, hidden_weight=6)
 
 
-@pytest.mark.parametrize("cheat", [half, above])
+@pytest.mark.parametrize("cheat", [pytest.param(half, marks=pytest.mark.exhaustive), above])
 def test_modular_slack(cheat: object) -> None:
     """A fraction, or roots that are some modulo the order only: the projections notice their size."""
     claim = modular_claim(SMALL, cheat(), until_missed=False)  # type: ignore[operator]

@@ -19,8 +19,8 @@ from verifl.federation import FederationResult
 from verifl.storage.stores import DirectoryStore
 
 STEPS = 848  # on disk, of the whole run; the sample is drawn from so many
-SAMPLE = 5
-KILLS = 6
+SAMPLE = 4
+KILLS = 4
 
 
 def killed_before(numbers: set[int], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
