@@ -7,9 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from proofs.machine.workers import set_workers
 
 _DEEPEST = sys.getrecursionlimit()
 import py_ecc  # noqa: E402, F401  before anybody else does
@@ -20,6 +23,7 @@ settings.register_profile("untimed", deadline=None)  # a busy machine is no fail
 settings.load_profile("untimed")
 
 _FSYNC = os.fsync
+KERNELS = Path(__file__).parent / "proofs"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +33,15 @@ def unsynced() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)
         yield
+
+
+@pytest.fixture(autouse=True)
+def fair_share(request: pytest.FixtureRequest) -> None:
+    """Kernels take the processors that other processes of this test run leave, so that threads do not wait for each
+    other. The tests of the kernels themselves, and all programs that tests start, take what a user's do."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    alone = processes == 1 or request.path.is_relative_to(KERNELS)
+    set_workers(None if alone else max(1, (os.cpu_count() or 1) // processes))
 
 
 @pytest.fixture(scope="session", autouse=True)
