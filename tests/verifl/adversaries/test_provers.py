@@ -157,6 +157,7 @@ def test_the_list_says_what_a_kind_needs() -> None:
     needy |= {"value-in-padding": "padding", "two-aborts": "more than twice min_cohort clients"}
     needy |= dict.fromkeys(ABOUT_WEIGHTS, "weights that are stated")
     needy |= dict.fromkeys(("oversized-weight", "split-weight"), "private weights")
+    needy |= dict.fromkeys(("other-draw", "server-asks-undrawn"), "clients that are drawn for each round")
     assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy
 
 
