@@ -16,7 +16,7 @@ from protocols.receipts import Receipt
 from protocols.rounds.client import Client
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.trustee import Trustee
-from verifl.adversaries import clients, coordinators, provers, trustees, weights
+from verifl.adversaries import clients, coordinators, noise, provers, trustees, weights
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Declined, Forgery, Scene
 from verifl.adversaries.registry import Injection, Role
 from verifl.adversaries.trustees import Colluding
@@ -33,7 +33,7 @@ from verifl.storage.stores import DirectoryStore
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState
 
-CLIENTS = provers.FORGERS | clients.LIARS | weights.LIARS
+CLIENTS = provers.FORGERS | clients.LIARS | weights.LIARS | noise.LIARS
 _CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
 _LEAVES_OUT = frozenset({"server-rejects-valid", "abort-and-retry", "sybil-swap"})
 _HALVES = frozenset({"two-aborts"})

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proofs.curve import ORDER
 from proofs.engine import Engine
@@ -89,6 +90,15 @@ class FalseSum(LyingCoordinator):
         raise NotImplementedError
 
 
+def _encrypted(
+    pinned: PinnedPolicy, elements: public.PublicElements, key: NDArray[np.int32], term: Residues, rand: Randomness
+) -> Residues:
+    """As a client encrypts: with errors, or without any where noise for privacy takes their place."""
+    if pinned.lattice.has_errors:
+        return encryption.encrypt(pinned.lattice, elements, key, term, rand)
+    return encryption.encrypt_noisy(pinned.lattice, elements, key, term)
+
+
 class AddsTerm(FalseSum):
     """A quarter of the bound on every coordinate, as one more client would have sent it."""
 
@@ -100,7 +110,7 @@ class AddsTerm(FalseSum):
         term[: pinned.policy.dimension] = max(1, bound // 4)
         key = encryption.generate_key(pinned.lattice, rand)
         elements = public.expand(pinned.lattice, self.current().message.seed, pinned.cells)
-        own = encryption.encrypt(pinned.lattice, elements, key, term, rand)
+        own = _encrypted(pinned, elements, key, term, rand)
         plaintext = total.plaintext + term[: len(total.plaintext)]
         return ciphertext + own, replace(total, key=total.key + key, plaintext=plaintext)
 

@@ -117,7 +117,7 @@ class ProvesAnything(LyingClient):
 
 def _oversized(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     table, private, *others = encode(at, update, noise, rand)
-    table[0, 0] = 2 * at.norm_bound
+    table[0, 0] = 2 * at.norm_bound + signed_noise_of(at, noise)[0, 0]
     private[:] = 0
     return table, private, *others
 
@@ -128,13 +128,23 @@ class OversizedUpdate(ProvesAnything):
     using = replace(ANYTHING, commit=committing_to(_oversized))
 
 
-def _alone(at: ClientRound, tables: Sequence[Table], cell: int, value: int, rand: Randomness) -> Sequence[Table]:
+def signed_noise_of(at: ClientRound, noise: DrawnNoise) -> Table:
+    """What the message is beside the update, (data_rows, C): noise for privacy with its signs, or zeros."""
+    if noise.privacy is None:
+        shape = at.argument.shape
+        return np.zeros((shape.data_rows, shape.columns), dtype=np.int64)
+    return noise.privacy.signs.times(noise.privacy.committed.noise)
+
+
+def _alone(
+    at: ClientRound, tables: Sequence[Table], noise: DrawnNoise, cell: int, value: int, rand: Randomness
+) -> Sequence[Table]:
     """No update but `value`, at most w B, in one cell, and the private row that fills its norm up to that. A hidden
-    weight stays where it is."""
+    weight stays where it is, and so does noise."""
     table, private, *others = tables
     weight = int(table.reshape(-1)[at.argument.dimension - 1])
-    table[:], private[:] = 0, 0
-    table.reshape(-1)[cell] = value
+    table[:], private[:] = signed_noise_of(at, noise), 0
+    table.reshape(-1)[cell] += value
     norm = at.norm_bound**2
     if at.argument.hidden_weight is not None:
         table.reshape(-1)[at.argument.dimension - 1], norm = weight, norm * weight**2
@@ -163,7 +173,7 @@ def _out_of_range(at: ClientRound, update: Update, noise: DrawnNoise, rand: Rand
     segment, extreme = _exceedable(at.argument), _nothing(at, update)
     bound = segment.bound * (1 if at.argument.hidden_weight is None else int(update[-1]))
     extreme[segment.start] = bound
-    return _alone(at, encode(at, extreme, noise, rand), segment.start, bound + 1, rand)
+    return _alone(at, encode(at, extreme, noise, rand), noise, segment.start, bound + 1, rand)
 
 
 class OutOfRange(ProvesAnything):
@@ -185,7 +195,7 @@ class OutOfRange(ProvesAnything):
 
 def _in_padding(at: ClientRound, update: Update, noise: DrawnNoise, rand: Randomness) -> Sequence[Table]:
     tables = encode(at, _nothing(at, update), noise, rand)
-    return _alone(at, tables, -1, at.norm_bound - 1, rand)
+    return _alone(at, tables, noise, -1, at.norm_bound - 1, rand)
 
 
 class ValueInPadding(ProvesAnything):
@@ -280,6 +290,15 @@ class OversizedError(ProvesAnything):
     `shifting_error`."""
 
     using = replace(ANYTHING, commit=committing_to(_oversized_error), encrypt=sending(_shifted))
+
+    @classmethod
+    def require(cls, pinned: PinnedPolicy) -> None:
+        """Needs errors."""
+        if not pinned.lattice.has_errors:
+            raise Misuse(
+                "inject: oversized-error needs errors of the encryption, and in this policy noise for privacy takes "
+                "their place; noise-beyond-group is the kind for that"
+            )
 
 
 def shifting_error(lattice: LatticeParameters, bound: int) -> tuple[int, int]:

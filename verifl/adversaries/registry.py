@@ -162,6 +162,7 @@ _INVALID = Consequence(checks=("I7",), verdict="invalid-proof", detail="linear-r
 
 STATED_WEIGHTS = "weights that are stated"
 DRAWN_CLIENTS = "clients that are drawn for each round"
+NOISE = "noise for privacy"
 
 _WEIGHERS = (
     Misbehaviour(
@@ -239,6 +240,52 @@ _PROVERS = (
         "split-weight", Role.CLIENT, Role.CLIENT,
         "hides a weight of 1 in what is summed, and bounds the update by one of W",
         replace(_INVALID, detail="linear-relation"), needs="private weights",
+    ),
+)  # fmt: skip
+
+_ADDERS = (
+    Misbehaviour(
+        "noise-left-out", Role.CLIENT, Role.CLIENT,
+        "commits to its update with noise, and encrypts it without",
+        _INVALID, needs=NOISE,
+    ),
+    Misbehaviour("no-noise", Role.CLIENT, Role.CLIENT, "commits to noise that is zero", _INVALID, needs=NOISE),
+    Misbehaviour(
+        "weak-noise", Role.CLIENT, Role.CLIENT,
+        "adds noise in the first cells alone, as much as stays below the floor",
+        _INVALID, needs=NOISE,
+    ),
+    Misbehaviour(
+        "constant-noise", Role.CLIENT, Role.CLIENT,
+        "adds noise of the same magnitude in every cell, which everybody can take off, as signs are public",
+        Consequence(remark="nobody: its energy is right; it is none of the h whose noise counts"),
+        needs=NOISE,
+    ),
+    Misbehaviour(
+        "unnoised-padding", Role.CLIENT, Role.CLIENT,
+        "adds no noise to the padding",
+        Consequence(
+            remark="nobody, if the rest reaches the floor, which is of all cells together; it is none of the h whose "
+            "noise counts"
+        ),
+        needs="noise for privacy and padding",
+    ),
+    Misbehaviour(
+        "noise-beyond-group", Role.CLIENT, Role.CLIENT,
+        "adds noise of E_n + 1 in one cell",
+        _INVALID, needs=NOISE,
+    ),
+    Misbehaviour(
+        "noise-above-ceiling", Role.CLIENT, Role.CLIENT,
+        "adds noise of the least magnitude with which all cells together are above the ceiling",
+        _INVALID, needs=NOISE,
+    ),
+    Misbehaviour(
+        "poison-noise", Role.CLIENT, Role.CLIENT,
+        "pushes all coordinates one way, with its update and all the noise that the bounds allow; of several tries it "
+        "sends the one with the best signs",
+        Consequence(remark="nobody: all bounds hold, and what it gains is bounded (spec 12.2)"),
+        needs=NOISE,
     ),
 )  # fmt: skip
 
@@ -424,7 +471,9 @@ _SERVER = (
     ),
 )  # fmt: skip
 
-KINDS: dict[str, Misbehaviour] = {kind.name: kind for kind in (*_PROVERS, *_WEIGHERS, *_CLIENTS, *_TRUSTEES, *_SERVER)}
+KINDS: dict[str, Misbehaviour] = {
+    kind.name: kind for kind in (*_PROVERS, *_WEIGHERS, *_ADDERS, *_CLIENTS, *_TRUSTEES, *_SERVER)
+}
 
 VARIANTS = (
     Variant(

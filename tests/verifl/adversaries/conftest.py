@@ -16,8 +16,9 @@ from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Declined
-from verifl.adversaries.registry import DRAWN_CLIENTS, KINDS, STATED_WEIGHTS, parse_injection
+from verifl.adversaries.registry import DRAWN_CLIENTS, KINDS, NOISE, STATED_WEIGHTS, parse_injection
 from verifl.storage.history import EndedRound, ended_rounds
+from verifl.strategies.privacy import PrivacyConfig
 from verifl.strategies.weights import WeightsConfig
 
 CLIENTS = ("clinic-1", "clinic-2", "clinic-3", "clinic-4")
@@ -36,6 +37,8 @@ PRIVATE = Config.of(weights={"kind": "private", "largest": 5}).weights
 WEIGHED = Config.of(weights={"kind": "declared", "largest": 9}).weights
 WEIGHTS = {each.kind: each for each in (CONFIG.weights, WEIGHED, PRIVATE)}
 ABOUT_WEIGHTS = {name for name, kind in KINDS.items() if kind.needs == STATED_WEIGHTS}
+PRIVACY = PrivacyConfig(epsilon=8.0, delta=1e-5, colluding=1)
+ABOUT_NOISE = {name for name, kind in KINDS.items() if kind.needs.startswith(NOISE)}
 
 
 def weights_for(inject: Sequence[str]) -> WeightsConfig:
@@ -72,6 +75,19 @@ class Means:
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         return {}
+
+
+class Long(Means):
+    """40 coordinates in 48 cells, three groups of noise: so what one of them has is not what all have."""
+
+    def model(self) -> nn.Module:
+        model = nn.Linear(40, 1, bias=False)
+        nn.init.zeros_(model.weight)
+        return model
+
+    def train(self, model: nn.Module, client: str, data: float) -> None:
+        with torch.no_grad():
+            model.get_parameter("weight").add_(0.01 * data)
 
 
 @dataclass(frozen=True)
@@ -113,16 +129,20 @@ Play = Callable[..., Played]
 @pytest.fixture(scope="session")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
     """Run a federation with these injections, as on the command line; each combination once."""
-    played: dict[tuple[bool, str, tuple[str, ...]], Played] = {}
+    played: dict[tuple[bool, str, bool, tuple[str, ...]], Played] = {}
 
-    def run(*inject: str, encryption_proof: bool = True, weights: str | None = None) -> Played:
+    def run(
+        *inject: str, encryption_proof: bool = True, weights: str | None = None, noised: bool | None = None
+    ) -> Played:
         weighed = weights_for(inject) if weights is None else WEIGHTS[weights]
-        which = (encryption_proof, weighed.kind, inject)
+        noise = not ABOUT_NOISE.isdisjoint(inject) if noised is None else noised
+        which = (encryption_proof, weighed.kind, noise, inject)
         if which not in played:
             update = CONFIG.update.model_copy(update={"encryption_proof": encryption_proof})
             needs_draws = any(parse_injection(each).kind.needs == DRAWN_CLIENTS for each in inject)
             limits = CONFIG.limits.model_copy(update={"per_round": 3 if needs_draws else None})
-            config = CONFIG.model_copy(update={"update": update, "weights": weighed, "limits": limits})
+            tables = {"update": update, "weights": weighed, "limits": limits, "privacy": PRIVACY if noise else None}
+            config = CONFIG.model_copy(update=tables)
             played[which] = _play(tmp_path_factory.mktemp("played") / "out", inject, config)
         return played[which]
 
@@ -131,7 +151,8 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 def _play(directory: Path, inject: Sequence[str], config: Config) -> Played:
     carrier, stopped = InjectedCarrier([parse_injection(each) for each in inject]), None
-    task = Means(MANY if "two-aborts" in inject else CLIENTS)
+    kind = Means if config.privacy is None else Long
+    task = kind(MANY if "two-aborts" in inject else CLIENTS)
     try:
         Federation(task, config, directory, carrier=carrier).run()
     except Rejected as error:

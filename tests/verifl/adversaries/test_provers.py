@@ -21,7 +21,7 @@ from protocols.opening import OpenedSum, check_opening, decode_plaintext, open_s
 from protocols.rounds.aggregation import row_commitments, sum_ciphertexts
 from protocols.sharing import Share
 from protocols.summation import add_residues
-from tests.verifl.adversaries.conftest import ABOUT_WEIGHTS, CLIENTS, CONFIG, Means, Play, Played
+from tests.verifl.adversaries.conftest import ABOUT_NOISE, ABOUT_WEIGHTS, CLIENTS, CONFIG, Means, Play, Played
 from verifl import Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.cast import CLIENTS as LIARS
@@ -133,6 +133,7 @@ class Filling(Means):
         ),
         ("server-ignores-weights", Means(), {}, "needs weights that are stated, and the policy has equal ones up to 1"),
         ("value-in-padding", Filling(), {}, "needs padding, and this model's 16 coordinates fill their rows"),
+        ("poison-noise", Means(), {}, "inject: poison-noise needs noise for privacy, and the policy has none; set"),
     ],
 )
 def test_no_occasion_for_the_lie(
@@ -157,6 +158,7 @@ def test_the_list_says_what_a_kind_needs() -> None:
     needy |= {"value-in-padding": "padding", "two-aborts": "more than twice min_cohort clients"}
     needy |= dict.fromkeys(ABOUT_WEIGHTS, "weights that are stated")
     needy |= dict.fromkeys(("oversized-weight", "split-weight"), "private weights")
+    needy |= dict.fromkeys(ABOUT_NOISE, "noise for privacy") | {"unnoised-padding": "noise for privacy and padding"}
     needy |= dict.fromkeys(("other-draw", "server-asks-undrawn"), "clients that are drawn for each round")
     assert {name: kind.needs for name, kind in KINDS.items() if kind.needs} == needy
 

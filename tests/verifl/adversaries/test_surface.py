@@ -13,10 +13,10 @@ import tests.adversaries
 from protocols.rounds.client import Client
 from protocols.rounds.coordinator import Coordinator
 from protocols.rounds.trustee import Trustee
-from verifl.adversaries import clients, coordinators, forged_log, forgeries, provers, trustees
+from verifl.adversaries import clients, coordinators, forged_log, forgeries, noise, provers, trustees, weights
 
 PARTIES = (Client, Trustee, Coordinator)
-MODULES = (clients, coordinators, forged_log, forgeries, provers, trustees, tests.adversaries)
+MODULES = (clients, coordinators, forged_log, forgeries, noise, provers, trustees, weights, tests.adversaries)
 
 
 def private(name: str) -> bool:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from auditor import Report, Status, audit
 from auditor.cli import main as verifl_audit
-from tests.verifl.adversaries.conftest import CLIENTS, HONEST, TRUSTEES, Play, Played
+from tests.verifl.adversaries.conftest import ABOUT_NOISE, CLIENTS, HONEST, TRUSTEES, Play, Played
 from verifl.adversaries.registry import KINDS, VARIANTS, Consequence, Injection, Role, assign, parse_injection, table
 from verifl.adversaries.trustees import NO_ANSWER
 
@@ -26,9 +26,10 @@ class Line:
     outcome: Consequence
     encryption_proof: bool = True
     weights: str | None = None  # None for those that the kind needs
+    noised: bool | None = None  # None for what the kind needs
 
     def __str__(self) -> str:
-        weighed = "" if self.weights is None else f", {self.weights}"
+        weighed = ("" if self.weights is None else f", {self.weights}") + (", noise" if self.noised else "")
         return "+".join(self.inject) + ("" if self.encryption_proof else ", optimistic") + weighed
 
     @property
@@ -47,7 +48,9 @@ class Line:
     def is_sampled(self) -> bool:
         """What every run is chosen from: lies of clients with the proof of encryption, all others without it, where
         rounds take half the time and the outcome is the same; of lies that only this proof finds, two without it; of
-        lies that have nothing to do with weights, two where there are some."""
+        lies that have nothing to do with weights, two where there are some; two of those about noise."""
+        if self.noised or not ABOUT_NOISE.isdisjoint(self.inject):
+            return self.inject in SAMPLED_NOISED and not self.noised
         if self.weights is not None:
             return (self.inject, self.weights) in SAMPLED_WEIGHED and not self.encryption_proof
         return self.encryption_proof == self.by_client or self.inject in SAMPLED
@@ -73,6 +76,7 @@ AT_ONCE = {  # with the proof of encryption, test_demo.py plays these in one fed
     ("mixed-up-chunks",),
 }
 SAMPLED = {("oversized-update",), ("wrong-ciphertext",)}
+SAMPLED_NOISED = {("noise-left-out",), ("constant-noise",)}
 SAMPLED_WEIGHED = {(("server-drops-client",), "private"), (("server-duplicates-client",), "declared")}
 TABLE = [
     *(Line((kind.name,), kind.outcome) for kind in KINDS.values()),
@@ -84,9 +88,17 @@ WEIGHED = [
     for line in EQUAL
     for kind in ("declared", "private")
     if line.is_sampled
+    if ABOUT_NOISE.isdisjoint(line.inject)
     if all("weight" not in parse_injection(each).kind.needs for each in line.inject)
 ]
-LINES = [*EQUAL, *WEIGHED]
+NOISED = [
+    replace(line, noised=True)
+    for line in TABLE
+    if line.encryption_proof and line.outcome.aborted is None  # whom a repeated round charges twice is spent
+    if all("weight" not in parse_injection(each).kind.needs for each in line.inject)
+    if ABOUT_NOISE.isdisjoint(line.inject) and line.inject != ("oversized-error",)  # with noise there are no errors
+]
+LINES = [*EQUAL, *WEIGHED, *NOISED]
 PARAMETERS = [
     pytest.param(line, id=str(line), marks=() if line.is_in_every_run else pytest.mark.exhaustive) for line in LINES
 ]
@@ -99,7 +111,7 @@ def line(request: pytest.FixtureRequest) -> Line:
 
 @pytest.fixture(scope="module")
 def played(line: Line, play: Play) -> Played:
-    return play(*line.inject, encryption_proof=line.encryption_proof, weights=line.weights)
+    return play(*line.inject, encryption_proof=line.encryption_proof, weights=line.weights, noised=line.noised)
 
 
 def failed(report: Report) -> tuple[str, ...]:
