@@ -130,8 +130,8 @@ class ServerRule(Protocol):
         ...
 
     def stays(self, constants: Constants, longest: Fraction) -> bool:
-        """Condition `step-ceiling`, beside that of learning rates: no step can overflow after mean updates of norm
-        `longest` or less. True at every smaller learning rate, too."""
+        """Condition `step-ceiling`, beside that of learning rates: no step can overflow after mean updates of
+        coordinates up to `longest`. True at every smaller learning rate, too."""
         ...
 
 

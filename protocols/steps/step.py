@@ -59,17 +59,23 @@ def _kinds(policy: Policy, ranges: Sequence[tuple[int, int]]) -> dict[tuple[int,
     """How many coordinates of the ranges have a bound of so many units, not 0, and an exponent of a scale. Total on any
     policy, and near linear in its slices and tensors."""
     rule = policy.update
-    general = rule.norm_bound if rule.coordinate_bound is None else rule.coordinate_bound
-    bounds = sorted((group.start, group.stop, group.bound) for group in rule.groups)
     scales = sorted((each.start, each.stop, min(each.exponent, LARGEST_EXPONENT) - SCALE_BIAS) for each in rule.scales)
     found: dict[tuple[int, int], int] = {}
     for start, stop in ranges:
-        for first, last, bound in _filled(bounds, start, stop, general):
+        for first, last, bound in _bounded(rule, start, stop):
             for low, high, exponent in _filled(scales, first, last, 0):
-                if bound > 0 and rule.norm_bound > 0:
-                    kind = (min(bound, rule.norm_bound), exponent)
+                if bound > 0:
+                    kind = (bound, exponent)
                     found[kind] = found.get(kind, 0) + high - low
     return found
+
+
+def _bounded(rule: UpdateRule, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """start .. stop as slices, each with the bound beta of its coordinates in units, 0 where they are frozen."""
+    general = rule.norm_bound if rule.coordinate_bound is None else rule.coordinate_bound
+    groups = sorted((group.start, group.stop, group.bound) for group in rule.groups)
+    for first, last, bound in _filled(groups, start, stop, general):
+        yield first, last, min(bound, rule.norm_bound)
 
 
 def _parameters(policy: Policy) -> list[tuple[int, int]]:
@@ -115,7 +121,8 @@ def step_ceiling(policy: Policy) -> bool:
     constants = step_constants(policy.step).fastest
     bounded = constants.exact("learning_rate") <= MOST_RATE
     widest = max((min(each.exponent, LARGEST_EXPONENT) for each in policy.update.scales), default=SCALE_BIAS)
-    longest = policy.update.norm_bound * _unit(policy) * _power(max(widest - SCALE_BIAS, 0))
+    most = policy.update.norm_bound + (0 if policy.noise is None else policy.noise.group_bound)  # of one, per weight
+    longest = most * _unit(policy) * _power(max(widest - SCALE_BIAS, 0))
     return bounded and server_rule(policy.step.rule).stays(constants, longest)
 
 
@@ -138,6 +145,7 @@ def initial_state(policy: Policy, model: Doubles) -> StepState:
 def mean_update(aggregate: NDArray[np.int64], weight: int, rule: UpdateRule) -> Doubles:
     """u = U / (weight * 2^fraction_bits / scale): U to the nearest double, the divisor an exact double, one division.
 
+    Where a coordinate's bound is 0, u is 0: with noise for privacy U has some there, too, and the model is not to move.
     aggregate int64 (d,). Raises Rejected("server-step") unless 1 <= weight < 2^53, so that the divisor is exact: more
     than any cohort of lawful weights has.
     """
@@ -148,6 +156,9 @@ def mean_update(aggregate: NDArray[np.int64], weight: int, rule: UpdateRule) -> 
     for scale in rule.scales:
         where = slice(scale.start, scale.stop)
         mean[where] = total[where] / np.full(1, math.ldexp(weight, rule.fraction_bits - scale.exponent + SCALE_BIAS))
+    for start, stop, bound in _bounded(rule, 0, len(mean)):
+        if bound == 0:
+            mean[start:stop] = 0.0
     return mean
 
 

@@ -149,7 +149,8 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         ("budget-delta", 0 < delta < 1),
         ("budget-former", orderly(policy)),
     ]
-    if all(each for _, each in found):
+    moving = min(policy["weights"]["largest"], policy["update"]["norm_bound"]) >= 1  # conditions of their own
+    if moving and all(each for _, each in found):
         able = sum(rounds_each(policy, member["id"]) >= 1 for member in policy["roster"])
         found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", able >= policy["min_cohort"])]
     return found

@@ -166,7 +166,8 @@ def step_bounds(policy: Body) -> tuple[bool, bool]:
     cells, trained = movable(policy)
     length, steepest, left = fullest(policy, cells)
     widest = max([Fraction(1), *(Fraction(2) ** (each["exponent"] - 64) for each in update["scales"])])
-    scale, clip = min(Fraction(1), length * unit), update["norm_bound"] * unit * widest
+    noise = 0 if policy["noise"] is None else policy["noise"]["group_bound"]
+    scale, clip = min(Fraction(1), length * unit), (update["norm_bound"] + noise) * unit * widest
     each_rate = [constants_of(policy, rate) for rate in sorted({min(rates), max(rates)})]
     if trained:
         floor = left and all(rule.floor(values, scale, steepest * unit**2) for values in each_rate)
@@ -193,7 +194,7 @@ def movable(policy: Body) -> tuple[dict[tuple[int, int], int], bool]:
     """How many coordinates of parameters, or of all tensors if none of these may move, have the bound beta > 0 and the
     scale 2^power; and whether they are of parameters."""
     update, end = policy["update"], policy["dimension"]
-    general = update["norm_bound"] if update["coordinate_bound"] is None else update["coordinate_bound"]
+    general = general_bound(policy)
     edges, start, roles = {0, end}, 0, list[tuple[int, int, int]]()
     for tensor in policy["tensors"]:
         stop = start + math.prod(tensor["shape"])
@@ -222,6 +223,21 @@ def movable(policy: Body) -> tuple[dict[tuple[int, int], int], bool]:
             if trained:
                 parameters[beta, power] = parameters.get((beta, power), 0) + high - low
     return parameters or tensors, bool(parameters)
+
+
+def general_bound(policy: Body) -> int:
+    """Of coordinates in no group, in units."""
+    update = policy["update"]
+    found: int = update["norm_bound"] if update["coordinate_bound"] is None else update["coordinate_bound"]
+    return found
+
+
+def frozen(policy: Body) -> list[bool]:
+    """Of each coordinate, whether its bound is 0: the model does not move there, whatever the sum has (4.6)."""
+    found = [general_bound(policy) == 0] * policy["dimension"]
+    for group in policy["update"]["groups"]:
+        found[group["start"] : group["stop"]] = [group["bound"] == 0] * (group["stop"] - group["start"])
+    return found
 
 
 # --- the step -----------------------------------------------------------------------------------------
@@ -264,7 +280,8 @@ def server_step(policy: Body, state: State, aggregate: Sequence[int], weight: in
     for scale in policy["update"]["scales"]:
         divisor = math.ldexp(weight, policy["update"]["fraction_bits"] - scale["exponent"] + 64)
         divisors[scale["start"] : scale["stop"]] = [divisor] * (scale["stop"] - scale["start"])
-    means = [float(total) / divisor for total, divisor in zip(aggregate, divisors, strict=True)]
+    each = zip(aggregate, divisors, frozen(policy), strict=True)
+    means = [0.0 if still else float(total) / divisor for total, divisor, still in each]
     cells = zip(state.model, state.kept, means, strict=True)
     stepped = [rule.step(values, x, kept, mean) for x, kept, mean in cells]
     model, moments = [x for x, _ in stepped], [kept for _, kept in stepped]

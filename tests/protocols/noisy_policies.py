@@ -62,6 +62,8 @@ def former(**changes: Any) -> Policy:
 
 EDGES: list[tuple[str, Policy, Policy | None]] = [
     # the condition, a policy that fails it, and the one next to it that does not
+    ("norm-bound-positive", replace(NOISY, update=replace(NOISY.update, norm_bound=0)), NOISY),
+    ("weights-least", replace(NOISY, weights=replace(NOISY.weights, largest=0)), NOISY),
     ("noise-budget", replace(NOISY, privacy_budget=None), None),
     ("noise-budget", replace(NOISY, noise=None), None),
     ("noise-rule", noise(rule="gaussian"), NOISY),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict, replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,16 +12,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.policy import LatticeRule, Member, Policy, StepRule, TensorSpec, UpdateRule
+from protocols.policy import (
+    STATISTIC,
+    CoordinateRule,
+    LatticeRule,
+    Member,
+    Policy,
+    StepRule,
+    TensorSpec,
+    UpdateRule,
+)
 from protocols.steps import step as server_steps
 from protocols.steps.doubles import format_double, parse_double
 from protocols.steps.fedavg import fedavg
 from protocols.steps.fedavgm import FedAvgM, fedavgm
 from protocols.steps.fedopt import FedYogi, fedadagrad, fedadam, fedyogi
-from protocols.steps.registry import step_constants
+from protocols.steps.registry import SERVER_RULES, step_constants
 from protocols.steps.rule import spelled
-from protocols.steps.step import StepState, apply_step
+from protocols.steps.step import StepState, apply_step, encode_model, encode_optimizer, initial_state
 from protocols.weights import EQUAL_WEIGHTS
+from tests.independent import steps as second
 
 
 def policy(step: StepRule, dimension: int = 4, fraction_bits: int = 8, nonnegative: bool = False) -> Policy:
@@ -308,3 +319,29 @@ def test_what_is_no_sum_of_weights_is_refused(weight: int) -> None:
     rule = policy(fedavg())
     with pytest.raises(Rejected, match=r"server-step: expected a sum of weights of 1 to 2\^53 - 1"):
         apply_step(rule, server_steps.initial_state(rule, np.zeros(4)), integers(1, 2, 3, 4), weight, 1)
+
+
+@pytest.mark.parametrize("name", SERVER_RULES.names)
+@pytest.mark.parametrize("general", [0, 5])
+def test_a_frozen_coordinate_stays_whatever_is_in_the_sum(name: str, general: int) -> None:
+    """With noise a sum has some there. Model and moments, of parameters and statistics, have the bits of a step whose
+    sum is 0 there; elsewhere they are as without bounds. The second auditor makes the same of it."""
+    tensors = (TensorSpec("w", (4,), "float32", False), TensorSpec("s", (4,), "float32", False, STATISTIC))
+    free = replace(policy(spelled(SERVER_RULES.find(name)), 8), tensors=tensors)
+    groups = (CoordinateRule(1, 3, 0), CoordinateRule(3, 4, 7), CoordinateRule(5, 6, 0), CoordinateRule(6, 7, 7))
+    bounded = replace(free, update=replace(free.update, coordinate_bound=general, groups=groups))
+    still = np.array([general == 0, True, True, False, general == 0, True, False, general == 0])
+    start, total = np.array([0.5, -0.25, 0.1, 3.0, 0.5, -0.25, 0.1, 3.0]), np.arange(-300, 500, 100)
+    state, plain, body = initial_state(bounded, start), initial_state(free, start), asdict(bounded)
+    other = second.initial_state(body, list(map(float, start)))
+    for number in (1, 2):
+        state, plain = apply_step(bounded, state, total, 3, number), apply_step(free, plain, total, 3, number)
+        other = second.server_step(body, other, total.tolist(), 3, number)
+        assert encode_model(state.model) == second.packed(other.model)
+        assert encode_optimizer(state) == other.optimizer
+        assert encode_model(state.model[still]) == encode_model(start[still])
+        assert encode_model(state.model[~still]) == encode_model(plain.model[~still])
+    nothing = initial_state(bounded, start)
+    for number in (1, 2):
+        nothing = apply_step(bounded, nothing, np.where(still, 0, total), 3, number)
+    assert encode_optimizer(state) == encode_optimizer(nothing)

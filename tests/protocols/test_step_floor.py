@@ -21,6 +21,7 @@ from protocols.steps.registry import SERVER_RULES
 from protocols.steps.rule import spelled
 from protocols.steps.step import apply_step, fullest_update, initial_state, step_ceiling, step_floor
 from tests.independent.steps import step_bounds
+from tests.protocols.noisy_policies import NOISY
 from tests.protocols.test_parameters import GOOD, failing, update
 
 UNIT = 2.0**-16
@@ -176,3 +177,16 @@ def bounds_of(policy: Policy) -> np.ndarray:
     for group in rule.groups:
         bounds[group.start : group.stop] = group.bound
     return np.minimum(bounds, rule.norm_bound).astype(np.float64)
+
+
+def test_with_noise_the_ceiling_is_of_what_a_client_can_send() -> None:
+    """A coordinate of what is sent may be B + E_n: a step that cannot overflow without the noise may do so with it."""
+    assert NOISY.noise is not None
+    unit = Fraction(1, 2**NOISY.update.fraction_bits)
+    reach = (NOISY.update.norm_bound + NOISY.noise.group_bound) * unit
+    largest, least = 2.0**16, float(2**16 * reach / 2**64)
+    for epsilon, within in ((least, True), (math.nextafter(least, 0.0), False)):
+        policy = replace(NOISY, step=fedadam(largest, 0.0, 0.0, epsilon))
+        assert step_ceiling(policy) is within
+        assert step_bounds(asdict(policy))[1] is within
+        assert step_ceiling(replace(policy, noise=None))
