@@ -59,10 +59,13 @@ _RULES: dict[type[Strategy], Callable[[Any], _Rule]] = {
 }
 
 
-def check_agreement(strategy: object, policy: Policy, weighting: str | None, evaluates: bool) -> None:
+def check_agreement(
+    strategy: object, policy: Policy, weighting: str | None, evaluates: bool, public_data: bool = False
+) -> None:
     """Raise Misuse, saying what to change, where a strategy contradicts the policy.
 
     weighting: EQUAL where the application says so. evaluates: whether it says that clients may be asked for metrics.
+    public_data: whether it says that everybody may know what is measured of clients' data.
     """
     if not isinstance(strategy, Strategy):
         raise Misuse(f"strategy: expected a flwr.serverapp.strategy.Strategy, found {type(strategy).__name__}")
@@ -74,6 +77,23 @@ def check_agreement(strategy: object, policy: Policy, weighting: str | None, eva
             f"strategy: fraction_evaluate {strategy.fraction_evaluate:g}: metrics of clients' data would travel in the "
             "clear, and nothing of them is verified; use fraction_evaluate=0.0 and evaluate_fn, or say "
             "Verified(..., evaluate=True)"
+        )
+    if policy.noise is not None and not public_data:
+        _check_noised(strategy, policy, evaluates)
+
+
+def _check_noised(strategy: Strategy, policy: Policy, evaluates: bool) -> None:
+    """Nothing that follows from private data leaves a client without noise."""
+    meant = "or, where all clients' data are public, say Verified(..., public_data=True)"
+    if evaluates:
+        raise Misuse(
+            f"strategy: {type(strategy).__name__} with evaluate=True: the policy has noise, and metrics of clients' "
+            f"data would travel without it; use fraction_evaluate=0.0 and evaluate_fn, {meant}"
+        )
+    if policy.weights.kind != EQUAL:
+        raise Misuse(
+            f"strategy: {type(strategy).__name__} weights clients by {EXAMPLES!r}: the policy has noise, and "
+            f"{policy.weights.kind} weights are seen without it; use a policy that weights all alike, {meant}"
         )
 
 

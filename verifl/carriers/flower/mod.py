@@ -14,8 +14,11 @@ from flwr.clientapp.typing import ClientAppCallable
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.locks import InUse
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.proposals import OF_CLIENTS, Proposal, open_proposal
+from protocols.weights import WEIGHT_KINDS
 from verifl.agents.client import ClientAgent, TrainedTurn
 from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
@@ -34,10 +37,11 @@ from verifl.carriers.flower.messages import (
     reply,
     thanks,
 )
-from verifl.carriers.flower.node import EVALUATE, Node, node_of
+from verifl.carriers.flower.node import EVALUATE, PUBLIC_DATA, Node, node_of
 from verifl.carriers.flower.simulation import simulated_node
 from verifl.carriers.turns import tell_length
 from verifl.enrolment.keys import passphrase_of
+from verifl.enrolment.policies import read_policy_file
 from verifl.reports.logs import logged
 from verifl.tasks.causes import explain
 from verifl.tasks.user_code import ClientFailed, user_code
@@ -95,10 +99,19 @@ def _replied(message: Message, context: Context, call_next: ClientAppCallable) -
 def _plain(message: Message, context: Context, call_next: ClientAppCallable, node: Node) -> Message:
     """What no coordinator of verifl asks: an update or a metric in the clear."""
     if _category(message) == MessageType.EVALUATE and node.evaluates:
+        _check_clear(PinnedPolicy.open(read_policy_file(node.policy)).policy, node, "metrics of evaluate()")
         with user_code("evaluate() failed"):
             return call_next(message, context)
     allowed = f"; {EVALUATE}=true in the node's configuration allows metrics" if not node.evaluates else ""
     raise Rejected("plain", f"a question of verifl{allowed}", f"a plain {message.metadata.message_type!a}"[:100])
+
+
+def _check_clear(policy: Policy, node: Node, what: str) -> None:
+    """Raise Rejected("noise") where `what`, which follows from the client's data, would leave its machine without noise
+    under a policy that has noise: the epsilon of 10.1 in the specification is of all that is seen."""
+    if policy.noise is not None and not node.public_data:
+        expected = f"nothing of private data but under noise; {PUBLIC_DATA}=true in the node's configuration allows it"
+        raise Rejected("noise", expected, what)
 
 
 def _category(message: Message) -> str:
@@ -109,6 +122,8 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
     """What the client says to a proposal."""
     proposal, layout = open_proposal(seat.pinned, ask.proposal), flower_layout(seat.pinned.policy)
     _check_asked(proposal, seat.party.name)
+    if WEIGHT_KINDS.find(seat.pinned.policy.weights.kind).weighs:
+        _check_clear(seat.pinned.policy, node, f"weights by {EXAMPLES!r}")
     agent = _agent(seat, AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout)))
     glance = Glance(seat.public)
     _keep(seat, node, agent, glance)

@@ -20,8 +20,11 @@ from verifl.training.initial_files import SUFFIX
 STATE, KEY, PASSPHRASE = "verifl-state", "verifl-key", "verifl-passphrase-file"
 POLICY, INITIAL = "verifl-policy", "verifl-initial"
 PUBLIC, SEED, EVALUATE, AUTHORITY = "verifl-public", "verifl-seed", "verifl-evaluate", "verifl-ca-file"
+PUBLIC_DATA = "verifl-public-data"
 CERTIFICATE, CERTIFICATE_KEY = "verifl-client-certificate", "verifl-client-key"
-OF_THE_NODE = (STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE, AUTHORITY, CERTIFICATE, CERTIFICATE_KEY, APPS)
+OF_THE_NODE = (
+    STATE, KEY, PASSPHRASE, POLICY, INITIAL, EVALUATE, PUBLIC_DATA, AUTHORITY, CERTIFICATE, CERTIFICATE_KEY, APPS
+)  # fmt: skip
 _KNOWN = (*OF_THE_NODE, PUBLIC, SEED)
 _REMOTE = "https://"
 DEFAULT_SEED = 1  # as of a federation whose configuration has none
@@ -32,7 +35,8 @@ class Node:
     """state: the client's own directory. public: where the log is published, a directory or an https address. keys:
     the one in force, and those before and after it; none for the one in the state. initial: the model that came with
     the policy, which may be missing. seed: of training. evaluates: whether it answers what is not verified, with
-    metrics of its data in the clear. access: to an address."""
+    metrics of its data in the clear. public_data: whether everybody may know what is measured of its data, without
+    which none of it leaves in the clear under a policy with noise. access: to an address."""
 
     state: Path
     policy: Path
@@ -42,6 +46,7 @@ class Node:
     passphrase: Path | None
     seed: int
     evaluates: bool
+    public_data: bool
     access: WebAccess = NO_ACCESS
 
 
@@ -71,6 +76,7 @@ def node_of(context: Context) -> Node:
         _path(node, PASSPHRASE),
         _seed(node, run),
         _flag(node, EVALUATE),
+        _flag(node, PUBLIC_DATA),
         WebAccess(
             ca_file=_path(node, AUTHORITY),
             client_certificate=_path(node, CERTIFICATE),

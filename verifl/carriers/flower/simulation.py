@@ -102,6 +102,7 @@ def simulated_node(context: Context) -> Node | None:
         passphrase=None,
         seed=seed if isinstance(seed, int) else DEFAULT_SEED,
         evaluates=True,
+        public_data=True,  # nothing is protected from this machine
     )
 
 

@@ -38,17 +38,25 @@ class Verified(Strategy):
     """Any strategy that agrees with the policy, with verified rounds."""
 
     def __init__(
-        self, strategy: Strategy, context: Context, *, weighting: str | None = None, evaluate: bool = False
+        self,
+        strategy: Strategy,
+        context: Context,
+        *,
+        weighting: str | None = None,
+        evaluate: bool = False,
+        public_data: bool = False,
     ) -> None:
         """context: of the ServerApp; its run's configuration names the coordinator's directory (`verifl-coordinator`).
         weighting: "equal" says that all clients count alike, whatever the strategy weights them by. evaluate: clients
-        may be asked for metrics of their data, in the clear; each of them has to allow it.
+        may be asked for metrics of their data, in the clear; each of them has to allow it. public_data: everybody may
+        know what is measured of clients' data, without which a policy with noise admits neither metrics nor declared
+        weights; each client has to say it, too.
 
         Raises Misuse where the directory is not as it has to be, or the strategy contradicts the policy.
         """
         self._home = Home.of(context.run_config)
         self._pinned = PinnedPolicy.open(read_policy_file(self._home.policy))
-        check_agreement(strategy, self._pinned.policy, weighting, evaluate)
+        check_agreement(strategy, self._pinned.policy, weighting, evaluate, public_data)
         self._strategy, self._evaluates = strategy, evaluate
         self._layout = flower_layout(self._pinned.policy)
 

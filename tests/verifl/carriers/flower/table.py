@@ -22,11 +22,11 @@ NAMES = ("client-1", "client-2", "client-3")
 
 
 class Net(nn.Module):
-    """Four coordinates, and a counter that stays with each client."""
+    """Four coordinates, or one more than `inputs`, and a counter that stays with each client."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int = 3) -> None:
         super().__init__()
-        self.layer = nn.Linear(3, 1)
+        self.layer = nn.Linear(inputs, 1)
         self.register_buffer("turns", nn.Parameter(requires_grad=False, data=torch.zeros(1, dtype=torch.int64)))
 
 
@@ -55,10 +55,10 @@ class App:
 
 
 class Table:
-    """A federation in one directory, with a node for each client."""
+    """A federation in one directory, with a node for each client; net: makes the application's model."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.app = folder, App()
+    def __init__(self, folder: Path, net: Callable[[], Net] = Net) -> None:
+        self.folder, self.app, self.net = folder, App(), net
         nodes = {
             number: {
                 "verifl-state": str(self.home(name)), "verifl-policy": str(folder / "policy.cbor"),
@@ -76,7 +76,7 @@ class Table:
         return self.start(Verified(FedAvg(fraction_evaluate=0.0), context, weighting="equal"), rounds, **settings)
 
     def start(self, strategy: Verified, rounds: int, **settings: Any) -> Result:
-        return strategy.start(self.grid, ArrayRecord(Net().state_dict()), num_rounds=rounds, **settings)
+        return strategy.start(self.grid, ArrayRecord(self.net().state_dict()), num_rounds=rounds, **settings)
 
     def accepted(self) -> bool:
         return audit(self.folder / "public" / "transcript", self.folder / "policy.cbor").accepted
