@@ -185,7 +185,8 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
 
 
 def _names(setting: Setting) -> tuple[list[str], list[str]]:
-    return [f"client-{i:02}" for i in range(setting.clients)], [f"trustee-{i}" for i in range(setting.trustees)]
+    width = max(2, len(str(setting.clients - 1)))  # names ascend
+    return [f"client-{i:0{width}}" for i in range(setting.clients)], [f"trustee-{i}" for i in range(setting.trustees)]
 
 
 class Simulation:

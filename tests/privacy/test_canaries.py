@@ -76,7 +76,7 @@ def test_the_same_of_many_runs(epsilon: int, rounds: int, runs: int) -> None:
 
 @pytest.mark.exhaustive
 def test_the_same_among_256_clients_of_whom_56_collude() -> None:
-    check(3, 1, 2**13, clients=256, honest=200)
+    check(3, 1, 2**12, clients=256, honest=200)
 
 
 def test_what_a_real_round_opens_is_the_sum_that_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
