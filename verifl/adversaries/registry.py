@@ -141,12 +141,13 @@ class Injection:
 @dataclass(frozen=True)
 class Variant:
     """What leads elsewhere than a kind alone. cases: each several injections at once, as on the command line, and all
-    with the same outcome. encryption_proof: of the policy."""
+    with the same outcome. encryption_proof: of the policy. noised: whether it has noise, and a budget of two rounds."""
 
     label: str
     cases: tuple[tuple[str, ...], ...]
     outcome: Consequence
     encryption_proof: bool = True
+    noised: bool = False
 
 
 def kind_of_no(convicts: Sequence[str]) -> str:
@@ -512,6 +513,13 @@ VARIANTS = (
             remark="everybody sees that the sum does not open, and nobody who spoilt it; at most `max_aborts` times",
         ),
         encryption_proof=False,
+    ),
+    Variant(
+        "`server-two-cohorts`, with noise, where two cohorts are all of the budget", (("server-two-cohorts",),),
+        Consequence(
+            refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "P2", "P5"),
+        ),
+        noised=True,
     ),
 )  # fmt: skip
 

@@ -80,9 +80,13 @@ SAMPLED_NOISED = {("noise-left-out",), ("constant-noise",)}
 SAMPLED_WEIGHED = {(("server-drops-client",), "private"), (("server-duplicates-client",), "declared")}
 TABLE = [
     *(Line((kind.name,), kind.outcome) for kind in KINDS.values()),
-    *(Line(case, each.outcome, each.encryption_proof) for each in VARIANTS for case in each.cases),
+    *(
+        Line(case, each.outcome, each.encryption_proof, noised=each.noised or None)
+        for each in VARIANTS
+        for case in each.cases
+    ),
 ]
-EQUAL = [*TABLE, *(replace(line, encryption_proof=False) for line in TABLE if not line.by_client)]
+EQUAL = [*TABLE, *(replace(line, encryption_proof=False) for line in TABLE if not line.by_client and not line.noised)]
 WEIGHED = [
     replace(line, weights=kind)
     for line in EQUAL
@@ -94,6 +98,7 @@ WEIGHED = [
 NOISED = [
     replace(line, noised=True)
     for line in TABLE
+    if line.noised is None and line.inject not in {each.inject for each in TABLE if each.noised}
     if line.encryption_proof and line.outcome.aborted is None  # whom a repeated round charges twice is spent
     if all("weight" not in parse_injection(each).kind.needs for each in line.inject)
     if ABOUT_NOISE.isdisjoint(line.inject) and line.inject != ("oversized-error",)  # with noise there are no errors

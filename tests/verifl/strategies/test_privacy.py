@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ def test_a_plan_says_what_it_means(plan: Plan) -> None:
     assert json.loads(json.dumps(document))["privacy"]["rounds"] == 4
     assert document["without_noise"] is None
     assert [option["encryption_proof"] for option in document["options"]] == [True, True]
+
+
+def test_the_page_for_users_has_the_plan_of_its_configuration() -> None:
+    """docs/privacy.md: the same numbers, of the task that the demonstration runs."""
+    text = (Path(__file__).parents[3] / "docs/privacy.md").read_text(encoding="utf-8")
+    tables = tomllib.loads(text.partition("```toml\n")[2].partition("```")[0])
+    found = make_plan(Small(24), Config.of(update={"clip_norm": 1.2}, **tables))
+    assert "\n".join(privacy_lines(found.privacy, found.policy.update.fraction_bits)) in text
 
 
 def test_too_much_noise_is_said_with_what_would_help() -> None:
