@@ -97,7 +97,7 @@ def _summed(
     ]
     plaintext = np.sum([vector_of(policy.weights, each.units, each.weight) for each in updates], axis=0)
     summands = Summands.of(stated_of(policy.weights, each.weight) for each in updates)
-    return WeighedSum.of(policy.weights, plaintext, summands), sum(each.clipped for each in updates) / len(updates)
+    return WeighedSum.of(policy, plaintext, summands), sum(each.clipped for each in updates) / len(updates)
 
 
 def proved(task: Task[Any], config: Config) -> Iterator[Round]:

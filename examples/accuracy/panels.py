@@ -80,9 +80,9 @@ def _panel(panel: Panel) -> list[str]:
         parts.append(f'<text x="{LEFT - 5}" y="{up(value) + 4:.1f}" text-anchor="end" fill="#555">{value:.3g}</text>')
     labels = dict(enumerate(panel.ticks, 1)) or {each: str(each) for each in (1, *range(5, rounds + 1, 5))}
     for number, label in labels.items():
-        anchor = "end" if panel.ticks and number == rounds else "middle"  # a word would go beyond the drawing
+        end = "end" if panel.ticks and number == rounds else "middle"  # a word would go beyond the edge
         parts.append(
-            f'<text x="{across(number):.1f}" y="{bottom + 14}" text-anchor="{anchor}" fill="#555">{escape(label)}</text>'
+            f'<text x="{across(number):.1f}" y="{bottom + 14}" text-anchor="{end}" fill="#555">{escape(label)}</text>'
         )
     parts.append(f'<text x="{right}" y="{bottom + 28}" text-anchor="end" fill="#555">{escape(panel.across)}</text>')
     for curve in panel.curves:
