@@ -163,21 +163,23 @@ def test_commitments_of_a_weight_belong_to_private_weights(weighed: Simulation, 
 @pytest.mark.parametrize(
     ("total", "there"), [(3, False), (4, True), (200, True), (201, False), (0, False), (-4, False)]
 )
-def test_the_sum_of_weights_is_one_to_w_for_each(total: int, there: bool) -> None:
-    plaintext, summands = np.array([10, -20, total]), Summands(4, 4)
+def test_the_sum_of_weights_is_one_to_w_for_each(weighed: Simulation, total: int, there: bool) -> None:
+    policy, summands = weighed.pinned.policy, Summands(4, 4)
+    plaintext = np.append(np.arange(policy.dimension), total)
     assert summands.heaviest(WEIGHTS) == 200
     if there:
-        found = WeighedSum.of(WEIGHTS, plaintext, summands)
-        assert (found.update.tolist(), found.weight) == ([10, -20], total)
+        found = WeighedSum.of(policy, plaintext, summands)
+        assert (found.update.tolist(), found.weight) == ([*range(policy.dimension)], total)
     else:
         with pytest.raises(Rejected, match=rf"weight-sum: expected 4 to 200, found {total}"):
-            WeighedSum.of(WEIGHTS, plaintext, summands)
+            WeighedSum.of(policy, plaintext, summands)
 
 
-def test_sums_of_other_kinds_are_whole() -> None:
-    declared, plaintext = WeightRule("declared", 50, format_double(1.0)), np.array([10, -20, 3])
-    assert WeighedSum.of(declared, plaintext, Summands(4, 77)).update.tolist() == [10, -20, 3]
-    assert WeighedSum.of(declared, plaintext, Summands(4, 77)).weight == 77
+def test_sums_of_other_kinds_have_no_weight_in_them(weighed: Simulation) -> None:
+    declared = WeightRule("declared", 50, format_double(1.0))
+    policy = replace(weighed.pinned.policy, weights=declared)
+    found = WeighedSum.of(policy, np.arange(policy.dimension), Summands(4, 77))
+    assert (found.update.tolist(), found.weight) == ([*range(policy.dimension)], 77)
     assert Summands(4, 77).heaviest(declared) == 77
 
 
