@@ -5,47 +5,23 @@ Weights are below 2^52 and residues below q < 2^62, so 2^13 products fit 128 bit
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.arrays import Integers, Words
 from proofs.engine import Table
 from proofs.machine.jit import inner, kernel
 from proofs.machine.workers import map_chunks
 from proofs.native.field import ZERO, Word
+from proofs.native.narrow import LARGEST_MODULUS, cut, narrow_combined, narrow_correlations, narrow_products
+from proofs.native.reduction import Reducer, reducer, residue
 from proofs.native.words import from_words
-from proofs.wide import add_carry, multiply_add, umul128
+from proofs.wide import add_carry, multiply_add
 
 WEIGHT_BITS, MODULUS_BITS = 52, 62
 _TERMS = 2**13  # products summed in 128 bits
 _CHUNKS = 256  # laid out at once: bounds the memory
 _LINE = 8  # coefficients moved at once: a cache line of an element
 _AT_ONCE = 4  # sums formed together, so that the carries of one do not wait for another's
-
-Reducer: TypeAlias = NDArray[np.uint64]
-
-
-def reducer(modulus: int) -> Reducer:
-    """(4,): q, floor(2^64 / q), 2^64 mod q, floor(2^64 (2^64 mod q) / q): what `_residue` needs."""
-    fold = 2**64 % modulus
-    return np.array([modulus, 2**64 // modulus, fold, 2**64 * fold // modulus], np.uint64)
-
-
-@inner
-def _residue(high: Word, low: Word, constants: Reducer) -> Word:
-    """high 2^64 + low modulo q < 2^62: quotients estimated by high products are at most one too small."""
-    q, reciprocal, fold, companion = constants[0], constants[1], constants[2], constants[3]
-    estimate, _ = umul128(high, companion)  # Shoup's product, for any high below 2^64
-    upper = high * fold - estimate * q
-    estimate, _ = umul128(low, reciprocal)
-    value: Word = upper + (low - estimate * q)  # below 4 q
-    if value >= q + q:
-        value -= q + q
-    if value >= q:
-        value -= q
-    return value
 
 
 @kernel
@@ -100,10 +76,10 @@ def _four_sums(
             c, l3 = multiply_add(value, np.uint64(weights[3, r, j]), l3, ZERO)
             h3 += c
     return (
-        _residue(h0, l0, constants),
-        _residue(h1, l1, constants),
-        _residue(h2, l2, constants),
-        _residue(h3, l3, constants),
+        residue(h0, l0, constants),
+        residue(h1, l1, constants),
+        residue(h2, l2, constants),
+        residue(h3, l3, constants),
     )
 
 
@@ -152,19 +128,23 @@ def correlate(extended: Integers, weights: Integers, constants: Reducer, first: 
             h2 += c
             c, l3 = multiply_add(weight, np.uint64(extended[place + column - 3]), l3, ZERO)
             h3 += c
-        result[i - first] = np.int64(_residue(h0, l0, constants))
-        result[i - first + 1] = np.int64(_residue(h1, l1, constants))
-        result[i - first + 2] = np.int64(_residue(h2, l2, constants))
-        result[i - first + 3] = np.int64(_residue(h3, l3, constants))
+        result[i - first] = np.int64(residue(h0, l0, constants))
+        result[i - first + 1] = np.int64(residue(h1, l1, constants))
+        result[i - first + 2] = np.int64(residue(h2, l2, constants))
+        result[i - first + 3] = np.int64(residue(h3, l3, constants))
     return result
 
 
 def residue_combinations(residues: Table, row_weights: Table, column_weights: Table, modulus: int) -> list[int]:
     """See `Engine`; arguments checked and contiguous."""
 
+    limbs, bits = cut(column_weights, modulus) if modulus <= LARGEST_MODULUS else (None, 0)
+
     def part(start: int, stop: int) -> list[int]:
-        rows = np.ascontiguousarray(row_weights[:, start:stop])
-        return from_words(cell_products(residues[start:stop], rows, column_weights))
+        own, rows = residues[start:stop], np.ascontiguousarray(row_weights[:, start:stop])
+        if limbs is not None:
+            return from_words(narrow_products(own, rows, limbs, bits))
+        return from_words(cell_products(own, rows, column_weights))
 
     parts = map_chunks(part, len(residues), 16)
     return [sum(values) % modulus for values in zip(*parts, strict=True)]
@@ -202,7 +182,8 @@ def _combined(elements: Table, row_weights: Table, step: int, constants: Reducer
     """(S, N): the rows' parts of N / step elements' coefficients, each moved to where its row begins, weighted."""
     chunks, size = elements.shape
     in_chunk, count = size // step, len(row_weights)
-    padded = np.zeros((count + -count % _AT_ONCE, chunks * in_chunk), np.int64)
+    lanes = 1 if _is_narrow(constants) else _AT_ONCE
+    padded = np.zeros((count + -count % lanes, chunks * in_chunk), np.int64)
     padded[:count, : row_weights.shape[1]] = row_weights
     weights = padded.reshape(-1, chunks, in_chunk).transpose(0, 2, 1)
     total = np.zeros((count, size), np.int64)
@@ -213,7 +194,13 @@ def _combined(elements: Table, row_weights: Table, step: int, constants: Reducer
     return total
 
 
+def _is_narrow(constants: Reducer) -> bool:
+    return int(constants[0]) <= LARGEST_MODULUS
+
+
 def _combined_block(elements: Table, weights: Table, constants: Reducer) -> Table:
+    if _is_narrow(constants):
+        return narrow_combined(elements, weights, constants)
     chunks, size = elements.shape
     laid_out = np.empty((size, chunks), np.int64)
     map_chunks(lambda start, stop: lay_out(elements, laid_out, start, stop), size, 8 * _LINE)
@@ -223,6 +210,8 @@ def _combined_block(elements: Table, weights: Table, constants: Reducer) -> Tabl
 
 def _correlations(extended: Table, weights: Table, constants: Reducer) -> Table:
     """(S, N); extended (S, 2 N): -Q, then Q."""
+    if _is_narrow(constants):
+        return narrow_correlations(extended, weights, constants)
     size, columns = extended.shape[1] // 2, weights.shape[1]
 
     def part(start: int, stop: int) -> Table:

@@ -34,7 +34,7 @@ print("misses", sum(stats.cache_misses.values()), "hits", sum(stats.cache_hits.v
 USE_EVERYTHING = """
 import numpy as np
 from proofs.engine import Block
-from proofs.native import NativeEngine, differences, exact, jacobian, points, residues, scalars, weighted
+from proofs.native import NativeEngine, differences, exact, jacobian, narrow, points, residues, scalars, weighted
 engine = NativeEngine()
 table = np.arange(-40, 40).reshape(5, 16) * 1000
 frozen = np.frombuffer(table.tobytes(), np.int64).reshape(5, 16)  # not writable
@@ -54,7 +54,7 @@ engine.project([Block(table[:1], frozen[:, :1], True, None)], signs[1]).row_sumc
 for case in (signs[0], frozen, np.asfortranarray(signs[0]), np.repeat(signs[0], 2, axis=1)[:, ::2]):
     engine.ternary_products(case, [1] * 5), engine.ternary_combination(case, [1] * 3)
 engine.decode_points(bytearray(engine.commit([1, 2], 3)))
-modules = (differences, exact, jacobian, points, residues, scalars, weighted)
+modules = (differences, exact, jacobian, narrow, points, residues, scalars, weighted)
 kernels = [value for module in modules for value in vars(module).values() if hasattr(value, "signatures")]
 print([(kernel.__name__, kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1])
 """

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Misuse
-from proofs.native import residues
+from proofs.native import narrow, residues
 from proofs.native.engine import NativeEngine
 from proofs.reference import ReferenceEngine
 
 ENGINE, TWIN = NativeEngine(), ReferenceEngine()
 LARGEST_WEIGHT = 2**52 - 1
-MODULI = [3, 5, 2**33 - 9, 0xFFFFFDC001, 0x3FFFFFFFFFFF0001, 2**62 - 57, 2**62 - 1]
+NARROW = [3, 5, 2**26 - 5, 2**32 - 5, 2**32 - 1]  # 2^32 - 1: the largest that is summed in 64 bits
+MODULI = [*NARROW, 2**32 + 1, 2**33 - 9, 0xFFFFFDC001, 0x3FFFFFFFFFFF0001, 2**62 - 57, 2**62 - 1]
 
 
 @st.composite
@@ -30,7 +31,7 @@ def tables(draw: st.DrawFn, rows: int, columns: int, modulus: int) -> np.ndarray
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.data(), st.sampled_from(MODULI), st.integers(1, 4), st.integers(1, 5), st.integers(1, 7))
+@given(st.data(), st.sampled_from(MODULI), st.integers(1, 4), st.integers(1, 5), st.integers(1, 19))
 def test_residue_combinations(data: st.DataObject, modulus: int, count: int, rows: int, columns: int) -> None:
     table = data.draw(tables(rows, columns, modulus))
     arguments = table, data.draw(weights(count, rows)), data.draw(weights(count, columns)), modulus
@@ -70,9 +71,10 @@ def test_an_adjoint_combination_is_the_functional_it_says() -> None:
     assert sum(x * y for x, y in zip(found.tolist(), key, strict=True)) % modulus == wanted % modulus
 
 
-def test_the_largest_sums_do_not_overflow() -> None:
+@pytest.mark.parametrize("modulus", [2**32 - 1, 2**26 - 5, 2**62 - 57])
+def test_the_largest_sums_do_not_overflow(modulus: int) -> None:
     """All factors at their largest, and more of them than are summed between two reductions."""
-    modulus, columns = 2**62 - 57, 2**14 + 5
+    columns = 2**14 + 5
     residues_table = np.full((3, columns), modulus - 1, np.int64)
     arguments = np.full((1, 3), LARGEST_WEIGHT), np.full((1, columns), LARGEST_WEIGHT)
     wanted = -3 * columns * LARGEST_WEIGHT**2 % modulus
@@ -84,19 +86,37 @@ def test_the_largest_sums_do_not_overflow() -> None:
     assert found.tolist() == [sums]
 
 
-def test_the_largest_sums_of_short_rows_do_not_overflow() -> None:
+@pytest.mark.parametrize("columns", [2**13, 2**14])
+@pytest.mark.parametrize("modulus", [2**32 - 1, 2**62 - 57])
+def test_the_largest_sums_of_long_rows_do_not_overflow(modulus: int, columns: int) -> None:
+    """2^13 terms of one sign at their largest under each coefficient, in rows of one element and of two."""
+    size = 2**13
+    elements = np.full((columns // size, size), modulus - 1, np.int64)
+    weights = np.full((1, columns), LARGEST_WEIGHT)
+    found = ENGINE.adjoint_combinations(elements, np.ones((1, 1), np.int64), weights, modulus)
+    each = -LARGEST_WEIGHT * (
+        columns // size
+    )  # so often for every cell at or behind the coefficient, less those before
+    assert found.tolist() == [[each * (size - 2 * i) % modulus for i in range(size)]]
+
+
+@pytest.mark.parametrize("modulus", [2**32 - 1, 2**62 - 57])
+def test_the_largest_sums_of_short_rows_do_not_overflow(modulus: int) -> None:
     """2^13 terms of one sign at their largest, in the first of two blocks of elements."""
-    modulus, size, chunks = 2**62 - 57, 32, 257
+    size, chunks = 32, 257
     elements = np.full((chunks, size), modulus - 1, np.int64)
     weights = np.full((1, chunks * size), LARGEST_WEIGHT)
     arguments = elements, weights, np.full((1, 1), LARGEST_WEIGHT), modulus
     assert ENGINE.adjoint_combinations(*arguments).tolist() == TWIN.adjoint_combinations(*arguments).tolist()
 
 
-def test_many_coefficients_in_several_tiles_and_chunks() -> None:
+@pytest.mark.parametrize("modulus", [2**26 - 5, 2**32 - 1, 0x3FFFFFFFFFFF0001])
+@pytest.mark.parametrize(("columns", "rows"), [(64, 20), (1, 520), (512, 2), (1024, 1)])
+def test_many_coefficients_in_several_tiles_and_chunks(modulus: int, columns: int, rows: int) -> None:
+    """Rows of one cell: more sums than are formed at once, and rows at the end that there are no weights for."""
     randomness = np.random.default_rng(2)
-    size, columns, rows, modulus = 512, 64, 20, 0x3FFFFFFFFFFF0001
-    elements = randomness.integers(0, modulus, (3, size))
+    size, chunks = 512, -(-columns * rows // 512)
+    elements = randomness.integers(0, modulus, (chunks, size))
     arguments = elements, randomness.integers(0, 2**52, (2, rows)), randomness.integers(0, 2**52, (2, columns)), modulus
     assert ENGINE.adjoint_combinations(*arguments).tolist() == TWIN.adjoint_combinations(*arguments).tolist()
 
@@ -112,6 +132,18 @@ def test_reductions_at_the_edges(modulus: int) -> None:
             found = ENGINE.adjoint_combinations(elements, np.ones((1, 1), np.int64), columns, modulus)
             assert found.tolist() == [[residue * weight % modulus, 0, 0, 0]]
     assert residues.reducer(modulus).tolist()[:2] == [modulus, 2**64 // modulus]
+
+
+@pytest.mark.parametrize("modulus", NARROW)
+@pytest.mark.parametrize("largest", [0, 1, 2**19 - 1, 2**19, 2**25 - 1, 2**31 - 1, 2**32 - 1, 2**32, LARGEST_WEIGHT])
+def test_limbs_of_weights(modulus: int, largest: int) -> None:
+    """They spell the weights, and 2^13 products with them fit 64 bits."""
+    weights = np.array([[largest, 0], [largest // 3, largest & 1]])
+    limbs, bits = narrow.cut(weights, modulus)
+    assert sum(limbs[:, i].astype(object) << bits * i for i in range(limbs.shape[1])).tolist() == weights.tolist()
+    assert bits <= 32
+    assert ((1 << bits) - 1) * (modulus - 1) << narrow.TERMS_BITS < 2**64
+    assert limbs.shape[1] == max(1, -(-largest.bit_length() // bits))
 
 
 ONES = np.ones((1, 4), np.int64)
