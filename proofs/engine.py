@@ -22,6 +22,15 @@ Signs = NDArray[np.int8]
 Points = Any  # an engine's own form of a decoded, validated sequence of points
 
 
+@dataclass(frozen=True, eq=False, repr=False)  # secret but for `encoded`
+class KnownRows:
+    """A table, the blindings of its rows, and what `Engine.commit_rows` gave for them."""
+
+    table: Table
+    blindings: Sequence[int]
+    encoded: bytes
+
+
 @dataclass(frozen=True, eq=False, repr=False)  # secret: stays out of messages
 class Block:
     """One table of a sumcheck, at the top left of the cube: the rows and columns it lacks are zero.
@@ -128,8 +137,12 @@ class Engine(Protocol):
 
     name: str
 
-    def commit_rows(self, table: Table, blindings: Sequence[int]) -> bytes:
-        """rows * 33 bytes: D_r = sum_c table[r, c] G_c + blindings[r] H."""
+    def commit_rows(self, table: Table, blindings: Sequence[int], known: KnownRows | None = None) -> bytes:
+        """rows * 33 bytes: D_r = sum_c table[r, c] G_c + blindings[r] H.
+
+        known: of a table of the same shape, from which an engine may start where that is less work; the bytes are the
+        same.
+        """
         ...
 
     def commit(self, scalars: Sequence[int], blinding: int) -> bytes:

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.decompositions import four_square_roots
-from proofs.engine import Engine, Table
+from proofs.engine import Engine, KnownRows, Table
 from proofs.errors import Misuse
 from proofs.noise import SQUARES
 from proofs.parameters import ArgumentParameters
 from proofs.privacy_noise import NoiseSigns, noise_signs
 from proofs.randomness import Randomness, uniform_scalars
+from proofs.relations.norm import NOISE
 from proofs.relations.privacy_noise import ENERGY_CELLS, PRIVACY_TABLES, PrivacyNoise
 from proofs.squares import four_squares, norm_squared
 
@@ -50,6 +51,12 @@ class CommittedNoise:
     def noise(self) -> Table:
         """n, (data_rows, C)."""
         return self.tables[0]
+
+    @property
+    def known(self) -> KnownRows:
+        """The rows of n: where commitments to a message with it may start."""
+        own = self.by_table[NOISE]
+        return KnownRows(self.noise, own.blindings, own.encoded)
 
     @property
     def rows(self) -> bytes:

@@ -24,7 +24,7 @@ from proofs.privacy_noise import NoiseSigns
 from proofs.randomness import Randomness, uniform_scalars
 from proofs.relations.client_weight import CELLS, USED, ClientWeight
 from proofs.relations.noise import KEY, ShortNoise
-from proofs.relations.norm import Norm
+from proofs.relations.norm import UPDATE, Norm
 from proofs.relations.packing import Packing
 from proofs.relations.privacy_noise import PrivacyNoise
 from proofs.relations.range import Range
@@ -196,12 +196,13 @@ def commit_tables(
     """Row commitments to all tables of the layout, with fresh uniform blindings. signed: noise for privacy, which is
     committed to already."""
     known = {} if signed is None else signed.committed.by_table
+    near = {} if signed is None else {UPDATE: signed.committed.known}  # u + s o n is nearer to n than to zeros
     names = [table.name for table in parameters.layout.tables]
     fresh = sum(len(table) for name, table in zip(names, tables, strict=True) if name not in known)
     drawn, blindings, encoded = iter(uniform_scalars(rand, fresh)), list[int](), b""
     for name, table in zip(names, tables, strict=True):
         own = known[name].blindings if name in known else tuple(islice(drawn, len(table)))
-        encoded += known[name].encoded if name in known else engine.commit_rows(table, own)
+        encoded += known[name].encoded if name in known else engine.commit_rows(table, own, near.get(name))
         blindings += own
     stream = BytesIO(encoded)
     rows = {label: stream.read(POINT_SIZE * count) for label, count in parameters.layout.families.items()}

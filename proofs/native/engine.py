@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.arrays import Words
-from proofs.curve import POINT_SIZE, not_a_point, not_points
-from proofs.engine import Block, Signs, Table
+from proofs.curve import ORDER, POINT_SIZE, not_a_point, not_points
+from proofs.engine import Block, KnownRows, Signs, Table
 from proofs.errors import Misuse
 from proofs.machine.workers import map_chunks
-from proofs.native.multiplication import LARGEST_ENTRY, commit_table, multiply_points
-from proofs.native.points import decompress
+from proofs.native.multiplication import LARGEST_ENTRY, commit_table, digit_count, multiply_points
+from proofs.native.points import add_points, decompress
 from proofs.native.residues import MODULUS_BITS, WEIGHT_BITS, adjoint_combinations, residue_combinations
 from proofs.native.scalars import signed_products
 from proofs.native.sumcheck import NativeProjection
@@ -42,13 +42,19 @@ class NativeEngine:
 
     name = "native"
 
-    def commit_rows(self, table: Table, blindings: Sequence[int]) -> bytes:
+    def commit_rows(self, table: Table, blindings: Sequence[int], known: KnownRows | None = None) -> bytes:
         """See `Engine`; raises Misuse for a row that commits to the identity."""
         table = _checked_table(table)
         check_scalars("blindings", blindings, len(table))
         if len(table) == 0:
             return b""
-        return encode_points(commit_table(table, blindings))
+        difference = None if known is None else _difference(table, known)
+        if known is None or difference is None:
+            return encode_points(commit_table(table, blindings))
+        steps = [(own - start) % ORDER for own, start in zip(blindings, known.blindings, strict=True)]
+        points, lanes = commit_table(difference, steps), np.arange(len(table))
+        add_points(points, lanes, self.decode_points(known.encoded).words, lanes, 1)
+        return encode_points(points)
 
     def commit(self, scalars: Sequence[int], blinding: int) -> bytes:
         """See `Engine`."""
@@ -160,6 +166,16 @@ def _checked_table(table: Table, largest: int = LARGEST_ENTRY) -> Table:
     if table.size and (int(table.min()) < -largest or int(table.max()) > largest):
         raise Misuse(f"table: expected entries of at most {largest} in absolute value")
     return np.require(table, requirements=["C", "W"])  # one layout, so that each kernel is compiled once
+
+
+def _difference(table: Table, known: KnownRows) -> Table | None:
+    """table - known, where that takes fewer additions to commit to; else None."""
+    if not known.table.shape == table.shape == (len(known.encoded) // POINT_SIZE, table.shape[1]):
+        raise Misuse(f"known rows: expected {table.shape}, found {known.table.shape}, {len(known.encoded)} bytes")
+    difference = table - _checked_table(known.table)
+    if max(int(difference.max()), -int(difference.min())) > LARGEST_ENTRY:
+        return None
+    return difference if digit_count(difference) < digit_count(table) else None
 
 
 def _checked_signs(name: str, signs: Signs, shape: tuple[int, int] | None = None) -> Signs:

@@ -23,6 +23,7 @@ DIGIT_BIAS = 0x80 * ((256**8 - 1) // 255)  # half a digit at every position
 LARGEST_ENTRY = 2**40
 MOST_LANES = 1024  # a kernel's working set stays in the second-level cache
 FEWEST_LANES = 256  # enough to share an inversion
+_SAMPLE = 32  # rows, or up to twice as many
 
 # Largest |v| that 1, 2, .. windows hold: lower digits in [-128, 127], the topmost up to 128.
 _WINDOW_LIMITS = np.array([129 * 256**w - 1 - (DIGIT_BIAS & (256**w - 1)) for w in range(6)])
@@ -35,6 +36,13 @@ def commit_table(table: NDArray[np.int64], blindings: Sequence[int]) -> Words:
     digits, multiples = _blinding_digits(blindings), generator_tables().blinding_multiples
     parts = map_chunks(lambda a, b: _finished_rows(partial[a:b], digits[a:b], multiples), len(table), 32)
     return np.concatenate(parts)
+
+
+def digit_count(table: NDArray[np.int64]) -> int:
+    """About how many additions the table takes to commit to, from a sample of its rows."""
+    sample = np.abs(table[:: max(1, len(table) // _SAMPLE)])
+    largest = int(sample.max())
+    return sum(int(np.count_nonzero(sample > limit)) for limit in (0, *_WINDOW_LIMITS) if limit < largest)
 
 
 def multiply_points(points: Words, scalars: Sequence[int]) -> Words:

@@ -89,12 +89,9 @@ class ProductRows:
         signs, (rows, columns) = self._signs, self._signs.shape
         folded = self._weights = np.empty(((rows + 1) // 2, columns, 4), np.uint64)
         constants = to_words(_pairs(challenge, self._factor, self._factor))
-        padded = [*self._rows, 0]
-        of_rows = [
-            [(value << 256) % ORDER for value in _pairs(challenge, padded[2 * i], padded[2 * i + 1])]
-            for i in range(len(folded))
-        ]
-        words = np.stack([to_words(each) for each in of_rows])
+        padded = [(value << 256) % ORDER for value in [*self._rows, 0]]
+        of_rows = [_pairs(challenge, padded[2 * i], padded[2 * i + 1]) for i in range(len(folded))]
+        words = to_words(value for each in of_rows for value in each).reshape(len(folded), 9, 4)
 
         def run(start: int, stop: int) -> None:
             own = signs[2 * start : 2 * stop]
@@ -188,8 +185,8 @@ def _extended(table: Table, step: Table) -> Table:
 
 def _pairs(challenge: int, even: int, odd: int) -> list[int]:
     """(1 - r) s even + r t odd for s, t = -1, 0, 1."""
-    pairs = [(s, t) for s in (-1, 0, 1) for t in (-1, 0, 1)]
-    return [((1 - challenge) * s * even + challenge * t * odd) % ORDER for s, t in pairs]
+    left, right = (1 - challenge) * even % ORDER, challenge * odd % ORDER
+    return [(s * left + t * right) % ORDER for s in (-1, 0, 1) for t in (-1, 0, 1)]
 
 
 def _cubic(at_0: int, at_1: int, at_2: int, leading: int, x: int) -> int:

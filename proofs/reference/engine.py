@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.curve import ORDER
-from proofs.engine import Block, Points, RoundSums, SignedProduct, SignedSums, Signs, Table
+from proofs.engine import Block, KnownRows, Points, RoundSums, SignedProduct, SignedSums, Signs, Table
 from proofs.generators import blinding_generator, generator
 from proofs.reference import points as curve
 from proofs.reference.points import Jacobian
@@ -45,8 +45,8 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def commit_rows(self, table: Table, blindings: Sequence[int]) -> bytes:
-        """See `Engine`."""
+    def commit_rows(self, table: Table, blindings: Sequence[int], known: KnownRows | None = None) -> bytes:  # noqa: ARG002
+        """See `Engine`; starts from nothing."""
         rows = zip(_integers(table), blindings, strict=True)
         return b"".join(curve.encode(_commitment(row, blinding)) for row, blinding in rows)
 

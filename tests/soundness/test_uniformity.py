@@ -257,7 +257,7 @@ def test_deterministic_commitments_are_noticed(monkeypatch: pytest.MonkeyPatch) 
         def __getattr__(self, name: str) -> Any:
             return getattr(native(), name)
 
-        def commit_rows(self, table: Table, blindings: Any) -> bytes:
+        def commit_rows(self, table: Table, blindings: Any, known: Any) -> bytes:
             return honest_commit(table, [int(abs(row).sum()) + 1 for row in table])
 
     rand = seeded("deterministic")

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.curve import ORDER
+from proofs.engine import KnownRows
 from proofs.errors import Misuse
 from proofs.generators import blinding_generator, generator
 from proofs.machine.workers import set_workers
 from proofs.native.engine import NativeEngine
+from proofs.native.multiplication import digit_count
+from proofs.reference import ReferenceEngine
 from tests.proofs.native.group_oracle import IDENTITY, combination, commitment, compressed, times, total
 
 ENGINE = NativeEngine()
@@ -49,6 +52,58 @@ def test_random_tables(rows: int, columns: int, bits: int, seed: int) -> None:
     table = randomness.integers(-(2**bits), 2**bits, (rows, columns), endpoint=True)
     blindings = [random.Random(seed + row).randrange(ORDER) or 1 for row in range(rows)]
     assert ENGINE.commit_rows(table, blindings) == expected_rows(table, blindings)
+
+
+@pytest.mark.parametrize("small", [1, 100, 3000])
+def test_rows_from_known_ones(small: int) -> None:
+    """The same bytes, wherever an engine starts: signed numbers of two digits with something of one or of two added."""
+    randomness = np.random.default_rng(small)
+    known = randomness.integers(300, 3000, (5, 16)) * randomness.choice([-1, 1], (5, 16))
+    table = known * randomness.choice([-1, 1], (5, 16)) + randomness.integers(-small, small, (5, 16), endpoint=True)
+    blindings, others = [7, 1, ORDER - 1, 2**200, 5], [7, ORDER - 1, 1, 3, 2**255]
+    start = KnownRows(known, others, ENGINE.commit_rows(known, others))
+    for engine in (ENGINE, ReferenceEngine()):
+        assert engine.commit_rows(table, blindings, start) == expected_rows(table, blindings)
+    assert small > 128 or digit_count(table - known) < digit_count(table)
+
+
+def test_digits_are_counted_on_a_sample_of_rows() -> None:
+    cells = [0, 0, 1, -128, 129, -32895, 32896, -(2**40)]
+    assert digit_count(np.array([cells])) == 1 + 1 + 2 + 2 + 3 + 6
+    table = np.tile(cells, (128, 1))
+    assert digit_count(table) == 32 * 15
+    table[::4] = 0
+    assert digit_count(table) == 0
+
+
+@pytest.mark.parametrize("value", EDGES)
+def test_rows_from_known_ones_at_the_edges(value: int) -> None:
+    """The same rows, with the same blindings or others; their negatives; and differences too large to commit to."""
+    table = np.array([[value, 3, 2**40, 2**40]] * 3 + [[-value, -3, -(2**40), -(2**40)]] * 2)
+    known = np.tile(table[:1], (5, 1))
+    blindings, others = [4, 5, 6, 7, ORDER - 2], [4, 6, ORDER - 1, 7, 3]
+    start = KnownRows(known, others, ENGINE.commit_rows(known, others))
+    for rows in (slice(0, 3), slice(0, 5)):
+        own = KnownRows(known[rows], others[rows], start.encoded[: 33 * len(table[rows])])
+        assert ENGINE.commit_rows(table[rows], blindings[rows], own) == expected_rows(table[rows], blindings[rows])
+
+
+def test_zeros_from_known_rows_have_no_encoding_either() -> None:
+    start = KnownRows(np.full((1, 4), 300), [5], ENGINE.commit_rows(np.full((1, 4), 300), [5]))
+    with pytest.raises(Misuse, match="identity"):
+        ENGINE.commit_rows(np.zeros((1, 4), np.int64), [0], start)
+
+
+def test_known_rows_of_another_shape() -> None:
+    table = np.full((2, 4), 300)
+    encoded = ENGINE.commit_rows(table, [1, 2])
+    for known in (
+        KnownRows(table[:1], [1], encoded[:33]),
+        KnownRows(table[:, :2], [1, 2], encoded),
+        KnownRows(table, [1, 2], encoded[:33]),
+    ):
+        with pytest.raises(Misuse, match="known rows"):
+            ENGINE.commit_rows(table, [1, 2], known)
 
 
 def test_rows_longer_than_a_block_of_columns() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proofs.engine import Points, Table
+from proofs.engine import KnownRows, Points, Table
 from proofs.native import NativeEngine
 from tests.simulator import Setting, Simulation
 from verifl.planning.costs import submission_size, submission_work
@@ -20,9 +20,9 @@ class Counting(NativeEngine):
         super().__init__()
         self.short = self.whole = self.points = 0
 
-    def commit_rows(self, table: Table, blindings: Sequence[int]) -> bytes:
+    def commit_rows(self, table: Table, blindings: Sequence[int], known: KnownRows | None = None) -> bytes:
         self.short += table.size
-        return super().commit_rows(table, blindings)
+        return super().commit_rows(table, blindings, known)
 
     def commit(self, scalars: Sequence[int], blinding: int) -> bytes:
         self.whole += len(scalars) + 1
