@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -29,7 +30,7 @@ from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.receipts import accepted_rounds, keep_receipt, kept_receipts, receipt_file
 from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.strategies.weights import beyond, mapped
-from verifl.tasks.user_code import ClientFailed
+from verifl.tasks.user_code import ClientFailed, whole_turn
 from verifl.training import own_tensors
 from verifl.training.own_tensors import Kept, LocalState
 from verifl.training.tensors import TensorLayout
@@ -234,9 +235,9 @@ def train_turn(
     """Train, and keep what the client keeps for itself, as of this round; raises ClientFailed where that comes to
     nothing, and then the client keeps what it had. `training` itself keeps nothing of it.
 
-    Under a policy with noise it then has the update zero: whether it takes part may not depend on its data, or that
-    would be published without noise (spec 10.1). again: the weight that it has to state, whatever its data weigh now;
-    see `Client.weight_on`.
+    Under a policy with noise it then has the update zero, whatever ended its turn but a KeyboardInterrupt and its own
+    disk: whether it takes part may not depend on its data, or that would be published without noise (spec 10.1).
+    again: the weight that it has to state, whatever its data weigh now; see `Client.weight_on`.
     """
     try:
         return _trained(training, policy, local, client, opened, observer, again)
@@ -264,12 +265,16 @@ def _trained(
 ) -> EncodedUpdate:
     number = opened.number
     try:
-        training.restore(client, local.before(number))
-        before, after = training.train(client, opened.model, number)
-        weight = _weight(training, policy.weights, client) if again is None else again
-        update = _encode(training, policy.update, client, before, after, weight)
-        local.after(number, training.kept(client))
-        observer.trained(TrainedTurn(client, number, before, after, update, training.changed_buffers(client)))
+        had = local.before(number)
+        with nullcontext() if policy.noise is None else whole_turn(client):
+            training.restore(client, had)
+            before, after = training.train(client, opened.model, number)
+            weight = _weight(training, policy.weights, client) if again is None else again
+            update = _encode(training, policy.update, client, before, after, weight)
+            turn = TrainedTurn(client, number, before, after, update, training.changed_buffers(client))
+            left = training.kept(client)
+        local.after(number, left)
+        observer.trained(turn)
     finally:
         training.forget(client)
     return update

@@ -66,6 +66,26 @@ def client_code(client: str, method: str) -> Iterator[None]:
             raise failed(f"{method}() failed: {error}") from error
 
 
+@contextmanager
+def whole_turn(client: str) -> Iterator[None]:
+    """All of a client's turn, with what becomes of a task between two calls of it: whatever ends it, ClientFailed does.
+
+    So does a SystemExit, or what a library raises that is no Exception; KeyboardInterrupt passes.
+    """
+    parent = os.getpid()
+    try:
+        yield
+    except (KeyboardInterrupt, ClientFailed):
+        raise
+    except VeriflError as error:
+        raise ClientFailed(client, str(error).removeprefix(f"client {client}: ")) from error
+    except BaseException as error:  # of a user's code, or of a library that it calls; it is chained, not lost
+        _end_child(parent, 1)
+        if any(isinstance(each, KeyboardInterrupt) for each in causes(error)):
+            raise KeyboardInterrupt from error
+        raise ClientFailed(client, f"its turn ended: {explain(error)}") from error
+
+
 def _end_child(parent: int, status: int) -> None:
     """A child that comes back from the user's code would go on as a second run, with the parties' secrets."""
     if os.getpid() != parent:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sys
 import tomllib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from auditor import Status, audit
 from proofs.errors import Misuse
 from protocols.noise import account_of, delta_of, epsilon_of, rounds_each
 from protocols.parameters import require_sound
+from protocols.policy import Policy
+from protocols.stores import MemoryStore
+from protocols.weights import WeightRule
 from tests.verifl.planning.test_plan import Names
 from verifl.agents import client as agents
 from verifl.commands import root as cli
@@ -25,8 +32,12 @@ from verifl.planning.plan import Plan, make_plan
 from verifl.reports.plan import describe_plan
 from verifl.reports.privacy import privacy_lines
 from verifl.strategies.privacy import PrivacyConfig, honest_clients, privacy_budget
-from verifl.tasks.loading import load_task
+from verifl.tasks.loading import checked_task, load_task
 from verifl.tasks.user_code import ClientFailed
+from verifl.training.local_training import LocalTraining
+from verifl.training.own_tensors import LocalState
+from verifl.training.tensors import TensorFilter
+from verifl.training.update import EncodedUpdate
 
 PRIVACY = {"epsilon": 8.0, "delta": 1e-5, "colluding": 2}
 
@@ -214,3 +225,108 @@ def test_a_client_that_comes_to_nothing_sends_zeros(
     exact = replace(plan.policy, noise=None, privacy_budget=None)
     with pytest.raises(ClientFailed):
         agents.train_turn(training, exact, *given)
+
+
+class Panic(BaseException):
+    """As bindings of other languages raise it: no Exception."""
+
+
+class Ends(Small):
+    """A task of one client whose turns end in some way."""
+
+    def __init__(self, how: Callable[[nn.Module, dict[str, Any]], object]) -> None:
+        super().__init__(1)
+        self.how = how
+
+    def data(self, client: str) -> None:
+        """None."""
+
+    def train(self, model: nn.Module, client: str, data: None, state: dict[str, Any]) -> None:  # type: ignore[override]
+        state["turns"] = state.get("turns", 0) + 1
+        self.how(model, state)
+
+
+def panics(*_: object) -> None:
+    raise Panic("index out of bounds")
+
+
+def interrupts(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def no_memory(*_: object) -> None:
+    raise MemoryError
+
+
+def with_noise_or_not(how: Callable[..., object], policy: Policy, local: LocalState) -> EncodedUpdate:
+    training = LocalTraining(checked_task(Ends(how), "here"), TensorFilter(), "cpu", seed=3)
+    opened: Any = Opened()
+    return agents.train_turn(training, policy, local, "site-00", opened, agents.UNWATCHED)
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        (lambda *_: sys.exit("no rows with a label"), "train() failed: SystemExit: no rows with a label"),
+        (panics, "its turn ended: Panic: index out of bounds"),
+        (no_memory, "train() failed: MemoryError"),
+        (
+            lambda model, _: model.register_buffer("more", torch.zeros(1)),
+            "changed the architecture of the model: 'more'",
+        ),
+        (lambda model, _: delattr(model, "bias"), "changed the architecture of the model: 'bias'"),
+        (lambda model, _: model.half(), "changed the architecture of the model: 'weight'"),
+        (lambda _, state: state.update(labels={1, 2}), "found a builtins.set, which cannot be stored"),
+        (lambda _, state: state.update(all=bytes(65 << 20)), "expected at most"),
+        (lambda model, _: model.bias.data.fill_(torch.nan), "NaN or infinite values after training"),
+    ],
+)
+def test_whatever_ends_a_turn_the_update_zero_is_sent(
+    plan: Plan, caplog: pytest.LogCaptureFixture, how: Callable[..., object], why: str
+) -> None:
+    """Each of these can depend on data. What the client kept is as before; without noise it is missing, or all stop."""
+    local = LocalState(MemoryStore())
+    assert with_noise_or_not(lambda *_: None, plan.policy, local).norm == 0
+    kept = local.before(9)
+    update = with_noise_or_not(how, plan.policy, local)
+    assert not update.units.any()
+    (record,) = caplog.records
+    assert record.fields == {"event": "update-zero", "client": "site-00"}  # type: ignore[attr-defined]
+    assert why in caplog.text
+    assert local.before(9) == kept
+    exact = replace(plan.policy, noise=None, privacy_budget=None)
+    with pytest.raises((Misuse, Panic)):
+        with_noise_or_not(how, exact, local)
+
+
+@pytest.mark.parametrize("error", [Misuse("no such tensor"), ValueError("no array"), SystemExit(1), Panic("lost")])
+@pytest.mark.parametrize("step", ["restore", "train", "measured", "changed_buffers", "kept"])
+def test_whatever_step_of_a_turn_fails(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
+) -> None:
+    """Also outside of the user's own functions, as where arrays of an application are read, or what it keeps."""
+
+    weighed = replace(plan.policy, weights=WeightRule("declared", 9, "3ff0000000000000"))
+    monkeypatch.setattr(LocalTraining, "measured", lambda *_: 5.0)
+    assert with_noise_or_not(lambda *_: None, weighed, LocalState(MemoryStore())).weight == 5
+
+    def fails(*_: object) -> object:
+        raise error
+
+    monkeypatch.setattr(LocalTraining, step, fails)
+    update = with_noise_or_not(lambda *_: None, weighed, LocalState(MemoryStore()))
+    assert not update.units.any()
+    assert update.weight == 1
+
+
+def test_the_person_at_the_machine_ends_a_turn(plan: Plan) -> None:
+    """And so does a disk that keeps nothing: neither is of the data."""
+    with pytest.raises(KeyboardInterrupt):
+        with_noise_or_not(interrupts, plan.policy, LocalState(MemoryStore()))
+
+    class Full(MemoryStore):
+        def put(self, key: str, value: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        with_noise_or_not(lambda *_: None, plan.policy, LocalState(Full()))
