@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from proofs.encryption import GROUP_SIZE
 from proofs.engine import Table
+from proofs.wiping import wipe
 
 SQUARES = 4
 
@@ -63,7 +64,9 @@ class NoiseGroups:
 
     def square_sums(self, table: Table) -> NDArray[np.int64]:
         """(rows, per_row): each group's sum of squares, for entries below 2^28 in magnitude."""
-        sums: NDArray[np.int64] = (table * table).reshape(self.rows, self.per_row, self.size).sum(axis=2)
+        squares = table * table
+        sums: NDArray[np.int64] = squares.reshape(self.rows, self.per_row, self.size).sum(axis=2)
+        wipe(squares)
         return sums
 
     def slack_table(self, slack: NDArray[np.int64]) -> Table:

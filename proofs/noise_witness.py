@@ -30,6 +30,7 @@ from proofs.randomness import Randomness, uniform_scalars
 from proofs.relations.norm import NOISE
 from proofs.relations.privacy_noise import ENERGY_CELLS, PRIVACY_TABLES, PrivacyNoise
 from proofs.squares import four_squares, norm_squared
+from proofs.wiping import wipe
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
@@ -99,9 +100,10 @@ def within_bounds(parameters: ArgumentParameters, noise: NDArray[np.int64]) -> b
     """Whether `commit_noise` takes noise of this shape: if not, it is to be drawn again."""
     relation = _relation(parameters)
     try:
-        _slack(relation, _shaped(relation, noise))
+        slack, _, _ = _slack(relation, _shaped(relation, noise))
     except Misuse:
         return False
+    wipe(slack)
     return True
 
 
@@ -123,7 +125,8 @@ def _slack(relation: PrivacyNoise, table: Table) -> tuple[NDArray[np.int64], int
     bounds = relation.bounds
     if max(int(table.max()), -int(table.min())) > bounds.group:
         raise Misuse(f"noise: expected magnitudes of at most E_n = {bounds.group}, found more; draw all of it again")
-    slack = bounds.group**2 - relation.groups.square_sums(table)
+    slack = relation.groups.square_sums(table)
+    np.subtract(bounds.group**2, slack, out=slack)
     if int(slack.min()) < 0:
         raise Misuse(f"noise: expected groups of norm at most E_n = {bounds.group}, found more; draw all of it again")
     energy = norm_squared(table.reshape(-1), bounds.group)
@@ -139,4 +142,6 @@ def _tables(relation: PrivacyNoise, noise: NDArray[np.int64], rand: Randomness) 
     roots = four_square_roots(slack.reshape(-1), rand).reshape(groups.rows, groups.per_row, SQUARES)
     energy = np.zeros((1, ENERGY_CELLS), dtype=np.int64)
     energy[0] = [*four_squares(above, rand), *four_squares(below, rand)]
-    return table.copy(), groups.slack_table(roots), energy
+    tables = table.copy(), groups.slack_table(roots), energy
+    wipe(slack, roots)
+    return tables

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from proofs.errors import Misuse
 from proofs.randomness import Randomness, uniform_below
+from proofs.wiping import wipe
 
 _SMALL = 256
 _BASES = (2, 3, 5, 7, 11, 13, 17, 19)  # one of them is a non-residue of most primes; else draw again
 _LIMB_BITS = 20
+_LIMB_MASK = 2**_LIMB_BITS - 1
 _CHUNK = 2**20  # products of two limbs are at most 2^40 in magnitude, so sums of this many at most 2^60
 _PARITIES = {1: (0, 0), 2: (0, 1), 3: (1, 1)}  # of x and y, by n mod 4
 
@@ -79,7 +81,8 @@ def norm_squared(vector: NDArray[np.int64], bound: int) -> int:
     for start in range(0, vector.size, _CHUNK):
         chunk = vector[start : start + _CHUNK]
         high = chunk >> _LIMB_BITS
-        low = chunk - (high << _LIMB_BITS)
+        low = chunk & _LIMB_MASK
         pairs = ((high, high, 2 * _LIMB_BITS), (high, low, _LIMB_BITS + 1), (low, low, 0))
-        total += sum(int((x * y).sum()) << shift for x, y, shift in pairs)
+        total += sum(int(x @ y) << shift for x, y, shift in pairs)
+        wipe(high, low)
     return total

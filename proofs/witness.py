@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import singledispatch
 from io import BytesIO
@@ -32,6 +33,7 @@ from proofs.relations.relation import Relation
 from proofs.relations.scale import WEIGHT_CELL, Scale
 from proofs.shape import TableShape
 from proofs.squares import four_squares, norm_squared
+from proofs.wiping import wipe
 
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
@@ -121,7 +123,9 @@ def _(relation: Norm, secrets: WitnessInputs) -> list[Table]:
     table.reshape(-1)[: shape.dimension] = update
     if relation.noise is not None:
         signed = secrets.privacy(shape)
-        table += signed.signs.times(signed.committed.noise)
+        signed_cells = signed.signs.times(signed.committed.noise)
+        table += signed_cells
+        wipe(signed_cells)
     private = np.zeros((1, shape.columns), dtype=np.int64)
     private[0, :4] = four_squares(slack, secrets.rand)
     return [table, private]
@@ -180,10 +184,14 @@ def _noise_pair(values: NDArray[np.integer], groups: NoiseGroups, name: str, bou
     table = values.astype(np.int64).reshape(groups.rows, groups.columns)
     if max(int(table.max()), -int(table.min())) > bound:
         raise Misuse(f"{name}: expected magnitudes of at most E = {bound}, found more")
-    slack = bound**2 - groups.square_sums(table)
+    slack = groups.square_sums(table)
+    np.subtract(bound**2, slack, out=slack)
     if int(slack.min()) < 0:
         raise Misuse(f"{name}: expected groups of norm at most E = {bound}, found more; draw noise again")
-    return table, groups.slack_table(four_square_table(bound**2)[slack])
+    roots = four_square_table(bound**2)[slack]
+    tables = table, groups.slack_table(roots)
+    wipe(slack, roots)
+    return tables
 
 
 def commit_tables(
@@ -225,8 +233,15 @@ def witness_tables(
         raise Misuse("noise: expected none without an encryption's proof, found some")
     if signed is not None and parameters.privacy_noise is None:
         raise Misuse("noise: expected none for privacy, found some")
-    secrets = WitnessInputs(update, noise, rand, signed)
-    return tuple(table for relation in parameters.relations for table in filled_tables(relation, secrets))
+    secrets, tables = WitnessInputs(update, noise, rand, signed), list[Table]()
+    with ExitStack() as unless_all:
+        for relation in parameters.relations:
+            filled = filled_tables(relation, secrets)
+            if not isinstance(relation, PrivacyNoise):  # whose tables are the caller's
+                unless_all.callback(wipe, *filled)
+            tables += filled
+        unless_all.pop_all()
+    return tuple(tables)
 
 
 def commit_update(

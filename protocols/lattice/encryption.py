@@ -15,6 +15,7 @@ from proofs.arrays import Integers
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.workers import map_chunks
 from proofs.randomness import Randomness
+from proofs.wiping import wipe
 from protocols.lattice.gaussian import sample
 from protocols.lattice.parameters import LatticeParameters
 from protocols.lattice.public import PublicElements
@@ -58,7 +59,9 @@ def encrypt_with(
     _check_public(parameters, public, message, key)
     _check_message(message, "T", parameters.plaintext_scale)
     products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)
-    return _add_scaled(parameters, products, errors, message)
+    residues = _add_scaled(parameters, products, errors, message)
+    wipe(products)  # with the residues they tell the message, but for the errors
+    return residues
 
 
 def encrypt_noisy(
@@ -70,8 +73,12 @@ def encrypt_noisy(
     if parameters.has_errors:
         raise Misuse(f"expected T = 1 for a message without errors, found {parameters.plaintext_scale}")
     _check_message(message, "q", parameters.modulus)
-    products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)[: len(message)]
-    return (products.astype(np.int64) + message) % parameters.modulus
+    products = multiply(public.transforms, key.astype(np.int64), parameters.modulus).reshape(-1)
+    residues: Integers = products[: len(message)].astype(np.int64)
+    wipe(products)  # with the residues they tell the message
+    residues += message
+    residues %= parameters.modulus
+    return residues
 
 
 def decrypt_sum(

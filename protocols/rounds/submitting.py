@@ -15,6 +15,7 @@ takes the place of the errors, `draw_noise` commits to it, as its signs follow f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -158,10 +159,16 @@ class Parts:
 def commit(engine: Engine, at: ClientRound, update: Update, rand: Randomness) -> Secrets:
     """Fresh key, errors and noise, and commitments to the update and all that is proved about it.
 
-    Raises Misuse for an update beyond the policy's bounds.
+    Raises Misuse for an update beyond the policy's bounds; what was drawn is wiped then.
     """
-    noise = draw_noise(engine, at, rand)
-    return commit_to(engine, at, noise, encode(at, update, noise, rand), rand)
+    with ExitStack() as unless_made:
+        noise = draw_noise(engine, at, rand)
+        unless_made.callback(noise.wipe)
+        tables = encode(at, update, noise, rand)
+        unless_made.callback(wipe, *tables)
+        secrets = commit_to(engine, at, noise, tables, rand)
+        unless_made.pop_all()
+    return secrets
 
 
 def draw_noise(engine: Engine, at: ClientRound, rand: Randomness) -> DrawnNoise:
@@ -188,8 +195,10 @@ def draw_privacy_noise(at: ClientRound, rand: Randomness) -> NDArray[np.int64]:
 def sign_noise(engine: Engine, at: ClientRound, noise: NDArray[np.int64], rand: Randomness) -> SignedNoise:
     """Commitments to noise, which is wiped, and the signs that follow from them. Raises Misuse for noise beyond the
     policy's bounds."""
-    committed = commit_noise(engine, at.argument, noise, rand)
-    wipe(noise)
+    try:
+        committed = commit_noise(engine, at.argument, noise, rand)
+    finally:
+        wipe(noise)
     return signed_noise(at.argument, committed, at.sign_context)
 
 

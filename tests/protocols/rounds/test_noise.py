@@ -6,16 +6,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from auditor import Status, audit
+from proofs import noise_witness, witness
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
+from proofs.privacy_noise import NoiseSigns
 from proofs.relations.privacy_noise import PRIVACY_COMMITMENTS
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope
+from protocols.lattice import encryption
 from protocols.messages import Submission
 from protocols.noise import variance_of
 from protocols.parameters import sum_bound
@@ -138,19 +142,50 @@ def test_a_crash_before_an_answer_is_kept_draws_anew(tmp_path: Path, monkeypatch
     assert not np.array_equal(*drawn_noise)
 
 
+def recorded(monkeypatch: pytest.MonkeyPatch, place: object, name: str) -> list[Any]:
+    """Whatever this function returns from now on."""
+    made, real = list[Any](), getattr(place, name)
+    monkeypatch.setattr(place, name, lambda *given: made.append(real(*given)) or made[-1])
+    return made
+
+
 def test_secrets_are_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what else tells the noise: its cells under public signs, what its squares leave, and a k, which is y - m."""
     simulation = Simulation(tmp_path, NOISY)
     simulation.start()
     simulation.open_round()
-    sampled: list[np.ndarray] = []
-    made: list[submitting.Secrets] = []
-    sample, commit_to = submitting.sample, submitting.commit_to
-    monkeypatch.setattr(submitting, "sample", lambda *given: sampled.append(sample(*given)) or sampled[-1])
-    monkeypatch.setattr(submitting, "commit_to", lambda *given: made.append(commit_to(*given)) or made[-1])
+    made = recorded(monkeypatch, submitting, "commit_to")
+    slack = recorded(monkeypatch, noise_witness, "_slack")
+    places = (submitting, "sample"), (NoiseSigns, "times"), (noise_witness, "four_square_roots")
+    copies = [recorded(monkeypatch, *place) for place in (*places, (encryption, "multiply"))]
     simulation.package(NAME)
     [secrets] = made
     assert secrets.noise.privacy is not None
-    for array in (*sampled, secrets.noise.key, *secrets.committed.tables, *secrets.noise.privacy.committed.tables):
+    assert len(slack) == 2  # as it is drawn, and as it is committed to
+    assert [len(each) for each in copies] == [1] * 4
+    for array in (*(each for each, _, _ in slack), *(each for kind in copies for each in kind)):
+        assert array.size > 0
+        assert not array.any()
+    for array in (secrets.noise.key, *secrets.committed.tables, *secrets.noise.privacy.committed.tables):
+        assert not array.any()
+
+
+@pytest.mark.parametrize(("clip", "check"), [(None, "squared norm"), (0.01, "coordinate")], ids=["norm", "coordinate"])
+def test_secrets_are_wiped_where_an_update_cannot_be_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float | None, check: str
+) -> None:
+    """Key and noise, and the tables that were filled before it was found: with public signs they tell the noise."""
+    simulation = Simulation(tmp_path, replace(NOISY, coordinate_clip=clip))
+    simulation.start()
+    simulation.open_round()
+    drawn, filled = recorded(monkeypatch, submitting, "draw_noise"), recorded(monkeypatch, witness, "filled_tables")
+    bound, update = simulation.pinned.policy.update.norm_bound, np.zeros(40, dtype=np.int64)
+    update[: 2 if clip is None else 1] = bound
+    with pytest.raises(Misuse, match=check):
+        simulation.package(NAME, update)
+    (noise,) = drawn
+    assert bool(filled) == (clip is not None)
+    for array in (noise.key, *noise.privacy.committed.tables, *(each for tables in filled for each in tables)):
         assert not array.any()
 
 
