@@ -159,7 +159,9 @@ def _spent(told: Told, party: str) -> Iterator[Event]:
         if each.client == party:
             cohorts = f"{counted(each.cohorts, 'closed cohort')} of the {each.allowed} that its budget allows"
             former = f", and in {each.former} of former federations" if each.former else ""
-            text = f"is in {cohorts}{former}: {in_words(each.epsilon)} is spent (P5 says what that means)"
+            spent = f"{in_words(each.epsilon)} is spent"
+            alone = f"{in_words(each.alone)} of {counted(each.sent, 'submission')} with more corrupt trustees"
+            text = f"is in {cohorts}{former}: {spent}, {alone} (P5 says what that means)"
             yield Event(0, None, text, holds=each.cohorts <= each.allowed)
 
 

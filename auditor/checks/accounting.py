@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from auditor.case import Case
 from auditor.checks.numbered import numbered
 from auditor.checks.parameters import Parameters
 from auditor.checks.proofs import Proofs
+from auditor.checks.submissions import invited_clients, knows_invited
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable, counted
-from auditor.index import Index, Record, label
+from auditor.index import Record, Round, label
 from auditor.outcomes import CheckRun
 from auditor.reports.results import Account, ClientAccount, Status
 from auditor.signed_log import SignedLog
@@ -47,16 +48,19 @@ def check_accounting(given: Needs, findings: Findings) -> Accounting:
     policy, budget = given.case.policy, given.case.budget
     if budget is None:
         raise DoesNotApply("the policy has no privacy budget: nothing is claimed")
-    index, charges = given.log.index, Counter[str]()
+    charges, logged, sent = Counter[str](), Counter[str](), Counter[str]()
     with findings.whether(sure=True):  # no entry that is missing takes a charge back
-        for found in index.in_order():
+        for found in given.log.index.in_order():
+            answers = Counter(record.client for record in found.submissions.values())
+            logged.update(answers)
+            sent.update(answers | _asked(given, found, charges))
             for entry, clients in found.charged():
                 for client in sorted(clients):
                     _charge(findings, budget, entry, client, charges)
     for ended in (given.parameters.result, given.proofs.result):
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: bound and noise are not proved")
-    account = _account(policy, budget, charges, _submissions(index))
+    account = _account(policy, budget, charges, logged, sent)
     for each in account.assumptions:
         findings.note(each)
     return Accounting(_told(account, len(charges)), account)
@@ -73,23 +77,37 @@ def _charge(
     charges[client] += 1
 
 
-def _submissions(index: Index) -> Counter[str]:
-    """How many submissions of each client the log has."""
-    return Counter(record.client for found in index.in_order() for record in found.submissions.values())
+def _asked(given: Needs, found: Round, charges: Mapping[str, int]) -> Counter[str]:
+    """How many RoundOpens of a round asked each client: a submission that was sent need not be in the log. Everybody,
+    where an entry that is missing may say whom. charges: in how many cohorts each client is that were closed before."""
+    case = given.case
+    known = knows_invited(case, given.log, found)
+    clients = (
+        invited_clients(case, given.log.index, found, charges) if known else {each.id for each in case.policy.roster}
+    )
+    return Counter(dict.fromkeys(clients, len(found.opens)))
 
 
-def _account(policy: Policy, budget: Budget, charges: Mapping[str, int], submissions: Mapping[str, int]) -> Account:
-    """What each client of the roster has spent, from the numbers of its cohorts and submissions."""
-    by_itself = replace(budget, rule=replace(budget.rule, adders=1), former=())
-    clients = []
+def _account(
+    policy: Policy, budget: Budget, charges: Mapping[str, int], logged: Mapping[str, int], sent: Mapping[str, int]
+) -> Account:
+    """What each client of the roster has spent, from the numbers of its cohorts, of its submissions in the log, and of
+    those that it may have sent."""
+    by_itself, clients = budget.by_itself, []
     for member in policy.roster:
-        cohorts, sent = charges.get(member.id, 0), submissions.get(member.id, 0)
-        spent, alone = budget.spent(member.id, cohorts), by_itself.spent(member.id, sent)
-        allowed = budget.rounds(member.id)
-        clients.append(ClientAccount(member.id, cohorts, spent.former, allowed, sent, spent.epsilon, alone.epsilon))
+        cohorts = charges.get(member.id, 0)
+        most = max(cohorts, sent.get(member.id, 0))
+        spent, alone = budget.spent(member.id, cohorts), by_itself.spent(member.id, most)
+        counts = (cohorts, spent.former, budget.rounds(member.id), logged.get(member.id, 0), most)
+        clients.append(ClientAccount(member.id, *counts, spent.epsilon, _larger(spent.epsilon, alone.epsilon)))
     rule = budget.rule
     numbers = (budget.epsilon, rule.delta, rule.sensitivity, rule.variance, rule.adders)
     return Account(*numbers, assumptions(policy, budget), tuple(clients))
+
+
+def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
+    """Of two epsilons, of which None is beyond all."""
+    return None if first is None or second is None else max(first, second)
 
 
 def assumptions(policy: Policy, budget: Budget) -> tuple[str, ...]:
@@ -102,7 +120,9 @@ def assumptions(policy: Policy, budget: Budget) -> tuple[str, ...]:
             the clip and the model
         every cohort has {adders} of noise or more: who tells its noise, or chooses it, is none
         at most {f} of the {m} trustees are corrupt, and who is corrupt was so from the start; with more of them a
-            client has its own noise alone, and all its submissions count (epsilon_alone)
+            client has its own noise alone, and all that it sent counts, logged or not (epsilon_alone)
+        epsilon_alone counts a submission for each RoundOpen here that asked the client, or all that are logged; that
+            it sent no other (its store lost, another log shown) and none outside of former cohorts it alone knows
         cohorts are public, drawn or not: nothing is gained by sampling
         the guarantee is that of the budget; the epsilon of what is spent so far is what a budget of just that would
             have guaranteed, if nobody stopped because of what was seen

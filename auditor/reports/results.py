@@ -239,14 +239,15 @@ class Story:
 class ClientAccount:
     """What one client has spent. cohorts: closed ones with it, whatever became of them; former: those of federations
     whose budget this one goes on with. allowed: how many cohorts the policy allows it here. submissions: of it in the
-    log. epsilon: of the cohorts, alone: of the submissions, if more trustees are corrupt than the policy says; None
-    where that is beyond 1024."""
+    log. sent: how many it may have sent, logged or not. epsilon: of the cohorts, alone: of all that it may have sent,
+    if more trustees are corrupt than the policy says; None where that is beyond 1024."""
 
     client: str
     cohorts: int
     former: int
     allowed: int
     submissions: int
+    sent: int
     epsilon: Fraction | None
     alone: Fraction | None
 
@@ -258,6 +259,7 @@ class ClientAccount:
             "former_cohorts": self.former,
             "cohorts_allowed": self.allowed,
             "submissions": self.submissions,
+            "submissions_sent_at_most": self.sent,
         }
         return {**plain, "epsilon": decimal(self.epsilon), "epsilon_alone": decimal(self.alone)}
 

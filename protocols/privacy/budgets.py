@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from proofs.errors import Misuse, Rejected
-from protocols.privacy.accounting import MOST_FEDERATIONS, NoiseRule
+from protocols.privacy.accounting import MOST_FEDERATIONS, MOST_ROUNDS, NoiseRule
 
 BUDGET = "budget"  # the check that a client fails which has spent what it may
 
@@ -31,7 +31,7 @@ class FormerRounds:
 @dataclass(frozen=True)
 class Spent:
     """What one client has spent. rounds: closed cohorts with it in this federation; former: in those before. epsilon:
-    what a budget of just these guarantees; None where that is beyond 1024."""
+    what a budget of just these guarantees; None where that is beyond 1024, or the rounds are more than 2^16."""
 
     rounds: int
     former: int
@@ -71,7 +71,8 @@ class Budget:
         """What a client has spent that is in so many closed cohorts of this federation."""
         before = self._before.get(client, Fraction(0))
         if (rounds, before) not in self._costs:
-            self._costs[rounds, before] = self._total.epsilon(rounds, before)
+            known = rounds <= MOST_ROUNDS  # a log that keeps no rule may have more
+            self._costs[rounds, before] = self._total.epsilon(rounds, before) if known else None
         former = sum(each.rounds.get(client, 0) for each in self.former)
         return Spent(rounds, former, self._costs[rounds, before])
 
@@ -86,6 +87,13 @@ class Budget:
         """Those of `clients` who may be in no further cohort. rounds: in how many each one is; none where it is not
         named."""
         return frozenset(client for client in clients if rounds.get(client, 0) >= self.rounds(client))
+
+    @cached_property
+    def by_itself(self) -> Budget:
+        """The same with h = 1, in the former federations too: what is spent of a client of which nothing but its own
+        noise is secret."""
+        former = [FormerRounds(replace(each.rule, adders=1), each.rounds) for each in self.former]
+        return replace(self, rule=replace(self.rule, adders=1), former=former)
 
     @cached_property
     def _total(self) -> NoiseRule:

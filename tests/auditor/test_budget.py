@@ -28,6 +28,7 @@ from tests.independent.case import Case as SecondCase
 from tests.simulator import Setting, Simulation
 
 RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(0))
+ALONE = replace(RULE, adders=1)
 SETTING = Setting(clients=4, dimension=8, trustees=3, threshold=3, corrupt=1)
 Begin = Callable[..., Simulation]
 
@@ -42,11 +43,11 @@ def budget_of(rounds: int, *former: FormerRounds) -> Budget:
 def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
     """Federations whose budget is so many cohorts, for the parties and both auditors."""
 
-    def make(rounds: int, **setting: object) -> Simulation:
-        budget = budget_of(rounds)
+    def make(rounds: int, *former: FormerRounds, **setting: object) -> Simulation:
+        budget = budget_of(rounds, *former)
         monkeypatch.setattr("protocols.pinned.budget_of", lambda _: budget)
         monkeypatch.setattr(Case, "budget", budget)
-        allowed = {f"client-{i:02}": rounds for i in range(9)}
+        allowed = {name: budget.rounds(name) for name in (f"client-{i:02}" for i in range(9))}
         monkeypatch.setattr(SecondCase, "allowed", allowed)
         simulation = Simulation(tmp_path / "run", replace(SETTING, **setting))
         simulation.start()
@@ -150,8 +151,49 @@ def test_what_an_honest_log_has_spent(begin: Begin) -> None:
     }
     assert {each.allowed for each in account.clients} == {4}
     assert [each.epsilon for each in account.clients] == [RULE.epsilon(count) for count in (4, 4, 3, 2)]
-    assert account.clients[3].alone == replace(RULE, adders=1).epsilon(2)
+    assert [each.sent for each in account.clients] == [5, 5, 5, 3]
+    assert [each.alone for each in account.clients] == [ALONE.epsilon(count) for count in (5, 5, 5, 3)]
     assert account.largest.epsilon == account.budget
+
+
+def test_with_more_corrupt_trustees_what_was_sent_counts_and_what_was_spent_before(begin: Begin) -> None:
+    """A server need not log what it was sent: each client that a RoundOpen asked may have answered it."""
+    spent_before = FormerRounds(replace(RULE, sensitivity=512), {"client-00": 4})
+    simulation = begin(40, spent_before, max_aborts=9)
+    assert play(simulation) is None
+    for _ in range(2):  # asked, and given up: nobody's submission is in the log
+        simulation.open_round()
+        simulation.store(simulation.coordinator.abort())
+        simulation.checkpoint()
+    report, failing = judged(simulation)
+    assert failing == set()
+    account = report.account
+    assert account is not None
+    assert {(each.cohorts, each.submissions, each.sent) for each in account.clients} == {(1, 1, 3)}
+    before = replace(spent_before.rule, adders=1).mu_squared(4)
+    assert [each.alone for each in account.clients] == [ALONE.epsilon(3, before)] + [ALONE.epsilon(3)] * 3
+    assert all(each.epsilon < each.alone for each in account.clients if each.epsilon and each.alone)
+    told = account.to_dict()["clients"][0]
+    assert (told["submissions"], told["submissions_sent_at_most"], told["former_cohorts"]) == (1, 3, 4)
+    assert any("that it sent no other (" in each for each in report.check("P5").notes)
+
+
+def test_who_was_asked_is_who_was_drawn(begin: Begin) -> None:
+    """Who is not drawn sends nothing; and everybody may have, where it cannot be told whom a RoundOpen asks."""
+    simulation = begin(4, clients=5, per_round=2)
+    assert play(simulation) is None
+    assert play(simulation) is None
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.account is not None
+    assert sorted(each.sent for each in report.account.clients) == sorted(
+        each.cohorts for each in report.account.clients
+    )
+    assert sum(each.sent for each in report.account.clients) == 4
+    pinned, ack = policy_file(simulation), types_of(simulation.path).index("share-ack")
+    torn = audit(without(simulation.path, ack), pinned).account
+    assert torn is not None
+    assert sum(each.sent for each in torn.clients) == 7  # of the second round all five
 
 
 def test_the_account_is_in_the_report(begin: Begin) -> None:
@@ -164,7 +206,7 @@ def test_the_account_is_in_the_report(begin: Begin) -> None:
     assert told["clients"][0]["cohorts"] == 1
     assert told["clients"][0]["cohorts_allowed"] == 2
     assert told["epsilon"] == told["clients"][0]["epsilon"] < told["clients"][0]["epsilon_alone"]
-    assert len(told["assumptions"]) == 9
+    assert len(told["assumptions"]) == 10
     assert set(told["assumptions"]) <= set(report.check("P5").notes)
     assert [line for line in events(report) if line["event"] == "account"] == [{"event": "account", **told}]
     story = audit(simulation.path, policy_file(simulation), explain="client-01").story

@@ -157,9 +157,9 @@ def test_a_check_declares_the_blobs_that_it_reads_and_no_others(
         return reads(blobs, role, name)
 
     monkeypatch.setattr(Blobs, "read", recorded)
-    eventful, proved, hidden = (simulations(name) for name in ("eventful", "proved", "private"))
-    assert audit(proved.path, proved.policy_data).accepted
-    assert audit(hidden.path, hidden.policy_data).accepted
+    eventful, proved, hidden, noisy = (simulations(name) for name in ("eventful", "proved", "private", "noisy"))
+    for each in (proved, hidden, noisy):
+        assert audit(each.path, each.policy_data).accepted
     approved = Simulation(tmp_path / "approved", Setting(approvals=("client", "trustee")))
     approved.start()
     assert audit(approved.path, approved.policy_data).accepted

@@ -77,6 +77,28 @@ def test_a_client_that_spent_elsewhere_may_be_in_fewer_cohorts() -> None:
     assert twice.spent("a", 2).former == 7
 
 
+def test_by_itself_a_client_has_spent_no_less() -> None:
+    """With h = 1, here and in former federations; None is beyond all."""
+    formers = [
+        FormerRounds(replace(RULE, variance=RULE.variance * n, adders=n), {"a": 2 * n, "b": 1}) for n in (1, 2, 3)
+    ]
+    for count in range(len(formers) + 1):
+        budget = Budget(RULE, epsilon(9), 50, formers[:count])
+        for client in ("a", "b", "c"):
+            for rounds in (0, 1, 9):
+                spent, alone = budget.spent(client, rounds), budget.by_itself.spent(client, rounds)
+                assert spent.epsilon is not None
+                assert alone.former == spent.former
+                assert alone.epsilon is None or alone.epsilon >= spent.epsilon
+    rule = replace(RULE, adders=1, deviation=RULE.deviation * 4)
+    before = sum(replace(each.rule, adders=1).mu_squared(each.rounds["a"]) for each in formers)
+    assert budget.by_itself.spent("a", 9).epsilon == epsilon(9, rule, Fraction(before))
+
+
+def test_more_rounds_than_are_bounded_have_no_epsilon() -> None:
+    assert Budget(RULE, epsilon(1), 50).spent("a", 2**16 + 1).epsilon is None
+
+
 def test_more_federations_than_are_bounded_are_refused() -> None:
     with pytest.raises(Misuse, match="former federations: expected less than 1024"):
         Budget(RULE, Fraction(1), 50, [FormerRounds(RULE, {})] * 2**10)
