@@ -37,6 +37,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import (
     SCALE_BIAS,
     STATISTIC,
+    CoordinateRule,
     FormerFederation,
     Member,
     Policy,
@@ -109,6 +110,7 @@ class Setting:
     start: tuple[float, ...] | None = None
     statistics: int = 0  # so many coordinates at the end are statistics
     exponent: int = SCALE_BIAS  # of their scale
+    frozen: int = 0  # so many coordinates at the beginning; with a coordinate_clip
     budget: PrivacyBudget | None = None
     honest: int = 2  # h, with a budget
     private_rounds: int = 3  # that the budget is for
@@ -144,6 +146,8 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
     trained = setting.dimension - setting.statistics
     if setting.exponent != SCALE_BIAS:
         update = replace(update, scales=(ScaleRule(trained, setting.dimension, setting.exponent),))
+    if setting.frozen:
+        update = replace(update, groups=(CoordinateRule(0, setting.frozen, 0),))
     tensors = [TensorSpec("weights", (trained,), "float32", nonnegative=False)]
     if setting.statistics:
         tensors.append(TensorSpec("running_var", (setting.statistics,), "float32", nonnegative=True, role=STATISTIC))
@@ -427,7 +431,9 @@ class Simulation:
         rule = self.pinned.policy.update
         limit = max(1, int(rule.norm_bound / np.sqrt(self.setting.dimension)))
         limit = limit if rule.coordinate_bound is None else min(limit, rule.coordinate_bound)
-        return generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
+        made = generator.integers(-limit, limit, self.setting.dimension, endpoint=True).astype(np.int64)
+        made[: self.setting.frozen] = 0
+        return made
 
     def weight_of(self, name: str) -> int | None:
         """What a client states or hides in every round; nothing where all are alike."""

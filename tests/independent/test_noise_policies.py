@@ -9,14 +9,21 @@ import pytest
 
 from protocols.envelopes import seal_policy
 from protocols.identities import SigningKey
+from protocols.messages import RoundClosed
 from protocols.noise import rounds_each
 from protocols.policy import Policy
+from protocols.steps.fedopt import fedadam
+from protocols.steps.step import apply_step, encode_model, encode_optimizer, initial_state
+from tests.auditor.forge import Forge
 from tests.independent import account
 from tests.independent.audit import audit as second_audit
 from tests.independent.encoding import open_policy_file
-from tests.protocols.noisy_policies import EDGES, NOISY, V, budget, noise
+from tests.independent.test_second_auditor import agreed
+from tests.independent.test_second_auditor import failing as failing_checks
+from tests.protocols.noisy_policies import BUDGET, EDGES, NOISY, V, budget, noise
 from tests.protocols.test_parameters import failing
 from tests.seeded import seeded
+from tests.simulator import Setting, Simulation, identity_of
 
 SKIPPED = {"noise-deviation", "budget-rounds"}  # not computed where the numbers make no sense
 SENSIBLE = ("noise", "budget", "norm-bound-positive", "weights-least")
@@ -63,6 +70,33 @@ def test_a_policy_that_sums_nothing_is_refused(tmp_path: Path, name: str, policy
     transcript.mkdir()
     found = second_audit(transcript, pinned).findings["I2"]
     assert any(each.startswith(f"policy-{name}") for each in found), found
+
+
+def test_frozen_coordinates_stay_under_noise_and_a_server_that_moves_them_is_found(tmp_path: Path) -> None:
+    """The published sum has noise there, too; the lawful model has none of it. Both auditors replay it so."""
+    setting = Setting(
+        clients=3, budget=BUDGET, encryption_proof=True, coordinate_clip=0.5, frozen=8, step=fedadam(0.02)
+    )
+    simulation = Simulation(tmp_path, setting)
+    simulation.start()
+    result = simulation.play_round()
+    simulation.writer.close()
+    assert result.plaintext is not None
+    assert result.plaintext[:8].any()
+    reached, policy = simulation.coordinator.step_state(), simulation.pinned.policy
+    assert reached.model[:8].tobytes() == simulation.model[:8].tobytes()
+    assert not reached.moments[0][:8].any()
+    assert (reached.model[8:] != simulation.model[8:]).all()
+    pinned = tmp_path / "pinned.cbor"
+    pinned.write_bytes(simulation.policy_data)
+    assert agreed(simulation.path, pinned).accepted
+    moving = replace(policy, update=replace(policy.update, groups=()))
+    moved = apply_step(moving, initial_state(moving, simulation.model), result.plaintext[:40], 3, 1)
+    forge = Forge.load(simulation.path, policy, simulation.policy_data, identity_of)
+    closed = forge.find(RoundClosed)
+    forge.edit(closed, model=forge.put(encode_model(moved.model)), optimizer=forge.put(encode_optimizer(moved) or b""))
+    report = agreed(forge.write(tmp_path / "forged"), pinned)
+    assert failing_checks(report) == {"I11"}
 
 
 def test_it_reads_a_policy_with_noise() -> None:
