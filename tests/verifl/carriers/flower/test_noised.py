@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from proofs.errors import Misuse
@@ -14,7 +15,7 @@ from tests.required import needs
 pytestmark = pytest.mark.organisations
 needs("flwr")
 
-from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict  # noqa: E402
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict  # noqa: E402
 from flwr.serverapp.strategy import FedAvg  # noqa: E402
 
 from tests.verifl.carriers.flower.table import NAMES, Net, Table  # noqa: E402
@@ -104,6 +105,40 @@ def test_a_node_states_no_weight_of_private_data(tmp_path: Path, capfd: pytest.C
     assert {each.error.reason for each in replies if each.has_error()} == {"refuses: noise"}
     assert all(set(each.content) <= {ASKED, ANSWERED} for each in replies if each.has_content())
     assert "found weights by 'num-examples'" in capfd.readouterr().err
+
+
+def test_a_training_that_fails_is_answered_like_any_other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """By the update zero: neither an error nor a missing client says to the coordinator what the data made of it."""
+    table = enrolled(tmp_path / "federation")
+    words = str(tmp_path) + " patient 4711"
+
+    def leave(message: Message) -> ArrayRecord:
+        raise SystemExit(words)
+
+    def shrink(message: Message) -> ArrayRecord:
+        return ArrayRecord({"layer.weight": Array(np.zeros((1, 2), dtype=np.float32))})
+
+    def keep_words(message: Message) -> ArrayRecord:
+        return ArrayRecord({**table.app.move(message), "notes": Array(np.array([words]))})
+
+    turns = [leave, shrink, keep_words]
+
+    def fail(message: Message) -> ArrayRecord:
+        return turns.pop()(message)
+
+    table.app.train = fail
+    replies: list[Message] = []
+
+    def keep(node: int, question: Message, reply: Message) -> Message:
+        replies.append(reply)
+        return reply
+
+    table.grid.deliver = keep
+    table.start(verified(table, FedAvg(fraction_evaluate=0.0), weighting="equal"), 1)
+    assert table.accepted()
+    assert table.submitted() == [list(NAMES)]
+    assert not [each for each in replies if each.has_error()]
+    assert capfd.readouterr().err.count("update-zero") == 3
 
 
 @pytest.fixture(autouse=True)
