@@ -250,8 +250,10 @@ def train_turn(
             error.reason,
             extra={"fields": {"event": "update-zero", "client": client}},
         )
-        weight = lightest(policy.weights) if again is None else again
+        weight = _weight_nevertheless(training, policy.weights, client) if again is None else again
         return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), weight)
+    finally:
+        training.forget(client)
 
 
 def _trained(
@@ -264,20 +266,27 @@ def _trained(
     again: int | None,
 ) -> EncodedUpdate:
     number = opened.number
-    try:
-        had = local.before(number)
-        with nullcontext() if policy.noise is None else whole_turn(client):
-            training.restore(client, had)
-            before, after = training.train(client, opened.model, number)
-            weight = _weight(training, policy.weights, client) if again is None else again
-            update = _encode(training, policy.update, client, before, after, weight)
-            turn = TrainedTurn(client, number, before, after, update, training.changed_buffers(client))
-            left = training.kept(client)
-        local.after(number, left)
-        observer.trained(turn)
-    finally:
-        training.forget(client)
+    had = local.before(number)
+    with nullcontext() if policy.noise is None else whole_turn(client):
+        training.restore(client, had)
+        before, after = training.train(client, opened.model, number)
+        weight = _weight(training, policy.weights, client) if again is None else again
+        update = _encode(training, policy.update, client, before, after, weight)
+        turn = TrainedTurn(client, number, before, after, update, training.changed_buffers(client))
+        left = training.kept(client)
+    local.after(number, left)
+    observer.trained(turn)
     return update
+
+
+def _weight_nevertheless(training: Training, rule: WeightRule, client: str) -> int | None:
+    """What its data weigh, where they were weighed before its turn ended: another weight would tell that it failed.
+    Else the lightest."""
+    try:
+        with whole_turn(client):
+            return _weight(training, rule, client)
+    except ClientFailed:
+        return lightest(rule)
 
 
 def _weight(training: Training, rule: WeightRule, client: str) -> int | None:

@@ -316,7 +316,37 @@ def test_whatever_step_of_a_turn_fails(
     monkeypatch.setattr(LocalTraining, step, fails)
     update = with_noise_or_not(lambda *_: None, weighed, LocalState(MemoryStore()))
     assert not update.units.any()
-    assert update.weight == 1
+    assert update.weight == (1 if step == "measured" else 5)
+
+
+class Weighed(Ends):
+    """The same, with data that weigh 7 if there are any."""
+
+    def __init__(self, there: bool) -> None:
+        super().__init__(panics)
+        self.there = there
+
+    def data(self, client: str) -> None:
+        if not self.there:
+            raise FileNotFoundError("labels.csv")
+
+    def weight(self, client: str, data: None) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("again", [None, 3])
+def test_the_weight_of_an_update_zero_is_that_of_the_data(plan: Plan, there: bool, again: int | None) -> None:
+    """A weight is in the clear: another than in all other rounds would tell that this training failed. Where nothing
+    was weighed it is the lightest, where a repetition asks for the former one, that."""
+    weighed = replace(plan.policy, weights=WeightRule("declared", 9, "3ff0000000000000"))
+    training = LocalTraining(checked_task(Weighed(there), "here"), TensorFilter(), "cpu", seed=3, weighed=True)
+    opened: Any = Opened()
+    given = (training, weighed, LocalState(MemoryStore()), "site-00", opened, agents.UNWATCHED, again)
+    update = agents.train_turn(*given)
+    assert not update.units.any()
+    assert update.weight == (again or (7 if there else 1))
+    assert training.measured("site-00") is None
 
 
 def test_the_person_at_the_machine_ends_a_turn(plan: Plan) -> None:
