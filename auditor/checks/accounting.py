@@ -142,5 +142,5 @@ def _told(account: Account, charged: int) -> str:
 
 
 def in_words(epsilon: Fraction | None) -> str:
-    """An epsilon as reports have it: to six digits."""
-    return "more than epsilon 1024" if epsilon is None else f"epsilon {float(epsilon):g}"
+    """An epsilon as reports have it: to six digits; None: see `Spent`."""
+    return "more than any epsilon that is proved" if epsilon is None else f"epsilon {float(epsilon):g}"

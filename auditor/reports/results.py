@@ -240,7 +240,7 @@ class ClientAccount:
     """What one client has spent. cohorts: closed ones with it, whatever became of them; former: those of federations
     whose budget this one goes on with. allowed: how many cohorts the policy allows it here. submissions: of it in the
     log. sent: how many it may have sent, logged or not. epsilon: of the cohorts, alone: of all that it may have sent,
-    if more trustees are corrupt than the policy says; None where that is beyond 1024."""
+    if more trustees are corrupt than the policy says; None where none is proved, see `Spent`."""
 
     client: str
     cohorts: int

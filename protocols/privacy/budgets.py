@@ -31,7 +31,8 @@ class FormerRounds:
 @dataclass(frozen=True)
 class Spent:
     """What one client has spent. rounds: closed cohorts with it in this federation; former: in those before. epsilon:
-    what a budget of just these guarantees; None where that is beyond 1024, or the rounds are more than 2^16."""
+    what a budget of just these guarantees; None where none is proved at this delta: it were beyond 1024, e^epsilon
+    times the deviation is too large a part of delta, or the rounds are more than 2^16."""
 
     rounds: int
     former: int

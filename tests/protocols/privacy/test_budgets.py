@@ -8,8 +8,11 @@ from fractions import Fraction
 import pytest
 
 from proofs.errors import Misuse, Rejected
+from protocols.noise import budget_of
+from protocols.policy import FormerCharge
 from protocols.privacy.accounting import EPSILON_STEP, NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
+from tests.protocols.noisy_policies import NOISY, former
 
 RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(1, 2**60))
 
@@ -93,6 +96,21 @@ def test_by_itself_a_client_has_spent_no_less() -> None:
     rule = replace(RULE, adders=1, deviation=RULE.deviation * 4)
     before = sum(replace(each.rule, adders=1).mu_squared(each.rounds["a"]) for each in formers)
     assert budget.by_itself.spent("a", 9).epsilon == epsilon(9, rule, Fraction(before))
+
+
+def test_a_policy_with_former_charges_by_itself() -> None:
+    """Four cohorts in a former federation are in what a client has spent by itself, and may leave nothing proved."""
+    charged, clean = budget_of(former(charges=(FormerCharge("client0", 4),))), budget_of(NOISY)
+    assert charged is not None
+    assert clean is not None
+    spent, alone = charged.spent("client0", 0).epsilon, charged.by_itself.spent("client0", 0).epsilon
+    least = clean.by_itself.spent("client0", 1).epsilon
+    assert spent is not None
+    assert alone is not None
+    assert least is not None
+    assert least < spent < alone
+    assert charged.by_itself.spent("client0", 1).epsilon is None  # at e^epsilon eta
+    assert charged.by_itself.spent("client1", 1).epsilon is not None
 
 
 def test_more_rounds_than_are_bounded_have_no_epsilon() -> None:
