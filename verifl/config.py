@@ -348,8 +348,8 @@ class Config(TomlTable):
             return self
         if self.weights.kind == PRIVATE.name:
             raise ValueError(
-                'expected weights.kind "equal" or "declared" with [privacy], found "private": the sum of the weights '
-                "would be published without noise"
+                'expected weights.kind "equal" with [privacy] (or "declared", of data that task.public_data says are '
+                'public), found "private": the sum of the weights would be published without noise'
             )
         if weighs(self.weights) and not self.data_is_public:
             raise ValueError(

@@ -218,7 +218,9 @@ class Federation:
                     self._progress.note(f"kept: {directory.path}, with all that its parties have said")
                 else:
                     path = directory.path
-                    error.add_note(f"nobody had submitted anything, so {path} is left as it was; correct the task")
+                    error.add_note(
+                        f"nobody had submitted anything, so {path} is left as it was; correct task or configuration"
+                    )
                 raise
 
     def _resume(self) -> FederationResult:

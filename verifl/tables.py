@@ -60,6 +60,11 @@ def _read(path: Path) -> bytes:
     return data
 
 
+_MISSING = {  # what to write where the right value needs a thought
+    "privacy.delta": "; write delta = 1e-5, say: the chance that epsilon may be exceeded, well below 1 / clients",
+}
+
+
 def parse_table(model: type[Parsed], document: Mapping[str, object], where: str) -> Parsed:
     """A parsed document as a value of `model`; raises Misuse, naming `where` and the first field that is wrong."""
     try:
@@ -82,7 +87,7 @@ def _explain(detail: Any, model: type[BaseModel]) -> str:
     found = detail["input"]
     shown = SHOWN.repr(found)
     if kind == "missing":
-        return f"{field}: missing"
+        return f"{field}: missing{_MISSING.get(field, '')}"
     if kind in ("too_short", "string_too_short"):
         return f"{field}: expected at least one{'' if kind == 'too_short' else ' character'}, found none"
     if kind == "tuple_type":

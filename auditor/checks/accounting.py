@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 from auditor.case import Case
 from auditor.checks.numbered import numbered
@@ -38,6 +39,9 @@ class Accounting(Result):
     """What P5 leaves. account: None where there is nothing to account for."""
 
     account: Account | None = None
+
+
+Replaced: TypeAlias = tuple[Fraction, Fraction] | None  # an epsilon and its delta
 
 
 @numbered("P5")
@@ -102,7 +106,8 @@ def _account(
         clients.append(ClientAccount(member.id, *counts, spent.epsilon, _larger(spent.epsilon, alone.epsilon)))
     rule = budget.rule
     numbers = (budget.epsilon, rule.delta, rule.sensitivity, rule.variance, rule.adders)
-    return Account(*numbers, assumptions(policy, budget), tuple(clients))
+    replaced = _replaced(policy, budget)
+    return Account(*numbers, replaced, assumptions(policy, budget, replaced), tuple(clients))
 
 
 def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
@@ -110,12 +115,19 @@ def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
     return None if first is None or second is None else max(first, second)
 
 
-def assumptions(policy: Policy, budget: Budget) -> tuple[str, ...]:
+def _replaced(policy: Policy, budget: Budget) -> Replaced:
+    """Of the client for whom it is largest."""
+    found = [budget.replaced(member.id) for member in policy.roster]
+    return None if None in found else max(each for each in found if each is not None)
+
+
+def assumptions(policy: Policy, budget: Budget, replaced: Replaced) -> tuple[str, ...]:
     """What every epsilon of the account rests on (spec 10.1)."""
     adders, f, m = counted(budget.rule.adders, "honest adder"), policy.corrupt, len(policy.trustees)
     sentences = """\
         the unit is a client with all its data, not a patient or a record
-        a client's updates are compared with updates that are zero; to compare with any others costs twice as much
+        a client's updates are compared with updates that are zero; compared with any others, at twice the
+            sensitivity, all cohorts that the budget allows have {others}
         that a client takes part, and its weight, is public, and depends on its data only by what was published; so do
             the clip and the model
         every cohort has {adders} of noise or more: who tells its noise, or chooses it, is none
@@ -129,7 +141,11 @@ def assumptions(policy: Policy, budget: Budget) -> tuple[str, ...]:
         other federations with the same clients add up, and are not in this account unless the policy names them
         encryption, sealed shares, proofs and signatures are not broken"""
     lines = sentences.replace("\n            ", " ").splitlines()
-    return tuple(line.strip().format(adders=adders, f=f, m=m) for line in lines)
+    return tuple(line.strip().format(adders=adders, f=f, m=m, others=_others(replaced)) for line in lines)
+
+
+def _others(replaced: Replaced) -> str:
+    return "no epsilon up to 1024" if replaced is None else f"{in_words(replaced[0])} at delta {float(replaced[1]):.3g}"
 
 
 def _told(account: Account, charged: int) -> str:

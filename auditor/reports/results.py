@@ -267,14 +267,17 @@ class ClientAccount:
 @dataclass(frozen=True)
 class Account:
     """What a log has spent of its clients' privacy, by the policy and the log alone. budget, delta: what the policy
-    allows to each client. sensitivity, variance: B W and sigma^2, in units and units^2; adders: h. assumptions: in
-    words, what every epsilon here is under. clients: of the whole roster, ascending."""
+    allows to each client. sensitivity, variance: B W and sigma^2, in units and units^2; adders: h. replaced: epsilon
+    and delta of all cohorts that the budget allows, at twice the sensitivity: compared with any other updates, not with
+    zero; None beyond 1024. assumptions: in words, what every epsilon here is under. clients: of the whole roster,
+    ascending."""
 
     budget: Fraction
     delta: Fraction
     sensitivity: int
     variance: Fraction
     adders: int
+    replaced: tuple[Fraction, Fraction] | None
     assumptions: tuple[str, ...]
     clients: tuple[ClientAccount, ...]
 
@@ -293,6 +296,7 @@ class Account:
             "variance": decimal(self.variance),
             "honest_adders": self.adders,
             "epsilon": decimal(self.largest.epsilon),
+            "replaced": self.replaced and dict(zip(("epsilon", "delta"), map(decimal, self.replaced), strict=True)),
             "assumptions": list(self.assumptions),
             "clients": [each.to_dict() for each in self.clients],
         }

@@ -11,7 +11,7 @@ Everything is rounded away from the truth, upward, and is the same digits everyw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -89,6 +89,17 @@ class NoiseRule:
         steps = int(LARGEST_EPSILON / EPSILON_STEP)
         found = _first(lambda k: self.holds(k * EPSILON_STEP, rounds, before), steps)
         return None if found is None else found * EPSILON_STEP
+
+    def replaced(self, rounds: int, before: Fraction = Fraction(0)) -> tuple[Fraction, Fraction] | None:
+        """An epsilon and its delta for a client whose updates are compared with any others, not with zero: those differ
+        by twice the sensitivity. The epsilon is of `delta` but for the deviation, which its delta has on top, e^epsilon
+        times. None where epsilon would be beyond 1024, or delta 1 or more."""
+        exact = replace(self, sensitivity=2 * self.sensitivity, deviation=Fraction(0))
+        epsilon = exact.epsilon(rounds, 4 * before)
+        if not epsilon:
+            return None if epsilon is None else (epsilon, self.delta)
+        delta = (self.delta + exponential_bound(epsilon) * self.deviation) / (1 - self.deviation)
+        return (epsilon, delta) if delta < 1 else None
 
     def rounds_within(self, epsilon: Fraction, limit: int, before: Fraction = Fraction(0)) -> int:
         """The most rounds, up to `limit`, for which `epsilon` holds: what a budget allows to a client that spent

@@ -77,6 +77,11 @@ class Budget:
         former = sum(each.rounds.get(client, 0) for each in self.former)
         return Spent(rounds, former, self._costs[rounds, before])
 
+    def replaced(self, client: str) -> tuple[Fraction, Fraction] | None:
+        """An epsilon and its delta in all cohorts that the client may be in, its updates compared with any others; see
+        `NoiseRule.replaced`."""
+        return self._total.replaced(self.rounds(client), self._before.get(client, Fraction(0)))
+
     def check(self, client: str, rounds: int) -> None:
         """Raise Rejected("budget") unless a client that is in so many closed cohorts may be in another."""
         allowed = self.rounds(client)

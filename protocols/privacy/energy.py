@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isqrt
+from math import isqrt, sqrt
 
 from proofs.errors import Misuse
 from protocols.privacy.normal import exponential_bound, logarithm_bounds
@@ -78,7 +78,10 @@ def tightest_bounds(cells: int, group_size: int, variance: Fraction, bits: int) 
     group_bound = _least(group_fits, isqrt(int(group_size * variance)))
     lowest = LEAST_FLOOR * cells
     if not floor_fits(lowest):
-        raise Misuse(f"noise of {cells} cells is too little to tell with 2^-{bits}")
+        raise Misuse(
+            f"noise of {cells} cells, each of a deviation of {sqrt(variance):.3g} units, is too little to tell with "
+            f"2^-{bits}; lower privacy.epsilon, or train a larger model"
+        )
     floor = lowest + _least(lambda k: not floor_fits(lowest + k), 1) - 1
     return EnergyBounds(group_bound, floor, _least(ceiling_fits, int(mean) + 1))
 

@@ -206,6 +206,12 @@ def test_the_account_is_in_the_report(begin: Begin) -> None:
     assert told["clients"][0]["cohorts"] == 1
     assert told["clients"][0]["cohorts_allowed"] == 2
     assert told["epsilon"] == told["clients"][0]["epsilon"] < told["clients"][0]["epsilon_alone"]
+    others = replace(RULE, sensitivity=2 * RULE.sensitivity).epsilon(2)  # no deviation here
+    assert others is not None
+    assert others > 2 * RULE.epsilon(2)
+    assert told["replaced"] == {"epsilon": float(others), "delta": 1e-05}
+    said = f"at twice the sensitivity, all cohorts that the budget allows have epsilon {float(others):g} at delta 1e-05"
+    assert told["assumptions"][1].endswith(said)
     assert len(told["assumptions"]) == 10
     assert set(told["assumptions"]) <= set(report.check("P5").notes)
     assert [line for line in events(report) if line["event"] == "account"] == [{"event": "account", **told}]

@@ -107,7 +107,7 @@ class _Run(Rounds):
         terms = RunTerms(session.config.federation.rounds, policy.max_aborts, lambda _: (), session.config.stopping)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._dropouts = session, Dropouts(policy.min_cohort)
-        self._watch = UpdateWatch(session.training.layout, policy.update)
+        self._watch = UpdateWatch(session.training.layout, policy.update, policy.noise is not None)
         self._trustees, self._clients = cast.asked_trustees(), cast.asked_clients()
         self._late: list[tuple[str, SubmissionPackage]] = []  # what is sent once it is too late, and by whom
         self._forgery, self._scene = cast.forgery(), cast.scene(refusals)

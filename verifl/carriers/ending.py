@@ -67,8 +67,11 @@ def why_stopped(rule: StoppingConfig, summaries: Sequence[RoundSummary], wanted:
     found = stalled(rule, [(each.round, each.metrics.get(rule.metric, math.nan)) for each in closed])
     if found is None:
         return None
+    change = f"by {rule.minimum_change:g} or more " if rule.minimum_change else ""
+    behind = f"{rule.patience} round{'' if rule.patience == 1 else 's'}"
+    compared = "it is compared with" if rule.minimum_change else "the best is"
     best = f"{found.value:.4g} after round {found.round}" if found.round else "no number in any round"
     return (
-        f"stopped after {len(closed)} of {wanted} rounds: {rule.metric} has not become better for {rule.patience} "
-        f"rounds; the best is {best}"
+        f"stopped after {len(closed)} of {wanted} rounds: {rule.metric} has not become better {change}for {behind}; "
+        f"{compared} {best}"
     )

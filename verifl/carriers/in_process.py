@@ -83,7 +83,7 @@ class _Run(Rounds):
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._trustees, self._clients = session, company.trustees, company.clients
         self._dropouts = Dropouts(policy.min_cohort)
-        self._watch = UpdateWatch(session.training.layout, policy.update)
+        self._watch = UpdateWatch(session.training.layout, policy.update, policy.noise is not None)
 
     def result(self) -> RunResult:
         """Genesis, then rounds until as many as configured have closed; nobody is waited for."""

@@ -89,6 +89,8 @@ def _check_options(
         raise Misuse(f"{'--mode' if mode else '--metrics'}: belongs to --best METRIC")
     if initial is not None and config is None:
         raise Misuse("--initial: belongs to --config, whose task starts from it")
+    if not file.parent.is_dir():
+        raise Misuse(f"{file.parent}: no such directory; make it first")
     if file.exists():
         raise Misuse(f"{file}: already exists and is not overwritten; choose another name")
 

@@ -45,7 +45,8 @@ class Alternative:
 class PrivacyPlan:
     """epsilon, delta: of the budget. adders, honest: in a smallest cohort, and h of them. rounds: K, of each client.
     sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by rounds, None beyond
-    1024. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
+    1024. replaced: epsilon and delta of K rounds at twice the sensitivity: compared with any other
+    updates. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
     bytes_each: of a ciphertext, a coordinate. hiding, security: log2 of how many guesses the proof of privacy makes
     (spec 11.4), and of the estimate that they are taken off."""
 
@@ -57,6 +58,7 @@ class PrivacyPlan:
     sigma: float
     multiplier: float
     epsilons: tuple[tuple[int, float | None], ...]
+    replaced: tuple[float, float] | None
     ratio: float
     poison: Poison
     bytes_each: int
@@ -109,6 +111,7 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
         return None
     wanted = each if rounds is None else rounds
     sigma, reach = math.sqrt(variance_of(noise)), rule.sensitivity
+    replaced = rule.replaced(each)
     shown = [(k, rule.epsilon(k)) for k in _rounds_shown(max(wanted, 1), policy.max_rounds)]
     return PrivacyPlan(
         float(epsilon_of(budget)),
@@ -119,6 +122,7 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
         sigma,
         sigma * math.sqrt(noise.honest) / reach,
         tuple((k, None if found is None else float(found)) for k, found in shown),
+        None if replaced is None else (float(replaced[0]), float(replaced[1])),
         _ratio(policy.max_cohort, reach, sigma, policy.dimension),
         _poison(policy, sigma, reach),
         -(-policy.lattice.modulus.bit_length() // 8),

@@ -19,7 +19,7 @@ def _claim_lines(plan: PrivacyPlan) -> list[str]:
     return [
         f"Privacy: epsilon {plan.epsilon:g}, delta {plan.delta:g}, of a client (not of a person in its data)",
         "  what        all that is published differs little between a client's updates and zeros in their place;",
-        "              replaced data rather than zeros: as for twice the bound on updates",
+        f"              for any other data in its place: {_others(plan.replaced)} in all its rounds",
         f"  rests on    {plan.honest} of {plan.adders} clients of every cohort being honest, with secret noise, so",
         f"              that {others} may tell theirs; on at most f corrupt trustees; on cryptography; on no client",
         "              taking part, or weighing, by what its data say (docs/spec/10-privacy.md)",
@@ -53,6 +53,10 @@ def _poison_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
         f"              {real(poison.length)} in all; without noise {real(poison.bound)}; honest noise of a cohort",
         f"              has a deviation of {real(poison.honest)} in any direction",
     ]
+
+
+def _others(value: tuple[float, float] | None) -> str:
+    return "epsilon over 1024" if value is None else f"epsilon {value[0]:.4g}, delta {value[1]:.3g},"
 
 
 def _epsilon(value: float | None) -> str:

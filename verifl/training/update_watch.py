@@ -66,9 +66,11 @@ class _Piece:
 
 
 class UpdateWatch:
-    """Looks at the updates of the rounds that this process runs."""
+    """Looks at the updates of the rounds that this process runs. noised: the policy has noise, so that no advice may
+    make a policy out of what private data said."""
 
-    def __init__(self, layout: TensorLayout, rule: UpdateRule) -> None:
+    def __init__(self, layout: TensorLayout, rule: UpdateRule, noised: bool = False) -> None:
+        self._noised = noised
         self._layout, self.rule = layout, rule
         bounds = coordinate_bounds(rule, layout.dimension)
         self._limits = None if bounds is None else np.ldexp(bounds.astype(np.float64), -rule.fraction_bits)
@@ -170,8 +172,10 @@ class UpdateWatch:
             FAR,
             f"round {number}: updates are up to {ratio:,.4g} times as long as the clip norm {clip:,.4g} (norms: "
             f"{_quantiles(norms)}) and are scaled back to it, all of their tensors alike; most of it is {names}; "
-            "raise update.clip_norm, give those tensors a scale in [[update.groups]] (`verifl measure` proposes both), "
-            "or train with smaller steps",
+            + self._remedy(
+                "raise update.clip_norm, give those tensors a scale in [[update.groups]] "
+                "(`verifl measure` proposes both)"
+            ),
             {"round": number, "clip_norm": clip, **_summary(norms)},
         )
 
@@ -184,8 +188,8 @@ class UpdateWatch:
             worst if worst >= FAR else 0.0,
             FAR,
             f"round {number}: coordinates of updates are cut so much that their norms shrink up to {worst:,.4g} times "
-            f"({_quantiles(shares)}); most of what is cut is {self._dominating()}; raise the coordinate_bound of "
-            "these tensors, or train with smaller steps",
+            f"({_quantiles(shares)}); most of what is cut is {self._dominating()}; "
+            + self._remedy("raise the coordinate_bound of these tensors"),
             {"round": number, **_summary(shares)},
         )
 
@@ -218,11 +222,19 @@ class UpdateWatch:
         return max(float(turn.peaks[chosen].max(initial=0.0)) for turn in self._turns)
 
     def _advice(self, largest: float) -> str:
+        if self._noised:
+            return "train with larger steps; under noise no resolution may follow from this, but from public data"
         if largest <= 0:
             return "raise update.fraction_bits"
         bits = min(math.ceil(math.log2(ROOM / largest)), LARGEST_FRACTION_BITS)
         wanted = max(bits, self.rule.fraction_bits + 1)
         return f"set update.fraction_bits = {wanted} (`verifl plan` shows what fits), or train with larger steps"
+
+    def _remedy(self, bounds: str) -> str:
+        """bounds: how to have others. With noise none may follow from private data: the policy publishes them."""
+        if self._noised:
+            return "train with smaller steps; under noise no bound or scale may follow from this, but from public data"
+        return f"{bounds}, or train with smaller steps"
 
     def _dominating(self) -> str:
         """The tensors that make up most of the squared norm, largest first, with their share."""

@@ -113,3 +113,12 @@ def test_what_evaluate_does_not_say_is_refused_before_anybody_has_said_anything(
     with pytest.raises(Misuse, match=r"stopping\.metric: expected one .* \(loss, count\), found 'error'"):
         Federation(Said(), config(metric="error"), tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_least_change_is_measured_from_is_not_called_the_best(tmp_path: Path) -> None:
+    result = Federation(Said(), config(patience=1, minimum_change=100.0), tmp_path / "out").run()
+    assert result.stopped is not None
+    assert result.stopped.startswith(
+        "stopped after 2 of 5 rounds: loss has not become better by 100 or more for 1 round; "
+    )
+    assert result.stopped.endswith("; it is compared with 3 after round 1")

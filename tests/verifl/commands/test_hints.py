@@ -94,7 +94,7 @@ def test_nothing_is_promised_before_evaluate_has_run(
     assert PROMISE not in said
     assert "--resume" not in said
     assert said.endswith(
-        f"; nobody had submitted anything, so {tmp_path / 'out'} is left as it was; correct the task\n"
+        f"; nobody had submitted anything, so {tmp_path / 'out'} is left as it was; correct task or configuration\n"
     )
     assert cli.invoke(arguments) == 0  # the same command, corrected
 

@@ -86,6 +86,10 @@ def test_a_plan_says_what_it_means(plan: Plan) -> None:
     assert found.multiplier == pytest.approx(found.sigma * np.sqrt(18) / 256)
     assert [rounds for rounds, _ in found.epsilons] == [1, 2, 4]
     assert found.epsilons[-1][1] == pytest.approx(8, abs=0.05)
+    assert found.replaced is not None
+    others, delta = found.replaced
+    assert others == pytest.approx(19.12, abs=0.05)
+    assert delta == pytest.approx(1e-5 + np.exp(others) * float(account_of(plan.policy).deviation), rel=1e-3)
     assert found.poison.one_cell <= found.poison.length
     assert found.poison.flat <= found.poison.length
     assert found.bytes_each == 3
@@ -93,6 +97,7 @@ def test_a_plan_says_what_it_means(plan: Plan) -> None:
     assert not [note for note in plan.notes if note.startswith("privacy")]
     text, document = describe_plan(plan), plan.to_dict()
     assert "Privacy: epsilon 8, delta 1e-05, of a client (not of a person in its data)" in text
+    assert f"for any other data in its place: epsilon {others:.4g}, delta {delta:.3g}, in all its rounds" in text
     assert "18 of 20 clients of every cohort being honest" in text
     assert "moves a sum by more with probability 2^-40" in text
     assert "What remains without noise" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ UNIT = 2.0**-16
 class Watched:
     """A watch, and what it says of rounds whose clients move the model by these deltas."""
 
-    def __init__(self, caplog: pytest.LogCaptureFixture, rule: UpdateRule = PLAIN) -> None:
-        self._watch, self._rule, self._caplog, self._round = UpdateWatch(LAYOUT, rule), rule, caplog, 0
+    def __init__(self, caplog: pytest.LogCaptureFixture, rule: UpdateRule = PLAIN, noised: bool = False) -> None:
+        self._watch, self._rule, self._caplog, self._round = UpdateWatch(LAYOUT, rule, noised), rule, caplog, 0
         caplog.set_level("WARNING", "verifl")
 
     def round(self, *deltas: list[float]) -> list[str]:
@@ -132,6 +133,21 @@ def test_coordinates_far_beyond_their_bounds(caplog: pytest.LogCaptureFixture) -
     (text,) = watched.round([0.01, 0.0, 3.0, -3.0, 0.0])
     assert text.startswith("round 2: coordinates of updates are cut so much that their norms shrink up to 47.7 times")
     assert "most of what is cut is 'mean' (100.0% of the squared norm); raise the coordinate_bound" in text
+
+
+def test_under_noise_no_bound_is_advised_that_follows_from_private_data(caplog: pytest.LogCaptureFixture) -> None:
+    watched = Watched(caplog, FROZEN, noised=True)
+    told = [
+        *watched.round([0.01, 0.0, 3.0, -3.0, 0.0]),
+        *watched.round([*times(UNIT)[:4], 0.0]),
+        *Watched(caplog, noised=True).round(times(1e6)),
+    ]
+    assert len(told) == 3
+    for text in told:
+        assert re.search(
+            "; train with (smaller|larger) steps; under noise no .* from this, but from public data$", text
+        )
+        assert not any(word in text for word in ("raise", "measure", "update.groups", "set update"))
 
 
 def test_frozen_tensors_that_training_changes(caplog: pytest.LogCaptureFixture) -> None:

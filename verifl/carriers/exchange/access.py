@@ -70,7 +70,7 @@ def check_place(public: str, access: WebAccess, writes: bool = False) -> None:
     if not writes and not Path(public).is_dir():
         raise Misuse(
             f"{public}: no such directory; give the one that the coordinator writes, a copy of it, or the address at "
-            "which a web server publishes it, by --public"
+            "which a web server publishes it"
         )
 
 
