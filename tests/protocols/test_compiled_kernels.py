@@ -1,4 +1,5 @@
-"""All kernels of all packages: compiled once for a machine, then only loaded, with every relation in force."""
+"""All kernels of all packages: compiled once for a machine, then only loaded, with every relation in force: with the
+errors of the encryption, and with noise in their place."""
 
 from __future__ import annotations
 
@@ -16,13 +17,20 @@ PLAY_AND_AUDIT = """
 import json, sys, tempfile
 from pathlib import Path
 from auditor import audit
+from protocols.policy import PrivacyBudget
 from tests.simulator import Setting, Simulation
 
-with tempfile.TemporaryDirectory() as directory:
-    simulation = Simulation(Path(directory), Setting(coordinate_clip=0.25, encryption_proof=True))
-    simulation.start()
-    simulation.play_round()
-    accepted = audit(simulation.path, simulation.policy_data).accepted
+def accepted_of(setting):
+    with tempfile.TemporaryDirectory() as directory:
+        simulation = Simulation(Path(directory), setting)
+        simulation.start()
+        simulation.play_round()
+        return audit(simulation.path, simulation.policy_data).accepted
+
+budget = PrivacyBudget(8_000_000, 10_000_000)
+settings = [Setting(coordinate_clip=0.25, encryption_proof=True),
+            Setting(clients=3, coordinate_clip=0.25, budget=budget, encryption_proof=True, max_rounds=4)]
+accepted = [accepted_of(setting) for setting in settings] == [True, True]
 kernels = {
     f"{module.__name__}.{name}": value
     for module in list(sys.modules.values()) if module.__name__.startswith(("proofs.", "protocols."))

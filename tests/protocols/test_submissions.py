@@ -10,6 +10,7 @@ import pytest
 
 from proofs.engines import get_engine
 from proofs.errors import Malformed, Rejected
+from proofs.relations.privacy_noise import PRIVACY_COMMITMENTS
 from proofs.verifier import verify
 from protocols.blob_sizes import ROW_FIELDS, sized_blobs
 from protocols.blobs import blob_hash
@@ -39,6 +40,7 @@ from tests.simulator import Setting, Simulation
 
 ROLES = ("commitments", "ciphertext", "share_commitments", "proof")
 EXTRAS = ("range_commitments", "weight_commitments", "noise_commitments")
+PRIVACY = "privacy_noise_commitments"
 
 
 class Received:
@@ -131,9 +133,9 @@ def test_commitments_of_relations_have_their_own_sizes(related: Received) -> Non
     rows = pinned.argument.shape.data_rows
     noise = [table.rows for table in pinned.argument.layout.tables[7:]]
     expected = {"range_commitments": 33 * 3 * rows, "weight_commitments": 66, "noise_commitments": 33 * sum(noise)}
-    assert extra_sizes(pinned) == expected
-    assert pinned.argument.layout.families.keys() == ROW_FIELDS.keys()
-    assert set(ROW_FIELDS.values()) == {"commitments", *EXTRAS}
+    assert extra_sizes(pinned) == {**expected, PRIVACY: 0}  # hidden weights and noise for privacy exclude each other
+    assert {*pinned.argument.layout.families, PRIVACY_COMMITMENTS} == ROW_FIELDS.keys()
+    assert set(ROW_FIELDS.values()) == {"commitments", PRIVACY, *EXTRAS}
     assert named_extras(message) == tuple((role, getattr(message, role)) for role in EXTRAS)
     sizes = sized_blobs(pinned, message)
     assert sizes[-3:] == [(getattr(message, role), size) for role, size in expected.items()]
@@ -155,7 +157,7 @@ def test_an_answer_has_room_for_every_blob_that_a_submission_names(received: Rec
 
 def test_no_relation_no_commitments(received: Received) -> None:
     assert named_extras(received.messages[0]) == ()
-    assert extra_sizes(received.pinned) == dict.fromkeys(EXTRAS, 0)
+    assert extra_sizes(received.pinned) == dict.fromkeys((*EXTRAS, PRIVACY), 0)
 
 
 @pytest.mark.parametrize("missing", [*((each,) for each in EXTRAS), EXTRAS])

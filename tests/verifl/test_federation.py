@@ -346,13 +346,13 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
             secrets["stored"] += scalars(value)
         put(store, key, value)
 
-    def recording_encode(parameters, update, rand, noise):  # type: ignore[no-untyped-def]
+    def recording_encode(parameters, update, rand, noise, privacy):  # type: ignore[no-untyped-def]
         secrets["errors"] += spellings(noise.errors)
         secrets["update"] += spellings(np.asarray(update))
-        return encode(parameters, update, rand, noise)
+        return encode(parameters, update, rand, noise, privacy)
 
-    def recording_commit(engine, parameters, tables, rand):  # type: ignore[no-untyped-def]
-        committed = commit(engine, parameters, tables, rand)
+    def recording_commit(engine, parameters, tables, rand, privacy):  # type: ignore[no-untyped-def]
+        committed = commit(engine, parameters, tables, rand, privacy)
         secrets["blinding"] += [
             value.to_bytes(32, order) for value in committed.row_blindings for order in ("big", "little")
         ]

@@ -9,11 +9,14 @@ import pytest
 
 from proofs.errors import Malformed
 from protocols.holdings import Holdings
+from protocols.policy import WeightRule
 from protocols.rounds import client_holdings, record, trustee_holdings
+from protocols.steps.doubles import format_double
 from protocols.stores import MemoryStore
 from tests.simulator import Setting, Simulation
 
-SMALL = Setting(clients=3, trustees=3, threshold=3, corrupt=1, dimension=20)
+WEIGHTS = WeightRule("declared", 9, format_double(1.0))
+SMALL = Setting(clients=3, trustees=3, threshold=3, corrupt=1, dimension=20, weights=WEIGHTS)
 PARTIES = {
     "client": client_holdings.HOLDINGS,
     "trustee": trustee_holdings.HOLDINGS,

@@ -210,8 +210,18 @@ def test_a_damaged_file_is_named_and_nothing_changes(
 @pytest.mark.parametrize(
     ("party", "key", "value", "complaint"),
     [
-        ("clients/a", "journal", b"", "expected one of what a client keeps: policy, seen, answer, found 'journal'"),
-        ("clients/a", "after/2", b"", "expected one of what a client keeps: policy, seen, answer, found 'after/2'"),
+        (
+            "clients/a",
+            "journal",
+            b"",
+            "expected one of what a client keeps: policy, seen, answer, weighed, found 'journal'",
+        ),
+        (
+            "clients/a",
+            "after/2",
+            b"",
+            "expected one of what a client keeps: policy, seen, answer, weighed, found 'after/2'",
+        ),
         ("trustees/trustee-1", "share/02", b"", "expected one of what a trustee keeps: .*, found 'share/02'"),
         ("coordinator", "log", b"", "expected one of what a coordinator keeps: policy, pending, found 'log'"),
         ("clients/b", "answer", b"\xa0", "KeptAnswer.*: expected .*, found "),
