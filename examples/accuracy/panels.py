@@ -80,7 +80,7 @@ def _panel(panel: Panel) -> list[str]:
         parts.append(f'<text x="{LEFT - 5}" y="{up(value) + 4:.1f}" text-anchor="end" fill="#555">{value:.3g}</text>')
     labels = dict(enumerate(panel.ticks, 1)) or {each: str(each) for each in (1, *range(5, rounds + 1, 5))}
     for number, label in labels.items():
-        end = "end" if panel.ticks and number == rounds else "middle"  # a word would go beyond the edge
+        end = "end" if number == rounds and len(label) > 2 else "middle"  # a word would go beyond the edge
         parts.append(
             f'<text x="{across(number):.1f}" y="{bottom + 14}" text-anchor="{end}" fill="#555">{escape(label)}</text>'
         )

@@ -130,7 +130,7 @@ def test_injections_must_fit_the_federation(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("bad-poof", "did you mean bad-proof?"),
-        ("nonsense", "`--inject list` lists the kinds"),
+        ("gibberish", "`--inject list` lists the kinds"),
         ("server-adds-term:clinic-1", "expected server-adds-term, found"),
         ("bad-proof:clinic-1,clinic-2", "takes one party"),
         ("bad-share:trustee-1,trustee-1", "expected bad-share[:TRUSTEE,...]"),
