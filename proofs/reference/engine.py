@@ -45,7 +45,12 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def commit_rows(self, table: Table, blindings: Sequence[int], known: KnownRows | None = None) -> bytes:  # noqa: ARG002
+    def commit_rows(
+        self,
+        table: Table,
+        blindings: Sequence[int],
+        known: KnownRows | None = None,  # noqa: ARG002 - it starts from nothing
+    ) -> bytes:
         """See `Engine`; starts from nothing."""
         rows = zip(_integers(table), blindings, strict=True)
         return b"".join(curve.encode(_commitment(row, blinding)) for row, blinding in rows)

@@ -101,7 +101,7 @@ def numbers_of(case: Case, entry: Entry) -> Numbers:
 
 def has_relations(case: Case, entry: Entry) -> bool:
     """I5.5."""
-    asked = (case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted, case.numbers.noise is not None)
+    asked = (case.numbers.ranged, case.numbers.hidden, case.numbers.encrypted, case.numbers.noisy)
     return all((entry.body[name] is not None) == wanted for name, wanted in zip(RELATED, asked, strict=True))
 
 

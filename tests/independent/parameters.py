@@ -93,13 +93,13 @@ class Numbers:
         self.N: int = lattice["degree"]
         self.q: int = lattice["modulus"]
         self.T: int = lattice["plaintext_scale"]
-        self.noise: Body | None = policy["noise"]
         self.encrypted: bool = lattice["encryption_proof"]
         self.ranged: bool = policy["update"]["coordinate_bound"] is not None
         self.noise_bound: int = PROVED_NOISE if self.encrypted else TAIL
-        self.noisy: bool = self.noise is not None  # noise for privacy
+        noise: Body | None = policy["noise"]
+        self.noisy: bool = noise is not None  # for privacy
         bounds = ("group_bound", "floor", "ceiling")
-        self.E_n, self.floor, self.ceiling = (0 if self.noise is None else int(self.noise[name]) for name in bounds)
+        self.E_n, self.floor, self.ceiling = (0 if noise is None else int(noise[name]) for name in bounds)
 
     @property
     def message_bound(self) -> int:
@@ -131,11 +131,11 @@ class Numbers:
     @property
     def published(self) -> int:
         """Values of an opened sum (8.1): with noise the padding has some, too."""
-        return self.d if self.noise is None else self.cells
+        return self.cells if self.noisy else self.d
 
     def sum_bound(self, count: int, weight: int) -> int:
         """Of each value, over so many clients of so much weight together (8.9)."""
-        return weight * self.message_bound + (0 if self.noise is None else count * self.noise["group_bound"])
+        return weight * self.message_bound + count * self.E_n
 
     @property
     def cells(self) -> int:

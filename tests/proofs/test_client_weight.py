@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +13,10 @@ from proofs.parameters import ArgumentParameters
 from proofs.ranges import CoordinateGroup
 from proofs.relations.client_weight import ClientWeight
 from proofs.relations.encryption import Encryption
-from proofs.relations.relation import WrapBound
 from proofs.transcript import statement_bytes
 from proofs.witness import commit_update
 from tests.proofs.arguments import RING, WeakParameters, bytes_of, honest, judge, native, reference
+from tests.proofs.test_parameters import refused_at_its_edge
 from tests.seeded import seeded
 
 GROUPS = (CoordinateGroup(3, 9, 0),)
@@ -175,19 +173,7 @@ def test_inequalities_as_specified() -> None:
 
 @pytest.mark.parametrize("name", ["norm", "range", "weight-squares", "weight-interval"])
 def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bound,) = (bound for bound in EVERYTHING.wrap_bounds if bound.name == name)
-
-    class Only(WeakParameters):
-        @cached_property
-        def wrap_bounds(self) -> tuple[WrapBound, ...]:
-            return tuple(each for each in super().wrap_bounds if each.name == name)
-
-    arguments = (40, 500, 4, 100, GROUPS, RING)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
-    Only(*arguments, hidden_weight=300)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
-    with pytest.raises(Misuse, match=rf"no wrap-around \({name}\): expected less than .*, found {bound.left}"):
-        Only(*arguments, hidden_weight=300)
+    refused_at_its_edge(EVERYTHING, name, monkeypatch)
 
 
 @pytest.mark.parametrize("dimension", [2, 300, 2**32])

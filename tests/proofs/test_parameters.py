@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 
 import pytest
@@ -26,26 +26,26 @@ EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
 DIMENSIONS = st.one_of(st.integers(1, 2**32), st.integers(1, 5000))
 
 
-def edge(name: str) -> type[ArgumentParameters]:
-    """Parameters that check one inequality only."""
+def refused_at_its_edge(parameters: WeakParameters, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this inequality alone is checked: with a group of one element more than its left side, and of as many."""
+    (bound,) = (bound for bound in parameters.wrap_bounds if bound.name == name)
 
     class Only(WeakParameters):
         @cached_property
         def wrap_bounds(self) -> tuple[WrapBound, ...]:
-            return tuple(bound for bound in super().wrap_bounds if bound.name == name)
+            return tuple(each for each in super().wrap_bounds if each.name == name)
 
-    return Only
+    given = {each.name: getattr(parameters, each.name) for each in fields(parameters)}
+    monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
+    Only(**given)
+    monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
+    with pytest.raises(Misuse, match=rf"no wrap-around \({name}\): expected less than .*, found {bound.left}"):
+        Only(**given)
 
 
 @pytest.mark.parametrize("name", ["projections", "norm", "range", "noise", "encryption"])
 def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bound,) = (bound for bound in EVERYTHING.wrap_bounds if bound.name == name)
-    arguments = (40, 500, 4, 100, EVERYTHING.groups, RING)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
-    edge(name)(*arguments)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
-    with pytest.raises(Misuse, match=rf"no wrap-around \({name}\): expected less than .*, found {bound.left}"):
-        edge(name)(*arguments)
+    refused_at_its_edge(EVERYTHING, name, monkeypatch)
 
 
 @pytest.mark.parametrize("weight", [1, 2, 6, 7])

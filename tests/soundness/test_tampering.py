@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proofs.curve import FIELD, ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters
+from proofs.engine import Engine
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.ranges import CoordinateGroup
@@ -106,13 +107,36 @@ def test_tampered_field(made: Honest, name: str) -> None:
     assert judge(native(), PARAMETERS, made.edited(**{name: change(made.proof)})) == check
 
 
+def refused_once_tampered(engine: Engine, made: Honest, name: str) -> None:
+    """With the ciphertext of an encryption, and without it."""
+    change, check = (TAMPERS | ENCRYPTION_TAMPERS)[name]
+    claim = made.edited(**{name: change(made.proof)})
+    assert judge(engine, made.parameters, claim) == ("ciphertext-combination" if name in BEFORE_CELL_WEIGHTS else check)
+    assert judge(native(), made.parameters, pruned(claim)) == without_ciphertext(check)
+
+
+def refused_once_any_evaluation_or_row_is_another(engine: Engine, made: Honest, label: str) -> None:
+    """label: of the rows' commitments, without which there is no ciphertext's combination."""
+    parameters, w = made.parameters, made.proof.evaluations
+    assert len(w) == len(parameters.layout.tables)
+    for b in range(len(w)):
+        bent = made.edited(evaluations=(*w[:b], bumped(w[b]), *w[b + 1 :]))
+        assert judge(engine, parameters, bent) == "linear-relation"
+    rows = made.claim.rows[label]
+    assert rows
+    for start in range(0, len(rows), POINT_SIZE):
+        moved, bad = (
+            replace(made.claim, rows={**made.claim.rows, label: rows[:start] + point + rows[start + POINT_SIZE :]})
+            for point in (another_point(), bytes(POINT_SIZE))
+        )
+        assert judge(engine, parameters, moved) == "ciphertext-combination"
+        assert judge(engine, parameters, pruned(moved)) == "linear-relation"
+        assert judge(engine, parameters, bad) == "point-encoding"
+
+
 @pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])
 def test_tampered_field_with_range_and_encryption(full: Honest, name: str) -> None:
-    change, check = (TAMPERS | ENCRYPTION_TAMPERS)[name]
-    claim = full.edited(**{name: change(full.proof)})
-    verdict = "ciphertext-combination" if name in BEFORE_CELL_WEIGHTS else check
-    assert judge(native(), FULL, claim) == verdict
-    assert judge(native(), FULL, pruned(claim)) == without_ciphertext(check)
+    refused_once_tampered(native(), full, name)
 
 
 def test_tampered_blinding_in_the_share_response(full: Honest) -> None:

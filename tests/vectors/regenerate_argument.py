@@ -50,9 +50,16 @@ class Case:
 
     @property
     def parameters(self) -> ArgumentParameters:
-        bounds = (self.coordinate_bound, self.groups, self.encryption)
-        further = {"hidden_weight": self.hidden_weight, "privacy_noise": self.privacy_noise}
-        return ArgumentParameters(len(self.update), self.norm_bound, 360, *bounds, **further)  # type: ignore[arg-type]
+        return ArgumentParameters(
+            len(self.update),
+            self.norm_bound,
+            360,
+            self.coordinate_bound,
+            self.groups,
+            self.encryption,
+            hidden_weight=self.hidden_weight,
+            privacy_noise=self.privacy_noise,
+        )
 
 
 RING = EncryptionParameters(8, 0xFFFFFDC001, 2**20)

@@ -19,12 +19,13 @@ from proofs.polynomials import eq_table
 from proofs.reference import ReferenceEngine
 from tests.proofs.native.test_sumcheck import LARGEST, Matrix, entry, line, scalar, scalars
 
+Statement = tuple[list[Block], SignedProduct, list[int], dict[int, int]]  # with a row point, and factors
 ENGINE, TWIN = NativeEngine(), ReferenceEngine()
 NO_SIGNS = np.zeros((0, 16), np.int8)
 
 
 @st.composite
-def products(draw: st.DrawFn) -> tuple[list[Block], SignedProduct, list[int], dict[int, int]]:
+def products(draw: st.DrawFn) -> Statement:
     """Two blocks of one size, and a taller one between them."""
     variables, columns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
     heights = [height for height in (1, 2, 3, 5, 8) if height <= 2**variables]
@@ -74,7 +75,7 @@ class Definition:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), products())
-def test_rounds_equal_the_sums_over_the_cube(data: st.DataObject, statement: tuple) -> None:  # type: ignore[type-arg]
+def test_rounds_equal_the_sums_over_the_cube(data: st.DataObject, statement: Statement) -> None:
     blocks, signed, row_point, factors = statement
     definition = Definition(blocks, signed, row_point)
     one, other = (
