@@ -71,7 +71,9 @@ class Claim(RowCommitments):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", MappingProxyType(dict(self.rows)))  # hashed more than once: never to change
-        given = {**self.rows, "proof": self.proof, "context": self.context, "sign context": self.sign_context or b""}
+        given = {**self.rows, "proof": self.proof, "context": self.context}
+        if self.sign_context is not None:
+            given["sign context"] = self.sign_context
         for name, value in given.items():
             if type(value) is not bytes:
                 raise Misuse(f"{name}: expected bytes, found {type(value).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from proofs.noise_witness import commit_noise, signed_noise, within_bounds
 from proofs.parameters import ArgumentParameters
 from proofs.privacy_noise import NoiseBounds, noise_signs
 from proofs.ranges import CoordinateGroup
-from proofs.relations.relation import WrapBound
 from proofs.shape import TableShape
 from proofs.transcript import statement_bytes
 from proofs.witness import Noise, commit_update, witness_tables
@@ -37,6 +36,7 @@ from tests.proofs.arguments import (
     random_signed_noise,
     reference,
 )
+from tests.proofs.test_parameters import refused_at_its_edge
 from tests.seeded import seeded
 
 GROUPS = (CoordinateGroup(3, 9, 0),)
@@ -275,19 +275,7 @@ def test_names_of_the_inequalities() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    (bound,) = (bound for bound in EVERYTHING.wrap_bounds if bound.name == name)
-
-    class Only(WeakParameters):
-        @cached_property
-        def wrap_bounds(self) -> tuple[WrapBound, ...]:
-            return tuple(each for each in super().wrap_bounds if each.name == name)
-
-    arguments = (40, 500, 4, 100, GROUPS, NOISED_RING)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
-    Only(*arguments, privacy_noise=BOUNDS)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
-    with pytest.raises(Misuse, match=rf"no wrap-around \({name}\): expected less than .*, found {bound.left}"):
-        Only(*arguments, privacy_noise=BOUNDS)
+    refused_at_its_edge(EVERYTHING, name, monkeypatch)
 
 
 @pytest.mark.parametrize("dimension", [1, 300, 2**32])
@@ -334,10 +322,11 @@ def test_claim_without_a_sign_context() -> None:
         judge(native(), WeakParameters(20, 50, 4), claim)
 
 
-def test_sign_context_that_is_no_bytes() -> None:
+@pytest.mark.parametrize("text", ["text", ""])
+def test_sign_context_that_is_no_bytes(text: Any) -> None:
     claim = honest(native(), ALONE).claim
     with pytest.raises(Misuse, match="sign context: expected bytes, found str"):
-        replace(claim, sign_context="text")  # type: ignore[arg-type]
+        replace(claim, sign_context=text)
 
 
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
