@@ -13,7 +13,7 @@ from proofs.curve import ORDER
 from proofs.engine import Engine, SignedProduct, SignedSums
 from proofs.polynomials import add, dot, eq_table, fold, interpolate, line_of_sums, multiply, quadratic, scale
 from proofs.privacy_noise import NoiseSigns
-from proofs.relations.terms import FinalPoint, SignedWeights
+from proofs.relations.terms import FinalPoint, SignedWeights, SummedWeights
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class SignedWeight:
     @property
     def columns(self) -> list[int] | None:
         """weights(column) of every column; None for zeros."""
-        parts = [part.table() for part in self.weights.weights]
-        return add(*parts) if parts else None
+        return SummedWeights(self.weights.weights).table() or None
 
     def product(self, left: int, right: int) -> SignedProduct:
         """As the engine wants it; left, right: positions of message and noise."""

@@ -184,9 +184,8 @@ class _RowRounds:
     def _engine_sumcheck(self) -> RowSumcheck:
         task, lists = self._task, [weights.table() for weights in self._classes.values()]
         weights = (task.weights.projections, lists, task.weights.row_point, task.small)
-        factors = {b: factor for b, factor in enumerate(task.plain) if factor}
         signed = None if task.signed is None else task.signed.product(*task.pair)
-        return task.projection.row_sumcheck(*weights, factors, signed)
+        return task.projection.row_sumcheck(*weights, dict(enumerate(task.plain)), signed)
 
     def _signed_rows(self) -> SignedRows | None:
         task = self._task
@@ -312,13 +311,11 @@ class _ColumnRounds:
         for b, (values, table) in enumerate(zip(rows.sumcheck.rows(), task.parameters.layout.tables, strict=True)):
             pad = task.pads[b] * rows.pad[0]
             padded = [(value + pad) % ORDER for value in [*values, *[0] * (columns - len(values))]]
-            squares = None
+            squares = [task.plain[b]] * columns
             if table.weights is not None:
-                weights = scale(classes[table.weights].table(), equal)
-                squares = add([task.plain[b]] * columns, weights)
-            elif not table.plain:
-                squares = [0] * columns
-            self._columns.append(_Column(padded, linear[b], squares))
+                squares = add(squares, scale(classes[table.weights].table(), equal))
+            alone = table.weights is None and task.plain[b] == 1
+            self._columns.append(_Column(padded, linear[b], None if alone else squares))
         self._signed = self._signed_columns(task, row_point)
 
     def _signed_columns(self, task: SumcheckTask, row_point: Sequence[int]) -> SignedColumns | None:

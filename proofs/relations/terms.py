@@ -196,7 +196,7 @@ class Terms:
 
     squares: what the relation adds to W of classes of weights. total: from what is public, or has been sent. masks:
     coefficients of the masks of the integers that the relation sends. shared: of the first scalars under E_0. plain:
-    by table, what all its squares weigh beside the 1 of a plain table. signed: of message times noise.
+    by table, what the relation adds to the 1 that all squares of a plain table weigh. signed: of message times noise.
     """
 
     total: int = 0
@@ -226,13 +226,16 @@ class JoinedTerms:
     def of(cls, parts: Iterable[Terms]) -> JoinedTerms:
         """In their order."""
         found = list(parts)
-        squares: dict[str, tuple[ColumnWeights, ...]] = {}
-        for name, weights in ((name, weights) for part in found for name, weights in part.squares.items()):
-            squares[name] = (*squares.get(name, ()), weights)
+        squares, plain = dict[str, tuple[ColumnWeights, ...]](), dict[str, int]()
+        for part in found:
+            for name, weights in part.squares.items():
+                squares[name] = (*squares.get(name, ()), weights)
+            for name, factor in part.plain.items():
+                plain[name] = (plain.get(name, 0) + factor) % ORDER
         return cls(
             total=sum(part.total for part in found) % ORDER,
             squares={name: SummedWeights(weights) for name, weights in squares.items()},
-            plain={name: factor for part in found for name, factor in part.plain.items()},
+            plain=plain,
             signed=sum((part.signed for part in found), start=SignedWeights()),
             forms=list(chain.from_iterable(part.forms for part in found)),
             small=list(chain.from_iterable(part.small for part in found)),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from proofs.curve import ORDER
 from proofs.engine import Engine, Table
 from proofs.errors import Misuse
 from proofs.polynomials import eq_index
-from proofs.relations.norm import NORM_COMMITMENTS, UPDATE
+from proofs.relations.norm import NORM_COMMITMENTS, PRIVATE, UPDATE
 from proofs.relations.range import RANGE
 from proofs.relations.relation import DirectRelation, OwnTable, Sent, Weights, WrapBound
 from proofs.relations.terms import ColumnWeights, RankOneForm, Single, Terms
@@ -38,9 +37,10 @@ from tests.proofs.arguments import (
     pruned,
     reference,
 )
+from tests.proofs.test_parameters import refused_at_its_edge
 from tests.seeded import seeded
 from tests.soundness.forgery import another_point, forge_tables
-from tests.soundness.test_tampering import BEFORE_CELL_WEIGHTS, ENCRYPTION_TAMPERS, TAMPERS
+from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, refused_once_tampered
 
 ENGINES = pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
 
@@ -116,6 +116,39 @@ class AtLeast(DirectRelation):
             squares={"excess": ColumnWeights(-theta % ORDER, 2, [])},
             forms=[RankOneForm(Single(row), Single(column), {UPDATE: 1}, factor)],
         )
+
+
+@dataclass(frozen=True)
+class Energy(DirectRelation):
+    """The squares of update and private row sum to `value`, by weights beside the 1 that the norm gives them."""
+
+    shape: TableShape
+    value: int
+
+    name = "energy"
+    label = "energy-weight"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return (self.value,)
+
+    @property
+    def scalars(self) -> int:
+        return 1
+
+    def wrap_bounds(self, entry: int) -> Sequence[WrapBound]:
+        return [WrapBound("energy", 2 * (self.shape.cells * entry**2 + self.value))]
+
+    def terms(self, weights: Weights, sent: Sent) -> Terms:
+        (theta,) = weights.scalars
+        return Terms(total=theta * self.value, plain={UPDATE: theta, PRIVATE: theta})
+
+
+class EnergyAgain(Energy):
+    """Of the same tables."""
+
+    name = "energy-again"
+    label = "energy-again-weight"
 
 
 @filled_tables.register
@@ -219,6 +252,23 @@ def test_without_the_relation(kind: Kind) -> None:
     assert judge(native(), base, more) == judge(native(), parameters, less) == length
 
 
+@pytest.mark.parametrize("beta", [None, 9])
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [((2500, 2500), "accepted"), ((2499, 2500), "linear-relation"), ((2500, 2501), "linear-relation")],
+)
+def test_weights_of_all_squares_are_those_of_all_relations(
+    beta: int | None, values: tuple[int, int], verdict: str
+) -> None:
+    """Of tables that have others beside them, and of such as have none."""
+    shape = TableShape(20)
+    further = (Energy(shape, values[0]), EnergyAgain(shape, values[1]))
+    parameters = WeakParameters(20, 50, 4, beta, further=further)
+    claims = [honest(engine, parameters).claim for engine in (native(), reference())]
+    assert claims[0] == claims[1]
+    assert [judge(engine, parameters, claims[0]) for engine in (native(), reference())] == [verdict] * 2
+
+
 @pytest.fixture(scope="module")
 def full() -> Mapping[Kind, Honest]:
     return {kind: made_with(wanted(kind, everything=True), -3) for kind in (Equals, AtLeast)}
@@ -229,10 +279,7 @@ def full() -> Mapping[Kind, Honest]:
 @pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])
 def test_tampered_field(full: Mapping[Kind, Honest], engine: Engine, kind: Kind, name: str) -> None:
     """The manifest of the proof's fields, with the relation in force."""
-    made = full[kind]
-    change, check = (TAMPERS | ENCRYPTION_TAMPERS)[name]
-    verdict = "ciphertext-combination" if name in BEFORE_CELL_WEIGHTS else check
-    assert judge(engine, made.parameters, made.edited(**{name: change(made.proof)})) == verdict
+    refused_once_tampered(engine, full[kind], name)
 
 
 @ENGINES
@@ -266,19 +313,7 @@ def test_batches_name_the_one_at_fault(kind: Kind) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), [(Equals, "equals"), (AtLeast, "at-least")])
 def test_its_inequality_at_its_edge(kind: Kind, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parameters = wanted(kind, everything=False)
-    (bound,) = (bound for bound in parameters.wrap_bounds if bound.name == name)
-
-    class Only(WeakParameters):
-        @cached_property
-        def wrap_bounds(self) -> tuple[WrapBound, ...]:
-            return (bound,)
-
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left + 1)
-    Only(20, 50, 4, further=parameters.further)
-    monkeypatch.setattr("proofs.parameters.ORDER", bound.left)
-    with pytest.raises(Misuse, match=rf"no wrap-around \({name}\)"):
-        Only(20, 50, 4, further=parameters.further)
+    refused_at_its_edge(wanted(kind, everything=False), name, monkeypatch)
 
 
 def test_a_relation_that_does_not_go_with_the_others_is_refused() -> None:
