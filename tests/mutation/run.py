@@ -49,6 +49,7 @@ FORMS = (
     *VECTORS,
     "tests/proofs/test_relations.py",
     "tests/soundness/test_frozen_heart.py",
+    "tests/soundness/test_derivation.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
     "proofs.shape": ("tests/proofs/test_basics.py", *VECTORS),
@@ -105,6 +106,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/soundness/test_range_attacks.py",
         "tests/soundness/test_encryption_attacks.py",
         "tests/soundness/test_frozen_heart.py",
+        "tests/soundness/test_derivation.py",
     ),
     "protocols.privacy.differencing": ("tests/protocols/test_differencing.py",),
     "protocols.cohorts": ("tests/protocols/test_cohorts.py", "tests/protocols/test_contexts.py"),

@@ -11,6 +11,7 @@ from proofs.curve import ORDER
 from proofs.domains import ARGUMENT_BATCH
 from proofs.encryption import EncryptionParameters
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.verifier import Claim, _batch_weights, verify_batch
 from tests.proofs.arguments import (
     MODULUS,
@@ -28,6 +29,7 @@ from tests.soundness.forgery import another_point, forgetting
 
 PARAMETERS = WeakParameters(20, 50, 2)
 WIDE = WeakParameters(20, 50, 2, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
+NOISED = WeakParameters(20, 50, 2, privacy_noise=NoiseBounds(100, 10, 5000))
 
 
 def weights_of(monkeypatch: pytest.MonkeyPatch, parameters: ArgumentParameters, claims: list[Claim]) -> list[int]:
@@ -58,6 +60,11 @@ def pair() -> list[Honest]:
 @pytest.fixture(scope="module")
 def wide() -> list[Honest]:
     return [honest(native(), WIDE, seed=seed) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def noised() -> list[Honest]:
+    return [honest(native(), NOISED, seed=seed) for seed in (1, 2)]
 
 
 def shifted(made: Honest, table: int = 0, auxiliary: int = 0) -> Claim:
@@ -99,6 +106,8 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
             quotients_of(parameters).bound,
         ]
         count = 4
+    if parameters is NOISED:
+        statement += [100, 10, 5000, 64]
     challenger.absorb("statement", b"".join(number.to_bytes(32, "big") for number in statement))
     for claim in claims:
         challenger.absorb("weight", claim.weight.to_bytes(32, "big"))
@@ -106,8 +115,12 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
         if parameters is WIDE:
             challenger.absorb("range-commitments", claim.range_commitments)
             challenger.absorb("encryption-commitments", claim.encryption_commitments)
+        if parameters is NOISED:
+            challenger.absorb("privacy-noise-commitments", claim.privacy_noise_commitments)
         challenger.absorb("proof", claim.proof)
         challenger.absorb("context", claim.context)
+        if claim.sign_context is not None:
+            challenger.absorb("sign-context", claim.sign_context)
         if claim.encryption is not None:
             challenger.absorb("ring-elements", claim.encryption.elements.digest)
             challenger.absorb("ciphertext", claim.encryption.ciphertext_hash)
@@ -116,13 +129,13 @@ def known_weights(challenger: Challenger, claims: list[Claim], parameters: Argum
 
 
 def test_weights_are_those_of_the_specification(
-    pair: list[Honest], wide: list[Honest], monkeypatch: pytest.MonkeyPatch
+    pair: list[Honest], wide: list[Honest], noised: list[Honest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for parameters, made in ((PARAMETERS, pair), (WIDE, wide)):
+    for parameters, made in ((PARAMETERS, pair), (WIDE, wide), (NOISED, noised)):
         claims = [each.claim for each in made]
         weights = weights_of(monkeypatch, parameters, claims)
         assert weights == known_weights(Challenger(ARGUMENT_BATCH), claims, parameters)
-        assert len(set(weights)) == (4 if parameters is PARAMETERS else 8)
+        assert len(set(weights)) == (8 if parameters is WIDE else 4)
 
 
 def test_claims_that_failed_before_have_no_weight(pair: list[Honest], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,3 +185,22 @@ def test_every_item_of_range_and_encryption_changes_every_weight(wide: list[Hone
     for position in range(8):
         assert len({weights[position] for weights in drawn}) == len(drawn)
     assert weights_for(WIDE, [first, pruned(second)]) == drawn[0]  # the ciphertext counts by its hash
+
+
+def test_every_item_of_noise_changes_every_weight(noised: list[Honest]) -> None:
+    first, second = (made.claim for made in noised)
+    rows, signs = second.privacy_noise_commitments, second.sign_context
+    assert signs is not None
+    changed = [
+        second,
+        *(
+            altered(second, privacy_noise_commitments=rows[:start] + another_point() + rows[start + 33 :])
+            for start in range(0, len(rows), 33)
+        ),
+        replace(second, sign_context=signs + b"."),
+        replace(second, sign_context=b""),
+        replace(second, context=second.context + signs[:1], sign_context=signs[1:]),  # a byte to the other item
+    ]
+    drawn = [weights_for(NOISED, [first, claim]) for claim in changed]
+    for position in range(4):
+        assert len({weights[position] for weights in drawn}) == len(drawn)
