@@ -31,7 +31,8 @@ from protocols.reasons import (
 from protocols.registry import Registry
 from tests.independent import cohorts, content, identities, privacy
 from tests.simulator import Setting, Simulation
-from verifl.adversaries.registry import KINDS, VARIANTS
+from verifl.adversaries.registry import KINDS
+from verifl.adversaries.table import VARIANTS
 from verifl.carriers.ending import describe_ending
 
 SPEC = Path(__file__).parents[2] / "docs/spec"

@@ -28,7 +28,8 @@ from verifl.adversaries.cast import CLIENTS, Cast, LyingClientAgent
 from verifl.adversaries.clients import PublicRound
 from verifl.adversaries.coordinators import AsksUndrawn
 from verifl.adversaries.forgeries import Caught, Declined, Scene
-from verifl.adversaries.registry import DRAWN_CLIENTS, FIRST_ROUND, Injection, Role, assign
+from verifl.adversaries.injections import Injection, assign
+from verifl.adversaries.registry import DRAWN_CLIENTS, FIRST_ROUND, Role
 from verifl.adversaries.trustees import NO_ANSWER
 from verifl.agents.client import ClientAgent
 from verifl.agents.clock import MachineClock

@@ -18,7 +18,8 @@ from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl.adversaries import clients, coordinators, noise, provers, trustees, weights
 from verifl.adversaries.forgeries import FORGED, FORGERIES, Declined, Forgery, Scene
-from verifl.adversaries.registry import Injection, Role
+from verifl.adversaries.injections import Injection
+from verifl.adversaries.registry import Role
 from verifl.adversaries.trustees import Colluding
 from verifl.agents.accepting import accept_round
 from verifl.agents.client import ClientAgent, TurnObserver, train_turn

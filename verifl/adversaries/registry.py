@@ -1,20 +1,17 @@
-"""The kinds of misbehaviour, and what each leads to: whether the round closes, who notices, and what the audit says.
+"""The kinds of misbehaviour, each with what it leads to.
 
-Light to import: the command line reads it for `--inject list`. The documentation's table is `table()`, and a test for
+Light to import: the command line reads it for `--inject list`. The documentation's table is made of it, and a test for
 each line runs the kind and compares every column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from proofs.errors import Misuse
-from protocols.messages import COORDINATOR
+from verifl.adversaries.consequences import INVALID, Consequence
 
 FIRST_ROUND = 2  # the first round is honest, so that there is a history to replay, to fork and to roll back
-LIST = "list"
 
 
 class Role(StrEnum):
@@ -24,78 +21,6 @@ class Role(StrEnum):
     TRUSTEE = "trustee"
     SERVER = "server"
     NOBODY = "nobody"
-
-
-@dataclass(frozen=True)
-class Consequence:
-    """What one injection leads to, in round 2 of an otherwise honest federation with (m, f, t) = (5, 2, 4), whose
-    policy bounds coordinates and asks for the proof of encryption; and has private weights, where the kind needs them.
-
-    aborted: the logged reason where the round ends without a sum (it is then repeated). verdict: the logged reason for
-    which the liar's submission is excluded; detail: the check that its proof failed, as the log and the audit name it,
-    where it is always the same. refuser and refusal: the honest party that refuses, and the name of the
-    check. stops: the run ends there, with exit status 1 and the transcript of what was cosigned; after: only when the
-    round is over. status: of the audit of this transcript. checks: with status 1 exactly the checks that fail, and then
-    `convicts` are the parties that the audit finds to have broken a rule; with status 0 the check whose notes name the
-    liar. alone: where honest parties refuse, exactly the checks that fail in the transcript that the server publishes
-    without them, under its own signature and those of corrupt trustees; convicts_alone: as `convicts`, for that one.
-    """
-
-    status: int = 0
-    checks: tuple[str, ...] = ()
-    aborted: str | None = None
-    verdict: str | None = None
-    detail: str | None = None
-    refuser: str | None = None
-    refusal: str | None = None
-    stops: bool = False
-    after: bool = False
-    alone: tuple[str, ...] = ()
-    remark: str = ""
-    convicts: tuple[str, ...] = (COORDINATOR,)
-    convicts_alone: tuple[str, ...] = (COORDINATOR,)
-
-    @property
-    def completes(self) -> str:
-        """The second column of the table."""
-        stopped = "the run stops, exit status 1"
-        if self.aborted is not None:
-            then = f"in the repetition {stopped}" if self.stops else "then repeated"
-            return f"no: aborted, `{self.aborted}`; {then}"
-        if self.stops:
-            return f"yes; then {stopped}" if self.after else f"no: {stopped}"
-        return "yes"
-
-    @property
-    def noticed(self) -> str:
-        """The third column of the table."""
-        found = []
-        if self.verdict is not None:
-            detail = f" (`{self.detail}`)" if self.detail else ""
-            found.append(f"the coordinator excludes the submission, `{self.verdict}`{detail}")
-        if self.refusal is not None:
-            found.append(f"{self.refuser} refuses, `{self.refusal}`")
-        if self.status:
-            found.append("the audit")
-        found += [self.remark] if self.remark else []
-        return "; ".join(found) or "nobody: nothing is wrong with it"
-
-    @property
-    def audited(self) -> str:
-        """The fourth column of the table."""
-        return f"1: {kind_of_no(self.convicts)}" if self.status else "0: accepted"
-
-    @property
-    def audited_alone(self) -> str:
-        """The sixth column of the table."""
-        return f"1: {kind_of_no(self.convicts_alone)}; {', '.join(self.alone)}" if self.alone else "-"
-
-    @property
-    def named_by(self) -> str:
-        """The fifth column of the table."""
-        if not self.checks:
-            return "-"
-        return ", ".join(self.checks) if self.status else f"{', '.join(self.checks)} (note)"
 
 
 @dataclass(frozen=True)
@@ -123,43 +48,9 @@ class Misbehaviour:
         return self.name if self.party is Role.NOBODY else f"{self.name}[:{self.party.upper()}]"
 
 
-@dataclass(frozen=True)
-class Injection:
-    """One `--inject`. parties: empty until `assign` gives the kind one. liar: the client or trustee that lies, if one
-    does; `assign` says who."""
-
-    kind: Misbehaviour
-    parties: tuple[str, ...]
-    liar: str = ""
-
-    @property
-    def party(self) -> str:
-        """The one party."""
-        return self.parties[0]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What leads elsewhere than a kind alone. cases: each several injections at once, as on the command line, and all
-    with the same outcome. encryption_proof: of the policy. noised: whether it has noise, and a budget of two rounds."""
-
-    label: str
-    cases: tuple[tuple[str, ...], ...]
-    outcome: Consequence
-    encryption_proof: bool = True
-    noised: bool = False
-
-
-def kind_of_no(convicts: Sequence[str]) -> str:
-    """Which of the three kinds of no an audit answers that convicts these parties."""
-    return f"rule-broken by {', '.join(convicts)}" if convicts else "damaged"
-
-
 BAD_SHARE = "bad-share"
 _FOREIGN = ("I1", "I5", "I7", "I8", "P6")  # a cohort that nobody acknowledged, of clients whom the log does not admit
 _SUM = ("I9", "I10")  # a false sum: the ciphertexts say otherwise, and so do the commitments
-
-_INVALID = Consequence(checks=("I7",), verdict="invalid-proof", detail="linear-relation")
 
 STATED_WEIGHTS = "weights that are stated"
 DRAWN_CLIENTS = "clients that are drawn for each round"
@@ -169,12 +60,12 @@ _WEIGHERS = (
     Misbehaviour(
         "wrong-weight", Role.CLIENT, Role.CLIENT,
         "states another weight than that of which its proof is",
-        replace(_INVALID, detail="ciphertext-combination"), needs=STATED_WEIGHTS,
+        replace(INVALID, detail="ciphertext-combination"), needs=STATED_WEIGHTS,
     ),
     Misbehaviour(
         "understated-weight", Role.CLIENT, Role.CLIENT,
         "states the least weight for an update as long as only the heaviest may be",
-        _INVALID, needs=STATED_WEIGHTS,
+        INVALID, needs=STATED_WEIGHTS,
     ),
     Misbehaviour(
         "excessive-weight", Role.CLIENT, Role.CLIENT,
@@ -187,60 +78,60 @@ _PROVERS = (
     Misbehaviour(
         "oversized-update", Role.CLIENT, Role.CLIENT,
         "submits an update twice as long as the bound, with a proof by the honest prover's own steps",
-        _INVALID,
+        INVALID,
     ),
     Misbehaviour(
         "out-of-range", Role.CLIENT, Role.CLIENT,
         "submits an update with one coordinate one unit beyond its bound",
-        _INVALID, needs="a bound on coordinates",
+        INVALID, needs="a bound on coordinates",
     ),
     Misbehaviour(
         "value-in-padding", Role.CLIENT, Role.CLIENT,
         "commits to and encrypts a value in a cell beyond the last coordinate, where no aggregate would carry it",
-        _INVALID, needs="padding",
+        INVALID, needs="padding",
     ),
     Misbehaviour(
-        "wrong-ciphertext", Role.CLIENT, Role.CLIENT, "encrypts another update than it committed to", _INVALID,
+        "wrong-ciphertext", Role.CLIENT, Role.CLIENT, "encrypts another update than it committed to", INVALID,
     ),
     Misbehaviour(
         "quotient-out-of-range", Role.CLIENT, Role.CLIENT,
         "encrypts another update, and makes up for it by quotients beyond their range",
-        replace(_INVALID, detail="quotient-range"), needs="the proof of encryption",
+        replace(INVALID, detail="quotient-range"), needs="the proof of encryption",
     ),
     Misbehaviour(
         "oversized-error", Role.CLIENT, Role.CLIENT,
         "encrypts with an error near a multiple of q / T, which shifts the sum and passes for a small one",
-        _INVALID,
+        INVALID,
     ),
     Misbehaviour(
         "mixed-up-chunks", Role.CLIENT, Role.CLIENT,
         "exchanges two ring elements of its ciphertext, or its halves where it does not fill two",
-        _INVALID,
+        INVALID,
     ),
     Misbehaviour(
         "oversized-key", Role.CLIENT, Role.CLIENT,
         "encrypts with and shares a key with one digit so large that it overflows in the sum",
-        _INVALID,
+        INVALID,
     ),
     Misbehaviour(
         "wrong-key", Role.CLIENT, Role.CLIENT,
         "shares another key than it encrypted with",
-        replace(_INVALID, detail="share-opening"),
+        replace(INVALID, detail="share-opening"),
     ),
     Misbehaviour(
         "wrong-blinding", Role.CLIENT, Role.CLIENT,
         "shares another blinding than that of its commitment, and proves as if it were the same",
-        replace(_INVALID, detail="update-opening"),
+        replace(INVALID, detail="update-opening"),
     ),
     Misbehaviour(
         "oversized-weight", Role.CLIENT, Role.CLIENT,
         "hides a weight of W + 1, and an update as long as that allows",
-        replace(_INVALID, detail="linear-relation"), needs="private weights",
+        replace(INVALID, detail="linear-relation"), needs="private weights",
     ),
     Misbehaviour(
         "split-weight", Role.CLIENT, Role.CLIENT,
         "hides a weight of 1 in what is summed, and bounds the update by one of W",
-        replace(_INVALID, detail="linear-relation"), needs="private weights",
+        replace(INVALID, detail="linear-relation"), needs="private weights",
     ),
 )  # fmt: skip
 
@@ -248,13 +139,13 @@ _ADDERS = (
     Misbehaviour(
         "noise-left-out", Role.CLIENT, Role.CLIENT,
         "commits to its update with noise, and encrypts it without",
-        _INVALID, needs=NOISE,
+        INVALID, needs=NOISE,
     ),
-    Misbehaviour("no-noise", Role.CLIENT, Role.CLIENT, "commits to noise that is zero", _INVALID, needs=NOISE),
+    Misbehaviour("no-noise", Role.CLIENT, Role.CLIENT, "commits to noise that is zero", INVALID, needs=NOISE),
     Misbehaviour(
         "weak-noise", Role.CLIENT, Role.CLIENT,
         "adds noise in the first cells alone, as much as stays below the floor",
-        _INVALID, needs=NOISE,
+        INVALID, needs=NOISE,
     ),
     Misbehaviour(
         "constant-noise", Role.CLIENT, Role.CLIENT,
@@ -274,12 +165,12 @@ _ADDERS = (
     Misbehaviour(
         "noise-beyond-group", Role.CLIENT, Role.CLIENT,
         "adds noise of E_n + 1 in one cell",
-        _INVALID, needs=NOISE,
+        INVALID, needs=NOISE,
     ),
     Misbehaviour(
         "noise-above-ceiling", Role.CLIENT, Role.CLIENT,
         "adds noise of the least magnitude with which all cells together are above the ceiling",
-        _INVALID, needs=NOISE,
+        INVALID, needs=NOISE,
     ),
     Misbehaviour(
         "poison-noise", Role.CLIENT, Role.CLIENT,
@@ -294,7 +185,7 @@ _CLIENTS = (
     Misbehaviour(
         "bad-proof", Role.CLIENT, Role.CLIENT,
         "sends a proof with one bit changed",
-        replace(_INVALID, detail="share-opening"),
+        replace(INVALID, detail="share-opening"),
     ),
     Misbehaviour(
         "replayed-proof", Role.CLIENT, Role.CLIENT,
@@ -475,124 +366,3 @@ _SERVER = (
 KINDS: dict[str, Misbehaviour] = {
     kind.name: kind for kind in (*_PROVERS, *_WEIGHERS, *_ADDERS, *_CLIENTS, *_TRUSTEES, *_SERVER)
 }
-
-VARIANTS = (
-    Variant(
-        "`bad-share`, for more than f trustees", (("bad-share:trustee-1,trustee-2,trustee-3",),),
-        Consequence(checks=("I7",), verdict="disputed"),
-    ),
-    Variant(
-        "`bad-share`, for more than m - t trustees", (("bad-share:trustee-1,trustee-2",),),
-        Consequence(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
-    ),
-    Variant(
-        "`false-complaint`, by more than m - t trustees", (("false-complaint:trustee-1", "false-complaint:trustee-2"),),
-        Consequence(checks=("I8",), verdict="unacknowledged", remark="they dispute it; who lies stays open"),
-    ),
-    Variant(
-        "`lying-trustee`, more than m - t of them", (("lying-trustee:trustee-1", "lying-trustee:trustee-2"),),
-        Consequence(checks=("I8",), aborted="missing-releases", remark="the abort names them too"),
-    ),
-    Variant(
-        "`silent-trustee`, more than m - t of them", (("silent-trustee:trustee-1", "silent-trustee:trustee-2"),),
-        Consequence(stops=True, refuser="the coordinator", refusal="checkpoint-quorum"),
-    ),
-    Variant(
-        "`oversized-update`, `out-of-range`, `value-in-padding`, with `encryption_proof = false`",
-        (("oversized-update",), ("out-of-range",), ("value-in-padding",)), _INVALID, encryption_proof=False,
-    ),
-    Variant(
-        "`wrong-ciphertext`, `oversized-error`, `mixed-up-chunks`, `oversized-key`, `wrong-key`, `wrong-blinding`, "
-        "with `encryption_proof = false`",
-        (
-            ("wrong-ciphertext",), ("oversized-error",), ("mixed-up-chunks",), ("oversized-key",), ("wrong-key",),
-            ("wrong-blinding",),
-        ),
-        Consequence(
-            aborted="opening-failed",
-            remark="everybody sees that the sum does not open, and nobody who spoilt it; at most `max_aborts` times",
-        ),
-        encryption_proof=False,
-    ),
-    Variant(
-        "`server-two-cohorts`, with noise, where two cohorts are all of the budget", (("server-two-cohorts",),),
-        Consequence(
-            refuser="every honest trustee", refusal="order", stops=True, alone=("I1", "I4", "P2", "P5"),
-        ),
-        noised=True,
-    ),
-)  # fmt: skip
-
-
-def parse_injection(text: str) -> Injection:
-    """`KIND` or `KIND:PARTY`; raises Misuse for an unknown kind, or a PARTY where the kind takes none."""
-    name, colon, rest = text.partition(":")
-    kind = KINDS.get(name)
-    if kind is None:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, KINDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else "`--inject list` lists the kinds"
-        raise Misuse(f"inject: there is no kind {name!r}; {hint}")
-    parties = tuple(rest.split(",")) if colon else ()
-    if parties and (kind.party is Role.NOBODY or "" in parties or len(set(parties)) != len(parties)):
-        raise Misuse(f"inject: expected {kind.spelling}, found {text!r}")
-    if len(parties) > 1 and kind.name != BAD_SHARE:
-        raise Misuse(f"inject: {name} takes one party, found {rest!r}")
-    return Injection(kind, parties)
-
-
-def assign(injections: Sequence[Injection], clients: Sequence[str], trustees: Sequence[str]) -> tuple[Injection, ...]:
-    """Give every injection its parties: those named, and for the others the first that is free.
-
-    clients, trustees: ids in the policy's order. Raises Misuse for a party that does not exist, two injections on one
-    party, or two lies of the server.
-    """
-    servers = [each.kind.name for each in injections if each.kind.by is Role.SERVER]
-    if len(servers) > 1:
-        raise Misuse(f"inject: the server tells one lie at a time, found {' and '.join(servers)}")
-    known = {Role.CLIENT: clients, Role.TRUSTEE: trustees}
-    taken = [party for each in injections for party in each.parties]
-    for each in injections:
-        for party in each.parties:
-            if party not in known[each.kind.party]:
-                names = ", ".join(known[each.kind.party])
-                raise Misuse(f"inject: {each.kind.name} needs a {each.kind.party}, one of {names}; found {party!r}")
-    repeated = sorted({party for party in taken if taken.count(party) > 1})
-    if repeated:
-        raise Misuse(f"inject: {repeated[0]} has two parts; give each party one")
-    return tuple(_assigned(each, known, taken) for each in injections)
-
-
-def _assigned(injection: Injection, known: dict[Role, Sequence[str]], taken: list[str]) -> Injection:
-    kind, parties = injection.kind, injection.parties
-    if not parties and kind.party is not Role.NOBODY:
-        parties = (_free(kind, kind.party, known, taken),)
-    if kind.by is Role.SERVER:
-        return Injection(kind, parties)
-    return Injection(kind, parties, parties[0] if kind.party is kind.by else _free(kind, kind.by, known, taken))
-
-
-def _free(kind: Misbehaviour, role: Role, known: dict[Role, Sequence[str]], taken: list[str]) -> str:
-    free = [party for party in known[role] if party not in taken]
-    if not free:
-        raise Misuse(f"inject: no {role} is left for {kind.name}")
-    taken.append(free[0])
-    return free[0]
-
-
-def listing() -> str:
-    """One line for each kind, as `--inject list` prints them."""
-    width = max(len(kind.spelling) for kind in KINDS.values())
-    return "\n".join(f"{kind.spelling:{width}}  {kind.description}" for kind in KINDS.values())
-
-
-def table() -> str:
-    """The table of docs/misbehaviour.md."""
-    head = ("kind", "the round completes", "who notices, and how", "audit", "named by", "published by the server alone")
-    rows = [head, tuple("---" for _ in head)]
-    lines = [(f"`{kind.name}`", kind.outcome) for kind in KINDS.values()]
-    for label, outcome in [*lines, *((variant.label, variant.outcome) for variant in VARIANTS)]:
-        audit = (outcome.audited, outcome.named_by, outcome.audited_alone)
-        rows.append((label, outcome.completes, outcome.noticed, *audit))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

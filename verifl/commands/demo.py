@@ -19,7 +19,7 @@ from verifl.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from verifl.adversaries.registry import Injection
+    from verifl.adversaries.injections import Injection
 
 DELTA, COLLUDING = 1e-5, 2  # of a demonstration with noise
 

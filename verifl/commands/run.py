@@ -27,7 +27,7 @@ from verifl.commands.shared import (
 )
 
 if TYPE_CHECKING:
-    from verifl.adversaries.registry import Injection
+    from verifl.adversaries.injections import Injection
     from verifl.federation import Federation
 
 

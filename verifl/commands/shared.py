@@ -12,7 +12,7 @@ import click
 from verifl.formatting import DEVICE, DEVICES
 
 if TYPE_CHECKING:
-    from verifl.adversaries.registry import Injection
+    from verifl.adversaries.injections import Injection
     from verifl.carriers.base import Carrier
 
 OK, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
@@ -63,7 +63,7 @@ def _injections(context: click.Context, _: click.Parameter, values: tuple[str, .
     """`--inject` as values; `--inject list` prints the kinds and ends the command."""
     if not values:
         return ()
-    from verifl.adversaries.registry import LIST, listing, parse_injection
+    from verifl.adversaries.injections import LIST, listing, parse_injection
 
     if LIST in values:
         click.echo(listing())

@@ -16,7 +16,8 @@ from protocols.pinned import PinnedPolicy
 from verifl import Config, Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forgeries import FORGED, Declined
-from verifl.adversaries.registry import DRAWN_CLIENTS, KINDS, NOISE, STATED_WEIGHTS, parse_injection
+from verifl.adversaries.injections import parse_injection
+from verifl.adversaries.registry import DRAWN_CLIENTS, KINDS, NOISE, STATED_WEIGHTS
 from verifl.storage.history import EndedRound, ended_rounds
 from verifl.strategies.privacy import PrivacyConfig
 from verifl.strategies.weights import WeightsConfig

@@ -25,8 +25,9 @@ from tests.verifl.adversaries.conftest import ABOUT_NOISE, ABOUT_WEIGHTS, CLIENT
 from verifl import Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.cast import CLIENTS as LIARS
+from verifl.adversaries.injections import parse_injection
 from verifl.adversaries.provers import ProvesAnything, mixed_up, shifting_error
-from verifl.adversaries.registry import KINDS, Role, parse_injection
+from verifl.adversaries.registry import KINDS, Role
 
 
 def opened(played: Played, number: int) -> OpenedSum:

@@ -18,7 +18,7 @@ from tests.verifl.adversaries.conftest import CLIENTS, CONFIG, HONEST, TRUSTEES,
 from verifl import Federation
 from verifl.adversaries.carrier import InjectedCarrier
 from verifl.adversaries.forged_log import ForgedLog
-from verifl.adversaries.registry import parse_injection
+from verifl.adversaries.injections import parse_injection
 from verifl.storage.stores import DirectoryStore
 
 

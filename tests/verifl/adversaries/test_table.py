@@ -12,7 +12,10 @@ from click.testing import CliRunner
 from auditor import Report, Status, audit
 from auditor.cli import main as verifl_audit
 from tests.verifl.adversaries.conftest import ABOUT_NOISE, CLIENTS, HONEST, TRUSTEES, Play, Played
-from verifl.adversaries.registry import KINDS, VARIANTS, Consequence, Injection, Role, assign, parse_injection, table
+from verifl.adversaries.consequences import Consequence
+from verifl.adversaries.injections import Injection, assign, parse_injection
+from verifl.adversaries.registry import KINDS, Role
+from verifl.adversaries.table import VARIANTS, table
 from verifl.adversaries.trustees import NO_ANSWER
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
