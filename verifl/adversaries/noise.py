@@ -36,7 +36,7 @@ from protocols.rounds.submitting import (
     encode,
 )
 from verifl.adversaries.clients import LyingClient
-from verifl.adversaries.provers import ANYTHING, Commit, ProvesAnything, encrypt_anything
+from verifl.adversaries.provers import ANYTHING, Commit, ProvesAnything, encrypt_anything, signed_noise_of
 
 Cells = NDArray[np.int64]  # (cells,), padding included
 Choose = Callable[[ClientRound, Randomness], Cells]
@@ -104,8 +104,7 @@ def committing_to_noise(choose: Choose) -> Commit:
 
 def _without_noise(at: ClientRound, secrets: Secrets) -> Ciphertext:
     table, *others = secrets.committed.tables
-    signed = secrets.noise.privacy
-    bare = table if signed is None else table - signed.signs.times(signed.committed.noise)
+    bare = table - signed_noise_of(at, secrets.noise)
     return encrypt_anything(at, replace(secrets, committed=replace(secrets.committed, tables=(bare, *others))))
 
 

@@ -14,6 +14,7 @@ from protocols.steps.doubles import Doubles
 from protocols.steps.step import decode_model
 from protocols.submissions import read_blob
 from verifl.agents.published import whole_log
+from verifl.storage.history import RoundsWalk
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,15 @@ class PastModels:
 
         Raises Malformed or Rejected, by the name of the check, for what is no log of this policy.
         """
-        ended = [each for _, each in whole_log(pinned, reader) if each is not None]
-        closed = {each.last.number: each.model for each in ended if each.aborted is None}
-        return cls(pinned, reader, closed, {each.last.number: each.aborted for each in ended if each.aborted})
+        closed, aborted = dict[int, bytes](), dict[int, str]()
+        for _, ended in whole_log(pinned, reader, RoundsWalk(pinned)):
+            if ended is None:
+                continue
+            if ended.aborted is None:
+                closed[ended.last.number] = ended.model
+            else:
+                aborted[ended.last.number] = ended.aborted
+        return cls(pinned, reader, closed, aborted)
 
     def after(self, number: int) -> PastModel:
         """The model after a round that closed, or 0, the initial one; raises Misuse for any other."""

@@ -15,6 +15,7 @@ from protocols.log.tiles import blob_path
 from protocols.messages import Aggregate
 from protocols.pinned import PinnedPolicy
 from verifl.agents.published import whole_log
+from verifl.storage.history import RoundsWalk
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _summed(pinned: PinnedPolicy, reader: TranscriptReader) -> Iterator[tuple[En
     """Every entry, and with the one that closes a round its number and ciphertexts that were summed, as often as they
     are named for that."""
     total = b""
-    for entry, ended in whole_log(pinned, reader):
+    for entry, ended in whole_log(pinned, reader, RoundsWalk(pinned)):
         if isinstance(entry.message, Aggregate):
             total = entry.message.ciphertext
         if ended is None or ended.aborted is not None:

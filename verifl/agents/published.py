@@ -12,6 +12,7 @@ from proofs.errors import Rejected
 from protocols.envelopes import Entry
 from protocols.invitation import Invitation, make_invitation
 from protocols.log.checkpoint import SignedNote, check_note, check_own, parse_note
+from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.evidence import Evidence, newest_said
@@ -48,18 +49,24 @@ def own_note(pinned: PinnedPolicy, reader: TranscriptReader) -> SignedNote:
     return note
 
 
-def whole_log(pinned: PinnedPolicy, reader: TranscriptReader) -> Iterator[tuple[Entry, EndedRound | None]]:
-    """Every entry, and the round that it ends, if it ends one. The log is read by its tree, then by its rules.
+def whole_log(
+    pinned: PinnedPolicy, reader: TranscriptReader, walk: RoundsWalk
+) -> Iterator[tuple[Entry, EndedRound | None]]:
+    """Every entry, and the round that it ends, if it ends one. The log is read by its tree, then by its rules. walk: at
+    its start; it has been through the log when the last entry has come.
 
     Raises Malformed or Rejected, by the name of the check, for what is no log of this policy, or its checkpoint none
     that t trustees in force have cosigned: what was made of the entries counts once all of them have come.
     """
-    note, policy, walk = own_note(pinned, reader), pinned.policy, RoundsWalk(pinned)
+    note, policy = own_note(pinned, reader), pinned.policy
     for _ in reader.replay():  # first, so that damage is not taken for a breach of the rules
         pass
-    for data in reader.stream(0, note.checkpoint.size):
+    head = note.checkpoint
+    for data in reader.stream(0, head.size):
         entry = Entry.open(data)
         yield entry, walk.add(entry)
+    if walk.follower.root() != head.root:  # whoever has the files may have changed them since
+        raise Damaged("checkpoint-root", head.root.hex(), walk.follower.root().hex())
     check_note(note, policy.log_key, walk.follower.ledger.membership.trustees(policy), policy.threshold)
 
 

@@ -143,7 +143,7 @@ class _Run(Rounds):
         self._watch.begin()
         current = self._server.ledger.current
         with self._dropouts.turns(question.round, len(clients), current is not None and bool(current.submissions)):
-            for client in clients if self._session.apart else ():
+            for client in clients:
                 client.prepare(question, self._server.log)
             for client in clients:
                 with self._dropouts.turn():

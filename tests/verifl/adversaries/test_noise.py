@@ -13,8 +13,8 @@ from protocols.policy import PrivacyBudget
 from protocols.rounds.submitting import ClientRound
 from tests.seeded import seeded
 from tests.simulator import Setting, Simulation
+from tests.verifl.adversaries.conftest import ABOUT_NOISE
 from verifl.adversaries import noise
-from verifl.adversaries.registry import KINDS
 
 NAME, DIMENSION, CELLS = "client-00", 40, 48
 SETTING = Setting(clients=3, budget=PrivacyBudget(8_000_000, 10_000_000), encryption_proof=True, dimension=DIMENSION)
@@ -94,5 +94,4 @@ def test_the_update_of_a_poisoner_is_within_its_bounds(at: ClientRound) -> None:
 
 
 def test_every_kind_about_noise_has_its_liar() -> None:
-    about = {name for name, kind in KINDS.items() if kind.needs.startswith("noise for privacy")}
-    assert set(noise.LIARS) == about
+    assert set(noise.LIARS) == ABOUT_NOISE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -15,6 +16,7 @@ from protocols.log.tiles import CHECKPOINT
 from protocols.rounds.follower import Follower
 from tests.simulator import Setting, Simulation, identity_of
 from verifl.agents.party import Party
+from verifl.agents.past_models import PastModels
 from verifl.agents.published import PublishedLog, follow
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.carriers.exchange.standing import standing_of
@@ -60,6 +62,14 @@ class Unread(TranscriptReader):
         pytest.fail(f"the log was read, {tiles}")
 
 
+class Exchanged(TranscriptReader):
+    """Whose last two entries have changed places when they are read once more."""
+
+    def stream(self, start: int, stop: int) -> Iterator[bytes]:
+        *others, first, second = super().stream(start, stop)
+        yield from (*others, second, first)
+
+
 class Place(PublicDirectory):
     """With readers of some kind."""
 
@@ -84,7 +94,9 @@ READINGS: dict[str, Reading] = {
     "said": lambda it, kind: PublishedLog(kind(it.path), it.pinned).said_by(party(it)),
     "follow": lambda it, kind: follow(it.pinned, kind(it.path), Follower.start(), lambda _: None),
     "status": lambda it, kind: standing_of(Place(it, kind), it.pinned),
+    "models": lambda it, kind: PastModels.read(it.pinned, kind(it.path)),
 }
+TWICE = ("status", "models")  # by the tree, then by the rules
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +141,18 @@ def test_nothing_is_read_of_a_log_of_somebody_else(simulations: list[Simulation]
     finally:
         file.write_bytes(note)
     assert refused.value.check == "checkpoint-signature"
+
+
+@pytest.mark.parametrize(("reading", "check"), [("follow", "fork"), *((each, "checkpoint-root") for each in TWICE)])
+def test_what_is_followed_is_what_the_checkpoint_has(tmp_path: Path, reading: str, check: str) -> None:
+    """Two submissions in the other order keep every rule, and are another log."""
+    simulation = Simulation(tmp_path, SETTING)
+    simulation.start()
+    simulation.open_round()
+    for name in ("client-00", "client-01"):
+        simulation.submit(name)
+    simulation.checkpoint()
+    READINGS[reading](simulation, TranscriptReader)
+    with pytest.raises(Rejected) as refused:
+        READINGS[reading](simulation, Exchanged)
+    assert refused.value.check == check

@@ -7,7 +7,7 @@ are somebody's clock: those of a proposal the coordinator's, that of a checkpoin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import Ledger, asked_clients, cohorts_with
 from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
-from verifl.agents.published import own_note
+from verifl.agents.published import whole_log
 from verifl.carriers.exchange.public import PROPOSAL, PublicView
 from verifl.storage.history import EndedRound, RoundsWalk
 
@@ -179,14 +179,9 @@ def _drawn(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...] | None:
 
 
 def _read(pinned: PinnedPolicy, reader: TranscriptReader) -> _Read:
-    """The log, read twice: by the tree, so that damage is not taken for a lie, and then by the rules."""
-    own_note(pinned, reader)
-    for _ in reader.replay():
-        pass
-    read, head = _Read(pinned), reader.head()
-    read.add(map(Entry.open, reader.stream(0, head.size)))
-    if read.follower.root() != head.root:
-        raise Damaged("checkpoint-root", head.root.hex(), read.follower.root().hex())
+    read = _Read(pinned)
+    for entry, ended in whole_log(pinned, reader, read.walk):
+        read.add(entry, ended)
     return read
 
 
@@ -194,7 +189,7 @@ class _Read:
     """What is told of a log, which is read once and not held. recent: bytes of the last rounds that ended."""
 
     def __init__(self, pinned: PinnedPolicy) -> None:
-        self._pinned, self._walk = pinned, RoundsWalk(pinned)
+        self._pinned, self.walk = pinned, RoundsWalk(pinned)
         self.aborted, self.log_bytes = 0, 0
         self.last_abort: Abort | None = None
         self._recent, self._before = deque[int](maxlen=RECENT), 0
@@ -202,27 +197,25 @@ class _Read:
     @property
     def follower(self) -> Follower:
         """The log so far."""
-        return self._walk.follower
+        return self.walk.follower
 
     @property
     def closed(self) -> int:
         """Rounds that closed."""
-        return self._walk.closed
+        return self.walk.closed
 
     @property
     def round_bytes(self) -> int | None:
         """See `Standing`."""
         return sum(self._recent) // len(self._recent) if self._recent else None
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """The next ones; raises as `Follower.after`."""
-        for entry in entries:
-            ended = self._walk.add(entry)
-            self.log_bytes += _size(self._pinned, entry)
-            if self._walk.follower.size == 1:
-                self._before = self.log_bytes  # genesis is of no round
-            if ended is not None:
-                self._end(ended)
+    def add(self, entry: Entry, ended: EndedRound | None) -> None:
+        """The next one, which the walk has been through, and the round that it ended."""
+        self.log_bytes += _size(self._pinned, entry)
+        if self.walk.follower.size == 1:
+            self._before = self.log_bytes  # genesis is of no round
+        if ended is not None:
+            self._end(ended)
 
     def _end(self, ended: EndedRound) -> None:
         self._recent.append(self.log_bytes - self._before)

@@ -18,7 +18,7 @@ from tests.required import needs
 from tests.simulator import Setting, make_policy
 
 pytestmark = pytest.mark.organisations
-needs("flwr")
+needs("flwr")  # before anything imports it, so all that is below is late: E402
 
 from flwr.serverapp import strategy as flower  # noqa: E402
 

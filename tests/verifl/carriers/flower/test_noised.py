@@ -13,7 +13,7 @@ from proofs.errors import Misuse
 from tests.required import needs
 
 pytestmark = pytest.mark.organisations
-needs("flwr")
+needs("flwr")  # before anything imports it, so all that is below is late: E402
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict  # noqa: E402
 from flwr.serverapp.strategy import FedAvg  # noqa: E402

@@ -21,7 +21,7 @@ from tests.required import needs
 from tests.web import Authority, certificates, site
 
 pytestmark = pytest.mark.organisations
-needs("flwr")
+needs("flwr")  # before anything imports it, so all that is below is late: E402
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
