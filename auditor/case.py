@@ -56,8 +56,6 @@ HARMLESS = frozenset(
         "tensor-types",
         "lattice-security",
         "decryption",
-        "noise-deviation",
-        "budget-rounds",
     }
 )
 # Conditions on who the parties are; I3 reports these.

@@ -14,7 +14,16 @@ from typing import Any
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import open_envelope
 from protocols.log.merkle import Frontier, leaf_hash
-from protocols.messages import CohortClosed, FederationClosed, Genesis, RoundAborted, RoundClosed, RoundOpen, Submission
+from protocols.messages import (
+    CohortClosed,
+    FederationClosed,
+    Genesis,
+    KeyRotation,
+    RoundAborted,
+    RoundClosed,
+    RoundOpen,
+    Submission,
+)
 from protocols.noise import carried_budgets
 from protocols.policy import FormerBudget, FormerFederation, Policy
 
@@ -26,7 +35,8 @@ class LogEnd:
     """Where the first `size` entries of a log leave it. root: of their tree. model: that the next round would open on.
     running: the round that is open, 0 for none. aborted: the last round, if it was aborted and the federation was not
     closed behind it; 0 for none. opened: the rounds, here or later in the log, that closed a cohort on `model`.
-    charges: in how many closed cohorts of the whole log each client is.
+    charges: in how many closed cohorts of the whole log each client is. rotated: whose each key is that a rotation
+    anywhere in it brought.
     """
 
     size: int
@@ -36,6 +46,7 @@ class LogEnd:
     aborted: int
     opened: tuple[int, ...]
     charges: Mapping[str, int] = field(default_factory=dict)
+    rotated: Mapping[bytes, str] = field(default_factory=dict)
 
 
 def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
@@ -56,7 +67,8 @@ def end_of(entries: Iterable[bytes], size: int) -> LogEnd:
     if end is None:
         raise Rejected("previous-size", f"a log of {size} entries or more", str(count))
     root, model, running, aborted = end
-    return LogEnd(size, root, model, running, aborted, tuple(state.cohorts.get(model, ())), state.charges)
+    opened = tuple(state.cohorts.get(model, ()))
+    return LogEnd(size, root, model, running, aborted, opened, state.charges, state.rotated)
 
 
 def charges_in(entries: Iterable[bytes]) -> Mapping[str, int]:
@@ -88,7 +100,7 @@ def check_link(policy: Policy, former: Policy, former_hash: bytes, end: LogEnd) 
 
     former: the policy of that log, former_hash the SHA-256 of its file. "previous-policy", "previous-federation": it is
     another; "previous-root": this size has another root, a fork; "previous-model": another final model; then as
-    `require_lawful`, as `check_layout`, and as `check_budgets`.
+    `require_lawful`, as `check_layout`, as `check_budgets`, and as `check_clients`.
     """
     named = policy.previous
     if named is None:
@@ -100,6 +112,7 @@ def check_link(policy: Policy, former: Policy, former_hash: bytes, end: LogEnd) 
     check_layout(policy, former)
     _same("previous-model", policy.initial_model.hex(), end.model.hex())
     check_budgets(policy, former, end)
+    check_clients(policy, former, end)
 
 
 def check_budgets(policy: Policy, former: Policy, end: LogEnd) -> None:
@@ -127,6 +140,21 @@ def _charged(former: FormerBudget) -> str:
     return f"{former.federation} {numbers}, which charged {clients or 'nobody'}"
 
 
+def check_clients(policy: Policy, former: Policy, end: LogEnd) -> None:
+    """Accept if no client has a key under another id than it had it, as a client, in the federation before: what that
+    one charged for by ids would be forgotten. Where that one has no budget it charged for nothing, and anybody may.
+    Raises Rejected("previous-client")."""
+    if former.privacy_budget is None:
+        return
+    clients = {member.id for member in former.roster}
+    known = {member.public_key: member.id for member in former.roster}
+    known.update((key, party) for key, party in end.rotated.items() if party in clients)
+    for member in policy.roster:
+        before = known.get(member.public_key, member.id)
+        if before != member.id:
+            raise Rejected("previous-client", f"{before}, whose key in {former.federation} it is", member.id)
+
+
 def check_layout(policy: Policy, former: Policy) -> None:
     """Accept if both policies lay out the model alike, names and shapes, and are not of one log's origin.
 
@@ -148,12 +176,13 @@ def link_to(former: Policy, former_hash: bytes, end: LogEnd) -> FormerFederation
 
 
 class _State:
-    """What a log says so far. cohorts: of each model, the rounds that closed a cohort on it."""
+    """What a log says so far. cohorts: of each model, the rounds that closed a cohort on it. rotated: see `LogEnd`."""
 
     def __init__(self) -> None:
         self.model, self.running, self.aborted = b"", 0, 0
         self.cohorts: dict[bytes, list[int]] = {}
         self.charges: Counter[str] = Counter()
+        self.rotated: dict[bytes, str] = {}
         self._on = b""
         self._submitted: dict[int, str] = {}  # in the open round
 
@@ -169,6 +198,8 @@ class _State:
             case RoundOpen():
                 self.running, self.aborted, self._on = message.round, 0, message.model
                 self._submitted = {}
+            case KeyRotation():
+                self.rotated[message.public_key] = message.party
             case Submission():
                 self._submitted[index] = message.client
             case CohortClosed():

@@ -35,8 +35,8 @@ def check_continuation(given: Needs, findings: Findings) -> Continuation:
     """I14. 1. The former transcript is of the policy named, and its audit accepts. 2. It has the checkpoint named.
     3. There it is between rounds, the last one closed, or closed itself. 4. No cohort in it was closed on its final
     model. 5. The models are laid out alike, the origins differ. 6. The initial model is its final one. 7. Its budget is
-    gone on with, and charged for just what was spent there and before. Does not apply
-    to a policy that continues nothing; skipped where the former transcript is not given.
+    gone on with, and charged for just what was spent there and before. 8. No client of it has another id here. Does not
+    apply to a policy that continues nothing; skipped where the former transcript is not given.
     """
     findings.sure = True
     policy, former = given.case.policy, given.case.former
@@ -71,7 +71,7 @@ def _answering(named: FormerFederation, former: Former) -> str:
 
 
 def _check_end(findings: Findings, policy: Policy, theirs: Policy, former: Former) -> None:
-    """Rules 2 to 7."""
+    """Rules 2 to 8."""
     if former.end is None or policy.previous is None:
         return
     try:
@@ -81,7 +81,7 @@ def _check_end(findings: Findings, policy: Policy, theirs: Policy, former: Forme
         by = ISSUER
         if check == "previous-root":
             by = EITHER
-        elif check in ("previous-cohort", "previous-budget"):
+        elif check in ("previous-cohort", "previous-budget", "previous-client"):
             by = _answering(policy.previous, former)
         kind = Kind.BROKEN if former.outcome is Outcome.ACCEPTED else Kind.UNJUDGED
         findings.reject(WHERE, error, kind, by=by)

@@ -10,14 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from auditor import Kind, Outcome, Report, Status, audit
 from auditor.case import Case
+from auditor.findings import Unavailable
 from auditor.reports.text import events
 from proofs.errors import Rejected
-from protocols.policy import PrivacyBudget
+from protocols.noise_derivation import with_noise
+from protocols.parameters import check_policy
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Policy, PrivacyBudget
 from protocols.privacy.accounting import NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.reasons import BUDGET_SPENT
@@ -25,6 +30,7 @@ from tests.adversaries import with_bad_proof
 from tests.auditor.test_gaps import types_of, without
 from tests.independent.audit import audit as second_audit
 from tests.independent.case import Case as SecondCase
+from tests.protocols.noisy_policies import CELLS, EDGES, MEAN, NOISY, noise
 from tests.simulator import Setting, Simulation
 
 RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(0))
@@ -121,6 +127,54 @@ def test_a_cohort_beyond_the_budget_of_a_policy_with_noise(tmp_path: Path, monke
     assert account.largest.epsilon == simulation.pinned.budget.spent("client-00", 2).epsilon
     assert account.largest.epsilon is not None
     assert 8 < account.largest.epsilon < 16
+
+
+# Noise that breaks a bound every other time: of no rule with eta of 1 or more an epsilon is defined.
+BREAKING = noise(ceiling=MEAN + 1)
+
+
+@pytest.mark.parametrize("policy", [NOISY, BREAKING, *(failing for _, failing, _ in EDGES)])
+def test_a_policy_whose_budget_is_not_defined_is_no_mistake_of_the_auditor(policy: Policy) -> None:
+    """What cannot be counted is not counted, because I2 failed."""
+    case = Case(Path(), None, "", lambda *_: None, False, PinnedPolicy(policy, b"", bytes(32)))  # type: ignore[arg-type]  # nothing is read
+    case = replace(case, conditions=tuple(check_policy(policy)))
+    assert failing_of(NOISY) == set()
+    assert failing_of(BREAKING) == {"noise-deviation", "budget-rounds"}
+    if policy.privacy_budget is None:
+        assert case.budget is None
+    elif failing_of(policy) <= {"decryption"}:  # of what is undefined there nothing is
+        assert case.budget is not None
+        assert case.budget.rounds("client0") == 5
+    else:
+        with pytest.raises(Unavailable, match="because I2 failed"):
+            _ = case.budget
+
+
+def failing_of(policy: Policy) -> set[str]:
+    return {each.name for each in check_policy(policy) if not each.holds}
+
+
+def test_the_audit_of_a_log_under_such_a_policy_rejects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = replace(SETTING, clients=2, dimension=650, encryption_proof=True, max_rounds=4)
+    budget = PrivacyBudget(8_000_000, 10_000_000)
+
+    def breaking(policy: Policy, *given: Any) -> Policy:
+        found = with_noise(policy, *given)
+        assert found.noise is not None
+        return replace(found, noise=replace(found.noise, ceiling=CELLS * found.noise.variance + 1))
+
+    monkeypatch.setattr("tests.simulator.with_noise", breaking)
+    monkeypatch.setattr("protocols.pinned.require_sound", lambda _: None)
+    simulation = Simulation(tmp_path / "run", replace(setting, budget=budget))
+    simulation.start()
+    simulation.writer.close()
+    report = audit(simulation.path, policy_file(simulation))
+    assert [each.place.field for each in report.check("I2").findings] == ["noise-deviation", "budget-rounds"]
+    assert (report.check("P5").status, report.check("P5").reason) == (
+        Status.SKIPPED,
+        "because I2 failed: the policy's parameters cannot be used",
+    )
+    assert {each.id for each in report.checks if each.findings} == {"I2"}
 
 
 def test_what_an_honest_log_has_spent(begin: Begin) -> None:

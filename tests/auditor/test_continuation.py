@@ -17,7 +17,8 @@ from protocols.envelopes import open_envelope, seal
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import Bundle, decode_bundle, encode_bundle
 from protocols.messages import CohortClosed, RoundClosed, RoundOpen
-from protocols.policy import FormerFederation
+from protocols.noise import carried_budgets
+from protocols.policy import FormerFederation, PrivacyBudget
 from protocols.reasons import NO_COHORT
 from tests.auditor.forge import Forge
 from tests.independent import case
@@ -209,7 +210,7 @@ def test_what_is_put_there_after_the_former_audit_accuses_nobody(
 def naming(former: Simulation, folder: Path, found: LogEnd, **changes: object) -> Simulation:
     """A policy that names an end as it is, whatever that is."""
     link = FormerFederation(former.pinned.policy.federation, former.pinned.hash, found.size, found.root)
-    model = tuple(np.frombuffer(former.blob(found.model, 64), dtype="<f8"))
+    model = tuple(np.frombuffer(former.blob(found.model, former.pinned.model_size), dtype="<f8"))
     values = {"federation": "next", "previous": link, "start": model, **changes}
     simulation = Simulation(folder, replace(SMALL, **values))  # type: ignore[arg-type]  # of Setting
     simulation.start()
@@ -300,6 +301,32 @@ def test_a_cohort_on_the_final_model_is_in_the_way(tmp_path: Path) -> None:
 def test_another_beginning(chain: list[Simulation], tmp_path: Path, changes: dict[str, object], name: str) -> None:
     following = naming(chain[0], tmp_path, end(chain[0]), **changes)
     assert refused(following, chain[0].path) == [(name, "issuer")]
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_client_that_is_enrolled_under_another_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotated: bool
+) -> None:
+    """With a key that it had where it was charged, from the beginning or since a rotation: it would begin anew."""
+    budget = PrivacyBudget(8_000_000, 10_000_000)
+    private = {"clients": 3, "dimension": 650, "encryption_proof": True, "max_rounds": 4, "budget": budget}
+    former = Simulation(tmp_path / "former", replace(SMALL, **private))  # type: ignore[arg-type]  # of Setting
+    former.start()
+    if rotated:
+        former.change(former.rotation("client-00"))
+    former.writer.close()
+    found, keys = end(former), {"client-02": former.key_of("client-00"), "client-00": identity_of("another")}
+    private["budget"] = replace(budget, former=carried_budgets(former.pinned.policy, found.charges))
+    for name in ("same ids", "other ids"):
+        if name == "other ids":
+            monkeypatch.setattr(
+                "tests.simulator.identity_of", lambda who, seed=1: keys.get(who, identity_of(who, seed))
+            )
+        following = naming(former, tmp_path / name, found, **private)
+        if name == "same ids":
+            assert failed(following.path, following.policy_data, former.path) == set()
+        else:
+            assert refused(following, former.path) == [("previous-client", "issuer")]
 
 
 @pytest.mark.exhaustive

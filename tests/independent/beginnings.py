@@ -98,8 +98,19 @@ def check_end(report: Report, policy: Body, theirs: Body, log: list[tuple[str, B
     budget = policy["privacy_budget"]
     if carried(theirs, charged_in(log)) != ([] if budget is None else budget["former"]):
         report.fail("I14", "the former budget is not gone on with as it was spent")
+    if theirs["privacy_budget"] is not None and renamed(policy, theirs, log):
+        report.fail("I14", "a client of the former federation has another id")
     if any(kind == "cohort-closed" and models.get(body["round"]) == final for kind, body in log):
         report.fail("I14", "a cohort on the final model")
+
+
+def renamed(policy: Body, theirs: Body, log: list[tuple[str, Body]]) -> bool:
+    """Whether a key that a former client had, by its policy or a rotation, is in the roster under another id."""
+    names = {member["id"] for member in theirs["roster"]}
+    had = [(member["public_key"], member["id"]) for member in theirs["roster"]]
+    had += [(body["public_key"], body["party"]) for kind, body in log if kind == "key-rotation"]
+    here = {member["public_key"]: member["id"] for member in policy["roster"]}
+    return any(name in names and here.get(key, name) != name for key, name in had)
 
 
 def charged_in(log: list[tuple[str, Body]]) -> Counter[str]:

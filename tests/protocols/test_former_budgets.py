@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from proofs.errors import Rejected
-from protocols.continuation import LogEnd, check_budgets
+from protocols.continuation import LogEnd, check_budgets, check_clients
 from protocols.noise import account_of, budget_of, carried_budgets
-from protocols.policy import FormerCharge, Policy
+from protocols.policy import FormerCharge, Member, Policy
 from tests.independent import account
 from tests.protocols.noisy_policies import BUDGET, LINK, NOISY, UNITS, budget, former
 
@@ -106,3 +106,25 @@ def test_a_rule_that_is_not_the_former_one() -> None:
 
 def test_a_former_policy_of_which_nothing_can_be_counted() -> None:
     assert refused(NOISY, budget(delta_trillionths=0))[0] == "a former budget that can be counted"
+
+
+def enrolling(*members: Member) -> Policy:
+    """The next federation, of these clients."""
+    return replace(after(NOISY), roster=tuple(sorted(members, key=lambda each: each.id)))
+
+
+def test_a_client_keeps_the_id_that_its_keys_had() -> None:
+    """By the former policy, or by a rotation there; in another roster than these its id is free."""
+    first, second, *_ = NOISY.roster
+    trustee, key = NOISY.trustees[0], b"rotated".ljust(32)
+    rotated = replace(end({}), rotated={key: first.id, b"trustee's".ljust(32): trustee.id})
+    same = [first, Member(first.id, key), Member(first.id, b"new".ljust(32)), Member("else", b"new".ljust(32))]
+    not_clients = [Member("else", trustee.public_key), Member("else", b"trustee's".ljust(32))]
+    for member in (*same, *not_clients):
+        check_clients(enrolling(second, member), NOISY, rotated)
+    for member in (Member("else", first.public_key), Member("else", key), Member(second.id, key)):
+        with pytest.raises(Rejected) as excinfo:
+            check_clients(enrolling(member), NOISY, rotated)
+        assert excinfo.value.check == "previous-client"
+        assert (excinfo.value.expected, excinfo.value.found) == ("client0, whose key in test it is", member.id)
+        check_clients(enrolling(member), UNITS, rotated)  # nobody was charged there

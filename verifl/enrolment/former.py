@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.errors import Malformed, Misuse, Rejected
-from protocols.continuation import LogEnd, check_budgets, check_layout, end_of, link_to
+from protocols.continuation import LogEnd, check_budgets, check_clients, check_layout, end_of, link_to
 from protocols.hashes import sha256
 from protocols.log.connection import SCHEMES, Remote
 from protocols.log.reader import TranscriptReader
@@ -33,10 +33,11 @@ class FormerEnd:
 
     def check(self, policy: Policy) -> None:
         """Raise Misuse unless `policy` lays out the model alike, for a log of another origin, and goes on with the
-        budget, if there is one."""
+        budget, if there is one, of the same clients by the same ids."""
         try:
             check_layout(policy, self.pinned.policy)
             check_budgets(policy, self.pinned.policy, self.end)
+            check_clients(policy, self.pinned.policy, self.end)
         except Rejected as error:
             raise Misuse(f"--continues: {error}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from auditor.cli import main as verifl_audit
+from proofs.errors import Misuse
+from protocols.continuation import LogEnd, link_to
 from protocols.envelopes import open_policy
+from protocols.noise import carried_budgets
+from protocols.pinned import PinnedPolicy
+from protocols.policy import PrivacyBudget
+from tests.simulator import Setting, make_policy
 from tests.verifl.office import TASK, Office, set_up
 from tests.web import site
 from verifl.commands import root as cli
+from verifl.enrolment.former import FormerEnd
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +195,18 @@ def test_the_link_is_in_the_policy(first: Office, following: Office) -> None:
     policy, _ = open_policy(Path(following.path("policy.cbor")).read_bytes())
     assert policy.previous is not None
     assert policy.previous.federation == "my-federation"
+
+
+def test_under_a_budget_a_client_keeps_its_id() -> None:
+    budget = PrivacyBudget(8_000_000, 10_000_000)
+    data, model = make_policy(Setting(dimension=650, encryption_proof=True, max_rounds=4, budget=budget))
+    pinned = PinnedPolicy.open(data)
+    end = LogEnd(1, bytes(32), pinned.policy.initial_model, 0, 0, (), {"client-00": 2})
+    former = FormerEnd(pinned, end, link_to(pinned.policy, pinned.hash, end), model)
+    charged = replace(budget, former=carried_budgets(pinned.policy, end.charges))
+    following = replace(pinned.policy, origin="example.org/next", privacy_budget=charged)
+    former.check(following)
+    first, *others = following.roster
+    expected = "--continues: previous-client: expected client-00, whose key in simulated it is, found client-99"
+    with pytest.raises(Misuse, match=f"^{expected}$"):
+        former.check(replace(following, roster=(*others, replace(first, id="client-99"))))
