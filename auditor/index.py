@@ -196,8 +196,18 @@ class Index:
 
     def charges_before(self, size: int) -> Counter[str]:
         """In how many cohorts each client is that were closed in the first `size` entries; only those in any."""
-        charged = (cohort for found in self.in_order() for cohort in found.charged())
-        return Counter(client for entry, clients in charged if entry.index < size for client in clients)
+        counts = ((client, bisect.bisect_left(entries, size)) for client, entries in self._charges.items())
+        return Counter({client: count for client, count in counts if count})
+
+    @cached_property
+    def _charges(self) -> Mapping[str, list[int]]:
+        """The CohortClosed entries that charge each client, ascending."""
+        charged = [cohort for found in self.rounds.values() for cohort in found.charged()]
+        entries: dict[str, list[int]] = {}
+        for entry, clients in sorted(charged, key=lambda each: each[0].index):
+            for client in clients:
+                entries.setdefault(client, []).append(entry.index)
+        return entries
 
     def settled_before(self, index: int) -> int:
         """Size of the log when the last round that closed before entry `index` did; 1, of a Genesis, for none. What

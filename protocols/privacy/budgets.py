@@ -56,6 +56,9 @@ class Budget:
     _costs: dict[tuple[int, Fraction], Fraction | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _replaced: dict[Fraction, tuple[Fraction, Fraction] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if len(self.former) >= MOST_FEDERATIONS:
@@ -80,7 +83,10 @@ class Budget:
     def replaced(self, client: str) -> tuple[Fraction, Fraction] | None:
         """An epsilon and its delta in all cohorts that the client may be in, its updates compared with any others; see
         `NoiseRule.replaced`."""
-        return self._total.replaced(self.rounds(client), self._before.get(client, Fraction(0)))
+        before = self._before.get(client, Fraction(0))
+        if before not in self._replaced:
+            self._replaced[before] = self._total.replaced(self.rounds(client), before)
+        return self._replaced[before]
 
     def check(self, client: str, rounds: int) -> None:
         """Raise Rejected("budget") unless a client that is in so many closed cohorts may be in another."""

@@ -81,7 +81,15 @@ def check_openings(made: SignedLog) -> None:
         assert findings.empty
 
 
-@pytest.mark.parametrize("work", [ask_for_cohorts, check_openings])
+def ask_for_charges(made: SignedLog) -> None:
+    """As the story of a client does that many rounds did not ask."""
+    for found in made.index.in_order():
+        assert found.open is not None
+        charges = made.index.charges_before(found.open.index)
+        assert [charges[f"c{each}"] for each in range(CLIENTS)] == [found.number - 1] * CLIENTS
+
+
+@pytest.mark.parametrize("work", [ask_for_cohorts, ask_for_charges, check_openings])
 @pytest.mark.parametrize("models", [1, 100])
 def test_twice_the_rounds_are_twice_the_work(work: Callable[[SignedLog], None], models: int) -> None:
     few, many = history(200, models), history(400, models)

@@ -113,6 +113,23 @@ def test_a_policy_with_former_charges_by_itself() -> None:
     assert charged.by_itself.spent("client1", 1).epsilon is not None
 
 
+def test_what_many_clients_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work grows with what was spent before in different amounts, not with the roster."""
+    budget, computed = Budget(RULE, epsilon(9), 50, [FormerRounds(RULE, {"a": 1, "b": 1})]), list[object]()
+    for name in ("rounds_within", "epsilon", "replaced"):
+        real = getattr(NoiseRule, name)
+        monkeypatch.setattr(NoiseRule, name, lambda *given, real=real: computed.append(given) or real(*given))
+
+    def ask(*clients: str) -> int:
+        for client in clients:
+            budget.spent(client, budget.rounds(client))
+            assert budget.replaced(client) is not None
+        return len(computed)
+
+    once = ask("a", "c")
+    assert ask("a", "b", "c", "d", *map(str, range(100))) == once
+
+
 def test_more_rounds_than_are_bounded_have_no_epsilon() -> None:
     assert Budget(RULE, epsilon(1), 50).spent("a", 2**16 + 1).epsilon is None
 

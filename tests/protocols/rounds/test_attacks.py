@@ -25,6 +25,7 @@ from tests.adversaries import (
     fork,
     with_bad_proof,
 )
+from tests.protocols.rounds.test_forgetting import copy_of
 from tests.seeded import seeded
 from tests.simulator import Simulation
 from tests.spelling import judging
@@ -133,9 +134,7 @@ def closed_over(simulation: Simulation, log: ForgedLog, accepted: tuple[int, ...
 
 def copied(simulation: Simulation, name: str) -> Trustee:
     """A trustee in the state that this one is in: a corrupt trustee can be in several."""
-    store = MemoryStore()
-    store._values = dict(simulation.stores[name]._values)
-    return simulation.trustee_on(store, name)
+    return simulation.trustee_on(copy_of(simulation, name), name)
 
 
 def released(simulation: Simulation, trustee: Trustee, log: ForgedLog) -> bool:

@@ -19,7 +19,7 @@ from protocols.reasons import BUDGET_SPENT, NO_COHORT, TOO_FEW_CLIENTS
 from protocols.rounds.exchange import Acknowledgement
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import asked_clients, cohorts_with
-from protocols.stores import MemoryStore
+from tests.protocols.rounds.test_forgetting import copy_of
 from tests.simulator import RoundResult, Simulation
 
 RULE = NoiseRule(256, Fraction(650**2), 3, Fraction(1, 10**5), Fraction(0))
@@ -264,11 +264,7 @@ def test_restarted_and_restored_trustees_count_the_same(allowing: Simulate, told
     """From the log, whatever copy of its state it starts with."""
     simulation = allowing(2)
     simulation.play_round()
-    old = MemoryStore()
-    for key in simulation.stores["trustee-0"].keys():  # noqa: SIM118 - a method of stores
-        value = simulation.stores["trustee-0"].get(key)
-        assert value is not None
-        old.put(key, value)
+    old = copy_of(simulation, "trustee-0")
     simulation.play_round()
     simulation.restart_coordinator()
     simulation.restart_trustee("trustee-1")

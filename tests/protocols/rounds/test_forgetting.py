@@ -29,6 +29,7 @@ def rejected(step: Callable[[], object]) -> str:
 
 
 def copy_of(simulation: Simulation, name: str) -> MemoryStore:
+    """What is in a party's store now."""
     store = MemoryStore()
     store._values = dict(simulation.stores[name]._values)
     return store

@@ -124,13 +124,13 @@ def test_a_crash_before_an_answer_is_kept_draws_anew(tmp_path: Path, monkeypatch
     drawn: list[DrawnNoise] = []
     real = submitting.commit_to
 
-    def crash(engine: object, at: object, noise: DrawnNoise, *given: object) -> object:
+    def crash(engine: Any, at: Any, noise: DrawnNoise, *given: Any) -> Any:
         assert noise.privacy is not None
         drawn.append(replace(noise, key=noise.key.copy(), privacy=None))
         drawn_noise.append(noise.privacy.committed.noise.copy())
         if len(drawn) == 1:
             raise KeyboardInterrupt
-        return real(engine, at, noise, *given)  # type: ignore[arg-type]
+        return real(engine, at, noise, *given)
 
     drawn_noise: list[np.ndarray] = []
     monkeypatch.setattr(submitting, "commit_to", crash)
