@@ -23,29 +23,15 @@ from proofs.engine import Engine
 from proofs.engines import get_engine
 from proofs.errors import Rejected
 from protocols.approvals import approve, collect, read_approval
-from protocols.blobs import blob_hash
-from protocols.envelopes import seal, seal_policy, seal_rotation
+from protocols.envelopes import seal, seal_rotation
 from protocols.identities import SigningKey
 from protocols.log.checkpoint import parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.writer import TranscriptWriter
 from protocols.messages import Aggregate, Revocation
-from protocols.noise_derivation import with_noise
 from protocols.opening import decode_plaintext
-from protocols.parameters import derive
 from protocols.pinned import PinnedPolicy
 from protocols.policy import (
-    SCALE_BIAS,
-    STATISTIC,
-    CoordinateRule,
-    FormerFederation,
-    Member,
-    Policy,
-    PrivacyBudget,
-    ScaleRule,
-    StepRule,
-    TensorSpec,
-    WeightRule,
     approvers,
 )
 from protocols.reasons import KEY_COMPROMISED
@@ -71,49 +57,14 @@ from protocols.rounds.exchange import (
 from protocols.rounds.record import Published, pending_entries
 from protocols.rounds.trustee import Trustee
 from protocols.rounds.waits import Waits
-from protocols.steps import step as server_steps
-from protocols.steps.fedavg import fedavg
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
-from protocols.weights import EQUAL_WEIGHTS, WEIGHT_KINDS, vector_of, weight_of
+from protocols.weights import WEIGHT_KINDS, vector_of, weight_of
 from tests.seeded import seeded
+from tests.settings import Setting, identity_of, make_policy, party_names
 
 Update = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a simulated federation is made of; the defaults are small enough for dozens of rounds a second or so."""
-
-    clients: int = 4
-    trustees: int = 5
-    threshold: int = 4
-    corrupt: int = 2
-    dimension: int = 40
-    min_cohort: int = 2
-    max_cohort: int = 16
-    max_rounds: int = 50
-    max_aborts: int = 3
-    strict_consecutive: bool = False
-    per_round: int | None = None
-    clip_norm: float = 1.0
-    fraction_bits: int = 12
-    coordinate_clip: float | None = None
-    encryption_proof: bool = False
-    step: StepRule | None = None
-    weights: WeightRule = EQUAL_WEIGHTS
-    seed: int = 1
-    federation: str = "simulated"
-    approvals: tuple[str, ...] = ()
-    previous: FormerFederation | None = None
-    start: tuple[float, ...] | None = None
-    statistics: int = 0  # so many coordinates at the end are statistics
-    exponent: int = SCALE_BIAS  # of their scale
-    frozen: int = 0  # so many coordinates at the beginning; with a coordinate_clip
-    budget: PrivacyBudget | None = None
-    honest: int = 2  # h, with a budget
-    private_rounds: int = 3  # that the budget is for
 
 
 @dataclass(frozen=True)
@@ -124,73 +75,6 @@ class RoundResult:
     aborted: str | None
     accepted: tuple[str, ...]
     plaintext: Update | None
-
-
-def identity_of(name: str, seed: int = 1) -> SigningKey:
-    """The key of a party by its name."""
-    return SigningKey.generate(seeded(f"identity {seed} {name}"))
-
-
-def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
-    """(policy file, initial model) for a setting."""
-    model = np.linspace(-1.0, 1.0, setting.dimension) if setting.start is None else np.array(setting.start)
-    update, lattice = derive(
-        setting.dimension,
-        setting.clip_norm,
-        setting.fraction_bits,
-        setting.max_cohort,
-        coordinate_clip=setting.coordinate_clip,
-        encryption_proof=setting.encryption_proof,
-        largest_weight=setting.weights.largest,
-    )
-    trained = setting.dimension - setting.statistics
-    if setting.exponent != SCALE_BIAS:
-        update = replace(update, scales=(ScaleRule(trained, setting.dimension, setting.exponent),))
-    if setting.frozen:
-        update = replace(update, groups=(CoordinateRule(0, setting.frozen, 0),))
-    tensors = [TensorSpec("weights", (trained,), "float32", nonnegative=False)]
-    if setting.statistics:
-        tensors.append(TensorSpec("running_var", (setting.statistics,), "float32", nonnegative=True, role=STATISTIC))
-    members = [tuple(Member(n, identity_of(n, setting.seed).public_key) for n in names) for names in _names(setting)]
-    policy = Policy(
-        federation=setting.federation,
-        origin=f"example.org/{setting.federation}",
-        log_key=identity_of("coordinator", setting.seed).public_key,
-        issuer_key=identity_of("issuer", setting.seed).public_key,
-        trustees=members[1],
-        threshold=setting.threshold,
-        corrupt=setting.corrupt,
-        roster=members[0],
-        min_cohort=setting.min_cohort,
-        max_cohort=setting.max_cohort,
-        max_rounds=setting.max_rounds,
-        max_aborts=setting.max_aborts,
-        per_round=setting.per_round,
-        strict_consecutive=setting.strict_consecutive,
-        tensors=tuple(tensors),
-        dimension=setting.dimension,
-        initial_model=blob_hash(server_steps.encode_model(model)),
-        update=update,
-        lattice=lattice,
-        step=setting.step or fedavg(),
-        projections=360,
-        required_checks=(),
-        approvals=setting.approvals,
-        task=None,
-        initial_file=None,
-        previous=setting.previous,
-        weights=setting.weights,
-        noise=None,
-        privacy_budget=None,
-    )
-    if setting.budget is not None:
-        policy = with_noise(policy, setting.budget, setting.honest, setting.private_rounds)
-    return seal_policy(policy, identity_of("issuer", setting.seed)), model
-
-
-def _names(setting: Setting) -> tuple[list[str], list[str]]:
-    width = max(2, len(str(setting.clients - 1)))  # names ascend
-    return [f"client-{i:0{width}}" for i in range(setting.clients)], [f"trustee-{i}" for i in range(setting.trustees)]
 
 
 class Simulation:
@@ -210,7 +94,7 @@ class Simulation:
         self.restarts = 0
         self.writer = TranscriptWriter(self.path)
         self.writer.put_policy(self.policy_data)
-        client_names, trustee_names = _names(self.setting)
+        client_names, trustee_names = party_names(self.setting)
         self.clients = {name: self._client(name) for name in client_names}
         self.trustees = {name: self._trustee(name) for name in trustee_names}
         self._start_coordinator(None)

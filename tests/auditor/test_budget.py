@@ -163,7 +163,7 @@ def test_the_audit_of_a_log_under_such_a_policy_rejects_it(tmp_path: Path, monke
         assert found.noise is not None
         return replace(found, noise=replace(found.noise, ceiling=CELLS * found.noise.variance + 1))
 
-    monkeypatch.setattr("tests.simulator.with_noise", breaking)
+    monkeypatch.setattr("tests.settings.with_noise", breaking)
     monkeypatch.setattr("protocols.pinned.require_sound", lambda _: None)
     simulation = Simulation(tmp_path / "run", replace(setting, budget=budget))
     simulation.start()

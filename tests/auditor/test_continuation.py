@@ -319,9 +319,8 @@ def test_a_client_that_is_enrolled_under_another_id(
     private["budget"] = replace(budget, former=carried_budgets(former.pinned.policy, found.charges))
     for name in ("same ids", "other ids"):
         if name == "other ids":
-            monkeypatch.setattr(
-                "tests.simulator.identity_of", lambda who, seed=1: keys.get(who, identity_of(who, seed))
-            )
+            for place in ("settings", "simulator"):
+                monkeypatch.setattr(f"tests.{place}.identity_of", lambda who, _=1: keys.get(who, identity_of(who)))
         following = naming(former, tmp_path / name, found, **private)
         if name == "same ids":
             assert failed(following.path, following.policy_data, former.path) == set()

@@ -13,19 +13,16 @@ from hypothesis import strategies as st
 
 from proofs.encryption import NOISE_BOUND
 from proofs.errors import Misuse, Rejected
-from protocols.lattice.parameters import MODULI, TAIL
-from protocols.parameters import (
-    LARGEST_COHORT,
-    check_policy,
+from protocols.derivation import (
     coordinate_units,
     default_fraction_bits,
     derive,
     derive_lattice,
     derive_update,
-    largest_cohort,
     largest_derivable_cohort,
-    require_sound,
 )
+from protocols.lattice.parameters import MODULI, TAIL
+from protocols.parameters import LARGEST_COHORT, check_policy, largest_cohort, require_sound
 from protocols.policy import (
     CoordinateRule,
     FormerFederation,

@@ -16,7 +16,7 @@ import torch
 
 from proofs.errors import Rejected
 from protocols import summation as numpy_twin
-from protocols.parameters import derive
+from protocols.derivation import derive
 from protocols.summation import Residues
 from verifl.agents.summation import resolve_device, summation_on
 from verifl.bench.machine import cpu_model

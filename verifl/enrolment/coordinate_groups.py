@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from proofs.errors import Misuse
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
-from protocols.parameters import coordinate_units
+from protocols.derivation import coordinate_units
 from protocols.policy import (
     LARGEST_EXPONENT,
     SCALE_BIAS,

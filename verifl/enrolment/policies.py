@@ -16,13 +16,13 @@ from pathlib import Path
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.parameters import LEAST_PROJECTIONS
 from proofs.randomness import Randomness
+from protocols.derivation import derive_lattice, derive_update
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy, seal_policy
 from protocols.identities import SigningKey
 from protocols.membership import Membership
 from protocols.messages import COORDINATOR, ISSUER
 from protocols.noise_derivation import with_noise
-from protocols.parameters import derive_lattice, derive_update
 from protocols.pinned import PinnedPolicy
 from protocols.policy import FormerBudget, Member, Policy, TensorSpec
 from verifl.config import Config

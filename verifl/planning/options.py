@@ -15,14 +15,9 @@ from typing import Any
 
 from proofs.errors import Misuse
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND
+from protocols.derivation import derive_lattice, derive_update, largest_derivable_cohort
 from protocols.noise_derivation import with_noise
-from protocols.parameters import (
-    check_policy,
-    derive_lattice,
-    derive_update,
-    largest_cohort,
-    largest_derivable_cohort,
-)
+from protocols.parameters import check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy, UpdateRule
 from verifl.config import Config, UpdateConfig

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.derivation import default_fraction_bits
 from protocols.fixed_point import LARGEST_FRACTION_BITS
-from protocols.parameters import default_fraction_bits
 from protocols.policy import SCALE_BIAS, Policy, placed
 from protocols.steps.doubles import Doubles
 from verifl.enrolment.coordinate_groups import common_scale

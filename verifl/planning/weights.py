@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from proofs.errors import Misuse
-from protocols.parameters import derive_lattice
+from protocols.derivation import derive_lattice
 from protocols.policy import Policy, WeightRule
 from protocols.weights import EQUAL
 from verifl.strategies.weights import beyond, mapped, unit_of

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.derivation import derive
 from protocols.lattice import encryption, gaussian, public, reference
 from protocols.lattice.parameters import MODULI, SMALL_MODULI, TAIL, LatticeParameters
 from protocols.lattice.public import PublicElements
-from protocols.parameters import derive
 from protocols.summation import add_residues
 
 SEED = bytes(range(32))

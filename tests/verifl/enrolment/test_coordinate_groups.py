@@ -17,9 +17,10 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse
+from protocols.derivation import derive_update
 from protocols.envelopes import open_policy
 from protocols.fixed_point import exact_norm_squared
-from protocols.parameters import argument_parameters, derive_update, largest_cohort, require_sound
+from protocols.parameters import argument_parameters, largest_cohort, require_sound
 from protocols.policy import CoordinateRule, Policy, TensorSpec, UpdateRule
 from protocols.steps.step import apply_step, initial_state
 from tests.verifl.test_federation import Line

@@ -17,11 +17,11 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse
+from protocols.derivation import derive_lattice
 from protocols.envelopes import open_envelope
 from protocols.fixed_point import exact_norm_squared
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Submission
-from protocols.parameters import derive_lattice
 from protocols.policy import CoordinateRule, TensorSpec, UpdateRule, WeightRule
 from protocols.steps.doubles import format_double
 from tests.independent.audit import audit as audit_again
