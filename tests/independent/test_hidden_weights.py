@@ -32,6 +32,7 @@ from tests.proofs.arguments import (
     native,
     pruned,
     random_noise,
+    random_signed_noise,
 )
 from tests.seeded import seeded
 from tests.soundness.forgery import another_point, forge_tables
@@ -64,16 +65,16 @@ def numbers_of(parameters: WeakParameters) -> Numbers:
     return Numbers(policy)
 
 
-def made_by(parameters: WeakParameters) -> Honest:
-    """With the ring elements of a round's seed."""
-    if parameters.encryption is None:
-        return honest(native(), parameters)
-    noise, rand = random_noise(parameters), seeded(3)
+def encrypted_with(parameters: WeakParameters, update: np.ndarray) -> Honest:
+    """With the ring elements of a round's seed, and noise for privacy where there is some."""
+    noise, rand, lattice = random_noise(parameters), seeded(3), parameters.encryption
     assert noise is not None
-    update = np.array([1, -700, *[0] * 37, 7])
-    committed = commit_update(native(), parameters, update, rand, noise)
-    count = parameters.encryption.ring_elements(parameters.shape.data_cells)
-    elements = RingElements(np.array([public_element(SEED, j, MODULUS, DEGREE) for j in range(count)], dtype=np.int64))
+    assert lattice is not None
+    signed = random_signed_noise(native(), parameters, rand)
+    committed = commit_update(native(), parameters, update, rand, noise, signed)
+    places = range(lattice.ring_elements(parameters.shape.data_cells))
+    drawn = [public_element(SEED, j, lattice.modulus, lattice.degree) for j in places]
+    elements = RingElements(np.array(drawn, dtype=np.int64))
     encrypted = encrypted_by(native(), parameters, committed, noise, elements=elements)
     proof = prove(native(), parameters, committed, CONTEXT, rand, encrypted)
     return Honest(parameters, committed, claim_of(committed, proof, CONTEXT, encrypted), encrypted)
@@ -88,6 +89,8 @@ def restated(claim: OurClaim) -> Claim:
         range_commitments=claim.range_commitments,
         weight_commitments=claim.weight_commitments,
         noise_commitments=claim.encryption_commitments,
+        privacy_noise_commitments=claim.privacy_noise_commitments,
+        sign_context=claim.sign_context or b"",
         context=claim.context,
         proof=claim.proof,
         seed=SEED,
@@ -113,7 +116,7 @@ def both(parameters: WeakParameters, claim: OurClaim) -> str:
 
 @pytest.fixture(scope="module")
 def full() -> Honest:
-    return made_by(FULL)
+    return encrypted_with(FULL, np.array([1, -700, *[0] * 37, 7]))
 
 
 @pytest.mark.parametrize("parameters", [PLAIN, FULL, WeakParameters(17, 50, 4, 7, hidden_weight=1)])
@@ -128,9 +131,13 @@ def test_numbers(parameters: WeakParameters) -> None:
     assert [name for name, holds in argument_conditions(numbers) if not holds] == []
 
 
-@pytest.mark.parametrize("parameters", [PLAIN, FULL, WeakParameters(17, 50, 4, 7, hidden_weight=1)])
+@pytest.mark.parametrize("parameters", [PLAIN, WeakParameters(17, 50, 4, 7, hidden_weight=1)])
 def test_accepted(parameters: WeakParameters) -> None:
-    assert both(parameters, made_by(parameters).claim) == "accepted"
+    assert both(parameters, honest(native(), parameters).claim) == "accepted"
+
+
+def test_accepted_with_its_encryption(full: Honest) -> None:
+    assert both(FULL, full.claim) == "accepted"
 
 
 @pytest.mark.parametrize("name", [*TAMPERS, *ENCRYPTION_TAMPERS])

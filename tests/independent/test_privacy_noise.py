@@ -7,34 +7,25 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from proofs.encryption import EncryptionParameters, RingElements
+from proofs.encryption import EncryptionParameters
 from proofs.privacy_noise import NoiseBounds
-from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim as OurClaim
-from proofs.witness import commit_update
 from tests.independent import argument
 from tests.independent.encoding import Unreadable
-from tests.independent.lattice import public_element
 from tests.independent.parameters import Numbers
 from tests.independent.policies import argument_conditions
-from tests.independent.test_hidden_weights import SEED, restated
+from tests.independent.test_hidden_weights import encrypted_with, restated
 from tests.proofs.arguments import (
-    CONTEXT,
     Honest,
     WeakParameters,
     altered,
-    claim_of,
-    encrypted_by,
     honest,
     judge,
     native,
     pruned,
-    random_noise,
-    random_signed_noise,
 )
 from tests.protocols.noisy_policies import NOISY
-from tests.seeded import seeded
 from tests.soundness.forgery import another_point
 from tests.soundness.test_noise_attacks import LIES, PLAIN, lied
 from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS
@@ -70,26 +61,9 @@ def numbers_of(parameters: WeakParameters) -> Numbers:
     return Numbers(policy | changed, parameters.weight)
 
 
-def made_by(parameters: WeakParameters) -> Honest:
-    """With the ring elements of a round's seed."""
-    if parameters.encryption is None:
-        return honest(native(), parameters)
-    noise, rand = random_noise(parameters), seeded(3)
-    assert noise is not None
-    signed = random_signed_noise(native(), parameters, rand)
-    committed = commit_update(native(), parameters, np.array([90, *[0] * 39]), rand, noise, signed)
-    count = parameters.encryption.ring_elements(parameters.shape.data_cells)
-    elements = RingElements(np.array([public_element(SEED, j, MODULUS, DEGREE) for j in range(count)], dtype=np.int64))
-    encrypted = encrypted_by(native(), parameters, committed, noise, elements=elements)
-    proof = prove(native(), parameters, committed, CONTEXT, rand, encrypted)
-    return Honest(parameters, committed, claim_of(committed, proof, CONTEXT, encrypted), encrypted)
-
-
 def second(parameters: WeakParameters, claim: OurClaim) -> str:
-    rows, context = claim.rows["privacy-noise-commitments"], claim.sign_context or b""
-    own = replace(restated(claim), privacy_noise_commitments=rows, sign_context=context)
     try:
-        argument.verify(numbers_of(parameters), own)
+        argument.verify(numbers_of(parameters), restated(claim))
     except (Unreadable, argument.Refused) as fault:
         return str(fault)
     return "accepted"
@@ -104,7 +78,7 @@ def both(parameters: WeakParameters, claim: OurClaim) -> str:
 
 @pytest.fixture(scope="module")
 def full() -> Honest:
-    return made_by(FULL)
+    return encrypted_with(FULL, np.array([90, *[0] * 39]))
 
 
 @pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY, FULL])
@@ -122,7 +96,7 @@ def test_numbers(parameters: WeakParameters) -> None:
 
 @pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY])
 def test_accepted(parameters: WeakParameters) -> None:
-    assert both(parameters, made_by(parameters).claim) == "accepted"
+    assert both(parameters, honest(native(), parameters).claim) == "accepted"
 
 
 def test_accepted_with_its_encryption(full: Honest) -> None:

@@ -14,12 +14,21 @@ from proofs.curve import ORDER
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS, EncryptionParameters
 from proofs.errors import Misuse
 from proofs.parameters import ArgumentParameters
+from proofs.privacy_noise import NoiseBounds
 from proofs.ranges import CoordinateGroup, coordinate_segments
 from proofs.relations.relation import WrapBound
 from proofs.shape import TableShape
 from protocols import sharing
 from protocols.lattice.parameters import MODULI
-from tests.proofs.arguments import MODULUS, RING, WeakParameters, encryption_relation, noise_relation, quotients_of
+from tests.proofs.arguments import (
+    MODULUS,
+    NOISED_RING,
+    RING,
+    WeakParameters,
+    encryption_relation,
+    noise_relation,
+    quotients_of,
+)
 
 LARGE = EncryptionParameters(4096, MODULI[-1], 2**53)
 EVERYTHING = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING)
@@ -48,10 +57,14 @@ def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch
     refused_at_its_edge(EVERYTHING, name, monkeypatch)
 
 
+NOISED = replace(EVERYTHING, encryption=NOISED_RING, privacy_noise=NoiseBounds(900, 10, 10**6))
+
+
+@pytest.mark.parametrize("lightest", [EVERYTHING, NOISED], ids=["errors", "noise"])
 @pytest.mark.parametrize("weight", [1, 2, 6, 7])
-def test_of_another_weight_all_is_as_if_made_for_it(weight: int) -> None:
+def test_of_another_weight_all_is_as_if_made_for_it(weight: int, lightest: WeakParameters) -> None:
     """What is taken over from the parameters of weight 1 is of every weight."""
-    base = WeakParameters(40, 500, 4, 100, (CoordinateGroup(3, 9, 0),), RING, largest_weight=7)
+    base = replace(lightest, largest_weight=7)
     names = [name for name, each in vars(ArgumentParameters).items() if isinstance(each, cached_property)]
     for name in names:
         getattr(base, name)

@@ -26,7 +26,16 @@ from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
 from proofs.witness import Noise, commit_update
-from tests.proofs.arguments import SIGN_CONTEXT, altered, claim_of, encrypted_by, pruned, quotients_of, residues_of
+from tests.proofs.arguments import (
+    LABELS,
+    SIGN_CONTEXT,
+    altered,
+    claim_of,
+    encrypted_by,
+    pruned,
+    quotients_of,
+    residues_of,
+)
 from tests.seeded import seeded
 
 DIRECTORY = Path(__file__).parent / "argument"
@@ -185,13 +194,7 @@ def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size}
 
 
-FAMILIES = (
-    "commitments",
-    "range_commitments",
-    "weight_commitments",
-    "privacy_noise_commitments",
-    "encryption_commitments",
-)
+FAMILIES = tuple(label.replace("-", "_") for label in LABELS)
 EXPECTED = {  # of a changed last scalar; linear-relation for all others
     "table blinding response": "table-opening",
     "auxiliary blinding response": "auxiliary-opening",

@@ -14,6 +14,7 @@ from proofs.engine import Engine
 from proofs.privacy_noise import NoiseBounds
 from proofs.verifier import Claim, verify_batch
 from tests.proofs.arguments import WeakParameters, claimed, judge, name_of, native, reference
+from tests.vectors.regenerate_argument import FAMILIES
 from tests.vectors.regenerate_forgeries import DIRECTORY, make_all
 from tests.vectors.test_argument_vectors import statement
 
@@ -27,12 +28,9 @@ def load(path: Path) -> tuple[WeakParameters, Claim, dict[str, Any]]:
     numbers = (vector[name] for name in ("dimension", "norm_bound", "projections", "coordinate_bound"))
     noise = NoiseBounds(**vector["privacy_noise"]) if "privacy_noise" in vector else None
     parameters = WeakParameters(*numbers, (), lattice, hidden_weight=vector["hidden_weight"], privacy_noise=noise)
-    items = ("commitments", "proof", "context", "range_commitments", "encryption_commitments")
-    parts = [bytes.fromhex(vector[item]) for item in items]
-    weight = bytes.fromhex(vector["weight_commitments"])
-    own = bytes.fromhex(vector.get("privacy_noise_commitments", ""))
-    context = bytes.fromhex(vector["sign_context"]) if noise is not None else None
-    return parameters, claimed(*parts, statement(vector["statement"]), weight, own, context), vector
+    parts: dict[str, Any] = {item: bytes.fromhex(vector.get(item, "")) for item in ("proof", "context", *FAMILIES)}
+    sign_context = bytes.fromhex(vector["sign_context"]) if noise is not None else None
+    return parameters, claimed(**parts, sign_context=sign_context, encryption=statement(vector["statement"])), vector
 
 
 @ENGINES
