@@ -75,6 +75,9 @@ class _Recorded:
     def size(self) -> int:
         return int(self.agent.size)
 
+    def prepare(self, question: Question, log: PublicLog) -> None:
+        self.agent.prepare(question, log)
+
     def answer(self, question: Question, log: PublicLog, *observer: TurnObserver) -> Any:
         reading = _Reading(log)
         answer = self.agent.answer(question, reading, *observer)
