@@ -17,7 +17,6 @@ from proofs.relations.terms import ColumnWeights, Terms
 from proofs.shape import TableShape
 
 ERROR, ERROR_SLACK, KEY, KEY_SLACK = "error", "error-slack", "key", "key-slack"
-NOISE_TABLES = (ERROR, ERROR_SLACK, KEY, KEY_SLACK)  # each is a class of weights of its own
 NOISE_COMMITMENTS = "encryption-commitments"
 
 

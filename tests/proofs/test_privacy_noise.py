@@ -252,6 +252,13 @@ def test_statement() -> None:
     assert numbers[20:29] == [16, 0xFFC001, 1, 128, 64, 24, 10, 7, 23]
 
 
+def test_tables() -> None:
+    """In the order of spec 5.1, without those of errors."""
+    ranges, own = ["range-a", "range-b", "range-c"], ["noise", "noise-slack", "noise-energy"]
+    names = [table.name for table in EVERYTHING.layout.tables]
+    assert names == ["update", "private", *ranges, *own, "key", "key-slack"]
+
+
 def test_squares_bound() -> None:
     """(B + sqrt U)^2 for message and private row, E_n^2 for each of 3 groups, U - L, E^2 for the key."""
     ranges = 34 * 100**2
