@@ -67,11 +67,12 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
             _check_shape(given, findings, found, record, trustees)
+            unspent = _check_budget(given, findings, record, charges)
             if earlier is not None and record.client not in earlier:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
-            elif _check_budget(given, findings, record, charges) and not (invited is None or record.client in invited):
+            elif unspent and invited is not None and record.client not in invited:
                 with findings.whether(findings.sure and knows_invited(given.case, given.log, found)):
                     findings.add(submission_label(record).at("client"), "a client that is drawn", record.client)
             if again is not None:

@@ -6,7 +6,7 @@ But for one test, what a cohort costs is not looked at: the budget is one of so 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,7 @@ def budget_of(rounds: int, *former: FormerRounds) -> Budget:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Begin]:
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
     """Federations whose budget is so many cohorts, for the parties and both auditors."""
 
     def make(rounds: int, *former: FormerRounds, **setting: object) -> Simulation:
@@ -303,6 +303,30 @@ def test_a_budget_that_server_and_trustees_ignore(begin: Begin, ignored: None) -
     torn = audit(path, pinned)
     assert [each.kind for each in torn.check("P5").findings] == [Kind.BROKEN] * 3
     assert torn.outcome is Outcome.BROKEN
+
+
+def test_who_is_spent_and_not_in_the_cohort_that_is_repeated(
+    begin: Begin, ignored: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are said: the budget is certain whatever is missing, the cohort before may be in what is missing."""
+    simulation = begin(1)
+    simulation.play_round(clients=["client-00", "client-01"])
+    assert simulation.play_round(clients=["client-02", "client-03"], silent=["trustee-0"]).aborted
+    monkeypatch.setattr("protocols.rounds.rules.is_in", lambda *_: True)
+    simulation.open_round()
+    simulation.submit("client-00")
+    simulation.checkpoint()
+    report, failing = judged(simulation)
+    assert failing == {"I5"}
+    found = [(str(each.expected).partition(":")[0], each.found) for each in report.check("I5").findings]
+    assert found == [
+        ("budget", "client-00, who is in 1"),
+        ("one of the last cohort opened on this model", "client-00"),
+    ]
+    opened = [place for place, kind in enumerate(types_of(simulation.path)) if kind == "cohort-closed"][1]
+    torn = audit(without(simulation.path, opened), policy_file(simulation))
+    broken = [each.found for each in torn.check("I5").findings if each.kind is Kind.BROKEN]
+    assert broken == ["client-00, who is in 1"]
 
 
 def test_an_end_for_a_budget_that_is_not_spent(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
