@@ -16,6 +16,7 @@ from proofs.errors import Misuse
 from proofs.machine.command_line import command_name
 from proofs.randomness import Randomness
 from protocols.identities import SigningKey
+from protocols.key_files import read_key, write_key
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
@@ -26,7 +27,6 @@ from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.approvals import require_approvals
 from verifl.enrolment.changes import NONE_LOGGED, logged_changes
-from verifl.enrolment.keys import read_key, write_key
 from verifl.enrolment.policies import Enrolment, TrainedModel, enrol, enrolled
 from verifl.formatting import format_metrics
 from verifl.planning.plan import Plan, plan_policy

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.identities import SigningKey
+from protocols.key_files import write_key
 from tests.seeded import seeded
 from verifl.commands import root as cli
-from verifl.enrolment.keys import write_key
 from verifl.enrolment.roster import add_member, write_roster
 
 CLIENTS = ("x", "y", "z")

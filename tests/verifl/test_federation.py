@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from auditor import audit
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope
+from protocols.key_files import read_key
 from protocols.log.reader import TranscriptReader
 from protocols.messages import Genesis
 from protocols.rounds import submitting
@@ -30,7 +31,6 @@ from verifl import Config, Federation
 from verifl.carriers import in_process
 from verifl.carriers.company import AskedClient
 from verifl.config import FederationConfig, LimitsConfig
-from verifl.enrolment.keys import read_key
 from verifl.federation import FederationResult
 from verifl.progress import RoundSummary
 from verifl.reports.console import initial_line

@@ -15,6 +15,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.blobs import BLOB_LIMIT
 from protocols.envelopes import entry_blobs, open_envelope
 from protocols.holdings import Holdings
+from protocols.key_files import read_key
 from protocols.log.checkpoint import check_note, parse_note
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import CHECKPOINT, POLICY, blob_path, note_path
@@ -26,7 +27,6 @@ from protocols.rounds.follower import Follower
 from protocols.rounds.lineage import step_blobs
 from protocols.rounds.record import PENDING, Pending
 from verifl.agents.party import check_store
-from verifl.enrolment.keys import read_key
 from verifl.storage.history import EndedRound, ended_rounds
 from verifl.storage.party_directory import IDENTITY_FILE
 from verifl.storage.run_directory import RunDirectory

@@ -22,6 +22,7 @@ from typing import Any
 from proofs.engines import get_engine
 from proofs.errors import Misuse, Rejected
 from proofs.machine.workers import worker_count
+from protocols.key_files import read_keys, write_key
 from protocols.messages import COORDINATOR
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.client import Client
@@ -44,7 +45,6 @@ from verifl.carriers.exchange.public import PublicDirectory, PublicView
 from verifl.carriers.exchange.seat import Seat
 from verifl.carriers.exchange.serving import HostPlan, opened_host
 from verifl.config import DeadlinesConfig
-from verifl.enrolment.keys import read_keys, write_key
 from verifl.progress import NoProgress
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore, make_private_directory, replacing

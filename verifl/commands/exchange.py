@@ -87,8 +87,8 @@ def token(party: str, file: Path) -> int:
     import re
 
     from proofs.errors import Misuse
+    from protocols.key_files import write_new
     from verifl.carriers.exchange.tokens import new_token, token_line
-    from verifl.enrolment.keys import write_new
 
     if re.fullmatch("[a-z0-9][a-z0-9._-]{0,63}", party) is None:
         raise Misuse(f"PARTY: expected an id as the policy has it, found {party!a}")

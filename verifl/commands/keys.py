@@ -11,7 +11,7 @@ import click
 from verifl.commands.shared import PATH
 
 if TYPE_CHECKING:
-    from verifl.enrolment.keys import Passphrase
+    from protocols.key_files import Passphrase
 
 passphrase_option = click.option(
     "--passphrase-file", type=PATH, help="Read the passphrase from the first line of this file; else it is asked for."
@@ -35,7 +35,7 @@ def new(file: Path, ask: bool, passphrase_file: Path | None) -> int:
     import os
 
     from protocols.identities import SigningKey
-    from verifl.enrolment.keys import read_passphrase, write_key
+    from protocols.key_files import read_passphrase, write_key
 
     secret = None
     if passphrase_file is not None:
@@ -55,7 +55,7 @@ def new(file: Path, ask: bool, passphrase_file: Path | None) -> int:
 @passphrase_option
 def show(file: Path, passphrase_file: Path | None) -> int:
     """Print the public key of FILE, 64 hexadecimal digits."""
-    from verifl.enrolment.keys import read_key
+    from protocols.key_files import read_key
 
     click.echo(read_key(file, passphrase_source(passphrase_file)).public_key.hex())
     return 0
@@ -77,8 +77,8 @@ def request(
     The request has the public half, and is signed with the key. It goes to the issuer, and holds no secret. Prints the
     public key: let the issuer hear it in another way than the request was sent.
     """
+    from protocols.key_files import read_key, write_new
     from protocols.requests import seal_request
-    from verifl.enrolment.keys import read_key, write_new
 
     key = read_key(file, passphrase_source(passphrase_file))
     data = seal_request(federation, role, name, contact, key)
@@ -90,7 +90,7 @@ def request(
 
 def passphrase_source(file: Path | None) -> Passphrase | None:
     """Where passphrases come from: a file, a person at a terminal, or nowhere."""
-    from verifl.enrolment.keys import read_passphrase
+    from protocols.key_files import read_passphrase
 
     if file is not None:
         secret = read_passphrase(file)

@@ -15,9 +15,9 @@ from verifl.commands.keys import passphrase_option, passphrase_source
 from verifl.commands.shared import PATH, log_format_option, log_level_option
 
 if TYPE_CHECKING:
+    from protocols.key_files import Passphrase
     from verifl.carriers.exchange.seat import Seat
     from verifl.carriers.exchange.stopping import Stop
-    from verifl.enrolment.keys import Passphrase
     from verifl.progress import Progress
 
 _Command = Callable[..., int]

@@ -60,8 +60,8 @@ def approve(
     where it demands no approval of this key's, or is another than was read out, or pins another task file or initial
     model.
     """
+    from protocols.key_files import read_key, write_new
     from verifl.enrolment.approvals import approval_by
-    from verifl.enrolment.keys import read_key, write_new
     from verifl.enrolment.pins import check_known
     from verifl.planning.plan import read_policy
     from verifl.reports.policy import describe_policy
@@ -86,8 +86,8 @@ def collect(file: Path, approvals: tuple[Path, ...], out: Path) -> int:
 
     What is written goes into the log, and the audit checks it.
     """
+    from protocols.key_files import write_new
     from verifl.enrolment.approvals import gathered
-    from verifl.enrolment.keys import write_new
     from verifl.planning.plan import read_policy
 
     pinned = read_policy(file).pinned

@@ -17,12 +17,12 @@ from verifl.commands.shared import FAILED, OK, dump, log_format_option, log_leve
 
 if TYPE_CHECKING:
     from protocols.identities import SigningKey
+    from protocols.key_files import Passphrase
     from protocols.pinned import PinnedPolicy
     from verifl.carriers.exchange.access import WebAccess
     from verifl.carriers.exchange.public import PublicView
     from verifl.carriers.exchange.rehearsing import Rehearsing
     from verifl.carriers.exchange.stopping import Stop
-    from verifl.enrolment.keys import Passphrase
     from verifl.progress import Progress
 
 
@@ -162,12 +162,12 @@ def _taken_place(
     """The place of the party with this key, which no other rehearsal has during the block. Raises Misuse."""
     import shutil
 
+    from protocols.key_files import read_key
     from protocols.locks import locked
     from protocols.messages import COORDINATOR
     from protocols.pinned import PinnedPolicy
     from protocols.rehearsals import enrolled_keys
     from verifl.carriers.exchange.access import WebAccess, check_place
-    from verifl.enrolment.keys import read_key
     from verifl.enrolment.policies import read_policy_file
     from verifl.storage.party_directory import PartyDirectory
     from verifl.storage.stores import make_private_directory

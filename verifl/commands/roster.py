@@ -14,8 +14,8 @@ from verifl.commands.keys import passphrase_option, passphrase_source
 from verifl.commands.shared import PATH
 
 if TYPE_CHECKING:
+    from protocols.key_files import Passphrase
     from verifl.enrolment.former import FormerEnd
-    from verifl.enrolment.keys import Passphrase
     from verifl.federation import IssuedPolicy
 
 _document = click.option(
@@ -128,8 +128,8 @@ def sign(
     compare what they pinned. The model that the first round starts from is written beside it, for those who start from
     a file; the policy has its hash.
     """
+    from protocols.key_files import read_key, require_absent, write_new
     from verifl.commands.streams import printing_to_stderr
-    from verifl.enrolment.keys import read_key, require_absent, write_new
     from verifl.enrolment.roster import read_roster
     from verifl.enrolment.signing import sign_policy
     from verifl.planning.plan import plan_valid
@@ -180,7 +180,7 @@ def rotate(
     The party itself does this: both keys sign. The file goes to the server, who logs it between two rounds
     (`verifl run --change FILE`); from then on only the new key counts. Keep the old one until then.
     """
-    from verifl.enrolment.keys import read_key, write_new
+    from protocols.key_files import read_key, write_new
     from verifl.enrolment.signing import rotation
 
     source = passphrase_source(passphrase_file)
@@ -204,7 +204,7 @@ def revoke(party: str, policy_file: Path, key_file: Path, reason: str, out: Path
     Signed with the issuer's key. The file goes to the server, who logs it between two rounds (`verifl run --change
     FILE`); from then on nothing by PARTY counts, and nobody can bring it back but a new policy.
     """
-    from verifl.enrolment.keys import read_key, write_new
+    from protocols.key_files import read_key, write_new
     from verifl.enrolment.signing import revocation
 
     key = read_key(key_file, passphrase_source(passphrase_file))
@@ -235,8 +235,8 @@ def read_issued(
         return None
     if policy_file is None or folder is None:
         raise Misuse("--policy and --keys: give both, or neither and all keys are made for this run")
+    from protocols.key_files import read_keys
     from verifl.enrolment.approvals import read_approvals
-    from verifl.enrolment.keys import read_keys
     from verifl.federation import IssuedPolicy
     from verifl.planning.plan import read_policy
 

@@ -17,10 +17,10 @@ from pydantic import Field, field_validator
 
 from proofs.errors import Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES
+from protocols.key_files import parse_public_key, write_new
 from protocols.policy import APPROVING, Member, Policy
 from protocols.roster import check_identities
 from verifl.config import LimitsConfig
-from verifl.enrolment.keys import parse_public_key, write_new
 from verifl.storage.stores import replacing
 from verifl.tables import PARTY_ID, TomlTable, parse_table, read_toml
 

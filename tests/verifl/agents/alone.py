@@ -124,9 +124,9 @@ def draws(name: str) -> Callable[[int], bytes]:
 
 def answers(tape: Tape, folder: Path) -> list[Any]:
     """What the agent of the tape answers, from the state in its directory on."""
+    from protocols.key_files import read_key
     from protocols.pinned import PinnedPolicy
     from verifl.agents.party import Party
-    from verifl.enrolment.keys import read_key
     from verifl.storage.party_directory import PartyDirectory
 
     pinned, directory = PinnedPolicy.open((folder / "policy.cbor").read_bytes()), PartyDirectory(folder / "own")

@@ -14,12 +14,12 @@ from torch import nn
 
 from auditor import audit
 from proofs.machine.command_line import command_name
+from protocols.key_files import write_key
 from tests.verifl.failing import Line, withhold
 from tests.verifl.office import Office, key_of, public
 from verifl.commands import root as cli
 from verifl.commands.demonstration import Demonstration
 from verifl.config import Config, UpdateConfig
-from verifl.enrolment.keys import write_key
 
 JSON = ["--format", "json"]
 PROMISE = "interrupted or killed at any time, it goes on with --resume"

@@ -12,6 +12,7 @@ import pytest
 from auditor import audit
 from proofs.errors import Misuse
 from protocols.envelopes import Envelope, check_signature, open_envelope, seal_rotation
+from protocols.key_files import read_keys, write_key
 from protocols.log.reader import TranscriptReader
 from protocols.messages import KeyRotation, Revocation
 from protocols.policy import TensorSpec
@@ -21,7 +22,6 @@ from verifl.carriers.in_process import InProcess
 from verifl.commands import root as cli
 from verifl.config import Config, FederationConfig, read_config
 from verifl.enrolment.changes import LoggedChanges
-from verifl.enrolment.keys import read_keys, write_key
 from verifl.enrolment.policies import TrainedModel, enrol, enrolled
 from verifl.enrolment.roster import Roster, roster_of
 from verifl.enrolment.signing import policy_in

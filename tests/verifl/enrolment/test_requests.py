@@ -10,10 +10,10 @@ import pytest
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import seal_statement
 from protocols.identities import SigningKey
+from protocols.key_files import write_key
 from protocols.requests import KeyRequest, open_request, seal_request
 from tests.verifl.office import key_of, public
 from verifl.commands import root as cli
-from verifl.enrolment.keys import write_key
 from verifl.enrolment.requests import admit
 from verifl.enrolment.roster import read_roster, write_roster
 

@@ -10,12 +10,12 @@ import pytest
 from auditor import audit
 from proofs.errors import Misuse
 from protocols.envelopes import open_policy
+from protocols.key_files import write_key
 from protocols.pinned import PinnedPolicy
 from tests.seeded import seeded
 from tests.verifl.office import CLIENTS, TRUSTEES, Office, key_of, public
 from verifl.commands import root as cli
 from verifl.config import Config
-from verifl.enrolment.keys import write_key
 from verifl.enrolment.policies import TrainedModel, enrol, make_policy
 from verifl.enrolment.roster import read_roster, roster_of
 

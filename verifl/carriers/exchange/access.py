@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from proofs.errors import Misuse
+from protocols.key_files import read_private_file, read_secret
 from protocols.log.connection import SCHEMES, Credentials, Remote
 from verifl.carriers.exchange.public import PublicDirectory, PublicView
 from verifl.carriers.exchange.website import PublicSite
-from verifl.enrolment.keys import read_private_file, read_secret
 from verifl.storage.stores import make_private_directory
 
 KEPT = "fetched"  # in a party's directory: what it fetched and would fetch again

@@ -10,6 +10,7 @@ from pathlib import Path
 from proofs.errors import Misuse
 from protocols.envelopes import Entry
 from protocols.identities import SigningKey
+from protocols.key_files import Passphrase, read_key
 from protocols.locks import locked
 from protocols.messages import COORDINATOR, KeyRotation
 from protocols.pinned import PinnedPolicy
@@ -18,7 +19,6 @@ from verifl.agents.party import Party
 from verifl.agents.published import follow
 from verifl.carriers.exchange.access import NO_ACCESS, WebAccess, check_place, exchange_at
 from verifl.carriers.exchange.public import PublicDirectory, PublicView
-from verifl.enrolment.keys import Passphrase, read_key
 from verifl.enrolment.policies import read_policy_file
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory

@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, Context, Message, MessageType, RecordDict
 from flwr.clientapp.typing import ClientAppCallable
 
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.key_files import passphrase_of
 from protocols.locks import InUse
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
@@ -40,7 +41,6 @@ from verifl.carriers.flower.messages import (
 from verifl.carriers.flower.node import EVALUATE, PUBLIC_DATA, Node, node_of
 from verifl.carriers.flower.simulation import simulated_node
 from verifl.carriers.turns import tell_length
-from verifl.enrolment.keys import passphrase_of
 from verifl.enrolment.policies import read_policy_file
 from verifl.reports.logs import logged
 from verifl.tasks.causes import explain

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Context
 
 from proofs.errors import Misuse
+from protocols.key_files import write_key
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.proposals import OF_TRUSTEES
 from protocols.rounds.waits import Waits
@@ -28,7 +29,6 @@ from verifl.carriers.exchange.seat import taken_seat
 from verifl.carriers.flower.home import COORDINATOR, Home
 from verifl.carriers.flower.node import DEFAULT_SEED, SEED, Node
 from verifl.config import Config
-from verifl.enrolment.keys import write_key
 from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory

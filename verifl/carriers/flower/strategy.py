@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
 from proofs.errors import Misuse
+from protocols.key_files import passphrase_of
 from protocols.pinned import PinnedPolicy
 from protocols.steps.doubles import Doubles
 from verifl.carriers.exchange.seat import taken_seat
@@ -26,7 +27,6 @@ from verifl.carriers.flower.app_training import arrays_of, flower_layout, whole_
 from verifl.carriers.flower.home import Home
 from verifl.carriers.flower.running import AppHost, AppMeans, AppRun, EvaluateFn, nothing_measured
 from verifl.carriers.flower.simulation import is_simulation, local_trustees
-from verifl.enrolment.keys import passphrase_of
 from verifl.enrolment.policies import read_policy_file
 from verifl.progress import Progress
 from verifl.reports.logs import logged

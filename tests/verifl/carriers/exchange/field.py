@@ -20,6 +20,7 @@ from socket import socket
 
 from auditor import audit
 from protocols.envelopes import open_envelope
+from protocols.key_files import read_key
 from protocols.log.checkpoint import SignedNote, check_note, cosigner_of, parse_note, timestamp_of
 from protocols.log.reader import TranscriptReader
 from protocols.messages import CohortClosed, RoundClosed
@@ -41,7 +42,6 @@ from tests.verifl.carriers.exchange.website import TOKENS, Website, published
 from tests.web import slow
 from verifl.carriers.exchange.public import INBOX
 from verifl.config import read_config
-from verifl.enrolment.keys import read_key
 from verifl.federation import Federation
 from verifl.tasks.loading import load_task
 

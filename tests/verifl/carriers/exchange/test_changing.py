@@ -10,6 +10,7 @@ import pytest
 
 from proofs.errors import Misuse
 from protocols.envelopes import open_envelope, seal, seal_rotation
+from protocols.key_files import read_key, write_key
 from protocols.messages import ISSUER, Revocation
 from protocols.rounds.conductor import Stage
 from tests.verifl.carriers.exchange.consortium import CONFIG, TRUSTEES
@@ -17,7 +18,6 @@ from tests.verifl.carriers.exchange.stepping import Meeting, rotated, with_new_k
 from verifl.carriers.exchange.changing import waiting_files
 from verifl.carriers.exchange.seat import taken_seat
 from verifl.commands import root as cli
-from verifl.enrolment.keys import read_key, write_key
 
 TWO_OF_THREE = CONFIG + "[limits]\nmin_cohort = 2\n"
 

@@ -16,6 +16,7 @@ from proofs.errors import Rejected
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
+from protocols.key_files import read_key
 from protocols.log.checkpoint import Checkpoint, cosign
 from protocols.log.reader import TranscriptReader
 from protocols.messages import COORDINATOR, RoundKey, ShareAck, Submission
@@ -32,7 +33,6 @@ from verifl.carriers.exchange.host import CoordinatorHost
 from verifl.carriers.exchange.inbox import KEPT_LIMIT, Inbox, Letter, Refusals
 from verifl.carriers.exchange.public import INBOX, PublicDirectory
 from verifl.carriers.rounds import Measures, RunTerms
-from verifl.enrolment.keys import read_key
 from verifl.progress import NoProgress
 from verifl.storage.history import MetricsFile
 from verifl.storage.party_directory import PartyDirectory

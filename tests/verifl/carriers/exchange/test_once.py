@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from protocols.key_files import write_key
 from protocols.rounds.answers import answer_limit, decode_answer
 from protocols.rounds.conductor import Stage
 from protocols.rounds.exchange import RoundKeyOffer
@@ -19,7 +20,6 @@ from tests.verifl.carriers.exchange.stepping import Meeting
 from verifl.agents import clock
 from verifl.carriers.exchange.public import INBOX
 from verifl.commands.root import invoke
-from verifl.enrolment.keys import write_key
 
 NAME = "trustee-3"
 

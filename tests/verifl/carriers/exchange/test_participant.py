@@ -11,6 +11,7 @@ import pytest
 
 from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
+from protocols.key_files import read_key
 from protocols.log.checkpoint import add_cosignatures, cosign, parse_note, render_note
 from protocols.log.reader import TranscriptReader
 from protocols.pinned import PinnedPolicy
@@ -25,7 +26,6 @@ from verifl.agents.party import Party
 from verifl.agents.trustee import TrusteeAgent
 from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.public import INBOX, PublicDirectory
-from verifl.enrolment.keys import read_key
 from verifl.storage.party_directory import PartyDirectory
 
 NAME = "trustee-1"

@@ -21,6 +21,7 @@ from proofs.errors import Malformed, Rejected
 from protocols.blobs import blob_hash
 from protocols.envelopes import seal_policy
 from protocols.identities import SigningKey
+from protocols.key_files import write_key
 from protocols.pinned import PinnedPolicy
 from protocols.policy import CoordinateRule, Policy, UpdateRule
 from protocols.rehearsals import StandIn, open_stand_in, seal_stand_in
@@ -35,7 +36,6 @@ from verifl.carriers.exchange.rehearsing import Rehearsing, made_up_update
 from verifl.carriers.exchange.stopping import Stop, Stopped
 from verifl.carriers.exchange.website import PublicSite
 from verifl.commands.root import invoke
-from verifl.enrolment.keys import write_key
 
 SETTING = Setting(clients=5, trustees=4, threshold=3, corrupt=0, dimension=8, max_cohort=5)
 PINNED = PinnedPolicy.open(make_policy(SETTING)[0])

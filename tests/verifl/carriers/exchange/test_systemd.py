@@ -12,10 +12,10 @@ import pytest
 
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
+from protocols.key_files import read_key, write_key
 from tests.required import needs, needs_root
 from verifl.carriers.exchange.systemd import ROLES, Unit, hidden_from, systemd_unit
 from verifl.commands.root import invoke
-from verifl.enrolment.keys import read_key, write_key
 
 TRUE = Path(shutil.which("true") or "/bin/true").resolve()  # a program that is there, in place of ours
 EXPOSURE = 35  # of 100: what `systemd-analyze security` calls OK ends at 50; root without anything has 96

@@ -26,6 +26,7 @@ needs("flwr")  # before anything imports it, so all that is below is late: E402
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, MetricRecord, RecordDict  # noqa: E402
 from flwr.clientapp import ClientApp  # noqa: E402
 
+from protocols.key_files import read_key, write_key  # noqa: E402
 from tests.verifl.carriers.flower.table import NAMES, Net, Table  # noqa: E402
 from verifl.carriers.flower.messages import (  # noqa: E402
     ANSWERED,
@@ -39,7 +40,6 @@ from verifl.carriers.flower.messages import (  # noqa: E402
     reply,
 )
 from verifl.carriers.flower.node import OF_THE_NODE  # noqa: E402
-from verifl.enrolment.keys import read_key, write_key  # noqa: E402
 from verifl.flower import verified  # noqa: E402
 
 

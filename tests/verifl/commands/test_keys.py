@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from proofs.errors import Misuse
 from protocols.identities import SigningKey
+from protocols.key_files import read_key, read_keys, read_passphrase, write_key
 from tests.seeded import seeded
 from verifl.commands import root as cli
-from verifl.enrolment.keys import read_key, read_keys, read_passphrase, write_key
 
 KEY = SigningKey.generate(seeded("a key"))
 
