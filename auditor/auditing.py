@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from auditor.case import Case
     from auditor.former import Former
     from auditor.memory import Memory
-    from auditor.reports.results import Account
+    from auditor.reports.results import Account, ModelSummary
     from auditor.signed_log import SignedLog
     from protocols.log.connection import Remote
     from protocols.log.reader import TranscriptReader
@@ -114,6 +114,7 @@ def audit(
         checks=tuple(results[number] for number in AUDIT_CHECKS.names),
         trusted=case.trusted,
         seconds=time.perf_counter() - started,
+        model=_model_of(ended),
         account=_account_of(ended),
         story=None if explain is None else tell(Told.of(case, ended), tuple(results.values()), explain),
     )
@@ -194,6 +195,14 @@ def _log_of(ended: Ended) -> SignedLog:
 
     outcome = ended.get(SignedLog)
     return SignedLog() if outcome is None or outcome.left is None else outcome.left
+
+
+def _model_of(ended: Ended) -> ModelSummary | None:
+    """What I11 left."""
+    from auditor.checks.lineage import Lineage
+
+    outcome = ended.get(Lineage)
+    return None if outcome is None or outcome.left is None else outcome.left.model
 
 
 def _account_of(ended: Ended) -> Account | None:

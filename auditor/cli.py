@@ -11,12 +11,26 @@ import click
 
 from auditor.arguments import located, web_words
 from auditor.auditing import Progress, audit, version
-from auditor.commands import COMMANDS, PLACE, POLICY_FILE, AuditorCommand, end, warn, web_options
+from auditor.commands import (
+    PLACE,
+    POLICY_FILE,
+    AuditorCommand,
+    compare_command,
+    end,
+    follow_command,
+    receipt_command,
+    warn,
+    web_options,
+)
+from auditor.signing import Signer, keygen_command, require_signer, verify_statement_command
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
 from protocols.log.connection import Remote
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
+FURTHER = (compare_command, receipt_command, follow_command, keygen_command, verify_statement_command)
+COMMANDS = {str(command.name): command for command in FURTHER}
+FILE = click.Path(path_type=Path)
 
 
 class AuditCommand(AuditorCommand):
@@ -34,7 +48,7 @@ class AuditCommand(AuditorCommand):
         with formatter.section("Further commands, each with its own --help"):
             formatter.write_dl([(name, command.get_short_help_str(80)) for name, command in COMMANDS.items()])
         formatter.write_paragraph()
-        formatter.write_text("A directory of such a name is given as ./compare, ./receipt, ./follow.")
+        formatter.write_text(f"A directory of such a name is given as ./{', ./'.join(COMMANDS)}.")
 
 
 class _Check(click.Choice[str]):
@@ -69,6 +83,9 @@ class _Check(click.Choice[str]):
 )
 @click.option("--engine", type=click.Choice(["native", "reference"]), default="native", show_default=True)
 @click.option("--explain", metavar="PARTY", help="Tell the story of a client, a trustee or the coordinator, too.")
+@click.option("--statement", type=FILE, help="Sign what came of the audit, with --key, into this file.")
+@click.option("--key", type=FILE, help="The key file that `verifl-audit keygen` made.")
+@click.option("--passphrase-file", type=FILE, help="The passphrase of the key is the first line of this file.")
 @web_options
 @click.version_option(version(), prog_name="verifl-audit")
 def main(
@@ -81,6 +98,9 @@ def main(
     require: tuple[str, ...],
     engine: str,
     explain: str | None,
+    statement: Path | None,
+    key: Path | None,
+    passphrase_file: Path | None,
     ca_file: Path | None,
     plain_http: bool,
 ) -> None:
@@ -90,10 +110,12 @@ def main(
     """
     if (policy is None) == (not unpinned):
         raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
+    require_signer(statement, key, unpinned)
     progress = _progress()
     try:
         with closing(progress):
             place = located(transcript, ca_file, plain_http)
+            signer = None if statement is None or key is None else Signer.of(statement, key, passphrase_file, place)
             former = [located(each, ca_file, plain_http) for each in previous]
             report = audit(place, policy, require, workers, engine, progress, explain, previous=former)
     except OSError as error:
@@ -105,6 +127,8 @@ def main(
 
     warn(report, set())
     try:
+        if signer is not None:
+            signer.sign(report)
         write(report, form, _again(place, policy, former, require, engine, explain))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else

@@ -110,7 +110,8 @@ def _policy_options(unpinned: str) -> Callable[[Function], Function]:
     return decorate
 
 
-def _format_option(function: Function) -> Function:
+def format_option(function: Function) -> Function:
+    """How a report is written."""
     forms = click.Choice(["txt", "json", "jsonl"])
     return click.option("--format", "form", type=forms, default="txt", show_default=True)(function)
 
@@ -120,7 +121,7 @@ def _format_option(function: Function) -> Function:
 @click.argument("second", metavar="B", type=PLACE)
 @_policy_options("Take the policy from A, and say so.")
 @web_options
-@_format_option
+@format_option
 def compare_command(
     first: Path | str,
     second: Path | str,
@@ -142,11 +143,11 @@ def compare_command(
 
     if (policy is None) == (not unpinned):
         raise click.UsageError("give either --policy FILE, the policy you pinned at enrolment, or --unpinned")
-    with _reporting():
+    with reporting():
         ours, theirs = located(first, ca_file, plain_http), located(second, ca_file, plain_http)
         pinned, believed = _open_policy(policy, ours)
         found = compare(ours, theirs, pinned, believed)
-        _write(form, found.to_dict(), text(found), found.events())
+        write_report(form, found.to_dict(), text(found), found.events())
     sys.exit(ACCEPTED if found.outcome is Outcome.ACCEPTED else REJECTED)
 
 
@@ -155,7 +156,7 @@ def compare_command(
 @click.option("--transcript", type=PLACE, help="Check that this directory, or address, contains it, too.")
 @_policy_options("With --transcript: take the policy from the transcript, and say so.")
 @web_options
-@_format_option
+@format_option
 def receipt_command(
     file: Path,
     transcript: Path | str | None,
@@ -183,12 +184,12 @@ def receipt_command(
         raise click.UsageError(
             "give either --policy FILE, the policy pinned at enrolment, or --transcript and --unpinned"
         )
-    with _reporting():
-        data = _read(file, RECEIPT_LIMIT)
+    with reporting():
+        data = read_at_most(file, RECEIPT_LIMIT)
         place = None if transcript is None else located(transcript, ca_file, plain_http)
         pinned, believed = _open_policy(policy, place)
         found = check_receipt(file, data, pinned, place, believed)
-        _write(form, found.to_dict(), text(found), [{"event": "receipt", **found.to_dict()}])
+        write_report(form, found.to_dict(), text(found), [{"event": "receipt", **found.to_dict()}])
     sys.exit(ACCEPTED if found.accepted else REJECTED)
 
 
@@ -199,7 +200,7 @@ def receipt_command(
 @click.option("--once", is_flag=True, help="Audit once, and end.")
 @click.option("--interval", type=click.FloatRange(0.1, 86400), default=10.0, show_default=True, metavar="SECONDS")
 @web_options
-@_format_option
+@format_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
 def follow_command(
     transcript: Path | str,
@@ -222,7 +223,7 @@ def follow_command(
     from auditor.arguments import located
     from auditor.following import default_state, load_state
 
-    with _reporting():
+    with reporting():
         place = located(transcript, ca_file, plain_http)
         pinned, _ = _open_policy(policy, None)
         file = file or default_state(pinned)
@@ -257,7 +258,7 @@ class _Following:
         lines = text(found, time.perf_counter() - started, again)
         if found.report is not None:
             warn(found.report, self.told)
-        _write(self.form, found.to_dict(), lines, found.events())
+        write_report(self.form, found.to_dict(), lines, found.events())
         if found.state is None:
             sys.exit(REJECTED)
         save_state(self.file, found.state)
@@ -321,20 +322,21 @@ def _open_policy(policy: Path | None, transcript: Path | Remote | None) -> tuple
     return pinned, pinned.hash.hex()
 
 
-def _read(file: Path, limit: int) -> bytes:
+def read_at_most(file: Path, limit: int) -> bytes:
     """A file's bytes, at most one more than it may have."""
     with file.open("rb") as stream:
         return stream.read(limit + 1)
 
 
-def _write(form: str, plain: dict[str, Any], lines: Iterable[str], events: Iterable[dict[str, Any]]) -> None:
+def write_report(form: str, plain: dict[str, Any], lines: Iterable[str], events: Iterable[dict[str, Any]]) -> None:
+    """A report in one of its three forms: one document of JSON, lines of text, or of JSON."""
     if form == "jsonl":
         lines = map(json.dumps, events)
     click.echo(json.dumps(plain, indent=2) if form == "json" else "\n".join(lines))
 
 
 @contextmanager
-def _reporting() -> Iterator[None]:
+def reporting() -> Iterator[None]:
     """Status 2 for what cannot be done, 1 for what a file says wrongly, each with one line on standard error."""
     try:
         yield
@@ -345,6 +347,3 @@ def _reporting() -> Iterator[None]:
         end(UNUSABLE, str(error))
     except (Malformed, Rejected) as error:
         end(REJECTED, f"rejected: {error}")
-
-
-COMMANDS = {"compare": compare_command, "receipt": receipt_command, "follow": follow_command}

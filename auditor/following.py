@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from auditor.auditing import Progress, audit, version
 from auditor.comparison import CONTRADICTIONS, FORK, ROLLBACK, Contradiction, contradicted, head_text
 from auditor.copies import Copy, SignedHead
 from auditor.memory import Memory
+from auditor.output import replace_file
 from auditor.reports.report import Report
 from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
@@ -178,17 +178,7 @@ def load_state(file: Path) -> FollowState | None:
 def save_state(file: Path, state: FollowState) -> None:
     """Replace the saved state, atomically and durably, readable by its owner only; raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(encode(state, STATE_LIMIT))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace_file(file, encode(state, STATE_LIMIT), 0o600)
 
 
 def default_state(pinned: PinnedPolicy) -> Path:

@@ -10,7 +10,7 @@ from auditor.checks.derived import Sources, plaintext_of
 from auditor.checks.numbered import numbered
 from auditor.findings import Findings, Result, counted
 from auditor.index import Record, Round, label
-from auditor.reports.results import Place
+from auditor.reports.results import ModelSummary, Place
 from proofs.errors import Malformed, Rejected
 from protocols.hashes import sha256
 from protocols.log.files import Damaged
@@ -36,7 +36,9 @@ class Needs(Sources):
 
 @dataclass(frozen=True)
 class Lineage(Result):
-    """What I11 leaves."""
+    """What I11 leaves. model: the last one that is signed in the log, with its round."""
+
+    model: ModelSummary | None = None
 
 
 @numbered("I11")
@@ -72,7 +74,13 @@ def check_lineage(given: Needs, findings: Findings) -> Lineage:
         findings.sure = before.known and not given.log.gaps
         findings.expect(label(entry.index, entry.message).at("model"), last, entry.message.model)
     final = "" if state is None else f" to model {sha256(encode_model(state.model)).hex()}"
-    return Lineage(f"{counted(steps, 'server step')} ({policy.step.rule}){final}")
+    return Lineage(f"{counted(steps, 'server step')} ({policy.step.rule}){final}", _last_model(given))
+
+
+def _last_model(given: Needs) -> ModelSummary:
+    closed = ((found.number, found.closed.message.model) for found in given.log.index.in_order() if found.closed)
+    number, model = max(closed, default=(0, given.case.policy.initial_model))
+    return ModelSummary(number, model.hex())
 
 
 @dataclass

@@ -200,6 +200,19 @@ class CheckpointSummary:
 
 
 @dataclass(frozen=True)
+class ModelSummary:
+    """The last model that the log has: of the last round that closed, 0 for the initial one. hash: SHA-256 of its file,
+    in hexadecimal; that it follows from the rounds is for I11."""
+
+    round: int
+    hash: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"round": self.round, "hash": self.hash}
+
+
+@dataclass(frozen=True)
 class Event:
     """One thing that the log says of a party. round: 0 for what belongs to none. entry: its log index, if it has one.
     holds: that the audit re-derived it (true), found otherwise (false), or that it is for nobody to re-derive (null).
@@ -310,6 +323,7 @@ def decimal(value: Fraction | None) -> float | None:
 @dataclass(frozen=True)
 class Results:
     """All that an audit found. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
+    model: None where the log could not be read so far.
     story: one party's, where it was asked for. account: what was spent of the clients' privacy, where the policy has a
     budget and P5 could count."""
 
@@ -323,6 +337,7 @@ class Results:
     checks: tuple[CheckResult, ...]
     trusted: tuple[str, ...]
     seconds: float
+    model: ModelSummary | None = None
     story: Story | None = None
     account: Account | None = None
 
@@ -379,6 +394,7 @@ class Results:
             "federation": self.federation,
             "policy_hash": self.policy_hash,
             "checkpoint": None if self.checkpoint is None else self.checkpoint.to_dict(),
+            "model": None if self.model is None else self.model.to_dict(),
             "trusted": list(self.trusted),
             "seconds": round(self.seconds, 3),
         }
