@@ -42,7 +42,8 @@ FEDERATION = (*FOUNDATION, "proofs.prover", "proofs.verifier", "protocols.lattic
 # Tests in the order in which they are run, those that notice most first; on the native engine, as a mutant is the same
 # for both.
 VECTORS = ("tests/vectors/test_forgery_vectors.py", "tests/vectors/test_argument_vectors.py")
-PARAMETERS = ("tests/proofs/test_basics.py", "tests/proofs/test_parameters.py")
+NOISY = ("tests/proofs/test_privacy_noise.py",)
+PARAMETERS = ("tests/proofs/test_basics.py", "tests/proofs/test_parameters.py", *NOISY)
 HOSTILE = ("tests/soundness/test_malformed.py", "tests/soundness/test_edges.py", "tests/soundness/test_tampering.py")
 FORMS = (
     "tests/proofs/test_forms.py",
@@ -50,6 +51,7 @@ FORMS = (
     "tests/proofs/test_relations.py",
     "tests/soundness/test_frozen_heart.py",
     "tests/soundness/test_derivation.py",
+    *NOISY,
 )
 TESTS: dict[str, tuple[str, ...]] = {
     "proofs.shape": ("tests/proofs/test_basics.py", *VECTORS),
@@ -84,11 +86,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/soundness/test_weight_attacks.py",
         *FORMS,
     ),
-    "proofs.privacy_noise": ("tests/proofs/test_privacy_noise.py", "tests/soundness/test_frozen_signs.py"),
-    "proofs.noise_witness": ("tests/proofs/test_privacy_noise.py", "tests/soundness/test_noise_attacks.py"),
-    "proofs.signed_rounds": ("tests/proofs/test_privacy_noise.py", *FORMS),
+    "proofs.privacy_noise": (*NOISY, "tests/soundness/test_frozen_signs.py"),
+    "proofs.noise_witness": (*NOISY, "tests/soundness/test_noise_attacks.py"),
+    "proofs.signed_rounds": (*NOISY, *FORMS),
     "proofs.relations.privacy_noise": (
-        "tests/proofs/test_privacy_noise.py",
+        *NOISY,
         "tests/soundness/test_noise_attacks.py",
         *FORMS,
     ),
