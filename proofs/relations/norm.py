@@ -41,8 +41,8 @@ class Norm(DirectRelation):
 
     @property
     def plain(self) -> tuple[str, ...]:
-        """Both tables, and the noise."""
-        return (UPDATE, PRIVATE) if self.noise is None else (UPDATE, PRIVATE, NOISE)
+        """Both tables, and the noise, where there is one."""
+        return UPDATE, PRIVATE, NOISE
 
     @property
     def squares_bound(self) -> int:
