@@ -55,6 +55,7 @@ HARMLESS = frozenset(
         "tensor-names",
         "tensor-types",
         "lattice-security",
+        "noise-hiding",
         "decryption",
     }
 )

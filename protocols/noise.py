@@ -8,20 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
+from math import ceil, comb
 
 from proofs.encryption import GROUP_SIZE
 from proofs.errors import Misuse
 from proofs.shape import TableShape
 from protocols.policy import AddedNoise, FormerBudget, FormerCharge, Policy, PrivacyBudget
-from protocols.privacy.accounting import MOST_ROUNDS, NoiseRule
+from protocols.privacy.accounting import MOST_ADDERS, MOST_ROUNDS, NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.privacy.energy import EnergyBounds
+from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
 
 DISCRETE_GAUSSIAN = "discrete-gaussian"
 CLIENTS = "clients"
 TRUSTEES = "trustees"  # reserved: refused by this version
 EPSILON_UNIT, DELTA_UNIT = Fraction(1, 10**6), Fraction(1, 10**12)
 MOST_DEVIATION_BITS = 1024
+MARGIN_BITS = 128  # of the estimate, that are left when all guesses are taken off (spec 11.4)
 SUBMISSIONS = 2  # of a client in a round, at most: another where its store was lost
 
 
@@ -60,6 +63,21 @@ def deviation_of(policy: Policy) -> Fraction:
     noise, _ = _both(policy)
     each = bounds_of(noise).deviation(*noise_cells(policy.dimension), variance_of(noise))
     return SUBMISSIONS * policy.max_rounds * len(policy.roster) * each
+
+
+def guesses_of(policy: Policy) -> int:
+    """The bits that the proof takes off the estimate of RLWE, for a server that chooses the cohort last (spec 11.4):
+    log2, rounded up, of 2 (1 + e^epsilon) 2 (ways + 1) (h + 2 n) rounds. Raises Misuse without noise, and for more
+    than 2^13 clients or an epsilon out of range."""
+    noise, budget = _both(policy)
+    roster, honest, epsilon = len(policy.roster), noise.honest, epsilon_of(budget)
+    if roster > MOST_ADDERS or not 0 < epsilon <= LARGEST_EPSILON:
+        found = f"{roster} and {float(epsilon):g}"
+        raise Misuse(f"expected up to {MOST_ADDERS} clients and epsilon up to {LARGEST_EPSILON}, found {found}")
+    asked = roster if policy.per_round is None else min(policy.per_round, roster)
+    ways = comb(asked - 1, honest - 1) if min(asked, honest) >= 1 else 0
+    factor = 4 * (1 + exponential_bound(epsilon)) * (ways + 1) * (honest + 2 * roster) * policy.max_rounds
+    return (ceil(factor) - 1).bit_length() if factor > 1 else 0
 
 
 def account_of(policy: Policy) -> NoiseRule:

@@ -25,6 +25,7 @@ from protocols.envelopes import RESERVED_NAMES
 from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, SMALL_MODULI, TAIL, noise_bound
 from protocols.messages import DETAILS
+from protocols.noise import MARGIN_BITS, guesses_of
 from protocols.noise_conditions import noise_conditions
 from protocols.policy import (
     APPROVING,
@@ -292,9 +293,25 @@ def _lattice_conditions(policy: Policy) -> list[Inequality]:
     return [
         Inequality("degree", rule.degree, "=", DEGREE, "N is fixed"),
         Inequality("modulus", int(rule.modulus in moduli), "=", 1, "q is one of the fixed list of spec 6.1"),
-        Inequality("lattice-security", _security(rule), ">=", SECURITY_FLOOR, "classical bits by core-SVP, spec 6.2"),
+        Inequality("lattice-security", security_of(rule), ">=", SECURITY_FLOOR, "classical bits by core-SVP, spec 6.2"),
+        *_hiding_conditions(policy),
         *_scale_conditions(policy),
     ]
+
+
+def _hiding_conditions(policy: Policy) -> list[Inequality]:
+    """That the proof of privacy says something of every server (spec 11.4)."""
+    if policy.noise is None or policy.privacy_budget is None:
+        return []
+    try:
+        guesses = guesses_of(policy)
+    except Misuse as error:
+        return [Inequality("noise-hiding", 1, "=", 0, str(error))]
+    left = (
+        f"the proof against a server that chooses the cohort last makes 2^{guesses} guesses, of which the estimate of "
+        f"RLWE is to leave {MARGIN_BITS} bits: lower or raise min_cohort, or draw fewer clients by per_round"
+    )
+    return [Inequality("noise-hiding", guesses + MARGIN_BITS, "<=", security_of(policy.lattice), left)]
 
 
 def _scale_conditions(policy: Policy) -> list[Inequality]:
@@ -340,7 +357,8 @@ def _step_conditions(policy: Policy) -> list[Inequality]:
     ]
 
 
-def _security(rule: LatticeRule) -> int:
+def security_of(rule: LatticeRule) -> int:
+    """Bits of the estimate of 6.2 and 11.1; 0 where there is none."""
     if rule.degree != DEGREE:
         return 0
     bits = rule.modulus.bit_length()

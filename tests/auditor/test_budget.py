@@ -142,9 +142,9 @@ def test_a_policy_whose_budget_is_not_defined_is_no_mistake_of_the_auditor(polic
     assert failing_of(BREAKING) == {"noise-deviation", "budget-rounds"}
     if policy.privacy_budget is None:
         assert case.budget is None
-    elif failing_of(policy) <= {"decryption"}:  # of what is undefined there nothing is
+    elif failing_of(policy) <= {"decryption", "noise-hiding"}:  # of what is undefined there nothing is
         assert case.budget is not None
-        assert case.budget.rounds("client0") == 5
+        assert case.budget.rounds("client0") >= 5
     else:
         with pytest.raises(Unavailable, match="because I2 failed"):
             _ = case.budget

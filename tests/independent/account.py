@@ -9,6 +9,7 @@ from fractions import Fraction
 import mpmath
 
 from tests.independent.encoding import Body
+from tests.independent.parameters import estimate
 
 DIGITS = 100
 LARGEST_EPSILON = 1024
@@ -117,6 +118,17 @@ def rounds_each(policy: Body, client: str = "") -> int:
     return low
 
 
+def guesses(policy: Body) -> Number:
+    """log2 of what 11.4 multiplies the advantage against RLWE with."""
+    clients, honest = len(policy["roster"]), policy["noise"]["honest"]
+    asked = min(policy["per_round"] or clients, clients)
+    ways = math.comb(asked - 1, honest - 1) if asked >= 1 and honest >= 1 else 0
+    with mpmath.workdps(DIGITS):
+        epsilon = exact(budget(policy)[0])
+        factor = (ways + 1) * (honest + 2 * clients) * policy["max_rounds"]
+        return mpmath.log(4 * (1 + mpmath.exp(epsilon)) * max(factor, 1), 2)
+
+
 def conditions(policy: Body) -> list[tuple[str, bool]]:
     """Those of 4.2 on noise and budget."""
     noise, said = policy["noise"], policy["privacy_budget"]
@@ -145,6 +157,7 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         ("noise-floor-least", noise["floor"] >= LEAST_FLOOR * cells),
         ("noise-ceiling", noise["ceiling"] * divisor > cells * variance),
         ("noise-scale", policy["lattice"]["plaintext_scale"] == 1),
+        ("noise-hiding", hidden(policy)),
         ("budget-epsilon", 0 < epsilon <= LARGEST_EPSILON),
         ("budget-delta", 0 < delta < 1),
         ("budget-former", orderly(policy)),
@@ -154,6 +167,12 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         able = sum(rounds_each(policy, member["id"]) >= 1 for member in policy["roster"])
         found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", able >= policy["min_cohort"])]
     return found
+
+
+def hidden(policy: Body) -> bool:
+    """Whether 128 bits of the estimate are left."""
+    defined = len(policy["roster"]) <= 2**13 and 0 < budget(policy)[0] <= LARGEST_EPSILON
+    return defined and bool(guesses(policy) + 128 <= estimate(policy["lattice"]))
 
 
 def carried(policy: Body, charged: Mapping[str, int]) -> list[Body]:

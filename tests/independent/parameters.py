@@ -11,6 +11,10 @@ from tests.independent.steps import kept_size
 
 DEGREE = 4096
 PROVED_NOISE, TAIL = 128, 86
+SECURITY = (
+    *((24, 727), (26, 661), (28, 605), (30, 556), (32, 514), (34, 477), (36, 444), (38, 414)),
+    *((40, 388), (50, 291), (62, 218)),
+)
 
 
 def approving(policy: Body) -> list[tuple[str, bytes]]:
@@ -24,6 +28,12 @@ def approving(policy: Body) -> list[tuple[str, bytes]]:
 
 def log2_ceiling(number: int) -> int:
     return (number - 1).bit_length()
+
+
+def estimate(lattice: Body) -> int:
+    """Classical bits (6.2, 11.1); 0 where there are none."""
+    costs = [cost for size, cost in SECURITY if size >= lattice["modulus"].bit_length()]
+    return costs[0] if costs and lattice["degree"] == DEGREE else 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tests.independent import account
 from tests.independent.case import CHECKS
 from tests.independent.curve import ORDER
 from tests.independent.encoding import Body
-from tests.independent.parameters import DEGREE, TAIL, Numbers
+from tests.independent.parameters import DEGREE, TAIL, Numbers, estimate
 from tests.independent.steps import constant, step_bounds, step_fault
 
 MODULI = (
@@ -28,10 +28,6 @@ MODULI = (
     0x3FFFFFFFFFFF0001,
 )
 SMALL_MODULI = (0xFFC001, 0x3FFA001, 0xFFF0001, 0x3FFF4001, 0xFFFDE001, 0x3FFFE4001, 0xFFFFEE001, 0x3FFFFEA001)
-SECURITY = (
-    *((24, 727), (26, 661), (28, 605), (30, 556), (32, 514), (34, 477), (36, 444), (38, 414)),
-    *((40, 388), (50, 291), (62, 218)),
-)
 WEIGHTS = ("equal", "declared", "private")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -96,14 +92,10 @@ def shape_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
 def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, bool]]:
     """The conditions on the numbers of the argument and the encryption."""
     n, E, message = numbers.n, numbers.noise_bound, numbers.W * numbers.message_bound
-    bits = numbers.q.bit_length()
     lattice = policy["lattice"]
     yield "plaintext-int64", n * numbers.W * numbers.B < 1 << 63
     yield "argument", all(holds for _, holds in argument_conditions(numbers))
-    yield (
-        "lattice-security",
-        any(cost >= 190 for size, cost in SECURITY if size == min(s for s, _ in SECURITY if s >= bits)),
-    )
+    yield "lattice-security", estimate(lattice) >= 190
     if policy["noise"] is None:
         yield "scale", 2 * n * message < numbers.T
         yield "decryption", 2 * n * (E * numbers.T + message) < numbers.q

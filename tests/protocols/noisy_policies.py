@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from protocols.lattice.parameters import MODULI
 from protocols.noise_derivation import with_noise
 from protocols.policy import (
     FormerBudget,
@@ -60,6 +61,14 @@ def former(**changes: Any) -> Policy:
     return replace(NOISY, previous=LINK, privacy_budget=said)
 
 
+def crowd(clients: int, asked: int | None = None, epsilon: int = 8_000_000) -> Policy:
+    """30 honest ones of a smallest cohort, and the largest modulus, whose estimate is 218 bits."""
+    roster = tuple(Member(f"client{i:02}", bytes([100 + i]) * 32) for i in range(clients))
+    sizes = replace(noise(honest=30), roster=roster, min_cohort=30, max_cohort=clients, per_round=asked)
+    said = replace(BUDGET, epsilon_millionths=epsilon)
+    return replace(sizes, lattice=replace(NOISY.lattice, modulus=MODULI[-1]), privacy_budget=said)
+
+
 EDGES: list[tuple[str, Policy, Policy | None]] = [
     # the condition, a policy that fails it, and the one next to it that does not
     ("norm-bound-positive", replace(NOISY, update=replace(NOISY.update, norm_bound=0)), NOISY),
@@ -89,6 +98,10 @@ EDGES: list[tuple[str, Policy, Policy | None]] = [
     ("noise-deviation", noise(ceiling=MEAN + MEAN // 8), NOISY),
     ("noise-deviation", noise(floor=MEAN - MEAN // 8), NOISY),
     ("noise-deviation", noise(group_bound=E // 2), NOISY),
+    ("noise-hiding", crowd(72), crowd(71)),  # 2^91 and 2^90 guesses
+    ("noise-hiding", crowd(90, asked=72), crowd(90, asked=71)),
+    ("noise-hiding", crowd(71, epsilon=8_398_855), crowd(71, epsilon=8_398_854)),
+    ("noise-hiding", replace(crowd(71), max_rounds=20), crowd(60)),
     ("budget-epsilon", budget(epsilon_millionths=0), budget(epsilon_millionths=1)),
     ("budget-epsilon", budget(epsilon_millionths=1024 * 10**6 + 1), budget(epsilon_millionths=1024 * 10**6)),
     ("budget-delta", budget(delta_trillionths=0), budget(delta_trillionths=1)),

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofs.errors import Misuse
+from proofs.errors import Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import MODULI, SMALL_MODULI
-from protocols.noise import account_of, delta_of, deviation_of, epsilon_of, rounds_each
+from protocols.noise import account_of, delta_of, deviation_of, epsilon_of, guesses_of, rounds_each
 from protocols.noise_derivation import least_norm_bound, with_noise
 from protocols.parameters import require_sound
-from protocols.policy import AddedNoise, Policy, PrivacyBudget, WeightRule
+from protocols.policy import AddedNoise, Member, Policy, PrivacyBudget, WeightRule
 from protocols.privacy.accounting import NoiseRule
-from tests.protocols.noisy_policies import BUDGET, EDGES, HONEST, NOISY, ROUNDS, UNITS, V, budget, noise
+from tests.protocols.noisy_policies import BUDGET, EDGES, HONEST, NOISY, ROUNDS, UNITS, V, budget, lattice, noise
 from tests.protocols.test_parameters import failing
 
 
@@ -47,6 +47,27 @@ def test_numbers_are_read_exactly() -> None:
     assert (rule.sensitivity, rule.adders, rule.delta) == (256, HONEST, Fraction(1, 10**5))
     weighed = replace(NOISY, weights=WeightRule("declared", 7, "3ff0000000000000"))
     assert account_of(weighed).sensitivity == 7 * 256
+
+
+@pytest.mark.parametrize(
+    ("clients", "honest", "guesses"), [(8, 3, 28), (100, 60, 120), (1000, 920, 429), (1000, 500, 1025)]
+)
+def test_the_guesses_of_the_proof_are_those_of_the_table(clients: int, honest: int, guesses: int) -> None:
+    """Spec 11.4, of 50 rounds at epsilon 8."""
+    roster = tuple(Member(f"client{i:04}", i.to_bytes(32, "big")) for i in range(clients))
+    assert guesses_of(replace(noise(honest=honest), roster=roster, max_rounds=50)) == guesses
+
+
+def test_a_proof_that_says_nothing_of_a_server_that_chooses_last_is_none() -> None:
+    """Half of a thousand clients: every party refuses, as it would pass an epsilon that is not proved."""
+    roster = tuple(Member(f"client{i:04}", i.to_bytes(32, "big")) for i in range(1000))
+    large = replace(
+        noise(honest=500), roster=roster, min_cohort=500, max_cohort=1000, lattice=lattice(modulus=0xFFF0001).lattice
+    )
+    with pytest.raises(Rejected, match="draw fewer clients by per_round") as refused:
+        require_sound(large)
+    assert (refused.value.check, refused.value.found) == ("policy-noise-hiding", "left = 1150")
+    require_sound(replace(large, per_round=510))
 
 
 def test_deviations_count_every_submission_that_there_can_be() -> None:

@@ -11,14 +11,22 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from proofs.errors import Misuse
-from protocols.noise import account_of, delta_of, epsilon_of, noise_cells, rounds_each, variance_of
+from protocols.noise import (
+    MARGIN_BITS,
+    account_of,
+    delta_of,
+    epsilon_of,
+    guesses_of,
+    noise_cells,
+    rounds_each,
+    variance_of,
+)
 from protocols.noise_derivation import derive_noise, least_norm_bound
-from protocols.parameters import SECURITY_BITS
+from protocols.parameters import security_of
 from protocols.policy import Policy
 
 SENSIBLE = 0.25  # of the ratio of signal to noise in a round: below it training hardly sees its updates
 TRIES_BITS, CHANCE_BITS = 60, 40  # Q and p of spec 12.3
-_SECURITY_MARGIN = 128  # bits that are to be left of the estimate (spec 11.4)
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,14 @@ class PrivacyPlan:
     ratio: float
     poison: Poison
     bytes_each: int
-    hiding: float
+    hiding: int
     security: int
     alternatives: tuple[Alternative, ...]
 
     @property
     def proved(self) -> bool:
         """Whether enough of the estimate is left for a server that chooses the cohort last (spec 11.4)."""
-        return self.hiding + _SECURITY_MARGIN <= self.security
+        return self.hiding + MARGIN_BITS <= self.security
 
     def notes(self) -> list[str]:
         """What of these numbers should be known before anybody trains."""
@@ -84,10 +92,10 @@ class PrivacyPlan:
             found.append("privacy: the budget has no room for a round; see the conditions")
         if not self.proved:
             found.append(
-                f"privacy: against a server that chooses the cohort after it has seen all ciphertexts the proof makes "
-                f"2^{self.hiding:.0f} guesses, too many for an estimate of {self.security} bits: against such a server "
-                "it rests on a stronger assumption, of which no attack is known; raise min_cohort, or have fewer "
-                "clients collude"
+                f"privacy: of a server that chooses the cohort after it has seen all ciphertexts nothing is proved: "
+                f"2^{self.hiding} guesses are too many for an estimate of {self.security} bits, so nobody accepts this "
+                "policy; few or nearly all of those who are asked should be the honest ones of a smallest cohort: "
+                "lower or raise limits.min_cohort, or ask fewer by limits.per_round"
             )
         return found
 
@@ -106,7 +114,7 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
     if noise is None or budget is None:
         return None
     try:
-        rule, each = account_of(policy), rounds_each(policy)
+        rule, each, guesses = account_of(policy), rounds_each(policy), guesses_of(policy)
     except Misuse:
         return None
     wanted = each if rounds is None else rounds
@@ -126,8 +134,8 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
         _ratio(policy.max_cohort, reach, sigma, policy.dimension),
         _poison(policy, sigma, reach),
         -(-policy.lattice.modulus.bit_length() // 8),
-        _hiding(policy),
-        next((bits for size, bits in SECURITY_BITS.items() if size >= policy.lattice.modulus.bit_length()), 0),
+        guesses,
+        security_of(policy.lattice),
         tuple(_alternatives(policy, max(wanted, 1))),
     )
 
@@ -152,13 +160,6 @@ def _poison(policy: Policy, sigma: float, reach: int) -> Poison:
     length = math.sqrt(noise.ceiling)
     honest = sigma * math.sqrt(policy.max_cohort)
     return Poison(reach + noise.group_bound, reach + min(flat, length), reach + length, reach, honest)
-
-
-def _hiding(policy: Policy) -> float:
-    """log2 of 2 (ways + 1) (h + 2 n) rounds, spec 11.4."""
-    n, h = len(policy.roster), policy.noise.honest if policy.noise is not None else 1
-    ways = math.comb(n - 1, h - 1) if n >= h >= 1 else 1
-    return math.log2(2 * (ways + 1) * (h + 2 * n) * max(policy.max_rounds, 1))
 
 
 def _alternatives(policy: Policy, rounds: int) -> list[Alternative]:

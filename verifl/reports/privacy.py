@@ -30,7 +30,7 @@ def _claim_lines(plan: PrivacyPlan) -> list[str]:
 def _number_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
     real = math.ldexp(plan.sigma, -fraction_bits)
     shown = "  ".join(f"{_epsilon(epsilon)} after {rounds:,}" for rounds, epsilon in plan.epsilons)
-    proved = f"2^{plan.hiding:.0f} guesses of {plan.security} bits" + ("" if plan.proved else ": too many; see below")
+    proved = f"2^{plan.hiding} guesses of {plan.security} bits" + ("" if plan.proved else ": too many; see below")
     return [
         f"  epsilon     {shown}",
         f"  noise       sigma = {plan.sigma:,.1f} units = {real:.4g} by each client; z = {plan.multiplier:.3g}",

@@ -23,12 +23,14 @@ from protocols.parameters import require_sound
 from protocols.policy import Policy
 from protocols.stores import MemoryStore
 from protocols.weights import WeightRule
+from tests.protocols.noisy_policies import crowd
 from tests.verifl.planning.test_plan import Names
 from verifl.agents import client as agents
 from verifl.commands import root as cli
 from verifl.commands.demonstration import Demonstration
 from verifl.config import Config
 from verifl.planning.plan import Plan, make_plan
+from verifl.planning.privacy import privacy_plan
 from verifl.reports.plan import describe_plan
 from verifl.reports.privacy import privacy_lines
 from verifl.strategies.privacy import PrivacyConfig, honest_clients, privacy_budget
@@ -124,6 +126,18 @@ def test_too_much_noise_is_said_with_what_would_help() -> None:
     assert "a quarter of the rounds, 1" in note
     assert found.privacy is not None
     assert all(each.ratio > found.privacy.ratio for each in found.privacy.alternatives)
+
+
+def test_a_plan_says_that_nothing_is_proved_and_what_would_help() -> None:
+    found = privacy_plan(crowd(72))
+    assert found is not None
+    assert not found.proved
+    [note] = found.notes()
+    assert "nothing is proved: 2^91 guesses are too many for an estimate of 218 bits" in note
+    assert "lower or raise limits.min_cohort, or ask fewer by limits.per_round" in note
+    fewer = privacy_plan(crowd(90, asked=71))
+    assert fewer is not None
+    assert (fewer.proved, fewer.notes()) == (True, [])
 
 
 @pytest.mark.parametrize(
