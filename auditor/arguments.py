@@ -10,6 +10,7 @@ from proofs.errors import Malformed, Misuse, Rejected
 from protocols.encoding import POLICY_LIMIT
 from protocols.envelopes import open_policy
 from protocols.log.connection import SCHEMES, Remote
+from protocols.log.packed import MAGIC, PackedDirectory
 from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import CHECKPOINT, POLICY
 
@@ -20,7 +21,7 @@ _UNPACK = {
     b"BZh": "tar -xjf {}",
     b"\xfd7zXZ\0": "tar -xJf {}",
     b"\x28\xb5\x2f\xfd": "tar --zstd -xf {}",
-    b"PK\x03\x04": "unzip {}",
+    MAGIC: "unzip {}",
 }
 _HEAD = 512  # bytes that show what kind of file it is
 _CONTROLS = frozenset(range(32)) - {*b"\t\n\f\r\x1b"}  # bytes that are in no text
@@ -44,24 +45,37 @@ def web_words(places: Iterable[Path | str | Remote]) -> list[str]:
 
 
 def require_transcript(path: Path | Remote) -> None:
-    """Raise Misuse where this is no directory, or one without anything of a log; OSError where it cannot be read."""
+    """Raise Misuse where this is no directory, and no archive of one, or without anything of a log; OSError where it
+    cannot be read."""
     if isinstance(path, Remote):
         if not is_transcript(path):
             raise Misuse(f"{path} holds no transcript: no {CHECKPOINT}, no {TREE}")
         return
     if path.is_file():
-        raise Misuse(f"cannot read {path}: {_instead_of_a_directory(path)}")
+        if not _is_zip(path):
+            raise Misuse(f"cannot read {path}: {_instead_of_a_directory(path)}")
+        if not is_transcript(path):
+            raise Misuse(f"{path} holds no transcript: no {', no '.join(MARKS)} in it")
+        return
     next(path.iterdir(), None)  # raises what the system says, if there is no such directory
     if not is_transcript(path):
         raise Misuse(f"{path} holds no transcript: no {', no '.join(MARKS)}{_near(path)}")
 
 
 def is_transcript(path: Path | Remote) -> bool:
-    """Whether a directory has anything of a log."""
+    """Whether a directory, or an archive in its place, has anything of a log."""
     if isinstance(path, Remote):
         directory = RemoteDirectory(path)
         return any(directory.has(file) for file in (CHECKPOINT, TREE))
+    if path.is_file():
+        packed = PackedDirectory(path)
+        return any(packed.occupied(mark) for mark in MARKS)
     return any((path / mark).exists() for mark in MARKS)
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC
 
 
 def read_policy(file: Path) -> bytes:

@@ -107,7 +107,7 @@ class Case:
     ) -> Case:
         """Open the directory and the policy. Raises OSError where either cannot be read at all, Misuse for a policy
         that was given and is none."""
-        if isinstance(path, Path):
+        if isinstance(path, Path) and not path.is_file():
             next(path.iterdir(), None)  # raises what the system says, if there is no such directory
         reader = reader or (TranscriptReader(path) if isinstance(path, Path) else SnapshotReader(path))
         case = cls(path, reader, engine, step, policy is None)

@@ -22,13 +22,22 @@ from auditor.commands import (
     warn,
     web_options,
 )
+from auditor.packing import pack_command, unpack_command
 from auditor.signing import Signer, keygen_command, require_signer, verify_statement_command
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
 from protocols.log.connection import Remote
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
-FURTHER = (compare_command, receipt_command, follow_command, keygen_command, verify_statement_command)
+FURTHER = (
+    compare_command,
+    receipt_command,
+    follow_command,
+    pack_command,
+    unpack_command,
+    keygen_command,
+    verify_statement_command,
+)
 COMMANDS = {str(command.name): command for command in FURTHER}
 FILE = click.Path(path_type=Path)
 
@@ -104,7 +113,7 @@ def main(
     ca_file: Path | None,
     plain_http: bool,
 ) -> None:
-    """Audit the published TRANSCRIPT of a federation, a directory or the https address of one.
+    """Audit the published TRANSCRIPT of a federation: a directory, its https address, or what `pack` made of it.
 
     Exit status: 0 accepted, 1 rejected, 2 the audit could not run.
     """

@@ -17,7 +17,7 @@ from protocols.hashes import sha256_of_parts
 NUMBER = re.compile("[1-9][0-9]{0,18}")  # of a size, as a name
 DEPTH_LIMIT = 12  # directories below the root: more than any path of a transcript has
 
-_CHUNK = 1 << 20  # bytes
+CHUNK = 1 << 20  # bytes
 _BLOCK = 512  # bytes, of st_blocks
 _REFUSED = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
 
@@ -75,6 +75,12 @@ class Directory(Protocol):
         ...
 
 
+def numbered(directory: Directory, folder: str, last: int) -> list[int]:
+    """`Directory.numbered` of one that lists its files."""
+    found = (int(name) for name in directory.names(folder) if NUMBER.fullmatch(name))
+    return sorted(number for number in found if number <= last and directory.has(f"{folder}/{number}"))
+
+
 class LocalDirectory:
     """The files below `root`, by relative paths with slashes. `root` itself may be a symlink; nothing below may."""
 
@@ -114,7 +120,7 @@ class LocalDirectory:
             if not stat.S_ISREG(status.st_mode) or status.st_blocks * _BLOCK < status.st_size:
                 return False
             with os.fdopen(os.dup(descriptor), "rb") as file:
-                return sha256_of_parts(iter(lambda: file.read(_CHUNK), b"")) == name
+                return sha256_of_parts(iter(lambda: file.read(CHUNK), b"")) == name
         finally:
             os.close(descriptor)
 
@@ -131,8 +137,7 @@ class LocalDirectory:
 
     def numbered(self, folder: str, last: int) -> list[int]:
         """Those of the numbers 1 .. last that are names of files in a directory, ascending."""
-        found = (int(name) for name in self.names(folder) if NUMBER.fullmatch(name) and self.has(f"{folder}/{name}"))
-        return sorted(number for number in found if number <= last)
+        return numbered(self, folder, last)
 
     def occupied(self, path: str) -> bool:
         """Whether anything is at this path, a symlink for one."""

@@ -17,6 +17,7 @@ from protocols.log.checkpoint import NOTE_LIMIT, Checkpoint, parse_note
 from protocols.log.connection import Remote
 from protocols.log.files import NUMBER, Damaged, Directory, LocalDirectory, Missized
 from protocols.log.merkle import Frontier, leaf_hash
+from protocols.log.packed import PackedDirectory
 from protocols.log.remote import RemoteDirectory
 from protocols.log.tiles import (
     BUNDLE_LIMIT,
@@ -42,7 +43,10 @@ from protocols.log.tiles import (
 def _directory(place: Path | str | Remote | Directory) -> Directory:
     if isinstance(place, Remote):
         return RemoteDirectory(place)
-    return LocalDirectory(Path(place)) if isinstance(place, Path | str) else place
+    if not isinstance(place, Path | str):
+        return place
+    path = Path(place)
+    return PackedDirectory(path) if path.is_file() else LocalDirectory(path)
 
 
 class TranscriptReader:

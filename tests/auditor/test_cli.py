@@ -151,7 +151,7 @@ def place(simulations, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("archive.tar.bz2", "out/policy.cbor", "unpack it first, in an empty one: tar -xjf "),
         ("archive.tar.xz", "out/policy.cbor", "unpack it first, in an empty one: tar -xJf "),
         ("archive.tar", "out/policy.cbor", "unpack it first, in an empty one: tar -xf "),
-        ("archive.zip", "out/policy.cbor", "unpack it first, in an empty one: unzip "),
+        ("archive.zip", "out/policy.cbor", "is no transcript that `verifl-audit pack` made, or a damaged one ("),
         ("out/transcript", "out", "out is a directory, a policy is a file; did you mean "),
         ("out/transcript", "out/transcript", "out/policy.cbor?"),
         ("out/transcript", "empty", "empty is a directory, a policy is a file"),
