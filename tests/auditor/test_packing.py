@@ -159,6 +159,11 @@ def test_damage_inside_is_damage(transcript: tuple[Path, Path], tmp_path: Path) 
 # ---- one form --------------------------------------------------------------------------------------------------------
 
 
+def read_whole(archive: Path) -> dict[str, bytes]:
+    opened = PackedDirectory(archive)
+    return {path: opened.read(path, 1 << 20) for path in opened.walk()}
+
+
 def test_every_changed_bit_is_noticed(archive: Path, tmp_path: Path) -> None:
     data = archive.read_bytes()
     seen = set[str]()
@@ -167,9 +172,8 @@ def test_every_changed_bit_is_noticed(archive: Path, tmp_path: Path) -> None:
         changed[place] ^= 1 << place % 8
         (tmp_path / "changed").write_bytes(changed)
         with pytest.raises((Misuse, Damaged)) as excinfo:
-            unpack(tmp_path / "changed", tmp_path / "back")
+            read_whole(tmp_path / "changed")
         seen.add(excinfo.value.check if isinstance(excinfo.value, Damaged) else "misuse")
-        assert not (tmp_path / "back").exists()
     assert seen == {"archive-header", "archive-crc", "misuse"}
 
 
