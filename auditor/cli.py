@@ -19,6 +19,7 @@ from auditor.commands import (
     end,
     follow_command,
     receipt_command,
+    schema_command,
     warn,
     web_options,
 )
@@ -37,6 +38,7 @@ FURTHER = (
     unpack_command,
     keygen_command,
     verify_statement_command,
+    schema_command,
 )
 COMMANDS = {str(command.name): command for command in FURTHER}
 FILE = click.Path(path_type=Path)

@@ -235,6 +235,18 @@ def follow_command(
         _follow(_Following(place, policy, pinned, file, form, workers), state, once, interval)
 
 
+@click.command("schema", AuditorCommand, context_settings=SETTINGS, short_help="The form of a report in JSON.")
+@click.option("--lines", is_flag=True, help="Of a line of --format jsonl, in the place of --format json.")
+def schema_command(lines: bool) -> None:
+    """Print the JSON Schema of an audit's report (draft 2020-12).
+
+    Later versions may add fields; none goes, or comes to mean something else.
+    """
+    from auditor.reports.schema import events_schema, report_schema
+
+    click.echo(json.dumps(events_schema() if lines else report_schema(), indent=2))
+
+
 @dataclass(frozen=True)
 class _Following:
     """What stays the same while a transcript is followed."""
