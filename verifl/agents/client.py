@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from verifl.storage.receipts import accepted_rounds, keep_receipt, kept_receipts
 from verifl.storage.stores import DirectoryStore, unobserved
 from verifl.strategies.weights import beyond, mapped
 from verifl.tasks.user_code import ClientFailed, whole_turn
+from verifl.tasks.weighing import check_measured
 from verifl.training import own_tensors
 from verifl.training.own_tensors import Kept, LocalState
 from verifl.training.tensors import TensorLayout
@@ -298,8 +298,7 @@ def _weight(training: Training, rule: WeightRule, client: str) -> int | None:
         raise ClientFailed(client, f"the policy has {rule.kind} weights, and nothing says what its data weigh")
     if measured == 0:
         raise ClientFailed(client, "abstains: its data weigh 0", abstained=True)
-    if not (math.isfinite(measured) and measured > 0):
-        raise ClientFailed(client, f"its data weigh {measured}, expected a finite number, 0 or more")
+    check_measured(client, measured)
     if beyond(measured, rule):
         _LOGGER.warning(
             "%s weighs %d, the largest weight, though its data weigh %g: they count for no more",

@@ -45,10 +45,10 @@ def measure(config: Path, rounds: int, clients: tuple[str, ...], write: bool, de
         task = load_task(settings, config.parent)
         measured = measured_rounds(task, settings, rounds, resolve_device(device), progress, clients)
     proposal = propose(measured)
-    if write:
-        _write(config, settings, measured, proposal)
     text = describe_measurement(measured, proposal)
     click.echo(text if style == "txt" else dump(measurement_dict(measured, proposal), style))
+    if write:  # last: what was measured is not lost where the file cannot take it
+        _write(config, settings, measured, proposal)
     return OK
 
 

@@ -32,9 +32,9 @@ def show(file: Path, style: str) -> int:
     from verifl.planning.plan import read_policy
     from verifl.reports.policy import describe_policy, policy_dict
 
-    planned = read_policy(file)
-    click.echo(describe_policy(planned) if style == "txt" else dump(policy_dict(planned), style))
-    return OK if not planned.failed else FAILED
+    judged = read_policy(file)
+    click.echo(describe_policy(judged) if style == "txt" else dump(policy_dict(judged), style))
+    return OK if not judged.failed else FAILED
 
 
 @policy.command()
@@ -66,12 +66,12 @@ def approve(
     from verifl.planning.plan import read_policy
     from verifl.reports.policy import describe_policy
 
-    planned = read_policy(file)
-    planned.require()
-    check_known(planned.pinned, sha256, config_file, initial)
+    judged = read_policy(file)
+    judged.require()
+    check_known(judged.pinned, sha256, config_file, initial)
     key = read_key(key_file, passphrase_source(passphrase_file))
-    data = approval_by(planned.pinned, key)
-    click.echo(describe_policy(planned), err=True)
+    data = approval_by(judged.pinned, key)
+    click.echo(describe_policy(judged), err=True)
     write_new(out, data, 0o644, "a signed approval is never overwritten")
     click.echo(f"wrote {out}: that you take part under all this; send it to the coordinator")
     return OK

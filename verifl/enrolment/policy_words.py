@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from protocols.noise import delta_of, epsilon_of
 from protocols.policy import (
@@ -20,8 +21,10 @@ from protocols.policy import (
 )
 from protocols.steps.doubles import parse_double
 from protocols.steps.registry import step_constants
+from protocols.steps.rule import RATE
 
 _LONGEST = 200  # characters of what is said of one side
+_RATES = 5  # learning rates that are shown, beside the last
 
 
 def in_words(name: str, signed: object, found: object) -> tuple[str, str]:
@@ -87,12 +90,25 @@ def _steps(signed: StepRule, found: StepRule) -> tuple[str, str]:
 
 
 def step_in_words(rule: StepRule) -> str:
-    """A server step with its constants."""
+    """A server step with its constants, and the first of its learning rates."""
     constants = step_constants(rule)
-    said = [rule.rule, *(f"{name} {value:.6g}" for name, value in constants.values.items())]
-    if len(constants.rates) > 1:
-        said.append(f"then others, from round {len(constants.rates)} on {constants.rates[-1]:.6g}")
-    return ", ".join(said)
+    others = [f"{name} {value:.6g}" for name, value in constants.values.items() if name != RATE]
+    return ", ".join([rule.rule, f"{RATE} {_rates_in_words(constants.rates)}", *others])
+
+
+def _rates_in_words(rates: Sequence[float]) -> str:
+    *others, last = rates
+    if not others:
+        return f"{last:.6g}"
+    shown = [f"{each:.6g}" for each in others[:_RATES]] + ["..."] * (len(others) > _RATES)
+    return f"{', '.join(shown)}, and {last:.6g} from round {len(rates)} on"
+
+
+def step_numbers(rule: StepRule) -> dict[str, Any]:
+    """The same as plain values, with every learning rate."""
+    constants = step_constants(rule)
+    others = {name: value for name, value in constants.values.items() if name != RATE}
+    return {"rule": rule.rule, **others, "learning_rates": list(constants.rates)}
 
 
 def _update(rule: UpdateRule) -> Iterator[str]:

@@ -24,7 +24,7 @@ from verifl.progress import Progress
 from verifl.strategies.weights import WeightsConfig, mapped, weighs, weight_rule
 from verifl.tasks.base import StatefulTask, Task
 from verifl.tasks.loading import checked_task, client_names
-from verifl.tasks.user_code import ClientFailed
+from verifl.tasks.user_code import ClientFailed, whole_turn
 from verifl.training.local_training import LocalTraining
 from verifl.training.tensors import check_finite, tensor_filter
 
@@ -38,7 +38,8 @@ def measure(
     clients: Sequence[str] = (),
 ) -> Measurement:
     """Train `rounds` rounds of these clients (of all, where none is named) by the configuration's server rule and its
-    weights. Raises Misuse where the task fails or does not say what data weigh, or a client is none of the task's."""
+    weights. Raises Misuse where the task fails or does not say what data weigh, a client is none of the task's, or no
+    training changed anything."""
     checked = checked_task(task, "task")
     everybody = client_names(checked)
     for name in clients:
@@ -57,7 +58,14 @@ def measure(
             raise Misuse(f"round {number}: the turns of all clients failed, so there is nothing to measure")
         weights = [weight_of(weight) for weight in turns.weights[-len(made) :]]
         state = step_by(policy, state, np.average(made, axis=0, weights=weights), number)
-    return turns.measurement(before, training.evaluate(state.model, rounds))
+    measured = turns.measurement(before, training.evaluate(state.model, rounds))
+    if not measured.norms.any():
+        raise Misuse(
+            f"{rounds} rounds: training changed nothing that is sent, so there is nothing to measure; train() changes "
+            "the model that it is given, in place, and that is another object in every turn: make the optimiser in "
+            "train()"
+        )
+    return measured
 
 
 def _policy(config: Config, training: LocalTraining, clients: Sequence[str]) -> Policy:
@@ -77,11 +85,12 @@ def _turn(
     turns: Turns,
     progress: Progress,
 ) -> Doubles | None:
-    """The client's update; None, after a note, where its turn fails."""
+    """The client's update; None, after a note, where its turn fails, as it would drop out of a round."""
     progress.stage(f"round {number}: {client} trains")
     try:
         before, after = training.train(client, model, number)
-        check_finite(after, training.layout, f"client {client}")
+        with whole_turn(client):
+            check_finite(after, training.layout, f"client {client}")
     except ClientFailed as error:
         progress.note(f"round {number}: {client} is left out: {error}")
         return None

@@ -18,9 +18,11 @@ from protocols.envelopes import open_policy
 from protocols.parameters import check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
+from protocols.weights import EQUAL
 from verifl.config import Config
 from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds, tensor_scales
 from verifl.enrolment.policies import enrol, read_policy_file
+from verifl.enrolment.policy_words import step_numbers
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
 from verifl.planning.privacy import PrivacyPlan, privacy_plan
@@ -45,29 +47,17 @@ WITHOUT_NOISE = (
     "Sums are exact. Cohorts on one model nest, so that no number of aborted rounds shows a few clients. But once "
     "training hardly moves the model, consecutive rounds are on nearly one model, and a client that is absent from one "
     "of them, or a few who are, can be recognised from the difference of the two sums. Noise is the remedy: a table "
-    "[privacy]. P6 of the audit lists whom consecutive rounds expose, and with limits.strict_consecutive trustees "
-    "release no such round."
+    "[privacy]. P6 of the audit lists whom consecutive rounds expose"
 )
+STRICTLY = ", and with limits.strict_consecutive trustees release no such round"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
-
-    options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
-    was there first. weights: where updates are weighed. privacy: where there is noise.
-    """
+class Judged:
+    """A signed policy, and its conditions with their numbers. Where one fails, nothing else may follow from it."""
 
     pinned: PinnedPolicy
-    largest_cohort: int
     conditions: tuple[Inequality, ...]
-    size: SubmissionSize
-    bounds: tuple[TensorBound, ...]
-    memory: PeakMemory
-    options: tuple[Option, ...] = ()
-    notes: tuple[str, ...] = ()
-    weights: WeightPlan | None = None
-    privacy: PrivacyPlan | None = None
 
     @property
     def policy(self) -> Policy:
@@ -88,6 +78,36 @@ class Plan:
                 f"expected {first.relation} {first.right}"
             )
 
+    def judgement(self) -> dict[str, Any]:
+        """For `--format json`."""
+        conditions = [_condition_dict(condition) for condition in self.conditions]
+        return {"conditions": conditions, "holds": not self.failed}
+
+
+@dataclass(frozen=True)
+class Plan(Judged):
+    """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
+
+    options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
+    was there first. weights: where updates are weighed. privacy: where there is noise.
+    """
+
+    largest_cohort: int
+    size: SubmissionSize
+    bounds: tuple[TensorBound, ...]
+    memory: PeakMemory
+    options: tuple[Option, ...] = ()
+    notes: tuple[str, ...] = ()
+    weights: WeightPlan | None = None
+    privacy: PrivacyPlan | None = None
+
+    @property
+    def without_noise(self) -> str:
+        """What remains of sums that have none, and the rule against it where the policy may have that."""
+        policy = self.policy
+        may = policy.weights.kind == EQUAL.name and policy.per_round is None
+        return f"{WITHOUT_NOISE}{STRICTLY if may else ''}."
+
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`: plain numbers and text."""
         policy = self.policy
@@ -97,6 +117,8 @@ class Plan:
             "tensors": [[spec.name, list(spec.shape), spec.dtype, spec.role] for spec in policy.tensors],
             "clients": len(policy.roster),
             "cohort": {"minimum": policy.min_cohort, "maximum": policy.max_cohort, "n_max": self.largest_cohort},
+            "drawn": policy.per_round,
+            "server": _step_dict(policy),
             "trustees": {"m": len(policy.trustees), "f": policy.corrupt, "t": policy.threshold},
             "update": {
                 "B": policy.update.norm_bound,
@@ -112,14 +134,13 @@ class Plan:
             },
             "weights": None if self.weights is None else self.weights.to_dict(),
             "projections": policy.projections,
-            "conditions": [_condition_dict(condition) for condition in self.conditions],
             "bytes_per_submission": self.size.to_dict(),
             "peak_memory": self.memory.to_dict(),
             "options": [option.to_dict() for option in self.options],
             "notes": list(self.notes),
             "privacy": None if self.privacy is None else self.privacy.to_dict(),
-            "without_noise": WITHOUT_NOISE if self.privacy is None else None,
-            "holds": not self.failed,
+            "without_noise": self.without_noise if self.privacy is None else None,
+            **self.judgement(),
         }
 
 
@@ -145,8 +166,16 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
             *_stopping_notes(config),
+            *_tracker_notes(config),
         ),
     )
+
+
+def _step_dict(policy: Policy) -> dict[str, Any]:
+    try:
+        return step_numbers(policy.step)
+    except Rejected:  # among the conditions that fail
+        return {"rule": policy.step.rule}
 
 
 def _stopping_notes(config: Config) -> list[str]:
@@ -158,6 +187,12 @@ def _stopping_notes(config: Config) -> list[str]:
     return [
         f"[stopping]: {rounds}: it ends once {rule.metric} has not become better{change} for {rule.patience} of them"
     ]
+
+
+def _tracker_notes(config: Config) -> list[str]:
+    told = [f"TensorBoard in {config.report.tensorboard}"] if config.report.tensorboard is not None else []
+    told += [f"MLflow at {config.report.mlflow}"] if config.report.mlflow is not None else []
+    return [f"[report]: {' and '.join(told)}: told of every round, with the metrics of evaluate()"] if told else []
 
 
 def _local_notes(task: Task[Any], config: Config, model: nn.Module, layout: TensorLayout) -> list[str]:
@@ -194,16 +229,26 @@ def plan_valid(policy_file: bytes) -> Plan:
     return plan
 
 
-def plan_policy(policy_file: bytes) -> Plan:
-    """The plan of a signed policy, whether its conditions hold or not; raises Malformed or Rejected("signature")."""
+def judge(policy_file: bytes) -> Judged:
+    """A signed policy, whoever signed it; raises Malformed or Rejected("signature")."""
     policy, _ = open_policy(policy_file)
     pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
+    return Judged(pinned, tuple(check_policy(policy)))
+
+
+def plan_policy(policy_file: bytes) -> Plan:
+    """The plan of a signed policy whose conditions hold; raises Malformed or Rejected("signature").
+
+    Of one that was made from a configuration there is a plan also where a condition fails; of others perhaps none.
+    """
+    judged = judge(policy_file)
+    policy = judged.policy
     room = largest_cohort(policy.update, policy.lattice, policy.weights.largest, policy.noise)
     return Plan(
-        pinned,
+        judged.pinned,
+        judged.conditions,
         room,
-        tuple(check_policy(policy)),
-        submission_size(pinned),
+        submission_size(judged.pinned),
         tensor_bounds(policy),
         peak_memory(policy),
         notes=draw_notes(policy),
@@ -237,6 +282,12 @@ def _condition_dict(condition: Inequality) -> dict[str, Any]:
     }
 
 
-def read_policy(path: Path) -> Plan:
-    """The plan of the policy in a file, or in `policy.cbor` of a directory; raises as `read_policy_file`."""
-    return plan_policy(read_policy_file(path))
+def read_policy(path: Path) -> Judged:
+    """The policy in a file, or in `policy.cbor` of a directory; raises as `read_policy_file`."""
+    return judge(read_policy_file(path))
+
+
+def planned(judged: Judged) -> Plan:
+    """What follows from a policy that was read; raises Misuse naming the first condition that fails."""
+    judged.require()
+    return plan_policy(judged.pinned.data)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
 from proofs.errors import Misuse
 from protocols.derivation import derive_lattice
 from protocols.policy import Policy, WeightRule
-from protocols.weights import EQUAL
+from protocols.weights import EQUAL, LARGEST_WEIGHT
 from verifl.strategies.weights import beyond, mapped, unit_of
 from verifl.tasks.base import Task
 from verifl.tasks.loading import client_names, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
 from verifl.tasks.user_code import ClientFailed, client_code
+from verifl.tasks.weighing import weigh
 
 COARSE = Fraction(1, 10)  # of what data weigh: from there on a plan says that rounding changes the mean
+_MOST = Fraction(2) ** 1000  # a double has room for this
+_FAR = 10  # times what data weigh: from there on a share in percent says nothing more
+_UNITS = Context(prec=2, rounding=ROUND_CEILING)
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,14 @@ class StatedWeight:
 class WeightPlan:
     """bits: of T and q that weights take. modulus_bits, without: of q, and what it would have without weights; None
     where there would be none. share: the most that one client can weigh in a smallest cohort, of all of it. clients:
-    those whose data are at hand."""
+    all of the task; of those whose data are not at hand nothing is known."""
 
     rule: WeightRule
     bits: int
     modulus_bits: int
     without: int | None
     share: Fraction
+    min_cohort: int
     clients: tuple[StatedWeight, ...] = ()
 
     def notes(self) -> list[str]:
@@ -63,17 +69,25 @@ class WeightPlan:
             most = max(each.measured or 0.0 for each in capped)
             found.append(
                 f"weights: the data of {len(capped)} clients weigh more than {rule.largest} units of {unit:g}, up to "
-                f"{most:g}, and count for no more: set unit = {math.ceil(most / rule.largest)} or "
-                f"largest = {math.ceil(most / unit)}"
+                f"{most:g}, and count for no more: set {' or '.join(_room_for(most, rule))}"
             )
         coarse = [each for each in stating if each not in capped and each.error(rule) > COARSE]
         if coarse:
             worst = max(each.error(rule) for each in coarse)
             found.append(
                 f"weights: rounding to units of {unit:g} changes the weight of {len(coarse)} clients by more than "
-                f"{float(COARSE):.0%}, up to {float(worst):.0%}: lower unit, and raise largest with it"
+                f"{float(COARSE):.0%}, up to {_percent(worst)}: lower unit, and raise largest with it"
             )
-        return found
+        return [*found, *self._too_few()]
+
+    def _too_few(self) -> list[str]:
+        """Where so many have no data that no round can close. Whose data are not here may have some."""
+        able = sum(each.measured != 0 for each in self.clients)
+        if not self.clients or able >= self.min_cohort:
+            return []
+        who = f"{able} of {len(self.clients)} clients have data that weigh anything"
+        least = f"limits.min_cohort = {self.min_cohort}"
+        return [f"weights: {who}, and {least}: no round can close; see what the task's weight() returns"]
 
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`."""
@@ -90,7 +104,7 @@ class WeightPlan:
                     "client": each.client,
                     "data": each.measured,
                     "weight": each.weight,
-                    "error": float(each.error(self.rule)),
+                    "error": float(min(each.error(self.rule), _MOST)),
                 }
                 for each in self.clients
             ],
@@ -109,7 +123,22 @@ def weight_plan(policy: Policy, clients: Sequence[StatedWeight] = ()) -> WeightP
     except Misuse:
         without = None
     share = Fraction(rule.largest, max(rule.largest + others, 1))
-    return WeightPlan(rule, bits, policy.lattice.modulus.bit_length(), without, share, tuple(clients))
+    return WeightPlan(
+        rule, bits, policy.lattice.modulus.bit_length(), without, share, policy.min_cohort, tuple(clients)
+    )
+
+
+def _room_for(most: float, rule: WeightRule) -> list[str]:
+    """What to set so that data that weigh so much weigh `largest` at most: a unit of two digits; the largest weight,
+    where there may be one."""
+    exact = Fraction(most) / rule.largest
+    unit = _UNITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    largest = math.ceil(Fraction(most) / Fraction(unit_of(rule)))
+    return [f"unit = {float(unit):g}", *([f"largest = {largest}"] if largest <= LARGEST_WEIGHT else [])]
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(share):.0%}" if share < _FAR else f"{float(min(share, _MOST)):.2g} times what it is"
 
 
 def measured_clients(task: Task[Any], rule: WeightRule, seed: int) -> tuple[StatedWeight, ...]:
@@ -124,16 +153,13 @@ def measured_clients(task: Task[Any], rule: WeightRule, seed: int) -> tuple[Stat
             with surroundings_of(task).entered():
                 with seeded(seed, f"data 1 {client}"), client_code(client, "data"):
                     data = task.data(client)
-                with seeded(seed, f"weight 1 {client}"), client_code(client, "weight"):
-                    found.append(_client(client, float(weighing.weight(client, data)), rule))
+                found.append(_client(client, weigh(weighing, client, data, seed, 1), rule))
         except ClientFailed as error:
             found.append(StatedWeight(client, None, 0, error.reason))
     return tuple(found)
 
 
 def _client(client: str, measured: float, rule: WeightRule) -> StatedWeight:
-    if not (math.isfinite(measured) and measured >= 0):
-        return StatedWeight(client, None, 0, f"its data weigh {measured}, expected a finite number, 0 or more")
     if measured == 0:
         return StatedWeight(client, measured, 0, "its data weigh 0: it takes no part")
     return StatedWeight(client, measured, mapped(measured, rule))

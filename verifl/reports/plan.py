@@ -7,11 +7,15 @@ import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 
+from proofs.errors import Rejected
 from protocols.conditions import Inequality
+from protocols.policy import Policy
+from protocols.weights import PRIVATE
 from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
+from verifl.enrolment.policy_words import step_in_words
 from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option
-from verifl.planning.plan import WITHOUT_NOISE, Plan
+from verifl.planning.plan import Judged, Plan
 from verifl.planning.weights import WeightPlan
 from verifl.reports.privacy import privacy_lines
 from verifl.strategies.weights import unit_of
@@ -27,15 +31,20 @@ def describe_plan(plan: Plan) -> str:
         _scale_lines(plan),
         _bound_lines(plan),
         _weight_lines(plan.weights),
-        ["Conditions", *_condition_lines(plan.conditions)],
+        [describe_conditions(plan)],
         ["Bytes per submission", *_size_lines(plan.size)],
         ["Peak memory, about", *_memory_lines(plan.memory)],
         _option_lines(plan.options),
         privacy_lines(plan.privacy, plan.policy.update.fraction_bits),
-        [] if plan.policy.noise is not None else ["What remains without noise", *_wrapped([WITHOUT_NOISE], "  ")],
+        [] if plan.policy.noise is not None else ["What remains without noise", *_wrapped([plan.without_noise], "  ")],
         _wrapped([f"note: {note}" for note in plan.notes], ""),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
+
+
+def describe_conditions(judged: Judged) -> str:
+    """Every condition with its numbers."""
+    return "\n".join(["Conditions", *_condition_lines(judged.conditions)])
 
 
 def _heading(plan: Plan) -> list[str]:
@@ -44,6 +53,7 @@ def _heading(plan: Plan) -> list[str]:
     clip = math.ldexp(update.norm_bound, -update.fraction_bits)
     table = f"{shape.data_rows} + 1 rows of {shape.columns}"
     trustees = f"m = {len(policy.trustees)} trustees, f = {policy.corrupt} corrupt, t = {policy.threshold} to open"
+    drawn = "" if policy.per_round is None else f", of whom {policy.per_round} are drawn for each round"
     cohorts = f"cohorts of {policy.min_cohort} to {policy.max_cohort}"
     bound = f"B = {update.norm_bound:,} units of 2^-{update.fraction_bits}"
     modulus = f"q = {lattice.modulus} ({lattice.modulus.bit_length()} bits)"
@@ -52,10 +62,18 @@ def _heading(plan: Plan) -> list[str]:
     return [
         f"Plan of federation {policy.federation!r}",
         f"  model       d = {policy.dimension:,} coordinates in {len(policy.tensors)} tensors; table of {table}",
-        f"  parties     {len(policy.roster)} clients, {cohorts}; {trustees}",
+        f"  parties     {len(policy.roster)} clients{drawn}, {cohorts}; {trustees}",
+        *_wrapped_behind("  server      ", _step(policy)),
         f"  update      L2 norm at most {clip:.6g}: {bound} (resolution {math.ldexp(1.0, -update.fraction_bits):.2g})",
         f"  encryption  N = {lattice.degree}, {modulus}, T = {scale}; room for {room}",
     ]
+
+
+def _step(policy: Policy) -> str:
+    try:
+        return step_in_words(policy.step)
+    except Rejected:  # among the conditions that fail
+        return policy.step.rule
 
 
 def _scale_lines(plan: Plan) -> list[str]:
@@ -65,7 +83,7 @@ def _scale_lines(plan: Plan) -> list[str]:
         return []
     lines = ["Scales: bounds and resolution are of changes divided by these", f"  {'scale':>12}  tensors"]
     for scale, names in scales.items():
-        lines += _named_line(f"  {scale:>12g}  ", _few(names))
+        lines += _wrapped_behind(f"  {scale:>12g}  ", _few(names))
     return lines
 
 
@@ -81,11 +99,11 @@ def _bound_lines(plan: Plan) -> list[str]:
         count = sum(bound.stop - bound.start for bound in members)
         start = f"  {value:>12}  {units:>9,}  {count:>12,}  "
         suffix = " (bounded by the norm alone)" if units >= update.norm_bound else ""
-        lines += _named_line(start, _names(plan, members) + suffix)
+        lines += _wrapped_behind(start, _names(plan, members) + suffix)
     return lines
 
 
-def _named_line(start: str, names: str) -> list[str]:
+def _wrapped_behind(start: str, names: str) -> list[str]:
     return textwrap.wrap(
         names, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_long_words=False,
         break_on_hyphens=False,
@@ -120,6 +138,10 @@ def _weight_lines(weights: WeightPlan | None) -> list[str]:
         f"  share       one client is at most {float(weights.share):.0%} of a smallest cohort's weight",
         f"  rounding    to the nearest multiple of {unit:g}, off by half of it; less weighs 1, more the largest",
     ]
+    if rule.kind == PRIVATE.name:
+        lines.append(
+            "  opened      their sum in each cohort, exactly: two cohorts that differ by one client show its weight"
+        )
     known = [each for each in weights.clients if each.measured is not None]
     if not known:
         return lines

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from proofs.errors import Rejected
 from protocols.policy import FormerFederation, Policy
-from verifl.enrolment.policy_words import step_in_words
-from verifl.planning.plan import Plan
-from verifl.reports.plan import describe_plan
+from verifl.planning.plan import Judged, planned
+from verifl.reports.plan import describe_conditions, describe_plan
 
 
-def policy_dict(plan: Plan) -> dict[str, Any]:
-    """The plan of the policy, and who its parties are."""
-    policy = plan.policy
+def policy_dict(judged: Judged) -> dict[str, Any]:
+    """Who its parties are, and its plan; its conditions alone where one of them fails."""
+    policy = judged.policy
     return {
-        "policy_hash": plan.pinned.hash.hex(),
+        "policy_hash": judged.pinned.hash.hex(),
         "origin": policy.origin,
         "log_key": policy.log_key.hex(),
         "issuer_key": policy.issuer_key.hex(),
@@ -32,36 +30,27 @@ def policy_dict(plan: Plan) -> dict[str, Any]:
         "task": policy.task and policy.task.hex(),
         "initial_file": policy.initial_file and policy.initial_file.hex(),
         "previous": None if policy.previous is None else previous_dict(policy.previous),
-        **plan.to_dict(),
+        **(judged.judgement() if judged.failed else planned(judged).to_dict()),
     }
 
 
-def describe_policy(plan: Plan) -> str:
+def describe_policy(judged: Judged) -> str:
     """The same as text."""
-    policy = plan.policy
+    policy = judged.policy
     lines = [
-        f"Policy {plan.pinned.hash.hex()}",
+        f"Policy {judged.pinned.hash.hex()}",
         f"  origin         {policy.origin}",
         f"  log key        {policy.log_key.hex()}",
         f"  issuer key     {policy.issuer_key.hex()}",
         *(f"  trustee        {member.public_key.hex()}  {member.id}" for member in policy.trustees),
         *(f"  client         {member.public_key.hex()}  {member.id}" for member in policy.roster),
         f"  rounds         at most {policy.max_rounds}, of which {policy.max_aborts} opened and aborted",
-        f"  drawn          {policy.per_round or 'all'} of {len(policy.roster)} clients for each round",
-        f"  server step    {_step(policy)}",
         f"  initial model  {policy.initial_model.hex()}",
         *_beginning(policy),
         f"  required       {', '.join(policy.required_checks) or 'no check beyond those that are never skipped'}",
         "",
     ]
-    return "\n".join(lines) + "\n" + describe_plan(plan)
-
-
-def _step(policy: Policy) -> str:
-    try:
-        return step_in_words(policy.step)
-    except Rejected:  # among the conditions that fail
-        return policy.step.rule
+    return "\n".join(lines) + "\n" + (describe_conditions(judged) if judged.failed else describe_plan(planned(judged)))
 
 
 def previous_dict(previous: FormerFederation) -> dict[str, Any]:

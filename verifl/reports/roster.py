@@ -21,10 +21,10 @@ def describe_file(path: Path) -> str:
     if path.suffix == ".toml":
         roster = read_roster(path)
         return "\n".join([f"Enrolment {path}, not signed", *_lines(roster), *_lacking(roster, path)])
-    plan = read_policy(path)
-    head = [f"Policy {plan.pinned.hash.hex()}", f"  signed by   {plan.policy.issuer_key.hex()}  issuer"]
+    judged = read_policy(path)
+    head = [f"Policy {judged.pinned.hash.hex()}", f"  signed by   {judged.policy.issuer_key.hex()}  issuer"]
     changes = [] if log is None else _changes(log)
-    return "\n".join([*head, *_lines(roster_of(plan.policy)), *changes])
+    return "\n".join([*head, *_lines(roster_of(judged.policy)), *changes])
 
 
 def _changes(log: Path) -> list[str]:

@@ -11,7 +11,7 @@ from proofs.errors import Misuse
 from protocols.policy import Policy, StepRule
 from protocols.registry import one_of
 from protocols.steps.registry import SERVER_RULES, server_rule, step_constants
-from protocols.steps.rule import NUMBERS, RATE, spelled
+from protocols.steps.rule import NUMBERS, RATE, Constants, spelled
 from protocols.steps.step import fullest_update, step_ceiling, step_floor
 from verifl.strategies.schedules import ScheduleConfig, scheduled
 from verifl.tables import SHOWN, Finite, TomlTable
@@ -72,7 +72,9 @@ def check_step(policy: Policy) -> None:
             f"fraction_bits {policy.update.fraction_bits} and {length}; raise fraction_bits"
         )
     if not step_floor(policy):
-        found, more = f"{rule.name} with learning_rate {constants.slowest.learning_rate:g}", rule.more
+        found, more = f"{rule.name} with {_rate_of(constants.slowest)}", rule.more
+        if len(constants.rates) > 1:
+            more = f"{more}, or have the schedule fall less or later (factor, least, every, rounds)"
         if fullest.length < 1:
             found, more = f"{found} and {length}", f"{more}, or raise clip_norm and the bounds on coordinates"
         raise Misuse(
@@ -80,5 +82,11 @@ def check_step(policy: Policy) -> None:
             f"(step-floor), found {found}; {more}"
         )
     if not step_ceiling(policy):
-        found = f"{rule.name} with learning_rate {constants.fastest.learning_rate:g}"
+        found = f"{rule.name} with {_rate_of(constants.fastest)}"
         raise Misuse(f"server: expected a step that cannot overflow (step-ceiling), found {found}; {rule.less}")
+
+
+def _rate_of(constants: Constants) -> str:
+    """The learning rate, and where there are several the first round that has it."""
+    scheduled = f" in round {constants.rates.index(constants.learning_rate) + 1}" if len(constants.rates) > 1 else ""
+    return f"learning_rate {constants.learning_rate:g}{scheduled}"

@@ -72,7 +72,7 @@ def finishing(task: Task[Any]) -> Callable[[nn.Module], object] | None:
 
 def weighing_task(task: Task[Any]) -> WeighingTask[Any]:
     """The task as one that says how much a client's data count; raises Misuse where it does not."""
-    if not isinstance(task, WeighingTask):
+    if not isinstance(task, WeighingTask) or not callable(task.weight):
         raise Misuse(
             f"weights.kind: weights need a task with a method weight(client, data), and {type(task).__name__} has "
             f'none; add one that returns the number of samples, or use kind = "{EQUAL.name}"'

@@ -18,7 +18,8 @@ from verifl.tasks.loading import build_model, finishing, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
 from verifl.tasks.turns import Turn, takes
-from verifl.tasks.user_code import Abstain, client_code, user_code
+from verifl.tasks.user_code import ClientFailed, client_code, user_code
+from verifl.tasks.weighing import weigh
 from verifl.training.fresh_models import FreshModels
 from verifl.training.initial_files import vector_of
 from verifl.training.memory_sharing import sharing
@@ -138,10 +139,9 @@ class LocalTraining:
         """Ask, before anything is trained: whose data weigh nothing takes no part."""
         if self._weighing is None:
             return
-        with seeded(self._seed, f"weight {round_number} {client}"), client_code(client, "weight"):
-            self._measured[client] = _number(client, self._weighing.weight(client, data), "weight")
-            if self._measured[client] == 0:
-                raise Abstain("its data weigh 0")
+        self._measured[client] = weigh(self._weighing, client, data, self._seed, round_number)
+        if self._measured[client] == 0:
+            raise ClientFailed(client, "abstains: its data weigh 0", abstained=True)
 
     def _turn(self, number: int) -> dict[str, Any]:
         return {"turn": Turn(number, self._rounds, self._seed, self._device)} if self._takes_turn else {}
@@ -310,9 +310,9 @@ def _is_float_buffer(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and not isinstance(tensor, nn.Parameter)
 
 
-def _number(name: object, value: Any, method: str = "evaluate") -> float:
+def _number(name: object, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         found = " ".join(shortened(value).split())
-        raise Misuse(f"task: {method}() returned {found} for {name!r}, expected one number for each name") from error
+        raise Misuse(f"task: evaluate() returned {found} for {name!r}, expected one number for each name") from error

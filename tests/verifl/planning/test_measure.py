@@ -265,6 +265,61 @@ def test_measuring_with_weights_needs_a_task_that_weighs(config: Path, capsys: p
     assert "weight" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("float('nan')", "its data weigh nan, expected a finite number, 0 or more"),
+        ("float('inf')", "its data weigh inf, expected a finite number, 0 or more"),
+        ("-30", "its data weigh -30.0, expected a finite number, 0 or more"),
+        ("'30'", "weight() failed: it returned '30', expected a number, such as how many samples it has"),
+        ("0", "abstains: its data weigh 0"),
+    ],
+)
+def test_whom_a_round_would_be_without_is_not_measured(said: str, why: str, config: Path) -> None:
+    (config.parent / "task.py").write_text(
+        TASK.replace("\ndef task(): return Raw()\n", WEIGHED.replace('"a": 30', f'"a": {said}'))
+    )
+    config.write_text(f'{CONFIG}\n[weights]\nkind = "private"\n')
+    done = CliRunner().invoke(cli, ["measure", str(config), "--rounds", "1", "--format", "json"], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    assert f"round 1: a is left out: client a: {why}" in done.stderr
+    assert [each["client"] for each in json.loads(done.stdout)["weights"]] == ["b"]
+
+
+TRAINED = "optimizer.step()"
+
+
+def test_whose_training_diverges_is_left_out(config: Path) -> None:
+    diverging = f'{TRAINED}\n        if client == "a": model[1].weight.data.fill_(float("nan"))'
+    (config.parent / "task.py").write_text(TASK.replace(TRAINED, diverging))
+    done = CliRunner().invoke(cli, ["measure", str(config), "--rounds", "2", "--format", "json"], standalone_mode=False)
+    assert json.loads(done.stdout)["updates"] == 2
+    assert "round 2: a is left out: client a: tensor '1.weight' holds 4 NaN or infinite values after" in done.stderr
+
+
+def test_training_that_changes_nothing_measures_nothing(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (config.parent / "task.py").write_text(
+        TASK.replace(TRAINED, "pass").replace("optimizer = ", "model.eval(); optimizer = ")
+    )
+    assert invoke(["measure", str(config), "--rounds", "2", "--write"]) == 2
+    said = capsys.readouterr()
+    assert (
+        "2 rounds: training changed nothing that is sent, so there is nothing to measure; train() changes" in said.err
+    )
+    assert said.out == ""
+    assert config.read_text() == CONFIG
+
+
+def test_what_was_measured_is_shown_where_the_file_cannot_take_it(config: Path) -> None:
+    config.write_text(f'{CONFIG}\n[[update.groups]]\ntensors = ["1.*"]\ncoordinate_bound = 0.0\n')
+    done = CliRunner().invoke(cli, ["measure", str(config), "--rounds", "1", "--write"], standalone_mode=False)
+    assert isinstance(done.exception, Misuse)
+    assert "there are groups already; put `scale` into these" in str(done.exception)
+    assert "Norms of updates, quantiles" in done.stdout
+    assert "clip_norm = " in done.stdout
+    assert not measurement_path(config).exists()
+
+
 def test_one_client_with_its_own_data(config: Path) -> None:
     done = CliRunner().invoke(
         cli, ["measure", str(config), "--rounds", "1", "--client", "b", "--format", "json"], standalone_mode=False

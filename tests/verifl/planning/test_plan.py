@@ -253,6 +253,40 @@ def test_the_plan_says_what_remains_without_noise() -> None:
     assert "What remains without noise\n  Sums are exact." in describe_plan(plan)
 
 
+@pytest.mark.parametrize("tables", [{}, {"weights": {"kind": "declared"}}, {"limits": {"per_round": 6}}], ids=str)
+def test_a_remedy_is_named_where_it_may_be_had_alone(tables: dict[str, object]) -> None:
+    """A policy with weights, or with draws, is refused under strict_consecutive."""
+    without = make_plan(breast_cancer(), Config.of(**tables)).without_noise
+    assert ("limits.strict_consecutive" in without) is (not tables)
+    assert without.endswith(".")
+
+
+def test_who_is_drawn_what_the_server_does_and_who_is_told() -> None:
+    config = Config.of(
+        federation={"rounds": 8},
+        limits={"per_round": 6},
+        server={"rule": "fedyogi", "learning_rate": 0.5, "schedule": {"kind": "step", "every": 1, "factor": 0.5}},
+        report={"tensorboard": "runs", "mlflow": "http://127.0.0.1:5000"},
+    )
+    plan = make_plan(breast_cancer(), config)
+    text = " ".join(describe_plan(plan).split())
+    assert "8 clients, of whom 6 are drawn for each round, cohorts of 3 to 6;" in text
+    assert (
+        "server fedyogi, learning_rate 0.5, 0.25, 0.125, 0.0625, 0.03125, ..., and 0.00390625 from round 8 on, "
+        "beta1 0.9, beta2 0.99, epsilon 0.001 update" in text
+    )
+    assert "[report]: TensorBoard in runs and MLflow at http://127.0.0.1:5000: told of every round" in text
+    document = json.loads(json.dumps(plan.to_dict()))
+    assert document["drawn"] == 6
+    assert document["server"] == {
+        "rule": "fedyogi", "beta1": 0.9, "beta2": 0.99, "epsilon": 0.001,
+        "learning_rates": [0.5 / 2**number for number in range(8)],
+    }  # fmt: skip
+    plain = describe_plan(make_plan(breast_cancer(), Config()))
+    assert "8 clients, cohorts of" in plain
+    assert "\n  server      fedavg, learning_rate 1\n" in plain
+
+
 def test_fewer_drawn_than_two_smallest_cohorts() -> None:
     """One of them that stays away may end the federation, whatever its size."""
     names = [f"site-{number:02}" for number in range(20)]

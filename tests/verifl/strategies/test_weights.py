@@ -74,6 +74,10 @@ class Unweighed(Constant):
     weight = None  # type: ignore[assignment]
 
 
+class NoMethod(Constant):
+    weight = 3  # type: ignore[assignment]
+
+
 def rule(largest: int = 5, unit: float = 8.0) -> WeightRule:
     return WeightRule("declared", largest, format_double(unit))
 
@@ -169,8 +173,11 @@ def test_a_task_that_does_not_say_is_refused_by_name(tmp_path: Path) -> None:
     for attempt in (
         lambda: Federation(Unweighed(), config, tmp_path / "out").run(),
         lambda: make_plan(Unweighed(), config),
+        lambda: make_plan(NoMethod(), config),
     ):
-        with pytest.raises(Misuse, match=r"weights\.kind: .* weight\(client, data\), and Unweighed has none; add one"):
+        with pytest.raises(
+            Misuse, match=r"weights\.kind: .* weight\(client, data\), and (Unweighed|NoMethod) has none; add one"
+        ):
             attempt()
     assert make_plan(Unweighed(), Config.of(**TABLES)).weights is None
 
@@ -225,6 +232,80 @@ def test_the_plan_shows_the_mapping_and_what_it_costs() -> None:
     assert "weigh more than 3 units of 8, up to 30, and count for no more: set unit = 10 or largest = 4" in text
     assert "changes the weight of 2 clients by more than 10%, up to 100%" in text
     assert json.loads(json.dumps(plan.to_dict()))["weights"]["largest"] == 3
+
+
+class Weighing(Constant):
+    """Whose weights are given, whatever they are."""
+
+    def __init__(self, said: Mapping[str, object]) -> None:
+        self.said = said
+
+    def clients(self) -> Sequence[str]:
+        return list(self.said)
+
+    def data(self, client: str) -> list[int]:
+        return [1]
+
+    def weight(self, client: str, data: list[int]) -> float:
+        return self.said[client]  # type: ignore[return-value]
+
+
+def advised(said: Sequence[object], **table: object) -> str:
+    config = Config.of(**TABLES, weights={"kind": "declared", **table})
+    plan = make_plan(Weighing({f"c{place}": each for place, each in enumerate(said)}), config)
+    json.dumps(plan.to_dict(), allow_nan=False)
+    return " ".join(" ".join(describe_plan(plan).split()).split("note: "))
+
+
+@pytest.mark.parametrize(
+    ("said", "table", "unit", "largest"),
+    [
+        ((0.1, 0.2, 0.5), {"largest": 30, "unit": 0.001}, 0.017, 500),
+        ((1e-3, 2e-3, 5e7), {"largest": 30, "unit": 0.001}, 1.7e6, None),
+        ((1e300, 1e300, 1e300), {"largest": 30, "unit": 1e-10}, 3.4e298, None),
+        ((50, 20, 10), {"largest": 20, "unit": 1.0}, 2.5, 50),
+    ],
+)
+def test_what_is_advised_may_be_set_and_leaves_nobody_capped(
+    said: tuple[float, ...], table: dict[str, float], unit: float, largest: int | None
+) -> None:
+    text = advised(said, **table)
+    assert f"and count for no more: set unit = {unit:g}" in text
+    assert (f" or largest = {largest}" in text) is (largest is not None)
+    for change in ({"unit": unit}, {} if largest is None else {"largest": largest}):
+        if change:
+            assert "count for no more" not in advised(said, **{**table, **change})
+
+
+def test_units_that_are_far_too_coarse_are_told_in_few_digits() -> None:
+    text = advised((1e-300,) * 3, unit=1e10)
+    assert "changes the weight of 3 clients by more than 10%, up to 1.1e+301 times what it is: lower unit" in text
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (None, "weight() failed: it returned None, expected a number"),
+        ("12", "weight() failed: it returned '12', expected a number"),
+        ([1, 2], "weight() failed: it returned [1, 2], expected a number"),
+        (10**400, "weight() failed: OverflowError"),
+        (float("nan"), "its data weigh nan, expected a finite number, 0 or more"),
+        (-3, "its data weigh -3.0, expected a finite number, 0 or more"),
+    ],
+)
+def test_a_weight_that_is_none_is_said_before_anybody_trains(said: object, found: str) -> None:
+    text = advised((said, 8.0, np.int64(8), torch.tensor(8)))
+    assert f"weights: c0: {found}" in text
+    assert "3 of 4" not in text
+
+
+def test_where_too_few_have_data_a_plan_says_so() -> None:
+    assert "no round can close" not in advised((8, 8, 8, 0))
+    text = advised((8, 0, 8, 0))
+    assert (
+        "weights: 2 of 4 clients have data that weigh anything, and limits.min_cohort = 3: no round can close" in text
+    )
+    assert "no round can close" not in advised((8, 0, 8, None)), "what is not here is not known to weigh nothing"
 
 
 def test_weights_cost_bits() -> None:
