@@ -53,7 +53,7 @@ STRICTLY = ", and with limits.strict_consecutive trustees release no such round"
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPolicy:
     """A signed policy, and its conditions with their numbers. Where one fails, nothing else may follow from it."""
 
     pinned: PinnedPolicy
@@ -85,7 +85,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Plan(Judged):
+class Plan(JudgedPolicy):
     """A policy and what follows from it. `largest_cohort` is n_max: how many updates one sum may hold.
 
     options, notes: what the configuration could choose instead, and what of it changes nothing; empty where the policy
@@ -229,11 +229,11 @@ def plan_valid(policy_file: bytes) -> Plan:
     return plan
 
 
-def judge(policy_file: bytes) -> Judged:
+def judge(policy_file: bytes) -> JudgedPolicy:
     """A signed policy, whoever signed it; raises Malformed or Rejected("signature")."""
     policy, _ = open_policy(policy_file)
     pinned = PinnedPolicy(policy, policy_file, hashlib.sha256(policy_file).digest())
-    return Judged(pinned, tuple(check_policy(policy)))
+    return JudgedPolicy(pinned, tuple(check_policy(policy)))
 
 
 def plan_policy(policy_file: bytes) -> Plan:
@@ -282,12 +282,12 @@ def _condition_dict(condition: Inequality) -> dict[str, Any]:
     }
 
 
-def read_policy(path: Path) -> Judged:
+def read_policy(path: Path) -> JudgedPolicy:
     """The policy in a file, or in `policy.cbor` of a directory; raises as `read_policy_file`."""
     return judge(read_policy_file(path))
 
 
-def planned(judged: Judged) -> Plan:
+def planned(judged: JudgedPolicy) -> Plan:
     """What follows from a policy that was read; raises Misuse naming the first condition that fails."""
     judged.require()
     return plan_policy(judged.pinned.data)

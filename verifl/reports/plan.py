@@ -15,7 +15,7 @@ from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
 from verifl.enrolment.policy_words import step_in_words
 from verifl.planning.costs import PeakMemory, SubmissionSize
 from verifl.planning.options import Option
-from verifl.planning.plan import Judged, Plan
+from verifl.planning.plan import JudgedPolicy, Plan
 from verifl.planning.weights import WeightPlan
 from verifl.reports.privacy import privacy_lines
 from verifl.strategies.weights import unit_of
@@ -42,7 +42,7 @@ def describe_plan(plan: Plan) -> str:
     return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
 
-def describe_conditions(judged: Judged) -> str:
+def describe_conditions(judged: JudgedPolicy) -> str:
     """Every condition with its numbers."""
     return "\n".join(["Conditions", *_condition_lines(judged.conditions)])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from protocols.policy import FormerFederation, Policy
-from verifl.planning.plan import Judged, planned
+from verifl.planning.plan import JudgedPolicy, planned
 from verifl.reports.plan import describe_conditions, describe_plan
 
 
-def policy_dict(judged: Judged) -> dict[str, Any]:
+def policy_dict(judged: JudgedPolicy) -> dict[str, Any]:
     """Who its parties are, and its plan; its conditions alone where one of them fails."""
     policy = judged.policy
     return {
@@ -34,7 +34,7 @@ def policy_dict(judged: Judged) -> dict[str, Any]:
     }
 
 
-def describe_policy(judged: Judged) -> str:
+def describe_policy(judged: JudgedPolicy) -> str:
     """The same as text."""
     policy = judged.policy
     lines = [
