@@ -17,6 +17,7 @@ from proofs.native.field import Element
 BLOCK = 512  # lanes that share one inversion
 MULTIPLES = 128  # 1 G .. 128 G: signed digits of eight bits
 COLUMNS = 32  # columns whose digits are laid out at once
+SORTED = 2048  # points that are laid out by their digits at once: of several windows, where there are few
 
 _SEVEN = (np.uint64(7), field.ZERO, field.ZERO, field.ZERO)
 
@@ -197,38 +198,45 @@ def _sort(points: Words, scalars: Words, position: int, bits: int, starts: Indic
 def bucket_sums(points: Words, scalars: Words, first: int, stop: int, bits: int) -> Words:
     """(stop - first, 2^(bits-1), 8): for each window, bucket b - 1 is the sum of the points whose digit is +-b.
 
-    Points of one bucket are added in pairs, then pairs of pairs: equal scalars cost no more than random ones.
-    scalars (n, 5): see `_digit`.
+    Points of one bucket are added in pairs, then pairs of pairs: equal scalars cost no more than random ones. Windows
+    of few points share the inversions. scalars (n, 5): see `_digit`.
     """
     buckets = np.int64(1) << (bits - 1)
+    size = len(points)
+    together = min(max(SORTED // max(size, 1), 1), max(stop - first, 1))
     sums = np.zeros(((stop - first) * buckets, 8), np.uint64)
-    starts = np.empty(buckets + 2, np.int64)
-    work = np.empty((len(points), 8), np.uint64)
+    starts = np.empty((together, buckets + 2), np.int64)
+    work = np.empty((together * size, 8), np.uint64)
     targets = np.empty(BLOCK, np.int64)
     sources = np.empty(BLOCK, np.int64)
     scratch = np.empty((BLOCK, 8), np.uint64)
     kinds = np.empty(BLOCK, np.int64)
-    for window in range(first, stop):
-        _sort(points, scalars, window * bits, bits, starts, work)
+    for begin in range(first, stop, together):
+        windows = min(together, stop - begin)
+        for w in range(windows):
+            _sort(points, scalars, (begin + w) * bits, bits, starts[w], work[w * size : (w + 1) * size])
         stride, more = 1, True
         while more:
             more = False
             count = np.int64(0)
-            for b in range(1, buckets + 1):
-                for target in range(starts[b], starts[b + 1] - stride, 2 * stride):
-                    more = True
-                    targets[count] = target
-                    sources[count] = target + stride
-                    count += 1
-                    if count == BLOCK:
-                        _add_lanes(work, targets, work, sources, count, scratch, kinds)
-                        count = np.int64(0)
+            for w in range(windows):
+                for b in range(1, buckets + 1):
+                    for target in range(starts[w, b], starts[w, b + 1] - stride, 2 * stride):
+                        more = True
+                        targets[count] = w * size + target
+                        sources[count] = w * size + target + stride
+                        count += 1
+                        if count == BLOCK:
+                            _add_lanes(work, targets, work, sources, count, scratch, kinds)
+                            count = np.int64(0)
             if count > 0:
                 _add_lanes(work, targets, work, sources, count, scratch, kinds)
             stride *= 2
-        for b in range(1, buckets + 1):
-            if starts[b + 1] > starts[b]:
-                _set(sums, int((window - first) * buckets + b - 1), _x(work, starts[b]), _y(work, starts[b]))
+        for w in range(windows):
+            for b in range(1, buckets + 1):
+                if starts[w, b + 1] > starts[w, b]:
+                    place = w * size + starts[w, b]
+                    _set(sums, int((begin + w - first) * buckets + b - 1), _x(work, place), _y(work, place))
     return sums.reshape(stop - first, buckets, 8)
 
 

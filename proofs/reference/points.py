@@ -40,19 +40,28 @@ def is_identity(point: Jacobian) -> bool:
 
 
 def combine(points: Sequence[Jacobian], scalars: Sequence[int]) -> Jacobian:
-    """sum_i scalars[i] points[i], scalars any integers: double and add, the doublings shared (Straus)."""
+    """sum_i scalars[i] points[i], scalars any integers: double and add, the doublings shared (Straus), by digits 1, 0
+    and -1 of which a third are not 0 (Reitwiesner's non-adjacent form)."""
     small = [min(scalar % ORDER, -scalar % ORDER) for scalar in scalars]
-    signed = [
-        point if scalar % ORDER == magnitude else negate(point)
+    terms = [
+        (point if scalar % ORDER == magnitude else negate(point), *_digits(magnitude))
         for point, scalar, magnitude in zip(points, scalars, small, strict=True)
     ]
     total = IDENTITY
-    for bit in reversed(range(max(small, default=0).bit_length())):
+    for bit in reversed(range(max(small, default=0).bit_length() + 1)):
         total = secp256k1.jacobian_double(total)
-        for point, magnitude in zip(signed, small, strict=True):
-            if magnitude >> bit & 1:
+        for point, plus, minus in terms:
+            if plus >> bit & 1:
                 total = add(total, point)
+            elif minus >> bit & 1:
+                total = add(total, negate(point))
     return total
+
+
+def _digits(magnitude: int) -> tuple[int, int]:
+    """Where the non-adjacent form has 1 and where it has -1: magnitude is the one less the other."""
+    triple = 3 * magnitude
+    return (triple & ~magnitude) >> 1, (magnitude & ~triple) >> 1
 
 
 def encode(point: Jacobian) -> bytes:
