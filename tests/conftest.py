@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from proofs.machine.workers import set_workers
+from tests.remembered import remembered
 
 _DEEPEST = sys.getrecursionlimit()
 import py_ecc  # noqa: E402, F401  before anybody else does
@@ -26,12 +28,25 @@ _FSYNC = os.fsync
 KERNELS = Path(__file__).parent / "proofs"
 
 
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: no collection of garbage looks at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def unsynced() -> Iterator[None]:
     """No test cuts the power, and a process that is killed loses nothing that it wrote: so what is to be flushed only
     has to be open. Whoever needs the real thing asks for `synced`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", os.fstat)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def verified_once() -> Iterator[None]:
+    """Parties of one process, and audits of one transcript, verify the same signatures over and over."""
+    with remembered():
         yield
 
 

@@ -10,15 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import ClassVar
 from unittest import mock
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from proofs.errors import Misuse, VeriflError
-from protocols import identities
 from protocols.envelopes import open_envelope, seal, seal_rotation
-from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.log import remote
 from protocols.log.connection import Remote
@@ -55,6 +50,7 @@ from tests.network.scheduler import Scheduler
 from tests.network.serving import HostMember
 from tests.network.statements import Logs, Secrets, Statements
 from tests.network.training import Trained
+from tests.remembered import remembered
 from tests.seeded import seeded
 from tests.simulator import identity_of, make_policy
 from verifl.carriers.exchange import website
@@ -384,25 +380,6 @@ class History:
         return "\n".join([*self.scenario.lines(), "", *self.lines, "", *wrong])
 
 
-class _Remembered:
-    """In the place of `Ed25519PublicKey`: a signature that was verified once is not verified again."""
-
-    known: ClassVar[set[tuple[bytes, bytes, bytes]]] = set()
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    @classmethod
-    def from_public_bytes(cls, data: bytes) -> _Remembered:
-        return cls(data)
-
-    def verify(self, signature: bytes, data: bytes) -> None:
-        signed = (self._data, signature, sha256(data))
-        if signed not in self.known:
-            Ed25519PublicKey.from_public_bytes(self._data).verify(signature, data)
-            self.known.add(signed)
-
-
 @contextmanager
 def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -> Iterator[World]:
     """A world, in memory where the system offers that."""
@@ -417,8 +394,7 @@ def world_of(scenario: Scenario, hear: Callable[[str], None] = lambda _: None) -
         stack.enter_context(mock.patch.object(website, "time", world.host.clock))
         stack.enter_context(sealing.repeatable())
         stack.enter_context(mock.patch.object(tempfile, "tempdir", base))
-        stack.enter_context(mock.patch.object(identities, "Ed25519PublicKey", _Remembered))
-        stack.callback(_Remembered.known.clear)
+        stack.enter_context(remembered())
         yield world
 
 
