@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,7 @@ def audit(
     progress: Progress | None = None,
     explain: str | None = None,
     *,
+    course: Collection[int] | None = None,
     previous: Sequence[Path | str | Remote] = (),
     reader: TranscriptReader | None = None,
     memory: Memory | None = None,
@@ -68,7 +69,8 @@ def audit(
     policy: the pinned policy file or its bytes; None audits with the transcript's own (unpinned), and the report says
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
     workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
-    story the report is to tell. previous: the transcripts of the federations before this one, the last of them first,
+    story the report is to tell. course: has the report have the course of the federation, which a page shows; with the
+    numbers of rounds whose evidence is to be in it, beside those that findings are about. previous: the transcripts of the federations before this one, the last of them first,
     where it continues one. reader: of this directory, by default of all that is in it. memory: what this auditor
     verified in earlier audits; it learns what is verified in this one.
     Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party,
@@ -77,6 +79,7 @@ def audit(
     """
     from auditor.arguments import located, require_transcript
     from auditor.case import Case
+    from auditor.course import course_of
     from auditor.memory import Memory
     from auditor.stories import Told, require_party
     from auditor.stories import explain as tell
@@ -102,7 +105,8 @@ def audit(
         require_party(case, explain)
     ended = _run_all(case, Memory() if memory is None else memory, required, progress)
     results = {outcome.result.id: outcome.result for outcome in ended.values()}
-    log = _log_of(ended)
+    checks = tuple(results[number] for number in AUDIT_CHECKS.names)
+    log, told = _log_of(ended), Told.of(case, ended)
     return Report(
         transcript=str(path),
         version=version(),
@@ -111,12 +115,13 @@ def audit(
         federation=case.federation,
         policy_hash=case.policy_hash,
         checkpoint=log.checkpoint,
-        checks=tuple(results[number] for number in AUDIT_CHECKS.names),
+        checks=checks,
         trusted=case.trusted,
         seconds=time.perf_counter() - started,
         model=_model_of(ended),
         account=_account_of(ended),
-        story=None if explain is None else tell(Told.of(case, ended), tuple(results.values()), explain),
+        story=None if explain is None else tell(told, tuple(results.values()), explain),
+        course=None if course is None else course_of(told, checks, course),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,7 +177,7 @@ def _disowned(number: int, entry: int, what: str) -> Event:
 def _client_round(told: Told, found: Round, party: str) -> Iterator[Event]:
     records = [record for record in found.submissions.values() if record.client == party]
     if not records and found.open is not None:
-        why = _not_asked(told, found, found.open.index, party) or UNKNOWN_CAUSE
+        why = asked_in(told, found).why_not(party) or UNKNOWN_CAUSE
         yield Event(found.number, None, f"no submission in the log: {why}")
     if not records:
         return
@@ -196,18 +197,46 @@ def _client_round(told: Told, found: Round, party: str) -> Iterator[Event]:
         yield _verdict(told, found, record, known, logged.get(record.index, "no verdict"))
 
 
-def _not_asked(told: Told, found: Round, opened: int, party: str) -> str | None:
-    """Why a round was not open to a client; None where it was, or where that cannot be told."""
-    case, index = told.case, told.log.index
+@dataclass(frozen=True)
+class Asked:
+    """To whom a round was open. clients: None where that cannot be told. in_force: who was a client when it was opened.
+    spent: whose privacy budget was. repeats: whether it repeats a cohort."""
+
+    clients: AbstractSet[str] | None
+    in_force: AbstractSet[str]
+    spent: AbstractSet[str]
+    repeats: bool
+
+    def why_not(self, party: str) -> str | None:
+        """Why the round was not open to a client; None where it was, or where that cannot be told."""
+        if self.clients is None or party in self.clients:
+            return None
+        if party not in self.in_force:
+            return "it was revoked before"
+        if party in self.spent:
+            return "its privacy budget is spent"
+        return (
+            "it was not in the cohort that this round repeats"
+            if self.repeats
+            else "it was not drawn, so nobody asked it"
+        )
+
+
+def asked_in(told: Told, found: Round) -> Asked:
+    """Who was asked in a round; nobody can tell where it has no RoundOpen here."""
+    if found.open is None:
+        return Asked(None, frozenset(), frozenset(), repeats=False)
+    case, index, opened = told.case, told.log.index, found.open.index
     charges = Counter[str]() if case.budget is None else index.charges_before(opened)
-    if not knows_invited(case, told.log, found) or party in invited_clients(case, index, found, charges):
-        return None
-    if party not in index.clients_at(case.policy, opened):
-        return "it was revoked before"
-    if case.budget is not None and case.budget.exhausted(charges, [party]):
-        return "its privacy budget is spent"
-    repeats = index.opened_before(found.number, found.opens[0].message.model) is not None
-    return "it was not in the cohort that this round repeats" if repeats else "it was not drawn, so nobody asked it"
+    known = knows_invited(case, told.log, found)
+    return Asked(
+        invited_clients(case, index, found, charges) if known else None,
+        frozenset(index.clients_at(case.policy, opened)),
+        frozenset()
+        if case.budget is None
+        else case.budget.exhausted(charges, (each.id for each in case.policy.roster)),
+        index.opened_before(found.number, found.opens[0].message.model) is not None,
+    )
 
 
 @dataclass(frozen=True)
@@ -233,7 +262,7 @@ def _shares(found: Round, known: RoundStatements) -> _Shares:
 def _verdict(told: Told, found: Round, record: SubmissionRecord, known: RoundStatements, said: str) -> Event:
     if found.cohort is None:
         return Event(found.number, record.index, f"no verdict: {_end(found)}{_unjudged(told, found, record, known)}")
-    right = _right_verdict(told, found, record)
+    right = right_verdict(told, found, record)
     text = f"accepted; {_sum(found)}" if said == ACCEPTED else f"excluded: {printable(said)}"
     if not answers(found, record.round_open):
         text += ". It answers another RoundOpen than the round's: the audit finds nothing about it"
@@ -245,7 +274,7 @@ def _verdict(told: Told, found: Round, record: SubmissionRecord, known: RoundSta
 
 def _unjudged(told: Told, found: Round, record: SubmissionRecord, known: RoundStatements) -> str:
     """What the audit finds of a submission on which the log has no verdict."""
-    right = _right_verdict(told, found, record)
+    right = right_verdict(told, found, record)
     if right in OFFENCES:
         return f". The audit finds: {right}{_details(told, found, record, right, known)}"
     return "" if right is None else ". The audit finds no fault in it"
@@ -259,7 +288,7 @@ def _details(told: Told, found: Round, record: SubmissionRecord, verdict: str | 
     return text
 
 
-def _right_verdict(told: Told, found: Round, record: SubmissionRecord) -> str | None:
+def right_verdict(told: Told, found: Round, record: SubmissionRecord) -> str | None:
     """The verdict that I7 derived; None where it could not, or where it is about another RoundOpen."""
     choice = told.verdicts.choices.get(found.number)
     own = told.proofs.faults.get(record.index)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from auditor.reports.course import Course
 from protocols.audit_checks import AUDIT_CHECKS
 
 MAX_TEXT = 240  # characters of one quoted string
@@ -325,7 +326,7 @@ class Results:
     """All that an audit found. trusted: what was taken on the transcript's own word (empty when a policy was pinned).
     model: None where the log could not be read so far.
     story: one party's, where it was asked for. account: what was spent of the clients' privacy, where the policy has a
-    budget and P5 could count."""
+    budget and P5 could count. course: what the federation did, where it was asked for; for pages, not for JSON."""
 
     transcript: str
     version: str
@@ -340,6 +341,7 @@ class Results:
     model: ModelSummary | None = None
     story: Story | None = None
     account: Account | None = None
+    course: Course | None = None
 
     @property
     def accepted(self) -> bool:
