@@ -70,12 +70,12 @@ def audit(
     what that trusts. required: numbers of checks that may not end as skipped, beyond the policy's own list.
     workers: threads, by default one a core. engine: native, or reference (slow, plain Python). explain: the party whose
     story the report is to tell. course: has the report have the course of the federation, which a page shows; with the
-    numbers of rounds whose evidence is to be in it, beside those that findings are about. previous: the transcripts of the federations before this one, the last of them first,
-    where it continues one. reader: of this directory, by default of all that is in it. memory: what this auditor
-    verified in earlier audits; it learns what is verified in this one.
-    Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine or party,
-    for a given policy that is none, and for a directory without anything of a transcript. All else that is wrong is in
-    the report.
+    numbers of rounds whose evidence is to be in it, beside those that findings are about. previous: the transcripts of
+    the federations before this one, the last of them first, where it continues one. reader: of this directory, by
+    default of all that is in it. memory: what this auditor verified in earlier audits; it learns what is verified in
+    this one. Raises OSError when `path` or the policy file cannot be read at all, Misuse for an unknown check, engine
+    or party, for a given policy that is none, and for a directory without anything of a transcript. All else that is
+    wrong is in the report.
     """
     from auditor.arguments import located, require_transcript
     from auditor.case import Case

@@ -24,6 +24,7 @@ from auditor.commands import (
     web_options,
 )
 from auditor.packing import pack_command, unpack_command
+from auditor.paging import Pager, page_options
 from auditor.signing import Signer, keygen_command, require_signer, verify_statement_command
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
@@ -97,6 +98,7 @@ class _Check(click.Choice[str]):
 @click.option("--statement", type=FILE, help="Sign what came of the audit, with --key, into this file.")
 @click.option("--key", type=FILE, help="The key file that `verifl-audit keygen` made.")
 @click.option("--passphrase-file", type=FILE, help="The passphrase of the key is the first line of this file.")
+@page_options
 @web_options
 @click.version_option(version(), prog_name="verifl-audit")
 def main(
@@ -112,6 +114,9 @@ def main(
     statement: Path | None,
     key: Path | None,
     passphrase_file: Path | None,
+    html: Path | None,
+    graphs: tuple[int, ...],
+    metrics: Path | None,
     ca_file: Path | None,
     plain_http: bool,
 ) -> None:
@@ -128,7 +133,9 @@ def main(
             place = located(transcript, ca_file, plain_http)
             signer = None if statement is None or key is None else Signer.of(statement, key, passphrase_file, place)
             former = [located(each, ca_file, plain_http) for each in previous]
-            report = audit(place, policy, require, workers, engine, progress, explain, previous=former)
+            pager = Pager.of(html, graphs, metrics, (place, *former), (policy, statement, key))
+            course = None if pager is None else graphs
+            report = audit(place, policy, require, workers, engine, progress, explain, previous=former, course=course)
     except OSError as error:
         name = error.filename if error.filename is not None else transcript
         end(UNUSABLE, f"cannot read {name}: {error.strerror or error}")
@@ -137,10 +144,14 @@ def main(
     from auditor.reports.text import write
 
     warn(report, set())
+    again = _again(place, policy, former, require, engine, explain)
     try:
-        if signer is not None:
-            signer.sign(report)
-        write(report, form, _again(place, policy, former, require, engine, explain))
+        digest = "" if signer is None else signer.sign(report)
+        if pager is not None:
+            pager.write(report, again, statement=digest)
+        write(report, form, again)
+    except Misuse as error:
+        end(UNUSABLE, str(error))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
         end(UNUSABLE, f"cannot write the report: {error.strerror or error}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from auditor.paging import Pager, page_options
 from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Misuse, Rejected
 from proofs.machine.command_line import interruptible, usage_line
@@ -199,6 +200,7 @@ def receipt_command(
 @click.option("--state", "file", type=click.Path(path_type=Path), help="[default: one a policy, in the user's state]")
 @click.option("--once", is_flag=True, help="Audit once, and end.")
 @click.option("--interval", type=click.FloatRange(0.1, 86400), default=10.0, show_default=True, metavar="SECONDS")
+@page_options
 @web_options
 @format_option
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads. [default: one per core]")
@@ -208,6 +210,9 @@ def follow_command(
     file: Path | None,
     once: bool,
     interval: float,
+    html: Path | None,
+    graphs: tuple[int, ...],
+    metrics: Path | None,
     ca_file: Path | None,
     plain_http: bool,
     form: str,
@@ -227,12 +232,13 @@ def follow_command(
         place = located(transcript, ca_file, plain_http)
         pinned, _ = _open_policy(policy, None)
         file = file or default_state(pinned)
+        pager = Pager.of(html, graphs, metrics, (place,), (policy, file))
         try:
             state = load_state(file)
         except Malformed as error:
             raise Misuse(f"{file}: no state of a follower: {error}; removing it forgets what was accepted") from None
         click.echo(f"state in {file}: {_described(state)}", err=True)
-        _follow(_Following(place, policy, pinned, file, form, workers), state, once, interval)
+        _follow(_Following(place, policy, pinned, file, form, workers, pager), state, once, interval)
 
 
 @click.command("schema", AuditorCommand, context_settings=SETTINGS, short_help="The form of a report in JSON.")
@@ -257,19 +263,24 @@ class _Following:
     file: Path
     form: str
     workers: int | None
+    pager: Pager | None = None
     told: set[str] = field(default_factory=set)  # warnings
 
     def audit(self, state: FollowState | None) -> FollowState:
         """Audit once, say what came of it, and keep the new state; ends the command where it is no yes."""
         from auditor.arguments import web_words
-        from auditor.following import follow, save_state, text
+        from auditor.following import follow, nothing_audited, save_state, text
 
         started = time.perf_counter()
-        found = follow(self.transcript, self.pinned, state, workers=self.workers)
+        course = None if self.pager is None else self.pager.graphs
+        found = follow(self.transcript, self.pinned, state, workers=self.workers, course=course)
         again = ["verifl-audit", str(self.transcript), *web_words([self.transcript]), "--policy", str(self.policy)]
         lines = text(found, time.perf_counter() - started, again)
         if found.report is not None:
             warn(found.report, self.told)
+        if self.pager is not None:
+            report = found.report or nothing_audited(self.transcript, self.pinned)
+            self.pager.write(report, again, found=found)
         write_report(self.form, found.to_dict(), lines, found.events())
         if found.state is None:
             sys.exit(REJECTED)

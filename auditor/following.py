@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,9 +122,10 @@ def follow(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    course: Collection[int] | None = None,
 ) -> Followed:
     """Audit the transcript as of its latest checkpoint, given what was accepted before. One that does not continue it,
-    but may be a spoilt or an old copy, is audited all the same: a broken rule in it is one.
+    but may be a spoilt or an old copy, is audited all the same: a broken rule in it is one. course: as of `audit`.
 
     Raises OSError where the directory cannot be read at all, Misuse for a state of another policy.
     """
@@ -141,11 +142,16 @@ def follow(
     if contradiction is not None and contradiction.kind == FORK:
         return Followed(None, contradiction, None, known)
     memory = Memory() if state is None else state.memory()
-    report = audit(path, pinned.data, workers=workers, progress=progress, reader=reader, memory=memory)
+    report = audit(path, pinned.data, workers=workers, progress=progress, reader=reader, memory=memory, course=course)
     if not report.accepted or contradiction is not None:
         return Followed(report, contradiction, None, known)
     after = FollowState(STATE_VERSION, version(), pinned.hash, reader.latest(), memory.encode())
     return Followed(report, None, after, known)
+
+
+def nothing_audited(path: Path | Remote, pinned: PinnedPolicy) -> Report:
+    """In the place of a report where there was none: of a log that is another history, or gone."""
+    return Report(str(path), version(), "native", True, pinned.policy.federation, pinned.hash.hex(), None, (), (), 0.0)
 
 
 def _is_empty(path: Path | Remote) -> bool:

@@ -67,8 +67,8 @@ class Signer:
         require_writable(file, transcript)
         return cls(file, _read_signing_key(key, passphrase_file))
 
-    def sign(self, report: Report) -> None:
-        """Write the statement, in the place of an older one."""
+    def sign(self, report: Report) -> str:
+        """Write the statement, in the place of an older one. Returns its SHA-256 in hexadecimal."""
         from datetime import UTC, datetime
         from hashlib import sha256
 
@@ -76,8 +76,9 @@ class Signer:
 
         data = statement_of(report, self.key, datetime.now(UTC))
         replace_file(self.file, data)
-        result = "PASSED" if report.accepted else "FAILED"
-        click.echo(f"statement: {result}, in {self.file}, SHA-256 {sha256(data).hexdigest()}", err=True)
+        result, digest = "PASSED" if report.accepted else "FAILED", sha256(data).hexdigest()
+        click.echo(f"statement: {result}, in {self.file}, SHA-256 {digest}", err=True)
+        return digest
 
 
 @click.command("keygen", AuditorCommand, context_settings=SETTINGS, short_help="A key to sign statements with.")

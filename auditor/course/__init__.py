@@ -22,8 +22,8 @@ FOREIGN = "this is another policy's log"
 
 
 def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int] = ()) -> Course:
-    """The course of the federation, once all checks have been run. graphs: rounds whose evidence is wanted, beside those
-    that findings are about."""
+    """The course of the federation, once all checks have been run. graphs: rounds whose evidence is wanted, beside
+    those that findings are about."""
     policy = None if told.case.pinned_policy is None else told.case.policy
     if policy is None or told.log.filed is None:
         return Course(policy, lacking=LACKING if told.case.foreign is None else FOREIGN)
@@ -31,7 +31,7 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
     found = tuple(islice(index.in_order(), MOST_ROUNDS))
     asked = [asked_in(told, each) for each in found]
     named, argued = offences(told, index.in_order()), disputes(told, index.in_order())
-    drawn = evidence(told, results, found, graphs)
+    drawn = evidence(told, results, graphs)
     return Course(
         policy=policy,
         entries=len(index.headings),

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from auditor.checks.graph import RoundGraph, build
+from auditor.course.parties import submission_parts
 from auditor.findings import Findings, counted
 from auditor.index import Round
 from auditor.reports.course import Evidence, Node, Part
 from auditor.reports.results import CheckResult
-from auditor.course.parties import submission_parts
 from auditor.stories import Told
 
 MOST_GRAPHS = 12  # that are drawn unasked
@@ -23,17 +23,15 @@ def drawable(rounds: Iterable[Round]) -> tuple[int, ...]:
     return tuple(found.number for found in rounds if found.aggregate is not None)
 
 
-def evidence(
-    told: Told, results: Sequence[CheckResult], rounds: Sequence[Round], wanted: Collection[int]
-) -> tuple[Evidence, ...]:
+def evidence(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> tuple[Evidence, ...]:
     """The graphs of the rounds that are wanted, and of a few others: those that findings are about, the first and the
     last with an aggregate, then the first ones."""
     faulty = {each.place.entry for result in results for each in result.findings if each.place.entry is not None}
-    chosen = _chosen(told, results, wanted, faulty)
+    chosen = _chosen(told, results, wanted)
     return tuple(_drawn(told, told.log.index.rounds[number], faulty) for number in sorted(chosen))
 
 
-def _chosen(told: Told, results: Sequence[CheckResult], wanted: Collection[int], faulty: AbstractSet[int]) -> set[int]:
+def _chosen(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> set[int]:
     """Numbers of rounds."""
     rounds = told.log.index.rounds
     whole = drawable(told.log.index.in_order())

@@ -12,7 +12,8 @@ CLOSED, ABORTED, GOING_ON = "closed", "aborted", "open"
 
 
 def round_course(told: Told, found: Round, asked: AbstractSet[str] | None) -> RoundCourse:
-    """One round, by the first of each entry that must be single. asked: to whom it was open, None if that is unknown."""
+    """One round, by the first of each entry that must be single. asked: to whom it was open, None if that is
+    unknown."""
     accepted = len(found.accepted())
     valid = told.cohorts.releases.get(found.number, {})
     end = found.closed or found.aborted

@@ -1,4 +1,5 @@
-"""The page of an audit, from its report: the one function that all of it comes from, without a clock and without files."""
+"""The page of an audit, from its report: the one function that all of it comes from, without a clock and without
+files."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-
+from auditor.reports.clauses import CLAUSES, ORIENTATION
 from auditor.reports.course import CLIENT_PARTS, TRUSTEE_PARTS, Course, Evidence
 from auditor.reports.page.drawing import drawing_of
 from auditor.reports.page.offences import offences_of
@@ -14,7 +15,7 @@ from auditor.reports.page.privacy import privacy_of
 from auditor.reports.page.promises import promises_of
 from auditor.reports.page.rounds import Series, rounds_of
 from auditor.reports.page.tables import table_of
-from auditor.reports.page.values import Again, CheckRow, Conflict, Identity, Page
+from auditor.reports.page.values import Again, Annex, CheckRow, Conflict, Duty, Identity, Page
 from auditor.reports.page.verdict import verdict_of
 from auditor.reports.results import CheckResult, Kind, Outcome, Results, Status
 from protocols.policy import Policy
@@ -66,16 +67,18 @@ def page_of(
     conflict: Conflict | None = None,
     metrics: Series = NO_METRICS,
     metrics_from: str = "",
+    statement: str = "",
 ) -> Page:
-    """The page of a report. command: what audits again; made: when the audit was, with a time zone. outcome, conflict: of
-    following a transcript, where these are not the report's own. metrics: published in `metrics_from`, unverified."""
+    """The page of a report. command: what audits again; made: when the audit was, with a time zone. outcome, conflict:
+    of following a transcript, where these are not the report's own. metrics: published in `metrics_from`, unverified.
+    statement: SHA-256 of the signed statement of the same audit."""
     course = report.course if report.course is not None else Course(None, "this report was made without them")
     other = report.outcome is Outcome.OTHER
     policy = None if other else course.policy
     members = (0, 0) if policy is None else (len(policy.roster), len(policy.trustees))
     drawn = tuple(drawing_of(each, place == 0) for place, each in enumerate(_best_first(course)))
     return Page(
-        identity=identity_of(report, made),
+        identity=identity_of(report, made, statement),
         verdict=verdict_of(report, outcome or report.outcome, conflict),
         promises=() if other else promises_of(report),
         lacking=_lacking(report, course),
@@ -90,11 +93,12 @@ def page_of(
         limits=tuple(limits_of(report, policy)),
         checks=() if other else tuple(_check(each) for each in report.checks),
         entries=course.cited,
+        annex=None if other or not report.checks else annex_of(report),
         again=again_of(report, command),
     )
 
 
-def identity_of(report: Results, made: datetime) -> Identity:
+def identity_of(report: Results, made: datetime, statement: str = "") -> Identity:
     """What was audited."""
     head = report.checkpoint
     return Identity(
@@ -106,16 +110,24 @@ def identity_of(report: Results, made: datetime) -> Identity:
         root="" if head is None else head.root,
         entries=None if head is None else head.size,
         cosigners=() if head is None else head.cosigners,
+        model=None if report.model is None else (_model(report.model.round), report.model.hash),
         version=report.version,
         engine=report.engine,
         made=made.strftime("%Y-%m-%d %H:%M UTC"),
         seconds=report.seconds,
+        statement=statement,
     )
+
+
+def _model(number: int) -> str:
+    return f"of round {number}" if number else "the initial one"
 
 
 def _lacking(report: Results, course: Course) -> str:
     if report.outcome is Outcome.OTHER:
         return "This is another policy's record, so nothing of it was judged."
+    if not report.checks:
+        return "Nothing was audited: the record is another than the one that was accepted before, or it is gone."
     if course.policy is None:
         return "The policy does not open, so nothing can be said of what was agreed or done."
     return f"The record cannot be read: {course.lacking}." if course.lacking else ""
@@ -131,41 +143,53 @@ def _undrawn(course: Course) -> str:
     left = len(set(course.drawable) - drawn)
     if not left:
         return ""
-    return f"{left:,} more {'round has' if left == 1 else 'rounds have'} an aggregate; --graph ROUND draws the evidence of any."
+    more = "1 more round has" if left == 1 else f"{left:,} more rounds have"
+    return f"{more} an aggregate; --graph ROUND draws the evidence of any."
 
 
 def limits_of(report: Results, policy: Policy | None) -> Iterator[str]:
     """What this page does not say."""
-    yield "Whether clients trained honestly, or on real, lawful or representative data: only the size of updates is proved."
+    yield "Whether clients trained honestly, or on real, lawful or fitting data: only the size of updates is proved."
     yield "Whether the model is good, fair, safe, or fit for any purpose."
     yield (
-        "Who stands behind a key: that is the issuer's word, in the policy. An identity is as good as the enrolment was."
+        "Who stands behind a key: that is the issuer's word, in the policy. An identity is as good as the enrolment "
+        "was."
     )
     if policy is not None:
         yield (
-            f"That at most {policy.corrupt} of the {len(policy.trustees)} trustees are corrupt is an assumption, and no check "
-            f"can show it: {policy.threshold} of them together with the server can open single updates, and leave no trace."
+            f"That at most {policy.corrupt} of the {len(policy.trustees)} trustees are corrupt is an assumption, and "
+            f"no check can show it: {policy.threshold} of them together with the server can open single updates, and "
+            "leave no trace."
         )
         if policy.privacy_budget is None:
             yield (
-                "Differential privacy: no noise was added. A client that is absent from the next round may be recognised from "
-                "the difference of two sums, once training hardly moves the model; P6 lists who."
+                "Differential privacy: no noise was added. A client that is absent from the next round may be "
+                "recognised from the difference of two sums, once training hardly moves the model; P6 lists who."
             )
     yield "Whether a submission was never put into the record: only the client itself can tell, by its missing receipt."
     yield "What came after the checkpoint that was audited, and what is kept in other copies that nobody compared."
     yield "When anything happened: the record has an order and no clock. The time on this page is this auditor's own."
-    yield "Anything by itself: this page is not signed, and can be altered. Its worth is that everybody can make it again."
+    yield "Anything by itself: this page is not signed, and can be altered. Its worth is that anybody makes it again."
     yield "Whether any law is complied with. It is evidence for those who judge that, and no legal advice."
     if not report.pinned:
         yield (
-            "Whether the policy is the one that the parties agreed on: it was taken from the transcript itself. Give --policy "
-            "with the file that was pinned at enrolment."
+            "Whether the policy is the one that the parties agreed on: it was taken from the transcript itself. Give "
+            "--policy with the file that was pinned at enrolment."
         )
 
 
 def _check(result: CheckResult) -> CheckRow:
     findings = tuple((finding, FOUND[finding.kind]) for finding in result.findings)
     return CheckRow(result, WORDS[result.status], MEANS[result.id], findings)
+
+
+def annex_of(report: Results) -> Annex:
+    """The duties, with how the checks ended."""
+    duties = [
+        Duty(each, tuple((number, WORDS[report.check(number).status]) for number in each.checks)) for each in CLAUSES
+    ]
+    laws = dict.fromkeys(each.clause.law for each in duties)
+    return Annex(ORIENTATION, tuple((law, tuple(each for each in duties if each.clause.law == law)) for law in laws))
 
 
 def again_of(report: Results, command: Sequence[str]) -> Again:
@@ -184,7 +208,10 @@ def again_of(report: Results, command: Sequence[str]) -> Again:
         f"The policy file has the SHA-256 {report.policy_hash}: compare it with what you were given at enrolment."
         if report.policy_hash and report.pinned
         else "Ask the issuer for the policy file, and give it by --policy.",
-        "The specification (docs/spec, chapter 9) says all that an auditor does: another program can be written from it.",
+        (
+            "The specification (docs/spec, chapter 9) says all that an auditor does: another program can be written "
+            "from it."
+        ),
     ]
     if report.checkpoint is not None:
         hints.append(

@@ -52,7 +52,7 @@ def _places(graph: Evidence) -> dict[int, tuple[int, int]]:
     """Upper left corners. networkx gives each layer a column, and the order in it; columns are centred."""
     import networkx
 
-    drawn = networkx.DiGraph()
+    drawn: networkx.DiGraph[int] = networkx.DiGraph()
     drawn.add_nodes_from((node.id, {"layer": node.layer}) for node in sorted(graph.nodes, key=lambda each: each.id))
     drawn.add_edges_from((a, b) for a, b, _ in graph.edges)
     if not drawn:

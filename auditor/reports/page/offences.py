@@ -43,7 +43,8 @@ def offences_of(report: Results, course: Course, command: Sequence[str]) -> Offe
     count = len(course.offences) + course.more_offences
     lies = "No client and no trustee is proved to have broken a rule."
     if count:
-        lies = f"{count} {'offence is' if count == 1 else 'offences are'} proved of clients and trustees, by what they signed."
+        of = "offence is" if count == 1 else "offences are"
+        lies = f"{count} {of} proved of clients and trustees, by what they signed."
     if report.broken:
         lies += " Whoever wrote the record, or its policy, broke rules: these are at the top, and with their checks."
     disputes = tuple(
@@ -57,8 +58,10 @@ def offences_of(report: Results, course: Course, command: Sequence[str]) -> Offe
 def _named(each: Offence, entry: Entry | None, command: Sequence[str]) -> Named:
     what = WHAT.get(each.offence, each.offence) + (f" ({each.detail})" if each.detail else "")
     steps = [
-        "Take the entry from its file, compare its SHA-256, and verify its signature with the key that was in force for "
-        f"{each.party} (policy, rotations in the log): nobody else can have made it.",
+        (
+            "Take the entry from its file, compare its SHA-256, and verify its signature with the key that was in "
+            f"force for {each.party} (policy, rotations in the log): nobody else can have made it."
+        ),
         PROVED_BY.get(each.offence, ""),
     ]
     if command:

@@ -17,8 +17,8 @@ NONE_CLAIMED = (
     "only sums over many clients are opened."
 )
 UNIT = (
-    "Wherever this page says epsilon, its unit is one client with all its data (not a patient, and not a record), compared "
-    "with a client that sent updates of zero, and it stands under the assumptions below."
+    "Wherever this page says epsilon, its unit is one client with all its data (not a patient, and not a record), "
+    "compared with a client that sent updates of zero, and it stands under the assumptions below."
 )
 
 
@@ -54,8 +54,8 @@ def _facts(report: Results, policy: Policy) -> Iterator[tuple[str, str, tuple[st
         noise = policy.noise
         variance = float(Fraction(noise.variance, noise.variance_divisor))
         text = (
-            f"{noise.rule}, added by each {noise.by}, of variance {variance:.6g} (units squared) in every coordinate; at least "
-            f"{noise.honest} of those who add it in a cohort are taken to be honest"
+            f"{noise.rule}, added by each {noise.by}, of variance {variance:.6g} (units squared) in every coordinate; "
+            f"at least {noise.honest} of those who add it in a cohort are taken to be honest"
         )
         yield "Noise", text, ("P5",)
 
@@ -74,8 +74,8 @@ def _said(policy: Policy, account: Account | None) -> str:
     if account is None:
         return "What was spent could not be counted: bound and noise are not proved for this transcript (P5)."
     return (
-        f"The policy allows each client epsilon {float(account.budget):g} at delta {float(account.delta):g}. A client is "
-        "charged for every cohort that was fixed with it in, whether its sum was opened or not."
+        f"The policy allows each client epsilon {float(account.budget):g} at delta {float(account.delta):g}. A client "
+        "is charged for every cohort that was fixed with it in, whether its sum was opened or not."
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from auditor.reports.page.verdict import listed
 from auditor.reports.page.values import Promise, Promises, Standing
+from auditor.reports.page.verdict import listed
 from auditor.reports.results import CheckResult, Kind, Results, Status
 from protocols.policy import Policy
 from protocols.weights import WEIGHT_KINDS
@@ -20,7 +20,7 @@ def promises_of(report: Results) -> tuple[Promises, ...]:
         return ()
     groups = (
         ("To every client", "about its data and its updates", _to_clients(policy)),
-        ("To whoever uses the model", "about how it came about", _to_users(report, policy)),
+        ("To whoever uses the model", "about how it came about", _to_users(policy)),
         ("To whoever relies on the record", "about this transcript", _to_readers(report, policy)),
     )
     return tuple(
@@ -34,26 +34,34 @@ Said = Iterator[tuple[str, tuple[str, ...]]]
 def _to_clients(policy: Policy) -> Said:
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
     yield (
-        f"What is opened of the clients' updates is sums over at least {policy.min_cohort} clients, never an update by "
-        f"itself; in each round one sum, and of no other group.",
+        (
+            f"What is opened of the clients' updates is sums over at least {policy.min_cohort} clients, never an "
+            "update by itself; in each round one sum, and of no other group."
+        ),
         ("P1", "P2", "I8"),
     )
     yield (
-        f"It takes {t} of the {m} trustees to open a sum. As long as at most {f} of them are corrupt, nobody opens anything "
-        "else, and nobody shows two clients two different records.",
+        (
+            f"It takes {t} of the {m} trustees to open a sum. As long as at most {f} of them are corrupt, nobody opens "
+            "anything else, and nobody shows two clients two different records."
+        ),
         ("P3",),
     )
     strict = " The same holds for rounds one after the other." if policy.strict_consecutive else ""
     yield (
-        "Nobody is singled out by comparing sums that were opened on one model: the groups nest, and who is left out of a "
-        f"later one has at least {policy.min_cohort} clients for company, or is at fault. At most {policy.max_aborts} rounds "
-        f"may end without a result after their group was fixed.{strict}",
+        (
+            "Nobody is singled out by comparing sums that were opened on one model: the groups nest, and who is left "
+            f"out of a later one has at least {policy.min_cohort} clients for company, or is at fault. At most "
+            f"{policy.max_aborts} rounds may end without a result after their group was fixed.{strict}"
+        ),
         ("P6",),
     )
     yield _about_noise(policy), ("P5",)
     yield (
-        "A submission that is in the record and keeps the rules is counted; one that is left out is left out for a reason "
-        "that is true and stands in the record. Nobody submits in another's name, or twice.",
+        (
+            "A submission that is in the record and keeps the rules is counted; one that is left out is left out for "
+            "a reason that is true and stands in the record. Nobody submits in another's name, or twice."
+        ),
         ("I5", "I7"),
     )
     yield (
@@ -73,7 +81,7 @@ def _about_noise(policy: Policy) -> str:
     )
 
 
-def _to_users(report: Results, policy: Policy) -> Said:
+def _to_users(policy: Policy) -> Said:
     bound = _real(policy, policy.weights.largest * policy.update.norm_bound)
     coordinate = policy.update.coordinate_bound
     further = "" if coordinate is None else f", and no single coordinate by more than {_real(policy, coordinate):.6g}"
@@ -81,25 +89,31 @@ def _to_users(report: Results, policy: Policy) -> Said:
         "" if not WEIGHT_KINDS.find(policy.weights.kind).weighs else f" Weights are 1 to {policy.weights.largest:,}."
     )
     yield (
-        f"No client moves a sum by more than {bound:.6g} (Euclidean length of its update){further}; every accepted update "
-        f"has a mathematical proof of that.{weighed}",
+        (
+            f"No client moves a sum by more than {bound:.6g} (Euclidean length of its update){further}; every accepted "
+            f"update has a mathematical proof of that.{weighed}"
+        ),
         ("I6", "P4"),
     )
     yield (
-        "Each published sum is exactly the sum of the accepted updates: nothing was added, nothing dropped, nothing counted "
-        "twice.",
+        (
+            "Each published sum is exactly the sum of the accepted updates: nothing was added, nothing dropped, "
+            "nothing counted twice."
+        ),
         ("I9", "I10"),
     )
-    last = next((each.model for each in reversed(report.course.rounds if report.course else ()) if each.model), "")
-    which = f" The last model has the SHA-256 {last}." if last else ""
     yield (
-        f"Each model follows from the one before by the agreed rule ({policy.step.rule}) and the published sum, bit for bit, "
-        f"beginning with the agreed initial model.{which}",
+        (
+            f"Each model follows from the one before by the agreed rule ({policy.step.rule}) and the published sum, "
+            "bit for bit, beginning with the agreed initial model."
+        ),
         ("I11",),
     )
     yield (
-        "The federation ran under the agreed policy, whose numbers satisfy every condition under which the guarantees are "
-        "proved.",
+        (
+            "The federation ran under the agreed policy, whose numbers satisfy every condition under which the "
+            "guarantees are proved."
+        ),
         ("I2",),
     )
 
@@ -111,18 +125,24 @@ def _to_readers(report: Results, policy: Policy) -> Said:
         "" if head is None else f" It has the signatures of {len(head.cosigners)} of {len(policy.trustees)} trustees."
     )
     yield (
-        f"The record is whole and unaltered:{size} a checkpoint that the log's key signed, and {policy.threshold} trustees "
-        f"at least.{cosigned}",
+        (
+            f"The record is whole and unaltered:{size} a checkpoint that the log's key signed, and {policy.threshold} "
+            f"trustees at least.{cosigned}"
+        ),
         ("I1",),
     )
     yield (
-        f"Every entry is signed by whom it names, and these are the {len(policy.roster)} clients and {len(policy.trustees)} "
-        "trustees of the policy, with the keys that were in force.",
+        (
+            f"Every entry is signed by whom it names, and these are the {len(policy.roster)} clients and "
+            f"{len(policy.trustees)} trustees of the policy, with the keys that were in force."
+        ),
         ("I3",),
     )
     yield (
-        f"Rounds follow one another as agreed, at most {policy.max_rounds:,} of them, each from the model that the last one "
-        "left; every piece of evidence leads to its result, and none leads nowhere.",
+        (
+            f"Rounds follow one another as agreed, at most {policy.max_rounds:,} of them, each from the model that the "
+            "last one left; every piece of evidence leads to its result, and none leads nowhere."
+        ),
         ("I4", "I12"),
     )
     roles = listed([f"every {role}" for role in policy.approvals])
@@ -143,9 +163,9 @@ def _real(policy: Policy, units: int) -> float:
 
 
 def _judged(report: Results, text: str, checks: tuple[str, ...]) -> Promise:
-    results = [result for result in report.checks if result.id in checks]
-    found = "; ".join(said for result in results if (said := result.checked or result.reason))
-    return Promise(text, checks, standing_of(results), found)
+    results = [report.check(number) for number in checks]
+    found = tuple((result.id, result.checked or result.reason) for result in results)
+    return Promise(text, standing_of(results), found)
 
 
 def standing_of(results: Sequence[CheckResult]) -> Standing:

@@ -20,8 +20,8 @@ POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 
 
 
 def to_html(page: Page) -> str:
-    """The whole file. Every string that the template writes is escaped, and its unprintable characters, among them those
-    that control direction, are shown as escapes; it has MAX_COMMAND characters at most."""
+    """The whole file. Every string that the template writes is escaped, and its unprintable characters, among them
+    those that control direction, are shown as escapes; it has MAX_COMMAND characters at most."""
     style = Markup(_source("page.css") + "\n" + _margins(page))  # noqa: S704  no string of a transcript is in it
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = POLICY.format(style=f"sha256-{digest}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -11,6 +10,8 @@ from auditor.reports.page.tables import MOST_COLUMNS, rounds_in_words, ticks
 from auditor.reports.page.values import Bars, Curve, RoundRow, Rounds
 
 MOST_CURVES = 8
+MOST_POINTS = 500
+FEWEST_BARS = 12  # of fewer rounds, the table says enough
 ABORTS: Mapping[str, str] = {
     "too-few-submissions": "too few clients submitted",
     "no-quorum": "too few trustees acknowledged",
@@ -94,7 +95,7 @@ def _bars(course: Course) -> Bars | None:
     """Summed, then what was submitted and not summed, then who was asked and is not there."""
     rounds = course.rounds
     most = max((max(each.asked or 0, each.submitted) for each in rounds), default=0)
-    if not most or len(rounds) < 2:
+    if not most or len(rounds) < FEWEST_BARS:
         return None
     paths: dict[str, list[str]] = {"summed": [], "left-out": [], "absent": []}
     for place, each in enumerate(rounds):
@@ -113,14 +114,12 @@ def _bars(course: Course) -> Bars | None:
 
 
 def _curve(name: str, points: Sequence[tuple[int, float]]) -> Curve:
+    """Of many values, some: as many as can be told apart."""
     values = [value for _, value in points]
-    low, high, width = min(values), max(values), max(len(points) - 1, 1)
+    every = len(values) // MOST_POINTS + 1
+    drawn = [*values[::every], values[-1]] if every > 1 else values
+    low, high, width = min(values), max(values), max(len(drawn) - 1, 1)
     reach = (high - low) or 1.0
     places = (f"{1000 * place / width:.0f} {95 - 90 * (value - low) / reach:.1f}" for place, value in enumerate(values))
-    shown = [f"{value:.4g}" for value in (values[0], values[-1], low, high)]
-    return Curve(name, "M" + "L".join(places), *shown, len(points))
-
-
-def finite(value: object) -> bool:
-    """Whether a metric has a value that can be drawn."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    first, last, least, most = (f"{value:.4g}" for value in (values[0], values[-1], low, high))
+    return Curve(name, "M" + "L".join(places), first, last, least, most, len(points))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from auditor.reports.clauses import Clause
 from auditor.reports.course import Blob, Entry, Part
 from auditor.reports.results import CheckResult, Finding, Outcome, Story
 
@@ -25,8 +26,9 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Identity:
-    """What was audited, when, and by what. policy: SHA-256 in hexadecimal, `none` where it does not open. made: date and
-    time, UTC."""
+    """What was audited, when, and by what. policy: SHA-256 in hexadecimal, `none` where it does not open. model: of
+    which round the last model is, and its hash. made: date and
+    time, UTC. statement: SHA-256 of the signed statement of the same audit, empty where none was made."""
 
     federation: str
     transcript: str
@@ -34,12 +36,14 @@ class Identity:
     pinned: bool
     checkpoint: str
     root: str
+    model: tuple[str, str] | None
     entries: int | None
     cosigners: tuple[str, ...]
     version: str
     engine: str
     made: str
     seconds: float
+    statement: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Verdict:
-    """word: accepted, or rejected, and why, in few words. sentence: the whole of it. advice: what to do about it. broken:
-    the rules that were broken. unjudged: what could not be judged. believed: what an unpinned audit took on the
+    """word: accepted, or rejected, and why, in few words. sentence: the whole of it. advice: what to do about it.
+    broken: the rules that were broken. unjudged: what could not be judged. believed: what an unpinned audit took on the
     transcript's word."""
 
     outcome: Outcome
@@ -82,7 +86,8 @@ class Broken:
 
 @dataclass(frozen=True)
 class Conflict:
-    """That a transcript does not continue what was accepted before. notes: the signed checkpoints, with whose they are."""
+    """That a transcript does not continue what was accepted before. notes: the signed checkpoints, with whose they
+    are."""
 
     kind: str
     what: str
@@ -91,12 +96,11 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Promise:
-    """What was promised, and by which checks it was looked at. found: what they looked at, in numbers."""
+    """What was promised. found: the checks that looked at it, with what they looked at, in numbers."""
 
     text: str
-    checks: tuple[str, ...]
     standing: Standing
-    found: str = ""
+    found: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class PartyRow:
-    """A party in all rounds. strips: for many rounds, a path for each part, in units of one round. summary: in words."""
+    """A party in all rounds. strips: for many rounds, a path for each part, in units of one round. summary: in
+    words."""
 
     party: str
     cells: tuple[Cell, ...]
@@ -129,8 +134,8 @@ class PartyRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Parties by rounds. width: how many rounds. columns: their numbers; as cells where there are few, else as strips with
-    ticks (place, number). parts: those that occur. beyond: parties that are not listed."""
+    """Parties by rounds. width: how many rounds. columns: their numbers; as cells where there are few, else as strips
+    with ticks (place, number). parts: those that occur. beyond: parties that are not listed."""
 
     width: int
     columns: tuple[int, ...]
@@ -211,8 +216,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Drawing:
-    """The evidence graph of a round. headings: of its layers, each with its place. flows, mentions: paths of edges along
-    which the sum flows, and of the others."""
+    """The evidence graph of a round. headings: of its layers, each with its place. flows, mentions: paths of edges
+    along which the sum flows, and of the others."""
 
     round: int
     width: int
@@ -287,6 +292,22 @@ class CheckRow:
 
 
 @dataclass(frozen=True)
+class Duty:
+    """A duty of a law, with how each of its checks ended in this audit."""
+
+    clause: Clause
+    checks: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Annex:
+    """Which check is evidence for which duty, by law."""
+
+    orientation: str
+    laws: tuple[tuple[str, tuple[Duty, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Again:
     """How to repeat the audit: commands with what each is for."""
 
@@ -313,4 +334,5 @@ class Page:
     limits: tuple[str, ...]
     checks: tuple[CheckRow, ...]
     entries: tuple[Entry, ...]
+    annex: Annex | None
     again: Again

@@ -27,8 +27,8 @@ ADVICE: Mapping[Outcome, str] = {
     Outcome.ACCEPTED: "Read what this does not say before you rely on it.",
     Outcome.BROKEN: "The evidence is in this transcript. Keep a copy of it, and of the policy.",
     Outcome.DAMAGED: (
-        "Fetch the transcript again, or another copy. If the coordinator's own is no better, it withholds what would show "
-        "whether it kept the rules."
+        "Fetch the transcript again, or another copy. If the coordinator's own is no better, it withholds what would "
+        "show whether it kept the rules."
     ),
     Outcome.OTHER: "Give the policy of this federation, pinned at enrolment, or the transcript of yours.",
 }
@@ -57,7 +57,7 @@ def verdict_of(report: Results, outcome: Outcome, conflict: Conflict | None = No
 def sentence(report: Results, outcome: Outcome, conflict: Conflict | None) -> str:
     """The verdict, as one would say it."""
     name = report.federation or "this federation"
-    if conflict is not None and report.accepted:
+    if conflict is not None and (report.accepted or not report.checks):
         return f"The transcript of {name} does not continue what was accepted before: {conflict.what}."
     if outcome is Outcome.ACCEPTED:
         return _accepted(report, name)
@@ -71,8 +71,8 @@ def sentence(report: Results, outcome: Outcome, conflict: Conflict | None) -> st
         found = next((each.texts for result in report.checks for each in result.findings), ("", ""))
         return f"This transcript is of {found[1]}; asked was {found[0]}."
     return (
-        f"This copy of the transcript of {name} is not what was published, or not all of it ({which}); "
-        "it shows neither that the rules were kept nor that anybody broke one."
+        f"This copy of the transcript of {name} is not what was published, or not all of it ({which}); it shows "
+        "neither that the rules were kept nor that anybody broke one."
     )
 
 
