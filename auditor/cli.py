@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,6 +30,9 @@ from auditor.signing import Signer, keygen_command, require_signer, verify_state
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
 from protocols.log.connection import Remote
+
+if TYPE_CHECKING:
+    from auditor.reports.report import Report
 
 ACCEPTED, REJECTED, UNUSABLE = 0, 1, 2
 FURTHER = (
@@ -145,17 +149,28 @@ def main(
 
     warn(report, set())
     again = _again(place, policy, former, require, engine, explain)
+    trouble = _files(report, signer, pager, again)
+    try:
+        write(report, form, again)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
+        end(UNUSABLE, f"cannot write the report: {error.strerror or error}")
+    if trouble:
+        end(UNUSABLE, trouble)
+    sys.exit(ACCEPTED if report.accepted else REJECTED)
+
+
+def _files(report: Report, signer: Signer | None, pager: Pager | None, again: list[str]) -> str:
+    """Write statement and page, if any. Returns why one could not be written: the report is told all the same."""
     try:
         digest = "" if signer is None else signer.sign(report)
         if pager is not None:
             pager.write(report, again, statement=digest)
-        write(report, form, again)
-    except Misuse as error:
-        end(UNUSABLE, str(error))
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered can go nowhere else
-        end(UNUSABLE, f"cannot write the report: {error.strerror or error}")
-    sys.exit(ACCEPTED if report.accepted else REJECTED)
+        return f"cannot write {error.filename or 'what goes beside the report'}: {error.strerror or error}"
+    except Misuse as error:
+        return str(error)
+    return ""
 
 
 def _again(

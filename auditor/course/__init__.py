@@ -37,7 +37,7 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
         entries=len(index.headings),
         rounds=tuple(round_course(told, each, open_to.clients) for each, open_to in zip(found, asked, strict=True)),
         beyond=len(index.rounds) - len(found),
-        clients=client_rows(told, found, asked),
+        clients=client_rows(told, found, asked, named),
         trustees=trustee_rows(told, found),
         offences=named[:MOST_NAMED],
         more_offences=max(len(named) - MOST_NAMED, 0),

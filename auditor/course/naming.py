@@ -53,12 +53,13 @@ def disputes(told: Told, rounds: Iterable[Round]) -> tuple[Dispute, ...]:
 
 
 def _disputes(told: Told, found: Round) -> Iterator[Dispute]:
-    firsts = None
-    for entry in found.acks:
-        if not entry.message.disputed or not is_own_ack(told.log, found, entry):
-            continue
-        firsts = first_submissions(found) if firsts is None else firsts
+    own = [entry for entry in found.acks if entry.message.disputed and is_own_ack(told.log, found, entry)]
+    firsts = first_submissions(found) if own else set[int]()
+    settled = statements(told.case.policy, told.log, found).disputed if own else frozenset()
+    for entry in own:
         for each in entry.message.disputed:
             record = found.submissions.get(each.index)
-            if record is not None and each.index in firsts and is_own(told.log, found, record):
+            if record is None or each.index not in firsts or each.index in settled:
+                continue
+            if is_own(told.log, found, record):
                 yield Dispute(entry.message.trustee, record.client, found.number, each.index, each.reason)

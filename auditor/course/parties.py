@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from auditor.checks.naming import answers, is_signed
 from auditor.index import Round, SubmissionRecord
 from auditor.reports.course import (
     ABSENT,
+    ALSO_OFFENCE,
     CONTRADICTED,
     HELD,
     KEYED,
@@ -24,6 +25,7 @@ from auditor.reports.course import (
     UNOPENED,
     UNTOLD,
     WRONG,
+    Offence,
     Part,
     Row,
     runs_of,
@@ -37,10 +39,19 @@ MOST_CELLS = 400_000  # of clients by rounds that are listed
 Cell = tuple[Part, str]
 
 
-def client_rows(told: Told, rounds: Sequence[Round], asked: Sequence[Asked]) -> tuple[Row, ...]:
-    """Of the policy's clients, as many as there is room for. asked: to whom each round was open."""
+def client_rows(
+    told: Told, rounds: Sequence[Round], asked: Sequence[Asked], offences: Iterable[Offence]
+) -> tuple[Row, ...]:
+    """Of the policy's clients, as many as there is room for. asked: to whom each round was open. offences: those that
+    are proved."""
     members = _listed(told.case.policy.roster, rounds)
-    columns = [_Clients.of(told, found, open_to) for found, open_to in zip(rounds, asked, strict=True)]
+    named: dict[int, set[str]] = {}
+    for each in offences:
+        named.setdefault(each.round, set()).add(each.party)
+    columns = [
+        _Clients.of(told, found, open_to, named.get(found.number, set()))
+        for found, open_to in zip(rounds, asked, strict=True)
+    ]
     return tuple(Row(name, runs_of([column.cell(name) for column in columns])) for name in members)
 
 
@@ -71,8 +82,9 @@ class _Clients:
     asked: Asked
 
     @classmethod
-    def of(cls, told: Told, found: Round, asked: Asked) -> _Clients:
-        return cls(_said(told, found), told.log.is_whole(found.number), asked)
+    def of(cls, told: Told, found: Round, asked: Asked, named: AbstractSet[str]) -> _Clients:
+        said = {client: _with_offence(cell, client in named) for client, cell in _said(told, found).items()}
+        return cls(said, told.log.is_whole(found.number), asked)
 
     def cell(self, client: str) -> Cell:
         """Of a client, also of one that did not submit."""
@@ -82,6 +94,14 @@ class _Clients:
             return UNTOLD, ""
         why = self.asked.why_not(client)
         return (ABSENT, "") if why is None else (NOT_ASKED, why)
+
+
+def _with_offence(cell: Cell, named: bool) -> Cell:
+    """A cell, once it is known whether an offence of the client is proved: a verdict alone blames nobody."""
+    part, why = cell
+    if part is OFFENCE and not named:
+        return LEFT_OUT, f"{why}, which is not proved to be its own doing"
+    return (ALSO_OFFENCE, why) if part is SUMMED and named else cell
 
 
 def _said(told: Told, found: Round) -> dict[str, Cell]:

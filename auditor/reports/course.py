@@ -22,6 +22,9 @@ class Part:
 
 
 SUMMED = Part("summed", "●", "its update is in the sum that was opened")
+ALSO_OFFENCE = Part(
+    "summed-and-offence", "⊗", "its update is in the sum, and a second thing that it sent is an offence"
+)
 UNOPENED = Part("unopened", "◐", "in the cohort of a round whose sum the log does not have")
 LEFT_OUT = Part("left-out", "○", "submitted, and left out for a reason that is no fault of its own")
 OFFENCE = Part("offence", "✕", "submitted, and excluded for a fault")
@@ -37,7 +40,7 @@ KEYED = Part("keyed", "◌", "made a round key; no acknowledgement of it is in t
 NO_KEY = Part("no-key", "·", "made no round key: took no part in the round")
 UNTOLD = Part("untold", "?", "cannot be told: entries of the round are missing here, or do not suffice")
 
-CLIENT_PARTS = (SUMMED, UNOPENED, LEFT_OUT, OFFENCE, UNJUDGED, CONTRADICTED, ABSENT, NOT_ASKED, UNTOLD)
+CLIENT_PARTS = (SUMMED, ALSO_OFFENCE, UNOPENED, LEFT_OUT, OFFENCE, UNJUDGED, CONTRADICTED, ABSENT, NOT_ASKED, UNTOLD)
 TRUSTEE_PARTS = (RELEASED, WRONG, SILENT, HELD, KEYED, NO_KEY, UNTOLD)
 
 

@@ -60,7 +60,8 @@ def outcome_of(kinds: Collection[Kind]) -> Outcome:
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
     """`text` with every character that is not printable escaped, cut to `limit` characters."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    few = text[: limit + 1]  # what comes behind is not shown
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in few)
     return shown if len(shown) <= limit else shown[: limit - 3] + "..."
 
 

@@ -22,6 +22,7 @@ import pytest
 
 from auditor.checks import CHECKS
 from auditor.checks.privacy import PolicyAndLog, Schema
+from auditor.course import course_of
 from auditor.filing import Filing
 from auditor.findings import DoesNotApply, Findings, Result, Unavailable
 from auditor.index import Heading, number_of
@@ -251,7 +252,7 @@ STUFFINGS: dict[str, Stuffing] = {
 
 
 def timed(stuff: Stuffing, path: Path, count: int) -> dict[str, float]:
-    """Processor seconds of each check but I1, and of the stories of a client, a trustee and the server."""
+    """Processor seconds of each check but I1, of stories of a client, a trustee and the server, of the course."""
     log = Log(path)
     stuff(log, count)
     with undisturbed():
@@ -285,6 +286,9 @@ def measured(log: Log) -> Iterator[tuple[str, float]]:
         started = time.process_time()
         explain(Told.of(log.case, ended), [], party)
         yield f"the story of {party}", time.process_time() - started
+    started = time.process_time()
+    course_of(Told.of(log.case, ended), [])
+    yield "the course", time.process_time() - started
 
 
 def steep(stuff: Stuffing, path: Path, count: int) -> Iterator[str]:

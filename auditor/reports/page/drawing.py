@@ -9,20 +9,20 @@ from auditor.reports.course import Evidence, Node
 from auditor.reports.page.values import Box, Drawing
 
 WIDE, HIGH = 112, 26  # of a box
-ACROSS, DOWN = 172, 34  # from one to the next
+ACROSS, DOWN = 148, 34  # from one to the next
 TOP, EDGE = 30, 8
-CAPTION = 15  # characters of a party's name in a box
+LETTER = 6.6  # of a party's name in a box, at most, on average
 LAYERS = ("keys for the round", "opened", "submissions", "acknowledgements", "cohort", "releases", "the sum", "the end")
 NAMES: Mapping[str, str] = {
     "round-key": "key",
-    "round-open": "RoundOpen",
+    "round-open": "round opened",
     "submission": "submission",
     "share-ack": "acknowledgement",
-    "cohort-closed": "CohortClosed",
+    "cohort-closed": "cohort closed",
     "release": "release",
-    "aggregate": "Aggregate",
-    "round-closed": "RoundClosed",
-    "round-aborted": "RoundAborted",
+    "aggregate": "sum opened",
+    "round-closed": "new model",
+    "round-aborted": "aborted",
 }
 
 
@@ -73,7 +73,9 @@ def _places(graph: Evidence) -> dict[int, tuple[int, int]]:
 
 def _box(node: Node, x: int, y: int) -> Box:
     kind = NAMES.get(node.type, node.type)
-    name = node.caption if len(node.caption) <= CAPTION else node.caption[: CAPTION - 1] + "…"
+    below = str(node.id) if node.count == 1 else ""
+    room = int((WIDE - 14 - LETTER * len(below)) / LETTER)
+    name = node.caption if len(node.caption) <= room else node.caption[: room - 1] + "…"
     words = node.caption or kind
     what = f"{words}: {node.part.words}" if node.part is not None else words
     which = f"entry {node.id}" if node.count == 1 else f"{node.count} entries from {node.id} on"
@@ -82,8 +84,8 @@ def _box(node: Node, x: int, y: int) -> Box:
         y=y,
         width=WIDE,
         height=HIGH,
-        name=name or kind,
-        below=str(node.id) if node.count == 1 else "",
+        name=name or kind[:room],
+        below=below,
         part="" if node.part is None else node.part.name,
         fault=node.fault,
         said=f"{which}, {kind}: {what}" + ("; a finding is about it" if node.fault else ""),

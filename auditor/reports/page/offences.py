@@ -65,7 +65,7 @@ def _named(each: Offence, entry: Entry | None, command: Sequence[str]) -> Named:
         PROVED_BY.get(each.offence, ""),
     ]
     if command:
-        steps.append(f"Or have it done: {shlex.join([*command, '--explain', each.party])}")
+        steps.append(f"Or have it done: {shlex.join([*_without_story(command), '--explain', each.party])}")
     return Named(
         each.party,
         each.role,
@@ -76,3 +76,9 @@ def _named(each: Offence, entry: Entry | None, command: Sequence[str]) -> Named:
         each.blobs,
         tuple(filter(None, steps)),
     )
+
+
+def _without_story(command: Sequence[str]) -> list[str]:
+    """A command, asking for nobody's story."""
+    at = command.index("--explain") if "--explain" in command else len(command)
+    return [*command[:at], *command[at + 2 :]]

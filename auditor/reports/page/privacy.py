@@ -54,7 +54,7 @@ def _facts(report: Results, policy: Policy) -> Iterator[tuple[str, str, tuple[st
         noise = policy.noise
         variance = float(Fraction(noise.variance, noise.variance_divisor))
         text = (
-            f"{noise.rule}, added by each {noise.by}, of variance {variance:.6g} (units squared) in every coordinate; "
+            f"{noise.rule}, added by {noise.by}, of variance {variance:.6g} (units squared) in every coordinate; "
             f"at least {noise.honest} of those who add it in a cohort are taken to be honest"
         )
         yield "Noise", text, ("P5",)
@@ -109,4 +109,4 @@ def _entry(group: Sequence[ClientAccount]) -> Ledger:
 
 
 def _epsilon(value: Fraction | None) -> str:
-    return "none is proved" if value is None else f"{float(value):.4g}"
+    return "none is proved" if value is None else f"{float(value):g}"
