@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from auditor.index import Record, SubmissionRecord
-from auditor.reports.course import Entry, Evidence, Offence
+from auditor.reports.course import CitedEntry, Offence, RoundEvidence
 from auditor.reports.results import CheckResult
 from auditor.stories import Told
 from protocols.log.tiles import bundle_of
@@ -14,8 +14,8 @@ from protocols.messages import type_of
 
 
 def cited(
-    told: Told, results: Sequence[CheckResult], named: Iterable[Offence], drawn: Iterable[Evidence]
-) -> tuple[Entry, ...]:
+    told: Told, results: Sequence[CheckResult], named: Iterable[Offence], drawn: Iterable[RoundEvidence]
+) -> tuple[CitedEntry, ...]:
     """The entries of findings, offences and graphs, ascending."""
     wanted = {each.place.entry for result in results for each in result.findings if each.place.entry is not None}
     wanted.update(each.entry for each in named)
@@ -45,11 +45,11 @@ def _records(told: Told) -> Iterator[Record[Any] | SubmissionRecord]:
             yield from single
 
 
-def _entry(told: Told, place: int, size: int, record: Record[Any] | SubmissionRecord | None) -> Entry:
+def _entry(told: Told, place: int, size: int, record: Record[Any] | SubmissionRecord | None) -> CitedEntry:
     heading = told.log.index.headings[place]
     bundle = bundle_of(place, max(size, place + 1))
     party, digest = _of_record(record)
-    return Entry(place, heading.type, party, heading.round, digest, bundle.path, place - bundle.start)
+    return CitedEntry(place, heading.type, party, heading.round, digest, bundle.path, place - bundle.start)
 
 
 def _of_record(record: Record[Any] | SubmissionRecord | None) -> tuple[str, str]:

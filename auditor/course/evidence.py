@@ -9,7 +9,7 @@ from auditor.checks.graph import RoundGraph, build
 from auditor.course.parties import submission_parts
 from auditor.findings import Findings, counted
 from auditor.index import Round
-from auditor.reports.course import Evidence, Node, Part
+from auditor.reports.course import Node, Part, RoundEvidence
 from auditor.reports.results import CheckResult
 from auditor.stories import Told
 
@@ -23,7 +23,7 @@ def drawable(rounds: Iterable[Round]) -> tuple[int, ...]:
     return tuple(found.number for found in rounds if found.aggregate is not None)
 
 
-def evidence(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> tuple[Evidence, ...]:
+def evidence(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> tuple[RoundEvidence, ...]:
     """The graphs of the rounds that are wanted, and of a few others: those that findings are about, the first and the
     last with an aggregate, then the first ones."""
     faulty = {each.place.entry for result in results for each in result.findings if each.place.entry is not None}
@@ -43,14 +43,14 @@ def _chosen(told: Told, results: Sequence[CheckResult], wanted: Collection[int])
     return chosen
 
 
-def _drawn(told: Told, found: Round, faulty: AbstractSet[int]) -> Evidence:
+def _drawn(told: Told, found: Round, faulty: AbstractSet[int]) -> RoundEvidence:
     graph = build(told.log, Findings("I12", ""), found)
     groups = list(_groups(told, found, graph, faulty))
     of = {index: node.id for node, indices in groups for index in indices}
     edges = {(of[a], of[b]): graph.flow.has_edge(a, b) for a, b in sorted(graph.references.edges)}
     whole = graph.references.number_of_nodes(), graph.references.number_of_edges()
     kept = tuple((source, target, flows) for (source, target), flows in edges.items() if source != target)
-    return Evidence(found.number, tuple(node for node, _ in groups), kept, whole)
+    return RoundEvidence(found.number, tuple(node for node, _ in groups), kept, whole)
 
 
 def _groups(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from auditor.checks.naming import excuse, is_own, is_own_ack, statements
 from auditor.checks.submissions import first_submissions
 from auditor.index import Round, SubmissionRecord
-from auditor.reports.course import Blob, Dispute, Offence
+from auditor.reports.course import Blob, Offence, OpenDispute
 from auditor.stories import CLIENT, TRUSTEE, Told, right_verdict
 from protocols.reasons import INVALID_PROOF, MALFORMED, OFFENCES, REPLAYED, WRONG_RELEASE
 
@@ -47,12 +47,12 @@ def _of_trustees(told: Told, found: Round) -> Iterator[Offence]:
             yield Offence(entry.message.trustee, TRUSTEE, found.number, entry.index, WRONG_RELEASE, blobs=blobs)
 
 
-def disputes(told: Told, rounds: Iterable[Round]) -> tuple[Dispute, ...]:
+def disputes(told: Told, rounds: Iterable[Round]) -> tuple[OpenDispute, ...]:
     """Of trustees' own acknowledgements, about clients' own first submissions, that no verdict settles."""
     return tuple(each for found in rounds if found.acks for each in _disputes(told, found))
 
 
-def _disputes(told: Told, found: Round) -> Iterator[Dispute]:
+def _disputes(told: Told, found: Round) -> Iterator[OpenDispute]:
     own = [entry for entry in found.acks if entry.message.disputed and is_own_ack(told.log, found, entry)]
     firsts = first_submissions(found) if own else set[int]()
     settled = statements(told.case.policy, told.log, found).disputed if own else frozenset()
@@ -62,4 +62,4 @@ def _disputes(told: Told, found: Round) -> Iterator[Dispute]:
             if record is None or each.index not in firsts or each.index in settled:
                 continue
             if is_own(told.log, found, record):
-                yield Dispute(entry.message.trustee, record.client, found.number, each.index, each.reason)
+                yield OpenDispute(entry.message.trustee, record.client, found.number, each.index, each.reason)

@@ -36,7 +36,7 @@ from protocols.reasons import OFFENCES
 from protocols.verdicts import ACCEPTED
 
 MOST_CELLS = 400_000  # of clients by rounds that are listed
-Cell = tuple[Part, str]
+PartCell = tuple[Part, str]
 
 
 def client_rows(
@@ -77,7 +77,7 @@ class _Clients:
     """One round. said: what became of those who submitted, by client. whole: whether nothing of the round is missing.
     asked: to whom it was open."""
 
-    said: Mapping[str, Cell]
+    said: Mapping[str, PartCell]
     whole: bool
     asked: Asked
 
@@ -86,7 +86,7 @@ class _Clients:
         said = {client: _with_offence(cell, client in named) for client, cell in _said(told, found).items()}
         return cls(said, told.log.is_whole(found.number), asked)
 
-    def cell(self, client: str) -> Cell:
+    def cell(self, client: str) -> PartCell:
         """Of a client, also of one that did not submit."""
         if client in self.said:
             return self.said[client]
@@ -96,7 +96,7 @@ class _Clients:
         return (ABSENT, "") if why is None else (NOT_ASKED, why)
 
 
-def _with_offence(cell: Cell, named: bool) -> Cell:
+def _with_offence(cell: PartCell, named: bool) -> PartCell:
     """A cell, once it is known whether an offence of the client is proved: a verdict alone blames nobody."""
     part, why = cell
     if part is OFFENCE and not named:
@@ -104,10 +104,10 @@ def _with_offence(cell: Cell, named: bool) -> Cell:
     return (ALSO_OFFENCE, why) if part is SUMMED and named else cell
 
 
-def _said(told: Told, found: Round) -> dict[str, Cell]:
+def _said(told: Told, found: Round) -> dict[str, PartCell]:
     """Each client's own: the accepted submission, else the first that it signed, else what is there in its name."""
     logged = {} if found.cohort is None else found.cohort.message.judged()
-    cells: dict[str, Cell] = {}
+    cells: dict[str, PartCell] = {}
     for record in sorted(found.submissions.values(), key=lambda each: _weight(told, logged, each)):
         cells.setdefault(record.client, _client_cell(told, found, record, logged))
     return cells
@@ -117,7 +117,7 @@ def _weight(told: Told, logged: Mapping[int, str], record: SubmissionRecord) -> 
     return logged.get(record.index) != ACCEPTED, not is_signed(told.log, record.index), record.index
 
 
-def _client_cell(told: Told, found: Round, record: SubmissionRecord, logged: Mapping[int, str]) -> Cell:
+def _client_cell(told: Told, found: Round, record: SubmissionRecord, logged: Mapping[int, str]) -> PartCell:
     said, right = logged.get(record.index), right_verdict(told, found, record)
     if said is None:
         return UNJUDGED, right if right is not None and right in OFFENCES else ""
@@ -154,7 +154,7 @@ class _Trustees:
             told.log.is_whole(found.number),
         )
 
-    def cell(self, trustee: str) -> Cell:
+    def cell(self, trustee: str) -> PartCell:
         """Of a trustee."""
         if trustee in self.wrong:
             return WRONG, ""
@@ -163,7 +163,7 @@ class _Trustees:
             return (RELEASED, "") if judged else (UNTOLD, "its release could not be judged, or does not count")
         return next(self._without_release(trustee))
 
-    def _without_release(self, trustee: str) -> Iterator[Cell]:
+    def _without_release(self, trustee: str) -> Iterator[PartCell]:
         if not self.whole:
             yield UNTOLD, ""
         if trustee in self.asked:

@@ -103,7 +103,7 @@ class RoundCourse:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CitedEntry:
     """An entry of the log as evidence. hash: of its envelope, in hexadecimal, empty where it is not here. file: of the
     transcript, that holds it; place: its place in that, from 0."""
 
@@ -139,7 +139,7 @@ class Offence:
 
 
 @dataclass(frozen=True)
-class Dispute:
+class OpenDispute:
     """A trustee says that a client's share is wrong: one of them lies, and nobody can tell which."""
 
     trustee: str
@@ -150,7 +150,7 @@ class Dispute:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RoundEvidence:
     """The references of one round, as far as they lead to its end. nodes: entries with their layer and caption; edges:
     from what is referred to, to what refers to it, with whether the sum flows along it. whole: how many nodes and edges
     there are, where those here stand for several."""
@@ -190,11 +190,11 @@ class Course:
     trustees: tuple[Row, ...] = ()
     offences: tuple[Offence, ...] = ()
     more_offences: int = 0
-    disputes: tuple[Dispute, ...] = ()
+    disputes: tuple[OpenDispute, ...] = ()
     more_disputes: int = 0
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[RoundEvidence, ...] = ()
     drawable: tuple[int, ...] = ()  # rounds with an aggregate
-    cited: tuple[Entry, ...] = ()
+    cited: tuple[CitedEntry, ...] = ()
     changes: tuple[tuple[int, str, str], ...] = ()  # entry, party, what of its key
     ending: tuple[int, str] | None = None  # entry and reason of FederationClosed
     gaps: int = 0

@@ -18,7 +18,7 @@ from auditor.reports.page.offences import PROVED_BY, SHOWN_BY, WHAT
 from auditor.reports.page.promises import standing_of
 from auditor.reports.page.render import to_html
 from auditor.reports.page.rounds import ABORTS
-from auditor.reports.page.values import Page, Standing
+from auditor.reports.page.values import Page, PromiseStanding
 from auditor.reports.results import CheckResult, Finding, Kind, Place, Status
 from proofs.errors import Malformed
 from protocols import reasons
@@ -80,8 +80,8 @@ def test_a_broken_rule(forge: Forged, tmp_path: Path) -> None:
     standings = {
         number: each.standing for group in found.promises for each in group.promises for number, _ in each.found
     }
-    assert standings["I10"] is Standing.BROKEN
-    assert standings["I5"] is Standing.KEPT
+    assert standings["I10"] is PromiseStanding.BROKEN
+    assert standings["I5"] is PromiseStanding.KEPT
 
 
 def test_a_damaged_copy_accuses_nobody(copied: Callable[[str], Path], simulations: Simulations) -> None:
@@ -94,7 +94,7 @@ def test_a_damaged_copy_accuses_nobody(copied: Callable[[str], Path], simulation
     assert [each.name for each in found.verdict.answers if each.given] == ["The copy is damaged"]
     assert (found.verdict.broken, found.offences and found.offences.named) == ((), ())
     assert found.verdict.unjudged
-    assert Standing.BROKEN not in {each.standing for group in found.promises for each in group.promises}
+    assert PromiseStanding.BROKEN not in {each.standing for group in found.promises for each in group.promises}
 
 
 def test_another_federation_is_not_judged(simulations: Simulations) -> None:
@@ -150,14 +150,14 @@ def test_promises_are_those_of_the_policy(simulations: Simulations) -> None:
 @pytest.mark.parametrize(
     ("statuses", "standing"),
     [
-        ({}, Standing.KEPT),
-        ({"I9": Status.SKIPPED}, Standing.PARTLY),
-        ({"I10": Status.SKIPPED}, Standing.UNKNOWN),
-        ({"I9": Status.SKIPPED, "I10": Status.SKIPPED}, Standing.UNKNOWN),
-        ({"I9": Status.FAIL}, Standing.UNKNOWN),
+        ({}, PromiseStanding.KEPT),
+        ({"I9": Status.SKIPPED}, PromiseStanding.PARTLY),
+        ({"I10": Status.SKIPPED}, PromiseStanding.UNKNOWN),
+        ({"I9": Status.SKIPPED, "I10": Status.SKIPPED}, PromiseStanding.UNKNOWN),
+        ({"I9": Status.FAIL}, PromiseStanding.UNKNOWN),
     ],
 )
-def test_the_standing_of_a_promise(statuses: dict[str, Status], standing: Standing) -> None:
+def test_the_standing_of_a_promise(statuses: dict[str, Status], standing: PromiseStanding) -> None:
     report = report_of(**statuses)
     assert standing_of([report.check("I9"), report.check("I10")]) is standing
 
@@ -166,8 +166,8 @@ def test_only_a_broken_rule_breaks_a_promise() -> None:
     failed = report_of(P1=Status.FAIL).check("P1")
     for kind in Kind:
         result = replace(failed, findings=(Finding(Place("here"), 1, 2, kind),))
-        assert (standing_of([result]) is Standing.BROKEN) is (kind is Kind.BROKEN)
-    assert standing_of([report_of(P5=Status.NOT_APPLICABLE).check("P5")]) is Standing.NONE
+        assert (standing_of([result]) is PromiseStanding.BROKEN) is (kind is Kind.BROKEN)
+    assert standing_of([report_of(P5=Status.NOT_APPLICABLE).check("P5")]) is PromiseStanding.NONE
 
 
 def test_words_for_whatever_there_is() -> None:

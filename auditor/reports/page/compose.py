@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from auditor.reports.clauses import CLAUSES, ORIENTATION
-from auditor.reports.course import CLIENT_PARTS, TRUSTEE_PARTS, Course, Evidence
+from auditor.reports.course import CLIENT_PARTS, TRUSTEE_PARTS, Course, RoundEvidence
 from auditor.reports.page.drawing import drawing_of
 from auditor.reports.page.offences import offences_of
 from auditor.reports.page.privacy import privacy_of
@@ -133,7 +133,7 @@ def _lacking(report: Results, course: Course) -> str:
     return f"The record cannot be read: {course.lacking}." if course.lacking else ""
 
 
-def _best_first(course: Course) -> list[Evidence]:
+def _best_first(course: Course) -> list[RoundEvidence]:
     """The last aggregate first: its sum is behind the final model; where findings are about rounds, these."""
     return sorted(course.evidence, key=lambda each: (not any(node.fault for node in each.nodes), -each.round))
 

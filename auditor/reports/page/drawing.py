@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
-from auditor.reports.course import Evidence, Node
+from auditor.reports.course import Node, RoundEvidence
 from auditor.reports.page.values import Box, Drawing
 
 WIDE, HIGH = 112, 26  # of a box
@@ -26,7 +26,7 @@ NAMES: Mapping[str, str] = {
 }
 
 
-def drawing_of(graph: Evidence, opened: bool) -> Drawing:
+def drawing_of(graph: RoundEvidence, opened: bool) -> Drawing:
     """opened: whether it is to be seen at once."""
     places = _places(graph)
     boxes = {node.id: _box(node, *places[node.id]) for node in graph.nodes}
@@ -48,7 +48,7 @@ def drawing_of(graph: Evidence, opened: bool) -> Drawing:
     )
 
 
-def _places(graph: Evidence) -> dict[int, tuple[int, int]]:
+def _places(graph: RoundEvidence) -> dict[int, tuple[int, int]]:
     """Upper left corners. networkx gives each layer a column, and the order in it; columns are centred."""
     import networkx
 

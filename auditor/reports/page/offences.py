@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from auditor.reports.course import Course, Entry, Offence
+from auditor.reports.course import CitedEntry, Course, Offence
 from auditor.reports.page.values import Named, Offences
 from auditor.reports.results import Results
 
@@ -55,7 +55,7 @@ def offences_of(report: Results, course: Course, command: Sequence[str]) -> Offe
     return Offences(lies, named, disputes, course.more_offences, course.more_disputes)
 
 
-def _named(each: Offence, entry: Entry | None, command: Sequence[str]) -> Named:
+def _named(each: Offence, entry: CitedEntry | None, command: Sequence[str]) -> Named:
     what = WHAT.get(each.offence, each.offence) + (f" ({each.detail})" if each.detail else "")
     steps = [
         (

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from auditor.reports.course import Course
-from auditor.reports.page.values import Ledger, Privacy
+from auditor.reports.page.values import LedgerRow, Privacy
 from auditor.reports.results import Account, ClientAccount, Results
 from protocols.policy import Policy
 
@@ -79,7 +79,7 @@ def _said(policy: Policy, account: Account | None) -> str:
     )
 
 
-def _ledger(account: Account) -> Iterator[Ledger]:
+def _ledger(account: Account) -> Iterator[LedgerRow]:
     """A row for all clients in a row that have spent alike."""
     group: list[ClientAccount] = []
     for each in account.clients:
@@ -95,11 +95,11 @@ def _alike(each: ClientAccount) -> tuple[object, ...]:
     return each.cohorts, each.former, each.allowed, each.submissions, each.sent, each.epsilon, each.alone
 
 
-def _entry(group: Sequence[ClientAccount]) -> Ledger:
+def _entry(group: Sequence[ClientAccount]) -> LedgerRow:
     first, last = group[0], group[-1]
     names = first.client if len(group) == 1 else f"{first.client} to {last.client} ({len(group)} clients)"
     former = f", and {first.former} of former federations" if first.former else ""
-    return Ledger(
+    return LedgerRow(
         names,
         f"{first.cohorts} of {first.allowed}{former}",
         _epsilon(first.epsilon),

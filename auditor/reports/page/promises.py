@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from auditor.reports.page.values import Promise, Promises, Standing
+from auditor.reports.page.values import Promise, Promises, PromiseStanding
 from auditor.reports.page.verdict import listed
 from auditor.reports.results import CheckResult, Kind, Results, Status
 from protocols.policy import Policy
@@ -28,10 +28,10 @@ def promises_of(report: Results) -> tuple[Promises, ...]:
     )
 
 
-Said = Iterator[tuple[str, tuple[str, ...]]]
+Stated = Iterator[tuple[str, tuple[str, ...]]]
 
 
-def _to_clients(policy: Policy) -> Said:
+def _to_clients(policy: Policy) -> Stated:
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
     yield (
         (
@@ -81,7 +81,7 @@ def _about_noise(policy: Policy) -> str:
     )
 
 
-def _to_users(policy: Policy) -> Said:
+def _to_users(policy: Policy) -> Stated:
     bound = _real(policy, policy.weights.largest * policy.update.norm_bound)
     coordinate = policy.update.coordinate_bound
     further = "" if coordinate is None else f", and no single coordinate by more than {_real(policy, coordinate):.6g}"
@@ -118,7 +118,7 @@ def _to_users(policy: Policy) -> Said:
     )
 
 
-def _to_readers(report: Results, policy: Policy) -> Said:
+def _to_readers(report: Results, policy: Policy) -> Stated:
     head = report.checkpoint
     size = "" if head is None else f" its {head.size:,} entries up to"
     cosigned = (
@@ -168,13 +168,13 @@ def _judged(report: Results, text: str, checks: tuple[str, ...]) -> Promise:
     return Promise(text, standing_of(results), found)
 
 
-def standing_of(results: Sequence[CheckResult]) -> Standing:
+def standing_of(results: Sequence[CheckResult]) -> PromiseStanding:
     """Of a promise that rests on these checks."""
     if any(each.kind is Kind.BROKEN for result in results for each in result.findings):
-        return Standing.BROKEN
+        return PromiseStanding.BROKEN
     if all(result.status is Status.NOT_APPLICABLE for result in results):
-        return Standing.NONE
+        return PromiseStanding.NONE
     made = [result for result in results if result.status is Status.PASS]
     if len(made) == sum(result.status is not Status.NOT_APPLICABLE for result in results):
-        return Standing.KEPT
-    return Standing.PARTLY if made and all(result.acceptable for result in results) else Standing.UNKNOWN
+        return PromiseStanding.KEPT
+    return PromiseStanding.PARTLY if made and all(result.acceptable for result in results) else PromiseStanding.UNKNOWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from auditor.reports.course import Course, Part, Row
-from auditor.reports.page.values import Cell, PartyRow, Table
+from auditor.reports.page.values import PartyRow, PartyTable, TableCell
 
 MOST_COLUMNS = 40  # as cells of a table
 MOST_CELLS = 10_000
@@ -13,7 +13,7 @@ MOST_ROWS = 1000
 TICKS = 10  # at most, above strips
 
 
-def table_of(course: Course, rows: Sequence[Row], members: int, parts: Sequence[Part]) -> Table | None:
+def table_of(course: Course, rows: Sequence[Row], members: int, parts: Sequence[Part]) -> PartyTable | None:
     """Of clients or of trustees; None where there is nothing to show. members: how many the policy has."""
     numbers = tuple(course.numbers())
     if not numbers or not rows:
@@ -21,7 +21,7 @@ def table_of(course: Course, rows: Sequence[Row], members: int, parts: Sequence[
     rows = rows[:MOST_ROWS]
     cells = len(numbers) <= MOST_COLUMNS and len(numbers) * len(rows) <= MOST_CELLS
     occurring = {run.part for row in rows for run in row.runs}
-    return Table(
+    return PartyTable(
         width=len(numbers),
         columns=numbers if cells else (),
         cells=cells,
@@ -40,7 +40,7 @@ def ticks(numbers: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 def _row(row: Row, numbers: Sequence[int], cells: bool) -> PartyRow:
     shown = tuple(
-        Cell(run.part, run.count, _said(run.first, run.count, numbers, run.part, run.why)) for run in row.runs
+        TableCell(run.part, run.count, _said(run.first, run.count, numbers, run.part, run.why)) for run in row.runs
     )
     return PartyRow(row.party, shown if cells else (), () if cells else _strips(row), _summary(row, len(numbers)))
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from auditor.reports.clauses import Clause
-from auditor.reports.course import Blob, Entry, Part
+from auditor.reports.course import Blob, CitedEntry, Part
 from auditor.reports.results import CheckResult, Finding, Outcome, Story
 
 
-class Standing(StrEnum):
+class PromiseStanding(StrEnum):
     """What an audit says of a promise."""
 
     KEPT = "verified"
@@ -47,7 +47,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Answer:
+class KindOfNo:
     """One of the three kinds of no. given: whether it is the answer."""
 
     name: str
@@ -56,7 +56,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PageVerdict:
     """word: accepted, or rejected, and why, in few words. sentence: the whole of it. advice: what to do about it.
     broken: the rules that were broken. unjudged: what could not be judged. believed: what an unpinned audit took on the
     transcript's word."""
@@ -65,7 +65,7 @@ class Verdict:
     word: str
     sentence: str
     advice: str
-    answers: tuple[Answer, ...]
+    answers: tuple[KindOfNo, ...]
     broken: tuple[Broken, ...] = ()
     more_broken: int = 0
     unjudged: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Promise:
     """What was promised. found: the checks that looked at it, with what they looked at, in numbers."""
 
     text: str
-    standing: Standing
+    standing: PromiseStanding
     found: tuple[tuple[str, str], ...]
 
 
@@ -113,7 +113,7 @@ class Promises:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """Consecutive rounds of one party. said: rounds, what it means, and why."""
 
     part: Part
@@ -127,13 +127,13 @@ class PartyRow:
     words."""
 
     party: str
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     strips: tuple[tuple[Part, str], ...]
     summary: str
 
 
 @dataclass(frozen=True)
-class Table:
+class PartyTable:
     """Parties by rounds. width: how many rounds. columns: their numbers; as cells where there are few, else as strips
     with ticks (place, number). parts: those that occur. beyond: parties that are not listed."""
 
@@ -231,7 +231,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class LedgerRow:
     """What clients have spent of their privacy; several alike in a row. All numbers are under the account's
     assumptions, with a client as the unit."""
 
@@ -251,7 +251,7 @@ class Privacy:
     notes: tuple[tuple[str, str], ...]
     unit: str
     assumptions: tuple[str, ...]
-    ledger: tuple[Ledger, ...]
+    ledger: tuple[LedgerRow, ...]
     ledger_said: str
     more_ledger: int = 0
 
@@ -263,7 +263,7 @@ class Named:
     party: str
     role: str
     round: int
-    entry: Entry | None
+    entry: CitedEntry | None
     what: str
     check: str
     blobs: tuple[Blob, ...]
@@ -320,11 +320,11 @@ class Page:
     """The whole page, in its order. What cannot be said is None or empty, and `lacking` says why."""
 
     identity: Identity
-    verdict: Verdict
+    verdict: PageVerdict
     promises: tuple[Promises, ...]
     lacking: str
-    clients: Table | None
-    trustees: Table | None
+    clients: PartyTable | None
+    trustees: PartyTable | None
     rounds: Rounds | None
     drawings: tuple[Drawing, ...]
     undrawn: str
@@ -333,6 +333,6 @@ class Page:
     story: Story | None
     limits: tuple[str, ...]
     checks: tuple[CheckRow, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[CitedEntry, ...]
     annex: Annex | None
     again: Again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from auditor.reports.page.values import Answer, Broken, Conflict, Verdict
+from auditor.reports.page.values import Broken, Conflict, KindOfNo, PageVerdict
 from auditor.reports.results import Outcome, Results, Status
 
 LISTED = 20  # broken rules in the verdict; the others are with their checks
@@ -34,18 +34,18 @@ ADVICE: Mapping[Outcome, str] = {
 }
 
 
-def verdict_of(report: Results, outcome: Outcome, conflict: Conflict | None = None) -> Verdict:
+def verdict_of(report: Results, outcome: Outcome, conflict: Conflict | None = None) -> PageVerdict:
     """outcome: that of the report, or of following it. conflict: with what was accepted before."""
     unpinned = outcome is Outcome.ACCEPTED and not report.pinned
     broken = tuple(
         Broken(result.id, result.title, each.where, each.by or "", each.place.entry) for result, each in report.broken
     )
-    return Verdict(
+    return PageVerdict(
         outcome,
         WORDS[outcome] + (", but not against a policy of yours" if unpinned else ""),
         sentence(report, outcome, conflict),
         ADVICE[outcome],
-        tuple(Answer(*KINDS[each], given=each is outcome) for each in KINDS),
+        tuple(KindOfNo(*KINDS[each], given=each is outcome) for each in KINDS),
         broken[:LISTED],
         max(len(broken) - LISTED, 0),
         report.unjudged if outcome is not Outcome.OTHER else (),
