@@ -23,6 +23,8 @@ def problems(wheel: Path) -> list[str]:
     found += [f"missing command {command}" for command in sorted(COMMANDS - scripts)]
     if not any(name.startswith("verifl/templates/") for name in names):
         found.append("missing verifl/templates")
+    pages = ("page.html", "page.css")
+    found += [f"missing {name}" for name in pages if f"auditor/reports/page/templates/{name}" not in names]
     return found
 
 
