@@ -230,7 +230,8 @@ def test_changed_blobs_of_old_rounds_are_found(simulations, copied) -> None:
     entries = reader.entries(0, reader.size)
     message = next(m for m in (open_envelope(entry).message for entry in entries) if isinstance(m, Submission))
     proof = path / blob_path(dict(message_blobs(message))["proof"])
-    proof.write_bytes(proof.read_bytes()[:-1] + b"\x00")
+    data = proof.read_bytes()
+    proof.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     found = follow(path, simulation.pinned, state)
     assert not found.accepted
     assert found.report is not None
