@@ -18,6 +18,11 @@ def format_names(names: Sequence[str]) -> str:
     return ", ".join(names) if 0 < len(names) <= 10 else f"{len(names)} clients"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 round, 2 rounds."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def format_bytes(count: int) -> str:
     """Decimal units: 102 kB, 1.3 MB."""
     if count < 1000:

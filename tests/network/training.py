@@ -89,3 +89,6 @@ class Training:
         units = turn.update.units
         self.last = sha256(np.ascontiguousarray(units, dtype="<i8").tobytes())
         self._trained.turns[turn.client, self.last] = Turn(units, self._state)
+
+    def sends_zero(self, zero: object) -> None:
+        """Nothing is told."""

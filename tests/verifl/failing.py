@@ -4,7 +4,7 @@ real carrier on a model of three coordinates."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,21 @@ def always(*clients: str) -> Callable[[str, int], BaseException | None]:
 
 
 def run(
-    task: Line, out: Path, rounds: int = 2, min_cohort: int = 3, watch: DiskWatch = unobserved, **options: Any
+    task: Line,
+    out: Path,
+    rounds: int = 2,
+    min_cohort: int = 3,
+    watch: DiskWatch = unobserved,
+    privacy: Mapping[str, float] | None = None,
+    **options: Any,
 ) -> FederationResult:
     """Begin in a directory, or go on in it."""
+    exact = {"update": {"encryption_proof": False}}
     config = Config.of(
         federation={"rounds": rounds, "seed": 5},
         trustees={"count": 2, "corrupt": 0, "threshold": 2},
-        update={"encryption_proof": False},
         limits={"min_cohort": min_cohort, "max_aborts": 3},
+        **(exact if privacy is None else {"privacy": privacy}),
     )
     return Federation(task, config, out, device="cpu", carrier=InProcess(watch), **options).run(resume=True)
 

@@ -54,6 +54,24 @@ class TrainedTurn:
     buffers: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ZeroTurn:
+    """A turn that came to nothing under a policy with noise: why, and by what weight its update zero counts."""
+
+    failure: ClientFailed
+    weight: int | None
+
+    def update(self, policy: Policy) -> EncodedUpdate:
+        """What is submitted; it is logged that it is zero, and why."""
+        _LOGGER.warning(
+            "%s sends the update zero, as under this policy it may not be missing: %s",
+            self.failure.client,
+            self.failure.reason,
+            extra={"fields": {"event": "update-zero", "client": self.failure.client}},
+        )
+        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), self.weight)
+
+
 class Training(Protocol):
     """What a client trains by; see `verifl.training.local_training.LocalTraining`."""
 
@@ -108,6 +126,11 @@ class TurnObserver(Protocol):
         """The client has trained, and has an update."""
         ...
 
+    def sends_zero(self, zero: ZeroTurn) -> None:
+        """Its training came to nothing, so that it is about to submit the update zero. What this raises ends the turn:
+        the client has then said nothing, and keeps what it had."""
+        ...
+
 
 class _Nobody:
     """Watches nothing."""
@@ -116,6 +139,9 @@ class _Nobody:
         """Nothing is told."""
 
     def trained(self, turn: TrainedTurn) -> None:
+        """Nothing is told."""
+
+    def sends_zero(self, zero: ZeroTurn) -> None:
         """Nothing is told."""
 
 
@@ -166,12 +192,23 @@ class ClientAgent:
         """Its id in the policy."""
         return self._client.name
 
-    def answer(self, question: Question, log: PublicLog, observer: TurnObserver = UNWATCHED) -> SubmissionPackage:
+    @property
+    def spent(self) -> tuple[int, int] | None:
+        """How many closed cohorts it is in by its receipts, and how many the policy allows; None without a budget."""
+        budget = self._pinned.budget
+        if budget is None:
+            return None
+        return len(accepted_rounds(self._directory, self._pinned)), budget.rounds(self.name)
+
+    def answer(
+        self, question: Question, log: PublicLog, observer: TurnObserver = UNWATCHED, zero: ZeroTurn | None = None
+    ) -> SubmissionPackage:
         """Verify the round; then train, commit, prove, encrypt and share, unless it has answered: then the same bytes.
 
+        zero: what its training in this round came to, where `observer` ended the turn for it: it does not train again.
         Raises Malformed or Rejected, as `protocols.rounds.client` does, for what it is shown, Rejected("budget") where
-        by its receipts it is in as many closed cohorts as the policy allows, ClientFailed where its
-        training comes to nothing: it has then said nothing, and keeps for itself what it had.
+        by its receipts it is in as many closed cohorts as the policy allows, ClientFailed where its training comes to
+        nothing: it has then said nothing, and keeps for itself what it had; or what `observer` raises.
         """
         if not isinstance(question, Submit):
             raise Misuse(f"{self.name}: a client answers no {type(question).__name__}")
@@ -182,7 +219,7 @@ class ClientAgent:
         package = self._client.answered(opened)
         if package is None:
             self._check_budget()
-            update = self._train(opened, observer)
+            update = self._train(opened, observer) if zero is None else _sent(zero, self._pinned.policy, observer)
             observer.stage(f"{self.name} proves and encrypts")
             package = self._client.submit(opened, update.units, update.weight)
         return package
@@ -244,16 +281,15 @@ def train_turn(
     except ClientFailed as error:
         if policy.noise is None:
             raise
-        _LOGGER.warning(
-            "%s sends the update zero, as under this policy it may not be missing: %s",
-            client,
-            error.reason,
-            extra={"fields": {"event": "update-zero", "client": client}},
-        )
         weight = _weight_nevertheless(training, policy.weights, client) if again is None else again
-        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), weight)
+        return _sent(ZeroTurn(error, weight), policy, observer)
     finally:
         training.forget(client)
+
+
+def _sent(zero: ZeroTurn, policy: Policy, observer: TurnObserver) -> EncodedUpdate:
+    observer.sends_zero(zero)
+    return zero.update(policy)
 
 
 def _trained(

@@ -12,7 +12,7 @@ from protocols.receipts import Receipt
 from protocols.rounds.conductor import Stage
 from protocols.rounds.evidence import Evidence
 from protocols.rounds.exchange import Answer, Question, SubmissionPackage
-from verifl.agents.client import ClientAgent, TurnObserver
+from verifl.agents.client import ClientAgent, TurnObserver, ZeroTurn
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import PublicLog
 from verifl.agents.server import ServerAgent
@@ -64,8 +64,10 @@ class AskedClient(KeepsReceipts, Protocol):
         """Begin what takes long, where that is done elsewhere."""
         ...
 
-    def answer(self, question: Question, log: PublicLog, observer: TurnObserver) -> SubmissionPackage:
-        """Its submission."""
+    def answer(
+        self, question: Question, log: PublicLog, observer: TurnObserver, zero: ZeroTurn | None = None
+    ) -> SubmissionPackage:
+        """Its submission; zero: see `ClientAgent.answer`."""
         ...
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from proofs.errors import Misuse
 from protocols.reasons import DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
 from protocols.rounds.ledger import Ledger, opened_on
+from verifl.formatting import counted
 from verifl.progress import RoundSummary
 from verifl.strategies.stopping import StoppingConfig, stalled
 
@@ -68,7 +69,7 @@ def why_stopped(rule: StoppingConfig, summaries: Sequence[RoundSummary], wanted:
     if found is None:
         return None
     change = f"by {rule.minimum_change:g} or more " if rule.minimum_change else ""
-    behind = f"{rule.patience} round{'' if rule.patience == 1 else 's'}"
+    behind = counted(rule.patience, "round")
     compared = "it is compared with" if rule.minimum_change else "the best is"
     best = f"{found.value:.4g} after round {found.round}" if found.round else "no number in any round"
     return (

@@ -16,6 +16,7 @@ from protocols.rounds.conductor import Due
 from protocols.rounds.exchange import Acknowledge, OfferKey, Question, ReleaseShare, Submit
 from protocols.rounds.trustee import ERASED
 from protocols.rounds.waits import DAY
+from verifl.agents.client import ZeroTurn
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock, MachineClock
 from verifl.agents.party import Party, outdated_state
 from verifl.agents.server import ServerAgent, open_server
@@ -31,6 +32,7 @@ from verifl.carriers.company import (
 )
 from verifl.carriers.rounds import Awaited, Measures, Rounds, RunTerms
 from verifl.carriers.turns import Dropouts, Onlooker
+from verifl.formatting import counted, format_names
 from verifl.progress import RoundSummary
 from verifl.storage.history import MetricsFile
 from verifl.storage.stores import unobserved
@@ -89,6 +91,11 @@ class _Run(Rounds):
         """Genesis, then rounds until as many as configured have closed; nobody is waited for."""
         for _ in self.play(self._session.initial):
             pass
+        if zeros := self._dropouts.zeros:
+            clients = format_names(
+                [f"{client} in {counted(count, 'round')}" for client, count in sorted(zeros.items())]
+            )
+            self._session.progress.note(f"training came to nothing, and the update zero was sent: {clients}")
         model, initial = self._server.model(), self.initial.metrics
         return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped)
 
@@ -148,11 +155,18 @@ class _Run(Rounds):
             for client in clients:
                 with self._dropouts.turn():
                     self._turn(client, question)
+            for zero in self._dropouts.put_off():
+                self._turn(self._clients[zero.failure.client], question, zero)
         self._watch.end(question.round)
+        if zeros := self._dropouts.sent_zero:
+            self._session.progress.note(
+                f"round {question.round}: {len(zeros)} of {len(clients)} sent the update zero, {format_names(zeros)}; "
+                "the round costs their privacy budget all the same"
+            )
 
-    def _turn(self, client: AskedClient, question: Submit) -> None:
-        observer = Onlooker(self._stage, self._watch)
-        package = client.answer(question, self._server.log, observer)
+    def _turn(self, client: AskedClient, question: Submit, zero: ZeroTurn | None = None) -> None:
+        observer = Onlooker(self._stage, self._watch, self._dropouts.sends_zero)
+        package = client.answer(question, self._server.log, observer, zero)
         self._server.take(client.name, package)
         size = len(package.entry) + sum(map(len, package.blobs.values()))
         self._session.progress.submitted(client.name, size, observer.clipped)

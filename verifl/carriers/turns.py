@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from proofs.errors import Misuse, Rejected
 from protocols.reasons import DIFFERENCING, TOO_FEW_SUBMISSIONS
-from verifl.agents.client import TrainedTurn
+from verifl.agents.client import TrainedTurn, ZeroTurn
+from verifl.formatting import counted
 from verifl.progress import RoundSummary
+from verifl.tasks.causes import let_go
 from verifl.tasks.user_code import ClientFailed
 from verifl.training.update_watch import UpdateWatch
 
@@ -26,11 +29,15 @@ _NAMED = 3  # failures in one message; the log of the run has all
 class Onlooker:
     """Sees how a client's turn goes, for the user of all of them: a `verifl.agents.client.TurnObserver`.
 
-    clipped: whether the update was longer than the clip norm.
+    sends_zero: what is done where its client would send the update zero. clipped: whether the update was longer than
+    the clip norm.
     """
 
-    def __init__(self, stage: Callable[[str], None], watch: UpdateWatch) -> None:
-        self.stage, self._watch, self.clipped = stage, watch, False
+    def __init__(
+        self, stage: Callable[[str], None], watch: UpdateWatch, sends_zero: Callable[[ZeroTurn], None]
+    ) -> None:
+        self.stage, self._watch, self.sends_zero = stage, watch, sends_zero
+        self.clipped = False
 
     def trained(self, turn: TrainedTurn) -> None:
         """The turn counts towards what is told of the round's updates."""
@@ -60,12 +67,36 @@ def tell_length(turn: TrainedTurn, level: int = logging.INFO) -> None:
     _LOGGER.log(level, "%s, round %d: %s", turn.client, turn.round, beside, extra={"fields": fields})
 
 
+def tell_spending(client: str, spent: tuple[int, int] | None) -> None:
+    """That a separate client's failures cost its budget, and how it can stop that. spent: see `ClientAgent.spent`."""
+    if spent is None:
+        return
+    closed, most = spent
+    _LOGGER.error(
+        "%s: its training came to nothing, and a round with its update zero costs its privacy budget all the same: by "
+        "its receipts it is in %d of at most %d closed cohorts; stop this client until its task is put right: who is "
+        "absent spends nothing, though everybody sees that it is",
+        client,
+        closed,
+        most,
+        extra={"fields": {"event": "spending", "client": client, "closed": closed, "most": most}},
+    )
+
+
 class Dropouts:
-    """Who dropped out of the rounds that this process runs."""
+    """Who dropped out of the rounds that this process runs.
+
+    Under a policy with noise nobody does, but sends the update zero; yet not before somebody else has submitted: where
+    the turns of all come to nothing, nobody's privacy is spent on it. sent_zero: who has in this round. zeros: of all
+    rounds, by client how many.
+    """
 
     def __init__(self, min_cohort: int) -> None:
         self._min_cohort = min_cohort
         self._number, self._failures = 0, list[ClientFailed]()
+        self._put_off: list[ZeroTurn] = []
+        self.sent_zero: list[str] = []
+        self.zeros = Counter[str]()
         self._untold: list[ClientFailed] = []
         self._answered = False  # somebody has, or has said that it will not: what fails is a client's own
         self._short = False  # the round before ended for want of those who dropped out
@@ -77,6 +108,7 @@ class Dropouts:
         Raises Misuse, the first failure, where all clients are asked and the turns of all fail: the task is wrong.
         """
         self._number, self._failures, self._untold = number, [], []
+        self._put_off, self.sent_zero = [], []
         self._answered = answered
         try:
             yield
@@ -92,13 +124,33 @@ class Dropouts:
         """
         try:
             yield
-            self._answered = True
+            self._go_on()
         except ClientFailed as failure:
+            if any(zero.failure is failure for zero in self._put_off):
+                return
             self._failures.append(failure)
             self._untold.append(failure)
             self._answered |= failure.abstained
         if self._answered:
             self._tell()
+
+    def sends_zero(self, zero: ZeroTurn) -> None:
+        """A client is about to; raises its failure where nobody has submitted yet."""
+        if not self._answered:
+            self._put_off.append(zero)
+            raise zero.failure
+        self.sent_zero.append(zero.failure.client)
+        self.zeros[zero.failure.client] += 1
+
+    def put_off(self) -> list[ZeroTurn]:
+        """Turns that came to nothing before anybody had submitted, once somebody has: their clients send zero now."""
+        return list(self._put_off) if self._answered else []
+
+    def _go_on(self) -> None:
+        """Somebody has submitted, and others train: they may need the memory that failures hold."""
+        self._answered = True
+        for zero in self._put_off:
+            let_go(zero.failure)
 
     def _tell(self) -> None:
         for failure in self._untold:
@@ -108,15 +160,17 @@ class Dropouts:
                 failure,
                 extra={"fields": {"event": "dropout", "client": failure.client, "round": self._number}},
             )
+            let_go(failure)  # others train now, and may need the memory
         self._untold = []
 
     def _require_any(self, asked: int) -> None:
         if self._answered or not asked:
             return
         self._untold = []  # one error says it
-        first = self._failures[0]
+        first = [*self._failures, *(zero.failure for zero in self._put_off)][0]
         every = f"; the turns of all {asked} clients failed in round {self._number}" if asked > 1 else ""
-        raise Misuse(f"{first}{every}") from first
+        spent = ", which has cost nobody privacy" if self._put_off else ""
+        raise Misuse(f"{first}{every}{spent}") from first
 
     def judge(self, summary: RoundSummary, may_repeat: bool) -> None:
         """A round that was aborted because clients dropped out is repeated once, if it may be; if they do so again,
@@ -156,4 +210,4 @@ def closed_and_aborted(summaries: Sequence[RoundSummary]) -> str:
     """`2 rounds closed` or `2 rounds closed, 1 aborted`."""
     aborted = sum(each.aborted is not None for each in summaries)
     closed = len(summaries) - aborted
-    return f"{closed} round{'' if closed == 1 else 's'} closed" + (f", {aborted} aborted" if aborted else "")
+    return f"{counted(closed, 'round')} closed" + (f", {aborted} aborted" if aborted else "")

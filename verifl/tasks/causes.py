@@ -53,6 +53,12 @@ def causes(error: BaseException) -> list[BaseException]:
     return chain
 
 
+def let_go(error: BaseException) -> None:
+    """Of what the calls that an exception came through hold: models, data, processes of a loader. Its places stay."""
+    for each in causes(error):
+        traceback.clear_frames(each.__traceback__)
+
+
 def _cause(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return error.exceptions[0]

@@ -11,7 +11,7 @@ from protocols.rounds.exchange import Question, SubmissionPackage
 from protocols.rounds.proposals import OF_CLIENTS
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
-from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.agents.client import ClientAgent, TrainedTurn, ZeroTurn
 from verifl.agents.clock import Clock
 from verifl.agents.party import PublicLog
 from verifl.agents.summation import resolve_device
@@ -19,7 +19,7 @@ from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import Participant, evidence_of
 from verifl.carriers.exchange.seat import Seat
-from verifl.carriers.turns import tell_length
+from verifl.carriers.turns import tell_length, tell_spending
 from verifl.config import Config
 from verifl.enrolment.pins import check_initial, check_task
 from verifl.enrolment.policies import TrainedModel, check_training
@@ -98,3 +98,7 @@ class ClientTurns:
         """See `TurnObserver`."""
         self._clipped = turn.update.clipped
         tell_length(turn)
+
+    def sends_zero(self, zero: ZeroTurn) -> None:
+        """See `TurnObserver`; nobody else here has seen a turn, so that it may be the task that is wrong."""
+        tell_spending(zero.failure.client, self._agent.spent)

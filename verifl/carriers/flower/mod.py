@@ -20,7 +20,7 @@ from protocols.policy import Policy
 from protocols.rounds.answers import encode_answer
 from protocols.rounds.proposals import OF_CLIENTS, Proposal, open_proposal
 from protocols.weights import WEIGHT_KINDS
-from verifl.agents.client import ClientAgent, TrainedTurn
+from verifl.agents.client import ClientAgent, TrainedTurn, ZeroTurn
 from verifl.carriers.exchange.keeping import ClientKeeper
 from verifl.carriers.exchange.models import ModelKeeper
 from verifl.carriers.exchange.participant import ProposedLog, evidence_of
@@ -40,7 +40,7 @@ from verifl.carriers.flower.messages import (
 )
 from verifl.carriers.flower.node import EVALUATE, PUBLIC_DATA, Node, node_of
 from verifl.carriers.flower.simulation import simulated_node
-from verifl.carriers.turns import tell_length
+from verifl.carriers.turns import tell_length, tell_spending
 from verifl.enrolment.policies import read_policy_file
 from verifl.reports.logs import logged
 from verifl.tasks.causes import explain
@@ -127,7 +127,7 @@ def _answer(seat: Seat, node: Node, ask: Ask, trainer: Trainer) -> bytes:
     agent = _agent(seat, AppTraining(layout, trainer, node.seed, own_tensors(node.initial, layout)))
     glance = Glance(seat.public)
     _keep(seat, node, agent, glance)
-    package = agent.answer(proposal.asked(), ProposedLog(glance, seat.pinned, proposal), _Told())
+    package = agent.answer(proposal.asked(), ProposedLog(glance, seat.pinned, proposal), _Told(agent))
     answer = encode_answer(package)
     fields = {
         "event": "answered",
@@ -193,6 +193,9 @@ def _examples(answer: Message) -> float | None:
 class _Told:
     """A turn as this node's log has it; see `TurnObserver`. It says how long the update was, and no value."""
 
+    def __init__(self, agent: ClientAgent) -> None:
+        self._agent = agent
+
     def stage(self, text: str) -> None:
         """See `TurnObserver.stage`."""
         _LOGGER.info("%s", text, extra={"fields": {"event": "stage"}})
@@ -200,6 +203,10 @@ class _Told:
     def trained(self, turn: TrainedTurn) -> None:
         """See `TurnObserver.trained`."""
         tell_length(turn)
+
+    def sends_zero(self, zero: ZeroTurn) -> None:
+        """See `TurnObserver.sends_zero`."""
+        tell_spending(zero.failure.client, self._agent.spent)
 
 
 def _tell_refusal(before: str, error: Malformed | Rejected) -> str:
