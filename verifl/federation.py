@@ -23,6 +23,7 @@ from verifl.agents.inspection import check_kinds, inspect_run
 from verifl.agents.summation import resolve_device
 from verifl.carriers.base import Carrier, Parties, RunResult, Session
 from verifl.carriers.in_process import InProcess
+from verifl.carriers.spending import promised
 from verifl.carriers.turns import closed_and_aborted
 from verifl.config import Config, checked_config
 from verifl.enrolment.approvals import require_approvals
@@ -57,6 +58,7 @@ class FederationResult:
 
     adapter: for peft, where an adapter is all that was trained. ended: in one line, why the federation was closed
     early; None if it was not. stopped: in one line, why the run stopped early, as [stopping] says; None if it did not.
+    spent: in one line, what of the privacy budget is; None without one.
     """
 
     directory: Path
@@ -70,6 +72,7 @@ class FederationResult:
     adapter: Path | None = None
     ended: str | None = None
     stopped: str | None = None
+    spent: str | None = None
 
     @property
     def audit_arguments(self) -> list[str]:
@@ -82,6 +85,7 @@ class FederationResult:
         return {
             "ended": self.ended,
             "stopped": self.stopped,
+            "spent": self.spent,
             "initial_metrics": finite_or_none(self.initial_metrics),
             "rounds": [summary.to_dict() for summary in self.rounds],
             "written": {name: str(getattr(self, name)) for name in names},
@@ -90,7 +94,8 @@ class FederationResult:
 
     def describe(self) -> str:
         """What was written where, and the command that audits it."""
-        return f"{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
+        told = f"{self.spent}\n\n" if self.spent else ""
+        return f"{told}{self.describe_files()}\n\naudit it: {shlex.join(self.audit_arguments)}"
 
     def __str__(self) -> str:
         ended = [why for why in (self.ended, self.stopped) if why is not None]
@@ -328,6 +333,10 @@ class Federation:
             f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
+        for line in promised(plan.pinned):
+            self._progress.note(line)
+        for note in plan.privacy.notes() if plan.privacy is not None else ():
+            _LOGGER.warning("%s", note, extra={"fields": {"event": "privacy"}})
         told = statistics_warnings(training.statistics, training.finishes)
         for warning in (*told, *personal_warnings(training.personal, training.finishes)):
             _LOGGER.warning("%s", warning, extra={"fields": {"event": "statistics"}})
@@ -346,6 +355,7 @@ class Federation:
             adapter,
             result.ended,
             result.stopped,
+            result.spent,
         )
 
 

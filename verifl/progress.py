@@ -82,8 +82,9 @@ class Progress(Protocol):
         """What is being done now; replaced by the next."""
         ...
 
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
-        """A client's submission of `size` bytes is made; its update was longer than the clip norm or not."""
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
+        """A client's submission of `size` bytes is made; its update was longer than the clip norm or not, None for one
+        that was made before, in another process."""
         ...
 
     def measured(self, initial: RoundSummary) -> None:
@@ -114,7 +115,7 @@ class Callback:
     def stage(self, text: str) -> None:
         """Nothing."""
 
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
         """Nothing."""
 
     def measured(self, initial: RoundSummary) -> None:
@@ -144,7 +145,7 @@ class Together:
         for each in self._members:
             each.stage(text)
 
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
         """See `Progress.submitted`."""
         for each in self._members:
             each.submitted(client, size, clipped)

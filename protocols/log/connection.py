@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from proofs.errors import Misuse
+from proofs.machine.installing import install_hint
 from protocols.log.files import Damaged
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def _client(remote: Remote) -> httpx.Client:
         import httpx
     except ImportError:
         raise Misuse(
-            f"{remote}: reading from a web server needs the extra `remote`: pip install 'verifl[remote]'"
+            f"{remote}: reading from a web server needs the extra `remote`: {install_hint('remote')}"
         ) from None
     timeout = httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT)
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)

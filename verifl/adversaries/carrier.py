@@ -120,7 +120,7 @@ class _Run(Rounds):
         for _ in self.play(self._session.initial):
             pass
         model, initial = self._server.model(), self.initial.metrics
-        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped)
+        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped, self.spent())
 
     def resumed(self) -> None:
         """See `Rounds.resumed`: a run with injections begins, and does not go on."""

@@ -198,7 +198,7 @@ class ClientAgent:
         budget = self._pinned.budget
         if budget is None:
             return None
-        return len(accepted_rounds(self._directory, self._pinned)), budget.rounds(self.name)
+        return accepted_rounds(self._directory, self._pinned), budget.rounds(self.name)
 
     def answer(
         self, question: Question, log: PublicLog, observer: TurnObserver = UNWATCHED, zero: ZeroTurn | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,17 @@ from verifl.storage.history import RoundsWalk
 @dataclass(frozen=True)
 class Prunable:
     """files: what may go and is there, by hash. size: its bytes. gone: how many went before. rounds: whose sums nobody
-    can replay without them."""
+    can replay without them; lost: those of them of which one went before."""
 
     files: Mapping[bytes, Path]
     size: int
     gone: int
     rounds: tuple[int, ...]
+    lost: tuple[int, ...]
+
+    def unchecked(self, removed: bool) -> tuple[int, ...]:
+        """Rounds whose sums nobody can replay from this copy, now that the files were removed, or are there."""
+        return self.rounds if removed else self.lost
 
     def remove(self) -> None:
         """Delete them; once more deletes what is left."""
@@ -52,8 +57,11 @@ def prunable(pinned: PinnedPolicy, transcript: Path) -> Prunable:
     files = {name: transcript / blob_path(name) for name in names}
     there = {name: path for name, path in files.items() if path.exists() or path.is_symlink()}
     size = sum(map(_size, there.values()))
-    numbers = sorted({each for name in names for each in rounds[name]})
-    return Prunable(there, size, len(files) - len(there), tuple(numbers))
+    return Prunable(there, size, len(files) - len(there), _rounds(rounds, names), _rounds(rounds, files.keys() - there))
+
+
+def _rounds(rounds: Mapping[bytes, set[int]], names: Iterable[bytes]) -> tuple[int, ...]:
+    return tuple(sorted({each for name in names for each in rounds[name]}))
 
 
 def _summed(pinned: PinnedPolicy, reader: TranscriptReader) -> Iterator[tuple[Entry, int, list[bytes]]]:

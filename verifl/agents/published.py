@@ -7,6 +7,7 @@ cosigned it is known only behind the entries, as they change who is in force.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from proofs.errors import Rejected
 from protocols.envelopes import Entry
@@ -19,6 +20,27 @@ from protocols.rounds.evidence import Evidence, newest_said
 from protocols.rounds.follower import Follower
 from verifl.agents.party import Party
 from verifl.storage.history import EndedRound, RoundsWalk
+
+Seen = TypeVar("Seen")
+_LOOKS = 5  # at a directory that changes while it is read
+
+
+def steadily(look: Callable[[], Seen], marks: Callable[[], object]) -> Seen:
+    """What `look` finds in files that a coordinator may change meanwhile: partial bundles go as the log grows. It looks
+    again where files do not fit together and `marks` says that the coordinator went on; a few times."""
+    for _ in range(_LOOKS):
+        before = marks()
+        try:
+            return look()
+        except Damaged:
+            if before == marks():
+                raise
+    return look()
+
+
+def newest(reader: TranscriptReader | None) -> bytes | None:
+    """The checkpoint of a log, as a mark of how far it is; None before the first."""
+    return None if reader is None else reader.latest()
 
 
 class PublishedLog:

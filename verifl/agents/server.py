@@ -67,6 +67,11 @@ class ServerAgent:
         return self._coordinator.size > 0
 
     @property
+    def pinned(self) -> PinnedPolicy:
+        """The policy of its federation."""
+        return self._pinned
+
+    @property
     def due(self) -> Due:
         """Whom to ask what, as `Conductor.due`."""
         return self._conductor.due

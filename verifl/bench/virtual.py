@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from proofs.errors import Misuse, Rejected
+from proofs.machine.installing import install_hint
 from proofs.machine.workers import worker_count
 from protocols.pinned import PinnedPolicy
 from verifl.bench.machine import peak_bytes
@@ -122,7 +123,9 @@ def _enrol(federation: Path, dimension: int, clients: int) -> None:
     try:
         from verifl.carriers.flower.simulation import enrol_simulation
     except ImportError:
-        raise Misuse("Flower is not installed; pip install 'verifl[federation,flower]' 'flwr[simulation]'") from None
+        raise Misuse(
+            f"Flower is not installed; {install_hint('federation,flower')}, and pip install 'flwr[simulation]'"
+        ) from None
     from torch import nn
 
     enrol_simulation(federation, lambda: nn.Linear(dimension, 1, bias=False), clients)

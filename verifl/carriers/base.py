@@ -72,7 +72,8 @@ class RunResult:
     """The rounds in order, the model after the last, float64 (d,), and the metrics of the one before the first.
 
     ended: in one line, why the federation was closed before as many rounds as configured had; None if it was not.
-    stopped: in one line, why the run stopped before, as its configuration says; None if it did not.
+    stopped: in one line, why the run stopped before, as its configuration says; None if it did not. spent: in one line,
+    what of the privacy budget is; None without one.
     """
 
     rounds: tuple[RoundSummary, ...]
@@ -80,6 +81,7 @@ class RunResult:
     initial: Mapping[str, float]
     ended: str | None = None
     stopped: str | None = None
+    spent: str | None = None
 
 
 class Carrier(Protocol):

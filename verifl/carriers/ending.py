@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proofs.errors import Misuse
-from protocols.reasons import DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
+from protocols.reasons import BUDGET_SPENT, DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
 from protocols.rounds.ledger import Ledger, opened_on
+from verifl.carriers.spending import spent_by_aborts
 from verifl.formatting import counted
 from verifl.progress import RoundSummary
 from verifl.strategies.stopping import StoppingConfig, stalled
@@ -48,7 +49,8 @@ def describe_ending(reason: str, summaries: Sequence[RoundSummary], wanted: int)
     closed = sum(each.aborted is None for each in summaries)
     model = f"that of round {_last_closed(summaries)}" if closed else "the initial one"
     why = f"{ENDINGS.find(reason).words} ({reason})"
-    return f"federation closed after {closed} of {wanted} rounds: {why}; the final model is {model}"
+    lost = spent_by_aborts(summaries) if reason == BUDGET_SPENT else ""
+    return f"federation closed after {closed} of {wanted} rounds: {why}; {lost}the final model is {model}"
 
 
 def _last_closed(summaries: Sequence[RoundSummary]) -> int:

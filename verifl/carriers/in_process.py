@@ -97,7 +97,7 @@ class _Run(Rounds):
             )
             self._session.progress.note(f"training came to nothing, and the update zero was sent: {clients}")
         model, initial = self._server.model(), self.initial.metrics
-        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped)
+        return RunResult(tuple(self.summaries), model, initial, self.ended, self.stopped, self.spent())
 
     def resumed(self) -> None:
         """See `Rounds.resumed`."""

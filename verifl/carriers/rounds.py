@@ -18,6 +18,7 @@ from protocols.steps.doubles import Doubles
 from verifl.agents.clock import Clock
 from verifl.agents.server import ServerAgent
 from verifl.carriers.ending import describe_ending, due_ending, require_metric, why_stopped
+from verifl.carriers.spending import spent
 from verifl.carriers.turns import closed_and_aborted
 from verifl.progress import Progress, RoundSummary
 from verifl.storage.history import MetricsFile
@@ -136,6 +137,8 @@ class Rounds(ABC):
         self.summaries.append(summary)
         self._measures.file.append(summary)
         self._measures.progress.round_ended(summary, self._terms.wanted)
+        if told := self.spent():
+            self._measures.progress.note(told)
 
     def _stops(self) -> bool:
         """Whether the metric to stop by says so, behind a round that closed; tell it. One that was aborted may have to
@@ -175,6 +178,10 @@ class Rounds(ABC):
         for entry in self._terms.changes(self._server.ledger):
             self._server.change(entry)
         yield from self._settle()
+
+    def spent(self) -> str | None:
+        """What of the privacy budget is spent, in one line; None without one."""
+        return spent(self._server.pinned, self._server.ledger)
 
     # ---- what was ----
 

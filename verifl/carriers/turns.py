@@ -26,18 +26,22 @@ _WANTING = (TOO_FEW_SUBMISSIONS, DIFFERENCING)  # aborts for want of clients
 _NAMED = 3  # failures in one message; the log of the run has all
 
 
+def _let_it(zero: ZeroTurn) -> None:
+    """Any client may send the update zero at any time."""
+
+
 class Onlooker:
     """Sees how a client's turn goes, for the user of all of them: a `verifl.agents.client.TurnObserver`.
 
     sends_zero: what is done where its client would send the update zero. clipped: whether the update was longer than
-    the clip norm.
+    the clip norm; None before it has trained.
     """
 
     def __init__(
-        self, stage: Callable[[str], None], watch: UpdateWatch, sends_zero: Callable[[ZeroTurn], None]
+        self, stage: Callable[[str], None], watch: UpdateWatch, sends_zero: Callable[[ZeroTurn], None] = _let_it
     ) -> None:
         self.stage, self._watch, self.sends_zero = stage, watch, sends_zero
-        self.clipped = False
+        self.clipped: bool | None = None
 
     def trained(self, turn: TrainedTurn) -> None:
         """The turn counts towards what is told of the round's updates."""

@@ -56,6 +56,7 @@ def export(
 
     from protocols.pinned import PinnedPolicy
     from verifl.agents.past_models import PastModels
+    from verifl.agents.published import newest, steadily
     from verifl.carriers.exchange.access import WebAccess, exchange_at
     from verifl.carriers.exchange.standing import published_policy
     from verifl.enrolment.policies import read_policy_file
@@ -65,7 +66,9 @@ def export(
     with tempfile.TemporaryDirectory(prefix="verifl-export-") as kept:
         public = exchange_at(place, WebAccess(ca_file=ca_file, plain_http=plain_http), Path(kept))
         pinned = given or published_policy(public, place)
-        models = PastModels.read(pinned, _reader(public.reader(), place))
+        models = steadily(
+            lambda: PastModels.read(pinned, _reader(public.reader(), place)), lambda: newest(public.reader())
+        )
         values = {} if best is None else _measured(place, metrics, best)
         chosen = models.after((number or 0) if best is None else _best(models, values, best, mode))
         vector = models.vector(chosen)

@@ -36,6 +36,7 @@ def measure(config: Path, rounds: int, clients: tuple[str, ...], write: bool, de
     from verifl.planning.proposals import propose
     from verifl.reports.console import console_progress
     from verifl.reports.measurement import describe_measurement, measurement_dict
+    from verifl.strategies.weights import weight_rule
     from verifl.tasks.loading import load_task
 
     settings = read_config(config)
@@ -44,7 +45,13 @@ def measure(config: Path, rounds: int, clients: tuple[str, ...], write: bool, de
     with printing_to_stderr(), console_progress() as progress:
         task = load_task(settings, config.parent)
         measured = measured_rounds(task, settings, rounds, resolve_device(device), progress, clients)
-    proposal = propose(measured)
+    proposal = propose(measured, weight_rule(settings.weights).largest)
+    if settings.privacy is not None and not settings.data_is_public:
+        click.echo(
+            "verifl: with [privacy] none of these numbers may decide a bound, unless these data are public: the policy "
+            "publishes it",
+            err=True,
+        )
     text = describe_measurement(measured, proposal)
     click.echo(text if style == "txt" else dump(measurement_dict(measured, proposal), style))
     if write:  # last: what was measured is not lost where the file cannot take it
@@ -59,8 +66,8 @@ def _require_publishable(settings: Config, path: Path) -> None:
     if settings.privacy is not None and not settings.data_is_public:
         raise Misuse(
             f"{path}: task.public_data: not declared, and with [privacy] no number that private data was measured for "
-            "may go into a policy; measure on public data and say public_data = true in [task], or choose bounds by "
-            "hand"
+            "may go into a policy; measure on public data and say public_data = true in [task], or choose bounds "
+            "without looking at private data"
         )
 
 

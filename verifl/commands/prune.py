@@ -22,6 +22,7 @@ _REPLAY = "I9"  # what rests on these ciphertexts alone
 @click.option("--policy", "policy_file", type=PATH, help="The policy that you pinned; else the published one is taken.")
 @click.option("--write", is_flag=True, help="Do it; else it is only said what would be done.")
 @click.option("--despite", multiple=True, metavar="CHECK",
+              type=click.Choice([_REPLAY]),
               help="Even if the policy requires this check of every audit: none accepts this copy then.")  # fmt: skip
 @format_option
 def prune(out: Path, policy_file: Path | None, write: bool, despite: tuple[str, ...], style: str) -> int:
@@ -33,6 +34,7 @@ def prune(out: Path, policy_file: Path | None, write: bool, despite: tuple[str, 
     """
     from protocols.pinned import PinnedPolicy
     from verifl.agents.pruning import prunable
+    from verifl.agents.published import newest, steadily
     from verifl.carriers.exchange.public import PublicDirectory
     from verifl.carriers.exchange.standing import published_policy
     from verifl.enrolment.policies import read_policy_file
@@ -40,7 +42,7 @@ def prune(out: Path, policy_file: Path | None, write: bool, despite: tuple[str, 
     public = PublicDirectory(out)
     given = None if policy_file is None else PinnedPolicy.open(read_policy_file(policy_file))
     pinned = given or published_policy(public, str(out))
-    found = prunable(pinned, public.transcript)
+    found = steadily(lambda: prunable(pinned, public.transcript), lambda: newest(public.reader()))
     required = [each for each in pinned.policy.required_checks if each == _REPLAY]
     if write:
         if set(required) - set(despite):
@@ -68,14 +70,21 @@ def _lines(out: Path, pinned: PinnedPolicy, found: Prunable, required: list[str]
     from protocols.audit_checks import AUDIT_CHECKS
     from verifl.formatting import format_bytes
 
-    count, when = len(found.files), "now" if written or found.gone else "then"
+    count = len(found.files)
     before = f"; {found.gone} had gone before" if found.gone else ""
     lines = [
         f"{out}: {count} ciphertexts {'removed' if written else 'may go'}, {format_bytes(found.size)}{before}",
-        f"what nobody can check {when}: {_REPLAY}, {AUDIT_CHECKS.find(_REPLAY).title} ({len(found.rounds)} of them)",
+        *(
+            f"what nobody can check {when}: {_REPLAY}, {AUDIT_CHECKS.find(_REPLAY).title} ({len(rounds)} of them)"
+            for when, rounds in (("now", found.unchecked(written)), ("then", () if written else found.rounds))
+            if rounds
+        ),
     ]
-    if pinned.policy.lattice.encryption_proof:
+    if pinned.policy.lattice.encryption_proof and found.rounds:
         lines.append("  and of I6 that each ciphertext holds the update that was committed to")
     lines.append("what still is: that every sum is that of the accepted updates (I10), and all else")
     lines += [f"warning: the policy requires {each}: no audit accepts a copy without them" for each in required]
-    return [*lines, *([] if written or not count else ["--write does it; archive the ciphertexts where nobody has"])]
+    return [
+        *lines,
+        *([] if written or not count else ["--write does it; keep a whole copy elsewhere, unless somebody has one"]),
+    ]

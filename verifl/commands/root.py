@@ -17,6 +17,7 @@ import click
 from proofs import VERSION
 from proofs.errors import Misuse, VeriflError
 from proofs.machine.command_line import interruptible, usage_line
+from proofs.machine.installing import install_hint
 from verifl.commands.bench import bench
 from verifl.commands.client import client
 from verifl.commands.coordinator import coordinator
@@ -102,7 +103,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, click.UsageError):
         return usage_line(error, "verifl")
     if isinstance(error, ModuleNotFoundError):
-        return f"this needs {error.name}, which is not installed: pip install 'verifl[federation]'"
+        return f"this needs {error.name}, which is not installed: {install_hint('federation')}"
     if isinstance(error, OSError) and error.strerror:
         return " ".join(f"{error.filename or 'input/output'}: {error.strerror}".split())
     return " ".join(str(error).split())

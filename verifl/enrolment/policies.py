@@ -29,7 +29,7 @@ from verifl.config import Config
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.enrolment.coordinate_groups import bounded, scaled
 from verifl.enrolment.pins import NOTHING_PINNED, Pins
-from verifl.enrolment.policy_words import in_words
+from verifl.enrolment.policy_words import decided_by, in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
 from verifl.strategies.privacy import PrivacyConfig, honest_clients, noisy_fraction_bits, privacy_budget
 from verifl.strategies.rules import check_step, step_rule
@@ -229,6 +229,7 @@ def enrolled(
 
 def check_training(policy: Policy, config: Config, model: TrainedModel) -> None:
     """Raises Misuse where a policy was signed for something else than this configuration, task and seed."""
+    _check_agreement(roster_of(policy), config, "policy")
     described = make_policy(roster_of(policy), config, model, policy.issuer_key, Pins.of(policy))
     _check_same_training(policy, described)
 
@@ -272,8 +273,8 @@ def _key(keys: Mapping[bytes, SigningKey], whose: str, public_key: bytes) -> Sig
     return keys[public_key]
 
 
-def _check_agreement(roster: Roster, config: Config) -> None:
-    """What the configuration says expressly about the parties is what the roster says."""
+def _check_agreement(roster: Roster, config: Config, source: str = "roster") -> None:
+    """What the configuration says expressly about the parties is what the roster says, or the policy made of it."""
     both = {
         "federation.name": (config.federation, roster.federation.name),
         "trustees.count": (config.trustees, len(roster.trustees)),
@@ -290,7 +291,7 @@ def _check_agreement(roster: Roster, config: Config) -> None:
         name = where.partition(".")[2]
         said = getattr(table, name)
         if name in table.model_fields_set and said not in (decided, None):
-            raise Misuse(f"{where}: the roster decides and says {decided}, found {said}; remove it or make it equal")
+            raise Misuse(f"{where}: the {source} decides and says {decided}, found {said}; remove it or make it equal")
 
 
 def _check_same_training(signed: Policy, described: Policy) -> None:
@@ -300,7 +301,7 @@ def _check_same_training(signed: Policy, described: Policy) -> None:
             said, found = in_words(each.name, there, here)
             raise Misuse(
                 f"policy: {each.name}: signed for {said}, found {found}; the policy was made for another "
-                "configuration, task or seed"
+                f"configuration, task or seed{decided_by(each.name)}"
             )
 
 

@@ -26,6 +26,28 @@ from protocols.steps.rule import RATE
 _LONGEST = 200  # characters of what is said of one side
 _RATES = 5  # learning rates that are shown, beside the last
 
+_NOISE = (
+    "federation.rounds with epsilon, delta, colluding of [privacy]; the budget is fixed for good: put them back, or "
+    "have a new policy made that goes on from this one"
+)
+_DECIDING = {  # what of a configuration and a task decides a field; of others the roster does
+    "tensors": "the task's model() and [tensors]",
+    "dimension": "the task's model() and [tensors]",
+    "initial_model": "federation.seed and the task's model()",
+    "update": "[update]",
+    "lattice": "[update], [weights] and limits.max_cohort",
+    "step": "[server], and where it has a schedule federation.rounds",
+    "weights": "[weights]",
+    "required_checks": "audit.required",
+    "noise": _NOISE,
+    "privacy_budget": _NOISE,
+}
+
+
+def decided_by(name: str) -> str:
+    """Where to look for what a field of the policy follows from, as the end of a sentence."""
+    return f"; it follows from {_DECIDING[name]}" if name in _DECIDING else ""
+
 
 def in_words(name: str, signed: object, found: object) -> tuple[str, str]:
     """What each side says of a field of the policy in which they differ."""

@@ -19,8 +19,8 @@ _BLOCK = re.compile(rf"\n*^{re.escape(BEGIN)}$.*?^{re.escape(END)}$\n*", re.MULT
 
 
 def with_proposal(text: str, proposal: ProposedBounds, where: str) -> str:
-    """The text of a configuration with a proposal in it: `clip_norm`, the scales, and in the place of those that the
-    configuration has, `coordinate_bound` and `fraction_bits`.
+    """The text of a configuration with a proposal in it: `clip_norm`, the scales, the `unit` of weights, and in the
+    place of those that the configuration has, `coordinate_bound` and `fraction_bits`.
 
     Raises Misuse where scales would take tensors out of groups that the configuration has, or it is written in a way
     that this does not understand; the lines to write by hand are then in the message.
@@ -33,10 +33,12 @@ def with_proposal(text: str, proposal: ProposedBounds, where: str) -> str:
             f"these, or the following before them: {' '.join(scale_lines(proposal.scales))}"
         )
     for key, value in values.items():
-        text = _with_key(text, key, value)
+        text = _with_key(text, "update", key, value)
+    if proposal.unit is not None:
+        text = _with_key(text, "weights", "unit", proposal.unit)
     if proposal.scales:
         text = _with_block(text, [BEGIN, *scale_lines(proposal.scales), END])
-    _check(text, values, proposal.scales, where)
+    _check(text, values, proposal, where)
     return text
 
 
@@ -66,12 +68,12 @@ def _values(text: str, proposal: ProposedBounds, where: str) -> dict[str, float 
     return values
 
 
-def _with_key(text: str, key: str, value: float) -> str:
-    """With the key of [update] set: its line, or a new one below the header, or a new table at the end."""
+def _with_key(text: str, table: str, key: str, value: float) -> str:
+    """With the key of a table set: its line, or a new one below the header, or a new table at the end."""
     lines = text.split("\n")
-    start = next((number for number, line in enumerate(lines) if re.match(r"^\s*\[update\]", line)), None)
+    start = next((number for number, line in enumerate(lines) if re.match(rf"^\s*\[{table}\]", line)), None)
     if start is None:
-        return f"{text.rstrip()}\n\n[update]\n{key} = {value!r}\n"
+        return f"{text.rstrip()}\n\n[{table}]\n{key} = {value!r}\n"
     stop = next((number for number in range(start + 1, len(lines)) if _HEADER.match(lines[number])), len(lines))
     for number in range(start + 1, stop):
         found = re.match(rf"^(\s*{key}\s*=\s*)([^#\s]+)(.*)$", lines[number])
@@ -90,8 +92,9 @@ def _with_block(text: str, block: list[str]) -> str:
     return "\n".join([*lines[:stop], *([] if lines[stop - 1] == "" else [""]), *block, "", *lines[stop:]])
 
 
-def _check(text: str, values: Mapping[str, float], scales: Mapping[str, Scales], where: str) -> None:
+def _check(text: str, values: Mapping[str, float], proposal: ProposedBounds, where: str) -> None:
     """That the text says what it was to say."""
+    scales = proposal.scales
     try:
         made: Config | None = parse_config(tomllib.loads(text), where)
     except tomllib.TOMLDecodeError:
@@ -99,9 +102,15 @@ def _check(text: str, values: Mapping[str, float], scales: Mapping[str, Scales],
     if made is not None:
         said = {key: getattr(made.update, key) for key in values}
         grouped = {pattern: group.scales or group.scale for group in made.update.groups for pattern in group.tensors}
-        if said == dict(values) and {escape(name): scale for name, scale in scales.items()}.items() <= grouped.items():
+        weighed = proposal.unit is None or made.weights.unit == proposal.unit
+        if (
+            said == dict(values)
+            and weighed
+            and {escape(name): scale for name, scale in scales.items()}.items() <= grouped.items()
+        ):
             return
     by_hand = [f"{key} = {value!r}" for key, value in values.items()]
+    by_hand += [] if proposal.unit is None else [f"weights.unit = {proposal.unit!r}"]
     raise Misuse(
         f"{where}: update: not written in a way that can be changed here; write it by hand: "
         f"{'; '.join([*by_hand, *scale_lines(scales)])}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,14 @@ class WeighedClient:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Every turn of the rounds, and the metrics of the model before them and after the last."""
+    """Every turn of the rounds, and the metrics of the model before them and after the last. data: the most that each
+    client's data weighed, by the task; empty where they are not weighed. It is not kept in a file."""
 
     tensors: tuple[MeasuredTensor, ...]
     turns: tuple[MeasuredTurn, ...]
     initial: Mapping[str, float]
     reached: Mapping[str, float]
+    data: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:

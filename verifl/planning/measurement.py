@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,11 +49,11 @@ def measure(
     training = LocalTraining(checked, tensor_filter(config), device, config.federation.seed, weighs(config.weights))
     policy, rule = _policy(config, training, everybody), weight_rule(config.weights)
     state = initial_state(policy, training.initial())
-    turns = Turns(training.layout)
+    turns, data = Turns(training.layout), dict[str, float]()
     before = training.evaluate(state.model)
     for number in range(1, rounds + 1):
         asked = tuple(clients) or everybody
-        deltas = [_turn(training, rule, name, number, state.model, turns, progress) for name in asked]
+        deltas = [_turn(training, rule, name, number, state.model, turns, data, progress) for name in asked]
         made = [delta for delta in deltas if delta is not None]
         if not made:
             raise Misuse(f"round {number}: the turns of all clients failed, so there is nothing to measure")
@@ -65,7 +66,7 @@ def measure(
             "the model that it is given, in place, and that is another object in every turn: make the optimiser in "
             "train()"
         )
-    return measured
+    return replace(measured, data=data)
 
 
 def _policy(config: Config, training: LocalTraining, clients: Sequence[str]) -> Policy:
@@ -83,9 +84,11 @@ def _turn(
     number: int,
     model: Doubles,
     turns: Turns,
+    data: dict[str, float],
     progress: Progress,
 ) -> Doubles | None:
-    """The client's update; None, after a note, where its turn fails, as it would drop out of a round."""
+    """The client's update; None, after a note, where its turn fails, as it would drop out of a round. data: the most
+    that each client's weighed."""
     progress.stage(f"round {number}: {client} trains")
     try:
         before, after = training.train(client, model, number)
@@ -96,5 +99,7 @@ def _turn(
         return None
     delta = after - before
     measured = training.measured(client)
+    if measured is not None:
+        data[client] = max(measured, data.get(client, 0.0))
     turns.add(number, client, delta, None if measured is None else mapped(measured, rule))
     return delta

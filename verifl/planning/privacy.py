@@ -56,7 +56,7 @@ class PrivacyPlan:
     1024. replaced: epsilon and delta of K rounds at twice the sensitivity: compared with any other
     updates. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
     bytes_each: of a ciphertext, a coordinate. hiding, security: log2 of how many guesses the proof of privacy makes
-    (spec 11.4), and of the estimate that they are taken off."""
+    (spec 11.4), and of the estimate that they are taken off. clients: of the roster."""
 
     epsilon: float
     delta: float
@@ -72,6 +72,7 @@ class PrivacyPlan:
     bytes_each: int
     hiding: int
     security: int
+    clients: int
     alternatives: tuple[Alternative, ...]
 
     @property
@@ -87,6 +88,11 @@ class PrivacyPlan:
             found.append(
                 f"privacy: the mean of one round is {self.ratio:.2g} times as long as its noise: training will hardly "
                 f"learn from it; it would be better with {better}"
+            )
+        if self.delta * self.clients >= 1:
+            found.append(
+                f"privacy: delta {self.delta:g} is no less than 1 / {self.clients}, the number of clients: with that "
+                "chance epsilon may not hold, and all of a client's data be seen; write delta = 1e-5, say"
             )
         if self.rounds == 0:
             found.append("privacy: the budget has no room for a round; see the conditions")
@@ -136,6 +142,7 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
         -(-policy.lattice.modulus.bit_length() // 8),
         guesses,
         security_of(policy.lattice),
+        len(policy.roster),
         tuple(_alternatives(policy, max(wanted, 1))),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,8 @@ class ProposedBounds:
     needs several one for each coordinate. coordinate_bound: on the same, or None where it would bound nothing.
     fraction_bits: those that follow from the clip norm and d; finer: or more, as statistics would lose their digits.
 
-    lengths: of all measured updates in these scales, (turns,). largest: coordinate of any.
+    lengths: of all measured updates in these scales, (turns,). largest: coordinate of any. unit: of data, that
+    weighs 1; None where they are not weighed.
     """
 
     clip_norm: float
@@ -41,6 +42,7 @@ class ProposedBounds:
     lengths: Doubles
     largest: float = 0.0
     finer: bool = False
+    unit: float | None = None
 
     def touched(self, clip_norm: float) -> float:
         """The share of measured updates that are longer than this."""
@@ -53,13 +55,15 @@ class ProposedBounds:
             "scales": {name: each if isinstance(each, float) else list(each) for name, each in self.scales.items()},
             "coordinate_bound": self.coordinate_bound,
             "fraction_bits": self.fraction_bits,
+            "unit": self.unit,
             "norms": quantiles(self.lengths),
             "clipped": self.touched(self.clip_norm),
         }
 
 
-def propose(measured: Measurement) -> ProposedBounds:
-    """A clip norm that leaves honest updates as they are, and what goes with it."""
+def propose(measured: Measurement, largest_weight: int = 1) -> ProposedBounds:
+    """A clip norm that leaves honest updates as they are, and what goes with it. largest_weight: W, that the heaviest
+    client is to have."""
     scales = _scales(measured)
     lengths = measured.lengths(scales)
     clip = _two_digits(MARGIN * float(usual(lengths))) or 1.0
@@ -75,7 +79,16 @@ def propose(measured: Measurement) -> ProposedBounds:
         lengths,
         largest,
         finer=bits > usual_bits,
+        unit=_unit(list(measured.data.values()), largest_weight),
     )
+
+
+def _unit(data: Sequence[float], largest: int) -> float | None:
+    """The finest in which the heaviest data weigh no more than `largest`; 1 where that is exact."""
+    if not data:
+        return None
+    exact = all(each.is_integer() for each in data)
+    return 1.0 if exact and max(data) <= largest else _two_digits(max(data) / largest)
 
 
 def share_beyond(lengths: Doubles, clip_norm: float) -> float:

@@ -13,6 +13,7 @@ from proofs.errors import Misuse
 from protocols.derivation import derive_lattice
 from protocols.policy import Policy, WeightRule
 from protocols.weights import EQUAL, LARGEST_WEIGHT
+from verifl.formatting import counted
 from verifl.strategies.weights import beyond, mapped, unit_of
 from verifl.tasks.base import Task
 from verifl.tasks.loading import client_names, weighing_task
@@ -68,15 +69,15 @@ class WeightPlan:
         if capped:
             most = max(each.measured or 0.0 for each in capped)
             found.append(
-                f"weights: the data of {len(capped)} clients weigh more than {rule.largest} units of {unit:g}, up to "
-                f"{most:g}, and count for no more: set {' or '.join(_room_for(most, rule))}"
+                f"weights: the data of {counted(len(capped), 'client')} weigh more than {rule.largest} units of "
+                f"{unit:g}, up to {most:g}, and count for no more: set {' or '.join(_room_for(most, rule))}"
             )
         coarse = [each for each in stating if each not in capped and each.error(rule) > COARSE]
         if coarse:
             worst = max(each.error(rule) for each in coarse)
             found.append(
-                f"weights: rounding to units of {unit:g} changes the weight of {len(coarse)} clients by more than "
-                f"{float(COARSE):.0%}, up to {_percent(worst)}: lower unit, and raise largest with it"
+                f"weights: rounding to units of {unit:g} changes the weight of {counted(len(coarse), 'client')} by "
+                f"more than {float(COARSE):.0%}, up to {_percent(worst)}: lower unit, and raise largest with it"
             )
         return [*found, *self._too_few()]
 

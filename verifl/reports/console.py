@@ -23,7 +23,7 @@ class ConsoleProgress:
     def __init__(self, console: Console, status: Status) -> None:
         self._console = console
         self._status = status
-        self._clipped = 0
+        self._clipped: list[bool] = []  # of those that trained in this process
         self._sizes: list[int] = []
 
     def note(self, text: str) -> None:
@@ -34,10 +34,10 @@ class ConsoleProgress:
         """Show the text beside the spinner."""
         self._status.update(text)
 
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
         """Count; the spinner names the client."""
         self._sizes.append(size)
-        self._clipped += clipped
+        self._clipped += [] if clipped is None else [clipped]
         self._status.update(f"{client} submitted {format_bytes(size)}")
 
     def measured(self, initial: RoundSummary) -> None:
@@ -49,7 +49,7 @@ class ConsoleProgress:
         rows = round_rows(summary, self._clipped, self._sizes)
         for line in aligned(round_label(summary, rounds), rows, self._console.width):
             self.note(line)
-        self._clipped, self._sizes = 0, []
+        self._clipped, self._sizes = [], []
 
 
 @contextmanager
@@ -75,10 +75,11 @@ def round_label(summary: RoundSummary, rounds: int) -> str:
     return f"round {summary.round} ({summary.closed} of {rounds} closed)"
 
 
-def round_rows(summary: RoundSummary, clipped: int, sizes: Sequence[int]) -> list[tuple[str, str]]:
+def round_rows(summary: RoundSummary, clipped: Sequence[bool], sizes: Sequence[int]) -> list[tuple[str, str]]:
     """One round as rows of a word and a text."""
     each = f", {format_bytes(max(sizes))} each" if sizes else ""
-    scaled = f"; {clipped} scaled back to the clip norm" if clipped else ""
+    some = f" of {len(clipped)} that trained since then" if len(clipped) < len(sizes) else ""
+    scaled = f"; {sum(clipped)}{some} scaled back to the clip norm" if any(clipped) else ""
     rows = [("submitted", f"{format_names(summary.submitted)}{each}{scaled}"), ("verdicts", _verdicts(summary))]
     if summary.failed:
         rows.append(("failed", f"{format_names(summary.failed)}: nothing was sent"))

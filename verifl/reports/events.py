@@ -52,6 +52,8 @@ ON_TRAINING: Mapping[str, tuple[str, ...]] = {
     "weight-capped": ("client",),
     "trained": ("client", "round", "norm", "clip_norm", "used", "kept"),
     "update-zero": ("client",),
+    "spending": ("client", "closed", "most"),
+    "privacy": (),
     "unregistered": ("tensors",),
     "unchanged": ("round", "clients"),
     "measured-locally": ("round", "tensors"),

@@ -52,7 +52,7 @@ class LoggedProgress:
         """Event `stage`, level debug."""
         _log(logging.DEBUG, "stage", text)
 
-    def submitted(self, client: str, size: int, clipped: bool) -> None:
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
         """Event `submitted`, level info: client, bytes, clipped."""
         _log(logging.INFO, "submitted", f"{client} submitted", client=client, bytes=size, clipped=clipped)
 

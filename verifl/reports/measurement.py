@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from verifl.formatting import format_metrics
+from verifl.formatting import counted, format_metrics
 from verifl.planning.config_files import scale_lines
 from verifl.planning.measured import Measurement
 from verifl.planning.proposals import QUANTILES, ProposedBounds, quantiles, share_beyond
@@ -19,8 +19,9 @@ _SHOWN = 16  # tensors, those of the longest updates; `--format json` has all
 def describe_measurement(measured: Measurement, proposal: ProposedBounds) -> str:
     """Norms by round and by tensor, then the proposal, and what other clip norms would do."""
     rounds, clients = {turn.round for turn in measured.turns}, {turn.client for turn in measured.turns}
+    trained = f"{counted(len(rounds), 'round')} of {counted(len(clients), 'client')}"
     lines = [
-        f"Measured {len(measured.turns)} updates: {len(rounds)} rounds of {len(clients)} clients, in the clear",
+        f"Measured {counted(len(measured.turns), 'update')}: {trained}, in the clear",
         f"  before  {format_metrics(measured.initial)}",
         f"  after   {format_metrics(measured.reached)}",
         "",
@@ -29,7 +30,7 @@ def describe_measurement(measured: Measurement, proposal: ProposedBounds) -> str
         *_tensor_lines(measured),
         "",
         *_weight_lines(measured, proposal),
-        *_proposal_lines(proposal),
+        *_proposal_lines(measured, proposal),
     ]
     return "\n".join(lines)
 
@@ -97,8 +98,8 @@ def _weight_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[s
     weighed = measured.weighed(proposal.lengths)
     if not weighed:
         return
-    scaled = ", divided by the scales" if proposal.scales else ""
-    yield f"Clients {'weight':>29}{'share':>9}  longest update times it{scaled}, of the clip norm times it"
+    scaled = " in these scales" if proposal.scales else ""
+    yield f"Clients {'weight':>29}{'share':>9}  its longest update{scaled} and the clip norm, both times the weight"
     for each in weighed[:_SHOWN]:
         bound = each.weight * proposal.clip_norm
         yield f"  {each.client:<27}{each.weight:>8}{each.share:>9.1%}  {each.norm:.4g} of {bound:.4g}"
@@ -107,17 +108,17 @@ def _weight_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[s
     yield ""
 
 
-def _proposal_lines(proposal: ProposedBounds) -> Iterator[str]:
+def _proposal_lines(measured: Measurement, proposal: ProposedBounds) -> Iterator[str]:
     units = math.ldexp(proposal.largest, proposal.fraction_bits)
-    scaled = ", divided by the scales" if proposal.scales else ""
+    scaled = "; in these scales" if proposal.scales else ""
     yield "Proposed"
     yield "  [update]"
     yield f"  clip_norm = {proposal.clip_norm!r}"
     yield from (f"  {line}" for line in scale_lines(proposal.scales))
-    yield f"  of these updates{scaled}, this clips {proposal.touched(proposal.clip_norm):.1%}"
+    yield f"  it scales back {proposal.touched(proposal.clip_norm):.1%} of these updates{scaled}"
     for factor in (0.5, 0.25):
         other = factor * proposal.clip_norm
-        yield f"  clip_norm = {other:g} would clip {share_beyond(proposal.lengths, other):.1%}"
+        yield f"  clip_norm = {other:g} would scale back {share_beyond(proposal.lengths, other):.1%}"
     if proposal.finer:
         yield f"  fraction_bits = {proposal.fraction_bits}"
         yield f"  that is finer than by itself, for the statistics; the largest coordinate is {units:,.0f} units"
@@ -127,3 +128,7 @@ def _proposal_lines(proposal: ProposedBounds) -> Iterator[str]:
         yield "  coordinate_bound: none below the clip norm leaves these updates as they are"
     else:
         yield f"  coordinate_bound = {proposal.coordinate_bound!r} would leave these updates as they are"
+    if proposal.unit is not None:
+        yield "  [weights]"
+        yield f"  unit = {proposal.unit!r}"
+        yield f"  the heaviest data weighed {max(measured.data.values()):g}"

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse
+from proofs.machine.installing import install_hint
 from verifl.reports.logs import LOGGER
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def metrics_served(role: str, address: str, port: int | None) -> Iterator[None]:
     try:
         from prometheus_client import CollectorRegistry, start_http_server
     except ModuleNotFoundError:
-        raise Misuse("metrics: this needs prometheus-client: pip install 'verifl[metrics]'") from None
+        raise Misuse(f"metrics: this needs prometheus-client: {install_hint('metrics')}") from None
     registry = CollectorRegistry()
     handler = PartyMetrics(registry, role)
     try:

@@ -203,6 +203,9 @@ def _disk(standing: Standing, disk: Disk) -> str:
     if fit is None:
         return text
     left = standing.max_rounds - standing.opened
+    if standing.is_finished:
+        return text
+    fit = min(fit, left)
     return f"{text}: room for {fit} rounds more, of the {left} that the policy allows"
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proofs.errors import Misuse
+from proofs.machine.installing import install_hint
 from protocols.pinned import PinnedPolicy
 from verifl.config import ReportConfig
 from verifl.progress import Callback, Progress, RoundSummary, Together
@@ -47,7 +48,7 @@ def require_trackers(config: ReportConfig) -> None:
     """Raise Misuse where the package of a tracker is not installed."""
     for name, value in config:
         if value is not None and importlib.util.find_spec(name) is None:
-            raise Misuse(f"report.{name}: needs {name}, which is not installed: pip install 'verifl[{name}]'")
+            raise Misuse(f"report.{name}: needs {name}, which is not installed: {install_hint(name)}")
 
 
 @contextmanager

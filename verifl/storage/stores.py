@@ -152,7 +152,11 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """An empty temporary file beside `path`; when the block ends well it is flushed and takes the name `path`,
     otherwise it disappears."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        error.filename = str(path)  # the name that somebody knows
+        raise
     try:
         granted = os.fstat(descriptor).st_mode & 0o777
         os.close(descriptor)

@@ -58,7 +58,8 @@ print(cli.invoke(["init", {str(tmp_path)!r}]), cli.invoke(["demo", "--out", {str
 """
     done = run_code(code)
     assert done.stdout.splitlines()[-1] == "0 2"
-    assert done.stderr == "verifl: this needs torch, which is not installed: pip install 'verifl[federation]'\n"
+    hint = "pip install '.[federation]' in the directory of the source"
+    assert done.stderr == f"verifl: this needs torch, which is not installed: {hint}\n"
 
 
 @pytest.mark.parametrize("arguments", SUBCOMMANDS, ids=" ".join)
@@ -234,7 +235,7 @@ def test_a_round_for_people() -> None:
     summary = RoundSummary(
         3, ("a", "b"), ("a",), {"b": "invalid-proof"}, ("t-1", "t-2"), {"loss": 0.25}, 1.26, 2_500_000
     )
-    rows = round_rows(summary, clipped=1, sizes=[90_400, 1])
+    rows = round_rows(summary, clipped=[True, False], sizes=[90_400, 1])
     assert rows == [
         ("submitted", "a, b, 90 kB each; 1 scaled back to the clip norm"),
         ("verdicts", "1 proofs verified and summed; released by t-1, t-2; b excluded: invalid-proof"),
@@ -247,7 +248,9 @@ def test_a_round_for_people() -> None:
     ]
     assert max(map(len, lines)) <= 70
     aborted = replace(summary, aborted="no-quorum", metrics={})
-    assert round_rows(aborted, 0, [])[1:] == [
+    resumed = round_rows(summary, clipped=[True], sizes=[90_400, 1])  # the other one trained before a kill
+    assert resumed[0][1].endswith("; 1 of 1 that trained since then scaled back to the clip norm")
+    assert round_rows(aborted, [], [])[1:] == [
         ("verdicts", "1 in the cohort; b excluded: invalid-proof"),
         ("aborted", "no-quorum"),
         ("model", "no metrics; 1.3 s, 2.5 MB of transcript"),

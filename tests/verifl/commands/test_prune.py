@@ -6,16 +6,21 @@ That it takes what an audit does without, and nothing that is evidence, is in te
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from auditor import Status, audit
+from protocols.log.checkpoint import SignedNote
+from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import blob_path
+from protocols.pinned import PinnedPolicy
 from tests.simulator import Setting, Simulation
 from tests.verifl.commands.test_cli import failing_line
 from tests.verifl.test_federation import CONFIG, Line
 from verifl import Config, Federation
+from verifl.agents import published
 from verifl.agents.pruning import prunable
 from verifl.commands.root import invoke
 
@@ -50,6 +55,14 @@ def test_what_is_pruned_is_skipped_and_said_by_every_audit(tmp_path: Path, capsy
     assert "5 ciphertexts pruned" in report.check("I1").notes
     again = told(capsys, str(tmp_path), "--write")
     assert (again["ciphertexts"], again["bytes"], again["gone_before"]) == (0, 0, 5)
+    simulation.play_round()
+    assert invoke(["prune", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "nobody can check now: I9, replay of the summation (1 of them)\n" in text
+    assert "nobody can check then: I9, replay of the summation (2 of them)\n" in text
+    assert "--write does it; keep a whole copy elsewhere, unless somebody has one\n" in text
+    assert invoke(["prune", str(tmp_path), "--write", "--despite", "I99"]) == 2
+    assert "'I99' is not 'I9'" in capsys.readouterr().err
     simulation.writer.close()
 
 
@@ -76,6 +89,47 @@ def test_a_policy_that_requires_the_replay_is_named_and_a_run_goes_on(
     capsys.readouterr()
     said = told(capsys, str(out))
     assert (said["ciphertexts"], said["gone_before"], said["rounds"]) == (5, 5, [1, 2])
+
+
+def test_a_log_that_grows_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last bundle of entries was a partial one, and may be gone: a writer removes it once there is the full one."""
+    simulation = Simulation(tmp_path / "grows", Setting(dimension=8))
+    simulation.start()
+    simulation.play_round()
+    before = simulation.writer.published_size
+    shutil.copytree(tmp_path / "grows", tmp_path / "before")
+    simulation.play_round()
+    simulation.writer.close()
+    for path in (simulation.path / "tile/entries").rglob(f"*.p/{before}"):
+        path.unlink()
+    known = published.own_note
+    for name, *options in (["prune"], ["export", "--round", "1", str(tmp_path / "model")]):
+        place, looks = tmp_path / name, list[int]()
+        shutil.copytree(tmp_path / "before", place)
+
+        def own_note(
+            pinned: PinnedPolicy, reader: TranscriptReader, place: Path = place, looks: list[int] = looks
+        ) -> SignedNote:
+            note = known(pinned, reader)
+            looks.append(note.checkpoint.size)
+            shutil.rmtree(place)
+            shutil.copytree(tmp_path / "grows", place)
+            return note
+
+        monkeypatch.setattr(published, "own_note", own_note)
+        assert invoke([name, str(place), *options]) == 0
+        assert looks == [before, simulation.writer.published_size]
+
+
+def test_what_is_missing_of_a_log_that_rests_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    simulation = Simulation(tmp_path, Setting(dimension=8))
+    simulation.start()
+    simulation.play_round()
+    simulation.writer.close()
+    for path in (simulation.path / "tile/entries").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert "file-missing" in failing_line(capsys, ["prune", str(tmp_path)], status=1)
 
 
 def test_what_is_no_file_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import pytest
 
 from proofs.errors import Misuse
-from protocols.policy import TensorSpec
+from protocols.policy import Policy, TensorSpec
 from tests.seeded import seeded
 from verifl.config import Config
-from verifl.enrolment.policies import TrainedModel, enrol, enrolled
+from verifl.enrolment.policies import TrainedModel, check_training, enrol, enrolled
+from verifl.enrolment.policy_words import decided_by
 
 WEIGHT = TensorSpec("0.weight", (3, 2), "float32", nonnegative=False)
 BIAS = TensorSpec("0.bias", (3,), "float32", nonnegative=False)
@@ -27,9 +29,41 @@ def refusal(model: TrainedModel, **tables: Mapping[str, object]) -> str:
     described = Config.of(**{"update": {"clip_norm": 2.0, "fraction_bits": 10}, **tables})
     with pytest.raises(Misuse) as excinfo:
         enrolled(made.policy_file, keys, described, model, CLIENTS)
-    assert str(excinfo.value).endswith(OTHER)
-    assert "Spec(" not in str(excinfo.value)
-    return str(excinfo.value).removesuffix(OTHER)
+    said, other, where = str(excinfo.value).partition(OTHER)
+    assert other
+    assert where.startswith("; it follows from ")
+    assert "Spec(" not in said
+    return said
+
+
+def test_every_field_that_may_differ_says_what_decides_it() -> None:
+    """Those of the parties, and what is pinned, have checks of their own before."""
+    by_roster = {
+        "federation", "origin", "log_key", "issuer_key", "trustees", "threshold", "corrupt", "roster", "min_cohort",
+        "max_cohort", "per_round", "max_rounds", "max_aborts", "strict_consecutive", "approvals",
+    }  # fmt: skip
+    pinned, constant = {"task", "initial_file", "previous"}, {"projections"}
+    for each in fields(Policy):
+        assert bool(decided_by(each.name)) != (each.name in by_roster | pinned | constant), each.name
+
+
+def test_another_noise_names_the_keys_that_fix_it() -> None:
+    noised = {"limits": {"min_cohort": 3}, "privacy": {"epsilon": 8.0, "delta": 1e-5}}
+    wide = TensorSpec("0.weight", (200,), "float32", nonnegative=False)
+    model = TrainedModel.of((wide,), 200, b"weights")
+    made = enrol(Config.of(**noised), model.tensors, 200, CLIENTS, b"weights", seeded("words"))
+    keys = {key.public_key: key for key in (made.coordinator, *made.trustees.values(), *made.clients.values())}
+    for other in ({"federation": {"rounds": 4}}, {"privacy": {"epsilon": 9.0, "delta": 1e-5}}):
+        with pytest.raises(Misuse) as excinfo:
+            enrolled(made.policy_file, keys, Config.of(**{**noised, **other}), model, CLIENTS)
+        assert "it follows from federation.rounds with epsilon, delta, colluding of [privacy]; " in str(excinfo.value)
+        assert str(excinfo.value).endswith("put them back, or have a new policy made that goes on from this one")
+
+
+def test_where_a_policy_is_there_it_decides_and_no_roster() -> None:
+    made = enrol(Config.of(), SIGNED.tensors, SIGNED.dimension, CLIENTS, b"weights", seeded("words"))
+    with pytest.raises(Misuse, match=r"federation\.name: the policy decides and says federation, found icu"):
+        check_training(made.policy, Config.of(federation={"name": "icu"}), SIGNED)
 
 
 @pytest.mark.parametrize(

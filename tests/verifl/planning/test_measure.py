@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from verifl.planning.config_files import BEGIN, with_proposal
 from verifl.planning.measured import MeasuredTensor, MeasuredTurn, Measurement, measurement_path, read_measurement
 from verifl.planning.measured_turns import Turns
 from verifl.planning.proposals import ProposedBounds, propose
+from verifl.reports.measurement import describe_measurement
+from verifl.strategies.weights import beyond, weight_rule
 from verifl.training.tensors import TensorLayout
 
 TASK = """
@@ -350,6 +353,31 @@ def test_a_file_that_is_no_measurement(config: Path) -> None:
         measurement_path(config).write_text(text)
         with pytest.raises(Misuse, match="measure again"):
             read_measurement(measurement_path(config))
+
+
+@pytest.mark.parametrize(
+    ("data", "largest", "unit"),
+    [
+        ({}, 100, None),
+        ({"a": 40.0, "b": 100.0}, 100, 1.0),  # exact
+        ({"a": 40.0, "b": 1204.0}, 100, 13.0),
+        ({"a": 0.5, "b": 3.0}, 100, 0.03),
+        ({"a": 2.0, "b": 3.0}, 1, 3.0),
+    ],
+)
+def test_a_unit_in_which_the_heaviest_is_the_largest(data: dict[str, float], largest: int, unit: float | None) -> None:
+    turns = (MeasuredTurn(1, "a", (1.0,), (1.0,)),)
+    measured = Measurement((MeasuredTensor("w", 4, False),), turns, {}, {}, data)
+    proposal = propose(measured, largest)
+    assert proposal.unit == unit
+    written = with_proposal('[task]\nfile = "t.py"\n[weights]\nkind = "declared"  # ours\n', proposal, "c")
+    said = Config.of(**tomllib.loads(written)).weights
+    assert said.unit == unit
+    assert "# ours" in written
+    if unit is not None:
+        rule = weight_rule(said.model_copy(update={"largest": largest}))
+        assert not any(beyond(each, rule) for each in data.values())
+        assert f"  [weights]\n  unit = {unit!r}\n" in describe_measurement(measured, proposal)
 
 
 class Noised(Config):

@@ -54,7 +54,7 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_is_done(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(Misuse, match=rf"report\.{name}: needs .*: pip install 'verifl\[{name}\]'"):
+    with pytest.raises(Misuse, match=rf"report\.{name}: needs .*: pip install '\.\[{name}\]' in the dir"):
         Federation(Line(), configured(**{name: "x"}), tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
 

@@ -21,7 +21,7 @@ from protocols.rounds.exchange import Answer, Question
 from protocols.rounds.proposals import OF_CLIENTS, Proposal, bundled_entries, open_proposal
 from verifl.agents.clock import Clock
 from verifl.agents.party import Party, PublicLog
-from verifl.agents.published import PublishedLog
+from verifl.agents.published import PublishedLog, newest, steadily
 from verifl.carriers.exchange.public import Glance, PublicView
 from verifl.carriers.exchange.stopping import Stop
 from verifl.carriers.exchange.versions import VersionsSeen
@@ -35,9 +35,13 @@ _T = TypeVar("_T")
 def evidence_of(public: PublicView, pinned: PinnedPolicy, party: Party) -> Evidence:
     """What the published log has of a party: for its agent to start with. Raises Malformed or Rejected for what is no
     log."""
-    try:
+
+    def look() -> Evidence:
         reader = public.reader()
         return NO_EVIDENCE if reader is None else PublishedLog(reader, pinned).said_by(party)
+
+    try:
+        return steadily(look, lambda: newest(public.reader()))
     except (Malformed, Rejected):
         public.distrust()
         raise

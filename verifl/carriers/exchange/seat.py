@@ -16,7 +16,7 @@ from protocols.messages import COORDINATOR, KeyRotation
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.follower import Follower
 from verifl.agents.party import Party
-from verifl.agents.published import follow
+from verifl.agents.published import follow, newest, steadily
 from verifl.carriers.exchange.access import NO_ACCESS, WebAccess, check_place, exchange_at
 from verifl.carriers.exchange.public import PublicDirectory, PublicView
 from verifl.enrolment.policies import read_policy_file
@@ -76,7 +76,8 @@ def _name(role: str, pinned: PinnedPolicy, keys: Sequence[SigningKey], public: P
     owners = {member.public_key: member.id for member in (policy.trustees if role == "trustee" else policy.roster)}
     held = [key.public_key for key in keys]
     if owners.keys().isdisjoint(held):
-        owners |= _rotated(pinned, public, set(owners.values()))
+        parties = set(owners.values())
+        owners |= steadily(lambda: _rotated(pinned, public, parties), lambda: newest(public.reader()))
     names = sorted({owners[key] for key in held if key in owners})
     if not names:
         raise Misuse(f"key: policy and log have no {role} with the public key {' or '.join(key.hex() for key in held)}")

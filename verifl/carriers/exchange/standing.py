@@ -24,7 +24,7 @@ from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import Ledger, asked_clients, cohorts_with
 from protocols.rounds.proposals import OBSERVE, Proposal, bundled_entries, open_proposal
-from verifl.agents.published import whole_log
+from verifl.agents.published import newest, steadily, whole_log
 from verifl.carriers.exchange.public import PROPOSAL, PublicView
 from verifl.storage.history import EndedRound, RoundsWalk
 
@@ -36,7 +36,6 @@ STAGES = {
     "release": Stage.RELEASES,
 }
 RECENT = 8  # rounds, whose mean a forecast is
-_LOOKS = 5  # at a directory that changes while it is read
 
 
 @dataclass(frozen=True)
@@ -122,20 +121,12 @@ def _instead(path: Path) -> str:
 def standing_of(public: PublicView, pinned: PinnedPolicy) -> Standing:
     """How it stands now. Raises Malformed or Rejected, by the name of the check, for what is published and is not this
     policy's, or not whole; OSError as the directory does."""
-    for _ in range(_LOOKS):
-        before = _marks(public)
-        try:
-            return _look(public, pinned)
-        except Damaged:
-            if before == _marks(public):
-                raise  # it is not that the coordinator went on
-    return _look(public, pinned)
+    return steadily(lambda: _look(public, pinned), lambda: _marks(public))
 
 
 def _marks(public: PublicView) -> tuple[bytes | None, bytes | None]:
     """What changes whenever the coordinator goes on."""
-    reader = public.reader()
-    return public.proposal(), reader.latest() if reader else None
+    return public.proposal(), newest(public.reader())
 
 
 def _look(public: PublicView, pinned: PinnedPolicy) -> Standing:

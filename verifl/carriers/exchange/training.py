@@ -79,11 +79,11 @@ class ClientTurns:
     def __init__(self, agent: ClientAgent, progress: Progress) -> None:
         self._agent, self._progress = agent, progress
         self.stage = progress.stage
-        self._clipped = False
+        self._clipped: bool | None = None
 
     def answer(self, question: Question, log: PublicLog) -> SubmissionPackage | None:
         """Its submission; None where its own training came to nothing: it drops out of the round."""
-        self._clipped = False
+        self._clipped = None
         try:
             package = self._agent.answer(question, log, self)
         except ClientFailed as error:

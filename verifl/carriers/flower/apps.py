@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proofs.errors import Misuse, Rejected
+from proofs.machine.installing import install_hint
 
 APPS = "verifl-apps"
 _HASH, _NAME = re.compile(r"[0-9a-f]{64}"), re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
@@ -87,7 +88,7 @@ def main() -> None:
         started = importlib.import_module("flwr.supernode.cli").flwr_clientapp
         guard(importlib.import_module(_RUNTIME))
     except ImportError:
-        sys.exit("verifl-clientapp: Flower is not installed; pip install 'verifl[federation,flower]'")
+        sys.exit(f"verifl-clientapp: Flower is not installed; {install_hint('federation,flower')}")
     except Misuse as error:
         sys.exit(str(error))
     started()

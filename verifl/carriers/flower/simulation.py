@@ -30,6 +30,7 @@ from verifl.carriers.flower.home import COORDINATOR, Home
 from verifl.carriers.flower.node import DEFAULT_SEED, SEED, Node
 from verifl.config import Config
 from verifl.enrolment.policies import enrol, read_policy_file
+from verifl.planning.plan import plan_valid
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import make_private_directory
 from verifl.tasks.bare_models import BareModel
@@ -62,6 +63,7 @@ def enrol_simulation(
     training = LocalTraining(BareModel(names, model), tensor_filter(given), "cpu", given.federation.seed)
     initial, layout = training.initial(), training.layout
     made = enrol(given, layout.specs, layout.dimension, names, encode_model(initial), os.urandom)
+    plan_valid(made.policy_file)
     home = Home(path)
     home.public.mkdir(parents=True)
     (path / "config.toml").write_text("[deadlines]\ntrustees = 1.0\nquorum = 0\npoll = 0.1\n")

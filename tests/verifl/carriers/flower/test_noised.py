@@ -40,6 +40,14 @@ def enrolled(folder: Path, **tables: Any) -> Table:
     return Table(folder, Wide)
 
 
+def test_a_policy_that_would_be_refused_is_not_written(tmp_path: Path) -> None:
+    folder, privacy = tmp_path / "federation", {"epsilon": 100.0, "delta": 1e-5}
+    told = {"trustees": {"count": 3, "threshold": 2, "corrupt": 0}, "limits": {"min_cohort": 2}, "privacy": privacy}
+    with pytest.raises(Misuse):
+        enrol_simulation(folder, Wide, 3, Config.of(**told))
+    assert not folder.exists()
+
+
 @pytest.fixture(scope="module")
 def noised(tmp_path_factory: pytest.TempPathFactory) -> Table:
     return enrolled(tmp_path_factory.mktemp("noised") / "federation")
