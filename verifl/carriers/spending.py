@@ -52,7 +52,8 @@ def spent(pinned: PinnedPolicy, ledger: Ledger) -> str | None:
     epsilon = "more than any epsilon that is proved" if most.epsilon is None else f"epsilon {float(most.epsilon):.4g}"
     return (
         f"privacy: {epsilon} of {float(budget.epsilon):g} is spent, at delta {float(budget.rule.delta):g}, of a client "
-        f"as the unit: most of {name}, in {most.rounds} of at most {counted(budget.rounds(name), 'closed cohort')}"
+        f"as the unit: most of {name}, in {most.rounds} of at most {counted(budget.rounds(name), 'closed cohort')}; "
+        f"assumptions: {PAGE}"
     )
 
 

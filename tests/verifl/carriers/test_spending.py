@@ -50,7 +50,7 @@ def test_the_claim_before_the_first_round_and_what_is_spent_behind_each(tmp_path
     assert "privacy.colluding = 1 counts on no more" in colluding
     assert re.fullmatch(
         r"privacy: epsilon 5\.\d+ of 8 is spent, at delta 1e-05, of a client as the unit: most of a, in 1 of at most 2 "
-        r"closed cohorts",
+        r"closed cohorts; assumptions: docs/privacy\.md",
         first,
     )
     assert "most of a, in 2 of at most 2 closed cohorts" in second

@@ -22,6 +22,7 @@ from verifl.agents.memory import remembered
 from verifl.carriers.exchange.public import PublicDirectory
 from verifl.carriers.exchange.standing import Standing, standing_of
 from verifl.commands.root import invoke
+from verifl.reports.status import Disk, describe_status
 from verifl.storage.history import published_bytes
 from verifl.storage.party_directory import PartyDirectory
 from verifl.storage.stores import DirectoryStore
@@ -115,6 +116,11 @@ def test_disk_growth_and_the_last_abort(federation: Federation, capsys: pytest.C
     disk = found["disk"]
     assert disk["used"] == sum(each.stat().st_size for each in federation.public.path.rglob("*") if each.is_file())
     assert disk["rounds_that_fit"] == disk["free"] // found["round_bytes"]
+    standing, room = federation.standing(), Disk(0, 3 * found["round_bytes"])
+    assert "room for 3 rounds more, of the 48 that the policy allows" in describe_status(standing, room, True, 0.0)
+    few = replace(standing, max_rounds=standing.opened + 2)
+    assert "room for 2 rounds more, of the 2 that the policy allows" in describe_status(few, room, True, 0.0)
+    assert "room for" not in describe_status(replace(standing, ended=BUDGET_SPENT), room, True, 0.0)
 
 
 def test_who_has_spent_a_budget_and_what_ended_the_federation(
