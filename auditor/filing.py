@@ -16,6 +16,7 @@ from protocols import messages
 from protocols.blobs import message_blobs
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
+from protocols.noise_trustees import noise_trustees
 from protocols.policy import Policy
 from protocols.submissions import named_extras
 
@@ -36,6 +37,7 @@ class Filing:
 
     def __init__(self, policy: Policy | None) -> None:
         self._policy = policy
+        self._adding = frozenset[str]() if policy is None else noise_trustees(policy)
         self._standing = None if policy is None else Standing(policy)
         self._rounds: dict[int, _Drawer] = {}
         self._genesis: list[Record[messages.Genesis]] = []
@@ -161,7 +163,7 @@ class Filing:
             return
         drawer = self._rounds.setdefault(message.round, _Drawer())
         if isinstance(message, messages.Submission):
-            drawer.submissions[index] = _record(index, hashed, message)
+            drawer.submissions[index] = _record(index, hashed, message, message.client in self._adding)
             return
         self._by_hash.setdefault(hashed, index)
         if isinstance(message, messages.RoundOpen) and self._standing is not None:
@@ -184,7 +186,7 @@ class _Drawer:
         return Round(number, submissions=MappingProxyType(dict(self.submissions)), **entries)
 
 
-def _record(index: int, hashed: bytes, message: messages.Submission) -> SubmissionRecord:
+def _record(index: int, hashed: bytes, message: messages.Submission, noise: bool) -> SubmissionRecord:
     return SubmissionRecord(
         index,
         hashed,
@@ -199,4 +201,5 @@ def _record(index: int, hashed: bytes, message: messages.Submission) -> Submissi
         tuple(share.blob for share in message.shares),
         named_extras(message),
         message.weight,
+        noise,
     )

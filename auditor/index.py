@@ -20,6 +20,7 @@ from auditor.reports.results import Place
 from auditor.standing import in_force
 from protocols import messages
 from protocols.membership import Membership
+from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.policy import Member, Policy
 from protocols.privacy.differencing import Cohort
 from protocols.weights import Summands
@@ -56,6 +57,7 @@ class SubmissionRecord:
     share_blobs: tuple[bytes, ...]
     extras: tuple[tuple[str, bytes], ...]  # commitments that only some policies ask for, by field
     weight: int | None  # what it states
+    noise: bool = False  # it is by a trustee, whose submissions are noise alone
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,16 @@ class Round:
         chosen = dict.fromkeys(self.cohort.message.accepted)
         return [self.submissions[index] for index in chosen if index in self.submissions]
 
+    @property
+    def clients(self) -> set[str]:
+        """Whose updates are in the cohort."""
+        return {record.client for record in self.accepted() if not record.noise}
+
     def charged(self) -> Iterator[tuple[Record[messages.CohortClosed], AbstractSet[str]]]:
         """Each CohortClosed, with the clients that it charges: whose submissions of this round it accepts."""
         for entry in self.cohorts:
-            accepted = entry.message.accepted
-            yield entry, {self.submissions[index].client for index in accepted if index in self.submissions}
+            records = [self.submissions[index] for index in entry.message.accepted if index in self.submissions]
+            yield entry, {record.client for record in records if not record.noise}
 
     @property
     def summands(self) -> Summands:
@@ -191,8 +198,12 @@ class Index:
         return in_force(self.trustees, size) if self.trustees else policy.trustees
 
     def clients_at(self, policy: Policy, size: int) -> tuple[str, ...]:
-        """Ids of the clients in force after the first `size` entries, likewise."""
-        return tuple(each.id for each in policy.roster if self.left.get(each.id, size + 1) > size)
+        """Ids of the clients that train, and are in force after the first `size` entries, likewise."""
+        return tuple(each.id for each in training_clients(policy) if self.left.get(each.id, size + 1) > size)
+
+    def noise_at(self, policy: Policy, size: int) -> frozenset[str]:
+        """Ids of the trustees who add noise, and are in force then."""
+        return frozenset(each for each in noise_trustees(policy) if self.left.get(each, size + 1) > size)
 
     def charges_before(self, size: int) -> Counter[str]:
         """In how many cohorts each client is that were closed in the first `size` entries; only those in any."""
@@ -246,7 +257,7 @@ class Index:
         for found in self.in_order():
             if found.cohort is not None and found.open is not None:
                 numbers.append(found.number)
-                cohorts.append(Cohort(found.open.message.model, {each.client for each in found.accepted()}))
+                cohorts.append(Cohort(found.open.message.model, found.clients))
         return numbers, cohorts
 
     def model_before(self, index: int, initial: bytes) -> bytes:
@@ -262,7 +273,7 @@ class Index:
             if found.cohort is not None and found.open is not None:
                 numbers, cohorts = opened.setdefault(found.open.message.model, ([], []))
                 numbers.append(found.number)
-                cohorts.append({record.client for record in found.accepted()})
+                cohorts.append(found.clients)
         return opened
 
 

@@ -108,9 +108,9 @@ def within_bounds(parameters: ArgumentParameters, noise: NDArray[np.int64]) -> b
 
 
 def _relation(parameters: ArgumentParameters) -> PrivacyNoise:
-    if parameters.privacy_noise is None:
+    if parameters.noise_bounds is None:
         raise Misuse("noise: expected parameters of noise for privacy, found none")
-    return PrivacyNoise(parameters.shape, parameters.privacy_noise)
+    return PrivacyNoise(parameters.shape, parameters.noise_bounds)
 
 
 def _shaped(relation: PrivacyNoise, noise: NDArray[np.int64]) -> Table:

@@ -9,6 +9,7 @@
 | W | hidden_weight | the same W of weights that stay hidden |
 | N, q, T, E | encryption | ring, plaintext scale, bound on noise |
 | E_n, L, U | privacy_noise | bounds on noise for privacy: of a group, and on all of its energy |
+| | update_noise | the same of updates, where others send noise alone, of weight 0 |
 | k | projections | random projections |
 | F^2 | squares_bound | bounds the sum of squares of all cells of an honest prover |
 | P, M, Z | projection_bound, .. | of the projections: |s^T V t| < P, masks in [-M, M], Z = M - P |
@@ -63,6 +64,8 @@ class ArgumentParameters:
     weight, largest_weight: 1 <= w <= W; what has a size, and what masks, is the same for every w. hidden_weight: W, 1
     to 2^20, where w stays hidden: it is the last of the d >= 2 coordinates, and `weight` and `largest_weight` are 1;
     None where it does not. privacy_noise: bounds of the noise that the message carries for privacy; None for none.
+    update_noise: bounds of the noise of updates, where `privacy_noise` is that of messages which are noise alone: these
+    have the weight 0, so that every bound on their update is 0; None where there are none of these.
     Beside a hidden weight there is none, beside the encryption's proof it takes the place of the errors (T = 1), and
     W B + E_n is at most 2^40. Raises Misuse that names the inequality and both of its sides, or says which relations do
     not go together.
@@ -79,6 +82,7 @@ class ArgumentParameters:
     largest_weight: int = 1
     hidden_weight: int | None = None
     privacy_noise: NoiseBounds | None = None
+    update_noise: NoiseBounds | None = None
 
     minimum_projections: ClassVar[int] = LEAST_PROJECTIONS
 
@@ -100,8 +104,9 @@ class ArgumentParameters:
                 raise Misuse(f"no wrap-around ({bound.name}): expected less than ord = {ORDER}, found {bound.left}")
 
     def _check_range(self) -> None:
-        if not 1 <= self.weight <= self.largest_weight:
-            raise Misuse(f"weight: expected 1 <= w <= W = {self.largest_weight}, found {self.weight}")
+        if not self.least_weight <= self.weight <= self.largest_weight:
+            allowed = f"{self.least_weight} <= w <= W = {self.largest_weight}"
+            raise Misuse(f"weight: expected {allowed}, found {self.weight}")
 
     def _check_weight(self) -> None:
         largest = self.hidden_weight
@@ -125,20 +130,40 @@ class ArgumentParameters:
             expected = "1, as noise takes the place of errors" if noise is not None else "2 or more without noise"
             raise Misuse(f"plaintext scale: expected {expected}, found {lattice.plaintext_scale}")
         if noise is None:
+            if self.update_noise is not None:
+                raise Misuse("noise of updates: expected none without noise for privacy, found some")
             return
         if self.hidden_weight is not None:
             raise Misuse(f"hidden weight: expected none beside noise for privacy, found W = {self.hidden_weight}")
-        most = PrivacyNoise(self.shape, noise).groups.count * noise.group**2
-        if noise.ceiling > most:
-            raise Misuse(f"noise: expected U <= {most}, all groups at E_n, found U = {noise.ceiling}")
+        for each in (noise, *(() if self.update_noise is None else (self.update_noise,))):
+            most = PrivacyNoise(self.shape, each).groups.count * each.group**2
+            if each.ceiling > most:
+                raise Misuse(f"noise: expected U <= {most}, all groups at E_n, found U = {each.ceiling}")
         if self.message_bound > MAXIMUM_MESSAGE:
             raise Misuse(f"noise: expected W B + E_n <= {MAXIMUM_MESSAGE}, found {self.message_bound}")
 
     @property
     def message_bound(self) -> int:
-        """Bounds every cell of what is encrypted, of the heaviest update: B, with noise B + E_n."""
+        """Bounds every cell of what is encrypted, of the heaviest update: B, with noise B + E_n; or of noise alone."""
         largest = self.largest_weight * self.scale.largest * self.norm_bound
-        return largest + (self.privacy_noise.group if self.privacy_noise is not None else 0)
+        if self.privacy_noise is None:
+            return largest
+        if self.update_noise is None:
+            return largest + self.privacy_noise.group
+        return max(largest + self.update_noise.group, self.privacy_noise.group)
+
+    @property
+    def least_weight(self) -> int:
+        """0 where there is noise alone, else 1."""
+        return 1 if self.update_noise is None else 0
+
+    @property
+    def noise_bounds(self) -> NoiseBounds | None:
+        """Of the noise for privacy of a message of this weight; None for none."""
+        return self._noise_of(self.weight)
+
+    def _noise_of(self, weight: int) -> NoiseBounds | None:
+        return self.privacy_noise if weight == 0 or self.update_noise is None else self.update_noise
 
     @cached_property
     def scale(self) -> Scale:
@@ -151,8 +176,8 @@ class ArgumentParameters:
         return TableShape(self.dimension)
 
     def weighing(self, weight: int) -> ArgumentParameters:
-        """The same of an update of this weight; raises Misuse unless it is 1 to W. What the weight does not change is
-        computed once: of thousands of weights, and a policy of thousands of groups, that is most of it."""
+        """The same of an update of this weight; raises Misuse unless there is such a weight. What the weight does not
+        change is computed once: of thousands of weights, and a policy of thousands of groups, that is most of it."""
         if weight == self.weight:
             return self
         made = copy(self)
@@ -181,12 +206,14 @@ class ArgumentParameters:
         return self._relations(self.weight)
 
     @cached_property
-    def _heaviest(self) -> tuple[Relation, ...]:
-        """The same of an update of weight W: what must not wrap around, and what masks have to cover."""
-        return self.relations if self.weight == self.largest_weight else self._relations(self.largest_weight)
+    def _extremes(self) -> tuple[tuple[Relation, ...], ...]:
+        """The same of an update of weight W, and of noise alone, where there is such: what must not wrap around, and
+        what masks have to cover."""
+        weights = (self.largest_weight,) if self.update_noise is None else (self.largest_weight, 0)
+        return tuple(self.relations if weight == self.weight else self._relations(weight) for weight in weights)
 
     def _relations(self, weight: int) -> tuple[Relation, ...]:
-        noise = self.privacy_noise
+        noise = self._noise_of(weight)
         found: list[Relation] = [Norm(self.shape, weight * self.norm_bound, self.scale, noise)]
         found.append(Padding(self.shape, noise is not None))
         if segments := self.segments if weight == self.weight else self._segments(weight):
@@ -208,7 +235,7 @@ class ArgumentParameters:
     @cached_property
     def squares_bound(self) -> int:
         """F^2: bounds the sum of squares of all tables of an honest prover, of whatever weight."""
-        return sum(relation.squares_bound for relation in self._heaviest)
+        return max(sum(relation.squares_bound for relation in relations) for relations in self._extremes)
 
     @cached_property
     def projection_bound(self) -> int:
@@ -253,7 +280,7 @@ class ArgumentParameters:
     def wrap_bounds(self) -> tuple[WrapBound, ...]:
         """What must stay below ORDER (spec 5.3): entries are within 4 Z by the projections, then exactly bounded."""
         entry = 4 * self.response_bound
-        own = [bound for relation in self._heaviest for bound in relation.wrap_bounds(entry)]
+        own = [bound for relations in self._extremes for each in relations for bound in each.wrap_bounds(entry)]
         return (WrapBound("projections", 2 * entry), *own)
 
     @cached_property

@@ -3,7 +3,7 @@
 Total on hostile bytes: a claim is accepted, or Malformed or Rejected names the first check it fails. The checks, with
 the numbers and sections of the specification; what a relation has to say to one, it is asked for:
 
-V0 5.3       the weight is 1 to W                                   Rejected weight
+V0 5.3       there is such a weight                                 Rejected weight
 V1 5.1, 5.6  commitments of each relation, its statement, the proof have their sizes
                   Malformed commitments-length, range-commitments-length, weight-commitments-length,
                   privacy-noise-commitments-length, encryption-commitments-length, ciphertext,
@@ -143,8 +143,9 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
 def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Openings:
     """V0 to V6: what is left to check are openings."""
     # V0
-    if not 1 <= claim.weight <= parameters.largest_weight:
-        raise Rejected("weight", f"1 to {parameters.largest_weight}", str(claim.weight))
+    least, largest = parameters.least_weight, parameters.largest_weight
+    if not least <= claim.weight <= largest:
+        raise Rejected("weight", f"{least} to {largest}", str(claim.weight))
     parameters = parameters.weighing(claim.weight)
     # V1, V2
     _check_lengths(parameters, claim)

@@ -21,6 +21,7 @@ from proofs import domains
 from proofs.errors import Misuse, Rejected
 from protocols.contexts import number, tagged_hash
 from protocols.messages import ShareAck
+from protocols.noise_trustees import makes_cohort, noise_needed, noise_trustees
 from protocols.policy import Policy
 from protocols.privacy.differencing import Cohort, may_leave
 from protocols.privacy.suppression import largest_cohort
@@ -97,8 +98,11 @@ def choose(
     recent, model: the cohorts of the one or two rounds opened last, and the round's model; they count only under
     `strict_consecutive`. Raises as `choose_cohort`.
     """
-    choice = choose_cohort(policy, [each.index for each in submissions if each.fault is None], acks)
-    if len(choice.accepted) < policy.min_cohort:
+    members = {each.index: each.client for each in submissions if each.fault is None}
+    adding = noise_trustees(policy)
+    noise = frozenset(index for index, client in members.items() if client in adding)
+    choice = choose_cohort(policy, list(members), acks, noise)
+    if not makes_cohort(policy, [members[index] for index in choice.accepted]):
         return choice
     if policy.strict_consecutive and recent:
         return _strict(policy, policy_hash, submissions, choice, earlier, recent, model)
@@ -109,8 +113,7 @@ def _hiding(
     policy: Policy, policy_hash: bytes, submissions: Sequence[Judged], choice: Choice, earlier: AbstractSet[str]
 ) -> Choice:
     """Members who are in `earlier` leave until those who are missing from it are hidden."""
-    clients = {each.index: each.client for each in submissions}
-    members = {clients[index]: index for index in choice.accepted}
+    members = _training(policy, submissions, choice)
     if len(earlier) >= len(members) + policy.min_cohort:
         return choice
     gone = earlier - members.keys()
@@ -130,11 +133,16 @@ def _strict(
     model: bytes,
 ) -> Choice:
     """The same towards the one or two cohorts opened last, on whatever models; of all that is lawful the largest."""
-    clients = {each.index: each.client for each in submissions}
-    members = {clients[index]: index for index in choice.accepted}
+    members = _training(policy, submissions, choice)
     order, exempt = suppression_order(policy_hash, members), exempt_clients(submissions, choice)
     stay = largest_cohort(recent, model, earlier, order, exempt, policy.min_cohort)
     return _without(choice, [members[client] for client in order if client not in stay])
+
+
+def _training(policy: Policy, submissions: Sequence[Judged], choice: Choice) -> dict[str, int]:
+    """The members of A whose update may show: log index by client."""
+    clients, adding = {each.index: each.client for each in submissions}, noise_trustees(policy)
+    return {clients[index]: index for index in choice.accepted if clients[index] not in adding}
 
 
 def suppression_order(policy_hash: bytes, clients: Iterable[str]) -> list[str]:
@@ -159,13 +167,16 @@ def _without(choice: Choice, leaving: Sequence[int]) -> Choice:
     return replace(choice, accepted=accepted, left_out=dict(sorted(left_out.items())))
 
 
-def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, ShareAck]) -> Choice:
+def choose_cohort(
+    policy: Policy, valid: Sequence[int], acks: Mapping[str, ShareAck], noise: AbstractSet[int] = frozenset()
+) -> Choice:
     """A and Q by the rule of spec 8.7, steps 1 to 4: without regard to earlier cohorts.
 
     valid: log indices, ascending, of the submissions with no fault of their own. acks: the round's acknowledgements
-    by trustee id. Submissions disputed by more than f trustees leave; of the others the first `max_cohort` are
-    candidates. Over sets Q of at least t trustees that acknowledged, A is the candidates that all of Q acknowledged:
-    take the largest A, then the largest Q, then the lexicographically first Q by position in the policy.
+    by trustee id. noise: those of `valid` that are noise alone. Submissions disputed by more than f trustees leave; of
+    the others the first `max_cohort` are candidates. Over sets Q of at least t trustees that acknowledged, A is the
+    candidates that all of Q acknowledged: take one with the noise that is needed, if there is one, then with most
+    updates, then with most noise, then the largest Q, then the lexicographically first Q by position in the policy.
     Raises Rejected("policy-trustees") for more than MOST_TRUSTEES, Misuse for a `valid` that is not ascending.
     """
     if len(policy.trustees) > MOST_TRUSTEES:
@@ -179,7 +190,8 @@ def choose_cohort(policy: Policy, valid: Sequence[int], acks: Mapping[str, Share
         for position, member in enumerate(policy.trustees)
         if member.id in acks
     }
-    common, quorum = _best(held, policy.threshold)
+    known = _Noise(_mask(candidates, noise), noise_needed(policy))
+    common, quorum = _best(held, policy.threshold, known)
     accepted = tuple(compress(candidates, map(int, f"{common:b}".zfill(len(candidates)))))
     left_out = dict.fromkeys(valid, COHORT_FULL)
     left_out |= dict.fromkeys(candidates, UNACKNOWLEDGED) | dict.fromkeys(disputed & left_out.keys(), DISPUTED)
@@ -193,12 +205,26 @@ def _mask(candidates: Sequence[int], acknowledged: AbstractSet[int]) -> int:
     return int("0" + "".join("01"[index in acknowledged] for index in candidates), 2)
 
 
-def _best(held: Mapping[int, int], threshold: int) -> tuple[int, tuple[int, ...]]:
-    """(A, Q), A as a mask: largest A, then largest Q, then first Q. Sets of exactly t suffice: each grows to everybody
-    who holds all of its A, and a best Q has the A of any t of its members. Q determines A, so that no tie is left."""
+@dataclass(frozen=True)
+class _Noise:
+    """Of the candidates those that are noise alone, as bits, and how many of them a cohort needs."""
+
+    mask: int
+    needed: int
+
+    def rank(self, common: int) -> tuple[bool, int, int]:
+        """By which one set of candidates comes before another: whether it lacks noise, its updates, its noise."""
+        noise = (common & self.mask).bit_count()
+        return noise < self.needed, noise - common.bit_count(), -noise
+
+
+def _best(held: Mapping[int, int], threshold: int, noise: _Noise) -> tuple[int, tuple[int, ...]]:
+    """(A, Q), A as a mask: with enough noise, then most updates, then most noise, then largest Q, then first Q. Sets of
+    exactly t suffice: each grows to everybody who holds all of its A, and a best Q has the A of any t of its members. Q
+    determines A, so that no tie is left."""
     cores = (reduce(and_, core) for core in combinations(held.values(), threshold))
     choices = ((common, tuple(who for who, mask in held.items() if mask & common == common)) for common in cores)
-    return min(choices, key=lambda choice: (-choice[0].bit_count(), -len(choice[1]), choice[1]), default=(0, ()))
+    return min(choices, key=lambda choice: (*noise.rank(choice[0]), -len(choice[1]), choice[1]), default=(0, ()))
 
 
 def _counted_pairs(members: Iterable[tuple[str, bytes]]) -> list[bytes]:

@@ -5,6 +5,7 @@ The account itself is `protocols.privacy.accounting`; here is the one place that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -13,22 +14,26 @@ from math import ceil, comb
 from proofs.encryption import GROUP_SIZE
 from proofs.errors import Misuse
 from proofs.shape import TableShape
-from protocols.policy import AddedNoise, FormerBudget, FormerCharge, Policy, PrivacyBudget
+from protocols.noise_trustees import noise_trustees, training_clients
+from protocols.policy import AddedNoise, FormerBudget, FormerCharge, NoiseLaw, Policy, PrivacyBudget
 from protocols.privacy.accounting import MOST_ADDERS, MOST_ROUNDS, NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.privacy.energy import EnergyBounds
 from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
 
 DISCRETE_GAUSSIAN = "discrete-gaussian"
-CLIENTS = "clients"
-TRUSTEES = "trustees"  # reserved: refused by this version
 EPSILON_UNIT, DELTA_UNIT = Fraction(1, 10**6), Fraction(1, 10**12)
 MOST_DEVIATION_BITS = 1024
 MARGIN_BITS = 128  # of the estimate, that are left when all guesses are taken off (spec 11.4)
 SUBMISSIONS = 2  # of a client in a round, at most: another where its store was lost
 
 
-def variance_of(noise: AddedNoise) -> Fraction:
+def law_of(noise: AddedNoise, weight: int) -> AddedNoise | NoiseLaw:
+    """By what law a message of this weight has its noise: of clients, where trustees add what counts, another."""
+    return noise if weight == 0 or noise.error is None else noise.error
+
+
+def variance_of(noise: AddedNoise | NoiseLaw) -> Fraction:
     """sigma^2, in units^2; raises Misuse for 0, or a divisor of 0."""
     if noise.variance == 0 or noise.variance_divisor == 0:
         found = f"{noise.variance} / {noise.variance_divisor}"
@@ -36,8 +41,8 @@ def variance_of(noise: AddedNoise) -> Fraction:
     return Fraction(noise.variance, noise.variance_divisor)
 
 
-def bounds_of(noise: AddedNoise) -> EnergyBounds:
-    """What every adder's noise is proved to be within."""
+def bounds_of(noise: AddedNoise | NoiseLaw) -> EnergyBounds:
+    """What everybody's noise by this law is proved to be within."""
     return EnergyBounds(noise.group_bound, noise.floor, noise.ceiling)
 
 
@@ -61,8 +66,16 @@ def deviation_of(policy: Policy) -> Fraction:
     """eta: bounds the probability that anybody in the federation draws a noise that is not the ideal one, over all
     submissions that there can be (spec 10.5). Raises Misuse where it is not defined, or there is no noise."""
     noise, _ = _both(policy)
-    each = bounds_of(noise).deviation(*noise_cells(policy.dimension), variance_of(noise))
-    return SUBMISSIONS * policy.max_rounds * len(policy.roster) * each
+    own, of_trustees = law_of(noise, 1), len(noise_trustees(policy))
+    once = (len(policy.roster) - of_trustees) * _deviation(policy, own)
+    if of_trustees:
+        once += of_trustees * _deviation(policy, noise)
+    return SUBMISSIONS * policy.max_rounds * once
+
+
+def _deviation(policy: Policy, noise: AddedNoise | NoiseLaw) -> Fraction:
+    """Of one submission."""
+    return bounds_of(noise).deviation(*noise_cells(policy.dimension), variance_of(noise))
 
 
 def guesses_of(policy: Policy) -> int:
@@ -76,6 +89,8 @@ def guesses_of(policy: Policy) -> int:
         raise Misuse(f"expected up to {MOST_ADDERS} clients and epsilon up to {LARGEST_EPSILON}, found {found}")
     asked = roster if policy.per_round is None else min(policy.per_round, roster)
     ways = comb(asked - 1, honest - 1) if min(asked, honest) >= 1 else 0
+    if adding := len(noise_trustees(policy)):
+        ways = comb(adding, honest)
     factor = 4 * (1 + exponential_bound(epsilon)) * (ways + 1) * (honest + 2 * roster) * policy.max_rounds
     return (ceil(factor) - 1).bit_length() if factor > 1 else 0
 
@@ -94,7 +109,12 @@ def budget_of(policy: Policy) -> Budget | None:
         return None
     former = [former_rounds(each, delta_of(policy.privacy_budget)) for each in policy.privacy_budget.former]
     most = min(policy.max_rounds, MOST_ROUNDS)
-    return Budget(account_of(policy), epsilon_of(policy.privacy_budget), most, former)
+    return Budget(account_of(policy), epsilon_of(policy.privacy_budget), most, former, own_variance(policy))
+
+
+def own_variance(policy: Policy) -> Fraction:
+    """sigma^2 of the noise that is a client's own: what is left to it of all noise if everybody else's is known."""
+    return variance_of(law_of(_both(policy)[0], 1))
 
 
 def former_rounds(former: FormerBudget, delta: Fraction) -> FormerRounds:
@@ -104,7 +124,7 @@ def former_rounds(former: FormerBudget, delta: Fraction) -> FormerRounds:
         raise Misuse(f"former budget: expected a divisor and bits of a deviation, found {found}")
     variance, deviation = Fraction(former.variance, former.variance_divisor), Fraction(1, 2**former.deviation_bits)
     rule = NoiseRule(former.sensitivity, variance, former.honest, delta, deviation)
-    return FormerRounds(rule, {each.client: each.cohorts for each in former.charges})
+    return FormerRounds(rule, {each.client: each.cohorts for each in former.charges}, Fraction(former.own_variance))
 
 
 def carried_budgets(policy: Policy, charges: Mapping[str, int]) -> tuple[FormerBudget, ...]:
@@ -119,8 +139,9 @@ def carried_budgets(policy: Policy, charges: Mapping[str, int]) -> tuple[FormerB
         return ()
     rule, fraction = account_of(policy), variance_of(noise)
     numbers = (rule.sensitivity, fraction.numerator, fraction.denominator, rule.adders, _bits_of(rule.deviation))
+    own_noise = math.floor(own_variance(policy))
     own = tuple(FormerCharge(client, cohorts) for client, cohorts in sorted(charges.items()) if cohorts)
-    return (*budget.former, FormerBudget(policy.federation, *numbers, own))
+    return (*budget.former, FormerBudget(policy.federation, *numbers, own_noise, own))
 
 
 def _bits_of(deviation: Fraction) -> int:
@@ -145,7 +166,7 @@ def _allowances(policy: Policy) -> Budget:
 
 def clients_with_rounds(policy: Policy) -> int:
     """How many clients of the roster may be in a cohort, with what they spent before; raises as `rounds_each`."""
-    return sum(_allowances(policy).rounds(member.id) >= 1 for member in policy.roster)
+    return sum(_allowances(policy).rounds(member.id) >= 1 for member in training_clients(policy))
 
 
 def _both(policy: Policy) -> tuple[AddedNoise, PrivacyBudget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -11,7 +12,6 @@ from math import gcd
 from proofs.errors import Misuse
 from protocols.conditions import Inequality
 from protocols.noise import (
-    CLIENTS,
     DISCRETE_GAUSSIAN,
     clients_with_rounds,
     delta_of,
@@ -20,7 +20,8 @@ from protocols.noise import (
     former_rounds,
     noise_cells,
 )
-from protocols.policy import AddedNoise, FormerBudget, Policy, PrivacyBudget
+from protocols.noise_trustees import CLIENTS, TRUSTEES, noise_needed, noise_trustees
+from protocols.policy import AddedNoise, FormerBudget, NoiseLaw, Policy, PrivacyBudget
 from protocols.privacy.accounting import LEAST_VARIANCE, MOST_ROUNDS
 from protocols.privacy.energy import LEAST_FLOOR
 from protocols.privacy.normal import LARGEST_EPSILON, exponential_bound
@@ -40,32 +41,58 @@ def noise_conditions(policy: Policy) -> list[Inequality]:
         *_adder_conditions(policy, noise),
         *_variance_conditions(noise),
         *_bound_conditions(policy, noise),
+        *_error_conditions(policy, noise),
         *_budget_conditions(policy, budget),
     ]
 
 
 def _adder_conditions(policy: Policy, noise: AddedNoise) -> list[Inequality]:
-    clients = {member.id for member in policy.roster}
-    both = min(policy.corrupt, sum(member.id in clients for member in policy.trustees))
     known = int(noise.rule == DISCRETE_GAUSSIAN)
     hidden = "the exact sum of hidden weights would be published without noise"
     return [
         Inequality("noise-rule", known, "=", 1, f"the noise is {DISCRETE_GAUSSIAN}"),
-        Inequality("noise-by", int(noise.by == CLIENTS), "=", 1, f"noise is added by {CLIENTS} in this version"),
+        Inequality("noise-by", int(noise.by in (CLIENTS, TRUSTEES)), "=", 1, f"it is added by {CLIENTS} or {TRUSTEES}"),
         Inequality("noise-honest", noise.honest, ">=", 1, "an adder of every cohort is honest"),
-        Inequality(
-            "noise-adders",
-            noise.honest + both,
-            "<=",
-            policy.min_cohort,
-            "the smallest cohort has h honest adders, and the corrupt trustees that are clients",
-        ),
+        *(_of_trustees(policy) if noise.by == TRUSTEES else _of_clients(policy, noise)),
         Inequality("noise-weights", int(policy.weights.kind == PRIVATE.name), "=", 0, hidden),
         Inequality("noise-proof", int(policy.lattice.encryption_proof), "=", 1, "the noise of each adder is proved"),
     ]
 
 
-def _variance_conditions(noise: AddedNoise) -> list[Inequality]:
+def _of_clients(policy: Policy, noise: AddedNoise) -> list[Inequality]:
+    clients = {member.id for member in policy.roster}
+    both = min(policy.corrupt, sum(member.id in clients for member in policy.trustees))
+    enough = "the smallest cohort has h honest adders, and the corrupt trustees that are clients"
+    alone = "clients have no noise beside what they add"
+    return [
+        Inequality("noise-adders", noise.honest + both, "<=", policy.min_cohort, enough),
+        Inequality("noise-error", int(noise.error is None), "=", 1, alone),
+    ]
+
+
+def _of_trustees(policy: Policy) -> list[Inequality]:
+    trustees, noise = len(policy.trustees), policy.noise
+    named = len(noise_trustees(policy))
+    asked = len(policy.roster) if policy.per_round is None else policy.per_round + trustees
+    own = "clients have noise of their own, which is the error of their encryption"
+    enough = "h honest trustees, and f others, can add noise"
+    return [
+        Inequality("noise-adders", noise_needed(policy), "<=", trustees, enough),
+        Inequality("noise-error", int(noise is not None and noise.error is not None), "=", 1, own),
+        Inequality("noise-trustees", named, "=", trustees, "every trustee is in the roster, to submit its noise"),
+        Inequality("noise-room", asked, "<=", policy.max_cohort, "nobody who is asked is kept out by others"),
+    ]
+
+
+def _error_conditions(policy: Policy, noise: AddedNoise) -> list[Inequality]:
+    """The same of the noise that is each client's own."""
+    if noise.error is None:
+        return []
+    found = [*_variance_conditions(noise.error), *_bound_conditions(policy, noise.error)]
+    return [replace(each, name=each.name.replace("noise-", "error-")) for each in found]
+
+
+def _variance_conditions(noise: AddedNoise | NoiseLaw) -> list[Inequality]:
     variance, divisor = noise.variance, noise.variance_divisor
     most = int(LARGEST_VARIANCE) * divisor
     return [
@@ -76,7 +103,7 @@ def _variance_conditions(noise: AddedNoise) -> list[Inequality]:
     ]
 
 
-def _bound_conditions(policy: Policy, noise: AddedNoise) -> list[Inequality]:
+def _bound_conditions(policy: Policy, noise: AddedNoise | NoiseLaw) -> list[Inequality]:
     try:
         cells, group = noise_cells(policy.dimension)
     except Misuse:
@@ -122,7 +149,7 @@ def _orderly(policy: Policy, budget: PrivacyBudget) -> bool:
 
 
 def _can_be_counted(former: FormerBudget) -> bool:
-    return former_rounds(former, Fraction(1, 2)).rule.deviation > 0
+    return former_rounds(former, Fraction(1, 2)).rule.deviation > 0 and former.own_variance >= LEAST_VARIANCE
 
 
 def _seldom(policy: Policy, budget: PrivacyBudget) -> bool:

@@ -10,9 +10,10 @@ from proofs.encryption import NOISE_BOUND
 from proofs.errors import Misuse
 from protocols.encoding import INTEGER_LIMIT
 from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, SMALL_MODULI, TAIL
-from protocols.noise import CLIENTS, DISCRETE_GAUSSIAN, SUBMISSIONS, delta_of, epsilon_of, noise_cells
-from protocols.parameters import KEY_DIGIT_LIMIT, message_bound
-from protocols.policy import AddedNoise, LatticeRule, Policy, PrivacyBudget
+from protocols.noise import DISCRETE_GAUSSIAN, SUBMISSIONS, delta_of, epsilon_of, noise_cells
+from protocols.noise_trustees import CLIENTS, TRUSTEES
+from protocols.parameters import KEY_DIGIT_LIMIT, message_bound, widest_noise
+from protocols.policy import AddedNoise, LatticeRule, NoiseLaw, Policy, PrivacyBudget
 from protocols.privacy.accounting import LEAST_VARIANCE, NoiseRule
 from protocols.privacy.energy import tightest_bounds
 from protocols.privacy.normal import exponential_bound
@@ -28,27 +29,44 @@ def least_norm_bound(dimension: int) -> int:
     return max(LEAST_NORM_BOUND, ROUNDING * (isqrt(dimension - 1) + 1))
 
 
-def with_noise(policy: Policy, budget: PrivacyBudget, honest: int, rounds: int) -> Policy:
+def with_noise(policy: Policy, budget: PrivacyBudget, honest: int, rounds: int, by: str = CLIENTS) -> Policy:
     """The policy with the least noise that lets each client be in `rounds` closed cohorts, `honest` adders in each, and
     the smallest modulus that carries it.
 
-    policy: of a sound policy all but noise, budget and lattice, which are replaced. Raises Misuse where no noise, no
+    policy: of a sound policy all but noise, budget and lattice, which are replaced. by: clients, or trustees, who are
+    all in the roster then. Raises Misuse where no noise, no
     bounds on it, or no modulus fits.
     """
-    noise = derive_noise(policy, budget, honest, rounds)
+    noise = derive_noise(policy, budget, honest, rounds, by)
     return replace(policy, noise=noise, privacy_budget=budget, lattice=_lattice(policy, noise))
 
 
-def derive_noise(policy: Policy, budget: PrivacyBudget, honest: int, rounds: int) -> AddedNoise:
+def derive_noise(policy: Policy, budget: PrivacyBudget, honest: int, rounds: int, by: str = CLIENTS) -> AddedNoise:
     """The noise alone; see `with_noise`."""
     rare = delta_of(budget) / (_SHARE * exponential_bound(epsilon_of(budget)))
     submissions = SUBMISSIONS * policy.max_rounds * len(policy.roster)
     variance = _least_variance(policy, budget, honest, rounds, rare)
     bits = ceil(log2(submissions * 4 / rare))  # groups, floor and ceiling, and less than one of them for the rest
+    numbers = _law(policy, variance, bits)
+    return AddedNoise(DISCRETE_GAUSSIAN, by, *numbers, honest, _own(policy, bits) if by == TRUSTEES else None)
+
+
+def _own(policy: Policy, bits: int) -> NoiseLaw:
+    """The least noise for a client's own, of which bounds can tell; of few cells they tell only what is larger."""
+    for doublings in range(LARGEST_VARIANCE.numerator.bit_length()):
+        try:
+            return NoiseLaw(*_law(policy, LEAST_VARIANCE << doublings, bits))
+        except Misuse as error:
+            refused = error
+    raise refused
+
+
+def _law(policy: Policy, variance: int, bits: int) -> tuple[int, int, int, int, int]:
+    """The numbers of a law: bounds that hold but with 2^-bits each."""
     found = tightest_bounds(*noise_cells(policy.dimension), Fraction(variance), bits)
     if found.ceiling >= INTEGER_LIMIT:
         raise Misuse(f"noise: the energy of all cells, {found.ceiling}, must be below 2^63: use fewer fraction_bits")
-    return AddedNoise(DISCRETE_GAUSSIAN, CLIENTS, variance, 1, found.group_bound, found.floor, found.ceiling, honest)
+    return variance, 1, found.group_bound, found.floor, found.ceiling
 
 
 def _least_variance(policy: Policy, budget: PrivacyBudget, honest: int, rounds: int, rare: Fraction) -> int:
@@ -74,7 +92,7 @@ def _lattice(policy: Policy, noise: AddedNoise) -> LatticeRule:
     most = (KEY_DIGIT_LIMIT - 1) // NOISE_BOUND
     if policy.max_cohort > most:
         raise Misuse(f"max_cohort must be between 2 and {most}, not {policy.max_cohort}")
-    bound = policy.weights.largest * message_bound(policy.update) + noise.group_bound
+    bound = policy.weights.largest * message_bound(policy.update) + widest_noise(noise)
     needed = 2 * policy.max_cohort * bound
     for modulus in (*SMALL_MODULI, *MODULI):
         if needed < modulus:

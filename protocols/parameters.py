@@ -27,6 +27,7 @@ from protocols.lattice.parameters import DEGREE, MODULI, SIGMA_TENTHS, SMALL_MOD
 from protocols.messages import DETAILS
 from protocols.noise import MARGIN_BITS, guesses_of
 from protocols.noise_conditions import noise_conditions
+from protocols.noise_trustees import training_clients
 from protocols.policy import (
     APPROVING,
     LARGEST_EXPONENT,
@@ -35,6 +36,7 @@ from protocols.policy import (
     AddedNoise,
     LatticeRule,
     Member,
+    NoiseLaw,
     Policy,
     UpdateRule,
 )
@@ -67,7 +69,7 @@ def largest_cohort(
     """The largest n for which no sum can wrap: plaintext, modulus and key digits; 0 where one client is too many."""
     bound, noise = largest_weight * message_bound(update), noise_bound(lattice)
     if added is not None:
-        return min((lattice.modulus - 1) // (2 * (bound + added.group_bound)), (KEY_DIGIT_LIMIT - 1) // noise)
+        return min((lattice.modulus - 1) // (2 * (bound + widest_noise(added))), (KEY_DIGIT_LIMIT - 1) // noise)
     by_plaintext = (lattice.plaintext_scale - 1) // (2 * bound)
     by_modulus = (lattice.modulus - 1) // (2 * (noise * lattice.plaintext_scale + bound))
     return min(by_plaintext, by_modulus, (KEY_DIGIT_LIMIT - 1) // noise)
@@ -90,8 +92,13 @@ def argument_parameters(policy: Policy) -> ArgumentParameters:
         encryption,
         largest_weight=1 if hidden else policy.weights.largest,
         hidden_weight=policy.weights.largest if hidden else None,
-        privacy_noise=None if noise is None else NoiseBounds(noise.group_bound, noise.floor, noise.ceiling),
+        privacy_noise=None if noise is None else _bounds(noise),
+        update_noise=None if noise is None or noise.error is None else _bounds(noise.error),
     )
+
+
+def _bounds(noise: AddedNoise | NoiseLaw) -> NoiseBounds:
+    return NoiseBounds(noise.group_bound, noise.floor, noise.ceiling)
 
 
 def message_bound(update: UpdateRule) -> int:
@@ -103,10 +110,15 @@ def message_bound(update: UpdateRule) -> int:
     return max(1, min(update.norm_bound, largest))
 
 
+def widest_noise(noise: AddedNoise) -> int:
+    """E_n, of whoever has more."""
+    return noise.group_bound if noise.error is None else max(noise.group_bound, noise.error.group_bound)
+
+
 def sum_bound(policy: Policy, count: int, weight: int) -> int:
     """Bounds every value of an opened sum of `count` updates of this weight in all: weight max|m|, and with noise E_n
     for each."""
-    added = 0 if policy.noise is None else count * policy.noise.group_bound
+    added = 0 if policy.noise is None else count * widest_noise(policy.noise)
     return weight * message_bound(policy.update) + added
 
 
@@ -180,12 +192,12 @@ def _round_conditions(policy: Policy) -> list[Inequality]:
     cohort = for_client * len(policy.roster) + for_trustee * len(policy.trustees) + rest
     for_party, other = CHANGES_BYTES
     changes = for_party * (len(policy.roster) + len(policy.trustees)) + other
-    unknown = sum(name not in AUDIT_CHECKS for name in policy.required_checks)
+    unknown, training = sum(name not in AUDIT_CHECKS for name in policy.required_checks), training_clients(policy)
     return [
         Inequality("min-cohort", policy.min_cohort, ">=", 2, "a sum over one client is that client's update"),
         Inequality("cohort-range", policy.max_cohort, ">=", policy.min_cohort, "max_cohort is at least min_cohort"),
         *_draw_conditions(policy),
-        Inequality("roster-size", len(policy.roster), ">=", policy.min_cohort, "a smallest cohort can be met"),
+        Inequality("roster-size", len(training), ">=", policy.min_cohort, "a smallest cohort can be met"),
         Inequality("max-rounds", policy.max_rounds, ">=", 1, "a federation has a round"),
         Inequality("max-rounds-limit", policy.max_rounds, "<=", MOST_ROUNDS, "a party can remember the whole log"),
         Inequality("cohort-entry", cohort, "<=", ENTRY_LIMIT, "an entry judges two submissions of every client"),
@@ -270,7 +282,7 @@ def _draw_conditions(policy: Policy) -> list[Inequality]:
     if policy.per_round is None:
         return []
     apart = "whom a draw leaves out is not in the cohort after it: consecutive cohorts differ by a few"
-    most = min(policy.max_cohort, len(policy.roster))
+    most = min(policy.max_cohort, len(training_clients(policy)))
     within = int(policy.min_cohort <= policy.per_round <= most)
     return [
         Inequality("per-round", within, "=", 1, f"a draw of {policy.min_cohort} to {most} clients makes a cohort"),
@@ -318,7 +330,7 @@ def _scale_conditions(policy: Policy) -> list[Inequality]:
     rule, n, bound = policy.lattice, policy.max_cohort, policy.weights.largest * message_bound(policy.update)
     scale = rule.plaintext_scale
     if policy.noise is not None:
-        widest = 2 * n * (bound + policy.noise.group_bound)
+        widest = 2 * n * (bound + widest_noise(policy.noise))
         return [
             Inequality("noise-scale", scale, "=", 1, "T = 1: the noise is the error of the encryption"),
             Inequality("decryption", widest, "<", rule.modulus, "n (W max|m| + E_n) < q / 2: no sum wraps around q"),

@@ -19,6 +19,7 @@ from protocols.hashes import sha256
 from protocols.identities import SIGNATURE_SIZE
 from protocols.lattice.parameters import LatticeParameters
 from protocols.noise import budget_of
+from protocols.noise_trustees import noise_trustees
 from protocols.parameters import argument_parameters, require_sound
 from protocols.policy import Member, Policy, approvers
 from protocols.privacy.budgets import Budget
@@ -65,6 +66,11 @@ class PinnedPolicy:
     def budget(self) -> Budget | None:
         """What each client may spend; None where the policy has no privacy budget."""
         return budget_of(self.policy)
+
+    @cached_property
+    def noise_trustees(self) -> frozenset[str]:
+        """Members of the roster whose submissions are noise alone."""
+        return noise_trustees(self.policy)
 
     @cached_property
     def _trustee_positions(self) -> dict[str, int]:

@@ -108,6 +108,17 @@ class WeightRule:
 
 
 @dataclass(frozen=True)
+class NoiseLaw:
+    """Noise that hides a client's key, and counts for nothing else: its law and bounds, as in AddedNoise."""
+
+    variance: int
+    variance_divisor: int
+    group_bound: int
+    floor: int
+    ceiling: int
+
+
+@dataclass(frozen=True)
 class AddedNoise:
     """What is added to every sum, for differential privacy: by each adder, a vector of its own, in units."""
 
@@ -119,6 +130,7 @@ class AddedNoise:
     floor: int  # L and U: the sum of squares of all cells is between them
     ceiling: int
     honest: int  # h: of the adders of every cohort, those whose noise is as it should be, and secret
+    error: NoiseLaw | None  # of each client where trustees add the noise; null where clients do
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,7 @@ class FormerBudget:
     variance_divisor: int
     honest: int  # h
     deviation_bits: int  # its eta is at most 2^-this
+    own_variance: int  # sigma^2 of the noise that was each client's own, rounded down
     charges: tuple[FormerCharge, ...]  # ascending by client; without those it charged nothing
 
 

@@ -104,6 +104,12 @@ def check_share_commitments(engine: Engine, pinned: PinnedPolicy, commitments: b
         raise Malformed(error.check, error.expected, error.found) from None
 
 
+def check_stated(pinned: PinnedPolicy, submission: Submission) -> None:
+    """Raise Rejected("weight") unless its client may state the weight that it states."""
+    alone = submission.client in pinned.noise_trustees
+    check_weight(pinned.policy.weights, submission.weight, noise_alone=alone)
+
+
 def claim_of(
     pinned: PinnedPolicy, submission: Submission, seed: bytes, blobs: BlobSource, *, pruned: bool = False
 ) -> Claim:
@@ -112,7 +118,7 @@ def claim_of(
     pruned: the ciphertext cannot be had any more; that it encrypts the update is then not verified (spec 9, I6).
     Raises Malformed where the ciphertext does not decode, Rejected("weight"), ("relations") or ("blob-...").
     """
-    check_weight(pinned.policy.weights, submission.weight)
+    check_stated(pinned, submission)
     check_extras(pinned, submission)
     named = {label: (getattr(submission, field), size_of(pinned, field)) for label, field in ROW_FIELDS.items()}
     rows = {label: read_blob(blobs, blob, size) for label, (blob, size) in named.items() if blob is not None}

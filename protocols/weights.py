@@ -40,15 +40,20 @@ EQUAL = WeightKind("equal", stated=False, words="every update counts alike")
 DECLARED = WeightKind("declared", stated=True, words="every submission states its weight")
 PRIVATE = WeightKind("private", stated=False, words="weights are proved, and only their sum is opened", hidden=True)
 EQUAL_WEIGHTS = WeightRule(EQUAL.name, 1, None)
+NO_WEIGHT = 0  # of noise alone
 
 WEIGHT_KINDS: Registry[WeightKind] = Registry(
     "kind of weights", "policy-weights", (EQUAL, DECLARED, PRIVATE), lambda kind: kind.name
 )
 
 
-def check_weight(rule: WeightRule, stated: int | None) -> None:
-    """Raise Rejected("weight") unless a submission may state this weight: 1 to W, or none where it is not to."""
-    if not WEIGHT_KINDS.find(rule.kind).stated:
+def check_weight(rule: WeightRule, stated: int | None, *, noise_alone: bool = False) -> None:
+    """Raise Rejected("weight") unless a submission may state this weight: 1 to W, or none where it is not to; 0 of one
+    that is noise alone, and of no other."""
+    if noise_alone:
+        if stated != NO_WEIGHT:
+            raise Rejected("weight", f"{NO_WEIGHT}, of noise alone", "none" if stated is None else str(stated))
+    elif not WEIGHT_KINDS.find(rule.kind).stated:
         if stated is not None:
             raise Rejected("weight", f"none with {rule.kind} weights", str(stated))
     elif stated is None or not 1 <= stated <= rule.largest:
@@ -62,10 +67,10 @@ def check_same_weight(before: int | None, round_number: int, stated: int | None)
         raise Rejected("retry-weight", f"{before}, as in round {round_number} on this model", str(stated))
 
 
-def check_own_weight(rule: WeightRule, weight: int | None) -> None:
+def check_own_weight(rule: WeightRule, weight: int | None, *, noise_alone: bool = False) -> None:
     """The same of what a client weighs its update by, whether it states that or hides it."""
     if not WEIGHT_KINDS.find(rule.kind).hidden:
-        check_weight(rule, weight)
+        check_weight(rule, weight, noise_alone=noise_alone)
     elif weight is None or not 1 <= weight <= rule.largest:
         raise Rejected("weight", f"1 to {rule.largest}", "none" if weight is None else str(weight))
 

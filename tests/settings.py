@@ -12,6 +12,7 @@ from protocols.derivation import derive
 from protocols.envelopes import seal_policy
 from protocols.identities import SigningKey
 from protocols.noise_derivation import with_noise
+from protocols.noise_trustees import CLIENTS, TRUSTEES
 from protocols.policy import (
     SCALE_BIAS,
     STATISTIC,
@@ -62,6 +63,7 @@ class Setting:
     frozen: int = 0  # so many coordinates at the beginning; with a coordinate_clip
     budget: PrivacyBudget | None = None
     honest: int = 2  # h, with a budget
+    by: str = CLIENTS  # who adds the noise; trustees are in the roster then, and `max_cohort` counts them, too
     private_rounds: int = 3  # that the budget is for
 
 
@@ -125,7 +127,9 @@ def make_policy(setting: Setting) -> tuple[bytes, NDArray[np.float64]]:
         privacy_budget=None,
     )
     if setting.budget is not None:
-        policy = with_noise(policy, setting.budget, setting.honest, setting.private_rounds)
+        if setting.by == TRUSTEES:
+            policy = replace(policy, roster=tuple(sorted((*roster, *trustees), key=lambda each: each.id)))
+        policy = with_noise(policy, setting.budget, setting.honest, setting.private_rounds, setting.by)
     return seal_policy(policy, identity_of("issuer", setting.seed)), model
 
 

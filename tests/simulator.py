@@ -60,7 +60,7 @@ from protocols.rounds.waits import Waits
 from protocols.stores import MemoryStore
 from protocols.submissions import BlobSource
 from protocols.summation import add_residues
-from protocols.weights import WEIGHT_KINDS, vector_of, weight_of
+from protocols.weights import NO_WEIGHT, WEIGHT_KINDS, vector_of, weight_of
 from tests.seeded import seeded
 from tests.settings import Setting, identity_of, make_policy, party_names
 
@@ -95,6 +95,7 @@ class Simulation:
         self.writer = TranscriptWriter(self.path)
         self.writer.put_policy(self.policy_data)
         client_names, trustee_names = party_names(self.setting)
+        client_names += sorted(self.pinned.noise_trustees)
         self.clients = {name: self._client(name) for name in client_names}
         self.trustees = {name: self._trustee(name) for name in trustee_names}
         self._start_coordinator(None)
@@ -112,7 +113,8 @@ class Simulation:
     def _client(self, name: str, told: bool = True) -> Client:
         rand = seeded(f"client {self.setting.seed} {name} {self.restarts}")
         successors = self.successors.get(name, ())
-        return Client(*self._party(name), name, self._store(name), self.engine, rand, successors, self.evidence(told))
+        store = self._store(f"{name} as a client" if name in self.pinned.noise_trustees else name)
+        return Client(*self._party(name), name, store, self.engine, rand, successors, self.evidence(told))
 
     def _trustee(self, name: str, told: bool = True) -> Trustee:
         rand = seeded(f"trustee {self.setting.seed} {name} {self.restarts}")
@@ -320,7 +322,9 @@ class Simulation:
         return made
 
     def weight_of(self, name: str) -> int | None:
-        """What a client states or hides in every round; nothing where all are alike."""
+        """What a client states or hides in every round; nothing where all are alike, and 0 of noise alone."""
+        if name in self.pinned.noise_trustees:
+            return NO_WEIGHT
         rule = self.pinned.policy.weights
         if not WEIGHT_KINDS.find(rule.kind).weighs:
             return None

@@ -17,6 +17,7 @@ from proofs.machine.command_line import command_name
 from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.key_files import read_key, write_key
+from protocols.noise_trustees import noise_trustees
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
@@ -279,7 +280,8 @@ class Federation:
     def _trained_apart(self, training: LocalTraining, enrolment: Enrolment) -> AbstractContextManager[Workers | None]:
         if self._apart is None:
             return nullcontext()
-        return trained_apart(training, self._config, self._apart, list(enrolment.clients))
+        training_names = [name for name in enrolment.clients if name not in noise_trustees(enrolment.policy)]
+        return trained_apart(training, self._config, self._apart, training_names)
 
     def _play(
         self,

@@ -20,6 +20,7 @@ from auditor.reports.results import Account, ClientAccount, Status
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.messages import CohortClosed
+from protocols.noise_trustees import training_clients
 from protocols.policy import Policy
 from protocols.privacy.budgets import Budget
 
@@ -98,7 +99,7 @@ def _account(
     """What each client of the roster has spent, from the numbers of its cohorts, of its submissions in the log, and of
     those that it may have sent."""
     by_itself, clients = budget.by_itself, []
-    for member in policy.roster:
+    for member in training_clients(policy):
         cohorts = charges.get(member.id, 0)
         most = max(cohorts, sent.get(member.id, 0))
         spent, alone = budget.spent(member.id, cohorts), by_itself.spent(member.id, most)
@@ -117,7 +118,7 @@ def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
 
 def _replaced(policy: Policy, budget: Budget) -> Replaced:
     """Of the client for whom it is largest."""
-    found = [budget.replaced(member.id) for member in policy.roster]
+    found = [budget.replaced(member.id) for member in training_clients(policy)]
     return None if None in found else max(each for each in found if each is not None)
 
 

@@ -28,6 +28,7 @@ from protocols import sharing
 from protocols.cohorts import Choice, ack_digest, cohort_digest
 from protocols.log.files import Damaged
 from protocols.messages import Aggregate, CohortClosed, MissingParty, Release, RoundAborted, ShareAck
+from protocols.noise_trustees import makes_cohort
 from protocols.reasons import (
     BLAMELESS,
     DIFFERENCING,
@@ -299,6 +300,7 @@ def _readings(given: Needs, found: Round) -> Readings:
             given.proofs.faults.get(index),
             index in given.proofs.unread,
             index in given.proofs.copies,
+            record.noise,
         )
         for index, record in sorted(found.submissions.items())
     ]
@@ -325,10 +327,10 @@ def _true_reasons(given: Needs, found: Round, releases: Releases) -> Iterator[tu
     if len(acks) < policy.threshold:
         yield NO_QUORUM, tuple(MissingParty(t, NO_ACKNOWLEDGEMENT) for t in key_trustees(found) if t not in acks)
     clients = {record.client for record in found.submissions.values()}
-    if len(choice.accepted) < policy.min_cohort:
+    if not makes_cohort(policy, [found.submissions[index].client for index in choice.accepted]):
         if choice.suppressed:
             yield DIFFERENCING, ()
-        elif len(acks) >= policy.threshold or len(clients) < policy.min_cohort:
+        elif len(acks) >= policy.threshold or not makes_cohort(policy, clients):
             yield TOO_FEW_SUBMISSIONS, ()
 
 

@@ -43,7 +43,7 @@ class _Opened:
         """As the log has it; weights that nobody may state are none."""
         accepted = found.accepted()
         stated = {each.client: each.weight for each in accepted if each.weight is not None and each.weight > 0}
-        return cls(found.number, model, {each.client for each in accepted}, stated)
+        return cls(found.number, model, found.clients, stated)
 
 
 @dataclass(frozen=True)

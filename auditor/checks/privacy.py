@@ -19,6 +19,8 @@ from auditor.outcomes import CheckRun
 from auditor.reports.results import Kind, Place, Status
 from auditor.signed_log import SignedLog
 from protocols.messages import ISSUER
+from protocols.noise_trustees import makes_cohort, noise_needed, without_noise
+from protocols.policy import Policy
 from protocols.reasons import ABORTS, ABSENCES, ENDINGS
 from protocols.registry import Registry
 from protocols.weights import PRIVATE, WEIGHT_KINDS, weight_of
@@ -56,17 +58,18 @@ class CohortSizes(Result):
 
 @numbered("P1")
 def check_cohort_sizes(given: PolicyAndLog, findings: Findings) -> CohortSizes:
-    """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not. Where weights
-    are stated, a note has the largest share that one client has in the weight of a cohort."""
+    """P1. Every cohort has min_cohort to max_cohort different clients, whether it was released or not; where trustees
+    add noise it has enough of that, too, and `max_cohort` is of both together. Where weights are stated, a note has the
+    largest share that one client has in the weight of a cohort."""
     policy = given.case.policy
     sizes = []
     for found in given.log.rounds(findings):
         for entry in found.cohorts:
             accepted = entry.message.accepted
             clients = {found.submissions[index].client for index in accepted if index in found.submissions}
-            sizes.append(len(clients))
-            if not policy.min_cohort <= len(clients) == len(accepted) <= policy.max_cohort:
-                expected = f"{policy.min_cohort} to {policy.max_cohort} different clients"
+            sizes.append(len(without_noise(policy, clients)))
+            if not (makes_cohort(policy, clients) and len(clients) == len(accepted) <= policy.max_cohort):
+                expected = f"{policy.min_cohort} to {policy.max_cohort} different clients{_noise(policy)}"
                 said = f"{len(clients)} clients in {len(accepted)} submissions"
                 beyond = not policy.min_cohort <= len(accepted) <= policy.max_cohort
                 with findings.whether(findings.sure or beyond):
@@ -74,6 +77,12 @@ def check_cohort_sizes(given: PolicyAndLog, findings: Findings) -> CohortSizes:
     _note_heaviest(given, findings)
     smallest = f", the smallest of {min(sizes)}" if sizes else ""
     return CohortSizes(f"{counted(len(sizes), 'cohort')}{smallest}; at least {policy.min_cohort} are demanded")
+
+
+def _noise(policy: Policy) -> str:
+    """What is demanded beside clients."""
+    needed = noise_needed(policy)
+    return f", of them {needed} trustees or more with noise beside {policy.min_cohort}" if needed else ""
 
 
 def _note_heaviest(given: PolicyAndLog, findings: Findings) -> None:

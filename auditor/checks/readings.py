@@ -19,6 +19,7 @@ from operator import and_
 
 from protocols.cohorts import disputed_by_quorum
 from protocols.messages import ShareAck
+from protocols.noise_trustees import makes_cohort, noise_needed
 from protocols.policy import Policy
 from protocols.reasons import EXEMPTING
 
@@ -26,13 +27,14 @@ from protocols.reasons import EXEMPTING
 @dataclass(frozen=True)
 class Doubtful:
     """A submission: log index, client, its own fault as far as it is known. unread: it may be valid or at fault.
-    copied: it may be a replay, which exempts nobody."""
+    copied: it may be a replay, which exempts nobody. noise: it is noise alone."""
 
     index: int
     client: str
     fault: str | None
     unread: bool
     copied: bool
+    noise: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,15 @@ class Readings:
     recent: bool
 
     def may_be_too_few(self) -> bool:
-        """Whether `too-few-submissions` is true in some reading: A is smaller than min_cohort before anybody leaves."""
+        """Whether `too-few-submissions` is true in some reading: A is no cohort before anybody leaves."""
         if len(self.acks) < self.policy.threshold:
-            return len({each.client for each in self.submissions}) < self.policy.min_cohort
-        return max((least for least, _ in self._sizes), default=0) < self.policy.min_cohort
+            return not makes_cohort(self.policy, {each.client for each in self.submissions})
+        return not any(self._makes_cohort(least) for least, _ in self._extremes)
 
     def may_be_differencing(self) -> bool:
         """Whether `differencing` is true in some reading: A is large enough, and is not once some left."""
         least = self.policy.min_cohort
-        if max((most for _, most in self._sizes), default=0) < least:
+        if not any(self._makes_cohort(most) for _, most in self._extremes):
             return False
         if self.recent:
             return True
@@ -79,19 +81,29 @@ class Readings:
         known = [self.acks[member.id] for member in self.policy.trustees if member.id in self.acks]
         return [_bits(each.index in held for each in self._candidates) for held in (set(a.acknowledged) for a in known)]
 
+    def _makes_cohort(self, members: int) -> bool:
+        """Whether these candidates, as bits, are enough updates with enough noise."""
+        noise = (members & self._noise).bit_count()
+        updates = members.bit_count() - noise
+        return updates >= self.policy.min_cohort and noise >= noise_needed(self.policy)
+
     @cached_property
-    def _sizes(self) -> list[tuple[int, int]]:
-        """For each Q of t trustees, the least and the largest A."""
+    def _noise(self) -> int:
+        return _bits(each.noise for each in self._candidates)
+
+    @cached_property
+    def _extremes(self) -> list[tuple[int, int]]:
+        """For each Q of t trustees, the least and the largest A, as bits."""
         cap, threshold = self.policy.max_cohort, self.policy.threshold
         unread = _bits(each.unread for each in self._candidates)
         valid = _bits(not each.unread for each in self._candidates)
-        sizes = []
+        found = []
         for core in combinations(self._held, threshold):
             common = reduce(and_, core)
             least = _first(valid | (unread & ~common), cap) & common
             most = _first(valid | (unread & common), cap) & common
-            sizes.append((least.bit_count(), most.bit_count()))
-        return sizes
+            found.append((least, most))
+        return found
 
     @cached_property
     def _never_missed(self) -> set[str]:

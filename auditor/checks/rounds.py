@@ -17,6 +17,7 @@ from protocols.contexts import round_seed
 from protocols.ending import Past, endings
 from protocols.membership import Membership
 from protocols.messages import FederationClosed, RoundOpen
+from protocols.noise_trustees import noise_needed, noise_trustees, without_noise
 from protocols.participation import draw_seed, draw_value
 
 BETWEEN, OPEN, CLOSED, SUMMED = "between rounds", "an open round", "a closed cohort", "an aggregate"
@@ -153,7 +154,9 @@ def _check_end(given: Needs, findings: Findings, entry: Record[FederationClosed]
     findings.expect(name.at("rounds"), len(rounds), message.rounds)
     last = rounds[-1].number if rounds else 0
     without_cohort = [found.cohort is None for found in rounds if found.aborts]
-    clients = {member.id for member in membership.clients(policy)}
+    present = [member.id for member in membership.clients(policy)]
+    enough = len(noise_trustees(policy).intersection(present)) >= noise_needed(policy)
+    clients = without_noise(policy, present) if enough else frozenset[str]()
     past = Past(
         aborts=without_cohort.count(False),
         rounds=len(rounds),

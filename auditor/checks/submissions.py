@@ -45,7 +45,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
     if the policy has weights stated, none otherwise; in a repetition of that cohort's round the one that it stated
     there.
     8. Its client was drawn for the round, where the policy draws some. 9. Where it has a privacy budget, its client is
-    not yet in as many closed cohorts as that allows it.
+    not yet in as many closed cohorts as that allows it. Of a trustee that adds noise 6, 8 and 9 say nothing, and 7 that
+    it states 0.
 
     Rule 4 judges the accepted ones, I7 whether the others were excluded for it.
     """
@@ -67,8 +68,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
             fault = DUPLICATE if record.client in clients else None
             duplicates.update({record.index} if fault else ())
             _check_shape(given, findings, found, record, trustees)
-            unspent = _check_budget(given, findings, record, charges)
-            if earlier is not None and record.client not in earlier:
+            unspent = record.noise or _check_budget(given, findings, record, charges)
+            if earlier is not None and record.client not in earlier and not record.noise:
                 expected = "one of the last cohort opened on this model"
                 with findings.whether(findings.sure and given.log.knows_before(found)):
                     findings.add(submission_label(record).at("client"), expected, record.client)
@@ -91,8 +92,8 @@ def check_submissions(given: Needs, findings: Findings) -> Submissions:
 
 
 def invited_clients(case: Case, index: Index, found: Round, charges: Mapping[str, int]) -> frozenset[str]:
-    """The clients that a round is open to; nobody without a RoundOpen. charges: in how many cohorts each client is that
-    were closed before."""
+    """The clients that a round is open to, with the trustees who add noise; nobody without a RoundOpen. charges: in how
+    many cohorts each client is that were closed before."""
     policy, budget = case.policy, case.budget
     if found.open is None:
         return frozenset()
@@ -100,8 +101,12 @@ def invited_clients(case: Case, index: Index, found: Round, charges: Mapping[str
     if budget is not None:
         before -= budget.exhausted(charges, before)
     left = before.intersection(index.clients_at(policy, found.open.index))
-    earlier = index.opened_before(found.number, found.open.message.model)
-    return left & earlier if earlier is not None else asked(policy, found.open.message.draw, Ranked(before, left))
+    earlier, noise = (
+        index.opened_before(found.number, found.open.message.model),
+        index.noise_at(policy, found.open.index),
+    )
+    drawn = left & earlier if earlier is not None else asked(policy, found.open.message.draw, Ranked(before, left))
+    return drawn | noise
 
 
 def knows_invited(case: Case, log: SignedLog, found: Round) -> bool:
@@ -143,7 +148,7 @@ def _check_shape(
     """Rules 2, 3, 5 and of 7 what one submission shows."""
     name = submission_label(record)
     try:
-        check_weight(given.case.policy.weights, record.weight)
+        check_weight(given.case.policy.weights, record.weight, noise_alone=record.noise)
     except Rejected as error:
         findings.reject(name.at("weight"), error)
     if found.open is None:

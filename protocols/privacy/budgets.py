@@ -26,6 +26,7 @@ class FormerRounds:
 
     rule: NoiseRule
     rounds: Mapping[str, int]
+    own: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Spent:
 class Budget:
     """What a policy allows to each client. rule: by which this federation's cohorts are charged, and whose delta is the
     budget's. epsilon: of the budget. most: no client is in more cohorts than that, whatever they cost. former: the
-    federations whose budgets are gone on with.
+    federations whose budgets are gone on with. own: sigma^2 of the noise that is a client's own; None for the rule's.
 
     Raises Misuse for 2^10 former federations or more.
     """
@@ -52,6 +53,7 @@ class Budget:
     epsilon: Fraction
     most: int
     former: Sequence[FormerRounds] = ()
+    own: Fraction | None = None
     _allowed: dict[Fraction, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _costs: dict[tuple[int, Fraction], Fraction | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -104,8 +106,8 @@ class Budget:
     def by_itself(self) -> Budget:
         """The same with h = 1, in the former federations too: what is spent of a client of which nothing but its own
         noise is secret."""
-        former = [FormerRounds(replace(each.rule, adders=1), each.rounds) for each in self.former]
-        return replace(self, rule=replace(self.rule, adders=1), former=former)
+        former = [replace(each, rule=_by_itself(each.rule, each.own)) for each in self.former]
+        return replace(self, rule=_by_itself(self.rule, self.own), former=former)
 
     @cached_property
     def _total(self) -> NoiseRule:
@@ -125,3 +127,7 @@ class Budget:
 
     def __str__(self) -> str:
         return f"the budget of epsilon {float(self.epsilon):g} at delta {float(self.rule.delta):g}"
+
+
+def _by_itself(rule: NoiseRule, own: Fraction | None) -> NoiseRule:
+    return replace(rule, adders=1, variance=rule.variance if own is None else own)

@@ -149,7 +149,8 @@ class Client:
 
     def _check_weight(self, opened: OpenRound, weight: int | None) -> None:
         try:
-            check_own_weight(self._pinned.policy.weights, weight)
+            alone = self._name in self._pinned.noise_trustees
+            check_own_weight(self._pinned.policy.weights, weight, noise_alone=alone)
             if (before := self._weighed().on(opened.verified.message.model)) is not None:
                 check_same_weight(before.weight, before.round, weight)
         except Rejected as error:

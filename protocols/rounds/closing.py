@@ -9,6 +9,7 @@ from proofs.errors import Rejected
 from protocols.cohorts import Choice, Judged, choose, cohort_digest
 from protocols.ending import Past, endings
 from protocols.messages import CohortClosed, MissingParty, RoundAborted
+from protocols.noise_trustees import in_words, makes_cohort, noise_needed
 from protocols.pinned import PinnedPolicy
 from protocols.reasons import (
     DIFFERENCING,
@@ -23,7 +24,16 @@ from protocols.reasons import (
     TOO_FEW_SUBMISSIONS,
     WRONG_RELEASE,
 )
-from protocols.rounds.ledger import CurrentRound, Ledger, able_clients, clients_of, opened_on, recent_cohorts
+from protocols.rounds.ledger import (
+    CurrentRound,
+    Ledger,
+    able_clients,
+    clients_in_force,
+    clients_of,
+    noise_in_force,
+    opened_on,
+    recent_cohorts,
+)
 from protocols.verdicts import ACCEPTED
 
 
@@ -35,7 +45,7 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     2. Exactly the later submissions of a client are excluded as duplicates.
     3. A, Q and the other exclusions are those of spec 8.7.
     4. Details are of exclusions, ascending.
-    5. min_cohort <= |A| <= max_cohort and |Q| >= t.
+    5. A has min_cohort clients that train, and the noise that it needs; |A| <= max_cohort and |Q| >= t.
     6. The digest is right.
     Raises Rejected("cohort"), ("cohort-size"), ("cohort-digest").
     """
@@ -47,9 +57,9 @@ def check_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClo
     if message.trustees != choice.trustees:
         raise Rejected("cohort", f"Q = {', '.join(choice.trustees)}", ", ".join(message.trustees))
     _check_details(message)
-    _check_size(pinned, message)
     accepted = set(message.accepted)
     pairs = [(each.message.client, each.entry) for each in current.submissions if each.index in accepted]
+    _check_size(pinned, message, [client for client, _ in pairs])
     expected_digest = cohort_digest(current.entry, pairs, message.trustees)
     if message.digest != expected_digest:
         raise Rejected("cohort-digest", expected_digest.hex(), message.digest.hex())
@@ -91,10 +101,10 @@ def _check_details(message: CohortClosed) -> None:
         raise Rejected("cohort", "details of exclusions", f"one of entry {min(odd)}")
 
 
-def _check_size(pinned: PinnedPolicy, message: CohortClosed) -> None:
+def _check_size(pinned: PinnedPolicy, message: CohortClosed, members: Sequence[str]) -> None:
     policy = pinned.policy
-    if not policy.min_cohort <= len(message.accepted) <= policy.max_cohort:
-        raise Rejected("cohort-size", f"{policy.min_cohort} to {policy.max_cohort} clients", str(len(message.accepted)))
+    if not makes_cohort(policy, members) or len(members) > policy.max_cohort:
+        raise Rejected("cohort-size", in_words(policy), str(len(members)))
     if len(message.trustees) < policy.threshold:
         raise Rejected("cohort-size", f"at least {policy.threshold} trustees", str(len(message.trustees)))
 
@@ -137,22 +147,30 @@ def _names_nobody(current: CurrentRound, reason: str, threshold: int) -> bool:
 
 
 def enough_submitted(pinned: PinnedPolicy, current: CurrentRound) -> bool:
-    """Whether min_cohort clients have submitted, rightly or not."""
-    return sum(1 for _ in current.first_submissions()) >= pinned.policy.min_cohort
+    """Whether enough clients have submitted, and trustees their noise, rightly or not."""
+    return makes_cohort(pinned.policy, [each.message.client for each in current.first_submissions()])
 
 
-def why_too_few(pinned: PinnedPolicy, message: CohortClosed) -> str:
+def is_cohort(pinned: PinnedPolicy, current: CurrentRound, message: CohortClosed) -> bool:
+    """Whether what is accepted is large enough to be summed."""
+    accepted = set(message.accepted)
+    members = [each.message.client for each in current.submissions if each.index in accepted]
+    return makes_cohort(pinned.policy, members)
+
+
+def why_too_few(message: CohortClosed) -> str:
     """Why this cohort is none: too few of all that came, or of those that nobody had to leave for."""
-    suppressed = sum(each.reason == SUPPRESSED for each in message.excluded)
-    enough = len(message.accepted) + suppressed >= pinned.policy.min_cohort
-    return DIFFERENCING if enough else TOO_FEW_SUBMISSIONS
+    suppressed = any(each.reason == SUPPRESSED for each in message.excluded)
+    return DIFFERENCING if suppressed else TOO_FEW_SUBMISSIONS
 
 
 def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """The reasons for which the federation may be closed, of a log between rounds (`protocols.ending.endings`)."""
-    clients = frozenset(member.id for member in ledger.membership.clients(pinned.policy))
     earlier = clients_of(pinned, opened_on(ledger, ledger.model or b""))
-    able = frozenset(able_clients(pinned, ledger))
+    noisy = len(noise_in_force(pinned, ledger)) >= noise_needed(pinned.policy)
+    clients, able = frozenset[str](), frozenset[str]()  # nobody can be in a cohort that has too little noise
+    if noisy:
+        clients, able = frozenset(clients_in_force(pinned, ledger)), frozenset(able_clients(pinned, ledger))
     return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, able, earlier))
 
 

@@ -29,7 +29,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Member
 from protocols.reasons import MISSING_RELEASES, NO_QUORUM, TOO_FEW_SUBMISSIONS
 from protocols.rounds.aggregation import Summation
-from protocols.rounds.closing import ending_reasons, enough_submitted, unacknowledged, why_too_few
+from protocols.rounds.closing import ending_reasons, enough_submitted, is_cohort, unacknowledged, why_too_few
 from protocols.rounds.drafts import draft_cohort, draft_end, draft_open
 from protocols.rounds.exchange import NOTHING, Acknowledgement, Publication, Refusal, SubmissionPackage
 from protocols.rounds.ledger import CurrentRound, Ledger, expected_draw
@@ -262,8 +262,8 @@ class Coordinator(SummingCoordinator):
         if len(current.acks) < self._pinned.policy.threshold:
             return self._abort_uncertain(current)
         message = draft_cohort(self._pinned, current, faults)
-        if len(message.accepted) < self._pinned.policy.min_cohort:
-            return self._abort(current, why_too_few(self._pinned, message))
+        if not is_cohort(self._pinned, current, message):
+            return self._abort(current, why_too_few(message))
         return self._log([self._seal(message)])
 
     def abort(self) -> Publication:
@@ -274,11 +274,11 @@ class Coordinator(SummingCoordinator):
         if current.cohort is None:
             faults = self._faults()
             message = draft_cohort(self._pinned, current, faults)
-            if len(message.accepted) >= policy.min_cohort:
+            if is_cohort(self._pinned, current, message):
                 raise Misuse("abort: the cohort can be closed")
             if len(current.acks) < policy.threshold:
                 return self._abort_uncertain(current)
-            return self._abort(current, why_too_few(self._pinned, message))
+            return self._abort(current, why_too_few(message))
         if len(self.valid_releases()) >= policy.threshold:
             raise Misuse("abort: with t valid releases a round must close")
         return self._abort(current, MISSING_RELEASES, self._missing(current))

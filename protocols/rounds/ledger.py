@@ -155,6 +155,10 @@ class CurrentRound:
         accepted = frozenset(self.cohort.message.accepted) if self.cohort else frozenset()
         return [each for each in self.submissions if each.index in accepted]
 
+    def cohort_clients(self, pinned: PinnedPolicy) -> frozenset[str]:
+        """Whose updates are in the cohort; not those of whom noise alone is."""
+        return frozenset(each.message.client for each in self.accepted_submissions()) - pinned.noise_trustees
+
     @property
     def summands(self) -> Summands:
         """How many are in the cohort, and how heavy they are."""
@@ -293,8 +297,19 @@ def check_budget(pinned: PinnedPolicy, ledger: Ledger, client: str) -> None:
 
 
 def able_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
-    """The clients in force, ascending, that may be in another cohort by what they have spent."""
-    return _unspent(pinned, ledger, (member.id for member in ledger.membership.clients(pinned.policy)))
+    """The clients in force that train, ascending, and may be in another cohort by what they have spent."""
+    return _unspent(pinned, ledger, clients_in_force(pinned, ledger))
+
+
+def clients_in_force(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
+    """Those that train, ascending."""
+    members = ledger.membership.clients(pinned.policy)
+    return tuple(member.id for member in members if member.id not in pinned.noise_trustees)
+
+
+def noise_in_force(pinned: PinnedPolicy, ledger: Ledger) -> frozenset[str]:
+    """The trustees in force whose noise every round is open to."""
+    return pinned.noise_trustees & {member.id for member in ledger.membership.clients(pinned.policy)}
 
 
 def _unspent(pinned: PinnedPolicy, ledger: Ledger, clients: Iterable[str]) -> tuple[str, ...]:
@@ -309,19 +324,22 @@ def _unspent(pinned: PinnedPolicy, ledger: Ledger, clients: Iterable[str]) -> tu
 def asked_clients(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     """Those that the open round is open to, ascending; where none is, those whom one could be open to."""
     if ledger.current is None:
-        return able_clients(pinned, ledger)
+        return tuple(sorted({*able_clients(pinned, ledger), *noise_in_force(pinned, ledger)}))
     drawn = _clients(pinned, ledger.current.drawn)
     return tuple(member.id for member in pinned.policy.roster if member.id in drawn)
 
 
 def open_to(pinned: PinnedPolicy, ledger: Ledger, draw: bytes | None, earlier: OpenedCohort | None) -> bytes:
     """CurrentRound.drawn of the next round: of the clients in force with something left of their budget, where a cohort
-    was opened on its model before all of the last one, else those whom RoundOpen.draw says."""
+    was opened on its model before all of the last one, else those whom RoundOpen.draw says; and always of the trustees
+    who add the noise."""
     cohort, policy, left = clients_of(pinned, earlier), pinned.policy, frozenset(able_clients(pinned, ledger))
+    noise = noise_in_force(pinned, ledger)
     if cohort is not None:
-        return client_bitmap(pinned, cohort & left)
-    before = frozenset(_unspent(pinned, ledger, ledger.membership.clients_at(policy, ledger.settled)))
-    return client_bitmap(pinned, asked(policy, draw, Ranked(before, left)))
+        return client_bitmap(pinned, (cohort & left) | noise)
+    known = frozenset(ledger.membership.clients_at(policy, ledger.settled)) - pinned.noise_trustees
+    before = frozenset(_unspent(pinned, ledger, known))
+    return client_bitmap(pinned, asked(policy, draw, Ranked(before, left)) | noise)
 
 
 def draw_key(pinned: PinnedPolicy, ledger: Ledger, trustee: str) -> bytes | None:

@@ -59,7 +59,7 @@ def _clients_excused_now(current: CurrentRound, relied_on: Iterable[ExcusedSubmi
 
 def check_hidden(pinned: PinnedPolicy, current: CurrentRound, exempt: frozenset[str]) -> None:
     """Raise Rejected("differencing") unless the closed cohort may follow those before it, with these clients exempt."""
-    cohort = frozenset(each.message.client for each in current.accepted_submissions())
+    cohort = current.cohort_clients(pinned)
     earlier, minimum = clients_of(pinned, current.earlier), pinned.policy.min_cohort
     if earlier is not None:
         check_nested(earlier, cohort, exempt, minimum)

@@ -16,7 +16,9 @@ from protocols.cohorts import ack_digest
 from protocols.envelopes import open_envelope, seal
 from protocols.identities import SigningKey
 from protocols.messages import Dispute, Release, ShareAck
+from protocols.noise_trustees import in_words
 from protocols.pinned import PinnedPolicy
+from protocols.rounds.closing import is_cohort
 from protocols.rounds.exchange import ReleasePackage
 from protocols.rounds.ledger import CurrentRound, Ledger, LoggedCohort
 from protocols.rounds.lineage import check_step
@@ -68,8 +70,8 @@ def check_release(
     for index in cohort.accepted:
         if index not in known:
             raise Rejected("unacknowledged", "submissions that it acknowledged", f"entry {index}")
-    if len(cohort.accepted) < pinned.policy.min_cohort:
-        raise Rejected("cohort-size", f"at least {pinned.policy.min_cohort}", str(len(cohort.accepted)))
+    if not is_cohort(pinned, current, cohort):
+        raise Rejected("cohort-size", in_words(pinned.policy), str(len(cohort.accepted)))
     check_cohort_difference(engine, pinned, current, blobs)
     if ledger.step is not None:
         check_step(engine, pinned, ledger.step, blobs)

@@ -42,7 +42,7 @@ from protocols.identities import SigningKey
 from protocols.invitation import VerifiedRound
 from protocols.lattice import encryption, public
 from protocols.messages import EncryptedShare, RoundKey, Submission
-from protocols.noise import variance_of
+from protocols.noise import law_of, variance_of
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.sampler import sample
 from protocols.rounds.exchange import SubmissionPackage
@@ -186,7 +186,7 @@ def draw_privacy_noise(at: ClientRound, rand: Randomness) -> NDArray[np.int64]:
     if noise is None:
         raise Misuse("expected a policy with noise, found one without")
     while True:
-        drawn = sample(variance_of(noise), at.pinned.cells, rand)
+        drawn = sample(variance_of(law_of(noise, weight_of(at.weight))), at.pinned.cells, rand)
         if within_bounds(at.argument, drawn):
             return drawn
         wipe(drawn)

@@ -121,9 +121,19 @@ def step_ceiling(policy: Policy) -> bool:
     constants = step_constants(policy.step).fastest
     bounded = constants.exact("learning_rate") <= MOST_RATE
     widest = max((min(each.exponent, LARGEST_EXPONENT) for each in policy.update.scales), default=SCALE_BIAS)
-    most = policy.update.norm_bound + (0 if policy.noise is None else policy.noise.group_bound)  # of one, per weight
+    most = policy.update.norm_bound + _most_noise(policy)  # of one, per weight
     longest = most * _unit(policy) * _power(max(widest - SCALE_BIAS, 0))
     return bounded and server_rule(policy.step.rule).stays(constants, longest)
+
+
+def _most_noise(policy: Policy) -> int:
+    """Of a coordinate of a sum, for each update in it: with trustees' noise of all of them for one update."""
+    noise = policy.noise
+    if noise is None:
+        return 0
+    if noise.error is None:
+        return noise.group_bound
+    return noise.error.group_bound + len(policy.trustees) * noise.group_bound
 
 
 def _power(exponent: int) -> Fraction:

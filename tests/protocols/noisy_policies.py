@@ -52,7 +52,7 @@ FULL = 2 * NOISY.max_cohort * (NOISY.update.norm_bound + E)
 LINK = FormerFederation("before", bytes(32), 9, bytes(32))
 CHARGES = (FormerCharge("client0", 2), FormerCharge("client3", 1), FormerCharge("gone", 2**16))
 SPENT = tuple(FormerCharge(f"client{i}", 5) for i in range(len(NOISY.roster) - NOISY.min_cohort + 1))
-FORMER = FormerBudget("before", 2**8, V, 1, HONEST, 90, CHARGES)
+FORMER = FormerBudget("before", 2**8, V, 1, HONEST, 90, V, CHARGES)
 
 
 def former(**changes: Any) -> Policy:

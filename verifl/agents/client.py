@@ -22,7 +22,7 @@ from protocols.rounds.client_holdings import HOLDINGS
 from protocols.rounds.evidence import NO_EVIDENCE, Evidence
 from protocols.rounds.exchange import Question, SubmissionPackage, Submit
 from protocols.steps.doubles import Doubles
-from protocols.weights import WEIGHT_KINDS, lightest
+from protocols.weights import NO_WEIGHT, WEIGHT_KINDS, lightest
 from verifl.agents.accepting import accept_round
 from verifl.agents.party import Party, PublicLog, check_store, newest_state
 from verifl.storage.party_directory import PartyDirectory
@@ -194,9 +194,10 @@ class ClientAgent:
 
     @property
     def spent(self) -> tuple[int, int] | None:
-        """How many closed cohorts it is in by its receipts, and how many the policy allows; None without a budget."""
+        """How many closed cohorts it is in by its receipts, and how many the policy allows; None without a budget, and
+        where it adds noise alone."""
         budget = self._pinned.budget
-        if budget is None:
+        if budget is None or self._adds_noise:
             return None
         return accepted_rounds(self._directory, self._pinned), budget.rounds(self.name)
 
@@ -212,14 +213,13 @@ class ClientAgent:
         """
         if not isinstance(question, Submit):
             raise Misuse(f"{self.name}: a client answers no {type(question).__name__}")
-        observer.stage(f"{self.name} trains")
+        observer.stage(f"{self.name} {'draws noise' if self._adds_noise else 'trains'}")
         opened = accept_round(self._pinned, self._client, log)
         if opened.number != question.round:
             raise Rejected("round", str(question.round), str(opened.number))
         package = self._client.answered(opened)
         if package is None:
-            self._check_budget()
-            update = self._train(opened, observer) if zero is None else _sent(zero, self._pinned.policy, observer)
+            update = self._noise_alone() if self._adds_noise else self._turn(opened, observer, zero)
             observer.stage(f"{self.name} proves and encrypts")
             package = self._client.submit(opened, update.units, update.weight)
         return package
@@ -227,7 +227,7 @@ class ClientAgent:
     def prepare(self, question: Question, log: PublicLog) -> None:
         """Begin to train, if that is done elsewhere and the round is not answered yet; raises as `answer`, which is to
         follow."""
-        if not isinstance(question, Submit) or not isinstance(self._training, TrainsAhead):
+        if not isinstance(question, Submit) or not isinstance(self._training, TrainsAhead) or self._adds_noise:
             return
         opened = accept_round(self._pinned, self._client, log)
         if opened.number == question.round and self._client.answered(opened) is None:
@@ -243,6 +243,19 @@ class ClientAgent:
     def has_receipt(self, number: int) -> bool:
         """Whether it keeps a receipt of this round."""
         return receipt_file(self._directory, number).exists()
+
+    @property
+    def _adds_noise(self) -> bool:
+        """Whether it is a trustee, which adds noise and trains nothing."""
+        return self.name in self._pinned.noise_trustees
+
+    def _noise_alone(self) -> EncodedUpdate:
+        policy = self._pinned.policy
+        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), NO_WEIGHT)
+
+    def _turn(self, opened: OpenRound, observer: TurnObserver, zero: ZeroTurn | None) -> EncodedUpdate:
+        self._check_budget()
+        return self._train(opened, observer) if zero is None else _sent(zero, self._pinned.policy, observer)
 
     def _check_budget(self) -> None:
         """It does not count on being asked no more: what it keeps of former rounds says how much it has spent."""

@@ -23,15 +23,16 @@ from protocols.identities import SigningKey
 from protocols.membership import Membership
 from protocols.messages import COORDINATOR, ISSUER
 from protocols.noise_derivation import with_noise
+from protocols.noise_trustees import TRUSTEES, noise_trustees
 from protocols.pinned import PinnedPolicy
 from protocols.policy import FormerBudget, Member, Policy, TensorSpec
-from verifl.config import Config
+from verifl.config import Config, LimitsConfig
 from verifl.enrolment.changes import NONE_LOGGED, LoggedChanges, follow_changes, keys_of, membership_of
 from verifl.enrolment.coordinate_groups import bounded, scaled
 from verifl.enrolment.pins import NOTHING_PINNED, Pins
 from verifl.enrolment.policy_words import decided_by, in_words
 from verifl.enrolment.roster import LogTable, Roster, ThresholdsTable, make_roster, roster_of
-from verifl.strategies.privacy import PrivacyConfig, honest_clients, noisy_fraction_bits, privacy_budget
+from verifl.strategies.privacy import PrivacyConfig, honest_among, noisy_fraction_bits, privacy_budget
 from verifl.strategies.rules import check_step, step_rule
 from verifl.strategies.weights import weight_rule
 
@@ -94,8 +95,10 @@ def make_policy(
     if len(trustees) < roster.thresholds.threshold:
         raise Misuse(f"thresholds.threshold: expected at most the {len(trustees)} trustees, found "
                      f"{roster.thresholds.threshold}")  # fmt: skip
-    maximum = roster.limits.largest_cohort(len(clients))
-    rule = config.update
+    maximum, rule = roster.limits.largest_cohort(len(clients)), config.update
+    if config.privacy is not None and config.privacy.by == TRUSTEES:
+        _check_apart(clients, trustees, roster.limits)
+        clients, maximum = _with_trustees(clients, trustees), maximum + len(trustees)
     with _field("update.clip_norm, update.fraction_bits"):
         plain = derive_update(model.dimension, rule.clip_norm, _fraction_bits(config, model.dimension))
     weights = weight_rule(config.weights)
@@ -147,11 +150,24 @@ def _fraction_bits(config: Config, dimension: int) -> int | None:
 
 def _noisy(policy: Policy, rule: PrivacyConfig, rounds: int, former: tuple[FormerBudget, ...]) -> Policy:
     """With the noise that `rounds` rounds of every client need that spent nothing by `former` budgets."""
-    clients = {member.id for member in policy.roster}
-    both = sum(member.id in clients for member in policy.trustees)
-    honest = honest_clients(rule, policy.min_cohort, min(policy.corrupt, both))
+    honest = honest_among(rule, policy)
     with _field("privacy"):
-        return with_noise(policy, replace(privacy_budget(rule), former=former), honest, rounds)
+        return with_noise(policy, replace(privacy_budget(rule), former=former), honest, rounds, rule.by)
+
+
+def _check_apart(clients: Sequence[Member], trustees: Sequence[Member], limits: LimitsConfig) -> None:
+    """What has to hold of those who take part where trustees add the noise."""
+    if both := {each.id for each in clients} & {each.id for each in trustees}:
+        raise Misuse(f"roster: {min(both)} is trustee and client: trustees who add the noise do not train")
+    asked = limits.per_round or len(clients)
+    if (found := limits.largest_cohort(len(clients))) < asked:
+        raise Misuse(f"limits.max_cohort: expected all {asked} clients of a round with trustees' noise, found {found}")
+
+
+def _with_trustees(clients: tuple[Member, ...], trustees: tuple[Member, ...]) -> tuple[Member, ...]:
+    """The roster where trustees submit noise, too."""
+    members = {each.id: each for each in (*clients, *trustees)}
+    return tuple(members[name] for name in sorted(members))
 
 
 def enrol(
@@ -182,6 +198,7 @@ def enrol(
         _members(client_keys),
     )
     policy = make_policy(roster, config, TrainedModel.of(tensors, dimension, model), issuer.public_key)
+    client_keys |= {name: trustee_keys[name] for name in trustees if name in noise_trustees(policy)}
     return Enrolment(policy, seal_policy(policy, issuer), issuer, coordinator, trustee_keys, client_keys)
 
 
@@ -208,7 +225,7 @@ def enrolled(
     coming = tuple(each for each in changes if each not in logged.entries)
     before = membership_of(policy, logged.entries)
     after = follow_changes(policy, before, coming, since=logged.settled)
-    if strangers := sorted({member.id for member in after.clients(policy)} - set(clients)):
+    if strangers := sorted({member.id for member in after.clients(policy)} - set(clients) - noise_trustees(policy)):
         raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
     held = {
         member.id: _keys(keys, member, before, after, (*logged.entries, *coming))

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator
 from proofs.errors import Misuse, Rejected
 from protocols.cohorts import MOST_TRUSTEES
 from protocols.key_files import parse_public_key, write_new
+from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.policy import APPROVING, Member, Policy
 from protocols.roster import check_identities
 from verifl.config import LimitsConfig
@@ -116,11 +117,12 @@ def roster_of(policy: Policy) -> Roster:
     document: dict[str, object] = {
         "federation": {"name": policy.federation},
         "thresholds": {"threshold": policy.threshold, "corrupt": policy.corrupt},
-        "limits": {name: getattr(policy, name) for name in LimitsConfig.model_fields},
+        "limits": {name: getattr(policy, name) for name in LimitsConfig.model_fields}
+        | {"max_cohort": policy.max_cohort - len(noise_trustees(policy))},
         "approvals": {"required": policy.approvals},
         "log": {"origin": policy.origin, "public_key": policy.log_key.hex()},
         "trustees": [_member(each) for each in policy.trustees],
-        "clients": [_member(each) for each in policy.roster],
+        "clients": [_member(each) for each in training_clients(policy)],
     }
     return parse_table(Roster, document, "policy")
 
