@@ -17,7 +17,7 @@ from proofs.machine.command_line import command_name
 from proofs.randomness import Randomness
 from protocols.identities import SigningKey
 from protocols.key_files import read_key, write_key
-from protocols.noise_trustees import noise_trustees
+from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.steps.doubles import Doubles
 from protocols.steps.step import encode_model
 from verifl.agents.inspection import check_kinds, inspect_run
@@ -330,9 +330,9 @@ class Federation:
     def _begin(self, training: LocalTraining, plan: Plan, device: str) -> None:
         """Nothing is refused from here on."""
         self.began = True
-        policy = plan.policy
+        policy, clients = plan.policy, training_clients(plan.policy)
         self._progress.note(
-            f"federation {policy.federation}: {len(policy.roster)} clients, {len(policy.trustees)} trustees of whom "
+            f"federation {policy.federation}: {len(clients)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
         for line in promised(plan.pinned):

@@ -20,7 +20,7 @@ from auditor.reports.results import Account, ClientAccount, Status
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.messages import CohortClosed
-from protocols.noise_trustees import training_clients
+from protocols.noise_trustees import noise_needed, training_clients
 from protocols.policy import Policy
 from protocols.privacy.budgets import Budget
 
@@ -131,7 +131,7 @@ def assumptions(policy: Policy, budget: Budget, replaced: Replaced) -> tuple[str
             sensitivity, all cohorts that the budget allows have {others}
         that a client takes part, and its weight, is public, and depends on its data only by what was published; so do
             the clip and the model
-        every cohort has {adders} of noise or more: who tells its noise, or chooses it, is none
+        every cohort has {adders} of noise or more: {whose}
         at most {f} of the {m} trustees are corrupt, and who is corrupt was so from the start; with more of them a
             client has its own noise alone, and all that it sent counts, logged or not (epsilon_alone)
         epsilon_alone counts a submission for each RoundOpen here that asked the client, or all that are logged; that
@@ -142,7 +142,11 @@ def assumptions(policy: Policy, budget: Budget, replaced: Replaced) -> tuple[str
         other federations with the same clients add up, and are not in this account unless the policy names them
         encryption, sealed shares, proofs and signatures are not broken"""
     lines = sentences.replace("\n            ", " ").splitlines()
-    return tuple(line.strip().format(adders=adders, f=f, m=m, others=_others(replaced)) for line in lines)
+    whose = "who tells its noise, or chooses it, is none"
+    if needed := noise_needed(policy):
+        whose = f"there is noise of {needed} trustees in it, of whom at most {f} are corrupt; no client's noise counts"
+    said = {"adders": adders, "whose": whose, "f": f, "m": m, "others": _others(replaced)}
+    return tuple(line.strip().format(**said) for line in lines)
 
 
 def _others(replaced: Replaced) -> str:

@@ -1,4 +1,5 @@
-"""Writes tests/golden/{honest,rejected,weighed,private,noisy}/: `python -m tests.golden.regenerate`, from the root.
+"""Writes tests/golden/{honest,rejected,weighed,private,noisy,trustees}/: `python -m tests.golden.regenerate`, from the
+root.
 
 Each is a transcript of format version 1, `policy.cbor`, and `expected.json`: what an auditor has to say of it. They are
 made once for a version of the format and then stay (docs/compatibility.md): a change that needs them made again is a
@@ -8,6 +9,7 @@ honest: under a policy with a coordinate bound and the proof of encryption, whic
 its key; round 1 is aborted for want of submissions; round 2 is closed. rejected: the same, but the published aggregate
 is one unit off in one coordinate, and everything after it follows, rightly signed. weighed: one round with the same
 proofs, of updates that state their weights. private: one of updates that hide them. noisy: one of updates with noise.
+trustees: one with noise of trustees.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Any
 
 from auditor import Report, audit
 from protocols.messages import Aggregate
+from protocols.noise_trustees import TRUSTEES
 from protocols.policy import PrivacyBudget, WeightRule
 from protocols.steps.doubles import format_double
 from tests.auditor.forge import Forge
@@ -28,7 +31,7 @@ from tests.simulator import Setting, Simulation, identity_of
 
 DIRECTORY = Path(__file__).parent
 FORMAT = 1
-NAMES = ("honest", "rejected", "weighed", "private", "noisy")
+NAMES = ("honest", "rejected", "weighed", "private", "noisy", "trustees")
 SETTING = Setting(
     clients=2,
     trustees=2,
@@ -56,6 +59,9 @@ PRIVATE = replace(
 
 
 NOISY = replace(SETTING, approvals=(), max_rounds=3, budget=PrivacyBudget(8_000_000, 10_000_000), seed=4)
+
+
+TRUSTED = replace(NOISY, by=TRUSTEES, honest=1, seed=5)
 
 
 def play(directory: Path) -> Simulation:
@@ -106,12 +112,14 @@ def write(target: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         simulation, weighed = play(Path(place) / "plain"), weigh(Path(place) / "weighed", WEIGHED)
         private, noisy = weigh(Path(place) / "private", PRIVATE), weigh(Path(place) / "noisy", NOISY)
+        trusted = weigh(Path(place) / "trustees", TRUSTED)
         made = (
             (simulation.path, simulation),
             (lie(simulation).write(Path(place) / "forged"), simulation),
             (weighed.path, weighed),
             (private.path, private),
             (noisy.path, noisy),
+            (trusted.path, trusted),
         )
         for name, (path, of) in zip(NAMES, made, strict=True):
             shutil.rmtree(target / name, ignore_errors=True)

@@ -9,6 +9,7 @@ from fractions import Fraction
 import mpmath
 
 from tests.independent.encoding import Body
+from tests.independent.noise_alone import adding, by_trustees, demanded, laws, training
 from tests.independent.parameters import estimate
 
 DIGITS = 100
@@ -38,9 +39,8 @@ def tail(cells: int, energy: Fraction) -> Number:
     return mpmath.exp(-mpmath.mpf(cells) / 2 * (a - 1 - mpmath.log(a)))
 
 
-def deviation(policy: Body) -> Number:
-    """`deviation` of 10.4."""
-    noise = policy["noise"]
+def deviation(policy: Body, noise: Body) -> Number:
+    """`deviation` of 10.4, of one submission with noise by this law."""
     cells, group = cells_of(policy["dimension"])
     variance = Fraction(noise["variance"], noise["variance_divisor"])
     found = (cells // group) * tail(group, max(Fraction(1), noise["group_bound"] ** 2 / (group * variance)))
@@ -51,7 +51,7 @@ def deviation(policy: Body) -> Number:
 
 def eta(policy: Body) -> Number:
     """Over all submissions that there can be (4.10)."""
-    return 2 * policy["max_rounds"] * len(policy["roster"]) * deviation(policy)
+    return 2 * policy["max_rounds"] * sum(count * deviation(policy, law) for law, count in laws(policy))
 
 
 def curve(mu: Number, epsilon: Number) -> Number:
@@ -123,6 +123,8 @@ def guesses(policy: Body) -> Number:
     clients, honest = len(policy["roster"]), policy["noise"]["honest"]
     asked = min(policy["per_round"] or clients, clients)
     ways = math.comb(asked - 1, honest - 1) if asked >= 1 and honest >= 1 else 0
+    if by_trustees(policy):
+        ways = math.comb(len(adding(policy)), honest)
     with mpmath.workdps(DIGITS):
         epsilon = exact(budget(policy)[0])
         factor = (ways + 1) * (honest + 2 * clients) * policy["max_rounds"]
@@ -136,26 +138,31 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
         return []
     if noise is None or said is None:
         return [("noise-budget", False)]
-    variance, divisor = noise["variance"], noise["variance_divisor"]
+    trustees = len(policy["trustees"])
     clients = {member["id"] for member in policy["roster"]}
     both = sum(member["id"] in clients for member in policy["trustees"])
-    cells, group = cells_of(policy["dimension"])
     epsilon, delta = budget(policy)
-    found = [
+    if by_trustees(policy):
+        asked = len(policy["roster"]) if policy["per_round"] is None else policy["per_round"] + trustees
+        found = [
+            ("noise-adders", demanded(policy) <= trustees),
+            ("noise-error", noise["error"] is not None),
+            ("noise-trustees", both == trustees),
+            ("noise-room", asked <= policy["max_cohort"]),
+        ]
+    else:
+        found = [
+            ("noise-adders", noise["honest"] + min(both, policy["corrupt"]) <= policy["min_cohort"]),
+            ("noise-error", noise["error"] is None),
+        ]
+    found += law_conditions(policy, noise, "noise")
+    found += law_conditions(policy, noise["error"], "error") if noise["error"] is not None else []
+    found += [
         ("noise-rule", noise["rule"] == "discrete-gaussian"),
-        ("noise-by", noise["by"] == "clients"),
+        ("noise-by", noise["by"] in ("clients", "trustees")),
         ("noise-honest", noise["honest"] >= 1),
-        ("noise-adders", noise["honest"] + min(both, policy["corrupt"]) <= policy["min_cohort"]),
         ("noise-weights", policy["weights"]["kind"] != "private"),
         ("noise-proof", policy["lattice"]["encryption_proof"]),
-        ("noise-fraction", math.gcd(variance, divisor) == 1),
-        ("noise-divisor", divisor >= 1),
-        ("noise-variance", variance >= LEAST_VARIANCE * divisor),
-        ("noise-variance-limit", variance <= divisor << 48),
-        ("noise-group", noise["group_bound"] ** 2 * divisor > group * variance),
-        ("noise-floor", noise["floor"] * divisor < cells * variance),
-        ("noise-floor-least", noise["floor"] >= LEAST_FLOOR * cells),
-        ("noise-ceiling", noise["ceiling"] * divisor > cells * variance),
         ("noise-scale", policy["lattice"]["plaintext_scale"] == 1),
         ("noise-hiding", hidden(policy)),
         ("budget-epsilon", 0 < epsilon <= LARGEST_EPSILON),
@@ -164,7 +171,7 @@ def conditions(policy: Body) -> list[tuple[str, bool]]:
     ]
     moving = min(policy["weights"]["largest"], policy["update"]["norm_bound"]) >= 1  # conditions of their own
     if moving and all(each for _, each in found):
-        able = sum(rounds_each(policy, member["id"]) >= 1 for member in policy["roster"])
+        able = sum(rounds_each(policy, name) >= 1 for name in training(policy))
         found += [("noise-deviation", rare_enough(policy)), ("budget-rounds", able >= policy["min_cohort"])]
     return found
 
@@ -175,11 +182,28 @@ def hidden(policy: Body) -> bool:
     return defined and bool(guesses(policy) + 128 <= estimate(policy["lattice"]))
 
 
+def law_conditions(policy: Body, law: Body, name: str) -> list[tuple[str, bool]]:
+    """Of a law of noise and its bounds."""
+    variance, divisor = law["variance"], law["variance_divisor"]
+    cells, group = cells_of(policy["dimension"])
+    return [
+        (f"{name}-fraction", math.gcd(variance, divisor) == 1),
+        (f"{name}-divisor", divisor >= 1),
+        (f"{name}-variance", variance >= LEAST_VARIANCE * divisor),
+        (f"{name}-variance-limit", variance <= divisor << 48),
+        (f"{name}-group", law["group_bound"] ** 2 * divisor > group * variance),
+        (f"{name}-floor", law["floor"] * divisor < cells * variance),
+        (f"{name}-floor-least", law["floor"] >= LEAST_FLOOR * cells),
+        (f"{name}-ceiling", law["ceiling"] * divisor > cells * variance),
+    ]
+
+
 def carried(policy: Body, charged: Mapping[str, int]) -> list[Body]:
     """`former` of a policy that goes on from a federation with this one, where clients are in so many cohorts (4.8)."""
     noise, said = policy["noise"], policy["privacy_budget"]
     if noise is None or said is None:
         return []
+    own_law, _ = laws(policy)[0]
     with mpmath.workdps(DIGITS):
         bits = int(mpmath.floor(-mpmath.log(eta(policy), 2)))
     own = {
@@ -187,6 +211,7 @@ def carried(policy: Body, charged: Mapping[str, int]) -> list[Body]:
         "sensitivity": policy["weights"]["largest"] * policy["update"]["norm_bound"],
         **{name: noise[name] for name in ("variance", "variance_divisor", "honest")},
         "deviation_bits": bits,
+        "own_variance": own_law["variance"] // own_law["variance_divisor"],
         "charges": [{"client": name, "cohorts": charged[name]} for name in sorted(charged)],
     }
     return [*said["former"], own]
@@ -205,7 +230,7 @@ def orderly(policy: Body) -> bool:
             all(1 <= count <= 2**16 for count in counts),
             divisor >= 1 and math.gcd(each["variance"], divisor) == 1 and each["variance"] >= LEAST_VARIANCE * divisor,
             each["sensitivity"] >= 1 and 1 <= each["honest"] <= 2**13,
-            1 <= each["deviation_bits"] <= 1024,
+            1 <= each["deviation_bits"] <= 1024 and each["own_variance"] >= LEAST_VARIANCE,
         )
         if not all(sound):
             return False

@@ -13,6 +13,7 @@ from tests.independent.curve import Point, decode_points
 from tests.independent.encoding import Body, Envelope
 from tests.independent.identities import Membership, verifies
 from tests.independent.log import Transcript
+from tests.independent.noise_alone import adding, training
 from tests.independent.parameters import Numbers
 
 CHECKS = [f"I{i}" for i in range(1, 15)] + [f"P{i}" for i in range(1, 8)]
@@ -118,6 +119,7 @@ class Round:
 
     number: int
     entries: list[Entry] = field(default_factory=list)
+    alone: set[str] = field(default_factory=set)  # whose submissions are noise alone
 
     def all(self, kind: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.type == kind]
@@ -165,7 +167,12 @@ class Round:
     def charged_by(self, closed: Entry) -> set[str]:
         """The clients whose submissions a CohortClosed of the round accepts."""
         wanted = set(places(closed.body, "a"))
-        return {entry.body["client"] for entry in self.submissions if entry.index in wanted}
+        return {entry.body["client"] for entry in self.submissions if entry.index in wanted} - self.alone
+
+    @property
+    def clients(self) -> set[str]:
+        """Whose updates are summed."""
+        return {entry.body["client"] for entry in self.accepted} - self.alone
 
     @property
     def end(self) -> Entry | None:
@@ -193,11 +200,11 @@ class Case:
     @cached_property
     def rounds(self) -> list[Round]:
         """By number, ascending."""
-        rounds: dict[int, Round] = {}
+        rounds, alone = dict[int, Round](), adding(self.policy)
         for entry in self.entries:
             if "round" in entry.body:
                 number = entry.body["round"]
-                rounds.setdefault(number, Round(number)).entries.append(entry)
+                rounds.setdefault(number, Round(number, alone=alone)).entries.append(entry)
         return [rounds[number] for number in sorted(rounds)]
 
     def round_before(self, number: int, model: bytes) -> Round | None:
@@ -216,7 +223,7 @@ class Case:
     def cohort_before(self, number: int, model: bytes) -> set[str] | None:
         """The clients of that cohort."""
         this = self.round_before(number, model)
-        return None if this is None else {entry.body["client"] for entry in this.accepted}
+        return None if this is None else this.clients
 
     def repeated_before(self, number: int, model: bytes) -> Round | None:
         """The same round, if it did not end with a sum."""
@@ -228,7 +235,7 @@ class Case:
         found = []
         for this in self.rounds:
             if this.number < number and this.closed is not None and this.opened is not None:
-                found.append((this.opened.body["model"], {entry.body["client"] for entry in this.accepted}))
+                found.append((this.opened.body["model"], this.clients))
         return found[-2:]
 
     @cached_property
@@ -240,8 +247,8 @@ class Case:
         charged = {charge["client"] for each in former for charge in each["charges"]}
         newcomers = account.rounds_each(self.policy)
         return {
-            member["id"]: account.rounds_each(self.policy, member["id"]) if member["id"] in charged else newcomers
-            for member in self.policy["roster"]
+            name: account.rounds_each(self.policy, name) if name in charged else newcomers
+            for name in training(self.policy)
         }
 
     def spent(self, counts: Callable[[Round, Entry], bool]) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations, product
 
 from tests.independent.encoding import Body, Envelope, framed_hash
+from tests.independent.noise_alone import demanded
 
 REASONS = {
     "2": "duplicate",
@@ -36,7 +37,7 @@ def cohort_digest(round_open: bytes, members: Sequence[tuple[str, bytes]], trust
 
 
 def choose(
-    policy: Body, valid: Sequence[int], acks: Mapping[str, Envelope]
+    policy: Body, valid: Sequence[int], acks: Mapping[str, Envelope], alone: set[int]
 ) -> tuple[list[int], list[str], dict[int, str]]:
     """A, Q and the reasons of all other valid submissions, from at most one acknowledgement a trustee."""
     reasons: dict[int, str] = {}
@@ -51,25 +52,32 @@ def choose(
             candidates.append(index)
     order = [member["id"] for member in policy["trustees"]]
     held = {name: set(places(acks[name].body, "h")) & set(candidates) for name in order if name in acks}
-    accepted, trustees = best(held, order, policy["threshold"], set(candidates))
+    accepted, trustees = best(held, order, policy["threshold"], set(candidates), alone, demanded(policy))
     reasons |= {index: "unacknowledged" for index in candidates if index not in accepted}
     return sorted(accepted), trustees, reasons
 
 
 def best(
-    held: Mapping[str, set[int]], order: Sequence[str], threshold: int, candidates: set[int]
+    held: Mapping[str, set[int]],
+    order: Sequence[str],
+    threshold: int,
+    candidates: set[int],
+    alone: set[int],
+    noise: int,
 ) -> tuple[set[int], list[str]]:
-    """The set of trustees with most common submissions, then most trustees, then the first positions."""
+    """The set of trustees with enough common noise, then most common updates, then most common noise, then most
+    trustees, then the first positions."""
     choices = []
     for names in combinations(held, threshold):
         common = candidates.intersection(*(held[name] for name in names))
         grown = [name for name in held if common <= held[name]]
         positions = [order.index(name) for name in grown]
-        choices.append((-len(common), -len(grown), positions, common, grown))
+        lacks = len(common & alone) < noise
+        choices.append((lacks, -len(common - alone), -len(common & alone), -len(grown), positions, common, grown))
     if not choices:
         return set(), []
-    chosen = min(choices, key=lambda choice: choice[:3])
-    return chosen[3], chosen[4]
+    chosen = min(choices, key=lambda choice: choice[:5])
+    return chosen[5], chosen[6]
 
 
 def disputed(ack: Envelope) -> set[int]:

@@ -22,6 +22,7 @@ from tests.independent.cohorts import (
 from tests.independent.encoding import Unreadable, encode, frame
 from tests.independent.lattice import unpack_residues
 from tests.independent.log import Unsound
+from tests.independent.noise_alone import adding, suffices
 from tests.independent.parameters import Numbers, states_a_weight
 from tests.independent.sharing import release_is_valid
 
@@ -92,11 +93,12 @@ def check_proof(case: Case, this: Round, entry: Entry) -> bool:
 
 def numbers_of(case: Case, entry: Entry) -> Numbers:
     """The numbers of an update of the weight that a submission states (4.9); `Unsound` where I5 refuses it."""
-    if not states_a_weight(case.policy, entry.body["weight"]):
+    stated = entry.body["weight"]
+    if not states_a_weight(case.policy, stated, entry.body["client"] in adding(case.policy)):
         raise Unsound("weight")
     if not has_relations(case, entry):
         raise Unsound("relations")
-    return Numbers(case.policy, entry.body["weight"] or 1)
+    return Numbers(case.policy, 1 if stated is None else stated)
 
 
 def has_relations(case: Case, entry: Entry) -> bool:
@@ -151,18 +153,21 @@ def verdicts(case: Case, this: Round) -> tuple[list[int], list[str], dict[int, s
     if this.opened is None:
         return [], [], {}
     acks = {name: entry.envelope for name, entry in this.acks.items()}
-    accepted, trustees, reasons = choose(case.policy, case.faultless(this), acks)
+    alone = {entry.index for entry in this.submissions if entry.body["client"] in this.alone}
+    accepted, trustees, reasons = choose(case.policy, case.faultless(this), acks, alone)
     reasons |= {entry.index: case.faults[entry.index] for entry in this.judged if entry.index in case.faults}
     model, least = this.opened.body["model"], case.policy["min_cohort"]
     earlier = case.cohort_before(this.number, model)
     before = case.cohorts_before(this.number) if case.policy["strict_consecutive"] else []
-    clients = {index: case.by_index[index].body["client"] for index in accepted}
-    if before and len(accepted) >= least:
-        order = in_order(hashlib.sha256(case.policy_file).digest(), clients, accepted)
+    everybody = {index: case.by_index[index].body["client"] for index in accepted}
+    clients = {index: name for index, name in everybody.items() if name not in this.alone}
+    large = suffices(case.policy, everybody.values())
+    if before and large:
+        order = in_order(hashlib.sha256(case.policy_file).digest(), clients, list(clients))
         names = [clients[index] for index in order]
         stay = largest(before, model, earlier, names, offenders(this, reasons), least)
-        accepted, reasons = leave(accepted, reasons, [index for index in accepted if clients[index] not in stay])
-    elif earlier is not None and len(accepted) >= least:
+        accepted, reasons = leave(accepted, reasons, [index for index in clients if clients[index] not in stay])
+    elif earlier is not None and large:
         accepted, reasons = hide(case, this, accepted, reasons, earlier)
     return accepted, trustees, reasons
 
@@ -182,7 +187,7 @@ def hide(
         policy_hash,
         case.policy["min_cohort"],
         clients,
-        [index for index in accepted if clients[index] in base],
+        [index for index in accepted if clients[index] in base],  # of noise alone nothing is in it
         gone,
         offenders(this, reasons),
     )
@@ -344,10 +349,11 @@ def reason_holds(case: Case, this: Round, reason: str) -> tuple[bool, list[tuple
             names = [key.body["trustee"] for key in this.all("round-key")]
             silent = [(name, "no-acknowledgement") for name in names if name not in this.acks]
             return len(this.acks) < threshold, silent
-        short, suppressed = len(accepted) < case.policy["min_cohort"], "suppressed" in reasons.values()
+        members = [case.by_index[index].body["client"] for index in accepted]
+        short, suppressed = not suffices(case.policy, members), "suppressed" in reasons.values()
         if reason == "too-few-submissions":
             clients = {entry.body["client"] for entry in this.judged}
-            unanswered = len(this.acks) < threshold and len(clients) >= case.policy["min_cohort"]
+            unanswered = len(this.acks) < threshold and suffices(case.policy, clients)
             return short and not suppressed and not unanswered, []
         return reason == "differencing" and short and suppressed, []
     releases = this.all("release")

@@ -17,6 +17,7 @@ from tests.independent.edwards import (
     negate,
 )
 from tests.independent.encoding import frame, framed_hash
+from tests.independent.noise_alone import training
 
 
 def canonical(data: bytes) -> Extended | None:
@@ -94,11 +95,11 @@ def check_draw(case: Case, this: Round, opened: Entry) -> None:
 
 
 def drawn(case: Case, this: Round) -> set[str]:
-    """To whom a round is open, P apart (I5.8)."""
+    """To which clients that train a round is open, P apart (I5.8)."""
     opened, k = this.opened, case.policy["per_round"]
     if opened is None:
         return set()
-    everybody = {member["id"] for member in case.policy["roster"]} - case.spent_before(this.number)
+    everybody = set(training(case.policy)) - case.spent_before(this.number)
     here = everybody - case.memberships[opened.index].revoked
     earlier = case.cohort_before(this.number, opened.body["model"])
     if earlier is not None:

@@ -165,6 +165,7 @@ FORMER_BUDGET: Fields = {
     "variance_divisor": INTEGER,
     "honest": INTEGER,
     "deviation_bits": INTEGER,
+    "own_variance": INTEGER,
     "charges": Many({"client": PARTY, "cohorts": INTEGER}),
 }
 
@@ -233,6 +234,15 @@ POLICY: Fields = {
             "floor": INTEGER,
             "ceiling": INTEGER,
             "honest": INTEGER,
+            "error": Nullable(
+                {
+                    "variance": INTEGER,
+                    "variance_divisor": INTEGER,
+                    "group_bound": INTEGER,
+                    "floor": INTEGER,
+                    "ceiling": INTEGER,
+                }
+            ),
         }
     ),
     "privacy_budget": Nullable(

@@ -77,12 +77,19 @@ class Grouping:
         return 4 * self.per_row << (self.row_bits - self.kept_bits)
 
 
-def states_a_weight(policy: Body, stated: int | None) -> bool:
-    """Whether a submission may state this (4.9)."""
+def states_a_weight(policy: Body, stated: int | None, alone: bool = False) -> bool:
+    """Whether a submission may state this (4.9); 0 where it is noise alone (4.10)."""
     rule = policy["weights"]
+    if alone:
+        return stated == 0
     if rule["kind"] == "declared":
         return stated is not None and 1 <= stated <= rule["largest"]
     return stated is None
+
+
+def bounds_of(law: Body) -> tuple[int, int, int]:
+    """E_n, L, U."""
+    return int(law["group_bound"]), int(law["floor"]), int(law["ceiling"])
 
 
 class Numbers:
@@ -108,8 +115,11 @@ class Numbers:
         self.noise_bound: int = PROVED_NOISE if self.encrypted else TAIL
         noise: Body | None = policy["noise"]
         self.noisy: bool = noise is not None  # for privacy
-        bounds = ("group_bound", "floor", "ceiling")
-        self.E_n, self.floor, self.ceiling = (0 if noise is None else int(noise[name]) for name in bounds)
+        own = noise if noise is None or noise["error"] is None else noise["error"]  # of a client
+        self.apart: bool = own is not noise
+        self.laws = [(0, 0, 0)] if noise is None else [bounds_of(own)]  # of weight W, then of noise alone
+        self.laws += [bounds_of(noise)] if self.apart else []
+        self.E_n, self.floor, self.ceiling = self.laws[-1 if w == 0 else 0]
 
     @property
     def message_bound(self) -> int:
@@ -143,9 +153,18 @@ class Numbers:
         """Values of an opened sum (8.1): with noise the padding has some, too."""
         return self.cells if self.noisy else self.d
 
+    @property
+    def widest_noise(self) -> int:
+        return max(law[0] for law in self.laws)
+
+    @property
+    def largest_message(self) -> int:
+        """Bounds a cell of what is encrypted, of any weight (5.3)."""
+        return max(w * self.B + law[0] for w, law in zip((self.W, 0), self.laws, strict=False))
+
     def sum_bound(self, count: int, weight: int) -> int:
         """Of each value, over so many clients of so much weight together (8.9)."""
-        return weight * self.message_bound + count * self.E_n
+        return weight * self.message_bound + count * self.widest_noise
 
     @property
     def cells(self) -> int:
@@ -222,19 +241,25 @@ class Numbers:
 
     @cached_property
     def P(self) -> int:
-        squares = (self.W * self.B) ** 2
+        squares = max(self.squares(w, law) for w, law in zip((self.W, 0), self.laws, strict=False))
+        return math.isqrt(squares * self.rows * self.C) + 1
+
+    def squares(self, w: int, law: tuple[int, int, int]) -> int:
+        """F^2 of an update of weight w with noise by this law."""
+        squares = (w * self.B) ** 2
+        group_bound, floor, ceiling = law
         groups = self.error_groups
         count = groups.rows * groups.per_row
         if self.noisy:
-            squares = (self.W * self.B + math.isqrt(self.ceiling) + 1) ** 2
-            squares += count * self.E_n**2 + self.ceiling - self.floor
+            squares = (w * self.B + math.isqrt(ceiling) + 1) ** 2
+            squares += count * group_bound**2 + ceiling - floor
         if self.hidden:
             squares += 2 * self.W**2 + self.W**4
-        squares += sum((stop - start) * beta**2 for start, stop, beta in self.weighed_slices(self.W))
+        squares += sum((stop - start) * beta**2 for start, stop, beta in self.weighed_slices(w))
         if self.encrypted:
             keys = self.key_groups.rows * self.key_groups.per_row
             squares += (keys if self.noisy else count + keys) * self.noise_bound**2
-        return math.isqrt(squares * self.rows * self.C) + 1
+        return squares
 
     @property
     def M(self) -> int:
@@ -260,8 +285,8 @@ class Numbers:
     def combination_bound(self) -> int:
         """L'."""
         E = self.noise_bound
-        error = self.E_n if self.noisy else self.T * E
-        return (self.cells << 2 * self.weight_bits) * (error + self.W * self.B) + (self.N * E + 1) * self.q
+        cell = self.largest_message if self.noisy else self.T * E + self.W * self.B
+        return (self.cells << 2 * self.weight_bits) * cell + (self.N * E + 1) * self.q
 
     @cached_property
     def quotient_projection(self) -> int:

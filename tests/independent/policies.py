@@ -10,6 +10,7 @@ from tests.independent import account
 from tests.independent.case import CHECKS
 from tests.independent.curve import ORDER
 from tests.independent.encoding import Body
+from tests.independent.noise_alone import training
 from tests.independent.parameters import DEGREE, TAIL, Numbers, estimate
 from tests.independent.steps import constant, step_bounds, step_fault
 
@@ -100,7 +101,7 @@ def number_conditions(policy: Body, numbers: Numbers) -> Iterator[tuple[str, boo
         yield "scale", 2 * n * message < numbers.T
         yield "decryption", 2 * n * (E * numbers.T + message) < numbers.q
     else:
-        yield "decryption", 2 * n * (message + policy["noise"]["group_bound"]) < numbers.q
+        yield "decryption", 2 * n * (message + numbers.widest_noise) < numbers.q
     yield "sigma", lattice["sigma_tenths"] == 66
     yield "tail", lattice["tail"] == TAIL
     yield "key-digits", n * E < 1 << 23
@@ -127,11 +128,12 @@ def argument_conditions(numbers: Numbers) -> Iterator[tuple[str, bool]]:
         yield "weight-interval", 2 * ((numbers.W + 6) * X + numbers.W) < ORDER
     if numbers.noisy:
         groups = numbers.error_groups
-        yield "noise-range", 1 <= numbers.E_n <= 1 << 28
-        yield "noise-range", 0 <= numbers.floor <= numbers.ceiling <= groups.rows * groups.per_row * numbers.E_n**2
-        yield "noise-range", numbers.W * numbers.B + numbers.E_n <= 1 << 40
+        for group_bound, least, most in numbers.laws:
+            yield "noise-range", 1 <= group_bound <= 1 << 28
+            yield "noise-range", 0 <= least <= most <= groups.rows * groups.per_row * group_bound**2
+            yield "noise-energy", 2 * ((numbers.cells + 4) * X**2 + most) < ORDER
+        yield "noise-range", numbers.largest_message <= 1 << 40
         yield "noise-group", 2 * (groups.size + 4) * X**2 < ORDER
-        yield "noise-energy", 2 * ((numbers.cells + 4) * X**2 + numbers.ceiling) < ORDER
         yield "noise-weights", not numbers.hidden
     if numbers.encrypted:
         group = max(0 if numbers.noisy else numbers.error_groups.size, numbers.key_groups.size)
@@ -152,9 +154,9 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "cohort-range", policy["max_cohort"] >= policy["min_cohort"]
     k = policy["per_round"]
     if k is not None:
-        yield "per-round", policy["min_cohort"] <= k <= min(policy["max_cohort"], len(policy["roster"]))
+        yield "per-round", policy["min_cohort"] <= k <= min(policy["max_cohort"], len(training(policy)))
         yield "per-round-consecutive", not policy["strict_consecutive"]
-    yield "roster-size", len(policy["roster"]) >= policy["min_cohort"]
+    yield "roster-size", len(training(policy)) >= policy["min_cohort"]
     yield "max-rounds", policy["max_rounds"] >= 1
     yield "max-rounds-limit", policy["max_rounds"] <= 65536
     yield "cohort-entry", 2 * len(policy["roster"]) + 67 * m + 29024 <= 65535

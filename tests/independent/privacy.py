@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.independent.case import Case, Round, references
+from tests.independent.case import Case, references
 from tests.independent.cohorts import nests, places, strictly_fine
 from tests.independent.content import exempt
+from tests.independent.noise_alone import suffices
 
 ABORTS = {"no-quorum", "too-few-submissions", "differencing", "missing-releases", "opening-failed"}
 ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "budget-spent", "no-cohort"}
@@ -36,7 +37,7 @@ def check_sizes(case: Case) -> None:
             accepted = set(places(closed.body, "a"))
             clients = [entry.body["client"] for entry in this.submissions if entry.index in accepted]
             size = len(accepted)
-            if not case.policy["min_cohort"] <= size <= case.policy["max_cohort"] or len(set(clients)) != size:
+            if not suffices(case.policy, clients) or len(set(clients)) != size or size > case.policy["max_cohort"]:
                 case.fail("P1", f"entry {closed.index}: a cohort of {size}")
 
 
@@ -71,20 +72,16 @@ def check_differences(case: Case) -> None:
             continue
         aborts += bool(this.all("round-aborted"))
         earlier = case.cohort_before(this.number, this.opened.body["model"])
-        if earlier is not None and not nests(earlier, clients(this), exempt(case, this), case.policy["min_cohort"]):
+        if earlier is not None and not nests(earlier, this.clients, exempt(case, this), case.policy["min_cohort"]):
             case.fail("P6", f"round {this.number}: differencing")
         if case.policy["strict_consecutive"] and not strictly_fine(
             case.cohorts_before(this.number),
             this.opened.body["model"],
-            clients(this),
+            this.clients,
             exempt(case, this),
             case.policy["min_cohort"],
         ):
             case.fail("P6", f"round {this.number}: consecutive cohorts expose a few")
-
-
-def clients(this: Round) -> set[str]:
-    return {entry.body["client"] for entry in this.accepted}
 
 
 def check_schema(case: Case) -> None:

@@ -10,6 +10,7 @@ from tests.independent.content import has_relations
 from tests.independent.draws import check_draw, drawn
 from tests.independent.edwards import PRIME, has_small_order
 from tests.independent.encoding import framed_hash
+from tests.independent.noise_alone import adding, demanded, training
 from tests.independent.parameters import states_a_weight
 
 ML_KEM_PRIME = 3329
@@ -76,7 +77,9 @@ def check_end(case: Case, ending: Entry) -> None:
     rounds = [this for this in case.rounds if this.opened is not None and this.opened.index < ending.index]
     aborted = [this.closed is None for this in rounds if this.all("round-aborted")]
     membership = case.memberships[ending.index]
-    clients = {member["id"] for member in case.policy["roster"]} - membership.revoked
+    clients = set(training(case.policy)) - membership.revoked
+    if len(adding(case.policy) - membership.revoked) < demanded(case.policy):
+        clients = set()
     true = endings(
         case.policy,
         aborts=aborted.count(False),
@@ -199,7 +202,7 @@ def check_submissions(case: Case) -> None:
             check_submission(case, this, entry)
             if entry.body["client"] in spent:
                 case.fail("I5", f"entry {entry.index}: budget")
-            elif asked is not None and entry.body["client"] not in asked:
+            elif asked is not None and entry.body["client"] not in asked | this.alone:
                 case.fail("I5", f"entry {entry.index}: undrawn")
             counts[entry.body["client"]] = counts.get(entry.body["client"], 0) + 1
             if counts[entry.body["client"]] > 2:
@@ -210,9 +213,10 @@ def check_submission(case: Case, this: Round, entry: Entry) -> None:
     """I5.2 to I5.7."""
     opened = this.opened
     earlier = None if opened is None else case.cohort_before(this.number, opened.body["model"])
-    if earlier is not None and entry.body["client"] not in earlier:
+    alone = entry.body["client"] in this.alone
+    if earlier is not None and entry.body["client"] not in earlier and not alone:
         case.fail("I5", f"entry {entry.index}: retry-member")
-    if not states_a_weight(case.policy, entry.body["weight"]):
+    if not states_a_weight(case.policy, entry.body["weight"], alone):
         case.fail("I5", f"entry {entry.index}: weight")
     again = None if opened is None else case.repeated_before(this.number, opened.body["model"])
     before = {} if again is None else {each.body["client"]: each.body["weight"] for each in again.accepted}

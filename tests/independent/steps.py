@@ -166,7 +166,7 @@ def step_bounds(policy: Body) -> tuple[bool, bool]:
     cells, trained = movable(policy)
     length, steepest, left = fullest(policy, cells)
     widest = max([Fraction(1), *(Fraction(2) ** (each["exponent"] - 64) for each in update["scales"])])
-    noise = 0 if policy["noise"] is None else policy["noise"]["group_bound"]
+    noise = most_noise(policy)
     scale, clip = min(Fraction(1), length * unit), (update["norm_bound"] + noise) * unit * widest
     each_rate = [constants_of(policy, rate) for rate in sorted({min(rates), max(rates)})]
     if trained:
@@ -174,6 +174,14 @@ def step_bounds(policy: Body) -> tuple[bool, bool]:
     else:
         floor = left and length * unit >= Fraction(1, 2**16)
     return floor, all(values["learning_rate"] <= 2**16 and rule.ceiling(values, clip) for values in each_rate)
+
+
+def most_noise(policy: Body) -> int:
+    """Of a coordinate, for one update: E_n, or what all trustees and one client add."""
+    noise = policy["noise"]
+    if noise is None or noise["error"] is None:
+        return 0 if noise is None else int(noise["group_bound"])
+    return int(noise["error"]["group_bound"] + len(policy["trustees"]) * noise["group_bound"])
 
 
 def fullest(policy: Body, cells: Mapping[tuple[int, int], int]) -> tuple[Fraction, Fraction, bool]:

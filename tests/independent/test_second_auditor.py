@@ -58,7 +58,7 @@ def failing(report: Report) -> set[str]:
     return {name for name, status in report.checks.items() if status == "fail"}
 
 
-@pytest.mark.parametrize("name", ["honest", "rejected", "noisy"])
+@pytest.mark.parametrize("name", ["honest", "rejected", "noisy", "trustees"])
 def test_the_golden_transcripts_are_judged_alike(name: str) -> None:
     place = GOLDEN / name
     expected = json.loads((place / "expected.json").read_text())

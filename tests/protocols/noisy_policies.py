@@ -76,7 +76,6 @@ EDGES: list[tuple[str, Policy, Policy | None]] = [
     ("noise-budget", replace(NOISY, privacy_budget=None), None),
     ("noise-budget", replace(NOISY, noise=None), None),
     ("noise-rule", noise(rule="gaussian"), NOISY),
-    ("noise-by", noise(by="trustees"), NOISY),
     ("noise-by", noise(by="everybody"), NOISY),
     ("noise-honest", noise(honest=0), noise(honest=1)),
     ("noise-adders", noise(honest=5), noise(honest=4)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 from proofs.errors import Misuse
@@ -17,13 +18,15 @@ from protocols.noise import (
     delta_of,
     epsilon_of,
     guesses_of,
+    law_of,
     noise_cells,
     rounds_each,
     variance_of,
 )
 from protocols.noise_derivation import derive_noise, least_norm_bound
+from protocols.noise_trustees import CLIENTS, noise_needed, noise_trustees
 from protocols.parameters import security_of
-from protocols.policy import Policy
+from protocols.policy import AddedNoise, Policy
 
 SENSIBLE = 0.25  # of the ratio of signal to noise in a round: below it training hardly sees its updates
 TRIES_BITS, CHANCE_BITS = 60, 40  # Q and p of spec 12.3
@@ -51,15 +54,16 @@ class Alternative:
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """epsilon, delta: of the budget. adders, honest: in a smallest cohort, and h of them. rounds: K, of each client.
-    sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by rounds, None beyond
-    1024. replaced: epsilon and delta of K rounds at twice the sensitivity: compared with any other
+    """epsilon, delta: of the budget. by: who adds noise. adders, honest: in a smallest cohort, and h of them. rounds:
+    K, of each client. sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by
+    rounds, None beyond 1024. replaced: epsilon and delta of K rounds at twice the sensitivity: compared with any other
     updates. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
     bytes_each: of a ciphertext, a coordinate. hiding, security: log2 of how many guesses the proof of privacy makes
     (spec 11.4), and of the estimate that they are taken off. clients: of the roster."""
 
     epsilon: float
     delta: float
+    by: str
     adders: int
     honest: int
     rounds: int
@@ -130,15 +134,16 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
     return PrivacyPlan(
         float(epsilon_of(budget)),
         float(delta_of(budget)),
-        policy.min_cohort,
+        noise.by,
+        noise_needed(policy) or policy.min_cohort,
         noise.honest,
         each,
         sigma,
         sigma * math.sqrt(noise.honest) / reach,
         tuple((k, None if found is None else float(found)) for k, found in shown),
         None if replaced is None else (float(replaced[0]), float(replaced[1])),
-        _ratio(policy.max_cohort, reach, sigma, policy.dimension),
-        _poison(policy, sigma, reach),
+        _ratio(policy, noise),
+        _poison(policy, reach),
         -(-policy.lattice.modulus.bit_length() // 8),
         guesses,
         security_of(policy.lattice),
@@ -152,28 +157,42 @@ def _rounds_shown(wanted: int, most: int) -> Sequence[int]:
     return sorted({1, max(wanted // 4, 1), max(wanted // 2, 1), wanted, min(2 * wanted, max(most, 1), 2**16)})
 
 
-def _ratio(cohort: int, reach: int, sigma: float, dimension: int) -> float:
-    return math.sqrt(cohort / dimension) * reach / sigma
+def _ratio(policy: Policy, noise: AddedNoise) -> float:
+    """Of the length of a sum of longest updates, all alike, to that of its noise."""
+    adding = len(noise_trustees(policy))
+    clients = policy.max_cohort - adding
+    return clients * _reach(policy) / math.sqrt(policy.dimension * _variance(policy, noise))
 
 
-def _poison(policy: Policy, sigma: float, reach: int) -> Poison:
-    """Theorem 2 of spec 12.2, its third term for one cell and for a flat direction."""
+def _variance(policy: Policy, noise: AddedNoise) -> Fraction:
+    """Of a coordinate of a largest sum."""
+    adding = len(noise_trustees(policy))
+    return adding * variance_of(noise) + (policy.max_cohort - adding) * variance_of(law_of(noise, 1))
+
+
+def _reach(policy: Policy) -> int:
+    return policy.weights.largest * policy.update.norm_bound
+
+
+def _poison(policy: Policy, reach: int) -> Poison:
+    """Of a client: Theorem 2 of spec 12.2, its third term for one cell and for a flat direction."""
     noise = policy.noise
     if noise is None:
         raise Misuse("expected a policy with noise, found one without")
-    cells, group = noise_cells(policy.dimension)
-    spread = min(noise.group_bound**2 * (cells // group), noise.ceiling) / cells
+    (cells, group), own = noise_cells(policy.dimension), law_of(noise, 1)
+    spread = min(own.group_bound**2 * (cells // group), own.ceiling) / cells
     flat = math.sqrt(2 * spread * (TRIES_BITS + CHANCE_BITS) * math.log(2))
-    length = math.sqrt(noise.ceiling)
-    honest = sigma * math.sqrt(policy.max_cohort)
-    return Poison(reach + noise.group_bound, reach + min(flat, length), reach + length, reach, honest)
+    length, honest = math.sqrt(own.ceiling), math.sqrt(_variance(policy, noise))
+    return Poison(reach + own.group_bound, reach + min(flat, length), reach + length, reach, honest)
 
 
 def _alternatives(policy: Policy, rounds: int) -> list[Alternative]:
     """More clients, of whom as many collude; fewer rounds; a smaller model."""
     noise = policy.noise
+    adding = len(noise_trustees(policy))
     assumed = 0 if noise is None else policy.min_cohort - noise.honest
-    more = replace(policy, max_cohort=4 * policy.max_cohort, min_cohort=4 * policy.min_cohort)
+    largest = 4 * (policy.max_cohort - adding)
+    more = replace(policy, max_cohort=largest + adding, min_cohort=4 * policy.min_cohort)
     small = max(policy.dimension // 10, 1)
     fewer = max(rounds // 4, 1)
     smaller = replace(
@@ -182,7 +201,7 @@ def _alternatives(policy: Policy, rounds: int) -> list[Alternative]:
         update=replace(policy.update, norm_bound=max(policy.update.norm_bound, least_norm_bound(small))),
     )
     found = [
-        (f"four times as many clients, {more.max_cohort:,} in a cohort", more, rounds),
+        (f"four times as many clients, {largest:,} in a cohort", more, rounds),
         (f"a tenth of the coordinates, {small:,}", smaller, rounds),
     ]
     if fewer < rounds:
@@ -190,16 +209,22 @@ def _alternatives(policy: Policy, rounds: int) -> list[Alternative]:
     return [
         Alternative(change, ratio)
         for change, other, count in found
-        if (ratio := _ratio_with(other, other.min_cohort - assumed, count)) is not None
+        if (ratio := _ratio_with(other, _honest(other, assumed), count)) is not None
     ]
+
+
+def _honest(policy: Policy, assumed: int) -> int:
+    """h of another policy of whose adders as many are not honest; of trustees the same."""
+    trustees = policy.noise is not None and noise_trustees(policy)
+    return policy.noise.honest if policy.noise is not None and trustees else policy.min_cohort - assumed
 
 
 def _ratio_with(policy: Policy, honest: int, rounds: int) -> float | None:
     if policy.privacy_budget is None:
         return None
     try:
-        noise = derive_noise(policy, policy.privacy_budget, honest, rounds)
+        by = CLIENTS if policy.noise is None else policy.noise.by
+        noise = derive_noise(policy, policy.privacy_budget, honest, rounds, by)
     except Misuse:
         return None
-    reach = policy.weights.largest * policy.update.norm_bound
-    return _ratio(policy.max_cohort, reach, math.sqrt(variance_of(noise)), policy.dimension)
+    return _ratio(policy, noise)

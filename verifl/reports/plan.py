@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from proofs.errors import Rejected
 from protocols.conditions import Inequality
+from protocols.noise_trustees import noise_needed, training_clients
 from protocols.policy import Policy
 from protocols.weights import PRIVATE
 from verifl.enrolment.coordinate_groups import TensorBound, tensor_scales
@@ -53,8 +54,10 @@ def _heading(plan: Plan) -> list[str]:
     clip = math.ldexp(update.norm_bound, -update.fraction_bits)
     table = f"{shape.data_rows} + 1 rows of {shape.columns}"
     trustees = f"m = {len(policy.trustees)} trustees, f = {policy.corrupt} corrupt, t = {policy.threshold} to open"
+    training, noise = training_clients(policy), noise_needed(policy)
     drawn = "" if policy.per_round is None else f", of whom {policy.per_round} are drawn for each round"
-    cohorts = f"cohorts of {policy.min_cohort} to {policy.max_cohort}"
+    most = policy.max_cohort - len(policy.roster) + len(training)
+    cohorts = f"cohorts of {policy.min_cohort} to {most}{f' with noise of {noise} trustees or more' if noise else ''}"
     bound = f"B = {update.norm_bound:,} units of 2^-{update.fraction_bits}"
     modulus = f"q = {lattice.modulus} ({lattice.modulus.bit_length()} bits)"
     scale = _number(lattice.plaintext_scale)
@@ -62,7 +65,7 @@ def _heading(plan: Plan) -> list[str]:
     return [
         f"Plan of federation {policy.federation!r}",
         f"  model       d = {policy.dimension:,} coordinates in {len(policy.tensors)} tensors; table of {table}",
-        f"  parties     {len(policy.roster)} clients{drawn}, {cohorts}; {trustees}",
+        f"  parties     {len(training)} clients{drawn}, {cohorts}; {trustees}",
         *_wrapped_behind("  server      ", _step(policy)),
         f"  update      L2 norm at most {clip:.6g}: {bound} (resolution {math.ldexp(1.0, -update.fraction_bits):.2g})",
         f"  encryption  N = {lattice.degree}, {modulus}, T = {scale}; room for {room}",

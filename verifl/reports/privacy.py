@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from protocols.noise_trustees import TRUSTEES
 from verifl.planning.privacy import CHANCE_BITS, TRIES_BITS, PrivacyPlan
 
 
@@ -16,24 +17,32 @@ def privacy_lines(plan: PrivacyPlan | None, fraction_bits: int) -> list[str]:
 
 def _claim_lines(plan: PrivacyPlan) -> list[str]:
     others = plan.adders - plan.honest
+    rests = [
+        f"  rests on    {plan.honest} of {plan.adders} {plan.by} of every cohort being honest, with secret noise, so",
+        f"              that {others} may tell theirs; on at most f corrupt trustees; on cryptography; on no client",
+    ]
+    if plan.by == TRUSTEES:
+        rests = [
+            f"  rests on    the noise of {plan.adders} trustees in every cohort, of whom {plan.honest} are honest,",
+            "              as at most f are corrupt, whoever the clients are; on cryptography; on no client",
+        ]
     return [
         f"Privacy: epsilon {plan.epsilon:g}, delta {plan.delta:g}, of a client (not of a person in its data)",
         "  what        all that is published differs little between a client's updates and zeros in their place;",
         f"              for any other data in its place: {_others(plan.replaced)} in all its rounds",
-        f"  rests on    {plan.honest} of {plan.adders} clients of every cohort being honest, with secret noise, so",
-        f"              that {others} may tell theirs; on at most f corrupt trustees; on cryptography; on no client",
+        *rests,
         "              taking part, or weighing, by what its data say (docs/spec/10-privacy.md)",
         f"  rounds      each client may be in {plan.rounds:,} closed cohorts",
     ]
 
 
 def _number_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
-    real = math.ldexp(plan.sigma, -fraction_bits)
+    real, whose = math.ldexp(plan.sigma, -fraction_bits), plan.by.removesuffix("s")
     shown = "  ".join(f"{_epsilon(epsilon)} after {rounds:,}" for rounds, epsilon in plan.epsilons)
     proved = f"2^{plan.hiding} guesses of {plan.security} bits" + ("" if plan.proved else ": too many; see below")
     return [
         f"  epsilon     {shown}",
-        f"  noise       sigma = {plan.sigma:,.1f} units = {real:.4g} by each client; z = {plan.multiplier:.3g}",
+        f"  noise       sigma = {plan.sigma:,.1f} units = {real:.4g} by each {whose}; z = {plan.multiplier:.3g}",
         f"  signal      the mean of a full cohort's aligned updates is {plan.ratio:.3g} times as long as its noise",
         f"  bytes       {plan.bytes_each} a coordinate of a ciphertext",
         f"  proof       against a server that chooses the cohort last: {proved}",

@@ -13,7 +13,7 @@ from protocols.fixed_point import LARGEST_FRACTION_BITS
 from protocols.fixed_point import norm_bound as scaled_clip
 from protocols.noise import DELTA_UNIT, EPSILON_UNIT
 from protocols.noise_derivation import least_norm_bound
-from protocols.noise_trustees import CLIENTS, TRUSTEES
+from protocols.noise_trustees import TRUSTEES
 from protocols.policy import Policy, PrivacyBudget
 from protocols.privacy.accounting import honest_adders
 from protocols.privacy.normal import LARGEST_EPSILON
@@ -28,7 +28,7 @@ class PrivacyConfig(TomlTable):
     epsilon: Finite = Field(gt=0, le=LARGEST_EPSILON)
     delta: Finite = Field(gt=0, lt=1)
     colluding: int = Field(default=0, ge=0)
-    by: Literal["clients", "trustees"] = CLIENTS
+    by: Literal["clients", "trustees"] = "clients"
 
     @field_validator("epsilon", "delta")
     @classmethod
