@@ -26,7 +26,7 @@ from tests.seeded import seeded
 from tests.simulator import Setting, Simulation, identity_of
 
 SKIPPED = {"noise-deviation", "budget-rounds"}  # not computed where the numbers make no sense
-SENSIBLE = ("noise", "budget", "norm-bound-positive", "weights-least")
+SENSIBLE = ("noise", "error", "budget", "norm-bound-positive", "weights-least")
 
 
 def named(policy: Policy) -> set[str]:
@@ -37,7 +37,7 @@ def named(policy: Policy) -> set[str]:
 def test_the_same_conditions_fail(policy: Policy) -> None:
     second = named(policy)
     found = {name for name in failing(policy) if name.startswith(SENSIBLE)}
-    first = {name for name in found if name.startswith(("noise", "budget"))}
+    first = {name for name in found if name.startswith(("noise", "error", "budget"))}
     assert second == (first if found <= SKIPPED else first - SKIPPED)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from protocols.lattice.parameters import MODULI
 from protocols.noise_derivation import with_noise
+from protocols.noise_trustees import TRUSTEES
 from protocols.policy import (
     FormerBudget,
     FormerCharge,
@@ -29,6 +30,28 @@ CELLS = 672  # in groups of 32
 def noise(**changes: Any) -> Policy:
     assert NOISY.noise is not None
     return replace(NOISY, noise=replace(NOISY.noise, **changes))
+
+
+TRUSTED = with_noise(  # f = 2 of 5: h is 3 at most
+    replace(UNITS, roster=(*UNITS.roster, *UNITS.trustees), max_cohort=len(UNITS.roster) + 5),
+    BUDGET,
+    2,
+    ROUNDS,
+    TRUSTEES,
+)
+assert TRUSTED.noise is not None
+TRUSTED_NOISE = TRUSTED.noise
+
+
+def trusted(**changes: Any) -> Policy:
+    """With noise of trustees."""
+    return replace(TRUSTED, noise=replace(TRUSTED_NOISE, **changes))
+
+
+def error(**changes: Any) -> Policy:
+    """The same with other noise of clients."""
+    assert TRUSTED_NOISE.error is not None
+    return trusted(error=replace(TRUSTED_NOISE.error, **changes))
 
 
 def budget(**changes: int) -> Policy:
@@ -77,6 +100,25 @@ EDGES: list[tuple[str, Policy, Policy | None]] = [
     ("noise-budget", replace(NOISY, noise=None), None),
     ("noise-rule", noise(rule="gaussian"), NOISY),
     ("noise-by", noise(by="everybody"), NOISY),
+    ("noise-by", trusted(by="everybody"), TRUSTED),
+    ("noise-error", noise(error=TRUSTED_NOISE.error), NOISY),
+    ("noise-error", trusted(error=None), TRUSTED),
+    ("noise-adders", trusted(honest=4), trusted(honest=3)),
+    ("noise-trustees", replace(TRUSTED, roster=NOISY.roster), TRUSTED),
+    ("noise-trustees", replace(TRUSTED, roster=TRUSTED.roster[:-1]), TRUSTED),
+    ("noise-room", replace(TRUSTED, max_cohort=len(TRUSTED.roster) - 1), TRUSTED),
+    ("noise-room", replace(TRUSTED, per_round=5, max_cohort=9), replace(TRUSTED, per_round=5, max_cohort=10)),
+    ("roster-size", replace(TRUSTED, min_cohort=len(NOISY.roster) + 1), replace(TRUSTED, min_cohort=len(NOISY.roster))),
+    ("error-fraction", error(variance=128, variance_divisor=2), error(variance=129, variance_divisor=2)),
+    ("error-divisor", error(variance=1, variance_divisor=0), TRUSTED),
+    ("error-variance", error(variance=127, variance_divisor=2), error(variance=64)),
+    ("error-variance-limit", error(variance=2**48 + 1), error(variance=2**48)),
+    ("error-group", error(variance=6400, group_bound=452), error(variance=6400, group_bound=453)),
+    ("error-floor", error(floor=CELLS * 64), error(floor=CELLS * 64 - 1)),
+    ("error-floor-least", error(floor=16 * CELLS - 1), error(floor=16 * CELLS)),
+    ("error-ceiling", error(ceiling=CELLS * 64), error(ceiling=CELLS * 64 + 1)),
+    ("noise-deviation", error(ceiling=CELLS * 72), TRUSTED),
+    ("budget-former", former(own_variance=63), former(own_variance=64)),
     ("noise-honest", noise(honest=0), noise(honest=1)),
     ("noise-adders", noise(honest=5), noise(honest=4)),
     ("noise-adders", replace(noise(honest=4), trustees=TWO_ROLES), replace(NOISY, trustees=TWO_ROLES)),

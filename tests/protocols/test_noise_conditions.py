@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 
 import pytest
@@ -12,12 +12,25 @@ from hypothesis import strategies as st
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import MODULI, SMALL_MODULI
-from protocols.noise import account_of, delta_of, deviation_of, epsilon_of, guesses_of, rounds_each
+from protocols.noise import account_of, delta_of, deviation_of, epsilon_of, guesses_of, own_variance, rounds_each
 from protocols.noise_derivation import least_norm_bound, with_noise
+from protocols.noise_trustees import CLIENTS
 from protocols.parameters import require_sound
-from protocols.policy import AddedNoise, Member, Policy, PrivacyBudget, WeightRule
+from protocols.policy import AddedNoise, Member, NoiseLaw, Policy, PrivacyBudget, WeightRule
 from protocols.privacy.accounting import NoiseRule
-from tests.protocols.noisy_policies import BUDGET, EDGES, HONEST, NOISY, ROUNDS, UNITS, V, budget, lattice, noise
+from tests.protocols.noisy_policies import (
+    BUDGET,
+    EDGES,
+    HONEST,
+    NOISY,
+    ROUNDS,
+    TRUSTED,
+    UNITS,
+    V,
+    budget,
+    lattice,
+    noise,
+)
 from tests.protocols.test_parameters import failing
 
 
@@ -77,6 +90,21 @@ def test_deviations_count_every_submission_that_there_can_be() -> None:
     assert account_of(NOISY).deviation == deviation_of(NOISY)
 
 
+def test_with_noise_of_trustees() -> None:
+    """What is derived meets everything; clients alone are counted, and each deviation is by its own law."""
+    assert failing(TRUSTED) == []
+    assert decode(Policy, encode(TRUSTED)) == TRUSTED
+    assert rounds_each(TRUSTED) == ROUNDS
+    assert account_of(TRUSTED).adders == 2
+    assert TRUSTED.noise is not None
+    assert TRUSTED.noise.error is not None
+    assert own_variance(TRUSTED) == 64
+    alone = replace(TRUSTED.noise, by=CLIENTS, error=None)
+    of_client = replace(alone, **asdict(TRUSTED.noise.error))
+    ours, theirs = (deviation_of(replace(NOISY, noise=law)) / len(NOISY.roster) for law in (of_client, alone))
+    assert deviation_of(TRUSTED) == len(NOISY.roster) * ours + 5 * theirs
+
+
 def test_the_rounds_of_a_client_are_what_was_derived_for() -> None:
     assert rounds_each(NOISY) == ROUNDS
     assert rounds_each(replace(NOISY, max_rounds=ROUNDS - 1)) == ROUNDS - 1
@@ -122,7 +150,9 @@ ANY = st.integers(0, 2**63 - 1) | st.integers(0, 100)
 def test_checks_are_total_on_decoded_policies(
     numbers: tuple[int, ...], said: tuple[int, int], other: tuple[int, ...], words: tuple[str, str]
 ) -> None:
-    policy = replace(NOISY, noise=AddedNoise(*words, *numbers), privacy_budget=PrivacyBudget(*said))
+    error = NoiseLaw(*other, said[0]) if said[1] % 2 else None
+    members = TRUSTED if other[0] % 2 else NOISY
+    policy = replace(members, noise=AddedNoise(*words, *numbers, error), privacy_budget=PrivacyBudget(*said))
     assert failing(policy)
     rounds, dimension, bound, weight = other
     policy = replace(policy, max_rounds=rounds, dimension=dimension, weights=replace(NOISY.weights, largest=weight))

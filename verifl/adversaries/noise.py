@@ -23,7 +23,7 @@ from proofs.randomness import Randomness, uniform_scalars
 from proofs.relations.privacy_noise import PrivacyNoise
 from proofs.squares import four_squares
 from protocols.lattice.encryption import generate_key
-from protocols.noise import variance_of
+from protocols.noise import law_of, variance_of
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.submitting import (
     Ciphertext,
@@ -35,6 +35,7 @@ from protocols.rounds.submitting import (
     draw_privacy_noise,
     encode,
 )
+from protocols.weights import weight_of
 from verifl.adversaries.clients import LyingClient
 from verifl.adversaries.provers import ANYTHING, Commit, ProvesAnything, encrypt_anything, signed_noise_of
 
@@ -61,7 +62,7 @@ class CheatsOverNoise(ProvesAnything):
 
 def bounds_of(at: ClientRound) -> NoiseBounds:
     """E_n, L and U; raises Misuse where the policy has no noise."""
-    bounds = at.argument.privacy_noise
+    bounds = at.argument.noise_bounds
     if bounds is None:
         raise Misuse("expected a policy with noise, found one without")
     return bounds
@@ -144,7 +145,8 @@ class WeakNoise(CheatsOverNoise):
 def constant(at: ClientRound, rand: Randomness) -> Cells:  # noqa: ARG001
     """sigma in every cell."""
     policy = at.pinned.policy
-    magnitude = 0 if policy.noise is None else round(float(variance_of(policy.noise)) ** 0.5)
+    variance = 0 if policy.noise is None else variance_of(law_of(policy.noise, weight_of(at.weight)))
+    magnitude = round(float(variance) ** 0.5)
     return np.full(at.pinned.cells, magnitude, dtype=np.int64)
 
 

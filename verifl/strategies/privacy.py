@@ -54,14 +54,20 @@ def privacy_budget(config: PrivacyConfig) -> PrivacyBudget:
 
 
 def honest_among(config: PrivacyConfig, policy: Policy) -> int:
-    """h: of a smallest cohort, those whose noise counts. With trustees' noise as many have to come as open a sum.
-    Raises Misuse, naming the field, where nobody is left."""
+    """h of a policy that has no noise yet. With trustees' noise as many of them have to come as open a sum. Raises
+    Misuse, naming the field, where nobody is left."""
     if config.by == TRUSTEES:
         return honest_adders(policy.threshold, 0, policy.corrupt)
     clients = {member.id for member in policy.roster}
     both = sum(member.id in clients for member in policy.trustees)
+    return honest_clients(config, policy.min_cohort, min(policy.corrupt, both))
+
+
+def honest_clients(config: PrivacyConfig, min_cohort: int, corrupt: int) -> int:
+    """h: of a smallest cohort, those whose noise counts. corrupt: trustees among the clients who may collude. Raises
+    Misuse, naming the field, where nobody is left."""
     try:
-        return honest_adders(policy.min_cohort, config.colluding, min(policy.corrupt, both))
+        return honest_adders(min_cohort, config.colluding, corrupt)
     except Misuse as error:
         raise Misuse(f"privacy.colluding: {error}; lower it, or raise limits.min_cohort") from None
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import log, sqrt
 
 import numpy as np
 import pytest
 
 from proofs.relations.privacy_noise import PrivacyNoise
+from protocols.envelopes import open_envelope
+from protocols.messages import Submission
+from protocols.noise_trustees import TRUSTEES
 from protocols.policy import PrivacyBudget
-from protocols.rounds.submitting import ClientRound
+from protocols.reasons import INVALID_PROOF
+from protocols.rounds.submitting import ClientRound, make
+from protocols.submissions import judge
 from tests.seeded import seeded
-from tests.simulator import Setting, Simulation
+from tests.simulator import Setting, Simulation, identity_of
 from tests.verifl.adversaries.conftest import ABOUT_NOISE
 from verifl.adversaries import noise
 
@@ -29,8 +35,51 @@ def simulation(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 
 
 @pytest.fixture(scope="module")
+def of_trustees(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    setting = replace(SETTING, by=TRUSTEES, trustees=3, threshold=3, corrupt=1, honest=1)
+    found = Simulation(tmp_path_factory.mktemp("trustees"), setting)
+    found.start()
+    found.open_round()
+    return found
+
+
+@pytest.fixture(scope="module")
 def at(simulation: Simulation) -> ClientRound:
     return ClientRound.of(simulation.pinned, simulation.accept(NAME).verified, NAME)
+
+
+@pytest.fixture(scope="module", params=["a client", "a trustee", "a client beside trustees"])
+def anybody(simulation: Simulation, of_trustees: Simulation, request: pytest.FixtureRequest) -> ClientRound:
+    """Of whose noise: each has its own law."""
+    found = simulation if request.param == "a client" else of_trustees
+    name = "trustee-1" if request.param == "a trustee" else NAME
+    weight = 0 if name == "trustee-1" else None
+    return ClientRound.of(found.pinned, found.accept(name).verified, name, weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [
+        ("noise-left-out", "linear-relation"),
+        ("no-noise", "linear-relation"),
+        ("weak-noise", "linear-relation"),
+        ("constant-noise", None),
+        ("unnoised-padding", None),
+        ("noise-beyond-group", "linear-relation"),
+        ("noise-above-ceiling", "linear-relation"),
+        ("poison-noise", None),
+    ],
+)
+def test_a_trustee_that_cheats_over_its_noise(of_trustees: Simulation, kind: str, detail: str | None) -> None:
+    """As with clients, what is proved not to be so is found by name; the last is bounded (spec 12.2, with B = 0)."""
+    name, pinned = "trustee-2", of_trustees.pinned
+    at = ClientRound.of(pinned, of_trustees.accept(name).verified, name, 0)
+    nothing = np.zeros(DIMENSION, dtype=np.int64)
+    package = make(of_trustees.engine, at, nothing, identity_of(name), seeded(kind), noise.LIARS[kind].using)
+    message = open_envelope(package.entry).message
+    assert isinstance(message, Submission)
+    (fault,) = judge(of_trustees.engine, pinned, [message], at.seed, lambda blob, _: package.blobs[blob])
+    assert (None if fault is None else (fault.reason, fault.detail)) == (detail and (INVALID_PROOF, detail))
 
 
 def broken(at: ClientRound, cells: np.ndarray) -> set[str]:
@@ -53,11 +102,11 @@ def broken(at: ClientRound, cells: np.ndarray) -> set[str]:
         ("above_ceiling", {"ceiling"}),
     ],
 )
-def test_one_thing_alone_is_wrong(at: ClientRound, lie: str, expected: set[str]) -> None:
+def test_one_thing_alone_is_wrong(anybody: ClientRound, lie: str, expected: set[str]) -> None:
     choose: Callable[..., np.ndarray] = getattr(noise, lie)
-    cells = choose(at, seeded(lie))
+    cells = choose(anybody, seeded(lie))
     assert cells.shape == (CELLS,)
-    assert broken(at, cells) == expected
+    assert broken(anybody, cells) == expected
 
 
 def test_how_little_is_wrong(at: ClientRound) -> None:

@@ -29,6 +29,8 @@ from verifl.agents import client as agents
 from verifl.commands import root as cli
 from verifl.commands.demonstration import Demonstration
 from verifl.config import Config
+from verifl.enrolment.roster import roster_of
+from verifl.federation import Federation
 from verifl.planning.plan import Plan, make_plan
 from verifl.planning.privacy import privacy_plan
 from verifl.reports.plan import describe_plan
@@ -152,13 +154,67 @@ def test_a_plan_says_that_nothing_is_proved_and_what_would_help() -> None:
         ({"privacy": {"epsilon": 1.0, "delta": 1e-13}}, "expected a multiple of 1e-12, found 1e-13"),
         ({"privacy": {"epsilon": 1.0, "delta": 1.0}}, "delta"),
         ({"privacy": {"epsilon": 1.0}}, "delta"),
-        ({"privacy": {**PRIVACY, "by": "trustees"}}, "by"),
+        ({"privacy": {**PRIVACY, "by": "everybody"}}, "by"),
+        ({"privacy": {**PRIVACY, "by": "trustees"}}, 'expected privacy.colluding = 0 with by = "trustees", found 2'),
     ],
 )
 def test_what_does_not_go_together_is_refused(tables: dict[str, Any], message: str) -> None:
     with pytest.raises(Misuse) as excinfo:
         Config.of(**{"privacy": PRIVACY, **tables})
     assert message in str(excinfo.value)
+
+
+TRUSTED = {"epsilon": 8.0, "delta": 1e-5, "by": "trustees"}
+
+
+def test_a_plan_with_noise_of_trustees() -> None:
+    """h = t - f, whoever the clients are; clients have what hides their keys, and poison no more than that."""
+    plan, other = planned(privacy=TRUSTED), planned()
+    plan.require()
+    policy, noise, found = plan.policy, plan.policy.noise, plan.privacy
+    assert noise is not None
+    assert noise.error is not None
+    assert found is not None
+    assert other.privacy is not None
+    assert [member.id for member in policy.roster[-5:]] == [f"trustee-{number}" for number in range(1, 6)]
+    assert (noise.by, noise.honest, noise.error.variance, policy.max_cohort) == ("trustees", 2, 64, 29)
+    assert roster_of(policy).limits.max_cohort == 24
+    assert len(roster_of(policy).clients) == 24
+    assert found.ratio == pytest.approx(24 * 256 / np.sqrt(31 * (5 * found.sigma**2 + 24 * 64)))
+    assert found.poison.one_cell == 256 + noise.error.group_bound < other.privacy.poison.one_cell
+    text = "\n".join(privacy_lines(found, policy.update.fraction_bits))
+    assert "the noise of 4 trustees in every cohort, of whom 2 are honest" in text
+    assert "by each trustee" in text
+    assert max(map(len, text.splitlines())) <= 120
+    with pytest.raises(Misuse, match=r"limits\.max_cohort: expected all 24 clients of a round"):
+        planned(privacy=TRUSTED, limits={"min_cohort": 20, "max_rounds": 4, "max_cohort": 23})
+
+
+class Still(Small):
+    """Trains nothing."""
+
+    def train(self, model: nn.Module, client: str, round_number: int) -> None:
+        """Nothing."""
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        return {}
+
+
+def test_a_run_with_noise_of_trustees_is_accepted(tmp_path: Path) -> None:
+    """And goes on; what is trained is the clients' alone."""
+    tables = {"trustees": {"count": 2, "threshold": 2, "corrupt": 1}, "limits": {"min_cohort": 2, "max_rounds": 2}}
+    out = tmp_path / "run"
+    config = Config.of(federation={"rounds": 1}, privacy=TRUSTED, **tables)
+    Federation(Still(2), config, out).run()
+    report = audit(out / "transcript", out / "policy.cbor")
+    assert report.accepted
+    assert report.account is not None
+    assert [each.client for each in report.account.clients] == ["site-00", "site-01"]
+    assert any(
+        "noise of 2 trustees in it, of whom at most 1 are corrupt" in said for said in report.account.assumptions
+    )
+    resumed = Federation(Still(2), config, out).run(resume=True)
+    assert [each.aborted for each in resumed.rounds] == [None]
 
 
 def test_weights_of_public_data_may_be_stated() -> None:

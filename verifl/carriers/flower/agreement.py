@@ -13,6 +13,7 @@ from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy import Strategy
 
 from proofs.errors import Misuse
+from protocols.noise_trustees import noise_trustees
 from protocols.policy import Policy, WeightRule
 from protocols.steps.fedavg import FedAvg
 from protocols.steps.fedavgm import FedAvgM
@@ -69,6 +70,11 @@ def check_agreement(
     """
     if not isinstance(strategy, Strategy):
         raise Misuse(f"strategy: expected a flwr.serverapp.strategy.Strategy, found {type(strategy).__name__}")
+    if noise_trustees(policy):
+        raise Misuse(
+            f"strategy: {type(strategy).__name__}: under this policy trustees add the noise, and are no nodes; use one "
+            'with privacy.by = "clients", or run without Flower'
+        )
     _check_rule(strategy, policy)
     _check_weighting(strategy, weighting, policy.weights)
     _check_sampling(strategy, policy)
