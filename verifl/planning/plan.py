@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from proofs.errors import Misuse, Rejected
 from protocols.conditions import Inequality
 from protocols.envelopes import open_policy
+from protocols.noise_trustees import training_clients
 from protocols.parameters import check_policy, largest_cohort
 from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
@@ -115,7 +116,7 @@ class Plan(JudgedPolicy):
             "federation": policy.federation,
             "dimension": policy.dimension,
             "tensors": [[spec.name, list(spec.shape), spec.dtype, spec.role] for spec in policy.tensors],
-            "clients": len(policy.roster),
+            "clients": len(training_clients(policy)),
             "cohort": {"minimum": policy.min_cohort, "maximum": policy.max_cohort, "n_max": self.largest_cohort},
             "drawn": policy.per_round,
             "server": _step_dict(policy),
@@ -265,7 +266,7 @@ def draw_notes(policy: Policy) -> tuple[str, ...]:
     note = (
         f"limits.per_round = {drawn} is less than twice limits.min_cohort = {least}: where a cohort was opened and its "
         f"sum not released, in an outage of trustees say, one of its clients that then stays away ends the federation, "
-        f"however many of {len(policy.roster)} clients are there; draw {2 * least} or more, and as many more as are "
+        f"however many of {len(training_clients(policy))} clients are there; draw {2 * least} or more, and as many more as are "
         "usually away"
     )
     return (note,)

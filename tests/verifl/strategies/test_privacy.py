@@ -190,22 +190,12 @@ def test_a_plan_with_noise_of_trustees() -> None:
         planned(privacy=TRUSTED, limits={"min_cohort": 20, "max_rounds": 4, "max_cohort": 23})
 
 
-class Still(Small):
-    """Trains nothing."""
-
-    def train(self, model: nn.Module, client: str, round_number: int) -> None:
-        """Nothing."""
-
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return {}
-
-
 def test_a_run_with_noise_of_trustees_is_accepted(tmp_path: Path) -> None:
     """And goes on; what is trained is the clients' alone."""
     tables = {"trustees": {"count": 2, "threshold": 2, "corrupt": 1}, "limits": {"min_cohort": 2, "max_rounds": 2}}
     out = tmp_path / "run"
     config = Config.of(federation={"rounds": 1}, privacy=TRUSTED, **tables)
-    Federation(Still(2), config, out).run()
+    Federation(Small(2), config, out).run()
     report = audit(out / "transcript", out / "policy.cbor")
     assert report.accepted
     assert report.account is not None
@@ -213,7 +203,7 @@ def test_a_run_with_noise_of_trustees_is_accepted(tmp_path: Path) -> None:
     assert any(
         "noise of 2 trustees in it, of whom at most 1 are corrupt" in said for said in report.account.assumptions
     )
-    resumed = Federation(Still(2), config, out).run(resume=True)
+    resumed = Federation(Small(2), config, out).run(resume=True)
     assert [each.aborted for each in resumed.rounds] == [None]
 
 
