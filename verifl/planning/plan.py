@@ -260,13 +260,13 @@ def plan_policy(policy_file: bytes) -> Plan:
 
 def draw_notes(policy: Policy) -> tuple[str, ...]:
     """Where one drawn client that stays away may end the federation, in a sentence."""
-    drawn, least = policy.per_round, policy.min_cohort
+    drawn, least, clients = policy.per_round, policy.min_cohort, len(training_clients(policy))
     if drawn is None or drawn >= 2 * least:
         return ()
     note = (
         f"limits.per_round = {drawn} is less than twice limits.min_cohort = {least}: where a cohort was opened and its "
         f"sum not released, in an outage of trustees say, one of its clients that then stays away ends the federation, "
-        f"however many of {len(training_clients(policy))} clients are there; draw {2 * least} or more, and as many more as are "
+        f"however many of {clients} clients are there; draw {2 * least} or more, and as many more as are "
         "usually away"
     )
     return (note,)

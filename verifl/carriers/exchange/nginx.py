@@ -108,7 +108,7 @@ def _outside(pinned: PinnedPolicy, site: Site) -> list[str]:
 
 def _subjects(pinned: PinnedPolicy, site: Site) -> dict[str, str]:
     """Parties by the subject of their certificate."""
-    parties = [member.id for member in (*pinned.policy.trustees, *pinned.policy.roster)]
+    parties = list(dict.fromkeys(member.id for member in (*pinned.policy.trustees, *pinned.policy.roster)))
     if strangers := sorted(set(site.subjects) - set(parties)):
         raise Misuse(f"--subject {strangers[0]}=...: the policy has no such party")
     subjects = {site.subjects.get(party, f"CN={party}"): party for party in parties}

@@ -19,6 +19,7 @@ from protocols.log.files import Damaged
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import CHECKPOINT
 from protocols.messages import Genesis, RoundOpen
+from protocols.noise_trustees import noise_needed
 from protocols.pinned import PinnedPolicy
 from protocols.rounds.conductor import Stage
 from protocols.rounds.follower import Follower
@@ -256,7 +257,7 @@ def _asked(pinned: PinnedPolicy, ledger: Ledger, question: str) -> tuple[Sequenc
     policy, current = pinned.policy, ledger.current
     trustees = [member.id for member in ledger.membership.trustees(policy)]
     if question == "submission":
-        return asked_clients(pinned, ledger), policy.min_cohort
+        return asked_clients(pinned, ledger), policy.min_cohort + noise_needed(policy)
     if question == "round-key":
         trustees = [each for each in trustees if each not in ledger.barred]
     elif question == "share-ack" and current is not None:
