@@ -146,7 +146,14 @@ class _Run(Rounds):
             self._session.progress.note(f"round {question.round}: {said}")
 
     def _collect(self, question: Submit, clients: Sequence[AskedClient]) -> None:
-        """Every client's turn."""
+        """Every client's turn; then those of trustees who add noise, when it is clear that the round has updates."""
+        adding = self._session.pinned.noise_trustees
+        self._train_all(question, [client for client in clients if client.name not in adding])
+        for client in clients:
+            if client.name in adding:
+                self._turn(client, question)
+
+    def _train_all(self, question: Submit, clients: Sequence[AskedClient]) -> None:
         self._watch.begin()
         current = self._server.ledger.current
         with self._dropouts.turns(question.round, len(clients), current is not None and bool(current.submissions)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from protocols.noise_trustees import noise_needed, training_clients
 from protocols.pinned import PinnedPolicy
 from protocols.privacy.budgets import Spent
 from protocols.rounds.ledger import Ledger, cohorts_with
@@ -19,16 +20,19 @@ def promised(pinned: PinnedPolicy) -> list[str]:
     budget, noise, least = pinned.budget, pinned.policy.noise, pinned.policy.min_cohort
     if budget is None or noise is None:
         return []
-    rounds = [budget.rounds(member.id) for member in pinned.policy.roster]
+    rounds = [budget.rounds(member.id) for member in training_clients(pinned.policy)]
     few, most = min(rounds), max(rounds)
     cohorts = counted(most, "closed cohort") if few == most else f"{few} to {most} closed cohorts"
+    counts = f"{noise.honest} of {least} clients of a cohort tell nobody their noise"
+    if adders := noise_needed(pinned.policy):
+        counts = f"{noise.honest} of {adders} trustees with noise in a cohort are honest, and tell nobody theirs"
     first = (
         f"privacy: epsilon {float(budget.epsilon):g} at delta {float(budget.rule.delta):g}, of a client with all its "
-        f"data (not of a patient or a record), in {cohorts}, those of aborted rounds included; assumed: {noise.honest} "
-        f"of {least} clients of a cohort tell nobody their noise, and more: {PAGE}"
+        f"data (not of a patient or a record), in {cohorts}, those of aborted rounds included; assumed: {counts}, "
+        f"and more: {PAGE}"
     )
     tell = least - noise.honest
-    if tell >= least - 2:
+    if adders or tell >= least - 2:
         return [first]
     return [
         first,
@@ -46,7 +50,10 @@ def spent(pinned: PinnedPolicy, ledger: Ledger) -> str | None:
     if budget is None:
         return None
     name, most = max(
-        ((each.id, budget.spent(each.id, cohorts_with(pinned, ledger, each.id))) for each in pinned.policy.roster),
+        (
+            (each.id, budget.spent(each.id, cohorts_with(pinned, ledger, each.id)))
+            for each in training_clients(pinned.policy)
+        ),
         key=lambda each: _epsilon(each[1]),
     )
     epsilon = "more than any epsilon that is proved" if most.epsilon is None else f"epsilon {float(most.epsilon):.4g}"
