@@ -59,7 +59,9 @@ def policy() -> Policy:
 def test_an_accepted_transcript(simulations: Simulations) -> None:
     found = page(simulations, "quiet")
     assert (found.verdict.outcome, found.verdict.word) == (Outcome.ACCEPTED, "Accepted")
-    assert found.verdict.sentence.startswith("Every rule that the policy of simulated sets was kept in all ")
+    assert found.verdict.sentence.startswith(
+        "Every rule that the policy of simulated sets for the record was kept in all "
+    )
     assert "I13, I14 and P5 do not apply" in found.verdict.sentence
     assert not any(each.given for each in found.verdict.answers)
     assert (found.identity.made, found.identity.pinned) == ("2026-03-04 05:06 UTC", True)
@@ -192,7 +194,7 @@ def test_the_table_of_clients(simulations: Simulations) -> None:
     assert row.party == "client-04"
     assert [(cell.part.name, cell.count) for cell in row.cells] == [("offence", 1), ("unopened", 1), ("summed", 1)]
     assert row.cells[0].said == "round 1: submitted, and excluded for a fault (invalid-proof)"
-    assert row.summary == "offence in 1, unopened in 1, summed in 1 of 3"
+    assert row.summary == "summed in 1, unopened in 1, offence in 1 of 3"
     assert {part.name for part in found.parts} == {"summed", "summed-and-offence", "unopened", "offence"}
 
 
@@ -223,6 +225,9 @@ def test_offences_say_how_somebody_else_verifies_them(simulations: Simulations) 
     found = page(simulations, "eventful").offences
     assert found is not None
     assert found.said == "3 offences are proved of clients and trustees, by what they signed."
+    assert page(simulations, "eventful").verdict.sentence.endswith(
+        "It proves 3 offences of clients and trustees, who were dealt with as the policy says."
+    )
     (proof,) = [each for each in found.named if each.party == "client-04"]
     assert proof.entry is not None
     assert proof.verify[-1] == "Or have it done: verifl-audit 'the transcript' --policy policy.cbor --explain client-04"

@@ -9,18 +9,18 @@ from auditor.reports.course import Node, RoundEvidence
 from auditor.reports.page.values import Box, Drawing
 
 WIDE, HIGH = 112, 26  # of a box
-ACROSS, DOWN = 148, 34  # from one to the next
+ACROSS, DOWN = 142, 34  # from one to the next
 TOP, EDGE = 30, 8
 LETTER = 6.6  # of a party's name in a box, at most, on average
 LAYERS = ("keys for the round", "opened", "submissions", "acknowledgements", "cohort", "releases", "the sum", "the end")
 NAMES: Mapping[str, str] = {
     "round-key": "key",
-    "round-open": "round opened",
+    "round-open": "opened",
     "submission": "submission",
     "share-ack": "acknowledgement",
-    "cohort-closed": "cohort closed",
+    "cohort-closed": "cohort",
     "release": "release",
-    "aggregate": "sum opened",
+    "aggregate": "sum",
     "round-closed": "new model",
     "round-aborted": "aborted",
 }
@@ -49,7 +49,7 @@ def drawing_of(graph: RoundEvidence, opened: bool) -> Drawing:
 
 
 def _places(graph: RoundEvidence) -> dict[int, tuple[int, int]]:
-    """Upper left corners. networkx gives each layer a column, and the order in it; columns are centred."""
+    """Upper left corners. networkx gives each layer its column; in it entries come in the order of the log."""
     import networkx
 
     drawn: networkx.DiGraph[int] = networkx.DiGraph()
@@ -61,7 +61,7 @@ def _places(graph: RoundEvidence) -> dict[int, tuple[int, int]]:
     columns = sorted({float(x) for x, _ in found.values()})
     breaks = [(a + b) / 2 for a, b in pairwise(columns)]
     by_column: dict[int, list[int]] = {}
-    for name in sorted(found, key=lambda each: (found[each][1], each)):
+    for name in sorted(found):
         by_column.setdefault(sum(found[name][0] > each for each in breaks), []).append(name)
     tallest = max(map(len, by_column.values()))
     return {

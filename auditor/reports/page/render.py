@@ -15,6 +15,7 @@ from auditor.reports.page.values import Page
 from auditor.reports.results import MAX_COMMAND, printable
 
 PLAIN = re.compile(r"[0-9A-Za-z.:+ _-]{1,128}")  # what may stand in a style sheet
+DIGEST = re.compile("[0-9a-f]{64}")
 PATH = re.compile(r"[MmLCchvz0-9 .e-]*")
 POLICY = "default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 
@@ -76,5 +77,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.tests["epsilon"] = _epsilon
+    made.tests["digest"] = lambda text: DIGEST.fullmatch(text) is not None
     made.globals["whole"] = _path
     return made

@@ -80,11 +80,22 @@ def _accepted(report: Results, name: str) -> str:
     passed = sum(result.status is Status.PASS for result in report.checks)
     unmade = [result.id for result in report.checks if result.status is Status.SKIPPED]
     outside = [result.id for result in report.checks if result.status is Status.NOT_APPLICABLE]
-    size = "" if report.checkpoint is None else f" in all {report.checkpoint.size:,} entries of its record"
+    size = "" if report.checkpoint is None else f" in all {report.checkpoint.size:,} entries"
     whose = "the policy" if report.pinned else "the policy that it comes with"
     rest = f"; {listed(unmade)} could not be made, which the rules allow" if unmade else ""
     rest += f"; {listed(outside)} {'does' if len(outside) == 1 else 'do'} not apply" if outside else ""
-    return f"Every rule that {whose} of {name} sets was kept{size}: {passed} checks passed{rest}."
+    kept = f"Every rule that {whose} of {name} sets for the record was kept{size}: {passed} checks passed{rest}."
+    return kept + _named(report)
+
+
+def _named(report: Results) -> str:
+    """That parties committed offences, although the record is right about them."""
+    course = report.course
+    count = 0 if course is None else len(course.offences) + course.more_offences
+    if not count:
+        return ""
+    offences = "1 offence" if count == 1 else f"{count:,} offences"
+    return f" It proves {offences} of clients and trustees, who were dealt with as the policy says."
 
 
 def _check_word(number: int) -> str:
