@@ -95,7 +95,7 @@ def check_receipt(
     if transcript is not None:
         wrong = contradicted(transcript, pinned, head, against)
     allowance = None
-    if pinned.budget is not None:
+    if pinned.budget is not None and verified.client not in pinned.noise_trustees:
         allowance = Allowance(next(iter(counted), None), pinned.budget.rounds(verified.client))
     return ReceiptReport(str(file), where, verified, None, wrong, believed, allowance=allowance)
 

@@ -131,8 +131,8 @@ def carried_budgets(policy: Policy, charges: Mapping[str, int]) -> tuple[FormerB
     """PrivacyBudget.former of a policy that goes on from a federation with this one (spec 4.8): of all clients, as one
     that is in no roster now may be in a later one.
 
-    charges: in how many closed cohorts of that federation each client is. None where it has no budget. Raises Misuse
-    as `account_of` does.
+    charges: in how many closed cohorts of that federation each client is; trustees who add noise are not charged. None
+    where it has no budget. Raises Misuse as `account_of` does.
     """
     noise, budget = policy.noise, policy.privacy_budget
     if noise is None or budget is None:
@@ -140,7 +140,8 @@ def carried_budgets(policy: Policy, charges: Mapping[str, int]) -> tuple[FormerB
     rule, fraction = account_of(policy), variance_of(noise)
     numbers = (rule.sensitivity, fraction.numerator, fraction.denominator, rule.adders, _bits_of(rule.deviation))
     own_noise = math.floor(own_variance(policy))
-    own = tuple(FormerCharge(client, cohorts) for client, cohorts in sorted(charges.items()) if cohorts)
+    spent = {client: charges[client] for client in charges.keys() - noise_trustees(policy) if charges[client]}
+    own = tuple(FormerCharge(client, cohorts) for client, cohorts in sorted(spent.items()))
     return (*budget.former, FormerBudget(policy.federation, *numbers, own_noise, own))
 
 

@@ -212,7 +212,7 @@ def carried(policy: Body, charged: Mapping[str, int]) -> list[Body]:
         **{name: noise[name] for name in ("variance", "variance_divisor", "honest")},
         "deviation_bits": bits,
         "own_variance": own_law["variance"] // own_law["variance_divisor"],
-        "charges": [{"client": name, "cohorts": charged[name]} for name in sorted(charged)],
+        "charges": [{"client": name, "cohorts": charged[name]} for name in sorted(set(charged) - adding(policy))],
     }
     return [*said["former"], own]
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from proofs.errors import Misuse, Rejected
 from protocols.encoding import decode, encode
 from protocols.lattice.parameters import MODULI, SMALL_MODULI
-from protocols.noise import account_of, delta_of, deviation_of, epsilon_of, guesses_of, own_variance, rounds_each
+from protocols.noise import (
+    account_of,
+    carried_budgets,
+    delta_of,
+    deviation_of,
+    epsilon_of,
+    guesses_of,
+    own_variance,
+    rounds_each,
+)
 from protocols.noise_derivation import least_norm_bound, with_noise
 from protocols.noise_trustees import CLIENTS
 from protocols.parameters import require_sound
@@ -101,6 +110,8 @@ def test_with_noise_of_trustees() -> None:
     assert own_variance(TRUSTED) == 64
     alone = replace(TRUSTED.noise, by=CLIENTS, error=None)
     of_client = replace(alone, **asdict(TRUSTED.noise.error))
+    (carried,) = carried_budgets(TRUSTED, {"client1": 2, "trustee0": 2})
+    assert (carried.own_variance, [each.client for each in carried.charges]) == (64, ["client1"])
     ours, theirs = (deviation_of(replace(NOISY, noise=law)) / len(NOISY.roster) for law in (of_client, alone))
     assert deviation_of(TRUSTED) == len(NOISY.roster) * ours + 5 * theirs
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from proofs.errors import Misuse, Rejected
 from protocols.log.writer import TranscriptWriter
+from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.rounds.conductor import Due, Stage
 from protocols.rounds.exchange import (
     Acknowledge,
@@ -58,9 +59,8 @@ class InjectedCarrier:
         policy, rounds = session.pinned.policy, session.config.federation.rounds
         if rounds < FIRST_ROUND:
             raise Misuse(f"federation.rounds: expected {FIRST_ROUND} or more with --inject, found {rounds}")
-        injections = assign(
-            self._injections, [each.id for each in policy.roster], [each.id for each in policy.trustees]
-        )
+        clients = [*(each.id for each in training_clients(policy)), *sorted(noise_trustees(policy))]
+        injections = assign(self._injections, clients, [each.id for each in policy.trustees])
         for each in injections:
             if each.kind.by is Role.CLIENT:
                 CLIENTS[each.kind.name].require(session.pinned)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from proofs.engines import get_engine
 from proofs.errors import Misuse
 from protocols.log.reader import TranscriptReader
+from protocols.noise_trustees import training_clients
 from protocols.pinned import PinnedPolicy
 from protocols.receipts import Receipt
-from protocols.rounds.client import Client
+from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.exchange import SubmissionPackage
 from protocols.rounds.trustee import Trustee
 from verifl.adversaries import clients, coordinators, noise, provers, trustees, weights
@@ -22,7 +23,7 @@ from verifl.adversaries.injections import Injection
 from verifl.adversaries.registry import Role
 from verifl.adversaries.trustees import Colluding
 from verifl.agents.accepting import accept_round
-from verifl.agents.client import ClientAgent, TurnObserver, train_turn
+from verifl.agents.client import ClientAgent, TurnObserver, noise_alone, train_turn
 from verifl.agents.clock import ONE_PROCESS, CosignatureClock
 from verifl.agents.party import PublicLog
 from verifl.agents.summation import summation_on
@@ -33,6 +34,7 @@ from verifl.storage.receipts import keep_receipt
 from verifl.storage.stores import DirectoryStore
 from verifl.training.local_training import LocalTraining
 from verifl.training.own_tensors import LocalState
+from verifl.training.update import EncodedUpdate
 
 CLIENTS = provers.FORGERS | clients.LIARS | weights.LIARS | noise.LIARS
 _CONFIDES = frozenset({"server-drops-client", "server-duplicates-client"})
@@ -62,12 +64,17 @@ class LyingClientAgent:
         """What it sends in this round: one package, none or several."""
         observer.stage(f"{self.name} trains")
         opened = accept_round(self._pinned, self._client, log)
-        local = LocalState(DirectoryStore(self._directory.training))
-        local.discard_after(opened.number - 1)
-        again = self._client.weight_on(opened)
-        update = train_turn(self._training, self._pinned.policy, local, self.name, opened, observer, again)
+        update = self._update(opened, observer)
         observer.stage(f"{self.name} proves and encrypts")
         return self._client.packages(opened, update.units, update.weight, public)
+
+    def _update(self, opened: OpenRound, observer: TurnObserver) -> EncodedUpdate:
+        policy = self._pinned.policy
+        if self.name in self._pinned.noise_trustees:
+            return noise_alone(policy)
+        local = LocalState(DirectoryStore(self._directory.training))
+        local.discard_after(opened.number - 1)
+        return train_turn(self._training, policy, local, self.name, opened, observer, self._client.weight_on(opened))
 
     def intercept(self, package: SubmissionPackage) -> list[SubmissionPackage]:
         """What it sends before somebody else's submission, which it sees in transit, is logged."""
@@ -139,10 +146,15 @@ class Cast:
     def _victim(self) -> str:
         return self.server.party if self.server and self.server.parties else ""
 
+    def _liar(self, name: str, role: Role) -> Injection | None:
+        """The part of a party in this role; who adds noise as a trustee may have one as a client."""
+        found = self._liars.get(name)
+        return found if found is not None and found.kind.by is role else None
+
     def _client(self, name: str) -> Client:
         party = self._parties.clients[name]
         identity, store = party.keys[0], DirectoryStore(party.directory.store)
-        liar = self._liars.get(name)
+        liar = self._liar(name, Role.CLIENT)
         confides = self.server is not None and self.server.kind.name in _CONFIDES and name == self._victim()
         if liar is None and not confides:
             return Client(self.pinned, identity, name, store, self._engine, self._session.rand)
@@ -157,7 +169,7 @@ class Cast:
     def _trustee(self, name: str) -> Trustee:
         party = self._parties.trustees[name]
         identity, store = party.keys[0], DirectoryStore(party.directory.store)
-        liar = self._liars.get(name)
+        liar = self._liar(name, Role.TRUSTEE)
         if liar is None and name not in self._corrupt:
             return Trustee(self.pinned, identity, name, store, self._engine, self._session.rand, ONE_PROCESS)
         play = trustees.LIARS[liar.kind.name] if liar else Colluding
@@ -166,13 +178,14 @@ class Cast:
     def _coordinator(self) -> coordinators.LyingCoordinator:
         name, session = self.server.kind.name if self.server else "", self._session
         policy, victim = self.pinned.policy, self._victim()
-        if name in _LEAVES_OUT and len(policy.roster) - 1 < policy.min_cohort:
-            raise Misuse(f"inject: {name} needs {policy.min_cohort + 1} clients, found {len(policy.roster)}")
-        if name in _HALVES and len(policy.roster) <= 2 * policy.min_cohort:
-            raise Misuse(f"inject: {name} needs {2 * policy.min_cohort + 1} clients, found {len(policy.roster)}")
+        training = training_clients(policy)
+        if name in _LEAVES_OUT and len(training) - 1 < policy.min_cohort:
+            raise Misuse(f"inject: {name} needs {policy.min_cohort + 1} clients, found {len(training)}")
+        if name in _HALVES and len(training) <= 2 * policy.min_cohort:
+            raise Misuse(f"inject: {name} needs {2 * policy.min_cohort + 1} clients, found {len(training)}")
         if name == "server-ignores-weights":
             weights.require_weights(self.pinned, name)
-        others = [member.id for member in policy.roster if member.id != victim]
+        others = [member.id for member in training if member.id != victim]
         confidants = [each for each in self.clients if isinstance(each, clients.Confidant)]
         part = coordinators.ServerPart(
             self.pinned,

@@ -219,7 +219,7 @@ class ClientAgent:
             raise Rejected("round", str(question.round), str(opened.number))
         package = self._client.answered(opened)
         if package is None:
-            update = self._noise_alone() if self._adds_noise else self._turn(opened, observer, zero)
+            update = noise_alone(self._pinned.policy) if self._adds_noise else self._turn(opened, observer, zero)
             observer.stage(f"{self.name} proves and encrypts")
             package = self._client.submit(opened, update.units, update.weight)
         return package
@@ -249,10 +249,6 @@ class ClientAgent:
         """Whether it is a trustee, which adds noise and trains nothing."""
         return self.name in self._pinned.noise_trustees
 
-    def _noise_alone(self) -> EncodedUpdate:
-        policy = self._pinned.policy
-        return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), NO_WEIGHT)
-
     def _turn(self, opened: OpenRound, observer: TurnObserver, zero: ZeroTurn | None) -> EncodedUpdate:
         self._check_budget()
         return self._train(opened, observer) if zero is None else _sent(zero, self._pinned.policy, observer)
@@ -271,6 +267,11 @@ class ClientAgent:
         local = LocalState(DirectoryStore(self._directory.training, self._watch))
         local.discard_after(self._client.last_answered)  # of turns that were killed before they had an answer
         return local
+
+
+def noise_alone(policy: Policy) -> EncodedUpdate:
+    """What a trustee submits that adds noise: no update, of no weight."""
+    return EncodedUpdate(np.zeros(policy.dimension, dtype=np.int64), 0.0, clip_norm(policy.update), NO_WEIGHT)
 
 
 def train_turn(

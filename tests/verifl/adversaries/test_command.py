@@ -79,3 +79,18 @@ def test_a_lie_about_draws_needs_clients_that_are_left_out(
     assert cli.invoke(["run", str(config), "--out", str(out), "--inject", "other-draw"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "other-draw needs clients that are drawn for each round (limits.per_round), not all of them" in said
+
+
+def test_a_trustee_that_cheats_over_its_noise_is_named(config: Path, tmp_path: Path) -> None:
+    """The round goes on, as the noise of the others is enough; a client's kind of lie is a trustee's, too."""
+    trustees = "[trustees]\ncount = 3\nthreshold = 2\ncorrupt = 0\n"
+    privacy = '[privacy]\nepsilon = 8.0\ndelta = 1e-5\nby = "trustees"\n'
+    task = config.with_name("task.py")
+    task.write_text(task.read_text(encoding="utf-8").replace("Linear(2, 1)", "Linear(30, 1)"), encoding="utf-8")
+    config.write_text(config.read_text(encoding="utf-8") + trustees + privacy, encoding="utf-8")
+    out = tmp_path / "run"
+    assert cli.invoke(["run", str(config), "--out", str(out), "--inject", "no-noise:trustee-2"]) == 0
+    report = audit(out / "transcript", out / "policy.cbor")
+    assert report.accepted
+    (verdicts,) = (result for result in report.checks if result.id == "I7")
+    assert [note.split(",")[0] for note in verdicts.notes] == ["trustee-2 is named: invalid-proof in round 2"]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from proofs.errors import Misuse
+from protocols.noise_trustees import TRUSTEES
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Policy
+from protocols.policy import Policy, PrivacyBudget
 from protocols.steps.fedavg import FedAvg, fedavg
 from protocols.steps.fedavgm import fedavgm
 from protocols.steps.fedopt import fedadagrad, fedadam, fedyogi
@@ -41,6 +42,17 @@ def said(strategy: object, policy: Policy, weighting: str | None = EQUAL, evalua
     except Misuse as error:
         return str(error)
     return ""
+
+
+def test_trustees_who_add_the_noise_are_no_nodes() -> None:
+    budget = PrivacyBudget(8_000_000, 10_000_000)
+    data, _ = make_policy(Setting(clients=8, min_cohort=3, encryption_proof=True, budget=budget, by=TRUSTEES))
+    trusted = replace(PinnedPolicy.open(data).policy, step=fedavg())
+    found = said(flower.FedAvg(**PLAIN), trusted)
+    assert found == (
+        "strategy: FedAvg: under this policy trustees add the noise, and are no nodes; use one with privacy.by = "
+        '"clients", or run without Flower'
+    )
 
 
 class Picky(flower.FedAvg):
