@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 
 from auditor.course.citing import cited
-from auditor.course.evidence import drawable, evidence
+from auditor.course.evidence import drawable, evidence_of
 from auditor.course.naming import disputes, offences
 from auditor.course.parties import client_rows, trustee_rows
 from auditor.course.rounds import round_course
@@ -14,6 +14,7 @@ from auditor.reports.course import Course
 from auditor.reports.results import CheckResult
 from auditor.stories import Told, asked_in
 from protocols.messages import KeyRotation
+from protocols.noise_trustees import noise_trustees
 
 MOST_ROUNDS = 4096  # that are listed; the rest are counted
 MOST_NAMED = 200  # offences, and disputes
@@ -31,13 +32,15 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
     found = tuple(islice(index.in_order(), MOST_ROUNDS))
     asked = [asked_in(told, each) for each in found]
     named, argued = offences(told, index.in_order()), disputes(told, index.in_order())
-    drawn = evidence(told, results, graphs)
+    rows, adding = client_rows(told, found, asked, named), noise_trustees(policy)
+    drawn = evidence_of(told, results, graphs)
     return Course(
         policy=policy,
         entries=len(index.headings),
         rounds=tuple(round_course(told, each, open_to.clients) for each, open_to in zip(found, asked, strict=True)),
         beyond=len(index.rounds) - len(found),
-        clients=client_rows(told, found, asked, named),
+        clients=tuple(row for row in rows if row.party not in adding),
+        noise=tuple(row for row in rows if row.party in adding),
         trustees=trustee_rows(told, found),
         offences=named[:MOST_NAMED],
         more_offences=max(len(named) - MOST_NAMED, 0),

@@ -23,7 +23,7 @@ def drawable(rounds: Iterable[Round]) -> tuple[int, ...]:
     return tuple(found.number for found in rounds if found.aggregate is not None)
 
 
-def evidence(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> tuple[RoundEvidence, ...]:
+def evidence_of(told: Told, results: Sequence[CheckResult], wanted: Collection[int]) -> tuple[RoundEvidence, ...]:
     """The graphs of the rounds that are wanted, and of a few others: those that findings are about, the first and the
     last with an aggregate, then the first ones."""
     faulty = {each.place.entry for result in results for each in result.findings if each.place.entry is not None}

@@ -27,7 +27,8 @@ def _of_clients(told: Told, found: Round) -> Iterator[Offence]:
         if excuse(told.log, found, record, verdict, known) is None:
             detail = told.proofs.failed.get(record.index, "") if verdict == INVALID_PROOF else ""
             blobs = tuple(_blobs(record, verdict))
-            yield Offence(record.client, CLIENT, found.number, record.index, verdict, detail, blobs)
+            role = TRUSTEE if record.noise else CLIENT
+            yield Offence(record.client, role, found.number, record.index, verdict, detail, blobs)
 
 
 def _blobs(record: SubmissionRecord, offence: str) -> Iterator[Blob]:

@@ -16,6 +16,7 @@ from auditor.reports.course import (
     KEYED,
     LEFT_OUT,
     NO_KEY,
+    NOISE,
     NOT_ASKED,
     OFFENCE,
     RELEASED,
@@ -42,8 +43,8 @@ PartCell = tuple[Part, str]
 def client_rows(
     told: Told, rounds: Sequence[Round], asked: Sequence[Asked], offences: Iterable[Offence]
 ) -> tuple[Row, ...]:
-    """Of the policy's clients, as many as there is room for. asked: to whom each round was open. offences: those that
-    are proved."""
+    """Of the policy's roster, as many as there is room for: clients that train, and trustees whose submissions are
+    noise. asked: to whom each round was open. offences: those that are proved."""
     members = _listed(told.case.policy.roster, rounds)
     named: dict[int, set[str]] = {}
     for each in offences:
@@ -101,7 +102,7 @@ def _with_offence(cell: PartCell, named: bool) -> PartCell:
     part, why = cell
     if part is OFFENCE and not named:
         return LEFT_OUT, f"{why}, which is not proved to be its own doing"
-    return (ALSO_OFFENCE, why) if part is SUMMED and named else cell
+    return (ALSO_OFFENCE, why) if part in (SUMMED, NOISE) and named else cell
 
 
 def _said(told: Told, found: Round) -> dict[str, PartCell]:
@@ -124,7 +125,7 @@ def _client_cell(told: Told, found: Round, record: SubmissionRecord, logged: Map
     if right is not None and right != said and answers(found, record.round_open):
         return CONTRADICTED, f"the log says {said}, the audit finds {right}"
     if said == ACCEPTED:
-        return (SUMMED if found.aggregate is not None else UNOPENED), ""
+        return ((NOISE if record.noise else SUMMED) if found.aggregate is not None else UNOPENED), ""
     return (OFFENCE if said in OFFENCES else LEFT_OUT), said
 
 

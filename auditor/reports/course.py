@@ -25,6 +25,7 @@ SUMMED = Part("summed", "●", "its update is in the sum that was opened")
 ALSO_OFFENCE = Part(
     "summed-and-offence", "⊗", "its update is in the sum, and a second thing that it sent is an offence"
 )
+NOISE = Part("noise-summed", "◆", "its noise is in the sum that was opened")
 UNOPENED = Part("unopened", "◐", "in the cohort of a round whose sum the log does not have")
 LEFT_OUT = Part("left-out", "○", "submitted, and left out for a reason that is no fault of its own")
 OFFENCE = Part("offence", "✕", "submitted, and excluded for a fault")
@@ -41,6 +42,7 @@ NO_KEY = Part("no-key", "·", "made no round key: took no part in the round")
 UNTOLD = Part("untold", "?", "cannot be told: entries of the round are missing here, or do not suffice")
 
 CLIENT_PARTS = (SUMMED, ALSO_OFFENCE, UNOPENED, LEFT_OUT, OFFENCE, UNJUDGED, CONTRADICTED, ABSENT, NOT_ASKED, UNTOLD)
+NOISE_PARTS = (NOISE, *CLIENT_PARTS)
 TRUSTEE_PARTS = (RELEASED, WRONG, SILENT, HELD, KEYED, NO_KEY, UNTOLD)
 
 
@@ -83,8 +85,9 @@ def runs_of(cells: Sequence[tuple[Part, str]]) -> tuple[Run, ...]:
 
 @dataclass(frozen=True)
 class RoundCourse:
-    """One round. opened: the entry of its RoundOpen, None where none is here. released: how many trustees have a valid
-    release. ending: closed, aborted or open; reason: of an abort; model: what it closed with, in hexadecimal."""
+    """One round. opened: the entry of its RoundOpen, None where none is here. asked, submitted, summed: of clients that
+    train; noise: of how many trustees there is noise in the sum. left_out: of both. released: how many trustees have a
+    valid release. ending: closed, aborted or open; reason: of an abort; model: what it closed with, in hexadecimal."""
 
     number: int
     opened: int | None
@@ -99,6 +102,7 @@ class RoundCourse:
     model: str = ""
     retry_of: int | None = None
     last: int | None = None  # the entry that ends it
+    noise: int = 0
     missing: tuple[tuple[str, str], ...] = ()  # whom an abort names, and why
 
 
@@ -178,7 +182,7 @@ class Node:
 @dataclass(frozen=True)
 class Course:
     """All of it. policy: what was agreed; None where it does not open. lacking: why there are no rounds, where the log
-    cannot be read; else empty. clients, trustees: the rows that are listed, of so many members of the policy.
+    cannot be read; else empty. clients, trustees, noise: the rows that are listed, of the policy's members.
     gaps: how many entries are missing here; cut: how many are judged of a log that is not whole, None if it is."""
 
     policy: Policy | None
@@ -188,6 +192,7 @@ class Course:
     beyond: int = 0  # rounds that are not listed
     clients: tuple[Row, ...] = ()
     trustees: tuple[Row, ...] = ()
+    noise: tuple[Row, ...] = ()  # trustees whose submissions are noise
     offences: tuple[Offence, ...] = ()
     more_offences: int = 0
     disputes: tuple[OpenDispute, ...] = ()

@@ -176,6 +176,29 @@ def test_the_evidence_of_a_round(simulations: Simulations) -> None:
     assert [each.round for each in wanted.evidence] == [1, 2, 3]
 
 
+def test_many_nodes_of_a_type_stand_together(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditor.course.evidence.MOST_NODES", 2)
+    (drawn,) = course(simulations, "quiet").evidence
+    assert [(node.type, node.caption, node.count) for node in drawn.nodes if node.count > 1] == [
+        ("round-key", "5 round-keys", 5),
+        ("submission", "4 submissions", 4),
+        ("share-ack", "5 share-acks", 5),
+        ("release", "5 releases", 5),
+    ]
+    assert drawn.whole[0] == sum(node.count for node in drawn.nodes)
+    assert len(drawn.edges) < drawn.whole[1]
+
+
+def test_what_there_is_no_room_for_is_counted(simulations: Simulations, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auditor.course.MOST_ROUNDS", 2)
+    monkeypatch.setattr("auditor.course.MOST_NAMED", 1)
+    monkeypatch.setattr("auditor.course.parties.MOST_CELLS", 8)
+    found = course(simulations, "eventful")
+    assert ([each.number for each in found.rounds], found.beyond) == ([1, 2], 1)
+    assert [row.party for row in found.clients] == ["client-00", "client-01", "client-02", "client-03"]
+    assert (len(found.offences), found.more_offences) == (1, 2)
+
+
 def test_a_finding_marks_its_node(forge: Forged, tmp_path: Path) -> None:
     forged = forge("quiet")
     opened = forged.find(RoundOpen, 1)

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from auditor import Report, audit
 from auditor.cli import main
 from auditor.reports.course import (
+    NOISE,
     RELEASED,
     SUMMED,
     Blob,
@@ -205,6 +206,7 @@ def everywhere(text: str) -> Page:
         rounds=(RoundCourse(1, 3, 1, 1, 1, 1, 1, 1, "aborted", text, text, 1, 4, ((text, text),)),),
         clients=(Row(text, (Run(SUMMED, 0, 1, text),)),),
         trustees=(Row(text, (Run(RELEASED, 0, 1, text),)),),
+        noise=(Row(text, (Run(NOISE, 0, 1, text),)),),
         drawable=(1, 2),
         offences=(Offence(text, text, 1, 3, text, text, (Blob(text, text),)),),
         disputes=(OpenDispute(text, text, 1, 3, text),),
@@ -369,6 +371,25 @@ def test_beside_every_format(simulations: Simulations, policy: Path, tmp_path: P
     assert f"page: Accepted, in {file}" in found.stderr
     assert Reader(file.read_text(encoding="utf-8")).named("h2")[0].said == "Accepted"
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+def test_beside_a_statement_and_metrics(simulations: Simulations, policy: Path, tmp_path: Path) -> None:
+    """The page names the statement that is signed in the same run, and says whose the metrics are."""
+    key, statement, file, metrics = (tmp_path / name for name in ("key.pem", "statement", "page.html", "metrics.jsonl"))
+    metrics.write_text('{"round": 0, "metrics": {"accuracy": 0.5}}\n')
+    assert run("keygen", key).exit_code == 0
+    options = ["--statement", statement, "--key", key, "--metrics", metrics, "--graph", 1, "--html", file]
+    assert run(simulations("quiet").path, "--policy", policy, *options).exit_code == 0
+    page = Reader(file.read_text(encoding="utf-8"))
+    digest = hashlib.sha256(statement.read_bytes()).hexdigest()
+    assert any(
+        each.said == f"the verdict was signed, too, in a file with the SHA-256 {digest}" for each in page.named("dd")
+    )
+    assert any(each.said.startswith("accuracy: 0.5 at first") for each in page.named("figcaption"))
+    assert any("no check verifies them" in each.said for each in page.named("p"))
+    assert "is what this audit reads or signs" in refused(
+        simulations, policy, key, "--statement", statement, "--key", key
+    )
 
 
 def refused(simulations: Simulations, policy: Path, file: Path, *more: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from auditor.reports.clauses import CLAUSES, ORIENTATION
-from auditor.reports.course import CLIENT_PARTS, TRUSTEE_PARTS, Course, RoundEvidence
+from auditor.reports.course import CLIENT_PARTS, NOISE_PARTS, TRUSTEE_PARTS, Course, RoundEvidence
 from auditor.reports.page.drawing import drawing_of
 from auditor.reports.page.offences import offences_of
 from auditor.reports.page.privacy import privacy_of
@@ -18,6 +18,7 @@ from auditor.reports.page.tables import table_of
 from auditor.reports.page.values import Again, Annex, CheckRow, Conflict, Duty, Identity, Page
 from auditor.reports.page.verdict import verdict_of
 from auditor.reports.results import CheckResult, Kind, Outcome, Results, Status
+from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.policy import Policy
 
 NO_METRICS: Series = {}
@@ -75,7 +76,9 @@ def page_of(
     course = report.course if report.course is not None else Course(None, "this report was made without them")
     other = report.outcome is Outcome.OTHER
     policy = None if other else course.policy
-    members = (0, 0) if policy is None else (len(policy.roster), len(policy.trustees))
+    members = (0, 0, 0)
+    if policy is not None:
+        members = len(training_clients(policy)), len(policy.trustees), len(noise_trustees(policy))
     drawn = tuple(drawing_of(each, place == 0) for place, each in enumerate(_best_first(course)))
     return Page(
         identity=identity_of(report, made, statement),
@@ -84,6 +87,7 @@ def page_of(
         lacking=_lacking(report, course),
         clients=table_of(course, course.clients, members[0], CLIENT_PARTS),
         trustees=table_of(course, course.trustees, members[1], TRUSTEE_PARTS),
+        noise=table_of(course, course.noise, members[2], NOISE_PARTS),
         rounds=rounds_of(course, metrics, metrics_from),
         drawings=drawn,
         undrawn=_undrawn(course),

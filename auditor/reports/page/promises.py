@@ -8,6 +8,7 @@ from fractions import Fraction
 from auditor.reports.page.values import Promise, Promises, PromiseStanding
 from auditor.reports.page.verdict import listed
 from auditor.reports.results import CheckResult, Kind, Results, Status
+from protocols.noise_trustees import noise_needed, training_clients
 from protocols.policy import Policy
 from protocols.weights import WEIGHT_KINDS
 
@@ -33,10 +34,12 @@ Stated = Iterator[tuple[str, tuple[str, ...]]]
 
 def _to_clients(policy: Policy) -> Stated:
     m, t, f = len(policy.trustees), policy.threshold, policy.corrupt
+    noise = noise_needed(policy)
+    hidden = f", with noise of at least {noise} trustees" if noise else ""
     yield (
         (
-            f"What is opened of the clients' updates is sums over at least {policy.min_cohort} clients, never an "
-            "update by itself; in each round one sum, and of no other group."
+            f"What is opened of the clients' updates is sums over at least {policy.min_cohort} clients{hidden}, never "
+            "an update by itself; in each round one sum, and of no other group."
         ),
         ("P1", "P2", "I8"),
     )
@@ -133,7 +136,7 @@ def _to_readers(report: Results, policy: Policy) -> Stated:
     )
     yield (
         (
-            f"Every entry is signed by whom it names, and these are the {len(policy.roster)} clients and "
+            f"Every entry is signed by whom it names, and these are the {len(training_clients(policy))} clients and "
             f"{len(policy.trustees)} trustees of the policy, with the keys that were in force."
         ),
         ("I3",),
@@ -151,7 +154,7 @@ def _to_readers(report: Results, policy: Policy) -> Stated:
         ("I13",),
     )
     yield (
-        "The initial model is the result of an earlier federation, whose own record was audited with this one."
+        "The initial model is the result of an earlier federation, as its own record shows."
         if policy.previous is not None
         else "The federation begins anew: it continues no other.",
         ("I14",),

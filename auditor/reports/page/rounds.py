@@ -88,7 +88,8 @@ def _row(first: RoundCourse, last: RoundCourse) -> RoundRow:
 def _clients(found: RoundCourse) -> str:
     asked = "" if found.asked is None else f"{found.asked} asked, "
     out = f", {found.left_out} left out" if found.left_out else ""
-    return f"{asked}{found.submitted} submitted{out}, {found.summed} summed"
+    noise = f", with noise of {found.noise} trustees" if found.noise else ""
+    return f"{asked}{found.submitted} submitted{out}, {found.summed} summed{noise}"
 
 
 def _bars(course: Course) -> Bars | None:

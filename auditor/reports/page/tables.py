@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditor.reports.course import CLIENT_PARTS, TRUSTEE_PARTS, Course, Part, Row
+from auditor.reports.course import NOISE_PARTS, TRUSTEE_PARTS, Course, Part, Row
 from auditor.reports.page.values import PartyRow, PartyTable, TableCell
 
 MOST_COLUMNS = 40  # as cells of a table
@@ -67,6 +67,6 @@ def _strips(row: Row) -> tuple[tuple[Part, str], ...]:
 
 def _summary(row: Row, rounds: int) -> str:
     counts = row.counts()
-    parts = (part for part in (*CLIENT_PARTS, *TRUSTEE_PARTS) if part in counts)
+    parts = (part for part in (*NOISE_PARTS, *TRUSTEE_PARTS) if part in counts)
     said = (f"{part.name.replace('-', ' ')} in {counts[part]}" for part in dict.fromkeys(parts))
     return f"{', '.join(said)} of {rounds}"

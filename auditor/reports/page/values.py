@@ -325,6 +325,7 @@ class Page:
     lacking: str
     clients: PartyTable | None
     trustees: PartyTable | None
+    noise: PartyTable | None
     rounds: Rounds | None
     drawings: tuple[Drawing, ...]
     undrawn: str
