@@ -130,7 +130,7 @@ def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, pr
     Misuse where it continues none."""
     from auditor.arguments import located, require_transcript
     from auditor.former import Former
-    from protocols.continuation import end_of
+    from protocols.continuation import ancestors, end_of
     from protocols.log.reader import TranscriptReader
     from protocols.log.snapshot import SnapshotReader
 
@@ -139,19 +139,21 @@ def _former(case: Case, previous: Sequence[Path | str | Remote], engine: str, pr
     named = case.pinned_policy.policy.previous
     if named is None:
         raise Misuse(f"previous: {case.federation} continues no federation; leave {previous[0]} out")
-    place = located(previous[0])
-    require_transcript(place)
-    reader = TranscriptReader(place) if isinstance(place, Path) else SnapshotReader(place)
+    places = [located(each) for each in previous]
+    for place in places:
+        require_transcript(place)
+    place, *before = places
+    reader, *others = (TranscriptReader(each) if isinstance(each, Path) else SnapshotReader(each) for each in places)
     try:
         data = reader.policy()
         policy = _named_policy(named, data)
-        report = audit(place, data, engine=engine, progress=progress, previous=previous[1:], reader=reader)
+        report = audit(place, data, engine=engine, progress=progress, previous=before, reader=reader)
         end = end_of(_accepted(reader) if report.accepted else _entries(reader), named.size)
+        linked = None if policy.previous is None else report.check("I14").status is Status.PASS
+        earlier = tuple(ancestors(policy.previous, others)) if linked else ()
     except (Malformed, Rejected) as error:
         return Former(error)
-    (link,) = (each for each in report.checks if each.id == "I14")
-    linked = None if policy.previous is None else link.status is Status.PASS
-    return Former(None, report.outcome, policy, named.policy, end, reader.size, linked)
+    return Former(None, report.outcome, policy, named.policy, end, reader.size, linked, earlier)
 
 
 def _named_policy(named: FormerFederation, data: bytes) -> Policy:

@@ -130,7 +130,7 @@ def read_copy(path: Path | Remote, pinned: PinnedPolicy, reader: TranscriptReade
     size = reader.size
     _check_latest(pinned, reader)
     published = {each: reader.note(each) for each in reader.checkpoints() if each <= size} | {size: latest}
-    standing, frontier = Standing(pinned.policy), Frontier()
+    standing, frontier = Standing(pinned), Frontier()
     hashes: list[bytes] = []
     roots = {}
     for entries in reader.replay():

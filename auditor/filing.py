@@ -17,6 +17,7 @@ from protocols.blobs import message_blobs
 from protocols.envelopes import Envelope, check_signature, entry_hash, open_envelope
 from protocols.membership import ENROLLED, Membership
 from protocols.noise_trustees import noise_trustees
+from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy
 from protocols.submissions import named_extras
 
@@ -30,15 +31,16 @@ _FILED_IN: dict[type[messages.RoundMessage], str] = {
     messages.RoundClosed: "closes",
     messages.RoundAborted: "aborts",
 }  # the field of a `Round`
+_OF_A_POLICY = (messages.RoundKey, messages.FederationClosed)  # what else names one has a check that looks at it
 
 
 class Filing:
-    """An `Index` in the making. policy: that of the audit, None to check no signatures."""
+    """An `Index` in the making. pinned: the policy of the audit, None to check no signatures."""
 
-    def __init__(self, policy: Policy | None) -> None:
-        self._policy = policy
-        self._adding = frozenset[str]() if policy is None else noise_trustees(policy)
-        self._standing = None if policy is None else Standing(policy)
+    def __init__(self, pinned: PinnedPolicy | None) -> None:
+        self._pinned = pinned
+        self._adding = frozenset[str]() if pinned is None else noise_trustees(pinned.policy)
+        self._standing = None if pinned is None else Standing(pinned)
         self._rounds: dict[int, _Drawer] = {}
         self._genesis: list[Record[messages.Genesis]] = []
         self._headings: list[Heading] = []
@@ -94,12 +96,15 @@ class Filing:
         self._headings.append(Heading(envelope.type, number_of(message)))
         check = messages.type_of(message).check
         is_change = isinstance(message, messages.KeyRotation | messages.Revocation)
-        if self._policy is not None:
-            if message.federation != self._policy.federation:
+        if self._pinned is not None:
+            if message.federation != self._pinned.policy.federation:
                 self._disowned.add(index)
-                self._fault(check, name.at("federation"), self._policy.federation, message.federation)
+                self._fault(check, name.at("federation"), self._pinned.policy.federation, message.federation)
             elif is_change:
                 self._change(index, name, data, envelope)
+            elif isinstance(message, _OF_A_POLICY) and message.policy != self._pinned.hash:
+                self._disowned.add(index)
+                self._fault(check, name.at("policy"), self._pinned.hash.hex(), message.policy.hex())
         if self._standing is not None and isinstance(message, messages.RoundClosed | messages.RoundAborted):
             self._standing.end_round(index)
         if not is_change and not self._is_signed(check, name, envelope):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from auditor.reports.results import Outcome
 from proofs.errors import Malformed, Rejected
-from protocols.continuation import LogEnd
+from protocols.continuation import Ancestor, LogEnd
 from protocols.policy import Policy
 
 
@@ -16,7 +16,7 @@ class Former:
 
     outcome: of its audit, under the policy that this one names. policy: that one. end: the log at the checkpoint that
     is named; size: entries of the log. linked: whether its own link to a federation before it was checked, None where
-    it names none.
+    it names none; earlier: if it was, the federations before it, the last one first.
     """
 
     fault: Malformed | Rejected | None = None
@@ -26,3 +26,4 @@ class Former:
     end: LogEnd | None = None
     size: int = 0
     linked: bool | None = None
+    earlier: tuple[Ancestor, ...] = ()

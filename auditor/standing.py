@@ -9,7 +9,8 @@ from proofs.errors import Rejected
 from protocols.envelopes import Envelope, check_signature
 from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import COORDINATOR, MESSAGE_TYPES, KeyRotation, Revocation
-from protocols.policy import Member, Policy
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member
 
 FORMER_KEYS = 16  # of one party, that a wrong signature is tried with: a log may hold many of both
 
@@ -22,9 +23,10 @@ def in_force(trustees: Sequence[tuple[int, tuple[Member, ...]]], size: int) -> t
 class Standing:
     """The membership as of the entries read so far, and the trustees as of any earlier size of the log."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, pinned: PinnedPolicy) -> None:
+        policy = pinned.policy
         self.membership: Membership = ENROLLED
-        self._policy = policy
+        self._pinned, self._policy = pinned, policy
         self._clients = {member.id: member.public_key for member in policy.roster}
         self._enrolled_trustees = {member.id: member.public_key for member in policy.trustees}
         self.trustees = [(0, policy.trustees)]  # from each size of the log on, ascending
@@ -35,7 +37,7 @@ class Standing:
     def change(self, index: int, data: bytes, envelope: Envelope) -> None:
         """A rotation or revocation at `index`; raises Rejected, and then it changes nothing."""
         message = envelope.message
-        self.membership = changed_by(self._policy, self.membership, index, data, envelope, self._ended)
+        self.membership = changed_by(self._pinned, self.membership, index, data, envelope, self._ended)
         if isinstance(message, KeyRotation):
             self._former.setdefault(message.party, []).append((message.previous, index))
         if isinstance(message, Revocation) and message.party in self._clients:

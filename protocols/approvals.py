@@ -58,10 +58,7 @@ def read_approval(pinned: PinnedPolicy, data: bytes) -> Given:
     approval, statement = open_statement(APPROVAL, Approval, data)
     if statement.signer != approval.party:
         raise Malformed("envelope.signer", f"{approval.party} for this {APPROVAL}", statement.signer)
-    if approval.federation != pinned.policy.federation:
-        raise Rejected("federation", pinned.policy.federation, approval.federation)
-    if approval.policy != pinned.hash:
-        raise Rejected("policy-hash", pinned.hash.hex(), approval.policy.hex())
+    pinned.require_own(approval.federation, approval.policy)
     member = pinned.approvers.get(approval.party)
     if member is None:
         raise Rejected("approval", "a party whose approval the policy demands", approval.party)

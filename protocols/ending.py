@@ -1,7 +1,8 @@
 """When a federation may be closed, so that there is a way out of every state (spec 8.9).
 
 Each reason is one that the log itself shows. A server that wants to stop can stop without any; what an entry adds is
-that nothing may follow it, so that the last closed model is final for whoever holds the log.
+that nothing may follow it, so that the last closed model is final for whoever holds the log, and another federation may
+go on from it (spec 4.8).
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from protocols.policy import Policy
-from protocols.reasons import ABORTS_SPENT, BUDGET_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
+from protocols.reasons import ABORTS_SPENT, BUDGET_SPENT, CONTINUED, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 
 
 @dataclass(frozen=True)
 class Past:
-    """What decides between rounds. aborts: of rounds after CohortClosed. rounds: how many were opened. failed: the last
-    of them was aborted before CohortClosed. clients: those in force. able: of these, who may be in another cohort by
-    what they have spent. earlier: the cohort opened last on the model that the next round would open on, None for
-    none."""
+    """What decides between rounds. aborts: of rounds after CohortClosed. rounds: how many were opened. aborted: whether
+    the last of them was; failed: whether before CohortClosed. clients: those in force. able: of these, who may be in
+    another cohort by what they have spent. earlier: the cohort opened last on the model that the next round would open
+    on, None for none."""
 
     aborts: int
     rounds: int
+    aborted: bool
     failed: bool
     clients: Set[str]
     able: Set[str]
@@ -38,6 +40,7 @@ def endings(policy: Policy, past: Past) -> tuple[str, ...]:
         TOO_FEW_CLIENTS: not enough,
         BUDGET_SPENT: enough and not _can_be_cohort(past.able, past.earlier, policy.min_cohort),
         NO_COHORT: past.failed,
+        CONTINUED: not past.aborted,
     }
     return tuple(reason for reason, holds in holding.items() if holds)
 

@@ -26,6 +26,7 @@ from protocols.messages import (
     MESSAGE_TYPES,
     RESERVED_TYPES,
     AtMost,
+    Hash32,
     KeyRotation,
     Message,
     PartyId,
@@ -70,6 +71,7 @@ class KeyPossession:
     """What the new key of a KeyRotation signs, as an envelope of type `key-possession` by the party (spec 2.5)."""
 
     federation: PartyId
+    policy: Hash32
     party: PartyId
     previous: PublicKey
     public_key: PublicKey
@@ -177,16 +179,17 @@ def open_policy(data: bytes) -> tuple[Policy, Envelope]:
     return policy, envelope
 
 
-def seal_rotation(federation: str, party: str, old: SigningKey, new: SigningKey) -> bytes:
-    """The entry by which `new` takes the place of `old` as the key of `party`; the same bytes for the same keys."""
-    possession = KeyPossession(federation, party, old.public_key, new.public_key)
+def seal_rotation(federation: str, policy: bytes, party: str, old: SigningKey, new: SigningKey) -> bytes:
+    """The entry by which `new` takes the place of `old` as the key of `party`, under the policy of this hash; the same
+    bytes for the same keys."""
+    possession = KeyPossession(federation, policy, party, old.public_key, new.public_key)
     signature = new.sign(_possessed(possession))
-    return seal(KeyRotation(federation, party, old.public_key, new.public_key, signature), party, old)
+    return seal(KeyRotation(federation, policy, party, old.public_key, new.public_key, signature), party, old)
 
 
 def check_possession(message: KeyRotation) -> None:
     """The new key of a rotation signed for it, so nobody takes another's key; raises Rejected("possession")."""
-    possession = KeyPossession(message.federation, message.party, message.previous, message.public_key)
+    possession = KeyPossession(message.federation, message.policy, message.party, message.previous, message.public_key)
     try:
         verify(message.public_key, message.possession, _possessed(possession))
     except Rejected as error:

@@ -185,7 +185,7 @@ def _follow_changes(pinned: PinnedPolicy, invitation: Invitation, known: Members
     membership = ENROLLED if invitation.known == 0 else known
     agrees = membership.tree == known.tree
     for entry in invitation.changes:
-        membership = changed_by(pinned.policy, membership, membership.count, entry, open_envelope(entry))
+        membership = changed_by(pinned, membership, membership.count, entry, open_envelope(entry))
         agrees = agrees or membership.tree == known.tree
     if not agrees:
         raise Rejected("changes", f"the {known.count} changes that this client knows, and later ones", "others")
@@ -211,10 +211,7 @@ def _check_round_open(pinned: PinnedPolicy, envelope: Envelope) -> RoundOpen:
     if not isinstance(message, RoundOpen):
         raise Malformed("invitation.round_open", "a round-open entry", envelope.type)
     check_signature(envelope, pinned.policy.log_key)
-    if message.federation != pinned.policy.federation:
-        raise Rejected("federation", pinned.policy.federation, message.federation)
-    if message.policy != pinned.hash:
-        raise Rejected("policy-hash", pinned.hash.hex(), message.policy.hex())
+    pinned.require_own(message.federation, message.policy)
     if not 1 <= message.round <= pinned.policy.max_rounds:
         raise Rejected("round", f"1 to {pinned.policy.max_rounds}", str(message.round))
     if message.round == 1 and message.model != pinned.policy.initial_model:
@@ -281,9 +278,10 @@ def _check_round_key(pinned: PinnedPolicy, membership: Membership, message: Roun
     if not isinstance(key, RoundKey):
         raise Malformed("invitation.round_keys", "round-key entries", envelope.type)
     check_signature(envelope, membership.key(key.trustee, pinned.trustee_key(key.trustee)))
-    if (key.federation, key.round) != (message.federation, message.round):
-        found = f"{key.federation} round {key.round}"
-        raise Rejected("round-keys", f"a key for {message.federation} round {message.round}", found)
+    if (key.federation, key.policy, key.round) != (message.federation, message.policy, message.round):
+        found = f"{key.federation} round {key.round}, policy {key.policy.hex()}"
+        expected = f"a key for {message.federation} round {message.round}, policy {message.policy.hex()}"
+        raise Rejected("round-keys", expected, found)
     return key
 
 

@@ -18,6 +18,7 @@ from protocols.envelopes import Envelope, check_possession, check_signature
 from protocols.identities import SigningKey, check_public_key
 from protocols.log.merkle import Frontier, leaf_hash
 from protocols.messages import AtMost, KeyRotation, PartyId, PublicKey, Revocation
+from protocols.pinned import PinnedPolicy
 from protocols.policy import Member, Policy
 from protocols.reasons import REVOCATIONS
 
@@ -142,12 +143,13 @@ ENROLLED = Membership((), (), Frontier().encode())
 
 
 def changed_by(
-    policy: Policy, members: Membership, index: int, data: bytes, envelope: Envelope, since: int | None = None
+    pinned: PinnedPolicy, members: Membership, index: int, data: bytes, envelope: Envelope, since: int | None = None
 ) -> Membership:
     """The membership after the change in an entry, `data` being its bytes and `envelope` the same decoded.
 
     since: index of the first entry after the last round ended, None for who is shown the changes alone.
-    1. The federation is the policy's, the party enrolled and not revoked: "federation", "unknown-party", "revoked".
+    1. It is of this federation and policy, of a party enrolled and not revoked: "federation", "policy-hash",
+    "unknown-party", "revoked".
     A rotation: 2. replaces the key in force: "rotation-previous"; 3. is signed by it: "signature"; 4. names a key that
     passes the enrolment rule: "public-key"; 5. that is and was nobody's: "rotation-key"; 6. that signed for it:
     "possession"; 7. is the party's first since the last round ended: "rotation-pace"; 8. and one of its first
@@ -157,11 +159,10 @@ def changed_by(
     Raises Rejected with these names, or "order" for an entry that changes nothing. The place in the log is the
     caller's to judge.
     """
-    message = envelope.message
+    message, policy = envelope.message, pinned.policy
     if not isinstance(message, KeyRotation | Revocation):
         raise Rejected("order", "a key-rotation or revocation", envelope.type)
-    if message.federation != policy.federation:
-        raise Rejected("federation", policy.federation, message.federation)
+    pinned.require_own(message.federation, message.policy)
     enrolment = _enrolment(policy)
     if message.party not in enrolment.by_party:
         raise Rejected("unknown-party", "a client or trustee of the policy", message.party)

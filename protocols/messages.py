@@ -119,6 +119,7 @@ class RoundKey:
     """By a trustee: its HPKE public key for one round."""
 
     federation: PartyId
+    policy: Hash32  # SHA-256 of the policy file: a key that was made under another one opens no round of this
     round: int
     trustee: PartyId
     public_key: Annotated[bytes, Exactly(1216)]  # X-Wing: ML-KEM-768 encapsulation key, then X25519
@@ -334,6 +335,7 @@ class FederationClosed:
     """By the coordinator, between rounds: the log ends here, and nothing may follow."""
 
     federation: PartyId
+    policy: Hash32  # of the policy file
     model: BlobHash  # the model of the last RoundClosed, or the initial one: it is final
     rounds: int  # how many were opened
     reason: Annotated[str, AtMost(64)]  # one of protocols.reasons.ENDINGS
@@ -345,6 +347,7 @@ class KeyRotation:
     """By a client or trustee, with the key that it replaces: from this entry on another key is in force."""
 
     federation: PartyId
+    policy: Hash32  # of the policy file
     party: PartyId
     previous: PublicKey  # in force before this entry, which it signs
     public_key: PublicKey  # in force from this entry on
@@ -357,6 +360,7 @@ class Revocation:
     """By the issuer: from this entry on, a client or trustee takes no part."""
 
     federation: PartyId
+    policy: Hash32  # of the policy file
     party: PartyId
     reason: Annotated[str, AtMost(64)]  # one of protocols.reasons.REVOCATIONS
 

@@ -53,7 +53,7 @@ LARGEST_DIMENSION = 2**28  # keeps every table, ciphertext and byte count far in
 # for each trustee; details and the rest of the entry with its envelope.
 COHORT_BYTES = (2, 1 + 66, DETAILS * 280 + 1024)
 # Bytes of an invitation or a receipt (spec 2.5): 16 rotations and the revocation of every party; all else.
-CHANGES_BYTES = (16 * 503 + 299, 2**21)
+CHANGES_BYTES = (16 * 544 + 340, 2**21)
 MOST_ROUNDS = 2**16  # a party's memory of a log holds something of each
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 
@@ -210,10 +210,12 @@ def _start_conditions(policy: Policy) -> list[Inequality]:
     known = [role for role in APPROVING if role in policy.approvals]
     found = [Inequality("approvals", int(policy.approvals != tuple(known)), "=", 0, "client, trustee, both or neither")]
     if policy.previous is not None:
-        same = int(policy.previous.federation == policy.federation)
+        carried = () if policy.privacy_budget is None else policy.privacy_budget.former
+        former = {policy.previous.federation, *(each.federation for each in carried)}
+        same = int(policy.federation in former)
         found += [
             Inequality("previous-size", policy.previous.size, ">=", 1, "the log that is continued has an entry"),
-            Inequality("previous-name", same, "=", 0, "nothing signed in one federation is of the next"),
+            Inequality("previous-name", same, "=", 0, "no federation has the name of one that it goes on from"),
         ]
     return found
 

@@ -48,6 +48,14 @@ class PinnedPolicy:
         check_roster(policy)
         return cls(policy, data, sha256(data))
 
+    def require_own(self, federation: str, policy: bytes) -> None:
+        """Accept what names this federation and this policy by its hash, or raise Rejected("federation"),
+        ("policy-hash")."""
+        if federation != self.policy.federation:
+            raise Rejected("federation", self.policy.federation, federation)
+        if policy != self.hash:
+            raise Rejected("policy-hash", self.hash.hex(), policy.hex())
+
     @cached_property
     def argument(self) -> ArgumentParameters:
         """Parameters of the validity proof, of an update of weight 1; sizes are the same for every weight."""

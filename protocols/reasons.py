@@ -151,6 +151,7 @@ ROUNDS_SPENT = "rounds-spent"
 TOO_FEW_CLIENTS = "too-few-clients"
 BUDGET_SPENT = "budget-spent"
 NO_COHORT = "no-cohort"
+CONTINUED = "continued"
 
 ENDINGS: Registry[EndingReason] = Registry(
     "reason of the end",
@@ -161,6 +162,7 @@ ENDINGS: Registry[EndingReason] = Registry(
         EndingReason(TOO_FEW_CLIENTS, "too few clients are left for a cohort in which nobody is isolated"),
         EndingReason(BUDGET_SPENT, "too few clients have privacy budget left for a cohort in which nobody is isolated"),
         EndingReason(NO_COHORT, "the repetition of an opened round found no cohort"),
+        EndingReason(CONTINUED, "its coordinator closed it between two rounds, so that another may go on from it"),
     ),
     _name,
 )

@@ -202,7 +202,7 @@ def verify_receipt(pinned: PinnedPolicy, receipt: Receipt) -> VerifiedReceipt:
     policy, note = pinned.policy, parse_note(receipt.note)
     head = note.checkpoint
     opened = _included(receipt.round_open, head)
-    at_open, at_note = _follow_changes(policy, receipt, head)
+    at_open, at_note = _follow_changes(pinned, receipt, head)
     cosigners = check_note(note, policy.log_key, at_note.trustees(policy), policy.threshold, origin=policy.origin)
     message = _check_round_open(pinned, at_open, opened)
     parts = [receipt.round_open, receipt.submission, *filter(None, (receipt.cohort, receipt.end))]
@@ -231,17 +231,17 @@ def _included(logged: LoggedEntry, head: Checkpoint) -> Envelope:
     return open_envelope(logged.entry)
 
 
-def _follow_changes(policy: Policy, receipt: Receipt, head: Checkpoint) -> tuple[Membership, Membership]:
+def _follow_changes(pinned: PinnedPolicy, receipt: Receipt, head: Checkpoint) -> tuple[Membership, Membership]:
     """The membership at RoundOpen, and at the checkpoint."""
     at_open = ENROLLED
     for entry in receipt.changes:
-        at_open = changed_by(policy, at_open, at_open.count, entry, open_envelope(entry))
-    membership, before, trustees = at_open, receipt.round_open.index, {member.id for member in policy.trustees}
+        at_open = changed_by(pinned, at_open, at_open.count, entry, open_envelope(entry))
+    membership, before, trustees = at_open, receipt.round_open.index, {member.id for member in pinned.policy.trustees}
     for change in receipt.later_changes:
         if change.index <= before:
             raise Rejected("changes", "entries ascending, after RoundOpen", f"entry {change.index} after {before}")
         envelope = _included(change, head)
-        membership, before = changed_by(policy, membership, change.index, change.entry, envelope), change.index
+        membership, before = changed_by(pinned, membership, change.index, change.entry, envelope), change.index
         if getattr(envelope.message, "party", None) not in trustees:
             raise Rejected("changes", "those of trustees", f"entry {change.index} of another party")
     return at_open, membership
@@ -257,9 +257,7 @@ def _check_round_open(pinned: PinnedPolicy, membership: Membership, envelope: En
     if not isinstance(message, RoundOpen):
         raise Malformed("Receipt.round_open", "a round-open entry", envelope.type)
     check_signature(envelope, pinned.policy.log_key)
-    _check_federation(pinned.policy, message)
-    if message.policy != pinned.hash:
-        raise Rejected("policy-hash", pinned.hash.hex(), message.policy.hex())
+    pinned.require_own(message.federation, message.policy)
     if message.changes != membership.root():
         raise Rejected(
             "changes", message.changes.hex(), f"{membership.root().hex()}, of {membership.count} changes shown"

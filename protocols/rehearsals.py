@@ -75,10 +75,7 @@ def open_stand_in(pinned: PinnedPolicy, data: bytes) -> StandIn:
     value, policy = decode(StandIn, wire.body, REHEARSAL_LIMIT), pinned.policy
     if value.rehearsed is not None and value.party != COORDINATOR:
         raise Malformed("StandIn.rehearsed", f"null of {value.party}", value.rehearsed.hex())
-    if value.federation != policy.federation:
-        raise Rejected("federation", policy.federation, value.federation)
-    if value.policy != pinned.hash:
-        raise Rejected("policy-hash", pinned.hash.hex(), value.policy.hex())
+    pinned.require_own(value.federation, value.policy)
     keys = enrolled_keys(policy)
     if value.party not in keys:
         raise Rejected("unknown-party", "the coordinator, a trustee or a client of the policy", value.party)

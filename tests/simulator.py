@@ -34,7 +34,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import (
     approvers,
 )
-from protocols.reasons import KEY_COMPROMISED
+from protocols.reasons import CONTINUED, KEY_COMPROMISED
 from protocols.rounds.client import Client, OpenRound
 from protocols.rounds.conductor import Conductor, Stage
 from protocols.rounds.coordinator import Coordinator
@@ -254,12 +254,17 @@ class Simulation:
         for restart, parties in ((self.restart_client, self.clients), (self.restart_trustee, self.trustees)):
             if name in parties:
                 restart(name)
-        return seal_rotation(self.pinned.policy.federation, name, old, new)
+        return seal_rotation(self.pinned.policy.federation, self.pinned.hash, name, old, new)
 
     def revocation(self, name: str, reason: str = KEY_COMPROMISED, signer: str = "issuer") -> bytes:
         """The issuer's revocation of a party, not sent yet; or somebody else's in its name."""
-        message = Revocation(self.pinned.policy.federation, name, reason)
+        message = Revocation(self.pinned.policy.federation, self.pinned.hash, name, reason)
         return seal(message, "issuer", identity_of(signer, self.setting.seed))
+
+    def end(self, reason: str = CONTINUED) -> None:
+        """Close the federation between two rounds, by default so that another may go on from it."""
+        self.store(self.conductor.end(reason))
+        self.settle()
 
     def change(self, entry: bytes) -> None:
         """A rotation or revocation, received and cosigned."""

@@ -50,10 +50,12 @@ CheckId = Annotated[str, AfterValidator(_known_check)]
 
 
 class FederationConfig(TomlTable):
-    """name: of the federation and its log. rounds: to run. seed: of training only, never of the protocol."""
+    """name: of the federation and its log. rounds: to run. close: whether the federation is closed behind them, for
+    good, so that another may go on from it. seed: of training only, never of the protocol."""
 
     name: str = Field(default="federation", pattern=PARTY_ID)
     rounds: int = Field(default=3, ge=1, le=65_536)
+    close: bool = False
     seed: int = Field(default=1, ge=0, lt=2**32)
 
 

@@ -33,10 +33,10 @@ class Continuation(Result):
 @numbered("I14")
 def check_continuation(given: Needs, findings: Findings) -> Continuation:
     """I14. 1. The former transcript is of the policy named, and its audit accepts. 2. It has the checkpoint named.
-    3. There it is between rounds, the last one closed, or closed itself. 4. No cohort in it was closed on its final
-    model. 5. The models are laid out alike, the origins differ. 6. The initial model is its final one. 7. Its budget is
-    gone on with, and charged for just what was spent there and before. 8. No client of it has another id here. Does not
-    apply to a policy that continues nothing; skipped where the former transcript is not given.
+    3. The last entry there closes it for good. 4. No cohort in it was closed on its final model. 5. The models are laid
+    out alike; name and origin are those of no federation before. 6. The initial model is its final one. 7. Its budget
+    is gone on with, and charged for just what was spent there and before. 8. No client of one before has another id
+    here. Does not apply to a policy that continues nothing; skipped where a transcript of the line is not given.
     """
     findings.sure = True
     policy, former = given.case.policy, given.case.former
@@ -55,6 +55,8 @@ def check_continuation(given: Needs, findings: Findings) -> Continuation:
     if former.policy is not None and former.end is not None:
         _check_end(findings, policy, former.policy, former)
     _tell(findings, named, former)
+    if former.linked is False:
+        raise Unavailable(_unlinked(former), Continuation())
     return Continuation(f"{named.federation} at {named.size} entries, its audit, its end, its final model")
 
 
@@ -75,7 +77,7 @@ def _check_end(findings: Findings, policy: Policy, theirs: Policy, former: Forme
     if former.end is None or policy.previous is None:
         return
     try:
-        check_link(policy, theirs, former.policy_hash, former.end)
+        check_link(policy, theirs, former.policy_hash, former.end, former.earlier)
     except (Malformed, Rejected) as error:
         check = error.check if isinstance(error, Rejected) else ""
         by = ISSUER
@@ -92,5 +94,13 @@ def _tell(findings: Findings, named: FormerFederation, former: Former) -> None:
         findings.note(
             f"{named.federation} went on: its log has {former.size} entries, {named.size} when it was taken up"
         )
-    if former.linked is False:
-        findings.note(f"{named.federation} continues another federation itself; that link was not checked")
+
+
+def _unlinked(former: Former) -> str:
+    """Why it is not known what was before the former federation."""
+    if former.policy is None or former.policy.previous is None:
+        return "the former federation continues none"
+    return (
+        f"the transcript of {former.policy.previous.federation}, which {former.policy.federation} continues, was not "
+        "given by --previous: what was spent in it, and whose keys and names were in use there, is not checked"
+    )

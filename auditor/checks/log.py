@@ -201,7 +201,7 @@ def _read_entries(case: Case, findings: Findings, placed: Sequence[tuple[Place, 
     bundle cannot be read: then what lies after it cannot be judged."""
     notes = [note for _, note in placed]
     size, sizes, roots = notes[0].checkpoint.size, {note.checkpoint.size for note in notes}, dict[int, bytes]()
-    filing = Filing(_policy(case))
+    filing = Filing(case.pinned_policy)
     frontier, stack, earlier = Frontier(), TileStack(), _earlier(case)
     fault = None
     try:
@@ -241,7 +241,7 @@ def _filed_part(case: Case, findings: Findings, log: SignedLog, size: int, whole
     """The log as far as its signed root is that of the entries, or of the hashes in the tiles, whichever is more."""
     leaves = tile_leaves(case.reader, size)
     roots = roots_at(leaves, (note.checkpoint.size for note in log.notes))
-    longer, filing, gaps = signed_size(case.policy, log.notes, roots), Filing(case.policy), set[int]()
+    longer, filing, gaps = signed_size(case.policy, log.notes, roots), Filing(case.pinned_policy), set[int]()
     if longer <= whole:
         for entry in itertools.islice(_entries(case, size), whole):
             filing.add(entry)

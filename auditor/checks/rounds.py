@@ -160,6 +160,7 @@ def _check_end(given: Needs, findings: Findings, entry: Record[FederationClosed]
     past = Past(
         aborts=without_cohort.count(False),
         rounds=len(rounds),
+        aborted=bool(rounds and rounds[-1].aborts),
         failed=bool(rounds and rounds[-1].aborts and rounds[-1].cohort is None),
         clients=clients,
         able=_able(given, clients, entry.index),

@@ -171,7 +171,8 @@ def ending_reasons(pinned: PinnedPolicy, ledger: Ledger) -> tuple[str, ...]:
     clients, able = frozenset[str](), frozenset[str]()  # nobody can be in a cohort that has too little noise
     if noisy:
         clients, able = frozenset(clients_in_force(pinned, ledger)), frozenset(able_clients(pinned, ledger))
-    return endings(pinned.policy, Past(ledger.aborts, ledger.rounds, ledger.failed, clients, able, earlier))
+    rounds = (ledger.aborts, ledger.rounds, ledger.retry_of is not None, ledger.failed)
+    return endings(pinned.policy, Past(*rounds, clients, able, earlier))
 
 
 def unacknowledged(current: CurrentRound) -> tuple[MissingParty, ...]:

@@ -141,4 +141,4 @@ def draft_end(pinned: PinnedPolicy, ledger: Ledger, reason: str) -> FederationCl
     """FederationClosed of a log between rounds."""
     if ledger.model is None:
         raise Misuse("close_federation: genesis first")
-    return FederationClosed(pinned.policy.federation, ledger.model, ledger.rounds, reason)
+    return FederationClosed(pinned.policy.federation, pinned.hash, ledger.model, ledger.rounds, reason)

@@ -127,10 +127,7 @@ def open_proposal(pinned: PinnedPolicy, data: bytes) -> Proposal:
     proposal = decode(Proposal, wire.body, PROPOSAL_LIMIT)
     if proposal.question not in (OBSERVE, *IN_ROUND):
         raise Malformed("proposal.question", " or ".join((OBSERVE, *IN_ROUND)), ascii(proposal.question))
-    if proposal.federation != pinned.policy.federation:
-        raise Rejected("federation", pinned.policy.federation, proposal.federation)
-    if proposal.policy != pinned.hash:
-        raise Rejected("policy-hash", pinned.hash.hex(), proposal.policy.hex())
+    pinned.require_own(proposal.federation, proposal.policy)
     head = check_own(parse_note(proposal.note), pinned.policy.log_key, pinned.policy.origin)
     _check_bundles(proposal, head.size)
     return proposal

@@ -86,8 +86,7 @@ def apply(pinned: PinnedPolicy, ledger: Ledger, entry: Entry, root: bytes) -> Le
     message = entry.message
     if not isinstance(message, KeyRotation | Revocation):
         check_author(pinned, ledger.membership, entry.envelope)
-    if message.federation != pinned.policy.federation:
-        raise Rejected("federation", pinned.policy.federation, message.federation)
+    pinned.require_own(message.federation, getattr(message, "policy", pinned.hash))
     check_order(ledger, entry.envelope.type)
     if ledger.current is None and ledger.size >= ledger.ended:
         ledger = replace(ledger, roots=(*ledger.roots, root))
@@ -115,7 +114,7 @@ def check_author(pinned: PinnedPolicy, membership: Membership, envelope: Envelop
 
 def _change(pinned: PinnedPolicy, ledger: Ledger, entry: Entry) -> Ledger:
     """Between rounds, before the first round key: whom a round was opened with stays in force to its end."""
-    membership = changed_by(pinned.policy, ledger.membership, ledger.size, entry.data, entry.envelope, ledger.ended)
+    membership = changed_by(pinned, ledger.membership, ledger.size, entry.data, entry.envelope, ledger.ended)
     return replace(ledger, membership=membership, barred=_still_barred(pinned, membership, ledger.barred))
 
 
@@ -149,7 +148,6 @@ def _step(
 
 
 def _genesis(pinned: PinnedPolicy, ledger: Ledger, message: Genesis) -> Ledger:
-    _same("policy-hash", pinned.hash, message.policy)
     _same("model", pinned.policy.initial_model, message.model)
     require_named(pinned, message)
     return replace(ledger, model=message.model)
@@ -173,7 +171,6 @@ def _round_key(pinned: PinnedPolicy, ledger: Ledger, message: RoundKey, place: _
 
 def _round_open(pinned: PinnedPolicy, ledger: Ledger, message: RoundOpen, place: _Place) -> Ledger:
     _next_number(pinned, ledger, message.round)
-    _same("policy-hash", pinned.hash, message.policy)
     _same("model", ledger.model or b"", message.model)
     _same("changes", ledger.membership.root(), message.changes)
     if message.retry_of != ledger.retry_of:

@@ -141,7 +141,9 @@ class Trustee:
         private = self._secrets.pending_key(number, identity.public_key, self._rand)
         draw = draw_proof(self._pinned, number, draw_key(self._pinned, ledger, self._name), self._keys)
         public = hpke.public_key(private)
-        message = RoundKey(self._pinned.policy.federation, number, self._name, public, draw, rotation=None)
+        message = RoundKey(
+            self._pinned.policy.federation, self._pinned.hash, number, self._name, public, draw, rotation=None
+        )
         return seal(message, self._name, identity)
 
     def expire(self) -> None:

@@ -25,7 +25,7 @@ from protocols.pinned import PinnedPolicy
 from protocols.policy import Policy, PrivacyBudget
 from protocols.privacy.accounting import NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
-from protocols.reasons import BUDGET_SPENT
+from protocols.reasons import BUDGET_SPENT, CONTINUED
 from tests.adversaries import with_bad_proof
 from tests.auditor.test_gaps import types_of, without
 from tests.independent.audit import audit as second_audit
@@ -107,7 +107,7 @@ def test_a_cohort_beyond_the_budget_of_a_policy_with_noise(tmp_path: Path, monke
     assert simulation.pinned.budget is not None
     assert simulation.pinned.budget.rounds("client-00") == 1
     assert play(simulation) is None
-    assert simulation.coordinator.endings() == (BUDGET_SPENT,)
+    assert simulation.coordinator.endings() == (BUDGET_SPENT, CONTINUED)
     simulation.open_round()
     with pytest.raises(Rejected) as refused:
         simulation.submit("client-00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,20 @@ from auditor import Report, Status, audit
 from proofs.errors import Misuse, Rejected
 from protocols.continuation import LogEnd, end_of, link_to, require_lawful
 from protocols.envelopes import open_envelope, seal
+from protocols.hpke import generate_round_key
 from protocols.log.reader import TranscriptReader
 from protocols.log.tiles import Bundle, decode_bundle, encode_bundle
-from protocols.messages import CohortClosed, RoundClosed, RoundOpen
+from protocols.messages import CohortClosed, RoundClosed, RoundKey, RoundOpen
 from protocols.noise import carried_budgets
 from protocols.policy import FormerFederation, PrivacyBudget
-from protocols.reasons import NO_COHORT
+from protocols.reasons import CONTINUED, NO_COHORT
+from tests.adversaries import fork
 from tests.auditor.forge import Forge
 from tests.independent import case
 from tests.independent.audit import audit as second_audit
 from tests.independent.beginnings import check_link
 from tests.independent.encoding import open_policy_file
+from tests.seeded import seeded
 from tests.simulator import Setting, Simulation, identity_of
 
 SMALL = Setting(clients=4, trustees=3, threshold=2, corrupt=0, dimension=8, federation="first")
@@ -57,10 +61,12 @@ def failed(path: Path, policy: bytes, *previous: Path) -> set[str]:
     return found
 
 
-def finish(simulation: Simulation, rounds: int = 1) -> Simulation:
+def finish(simulation: Simulation, rounds: int = 1, *, close: bool = True) -> Simulation:
     simulation.start()
     for _ in range(rounds):
         simulation.play_round()
+    if close:
+        simulation.end()
     simulation.writer.close()
     return simulation
 
@@ -88,6 +94,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> list[Simulation]:
     return [first, second, continued(tmp_path_factory.mktemp("three"), second)]
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    """A federation of one round that was closed so that another may go on."""
+    return finish(Simulation(tmp_path_factory.mktemp("closed"), SMALL))
+
+
 def link(report: Report) -> tuple[str, str]:
     (check,) = (each for each in report.checks if each.id == "I14")
     return check.status.value, check.reason
@@ -102,8 +114,10 @@ def test_a_chain_of_three(chain: list[Simulation]) -> None:
         assert not any(each.notes for each in report.checks if each.id == "I14")
     report, others = statuses(third.path, third.policy_data, second.path)
     assert report.accepted
-    (check,) = (each for each in report.checks if each.id == "I14")
-    assert check.notes == ("after-first continues another federation itself; that link was not checked",)
+    assert (link(report)[0], others) == ("skipped", "skipped")
+    expected = "the transcript of first, which after-first continues, was not given by --previous: what was spent in it"
+    assert link(report)[1].startswith(expected)
+    assert not audit(third.path, third.policy_data, required=["I14"], previous=[second.path]).accepted
 
 
 def test_without_the_former_transcript_it_is_said_what_is_not_checked(chain: list[Simulation]) -> None:
@@ -151,9 +165,10 @@ def test_a_former_transcript_that_was_rolled_back(chain: list[Simulation], tmp_p
 
 
 def test_a_former_transcript_that_is_forked(chain: list[Simulation], tmp_path: Path) -> None:
-    other = finish(Simulation(tmp_path, replace(SMALL)), rounds=1)
+    other = finish(Simulation(tmp_path, replace(SMALL)), rounds=1, close=False)
     other.restart_coordinator()
     other.play_round(updates={name: other.random_update(f"fork {name}") for name in other.clients})
+    other.end()
     other.writer.close()
     assert audit(other.path, other.policy_data).accepted
     assert refused(chain[1], other.path) == [("previous-root", "issuer, or the former coordinator")]
@@ -171,13 +186,14 @@ def test_a_former_transcript_that_is_not_accepted(chain: list[Simulation], tmp_p
 def test_a_former_log_that_goes_on_to_break_a_rule(tmp_path: Path) -> None:
     """The issuer took up an end that was lawful; whoever answers for what came after it, it need not be the issuer."""
     former = finish(Simulation(tmp_path / "former", SMALL))
-    early = end(former)
-    following = naming(former, tmp_path / "next", early)
+    following = naming(former, tmp_path / "next", end(former))
     forged = Forge.load(former.path, former.pinned.policy, former.policy_data, identity_of)
     forged.insert(len(forged.slots), forged.message(0))  # a second Genesis, with all signatures
     later = forged.write(tmp_path / "later")
     assert audit(later, former.policy_data).outcome.value == "rule-broken"
     assert refused(following, later) == [("an audit that accepts it", "issuer, or the former coordinator")]
+    report = audit(following.path, following.policy_data, previous=[later])
+    assert report.check("I14").notes[0].startswith("first went on: its log has")
 
 
 def test_what_is_put_there_after_the_former_audit_accuses_nobody(
@@ -241,14 +257,15 @@ def abort_late(simulation: Simulation) -> None:
 def close_without(simulation: Simulation) -> None:
     """The last round came to nothing before its cohort, and then the federation was closed."""
     abort_early(simulation)
-    simulation.store(simulation.conductor.end(NO_COHORT))
-    simulation.settle()
+    simulation.end(NO_COHORT)
 
 
 ENDS: dict[str, tuple[Callable[[Simulation], None], str]] = {
-    "a round that is open": (open_round, "previous-open"),
-    "a last round that was aborted": (abort_early, "previous-aborted"),
-    "a closed federation": (close_without, ""),
+    "a round that is open": (open_round, "previous-end"),
+    "a last round that was aborted": (abort_early, "previous-end"),
+    "a last round that closed": (lambda _: None, "previous-end"),
+    "a federation closed behind a round": (Simulation.end, ""),
+    "a federation closed without a cohort": (close_without, ""),
 }
 
 
@@ -272,23 +289,49 @@ def test_ends_that_may_be_taken_up_or_not(tmp_path: Path, what: str) -> None:
 
 
 def test_a_cohort_on_the_final_model_is_in_the_way(tmp_path: Path) -> None:
-    """Also one that was closed only after the checkpoint that is named: the former federation went on."""
+    """Its round was aborted, and so was the repetition; then the federation was closed."""
     former = Simulation(tmp_path / "former", SMALL)
     former.start()
     former.play_round()
-    early = end(former)
-    require_lawful(early)
     abort_late(former)
+    close_without(former)
     former.writer.close()
-    reader = TranscriptReader(former.path)
-    late = end_of(reader.entries(0, reader.size), early.size)
-    assert late.opened == (2,)
-    assert rejected(lambda: require_lawful(late)) == "previous-cohort"
+    assert end(former).opened == (2,)
+    assert rejected(lambda: require_lawful(end(former))) == "previous-cohort"
+    following = naming(former, tmp_path / "next", end(former))
+    assert refused(following, former.path) == [("previous-cohort", "issuer")]
+
+
+def test_a_federation_that_was_taken_up_before_it_was_closed(tmp_path: Path) -> None:
+    """Its charges are not final: it goes on, beside the one that has gone on from it. The issuer who took up what the
+    server showed answers for it, whether the whole log is given or what was shown."""
+    former = finish(Simulation(tmp_path / "former", SMALL), close=False)
+    shown, early = Path(shutil.copytree(former.path, tmp_path / "shown")), end(former)
     following = naming(former, tmp_path / "next", early)
-    assert refused(following, former.path) == [("previous-cohort", "issuer, or the former coordinator")]
-    report = audit(following.path, following.policy_data, previous=[former.path])
-    (check,) = (each for each in report.checks if each.id == "I14")
-    assert check.notes[0].startswith("first went on: its log has")
+    former.restart_coordinator()
+    former.play_round()
+    former.end()
+    former.writer.close()
+    assert audit(former.path, former.policy_data).accepted
+    assert refused(following, shown) == [("previous-end", "issuer")]
+    assert refused(following, former.path) == [("previous-end", "issuer")]
+
+
+def test_nobody_goes_on_behind_the_end(closed: Simulation) -> None:
+    """Neither the coordinator nor a trustee, whatever it is that comes."""
+    trustee = closed.trustees["trustee-0"]
+    assert rejected(lambda: trustee.round_key(2)) == "erased"
+    assert rejected(lambda: closed.coordinator.close_federation(CONTINUED)) == "order"
+    assert closed.coordinator.endings() == ()
+    key = RoundKey("first", closed.pinned.hash, 2, "trustee-0", generate_round_key(seeded("late"))[1], None, None)
+    for entry in (
+        seal(key, "trustee-0", identity_of("trustee-0")),
+        closed.revocation("client-00"),
+        closed.rotation("client-01"),
+    ):
+        log = fork(closed, closed.coordinator.size)
+        log.entries.append(entry)
+        assert rejected(partial(log.shown_to, trustee)) == "order"
 
 
 @pytest.mark.parametrize(
@@ -314,6 +357,7 @@ def test_a_client_that_is_enrolled_under_another_id(
     former.start()
     if rotated:
         former.change(former.rotation("client-00"))
+    former.end()
     former.writer.close()
     found, keys = end(former), {"client-02": former.key_of("client-00"), "client-00": identity_of("another")}
     private["budget"] = replace(budget, former=carried_budgets(former.pinned.policy, found.charges))

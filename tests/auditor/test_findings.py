@@ -31,8 +31,11 @@ from tests.auditor.conftest import flipped
         ),
         (Place(entry=7, type="genesis"), "entry 7 (genesis)"),
         (Place("tile/0/000, or entry 3", entry=3, file="tile/0/000"), "tile/0/000, or entry 3"),
-        (label(3, KeyRotation("f", "carol", bytes(32), bytes(32), bytes(64))), "entry 3 (key-rotation of carol)"),
-        (label(3, Revocation("f", "carol", "left")), "entry 3 (revocation of carol)"),
+        (
+            label(3, KeyRotation("f", bytes(32), "carol", bytes(32), bytes(32), bytes(64))),
+            "entry 3 (key-rotation of carol)",
+        ),
+        (label(3, Revocation("f", bytes(32), "carol", "left")), "entry 3 (revocation of carol)"),
     ],
 )
 def test_places_in_words(place: Place, words: str) -> None:

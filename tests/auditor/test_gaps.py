@@ -233,7 +233,8 @@ def test_rounds_do_not_go_back_between_two_gaps(odd: int, number: int, forge, tm
 def test_nothing_follows_the_end_behind_a_gap_either(forge, tmp_path: Path) -> None:
     forged = forge("eventful")
     place = forged.find(RoundKey, 2)
-    ended = FederationClosed(forged.policy.federation, forged.message(forged.find(RoundOpen, 2)).model, 1, "no-cohort")
+    opened = forged.message(forged.find(RoundOpen, 2))
+    ended = FederationClosed(forged.policy.federation, opened.policy, opened.model, 1, "no-cohort")
     forged.insert(place, forged.message(forged.find(RoundKey, 2)))
     forged.insert(place, ended)
     path, policy = without(forged.write(tmp_path / "t"), place + 1), tmp_path / "policy"

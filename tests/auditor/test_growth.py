@@ -82,7 +82,7 @@ class Log:
     def __init__(self, path: Path) -> None:
         (path / "checkpoint").touch()  # of which nothing is read here
         self.case = case_of(path, policy())
-        self.filing = Filing(self.case.policy)
+        self.filing = Filing(self.case.pinned_policy)
         self.roots: dict[int, bytes] = {}
 
     @property
@@ -151,7 +151,8 @@ def names_of_nobody(log: Log, count: int) -> None:
 
 def keys_and_submissions(log: Log, count: int) -> None:
     """One round with as many keys as submissions, each of a key's size in bytes at least."""
-    keys = [log.add(RoundKey(FEDERATION, 1, f"nobody-{each}", bytes(1216), None, None)) for each in range(count // 8)]
+    key = RoundKey(FEDERATION, NOTHING, 1, "nobody", bytes(1216), None, None)
+    keys = [log.add(replace(key, trustee=f"nobody-{each}")) for each in range(count // 8)]
     opened = log.opened(1, tuple(keys[:64]))
     for each in range(count):
         log.submission(1, opened, f"nobody-{each}")
@@ -229,7 +230,7 @@ def many_shares(log: Log, count: int) -> None:
 
 def changes(log: Log, count: int) -> None:
     for each in range(count):
-        log.add(KeyRotation(FEDERATION, f"client-{each % CLIENTS:02}", NOTHING, digest(each), bytes(64)))
+        log.add(KeyRotation(FEDERATION, NOTHING, f"client-{each % CLIENTS:02}", NOTHING, digest(each), bytes(64)))
     log.opened(1)
 
 
@@ -354,7 +355,7 @@ def rotations_and_openings(made: Transcript, count: int) -> None:
     opened = RoundOpen(FEDERATION, 1, NOTHING, NOTHING, 1, NOTHING, NOTHING, NOTHING, (), (), None, None, None)
     for each in range(count // 2):
         name = f"trustee-{each % 5}"
-        made.add(KeyRotation(FEDERATION, name, NOTHING, digest(each), bytes(64)), name)
+        made.add(KeyRotation(FEDERATION, NOTHING, name, NOTHING, digest(each), bytes(64)), name)
         made.add(opened, "coordinator")
         made.sizes.add(len(made.entries))
 

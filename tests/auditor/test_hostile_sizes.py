@@ -182,14 +182,14 @@ def test_what_a_round_does_not_have_is_a_finding(forge, tmp_path: Path) -> None:
 def test_wrong_signatures_are_tried_with_the_last_former_keys(simulations) -> None:
     """All of them, as nobody has more: who signed is told to the last rotation that a party may have."""
     assert FORMER_KEYS == MOST_ROTATIONS
-    policy = simulations("quiet").pinned.policy
-    standing = Standing(policy)
+    pinned = simulations("quiet").pinned
+    policy, standing = pinned.policy, Standing(pinned)
     keys = [identity_of("client-00"), *(identity_of(f"client-00 rotated {i}") for i in range(FORMER_KEYS))]
     for index, (old, new) in enumerate(pairwise(keys)):
-        data = seal_rotation(policy.federation, "client-00", old, new)
+        data = seal_rotation(policy.federation, pinned.hash, "client-00", old, new)
         standing.change(2 * index, data, open_envelope(data))
         standing.end_round(2 * index + 1)
-    message = KeyRotation(policy.federation, "client-00", bytes(32), bytes(32), bytes(64))
+    message = KeyRotation(policy.federation, pinned.hash, "client-00", bytes(32), bytes(32), bytes(64))
     replaced = [standing.replaced_at(open_envelope(seal(message, "client-00", key))) for key in keys]
     assert replaced == [*range(0, 2 * FORMER_KEYS, 2), None]
 

@@ -11,6 +11,7 @@ from auditor import audit
 from auditor.standing import Standing
 from proofs.errors import Rejected
 from protocols.envelopes import open_envelope, seal_rotation
+from protocols.hashes import sha256
 from protocols.log.merkle import EMPTY_ROOT
 from protocols.membership import MOST_ROTATIONS
 from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundKey, RoundOpen, ShareAck, Submission
@@ -44,7 +45,7 @@ def test_honest_changes_are_accepted_and_told(simulations) -> None:
 def test_the_trustees_in_force_at_every_size(simulations) -> None:
     simulation = simulations("changed")
     entries = simulation.coordinator.entries(0, simulation.coordinator.size)
-    standing = Standing(simulation.pinned.policy)
+    standing = Standing(simulation.pinned)
     changes = [
         index for index, entry in enumerate(entries) if open_envelope(entry).type in ("key-rotation", "revocation")
     ]
@@ -77,7 +78,7 @@ def revoked_client_submits(forge: Forge) -> None:
 
 
 def revoked_before_it_took_part(forge: Forge) -> None:
-    forge.insert(1, Revocation(FEDERATION, "trustee-1", LEFT))
+    forge.insert(1, Revocation(FEDERATION, sha256(forge.policy_data), "trustee-1", LEFT))
 
 
 def signed_with_a_replaced_key(forge: Forge) -> None:
@@ -97,7 +98,7 @@ def rotation_replayed(forge: Forge) -> None:
 def second_rotation(forge: Forge, party: str, generation: int) -> bytes:
     """A party's next rotation, rightly signed."""
     old, new = (forge.key_of(f"{party} rotated {count}") for count in (generation, generation + 1))
-    return seal_rotation(FEDERATION, party, old, new)
+    return seal_rotation(FEDERATION, sha256(forge.policy_data), party, old, new)
 
 
 def rotated_twice_between_two_rounds(forge: Forge) -> None:
@@ -115,7 +116,8 @@ def rotated_more_often_than_ever_allowed(forge: Forge) -> None:
 
 
 def new_key_in_use(forge: Forge) -> None:
-    raw = seal_rotation(FEDERATION, "client-02", identity_of("client-02"), identity_of("client-01"))
+    keys = identity_of("client-02"), identity_of("client-01")
+    raw = seal_rotation(FEDERATION, sha256(forge.policy_data), "client-02", *keys)
     forge.insert_raw(last_round(forge), raw)
 
 
@@ -132,15 +134,15 @@ def revocation_hidden_in_round_open(forge: Forge) -> None:
 
 
 def too_few_trustees_left(forge: Forge) -> None:
-    forge.insert(last_round(forge), Revocation(FEDERATION, "trustee-3", LEFT))
+    forge.insert(last_round(forge), Revocation(FEDERATION, sha256(forge.policy_data), "trustee-3", LEFT))
 
 
 def change_in_an_open_round(forge: Forge) -> None:
-    forge.insert(forge.find(ShareAck, 2), Revocation(FEDERATION, "client-02", LEFT))
+    forge.insert(forge.find(ShareAck, 2), Revocation(FEDERATION, sha256(forge.policy_data), "client-02", LEFT))
 
 
 def change_after_a_round_key(forge: Forge) -> None:
-    forge.insert(forge.find(RoundOpen, 2), Revocation(FEDERATION, "client-02", LEFT))
+    forge.insert(forge.find(RoundOpen, 2), Revocation(FEDERATION, sha256(forge.policy_data), "client-02", LEFT))
 
 
 def revoked_trustee_counted(forge: Forge) -> None:

@@ -118,7 +118,7 @@ def test_an_empty_log(simulations, tmp_path: Path) -> None:
 def test_open_envelope_is_what_files(simulations) -> None:
     """The index decodes what the log holds, and nothing else."""
     simulation = simulations("quiet")
-    filing = Filing(simulation.pinned.policy)
+    filing = Filing(simulation.pinned)
     for entry in simulation.coordinator.entries(0, simulation.coordinator.size):
         open_envelope(entry)
         filing.add(entry)

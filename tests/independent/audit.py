@@ -219,7 +219,8 @@ def read_log(
     for index in gaps:
         report.fail("I1", f"entry {index}: missing")
     envelopes = decode_entries(report, kept[:judged])
-    memberships = replay_membership(report, policy, envelopes)
+    enrolled = Membership(policy, hashlib.sha256(policy_file).digest())
+    memberships = replay_membership(report, enrolled, envelopes)
     entries = stand(report, policy, envelopes, memberships)
     check_notes(report, policy, {"checkpoint": latest, **notes}, memberships)
     usable = numbers if numbers is not None else Numbers(policy)
@@ -269,9 +270,9 @@ def decode_entries(report: Report, raw: Sequence[bytes | None]) -> list[Envelope
     return envelopes
 
 
-def replay_membership(report: Report, policy: Body, envelopes: list[Envelope | None]) -> list[Membership]:
+def replay_membership(report: Report, start: Membership, envelopes: list[Envelope | None]) -> list[Membership]:
     """I3.3; the membership before each entry, and after the last."""
-    current = Membership(policy)
+    current = start
     memberships = [current]
     for index, envelope in enumerate(envelopes):
         if envelope is not None and envelope.type in CHANGES:

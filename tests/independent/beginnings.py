@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tests.independent.account import carried
@@ -15,8 +15,6 @@ from tests.independent.identities import verifies
 from tests.independent.log import Transcript, Unsound, leaf_hashes, parse_note
 from tests.independent.parameters import approving
 from tests.independent.tree import tree_root
-
-STATES = ("round-open", "round-closed", "round-aborted", "federation-closed")
 
 
 def check_approvals(case: Case) -> None:
@@ -72,9 +70,40 @@ def check_link(report: Report, policy: Body, previous: Sequence[Path], audit: Ca
     shapes = [[(tensor["name"], tensor["shape"]) for tensor in each["tensors"]] for each in (policy, theirs)]
     if shapes[0] != shapes[1]:
         report.fail("I14", "another layout of the model")
-    if theirs["origin"] == policy["origin"] or theirs["federation"] != named["federation"]:
-        report.fail("I14", "the origin, or the federation's name")
-    check_end(report, policy, theirs, [open_message(entry) for entry in entries], named["size"])
+    if theirs["federation"] != named["federation"]:
+        report.fail("I14", "the former federation's name")
+    log = [open_message(entry) for entry in entries]
+    check_end(report, policy, theirs, log, named["size"])
+    try:
+        check_line(report, policy, [(theirs, log), *earlier(theirs["previous"], previous[1:])])
+    except Unsound as fault:
+        report.skip(["I14"], str(fault))
+
+
+def earlier(named: Body | None, previous: Sequence[Path]) -> Iterator[tuple[Body, list[tuple[str, Body]]]]:
+    """Policies and logs of the federations before the former one; Unsound where one is not given."""
+    for place in previous:
+        if named is None:
+            return
+        transcript = Transcript(place)
+        data = transcript.policy()
+        entries = list(transcript.entries(named["size"]))
+        if hashlib.sha256(data).digest() != named["policy"] or tree_root(leaf_hashes(entries)) != named["root"]:
+            raise Unsound("another transcript than the chain names")
+        policy = open_policy_file(data).body
+        yield policy, [open_message(entry) for entry in entries]
+        named = policy["previous"]
+    if named is not None:
+        raise Unsound("a federation of the chain is not given")
+
+
+def check_line(report: Report, policy: Body, line: Iterable[tuple[Body, list[tuple[str, Body]]]]) -> None:
+    """Name, origin and clients' keys, against every federation before."""
+    for theirs, log in line:
+        if theirs["federation"] == policy["federation"] or theirs["origin"] == policy["origin"]:
+            report.fail("I14", "the name or the origin of a federation before")
+        if theirs["privacy_budget"] is not None and renamed(policy, theirs, log):
+            report.fail("I14", "a client of a former federation has another id")
 
 
 def open_message(entry: bytes) -> tuple[str, Body]:
@@ -87,8 +116,7 @@ def open_message(entry: bytes) -> tuple[str, Body]:
 
 def check_end(report: Report, policy: Body, theirs: Body, log: list[tuple[str, Body]], size: int) -> None:
     """Where the former log stands after `size` entries, and that no cohort is on its final model."""
-    states = [kind for kind, _ in log[:size] if kind in STATES]
-    if states and states[-1] not in ("round-closed", "federation-closed"):
+    if log[size - 1][0] != "federation-closed":
         report.fail("I14", "the former federation is not at an end")
     closed = [body["model"] for kind, body in log[:size] if kind == "round-closed"]
     final = closed[-1] if closed else theirs["initial_model"]
@@ -98,8 +126,6 @@ def check_end(report: Report, policy: Body, theirs: Body, log: list[tuple[str, B
     budget = policy["privacy_budget"]
     if carried(theirs, charged_in(log)) != ([] if budget is None else budget["former"]):
         report.fail("I14", "the former budget is not gone on with as it was spent")
-    if theirs["privacy_budget"] is not None and renamed(policy, theirs, log):
-        report.fail("I14", "a client of the former federation has another id")
     if any(kind == "cohort-closed" and models.get(body["round"]) == final for kind, body in log):
         report.fail("I14", "a cohort on the final model")
 

@@ -338,6 +338,8 @@ def standing(entry: Envelope, policy: Body, membership: Membership) -> tuple[str
     owner = OWNER[entry.type]
     if entry.body["federation"] != policy["federation"]:
         return owner, "federation"
+    if entry.type in ("round-key", "federation-closed") and entry.body["policy"] != membership.policy_hash:
+        return owner, "policy-hash"
     if entry.signer == "coordinator":
         return None if verifies(policy["log_key"], entry.signature, entry.signed) else (owner, "signature")
     members = policy["roster"] if entry.type == "submission" else policy["trustees"]

@@ -167,7 +167,14 @@ def nests(earlier: Collection[str], later: Collection[str], exempt: Collection[s
 
 
 def endings(
-    policy: Body, aborts: int, rounds: int, failed: bool, clients: set[str], able: set[str], earlier: set[str] | None
+    policy: Body,
+    aborts: int,
+    rounds: int,
+    aborted: bool,
+    failed: bool,
+    clients: set[str],
+    able: set[str],
+    earlier: set[str] | None,
 ) -> set[str]:
     """The reasons for which a federation may be closed (8.9)."""
     least = policy["min_cohort"]
@@ -184,5 +191,6 @@ def endings(
         "too-few-clients": not possible(clients),
         "budget-spent": possible(clients) and not possible(able),
         "no-cohort": failed,
+        "continued": not aborted,
     }
     return {reason for reason, holds in true.items() if holds}

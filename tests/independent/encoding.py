@@ -264,15 +264,28 @@ MESSAGES: Mapping[str, Fields] = {
     },
     "key-rotation": {
         "federation": PARTY,
+        "policy": HASH,
         "party": PARTY,
         "previous": HASH,
         "public_key": HASH,
         "possession": SIGNATURE,
     },
-    "revocation": {"federation": PARTY, "party": PARTY, "reason": Text(64)},
-    "federation-closed": {"federation": PARTY, "model": HASH, "rounds": INTEGER, "reason": Text(64)},
+    "revocation": {"federation": PARTY, "policy": HASH, "party": PARTY, "reason": Text(64)},
+    "federation-closed": {
+        "federation": PARTY,
+        "policy": HASH,
+        "model": HASH,
+        "rounds": INTEGER,
+        "reason": Text(64),
+    },
     "round-key": ROUND
-    | {"trustee": PARTY, "public_key": Octets(1216), "draw": Nullable(Octets(80)), "rotation": RESERVED},
+    | {
+        "policy": HASH,
+        "trustee": PARTY,
+        "public_key": Octets(1216),
+        "draw": Nullable(Octets(80)),
+        "rotation": RESERVED,
+    },
     "round-open": ROUND
     | {
         "policy": HASH,

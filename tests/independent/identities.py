@@ -28,6 +28,7 @@ class Membership:
     """Who is in force with which key; changed by admitted rotations and revocations only."""
 
     policy: Body
+    policy_hash: bytes
     keys: dict[str, bytes] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     replaced: dict[str, list[bytes]] = field(default_factory=dict)
@@ -66,6 +67,8 @@ class Membership:
         body = entry.body
         if body["federation"] != self.policy["federation"]:
             return "federation"
+        if body["policy"] != self.policy_hash:
+            return "policy-hash"
         if body["party"] not in self.keys:
             return "unknown-party"
         if body["party"] in self.revoked:
@@ -92,7 +95,7 @@ class Membership:
             return "public-key"
         if body["public_key"] in self._taken():
             return "rotation-key"
-        claim = {name: body[name] for name in ("federation", "party", "previous", "public_key")}
+        claim = {name: body[name] for name in ("federation", "policy", "party", "previous", "public_key")}
         signed = signing_bytes("key-possession", body["party"], encoding.encode(claim))
         if not verifies(body["public_key"], body["possession"], signed):
             return "possession"
@@ -109,6 +112,5 @@ class Membership:
 
     def copy(self) -> Membership:
         replaced = {party: list(keys) for party, keys in self.replaced.items()}
-        return Membership(
-            self.policy, dict(self.keys), set(self.revoked), replaced, list(self.changes), set(self.rotated)
-        )
+        sets = set(self.revoked), replaced, list(self.changes), set(self.rotated)
+        return Membership(self.policy, self.policy_hash, dict(self.keys), *sets)

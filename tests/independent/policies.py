@@ -160,12 +160,13 @@ def federation_conditions(policy: Body) -> Iterator[tuple[str, bool]]:
     yield "max-rounds", policy["max_rounds"] >= 1
     yield "max-rounds-limit", policy["max_rounds"] <= 65536
     yield "cohort-entry", 2 * len(policy["roster"]) + 67 * m + 29024 <= 65535
-    yield "roster-changes", 8347 * (len(policy["roster"]) + m) + 2**21 <= 2**26
+    yield "roster-changes", 9044 * (len(policy["roster"]) + m) + 2**21 <= 2**26
     yield "required-checks", set(policy["required_checks"]) <= set(CHECKS)
     yield "approvals", policy["approvals"] in ([], ["client"], ["trustee"], ["client", "trustee"])
     previous = policy["previous"]
     yield "previous-size", previous is None or previous["size"] >= 1
-    yield "previous-name", previous is None or previous["federation"] != policy["federation"]
+    names = [each["federation"] for each in (policy["privacy_budget"] or {"former": []})["former"]]
+    yield "previous-name", previous is None or policy["federation"] not in [previous["federation"], *names]
     yield "tensor-names", distinct([tensor["name"] for tensor in tensors])
     yield "tensor-types", all(tensor["dtype"] in DTYPES for tensor in tensors)
     yield "tensor-roles", {tensor["role"] for tensor in tensors} <= {"parameter", "statistic"}

@@ -10,7 +10,7 @@ from tests.independent.content import exempt
 from tests.independent.noise_alone import suffices
 
 ABORTS = {"no-quorum", "too-few-submissions", "differencing", "missing-releases", "opening-failed"}
-ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "budget-spent", "no-cohort"}
+ENDINGS = {"aborts-spent", "rounds-spent", "too-few-clients", "budget-spent", "no-cohort", "continued"}
 MISSING = {"no-acknowledgement", "wrong-release", "no-release"}
 
 

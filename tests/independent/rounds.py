@@ -84,6 +84,7 @@ def check_end(case: Case, ending: Entry) -> None:
         case.policy,
         aborts=aborted.count(False),
         rounds=len(rounds),
+        aborted=bool(rounds) and bool(rounds[-1].all("round-aborted")),
         failed=bool(rounds) and rounds[-1].closed is None and bool(rounds[-1].all("round-aborted")),
         clients=clients,
         able=clients - case.spent(lambda _, closed: closed.index < ending.index),

@@ -15,6 +15,7 @@ import pytest
 
 import auditor
 from protocols.envelopes import entry_hash, open_policy, seal_policy, seal_rotation
+from protocols.hashes import sha256
 from protocols.messages import (
     MESSAGE_TYPES,
     Aggregate,
@@ -314,6 +315,7 @@ ENDS: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a false reason": (edited_end(reason="rounds-spent"), {"I4"}),
     "a reason of no list": (edited_end(reason="enough"), {"I4", "P7"}),
     "a false number": (edited_end(rounds=1), {"I4"}),
+    "of another policy": (edited_end(policy=bytes(32)), {"I4"}),
     "another model": (edited_end(model=bytes(32)), {"I1", "I11"}),
     "by another": (lambda forge: forge.edit(len(forge.slots) - 1, signer="client-00"), {"I4"}),
     "not the end": (entry_after_the_end, {"I4", "I5", "I12"}),
@@ -356,10 +358,19 @@ def respelled_key(forge: Forge) -> None:
     forge.edit(forge.find(RoundKey, nth=2), public_key=key[:-1] + bytes([key[-1] | 0x80]))
 
 
+def key_of_another_policy(forge: Forge) -> None:
+    """The same key, made under another policy of this name."""
+    forge.edit(forge.find(RoundKey), policy=bytes(32))
+
+
+def rotation_of_another_policy(forge: Forge) -> None:
+    forge.edit(forge.find(KeyRotation), policy=bytes(32))
+
+
 def second_rotation(forge: Forge) -> None:
     """client-00 rotates its key once more before the round."""
     first, second = identity_of("client-00 rotated 1"), identity_of("client-00 rotated 2")
-    forge.insert_raw(2, seal_rotation("simulated", "client-00", first, second))
+    forge.insert_raw(2, seal_rotation("simulated", sha256(forge.policy_data), "client-00", first, second))
 
 
 def third_submission(forge: Forge) -> None:
@@ -433,6 +444,8 @@ def moments(forge: Forge) -> None:
 
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a round key spelled in another way": (respelled_key, {"I4", "I6", "I7", "I8"}),
+    "a round key of another policy": (key_of_another_policy, {"I4", "I6", "I7", "I8"}),
+    "a rotation of another policy": (rotation_of_another_policy, {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "two rotations in one gap": (second_rotation, {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "a submission logged three times": (third_submission, {"I5", "I7", "I12"}),
     "a wrong seed": (edited(RoundOpen, 1, seed=bytes(32)), {"I4", "I6", "I7", "I8", "I9"}),

@@ -214,10 +214,11 @@ class World:
                 self._set_back(fault)
             case Rotate():
                 key = SigningKey.generate(seeded(f"rotation {self.scenario.seed} {fault}"))
-                change = seal_rotation(self.pinned.policy.federation, fault.party, self.keys[fault.party][-1], key)
+                named = self.pinned.policy.federation, self.pinned.hash
+                change = seal_rotation(*named, fault.party, self.keys[fault.party][-1], key)
                 self._hand_in(fault, change, key)
             case Revoke():
-                message = Revocation(self.pinned.policy.federation, fault.party, "left")
+                message = Revocation(self.pinned.policy.federation, self.pinned.hash, fault.party, "left")
                 self._hand_in(fault, seal(message, ISSUER, identity_of(ISSUER, self.scenario.seed)), None)
             case Shown():
                 link = self.members[fault.party].link

@@ -95,7 +95,7 @@ class HostMember:
         it."""
         logged = published_changes(self.machine.root / "public").entries
         with self.machine.roomy():
-            put_changes(self.machine.root / "state/changes", self.world.pinned.policy, logged, [change])
+            put_changes(self.machine.root / "state/changes", self.world.pinned, logged, [change])
 
     def start(self) -> None:
         """As its command does; it advances from now on."""

@@ -44,7 +44,7 @@ def _ends_early(world: World, patch: pytest.MonkeyPatch) -> None:
 
 
 def _says_two_things(world: World, patch: pytest.MonkeyPatch) -> None:
-    message = RoundKey(world.pinned.policy.federation, 1, "trustee-1", bytes(1216), None, None)
+    message = RoundKey(world.pinned.policy.federation, world.pinned.hash, 1, "trustee-1", bytes(1216), None, None)
     key = ("trustee-1", "round-key", 1)
     other = seal(message, "trustee-1", identity_of("trustee-1", 1))
     patch.setitem(world.statements.entries, key, [*world.statements.entries[key], other])

@@ -291,7 +291,7 @@ def test_blobs_of_each_message() -> None:
     assert [hashed for _, hashed in message_blobs(aggregate)] == [a, b, c, d]
     assert message_blobs(RoundClosed("f", 1, a, b, None)) == (("model", b),)
     assert message_blobs(RoundClosed("f", 1, a, b, c)) == (("model", b), ("optimizer", c))
-    assert message_blobs(RoundKey("f", 1, "t", bytes(1216), None, None)) == ()
+    assert message_blobs(RoundKey("f", a, 1, "t", bytes(1216), None, None)) == ()
     assert message_blobs(ACK) == ()
     assert entry_blobs(seal(SUBMISSION, "alice", KEY)) == tuple(str(n).encode() * 32 for n in range(1, 7))
     assert blob_hash(b"") == hashlib.sha256(b"").digest()

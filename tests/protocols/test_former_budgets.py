@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 import pytest
 
 from proofs.errors import Rejected
-from protocols.continuation import LogEnd, check_budgets, check_clients
+from protocols.continuation import Ancestor, LogEnd, check_budgets, check_clients, check_line
 from protocols.noise import account_of, budget_of, carried_budgets
+from protocols.parameters import check_policy
 from protocols.policy import FormerCharge, Member, Policy
-from tests.independent import account
+from tests.independent import account, policies
 from tests.protocols.noisy_policies import BUDGET, LINK, NOISY, UNITS, budget, former
 
 SPENT = {"client3": 1, "client0": 3, "client9": 2}
@@ -26,7 +27,7 @@ def after(policy: Policy, charges: Mapping[str, int] = SPENT, epsilon: int = 12_
 
 
 def end(charges: Mapping[str, int]) -> LogEnd:
-    return LogEnd(9, bytes(32), bytes(32), 0, 0, (), charges)
+    return LogEnd(9, bytes(32), bytes(32), True, (), charges)
 
 
 def refused(policy: Policy, before: Policy = NOISY, charges: Mapping[str, int] = SPENT) -> tuple[str, str]:
@@ -120,14 +121,43 @@ def test_a_client_keeps_the_id_that_its_keys_had() -> None:
     """By the former policy, or by a rotation there; in another roster than these its id is free."""
     first, second, *_ = NOISY.roster
     trustee, key = NOISY.trustees[0], b"rotated".ljust(32)
-    rotated = replace(end({}), rotated={key: first.id, b"trustee's".ljust(32): trustee.id})
+    rotated = {key: first.id, b"trustee's".ljust(32): trustee.id}
+    there = Ancestor(NOISY, rotated)
     same = [first, Member(first.id, key), Member(first.id, b"new".ljust(32)), Member("else", b"new".ljust(32))]
     not_clients = [Member("else", trustee.public_key), Member("else", b"trustee's".ljust(32))]
     for member in (*same, *not_clients):
-        check_clients(enrolling(second, member), NOISY, rotated)
+        check_clients(enrolling(second, member), there)
     for member in (Member("else", first.public_key), Member("else", key), Member(second.id, key)):
         with pytest.raises(Rejected) as excinfo:
-            check_clients(enrolling(member), NOISY, rotated)
+            check_clients(enrolling(member), there)
         assert excinfo.value.check == "previous-client"
         assert (excinfo.value.expected, excinfo.value.found) == ("client0, whose key in test it is", member.id)
-        check_clients(enrolling(member), UNITS, rotated)  # nobody was charged there
+        check_clients(enrolling(member), Ancestor(UNITS, rotated))  # nobody was charged there
+
+
+def test_a_third_federation_is_told_from_the_first() -> None:
+    """By its name, its origin and its clients' keys; the policy itself says so of the names that its budget carries."""
+    second = replace(after(NOISY), origin="test.example/second")
+    third = replace(after(second), federation="third", origin="test.example/third")
+    line = (Ancestor(second, {}), Ancestor(NOISY, {b"rotated".ljust(32): NOISY.roster[0].id}))
+    check_line(third, line)
+    enrolled = (*third.roster, Member("z", b"rotated".ljust(32)))
+    for wrong, check in (
+        (replace(third, federation=NOISY.federation), "previous-name"),
+        (replace(third, origin=NOISY.origin), "previous-origin"),
+        (replace(third, roster=enrolled), "previous-client"),
+    ):
+        check_line(wrong, line[:1])
+        with pytest.raises(Rejected) as excinfo:
+            check_line(wrong, line)
+        assert excinfo.value.check == check
+    link = replace(LINK, federation=second.federation)
+    named = [replace(third, previous=link, federation=each) for each in ("third", second.federation, NOISY.federation)]
+    assert [[each.name for each in check_policy(policy) if not each.holds] for policy in named] == [
+        [],
+        ["previous-name"],
+        ["previous-name"],
+    ]
+    for policy in named:
+        conditions = dict(policies.federation_conditions(asdict(policy)))
+        assert conditions["previous-name"] == (policy.federation == "third")

@@ -17,7 +17,8 @@ from protocols.identities import SigningKey
 from protocols.log.merkle import leaf_hash, root
 from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import ISSUER, Revocation
-from protocols.policy import Member, Policy
+from protocols.pinned import PinnedPolicy
+from protocols.policy import Member
 from protocols.reasons import LEFT
 from tests.simulator import Setting, identity_of, make_policy
 from tests.work import lines_run
@@ -29,25 +30,28 @@ def key_of(client: int, generation: int) -> SigningKey:
     return SigningKey.from_seed(hashlib.sha256(f"{client}, {generation}".encode()).digest())
 
 
-def policy_of(clients: int) -> Policy:
+def policy_of(clients: int) -> PinnedPolicy:
     members = (Member(f"client-{number:05}", key_of(number, 0).public_key) for number in range(clients))
     policy, _ = open_policy(make_policy(Setting())[0])
-    return replace(policy, roster=tuple(members))
+    return PinnedPolicy(replace(policy, roster=tuple(members)), b"", bytes(32))
 
 
-def rotation(policy: Policy, client: int, generation: int, following: SigningKey | None = None) -> bytes:
+def rotation(pinned: PinnedPolicy, client: int, generation: int, following: SigningKey | None = None) -> bytes:
     """The rotation of a client from its key of this generation to the next."""
     after = following or key_of(client, generation + 1)
-    return seal_rotation(policy.federation, f"client-{client:05}", key_of(client, generation), after)
+    return seal_rotation(
+        pinned.policy.federation, pinned.hash, f"client-{client:05}", key_of(client, generation), after
+    )
 
 
-def revocation(policy: Policy, client: int) -> bytes:
-    return seal(Revocation(policy.federation, f"client-{client:05}", LEFT), ISSUER, identity_of("issuer"))
+def revocation(pinned: PinnedPolicy, client: int) -> bytes:
+    message = Revocation(pinned.policy.federation, pinned.hash, f"client-{client:05}", LEFT)
+    return seal(message, ISSUER, identity_of("issuer"))
 
 
-def follow(policy: Policy, entries: Sequence[bytes], members: Membership = ENROLLED) -> Membership:
+def follow(pinned: PinnedPolicy, entries: Sequence[bytes], members: Membership = ENROLLED) -> Membership:
     for index, entry in enumerate(entries):
-        members = changed_by(policy, members, index, entry, open_envelope(entry))
+        members = changed_by(pinned, members, index, entry, open_envelope(entry))
     return members
 
 

@@ -18,6 +18,7 @@ from protocols.reasons import (
     ABSENCES,
     BLAMELESS,
     BUDGET_SPENT,
+    CONTINUED,
     DISPUTES,
     ENDINGS,
     EXCLUSIONS,
@@ -104,10 +105,14 @@ def test_aborts_name_parties_for_reasons_that_there_are() -> None:
 def test_every_end_is_decided_and_told(tmp_path: Path) -> None:
     policy = Simulation(tmp_path, Setting()).pinned.policy
     nobody, everybody = frozenset[str](), frozenset(member.id for member in policy.roster)
-    past = Past(policy.max_aborts + 1, policy.max_rounds, failed=True, clients=nobody, able=nobody, earlier=None)
+    rounds = policy.max_aborts + 1, policy.max_rounds
+    past = Past(*rounds, aborted=True, failed=True, clients=nobody, able=nobody, earlier=None)
     spent = replace(past, clients=everybody)
+    fresh = Past(0, 0, aborted=False, failed=False, clients=everybody, able=everybody, earlier=None)
     found = [endings(policy, past), endings(policy, spent)]
-    assert found == [tuple(each for each in ENDINGS.names if each != no) for no in (BUDGET_SPENT, TOO_FEW_CLIENTS)]
+    lost = [each for each in ENDINGS.names if each != CONTINUED]
+    assert found == [tuple(each for each in lost if each != no) for no in (BUDGET_SPENT, TOO_FEW_CLIENTS)]
+    assert endings(policy, fresh) == (CONTINUED,)
     assert all(each.words in describe_ending(each.name, (), 3) for each in ENDINGS)
 
 

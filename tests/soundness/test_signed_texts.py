@@ -50,7 +50,7 @@ def texts(checkpoint: Checkpoint, timestamp: int) -> dict[str, bytes]:
     found["cosignature"] = key.text
     seal(Genesis("f", bytes(32), checkpoint.root, None, None), "coordinator", key)
     found["envelope"] = key.text
-    seal_rotation("f", "somebody", KEY, key)
+    seal_rotation("f", bytes(32), "somebody", KEY, key)
     found["possession"] = key.text
     seal_proposal(Proposal("f", bytes(32), "observe", 0, b"", 0, (), (), timestamp, timestamp), key)
     found["proposal"] = key.text

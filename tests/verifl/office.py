@@ -48,8 +48,9 @@ class Office:
     def key(self, name: str) -> str:
         return self.path(f"keys/{name}.pem")
 
-    def run(self, *more: str, keys: str = "keys", rounds: int = 1) -> int:
-        (self.folder / "config.toml").write_text(f'[task]\nfile = "task.py"\n[federation]\nrounds = {rounds}\n')
+    def run(self, *more: str, keys: str = "keys", rounds: int = 1, close: bool = False) -> int:
+        wanted = f"rounds = {rounds}\nclose = {str(close).lower()}\n"
+        (self.folder / "config.toml").write_text(f'[task]\nfile = "task.py"\n[federation]\n{wanted}')
         members = ("--policy", self.path("policy.cbor"), "--keys", self.path(keys))
         return cli.invoke(["run", self.path("config.toml"), "--out", self.path("out"), *members, *more])
 

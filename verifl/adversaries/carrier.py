@@ -105,7 +105,9 @@ class _Run(Rounds):
         arguments = (session.pinned, cast.coordinator, writer, transcript, session.initial, session.approvals)
         server = ServerAgent(*arguments)
         measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
-        terms = RunTerms(session.config.federation.rounds, policy.max_aborts, lambda _: (), session.config.stopping)
+        wanted = session.config.federation
+        once = session.config.stopping, wanted.close
+        terms = RunTerms(wanted.rounds, policy.max_aborts, lambda _: (), *once)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._dropouts = session, Dropouts(policy.min_cohort)
         self._watch = UpdateWatch(session.training.layout, policy.update, policy.noise is not None)

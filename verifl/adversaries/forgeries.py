@@ -213,7 +213,7 @@ class PrivateOpen(Forgery):
 
     def _own_key(self, scene: Scene, true: RoundOpen, trustee: str) -> bytes:
         _, public = hpke.generate_round_key(scene.rand)
-        message = RoundKey(true.federation, true.round, trustee, public, draw=None, rotation=None)
+        message = RoundKey(true.federation, true.policy, true.round, trustee, public, draw=None, rotation=None)
         return seal(message, trustee, scene.identities[trustee])
 
 

@@ -111,7 +111,7 @@ class _Measured:
         self._delta = random_delta(policy.dimension)
         keys = [hpke.generate_round_key(os.urandom) for _ in policy.trustees]
         self._round_keys = tuple(
-            RoundKey(policy.federation, _ROUND, trustee.id, public_key, draw=None, rotation=None)
+            RoundKey(policy.federation, setting.pinned.hash, _ROUND, trustee.id, public_key, draw=None, rotation=None)
             for trustee, (_, public_key) in zip(policy.trustees, keys, strict=True)
         )
         self._round_open, self._seed = os.urandom(32), os.urandom(32)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from proofs.errors import Misuse
-from protocols.reasons import BUDGET_SPENT, DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
+from protocols.reasons import BUDGET_SPENT, CONTINUED, DIFFERENCING, ENDINGS, NO_COHORT, TOO_FEW_SUBMISSIONS
 from protocols.rounds.ledger import Ledger, opened_on
 from verifl.carriers.spending import spent_by_aborts
 from verifl.formatting import counted
@@ -31,11 +31,12 @@ class Closing(Protocol):
 
 def due_ending(coordinator: Closing, summaries: Sequence[RoundSummary]) -> str | None:
     """The reason for which the federation is to be closed now, None to go on. summaries: of the rounds of this run.
+    That it be continued is nobody's to say but whoever runs it.
 
     A repetition of an opened round may have no other clients than the one before. So one that found no cohort for want
     of them is tried once more, and then given up; other rounds without a cohort are for whoever runs them to judge.
     """
-    reasons = coordinator.endings()
+    reasons = [each for each in coordinator.endings() if each != CONTINUED]
     if not reasons or reasons[0] != NO_COHORT:
         return next(iter(reasons), None)
     ledger = coordinator.ledger

@@ -81,7 +81,8 @@ class _Run(Rounds):
     def __init__(self, session: Session, server: ServerAgent, company: Company) -> None:
         policy, config = session.pinned.policy, session.config.federation
         measures = Measures(MetricsFile(session.directory.metrics), session.training.evaluate, session.progress)
-        terms = RunTerms(config.rounds, policy.max_aborts, lambda _: session.changes, session.config.stopping)
+        once = session.config.stopping, config.close
+        terms = RunTerms(config.rounds, policy.max_aborts, lambda _: session.changes, *once)
         super().__init__(server, terms, measures, MachineClock())
         self._session, self._trustees, self._clients = session, company.trustees, company.clients
         self._dropouts = Dropouts(policy.min_cohort)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proofs.errors import Rejected
+from protocols.reasons import CONTINUED
 from protocols.rounds.conductor import Due, Stage
 from protocols.rounds.ledger import Ledger
 from protocols.steps.doubles import Doubles
@@ -41,13 +42,15 @@ class Awaited:
 class RunTerms:
     """wanted: how many rounds are to close. max_aborts: how many may be aborted before somebody has to look. changes:
     the rotations and revocations to be logged now, between rounds, by what the log says; logged ones may be among them.
-    stopping: when to stop before; None for never.
+    stopping: when to stop before; None for never. close: whether the federation is closed behind the last of them, so
+    that another may go on from it.
     """
 
     wanted: int
     max_aborts: int
     changes: Callable[[Ledger], Sequence[bytes]]
     stopping: StoppingConfig | None = None
+    close: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,12 @@ class Rounds(ABC):
         self.resumed()
         yield from self._go_on()
         yield from self.change()
+        yield from self._conclude()
 
     def _go_on(self) -> Iterator[Awaited]:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
         before, wanted = len(self.summaries), self._terms.wanted
-        while self._closed() < wanted:
+        while self._closed() < wanted or self._has_to_end():
             yield from self.change()
             yield from self._give_up(self.summaries[before:])
             if self.ended is not None or self._stops():
@@ -150,6 +154,17 @@ class Rounds(ABC):
         if self.stopped is not None:
             self._measures.progress.note(self.stopped)
         return self.stopped is not None
+
+    def _has_to_end(self) -> bool:
+        """Whether the federation is to be closed, and a round is open, or was aborted, that has to end before."""
+        return self._terms.close and self._server.ledger.closed is None and CONTINUED not in self._server.endings()
+
+    def _conclude(self) -> Iterator[Awaited]:
+        """Close the federation behind the rounds that were wanted, where it is to be closed."""
+        if self._terms.close and self._server.ledger.closed is None:
+            self._server.end(CONTINUED)
+            yield from self._settle()
+            self._measures.progress.note(describe_ending(CONTINUED, self.summaries, self._terms.wanted))
 
     def _closed(self) -> int:
         return sum(each.aborted is None for each in self.summaries)

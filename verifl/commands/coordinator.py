@@ -99,5 +99,5 @@ def _hand_in(files: Sequence[Path], public: Path, state: Path, policy_file: Path
     entries = [read_change(file) for file in files]
     if entries:
         logged = published_changes(public).entries
-        policy = PinnedPolicy.open(read_policy_file(policy_file)).policy
-        put_changes(PartyDirectory(state).changes, policy, logged, entries)
+        pinned = PinnedPolicy.open(read_policy_file(policy_file))
+        put_changes(PartyDirectory(state).changes, pinned, logged, entries)

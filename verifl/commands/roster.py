@@ -107,6 +107,10 @@ def admit(requests: tuple[Path, ...], document: Path) -> int:
 )
 @click.option("--plain-http", is_flag=True, help="Allow an http:// address of another machine.")
 @click.option("--former-policy", type=PATH, help="The policy of the federation that is continued, as it was signed.")
+@click.option(
+    "--previous", metavar="TRANSCRIPT", multiple=True,
+    help="Where that one continues another itself: that one's, and of all before it, the last one first; repeatable.",
+)  # fmt: skip
 @passphrase_option
 def sign(
     document: Path,
@@ -120,6 +124,7 @@ def sign(
     ca_file: Path | None,
     plain_http: bool,
     former_policy: Path | None,
+    previous: tuple[str, ...],
     passphrase_file: Path | None,
 ) -> int:
     """Sign the policy of the enrolment DOCUMENT.
@@ -138,7 +143,7 @@ def sign(
     never = "a signed policy is never overwritten"
     require_absent(out, never)
     enrolment = read_roster(document)
-    former = _former(continues, former_policy, ca_file, plain_http)
+    former = _former(continues, former_policy, ca_file, plain_http, previous)
     key = read_key(key_file, passphrase_source(passphrase_file))
     with printing_to_stderr():
         signed = sign_policy(enrolment, config_file, key, model, pin_task=pin_task, former=former)
@@ -154,15 +159,19 @@ def sign(
     return 0
 
 
-def _former(continues: str | None, policy: Path | None, ca_file: Path | None, plain_http: bool) -> FormerEnd | None:
+def _former(
+    continues: str | None, policy: Path | None, ca_file: Path | None, plain_http: bool, previous: tuple[str, ...]
+) -> FormerEnd | None:
     """The end of the federation that is to be continued, audited before any key is read."""
     if (continues is None) != (policy is None):
         raise Misuse("--continues and --former-policy: give both, or neither")
     if continues is None or policy is None:
+        if previous:
+            raise Misuse("--previous: what is before the federation that --continues goes on from; give that, too")
         return None
     from verifl.enrolment.former import audited_end
 
-    return audited_end(continues, policy, ca_file, plain_http)
+    return audited_end(continues, policy, ca_file, plain_http, previous)
 
 
 @roster.command()

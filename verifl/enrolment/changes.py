@@ -12,7 +12,7 @@ from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.membership import ENROLLED, Membership, changed_by
 from protocols.messages import KeyRotation, Revocation, RoundAborted, RoundClosed
-from protocols.policy import Policy
+from protocols.pinned import PinnedPolicy
 from protocols.rounds.record import pending_entries
 from verifl.storage.run_directory import RunDirectory
 from verifl.storage.stores import StoredValues
@@ -79,7 +79,7 @@ def _changes_in(entries: Iterable[bytes]) -> LoggedChanges:
 
 
 def follow_changes(
-    policy: Policy, members: Membership, changes: Iterable[bytes], since: int | None = None
+    pinned: PinnedPolicy, members: Membership, changes: Iterable[bytes], since: int | None = None
 ) -> Membership:
     """The membership after further changes; raises Misuse for one that the log will not take.
 
@@ -87,7 +87,7 @@ def follow_changes(
     """
     for data in changes:
         try:
-            members = changed_by(policy, members, members.count, data, open_envelope(data), since)
+            members = changed_by(pinned, members, members.count, data, open_envelope(data), since)
         except (Malformed, Rejected) as error:
             raise Misuse(f"change: {error}") from None
     return members
@@ -102,6 +102,6 @@ def keys_of(party: str, enrolled: bytes, changes: Iterable[bytes]) -> Iterator[b
             yield message.public_key
 
 
-def membership_of(policy: Policy, logged: Iterable[bytes]) -> Membership:
+def membership_of(pinned: PinnedPolicy, logged: Iterable[bytes]) -> Membership:
     """As of a run's log."""
-    return follow_changes(policy, ENROLLED, logged)
+    return follow_changes(pinned, ENROLLED, logged)

@@ -223,8 +223,8 @@ def enrolled(
     if config.federation.rounds > policy.max_rounds:
         raise Misuse(f"federation.rounds: the policy allows {policy.max_rounds}, found {config.federation.rounds}")
     coming = tuple(each for each in changes if each not in logged.entries)
-    before = membership_of(policy, logged.entries)
-    after = follow_changes(policy, before, coming, since=logged.settled)
+    before = membership_of(pinned, logged.entries)
+    after = follow_changes(pinned, before, coming, since=logged.settled)
     if strangers := sorted({member.id for member in after.clients(policy)} - set(clients) - noise_trustees(policy)):
         raise Misuse(f"task: has no client {strangers[0]!r}, whom the policy enrols; it has {', '.join(clients)}")
     held = {

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from proofs.errors import Misuse, Rejected
 from protocols.envelopes import open_envelope, open_policy, seal, seal_policy, seal_rotation
+from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.membership import changed_by
 from protocols.messages import ISSUER, Revocation
 from protocols.noise import carried_budgets
-from protocols.policy import Policy
+from protocols.pinned import PinnedPolicy
 from protocols.steps.step import encode_model
 from verifl.config import Config, read_config
 from verifl.enrolment.changes import log_in, membership_of, published_changes
@@ -103,9 +104,10 @@ def _task(roster: Roster, config: Config, folder: Path, model_name: str | None) 
     return task
 
 
-def policy_in(path: Path) -> Policy:
-    """The policy in a file, or in the directory of a run."""
-    return open_policy(read_policy_file(path))[0]
+def policy_in(path: Path) -> PinnedPolicy:
+    """The policy in a file, or in the directory of a run; whether it is sound is not looked at."""
+    data = read_policy_file(path)
+    return PinnedPolicy(open_policy(data)[0], data, sha256(data))
 
 
 def revocation(path: Path, party: str, reason: str, key: SigningKey) -> bytes:
@@ -113,11 +115,11 @@ def revocation(path: Path, party: str, reason: str, key: SigningKey) -> bytes:
 
     Raises Misuse for a key that is not the issuer's, or a party it cannot revoke.
     """
-    policy = policy_in(path)
-    if key.public_key != policy.issuer_key:
-        raise Misuse(f"key: expected that of the policy's issuer, {policy.issuer_key.hex()}")
-    entry = seal(Revocation(policy.federation, party, reason), ISSUER, key)
-    _check(path, policy, entry)
+    pinned = policy_in(path)
+    if key.public_key != pinned.policy.issuer_key:
+        raise Misuse(f"key: expected that of the policy's issuer, {pinned.policy.issuer_key.hex()}")
+    entry = seal(Revocation(pinned.policy.federation, pinned.hash, party, reason), ISSUER, key)
+    _check(path, pinned, entry)
     return entry
 
 
@@ -126,18 +128,18 @@ def rotation(path: Path, party: str, old: SigningKey, new: SigningKey) -> bytes:
 
     Raises Misuse where `old` is not the key in force there, or `new` is or was somebody's.
     """
-    policy = policy_in(path)
-    entry = seal_rotation(policy.federation, party, old, new)
-    _check(path, policy, entry)
+    pinned = policy_in(path)
+    entry = seal_rotation(pinned.policy.federation, pinned.hash, party, old, new)
+    _check(path, pinned, entry)
     return entry
 
 
-def _check(path: Path, policy: Policy, entry: bytes) -> None:
+def _check(path: Path, pinned: PinnedPolicy, entry: bytes) -> None:
     """Whether the log could take this change, as far as `path` tells."""
     try:
         logged = published_changes(path)  # none where there is no log
-        members = membership_of(policy, logged.entries)
-        changed_by(policy, members, members.count, entry, open_envelope(entry), logged.settled)
+        members = membership_of(pinned, logged.entries)
+        changed_by(pinned, members, members.count, entry, open_envelope(entry), logged.settled)
     except Rejected as error:
         newer = error.check == "rotation-previous" and log_in(path) is None
         advice = "; if the log has changed it since, give the transcript as --policy" if newer else ""

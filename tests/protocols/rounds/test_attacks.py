@@ -13,7 +13,7 @@ from proofs.errors import Misuse, Rejected
 from protocols import hpke
 from protocols.cohorts import cohort_digest
 from protocols.contexts import round_seed
-from protocols.envelopes import Entry
+from protocols.envelopes import Entry, entry_hash
 from protocols.messages import CohortClosed, Exclusion, RoundAborted, RoundClosed, RoundKey, RoundOpen
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import CurrentRound, asked_clients, clients_of
@@ -76,6 +76,35 @@ def other_policy(message: RoundOpen) -> RoundOpen:
     return replace(message, policy=bytes(32))
 
 
+def test_what_was_signed_under_another_policy_of_this_name_is_nothing(
+    simulate: Callable[..., Simulation],
+) -> None:
+    """One that was corrupt and known before: a seed of such keys would be known, too. Neither server, nor trustees, nor
+    clients take it; and a revocation of a former federation, or of a draft of this one, expels nobody here."""
+    former, simulation = simulate(dimension=39), simulate()
+    assert former.pinned.policy.federation == simulation.pinned.policy.federation
+    old = [former.trustees[name].round_key(1) for name in NAMES]
+    with refused("policy-hash"):
+        simulation.coordinator.admitted_key([], Entry.open(old[0]))
+    for entry in (old[0], former.revocation("client-00"), former.rotation("client-00")):
+        private = fork(simulation, simulation.coordinator.size)
+        private.entries.append(entry)
+        for name in HONEST:
+            with refused("policy-hash"):
+                private.shown_to(simulation.trustees[name])
+    private = fork(simulation, simulation.coordinator.size)
+    private.entries.extend(old)
+    simulation.open_round()
+    true = current_of(simulation).message
+    hashes = tuple(entry_hash(each) for each in old)
+    seed = round_seed(true.checkpoint_root, 1, hashes)
+    index = private.append(replace(true, round_key_hashes=hashes, seed=seed))
+    note = private.cosigned_by(NAMES)
+    invitation = private.invitation(note, index, true.round_keys, true.checkpoint_size)
+    with refused("round-keys"):
+        simulation.clients["client-00"].accept(invitation, simulation.blob(true.model, 320))
+
+
 @pytest.mark.parametrize(
     ("change", "check"),
     [(other_model, "model"), (other_seed, "seed"), (other_root, "seed"), (other_policy, "policy-hash")],
@@ -105,7 +134,7 @@ def test_private_round_keys(simulation: Simulation) -> None:
     private = fork(simulation, 1)
     for name in CORRUPT:
         _, public = hpke.generate_round_key(seeded(f"private {name}"))
-        private.append(RoundKey("simulated", 1, name, public, None, None), name)
+        private.append(RoundKey("simulated", simulation.pinned.hash, 1, name, public, None, None), name)
     private.entries.extend(simulation.trustees[name].round_key(1) for name in HONEST)
     index = private.append(true)
     for name in HONEST:

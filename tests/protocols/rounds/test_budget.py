@@ -15,7 +15,7 @@ from protocols.envelopes import open_envelope
 from protocols.messages import CohortClosed
 from protocols.privacy.accounting import NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
-from protocols.reasons import BUDGET_SPENT, NO_COHORT, TOO_FEW_CLIENTS
+from protocols.reasons import BUDGET_SPENT, CONTINUED, NO_COHORT, TOO_FEW_CLIENTS
 from protocols.rounds.exchange import Acknowledgement
 from protocols.rounds.follower import Follower
 from protocols.rounds.ledger import asked_clients, cohorts_with
@@ -55,7 +55,8 @@ def asked(simulation: Simulation) -> list[int]:
 
 
 def endings(simulation: Simulation) -> tuple[str, ...]:
-    return simulation.coordinator.endings()
+    """The reasons for which it may be closed, but for the one that is a coordinator's choice behind a closed round."""
+    return tuple(each for each in simulation.coordinator.endings() if each != CONTINUED)
 
 
 def play(simulation: Simulation, silent: tuple[str, ...] = ()) -> RoundResult:

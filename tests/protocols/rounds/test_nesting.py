@@ -15,7 +15,7 @@ from protocols.cohorts import suppression_order
 from protocols.encoding import decode
 from protocols.envelopes import Entry, open_envelope, seal
 from protocols.messages import CohortClosed, FederationClosed, Submission
-from protocols.reasons import ABORTS_SPENT, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
+from protocols.reasons import ABORTS_SPENT, CONTINUED, NO_COHORT, ROUNDS_SPENT, TOO_FEW_CLIENTS
 from protocols.rounds.drafts import draft_cohort
 from protocols.rounds.ledger import asked_clients
 from protocols.submissions import Fault
@@ -210,9 +210,10 @@ def test_too_few_in_force_end_a_federation(simulate: Simulate) -> None:
         simulation = simulate(clients=clients, min_cohort=3)
         if before:
             aborted(simulation)
-        assert simulation.coordinator.endings() == ()
+        choice = () if before else (CONTINUED,)
+        assert simulation.coordinator.endings() == choice
         simulation.change(simulation.revocation("client-00"))
-        assert simulation.coordinator.endings() == (TOO_FEW_CLIENTS,)
+        assert simulation.coordinator.endings() == (TOO_FEW_CLIENTS, *choice)
         close(simulation, TOO_FEW_CLIENTS)
         check_accepted(simulation)
 
@@ -344,7 +345,11 @@ def test_nothing_follows_the_end(simulate: Simulate) -> None:
     rotation = simulation.rotation("client-00")
     close(simulation, NO_COHORT)
     model = simulation.coordinator.ledger.model or b""
-    again = seal(FederationClosed("simulated", model, 1, NO_COHORT), "coordinator", identity_of("coordinator"))
+    again = seal(
+        FederationClosed("simulated", simulation.pinned.hash, model, 1, NO_COHORT),
+        "coordinator",
+        identity_of("coordinator"),
+    )
     for entry in (key, rotation, again):
         with refused("order"):
             simulation.coordinator._log([Entry.open(entry)])
@@ -360,8 +365,9 @@ def test_an_end_says_what_the_log_shows(simulate: Simulate) -> None:
     simulation = simulate(max_rounds=1)
     simulation.play_round()
     model = simulation.coordinator.ledger.model or b""
-    true = FederationClosed("simulated", model, 1, ROUNDS_SPENT)
+    true = FederationClosed("simulated", simulation.pinned.hash, model, 1, ROUNDS_SPENT)
     for wrong, check in (
+        (replace(true, policy=bytes(32)), "policy-hash"),
         (replace(true, model=bytes(32)), "model"),
         (replace(true, rounds=0), "rounds"),
         (replace(true, reason=ABORTS_SPENT), "ending"),

@@ -10,6 +10,7 @@ import pytest
 
 from proofs.errors import Malformed, Misuse, Rejected
 from protocols.envelopes import Entry, open_envelope, seal, seal_rotation
+from protocols.hashes import sha256
 from protocols.identities import SigningKey
 from protocols.invitation import Invitation, decode_invitation, encode_invitation, verify_invitation
 from protocols.membership import ENROLLED, MOST_ROTATIONS
@@ -23,9 +24,10 @@ from protocols.stores import MemoryStore
 from protocols.verdicts import ACCEPTED
 from tests.adversaries import ForgedLog, fork
 from tests.seeded import seeded
-from tests.simulator import Simulation, identity_of
+from tests.simulator import Setting, Simulation, identity_of, make_policy
 
 FEDERATION = "simulated"
+POLICY = sha256(make_policy(Setting())[0])
 NEW = identity_of("a new key")
 SMALL_ORDER = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
 
@@ -38,7 +40,7 @@ def rejected(step: Callable[[], object]) -> str:
 
 def rotation(message: KeyRotation | None = None, signer: SigningKey | None = None, **fields: object) -> bytes:
     """client-00's rotation to NEW with some fields changed, signed by its key or by somebody else's."""
-    honest = open_envelope(seal_rotation(FEDERATION, "client-00", identity_of("client-00"), NEW)).message
+    honest = open_envelope(seal_rotation(FEDERATION, POLICY, "client-00", identity_of("client-00"), NEW)).message
     changed = replace(message or honest, **fields)  # type: ignore[type-var]
     assert isinstance(changed, KeyRotation)
     return seal(changed, changed.party, signer or identity_of("client-00"))
@@ -143,7 +145,10 @@ def test_the_same_bytes_are_logged_once(simulation: Simulation) -> None:
     entry = simulation.rotation("client-00")
     assert simulation.coordinator.receive_change(entry).entries == (Entry.open(entry),)
     assert simulation.coordinator.receive_change(entry).entries == ()
-    assert seal_rotation(FEDERATION, "client-00", identity_of("client-00"), simulation.key_of("client-00")) == entry
+    assert (
+        seal_rotation(FEDERATION, POLICY, "client-00", identity_of("client-00"), simulation.key_of("client-00"))
+        == entry
+    )
 
 
 def test_whoever_was_barred_is_needed_when_another_is_revoked(simulation: Simulation) -> None:
@@ -185,16 +190,20 @@ def test_rotation_signed_by_another_party_or_false(
     refused_everywhere(simulation, entry(), check)
 
 
-def test_a_possession_signed_for_another_party_or_federation(simulation: Simulation) -> None:
-    for federation, party in (("another", "client-00"), (FEDERATION, "client-01")):
-        other = open_envelope(seal_rotation(federation, party, identity_of("client-00"), NEW)).message
+def test_a_possession_signed_for_another_party_federation_or_policy(simulation: Simulation) -> None:
+    for federation, policy, party in (
+        ("another", POLICY, "client-00"),
+        (FEDERATION, bytes(32), "client-00"),
+        (FEDERATION, POLICY, "client-01"),
+    ):
+        other = open_envelope(seal_rotation(federation, policy, party, identity_of("client-00"), NEW)).message
         assert isinstance(other, KeyRotation)
         refused_everywhere(simulation, rotation(possession=other.possession), "possession")
 
 
 @pytest.mark.parametrize("owner", ["client-00", "client-01", "trustee-0", "coordinator", "issuer"])
 def test_new_key_already_in_use(simulation: Simulation, owner: str) -> None:
-    entry = seal_rotation(FEDERATION, "client-00", identity_of("client-00"), identity_of(owner))
+    entry = seal_rotation(FEDERATION, POLICY, "client-00", identity_of("client-00"), identity_of(owner))
     refused_everywhere(simulation, entry, "rotation-key")
 
 
@@ -205,13 +214,13 @@ def test_new_key_that_was_in_use(simulation: Simulation) -> None:
     simulation.change(simulation.rotation("client-00"))
     simulation.give_up_round()
     refused_everywhere(
-        simulation, seal_rotation(FEDERATION, "client-01", identity_of("client-01"), once), "rotation-key"
+        simulation, seal_rotation(FEDERATION, POLICY, "client-01", identity_of("client-01"), once), "rotation-key"
     )
     refused_everywhere(
-        simulation, seal_rotation(FEDERATION, "client-00", simulation.key_of("client-00"), once), "rotation-key"
+        simulation, seal_rotation(FEDERATION, POLICY, "client-00", simulation.key_of("client-00"), once), "rotation-key"
     )
     simulation.change(simulation.revocation("client-02"))
-    gone = seal_rotation(FEDERATION, "client-01", identity_of("client-01"), identity_of("client-02"))
+    gone = seal_rotation(FEDERATION, POLICY, "client-01", identity_of("client-01"), identity_of("client-02"))
     refused_everywhere(simulation, gone, "rotation-key")
 
 
@@ -262,10 +271,11 @@ def test_revocation_signed_by_the_server(simulation: Simulation) -> None:
         ({"party": "client-99"}, "unknown-party"),
         ({"reason": "call me: +49"}, "revocation-reason"),
         ({"federation": "another"}, "federation"),
+        ({"policy": bytes(32)}, "policy-hash"),
     ],
 )
-def test_false_revocations(simulation: Simulation, fields: dict[str, str], check: str) -> None:
-    message = replace(Revocation(FEDERATION, "client-00", LEFT), **fields)
+def test_false_revocations(simulation: Simulation, fields: dict[str, object], check: str) -> None:
+    message = replace(Revocation(FEDERATION, POLICY, "client-00", LEFT), **fields)
     refused_everywhere(simulation, seal(message, "issuer", identity_of("issuer")), check)
 
 
@@ -365,14 +375,14 @@ def test_a_revoked_trustees_round_key_is_refused(simulation: Simulation) -> None
 
 
 def test_a_trustee_whose_key_a_thief_rotated_away_notices(simulation: Simulation) -> None:
-    theft = seal_rotation(FEDERATION, "trustee-0", identity_of("trustee-0"), NEW)
+    theft = seal_rotation(FEDERATION, POLICY, "trustee-0", identity_of("trustee-0"), NEW)
     simulation.store(simulation.coordinator.receive_change(theft))
     note = simulation.coordinator.checkpoint()
     assert rejected(lambda: simulation.observe("trustee-0", note)) == "own-key"
 
 
 def test_a_client_whose_key_a_thief_rotated_away_notices(simulation: Simulation) -> None:
-    simulation.change(seal_rotation(FEDERATION, "client-00", identity_of("client-00"), NEW))
+    simulation.change(seal_rotation(FEDERATION, POLICY, "client-00", identity_of("client-00"), NEW))
     simulation.open_round()
     assert rejected(lambda: simulation.accept("client-00")) == "own-key"
 
@@ -487,7 +497,9 @@ def test_at_the_cap_of_everybodys_rotations_all_goes_on(simulation: Simulation) 
 def test_the_changes_of_the_largest_roster_fit_into_one_message() -> None:
     """16 rotations and a revocation of a party, under the longest names there are, each with a head of three bytes."""
     name, old, new = "p" * 64, identity_of("old"), identity_of("new")
-    rotated = seal_rotation("f" * 64, name, old, new)
-    revoked = seal(Revocation("f" * 64, name, max(REVOCATIONS.names, key=len)), "issuer", identity_of("issuer"))
+    rotated = seal_rotation("f" * 64, bytes(32), name, old, new)
+    revoked = seal(
+        Revocation("f" * 64, bytes(32), name, max(REVOCATIONS.names, key=len)), "issuer", identity_of("issuer")
+    )
     each = MOST_ROTATIONS * (len(rotated) + 3) + len(revoked) + 3
     assert each == CHANGES_BYTES[0]

@@ -92,6 +92,7 @@ def test_the_recorded_round_is_what_these_tests_say(recorded: RecordedRound) -> 
         (GENESIS, "policy", ZEROS, "policy-hash"),
         (GENESIS, "model", ZEROS, "model"),
         (KEY, "federation", "another", "federation"),
+        (KEY, "policy", ZEROS, "policy-hash"),
         (KEY, "round", 2, "round"),
         (KEY, "round", 0, "round"),
         (KEY, "public_key", bytes(1216), "round-key"),

@@ -103,7 +103,10 @@ class Walk:
         ledger, federation = self.follower.ledger, self.pinned.policy.federation
         given = {key.trustee for key in ledger.keys} | set(ledger.barred)
         names = [each.id for each in ledger.membership.trustees(self.pinned.policy) if each.id not in given]
-        made = [RoundKey(federation, ledger.next_round, name, self.public_key(), None, None) for name in names]
+        made = [
+            RoundKey(federation, self.pinned.hash, ledger.next_round, name, self.public_key(), None, None)
+            for name in names
+        ]
         entries = [self.sealed(key) for key in made]
         whole = self.follower.extended(self.pinned, entries).ledger
         indices, hashes = tuple(key.index for key in whole.keys), [key.entry for key in whole.keys]
@@ -194,7 +197,7 @@ class Walk:
     def rotate(self) -> None:
         name = self.chance.choice([name for name in self.keys if name not in ("coordinator", ISSUER)])
         new = SigningKey(self.octets())
-        entry = seal_rotation(self.pinned.policy.federation, name, self.keys[name], new)
+        entry = seal_rotation(self.pinned.policy.federation, self.pinned.hash, name, self.keys[name], new)
         try:
             self.follower = self.follower.extended(self.pinned, [entry])
         except Rejected:
@@ -203,7 +206,7 @@ class Walk:
 
     def revoke(self) -> None:
         members = (*self.pinned.policy.trustees, *self.pinned.policy.roster)
-        self.step(Revocation(self.pinned.policy.federation, self.chance.choice(members).id, LEFT))
+        self.step(Revocation(self.pinned.policy.federation, self.pinned.hash, self.chance.choice(members).id, LEFT))
 
     def close(self) -> None:
         for reason in ENDINGS.names:

@@ -12,6 +12,7 @@ import pytest
 from auditor import audit
 from proofs.errors import Misuse
 from protocols.envelopes import Envelope, check_signature, open_envelope, seal_rotation
+from protocols.hashes import sha256
 from protocols.key_files import read_keys, write_key
 from protocols.log.reader import TranscriptReader
 from protocols.messages import KeyRotation, Revocation
@@ -113,9 +114,10 @@ def test_a_key_that_was_rotated_before(office: Office, capsys: pytest.CaptureFix
 
 def test_changes_on_file_are_what_the_protocol_signs(office: Office) -> None:
     entry = Path(office.rotate("y", "y", "spare")).read_bytes()
-    assert entry == seal_rotation("my-federation", "y", key_of("y"), key_of("spare"))
+    policy = policy_in(office.folder / "policy.cbor").hash
+    assert entry == seal_rotation("my-federation", policy, "y", key_of("y"), key_of("spare"))
     message = open_envelope(Path(office.revoke("y")).read_bytes()).message
-    assert message == Revocation("my-federation", "y", "left")
+    assert message == Revocation("my-federation", policy, "y", "left")
 
 
 @pytest.mark.parametrize(
@@ -154,8 +156,10 @@ def test_two_rotations_of_one_party_between_two_rounds_stop_the_run_before_it_be
     with pytest.raises(Misuse, match="rotation-pace"):
         rotation_of(office.folder / "out", "trustee-2", key_of("spare"), key_of("another"))
     again = office.folder / "again.cbor"
-    policy = policy_in(office.folder / "policy.cbor")
-    again.write_bytes(seal_rotation(policy.federation, "trustee-2", key_of("spare"), key_of("another")))
+    pinned = policy_in(office.folder / "policy.cbor")
+    again.write_bytes(
+        seal_rotation(pinned.policy.federation, pinned.hash, "trustee-2", key_of("spare"), key_of("another"))
+    )
     capsys.readouterr()
     assert office.run("--resume", "--change", str(again), rounds=2) == 2
     assert "rotation-pace" in capsys.readouterr().err
@@ -173,7 +177,8 @@ def test_a_rotated_party_without_its_new_key_cannot_be_run() -> None:
     enrolment = enrol(Config(), TENSORS, 3, CLIENTS, b"model", seeded("run"))
     own = [enrolment.coordinator, *enrolment.trustees.values(), *enrolment.clients.values()]
     keys = {key.public_key: key for key in own}
-    rotation = seal_rotation(enrolment.policy.federation, "x", enrolment.clients["x"], key_of("spare"))
+    named = enrolment.policy.federation, sha256(enrolment.policy_file)
+    rotation = seal_rotation(*named, "x", enrolment.clients["x"], key_of("spare"))
     model = TrainedModel.of(TENSORS, 3, b"model")
     assert isinstance(open_envelope(rotation).message, KeyRotation)
     for logged, changes in ((LoggedChanges((rotation,)), ()), (LoggedChanges(), (rotation,))):

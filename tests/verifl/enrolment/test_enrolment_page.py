@@ -128,10 +128,12 @@ def test_the_page(newcomer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "revoked (key-compromised)  trustee-5" in said
     typed(["verifl-audit", "run/transcript", "--policy", "policy.cbor"], capsys)
 
+    close, sign, run, last = commands("Going on with other members, or under another policy")
+    edit("config.toml", "close = false", "close = true")
+    typed(close, capsys)
     for file in ("roster.toml", "config.toml"):
         edit(file, 'name = "my-federation"', 'name = "next"')
     edit("roster.toml", "fl.example.org/study-7", "fl.example.org/next")
-    sign, run, last = commands("Going on with other members, or under another policy")
     typed(sign, capsys)
     approve("next.cbor", office / "further", keys, capsys)
     words = ["--key", "clinic-1.pem", "--out", "further/clinic-1.approval"]

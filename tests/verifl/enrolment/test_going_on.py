@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,9 @@ from verifl.enrolment.former import FormerEnd
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Office:
-    """A federation of one round."""
+    """A federation of one round, closed behind it."""
     office = set_up(tmp_path_factory.mktemp("first"))
-    assert office.run() == 0
+    assert office.run(close=True) == 0
     return office
 
 
@@ -44,6 +45,14 @@ def renamed(office: Office, name: str) -> Office:
     roster.write_text(text.replace("fl.example.org/mine", f"fl.example.org/{name}"))
     for file in ("policy.cbor", "policy.initial.safetensors"):
         Path(office.path(file)).unlink()
+    return office
+
+
+def renamed_to(office: Office, name: str, origin: str | None = None) -> Office:
+    """The third federation's office, where the federation has this name and origin."""
+    roster = Path(office.path("roster.toml"))
+    text = re.sub(r'(?m)^name = "[^"]*"', f'name = "{name}"', roster.read_text(), count=1)
+    roster.write_text(re.sub(r"fl\.example\.org/[a-z-]*", f"fl.example.org/{origin or name}", text))
     return office
 
 
@@ -75,17 +84,28 @@ def test_three_federations(
     assert "continues      my-federation, from its final model, at " in capsys.readouterr().out
     assert following.run() == 2  # the task's own model() is where the first federation began
     assert "--initial starts from a file" in capsys.readouterr().err
-    assert following.run("--initial", following.path("policy.initial.safetensors")) == 0
+    assert following.run("--initial", following.path("policy.initial.safetensors"), close=True) == 0
 
     third = renamed(set_up(tmp_path_factory.mktemp("third")), "third")
-    assert going_on(third, following) == 0
+    capsys.readouterr()
+    assert going_on(third, following) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "the audit does not accept it (damaged: I14)" in line
+    assert line.endswith("give that one and all before it by --previous, the last one first")
+    line_before = "--previous", first.path("out/transcript")
+    for name in ("my-federation", "second"):
+        assert going_on(renamed_to(third, name), following, *line_before) == 2
+        assert "--continues: previous-name: " in capsys.readouterr().err.splitlines()[-1]
+    assert going_on(renamed_to(third, "third", origin="mine"), following, *line_before) == 2
+    assert "--continues: previous-origin" in capsys.readouterr().err.splitlines()[-1]
+    assert going_on(renamed_to(third, "third"), following, *line_before) == 0
     assert third.run("--initial", third.path("policy.initial.safetensors")) == 0
     status, report = audited(third, following, first)
     assert status == 0
     assert "I14  pass  continuation" in report
     status, report = audited(third, following)
     assert status == 0
-    assert "that link was not checked" in report
+    assert "the transcript of my-federation, which second continues, was not given by --previous" in report
     status, report = audited(third)
     assert status == 0
     assert "I14  skip " in report
@@ -139,7 +159,7 @@ def of_another_policy(former: Office, office: Office) -> list[str]:
     [
         (other_model, "previous-dimension: expected a model of 3 coordinates, as the final one has, found 4"),
         (other_layout, "--continues: previous-layout: expected weight (1, 2), found 0.weight (1, 2)"),
-        (same_name, "previous-name fails"),
+        (same_name, "--continues: previous-name: "),
         (same_origin, "--continues: previous-origin"),
         (damaged, "the audit does not accept it (damaged: "),
         (lambda former, office: ["--continues", office.path("nowhere")], "could not be audited: "),
@@ -178,16 +198,32 @@ def test_one_without_the_other(following: Office, first: Office, capsys: pytest.
 def test_a_federation_whose_last_round_came_to_nothing(
     first: Office, following: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two of three clients stay away: the round is aborted, and might be repeated."""
-    former = Office(Path(shutil.copytree(first.folder, tmp_path / "former")))
+    """Two of three clients stay away: the round is aborted, and might be repeated. Nor is a federation taken up that is
+    between two rounds; the same command, started again, closes it there."""
+    (tmp_path / "former").mkdir()
+    former = set_up(tmp_path / "former")
+    assert former.run() == 0
+    assert "cannot be continued: previous-end: expected a federation that was closed" in refusal(
+        following, former, capsys
+    )
+    untouched = Office(Path(shutil.copytree(former.folder, tmp_path / "untouched")))
     task = Path(former.path("task.py"))
     task.write_text(task.read_text().replace("model.weight.data += 0.01", "import verifl; raise verifl.Abstain()"))
     assert former.run("--resume", rounds=2) in (1, 2)
+    assert "cannot be continued: previous-end: " in refusal(following, former, capsys)
+    assert untouched.run("--resume", close=True) == 0
+    assert "(continued); the final model is that of round 1" in capsys.readouterr().err
+    assert untouched.run("--resume", close=True) == 0  # and once more changes nothing
+    assert untouched.run("--resume", rounds=2) == 1
+    assert "federation closed after 1 of 2 rounds: " in capsys.readouterr().err
+    assert going_on(following, untouched) == 0
+
+
+def refusal(following: Office, former: Office, capsys: pytest.CaptureFixture[str]) -> str:
+    """The line by which it is refused to go on from this one."""
     capsys.readouterr()
-    status = going_on(following, former)
-    line = capsys.readouterr().err
-    assert status == 2, line
-    assert "cannot be continued: previous-" in line
+    assert going_on(following, former) == 2
+    return capsys.readouterr().err
 
 
 def test_the_link_is_in_the_policy(first: Office, following: Office) -> None:
@@ -201,10 +237,10 @@ def test_under_a_budget_a_client_keeps_its_id() -> None:
     budget = PrivacyBudget(8_000_000, 10_000_000)
     data, model = make_policy(Setting(dimension=650, encryption_proof=True, max_rounds=4, budget=budget))
     pinned = PinnedPolicy.open(data)
-    end = LogEnd(1, bytes(32), pinned.policy.initial_model, 0, 0, (), {"client-00": 2})
+    end = LogEnd(1, bytes(32), pinned.policy.initial_model, True, (), {"client-00": 2})
     former = FormerEnd(pinned, end, link_to(pinned.policy, pinned.hash, end), model)
     charged = replace(budget, former=carried_budgets(pinned.policy, end.charges))
-    following = replace(pinned.policy, origin="example.org/next", privacy_budget=charged)
+    following = replace(pinned.policy, federation="next", origin="example.org/next", privacy_budget=charged)
     former.check(following)
     first, *others = following.roster
     expected = "--continues: previous-client: expected client-00, whose key in simulated it is, found client-99"

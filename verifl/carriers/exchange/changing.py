@@ -14,7 +14,7 @@ from proofs.errors import Malformed, Misuse, Rejected, VeriflError
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope
 from protocols.membership import Membership, changed_by
-from protocols.policy import Policy
+from protocols.pinned import PinnedPolicy
 from protocols.rounds.ledger import Ledger
 from protocols.rounds.phases import Phase, phase_of
 from verifl.enrolment.changes import membership_of, read_change
@@ -27,8 +27,8 @@ _SUFFIX = ".cbor"
 class ChangesFolder:
     """Those that wait, and those that were logged from here. logged: whether the log has these bytes as an entry."""
 
-    def __init__(self, path: Path, policy: Policy, logged: Callable[[bytes], bool]) -> None:
-        self._path, self._policy, self._logged = path, policy, logged
+    def __init__(self, path: Path, pinned: PinnedPolicy, logged: Callable[[bytes], bool]) -> None:
+        self._path, self._pinned, self._logged = path, pinned, logged
         self._complaints: set[str] = set()
 
     def due(self, ledger: Ledger) -> list[bytes]:
@@ -36,7 +36,7 @@ class ChangesFolder:
         and tried again: after the next round its time may have come."""
         if phase_of(ledger) is not Phase.BETWEEN:
             return []
-        found, refused = admissible(self._policy, ledger.membership, self._waiting(), ledger.size, ledger.ended)
+        found, refused = admissible(self._pinned, ledger.membership, self._waiting(), ledger.size, ledger.ended)
         for entry, error in refused.items():
             self._complain(f"{blob_hash(entry).hex()}{_SUFFIX}", error)
         return found
@@ -64,7 +64,7 @@ def waiting_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"*{_SUFFIX}") if not path.name.startswith("."))
 
 
-def put_changes(folder: Path, policy: Policy, logged: Sequence[bytes], entries: Iterable[bytes]) -> None:
+def put_changes(folder: Path, pinned: PinnedPolicy, logged: Sequence[bytes], entries: Iterable[bytes]) -> None:
     """Put changes into a coordinator's folder, behind those that are there.
 
     logged: the changes in its log so far. Raises Misuse for one that the log will not take behind all of them, and has
@@ -72,7 +72,7 @@ def put_changes(folder: Path, policy: Policy, logged: Sequence[bytes], entries: 
     """
     new, waiting = list(entries), [read_change(path) for path in waiting_files(folder)]
     coming = [each for each in dict.fromkeys((*waiting, *new)) if each not in logged]
-    _, refused = admissible(policy, membership_of(policy, logged), coming)
+    _, refused = admissible(pinned, membership_of(pinned, logged), coming)
     for entry in new:
         if entry in refused:
             raise Misuse(f"change: {refused[entry]}")
@@ -82,7 +82,7 @@ def put_changes(folder: Path, policy: Policy, logged: Sequence[bytes], entries: 
 
 
 def admissible(
-    policy: Policy, members: Membership, entries: Sequence[bytes], size: int = 0, since: int | None = None
+    pinned: PinnedPolicy, members: Membership, entries: Sequence[bytes], size: int = 0, since: int | None = None
 ) -> tuple[list[bytes], dict[bytes, Malformed | Rejected]]:
     """Which of some changes may be logged, in the order that takes most of them, and why the others may not.
 
@@ -94,7 +94,7 @@ def admissible(
         refused = {}
         for entry in left:
             try:
-                members = changed_by(policy, members, size + len(found), entry, open_envelope(entry), since)
+                members = changed_by(pinned, members, size + len(found), entry, open_envelope(entry), since)
             except (Malformed, Rejected) as error:
                 refused[entry] = error
             else:

@@ -33,7 +33,7 @@ Host = TypeVar("Host", bound=CoordinatorHost)
 class HostPlan:
     """wanted: how many rounds are to close. initial: the policy's initial model, float64 (d,). evaluate: see
     `Measures`. device: for summation. approvals: those that the policy demands, needed where there is no log yet.
-    stopping: when to stop before `wanted`."""
+    stopping: when to stop before `wanted`. close: whether the federation is closed behind them."""
 
     wanted: int
     deadlines: DeadlinesConfig
@@ -43,6 +43,7 @@ class HostPlan:
     device: str = "cpu"
     approvals: bytes = b""
     stopping: StoppingConfig | None = None
+    close: bool = False
 
 
 @contextmanager
@@ -60,8 +61,8 @@ def opened_host(
     waits = Waits(lambda: int(clock.wall()), quorum=plan.deadlines.quorum)
     where = (seat.party, public.transcript, plan.initial, plan.device, waits)
     with open_server(pinned, *where, approvals=plan.approvals) as server:
-        changes = ChangesFolder(own.changes, pinned.policy, server.logged)
-        terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due, plan.stopping)
+        changes = ChangesFolder(own.changes, pinned, server.logged)
+        terms = RunTerms(plan.wanted, pinned.policy.max_aborts, changes.due, plan.stopping, plan.close)
         yield kind(server, terms, public, inbox, plan.deadlines, measures, clock, plan.initial), server
 
 
@@ -81,7 +82,8 @@ def serve(
     In its state directory: model.safetensors, and what `opened_host` has there. Raises as `CoordinatorHost.run`.
     """
     wanted, deadlines = config.federation.rounds, config.deadlines
-    plan = HostPlan(wanted, deadlines, initial, training.evaluate, progress, device, approvals, config.stopping)
+    how = device, approvals, config.stopping, config.federation.close
+    plan = HostPlan(wanted, deadlines, initial, training.evaluate, progress, *how)
     with opened_host(seat, plan, CoordinatorHost) as (host, server):
         host.run(stop)
         write_final_model(seat, training, server.model())

@@ -120,14 +120,14 @@ class Verified(Strategy):
 
     def _run(self, wanted: int, grid: Grid, means: AppMeans, progress: Progress) -> Result:
         home, config = self._home, self._home.config()
-        deadlines = config.deadlines
+        deadlines, close = config.deadlines, config.federation.close
         if config.stopping is not None:
             raise Misuse("stopping: an application measures its models itself, and runs num_rounds; remove [stopping]")
         if means.timeout < deadlines.clients:
             deadlines = deadlines.model_copy(update={"clients": float(means.timeout)})
         training, initial = whole_model(home.initial, self._pinned)
         approvals = home.approvals(self._pinned)
-        plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress, approvals=approvals)
+        plan = HostPlan(wanted, deadlines, initial, nothing_measured, progress, approvals=approvals, close=close)
         with (
             taken_seat("coordinator", home.public, home.state, home.policy, (), passphrase_of(home.passphrase)) as seat,
             opened_host(seat, plan, AppHost) as (host, server),

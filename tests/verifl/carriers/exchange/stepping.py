@@ -207,7 +207,7 @@ class Meeting:
     def hand_in(self, *entries: bytes) -> None:
         """Changes, for the coordinator."""
         logged = published_changes(self.public.path).entries
-        put_changes(self.home(COORDINATOR).changes, self.pinned.policy, logged, entries)
+        put_changes(self.home(COORDINATOR).changes, self.pinned, logged, entries)
 
     def audited(self) -> Report:
         """What an auditor says of the log; it accepts."""
@@ -229,7 +229,8 @@ class Meeting:
 def rotated(meeting: Meeting, name: str) -> bytes:
     """A rotation; the party's process, started anew, has both keys."""
     key = SigningKey.generate(os.urandom)
-    entry = seal_rotation(meeting.pinned.policy.federation, name, meeting.keys[name][-1], key)
+    pinned = meeting.pinned
+    entry = seal_rotation(pinned.policy.federation, pinned.hash, name, meeting.keys[name][-1], key)
     meeting.keys[name] = (*meeting.keys[name], key)
     meeting.seat(name)
     return entry

@@ -30,7 +30,7 @@ def meeting(tmp_path: Path) -> Meeting:
 def revoked(meeting: Meeting, name: str) -> bytes:
     issuer = meeting.enrolment.issuer
     assert issuer is not None
-    return seal(Revocation(meeting.pinned.policy.federation, name, "left"), ISSUER, issuer)
+    return seal(Revocation(meeting.pinned.policy.federation, meeting.pinned.hash, name, "left"), ISSUER, issuer)
 
 
 def signers(meeting: Meeting, kind: str) -> list[set[str]]:
@@ -122,10 +122,10 @@ def test_a_change_that_the_log_will_not_take_is_refused_at_once(meeting: Meeting
     first = rotated(meeting, "y")
     meeting.hand_in(first)
     meeting.hand_in(first, rotated(meeting, "y"))  # the second one behind the first
+    pinned, keys = meeting.pinned, (meeting.keys["y"][0], meeting.keys["x"][0])
+    third = seal_rotation(pinned.policy.federation, pinned.hash, "y", *keys)
     with pytest.raises(Misuse, match="change: rotation-previous"):
-        meeting.hand_in(
-            seal_rotation(meeting.pinned.policy.federation, "y", meeting.keys["y"][0], meeting.keys["x"][0])
-        )
+        meeting.hand_in(third)
 
 
 def test_a_second_rotation_waits_for_its_round(meeting: Meeting, caplog: pytest.LogCaptureFixture) -> None:
@@ -167,9 +167,14 @@ def test_the_command_that_hands_changes_in(meeting: Meeting, capsys: pytest.Capt
     file.write_bytes(revoked(meeting, "trustee-1")[:-1])
     assert cli.invoke(command) == 2
     assert "expected a rotation or revocation" in capsys.readouterr().err
-    file.write_bytes(seal_rotation("another-federation", "y", meeting.keys["y"][0], meeting.keys["y"][1]))
-    assert cli.invoke(command) == 2
-    assert capsys.readouterr().err.startswith("verifl: change: federation")
+    pinned, keys = meeting.pinned, meeting.keys["y"]
+    for name, policy, check in (
+        ("another-federation", pinned.hash, "federation"),
+        (pinned.policy.federation, bytes(32), "policy-hash"),
+    ):
+        file.write_bytes(seal_rotation(name, policy, "y", keys[0], keys[1]))
+        assert cli.invoke(command) == 2
+        assert capsys.readouterr().err.startswith(f"verifl: change: {check}")
     for option in ("--public", "--state"):
         nowhere = meeting.folder / "nowhere"
         elsewhere = [str(nowhere) if before == option else each for before, each in pairwise(["", *map(str, places)])]

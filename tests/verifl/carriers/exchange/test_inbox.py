@@ -72,7 +72,7 @@ class Desk:
         return [(each["party"], each["check"]) for each in map(json.loads, lines)]
 
     def round_key(self, party: str, number: int) -> RoundKeyOffer:
-        message = RoundKey(self.pinned.policy.federation, number, party, os.urandom(1216), None, None)
+        message = RoundKey(self.pinned.policy.federation, self.pinned.hash, number, party, os.urandom(1216), None, None)
         return RoundKeyOffer(seal(message, party, self.keys[party]))
 
     def logged(self, kind: type, party: str) -> bytes:

@@ -47,7 +47,8 @@ class Counter:
     def key(self, number: int = 1, signer: SigningKey | None = None) -> RoundKeyOffer:
         """A key that PARTY could have made for a round."""
         _, public = generate_round_key(os.urandom)
-        message = RoundKey(self.meeting.pinned.policy.federation, number, PARTY, public, None, None)
+        pinned = self.meeting.pinned
+        message = RoundKey(pinned.policy.federation, pinned.hash, number, PARTY, public, None, None)
         return RoundKeyOffer(seal(message, PARTY, signer or self.meeting.keys[PARTY][0]))
 
     def acknowledgement(self) -> Acknowledgement:

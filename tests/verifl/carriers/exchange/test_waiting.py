@@ -70,7 +70,8 @@ def test_it_goes_on_without_one_that_is_gone_for_good(meeting: Meeting) -> None:
     given_up(meeting, "round-keys")
     issuer = meeting.enrolment.issuer
     assert issuer is not None
-    meeting.hand_in(seal(Revocation(meeting.pinned.policy.federation, gone, "left"), ISSUER, issuer))
+    message = Revocation(meeting.pinned.policy.federation, meeting.pinned.hash, gone, "left")
+    meeting.hand_in(seal(message, ISSUER, issuer))
     meeting.host()
     meeting.until_ended()
     assert meeting.types().count("round-closed") == 2
