@@ -55,7 +55,7 @@ class EstimatorTask:
     `partial_fit` in a turn; of one that fits by `warm_start` its own `max_iter` says how long.
 
     Randomness that the estimator takes from numpy (`random_state=None`) is seeded for each turn. Raises Misuse for an
-    estimator that cannot go on from coefficients.
+    estimator that cannot go on from coefficients, and for what nothing can be learnt with or evaluated on.
     """
 
     def __init__(
@@ -130,30 +130,45 @@ class EstimatorTask:
         return _fitted(made, state, self._classes)
 
     def _check(self) -> None:
-        from sklearn.base import BaseEstimator, is_classifier
-
-        name = type(self._estimator).__name__
-        if not isinstance(self._estimator, BaseEstimator):
-            raise Misuse(f"EstimatorTask: expected an estimator of scikit-learn, found a {name}")
-        linear = any(each.__module__.startswith("sklearn.linear_model") for each in type(self._estimator).__mro__)
-        goes_on = hasattr(self._estimator, "partial_fit") or "warm_start" in self._estimator.get_params()
-        if not (linear and goes_on):
-            raise Misuse(
-                f"EstimatorTask: {name} cannot go on from a coef_; expected one of sklearn.linear_model with "
-                "partial_fit or warm_start"
-            )
-        if is_classifier(self._estimator) != (self._classes is not None):
+        if _classifies("EstimatorTask", self._estimator) != (self._classes is not None):
             wanted = "classes" if self._classes is None else "no classes"
-            raise Misuse(f"EstimatorTask: {name} needs {wanted}")
+            raise Misuse(f"EstimatorTask: {type(self._estimator).__name__} needs {wanted}")
         if self._classes is not None and len(self._classes) < 2:
             raise Misuse(f"EstimatorTask: expected two classes or more, found {len(self._classes)}")
+        for name, value in (("features", self._features), ("epochs", self._epochs)):
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise Misuse(f"EstimatorTask: {name}: expected 1 or more, found {value!r}")
+        found = [np.shape(each) for each in self._held_out] if isinstance(self._held_out, Sequence) else []
+        if len(found) != 2 or len(found[0]) != 2 or found[0] != (*found[1], self._features) or not found[0][0]:
+            expected = f"a pair of features (n, {self._features}) and targets (n,), n at least 1"
+            told = " and ".join(map(str, found)) or type(self._held_out).__name__
+            raise Misuse(f"EstimatorTask: held_out: expected {expected}, found {told}")
+
+
+def _classifies(where: str, estimator: Estimator) -> bool:
+    """Whether it is a classifier; raises Misuse for what cannot go on from coefficients."""
+    from sklearn.base import BaseEstimator, is_classifier
+
+    name = type(estimator).__name__
+    if not isinstance(estimator, BaseEstimator):
+        found = f"the class {estimator.__name__}; call it" if isinstance(estimator, type) else f"a {name}"
+        raise Misuse(f"{where}: expected an estimator of scikit-learn, found {found}")
+    linear = any(each.__module__.startswith("sklearn.linear_model") for each in type(estimator).__mro__)
+    goes_on = hasattr(estimator, "partial_fit") or "warm_start" in estimator.get_params()
+    if not (linear and goes_on):
+        raise Misuse(
+            f"{where}: {name} cannot go on from a coef_; expected one of sklearn.linear_model with "
+            "partial_fit or warm_start"
+        )
+    return bool(is_classifier(estimator))
 
 
 def load_estimator(path: Path | str, estimator: Estimator, classes: Sequence[Any] | None = None) -> Estimator:
     """The model of an `EstimatorTask` in a file of `verifl run` or `verifl export`, as a fitted estimator.
 
     estimator: of the same kind, which is filled and returned: it predicts, and can be pickled as any other. classes:
-    as the task had them, where they are no numbers; numbers are in the file. Raises Misuse for another file.
+    as the task had them, where they are no numbers; numbers are in the file. Raises Misuse for another file, an
+    estimator of the other kind, or other classes.
     """
     from safetensors.numpy import load_file
 
@@ -164,10 +179,25 @@ def load_estimator(path: Path | str, estimator: Estimator, classes: Sequence[Any
     missing = [name for name in _LEARNT if name not in held]
     if missing:
         raise Misuse(f"{path}: has no {missing[0]!r}; expected the model of an EstimatorTask")
+    classified = held["coef_"].ndim == 2
+    if _classifies(str(path), estimator) != classified:
+        wanted = "a classifier" if classified else "a regression"
+        raise Misuse(f"{path}: expected {wanted}, as the file is of one, found {type(estimator).__name__}")
     known = held.get(_CLASSES) if classes is None else np.unique(np.asarray(classes))
-    if known is None and held["coef_"].ndim == 2:
+    if known is None and classified:
         raise Misuse(f"{path}: says no classes, as they are no numbers; give classes=")
+    if known is not None:
+        _check_classes(path, held, known)
     return _fitted(estimator, held, known)
+
+
+def _check_classes(path: Path | str, held: Mapping[str, NDArray[Any]], given: NDArray[Any]) -> None:
+    rows = len(held["coef_"]) if held["coef_"].ndim == 2 else 0
+    count = 2 if rows == 1 else rows
+    inside = held.get(_CLASSES, given)
+    if len(given) != count or not np.array_equal(inside, given):
+        expected = f"{count} of them" if len(given) != count else f"{inside.tolist()}, as the file has them"
+        raise Misuse(f"{path}: classes: expected {expected}, found {given.tolist()}")
 
 
 def _fitted(estimator: Estimator, state: Mapping[str, NDArray[Any]], classes: NDArray[Any] | None) -> Estimator:

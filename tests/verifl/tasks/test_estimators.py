@@ -156,6 +156,7 @@ def test_classes_that_are_no_numbers_are_given_again(tmp_path: Path) -> None:
         (SGDRegressor(), [0, 1], "SGDRegressor needs no classes"),
         (SGD, [1], "expected two classes or more, found 1"),
         (object(), [0, 1], "expected an estimator of scikit-learn, found a object"),
+        (SGDClassifier, [0, 1], "expected an estimator of scikit-learn, found the class SGDClassifier; call it"),
         (RandomForestClassifier(), [0, 1], "RandomForestClassifier cannot go on from a coef_"),
         (GaussianNB(), [0, 1], "GaussianNB cannot go on from a coef_"),
         (Ridge(), None, "Ridge cannot go on from a coef_"),
@@ -166,6 +167,53 @@ def test_what_is_no_linear_estimator_is_refused(estimator: Any, classes: Any, te
         EstimatorTask(
             estimator, NAMES, lambda _: samples("a", 2), features=4, classes=classes, held_out=samples("z", 2)
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"epochs": 0}, "epochs: expected 1 or more, found 0"),
+        ({"features": 0}, "features: expected 1 or more, found 0"),
+        ({"held_out": None}, r"held_out: expected a pair of features \(n, 4\) and targets .* found NoneType"),
+        ({"features": 5}, r"held_out: expected a pair of features \(n, 5\) .* found \(\d+, 4\) and"),
+        ({"held_out": (np.zeros((0, 4)), np.zeros(0))}, r"n at least 1, found \(0, 4\) and \(0,\)"),
+        ({"held_out": (np.zeros((3, 4)), np.zeros(2))}, r"found \(3, 4\) and \(2,\)"),
+    ],
+)
+def test_what_nothing_can_be_learnt_or_evaluated_with_is_refused_before_a_run(
+    changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(Misuse, match=f"EstimatorTask: .*{text}"):
+        EstimatorTask(
+            SGD, NAMES, lambda _: samples("a", 2),
+            **{"features": 4, "classes": [0, 1], "held_out": samples("z", 2), **changes},
+        )  # fmt: skip
+
+
+def test_a_file_is_read_into_what_it_is_of_alone(tmp_path: Path) -> None:
+    """Whatever else would predict something, too, and nobody would know."""
+    from safetensors.torch import save_file
+
+    files = {}
+    for name, estimator, classes in (("two", SGD, [3, 7]), ("real", SGDRegressor(), None)):
+        held_out = samples("z", 2)
+        model = EstimatorTask(estimator, NAMES, samples, features=4, classes=classes, held_out=held_out).model()  # type: ignore[arg-type]
+        files[name] = tmp_path / name
+        save_file(model.state_dict(), files[name])
+    assert load_estimator(files["two"], clone(SGD)).classes_.tolist() == [3, 7]
+    assert load_estimator(files["two"], clone(SGD), [7, 3]).classes_.tolist() == [3, 7]
+    assert load_estimator(files["real"], SGDRegressor()).predict(np.zeros((1, 4))).shape == (1,)
+    for name, estimator, classes, text in (
+        ("two", SGDRegressor(), None, "expected a classifier, as the file is of one, found SGDRegressor"),
+        ("real", clone(SGD), [0, 1], "expected a regression, as the file is of one, found SGDClassifier"),
+        ("two", SGDClassifier, None, "found the class SGDClassifier; call it"),
+        ("two", clone(SGD), [3, 7, 9], r"classes: expected 2 of them, found \[3, 7, 9\]"),
+        ("two", clone(SGD), [0, 1], r"classes: expected \[3, 7\], as the file has them, found \[0, 1\]"),
+        ("real", SGDRegressor(), [0, 1], r"classes: expected 0 of them, found \[0, 1\]"),
+    ):
+        with pytest.raises(Misuse, match=text):
+            load_estimator(files[name], estimator, classes)
+    assert not hasattr(SGDClassifier, "coef_")
 
 
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
