@@ -17,6 +17,7 @@ from proofs.errors import Misuse
 from protocols.weights import EQUAL
 from verifl.built_in import BUILT_IN_TASKS
 from verifl.config import Config, TaskConfig
+from verifl.tables import SHOWN
 from verifl.tasks.base import METHODS, Task, WeighingTask
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import OURS, TaskSurroundings, hidden_names, remember, surroundings_of
@@ -59,8 +60,10 @@ def checked_task(task: object, where: str) -> Task[Any]:
                 f"{', '.join(METHODS)}"
             )
         _check_arguments(getattr(task, method), f"{where}: {method}", arguments)
-    if callable(getattr(task, "finish", None)):
-        _check_arguments(task.finish, f"{where}: finish", ("model",))  # type: ignore[attr-defined]
+    if (finish := getattr(task, "finish", None)) is not None:
+        if not callable(finish):
+            raise Misuse(f"{where}: finish: expected a method that is called with (model), found {SHOWN.repr(finish)}")
+        _check_arguments(finish, f"{where}: finish", ("model",))
     return cast(Task[Any], task)
 
 

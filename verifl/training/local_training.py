@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from reprlib import repr as shortened
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from proofs.errors import Misuse
 from protocols.steps.doubles import Doubles
 from verifl.tasks.base import Task
+from verifl.tasks.in_place import check_in_place
 from verifl.tasks.loading import build_model, finishing, weighing_task
 from verifl.tasks.seeding import seeded
 from verifl.tasks.surroundings import surroundings_of
@@ -126,7 +127,8 @@ class LocalTraining:
         """The task's train(), in this process or in several."""
         turn = self._turn(number)
         if self._ranks is None:
-            self._task.train(module, client, data, **state, **turn)
+            train: Callable[..., object] = self._task.train
+            check_in_place(module, train(module, client, data, **state, **turn))
             return
         seeds = (self._seed, f"train {number} {client}")
         train_on(self._ranks, self._task, module, client, data, turn.get("turn"), seeds)
@@ -235,7 +237,7 @@ class LocalTraining:
         module = self._with(model, {})
         if self._finish is not None:
             with self._surroundings.entered(), seeded(self._seed, "finish"), user_code("task: finish() failed"):
-                self._finish(module)
+                _check_finished(module, self._finish(module))
             found = _architecture(module)
             for name in (*self._architecture, *found):
                 if found.get(name) != self._architecture.get(name):
@@ -304,6 +306,13 @@ def _architecture(model: nn.Module) -> dict[str, str]:
     state = state_of(model)
     shared = sharing({name: tensor for name, tensor in state.items() if not unusual(tensor)})
     return {name: kind_of(tensor) + shared.words(name) for name, tensor in state.items()}
+
+
+def _check_finished(module: nn.Module, returned: object) -> None:
+    try:
+        check_in_place(module, returned)
+    except Misuse as error:
+        raise Misuse(f"task: finish(): {error}") from None
 
 
 def _is_float_buffer(tensor: Tensor) -> bool:

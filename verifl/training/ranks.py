@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from proofs.errors import Misuse, VeriflError
 from verifl.tasks.base import Task
+from verifl.tasks.in_place import check_in_place
 from verifl.tasks.seeding import seeded
 from verifl.tasks.turns import Turn
 from verifl.tasks.user_code import Abstain, user_code
@@ -166,7 +167,9 @@ def _rank(payload: bytes, timeout: float) -> _Outcome:
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     try:
         with user_code("train() failed"), seeded(work.seed, work.purpose):
-            work.task.train(work.module.to(device), work.client, work.data, **told)
+            module = work.module.to(device)
+            train: Callable[..., object] = work.task.train
+            check_in_place(module, train(module, work.client, work.data, **told))
     except VeriflError as error:
         cause = error.__cause__
         if isinstance(cause, Abstain):

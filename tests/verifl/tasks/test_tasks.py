@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -21,6 +22,7 @@ from verifl.tasks.classification import ClassificationTask
 from verifl.tasks.digits import digits
 from verifl.tasks.loading import client_names, load_task
 from verifl.tasks.partition import dirichlet_split
+from verifl.tasks.user_code import ClientFailed
 from verifl.training.local_training import LocalTraining
 from verifl.training.tensors import TensorFilter, write_vector
 
@@ -183,6 +185,10 @@ def test_a_task_from_a_file_imports_its_neighbours(tmp_path: Path) -> None:
         ("def task():\n    return 1 / 0", "task() failed: ZeroDivisionError: division by zero (at "),
         ("def task():\n    return 3", "the task is a int without the method clients()"),
         ("class T:\n    clients = model = data = print\ndef task(): return T()", "without the method train()"),
+        (
+            f"{COMPLETE.format(train='pass', loss='1')}\nMine.finish = 3",
+            "mine.py: finish: expected a method that is called with (model), found 3",
+        ),
         ("def task():\n    pass", "mine.py: task() returned None, expected a task; does it end with `return`?"),
         (
             WRONG.format("model, data"),
@@ -309,6 +315,30 @@ def test_training_may_not_change_the_architecture(change: Callable[[nn.Sequentia
         training.train("a", training.initial(), 1)
     assert str(excinfo.value).startswith("client a: train() changed the architecture of the model: ")
     assert message in str(excinfo.value)
+
+
+class Returning(Changing):
+    """`change` makes what train() and finish() return."""
+
+    def train(self, model: nn.Module, client: str, data: Tensor) -> object:  # type: ignore[override]
+        model[0].bias.data += 1  # type: ignore[index, operator]
+        return self._change(model)  # type: ignore[arg-type]
+
+    def finish(self, model: nn.Module) -> object:
+        return self._change(model)  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_returned_in_the_place_of_the_one_given_is_refused() -> None:
+    """What wraps that one is it, and what is no model is nobody's affair."""
+    for change in (lambda m: m, nn.Sequential, lambda m: m[0], lambda _: 0.5, lambda _: nn.Sequential()):
+        training = LocalTraining(Returning(change), WHOLE, "cpu", seed=1)
+        training.finished(training.train("a", training.initial(), 1)[1])
+    for change in (copy.deepcopy, lambda _: nn.Linear(1, 1)):
+        training = LocalTraining(Returning(change), WHOLE, "cpu", seed=1)
+        with pytest.raises(ClientFailed, match=r"client a: train\(\) failed: it returned another model, which nobody"):
+            training.train("a", training.initial(), 1)
+        with pytest.raises(Misuse, match=r"task: finish\(\): it returned another model, which nobody looks at"):
+            training.finished(training.initial())
 
 
 @pytest.mark.parametrize(
