@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,13 +39,17 @@ FULL = WeakParameters(
 RANGED = WeakParameters(20, 50, 4, 7, privacy_noise=NoiseBounds(100, 500, 5000))
 TALL = WeakParameters(300, 50, 2, privacy_noise=BOUNDS)
 HEAVY = WeakParameters(20, 50, 4, 7, weight=2, largest_weight=3, privacy_noise=BOUNDS)
+APART = WeakParameters(20, 50, 4, 7, largest_weight=3, privacy_noise=BOUNDS, update_noise=NoiseBounds(100, 500, 5000))
+ALONE = replace(APART, weight=0)
 
 
 def numbers_of(parameters: WeakParameters) -> Numbers:
     """Of a policy with these numbers."""
     policy, noise, lattice = asdict(NOISY), parameters.privacy_noise, parameters.encryption
     assert noise is not None
-    bounds = {"group_bound": noise.group, "floor": noise.floor, "ceiling": noise.ceiling}
+    bounds: dict[str, Any] = bounds_of(noise)
+    if parameters.update_noise is not None:
+        bounds |= {"error": {"variance": 64, "variance_divisor": 1, **bounds_of(parameters.update_noise)}}
     groups = [{"start": g.start, "stop": g.stop, "bound": g.bound} for g in parameters.groups]
     update = {**policy["update"], "norm_bound": parameters.norm_bound, "groups": groups}
     ring = {**policy["lattice"], "encryption_proof": lattice is not None}
@@ -59,6 +64,10 @@ def numbers_of(parameters: WeakParameters) -> Numbers:
         "weights": {**policy["weights"], "largest": parameters.largest_weight},
     }
     return Numbers(policy | changed, parameters.weight)
+
+
+def bounds_of(noise: NoiseBounds) -> dict[str, int]:
+    return {"group_bound": noise.group, "floor": noise.floor, "ceiling": noise.ceiling}
 
 
 def second(parameters: WeakParameters, claim: OurClaim) -> str:
@@ -81,7 +90,7 @@ def full() -> Honest:
     return encrypted_with(FULL, np.array([90, *[0] * 39]))
 
 
-@pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY, FULL])
+@pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY, FULL, APART, ALONE])
 def test_numbers(parameters: WeakParameters) -> None:
     numbers = numbers_of(parameters)
     assert (numbers.proof_size, numbers.M, numbers.Z) == (
@@ -94,7 +103,7 @@ def test_numbers(parameters: WeakParameters) -> None:
     assert [name for name, holds in argument_conditions(numbers) if not holds] == []
 
 
-@pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY])
+@pytest.mark.parametrize("parameters", [PLAIN, RANGED, TALL, HEAVY, APART, ALONE])
 def test_accepted(parameters: WeakParameters) -> None:
     assert both(parameters, honest(native(), parameters).claim) == "accepted"
 

@@ -86,7 +86,7 @@ def random_noise(parameters: ArgumentParameters, seed: int = 0) -> Noise | None:
 
 def random_privacy_noise(parameters: ArgumentParameters, seed: int = 0) -> NDArray[np.int64]:
     """Noise of about half the energy that its ceiling and its groups allow."""
-    bounds, cells = parameters.privacy_noise, parameters.shape.data_cells
+    bounds, cells = parameters.noise_bounds, parameters.shape.data_cells
     assert bounds is not None
     limit = min(bounds.group // 8, math.isqrt(bounds.ceiling // cells))
     return np.random.default_rng(seed).integers(-limit, limit + 1, size=cells, dtype=np.int64)

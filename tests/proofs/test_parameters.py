@@ -60,7 +60,10 @@ def test_every_inequality_at_its_edge(name: str, monkeypatch: pytest.MonkeyPatch
 NOISED = replace(EVERYTHING, encryption=NOISED_RING, privacy_noise=NoiseBounds(900, 10, 10**6))
 
 
-@pytest.mark.parametrize("lightest", [EVERYTHING, NOISED], ids=["errors", "noise"])
+TWO_LAWS = replace(NOISED, update_noise=NoiseBounds(100, 10, 10**4))
+
+
+@pytest.mark.parametrize("lightest", [EVERYTHING, NOISED, TWO_LAWS], ids=["errors", "noise", "noise of two laws"])
 @pytest.mark.parametrize("weight", [1, 2, 6, 7])
 def test_of_another_weight_all_is_as_if_made_for_it(weight: int, lightest: WeakParameters) -> None:
     """What is taken over from the parameters of weight 1 is of every weight."""

@@ -43,6 +43,9 @@ GROUPS = (CoordinateGroup(3, 9, 0),)
 BOUNDS = NoiseBounds(900, 10, 10**6)
 EVERYTHING = WeakParameters(40, 500, 4, 100, GROUPS, NOISED_RING, privacy_noise=BOUNDS)
 ALONE = WeakParameters(20, 50, 4, privacy_noise=NoiseBounds(100, 500, 5000))  # two groups of 16 cells
+TWO_LAWS = WeakParameters(
+    20, 50, 4, 9, (), NOISED_RING, largest_weight=3, privacy_noise=BOUNDS, update_noise=NoiseBounds(100, 500, 5000)
+)
 KINDS = [
     ALONE,
     WeakParameters(20, 50, 4, 9, privacy_noise=NoiseBounds(100, 500, 5000)),
@@ -52,6 +55,8 @@ KINDS = [
     WeakParameters(300, 50, 3, 9, (), EncryptionParameters(64, 0x3FFFFEA001, 1), privacy_noise=BOUNDS),
     WeakParameters(1100, 50, 3, privacy_noise=BOUNDS),  # slack of several rows in one
     WeakParameters(20, 50, 4, 9, (), NOISED_RING, weight=2, largest_weight=3, privacy_noise=BOUNDS),
+    replace(TWO_LAWS, weight=2),
+    replace(TWO_LAWS, weight=0),
 ]
 
 
@@ -85,6 +90,37 @@ def test_message_is_the_update_plus_signed_noise() -> None:
     assert made.message.tolist() == [*(update + noise[:20]), *noise[20:]]
     assert made.rows["privacy-noise-commitments"] == signed.committed.rows
     assert set(np.unique(signed.signs.table)) == {-1, 1}
+
+
+def test_of_the_weight_zero_there_is_no_update() -> None:
+    """And the noise is by a law of its own: neither proof is one of the other kind."""
+    alone, update = replace(TWO_LAWS, weight=0), replace(TWO_LAWS, weight=1)
+    assert alone.proof_size == update.proof_size
+    for value in (1, -1):
+        with pytest.raises(Misuse, match="B = 0"):
+            honest(native(), alone, np.array([value, *[0] * 19]))
+    nothing = np.zeros(20, dtype=np.int64)
+    for made, other in ((alone, update), (update, alone)):
+        claim = honest(native(), made, nothing).claim
+        assert judge(native(), TWO_LAWS, replace(claim, weight=made.weight)) == "accepted"
+        assert judge(native(), TWO_LAWS, replace(claim, weight=other.weight)) == "ciphertext-combination"
+    assert judge(native(), ALONE, replace(honest(native(), ALONE).claim, weight=0)) == "weight"
+
+
+def test_masks_cover_either_kind() -> None:
+    """Whichever of both has the larger squares."""
+    large, small = NoiseBounds(900, 10, 10**6), NoiseBounds(100, 500, 5000)
+    for alone, own in ((large, small), (small, large)):
+        both = WeakParameters(20, 50, 4, largest_weight=3, privacy_noise=alone, update_noise=own)
+        heavy = WeakParameters(20, 50, 4, largest_weight=3, privacy_noise=own)
+        noise = sum(each.squares_bound for each in replace(both, weight=0).relations)
+        assert both.squares_bound == max(heavy.squares_bound, noise)
+        assert both.message_bound == max(150 + own.group, alone.group)
+        assert {replace(both, weight=w).proof_size for w in range(4)} == {both.proof_size}
+    with pytest.raises(Misuse, match="noise of updates: expected none without noise for privacy"):
+        WeakParameters(20, 50, 4, update_noise=small)
+    with pytest.raises(Misuse, match=r"noise: expected U <= "):
+        WeakParameters(20, 50, 4, privacy_noise=large, update_noise=NoiseBounds(9, 0, 10**6))
 
 
 # ---- at the edges ----------------------------------------------------------------------------------------------------
