@@ -17,17 +17,21 @@ from protocols.cohorts import Judged, choose
 from protocols.envelopes import open_envelope, open_policy
 from protocols.log.tiles import blob_path
 from protocols.messages import CohortClosed, Dispute, MissingParty, RoundAborted, ShareAck, Submission
+from protocols.noise_trustees import TRUSTEES, makes_cohort
 from protocols.reasons import DUPLICATE, INVALID_PROOF, REPLAYED
 from tests import retries
 from tests.adversaries import resigned, with_bad_ciphertext, with_bad_proof
 from tests.auditor.forge import Forge
 from tests.auditor.test_gaps import without
+from tests.protocols.noisy_policies import BUDGET
 from tests.simulator import Setting, Simulation, identity_of, make_policy
 from tests.spelling import answering
 
 POLICY, _ = open_policy(make_policy(Setting(trustees=3, threshold=2, corrupt=0, min_cohort=2, max_cohort=3))[0])
 NAMES = tuple(member.id for member in POLICY.trustees)
 CLIENTS = "abcdef"
+_PROVED = Setting(trustees=3, threshold=2, corrupt=0, honest=1, encryption_proof=True, by=TRUSTEES, budget=BUDGET)
+TRUSTED, _ = open_policy(make_policy(_PROVED)[0])  # the noise of one of three is enough
 
 
 def true_reasons(given: Readings) -> set[str]:
@@ -39,12 +43,13 @@ def true_reasons(given: Readings) -> set[str]:
             Judged(each.index, each.client, fault) for each, fault in zip(given.submissions, reading, strict=True)
         ]
         choice = choose(given.policy, bytes(32), judged, given.acks, given.earlier)
-        if len(choice.accepted) >= given.policy.min_cohort:
+        clients = {each.index: each.client for each in given.submissions}
+        if makes_cohort(given.policy, [clients[index] for index in choice.accepted]):
             continue
         unanswered = len(given.acks) < given.policy.threshold
         if choice.suppressed:
             true.add("differencing")
-        elif not unanswered or len({each.client for each in given.submissions}) < given.policy.min_cohort:
+        elif not unanswered or not makes_cohort(given.policy, set(clients.values())):
             true.add("too-few-submissions")
     return true
 
@@ -62,12 +67,14 @@ def possible(given: Readings) -> set[str]:
 
 @st.composite
 def rounds(draw: st.DrawFn) -> Readings:
-    clients = draw(st.lists(st.sampled_from(CLIENTS), max_size=6))
+    trusted = draw(st.booleans())
+    clients = draw(st.lists(st.sampled_from([*CLIENTS, *NAMES] if trusted else CLIENTS), max_size=6))
     submissions, seen = [], set[str]()
     for index, client in enumerate(clients):
         fault = DUPLICATE if client in seen else draw(st.sampled_from([None, None, None, INVALID_PROOF, REPLAYED]))
         unread = fault is None and draw(st.booleans())
-        submissions.append(Doubtful(index, client, fault, unread, unread and draw(st.integers(0, 3)) == 0))
+        copied = unread and draw(st.integers(0, 3)) == 0
+        submissions.append(Doubtful(index, client, fault, unread, copied, noise=client in NAMES))
         seen.add(client)
     acks = {}
     for name in NAMES[: draw(st.integers(1, 3))]:
@@ -78,7 +85,8 @@ def rounds(draw: st.DrawFn) -> Readings:
         acks[name] = ShareAck("simulated", 1, bytes(32), name, *answering(0, held, disputed), bytes(32))
     earlier = draw(st.none() | st.sets(st.sampled_from(CLIENTS), min_size=2))
     least, most = draw(st.sampled_from([(2, 3), (2, 6), (3, 6)]))
-    return Readings(replace(POLICY, min_cohort=least, max_cohort=most), submissions, acks, earlier, recent=False)
+    policy = TRUSTED if trusted else replace(POLICY, min_cohort=least, max_cohort=most)
+    return Readings(policy, submissions, acks, earlier, recent=False)
 
 
 @given(rounds())
@@ -90,7 +98,7 @@ def test_what_is_true_in_a_reading_is_never_held_impossible(given: Readings) -> 
 @given(rounds())
 @settings(max_examples=200, deadline=None)
 def test_too_few_is_exact_where_everybody_fits(given: Readings) -> None:
-    wide = replace(given, policy=replace(given.policy, max_cohort=8))
+    wide = replace(given, policy=replace(given.policy, max_cohort=16))
     assert wide.may_be_too_few() == ("too-few-submissions" in true_reasons(wide))
 
 

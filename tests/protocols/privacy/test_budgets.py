@@ -23,6 +23,15 @@ def epsilon(rounds: int, rule: NoiseRule = RULE, before: Fraction = Fraction(0))
     return found
 
 
+def test_what_is_left_of_a_client_by_itself_is_its_own_noise() -> None:
+    former = FormerRounds(RULE, {"a": 1}, Fraction(100))
+    budget = Budget(RULE, epsilon(9), 50, [former], Fraction(64))
+    alone = replace(RULE, adders=1)
+    assert budget.by_itself.rule == replace(alone, variance=Fraction(64))
+    assert budget.by_itself.former[0].rule == replace(alone, variance=Fraction(100))
+    assert Budget(RULE, epsilon(9), 50).by_itself.rule == alone
+
+
 def test_what_a_budget_allows_is_what_it_guarantees() -> None:
     for rounds in (1, 2, 9):
         budget = Budget(RULE, epsilon(rounds), 2**16)
