@@ -38,8 +38,9 @@ def promised(pinned: PinnedPolicy) -> list[str]:
         first,
         (
             f"privacy: no more than {tell} of {least} clients of a cohort may tell the server their noise, or this "
-            f"epsilon does not hold, though sums of {least} as such hide a client from {least - 2} others who collude: "
-            f"privacy.colluding = {least - 2} counts on no more than that, and costs more noise"
+            f"epsilon does not hold, though a sum of {least} by itself hides a client from the server with "
+            f"{counted(least - 2, 'other client')}: privacy.colluding = {least - 2} counts on no more than that, and "
+            "costs more noise"
         ),
     ]
 

@@ -34,13 +34,13 @@ class Onlooker:
     """Sees how a client's turn goes, for the user of all of them: a `verifl.agents.client.TurnObserver`.
 
     sends_zero: what is done where its client would send the update zero. clipped: whether the update was longer than
-    the clip norm; None before it has trained.
+    the clip norm; None where there is none of this turn.
     """
 
     def __init__(
         self, stage: Callable[[str], None], watch: UpdateWatch, sends_zero: Callable[[ZeroTurn], None] = _let_it
     ) -> None:
-        self.stage, self._watch, self.sends_zero = stage, watch, sends_zero
+        self.stage, self._watch, self._sends_zero = stage, watch, sends_zero
         self.clipped: bool | None = None
 
     def trained(self, turn: TrainedTurn) -> None:
@@ -49,6 +49,11 @@ class Onlooker:
         self._watch.add_measured(turn.buffers)
         self.clipped = turn.update.clipped
         tell_length(turn, logging.DEBUG)
+
+    def sends_zero(self, zero: ZeroTurn) -> None:
+        """See `TurnObserver.sends_zero`."""
+        self._sends_zero(zero)
+        self.clipped = False
 
 
 def tell_length(turn: TrainedTurn, level: int = logging.INFO) -> None:

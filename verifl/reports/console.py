@@ -78,7 +78,7 @@ def round_label(summary: RoundSummary, rounds: int) -> str:
 def round_rows(summary: RoundSummary, clipped: Sequence[bool], sizes: Sequence[int]) -> list[tuple[str, str]]:
     """One round as rows of a word and a text."""
     each = f", {format_bytes(max(sizes))} each" if sizes else ""
-    some = f" of {len(clipped)} that trained since then" if len(clipped) < len(sizes) else ""
+    some = f" of {len(clipped)} that trained in this run" if len(clipped) < len(sizes) else ""
     scaled = f"; {sum(clipped)}{some} scaled back to the clip norm" if any(clipped) else ""
     rows = [("submitted", f"{format_names(summary.submitted)}{each}{scaled}"), ("verdicts", _verdicts(summary))]
     if summary.failed:

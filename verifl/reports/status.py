@@ -12,7 +12,7 @@ from typing import Any
 from protocols.reasons import ENDINGS
 from verifl.agents.memory import Memory
 from verifl.carriers.exchange.standing import RECENT, Asking, Standing
-from verifl.formatting import format_bytes
+from verifl.formatting import counted, format_bytes
 
 _SHOWN = 20  # names in a text
 
@@ -202,11 +202,15 @@ def _disk(standing: Standing, disk: Disk) -> str:
     fit = rounds_that_fit(standing, disk)
     if fit is None:
         return text
-    left = standing.max_rounds - standing.opened
-    if standing.is_finished:
+    left = min([standing.max_rounds - standing.opened, *_largest(standing.left)])
+    if standing.is_finished or not left:
         return text
-    fit = min(fit, left)
-    return f"{text}: room for {fit} rounds more, of the {left} that the policy allows"
+    return f"{text}: room for {counted(min(fit, left), 'round')} more, of the {left} that the policy allows"
+
+
+def _largest(left: Mapping[str, int] | None) -> list[int]:
+    """Of what clients have left of a privacy budget, the most; nothing without one."""
+    return [] if left is None else [max(left.values(), default=0)]
 
 
 def _names(names: Sequence[str]) -> str:

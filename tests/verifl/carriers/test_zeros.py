@@ -27,6 +27,10 @@ run: Callable[..., Any] = functools.partial(failing.run, privacy={"epsilon": 8.0
 class Notes(Callback):
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.clipped: list[bool | None] = []
+
+    def submitted(self, client: str, size: int, clipped: bool | None) -> None:
+        self.clipped.append(clipped)
 
     def note(self, text: str) -> None:
         self.told.append(text)
@@ -69,6 +73,7 @@ def test_who_fails_first_sends_zero_once_another_has_trained(tmp_path: Path, cap
         "c sends the update zero,",
         "a sends the update zero,",
     ]
+    assert None not in notes.clipped  # each has trained in this run
     assert notes.zeros == [
         "round 1: 2 of 4 sent the update zero, c, a; the round costs their privacy budget all the same",
         "training came to nothing, and the update zero was sent: a in 1 round, c in 1 round",

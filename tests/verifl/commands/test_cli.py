@@ -249,7 +249,7 @@ def test_a_round_for_people() -> None:
     assert max(map(len, lines)) <= 70
     aborted = replace(summary, aborted="no-quorum", metrics={})
     resumed = round_rows(summary, clipped=[True], sizes=[90_400, 1])  # the other one trained before a kill
-    assert resumed[0][1].endswith("; 1 of 1 that trained since then scaled back to the clip norm")
+    assert resumed[0][1].endswith("; 1 of 1 that trained in this run scaled back to the clip norm")
     assert round_rows(aborted, [], [])[1:] == [
         ("verdicts", "1 in the cohort; b excluded: invalid-proof"),
         ("aborted", "no-quorum"),

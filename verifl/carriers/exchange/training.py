@@ -101,4 +101,5 @@ class ClientTurns:
 
     def sends_zero(self, zero: ZeroTurn) -> None:
         """See `TurnObserver`; nobody else here has seen a turn, so that it may be the task that is wrong."""
+        self._clipped = False
         tell_spending(zero.failure.client, self._agent.spent)

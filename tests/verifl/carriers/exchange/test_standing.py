@@ -120,7 +120,10 @@ def test_disk_growth_and_the_last_abort(federation: Federation, capsys: pytest.C
     assert "room for 3 rounds more, of the 48 that the policy allows" in describe_status(standing, room, True, 0.0)
     few = replace(standing, max_rounds=standing.opened + 2)
     assert "room for 2 rounds more, of the 2 that the policy allows" in describe_status(few, room, True, 0.0)
-    assert "room for" not in describe_status(replace(standing, ended=BUDGET_SPENT), room, True, 0.0)
+    budgeted = replace(standing, left={"a": 1, "b": 0})
+    assert "room for 1 round more, of the 1 that the policy allows" in describe_status(budgeted, room, True, 0.0)
+    for over in (replace(standing, ended=BUDGET_SPENT), replace(standing, left={"a": 0, "b": 0})):
+        assert "room for" not in describe_status(over, room, True, 0.0)
 
 
 def test_who_has_spent_a_budget_and_what_ended_the_federation(
