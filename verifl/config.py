@@ -299,6 +299,11 @@ class Config(TomlTable):
         task."""
         return self.task is not None and (self.task.public_data or self.task.name is not None)
 
+    @property
+    def says_who_colludes(self) -> bool:
+        """Whether somebody has said how many clients may tell the server their noise."""
+        return self.privacy is not None and "colluding" in self.privacy.model_fields_set
+
     def __str__(self) -> str:
         """As a TOML file has it, without what is unset."""
         return "\n\n".join(f"[{name}]\n{_toml(table)}" for name, table in self if table is not None)

@@ -335,7 +335,7 @@ class Federation:
             f"federation {policy.federation}: {len(clients)} clients, {len(policy.trustees)} trustees of whom "
             f"{policy.threshold} open a sum, model of {policy.dimension:,} coordinates on {device}"
         )
-        for line in promised(plan.pinned):
+        for line in promised(plan.pinned, self._config.says_who_colludes):
             self._progress.note(line)
         for note in plan.privacy.notes() if plan.privacy is not None else ():
             _LOGGER.warning("%s", note, extra={"fields": {"event": "privacy"}})

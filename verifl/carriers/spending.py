@@ -15,8 +15,11 @@ from verifl.progress import RoundSummary
 PAGE = "docs/privacy.md"  # where the assumptions stand
 
 
-def promised(pinned: PinnedPolicy) -> list[str]:
-    """Of whom epsilon is, in how many cohorts, and on whom it counts; nothing of a policy without noise."""
+def promised(pinned: PinnedPolicy, chosen: bool) -> list[str]:
+    """Of whom epsilon is, in how many cohorts, and on whom it counts; nothing of a policy without noise.
+
+    chosen: whether somebody has said how many clients may collude.
+    """
     budget, noise, least = pinned.budget, pinned.policy.noise, pinned.policy.min_cohort
     if budget is None or noise is None:
         return []
@@ -32,15 +35,15 @@ def promised(pinned: PinnedPolicy) -> list[str]:
         f"and more: {PAGE}"
     )
     tell = least - noise.honest
-    if adders or tell >= least - 2:
+    if adders or chosen or tell >= least - 2:
         return [first]
     return [
         first,
         (
             f"privacy: no more than {tell} of {least} clients of a cohort may tell the server their noise, or this "
-            f"epsilon does not hold, though a sum of {least} by itself hides a client from the server with "
-            f"{counted(least - 2, 'other client')}: privacy.colluding = {least - 2} counts on no more than that, and "
-            "costs more noise"
+            f"epsilon does not hold, though a sum of {least} by itself hides a client from the server with up to "
+            f"{counted(least - 2, 'other client')}: say in privacy.colluding how many are not to be trusted with it; "
+            "each costs noise"
         ),
     ]
 

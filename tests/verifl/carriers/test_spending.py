@@ -47,7 +47,7 @@ def test_the_claim_before_the_first_round_and_what_is_spent_behind_each(tmp_path
     )
     assert (ROOT / spending.PAGE).is_file()
     assert "privacy: no more than 0 of 3 clients of a cohort may tell the server their noise" in colluding
-    assert "privacy.colluding = 1 counts on no more" in colluding
+    assert "up to 1 other client: say in privacy.colluding how many" in colluding
     assert re.fullmatch(
         r"privacy: epsilon 5\.\d+ of 8 is spent, at delta 1e-05, of a client as the unit: most of a, in 1 of at most 2 "
         r"closed cohorts; assumptions: docs/privacy\.md",
@@ -58,11 +58,12 @@ def test_the_claim_before_the_first_round_and_what_is_spent_behind_each(tmp_path
     assert str(result).count(second) == 1
 
 
-def test_whoever_counts_on_colluders_is_told_no_more_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("colluding", "honest"), [(0, 3), (1, 2)])
+def test_whoever_says_how_many_collude_is_told_no_more_of_it(tmp_path: Path, colluding: int, honest: int) -> None:
     notes = Notes()
-    privacy = {"epsilon": 8.0, "delta": 1e-5, "colluding": 1}
+    privacy = {"epsilon": 8.0, "delta": 1e-5, "colluding": colluding}
     failing.run(Line(), tmp_path / "out", rounds=1, privacy=privacy, callbacks=[notes])
-    assert "assumed: 2 of 3 clients" in notes.privacy[0]
+    assert f"assumed: {honest} of 3 clients" in notes.privacy[0]
     assert not any("privacy.colluding" in each for each in notes.privacy)
 
 

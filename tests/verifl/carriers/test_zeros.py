@@ -14,11 +14,16 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse
+from protocols.rounds.exchange import SubmissionPackage, Submit
 from tests.verifl import failing
 from tests.verifl.failing import Killed, Line, always, only, withhold
 from verifl import Abstain
-from verifl.carriers.turns import tell_spending
-from verifl.progress import Callback
+from verifl.agents.client import ClientAgent
+from verifl.agents.party import PublicLog
+from verifl.carriers.company import Company, honest_company
+from verifl.carriers.exchange.training import ClientTurns
+from verifl.carriers.in_process import InProcess
+from verifl.progress import Callback, NoProgress
 
 NAMES = ("a", "b", "c", "d")
 run: Callable[..., Any] = functools.partial(failing.run, privacy={"epsilon": 8.0, "delta": 1e-5})
@@ -162,10 +167,30 @@ def test_a_failure_keeps_no_memory_while_others_train(tmp_path: Path, privacy: d
     assert task.lasting == [False] * 4
 
 
-def test_a_client_by_itself_says_that_its_failures_spend_its_budget(caplog: pytest.LogCaptureFixture) -> None:
-    tell_spending("a", (3, 8))
-    tell_spending("a", None)
-    (record,) = caplog.records
-    assert record.levelname == "ERROR"
-    assert "in 3 of at most 8 closed cohorts" in record.getMessage()
-    assert "stop this client until its task is put right" in record.getMessage()
+class Alone:
+    """A client as a process of its own plays it, in the place of one that is asked here."""
+
+    def __init__(self, agent: ClientAgent) -> None:
+        self._turns = ClientTurns(agent, NoProgress())
+        self.name, self.prepare, self.keep_receipt = agent.name, agent.prepare, agent.keep_receipt
+
+    def answer(self, question: Submit, log: PublicLog, *_: object) -> SubmissionPackage | None:
+        return self._turns.answer(question, log)
+
+
+def test_a_client_by_itself_says_each_time_that_its_failures_spend_its_budget(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sees no other, so that it cannot know whether the task is wrong."""
+
+    def apart(*given: Any) -> Company:
+        company = honest_company(*given)
+        return Company(company.trustees, {name: Alone(each) for name, each in company.clients.items()})
+
+    monkeypatch.setattr(failing, "InProcess", lambda watch: InProcess(watch, apart))
+    run(Line(always("a")), tmp_path / "out")
+    told = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert [each.fields for each in told] == [  # type: ignore[attr-defined]
+        {"event": "spending", "client": "a", "closed": closed, "most": 2} for closed in (0, 1)
+    ]
+    assert "in 1 of at most 2 closed cohorts; stop this client until its task is put right" in told[1].getMessage()
