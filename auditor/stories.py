@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditor.case import Case
-from auditor.checks.accounting import Accounting, in_words
+from auditor.checks.accounting import Accounting
 from auditor.checks.approvals import Approvals
+from auditor.checks.epsilons import in_words
 from auditor.checks.naming import RoundStatements, answers, excuse, is_own_ack, statements
 from auditor.checks.proofs import Proofs
 from auditor.checks.releases import Cohorts

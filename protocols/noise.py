@@ -95,6 +95,17 @@ def guesses_of(policy: Policy) -> int:
     return (ceil(factor) - 1).bit_length() if factor > 1 else 0
 
 
+def colluding_clients(policy: Policy, honest: int) -> int | None:
+    """For how many clients that collude the noise is enough, with h honest ones in a smallest cohort, beside corrupt
+    trustees that are clients: of the whole roster, as the server chooses whom it hears.
+    None where trustees add the noise: for any."""
+    if noise_trustees(policy):
+        return None
+    clients = {member.id for member in policy.roster}
+    both = min(policy.corrupt, sum(member.id in clients for member in policy.trustees))
+    return max(policy.min_cohort - honest - both, 0)
+
+
 def account_of(policy: Policy) -> NoiseRule:
     """What an epsilon is computed from, under this policy; raises Misuse without noise, or where a number of it is out
     of range."""
@@ -167,7 +178,8 @@ def _allowances(policy: Policy) -> Budget:
 
 def clients_with_rounds(policy: Policy) -> int:
     """How many clients of the roster may be in a cohort, with what they spent before; raises as `rounds_each`."""
-    return sum(_allowances(policy).rounds(member.id) >= 1 for member in training_clients(policy))
+    budget = _allowances(policy)
+    return sum(budget.rounds(member.id) >= 1 for member in training_clients(policy))
 
 
 def _both(policy: Policy) -> tuple[AddedNoise, PrivacyBudget]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TypeAlias
 
 from auditor.case import Case
+from auditor.checks.continuation import Continuation
+from auditor.checks.epsilons import Replaced, assumptions, in_words, meaning
 from auditor.checks.numbered import numbered
 from auditor.checks.parameters import Parameters
 from auditor.checks.proofs import Proofs
@@ -20,7 +21,7 @@ from auditor.reports.results import Account, ClientAccount, Status
 from auditor.signed_log import SignedLog
 from proofs.errors import Rejected
 from protocols.messages import CohortClosed
-from protocols.noise_trustees import noise_needed, training_clients
+from protocols.noise_trustees import training_clients
 from protocols.policy import Policy
 from protocols.privacy.budgets import Budget
 
@@ -33,6 +34,7 @@ class Needs:
     log: SignedLog
     parameters: CheckRun[Parameters]
     proofs: CheckRun[Proofs]
+    continuation: CheckRun[Continuation]
 
 
 @dataclass(frozen=True)
@@ -42,33 +44,81 @@ class Accounting(Result):
     account: Account | None = None
 
 
-Replaced: TypeAlias = tuple[Fraction, Fraction] | None  # an epsilon and its delta
-
-
 @numbered("P5")
 def check_accounting(given: Needs, findings: Findings) -> Accounting:
     """P5. No client is in more closed cohorts, released or not, than the policy's budget allows it. The account says
     what each has spent. It stands only if every proof was verified (I6) under sound parameters (I2). Does not apply to
     a policy without a budget."""
-    policy, budget = given.case.policy, given.case.budget
+    budget = given.case.budget
     if budget is None:
         raise DoesNotApply("the policy has no privacy budget: nothing is claimed")
-    charges, logged, sent = Counter[str](), Counter[str](), Counter[str]()
-    with findings.whether(sure=True):  # no entry that is missing takes a charge back
-        for found in given.log.index.in_order():
-            answers = Counter(record.client for record in found.submissions.values())
-            logged.update(answers)
-            sent.update(answers | _asked(given, found, charges))
-            for entry, clients in found.charged():
-                for client in sorted(clients):
-                    _charge(findings, budget, entry, client, charges)
+    counts = _counted(given, findings, budget)
     for ended in (given.parameters.result, given.proofs.result):
         if ended.status is Status.FAIL:
             raise Unavailable(f"because {ended.id} failed: bound and noise are not proved")
-    account = _account(policy, budget, charges, logged, sent)
+    account = _account(given.case.policy, budget, counts, _not_recounted(given))
+    _tell(findings, account, counts)
+    return Accounting(_told(account, len(counts.charges)), account)
+
+
+@dataclass
+class _Counts:
+    """Of each client: closed cohorts, submissions in the log, those that it may have sent. fewest: of the rounds, where
+    fewest clients had something left when it was opened: how many, the round, and of how many in force."""
+
+    charges: Counter[str] = field(default_factory=Counter)
+    logged: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter)
+    fewest: tuple[int, int, int] | None = None
+
+
+def _counted(given: Needs, findings: Findings, budget: Budget) -> _Counts:
+    counts = _Counts()
+    with findings.whether(sure=True):  # no entry that is missing takes a charge back
+        for found in given.log.index.in_order():
+            _see_who_is_left(given, found, budget, counts)
+            answers = Counter(record.client for record in found.submissions.values())
+            counts.logged.update(answers)
+            counts.sent.update(answers | _asked(given, found, counts.charges))
+            for entry, clients in found.charged():
+                for client in sorted(clients):
+                    _charge(findings, budget, entry, client, counts.charges)
+    return counts
+
+
+def _see_who_is_left(given: Needs, found: Round, budget: Budget, counts: _Counts) -> None:
+    """Where somebody in force had spent all, and no entry is missing that may say so of others."""
+    if found.open is None or not knows_invited(given.case, given.log, found):
+        return
+    index = given.log.index
+    training = {member.id for member in training_clients(given.case.policy)}
+    force = training & frozenset(index.clients_at(given.case.policy, index.settled_before(found.open.index)))
+    left = len(force - budget.exhausted(counts.charges, force))
+    if left < len(force) and (counts.fewest is None or left < counts.fewest[0]):
+        counts.fewest = (left, found.number, len(force))
+
+
+def _not_recounted(given: Needs) -> str | None:
+    """What of former federations' budgets rests on somebody's word."""
+    if given.case.policy.previous is None or given.continuation.result.status is Status.PASS:
+        return None
+    return (
+        "what each client spent in former federations is, in whole or in part, as the issuers of the policies wrote: "
+        "it was not recounted (I14); audit with --previous for each of them"
+    )
+
+
+def _tell(findings: Findings, account: Account, counts: _Counts) -> None:
+    for each in account.meaning:
+        findings.note(f"means: {each}")
+    if counts.fewest is not None:
+        left, number, force = counts.fewest
+        findings.note(
+            f"means: round {number} could have a cohort of {left} only of the {force} clients in force, as the others "
+            "had spent their budgets; a server that hears some and not others decides who these are, drawn or not"
+        )
     for each in account.assumptions:
-        findings.note(each)
-    return Accounting(_told(account, len(charges)), account)
+        findings.note(f"assumed: {each}")
 
 
 def _charge(
@@ -93,22 +143,23 @@ def _asked(given: Needs, found: Round, charges: Mapping[str, int]) -> Counter[st
     return Counter(dict.fromkeys(clients, len(found.opens)))
 
 
-def _account(
-    policy: Policy, budget: Budget, charges: Mapping[str, int], logged: Mapping[str, int], sent: Mapping[str, int]
-) -> Account:
-    """What each client of the roster has spent, from the numbers of its cohorts, of its submissions in the log, and of
-    those that it may have sent."""
-    by_itself, clients = budget.by_itself, []
-    for member in training_clients(policy):
-        cohorts = charges.get(member.id, 0)
-        most = max(cohorts, sent.get(member.id, 0))
-        spent, alone = budget.spent(member.id, cohorts), by_itself.spent(member.id, most)
-        counts = (cohorts, spent.former, budget.rounds(member.id), logged.get(member.id, 0), most)
-        clients.append(ClientAccount(member.id, *counts, spent.epsilon, _larger(spent.epsilon, alone.epsilon)))
-    rule = budget.rule
+def _account(policy: Policy, budget: Budget, counts: _Counts, before: str | None) -> Account:
+    """What each client of the roster has spent. before: see `assumptions`."""
+    clients = tuple(_client(member.id, budget, counts) for member in training_clients(policy))
+    rule, replaced = budget.rule, _replaced(policy, budget)
+    alone = [each.alone for each in clients]
+    largest = None if None in alone else max(each for each in alone if each is not None)
     numbers = (budget.epsilon, rule.delta, rule.sensitivity, rule.variance, rule.adders)
-    replaced = _replaced(policy, budget)
-    return Account(*numbers, replaced, assumptions(policy, budget, replaced), tuple(clients))
+    said = (meaning(policy, replaced, largest), assumptions(policy, budget, before))
+    return Account(*numbers, replaced, *said, clients)
+
+
+def _client(client: str, budget: Budget, counts: _Counts) -> ClientAccount:
+    cohorts = counts.charges[client]
+    most = max(cohorts, counts.sent[client])
+    spent, alone = budget.spent(client, cohorts), budget.by_itself.spent(client, most)
+    numbers = (cohorts, spent.former, budget.rounds(client), counts.logged[client], most)
+    return ClientAccount(client, *numbers, spent.epsilon, _larger(spent.epsilon, alone.epsilon))
 
 
 def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
@@ -118,39 +169,7 @@ def _larger(first: Fraction | None, second: Fraction | None) -> Fraction | None:
 
 def _replaced(policy: Policy, budget: Budget) -> Replaced:
     """Of the client for whom it is largest."""
-    found = [budget.replaced(member.id) for member in training_clients(policy)]
-    return None if None in found else max(each for each in found if each is not None)
-
-
-def assumptions(policy: Policy, budget: Budget, replaced: Replaced) -> tuple[str, ...]:
-    """What every epsilon of the account rests on (spec 10.1)."""
-    adders, f, m = counted(budget.rule.adders, "honest adder"), policy.corrupt, len(policy.trustees)
-    sentences = """\
-        the unit is a client with all its data, not a patient or a record
-        a client's updates are compared with updates that are zero; compared with any others, at twice the
-            sensitivity, all cohorts that the budget allows have {others}
-        that a client takes part, and its weight, is public, and depends on its data only by what was published; so do
-            the clip and the model
-        every cohort has {adders} of noise or more: {whose}
-        at most {f} of the {m} trustees are corrupt, and who is corrupt was so from the start; with more of them a
-            client has its own noise alone, and all that it sent counts, logged or not (epsilon_alone)
-        epsilon_alone counts a submission for each RoundOpen here that asked the client, or all that are logged; that
-            it sent no other (its store lost, another log shown) and none outside of former cohorts it alone knows
-        cohorts are public, drawn or not: nothing is gained by sampling
-        the guarantee is that of the budget; the epsilon of what is spent so far is what a budget of just that would
-            have guaranteed, if nobody stopped because of what was seen
-        other federations with the same clients add up, and are not in this account unless the policy names them
-        encryption, sealed shares, proofs and signatures are not broken"""
-    lines = sentences.replace("\n            ", " ").splitlines()
-    whose = "who tells its noise, or chooses it, is none"
-    if needed := noise_needed(policy):
-        whose = f"there is noise of {needed} trustees in it, of whom at most {f} are corrupt; no client's noise counts"
-    said = {"adders": adders, "whose": whose, "f": f, "m": m, "others": _others(replaced)}
-    return tuple(line.strip().format(**said) for line in lines)
-
-
-def _others(replaced: Replaced) -> str:
-    return "no epsilon up to 1024" if replaced is None else f"{in_words(replaced[0])} at delta {float(replaced[1]):.3g}"
+    return budget.replaced(budget.furthest(member.id for member in training_clients(policy)))
 
 
 def _told(account: Account, charged: int) -> str:
@@ -158,10 +177,5 @@ def _told(account: Account, charged: int) -> str:
     if not charged:
         return f"nothing is spent of epsilon {float(account.budget):g} {of}"
     largest = account.largest
-    most = f"{largest.client} spent {in_words(largest.epsilon)} of {float(account.budget):g}"
+    most = f"at most {in_words(largest.epsilon)} of {float(account.budget):g} is spent, by {largest.client}"
     return f"{counted(charged, 'client')} in closed cohorts; {most} in {counted(largest.cohorts, 'cohort')}, {of}"
-
-
-def in_words(epsilon: Fraction | None) -> str:
-    """An epsilon as reports have it: to six digits; None: see `Spent`."""
-    return "more than any epsilon that is proved" if epsilon is None else f"epsilon {float(epsilon):g}"

@@ -284,8 +284,8 @@ class Account:
     """What a log has spent of its clients' privacy, by the policy and the log alone. budget, delta: what the policy
     allows to each client. sensitivity, variance: B W and sigma^2, in units and units^2; adders: h. replaced: epsilon
     and delta of all cohorts that the budget allows, at twice the sensitivity: compared with any other updates, not with
-    zero; None beyond 1024. assumptions: in words, what every epsilon here is under. clients: of the whole roster,
-    ascending."""
+    zero; None beyond 1024. meaning, assumptions: in words, what the epsilons are of, and what each of them rests on
+    that no audit can check. clients: of the whole roster, ascending."""
 
     budget: Fraction
     delta: Fraction
@@ -293,6 +293,7 @@ class Account:
     variance: Fraction
     adders: int
     replaced: tuple[Fraction, Fraction] | None
+    meaning: tuple[str, ...]
     assumptions: tuple[str, ...]
     clients: tuple[ClientAccount, ...]
 
@@ -312,6 +313,7 @@ class Account:
             "honest_adders": self.adders,
             "epsilon": decimal(self.largest.epsilon),
             "replaced": self.replaced and dict(zip(("epsilon", "delta"), map(decimal, self.replaced), strict=True)),
+            "meaning": list(self.meaning),
             "assumptions": list(self.assumptions),
             "clients": [each.to_dict() for each in self.clients],
         }

@@ -111,7 +111,11 @@ _DEFINITIONS: dict[str, dict[str, Any]] = {
         replaced={
             **_or_null(_object("The whole budget, compared with any other updates.", epsilon=_NUMBER, delta=_NUMBER)),
         },
-        assumptions={**_list(_TEXT), "description": "under which every epsilon here holds"},
+        meaning={**_list(_TEXT), "description": "what the epsilons are of"},
+        assumptions={
+            **_list(_TEXT),
+            "description": "that every epsilon here rests on, and no audit checks",
+        },
         clients=_list(_ref("spent")),
     ),
 }

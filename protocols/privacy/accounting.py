@@ -25,6 +25,27 @@ EPSILON_STEP = Fraction(1, 10**6)
 SMOOTHING_LOSS = Fraction(1, 2**100)  # of discrete Gaussians, taken for continuous ones and for sums, over a federation
 
 
+@dataclass
+class Known:
+    """For which mu^2 an epsilon is known to hold, and for which not. What holds for one holds for less."""
+
+    within: Fraction | None = None
+    beyond: Fraction | None = None
+
+    def holds(self, mu_squared: Fraction, evaluate: Callable[[], bool]) -> bool:
+        """By what is known, else evaluated and kept."""
+        if self.within is not None and mu_squared <= self.within:
+            return True
+        if self.beyond is not None and mu_squared >= self.beyond:
+            return False
+        found = evaluate()
+        if found:
+            self.within = mu_squared
+        else:
+            self.beyond = mu_squared
+        return found
+
+
 @dataclass(frozen=True)
 class NoiseRule:
     """What an epsilon is computed from; raises Misuse for values out of range.
@@ -101,10 +122,19 @@ class NoiseRule:
         delta = (self.delta + exponential_bound(epsilon) * self.deviation) / (1 - self.deviation)
         return (epsilon, delta) if delta < 1 else None
 
-    def rounds_within(self, epsilon: Fraction, limit: int, before: Fraction = Fraction(0)) -> int:
+    def rounds_within(
+        self, epsilon: Fraction, limit: int, before: Fraction = Fraction(0), known: Known | None = None
+    ) -> int:
         """The most rounds, up to `limit`, for which `epsilon` holds: what a budget allows to a client that spent
-        `before` by other rules; 0 where one round more is too much."""
-        beyond = _first(lambda rounds: not self.holds(epsilon, rounds, before), limit)
+        `before` by other rules; 0 where one round more is too much. known: of the same rule and epsilon, by which many
+        clients who spent differently take few evaluations together."""
+        known = Known() if known is None else known
+
+        def is_beyond(rounds: int) -> bool:
+            spent = before + self.mu_squared(rounds)
+            return not known.holds(spent, lambda: self.holds(epsilon, rounds, before))
+
+        beyond = _first(is_beyond, limit)
         return limit if beyond is None else beyond - 1
 
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from proofs.errors import Misuse, Rejected
-from protocols.privacy.accounting import MOST_FEDERATIONS, MOST_ROUNDS, NoiseRule
+from protocols.privacy.accounting import MOST_FEDERATIONS, MOST_ROUNDS, Known, NoiseRule
 
 BUDGET = "budget"  # the check that a client fails which has spent what it may
 
@@ -62,6 +62,8 @@ class Budget:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    _known: Known = field(default_factory=Known, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         if len(self.former) >= MOST_FEDERATIONS:
             raise Misuse(f"former federations: expected less than {MOST_FEDERATIONS}, found {len(self.former)}")
@@ -70,7 +72,7 @@ class Budget:
         """K: in how many closed cohorts of this federation the client may be."""
         before = self._before.get(client, Fraction(0))
         if before not in self._allowed:
-            self._allowed[before] = self._total.rounds_within(self.epsilon, self.most, before)
+            self._allowed[before] = self._total.rounds_within(self.epsilon, self.most, before, self._known)
         return self._allowed[before]
 
     def spent(self, client: str, rounds: int) -> Spent:
@@ -89,6 +91,18 @@ class Budget:
         if before not in self._replaced:
             self._replaced[before] = self._total.replaced(self.rounds(client), before)
         return self._replaced[before]
+
+    def ranked(self, clients: Iterable[str]) -> list[str]:
+        """By what they spent in former federations, who spent least first; by id where that is alike."""
+        return sorted(clients, key=lambda client: (self._before.get(client, Fraction(0)), client))
+
+    def furthest(self, clients: Iterable[str]) -> str:
+        """Who will have spent most once all cohorts that the budget allows are closed, of at least one client."""
+
+        def end(client: str) -> Fraction:
+            return self._before.get(client, Fraction(0)) + self.rule.mu_squared(self.rounds(client))
+
+        return max(clients, key=end)
 
     def check(self, client: str, rounds: int) -> None:
         """Raise Rejected("budget") unless a client that is in so many closed cohorts may be in another."""

@@ -22,7 +22,7 @@ from proofs.errors import Rejected
 from protocols.noise_derivation import with_noise
 from protocols.parameters import check_policy
 from protocols.pinned import PinnedPolicy
-from protocols.policy import Policy, PrivacyBudget
+from protocols.policy import FormerFederation, Policy, PrivacyBudget
 from protocols.privacy.accounting import NoiseRule
 from protocols.privacy.budgets import Budget, FormerRounds
 from protocols.reasons import BUDGET_SPENT, CONTINUED
@@ -53,6 +53,7 @@ def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
         budget = budget_of(rounds, *former)
         monkeypatch.setattr("protocols.pinned.budget_of", lambda _: budget)
         monkeypatch.setattr(Case, "budget", budget)
+        monkeypatch.setattr("auditor.checks.epsilons.guesses_of", lambda _: 26)
         allowed = {name: budget.rounds(name) for name in (f"client-{i:02}" for i in range(9))}
         monkeypatch.setattr(SecondCase, "allowed", allowed)
         simulation = Simulation(tmp_path / "run", replace(SETTING, **setting))
@@ -194,7 +195,7 @@ def test_what_an_honest_log_has_spent(begin: Begin) -> None:
     report, failing = judged(simulation)
     assert failing == set()
     assert report.check("P5").status is Status.PASS
-    assert "client-00 spent epsilon 1.79321 of 1.79321 in 4 cohorts" in report.check("P5").checked
+    assert "at most epsilon 1.79321 of 1.79321 is spent, by client-00 in 4 cohorts" in report.check("P5").checked
     account = report.account
     assert account is not None
     assert {each.client: (each.cohorts, each.submissions) for each in account.clients} == {
@@ -229,7 +230,7 @@ def test_with_more_corrupt_trustees_what_was_sent_counts_and_what_was_spent_befo
     assert all(each.epsilon < each.alone for each in account.clients if each.epsilon and each.alone)
     told = account.to_dict()["clients"][0]
     assert (told["submissions"], told["submissions_sent_at_most"], told["former_cohorts"]) == (1, 3, 4)
-    assert any("that it sent no other (" in each for each in report.check("P5").notes)
+    assert "that it sent no other (" in account.meaning[5]
 
 
 def test_who_was_asked_is_who_was_drawn(begin: Begin) -> None:
@@ -265,15 +266,36 @@ def test_the_account_is_in_the_report(begin: Begin) -> None:
     assert others > 2 * RULE.epsilon(2)
     assert told["replaced"] == {"epsilon": float(others), "delta": 1e-05}
     said = f"at twice the sensitivity, all cohorts that the budget allows have epsilon {float(others):g} at delta 1e-05"
-    assert told["assumptions"][1].endswith(said)
-    assert len(told["assumptions"]) == 10
-    assert set(told["assumptions"]) <= set(report.check("P5").notes)
+    assert told["meaning"][1].endswith(said)
+    alone = max(each["epsilon_alone"] for each in told["clients"])
+    assert f"logged or not: epsilon {alone:g} at most" in told["meaning"][4]
+    assert told["assumptions"][0] == (
+        "of the whole roster at most 0 clients tell the server their noise, or choose it, so that 3 clients or more of "
+        "every cohort are honest, whomever the server hears"
+    )
+    assert told["assumptions"][5].endswith("of the estimate for the lattice, 388 bits, the proof takes 26 off")
+    means = [f"means: {each}" for each in told["meaning"]]
+    assert [*means, *(f"assumed: {each}" for each in told["assumptions"])] == list(report.check("P5").notes)
     assert [line for line in events(report) if line["event"] == "account"] == [{"event": "account", **told}]
     story = audit(simulation.path, policy_file(simulation), explain="client-01").story
     assert story is not None
     (spent,) = (event for event in story.events if "closed cohort" in event.text)
     assert spent.text.startswith("is in 1 closed cohort of the 2 that its budget allows: epsilon 0.8")
     assert spent.holds
+
+
+def test_what_was_spent_before_is_somebodys_word_where_nobody_recounted_it(begin: Begin) -> None:
+    """The audit accepts, as the log that was continued was not given to it; who reads the epsilon is told."""
+    simulation = begin(2, previous=FormerFederation("first", bytes(32), 9, bytes(32)))
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.check("I14").status is Status.SKIPPED
+    assert report.check("P5").status is Status.PASS
+    assert report.account is not None
+    assert report.account.assumptions[-1] == (
+        "what each client spent in former federations is, in whole or in part, as the issuers of the policies wrote: "
+        "it was not recounted (I14); audit with --previous for each of them"
+    )
 
 
 def test_a_budget_that_server_and_trustees_ignore(begin: Begin, ignored: None) -> None:
@@ -352,6 +374,30 @@ def test_draws_among_those_who_are_not_spent_until_too_few_are_left(begin: Begin
     assert failing == set()
     assert report.account is not None
     assert sorted(each.cohorts for each in report.account.clients) == [0, 1, 1, 1, 1]
+
+
+def test_a_server_that_spends_the_others_first_is_left_with_whom_it_is_after(begin: Begin) -> None:
+    """Of those drawn it hears only whom it wants gone. That is lawful, so the noise of the others of the roster, not of
+    a cohort, has to be enough; and P5 says of which round few were left."""
+    simulation = begin(1, clients=6, per_round=3, seed=2)
+    wanted = {"client-00", "client-05"}
+    for _ in range(2):
+        simulation.open_round()
+        for name in sorted(set(simulation.conductor.due.parties) - wanted):
+            simulation.submit(name)
+        simulation.acknowledge()
+        assert simulation.close_cohort() is None
+        simulation.release()
+        assert simulation.finish().aborted is None
+    assert play(simulation) is None
+    report, failing = judged(simulation)
+    assert failing == set()
+    assert report.account is not None
+    assert {each.cohorts for each in report.account.clients} == {1}
+    assert (
+        "means: round 3 could have a cohort of 2 only of the 6 clients in force, as the others had spent their "
+        "budgets; a server that hears some and not others decides who these are, drawn or not"
+    ) in report.check("P5").notes
 
 
 @pytest.mark.exhaustive

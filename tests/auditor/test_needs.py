@@ -24,7 +24,7 @@ from auditor.findings import Findings, Result
 from auditor.index import Heading, Index, Record, Round, SubmissionRecord
 from auditor.memory import Memory
 from auditor.outcomes import Check, CheckRun, in_order
-from auditor.reports.results import CheckpointSummary
+from auditor.reports.results import CheckpointSummary, ModelSummary
 from auditor.signed_log import SignedLog
 from proofs.errors import Misuse
 from protocols.audit_checks import AUDIT_CHECKS
@@ -41,7 +41,18 @@ from tests.auditor.forge import Forge
 from tests.simulator import Setting, Simulation
 
 Simulations = Callable[[str], Simulation]
-VALUES = (str, bytes, int, type(None), Index, Policy, CheckpointSummary, Choice, SignedNote)  # nobody changes these
+VALUES = (
+    str,
+    bytes,
+    int,
+    type(None),
+    Index,
+    Policy,
+    CheckpointSummary,
+    ModelSummary,
+    Choice,
+    SignedNote,
+)  # nobody changes these
 
 IDLE = ("I13", "I14", "P5")  # what these policies do not ask for
 

@@ -87,7 +87,7 @@ def former(**changes: Any) -> Policy:
 def crowd(clients: int, asked: int | None = None, epsilon: int = 8_000_000) -> Policy:
     """30 honest ones of a smallest cohort, and the largest modulus, whose estimate is 218 bits."""
     roster = tuple(Member(f"client{i:02}", bytes([100 + i]) * 32) for i in range(clients))
-    sizes = replace(noise(honest=30), roster=roster, min_cohort=30, max_cohort=clients, per_round=asked)
+    sizes = replace(noise(honest=30), roster=roster, min_cohort=31, max_cohort=clients, per_round=asked)
     said = replace(BUDGET, epsilon_millionths=epsilon)
     return replace(sizes, lattice=replace(NOISY.lattice, modulus=MODULI[-1]), privacy_budget=said)
 

@@ -15,16 +15,17 @@ from proofs.errors import Misuse
 from protocols.noise import (
     MARGIN_BITS,
     account_of,
+    budget_of,
+    colluding_clients,
     delta_of,
     epsilon_of,
     guesses_of,
     law_of,
     noise_cells,
-    rounds_each,
     variance_of,
 )
 from protocols.noise_derivation import derive_noise, least_norm_bound
-from protocols.noise_trustees import CLIENTS, noise_needed, noise_trustees
+from protocols.noise_trustees import CLIENTS, noise_needed, noise_trustees, training_clients
 from protocols.parameters import security_of
 from protocols.policy import AddedNoise, Policy
 
@@ -54,19 +55,26 @@ class Alternative:
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """epsilon, delta: of the budget. by: who adds noise. adders, honest: in a smallest cohort, and h of them. rounds:
-    K, of each client. sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by
-    rounds, None beyond 1024. replaced: epsilon and delta of K rounds at twice the sensitivity: compared with any other
-    updates. ratio: of signal to noise, of the mean of a full cohort's aligned updates of full length in one round.
-    bytes_each: of a ciphertext, a coordinate. hiding, security: log2 of how many guesses the proof of privacy makes
-    (spec 11.4), and of the estimate that they are taken off. clients: of the roster."""
+    """epsilon, delta: of the budget. by: who adds it. adders, honest: in a smallest cohort, and h of them. colluding:
+    of the whole roster, for how many the noise is enough, beside corrupt trustees that are clients; None for any.
+    trustees, corrupt: m and f. rounds, rounds_most: least and largest K of a client of the roster, after what each
+    spent before. sigma: of one adder, in units. multiplier: z, of all honest adders beside W B. epsilons: by rounds
+    here that the budget allows, of the client that spent most before, None beyond 1024. replaced: epsilon and delta of
+    all that the budget allows, at twice the sensitivity: compared with any other updates. ratio: of signal to noise, of
+    the mean of a full cohort's aligned updates of full length in one round. bytes_each: of a ciphertext, a coordinate.
+    hiding, security: bits that the proof of privacy takes off (spec 11.4), and of the estimate that they are taken off.
+    clients: of the roster."""
 
     epsilon: float
     delta: float
     by: str
     adders: int
     honest: int
+    colluding: int | None
+    trustees: int
+    corrupt: int
     rounds: int
+    rounds_most: int
     sigma: float
     multiplier: float
     epsilons: tuple[tuple[int, float | None], ...]
@@ -98,8 +106,15 @@ class PrivacyPlan:
                 f"privacy: delta {self.delta:g} is no less than 1 / {self.clients}, the number of clients: with that "
                 "chance epsilon may not hold, and all of a client's data be seen; write delta = 1e-5, say"
             )
-        if self.rounds == 0:
+        if self.rounds_most == 0:
             found.append("privacy: the budget has no room for a round; see the conditions")
+        elif self.rounds == 0:
+            found.append("privacy: who spent most before has nothing left, and is not asked (`verifl status`)")
+        if self.colluding == 0:
+            found.append(
+                "privacy: privacy.colluding is 0: the noise is enough only if no client of the whole roster tells the "
+                "server its noise, or chooses it"
+            )
         if not self.proved:
             found.append(
                 f"privacy: of a server that chooses the cohort after it has seen all ciphertexts nothing is proved: "
@@ -124,20 +139,29 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
     if noise is None or budget is None:
         return None
     try:
-        rule, each, guesses = account_of(policy), rounds_each(policy), guesses_of(policy)
+        rule, account, guesses = account_of(policy), budget_of(policy), guesses_of(policy)
     except Misuse:
         return None
-    wanted = each if rounds is None else rounds
+    training = training_clients(policy)
+    if account is None or not training:
+        return None
+    ranked = account.ranked(member.id for member in training)
+    least, most = account.rounds(ranked[-1]), account.rounds(ranked[0])
+    wanted = least if rounds is None else rounds
     sigma, reach = math.sqrt(variance_of(noise)), rule.sensitivity
-    replaced = rule.replaced(each)
-    shown = [(k, rule.epsilon(k)) for k in _rounds_shown(max(wanted, 1), policy.max_rounds)]
+    replaced = account.replaced(account.furthest(ranked))
+    shown = [(k, account.spent(ranked[-1], k).epsilon) for k in _rounds_shown(min(wanted, least))]
     return PrivacyPlan(
         float(epsilon_of(budget)),
         float(delta_of(budget)),
         noise.by,
         noise_needed(policy) or policy.min_cohort,
         noise.honest,
-        each,
+        colluding_clients(policy, noise.honest),
+        len(policy.trustees),
+        policy.corrupt,
+        least,
+        most,
         sigma,
         sigma * math.sqrt(noise.honest) / reach,
         tuple((k, None if found is None else float(found)) for k, found in shown),
@@ -152,9 +176,9 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
     )
 
 
-def _rounds_shown(wanted: int, most: int) -> Sequence[int]:
-    """Fewer than are wanted, as many, and twice as many."""
-    return sorted({1, max(wanted // 4, 1), max(wanted // 2, 1), wanted, min(2 * wanted, max(most, 1), 2**16)})
+def _rounds_shown(wanted: int) -> Sequence[int]:
+    """Fewer than are wanted, and as many; what was spent before where there are none."""
+    return sorted({1, max(wanted // 4, 1), max(wanted // 2, 1), wanted}) if wanted else [0]
 
 
 def _ratio(policy: Policy, noise: AddedNoise) -> float:

@@ -12,40 +12,59 @@ def privacy_lines(plan: PrivacyPlan | None, fraction_bits: int) -> list[str]:
     """Some twenty lines, none without noise."""
     if plan is None:
         return []
-    return [*_claim_lines(plan), *_number_lines(plan, fraction_bits), *_poison_lines(plan, fraction_bits)]
+    numbers = _number_lines(plan, fraction_bits)
+    return [*_claim_lines(plan), *numbers, *_assumed_lines(plan), *_poison_lines(plan, fraction_bits)]
 
 
 def _claim_lines(plan: PrivacyPlan) -> list[str]:
-    others = plan.adders - plan.honest
-    rests = [
-        f"  rests on    {plan.honest} of {plan.adders} {plan.by} of every cohort being honest, with secret noise, so",
-        f"              that {others} may tell theirs; on at most f corrupt trustees; on cryptography; on no client",
-    ]
-    if plan.by == TRUSTEES:
-        rests = [
-            f"  rests on    the noise of {plan.adders} trustees in every cohort, of whom {plan.honest} are honest,",
-            "              as at most f are corrupt, whoever the clients are; on cryptography; on no client",
-        ]
+    shown = "  ".join(f"{_epsilon(epsilon)} after {rounds:,}" for rounds, epsilon in plan.epsilons)
+    budget = f"Privacy: epsilon {plan.epsilon:g}, delta {plan.delta:g}"
+    spent = " by who spent most" if plan.epsilons[0][0] == 0 or plan.rounds != plan.rounds_most else ""
     return [
-        f"Privacy: epsilon {plan.epsilon:g}, delta {plan.delta:g}, of a client (not of a person in its data)",
+        f"{budget}, of a client with all its data (not of a person in it)",
         "  what        all that is published differs little between a client's updates and zeros in their place;",
         f"              for any other data in its place: {_others(plan.replaced)} in all its rounds",
-        *rests,
-        "              taking part, or weighing, by what its data say (docs/spec/10-privacy.md)",
-        f"  rounds      each client may be in {plan.rounds:,} closed cohorts",
+        f"  budget      each client may be in {_rounds(plan)}; one that is closed counts, whatever becomes of it",
+        f"  spent       epsilon {shown}{spent}: what a budget of so many would promise",
     ]
+
+
+def _rounds(plan: PrivacyPlan) -> str:
+    """K, of everybody; of who has least and most left, where they spent before."""
+    if plan.rounds == plan.rounds_most:
+        return f"{plan.rounds:,} sums (closed cohorts)"
+    return f"{plan.rounds:,} to {plan.rounds_most:,} more sums (closed cohorts), after what it spent"
 
 
 def _number_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
     real, whose = math.ldexp(plan.sigma, -fraction_bits), plan.by.removesuffix("s")
-    shown = "  ".join(f"{_epsilon(epsilon)} after {rounds:,}" for rounds, epsilon in plan.epsilons)
-    proved = f"2^{plan.hiding} guesses of {plan.security} bits" + ("" if plan.proved else ": too many; see below")
     return [
-        f"  epsilon     {shown}",
         f"  noise       sigma = {plan.sigma:,.1f} units = {real:.4g} by each {whose}; z = {plan.multiplier:.3g}",
         f"  signal      the mean of a full cohort's aligned updates is {plan.ratio:.3g} times as long as its noise",
         f"  bytes       {plan.bytes_each} a coordinate of a ciphertext",
-        f"  proof       against a server that chooses the cohort last: {proved}",
+    ]
+
+
+def _assumed_lines(plan: PrivacyPlan) -> list[str]:
+    """What nobody can check."""
+    left = "" if plan.proved else ": too many; see below"
+    corrupt = f"at most {plan.corrupt} of the {plan.trustees} trustees are corrupt (trustees.corrupt)"
+    adding = [
+        f"  assumed     of the whole roster at most {plan.colluding} clients tell the server their noise, or choose it",
+        f"              (privacy.colluding), so that {plan.honest} of any {plan.adders} in a sum are honest;",
+        f"              {corrupt};",
+    ]
+    if plan.by == TRUSTEES:
+        adding = [
+            f"  assumed     {corrupt}, so that {plan.honest} are honest of",
+            f"              any {plan.adders} whose noise is in a sum, whoever the clients are;",
+        ]
+    return [
+        *adding,
+        "              no client takes part, or weighs, by what its data say;",
+        "              clip norm and model do not follow from these;",
+        f"              cryptography: of an estimate of {plan.security} bits the proof takes {plan.hiding} off{left}.",
+        "              Nobody can check these: docs/privacy.md",
     ]
 
 
@@ -55,12 +74,14 @@ def _poison_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
     def real(units: float) -> str:
         return f"{math.ldexp(units, -fraction_bits):.4g}"
 
+    length, flat, cell, bound = (real(each) for each in (poison.length, poison.flat, poison.one_cell, poison.bound))
+    noise, tries = real(poison.honest), f"2^{TRIES_BITS} tries"
     return [
-        f"  poison      a client with 2^{TRIES_BITS} tries moves a sum by more with probability 2^-{CHANCE_BITS}",
-        "              at most, if discrete logarithms are harder than is proved (docs/spec/12-poison.md, 12.3):",
-        f"              {real(poison.one_cell)} in one coordinate, {real(poison.flat)} in a direction over them all,",
-        f"              {real(poison.length)} in all; without noise {real(poison.bound)}; honest noise of a cohort",
-        f"              has a deviation of {real(poison.honest)} in any direction",
+        "  poison      noise that hides a client hides a cheat, too. In a sum an honest update, without noise, has a",
+        f"              length of {bound}; what a client can add has {length}, along one direction {flat}, in one",
+        f"              coordinate {cell}. The noise of a full cohort has {noise} along any direction. With {tries}",
+        f"              a client moves a sum by more with probability 2^-{CHANCE_BITS} at most, if discrete logarithms",
+        "              are harder than is proved (docs/spec/12-poison.md, 12.3)",
     ]
 
 

@@ -21,9 +21,10 @@ from verifl.tables import Finite, TomlTable
 
 
 class PrivacyConfig(TomlTable):
-    """epsilon, delta: of everything that is published of one client in all rounds. colluding: clients of a cohort who
-    may tell the server their noise, or choose it; the noise of the others has to be enough. by: who adds it; of the
-    trustees' noise that of as many as open a sum, less those who may be corrupt, has to be enough."""
+    """epsilon, delta: of everything that is published of one client in all rounds. colluding: clients of the whole
+    roster who may tell the server their noise, or choose it: the server can have all of them in one smallest cohort, in
+    which the noise of the others has to be enough. by: who adds it; of the trustees' noise that of as many as open a
+    sum, less those who may be corrupt, has to be enough."""
 
     epsilon: Finite = Field(gt=0, le=LARGEST_EPSILON)
     delta: Finite = Field(gt=0, lt=1)

@@ -139,6 +139,31 @@ def test_what_many_clients_share_is_computed_once(monkeypatch: pytest.MonkeyPatc
     assert ask("a", "b", "c", "d", *map(str, range(100))) == once
 
 
+def test_many_who_spent_differently_take_few_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each K is what it would be by itself."""
+    before = FormerRounds(replace(RULE, sensitivity=7), {f"{i}": i for i in range(1, 20_000, 20)})
+    budget, evaluated, real = Budget(RULE, epsilon(30), 50, [before]), list[object](), NoiseRule.holds
+    monkeypatch.setattr(NoiseRule, "holds", lambda *given: evaluated.append(given) or real(*given))
+    found = {client: budget.rounds(client) for client in before.rounds}
+    assert len(evaluated) < 100
+    assert sorted(set(found.values())) == list(range(15, 30))  # with the deviations of both
+    total = replace(RULE, deviation=2 * RULE.deviation)
+    for client in ("1", "1341", "10001", "19981"):
+        spent = before.rule.mu_squared(before.rounds[client])
+        assert found[client] == total.rounds_within(budget.epsilon, 50, spent)
+
+
+def test_who_spent_most_and_who_will_have() -> None:
+    """Who spent more before has fewer cohorts left, and may end with more or less."""
+    before = FormerRounds(replace(RULE, sensitivity=200), {"b": 1, "c": 3})
+    budget = Budget(RULE, epsilon(5), 50, [before])
+    assert budget.ranked(["c", "d", "b", "a"]) == ["a", "d", "b", "c"]
+    assert [budget.rounds(client) for client in "abc"] == [5, 4, 3]
+    spent = {client: budget.spent(client, budget.rounds(client)).epsilon for client in "abc"}
+    assert sorted(spent, key=lambda client: spent[client] or 0) == ["b", "c", "a"]
+    assert (budget.furthest("cba"), budget.furthest("cb")) == ("a", "c")
+
+
 def test_more_rounds_than_are_bounded_have_no_epsilon() -> None:
     assert Budget(RULE, epsilon(1), 50).spent("a", 2**16 + 1).epsilon is None
 

@@ -18,12 +18,12 @@ from torch import nn
 
 from auditor import Status, audit
 from proofs.errors import Misuse
-from protocols.noise import account_of, delta_of, epsilon_of, rounds_each
+from protocols.noise import account_of, budget_of, delta_of, epsilon_of, rounds_each
 from protocols.parameters import require_sound
-from protocols.policy import Policy
+from protocols.policy import FormerCharge, Policy
 from protocols.stores import MemoryStore
 from protocols.weights import WeightRule
-from tests.protocols.noisy_policies import crowd
+from tests.protocols.noisy_policies import crowd, former, noise
 from tests.verifl.planning.test_plan import Names
 from verifl.agents import client as agents
 from verifl.commands import root as cli
@@ -89,6 +89,7 @@ def test_a_plan_says_what_it_means(plan: Plan) -> None:
     assert found.ratio == pytest.approx(np.sqrt(24 / 31) * 256 / found.sigma)
     assert found.multiplier == pytest.approx(found.sigma * np.sqrt(18) / 256)
     assert [rounds for rounds, _ in found.epsilons] == [1, 2, 4]
+    assert (found.rounds, found.rounds_most, found.colluding) == (4, 4, 2)
     assert found.epsilons[-1][1] == pytest.approx(8, abs=0.05)
     assert found.replaced is not None
     others, delta = found.replaced
@@ -100,9 +101,17 @@ def test_a_plan_says_what_it_means(plan: Plan) -> None:
     assert found.proved
     assert not [note for note in plan.notes if note.startswith("privacy")]
     text, document = describe_plan(plan), plan.to_dict()
-    assert "Privacy: epsilon 8, delta 1e-05, of a client (not of a person in its data)" in text
+    assert "Privacy: epsilon 8, delta 1e-05, of a client with all its data (not of a person in it)" in text
     assert f"for any other data in its place: epsilon {others:.4g}, delta {delta:.3g}, in all its rounds" in text
-    assert "18 of 20 clients of every cohort being honest" in text
+    assert "each client may be in 4 sums (closed cohorts); one that is closed counts, whatever becomes of it" in text
+    after = "  ".join(f"{epsilon:.4g} after {rounds}" for rounds, epsilon in found.epsilons)
+    assert f"spent       epsilon {after}: what a budget of so many would promise" in text
+    assumed = text.partition("  assumed ")[2].partition("  poison ")[0]
+    assert "of the whole roster at most 2 clients tell the server their noise, or choose it" in assumed
+    assert "(privacy.colluding), so that 18 of any 20 in a sum are honest;" in assumed
+    assert "at most 2 of the 5 trustees are corrupt (trustees.corrupt)" in assumed
+    assert "of an estimate of 727 bits the proof takes 39 off" in assumed
+    assert "Nobody can check these: docs/privacy.md" in assumed
     assert "moves a sum by more with probability 2^-40" in text
     assert "What remains without noise" not in text
     assert max(map(len, privacy_lines(found, plan.policy.update.fraction_bits))) <= 120
@@ -128,6 +137,37 @@ def test_too_much_noise_is_said_with_what_would_help() -> None:
     assert "a quarter of the rounds, 1" in note
     assert found.privacy is not None
     assert all(each.ratio > found.privacy.ratio for each in found.privacy.alternatives)
+
+
+def test_a_plan_that_goes_on_counts_what_was_spent() -> None:
+    """Least and most that a client has left; epsilon of who spent most, within the budget."""
+    going_on = former(sensitivity=2**8, charges=(FormerCharge("client0", 2), FormerCharge("client3", 3)))
+    assert budget_of(going_on) is not None
+    found = privacy_plan(going_on, rounds=9)
+    assert found is not None
+    account = budget_of(going_on)
+    assert account is not None
+    left = {account.rounds(member.id) for member in going_on.roster}
+    assert (found.rounds, found.rounds_most) == (min(left), max(left)) == (2, 5)
+    spent = [account.spent("client3", rounds).epsilon for rounds in (1, 2)]
+    assert found.epsilons == tuple((rounds, float(each)) for rounds, each in zip((1, 2), spent, strict=True) if each)
+    assert found.epsilons[-1][1] is not None
+    assert found.epsilons[-1][1] <= 8
+    text = "\n".join(privacy_lines(found, 8))
+    assert "each client may be in 2 to 5 more sums (closed cohorts), after what it spent" in text
+    assert "after 1  " in text
+    assert "after 2 by who spent most: what a budget of so many would promise" in text
+    gone = former(sensitivity=2**8, charges=(FormerCharge("client0", 9),))
+    over = privacy_plan(gone)
+    assert over is not None
+    assert (over.rounds, [rounds for rounds, _ in over.epsilons]) == (0, [0])
+    assert any("who spent most before has nothing left" in note for note in over.notes())
+
+
+def test_nobody_who_may_collude_is_said_to_be_an_assumption() -> None:
+    found = privacy_plan(noise(honest=4))
+    assert found is not None
+    assert any("privacy.colluding is 0: the noise is enough only if no client" in note for note in found.notes())
 
 
 def test_a_plan_says_that_nothing_is_proved_and_what_would_help() -> None:
@@ -185,7 +225,9 @@ def test_a_plan_with_noise_of_trustees() -> None:
     assert found.ratio == pytest.approx(24 * 256 / np.sqrt(31 * (5 * found.sigma**2 + 24 * own)))
     assert found.poison.one_cell == 256 + noise.error.group_bound < other.privacy.poison.one_cell
     text = "\n".join(privacy_lines(found, policy.update.fraction_bits))
-    assert "the noise of 4 trustees in every cohort, of whom 2 are honest" in text
+    assert "at most 2 of the 5 trustees are corrupt (trustees.corrupt), so that 2 are honest of" in text
+    assert "any 4 whose noise is in a sum, whoever the clients are;" in text
+    assert found.colluding is None
     assert "by each trustee" in text
     assert max(map(len, text.splitlines())) <= 120
     with pytest.raises(Misuse, match=r"limits\.max_cohort: expected all 24 clients of a round"):
@@ -203,7 +245,8 @@ def test_a_run_with_noise_of_trustees_is_accepted(tmp_path: Path) -> None:
     assert report.account is not None
     assert [each.client for each in report.account.clients] == ["site-00", "site-01"]
     assert any(
-        "noise of 2 trustees in it, of whom at most 1 are corrupt" in said for said in report.account.assumptions
+        "noise of 2 trustees in every cohort, of whom at most 1 are corrupt" in said
+        for said in report.account.assumptions
     )
     resumed = Federation(Small(2), config, out).run(resume=True)
     assert [each.aborted for each in resumed.rounds] == [None]
