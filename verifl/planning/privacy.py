@@ -27,7 +27,7 @@ from protocols.noise import (
 from protocols.noise_derivation import derive_noise, least_norm_bound
 from protocols.noise_trustees import CLIENTS, noise_needed, noise_trustees, training_clients
 from protocols.parameters import security_of
-from protocols.policy import AddedNoise, Policy
+from protocols.policy import AddedNoise, NoiseLaw, Policy
 
 SENSIBLE = 0.25  # of the ratio of signal to noise in a round: below it training hardly sees its updates
 TRIES_BITS, CHANCE_BITS = 60, 40  # Q and p of spec 12.3
@@ -35,8 +35,8 @@ TRIES_BITS, CHANCE_BITS = 60, 40  # Q and p of spec 12.3
 
 @dataclass(frozen=True)
 class Poison:
-    """How far one accepted client can move a sum, in units, but with probability p: along one coordinate, along a flat
-    direction, in all; and what there is beside it: B W, and the noise of an honest cohort in one direction."""
+    """How far one accepted submission can move a sum, in units, but with probability p: along one coordinate, along a
+    flat direction, in all; and what there is beside it: B W, and the noise of an honest cohort in one direction."""
 
     one_cell: float
     flat: float
@@ -63,7 +63,7 @@ class PrivacyPlan:
     all that the budget allows, at twice the sensitivity: compared with any other updates. ratio: of signal to noise, of
     the mean of a full cohort's aligned updates of full length in one round. bytes_each: of a ciphertext, a coordinate.
     hiding, security: bits that the proof of privacy takes off (spec 11.4), and of the estimate that they are taken off.
-    clients: of the roster."""
+    clients: of the roster. poison: of a client. trustee: of one that adds noise; None where none does."""
 
     epsilon: float
     delta: float
@@ -81,6 +81,7 @@ class PrivacyPlan:
     replaced: tuple[float, float] | None
     ratio: float
     poison: Poison
+    trustee: Poison | None
     bytes_each: int
     hiding: int
     security: int
@@ -167,7 +168,8 @@ def privacy_plan(policy: Policy, rounds: int | None = None) -> PrivacyPlan | Non
         tuple((k, None if found is None else float(found)) for k, found in shown),
         None if replaced is None else (float(replaced[0]), float(replaced[1])),
         _ratio(policy, noise),
-        _poison(policy, reach),
+        _poison(policy, law_of(noise, 1), reach),
+        _poison(policy, noise, 0) if noise_trustees(policy) else None,
         -(-policy.lattice.modulus.bit_length() // 8),
         guesses,
         security_of(policy.lattice),
@@ -198,12 +200,13 @@ def _reach(policy: Policy) -> int:
     return policy.weights.largest * policy.update.norm_bound
 
 
-def _poison(policy: Policy, reach: int) -> Poison:
-    """Of a client: Theorem 2 of spec 12.2, its third term for one cell and for a flat direction."""
+def _poison(policy: Policy, own: AddedNoise | NoiseLaw, reach: int) -> Poison:
+    """Of an update of at most `reach`, with noise by this law: Theorem 2 of spec 12.2, its third term for one cell and
+    for a flat direction."""
     noise = policy.noise
     if noise is None:
         raise Misuse("expected a policy with noise, found one without")
-    (cells, group), own = noise_cells(policy.dimension), law_of(noise, 1)
+    cells, group = noise_cells(policy.dimension)
     spread = min(own.group_bound**2 * (cells // group), own.ceiling) / cells
     flat = math.sqrt(2 * spread * (TRIES_BITS + CHANCE_BITS) * math.log(2))
     length, honest = math.sqrt(own.ceiling), math.sqrt(_variance(policy, noise))

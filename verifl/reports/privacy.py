@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from protocols.noise_trustees import TRUSTEES
-from verifl.planning.privacy import CHANCE_BITS, TRIES_BITS, PrivacyPlan
+from verifl.planning.privacy import CHANCE_BITS, TRIES_BITS, Poison, PrivacyPlan
 
 
 def privacy_lines(plan: PrivacyPlan | None, fraction_bits: int) -> list[str]:
@@ -82,7 +82,18 @@ def _poison_lines(plan: PrivacyPlan, fraction_bits: int) -> list[str]:
         f"              coordinate {cell}. The noise of a full cohort has {noise} along any direction. With {tries}",
         f"              a client moves a sum by more with probability 2^-{CHANCE_BITS} at most, if discrete logarithms",
         "              are harder than is proved (docs/spec/12-poison.md, 12.3)",
+        *_trustee_lines(plan.trustee, fraction_bits),
     ]
+
+
+def _trustee_lines(poison: Poison | None, fraction_bits: int) -> list[str]:
+    if poison is None:
+        return []
+    one, flat, length = (
+        f"{math.ldexp(units, -fraction_bits):.4g}" for units in (poison.one_cell, poison.flat, poison.length)
+    )
+    reach = f"{one} in one coordinate, {flat} in such a direction, {length} in all"
+    return [f"              a corrupt trustee, by its noise: {reach}"]
 
 
 def _others(value: tuple[float, float] | None) -> str:

@@ -224,10 +224,15 @@ def test_a_plan_with_noise_of_trustees() -> None:
     assert len(roster_of(policy).clients) == 24
     assert found.ratio == pytest.approx(24 * 256 / np.sqrt(31 * (5 * found.sigma**2 + 24 * own)))
     assert found.poison.one_cell == 256 + noise.error.group_bound < other.privacy.poison.one_cell
+    assert other.privacy.trustee is None
+    assert found.trustee is not None
+    assert (found.trustee.one_cell, found.trustee.bound) == (noise.group_bound, 0)
+    assert found.trustee.flat <= found.trustee.length == pytest.approx(np.sqrt(noise.ceiling))
     text = "\n".join(privacy_lines(found, policy.update.fraction_bits))
     assert "at most 2 of the 5 trustees are corrupt (trustees.corrupt), so that 2 are honest of" in text
     assert "any 4 whose noise is in a sum, whoever the clients are;" in text
     assert found.colluding is None
+    assert "a corrupt trustee, by its noise:" in text
     assert "by each trustee" in text
     assert max(map(len, text.splitlines())) <= 120
     with pytest.raises(Misuse, match=r"limits\.max_cohort: expected all 24 clients of a round"):
