@@ -92,7 +92,7 @@ def _trustee_lines(poison: Poison | None, fraction_bits: int) -> list[str]:
     one, flat, length = (
         f"{math.ldexp(units, -fraction_bits):.4g}" for units in (poison.one_cell, poison.flat, poison.length)
     )
-    reach = f"{one} in one coordinate, {flat} in such a direction, {length} in all"
+    reach = f"{one} in one coordinate, {flat} along one direction, {length} in all"
     return [f"              a corrupt trustee, by its noise: {reach}"]
 
 
