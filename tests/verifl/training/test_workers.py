@@ -49,6 +49,9 @@ class Mine:
         state["turns"] = state.get("turns", 0) + 1
         state["pid"] = os.getpid()
         if client == "e": raise verifl.Abstain("not today")
+        if client == os.environ.get("FAILS"):
+            with open(os.environ["FAILURES"], "a") as file: print(client, file=file)
+            raise ValueError("no rows")
         if client == "d" and turn.round == 1 and os.environ.get("DIES"): os.kill(os.getpid(), signal.SIGKILL)
         model.train()
         model(data).sum().backward()
@@ -101,6 +104,21 @@ def test_the_same_models_come_of_two_processes_and_of_one(tmp_path: Path, capfd:
     assert [each.failed for each in apart.rounds] == [("e",), ("e",)]
     assert audit(apart.transcript, apart.policy).accepted
     assert capfd.readouterr().out.count("printed by") == 10  # of the one that has no processes
+
+
+@pytest.mark.organisations
+@pytest.mark.usefixtures("processes")
+def test_who_fails_before_anybody_has_trained_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under noise it sends the update zero once somebody has."""
+    monkeypatch.setenv("FAILS", "a")
+    monkeypatch.setenv("FAILURES", str(tmp_path / "failures"))
+    config = written(tmp_path)
+    config.write_text(f"{CONFIG}[privacy]\nepsilon = 8\ndelta = 1e-5\n", encoding="utf-8")
+    result = run(config, tmp_path / "out", ("cpu", "cpu"))
+    assert [set(each.accepted) for each in result.rounds] == [set("abcde")] * 2
+    assert (tmp_path / "failures").read_text().split() == ["a", "a"]  # once a round
 
 
 @pytest.mark.organisations
