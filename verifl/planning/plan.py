@@ -24,6 +24,7 @@ from verifl.config import Config
 from verifl.enrolment.coordinate_groups import TensorBound, idle_bounds, tensor_bounds, tensor_scales
 from verifl.enrolment.policies import enrol, read_policy_file
 from verifl.enrolment.policy_words import step_numbers
+from verifl.formatting import counted
 from verifl.planning.costs import PeakMemory, SubmissionSize, peak_memory, submission_size
 from verifl.planning.options import Option, list_options
 from verifl.planning.privacy import PrivacyPlan, privacy_plan
@@ -167,6 +168,7 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
             *_stopping_notes(config),
+            *_closing_notes(config),
             *_tracker_notes(config),
         ),
     )
@@ -188,6 +190,13 @@ def _stopping_notes(config: Config) -> list[str]:
     return [
         f"[stopping]: {rounds}: it ends once {rule.metric} has not become better{change} for {rule.patience} of them"
     ]
+
+
+def _closing_notes(config: Config) -> list[str]:
+    if not config.federation.close:
+        return []
+    before = "" if config.stopping is None else ", or where [stopping] stops it"
+    return [f"federation.close: closed for good behind {counted(config.federation.rounds, 'round')} that close{before}"]
 
 
 def _tracker_notes(config: Config) -> list[str]:

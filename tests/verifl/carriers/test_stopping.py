@@ -1,4 +1,4 @@
-"""A run that stops by a metric: its log ends lawfully, the audit accepts it, it can go on, and so can another."""
+"""A run that stops by a metric: the audit accepts its log, it can go on; another can once it is closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import nn
 
 from auditor import audit
 from proofs.errors import Misuse, Rejected
-from protocols.continuation import end_of, require_lawful
+from protocols.continuation import LogEnd, require_lawful
+from protocols.continuation import end_of as log_end
 from protocols.envelopes import open_envelope
 from protocols.log.reader import TranscriptReader
 from protocols.messages import COORDINATOR
@@ -54,13 +55,18 @@ class Said:
         return {"loss": LOSSES[round(model.weight.item())], "count": model.weight.item()}
 
 
-def config(**stopping: object) -> Config:
+def config(close: bool = False, **stopping: object) -> Config:
     return Config.of(
-        federation={"rounds": 5},
+        federation={"rounds": 5, "close": close},
         update={"clip_norm": 2.0},
         trustees={"count": 3, "corrupt": 1, "threshold": 3},
         stopping={"metric": "loss", "patience": 2, **stopping},
     )
+
+
+def end_of(result: FederationResult) -> LogEnd:
+    reader = TranscriptReader(result.transcript)
+    return log_end(reader.entries(0, reader.size), reader.size)
 
 
 def kinds(result: FederationResult) -> list[str]:
@@ -78,7 +84,8 @@ def test_a_run_stops_behind_a_round_that_closed_and_may_go_on(tmp_path: Path) ->
     assert told in str(result)
     assert audit(result.transcript, result.policy).accepted
     reader = TranscriptReader(result.transcript)
-    require_lawful(end_of(reader.entries(0, reader.size), reader.size))  # so another federation may take it up
+    with pytest.raises(Rejected, match="previous-end"):  # as it may go on itself
+        require_lawful(end_of(result))
 
     again = Federation(Said(), config(), out).run(resume=True)
     assert (again.stopped, TranscriptReader(result.transcript).size) == (told, reader.size)
@@ -90,6 +97,17 @@ def test_a_run_stops_behind_a_round_that_closed_and_may_go_on(tmp_path: Path) ->
     assert last.stopped == told.replace("3 of 5", "4 of 5")
     assert kinds(last)[-1] == "RoundClosed"
     assert audit(last.transcript, last.policy).accepted
+
+
+def test_a_run_that_stops_may_close_so_that_another_federation_goes_on_from_it(tmp_path: Path) -> None:
+    result = Federation(Said(), config(close=True, patience=1), tmp_path / "out").run()
+    assert [each.metrics["count"] for each in result.rounds] == [1, 2]
+    assert result.stopped is not None
+    assert kinds(result)[-2:] == ["RoundClosed", "FederationClosed"]
+    require_lawful(end_of(result))
+    assert audit(result.transcript, result.policy).accepted
+    again = Federation(Said(), config(close=True, patience=4), tmp_path / "out").run(resume=True)
+    assert (len(again.rounds), kinds(again)) == (2, kinds(result))  # nothing follows, whatever the patience
 
 
 def test_a_coordinator_of_parties_elsewhere_stops_and_its_best_model_is_found(tmp_path: Path) -> None:

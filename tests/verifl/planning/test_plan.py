@@ -263,8 +263,9 @@ def test_a_remedy_is_named_where_it_may_be_had_alone(tables: dict[str, object]) 
 
 def test_who_is_drawn_what_the_server_does_and_who_is_told() -> None:
     config = Config.of(
-        federation={"rounds": 8},
+        federation={"rounds": 8, "close": True},
         limits={"per_round": 6},
+        stopping={"metric": "loss"},
         server={"rule": "fedyogi", "learning_rate": 0.5, "schedule": {"kind": "step", "every": 1, "factor": 0.5}},
         report={"tensorboard": "runs", "mlflow": "http://127.0.0.1:5000"},
     )
@@ -275,6 +276,7 @@ def test_who_is_drawn_what_the_server_does_and_who_is_told() -> None:
         "server fedyogi, learning_rate 0.5, 0.25, 0.125, 0.0625, 0.03125, ..., and 0.00390625 from round 8 on, "
         "beta1 0.9, beta2 0.99, epsilon 0.001 update" in text
     )
+    assert "federation.close: closed for good behind 8 rounds that close, or where [stopping] stops it" in text
     assert "[report]: TensorBoard in runs and MLflow at http://127.0.0.1:5000: told of every round" in text
     document = json.loads(json.dumps(plan.to_dict()))
     assert document["drawn"] == 6
