@@ -40,7 +40,7 @@ def promised(pinned: PinnedPolicy, chosen: bool) -> list[str]:
     return [
         first,
         (
-            f"privacy: no more than {tell} of {least} clients of a cohort may tell the server their noise, or this "
+            f"privacy: no more than {counted(tell, 'client')} of the roster may tell the server their noise, or this "
             f"epsilon does not hold, though a sum of {least} by itself hides a client from the server with up to "
             f"{counted(least - 2, 'other client')}: say in privacy.colluding how many are not to be trusted with it; "
             "each costs noise"

@@ -164,7 +164,7 @@ def make_plan(task: Task[Any] | StatefulTask[Any], config: Config) -> Plan:
         notes=(
             *planned.notes,
             *(weights.notes() if weights is not None else ()),
-            *(privacy.notes() if privacy is not None else ()),
+            *((*privacy.notes(), *privacy.advice()) if privacy is not None else ()),
             *idle_bounds(config.update, layout.specs),
             *_local_notes(checked, config, model, layout),
             *_stopping_notes(config),

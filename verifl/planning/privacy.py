@@ -111,11 +111,6 @@ class PrivacyPlan:
             found.append("privacy: the budget has no room for a round; see the conditions")
         elif self.rounds == 0:
             found.append("privacy: who spent most before has nothing left, and is not asked (`verifl status`)")
-        if self.colluding == 0:
-            found.append(
-                "privacy: privacy.colluding is 0: the noise is enough only if no client of the whole roster tells the "
-                "server its noise, or chooses it"
-            )
         if not self.proved:
             found.append(
                 f"privacy: of a server that chooses the cohort after it has seen all ciphertexts nothing is proved: "
@@ -124,6 +119,11 @@ class PrivacyPlan:
                 "lower or raise limits.min_cohort, or ask fewer by limits.per_round"
             )
         return found
+
+    def advice(self) -> list[str]:
+        """What a plan says of who may collude; a run has words of its own."""
+        strong = "the noise is enough only if no client of the whole roster tells the server its noise, or chooses it"
+        return [f"privacy: privacy.colluding is 0: {strong}"] if self.colluding == 0 else []
 
     def to_dict(self) -> dict[str, Any]:
         """For `--format json`."""

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 
+from auditor import audit
 from proofs.errors import Rejected
 from protocols import vrf
 from protocols.envelopes import Entry, expected_message, seal
 from protocols.messages import RoundKey, RoundOpen
 from protocols.participation import draw_input, draw_proof
+from protocols.reasons import CONTINUED
 from protocols.rounds.ledger import asked_clients
 from protocols.rounds.trustee import Trustee
+from tests.independent.audit import audit as second_audit
 from tests.seeded import seeded
 from tests.simulator import Simulation, identity_of
 
@@ -179,6 +182,28 @@ def test_clients_believe_values_by_either_of_the_last_two_keys(drawing: Simulati
     assert current is not None
     assert logged(drawing, RoundOpen, current.index).draw is not None
     sum_up(drawing)
+
+
+def test_where_nobody_can_be_drawn_any_more_the_federation_can_be_closed(drawing: Simulation) -> None:
+    """m = 3, f = 1: one honest trustee that destroyed its old key a round early is enough, if the corrupt one gives no
+    value, as it may. Both auditors accept the end, behind which another federation may go on."""
+    drawing.play_round()
+    rotate(drawing, "trustee-0")
+    destroy_old(drawing, "trustee-0")
+    keys = [drawing.trustees[name].round_key(2) for name in NAMES]
+    corrupt = replace(expected_message(RoundKey, Entry.open(keys[1])), draw=None)
+    keys[1] = seal(corrupt, "trustee-1", drawing.key_of("trustee-1"))
+    with pytest.raises(Rejected) as refused:
+        drawing.coordinator.open_round(keys)
+    assert refused.value.check == "draw"
+    assert drawing.coordinator.endings() == (CONTINUED,)
+    drawing.store(drawing.conductor.end(CONTINUED))
+    drawing.settle()
+    drawing.writer.close()
+    pinned = drawing.path.with_name("pinned.cbor")
+    pinned.write_bytes(drawing.policy_data)
+    assert audit(drawing.path, pinned).accepted
+    assert not any(second_audit(drawing.path, pinned).findings.values())
 
 
 def test_too_few_values_are_not_enough(simulate: Simulate) -> None:

@@ -46,7 +46,7 @@ def test_the_claim_before_the_first_round_and_what_is_spent_behind_each(tmp_path
         f"more: {spending.PAGE}"
     )
     assert (ROOT / spending.PAGE).is_file()
-    assert "privacy: no more than 0 of 3 clients of a cohort may tell the server their noise" in colluding
+    assert "privacy: no more than 0 clients of the roster may tell the server their noise" in colluding
     assert "up to 1 other client: say in privacy.colluding how many" in colluding
     assert re.fullmatch(
         r"privacy: epsilon 5\.\d+ of 8 is spent, at delta 1e-05, of a client as the unit: most of a, in 1 of at most 2 "

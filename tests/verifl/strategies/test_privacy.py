@@ -23,7 +23,7 @@ from protocols.parameters import require_sound
 from protocols.policy import FormerCharge, Policy
 from protocols.stores import MemoryStore
 from protocols.weights import WeightRule
-from tests.protocols.noisy_policies import crowd, former, noise
+from tests.protocols.noisy_policies import NOISY, crowd, former, noise
 from tests.verifl.planning.test_plan import Names
 from verifl.agents import client as agents
 from verifl.commands import root as cli
@@ -167,7 +167,11 @@ def test_a_plan_that_goes_on_counts_what_was_spent() -> None:
 def test_nobody_who_may_collude_is_said_to_be_an_assumption() -> None:
     found = privacy_plan(noise(honest=4))
     assert found is not None
-    assert any("privacy.colluding is 0: the noise is enough only if no client" in note for note in found.notes())
+    [note] = found.advice()
+    assert note.startswith("privacy: privacy.colluding is 0: the noise is enough only if no client of the whole roster")
+    some = privacy_plan(NOISY)
+    assert some is not None
+    assert (some.colluding, some.advice()) == (1, [])
 
 
 def test_a_plan_says_that_nothing_is_proved_and_what_would_help() -> None:

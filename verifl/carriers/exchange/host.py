@@ -37,7 +37,8 @@ _ADVICE = (
 )
 _DRAW_ADVICE = (
     "trustees that replaced their key draw by the one before, once more: have them start with both, and run the same "
-    "command again"
+    "command again; if those keys are gone for good, close the federation: federation.close = true, and as many "
+    "rounds as have closed"
 )
 
 
