@@ -21,7 +21,7 @@ from auditor.checks.proofs import Proofs
 from auditor.checks.releases import Cohorts
 from auditor.checks.submissions import invited_clients, knows_invited
 from auditor.checks.verdicts import Verdicts
-from auditor.findings import Result, counted
+from auditor.findings import Result, Unavailable, counted
 from auditor.index import Record, Round, SubmissionRecord
 from auditor.outcomes import CheckRun
 from auditor.reports.results import CheckResult, Event, Finding, Story, printable
@@ -225,17 +225,20 @@ class Asked:
 
 def asked_in(told: Told, found: Round) -> Asked:
     """Who was asked in a round; nobody can tell where it has no RoundOpen here."""
+    nobody_knows = Asked(None, frozenset(), frozenset(), repeats=False)
     if found.open is None:
-        return Asked(None, frozenset(), frozenset(), repeats=False)
+        return nobody_knows
     case, index, opened = told.case, told.log.index, found.open.index
-    charges = Counter[str]() if case.budget is None else index.charges_before(opened)
+    try:
+        budget = case.budget
+    except Unavailable:  # it follows from parameters that cannot be used
+        return nobody_knows
+    charges = Counter[str]() if budget is None else index.charges_before(opened)
     known = knows_invited(case, told.log, found)
     return Asked(
         invited_clients(case, index, found, charges) if known else None,
         frozenset(index.clients_at(case.policy, opened)),
-        frozenset()
-        if case.budget is None
-        else case.budget.exhausted(charges, (each.id for each in case.policy.roster)),
+        frozenset() if budget is None else budget.exhausted(charges, (each.id for each in case.policy.roster)),
         index.opened_before(found.number, found.opens[0].message.model) is not None,
     )
 

@@ -10,6 +10,7 @@ from auditor.course.evidence import drawable, evidence_of
 from auditor.course.naming import disputes, offences
 from auditor.course.parties import client_rows, trustee_rows
 from auditor.course.rounds import round_course
+from auditor.findings import Unavailable
 from auditor.reports.course import Course
 from auditor.reports.results import CheckResult
 from auditor.stories import Told, asked_in
@@ -27,7 +28,8 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
     those that findings are about."""
     policy = None if told.case.pinned_policy is None else told.case.policy
     if policy is None or told.log.filed is None:
-        return Course(policy, lacking=LACKING if told.case.foreign is None else FOREIGN)
+        lacking = LACKING if told.case.foreign is None else FOREIGN
+        return Course(policy, sound=policy is not None and _is_sound(told), lacking=lacking)
     index = told.log.index
     found = tuple(islice(index.in_order(), MOST_ROUNDS))
     asked = [asked_in(told, each) for each in found]
@@ -36,6 +38,7 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
     drawn = evidence_of(told, results, graphs)
     return Course(
         policy=policy,
+        sound=_is_sound(told),
         entries=len(index.headings),
         rounds=tuple(round_course(told, each, open_to.clients) for each, open_to in zip(found, asked, strict=True)),
         beyond=len(index.rounds) - len(found),
@@ -50,10 +53,19 @@ def course_of(told: Told, results: Sequence[CheckResult], graphs: Collection[int
         drawable=drawable(index.in_order()),
         cited=cited(told, results, named[:MOST_NAMED], drawn),
         changes=_changes(told),
+        more_changes=max(len(index.changes) - MOST_NAMED, 0),
         ending=None if index.ending is None else (index.ending[0].index, index.ending[0].message.reason),
         gaps=len(told.log.gaps),
         cut=told.log.cut,
     )
+
+
+def _is_sound(told: Told) -> bool:
+    """Whether the sizes and parameters that follow from the policy are computable."""
+    try:
+        return told.case.pinned is not None
+    except Unavailable:
+        return False
 
 
 def _changes(told: Told) -> tuple[tuple[int, str, str], ...]:

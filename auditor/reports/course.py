@@ -181,11 +181,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Course:
-    """All of it. policy: what was agreed; None where it does not open. lacking: why there are no rounds, where the log
-    cannot be read; else empty. clients, trustees, noise: the rows that are listed, of the policy's members.
+    """All of it. policy: what was agreed; None where it does not open. sound: whether its numbers can be used: else
+    they may be absurd. lacking: why there are no rounds, where the log cannot be read; else empty. clients, trustees,
+    noise: the rows that are listed, of the policy's members. more_changes: changes of keys that are not listed.
     gaps: how many entries are missing here; cut: how many are judged of a log that is not whole, None if it is."""
 
     policy: Policy | None
+    sound: bool = True
     lacking: str = ""
     entries: int = 0
     rounds: tuple[RoundCourse, ...] = ()
@@ -201,6 +203,7 @@ class Course:
     drawable: tuple[int, ...] = ()  # rounds with an aggregate
     cited: tuple[CitedEntry, ...] = ()
     changes: tuple[tuple[int, str, str], ...] = ()  # entry, party, what of its key
+    more_changes: int = 0
     ending: tuple[int, str] | None = None  # entry and reason of FederationClosed
     gaps: int = 0
     cut: int | None = None

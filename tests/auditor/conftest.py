@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from auditor.blobs import Blobs
 from auditor.case import Case
 from auditor.memory import Memory
 from auditor.outcomes import Hands
+from auditor.reports.page.compose import page_of
+from auditor.reports.page.render import to_html
 from protocols import hpke
 from protocols.blobs import blob_hash
 from protocols.envelopes import open_envelope, seal
@@ -235,6 +238,13 @@ def judged(forge: Forge, path: Path) -> set[str]:
     report = audit(forge.write(path), forge.policy_data)
     assert report.accepted == all(result.acceptable for result in report.checks)
     return failed(report)
+
+
+def paged(path: Path, policy: bytes | None) -> Report:
+    """An audit of which a page is made, too: nothing in a transcript or a policy may fail that."""
+    report = audit(path, policy, course=())
+    assert to_html(page_of(report, ["verifl-audit"], datetime(2026, 1, 1, tzinfo=UTC)))
+    return report
 
 
 def case_of(path: Path, policy: bytes) -> Case:

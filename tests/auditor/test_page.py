@@ -27,6 +27,7 @@ from protocols.envelopes import open_policy
 from protocols.messages import Aggregate
 from protocols.policy import Policy
 from tests.auditor.conftest import Forged
+from tests.auditor.test_policies import adopted
 from tests.simulator import Setting, Simulation, make_policy
 
 Simulations = Callable[[str], Simulation]
@@ -122,6 +123,18 @@ def test_no_policy_at_all(copied: Callable[[str], Path]) -> None:
     assert found.verdict.outcome is Outcome.DAMAGED
     assert (found.promises, found.clients, found.rounds, found.privacy) == ((), None, None, None)
     assert found.lacking == "The policy does not open, so nothing can be said of what was agreed or done."
+
+
+@pytest.mark.parametrize("name", ["quiet", "noisy"])
+def test_absurd_numbers_of_a_policy_promise_nothing(forge: Forged, tmp_path: Path, name: str) -> None:
+    forged = forge(name)
+    data = adopted(forged, update=replace(forged.policy.update, fraction_bits=2**62))
+    found = page_at(forged.write(tmp_path / "t"), data)
+    assert found.verdict.outcome is Outcome.BROKEN
+    assert {each.by for each in found.verdict.broken if each.check == "I2"} == {"issuer"}
+    assert (found.promises, found.privacy) == ((), None)
+    assert found.lacking == "The policy's numbers cannot be used (I2), so nothing can be said of what it promises."
+    assert found.clients is not None
 
 
 # ---- promises and checks ----

@@ -16,6 +16,7 @@ from auditor.filing import Filing
 from protocols.envelopes import open_envelope, required_signer, seal
 from protocols.log.merkle import EMPTY_ROOT
 from protocols.messages import MESSAGE_TYPES
+from tests.auditor.conftest import paged
 from tests.auditor.forge import Forge, write_transcript
 from tests.simulator import identity_of
 from tests.strategies import instances
@@ -45,7 +46,7 @@ def test_any_messages_by_the_right_parties(data: st.DataObject, simulations, tmp
         entry = seal(message, signer, identity_of(signer))
         forged.insert_raw(data.draw(st.integers(0, len(forged.slots))), entry)
     path = tmp_path_factory.mktemp("any") / "t"
-    assert not audit(forged.write(path), simulation.policy_data).accepted
+    assert not paged(forged.write(path), simulation.policy_data).accepted
     shutil.rmtree(path)
 
 
@@ -62,7 +63,7 @@ def test_honest_entries_with_any_fields(data: st.DataObject, simulations, tmp_pa
         chosen = data.draw(st.sampled_from([each.name for each in dataclasses.fields(honest)]))
         forged.edit(position, **{chosen: getattr(other, chosen)})
     path = tmp_path_factory.mktemp("any") / "t"
-    audit(forged.write(path), simulation.policy_data)
+    paged(forged.write(path), simulation.policy_data)
     shutil.rmtree(path)
 
 
@@ -82,8 +83,8 @@ def test_random_files(copied, simulations, seed: int) -> None:
             rand.randbytes(rand.randrange(300)),
         ]
         file.write_bytes(rand.choice(replacement))
-    assert audit(path, simulations("eventful").policy_data).outcome is not Outcome.BROKEN
-    assert audit(path, None).outcome is not Outcome.BROKEN
+    assert paged(path, simulations("eventful").policy_data).outcome is not Outcome.BROKEN
+    assert paged(path, None).outcome is not Outcome.BROKEN
 
 
 def test_an_absurd_size_costs_nothing(simulations, tmp_path: Path) -> None:

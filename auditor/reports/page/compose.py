@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from auditor.reports.clauses import CLAUSES, ORIENTATION
@@ -21,6 +22,7 @@ from auditor.reports.results import CheckResult, Kind, Outcome, Results, Status
 from protocols.noise_trustees import noise_trustees, training_clients
 from protocols.policy import Policy
 
+MOST_EVENTS = 2000  # of a story
 NO_METRICS: Series = {}
 WORDS: Mapping[Status, str] = {
     Status.PASS: "passed",
@@ -73,7 +75,7 @@ def page_of(
     """The page of a report. command: what audits again; made: when the audit was, with a time zone. outcome, conflict:
     of following a transcript, where these are not the report's own. metrics: published in `metrics_from`, unverified.
     statement: SHA-256 of the signed statement of the same audit."""
-    course = report.course if report.course is not None else Course(None, "this report was made without them")
+    course = report.course if report.course is not None else Course(None, lacking="this report was made without them")
     other = report.outcome is Outcome.OTHER
     policy = None if other else course.policy
     members = (0, 0, 0)
@@ -93,7 +95,8 @@ def page_of(
         undrawn=_undrawn(course),
         privacy=None if other else privacy_of(report, course),
         offences=offences_of(report, course, command),
-        story=report.story,
+        story=report.story and replace(report.story, events=report.story.events[:MOST_EVENTS]),
+        more_story=0 if report.story is None else max(len(report.story.events) - MOST_EVENTS, 0),
         limits=tuple(limits_of(report, policy)),
         checks=() if other else tuple(_check(each) for each in report.checks),
         entries=course.cited,
@@ -134,6 +137,8 @@ def _lacking(report: Results, course: Course) -> str:
         return "Nothing was audited: the record is another than the one that was accepted before, or it is gone."
     if course.policy is None:
         return "The policy does not open, so nothing can be said of what was agreed or done."
+    if not course.sound and not course.lacking:
+        return "The policy's numbers cannot be used (I2), so nothing can be said of what it promises."
     return f"The record cannot be read: {course.lacking}." if course.lacking else ""
 
 

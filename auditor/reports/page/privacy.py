@@ -23,8 +23,8 @@ UNIT = (
 
 
 def privacy_of(report: Results, course: Course) -> Privacy | None:
-    """None where the policy does not open."""
-    if course.policy is None:
+    """None where the policy does not open, or its numbers cannot be used."""
+    if course.policy is None or not course.sound:
         return None
     account = report.account
     rows = () if account is None else tuple(_ledger(account))

@@ -15,9 +15,9 @@ from protocols.weights import WEIGHT_KINDS
 
 def promises_of(report: Results) -> tuple[Promises, ...]:
     """To clients, to whoever uses the model, to whoever relies on the record. Every check is evidence for one of them.
-    Nothing where the policy does not open."""
+    Nothing where the policy does not open, or its numbers cannot be used."""
     policy = None if report.course is None else report.course.policy
-    if policy is None:
+    if policy is None or report.course is None or not report.course.sound:
         return ()
     groups = (
         ("To every client", "about its data and its updates", _to_clients(policy)),

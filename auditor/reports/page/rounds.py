@@ -33,6 +33,7 @@ def rounds_of(course: Course, metrics: Series, source: str) -> Rounds | None:
         curves=tuple(_curve(name, points) for name, points in list(metrics.items())[:MOST_CURVES] if points),
         curves_from=source,
         changes=course.changes,
+        more_changes=course.more_changes,
         beyond=course.beyond,
     )
 

@@ -195,6 +195,7 @@ class Rounds:
     curves: tuple[Curve, ...]
     curves_from: str
     changes: tuple[tuple[int, str, str], ...]
+    more_changes: int = 0
     beyond: int = 0
 
 
@@ -332,6 +333,7 @@ class Page:
     privacy: Privacy | None
     offences: Offences | None
     story: Story | None
+    more_story: int
     limits: tuple[str, ...]
     checks: tuple[CheckRow, ...]
     entries: tuple[CitedEntry, ...]
