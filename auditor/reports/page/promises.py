@@ -124,9 +124,9 @@ def _to_users(policy: Policy) -> Stated:
 def _to_readers(report: Results, policy: Policy) -> Stated:
     head = report.checkpoint
     size = "" if head is None else f" its {head.size:,} entries up to"
-    cosigned = (
-        "" if head is None else f" It has the signatures of {len(head.cosigners)} of {len(policy.trustees)} trustees."
-    )
+    trustees = {member.id for member in policy.trustees}
+    signed = 0 if head is None else len(trustees.intersection(head.cosigners))
+    cosigned = "" if head is None else f" It has the signatures of {signed} of {len(trustees)} trustees."
     yield (
         (
             f"The record is whole and unaltered:{size} a checkpoint that the log's key signed, and {policy.threshold} "
