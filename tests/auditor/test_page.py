@@ -253,7 +253,7 @@ def test_without_noise_no_epsilon_is_claimed(simulations: Simulations) -> None:
     found = page(simulations, "quiet").privacy
     assert found is not None
     assert "no epsilon is claimed" in found.unit
-    assert (found.assumptions, found.ledger, found.ledger_said) == ((), (), "")
+    assert (found.meaning, found.assumptions, found.ledger, found.ledger_said) == ((), (), (), "")
     assert any("no noise was added" in each for each in page(simulations, "quiet").limits)
 
 
@@ -263,7 +263,8 @@ def test_the_ledger(simulations: Simulations) -> None:
     assert found is not None
     assert report.account is not None
     assert found.unit.startswith("Wherever this page says epsilon, its unit is one client with all its data")
-    assert found.assumptions == report.account.assumptions
+    assert (found.meaning, found.assumptions) == (report.account.meaning, report.account.assumptions)
+    assert not [note for _, note in found.notes if note.startswith(("means:", "assumed:"))]
     (row,) = found.ledger
     assert row.clients == "client-00 to client-02 (3 clients)"
     assert row.spent == f"{float(report.account.clients[0].epsilon or 0):g}"

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from auditor.reports.course import Course
 from auditor.reports.page.values import LedgerRow, Privacy
-from auditor.reports.results import Account, ClientAccount, Results
+from auditor.reports.results import Account, ClientAccount, Results, printable
 from protocols.policy import Policy
 
 PRIVACY_CHECKS = ("P1", "P2", "P3", "P4", "P5", "P6", "P7")
@@ -32,6 +32,7 @@ def privacy_of(report: Results, course: Course) -> Privacy | None:
         facts=tuple(_facts(report, course.policy)),
         notes=tuple(_notes(report)),
         unit=NONE_CLAIMED if course.policy.privacy_budget is None else UNIT,
+        meaning=() if account is None else account.meaning,
         assumptions=() if account is None else account.assumptions,
         ledger=rows[:MOST_ROWS],
         ledger_said=_said(course.policy, account),
@@ -61,8 +62,9 @@ def _facts(report: Results, policy: Policy) -> Iterator[tuple[str, str, tuple[st
 
 
 def _notes(report: Results) -> Iterator[tuple[str, str]]:
-    """What the checks note, but the assumptions, which have a list of their own."""
-    known = set() if report.account is None else set(report.account.assumptions)
+    """What the checks note, but meaning and assumptions, which have lists of their own."""
+    listed = () if report.account is None else (*report.account.meaning, *report.account.assumptions)
+    known = {printable(f"{kind}: {each}") for kind in ("means", "assumed") for each in listed}
     for result in report.checks:
         if result.id in PRIVACY_CHECKS:
             yield from ((result.id, note) for note in result.notes if note not in known)

@@ -246,11 +246,12 @@ class LedgerRow:
 @dataclass(frozen=True)
 class Privacy:
     """facts: by name. notes: of P1 to P7, each with its check. unit: what epsilon means, here and wherever this page
-    says it. ledger: empty without a budget."""
+    says it; meaning: the same in detail. assumptions: what it rests on. ledger: empty without a budget."""
 
     facts: tuple[tuple[str, str, tuple[str, ...]], ...]
     notes: tuple[tuple[str, str], ...]
     unit: str
+    meaning: tuple[str, ...]
     assumptions: tuple[str, ...]
     ledger: tuple[LedgerRow, ...]
     ledger_said: str
