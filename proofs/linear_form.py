@@ -1,7 +1,8 @@
 """The linear relations that the sumcheck leaves, as one form on what is opened (spec 5.7).
 
 (L1) sum of the mask over the cube - <rho, y> + <masks, y'> + <shared, kappa>, (L2) the mask at r,
-(L3) <t, eq(r_columns)> + sum_b eta^b p_b r_0 (1 - r_0), joined as (L1) + kappa_2 (L2) + kappa_3 (L3).
+(L3) <t, eq(r_columns)> + sum_b eta^b p_b r_0 (1 - r_0), (L4) <rho, eq(r_rows)> minus the blinding of the update's rows,
+joined as (L1) + kappa_2 (L2) + kappa_3 (L3) + kappa_4 (L4).
 """
 
 from __future__ import annotations
@@ -23,19 +24,24 @@ def pad_at(x: int) -> int:
 
 @dataclass(frozen=True)
 class LinearForm:
-    """Coefficients on the openings of the rows' combinations (C), of A (auxiliary_length), of the first of E_0."""
+    """Coefficients on the openings of the rows' combinations (C), of A (auxiliary_length), of E_0 (share_length); on
+    the blinding of the update's rows."""
 
     table: list[int]
     auxiliary: list[int]
-    share: Sequence[int]
+    share: list[int]
+    blinding: int
 
-    def at(
-        self, table: Sequence[int], auxiliary: Sequence[int], update: Sequence[int] = (), share: Sequence[int] = ()
-    ) -> int:
-        """Value at openings; those of all rows and of the update's alone have the same coefficients."""
-        total = dot(self.table, table) + dot(self.auxiliary, auxiliary)
-        total += dot(self.table[: len(update)], update) + dot(self.share, share[: len(self.share)])
-        return total % ORDER
+    @property
+    def parts(self) -> tuple[list[int], ...]:
+        """On each vector that is opened, in their order: rows, A; with the encryption's proof the update's rows, which
+        have the coefficients of all others, and E_0."""
+        return (self.table, self.auxiliary, *((self.table, self.share) if self.share else ()))
+
+    def at(self, vectors: Sequence[Sequence[int]], blinding: int = 0) -> int:
+        """Value at openings, in the order of `parts`, and at the blinding of the update's rows."""
+        parts = zip(self.parts, vectors, strict=True)
+        return (sum(dot(part, vector) for part, vector in parts) + self.blinding * blinding) % ORDER
 
 
 def linear_form(
@@ -53,4 +59,8 @@ def linear_form(
     auxiliary.append((2 * half + opening.second) % ORDER)
     for r, degree in zip(final.point, parameters.round_degrees, strict=True):
         auxiliary += [(half + opening.second * pow(r, power, ORDER)) % ORDER for power in range(1, degree + 1)]
-    return LinearForm(scale(final.columns, opening.third), auxiliary, terms.shared)
+    share, fourth = list[int](), opening.fourth
+    if layout.apart:
+        rows = scale(final.rows[: parameters.shape.data_rows], fourth)
+        share = [*terms.shared, *[0] * (parameters.share_length - len(terms.shared) - len(rows)), *rows]
+    return LinearForm(scale(final.columns, opening.third), auxiliary, share, -fourth % ORDER)

@@ -1,4 +1,8 @@
-"""The prover's last step: Schnorr's proof that committed vectors satisfy one linear form (spec 5.9)."""
+"""The prover's last step: that committed vectors satisfy one linear form (spec 5.9).
+
+Schnorr's proof for all of them, of which the masked responses are not sent: they are joined in one vector, and that is
+folded until it is short (Attema and Cramer 2020).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from dataclasses import dataclass
 
 from proofs.curve import ORDER
 from proofs.engine import Engine
+from proofs.folding import Fold, Folding, combined, combined_form, cross_values
 from proofs.linear_form import LinearForm
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import add, dot, scale
 from proofs.proof import Announcements
 from proofs.randomness import Randomness, uniform_scalars
 from proofs.relations.terms import FinalPoint
+from proofs.transcript import ArgumentTranscript
 from proofs.witness import CommittedUpdate
 
 
@@ -24,8 +30,8 @@ class Masked:
         self.mask = uniform_scalars(rand, len(secret))
 
     def announcement(self, engine: Engine) -> bytes:
-        """Com(mask), the blinding of the commitment being the last of the scalars; nothing where there are none."""
-        return engine.commit(self.mask[:-1], self.mask[-1]) if self.mask else b""
+        """Com(mask), the blinding of the commitment being the last of the scalars."""
+        return engine.commit(self.mask[:-1], self.mask[-1])
 
     def respond(self, challenge: int) -> tuple[int, ...]:
         """challenge * secret + mask."""
@@ -34,30 +40,48 @@ class Masked:
 
 @dataclass(frozen=True, repr=False, eq=False)  # secret: stays out of messages
 class Openings:
-    """What is opened. With the encryption's proof the update's rows are opened apart from all others: their blinding
-    is the last part of E_0's opening, combined by eq(r_rows, row), and has no response of its own."""
+    """What is opened, each with its blinding last: the combination of all rows, or of all but the update's; A; with the
+    encryption's proof the combination of the update's rows, and E_0."""
 
-    table: Masked  # combination of all rows, or of all but the update's; its blinding
-    auxiliary: Masked  # A's vector and its blinding
-    update: Masked  # combination of the update's rows; empty without the encryption's proof
-    share: Masked  # E_0's vector and its blinding; empty without the encryption's proof
-    rows: Sequence[int]  # eq(r_rows, row) of the data rows
+    openings: tuple[Masked, ...]
 
     def announce(self, engine: Engine, form: LinearForm) -> Announcements:
         """The first messages."""
-        return Announcements(
-            table=self.table.announcement(engine),
-            auxiliary=self.auxiliary.announcement(engine),
-            update=self._announce_update(engine),
-            share=self.share.announcement(engine),
-            form=form.at(self.table.mask[:-1], self.auxiliary.mask[:-1], self.update.mask, self.share.mask[:-1]),
-        )
+        table, auxiliary, *apart = (each.announcement(engine) for each in self.openings)
+        update, share = apart or (b"", b"")
+        masks = [each.mask[:-1] for each in self.openings]
+        blinding = self.openings[2].mask[-1] if apart else 0
+        return Announcements(table, auxiliary, update, share, form.at(masks, blinding))
 
-    def _announce_update(self, engine: Engine) -> bytes:
-        if not self.update.mask:
-            return b""
-        shared = self.share.mask[:-1]
-        return engine.commit(self.update.mask, dot(self.rows, shared[len(shared) - len(self.rows) :]))
+    def respond(self, challenge: int) -> list[tuple[int, ...]]:
+        """The masked vectors, each with its blinding last."""
+        return [each.respond(challenge) for each in self.openings]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is sent of the responses."""
+
+    blindings: tuple[int, ...]
+    crossed: tuple[int, ...]
+    folds: tuple[Fold, ...]
+    response: tuple[int, ...]
+
+
+def fold_responses(
+    engine: Engine, transcript: ArgumentTranscript, form: LinearForm, responses: Sequence[Sequence[int]], last: int
+) -> Folded:
+    """responses: masked vectors in the order of `LinearForm.parts`, each with its blinding last. last: scalars that are
+    left when it is folded. Whoever has the responses can do this, so it needs no mask."""
+    vectors, blindings = [each[:-1] for each in responses], tuple(each[-1] for each in responses)
+    crossed = tuple(cross_values(vectors, form.parts))
+    mu = transcript.vector_weight(blindings, crossed)
+    folding, folds = Folding(combined(vectors, mu), combined_form(form.parts, mu)), list[Fold]()
+    while len(folding.vector) > last:
+        even, odd = (engine.commit(scalars, 0) for scalars in folding.across())
+        folds.append(Fold(even, odd, *folding.values()))
+        folding.bind(transcript.fold_challenge(folds[-1]))
+    return Folded(blindings, crossed, tuple(folds), tuple(folding.vector))
 
 
 def draw_openings(
@@ -74,13 +98,9 @@ def draw_openings(
     layout = parameters.layout
     parts = [_combined_rows(engine, committed, b, span, final.rows) for b, span in enumerate(layout.spans)]
     together = [scale(part, pow(eta, b, ORDER)) for b, part in enumerate(parts) if b not in layout.apart]
-    return Openings(
-        table=Masked(_sum(together), rand),
-        auxiliary=Masked(auxiliary, rand),
-        update=Masked([scalar for b in layout.apart for scalar in parts[b][:-1]], rand),
-        share=Masked(share, rand),
-        rows=final.rows[: parameters.shape.data_rows],
-    )
+    apart = [parts[b] for b in layout.apart]
+    secrets = [_sum(together), auxiliary, *((*apart, share) if apart else ())]
+    return Openings(tuple(Masked(secret, rand) for secret in secrets))
 
 
 def _combined_rows(

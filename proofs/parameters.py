@@ -29,6 +29,7 @@ from typing import ClassVar
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE, EncryptionParameters
 from proofs.errors import Misuse
+from proofs.folding import FoldedLength
 from proofs.layout import Layout
 from proofs.privacy_noise import MAXIMUM_MESSAGE, NoiseBounds
 from proofs.ranges import MAXIMUM_COORDINATE_BOUND, CoordinateGroup, coordinate_segments
@@ -300,6 +301,18 @@ class ArgumentParameters:
         """Scalars under E_0: the packed key and the blindings of the data rows; 0 without the encryption's proof."""
         return sum(relation.shared for relation in self.relations)
 
+    @cached_property
+    def opened(self) -> tuple[int, ...]:
+        """Lengths of the vectors that are opened: of rows, of A; with the encryption's proof of the update's rows, of
+        E_0."""
+        columns = self.shape.columns
+        return (columns, self.auxiliary_length, *((columns, self.share_length) if self.layout.apart else ()))
+
+    @cached_property
+    def folded(self) -> FoldedLength:
+        """How all of them together are folded."""
+        return FoldedLength.of(max(self.opened))
+
     def commitments_size(self, label: str) -> int:
         """Bytes of the row commitments with this label in the transcript; 0 where there must be none."""
         return POINT_SIZE * self.layout.families.get(label, 0)
@@ -307,10 +320,9 @@ class ArgumentParameters:
     @cached_property
     def proof_size(self) -> int:
         """Bytes of a proof: every proof under these parameters has this size."""
-        apart, columns = len(self.layout.apart), self.shape.columns
+        openings, folds = len(self.opened), self.folded.folds
         scalars = 1 + sum(self.round_degrees) + len(self.layout.tables) + 1
-        scalars += columns + 1 + self.auxiliary_length + 1
-        scalars += apart * (columns + 1) + self.share_length
+        scalars += openings + 2 * (openings - 1) + 2 * folds + self.folded.last
         integers = self.projections * self.response_width + self.combinations * RESIDUE_SIZE
         integers += sum(each.count * each.width for each in self.quotients)
-        return (3 + 2 * apart) * POINT_SIZE + integers + scalars * SCALAR_SIZE
+        return (1 + openings + 2 * folds) * POINT_SIZE + integers + scalars * SCALAR_SIZE

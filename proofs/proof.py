@@ -13,6 +13,7 @@ from itertools import islice
 from proofs.curve import ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE
 from proofs.errors import Malformed
+from proofs.folding import Fold
 from proofs.parameters import ArgumentParameters
 
 
@@ -48,13 +49,13 @@ class Proof:
     update_announcement: bytes  # first message of the opening of the update's rows alone
     share_announcement: bytes  # first message of the opening of E_0
     form_announcement: int  # the linear form at the first messages' openings
-    table_response: tuple[int, ...]  # C scalars
     table_blinding_response: int
-    auxiliary_response: tuple[int, ...]  # auxiliary_length scalars
     auxiliary_blinding_response: int
-    update_response: tuple[int, ...]  # C scalars; its blinding follows from the share response
-    share_response: tuple[int, ...]  # share_length scalars
+    update_blinding_response: int | None
     share_blinding_response: int | None
+    cross_values: tuple[int, ...]  # of the vectors' combination, what the form is beside its claimed value
+    folds: tuple[Fold, ...]
+    response: tuple[int, ...]  # the folded vector
 
     @property
     def announcements(self) -> Announcements:
@@ -67,9 +68,15 @@ class Proof:
             self.form_announcement,
         )
 
+    @property
+    def blinding_responses(self) -> tuple[int, ...]:
+        """Those that are there, in the order of the announcements."""
+        apart = (self.update_blinding_response, self.share_blinding_response)
+        every = (self.table_blinding_response, self.auxiliary_blinding_response, *apart)
+        return tuple(each for each in every if each is not None)
+
     def encode(self, parameters: ArgumentParameters) -> bytes:
         """Exactly parameters.proof_size bytes, for a proof made under these parameters."""
-        share_blinding = () if self.share_blinding_response is None else (self.share_blinding_response,)
         return b"".join(
             (
                 self.auxiliary,
@@ -84,13 +91,10 @@ class Proof:
                 self.update_announcement,
                 self.share_announcement,
                 encode_scalars([self.form_announcement]),
-                encode_scalars(self.table_response),
-                encode_scalars([self.table_blinding_response]),
-                encode_scalars(self.auxiliary_response),
-                encode_scalars([self.auxiliary_blinding_response]),
-                encode_scalars(self.update_response),
-                encode_scalars(self.share_response),
-                encode_scalars(share_blinding),
+                encode_scalars(self.blinding_responses),
+                encode_scalars(self.cross_values),
+                *(encode_fold(fold) for fold in self.folds),
+                encode_scalars(self.response),
             )
         )
 
@@ -98,6 +102,11 @@ class Proof:
 def encode_scalars(scalars: Iterable[int]) -> bytes:
     """32 bytes each, big-endian; scalars in [0, ORDER)."""
     return b"".join([scalar.to_bytes(SCALAR_SIZE, "big") for scalar in scalars])
+
+
+def encode_fold(fold: Fold) -> bytes:
+    """Two points, two scalars."""
+    return fold.even + fold.odd + encode_scalars([fold.even_value, fold.odd_value])
 
 
 def encode_residues(residues: Iterable[int]) -> bytes:
@@ -120,8 +129,7 @@ def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:
     """Raises Malformed("proof-length") or Malformed("scalar-range"); points are left to the engine."""
     if len(data) != parameters.proof_size:
         raise Malformed("proof-length", f"{parameters.proof_size} bytes", f"{len(data)} bytes")
-    reader, columns = _Reader(data), parameters.shape.columns
-    apart = len(parameters.layout.apart)
+    reader, apart = _Reader(data), len(parameters.layout.apart)
     return Proof(
         auxiliary=reader.take(POINT_SIZE),
         projections=reader.integers(parameters.projections, parameters.response_width),
@@ -135,13 +143,13 @@ def decode_proof(parameters: ArgumentParameters, data: bytes) -> Proof:
         update_announcement=reader.take(POINT_SIZE * apart),
         share_announcement=reader.take(POINT_SIZE * apart),
         form_announcement=reader.scalar("form_announcement"),
-        table_response=reader.scalars("table_response", columns),
         table_blinding_response=reader.scalar("table_blinding_response"),
-        auxiliary_response=reader.scalars("auxiliary_response", parameters.auxiliary_length),
         auxiliary_blinding_response=reader.scalar("auxiliary_blinding_response"),
-        update_response=reader.scalars("update_response", columns * apart),
-        share_response=reader.scalars("share_response", parameters.share_length),
+        update_blinding_response=reader.scalar("update_blinding_response") if apart else None,
         share_blinding_response=reader.scalar("share_blinding_response") if apart else None,
+        cross_values=reader.scalars("cross_values", 2 * len(parameters.opened) - 2),
+        folds=tuple(reader.fold(f"folds[{j}]") for j in range(parameters.folded.folds)),
+        response=reader.scalars("response", parameters.folded.last),
     )
 
 
@@ -168,6 +176,10 @@ class _Reader:
             index = next(i for i, value in enumerate(values) if value >= ORDER)
             raise Malformed("scalar-range", f"{name}[{index}] below the group order", f"{values[index]:x}")
         return values
+
+    def fold(self, name: str) -> Fold:
+        even, odd = self.take(POINT_SIZE), self.take(POINT_SIZE)
+        return Fold(even, odd, *self.scalars(name, 2))
 
     def residues(self, count: int) -> tuple[int, ...]:
         return tuple([int.from_bytes(self.take(RESIDUE_SIZE), "big") for _ in range(count)])

@@ -14,11 +14,11 @@ from proofs.encryption import EncryptionStatement
 from proofs.engine import Block, Engine, Projection
 from proofs.errors import Malformed, Misuse
 from proofs.linear_form import linear_form
-from proofs.opening import draw_openings
+from proofs.opening import Folded, draw_openings, fold_responses
 from proofs.parameters import ArgumentParameters
 from proofs.polynomials import add, dot
 from proofs.privacy_noise import NoiseSigns
-from proofs.proof import Proof
+from proofs.proof import Announcements, Proof
 from proofs.quotients import RowProducts, exact_values
 from proofs.randomness import Randomness, symmetric, uniform_scalar, uniform_scalars
 from proofs.relations.relation import Drawn
@@ -288,7 +288,7 @@ def _open(
     rand: Randomness,
     share: Sequence[int],
 ) -> Proof:
-    """Schnorr's proof that rows, A and E_0 open to vectors on which the linear form has its value (spec 5.9)."""
+    """The proof that rows, A and E_0 open to vectors on which the linear form has its value (spec 5.9)."""
     transcript = projected.transcript
     weights_of_opening = transcript.opening_weights(summed.evaluations)
     final = FinalPoint.of(parameters.layout.row_variables, summed.point)
@@ -298,7 +298,13 @@ def _open(
     openings = draw_openings(engine, parameters, committed, auxiliary, share, final, eta, rand)
     announced = openings.announce(engine, form)
     challenge = transcript.opening_challenge(announced)
-    table, hidden, shared = (each.respond(challenge) for each in (openings.table, openings.auxiliary, openings.share))
+    folded = fold_responses(engine, transcript, form, openings.respond(challenge), parameters.folded.last)
+    return _sent(projected, summed, announced, folded)
+
+
+def _sent(projected: Projected, summed: Summed, announced: Announcements, folded: Folded) -> Proof:
+    table, auxiliary, *apart = folded.blindings
+    update, share = apart or (None, None)
     return Proof(
         auxiliary=projected.commitment,
         projections=projected.projections,
@@ -312,11 +318,11 @@ def _open(
         update_announcement=announced.update,
         share_announcement=announced.share,
         form_announcement=announced.form,
-        table_response=table[:-1],
-        table_blinding_response=table[-1],
-        auxiliary_response=hidden[:-1],
-        auxiliary_blinding_response=hidden[-1],
-        update_response=openings.update.respond(challenge),
-        share_response=shared[:-1],
-        share_blinding_response=shared[-1] if shared else None,
+        table_blinding_response=table,
+        auxiliary_blinding_response=auxiliary,
+        update_blinding_response=update,
+        share_blinding_response=share,
+        cross_values=folded.crossed,
+        folds=folded.folds,
+        response=folded.response,
     )

@@ -1,7 +1,7 @@
 """The Fiat-Shamir transcript of one argument: what is absorbed, and which challenges follow, in order (spec 5.5).
 
 Prover and verifier both walk through this one class, so they cannot disagree. Every value of the statement and of the
-proof that is known at a point is absorbed before the next challenge is drawn; the last responses need not be.
+proof that is known at a point is absorbed before the next challenge is drawn; the last response need not be.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import groupby, islice
 from proofs.challenger import Challenger
 from proofs.domains import ARGUMENT
 from proofs.engine import Engine, Signs
+from proofs.folding import Fold
 from proofs.layout import Layout
 from proofs.parameters import ArgumentParameters
 from proofs.privacy_noise import NoiseSigns
@@ -48,11 +49,12 @@ class RelationWeights:
 
 @dataclass(frozen=True)
 class OpeningWeights:
-    """Challenges that join tables, and the three linear relations."""
+    """Challenges that join tables, and the linear relations."""
 
     tables: int  # eta
     second: int  # kappa_2
     third: int  # kappa_3
+    fourth: int = 0  # kappa_4, of the blindings under E_0; nothing without the encryption's proof
 
 
 def statement_bytes(parameters: ArgumentParameters) -> bytes:
@@ -137,9 +139,10 @@ class ArgumentTranscript:
         return self._challenger.scalar("round-challenge")
 
     def opening_weights(self, evaluations: Sequence[int]) -> OpeningWeights:
-        """Absorbs the w_b; draws the weights of the tables, and of the second and the third linear relation."""
+        """Absorbs the w_b; draws the weights of the tables, and of all linear relations but the first."""
         self._challenger.absorb("evaluations", encode_scalars(evaluations))
-        return OpeningWeights(*self._challenger.scalars("opening-weights", 3))
+        count = 3 + len(self._parameters.layout.apart)
+        return OpeningWeights(*self._challenger.scalars("opening-weights", count))
 
     def opening_challenge(self, first: Announcements) -> int:
         """Absorbs the first messages; draws c."""
@@ -150,3 +153,15 @@ class ArgumentTranscript:
             self._challenger.absorb("share-announcement", first.share)
         self._challenger.absorb("form-announcement", encode_scalars([first.form]))
         return self._challenger.scalar("opening-challenge")
+
+    def vector_weight(self, blindings: Sequence[int], crossed: Sequence[int]) -> int:
+        """Absorbs the responses for blindings, and the values across; draws mu."""
+        self._challenger.absorb("blinding-responses", encode_scalars(blindings))
+        self._challenger.absorb("cross-values", encode_scalars(crossed))
+        return self._challenger.scalar("vector-weight")
+
+    def fold_challenge(self, fold: Fold) -> int:
+        """Absorbs what was sent for a fold; draws phi_j."""
+        self._challenger.absorb("fold-commitments", fold.even + fold.odd)
+        self._challenger.absorb("fold-values", encode_scalars([fold.even_value, fold.odd_value]))
+        return self._challenger.scalar("fold-challenge")

@@ -12,11 +12,10 @@ V2 5.2       every scalar is below the group order                  Malformed sc
 V3 5.2       every point is on the curve                            Malformed point-encoding
 V4 5.3       every projection is within [-Z, Z]                     Rejected shortness
              what each relation sent is in its range                Rejected quotient-range, combination-range
-V5 5.5, 5.7  challenges, rounds, final evaluations                  (recomputed: they define what V6 to V8 compare)
+V5 5.5, 5.7  challenges, rounds, final evaluations                  (recomputed: they define what V6 and V7 compare)
    5.8       what each relation sent follows from its statement     Rejected ciphertext-combination
-V6 5.7       the linear form at the responses has its value         Rejected linear-relation
-V7 5.7       the combinations of rows open to the responses         Rejected update-opening, table-opening
-V8 5.7       A and the shared secret open to the responses          Rejected auxiliary-opening, share-opening
+V6 5.7       the linear form at the folded response has its value   Rejected linear-relation
+V7 5.7       rows, A and the shared secret open to it, together     Rejected opening
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from proofs.domains import ARGUMENT_BATCH
 from proofs.encryption import EncryptionStatement
 from proofs.engine import Engine, Points
 from proofs.errors import Malformed, Misuse, Rejected
+from proofs.folding import combined_value, folded_value, form_at, place_weights, unfolded
 from proofs.layout import RowCommitments
 from proofs.linear_form import linear_form
 from proofs.parameters import ArgumentParameters
@@ -92,24 +92,17 @@ class Claim(RowCommitments):
 
 @dataclass(frozen=True)
 class _Opening:
-    """One group equation: scalars on the claim's points, minus Com(response; blinding), is the identity."""
+    """The group equation left of one claim: scalars on its points, minus `response` on the generators and `blinding` on
+    H, is the identity. The points: D of all tables, A, announcements, folds, E_0."""
 
-    check: str
-    scalars: dict[int, list[int]]  # by the position of the first point
+    points: Points
+    scalars: list[int]
     response: Sequence[int]
     blinding: int
 
 
-@dataclass(frozen=True)
-class _Openings:
-    """The group equations left of one claim, over its points: D of all tables, A, announcements, E_0."""
-
-    points: Points
-    equations: list[_Opening]
-
-
 def verify(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> None:
-    """Raises Malformed or Rejected, naming the first failed check of V0 to V8 in that order."""
+    """Raises Malformed or Rejected, naming the first failed check of V0 to V7 in that order."""
     verdict = verify_batch(engine, parameters, [claim])[0]
     if verdict is not None:
         raise verdict
@@ -118,9 +111,9 @@ def verify(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> None
 def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequence[Claim]) -> list[Verdict]:
     """One verdict per claim, the same as `verify` would give one by one; None accepts.
 
-    parameters: of any weight; each claim is verified under those of its own. V0 to V6 are checked claim by claim. V7
-    and V8 of all are checked in one random combination, with 128-bit weights from a hash of everything in the batch;
-    where it fails, the batch is bisected down to the claims at fault. Raises Misuse where the encryption's statement is
+    parameters: of any weight; each claim is verified under those of its own. V0 to V6 are checked claim by claim. V7 of
+    all is checked in one random combination, with 128-bit weights from a hash of everything in the batch; where it
+    fails, the batch is bisected down to the claims at fault. Raises Misuse where the encryption's statement is
     there without parameters for it, or the other way round.
     """
     for claim in claims:
@@ -129,7 +122,7 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
         if (claim.sign_context is None) != (parameters.privacy_noise is None):
             raise Misuse("claim: expected a sign context where noise for privacy is in force, and only there")
     verdicts: list[Verdict] = [None] * len(claims)
-    pending: dict[int, _Openings] = {}
+    pending: dict[int, _Opening] = {}
     for index, claim in enumerate(claims):
         try:
             pending[index] = _reduce(engine, parameters, claim)
@@ -140,8 +133,8 @@ def verify_batch(engine: Engine, parameters: ArgumentParameters, claims: Sequenc
     return verdicts
 
 
-def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Openings:
-    """V0 to V6: what is left to check are openings."""
+def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Opening:
+    """V0 to V6: what is left to check is the opening."""
     # V0
     least, largest = parameters.least_weight, parameters.largest_weight
     if not least <= claim.weight <= largest:
@@ -175,10 +168,14 @@ def _reduce(engine: Engine, parameters: ArgumentParameters, claim: Claim) -> _Op
         summand += _signed_at(engine, parameters, noise, weights, terms, final, proof.evaluations)
     target = _form_value(proof, weights, terms, opening, last - summand)
     form = linear_form(parameters, weights.projections, terms, final, opening)
-    found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
-    if found != (challenge * target + proof.form_announcement) % ORDER:
-        raise Rejected("linear-relation", "responses that satisfy the linear form", f"{found:x}")
-    return _Openings(points, _equations(parameters, proof, final, opening.tables, challenge))
+    claimed = challenge * target + proof.form_announcement - form.blinding * (proof.update_blinding_response or 0)
+    mu = transcript.vector_weight(proof.blinding_responses, proof.cross_values)
+    value, phis = _replay_folds(transcript, proof, combined_value(proof.cross_values, claimed, mu))
+    response = unfolded(proof.response, place_weights(phis), max(parameters.opened))
+    if (found := form_at(form.parts, mu, response)) != value:
+        raise Rejected("linear-relation", "a response that satisfies the linear form", f"{found:x}")
+    scalars, blinding = _opened_scalars(parameters, proof, final, opening.tables, challenge, mu, phis)
+    return _Opening(points, scalars, response, blinding)
 
 
 def _check_lengths(parameters: ArgumentParameters, claim: Claim) -> None:
@@ -202,10 +199,11 @@ def _check_ranges(parameters: ArgumentParameters, proof: Proof, sent: Sequence[S
 
 
 def _decode_points(engine: Engine, parameters: ArgumentParameters, claim: Claim, proof: Proof) -> Points:
-    """V3, in one call: the rows of all tables, A, the announcements, E_0."""
+    """V3, in one call: the rows of all tables, A, the announcements, the folds, E_0."""
     encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
     encoded += proof.auxiliary + proof.table_announcement + proof.auxiliary_announcement
     encoded += proof.update_announcement + proof.share_announcement
+    encoded += b"".join(fold.even + fold.odd for fold in proof.folds)
     return engine.decode_points(encoded + b"".join(each.share_commitment for each in claim.statements))
 
 
@@ -273,41 +271,48 @@ def _form_value(
     return (mask_sum + opening.second * mask_at_point + opening.third * rows) % ORDER
 
 
-def _equations(
-    parameters: ArgumentParameters, proof: Proof, final: FinalPoint, eta: int, challenge: int
-) -> list[_Opening]:
-    """V7 and V8 of one claim, in the order in which a failure is named."""
+def _row_scalars(parameters: ArgumentParameters, final: FinalPoint, eta: int, factor: int, apart: int) -> list[int]:
+    """What stands before D: `apart` times eq(r_rows, row) for rows that are opened apart, else `factor` times eta^b of
+    it."""
     layout, rows = parameters.layout, list[int]()
     for b, table in enumerate(layout.tables):
-        factor = 0 if b in layout.apart else challenge * pow(eta, b, ORDER)
-        rows += [factor * weight % ORDER for weight in final.rows[: table.rows]]
-    first = layout.total_rows  # A; the announcements of table, auxiliary, update, share; E_0
-    together = {0: rows, first + 1: [1]}
-    hidden = {first: [challenge], first + 2: [1]}
-    equations = [
-        _Opening("table-opening", together, proof.table_response, proof.table_blinding_response),
-        _Opening("auxiliary-opening", hidden, proof.auxiliary_response, proof.auxiliary_blinding_response),
-    ]
-    if proof.share_blinding_response is None:
-        return equations
-    shared = {first + 4: [1], first + 5: [challenge]}
-    share = _Opening("share-opening", shared, proof.share_response, proof.share_blinding_response)
-    return [_update_opening(parameters, proof, final, challenge), *equations, share]
+        of_table = apart if b in layout.apart else factor * pow(eta, b, ORDER) % ORDER
+        rows += [of_table * weight % ORDER for weight in final.rows[: table.rows]]
+    return rows
 
 
-def _update_opening(parameters: ArgumentParameters, proof: Proof, final: FinalPoint, challenge: int) -> _Opening:
-    """V7 of the update's rows, whose blindings stand under E_0."""
-    layout = parameters.layout
-    (position,) = layout.apart
-    data = final.rows[: layout.tables[position].rows]
-    scalars = [challenge * weight % ORDER for weight in data]
-    blinding = dot(data, proof.share_response[len(proof.share_response) - len(data) :])
-    places = {layout.spans[position].start: scalars, layout.total_rows + 3: [1]}
-    return _Opening("update-opening", places, proof.update_response, blinding)
+def _replay_folds(transcript: ArgumentTranscript, proof: Proof, value: int) -> tuple[int, list[int]]:
+    """What the form must be at the folded response, and the challenges of the folds."""
+    phis = list[int]()
+    for fold in proof.folds:
+        phis.append(transcript.fold_challenge(fold))
+        value = folded_value(value, fold, phis[-1])
+    return value, phis
 
 
-def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) -> dict[int, list[int]]:
-    """Weights for the equations of every claim, that nobody knows before all claims are fixed."""
+def _opened_scalars(
+    parameters: ArgumentParameters,
+    proof: Proof,
+    final: FinalPoint,
+    eta: int,
+    challenge: int,
+    mu: int,
+    phis: Sequence[int],
+) -> tuple[list[int], int]:
+    """V7, on the claim's points and on H: phi_0 .. phi_(n-1) times the sum of what is opened, and what folds add."""
+    crossed, factor = list[int](), 1
+    for phi in reversed(phis):
+        crossed = [factor, factor * phi % ORDER * phi % ORDER, *crossed]
+        factor = factor * phi % ORDER
+    powers = [factor * pow(mu, i, ORDER) % ORDER for i in range(len(parameters.opened))]
+    table, auxiliary, *apart = (challenge * power % ORDER for power in powers)
+    update, share = apart or (0, 0)
+    scalars = [*_row_scalars(parameters, final, eta, table, update), auxiliary, *powers, *crossed]
+    return [*scalars, *([share] if apart else [])], dot(powers, proof.blinding_responses)
+
+
+def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) -> dict[int, int]:
+    """A weight for every claim, that nobody knows before all claims are fixed."""
     challenger = Challenger(ARGUMENT_BATCH)
     challenger.absorb("statement", statement_bytes(parameters.weighing(1)))
     for claim in claims.values():
@@ -321,53 +326,36 @@ def _batch_weights(parameters: ArgumentParameters, claims: Mapping[int, Claim]) 
         for statement in claim.statements:
             for label, data in statement.absorbed.items():
                 challenger.absorb(label, data)
-    count = 2 + 2 * len(parameters.layout.apart)
-    flat = challenger.weights("weights", count * len(claims))
-    return {index: flat[count * i : count * (i + 1)] for i, index in enumerate(claims)}
+    return dict(zip(claims, challenger.weights("weights", len(claims)), strict=True))
 
 
 def _bisect(
     engine: Engine,
-    pending: Mapping[int, _Openings],
-    weights: Mapping[int, Sequence[int]],
+    pending: Mapping[int, _Opening],
+    weights: Mapping[int, int],
     indices: list[int],
     verdicts: list[Verdict],
 ) -> None:
-    """V7 and V8 of the claims at `indices`; writes the verdicts of those that fail."""
+    """V7 of the claims at `indices`; writes the verdicts of those that fail."""
     if not indices or _hold(engine, [pending[i] for i in indices], [weights[i] for i in indices]):
         return
     if len(indices) == 1:
-        check = _failing(engine, pending[indices[0]])
-        verdicts[indices[0]] = Rejected(check, "responses that open the commitment", "other values or blinding")
+        verdicts[indices[0]] = Rejected("opening", "a response that opens the commitments", "another")
         return
     middle = len(indices) // 2
     _bisect(engine, pending, weights, indices[:middle], verdicts)
     _bisect(engine, pending, weights, indices[middle:], verdicts)
 
 
-def _failing(engine: Engine, openings: _Openings) -> str:
-    """The name of the first equation that fails; the last where no other does."""
-    count = len(openings.equations)
-    for position in range(count - 1):
-        if not _hold(engine, [openings], [[int(i == position) for i in range(count)]]):
-            return openings.equations[position].check
-    return openings.equations[-1].check
-
-
-def _hold(engine: Engine, openings: Sequence[_Openings], weights: Sequence[Sequence[int]]) -> bool:
+def _hold(engine: Engine, openings: Sequence[_Opening], weights: Sequence[int]) -> bool:
     """Whether the weighted sum of all equations is the identity."""
     scalars: list[int] = []
-    generators = [0] * max(len(equation.response) for opening in openings for equation in opening.equations)
+    generators = [0] * max(len(opening.response) for opening in openings)
     blinding = 0
-    for opening, factors in zip(openings, weights, strict=True):
-        own = [0] * engine.point_count(opening.points)
-        for equation, factor in zip(opening.equations, factors, strict=True):
-            for start, values in equation.scalars.items():
-                for i, value in enumerate(values, start):
-                    own[i] += factor * value
-            for i, response in enumerate(equation.response):
-                generators[i] -= factor * response
-            blinding -= factor * equation.blinding
-        scalars += [scalar % ORDER for scalar in own]
+    for opening, weight in zip(openings, weights, strict=True):
+        scalars += [weight * scalar % ORDER for scalar in opening.scalars]
+        for i, scalar in enumerate(opening.response):
+            generators[i] -= weight * scalar
+        blinding -= weight * opening.blinding
     points = engine.concatenate([opening.points for opening in openings])
     return engine.combination_is_zero(points, scalars, [g % ORDER for g in generators], blinding % ORDER)

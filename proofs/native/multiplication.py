@@ -46,7 +46,12 @@ def digit_count(table: NDArray[np.int64]) -> int:
 
 
 def multiply_points(points: Words, scalars: Sequence[int]) -> Words:
-    """(8,): sum_i scalars[i] points[i] for scalars below 2^256, by signed buckets (Pippenger)."""
+    """(8,): sum_i scalars[i] points[i] for scalars below 2^256, by signed buckets (Pippenger); zeros cost nothing."""
+    kept = [index for index, scalar in enumerate(scalars) if scalar]
+    if not kept:
+        return np.zeros(8, np.uint64)
+    if len(kept) < len(scalars):
+        points, scalars = points[kept], [scalars[index] for index in kept]
     bits = _window_bits(len(points))
     count = -(-258 // bits)
     bias = sum(1 << (bits * window + bits - 1) for window in range(count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import lshift
 
 from proofs.curve import ORDER
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS, EncryptionParameters
@@ -15,6 +16,8 @@ from proofs.relations.norm import UPDATE
 from proofs.relations.relation import DirectRelation, Sent, Weights
 from proofs.relations.terms import FinalPoint, SmallForm, Terms
 from proofs.shape import TableShape
+
+_PLACES = [KEY_DIGIT_BITS * i for i in range(KEY_DIGITS)]  # bits below each digit
 
 
 @dataclass(frozen=True)
@@ -79,5 +82,5 @@ class PackedForm(SmallForm):
         cells, total = final.cells(self.groups.rows, self.groups.columns), 0
         for s, power in enumerate(self.powers):
             group = cells[KEY_DIGITS * s : KEY_DIGITS * (s + 1)]
-            total += power * sum(value << KEY_DIGIT_BITS * i for i, value in enumerate(group))
+            total += power * sum(map(lshift, group, _PLACES))
         return total % ORDER

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from tests.independent.challenger import Challenger
@@ -17,7 +15,7 @@ from tests.independent.parameters import Grouping, Numbers, Table
 
 
 class Refused(Exception):
-    """A proof that fails a named check of V4 to V8."""
+    """A proof that fails a named check of V4 to V7."""
 
 
 def signed_integers(data: bytes, width: int) -> list[int]:
@@ -61,7 +59,7 @@ class Verification:
         self._rounds()
         self._opening()
         self._linear_relation()
-        self._equations()
+        self._folded_point()
 
     # --- V1 to V4 ---
 
@@ -85,6 +83,7 @@ class Verification:
         self.rows = decode_points(b"".join(data for data, _, _ in wanted))
         self.auxiliary = decode_point(self.proof.auxiliary)
         self.announcements = [decode_point(data) for data in self.proof.announcements]
+        self.fold_points = [decode_points(points) for points, _ in self.proof.folds]
         self.share = decode_point(claim.share_commitment) if numbers.encrypted else None
 
     def _bounds(self) -> None:
@@ -216,16 +215,26 @@ class Verification:
         self.e = promised
 
     def _opening(self) -> None:
-        """Steps 6 and 7."""
+        """Steps 6 to 9."""
         challenger, proof = self.challenger, self.proof
         challenger.absorb("evaluations", proof.evaluations)
         self.w = decode_scalars(proof.evaluations)
-        self.eta, self.kappa_2, self.kappa_3 = challenger.scalars("opening-weights", 3)
+        kappas = challenger.scalars("opening-weights", 3 + self.numbers.encrypted)
+        self.eta, self.kappa_2, self.kappa_3, *fourth = kappas
+        self.kappa_4 = fourth[0] if fourth else 0
         labels = ("table-announcement", "auxiliary-announcement", "update-announcement", "share-announcement")
         for label, data in zip(labels, proof.announcements, strict=False):
             challenger.absorb(label, data)
         challenger.absorb("form-announcement", proof.form)
         self.c = challenger.scalar("opening-challenge")
+        challenger.absorb("blinding-responses", proof.blindings)
+        challenger.absorb("cross-values", proof.across)
+        self.mu = challenger.scalar("vector-weight")
+        self.phi: list[int] = []
+        for points, scalars in proof.folds:
+            challenger.absorb("fold-commitments", points)
+            challenger.absorb("fold-values", scalars)
+            self.phi.append(challenger.scalar("fold-challenge"))
 
     # --- what 5.7 says of r ---
 
@@ -396,15 +405,46 @@ class Verification:
             second -= self._signed_weight() * self.w[names.index("update")] * self.w[names.index("noise")]
         third = sum(pow(self.eta, b, ORDER) * w for b, w in enumerate(self.w))
         value = first + self.kappa_2 * second + self.kappa_3 * third
-        at_responses = inner(self._auxiliary_form(), proof.auxiliary_response[:-1])
-        columns = eq_table(self._column_point)
-        at_responses += self.kappa_3 * inner(columns, proof.table_response[:-1])
+        self.blindings = decode_scalars(proof.blindings)
+        claimed = self.c * value + int.from_bytes(proof.form, "big")
         if numbers.encrypted:
-            at_responses += self.kappa_3 * inner(columns, proof.update_response)
-            powers = [pow(self.xi, s, ORDER) for s in range(numbers.key_scalars)]
-            at_responses += self.zeta * inner(powers, proof.share_response)
-        if (at_responses - self.c * value - int.from_bytes(proof.form, "big")) % ORDER:
+            claimed += self.kappa_4 * self.blindings[2]
+        if self._folded_value(claimed) != inner(self._joined_form(), self._unfolded_response()):
             raise Refused("linear-relation")
+
+    def _folded_value(self, claimed: int) -> int:
+        """v of 5.9, from V on."""
+        across = decode_scalars(self.proof.across)
+        across.insert(len(across) // 2, claimed)
+        v = sum(q * pow(self.mu, e, ORDER) for e, q in enumerate(across))
+        for phi, (_, scalars) in zip(self.phi, self.proof.folds, strict=True):
+            e, o = decode_scalars(scalars)
+            v = e + phi * v + phi * phi * o
+        return v % ORDER
+
+    def _joined_form(self) -> list[int]:
+        """L at first: the sum of mu^(m-1-i) L_i."""
+        numbers = self.numbers
+        columns = [self.kappa_3 * x for x in eq_table(self._column_point)]
+        forms = [columns, self._auxiliary_form()]
+        if numbers.encrypted:
+            on_key = [self.zeta * pow(self.xi, s, ORDER) for s in range(numbers.key_scalars)]
+            forms += [columns, on_key + [self.kappa_4 * x for x in eq_table(self._row_point)[: numbers.R]]]
+        joined = [0] * numbers.lengths[0]
+        for i, form in enumerate(reversed(forms)):
+            for place, coefficient in enumerate(form):
+                joined[place] += pow(self.mu, i, ORDER) * coefficient
+        return joined
+
+    def _unfolded_response(self) -> list[int]:
+        """The s_i of 5.10."""
+        found = []
+        for i in range(self.numbers.lengths[0]):
+            s = self.proof.response[i >> len(self.phi)]
+            for j, phi in enumerate(self.phi):
+                s = s if i >> j & 1 else s * phi % ORDER
+            found.append(s)
+        return found
 
     def _auxiliary_form(self) -> list[int]:
         """The coefficients of the linear form on the vector under A."""
@@ -419,60 +459,32 @@ class Verification:
             ]
         return form
 
-    # --- V7, V8 ---
+    # --- V7 ---
 
-    def _equations(self) -> None:
-        """All equations at once, with weights nobody could foresee; apart only to name the one that fails."""
+    def _folded_point(self) -> None:
         relation = Relation()
-        for _, equation in self._each():
-            self._add(relation, equation, secrets.randbits(128))
-        if relation.holds():
-            return
-        for name, equation in self._each():
-            relation = Relation()
-            self._add(relation, equation, 1)
-            if not relation.holds():
-                raise Refused(name)
+        factors = [prod(self.phi[j + 1 :]) for j in range(len(self.phi))]  # of what fold j adds
+        for factor, phi, points in zip(factors, self.phi, self.fold_points, strict=True):
+            relation.add_points([factor, factor * phi * phi], points)
+        first = prod(self.phi)
+        for i, (scalars, points) in enumerate(self._opened()):
+            weight = first * pow(self.mu, i, ORDER)
+            relation.add_points([self.c * scalar for scalar in scalars], points, weight)
+            relation.add_points([1], [self.announcements[i]], weight)
+            relation.subtract_commitment([], self.blindings[i], weight)
+        relation.subtract_commitment(self._unfolded_response(), 0)
+        if not relation.holds():
+            raise Refused("opening")
 
-    def _add(self, relation: Relation, equation: Equation, weight: int) -> None:
-        relation.add_points([self.c * scalar for scalar in equation.scalars], equation.points, weight)
-        relation.add_points([1], [equation.announcement], weight)
-        relation.subtract_commitment(equation.response, equation.blinding, weight)
-
-    def _each(self) -> list[tuple[str, Equation]]:
-        numbers, proof = self.numbers, self.proof
+    def _opened(self) -> list[tuple[list[int], list[Point]]]:
+        """X_0, X_1, .. as combinations."""
         rows = eq_table(self._row_point)
-        scalars = [pow(self.eta, b, ORDER) * y % ORDER for b, t in enumerate(numbers.tables) for y in rows[: t.rows]]
-        table, auxiliary, *encryption = self.announcements
-        apart = numbers.R if numbers.encrypted else 0
-        equations = []
-        if numbers.encrypted and self.share is not None:
-            blinding = inner(rows, proof.share_response[numbers.key_scalars : -1])
-            equations.append(
-                (
-                    "update-opening",
-                    Equation(scalars[:apart], self.rows[:apart], encryption[0], proof.update_response, blinding),
-                )
-            )
-        *values, blinding = proof.table_response
-        equations.append(("table-opening", Equation(scalars[apart:], self.rows[apart:], table, values, blinding)))
-        *values, blinding = proof.auxiliary_response
-        equations.append(("auxiliary-opening", Equation([1], [self.auxiliary], auxiliary, values, blinding)))
-        if numbers.encrypted and self.share is not None:
-            *values, blinding = proof.share_response
-            equations.append(("share-opening", Equation([1], [self.share], encryption[1], values, blinding)))
-        return equations
-
-
-@dataclass(frozen=True)
-class Equation:
-    """c times a combination of points plus an announcement is Com(response; blinding)."""
-
-    scalars: list[int]
-    points: list[Point]
-    announcement: Point
-    response: list[int]
-    blinding: int
+        scalars = [pow(self.eta, b, ORDER) * y for b, t in enumerate(self.numbers.tables) for y in rows[: t.rows]]
+        if self.share is None:
+            return [(scalars, self.rows), ([1], [self.auxiliary])]
+        apart = self.numbers.R
+        rest, update = (scalars[apart:], self.rows[apart:]), (rows[:apart], self.rows[:apart])
+        return [rest, ([1], [self.auxiliary]), update, ([1], [self.share])]
 
 
 def inner_modulo(a: Sequence[int], b: Sequence[int], q: int) -> int:

@@ -40,10 +40,10 @@ class Proof:
     evaluations: bytes
     announcements: list[bytes]
     form: bytes
-    table_response: list[int]
-    auxiliary_response: list[int]
-    update_response: list[int]
-    share_response: list[int]
+    blindings: bytes
+    across: bytes
+    folds: list[tuple[bytes, bytes]]  # the points, the scalars
+    response: list[int]
 
 
 def split(proof: bytes, numbers: Numbers) -> Proof:
@@ -68,10 +68,11 @@ def split(proof: bytes, numbers: Numbers) -> Proof:
         evaluations=take(32 * len(numbers.tables)),
         announcements=[take(33) for _ in range(4 if encrypted else 2)],
         form=take(32),
-        table_response=decode_scalars(take(32 * numbers.C + 32)),
-        auxiliary_response=decode_scalars(take(32 * numbers.auxiliary_length + 32)),
-        update_response=decode_scalars(take(32 * numbers.C if encrypted else 0)),
-        share_response=decode_scalars(take(32 * numbers.secret_length + 32 if encrypted else 0)),
+        blindings=take(32 * len(numbers.opened)),
+        across=take(32 * (2 * len(numbers.opened) - 2)),
+        folds=[(take(66), take(64)) for _ in range(numbers.folds)],
+        response=decode_scalars(take(32 * numbers.last)),
     )
     decode_scalars(b"".join([result.claim, *result.rounds, result.evaluations, result.form]))
+    decode_scalars(b"".join([result.blindings, result.across, *(scalars for _, scalars in result.folds)]))
     return result

@@ -327,12 +327,33 @@ class Numbers:
 
     @property
     def proof_size(self) -> int:
-        announcements = 4 if self.encrypted else 2
-        size = 33 + self.k * self.width + 32 + 32 * sum(self.degrees) + 32 * len(self.tables) + 33 * announcements + 32
-        size += 32 * self.C + 32 + 32 * self.auxiliary_length + 32
+        m = len(self.opened)
+        size = 33 + self.k * self.width + 32 + 32 * sum(self.degrees) + 32 * len(self.tables) + 33 * m + 32
+        size += 32 * m + 32 * (2 * m - 2) + 130 * self.folds + 32 * self.last
         if self.encrypted:
-            size += self.S * (8 + self.quotient_width) + 32 * self.C + 32 * self.secret_length + 32
+            size += self.S * (8 + self.quotient_width)
         return size
+
+    @property
+    def opened(self) -> list[int]:
+        """Lengths of x_0, x_1, .. (5.7)."""
+        return [self.C, self.auxiliary_length] + ([self.C, self.secret_length] if self.encrypted else [])
+
+    @property
+    def lengths(self) -> list[int]:
+        """Of the vector before any fold, and after each (5.6)."""
+        lengths = [max(self.opened)]
+        while lengths[-1] > 16:
+            lengths.append(lengths[-1] // 2 + lengths[-1] % 2)
+        return lengths
+
+    @property
+    def folds(self) -> int:
+        return len(self.lengths) - 1
+
+    @property
+    def last(self) -> int:
+        return self.lengths[-1]
 
     @property
     def residue_width(self) -> int:

@@ -161,7 +161,7 @@ def key_and_release(transcript: Path) -> None:
 
 BUNDLE = "tile/entries/000.p/20"
 TAMPERED: dict[str, tuple[Callable[[Path], None], set[str]]] = {
-    "a proof": (of_blob("submission", "proof", lambda path: flip(path, 20_000)), {"I1", "I6"}),
+    "a proof": (of_blob("submission", "proof", lambda path: flip(path, 5_000)), {"I1", "I6"}),
     "a ciphertext": (of_blob("submission", "ciphertext", flip), {"I1", "I6", "I9"}),
     "a pruned ciphertext": (of_blob("submission", "ciphertext", Path.unlink), set()),
     "share commitments": (of_blob("submission", "share_commitments", flip), {"I1", "I6", "I8", "I10"}),

@@ -95,7 +95,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         *FORMS,
     ),
     "proofs.relations.encryption": (*FORMS, *PARAMETERS, *HOSTILE),
-    "proofs.linear_form": FORMS,
+    "proofs.linear_form": (*FORMS, "tests/soundness/test_tampering.py"),
+    "proofs.folding": ("tests/proofs/test_folding.py", *PARAMETERS, *VECTORS),
     "proofs.proof": (*VECTORS, *HOSTILE),
     "proofs.verifier": (
         *VECTORS,

@@ -30,6 +30,7 @@ from proofs.relations.range import RANGE_COMMITMENTS
 from proofs.relations.relation import NO_INTEGERS, MaskedIntegers
 from proofs.verifier import Claim, Verdict, verify
 from proofs.witness import CommittedUpdate, Noise, commit_update, packed_key
+from tests.proofs.answers import Answers, Known, edit, known, off_by, recorded
 from tests.seeded import seeded
 
 CONTEXT = b"round 7, client 3"
@@ -176,6 +177,21 @@ class Honest:
     committed: CommittedUpdate
     claim: Claim
     encrypted: Encrypted | None
+    answers: Answers | None = None
+
+    @property
+    def known(self) -> Known:
+        """The claim with the answers that its proof shows folded."""
+        assert self.answers is not None
+        return known(self.claim, self.answers)
+
+    def answered(self, **changes: Any) -> Claim:
+        """The claim with answers replaced, and folded again: whatever the openings say, the form does as well."""
+        return edit(native(), self.parameters, self.known, **changes)
+
+    def off_by(self, times: int) -> Claim:
+        """The claim with a response that fails the opening and nothing else, by `times` the same point."""
+        return off_by(native(), self.parameters, self.claim, times)
 
     @property
     def proof(self) -> Proof:
@@ -255,8 +271,9 @@ def honest(
     signed = random_signed_noise(engine, parameters, rand, privacy_noise)
     committed = commit_update(engine, parameters, update, rand, noise, signed)
     encrypted = encrypted_by(engine, parameters, committed, noise) if noise is not None else None
-    proof = prove(engine, parameters, committed, context, rand, encrypted)
-    return Honest(parameters, committed, claim_of(committed, proof, context, encrypted), encrypted)
+    with recorded() as answers:
+        proof = prove(engine, parameters, committed, context, rand, encrypted)
+    return Honest(parameters, committed, claim_of(committed, proof, context, encrypted), encrypted, answers[-1])
 
 
 def name_of(verdict: Verdict) -> str:

@@ -29,10 +29,8 @@ def test_honest_batch(cohort: list[Honest]) -> None:
 
 def broken(made: Honest, kind: str) -> Claim:
     proof = made.proof
-    if kind == "table-opening":
-        return made.edited(table_blinding_response=(proof.table_blinding_response + 1) % ORDER)
-    if kind == "auxiliary-opening":
-        return made.edited(auxiliary_blinding_response=(proof.auxiliary_blinding_response + 1) % ORDER)
+    if kind == "opening":
+        return made.answered(table_blinding_response=(proof.table_blinding_response + 1) % ORDER)
     if kind == "shortness":
         return made.edited(projections=(PARAMETERS.response_bound + 1, *proof.projections[1:]))
     if kind == "linear-relation":
@@ -51,18 +49,18 @@ def broken(made: Honest, kind: str) -> Claim:
 @pytest.mark.parametrize(
     "kinds",
     [
-        ["accepted", "table-opening", "accepted", "accepted", "auxiliary-opening", "accepted", "accepted"],
-        ["table-opening"] * 7,
+        ["accepted", "opening", "accepted", "accepted", "opening", "accepted", "accepted"],
+        ["opening"] * 7,
         [
-            "auxiliary-opening",
+            "opening",
             "accepted",
-            "table-opening",
+            "opening",
             "linear-relation",
             "accepted",
             "shortness",
             "point-encoding",
         ],
-        ["commitments-length", "proof-length", "scalar-range", "accepted", "accepted", "accepted", "table-opening"],
+        ["commitments-length", "proof-length", "scalar-range", "accepted", "accepted", "accepted", "opening"],
     ],
 )
 def test_exactly_the_offenders_are_named(cohort: list[Honest], kinds: list[str]) -> None:
@@ -72,28 +70,21 @@ def test_exactly_the_offenders_are_named(cohort: list[Honest], kinds: list[str])
     assert verdicts == [judge(native(), PARAMETERS, claim) for claim in claims]
 
 
-def test_both_openings_wrong_names_the_first(cohort: list[Honest]) -> None:
+def test_errors_that_cancel_in_one_claim(cohort: list[Honest]) -> None:
+    """The sum of both blindings is right: they are joined with a weight that is drawn once they are sent."""
     proof = cohort[0].proof
-    claim = cohort[0].edited(
-        table_blinding_response=(proof.table_blinding_response + 1) % ORDER,
-        auxiliary_blinding_response=(proof.auxiliary_blinding_response + 1) % ORDER,
-    )
-    assert judge(native(), PARAMETERS, claim) == "table-opening"
-
-
-def test_errors_that_cancel_between_claims(cohort: list[Honest]) -> None:
-    """Two claims whose errors are opposite, and one whose two errors are: unit weights would accept the batch."""
-    up, down = (
-        made.edited(table_blinding_response=(made.proof.table_blinding_response + step) % ORDER)
-        for made, step in zip(cohort, (1, -1), strict=False)
-    )
-    proof = cohort[2].proof
-    inside = cohort[2].edited(
+    claim = cohort[0].answered(
         table_blinding_response=(proof.table_blinding_response + 1) % ORDER,
         auxiliary_blinding_response=(proof.auxiliary_blinding_response - 1) % ORDER,
     )
-    verdicts = verify_batch(native(), PARAMETERS, [up, down, inside, cohort[3].claim])
-    assert [name_of(verdict) for verdict in verdicts] == ["table-opening"] * 3 + ["accepted"]
+    assert judge(native(), PARAMETERS, claim) == "opening"
+
+
+def test_errors_that_cancel_between_claims(cohort: list[Honest]) -> None:
+    """Two claims whose errors are opposite: unit weights would accept the batch."""
+    up, down = (cohort[0].off_by(times) for times in (1, -1))
+    verdicts = verify_batch(native(), PARAMETERS, [up, down, cohort[3].claim])
+    assert [name_of(verdict) for verdict in verdicts] == ["opening"] * 2 + ["accepted"]
 
 
 def test_the_same_claim_twice(cohort: list[Honest]) -> None:

@@ -143,7 +143,8 @@ def test_what_the_relation_brings() -> None:
     assert encryption.message_bound == 500 * 300
     assert not any(isinstance(each, ClientWeight) for each in PLAIN.relations)
     assert PLAIN.commitments_size("weight-commitments") == 0
-    tables = 2 * (1 + 1)  # a pad under A and an evaluation of each
+    tables = 2 + EVERYTHING.folded.last - PLAIN.folded.last  # an evaluation of each; their pads are folded
+    assert EVERYTHING.folded.folds == PLAIN.folded.folds
     wider = EVERYTHING.projections * (EVERYTHING.response_width - PLAIN.response_width)
     quotients = sum(each.count * each.width for each in EVERYTHING.quotients)
     quotients -= sum(each.count * each.width for each in PLAIN.quotients)

@@ -305,10 +305,9 @@ def test_batches_name_the_one_at_fault(kind: Kind) -> None:
     parameters = wanted(kind, everything=False)
     claims = [honest(native(), parameters, update_of(parameters, -3), seed=seed).claim for seed in range(3)]
     proof = honest(native(), parameters, update_of(parameters, -3), seed=1)
-    blinding = (proof.proof.table_blinding_response + 1) % ORDER
-    claims[1] = proof.edited(table_blinding_response=blinding)
+    claims[1] = proof.off_by(1)
     verdicts = [name_of(verdict) for verdict in verify_batch(native(), parameters, claims)]
-    assert verdicts == ["accepted", "table-opening", "accepted"]
+    assert verdicts == ["accepted", "opening", "accepted"]
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Equals, "equals"), (AtLeast, "at-least")])
@@ -379,9 +378,11 @@ def test_a_relation_that_the_opening_would_not_bind_is_refused(kind: Kind, every
 
 
 def test_the_proof_grows_by_what_the_relation_brings() -> None:
-    """A form brings nothing; a table its pad under A and its evaluation, and wider projections for more squares."""
+    """A form brings nothing; a table its evaluation, wider projections for more squares, and its pad under A, of which
+    no more is left than the folded vector grows."""
     plain = WeakParameters(20, 50, 4, 9, (), RING)
     form, table = (wanted(kind, everything=True) for kind in (Equals, AtLeast))
     assert form.proof_size == plain.proof_size
+    assert (table.folded.folds, plain.folded.folds) == (2, 2)
     wider = table.projections * (table.response_width - plain.response_width)
-    assert table.proof_size == plain.proof_size + wider + 2 * 32
+    assert table.proof_size == plain.proof_size + wider + 32 * (1 + table.folded.last - plain.folded.last)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from proofs.curve import ORDER
 from proofs.encryption import KEY_DIGIT_BITS, KEY_DIGITS, EncryptionParameters
 from proofs.errors import Misuse
+from proofs.folding import FoldedLength
 from proofs.parameters import ArgumentParameters
 from proofs.privacy_noise import NoiseBounds
 from proofs.ranges import CoordinateGroup, coordinate_segments
@@ -159,10 +160,13 @@ def test_sizes(dimension: int, norm_bound: int, projections: int, bounded: bool,
     combinations = 4 * encrypted
     assert parameters.auxiliary_length == projections + combinations + tables + 1 + degrees
     share = 2 + shape.data_rows  # ceil(16 / 10) scalars of key
-    scalars = 1 + degrees + tables + 1 + shape.columns + 1 + parameters.auxiliary_length + 1
-    scalars += (shape.columns + share + 1) * encrypted
+    openings = 2 + 2 * encrypted
+    assert parameters.opened == (shape.columns, parameters.auxiliary_length, shape.columns, share)[:openings]
+    folds = max(0, math.ceil(math.log2(max(parameters.opened) / 16)))
+    assert parameters.folded == FoldedLength(folds, -(-max(parameters.opened) // 2**folds))
+    scalars = 1 + degrees + tables + 1 + openings + 2 * openings - 2 + 2 * folds + parameters.folded.last
     integers = projections * parameters.response_width + combinations * (8 + quotients_of(parameters).width)
-    assert parameters.proof_size == 33 * (3 + 2 * encrypted) + integers + 32 * scalars
+    assert parameters.proof_size == 33 * (1 + openings + 2 * folds) + integers + 32 * scalars
     assert parameters.commitments_size("commitments") == 33 * (shape.data_rows + 1)
     assert parameters.commitments_size("range-commitments") == 33 * 3 * shape.data_rows * bounded
     noise = sum(table.rows for table in layout.tables[2 + 3 * bounded :])
@@ -183,7 +187,7 @@ def test_sizes_at_a_million_coordinates() -> None:
                 + p.commitments_size("encryption-commitments"),
             )
         )
-    assert sizes == [(50_243, 33_825), (131_117, 69_894), (131_309, 171_270)]
+    assert sizes == [(5_871, 33_825), (7_355, 69_894), (7_451, 171_270)]
 
 
 def test_nothing_of_relations_that_are_not_in_force() -> None:

@@ -274,7 +274,7 @@ def test_share_commitments_that_do_not_decode(received: Received, engine: str, p
 @pytest.mark.parametrize(
     ("role", "change", "detail"),
     [
-        ("proof", flipped(-1), "auxiliary-opening"),
+        ("proof", flipped(-1), "linear-relation"),
         ("proof", flipped(40), "linear-relation"),
         ("proof", lambda data: data[:-32] + b"\xff" * 32, "scalar-range"),
         ("proof", lambda data: b"\x07" + data[1:], "point-encoding"),

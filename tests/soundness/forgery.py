@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.engine import Engine, Table
 from proofs.generators import blinding_generator, generator
-from proofs.linear_form import LinearForm, linear_form
+from proofs.linear_form import LinearForm
 from proofs.noise import NoiseGroups
 from proofs.noise_witness import SignedNoise
 from proofs.parameters import ArgumentParameters
-from proofs.polynomials import dot, eq_table, evaluate
+from proofs.polynomials import dot, eq_table
 from proofs.privacy_noise import NoiseSigns
 from proofs.proof import decode_proof
 from proofs.prover import Encrypted, complete, project
@@ -27,10 +27,11 @@ from proofs.relations.norm import NOISE, UPDATE
 from proofs.relations.privacy_noise import NOISE_ENERGY, NOISE_SLACK
 from proofs.relations.range import RANGE_TABLES
 from proofs.relations.scale import WEIGHT_ROOTS, WEIGHT_SQUARES
-from proofs.relations.terms import FinalPoint, JoinedTerms
 from proofs.transcript import ArgumentTranscript, RelationWeights
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, commit_tables
+from tests.proofs import answers
+from tests.proofs.answers import Known, Replayed, known, recorded, refold, replayed
 from tests.proofs.arguments import CONTEXT, altered, claim_of, native, noise_relation, residues_of
 from tests.seeded import seeded
 
@@ -44,7 +45,7 @@ def forge(
     seed: bytes | str | int = 0,
     others: Mapping[str, Table] | None = None,
     encrypt: Encrypt | None = None,
-) -> Claim:
+) -> Known:
     """The honest prover's steps over any tables, without its checks. rows: of the update, then the private row."""
     layout, rand = parameters.layout, seeded(seed)
     tables = {table.name: np.zeros((table.rows, table.columns), dtype=np.int64) for table in layout.tables}
@@ -62,13 +63,14 @@ def forge_tables(
     rand: Any,
     encrypt: Encrypt | None = None,
     signed: SignedNoise | None = None,
-) -> Claim:
+) -> Known:
     """Commit to these tables and prove them, whatever they are. signed: noise that is committed to already."""
     committed = commit_tables(engine, parameters, tables, rand, signed)
     encrypted = encrypt(committed) if encrypt is not None else None
     projected = project(engine, parameters, committed, CONTEXT, rand, encrypted)
-    proof = complete(engine, parameters, committed, projected, rand, encrypted)
-    return claim_of(committed, proof.encode(parameters), CONTEXT, encrypted)
+    with recorded() as found:
+        proof = complete(engine, parameters, committed, projected, rand, encrypted)
+    return known(claim_of(committed, proof.encode(parameters), CONTEXT, encrypted), found[-1])
 
 
 def forgetting(*labels: str) -> type[Challenger]:
@@ -96,20 +98,9 @@ class Derived:
 
 def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
     """V5 and V6 over full tables: slow, and independent of the verifier's short cuts."""
-    layout, proof = parameters.layout, decode_proof(parameters, claim.proof)
-    noise_signs = claim.signs(parameters)
-    transcript = ArgumentTranscript(parameters, claim.context, claim.statements, noise_signs)
-    signs = transcript.projection_signs(claim.rows, proof.auxiliary)
-    drawn, given = transcript.draw(native()), parameters.sent(proof.combinations, proof.quotients)
-    cells = next((each for each in drawn if isinstance(each, DrawnEncryption)), None)
-    weights = transcript.relation_weights(proof.projections, given)
-    transcript.claim(proof.claim)
-    point, promised = [], proof.claim
-    for sent in proof.rounds:
-        point.append(transcript.round_challenge(sent))
-        promised = evaluate((sent[0], promised - 2 * sent[0] - sum(sent[1:]), *sent[1:]), point[-1])
-    opening = transcript.opening_weights(proof.evaluations)
-    challenge = transcript.opening_challenge(proof.announcements)
+    layout, again, noise_signs = parameters.layout, replayed(native(), parameters, claim), claim.signs(parameters)
+    proof, signs, weights, point, opening = again.proof, again.signs, again.weights, again.point, again.opening
+    cells = next((each for each in again.drawn if isinstance(each, DrawnEncryption)), None)
 
     forms, squares = _Cube(parameters, weights, point), _Cube(parameters, weights, point)
     for b, table in enumerate(layout.tables):
@@ -133,20 +124,28 @@ def derive(parameters: ArgumentParameters, claim: Claim) -> Derived:
         if table.plain:
             squares.everywhere[b] += 1
     values = zip(squares.values(), forms.values(), proof.evaluations, strict=True)
-    mask = promised - sum(w * (q * w + a) for q, a, w in values)
+    mask = again.promised - sum(w * (q * w + a) for q, a, w in values)
     if noise_signs is not None:
         by_name = layout.by_name(proof.evaluations)
         mask -= squares.signed(parameters, weights, noise_signs) * by_name[UPDATE] * by_name[NOISE]
     rows = sum(pow(opening.tables, b, ORDER) * w for b, w in enumerate(proof.evaluations))
     target = proof.claim - constant + opening.second * mask + opening.third * rows
-    parts = zip(parameters.relations, drawn, given, strict=True)
-    terms = JoinedTerms.of(each.terms(weights.of(relation), own) for relation, each, own in parts)
-    final = FinalPoint.of(layout.row_variables, point)
-    form = linear_form(parameters, weights.projections, terms, final, opening)
-    found = form.at(proof.table_response, proof.auxiliary_response, proof.update_response, proof.share_response)
-    gap = (found - challenge * target - proof.form_announcement) % ORDER
+    claimed = again.challenge * target + proof.form_announcement
+    gap = _gap(claim, again, claimed)
     mismatch = _mismatch(parameters, claim)
-    return Derived(eq_table(point[: layout.row_variables]), opening.tables, challenge, form, gap, mismatch)
+    rows_at = eq_table(point[: layout.row_variables])
+    return Derived(rows_at, opening.tables, again.challenge, again.form, gap, mismatch)
+
+
+def _gap(claim: Claim, again: Replayed, claimed: int) -> int:
+    """By how much the form differs from what is claimed: at the answers, where they are known, else at the response, of
+    which no more than one part can be shown."""
+    if isinstance(claim, Known):
+        responses = claim.given.responses
+        blinding = responses[2][-1] if len(responses) > 2 else 0
+        return (again.form.at([each[:-1] for each in responses], blinding) - claimed) % ORDER
+    form, value = refold(again, claimed)
+    return (dot(form, again.proof.response) - value) % ORDER
 
 
 def products_of_weights(parameters: ArgumentParameters, claim: Claim) -> list[list[int]]:
@@ -344,12 +343,12 @@ def _cells(
         forms.add(layout.index(KEY), i // key_columns, i % key_columns, value + packing)
 
 
-def edit(parameters: ArgumentParameters, claim: Claim, /, **changes: Any) -> Claim:
-    """The claim with fields of its proof replaced."""
-    return replace(claim, proof=replace(decode_proof(parameters, claim.proof), **changes).encode(parameters))
+def edit(parameters: ArgumentParameters, claim: Claim, /, **changes: Any) -> Any:
+    """The claim with fields of its proof, or of its answers, replaced: see `tests.proofs.answers`."""
+    return answers.edit(native(), parameters, claim, **changes)
 
 
-def close_gap(parameters: ArgumentParameters, family: Callable[[int], Claim]) -> Claim:
+def close_gap(parameters: ArgumentParameters, family: Callable[[int], Claim]) -> Any:
     """The member of a one-parameter family of claims that satisfies V6, whose gap is of degree at most 2 in it."""
     values = [derive(parameters, family(x)).gap for x in range(3)]
     second = (values[2] - 2 * values[1] + values[0]) * pow(2, -1, ORDER) % ORDER
@@ -392,41 +391,65 @@ def row_weights(parameters: ArgumentParameters, derived: Derived) -> list[int]:
     return [pow(derived.eta, b, ORDER) * derived.rows[y] % ORDER for b, table in tables for y in range(table.rows)]
 
 
-def table_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+def table_announcement(parameters: ArgumentParameters, claim: Known) -> bytes:
     """The first message that satisfies the table opening: Com(response) - c sum eq D."""
-    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    given, derived = claim.given, derive(parameters, claim)
     weights = row_weights(parameters, derived)
     encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
     if parameters.encryption is not None:
         weights[: parameters.shape.data_rows] = [0] * parameters.shape.data_rows
     scalars = [-derived.challenge * weight for weight in weights]
-    return combination(encoded, scalars, proof.table_response, proof.table_blinding_response)
+    return combination(encoded, scalars, given.table_response, given.table_blinding_response)
 
 
-def update_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+def update_announcement(parameters: ArgumentParameters, claim: Known) -> bytes:
     """The first message that satisfies the update opening."""
-    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    given, derived = claim.given, derive(parameters, claim)
+    assert given.update_blinding_response is not None
     rows = derived.rows[: parameters.shape.data_rows]
-    blinding = dot(rows, proof.share_response[-len(rows) :])
-    scalars = [-derived.challenge * weight for weight in rows]
-    return combination(claim.commitments[: POINT_SIZE * len(rows)], scalars, proof.update_response, blinding)
+    encoded, scalars = claim.commitments[: POINT_SIZE * len(rows)], [-derived.challenge * weight for weight in rows]
+    return combination(encoded, scalars, given.update_response, given.update_blinding_response)
 
 
-def auxiliary_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+def auxiliary_announcement(parameters: ArgumentParameters, claim: Known) -> bytes:
     """The first message that satisfies the auxiliary opening: Com(response) - c A."""
-    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
-    return combination(
-        proof.auxiliary, [-derived.challenge], proof.auxiliary_response, proof.auxiliary_blinding_response
-    )
+    given, scalars = claim.given, [-derive(parameters, claim).challenge]
+    encoded = decode_proof(parameters, claim.proof).auxiliary
+    return combination(encoded, scalars, given.auxiliary_response, given.auxiliary_blinding_response)
 
 
-def share_announcement(parameters: ArgumentParameters, claim: Claim) -> bytes:
+def share_announcement(parameters: ArgumentParameters, claim: Known) -> bytes:
     """The first message that satisfies the share opening: Com(response) - c E_0."""
-    proof, derived = decode_proof(parameters, claim.proof), derive(parameters, claim)
+    given, scalars = claim.given, [-derive(parameters, claim).challenge]
     assert claim.encryption is not None
-    assert proof.share_blinding_response is not None
+    assert given.share_blinding_response is not None
     encoded = claim.encryption.share_commitment
-    return combination(encoded, [-derived.challenge], proof.share_response, proof.share_blinding_response)
+    return combination(encoded, scalars, given.share_response, given.share_blinding_response)
+
+
+def vector_weight(parameters: ArgumentParameters, claim: Claim) -> int:
+    """mu."""
+    again = replayed(native(), parameters, claim)
+    return again.transcript.vector_weight(again.proof.blinding_responses, again.proof.cross_values)
+
+
+def missing_in_the_opening(parameters: ArgumentParameters, claim: Claim) -> bytes:
+    """What the sum of V7 is where it should be the identity, without encryption; from the definitions, fold by fold."""
+    again, derived = replayed(native(), parameters, claim), derive(parameters, claim)
+    proof, c = again.proof, again.challenge
+    mu = again.transcript.vector_weight(proof.blinding_responses, proof.cross_values)
+    weights = [c * weight for weight in row_weights(parameters, derived)]
+    encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
+    encoded += proof.table_announcement + proof.auxiliary + proof.auxiliary_announcement
+    first, second = proof.blinding_responses
+    total = combination(encoded, [*weights, 1, mu * c, mu], [], -(first + mu * second))
+    vector, phis = list(proof.response), []
+    for fold in proof.folds:
+        phis.append(again.transcript.fold_challenge(fold))
+        total = combination(fold.even + total + fold.odd, [1, phis[-1], phis[-1] ** 2], [], 0)
+    for phi in reversed(phis):  # <x, phi G_even + G_odd>
+        vector = [entry for value in vector for entry in (value * phi, value)]
+    return combination(total, [1], [-value for value in vector[: max(parameters.opened)]], 0)
 
 
 def another_point(index: int = 1000) -> bytes:

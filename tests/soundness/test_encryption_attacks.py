@@ -249,7 +249,7 @@ def test_wrong_key_in_the_shares(index: int) -> None:
         secret[index] += 1
         return shared(secret, committed)
 
-    assert judged(cheat(encrypt=encrypt)) == "share-opening"
+    assert judged(cheat(encrypt=encrypt)) == "opening"
 
 
 def test_key_scalars_in_another_order() -> None:
@@ -257,7 +257,7 @@ def test_key_scalars_in_another_order() -> None:
         first, second = packed_key(noise().key)
         return shared([second, first, *committed.blindings], committed)
 
-    assert judged(cheat(encrypt=encrypt)) == "share-opening"
+    assert judged(cheat(encrypt=encrypt)) == "opening"
 
 
 def test_wrong_key_in_the_shares_and_their_opening(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,7 +293,7 @@ def test_wrong_blinding_in_the_shares(row: int) -> None:
         secret[2 + row] += 1
         return shared(secret, committed)
 
-    assert judged(cheat(encrypt=encrypt)) == "share-opening"
+    assert judged(cheat(encrypt=encrypt)) == "opening"
 
 
 @pytest.mark.parametrize("row", range(3))
@@ -314,7 +314,7 @@ def test_wrong_blinding_in_the_shares_and_their_opening(row: int, monkeypatch: p
     projected = project(native(), PARAMETERS, lying, CONTEXT, seeded(3), encrypted)
     proof = complete(native(), PARAMETERS, lying, projected, seeded(4), encrypted)
     claim = claim_of(lying, proof.encode(PARAMETERS), CONTEXT, encrypted)
-    assert judged(claim) == "update-opening"
+    assert judged(claim) == "linear-relation"
 
 
 def honest_noise(committed: CommittedUpdate) -> Noise:
@@ -327,14 +327,14 @@ def test_blindings_of_another_order_in_the_shares() -> None:
         first, *rest = committed.blindings
         return shared([*packed_key(noise().key), *rest, first], committed)
 
-    assert judged(cheat(encrypt=encrypt)) == "share-opening"
+    assert judged(cheat(encrypt=encrypt)) == "opening"
 
 
 def test_share_commitment_of_somebody_else() -> None:
     def encrypt(committed: CommittedUpdate) -> Encrypted:
         return encrypted_by(native(), PARAMETERS, committed, noise(), share_commitment=another_point())
 
-    assert judged(cheat(encrypt=encrypt)) == "share-opening"
+    assert judged(cheat(encrypt=encrypt)) == "opening"
 
 
 # ---- chunks and quotients --------------------------------------------------------------------------------------------

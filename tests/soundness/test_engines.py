@@ -15,6 +15,7 @@ from proofs.challenger import Challenger
 from proofs.curve import ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
+from proofs.folding import Fold
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.verifier import Claim, verify_batch
@@ -37,11 +38,6 @@ from tests.soundness.test_tampering import ENCRYPTION_TAMPERS, TAMPERS, without_
 FULL = ArgumentParameters(20, 50)
 WEAK = WeakParameters(20, 50, 3)
 WIDE = WeakParameters(20, 50, 3, 20, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
-OPENINGS = {
-    "table_blinding_response": "table-opening",
-    "auxiliary_blinding_response": "auxiliary-opening",
-    "share_blinding_response": "share-opening",
-}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +102,8 @@ def steps(monkeypatch: pytest.MonkeyPatch, engine: Engine, parameters: ArgumentP
 def test_same_challenges_byte_for_byte(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPatch) -> None:
     left, right = (steps(monkeypatch, engine, parameters) for engine in (native(), reference()))
     assert left == right
-    length = 6 + 4 + 1 + 2 * parameters.layout.variables + 2 + 4  # operations of spec 5.5, step by step
+    folds = 3 * parameters.folded.folds
+    length = 6 + 4 + 1 + 2 * parameters.layout.variables + 2 + 4 + 3 + folds  # operations of spec 5.5, step by step
     if parameters is WIDE:
         length += 3 + 2 + 2 + 4 + 2  # statement, rows, weights of cells, of relations with Y and z', announcements
     own = [step for step in left if step[0] == left[0][0]]
@@ -142,7 +139,8 @@ def changed(value: Any, position: int) -> Any:
         return another_point()
     for index, item in enumerate(value):
         if position < size_of(item):
-            return (*value[:index], changed(item, position), *value[index + 1 :])
+            parts = (*value[:index], changed(item, position), *value[index + 1 :])
+            return Fold(*parts) if isinstance(value, Fold) else parts
         position -= size_of(item)
     raise IndexError(position)
 
@@ -156,7 +154,6 @@ def size_of(value: Any) -> int:
 def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
     """A claim for every number and point of the proof and every row, with the verdict it must get."""
     lattice = made.parameters.encryption
-    key_scalars = lattice.key_scalars if lattice is not None else 0
     before_cells = "ciphertext-combination" if lattice is not None else "linear-relation"  # what cell weights are of
     for field in fields(Proof):
         value = getattr(made.proof, field.name)
@@ -171,9 +168,7 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
             elif field.name == "auxiliary":
                 yield made.edited(auxiliary=changed(value, position)), before_cells
             else:
-                claim = made.edited(**{field.name: changed(value, position)})
-                blinding = field.name == "share_response" and position >= key_scalars
-                yield claim, "update-opening" if blinding else OPENINGS.get(field.name, "linear-relation")
+                yield made.edited(**{field.name: changed(value, position)}), "linear-relation"
     for item in ("commitments", "range_commitments", "encryption_commitments"):
         rows = getattr(made.claim, item)
         for start in range(0, len(rows), POINT_SIZE):
@@ -184,8 +179,9 @@ def everything_changed(made: Honest) -> Iterator[tuple[Claim, str]]:
 @pytest.mark.parametrize("engine", [native(), reference()], ids=["native", "reference"])
 def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) -> None:
     cases = list(everything_changed(weak))
-    # A, z, claim, rounds, w, T, T', f, table response, its blinding, auxiliary response, its blinding, rows
-    expected = [1, 3, 1, sum(WEAK.round_degrees), 2, 2, 1, 16, 1, WEAK.auxiliary_length, 1, WEAK.layout.total_rows]
+    # A, z, claim, rounds, w, T, T', f, blinding responses, values across, folds, response, rows
+    folded = WEAK.folded
+    expected = [1, 3, 1, sum(WEAK.round_degrees), 2, 2, 1, 2, 2, 4 * folded.folds, folded.last, WEAK.layout.total_rows]
     assert len(cases) == sum(expected)
     verdicts = verify_batch(engine, WEAK, [claim for claim, _ in cases])
     assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
@@ -195,8 +191,10 @@ def test_everything_changed_at_reduced_strength(weak: Honest, engine: Engine) ->
 
 def test_everything_changed_with_range_and_encryption(wide: Honest) -> None:
     cases = list(everything_changed(wide))
-    scalars = (WIDE.proof_size - 5 * POINT_SIZE - 3 * WIDE.response_width - 4 * (8 + quotients_of(WIDE).width)) // 32
-    assert len(cases) == 5 + 3 + 2 * 4 + scalars + WIDE.layout.total_rows
+    points = 5 + 2 * WIDE.folded.folds
+    integers = 3 * WIDE.response_width + 4 * (8 + quotients_of(WIDE).width)
+    scalars = (WIDE.proof_size - points * POINT_SIZE - integers) // 32
+    assert len(cases) == points + 3 + 2 * 4 + scalars + WIDE.layout.total_rows
     verdicts = verify_batch(native(), WIDE, [claim for claim, _ in cases])
     assert [name_of(verdict) for verdict in verdicts] == [verdict for _, verdict in cases]
     for claim, verdict in cases[::9]:

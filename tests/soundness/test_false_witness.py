@@ -152,4 +152,4 @@ def test_proof_over_rows_that_are_not_the_committed_ones(cheat: str) -> None:
     projected = project(native(), PARAMETERS, cheated, CONTEXT, rand)
     proof = complete(native(), PARAMETERS, cheated, projected, rand)
     claim = claimed(commitments, proof.encode(PARAMETERS), CONTEXT)
-    assert judge(native(), PARAMETERS, claim) == "table-opening"
+    assert judge(native(), PARAMETERS, claim) == "opening"

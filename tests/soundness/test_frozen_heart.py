@@ -21,6 +21,7 @@ from proofs.proof import decode_proof
 from proofs.prover import Encrypted
 from proofs.verifier import Claim
 from proofs.witness import CommittedUpdate, witness_tables
+from tests.proofs.answers import Known
 from tests.proofs.arguments import (
     MODULUS,
     WeakParameters,
@@ -71,21 +72,19 @@ TOO_LONG = [[50], [1, 1], [0, 0, 0, 0]]  # squared norm 2502 > 2500; padding and
 Forgery = Callable[[], Claim]
 
 
-def false_claim(seed: int = 0) -> Claim:
+def false_claim(seed: int = 0) -> Known:
     """Openings in order, linear relation violated."""
     return forge(native(), PARAMETERS, TOO_LONG, seed)
 
 
-def bend_response(claim: Claim) -> Claim:
+def bend_response(claim: Known) -> Known:
     """Satisfy V6 with the first table response, at the price of V7."""
-    rest = decode_proof(PARAMETERS, claim.proof).table_response[1:]
-    return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, table_response=(x, *rest)))
+    return bend(PARAMETERS, claim, "table_response")
 
 
-def bend_auxiliary_response(claim: Claim) -> Claim:
-    """Satisfy V6 with the first auxiliary response, at the price of V8."""
-    rest = decode_proof(PARAMETERS, claim.proof).auxiliary_response[1:]
-    return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, auxiliary_response=(x, *rest)))
+def bend_auxiliary_response(claim: Known) -> Known:
+    """Satisfy V6 with the first auxiliary response, at the price of V7."""
+    return bend(PARAMETERS, claim, "auxiliary_response")
 
 
 def forget_commitments() -> Claim:
@@ -96,8 +95,8 @@ def forget_commitments() -> Claim:
     inverse = pow(derived.challenge * first, -1, ORDER)
     scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
     encoded = claim.commitments[POINT_SIZE:] + proof.table_announcement
-    opening = [response * inverse for response in proof.table_response]
-    point = forgery.combination(encoded, scalars, opening, proof.table_blinding_response * inverse)
+    opening = [response * inverse for response in claim.given.table_response]
+    point = forgery.combination(encoded, scalars, opening, claim.given.table_blinding_response * inverse)
     return forgery.first_row(claim, point)
 
 
@@ -106,8 +105,8 @@ def forget_auxiliary() -> Claim:
     claim = bend_auxiliary_response(false_claim())
     proof, derived = decode_proof(PARAMETERS, claim.proof), derive(PARAMETERS, claim)
     inverse = pow(derived.challenge, -1, ORDER)
-    opening = [response * inverse for response in proof.auxiliary_response]
-    blinding = proof.auxiliary_blinding_response * inverse
+    opening = [response * inverse for response in claim.given.auxiliary_response]
+    blinding = claim.given.auxiliary_blinding_response * inverse
     point = forgery.combination(proof.auxiliary_announcement, [-inverse], opening, blinding)
     return edit(PARAMETERS, claim, auxiliary=point)
 
@@ -175,6 +174,46 @@ def forget_form_announcement() -> Claim:
     return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, form_announcement=x))
 
 
+def forget_cross_values() -> Claim:
+    """The coefficient of the lowest power of mu, chosen with mu known."""
+    claim = known_no_more(false_claim())
+    rest = decode_proof(PARAMETERS, claim.proof).cross_values[1:]
+    return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, cross_values=(x, *rest)))
+
+
+def known_no_more(claim: Known) -> Claim:
+    """The claim by its bytes alone: an edit of it folds nothing again."""
+    return replace(Claim(claim.rows, claim.proof, claim.context, claim.encryption), sign_context=claim.sign_context)
+
+
+def forget_fold_values() -> Claim:
+    """<x_even, L_odd> of the last fold, chosen with its challenge known."""
+    claim = known_no_more(false_claim())
+    *folds, last = decode_proof(PARAMETERS, claim.proof).folds
+    return close_gap(PARAMETERS, lambda x: edit(PARAMETERS, claim, folds=(*folds, last._replace(even_value=x))))
+
+
+def forget_fold_commitments() -> Claim:
+    """<x_even, G_odd> of the last fold, chosen with its challenge known: what is missing in the opening of a response
+    that satisfies V6."""
+    claim = known_no_more(bend_response(false_claim()))
+    *folds, last = decode_proof(PARAMETERS, claim.proof).folds
+    missing = forgery.missing_in_the_opening(PARAMETERS, claim)
+    point = forgery.combination(last.even + missing, [1, -1], [], 0)
+    return edit(PARAMETERS, claim, folds=(*folds, last._replace(even=point)))
+
+
+def forget_blinding_responses() -> Claim:
+    """That of the update's rows satisfies V6, and that of all other rows makes up for it, with mu known."""
+    claim = known_no_more(false_full_claim())
+    proof = decode_proof(FULL, claim.proof)
+    assert proof.update_blinding_response is not None
+    mu = forgery.vector_weight(FULL, claim)
+    bent = close_gap(FULL, lambda x: edit(FULL, claim, update_blinding_response=x))
+    moved = decode_proof(FULL, bent.proof).update_blinding_response - proof.update_blinding_response
+    return edit(FULL, bent, table_blinding_response=(proof.table_blinding_response - moved * mu * mu) % ORDER)
+
+
 def forget_context() -> Claim:
     return replace(honest(native(), PARAMETERS).claim, context=b"round 8, client 3")
 
@@ -182,7 +221,7 @@ def forget_context() -> Claim:
 # ---- with range and encryption ---------------------------------------------------------------------------------------
 
 
-def false_full_claim(parameters: ArgumentParameters = FULL) -> Claim:
+def false_full_claim(parameters: ArgumentParameters = FULL) -> Known:
     """An update that is too long, and a coordinate out of its bound; everything else in order."""
     rows = [[25, -25, 60, 500], [3], [0], [0]]
     tables = honest(native(), parameters, np.array([25, -25, 60, 100, *[0] * 12, 3, *[0] * 23])).committed.tables
@@ -196,16 +235,17 @@ def false_full_claim(parameters: ArgumentParameters = FULL) -> Claim:
     return forge(native(), parameters, rows, 0, others, encrypt)
 
 
-def bend_full(field: str) -> Claim:
+def bend_full(field: str) -> Known:
     return bend(FULL, false_full_claim(), field)
 
 
-def bend(parameters: ArgumentParameters, claim: Claim, field: str) -> Claim:
-    rest = getattr(decode_proof(parameters, claim.proof), field)[1:]
+def bend(parameters: ArgumentParameters, claim: Known, field: str) -> Known:
+    """The first scalar of an answer such that V6 holds."""
+    rest = getattr(claim.given, field)[1:]
     return close_gap(parameters, lambda x: edit(parameters, claim, **{field: (x, *rest)}))
 
 
-def false_weight() -> Claim:
+def false_weight() -> Known:
     """W + 1 in the update and in the relation's own tables, with its square; every bound holds for it."""
     made, noise = honest(native(), WEIGHTED), random_noise(WEIGHTED)
     assert noise is not None
@@ -226,7 +266,7 @@ def false_weight() -> Claim:
     return forgery.forge_tables(native(), WEIGHTED, list(tables.values()), seeded(0), encrypt)
 
 
-def false_noise() -> Claim:
+def false_noise() -> Known:
     """A message with an update that is too long, under honest noise; everything else in order."""
     rand, noise = seeded(0), random_noise(NOISED)
     signed = random_signed_noise(native(), NOISED, rand)
@@ -270,7 +310,7 @@ def forget_weight_commitments() -> Claim:
     return row_chosen_last(WEIGHTED, false_weight(), "weight_commitments", 4 * WEIGHTED.shape.data_rows + 1)
 
 
-def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, position: int, before: int = 0) -> Claim:
+def row_chosen_last(parameters: ArgumentParameters, false: Known, item: str, position: int, before: int = 0) -> Claim:
     """A row of a family of tables, by default its first, as what is missing in the table opening, once the responses
     stand. position: among all rows; before: how many of its family are before it."""
     claim = bend(parameters, false, "table_response")
@@ -281,8 +321,8 @@ def row_chosen_last(parameters: ArgumentParameters, false: Claim, item: str, pos
     encoded = b"".join(claim.rows[label] for label in parameters.layout.families)
     others = encoded[: POINT_SIZE * position] + encoded[POINT_SIZE * (position + 1) :] + proof.table_announcement
     scalars = [-derived.challenge * weight * inverse for weight in weights] + [-inverse]
-    opening = [response * inverse for response in proof.table_response]
-    point = forgery.combination(others, scalars, opening, proof.table_blinding_response * inverse)
+    opening = [response * inverse for response in claim.given.table_response]
+    point = forgery.combination(others, scalars, opening, claim.given.table_blinding_response * inverse)
     rows, start = getattr(claim, item), before * POINT_SIZE
     return altered(claim, **{item: rows[:start] + point + rows[start + POINT_SIZE :]})
 
@@ -301,11 +341,11 @@ def forget_share_commitment() -> Claim:
     """E_0 chosen last: (Com(response) - announcement) / c, for another key than the committed one."""
     claim = bend_full("share_response")
     proof, derived = decode_proof(FULL, claim.proof), derive(FULL, claim)
-    assert proof.share_blinding_response is not None
+    assert claim.given.share_blinding_response is not None
     assert claim.encryption is not None
     inverse = pow(derived.challenge, -1, ORDER)
-    opening = [response * inverse for response in proof.share_response]
-    blinding = proof.share_blinding_response * inverse
+    opening = [response * inverse for response in claim.given.share_response]
+    blinding = claim.given.share_blinding_response * inverse
     point = forgery.combination(proof.share_announcement, [-inverse], opening, blinding)
     return replace(claim, encryption=replace(claim.encryption, share_commitment=point))
 
@@ -392,6 +432,9 @@ FORGERIES: dict[str, Forgery] = {
     "table-announcement": forget_table_announcement,
     "auxiliary-announcement": forget_auxiliary_announcement,
     "form-announcement": forget_form_announcement,
+    "cross-values": forget_cross_values,
+    "fold-commitments": forget_fold_commitments,
+    "fold-values": forget_fold_values,
 }
 FULL_FORGERIES: dict[str, Forgery] = {
     "range-commitments": forget_range_commitments,
@@ -400,6 +443,7 @@ FULL_FORGERIES: dict[str, Forgery] = {
     "encryption-commitments": forget_encryption_commitments,
     "update-announcement": forget_update_announcement,
     "share-announcement": forget_share_announcement,
+    "blinding-responses": forget_blinding_responses,
     "share-commitment": forget_share_commitment,
     "ciphertext": forget_ciphertext,
     "ring-elements": forget_ring_elements,
@@ -501,7 +545,7 @@ def test_every_label_has_its_attack(monkeypatch: pytest.MonkeyPatch) -> None:
 
     plain, noisy = FORGERIES.keys() | FULL_FORGERIES.keys(), {"privacy-noise-commitments", *SIGN_FORGERIES}
     cases: tuple[tuple[WeakParameters, set[str]], ...] = (
-        (PARAMETERS, {*FORGERIES}),
+        (PARAMETERS, {*FORGERIES, "blinding-responses"}),  # without encryption they say nothing about a value
         (FULL, plain - {"weight-commitments", *noisy}),
         (WEIGHTED, plain - noisy),
         (NOISED, (plain | noisy) - {"weight-commitments"}),

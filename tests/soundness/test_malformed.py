@@ -19,6 +19,7 @@ from proofs.curve import FIELD, ORDER, POINT_SIZE, SCALAR_SIZE
 from proofs.encryption import RESIDUE_SIZE, EncryptionParameters, EncryptionStatement
 from proofs.engine import Engine
 from proofs.errors import Malformed, Misuse
+from proofs.folding import Fold
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof
 from proofs.randomness import symmetric, uniform_below, uniform_scalar, uniform_scalars
@@ -65,7 +66,7 @@ def wide() -> Honest:
 
 def boundaries(parameters: ArgumentParameters) -> list[int]:
     """Offsets in a proof where an item of spec 5.6 starts, and its end."""
-    columns, encrypted = parameters.shape.columns, parameters.encryption is not None
+    encrypted, folded = parameters.encryption is not None, parameters.folded
     sizes = [
         POINT_SIZE,
         *[parameters.response_width] * parameters.projections,
@@ -73,8 +74,9 @@ def boundaries(parameters: ArgumentParameters) -> list[int]:
         *[quotients_of(parameters).width] * parameters.combinations,
         *[SCALAR_SIZE] * (1 + sum(parameters.round_degrees) + len(parameters.layout.tables)),
         *[POINT_SIZE] * (4 if encrypted else 2),
-        *[SCALAR_SIZE] * (1 + columns + 1 + parameters.auxiliary_length + 1),
-        *[SCALAR_SIZE] * (columns + parameters.share_length + 1 if encrypted else 0),
+        *[SCALAR_SIZE] * (1 + 4 + 6 if encrypted else 1 + 2 + 2),
+        *[POINT_SIZE, POINT_SIZE, SCALAR_SIZE, SCALAR_SIZE] * folded.folds,
+        *[SCALAR_SIZE] * folded.last,
     ]
     return [0, *accumulate(sizes)]
 
@@ -200,13 +202,12 @@ def test_a_scalar_out_of_range_is_named(parameters: ArgumentParameters) -> None:
         *(f"rounds[{i}][{j}]" for i, degree in enumerate(parameters.round_degrees) for j in range(degree)),
         *(f"evaluations[{i}]" for i in range(len(parameters.layout.tables))),
         "form_announcement",
-        *(f"table_response[{i}]" for i in range(parameters.shape.columns)),
         "table_blinding_response",
-        *(f"auxiliary_response[{i}]" for i in range(parameters.auxiliary_length)),
         "auxiliary_blinding_response",
-        *(f"update_response[{i}]" for i in range(parameters.shape.columns if encrypted else 0)),
-        *(f"share_response[{i}]" for i in range(parameters.share_length)),
-        *(["share_blinding_response"] if encrypted else []),
+        *(["update_blinding_response", "share_blinding_response"] if encrypted else []),
+        *(f"cross_values[{i}]" for i in range(6 if encrypted else 2)),
+        *(f"folds[{i}][{j}]" for i in range(parameters.folded.folds) for j in range(2)),
+        *(f"response[{i}]" for i in range(parameters.folded.last)),
     ]
 
 
@@ -336,13 +337,13 @@ def well_formed(parameters: ArgumentParameters, seed: int, encryption: Encryptio
         update_announcement=point if encryption else b"",
         share_announcement=point if encryption else b"",
         form_announcement=uniform_scalar(rand),
-        table_response=tuple(uniform_scalars(rand, parameters.shape.columns)),
         table_blinding_response=uniform_scalar(rand),
-        auxiliary_response=tuple(uniform_scalars(rand, parameters.auxiliary_length)),
         auxiliary_blinding_response=uniform_scalar(rand),
-        update_response=tuple(uniform_scalars(rand, parameters.shape.columns)) if encryption else (),
-        share_response=tuple(uniform_scalars(rand, parameters.share_length)),
+        update_blinding_response=uniform_scalar(rand) if encryption else None,
         share_blinding_response=uniform_scalar(rand) if encryption else None,
+        cross_values=tuple(uniform_scalars(rand, 6 if encryption else 2)),
+        folds=tuple(Fold(point, point, *uniform_scalars(rand, 2)) for _ in range(parameters.folded.folds)),
+        response=tuple(uniform_scalars(rand, parameters.folded.last)),
     )
     rows = {label: point * count for label, count in parameters.layout.families.items()}
     return Claim(rows, proof.encode(parameters), rand(8), encryption)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from proofs.curve import ORDER
 from proofs.decompositions import range_roots
 from proofs.engine import Engine, Table
 from proofs.noise_witness import CommittedNoise, CommittedTable, SignedNoise
@@ -252,7 +251,7 @@ def test_noise_of_another_client() -> None:
 def test_batches_name_the_one_at_fault(full: Honest) -> None:
     made = [full, *(honest(native(), FULL, seed=seed) for seed in (1, 2))]
     claims = [each.claim for each in made]
-    claims[1] = made[1].edited(table_blinding_response=(made[1].proof.table_blinding_response + 1) % ORDER)
+    claims[1] = made[1].off_by(1)
     claims[2] = replace(made[2].claim, sign_context=b"another")
     verdicts = [name_of(verdict) for verdict in verify_batch(native(), FULL, claims)]
-    assert verdicts == ["accepted", "table-opening", "ciphertext-combination"]
+    assert verdicts == ["accepted", "opening", "ciphertext-combination"]

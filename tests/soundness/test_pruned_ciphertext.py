@@ -200,7 +200,7 @@ def moved(index: int) -> Callable[[list[int]], list[int]]:
 @pytest.mark.parametrize("index", range(5))
 def test_other_secret_under_the_share_commitment(index: int) -> None:
     """The packed key in two scalars, the blindings of three rows; the prover opens what it should have shared."""
-    assert judge(native(), PARAMETERS, forged(secret=moved(index))) == "share-opening"
+    assert judge(native(), PARAMETERS, forged(secret=moved(index))) == "opening"
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -220,7 +220,7 @@ def test_other_blinding_under_the_share_commitment_and_opened(row: int, monkeypa
         return tuple((value + (i == row)) % ORDER for i, value in enumerate(blindings(committed)))
 
     monkeypatch.setattr(CommittedUpdate, "blindings", property(lying))
-    assert judge(native(), PARAMETERS, forged()) == "update-opening"
+    assert judge(native(), PARAMETERS, forged()) == "linear-relation"
 
 
 def test_quotient_out_of_range() -> None:

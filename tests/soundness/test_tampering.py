@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from proofs.curve import FIELD, ORDER, POINT_SIZE
 from proofs.encryption import EncryptionParameters
 from proofs.engine import Engine
+from proofs.folding import Fold
 from proofs.parameters import ArgumentParameters
 from proofs.proof import Proof, decode_proof
 from proofs.ranges import CoordinateGroup
+from proofs.verifier import Claim
+from tests.proofs.answers import Answers
 from tests.proofs.arguments import (
     CONTEXT,
     MODULUS,
@@ -72,19 +75,31 @@ TAMPERS: dict[str, Tamper] = {
     "table_announcement": (lambda proof: another_point(), "linear-relation"),
     "auxiliary_announcement": (lambda proof: another_point(), "linear-relation"),
     "form_announcement": (lambda proof: bumped(proof.form_announcement), "linear-relation"),
-    "table_response": (lambda proof: bump_first(proof.table_response), "linear-relation"),
-    "table_blinding_response": (lambda proof: bumped(proof.table_blinding_response), "table-opening"),
-    "auxiliary_response": (lambda proof: bump_first(proof.auxiliary_response), "linear-relation"),
-    "auxiliary_blinding_response": (lambda proof: bumped(proof.auxiliary_blinding_response), "auxiliary-opening"),
+    "table_blinding_response": (lambda proof: bumped(proof.table_blinding_response), "linear-relation"),
+    "auxiliary_blinding_response": (lambda proof: bumped(proof.auxiliary_blinding_response), "linear-relation"),
+    "cross_values": (lambda proof: bump_first(proof.cross_values), "linear-relation"),
+    "folds": (lambda proof: (proof.folds[0]._replace(even=another_point()), *proof.folds[1:]), "linear-relation"),
+    "response": (lambda proof: bump_first(proof.response), "linear-relation"),
 }
 ENCRYPTION_TAMPERS: dict[str, Tamper] = {
     "combinations": (lambda proof: bump_residue(proof.combinations, 0), "ciphertext-combination"),
     "quotients": (lambda proof: (proof.quotients[0] + 1, *proof.quotients[1:]), "linear-relation"),
     "update_announcement": (lambda proof: another_point(), "linear-relation"),
     "share_announcement": (lambda proof: another_point(), "linear-relation"),
-    "update_response": (lambda proof: bump_first(proof.update_response), "linear-relation"),
-    "share_response": (lambda proof: bump_first(proof.share_response), "linear-relation"),  # of the key
-    "share_blinding_response": (lambda proof: bumped(proof.share_blinding_response or 0), "share-opening"),
+    "update_blinding_response": (lambda proof: bumped(proof.update_blinding_response or 0), "linear-relation"),
+    "share_blinding_response": (lambda proof: bumped(proof.share_blinding_response or 0), "linear-relation"),
+}
+
+# answer -> the check that must name it changed and folded again; those of the encryption's proof last
+ANSWERS: dict[str, str] = {
+    "table_response": "linear-relation",
+    "table_blinding_response": "opening",
+    "auxiliary_response": "linear-relation",
+    "auxiliary_blinding_response": "opening",
+    "update_response": "linear-relation",
+    "update_blinding_response": "linear-relation",  # it is what the shared blindings say
+    "share_response": "linear-relation",
+    "share_blinding_response": "opening",
 }
 
 
@@ -139,10 +154,76 @@ def test_tampered_field_with_range_and_encryption(full: Honest, name: str) -> No
     refused_once_tampered(native(), full, name)
 
 
-def test_tampered_blinding_in_the_share_response(full: Honest) -> None:
-    """It has no part in the linear form, but is the blinding of the update's rows."""
-    *rest, last = full.proof.share_response
-    assert judge(native(), FULL, full.edited(share_response=(*rest, bumped(last)))) == "update-opening"
+def other_answer(made: Honest, name: str, position: int = 0) -> Claim:
+    """One scalar of an answer changed, and all of them folded again."""
+    old = getattr(made.known.given, name)
+    if not isinstance(old, tuple):
+        return made.answered(**{name: bumped(old)})
+    return made.answered(**{name: (*old[:position], bumped(old[position]), *old[position + 1 :])})
+
+
+def test_manifest_of_answers() -> None:
+    assert ANSWERS.keys() == {field.name for field in fields(Answers)}
+
+
+@pytest.mark.parametrize("name", list(ANSWERS)[:4])
+def test_other_answer(made: Honest, name: str) -> None:
+    assert judge(native(), PARAMETERS, other_answer(made, name)) == ANSWERS[name]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_other_answer_with_range_and_encryption(full: Honest, name: str) -> None:
+    claim = other_answer(full, name)
+    assert judge(native(), FULL, claim) == judge(native(), FULL, pruned(claim)) == ANSWERS[name]
+
+
+def test_other_blinding_among_the_shared_answers(full: Honest) -> None:
+    """The last scalars under E_0: what the rows of the update are blinded with."""
+    last = len(full.known.given.share_response) - 1
+    assert judge(native(), FULL, other_answer(full, "share_response", last)) == "linear-relation"
+
+
+def test_other_blinding_in_both_openings(full: Honest) -> None:
+    """Answers that agree on another blinding of the update's rows: the rows do not."""
+    given, rows = full.known.given, derive(FULL, full.claim).rows
+    assert given.update_blinding_response is not None
+    *rest, last = given.share_response
+    other = (given.update_blinding_response + rows[FULL.shape.data_rows - 1]) % ORDER
+    claim = full.answered(share_response=(*rest, bumped(last)), update_blinding_response=other)
+    assert judge(native(), FULL, claim) == "opening"
+
+
+@pytest.mark.parametrize("part", Fold._fields)
+def test_every_part_of_every_fold_counts(made: Honest, full: Honest, part: str) -> None:
+    for parameters, each in ((PARAMETERS, made), (FULL, full)):
+        folds = each.proof.folds
+        assert len(folds) == parameters.folded.folds > 3
+        for j, fold in enumerate(folds):
+            other = another_point() if part in ("even", "odd") else bumped(getattr(fold, part))
+            claim = each.edited(folds=(*folds[:j], fold._replace(**{part: other}), *folds[j + 1 :]))
+            assert judge(native(), parameters, claim) == "linear-relation"
+
+
+def test_every_cross_value_and_scalar_of_the_response_counts(full: Honest) -> None:
+    for name, count in (("cross_values", 6), ("response", FULL.folded.last)):
+        values = getattr(full.proof, name)
+        assert len(values) == count
+        for i in range(count):
+            claim = full.edited(**{name: (*values[:i], bumped(values[i]), *values[i + 1 :])})
+            assert judge(native(), FULL, claim) == "linear-relation"
+
+
+def test_response_that_keeps_the_folded_form(full: Honest) -> None:
+    """Two scalars of the folded vector changed so that V6 still holds: the opening notices."""
+    for times, verdict in ((0, "accepted"), (1, "opening"), (ORDER - 1, "opening")):
+        assert judge(native(), FULL, full.off_by(times)) == verdict
+
+
+def test_commitments_of_a_fold_that_make_up_for_each_other(full: Honest) -> None:
+    """Other points with unchanged values: what they add to the sum is multiplied with challenges that they change."""
+    *folds, last = full.proof.folds
+    claim = full.edited(folds=(*folds, last._replace(even=last.odd, odd=last.even)))
+    assert judge(native(), FULL, claim) == "linear-relation"
 
 
 @pytest.mark.parametrize("b", range(9))
@@ -212,20 +293,20 @@ def test_every_round_counts(made: Honest, full: Honest, index: int) -> None:
 
 @pytest.mark.parametrize("name", ["table", "auxiliary", "update", "share"])
 def test_responses_that_keep_the_linear_form(full: Honest, name: str) -> None:
-    """Two responses changed so that V6 still holds: the openings notice."""
+    """Two responses changed so that V6 still holds, and folded again: the opening notices."""
     form = getattr(derive(FULL, full.claim).form, name if name != "update" else "table")
-    responses = list(getattr(full.proof, f"{name}_response"))
+    responses = list(getattr(full.known.given, f"{name}_response"))
     responses[0] = (responses[0] + form[1]) % ORDER
     responses[1] = (responses[1] - form[0]) % ORDER
-    claim = full.edited(**{f"{name}_response": tuple(responses)})
-    assert judge(native(), FULL, claim) == f"{name}-opening"
+    claim = full.answered(**{f"{name}_response": tuple(responses)})
+    assert judge(native(), FULL, claim) == "opening"
 
 
 def test_value_moved_between_the_openings_of_the_rows(full: Honest) -> None:
     """Update and table response enter the form alike."""
-    (x, *update), (y, *table) = full.proof.update_response, full.proof.table_response
-    claim = full.edited(update_response=((x + 1) % ORDER, *update), table_response=((y - 1) % ORDER, *table))
-    assert judge(native(), FULL, claim) == "update-opening"
+    (x, *update), (y, *table) = full.known.given.update_response, full.known.given.table_response
+    claim = full.answered(update_response=((x + 1) % ORDER, *update), table_response=((y - 1) % ORDER, *table))
+    assert judge(native(), FULL, claim) == "opening"
 
 
 @settings(max_examples=60, deadline=None)
@@ -345,7 +426,7 @@ def test_fewer_rows_than_the_statement_has(made: Honest) -> None:
 
 
 NOT_SCALARS = {"auxiliary", "projections", "table_announcement", "auxiliary_announcement"}
-ENCRYPTION_SCALARS = ["update_response", "share_response", "share_blinding_response"]
+ENCRYPTION_SCALARS = ["update_blinding_response", "share_blinding_response"]
 
 
 @pytest.mark.parametrize("name", sorted(TAMPERS.keys() - NOT_SCALARS))
@@ -355,6 +436,8 @@ def test_scalar_that_is_not_canonical(made: Honest, name: str, value: int) -> No
     old = getattr(made.proof, name)
     if name == "rounds":
         new: object = ((value, *old[0][1:]), *old[1:])
+    elif name == "folds":
+        new = (*old[:-1], old[-1]._replace(odd_value=value))
     else:
         new = (*old[:-1], value) if isinstance(old, tuple) else value
     assert judge(native(), PARAMETERS, made.edited(**{name: new})) == "scalar-range"
@@ -380,13 +463,16 @@ BAD_POINTS = {
 
 @pytest.mark.parametrize("point", BAD_POINTS.values(), ids=BAD_POINTS.keys())
 @pytest.mark.parametrize(
-    "place", ["auxiliary", "table_announcement", "auxiliary_announcement", "first row", "last row"]
+    "place", ["auxiliary", "table_announcement", "auxiliary_announcement", "even", "odd", "first row", "last row"]
 )
 def test_bad_point(made: Honest, place: str, point: bytes) -> None:
     if place == "first row":
         claim = altered(made.claim, commitments=point + made.claim.commitments[POINT_SIZE:])
     elif place == "last row":
         claim = altered(made.claim, commitments=made.claim.commitments[:-POINT_SIZE] + point)
+    elif place in ("even", "odd"):
+        *folds, last = made.proof.folds
+        claim = made.edited(folds=(*folds, last._replace(**{place: point})))
     else:
         claim = made.edited(**{place: point})
     assert judge(native(), PARAMETERS, claim) == "point-encoding"

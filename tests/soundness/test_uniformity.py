@@ -2,7 +2,8 @@
 
 Challenges are frozen for this (the challenger absorbs nothing), so that r, c and all others are constants: what varies
 from proof to proof comes from the prover's masks alone, and a value without one stands still. Then spec 5.12 says that
-every sent value is uniform, and every two of them jointly (T, T' and f are what V6 to V8 leave of the others).
+every sent value is uniform, and every two of them jointly (T, T' and f are what V6 and V7 leave of the others). The
+answers are sent folded; here they stand as they are, and what is sent is a function of them (test_zero_knowledge).
 
 A proof is a row of cells: each scalar as its place among equal parts of [0, ORDER), each projection of [-Z, Z], each
 point by its abscissa in [0, FIELD). Chi square compares cells with equal shares, witness with witness, and every pair
@@ -33,6 +34,7 @@ from proofs.proof import Proof, decode_proof
 from proofs.prover import Auxiliary, draw_auxiliary, prove
 from proofs.randomness import Randomness
 from proofs.witness import commit_update
+from tests.proofs.answers import Answers, recorded
 from tests.proofs.arguments import (
     CONTEXT,
     MODULUS,
@@ -46,7 +48,7 @@ from tests.proofs.arguments import (
 from tests.seeded import seeded
 from tests.soundness.forgery import forgetting
 from tests.soundness.significance import FALSE_ALARM, chi_square_limit, homogeneity, uniformity
-from tests.soundness.test_tampering import ENCRYPTION_TAMPERS
+from tests.soundness.test_tampering import ANSWERS, ENCRYPTION_TAMPERS
 
 PARAMETERS = WeakParameters(20, 50, 3)
 WIDE = WeakParameters(20, 50, 3, 50, (), EncryptionParameters(8, MODULUS, 2**20))  # with range and encryption
@@ -60,6 +62,8 @@ JOINT = 5  # parts for pairs of values: 24 degrees of freedom
 
 Cells = NDArray[np.int64]
 PUBLIC = {"combinations"}
+FOLDED = {"cross_values", "folds", "response"}  # functions of the answers
+SENT = {field.name for field in fields(Proof)} - FOLDED | {field.name for field in fields(Answers)}
 WITNESSES: dict[str, list[int]] = {"zero": [0] * 20, "spike": [0] * 19 + [-50]}
 
 
@@ -72,10 +76,13 @@ def numbers(value: Any) -> list[tuple[int, int]]:
     return [] if value is None else [(value, ORDER)]
 
 
-def published(parameters: ArgumentParameters, rows: bytes, proof: Proof) -> dict[str, list[tuple[int, int]]]:
-    """By field: the row commitments and all that is in the proof but functions of the ciphertext and the challenges;
-    projections moved to [0, 2 Z], quotients alike."""
-    values = {field.name: numbers(getattr(proof, field.name)) for field in fields(Proof) if field.name not in PUBLIC}
+def published(
+    parameters: ArgumentParameters, rows: bytes, proof: Proof, answers: Answers
+) -> dict[str, list[tuple[int, int]]]:
+    """By field: the row commitments, all that is in the proof but functions of the ciphertext, the challenges and the
+    answers, and the answers; projections moved to [0, 2 Z], quotients alike."""
+    sources = {name: answers if hasattr(answers, name) else proof for name in sorted(SENT - PUBLIC)}
+    values = {name: numbers(getattr(source, name)) for name, source in sources.items()}
     for name, bound in (
         ("projections", parameters.response_bound),
         ("quotients", quotients_of(parameters).bound),
@@ -94,9 +101,10 @@ def draw(parameters: ArgumentParameters, update: list[int], samples: int, label:
             signed = random_signed_noise(native(), parameters, rand, abs(sum(update)))
             committed = commit_update(native(), parameters, np.array(update, dtype=np.int64), rand, noise, signed)
             encrypted = encrypted_by(native(), parameters, committed, noise) if noise is not None else None
-            proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand, encrypted))
+            with recorded() as answers:
+                proof = decode_proof(parameters, prove(native(), parameters, committed, CONTEXT, rand, encrypted))
             rows = b"".join(committed.rows[label] for label in parameters.layout.families)
-            found.append(published(parameters, rows, proof))
+            found.append(published(parameters, rows, proof, answers[-1]))
     return found
 
 
@@ -164,14 +172,14 @@ def test_every_field_is_uniform(parameters: ArgumentParameters, witness: str, re
     """The places of a field together: finer, where they all lean the same way."""
     drawn = sample(witness, parameters)
     counts = by_field(counted(REDUCTIONS[reduction](drawn, PARTS), PARTS), drawn)
-    assert counts.keys() == {"commitments"} | {field.name for field in fields(Proof)} - absent(parameters)
+    assert counts.keys() == {"commitments"} | SENT - absent(parameters)
     for name, each in counts.items():
         assert uniformity(each) < chi_square_limit(PARTS - 1, FALSE_ALARM / len(counts)), name
 
 
 def absent(parameters: ArgumentParameters) -> set[str]:
     """Fields without a value, or without a mask."""
-    return PUBLIC if parameters.encryption is not None else set(ENCRYPTION_TAMPERS)
+    return PUBLIC if parameters.encryption is not None else {*ENCRYPTION_TAMPERS, *list(ANSWERS)[4:]}
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

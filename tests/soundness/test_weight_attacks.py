@@ -272,7 +272,7 @@ def test_batches_name_the_one_at_fault() -> None:
     parameters = WeakParameters(20, 50, 4, 9, (), EncryptionParameters(8, MODULUS, 2**20), hidden_weight=6)
     made = [honest(native(), parameters, seed=seed) for seed in range(3)]
     claims: list[Claim] = [each.claim for each in made]
-    claims[1] = made[1].edited(table_blinding_response=(made[1].proof.table_blinding_response + 1) % ORDER)
+    claims[1] = made[1].off_by(1)
     claims[2] = replace(made[2].claim, context=b"another")
     verdicts = [name_of(verdict) for verdict in verify_batch(native(), parameters, claims)]
-    assert verdicts == ["accepted", "table-opening", "ciphertext-combination"]
+    assert verdicts == ["accepted", "opening", "ciphertext-combination"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from proofs.randomness import symmetric, uniform_scalar, uniform_scalars
 from proofs.reference import points as curve
 from proofs.sumcheck import MaskRounds
 from proofs.verifier import Claim
+from tests.proofs.answers import Answers, known, recorded, refolded, unanswered
 from tests.proofs.arguments import (
     CONTEXT,
     NOISED_RING,
@@ -58,7 +59,6 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
     """With challenges known beforehand, uniform values complete to an accepted proof of any statement."""
     monkeypatch.setattr("proofs.transcript.Challenger", forgery.forgetting())
     rand, encrypted = seeded(0), parameters.encryption is not None
-    columns = parameters.shape.columns
     proof = Proof(
         auxiliary=random_point(0),
         projections=tuple(symmetric(rand, parameters.response_bound) for _ in range(parameters.projections)),
@@ -72,14 +72,9 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
         update_announcement=random_point(3) if encrypted else b"",
         share_announcement=random_point(4) if encrypted else b"",
         form_announcement=0,
-        table_response=tuple(uniform_scalars(rand, columns)),
-        table_blinding_response=uniform_scalar(rand),
-        auxiliary_response=tuple(uniform_scalars(rand, parameters.auxiliary_length)),
-        auxiliary_blinding_response=uniform_scalar(rand),
-        update_response=tuple(uniform_scalars(rand, columns)) if encrypted else (),
-        share_response=tuple(uniform_scalars(rand, parameters.share_length)),
-        share_blinding_response=uniform_scalar(rand) if encrypted else None,
+        **unanswered(parameters, random_point(5)),
     )
+    answers = Answers.of([tuple(uniform_scalars(rand, length + 1)) for length in parameters.opened])
     points = iter(range(5, 10_000))
     families = parameters.layout.families
     rows = {label: b"".join(random_point(next(points)) for _ in range(count)) for label, count in families.items()}
@@ -88,7 +83,7 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
         residues = np.arange(parameters.shape.data_cells, dtype=np.int64)
         statement = EncryptionStatement(ring_elements(parameters), residues, hash_of(residues), random_point(0))
     sign_context = None if parameters.privacy_noise is None else SIGN_CONTEXT
-    claim = Claim(rows, proof.encode(parameters), CONTEXT, statement, sign_context=sign_context)
+    claim = known(Claim(rows, proof.encode(parameters), CONTEXT, statement, sign_context=sign_context), answers)
     if encrypted:
         claim = edit(parameters, claim, combinations=tuple(combinations_of(parameters, claim)))
     claim = close_gap(parameters, lambda x: edit(parameters, claim, form_announcement=x))
@@ -96,6 +91,15 @@ def test_simulator(parameters: ArgumentParameters, monkeypatch: pytest.MonkeyPat
         point = getattr(forgery, f"{name}_announcement")(parameters, claim)
         claim = edit(parameters, claim, **{f"{name}_announcement": point})
     assert judge(native(), parameters, claim) == "accepted"
+
+
+@pytest.mark.parametrize("parameters", STATEMENTS)
+def test_what_is_sent_of_the_answers_is_a_function_of_them(parameters: ArgumentParameters) -> None:
+    """And of what had been sent: so folding shows nothing that the answers do not."""
+    made = honest(native(), parameters)
+    assert refolded(native(), parameters, made.known) == made.known
+    other = replace(made.known, proof=made.edited(**unanswered(parameters, random_point(0))).proof)
+    assert refolded(native(), parameters, other) == made.known
 
 
 def rank(matrix: list[list[int]]) -> int:
@@ -169,10 +173,14 @@ def test_every_value_is_masked(parameters: ArgumentParameters, monkeypatch: pyte
     """The same tables and challenges, other masks: no value that is sent stays the same, so none is bare."""
     monkeypatch.setattr("proofs.transcript.Challenger", forgery.forgetting())
     made = honest(native(), parameters)
-    first, second = (
-        decode_proof(parameters, prove(native(), parameters, made.committed, CONTEXT, seeded(seed), made.encrypted))
-        for seed in (1, 2)
-    )
+    with recorded() as answers:
+        first, second = (
+            decode_proof(parameters, prove(native(), parameters, made.committed, CONTEXT, seeded(seed), made.encrypted))
+            for seed in (1, 2)
+        )
+    left, right = (flat(tuple(each.responses)) for each in answers)
+    assert len(left) == sum(parameters.opened) + len(parameters.opened)
+    assert all(x != y for x, y in zip(left, right, strict=True))
     for field in fields(Proof):
         left, right = (flat(getattr(proof, field.name)) for proof in (first, second))
         if field.name == "combinations" and left:  # public: a function of the ciphertext and the challenges

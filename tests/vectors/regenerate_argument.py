@@ -26,6 +26,7 @@ from proofs.prover import prove
 from proofs.ranges import CoordinateGroup
 from proofs.verifier import Claim
 from proofs.witness import Noise, commit_update
+from tests.proofs.answers import off_by
 from tests.proofs.arguments import (
     LABELS,
     SIGN_CONTEXT,
@@ -169,7 +170,6 @@ def statement_of(claim: Claim) -> dict[str, Any] | None:
 def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
     """Bytes of every item of the layout (spec 5.6), in order."""
     encrypted = parameters.encryption is not None
-    columns = parameters.shape.columns
     sizes = {
         "auxiliary": 33,
         "projections": parameters.projections * parameters.response_width,
@@ -183,24 +183,23 @@ def sizes_of(parameters: ArgumentParameters) -> dict[str, int]:
         "update announcement": 33 * encrypted,
         "share announcement": 33 * encrypted,
         "form announcement": 32,
-        "table response": 32 * columns,
-        "table blinding response": 32,
-        "auxiliary response": 32 * parameters.auxiliary_length,
-        "auxiliary blinding response": 32,
-        "update response": 32 * columns * encrypted,
-        "share response": 32 * parameters.share_length,
-        "share blinding response": 32 * encrypted,
+        "blinding responses": 128 if encrypted else 64,
+        "cross values": 192 if encrypted else 64,
+        **{f"fold {j} {name}": size for j in range(parameters.folded.folds) for name, size in FOLD.items()},
+        "response": 32 * parameters.folded.last,
     }
     return {name: size for name, size in sizes.items() if size}
 
 
 FAMILIES = tuple(label.replace("-", "_") for label in LABELS)
-EXPECTED = {  # of a changed last scalar; linear-relation for all others
-    "table blinding response": "table-opening",
-    "auxiliary blinding response": "auxiliary-opening",
-    "share response": "update-opening",  # the blinding of the last data row
-    "share blinding response": "share-opening",
-}
+FOLD = {"even point": 33, "odd point": 33, "values": 64}
+
+
+def kept_form(parameters: ArgumentParameters, claim: Claim) -> dict[str, Any]:
+    """Two scalars of the response changed so that the folded form keeps its value."""
+    changed = off_by(get_engine("native"), parameters, claim, 1).proof
+    start = len(changed) - 32 * parameters.folded.last
+    return edit("response that keeps the form", "proof", start, changed[start : start + 64], "opening")
 
 
 def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, Any]]:
@@ -221,10 +220,11 @@ def negatives(parameters: ArgumentParameters, claim: Claim) -> list[dict[str, An
             edits.append(beyond_range(parameters, name, offset))
         else:
             changed = bytes([proof[last] ^ 1])
-            edits.append(edit(f"{name} changed", "proof", last, changed, EXPECTED.get(name, "linear-relation")))
+            edits.append(edit(f"{name} changed", "proof", last, changed, "linear-relation"))
             edits.append(edit(f"{name} not canonical", "proof", last - 31, ORDER.to_bytes(32, "big"), "scalar-range"))
         offset += size
     edits += [
+        kept_form(parameters, claim),
         edit("another context", "context", 0, b"V", before_cell_weights),
         {"name": "proof extended", "item": "proof", "append": "00", "expect": "proof-length"},
     ]

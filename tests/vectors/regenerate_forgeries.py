@@ -120,10 +120,11 @@ def of_honest_claims() -> Iterator[tuple[str, Forged]]:
         yield name, (PARAMETERS, each, "linear-relation")
     for name in ("table", "auxiliary"):
         form = getattr(forgery.derive(PARAMETERS, claim).form, name)
-        first, second, *rest = getattr(made.proof, f"{name}_response")
+        first, second, *rest = getattr(made.known.given, f"{name}_response")
         kept = ((first + form[1]) % ORDER, (second - form[0]) % ORDER, *rest)
-        forged = made.edited(**{f"{name}_response": kept})
-        yield f"{name} responses that keep the linear form", (PARAMETERS, forged, f"{name}-opening")
+        forged = made.answered(**{f"{name}_response": kept})
+        yield f"{name} responses that keep the linear form", (PARAMETERS, forged, "opening")
+    yield "response that keeps the folded form", (PARAMETERS, made.off_by(1), "opening")
 
 
 def of_honest_claims_with_range_and_encryption() -> Iterator[tuple[str, Forged]]:

@@ -116,12 +116,12 @@ _PROVERS = (
     Misbehaviour(
         "wrong-key", Role.CLIENT, Role.CLIENT,
         "shares another key than it encrypted with",
-        replace(INVALID, detail="share-opening"),
+        replace(INVALID, detail="opening"),
     ),
     Misbehaviour(
         "wrong-blinding", Role.CLIENT, Role.CLIENT,
         "shares another blinding than that of its commitment, and proves as if it were the same",
-        replace(INVALID, detail="update-opening"),
+        INVALID,
     ),
     Misbehaviour(
         "oversized-weight", Role.CLIENT, Role.CLIENT,
@@ -185,7 +185,7 @@ _CLIENTS = (
     Misbehaviour(
         "bad-proof", Role.CLIENT, Role.CLIENT,
         "sends a proof with one bit changed",
-        replace(INVALID, detail="share-opening"),
+        INVALID,
     ),
     Misbehaviour(
         "replayed-proof", Role.CLIENT, Role.CLIENT,

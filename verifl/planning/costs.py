@@ -89,7 +89,7 @@ def submission_size(pinned: PinnedPolicy) -> SubmissionSize:
 
 
 def submission_work(pinned: PinnedPolicy) -> Work:
-    """From the shapes of spec 5.1, the openings of 5.6 and the sharing of 7.2."""
+    """From the shapes of spec 5.1, the openings of 5.6, their folds and the sharing of 7.2."""
     argument = pinned.argument
     columns, encrypted = argument.shape.columns, argument.encryption is not None
     openings = 2 * (argument.auxiliary_length + 1) + (columns + 1)  # A and its announcement, that of the tables
@@ -97,9 +97,20 @@ def submission_work(pinned: PinnedPolicy) -> Work:
     if encrypted:  # the announcements of the update and of E_0, and E_0 itself
         openings += (columns + 1) + (argument.share_length + 1)
         points += 3
+    openings += _folding_work(max(argument.opened), argument.folded.folds)
+    points += 2 * argument.folded.folds
     return Work(
         committed_values=argument.layout.total_cells,
         client_multiplications=openings + pinned.policy.threshold * (pinned.secret_length + 1),
         verified_points=points,
         residue_products=argument.combinations * argument.shape.data_cells,
     )
+
+
+def _folding_work(length: int, folds: int) -> int:
+    """For each fold every first place once, but for those that end in one without a partner."""
+    total, left = 0, length
+    for fold in range(folds):
+        total += min(length, left // 2 << fold + 1)
+        left = (left + 1) // 2
+    return total

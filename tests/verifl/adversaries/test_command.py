@@ -52,7 +52,7 @@ def test_a_liar_that_is_caught_does_not_end_the_run(
     assert cli.invoke(["run", str(config), "--out", str(out), "--inject", "bad-proof:x"]) == 0
     captured = capsys.readouterr()
     assert "injected in round 2: bad-proof (x)" in captured.err
-    assert "x excluded: invalid-proof (share-opening)" in " ".join(captured.err.split())
+    assert "x excluded: invalid-proof (linear-relation)" in " ".join(captured.err.split())
     assert audit(out / "transcript", out / "policy.cbor").accepted
 
 

@@ -15,10 +15,10 @@ from verifl.commands import root as cli
 DOCUMENT = Path(__file__).parents[3] / "docs" / "misbehaviour.md"
 CHECKS = {
     "wrong-ciphertext": "linear-relation",
-    "wrong-key": "share-opening",
+    "wrong-key": "opening",
     "oversized-key": "linear-relation",
     "oversized-error": "linear-relation",
-    "wrong-blinding": "update-opening",
+    "wrong-blinding": "linear-relation",
     "out-of-range": "linear-relation",
     "value-in-padding": "linear-relation",
     "quotient-out-of-range": "quotient-range",

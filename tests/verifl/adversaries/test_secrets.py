@@ -101,7 +101,7 @@ def test_several_liars_at_once(play: Play) -> None:
     (told,) = [line for line in lines if line["round"] == 2]
     assert told["aborted"] == "too-few-submissions"
     assert told["excluded"]["clinic-2"] == "invalid-proof"
-    assert told["failed_checks"] == {"clinic-2": "share-opening"}
+    assert told["failed_checks"] == {"clinic-2": "linear-relation"}
 
 
 def refused(tmp_path: Path, *inject: str, **limits: object) -> str:

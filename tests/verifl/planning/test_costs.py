@@ -25,7 +25,7 @@ class Counting(NativeEngine):
         return super().commit_rows(table, blindings, known)
 
     def commit(self, scalars: Sequence[int], blinding: int) -> bytes:
-        self.whole += len(scalars) + 1
+        self.whole += sum(scalar != 0 for scalar in (*scalars, blinding))
         return super().commit(scalars, blinding)
 
     def decode_points(self, encoded: bytes) -> Points:
