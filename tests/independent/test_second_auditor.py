@@ -444,7 +444,7 @@ def moments(forge: Forge) -> None:
 
 LIES: dict[str, tuple[Callable[[Forge], None], set[str]]] = {
     "a round key spelled in another way": (respelled_key, {"I4", "I6", "I7", "I8"}),
-    "a round key of another policy": (key_of_another_policy, {"I4", "I6", "I7", "I8"}),
+    "a round key of another policy": (key_of_another_policy, {"I4"}),
     "a rotation of another policy": (rotation_of_another_policy, {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "two rotations in one gap": (second_rotation, {"I3", "I4", "I5", "I6", "I7", "I8"}),
     "a submission logged three times": (third_submission, {"I5", "I7", "I12"}),

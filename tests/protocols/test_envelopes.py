@@ -295,3 +295,11 @@ def test_blobs_of_each_message() -> None:
     assert message_blobs(ACK) == ()
     assert entry_blobs(seal(SUBMISSION, "alice", KEY)) == tuple(str(n).encode() * 32 for n in range(1, 7))
     assert blob_hash(b"") == hashlib.sha256(b"").digest()
+
+
+def test_every_entry_names_its_policy_or_an_entry_that_does() -> None:
+    """So nothing that was signed under another policy of the same federation name is of this one."""
+    by_entry = {"round_open", "cohort", "aggregate"}
+    for each in MESSAGE_TYPES:
+        names = {field.name for field in dataclasses.fields(each.cls)}
+        assert "policy" in names or names & by_entry, each.name

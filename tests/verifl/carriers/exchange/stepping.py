@@ -132,7 +132,7 @@ class Meeting:
         party = Party(COORDINATOR, self.keys[COORDINATOR], self.home(COORDINATOR))
         party.directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         wanted, deadlines = self.config.federation.rounds, self.config.deadlines
-        terms = (self.progress, "cpu", self.approvals, self.config.stopping)
+        terms = (self.progress, "cpu", self.approvals, self.config.stopping, self.config.federation.close)
         plan = HostPlan(wanted, deadlines, self.initial, self.training.evaluate, *terms)
         opened = opened_host(Seat(self.pinned, party, self.public), plan, CoordinatorHost, self.clock)
         self._host, self.server = self._open.enter_context(opened)

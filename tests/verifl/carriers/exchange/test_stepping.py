@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from protocols.messages import FederationClosed
+from protocols.reasons import CONTINUED
 from protocols.rounds.answers import Received
 from protocols.rounds.conductor import Stage
 from protocols.rounds.exchange import SubmissionPackage
@@ -52,3 +54,29 @@ def test_one_submission_is_in_memory_at_a_time(meeting: Meeting, monkeypatch: py
     assert len(read) == len(CLIENTS)
     assert [each() for each in read] == [None] * len(read)
     meeting.close()
+
+
+def test_a_federation_is_closed_behind_the_round_that_is_open(meeting: Meeting) -> None:
+    """The coordinator is told in the middle of a round, and killed at every turn from then on."""
+    meeting.convene()
+    meeting.until_asked(Stage.SUBMISSIONS)
+    ending = meeting.config.federation.model_copy(update={"rounds": 1, "close": True})
+    meeting.config = meeting.config.model_copy(update={"federation": ending})
+    meeting.host()
+    meeting.advance()
+    while not meeting.ended:
+        meeting.turn()
+        if not meeting.ended:
+            meeting.host()
+            meeting.advance()
+    meeting.until_ended()
+    assert meeting.types()[-2:] == ["round-closed", "federation-closed"]
+    assert meeting.types().count("round-open") == 1
+    (last,) = (each for each in meeting.messages() if isinstance(each, FederationClosed))
+    assert (last.reason, last.policy) == (CONTINUED, meeting.pinned.hash)
+    meeting.audited()
+    entries = meeting.entries()
+    meeting.host()
+    meeting.advance()
+    meeting.until_ended()
+    assert meeting.entries() == entries
