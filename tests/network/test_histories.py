@@ -13,7 +13,7 @@ from tests.network.scenario import draw
 from tests.required import ALL, REQUIRED
 
 SAMPLE = range(5)
-A_MINUTE = range(150)
+A_MINUTE = range(120)
 # Seeds with which something was wrong once. 10182, 10257: round keys that were offered before a key was changed, its
 # signer's own or another's, were taken for lost.
 REMEMBERED = (10182, 10257)

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from auditor.cli import main as verifl_audit
+from verifl.commands.root import invoke
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 FENCED = re.compile(r"```(python|toml|console)\n(.*?)```", re.DOTALL)
-MODULES = {"python": [], "verifl": ["-P", "-m", "verifl"], "verifl-audit": ["-P", "-m", "auditor"]}
 
 
 def typed(line: str, folder: Path) -> tuple[str, int]:
-    """What a line of the page prints, on both streams, and its exit status."""
+    """What a line of the page prints, on both streams, and its exit status. Our own commands run in this process, which
+    has torch already; tests/packaging starts the installed ones."""
     program, *arguments = shlex.split(line, comments=True)
-    command = [sys.executable, *MODULES[program], *arguments] if program in MODULES else [program, *arguments]
+    if program == "verifl":
+        with contextlib.chdir(folder), redirect_stdout(StringIO()) as told, redirect_stderr(told):
+            status = invoke(arguments)
+        return told.getvalue(), status
+    if program == "verifl-audit":
+        with contextlib.chdir(folder):
+            audited = CliRunner().invoke(verifl_audit, arguments)
+        return audited.output, audited.exit_code
+    command = [sys.executable if program == "python" else program, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr, done.returncode
