@@ -33,10 +33,10 @@ from auditor.reports.course import (
     Row,
     Run,
 )
-from auditor.reports.page.compose import page_of
+from auditor.reports.page.compose import MOST_EVENTS, page_of
 from auditor.reports.page.render import to_html
 from auditor.reports.page.values import Conflict, Page
-from auditor.reports.results import Event, Finding, Kind, Place, Status, Story
+from auditor.reports.results import MAX_FINDINGS, Event, Finding, Kind, Place, Status, Story
 from protocols.messages import Aggregate, Submission
 from tests.auditor.conftest import Forged
 from tests.auditor.test_page import COMMAND, MADE, report_of
@@ -230,6 +230,19 @@ def everywhere(text: str) -> Page:
     )
     assert all(getattr(page, each.name) not in (None, ()) for each in fields(page))
     return page
+
+
+def test_thousands_of_findings_and_events_have_an_end() -> None:
+    """Whatever there is no room for is counted."""
+    report = report_of(I1=Status.FAIL)
+    found = tuple(Finding(Place("w" * 10_000, field="w"), "w" * 10_000, "w" * 10_000) for _ in range(MAX_FINDINGS))
+    checks = tuple(replace(each, findings=found, omitted=12_345) for each in report.checks)
+    story = Story("somebody", ("client",), tuple(Event(1, None, "w") for _ in range(MOST_EVENTS + 7)), ())
+    text = html_of(replace(report, checks=checks, story=story))
+    assert len(text) < 3_000_000
+    page = Reader(text)
+    assert [each.said for each in page.named("p")].count("and 12345 more findings of this check") == len(checks)
+    assert "and 7 more" in [each.said for each in page.named("p")]
 
 
 def test_what_controls_direction_is_seen() -> None:
