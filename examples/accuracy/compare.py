@@ -58,7 +58,7 @@ def _run(prepared: Prepared, arm: str, seed: int, arguments: argparse.Namespace)
     task = prepared.task(seed)
     if arm in PLAIN:
         return iter(plain(task, prepared.config(seed, arguments.rounds, "equal"), PLAIN[arm]))
-    heaviest = max(task.weight(client, task.data(client)) for client in task.clients())  # type: ignore[attr-defined]
+    heaviest = max(task.weight(client, task.data(client)) for client in task.clients())  # type: ignore[attr-defined]  # the example's task has weights
     config = prepared.config(seed, arguments.rounds, VERIFIED[arm], heaviest)
     if arguments.entry_bits is not None:
         config = with_entry_bits(task, config, arguments.entry_bits)

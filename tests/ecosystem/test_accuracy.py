@@ -101,7 +101,7 @@ def test_what_nothing_was_learnt_of_before(
 
 
 def replace_groups(update: object) -> object:
-    return update.model_copy(update={"groups": (), "fraction_bits": None})  # type: ignore[attr-defined]
+    return update.model_copy(update={"groups": (), "fraction_bits": None})  # type: ignore[attr-defined]  # a table of pydantic
 
 
 def test_the_results_hold_what_the_documents_say() -> None:

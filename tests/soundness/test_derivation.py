@@ -10,7 +10,7 @@ from proofs.proof import decode_proof
 from proofs.ranges import CoordinateGroup
 from tests.proofs.arguments import MODULUS, WeakParameters, honest, judge, native
 from tests.soundness.forgery import derive, edit
-from tests.soundness.test_frozen_heart import FULL, NOISED, PARAMETERS, WEIGHTED, false_full_claim
+from tests.soundness.frozen_items import FULL, NOISED, PARAMETERS, WEIGHTED, false_full_claim
 from tests.soundness.test_frozen_signs import FEW
 
 

@@ -37,10 +37,10 @@ from tests.proofs.arguments import (
 )
 from tests.seeded import seeded
 from tests.soundness import forgery
+from tests.soundness.frozen_items import BEFORE_CELL_WEIGHTS, FORGERIES, FULL_FORGERIES, VERIFIERS
+from tests.soundness.frozen_items import FULL as FROZEN_FULL
+from tests.soundness.frozen_items import PARAMETERS as FROZEN
 from tests.soundness.test_false_witness import modular_claim, squares
-from tests.soundness.test_frozen_heart import BEFORE_CELL_WEIGHTS, FORGERIES, FULL_FORGERIES, VERIFIERS
-from tests.soundness.test_frozen_heart import FULL as FROZEN_FULL
-from tests.soundness.test_frozen_heart import PARAMETERS as FROZEN
 from tests.soundness.test_frozen_signs import SIGN_FORGERIES
 from tests.soundness.test_grinding import wrapped_claim, wrapped_tables
 from tests.soundness.test_noise_attacks import LIES, lied
