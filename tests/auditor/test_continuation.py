@@ -346,6 +346,16 @@ def test_another_beginning(chain: list[Simulation], tmp_path: Path, changes: dic
     assert refused(following, chain[0].path) == [(name, "issuer")]
 
 
+def test_a_third_federation_with_the_name_of_the_first(chain: list[Simulation], tmp_path: Path) -> None:
+    """A, B, A: found where the whole line is given."""
+    first, second, _ = chain
+    again = naming(second, tmp_path, end(second), federation="first")
+    line = (second.path, first.path)
+    assert failed(again.path, again.policy_data, *line) == {"I14"}
+    assert words(audit(again.path, again.policy_data, previous=line)) == [("previous-name", "issuer")]
+    assert statuses(again.path, again.policy_data, second.path)[1] == "skipped"
+
+
 @pytest.mark.parametrize("rotated", [False, True])
 def test_a_client_that_is_enrolled_under_another_id(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotated: bool
