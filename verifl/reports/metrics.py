@@ -128,6 +128,7 @@ def _bound(server: WSGIServer) -> None:
             finally:
                 free.release()
 
+    server.socket.listen(CONNECTIONS)  # room for who comes at once: of more than five some would wait for seconds
     server.RequestHandlerClass = Handler
     server.verify_request = lambda *_: free.acquire(blocking=False)  # type: ignore[method-assign]  # of this one server
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # it would print a traceback
