@@ -101,17 +101,17 @@ def unfolded(last: Sequence[int], weights: Sequence[int], length: int) -> list[i
 
 
 class Folding:
-    """A vector and a form on it, folded step by step. Secret no more: the vector is of masked responses."""
+    """A vector and a form on it, no longer than it, folded step by step. Masked responses are no secret."""
 
     def __init__(self, vector: Sequence[int], form: Sequence[int]) -> None:
         self._length = len(vector)
         self._weights = [1]
-        self.vector, self._form = list(vector), [*form, *[0] * (len(vector) - len(form))]
+        self.vector, self._form = list(vector), list(form)
 
     def values(self) -> tuple[int, int]:
         """<x_even, L_odd> and <x_odd, L_even>."""
         vector, form = self.vector, self._form
-        return short_dot(vector[0::2], form[1::2]), short_dot(vector[1::2], form[0::2])
+        return short_dot(vector[::2], form[1::2]), short_dot(vector[1::2], form[::2])
 
     def across(self) -> tuple[list[int], list[int]]:
         """Scalars on the generators that there were at first: those of <x_even, G_odd>, and of <x_odd, G_even>."""
@@ -122,8 +122,8 @@ class Folding:
 
     def bind(self, phi: int) -> None:
         """Fold."""
-        self.vector = add(self.vector[0::2], scale(self.vector[1::2], phi))
-        self._form = add(scale(self._form[0::2], phi), self._form[1::2])
+        self.vector = add(self.vector[::2], scale(self.vector[1::2], phi))
+        self._form = add(scale(self._form[::2], phi), self._form[1::2])
         self._weights = [*scale(self._weights, phi), *self._weights]
 
 
