@@ -83,9 +83,9 @@ def test_a_repetition_is_open_to_every_trustee(tmp_path: Path) -> None:
 
 def test_where_too_few_trustees_are_left_for_the_noise_the_federation_may_end(tmp_path: Path) -> None:
     simulation = started(tmp_path, replace(SMALL, honest=3, threshold=2, corrupt=0))
-    assert simulation.coordinator.endings() == ()
+    assert TOO_FEW_CLIENTS not in simulation.coordinator.endings()
     simulation.change(simulation.revocation(NOISE[2]))
-    assert simulation.coordinator.endings() == (TOO_FEW_CLIENTS,)
+    assert TOO_FEW_CLIENTS in simulation.coordinator.endings()
 
 
 def test_the_sum_has_the_noise_of_trustees_and_the_mean_is_over_clients(tmp_path: Path) -> None:
