@@ -50,12 +50,13 @@ CheckId = Annotated[str, AfterValidator(_known_check)]
 
 
 class FederationConfig(TomlTable):
-    """name: of the federation and its log. rounds: to run. close: whether the federation is closed behind them, for
-    good, so that another may go on from it. seed: of training only, never of the protocol."""
+    """name: of the federation and its log. rounds: to run. close: whether the federation is closed, for good, so that
+    another may go on from it: true, behind these rounds; "now", as soon as no round is open. seed: of training only,
+    never of the protocol."""
 
     name: str = Field(default="federation", pattern=PARTY_ID)
     rounds: int = Field(default=3, ge=1, le=65_536)
-    close: bool = False
+    close: bool | Literal["now"] = False
     seed: int = Field(default=1, ge=0, lt=2**32)
 
 

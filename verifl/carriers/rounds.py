@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from proofs.errors import Rejected
 from protocols.reasons import CONTINUED
@@ -42,15 +43,20 @@ class Awaited:
 class RunTerms:
     """wanted: how many rounds are to close. max_aborts: how many may be aborted before somebody has to look. changes:
     the rotations and revocations to be logged now, between rounds, by what the log says; logged ones may be among them.
-    stopping: when to stop before; None for never. close: whether the federation is closed behind the last of them, so
-    that another may go on from it.
+    stopping: when to stop before; None for never. close: whether the federation is closed, so that another may go on
+    from it: true, behind the last of them; "now", once no round is open, however many have closed.
     """
 
     wanted: int
     max_aborts: int
     changes: Callable[[Ledger], Sequence[bytes]]
     stopping: StoppingConfig | None = None
-    close: bool = False
+    close: bool | Literal["now"] = False
+
+    @property
+    def least(self) -> int:
+        """How many rounds are to close before this run may end."""
+        return 0 if self.close == "now" else self.wanted
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Rounds(ABC):
     def _go_on(self) -> Iterator[Awaited]:
         """Rounds, until as many as wanted have closed, or so many were aborted that nobody should go on unasked."""
         before, wanted = len(self.summaries), self._terms.wanted
-        while self._closed() < wanted or self._has_to_end():
+        while self._closed() < self._terms.least or self._has_to_end():
             yield from self.change()
             yield from self._give_up(self.summaries[before:])
             if self.ended is not None or self._stops():
@@ -160,7 +166,7 @@ class Rounds(ABC):
         return self._terms.close and self._server.ledger.closed is None and CONTINUED not in self._server.endings()
 
     def _conclude(self) -> Iterator[Awaited]:
-        """Close the federation behind the rounds that were wanted, where it is to be closed."""
+        """Close the federation, where it is to be closed."""
         if self._terms.close and self._server.ledger.closed is None:
             self._server.end(CONTINUED)
             yield from self._settle()

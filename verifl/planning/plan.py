@@ -195,6 +195,8 @@ def _stopping_notes(config: Config) -> list[str]:
 def _closing_notes(config: Config) -> list[str]:
     if not config.federation.close:
         return []
+    if config.federation.close == "now":
+        return ["federation.close: closed for good as soon as no round is open, however many have closed"]
     before = "" if config.stopping is None else ", or where [stopping] stops it"
     return [f"federation.close: closed for good behind {counted(config.federation.rounds, 'round')} that close{before}"]
 

@@ -55,7 +55,7 @@ class Said:
         return {"loss": LOSSES[round(model.weight.item())], "count": model.weight.item()}
 
 
-def config(close: bool = False, **stopping: object) -> Config:
+def config(close: bool | str = False, **stopping: object) -> Config:
     return Config.of(
         federation={"rounds": 5, "close": close},
         update={"clip_norm": 2.0},
@@ -108,6 +108,33 @@ def test_a_run_that_stops_may_close_so_that_another_federation_goes_on_from_it(t
     assert audit(result.transcript, result.policy).accepted
     again = Federation(Said(), config(close=True, patience=4), tmp_path / "out").run(resume=True)
     assert (len(again.rounds), kinds(again)) == (2, kinds(result))  # nothing follows, whatever the patience
+
+
+def test_a_federation_is_closed_now_however_many_rounds_have_closed(tmp_path: Path) -> None:
+    """Under a policy with noise nobody can ask for fewer rounds: the noise is made for as many as there were to be."""
+
+    def noisy(close: bool | str = False) -> Config:
+        trustees = {"count": 3, "corrupt": 1, "threshold": 3}
+        terms = {"rounds": 5, "close": close}
+        return Config.of(federation=terms, trustees=trustees, privacy={"epsilon": 8.0, "delta": 1e-5})
+
+    out, closing = tmp_path / "out", noisy("now")
+    with pytest.raises(Misuse, match="failed in round 2"):
+        Federation(Said(lambda number: number > 1), noisy(), out).run()
+    result = Federation(Said(), closing, out).run(resume=True)  # the round that is open ends first
+    assert kinds(result)[-2:] == ["RoundClosed", "FederationClosed"]
+    assert len(result.rounds) == 2
+    require_lawful(end_of(result))
+    assert audit(result.transcript, result.policy).accepted
+    again = Federation(Said(), closing, out).run(resume=True)
+    assert kinds(again) == kinds(result)
+
+
+def test_a_federation_that_is_closed_before_its_first_round(tmp_path: Path) -> None:
+    result = Federation(Said(), config("now"), tmp_path / "out").run()
+    assert kinds(result)[-1] == "FederationClosed"
+    assert result.rounds == ()
+    assert audit(result.transcript, result.policy).accepted
 
 
 def test_a_coordinator_of_parties_elsewhere_stops_and_its_best_model_is_found(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ _ADVICE = (
 _DRAW_ADVICE = (
     "trustees that replaced their key draw by the one before, once more: have them start with both, and run the same "
     "command again; if those keys are gone for good, nobody can be drawn any more: close the federation, by "
-    "federation.close = true with as many rounds as have closed (where neither noise nor a schedule rests on how many)"
+    'federation.close = "now"'
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from protocols.rounds.waits import Waits
 from protocols.steps.doubles import Doubles
@@ -33,7 +33,7 @@ Host = TypeVar("Host", bound=CoordinatorHost)
 class HostPlan:
     """wanted: how many rounds are to close. initial: the policy's initial model, float64 (d,). evaluate: see
     `Measures`. device: for summation. approvals: those that the policy demands, needed where there is no log yet.
-    stopping: when to stop before `wanted`. close: whether the federation is closed behind them."""
+    stopping: when to stop before `wanted`. close: see `RunTerms`."""
 
     wanted: int
     deadlines: DeadlinesConfig
@@ -43,7 +43,7 @@ class HostPlan:
     device: str = "cpu"
     approvals: bytes = b""
     stopping: StoppingConfig | None = None
-    close: bool = False
+    close: bool | Literal["now"] = False
 
 
 @contextmanager

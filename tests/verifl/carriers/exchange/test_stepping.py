@@ -56,11 +56,12 @@ def test_one_submission_is_in_memory_at_a_time(meeting: Meeting, monkeypatch: py
     meeting.close()
 
 
-def test_a_federation_is_closed_behind_the_round_that_is_open(meeting: Meeting) -> None:
+@pytest.mark.parametrize("told", [{"rounds": 1, "close": True}, {"close": "now"}])
+def test_a_federation_is_closed_behind_the_round_that_is_open(meeting: Meeting, told: dict[str, object]) -> None:
     """The coordinator is told in the middle of a round, and killed at every turn from then on."""
     meeting.convene()
     meeting.until_asked(Stage.SUBMISSIONS)
-    ending = meeting.config.federation.model_copy(update={"rounds": 1, "close": True})
+    ending = meeting.config.federation.model_copy(update=told)
     meeting.config = meeting.config.model_copy(update={"federation": ending})
     meeting.host()
     meeting.advance()
