@@ -111,7 +111,7 @@ def test_the_chosen_option_is_what_the_plan_is_made_of(bound: float | None, proo
         + argument.commitments_size("range-commitments")
         + argument.commitments_size("encryption-commitments")
     )
-    assert chosen.costs.work.verified_points == points // 33 + (6 if proof else 3)
+    assert chosen.costs.work.verified_points == points // 33 + (6 if proof else 3) + 2 * argument.folded.folds
     assert (chosen.costs.work.residue_products > 0) == proof
     assert [option.example is not None for option in plan.options] == [False, False, bound is None, bound is None]
 
