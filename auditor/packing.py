@@ -8,7 +8,6 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +15,7 @@ import click
 
 from auditor.commands import SETTINGS, AuditorCommand, reporting
 from proofs.errors import Malformed, Misuse
+from protocols.hashes import sha256_of_file
 from protocols.log.files import CHUNK, LocalDirectory
 from protocols.log.packed import INDEX_LIMIT, PackedDirectory, PackedFile, require_name, tail
 
@@ -54,7 +54,7 @@ def pack(directory: Path, archive: Path) -> Packed:
             stream.write(tail(len(files), start, len(index)))
             stream.flush()
             os.fsync(stream.fileno())
-        hashed, size = _hash(temporary), temporary.stat().st_size
+        hashed, size = sha256_of_file(temporary).hex(), temporary.stat().st_size
         os.link(temporary, archive)  # fails where there is one by now
     except FileExistsError:
         raise Misuse(f"{archive}: exists, and is not overwritten; choose another name") from None
@@ -127,14 +127,6 @@ def _copied(path: Path, size: int, stream: BinaryIO) -> int:
     if copied != size:
         raise Misuse(f"{path}: changes while it is packed; pack a transcript that is at rest")
     return crc
-
-
-def _hash(path: Path) -> str:
-    hashed = sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(CHUNK):
-            hashed.update(piece)
-    return hashed.hexdigest()
 
 
 @click.command("pack", AuditorCommand, context_settings=SETTINGS, short_help="A transcript as one file.")

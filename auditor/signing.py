@@ -70,13 +70,13 @@ class Signer:
     def sign(self, report: Report) -> str:
         """Write the statement, in the place of an older one. Returns its SHA-256 in hexadecimal."""
         from datetime import UTC, datetime
-        from hashlib import sha256
 
         from auditor.statement import statement_of
+        from protocols.hashes import sha256
 
         data = statement_of(report, self.key, datetime.now(UTC))
         replace_file(self.file, data)
-        result, digest = "PASSED" if report.accepted else "FAILED", sha256(data).hexdigest()
+        result, digest = "PASSED" if report.accepted else "FAILED", sha256(data).hex()
         click.echo(f"statement: {result}, in {self.file}, SHA-256 {digest}", err=True)
         return digest
 

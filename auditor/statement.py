@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from urllib.parse import quote
 from auditor.dsse import ENVELOPE_LIMIT, open_sealed, read_json, seal
 from auditor.reports.results import Results, Status, printable
 from proofs.errors import Malformed, Misuse, Rejected
+from protocols.hashes import sha256_of_file
 from protocols.identities import SigningKey
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -209,6 +209,4 @@ def _require(check: str, expected: str, found: Any) -> None:
 def require_subject(said: AuditStatement, name: str, file: Path) -> None:
     """Raise Rejected(name) unless a statement is of this file; OSError where it cannot be read."""
     expected = said.policy if name == POLICY else said.subjects.get(name, "nothing")
-    with file.open("rb") as stream:
-        found = file_digest(stream, "sha256").hexdigest()
-    _require(name, expected, found)
+    _require(name, expected, sha256_of_file(file).hex())

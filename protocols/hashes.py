@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from hashlib import shake_128, shake_256
+from pathlib import Path
 
-__all__ = ["sha256", "sha256_of_parts", "sha512", "shake_128", "shake_256"]
+__all__ = ["sha256", "sha256_of_file", "sha256_of_parts", "sha512", "shake_128", "shake_256"]
 
 
 def sha256(data: bytes) -> bytes:
@@ -28,3 +29,9 @@ def sha256_of_parts(parts: Iterable[bytes]) -> bytes:
     for part in parts:
         running.update(part)
     return running.digest()
+
+
+def sha256_of_file(path: Path) -> bytes:
+    """SHA-256 of a file's bytes, not all of them in memory. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

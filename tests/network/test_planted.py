@@ -39,7 +39,7 @@ FOUND: dict[str, tuple[int | Scenario, str]] = {
     "a log whose names are not synced": (3, "progress"),
     "secrets kept": (0, "forgetting"),
     "directories not synced": (3, "progress"),
-    "names believed at a start": (50, "endings"),
+    "names believed at a start": (28, "endings"),
     "any log cosigned": (9, "one log"),
     "training never forgotten": (KILLED_WHILE_ANSWERING, "own state"),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from functools import cache
 from importlib.resources import files
@@ -13,6 +12,7 @@ from markupsafe import Markup
 
 from auditor.reports.page.values import Page
 from auditor.reports.results import MAX_COMMAND, printable
+from protocols.hashes import sha256
 
 PLAIN = re.compile(r"[0-9A-Za-z.:+ _-]{1,128}")  # what may stand in a style sheet
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -24,7 +24,7 @@ def to_html(page: Page) -> str:
     """The whole file. Every string that the template writes is escaped, and its unprintable characters, among them
     those that control direction, are shown as escapes; it has MAX_COMMAND characters at most."""
     style = Markup(_source("page.css") + "\n" + _margins(page))  # noqa: S704  no string of a transcript is in it
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    digest = base64.b64encode(sha256(style.encode())).decode()
     policy = POLICY.format(style=f"sha256-{digest}")
     return (
         _environment()
