@@ -324,7 +324,7 @@ def test_the_command(simulations, forge, policy: Path, tmp_path: Path) -> None:
     fork = run(forged.write(tmp_path / "fork"), *arguments)
     assert fork.exit_code == 1
     assert "fork: the first" in fork.stdout
-    assert load_state(file).head.note.decode() in fork.stdout  # type: ignore[union-attr]
+    assert load_state(file).head.note.decode() in fork.stdout
     assert file.read_bytes() == kept
 
 

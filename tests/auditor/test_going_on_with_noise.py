@@ -27,7 +27,7 @@ FIRST = Setting(
 
 def refused(call: object, *arguments: object) -> tuple[str, str]:
     with pytest.raises(Rejected) as excinfo:
-        call(*arguments)  # type: ignore[operator]
+        call(*arguments)
     return excinfo.value.check, excinfo.value.found
 
 

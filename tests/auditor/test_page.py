@@ -36,7 +36,7 @@ COMMAND = ["verifl-audit", "the transcript", "--policy", "policy.cbor"]
 
 
 def page_at(path: Path, policy: bytes | None, **others: object) -> Page:
-    return page_of(audit(path, policy, course=()), COMMAND, MADE, **others)  # type: ignore[arg-type]
+    return page_of(audit(path, policy, course=()), COMMAND, MADE, **others)
 
 
 def page(simulations: Simulations, name: str) -> Page:
@@ -230,7 +230,7 @@ def test_the_drawing_of_a_round(simulations: Simulations) -> None:
     assert all(box.x >= 0 and box.x + box.width <= drawing.width for box in drawing.boxes)
     assert all(box.y >= 0 and box.y + box.height <= drawing.height for box in drawing.boxes)
     by_entry = {box.entry: box for box in drawing.boxes}
-    assert sorted(by_entry, key=lambda entry: by_entry[entry].x) == sorted(by_entry)  # type: ignore[type-var]
+    assert sorted(by_entry, key=lambda entry: by_entry[entry].x) == sorted(by_entry)
     assert drawing.opened
 
 

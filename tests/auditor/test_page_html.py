@@ -415,7 +415,7 @@ def refused(simulations: Simulations, policy: Path, file: Path, *more: object) -
 
 def test_files_that_cannot_be_written_are_refused_first(simulations: Simulations, policy: Path, tmp_path: Path) -> None:
     def say(*others: object) -> str:
-        return refused(simulations, policy, *others)  # type: ignore[arg-type]
+        return refused(simulations, policy, *others)
 
     assert "there is no directory" in say(tmp_path / "nowhere" / "page.html")
     assert "is no file that could be replaced" in say(tmp_path)

@@ -148,7 +148,7 @@ def test_proofs_in_one_pass() -> None:
 
 
 def signed(message: object, name: str) -> bytes:
-    return seal(message, name, identity_of(name))  # type: ignore[arg-type]
+    return seal(message, name, identity_of(name))
 
 
 Lie = Callable[[Receipt], Receipt]

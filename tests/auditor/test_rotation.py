@@ -151,7 +151,7 @@ def revoked_trustee_counted(forge: Forge) -> None:
 
 def cosigned_with_a_replaced_key(forge: Forge) -> None:
     at = forge.key_at
-    forge.key_at = lambda name, built: identity_of(name) if name == "trustee-0" else at(name, built)  # type: ignore[method-assign]
+    forge.key_at = lambda name, built: identity_of(name) if name == "trustee-0" else at(name, built)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ LIES: dict[str, Callable[[Played], StepState]] = {
     "the learning rate of the round before": lambda played: played.stepped(number=ROUNDS - 1),
     "that of the first round": lambda played: played.stepped(number=1),
     "the number of clients": lambda played: played.stepped(weight=len(played.rounds[-1].accepted)),
-    "one weight more": lambda played: played.stepped(weight=int(played.rounds[-1].plaintext[-1]) + 1),  # type: ignore[index]
+    "one weight more": lambda played: played.stepped(weight=int(played.rounds[-1].plaintext[-1]) + 1),
     "moments from the start": lambda played: played.stepped(before=anew(played)),
     "the model of a round before": lambda played: played.stepped(
         before=StepState(played.states[-3].model, played.states[-2].moments)

@@ -76,7 +76,7 @@ def test_every_file_of_tests_exists() -> None:
 def test_a_shared_module_is_forgotten_wherever_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """`from package import module` reads the package's attribute: a test would see the module unchanged."""
     package = ModuleType("package")
-    package.module = ModuleType("package.module")  # type: ignore[attr-defined]
+    package.module = ModuleType("package.module")
     monkeypatch.setitem(sys.modules, "package", package)
     monkeypatch.setitem(sys.modules, "package.module", package.module)
     forget("package.module")

@@ -131,7 +131,7 @@ def test_wrong_shape_or_dtype_is_refused() -> None:
     parameters = ArgumentParameters(3, 5)
     for update in (np.zeros(4, dtype=np.int64), np.zeros((3, 1), dtype=np.int64), np.zeros(3, dtype=np.float64)):
         with pytest.raises(Misuse, match="expected int64"):
-            commit_update(native(), parameters, update, os.urandom)  # type: ignore[arg-type]
+            commit_update(native(), parameters, update, os.urandom)
 
 
 def test_table_of_another_shape_is_refused() -> None:

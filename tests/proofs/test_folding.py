@@ -122,7 +122,7 @@ def test_both_engines_fold_alike(longest: int) -> None:
     form = LinearForm(*(scalars(rng, length) for length in (16, 37, 50)), rng.randrange(ORDER))
 
     def folded(engine: Engine) -> Any:
-        return fold_responses(engine, Chosen(), form, responses, longest)  # type: ignore[arg-type]
+        return fold_responses(engine, Chosen(), form, responses, longest)
 
     found = folded(native())
     assert found == folded(reference())

@@ -63,9 +63,9 @@ def test_a_second_round_and_audit_compile_nothing() -> None:
     play_and_audit()
     told, errors = play_and_audit()
     assert told["accepted"]
-    assert set(told["misses"].values()) == {0}  # type: ignore[attr-defined]
-    assert set(told["loaded"].values()) == {1}  # type: ignore[attr-defined]
-    assert len(told["loaded"]) >= 14  # type: ignore[arg-type]
+    assert set(told["misses"].values()) == {0}
+    assert set(told["loaded"].values()) == {1}
+    assert len(told["loaded"]) >= 14
     assert errors == ""
 
 

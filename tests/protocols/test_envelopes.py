@@ -234,7 +234,7 @@ def test_policy_and_entries_are_not_confused() -> None:
     with pytest.raises(Misuse, match="issuer_key"):
         seal_policy(POLICY, KEY)
     with pytest.raises(Misuse, match="expected a message"):
-        seal(Envelope("a", "b", b"", b"", GENESIS), "b", KEY)  # type: ignore[arg-type]
+        seal(Envelope("a", "b", b"", b"", GENESIS), "b", KEY)
 
 
 def test_a_large_roster_fits_a_policy() -> None:

@@ -82,7 +82,7 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClosedCohort]:
 
 def opening_fails(closed: ClosedCohort, plaintext: object, blindings: object, commitments: list[bytes]) -> bool:
     with pytest.raises(Rejected) as excinfo:
-        check_opening(closed.engine, closed.pinned, plaintext, blindings, commitments)  # type: ignore[arg-type]
+        check_opening(closed.engine, closed.pinned, plaintext, blindings, commitments)
     return excinfo.value.check == "opening"
 
 

@@ -100,7 +100,7 @@ def weights_without(honest: Sum, item: str) -> list[int]:
     found: list[int] = []
     base = forgetting(item)
 
-    class Recording(base):  # type: ignore[misc,valid-type]
+    class Recording(base):
         def weights(self, label: str, count: int) -> list[int]:
             found.extend(super().weights(label, count))
             return found

@@ -39,7 +39,7 @@ class WiderMasks(WeakParameters):
     """A policy whose masks, and so whose projections, may be twice as large; the proof's layout is the same."""
 
     @property
-    def mask_bound(self) -> int:  # type: ignore[override]
+    def mask_bound(self) -> int:
         return 2 * self.projections * self.projection_bound << 20
 
 
@@ -55,7 +55,7 @@ WEIGHTED = WeakParameters(40, 500, 6, 100, (), EncryptionParameters(8, MODULUS, 
 class ManyCombinations(EncryptionParameters):
     """Eight residues of 40 bits: together more than a scalar has, which three or four, as policies have, are not."""
 
-    combinations = 8  # type: ignore[assignment]
+    combinations = 8
 
 
 MANY = WeakParameters(40, 500, 6, 100, (), ManyCombinations(8, MODULUS, 2**20))
@@ -145,7 +145,7 @@ def forget_evaluations() -> Claim:
         claim = false_claim(seed)
         rest = decode_proof(PARAMETERS, claim.proof).evaluations[1:]
         try:
-            return close_gap(PARAMETERS, lambda x, c=claim, r=rest: edit(PARAMETERS, c, evaluations=(x, *r)))  # type: ignore[misc]
+            return close_gap(PARAMETERS, lambda x, c=claim, r=rest: edit(PARAMETERS, c, evaluations=(x, *r)))
         except forgery.NoSquareRootError:
             continue
     raise AssertionError("twenty non-residues in a row")

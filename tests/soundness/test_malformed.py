@@ -147,7 +147,7 @@ def test_rows_of_a_claim_do_not_change(full: Honest) -> None:
     rows["commitments"] = b""
     assert claim.rows == full.claim.rows
     with pytest.raises(TypeError):
-        claim.rows["commitments"] = b""  # type: ignore[index]
+        claim.rows["commitments"] = b""
 
 
 def test_rows_with_a_label_that_no_relation_has(full: Honest) -> None:

@@ -214,7 +214,7 @@ def test_other_key_under_the_share_commitment_and_opened(index: int, monkeypatch
 @pytest.mark.parametrize("row", range(3))
 def test_other_blinding_under_the_share_commitment_and_opened(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """E_0 opens as it is: the rows of the update have other blindings."""
-    blindings = CommittedUpdate.blindings.fget  # type: ignore[attr-defined]
+    blindings = CommittedUpdate.blindings.fget
 
     def lying(committed: CommittedUpdate) -> tuple[int, ...]:
         return tuple((value + (i == row)) % ORDER for i, value in enumerate(blindings(committed)))

@@ -196,7 +196,7 @@ def test_a_policy_that_differs_in_more_is_no_rehearsals(apart: Pair) -> None:
         {"log_key": fresh("somebody")},
         {"max_cohort": 3},
     ):
-        other = PinnedPolicy.open(seal_policy(replace(rehearsed.policy, **changed), key))  # type: ignore[arg-type]
+        other = PinnedPolicy.open(seal_policy(replace(rehearsed.policy, **changed), key))
         with pytest.raises(Rejected, match="rehearsed"):
             check_rehearsal_policy(real, other, call, MODEL)  # not the named one
         with pytest.raises(Rejected, match="rehearsed"):

@@ -270,8 +270,7 @@ def test_deterministic_commitments_are_noticed(monkeypatch: pytest.MonkeyPatch) 
 
     rand = seeded("deterministic")
     found = [
-        commit_update(Deterministic(), PARAMETERS, np.array(WITNESSES["spike"]), rand).commitments  # type: ignore[arg-type]
-        for _ in range(50)
+        commit_update(Deterministic(), PARAMETERS, np.array(WITNESSES["spike"]), rand).commitments for _ in range(50)
     ]
     assert len(set(found)) == 1
     assert noticed([{"commitments": numbers(each)} for each in found])

@@ -170,7 +170,7 @@ SMALL = ArgumentParameters(16, 50, hidden_weight=6)
 @pytest.mark.parametrize("cheat", [pytest.param(half, marks=pytest.mark.exhaustive), above])
 def test_modular_slack(cheat: object) -> None:
     """A fraction, or roots that are some modulo the order only: the projections notice their size."""
-    claim = modular_claim(SMALL, cheat(), until_missed=False)  # type: ignore[operator]
+    claim = modular_claim(SMALL, cheat(), until_missed=False)
     assert judge(native(), SMALL, claim) == judge(reference(), SMALL, claim) == "linear-relation"
 
 
@@ -178,7 +178,7 @@ def test_modular_slack(cheat: object) -> None:
 def test_modular_slack_passes_where_one_projection_must_catch_it(cheat: object) -> None:
     """All equations hold modulo the order: only the projections stand in the way."""
     weak = WeakParameters(16, 50, 1, hidden_weight=6)
-    claim = modular_claim(weak, cheat(), until_missed=True)  # type: ignore[operator]
+    claim = modular_claim(weak, cheat(), until_missed=True)
     assert judge(native(), weak, claim) == judge(reference(), weak, claim) == "accepted"
 
 

@@ -156,7 +156,7 @@ def test_restarts_keep_responses_in_range(
     def counting(*arguments: object) -> Auxiliary:
         nonlocal draws
         draws += 1
-        return draw_auxiliary(*arguments)  # type: ignore[arg-type]
+        return draw_auxiliary(*arguments)
 
     monkeypatch.setattr("proofs.prover.draw_auxiliary", counting)
     parameters = WeakParameters(1, 50, 6, None, (), lattice)

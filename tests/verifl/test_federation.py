@@ -169,10 +169,10 @@ def test_tied_weights_and_dtypes_come_out_as_they_went_in(tmp_path: Path) -> Non
     result = Federation(Tied(), Config.of(federation={"rounds": 1}), tmp_path / "out").run()
     assert audit(result.transcript, result.policy).accepted
     model = Tied().model()
-    before = model[0].weight.detach().clone()  # type: ignore[index]
+    before = model[0].weight.detach().clone()
     model.load_state_dict(load_file(result.model))
-    assert model[2].weight is model[0].weight  # type: ignore[index]
-    assert not torch.equal(model[0].weight, before)  # type: ignore[index]
+    assert model[2].weight is model[0].weight
+    assert not torch.equal(model[0].weight, before)
     assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.bfloat16, torch.int64}
 
 
@@ -325,7 +325,7 @@ def failure(directory: Path, train: Callable[..., None]) -> str:
     """What is said when the third round of a federation fails in a client's turn."""
     config = CONFIG.model_copy(update={"federation": FederationConfig(rounds=3, seed=5)})
     task = Wide()
-    task.train = train  # type: ignore[method-assign]
+    task.train = train
     with pytest.raises((Misuse, OSError)) as excinfo:
         Federation(task, config, directory, progress=LoggedProgress()).run(resume=True)
     return "".join(traceback.format_exception(excinfo.value))
@@ -346,19 +346,19 @@ def test_what_is_published_logged_and_said_in_errors_holds_no_secret(
             secrets["stored"] += scalars(value)
         put(store, key, value)
 
-    def recording_encode(parameters, update, rand, noise, privacy):  # type: ignore[no-untyped-def]
+    def recording_encode(parameters, update, rand, noise, privacy):
         secrets["errors"] += spellings(noise.errors)
         secrets["update"] += spellings(np.asarray(update))
         return encode(parameters, update, rand, noise, privacy)
 
-    def recording_commit(engine, parameters, tables, rand, privacy):  # type: ignore[no-untyped-def]
+    def recording_commit(engine, parameters, tables, rand, privacy):
         committed = commit(engine, parameters, tables, rand, privacy)
         secrets["blinding"] += [
             value.to_bytes(32, order) for value in committed.row_blindings for order in ("big", "little")
         ]
         return committed
 
-    def recording_generate(parameters, rand):  # type: ignore[no-untyped-def]
+    def recording_generate(parameters, rand):
         key = generate(parameters, rand)
         secrets["key"] += spellings(key)
         return key

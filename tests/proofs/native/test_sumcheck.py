@@ -35,7 +35,7 @@ def signs(draw: st.DrawFn, count: int, length: int) -> np.ndarray:
 
 
 @st.composite
-def statements(draw: st.DrawFn) -> tuple:  # type: ignore[type-arg]
+def statements(draw: st.DrawFn) -> tuple:
     """(blocks, column signs, projection weights, column weights, row point, linear): up to six blocks in 2^3 x 4."""
     variables, count = draw(st.integers(0, 3)), draw(st.integers(0, 3))
     widths = draw(st.lists(st.integers(1, 4), max_size=2))
@@ -115,7 +115,7 @@ def inner(left: Matrix, right: Matrix) -> int:
     return sum(a * b for p, q in zip(left, right, strict=True) for a, b in zip(p, q, strict=True))
 
 
-def check_rounds(statement: tuple, challenges: Sequence[int]) -> None:  # type: ignore[type-arg]
+def check_rounds(statement: tuple, challenges: Sequence[int]) -> None:
     blocks, column_signs, *rest = statement
     cube, sumcheck = Cube(*statement), ENGINE.project(blocks, column_signs).row_sumcheck(*rest)
     for challenge in challenges:
@@ -128,13 +128,13 @@ def check_rounds(statement: tuple, challenges: Sequence[int]) -> None:  # type: 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), statements())
-def test_rounds_equal_the_sums_over_the_cube(data: st.DataObject, statement: tuple) -> None:  # type: ignore[type-arg]
+def test_rounds_equal_the_sums_over_the_cube(data: st.DataObject, statement: tuple) -> None:
     check_rounds(statement, data.draw(scalars(len(statement[4]))))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.data(), statements())
-def test_the_reference_engine_agrees(data: st.DataObject, statement: tuple) -> None:  # type: ignore[type-arg]
+def test_the_reference_engine_agrees(data: st.DataObject, statement: tuple) -> None:
     blocks, column_signs, *rest = statement
     projections = [engine.project(blocks, column_signs) for engine in (ENGINE, TWIN)]
     assert projections[0].values() == projections[1].values()
@@ -278,7 +278,7 @@ def test_a_projection_has_blocks() -> None:
         ([1], [[1, 1]], [0, 0], {0: [ORDER] * 6}),
     ],
 )
-def test_sumcheck_arguments_are_checked(projection_weights, column_weights, row_point, linear) -> None:  # type: ignore[no-untyped-def]
+def test_sumcheck_arguments_are_checked(projection_weights, column_weights, row_point, linear) -> None:
     projection = ENGINE.project([Block(TABLE, ROWS, True, 0)], COLUMNS)
     with pytest.raises(Misuse):
         projection.row_sumcheck(projection_weights, column_weights, row_point, linear)

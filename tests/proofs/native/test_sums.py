@@ -101,6 +101,6 @@ def test_columns_around_a_block(columns: int) -> None:
         lambda: ENGINE.ternary_combination(np.ones((2, 3), np.int8), [1, -1]),
     ],
 )
-def test_arguments_are_checked(call) -> None:  # type: ignore[no-untyped-def]
+def test_arguments_are_checked(call) -> None:
     with pytest.raises(Misuse):
         call()

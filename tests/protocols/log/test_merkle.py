@@ -53,7 +53,7 @@ def tree_hash(hashes: list[bytes]) -> bytes:
 def rejected(check: str, proof: list[bytes], call: str, *values: object) -> None:
     verifier = {"inclusion-proof": verify_inclusion, "consistency-proof": verify_consistency}[check]
     with pytest.raises(Rejected) as caught:
-        verifier(*values, proof) if check == "consistency-proof" else verifier(*values[:3], proof, values[3])  # type: ignore[operator]
+        verifier(*values, proof) if check == "consistency-proof" else verifier(*values[:3], proof, values[3])
     assert caught.value.check == check, call
 
 

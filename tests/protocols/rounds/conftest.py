@@ -14,7 +14,7 @@ def simulate(tmp_path: Path) -> Iterator[Callable[..., Simulation]]:
     made: list[Simulation] = []
 
     def make(**setting: object) -> Simulation:
-        simulation = Simulation(tmp_path / str(len(made)), Setting(**setting))  # type: ignore[arg-type]
+        simulation = Simulation(tmp_path / str(len(made)), Setting(**setting))
         simulation.start()
         made.append(simulation)
         return simulation

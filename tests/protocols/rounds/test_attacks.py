@@ -52,8 +52,8 @@ def submit_all(simulation: Simulation) -> int:
 
 
 def check_sum(simulation: Simulation, result: object) -> None:
-    assert result.aborted is None  # type: ignore[attr-defined]
-    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[attr-defined, arg-type]
+    assert result.aborted is None
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))
 
 
 # ---- a private RoundOpen for one client ----

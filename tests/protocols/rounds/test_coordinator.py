@@ -37,7 +37,7 @@ def fresh(simulation: Simulation, **changes: object) -> Coordinator:
         add_residues,
         simulation.blob,
         simulation.waits,
-        changes.get("published"),  # type: ignore[arg-type]
+        changes.get("published"),
     )
 
 
@@ -94,7 +94,7 @@ def test_an_invitation_needs_the_published_round_open(simulation: Simulation) ->
 def test_round_keys_that_are_not_admitted_are_left_out(simulation: Simulation) -> None:
     keys = [simulation.trustees[name].round_key(1) for name in NAMES[:4]]
     message = open_envelope(simulation.trustees["trustee-4"].round_key(1)).message
-    other = seal(replace(message, round=2), "trustee-4", identity_of("trustee-4"))  # type: ignore[type-var]
+    other = seal(replace(message, round=2), "trustee-4", identity_of("trustee-4"))
     opened = simulation.store(simulation.coordinator.open_round([other, keys[0], *keys, b"\xa0"]))
     assert len(opened.entries) == 5
     assert [type(refusal.error) for refusal in opened.refused] == [Rejected, Rejected, Malformed]
@@ -224,7 +224,7 @@ def test_max_cohort_is_kept(simulate: Callable[..., Simulation]) -> None:
     simulation = simulate(clients=4, max_cohort=3)
     result = simulation.play_round()
     assert result.accepted == ("client-00", "client-01", "client-02")
-    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[arg-type]
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))
 
 
 def test_rounds_end_with_the_policy(simulate: Callable[..., Simulation]) -> None:

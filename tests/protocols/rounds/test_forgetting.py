@@ -59,7 +59,7 @@ def submitted(simulation: Simulation) -> int:
 def test_whoever_asks_for_keys_of_far_away_rounds_fills_no_disk(simulation: Simulation) -> None:
     trustee = simulation.trustees[NAME]
     for number in (*range(2, 60), 1 << 62):
-        assert rejected(lambda number=number: trustee.round_key(number)) == "round"  # type: ignore[misc]
+        assert rejected(lambda number=number: trustee.round_key(number)) == "round"
     for _ in range(3):
         trustee.round_key(1)
     assert secrets_of(simulation) == ["round-key/1"]
@@ -132,7 +132,7 @@ def test_after_the_deadline_nothing_is_released(simulation: Simulation) -> None:
         if name == "trustee-1":
             assert simulation.release_of(name)
             continue
-        assert rejected(lambda name=name: simulation.release_of(name)) == "erased"  # type: ignore[misc]
+        assert rejected(lambda name=name: simulation.release_of(name)) == "erased"
         assert secrets_of(simulation, name) == []
     assert simulation.finish().aborted == "missing-releases"
     assert simulation.play_round().aborted is None  # under fresh keys
@@ -198,7 +198,7 @@ def test_nothing_of_an_ended_round_survives_a_restart(simulation: Simulation) ->
 def set_back(simulation: Simulation, name: str, store: MemoryStore, evidence: Evidence) -> str:
     """The check with which the party refuses to start from an old copy."""
     simulation.stores[name]._values = dict(store._values)
-    simulation.evidence = lambda told=True: evidence  # type: ignore[method-assign]
+    simulation.evidence = lambda told=True: evidence
     restart = simulation.restart_client if name in simulation.clients else simulation.restart_trustee
     return rejected(lambda: restart(name))
 

@@ -38,7 +38,7 @@ def cohorts(simulation: Simulation) -> list[set[str]]:
     found = []
     for message in messages:
         if isinstance(message, CohortClosed):
-            found.append({messages[index].client for index in message.accepted})  # type: ignore[union-attr]
+            found.append({messages[index].client for index in message.accepted})
     return found
 
 
@@ -87,7 +87,7 @@ def test_further_clients_leave_with_those_who_are_gone(simulate: Simulate, missi
     leaving = max(0, 3 - missing)
     order = suppression_order(simulation.pinned.hash, here)
     assert set(result.accepted) == set(order[leaving:])
-    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[arg-type]
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))
     assert [len(block) for block in blocks(simulation)] == [max(3, missing), 7 - max(3, missing)]
     check_accepted(simulation)
 

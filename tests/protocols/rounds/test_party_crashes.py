@@ -80,14 +80,14 @@ class Mortal(Simulation):
 
     def hear(self, entry: bytes) -> bytes:
         envelope = open_envelope(entry)
-        key = (envelope.signer, envelope.type, envelope.message.round)  # type: ignore[union-attr]
+        key = (envelope.signer, envelope.type, envelope.message.round)
         assert self.said.setdefault(key, entry) == entry, f"{key} was signed twice"
         return entry
 
     def play(self) -> None:
         self.until_answered(self.begin)
         for number in (1, 2):
-            self.until_answered(lambda number=number: self.go_on(number))  # type: ignore[misc]
+            self.until_answered(lambda number=number: self.go_on(number))
 
     def begin(self) -> None:
         if self.coordinator.size == 0:

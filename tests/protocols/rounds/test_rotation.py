@@ -41,7 +41,7 @@ def rejected(step: Callable[[], object]) -> str:
 def rotation(message: KeyRotation | None = None, signer: SigningKey | None = None, **fields: object) -> bytes:
     """client-00's rotation to NEW with some fields changed, signed by its key or by somebody else's."""
     honest = open_envelope(seal_rotation(FEDERATION, POLICY, "client-00", identity_of("client-00"), NEW)).message
-    changed = replace(message or honest, **fields)  # type: ignore[type-var]
+    changed = replace(message or honest, **fields)
     assert isinstance(changed, KeyRotation)
     return seal(changed, changed.party, signer or identity_of("client-00"))
 
@@ -59,7 +59,7 @@ def refused_everywhere(simulation: Simulation, entry: bytes, check: str) -> None
     log.entries.append(entry)
     for trustee in simulation.trustees.values():
         if simulation.in_force(trustee.name):
-            assert rejected(lambda trustee=trustee: log.shown_to(trustee)) == check  # type: ignore[misc]
+            assert rejected(lambda trustee=trustee: log.shown_to(trustee)) == check
 
 
 # ---- what is allowed ----
@@ -73,7 +73,7 @@ def test_rounds_go_on_with_new_keys_and_without_the_revoked(simulation: Simulati
     simulation.change(simulation.revocation("trustee-4"))
     result = simulation.play_round()
     assert result.accepted == ("client-00", "client-01", "client-02")
-    assert np.array_equal(result.plaintext, simulation.expected_sum(result))  # type: ignore[arg-type]
+    assert np.array_equal(result.plaintext, simulation.expected_sum(result))
     members = simulation.coordinator.ledger.membership
     assert members.count == 4
     assert [each.id for each in members.trustees(simulation.pinned.policy)] == [f"trustee-{i}" for i in range(4)]
@@ -99,7 +99,7 @@ def test_after_its_rotation_a_party_needs_the_new_key_only(simulation: Simulatio
     arguments += (simulation.waits,) if kind is Trustee else ()  # type: ignore[assignment]  # one more argument
     with pytest.raises(Misuse, match="another"):
         kind(simulation.pinned, identity_of(name), *arguments)
-    parties: dict[str, object] = simulation.clients if kind is Client else simulation.trustees  # type: ignore[assignment]
+    parties: dict[str, object] = simulation.clients if kind is Client else simulation.trustees
     parties[name] = kind(simulation.pinned, simulation.key_of(name), *arguments)
     assert simulation.play_round().aborted is None
 
@@ -301,7 +301,7 @@ def test_revoked_client_submits(simulation: Simulation) -> None:
     assert rejected(lambda: simulation.accept("client-00")) == "revoked"
     package = simulation.package("client-01")
     message = open_envelope(package.entry).message
-    stolen = seal(replace(message, client="client-00"), "client-00", identity_of("client-00"))  # type: ignore[type-var]
+    stolen = seal(replace(message, client="client-00"), "client-00", identity_of("client-00"))
     assert rejected(lambda: simulation.coordinator.receive(replace(package, entry=stolen))) == "revoked"
     log = fork(simulation, simulation.coordinator.size)
     log.entries.append(stolen)
@@ -313,7 +313,7 @@ def test_a_submission_with_the_old_key(simulation: Simulation) -> None:
     simulation.open_round()
     message = open_envelope(simulation.package("client-00").entry).message
     log = fork(simulation, simulation.coordinator.size)
-    log.entries.append(seal(message, "client-00", identity_of("client-00")))  # type: ignore[arg-type]
+    log.entries.append(seal(message, "client-00", identity_of("client-00")))
     assert rejected(lambda: log.shown_to(simulation.trustees["trustee-0"])) == "signature"
 
 
@@ -414,7 +414,7 @@ def test_a_round_open_that_names_fewer_changes_is_not_cosigned(simulation: Simul
     *keys, opened = simulation.coordinator.entries(size, simulation.coordinator.size)
     log = fork(simulation, size)
     log.entries += keys
-    log.append(replace(message_of(opened), changes=ENROLLED.root()))  # type: ignore[type-var]
+    log.append(replace(message_of(opened), changes=ENROLLED.root()))
     assert rejected(lambda: log.shown_to(simulation.trustees["trustee-0"])) == "changes"
 
 
@@ -426,7 +426,7 @@ def test_server_hides_a_revocation_that_a_client_knows(simulation: Simulation) -
     client = simulation.clients["client-00"]
     shown = simulation.coordinator.invitation(client.last_seen)
     for hiding in (replace(shown, changes=()), replace(shown, changes=(), known=2)):
-        assert rejected(lambda hiding=hiding: client.accept(hiding, b"")) == "changes"  # type: ignore[misc]
+        assert rejected(lambda hiding=hiding: client.accept(hiding, b"")) == "changes"
 
 
 def test_changes_in_another_order_or_others(simulation: Simulation) -> None:
@@ -442,7 +442,7 @@ def test_changes_in_another_order_or_others(simulation: Simulation) -> None:
         ((first, second, honest.round_keys[0].entry), "order"),
     ):
         shown = replace(honest, changes=changes)
-        assert rejected(lambda shown=shown: verify_invitation(simulation.pinned, shown, None)) == check  # type: ignore[misc]
+        assert rejected(lambda shown=shown: verify_invitation(simulation.pinned, shown, None)) == check
 
 
 def test_a_change_that_only_one_client_is_shown(simulation: Simulation) -> None:

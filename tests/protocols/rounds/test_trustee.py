@@ -310,7 +310,7 @@ def test_a_second_release_for_another_cohort_is_refused_after_a_crash(simulation
     simulation.trustees["trustee-0"].release(number, simulation.coordinator.note, simulation.blob)
     record = simulation.stores["trustee-0"].get("release/1")
     assert record is not None
-    digest = simulation.coordinator.ledger.current.cohort.message.digest  # type: ignore[union-attr]
+    digest = simulation.coordinator.ledger.current.cohort.message.digest
     simulation.stores["trustee-0"].put("release/1", record.replace(digest, bytes(32)))
     simulation.restart_trustee("trustee-0")
     with refused("released"):

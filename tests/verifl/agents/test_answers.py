@@ -134,7 +134,7 @@ def test_nothing_is_read_for_a_checkpoint_of_somebody_else(
     policy = simulation.pinned.policy
     head = Checkpoint(policy.origin, 1 << 40, bytes(32))
     note = sign_checkpoint(head, policy.origin, SigningKey.generate(bytes))
-    asked = Observe(note, head.size) if question is Observe else question(1, note)  # type: ignore[arg-type]
+    asked = Observe(note, head.size) if question is Observe else question(1, note)
     with pytest.raises(Rejected, match="checkpoint-signature"):
         trustee(simulation, tmp_path).answer(asked, Unread())
 

@@ -77,7 +77,7 @@ def test_a_run_without_noise_says_nothing_of_it(tmp_path: Path) -> None:
 def test_training_that_is_hopeless_is_a_warning_of_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "verifl"):
         failing.run(Line(), tmp_path / "out", rounds=1, privacy={"epsilon": 0.01, "delta": 1e-5})
-    said = [each.getMessage() for each in caplog.records if each.fields["event"] == "privacy"]  # type: ignore[attr-defined]
+    said = [each.getMessage() for each in caplog.records if each.fields["event"] == "privacy"]
     assert len(said) == 1
     assert "times as long as its noise: training will hardly learn from it" in said[0]
 

@@ -31,7 +31,7 @@ class Net(nn.Module):
         self.base = nn.Linear(3, width).requires_grad_(False)
         self.norm = nn.BatchNorm1d(width)
         self.head = nn.Linear(width, 1)
-        self.head.weight.no_decay = True  # type: ignore[attr-defined]
+        self.head.weight.no_decay = True
         self.head.weight.register_hook(lambda gradient: gradient * 0.5)
         self.register_buffer("passing", torch.zeros(2), persistent=False)
         self.history: list[str] = []
@@ -87,7 +87,7 @@ def turns(task: Task, **rule: Any) -> LocalTraining:
 def wrap(model: Net) -> None:
     if hasattr(model, "wrapped"):
         raise ValueError("wrapped twice")
-    model.wrapped = True  # type: ignore[assignment]
+    model.wrapped = True
 
 
 def backward(model: Net) -> None:
@@ -125,15 +125,15 @@ def test_parameters_keep_their_hooks_and_attributes() -> None:
         model.head.bias.register_post_accumulate_grad_hook(lambda _: None)
         model.norm.eval()
         backward(model)
-        seen.append(model.head.weight.grad)  # type: ignore[arg-type]
+        seen.append(model.head.weight.grad)
 
     turns(Task(change))
     expected = Net()
     with torch.no_grad():
-        expected.base.load_state_dict(turns(Task()).load(turns(Task()).initial()).base.state_dict())  # type: ignore[union-attr]
+        expected.base.load_state_dict(turns(Task()).load(turns(Task()).initial()).base.state_dict())
     expected.norm.eval()
     expected(torch.ones(4, 3)).sum().backward()
-    assert all(torch.allclose(each, expected.head.weight.grad) for each in seen)  # type: ignore[arg-type]
+    assert all(torch.allclose(each, expected.head.weight.grad) for each in seen)
     assert expected.head.weight.no_decay
 
 
@@ -172,7 +172,7 @@ def test_a_frozen_base_is_held_once_and_is_each_turns_own() -> None:
     model, lent = training.load(training.initial()), training._models._lent
     assert len(lent._places) == 2  # the weight with its alias, and the bias
     assert see(model) == task.seen[0] == task.seen[2] == task.seen[5]
-    assert model.alias.data_ptr() == model.base.weight[1:].data_ptr()  # type: ignore[union-attr, operator]
+    assert model.alias.data_ptr() == model.base.weight[1:].data_ptr()
     assert task.seen[3] == task.seen[4] != task.seen[0]
     mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if "memfd:verifl" in line]
     assert mapped
@@ -256,9 +256,9 @@ def test_what_cannot_be_copied_is_made_anew(make: type[Net]) -> None:
     assert task.made > 6
     first = task.seen[0]
     assert task.seen[2] == task.seen[5] == first
-    assert task.seen[3] == task.seen[4] == ([], first[1] + 1)  # type: ignore[index]
+    assert task.seen[3] == task.seen[4] == ([], first[1] + 1)
     model = training.load(training.initial())
-    model.base(torch.ones(1, 3))  # type: ignore[operator]
+    model.base(torch.ones(1, 3))
     assert model.history == (["base"] if make in (Closure, Partial) else [])
 
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_copied_is_made_anew(make: type[Net]) -> None:
 )
 def test_models_that_can_be_had_once_only_are_refused(make: Callable[[], nn.Module], message: str) -> None:
     task = Task()
-    task.model = make  # type: ignore[method-assign]
+    task.model = make
     with pytest.raises(Misuse, match=f"task: the model can neither be copied .{message}"):
         turns(task)
 
@@ -293,7 +293,7 @@ def test_a_task_may_hold_the_model_that_it_made() -> None:
     """What the task does to it is no business of any turn."""
     held = Net()
     task = Task(lambda _: held.base.bias.data.add_(1), lambda m: float(m.base.bias[0].detach()))
-    task.model = lambda: held  # type: ignore[method-assign]
+    task.model = lambda: held
     turns(task, exclude=("base.*",))
     assert len(set(task.seen)) == 1
 
@@ -330,7 +330,7 @@ class Drawing(Task):
     """Notes what all generators give in every call of the task's code."""
 
     def __init__(self) -> None:
-        super().__init__(make=lambda: (self.note("model"), nn.Linear(1, 1))[1])  # type: ignore[arg-type]
+        super().__init__(make=lambda: (self.note("model"), nn.Linear(1, 1))[1])
         self.drawn: dict[tuple[str, int], tuple[float, ...]] = {}
         self.now = 0
 
@@ -401,7 +401,7 @@ class Drawn(Task):
         self.turns += 1
         if self._interrupted and self.turns == 5:
             raise KeyboardInterrupt
-        norm, head = model["norm"], model["head"]  # type: ignore[index]
+        norm, head = model["norm"], model["head"]
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01 * (1 + random.random()))
         for _ in range(3):
             optimizer.zero_grad()
@@ -412,7 +412,7 @@ class Drawn(Task):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         model.eval()
-        return {"drawn": random.random() + float(np.random.rand()), "bias": float(model["head"].bias.detach())}  # type: ignore[index]
+        return {"drawn": random.random() + float(np.random.rand()), "bias": float(model["head"].bias.detach())}
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_client_by_itself_says_each_time_that_its_failures_spend_its_budget(
     monkeypatch.setattr(failing, "InProcess", lambda watch: InProcess(watch, apart))
     run(Line(always("a")), tmp_path / "out")
     told = [each for each in caplog.records if each.levelname == "ERROR"]
-    assert [each.fields for each in told] == [  # type: ignore[attr-defined]
+    assert [each.fields for each in told] == [
         {"event": "spending", "client": "a", "closed": closed, "most": 2} for closed in (0, 1)
     ]
     assert "in 1 of at most 2 closed cohorts; stop this client until its task is put right" in told[1].getMessage()

@@ -35,7 +35,7 @@ def test_a_key_comes_back(tmp_path: Path, passphrase: bytes | None) -> None:
     write_key(file, KEY, passphrase)
     assert file.stat().st_mode & 0o777 == 0o600
     asked = []
-    assert read_key(file, lambda path: asked.append(path) or passphrase or b"").seed == KEY.seed  # type: ignore[func-returns-value]
+    assert read_key(file, lambda path: asked.append(path) or passphrase or b"").seed == KEY.seed
     assert asked == ([] if passphrase is None else [file])
 
 

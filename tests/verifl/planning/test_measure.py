@@ -155,7 +155,7 @@ def test_nothing_that_moves() -> None:
 
 
 def proposal(**scales: float) -> ProposedBounds:
-    return ProposedBounds(4.5, {name.replace("_", "."): each for name, each in scales.items()}, 0.25, 14, None)  # type: ignore[arg-type]
+    return ProposedBounds(4.5, {name.replace("_", "."): each for name, each in scales.items()}, 0.25, 14, None)
 
 
 def test_comments_and_all_else_stay() -> None:

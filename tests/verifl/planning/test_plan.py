@@ -80,7 +80,7 @@ def test_bounds_are_shown_by_tensor() -> None:
 
 def test_names_of_many_tensors_are_cut_short() -> None:
     many = Names(["a", "b", "c"])
-    many.model = lambda: nn.ModuleList(nn.Linear(1, 1) for _ in range(60))  # type: ignore[method-assign, assignment]
+    many.model = lambda: nn.ModuleList(nn.Linear(1, 1) for _ in range(60))
     groups = [{"tensors": ["*.bias"], "coordinate_bound": 0.01}]
     text = describe_plan(make_plan(many, Config.of(update={"coordinate_bound": 0.05, "groups": groups})))
     assert "23.weight, and 36 more" in text

@@ -360,7 +360,7 @@ class Ends(Small):
     def data(self, client: str) -> None:
         """None."""
 
-    def train(self, model: nn.Module, client: str, data: None, state: dict[str, Any]) -> None:  # type: ignore[override]
+    def train(self, model: nn.Module, client: str, data: None, state: dict[str, Any]) -> None:
         state["turns"] = state.get("turns", 0) + 1
         self.how(model, state)
 
@@ -410,7 +410,7 @@ def test_whatever_ends_a_turn_the_update_zero_is_sent(
     update = with_noise_or_not(how, plan.policy, local)
     assert not update.units.any()
     (record,) = caplog.records
-    assert record.fields == {"event": "update-zero", "client": "site-00"}  # type: ignore[attr-defined]
+    assert record.fields == {"event": "update-zero", "client": "site-00"}
     assert why in caplog.text
     assert local.before(9) == kept
     exact = replace(plan.policy, noise=None, privacy_budget=None)

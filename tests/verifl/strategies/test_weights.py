@@ -71,11 +71,11 @@ class Constant:
 
 
 class Unweighed(Constant):
-    weight = None  # type: ignore[assignment]
+    weight = None
 
 
 class NoMethod(Constant):
-    weight = 3  # type: ignore[assignment]
+    weight = 3
 
 
 def rule(largest: int = 5, unit: float = 8.0) -> WeightRule:
@@ -193,7 +193,7 @@ def test_a_weight_that_is_none_drops_the_client_out(tmp_path: Path, caplog: pyte
             return [1]
 
         def weight(self, client: str, data: list[int]) -> float:
-            return said.get(client, 8.0)  # type: ignore[return-value]
+            return said.get(client, 8.0)
 
         def train(self, model: nn.Module, client: str, data: list[int]) -> None:
             assert client != "e", "whose data weigh nothing is not trained"
@@ -247,7 +247,7 @@ class Weighing(Constant):
         return [1]
 
     def weight(self, client: str, data: list[int]) -> float:
-        return self.said[client]  # type: ignore[return-value]
+        return self.said[client]
 
 
 def advised(said: Sequence[object], **table: object) -> str:

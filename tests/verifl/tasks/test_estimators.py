@@ -197,7 +197,7 @@ def test_a_file_is_read_into_what_it_is_of_alone(tmp_path: Path) -> None:
     files = {}
     for name, estimator, classes in (("two", SGD, [3, 7]), ("real", SGDRegressor(), None)):
         held_out = samples("z", 2)
-        model = EstimatorTask(estimator, NAMES, samples, features=4, classes=classes, held_out=held_out).model()  # type: ignore[arg-type]
+        model = EstimatorTask(estimator, NAMES, samples, features=4, classes=classes, held_out=held_out).model()
         files[name] = tmp_path / name
         save_file(model.state_dict(), files[name])
     assert load_estimator(files["two"], clone(SGD)).classes_.tolist() == [3, 7]

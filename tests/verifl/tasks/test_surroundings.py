@@ -76,7 +76,7 @@ def catch() -> None:
         (lambda: setattr(sys, "stdout", None), lambda: sys.stdout),
         (lambda: logging.disable(logging.CRITICAL), lambda: logging.root.manager.disable),
         (
-            lambda: logging.config.dictConfig({"version": 1}),  # type: ignore[attr-defined]
+            lambda: logging.config.dictConfig({"version": 1}),
             lambda: logging.getLogger("verifl.training.local_training").disabled,
         ),
         (lambda: np.seterr(all="raise"), np.geterr),
@@ -151,7 +151,7 @@ def test_what_a_task_sets_when_it_is_loaded_holds_for_its_calls(tmp_path: Path) 
     training = LocalTraining(task, TensorFilter(), "cpu", seed=1)
     assert [spec.dtype for spec in training.layout.specs] == ["float64", "float64"]
     training.train("x", training.initial(), 1)
-    assert task.found == ("ages", torch.float64, 7)  # type: ignore[attr-defined]
+    assert task.found == ("ages", torch.float64, 7)
     assert training.evaluate(training.initial()) == {"loss": 4.0}
     assert (os.getcwd(), torch.get_default_dtype(), torch.get_num_threads()) == outside  # noqa: PTH109
 
@@ -160,7 +160,7 @@ def test_a_task_draws_the_same_numbers_whenever_it_is_loaded(tmp_path: Path) -> 
     texts = LOADED.format(place=str(tmp_path))
     first, second = (loaded(tmp_path / "code", texts) for _ in range(2))
     assert first is not second
-    assert first.split == second.split  # type: ignore[attr-defined]
+    assert first.split == second.split
 
 
 @pytest.mark.parametrize(

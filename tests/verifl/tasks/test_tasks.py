@@ -99,7 +99,7 @@ class Personal:
         return torch.full((4, 3), 1.0 if client == "a" else 2.0)
 
     def train(self, model: nn.Module, client: str, data: Tensor) -> None:
-        norm, head = model["norm"], model["head"]  # type: ignore[index]
+        norm, head = model["norm"], model["head"]
         self.seen.append((client, int(norm.num_batches_tracked), float(head.bias.detach())))
         model.train()
         norm(data)
@@ -109,7 +109,7 @@ class Personal:
         head(data).sum().backward()
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
-        return {"bias": float(model["head"].bias.detach())}  # type: ignore[index]
+        return {"bias": float(model["head"].bias.detach())}
 
 
 def test_local_tensors_are_each_clients_own() -> None:
@@ -320,12 +320,12 @@ def test_training_may_not_change_the_architecture(change: Callable[[nn.Sequentia
 class Returning(Changing):
     """`change` makes what train() and finish() return."""
 
-    def train(self, model: nn.Module, client: str, data: Tensor) -> object:  # type: ignore[override]
-        model[0].bias.data += 1  # type: ignore[index, operator]
-        return self._change(model)  # type: ignore[arg-type]
+    def train(self, model: nn.Module, client: str, data: Tensor) -> object:
+        model[0].bias.data += 1
+        return self._change(model)
 
     def finish(self, model: nn.Module) -> object:
-        return self._change(model)  # type: ignore[arg-type]
+        return self._change(model)
 
 
 def test_a_model_that_is_returned_in_the_place_of_the_one_given_is_refused() -> None:

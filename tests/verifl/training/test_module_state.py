@@ -39,7 +39,7 @@ class Frozen(nn.Linear):
         super().__init__(3, 3)
         self.weight.requires_grad_(False)
 
-    def state_dict(self) -> dict[str, Any]:  # type: ignore[override]
+    def state_dict(self) -> dict[str, Any]:
         own = dict(self.named_parameters())
         return {name: tensor for name, tensor in super().state_dict().items() if own[name].requires_grad}
 
@@ -50,7 +50,7 @@ def hooked(hook: Callable[[OrderedDict[str, Any], str], None]) -> nn.Module:
     def after(_: nn.Module, state: OrderedDict[str, Any], prefix: str, __: object) -> None:
         hook(state, prefix)
 
-    model[0].register_state_dict_post_hook(after)  # type: ignore[operator]
+    model[0].register_state_dict_post_hook(after)
     return model
 
 
@@ -88,7 +88,7 @@ def test_state_that_is_not_the_modules_own_is_refused_by_name(model: nn.Module, 
 
 def test_a_state_dict_that_fails_is_one_line() -> None:
     model = two()
-    model[0].register_state_dict_post_hook(lambda *_: 1 / 0)  # type: ignore[operator]
+    model[0].register_state_dict_post_hook(lambda *_: 1 / 0)
     with pytest.raises(Misuse, match=r"task: state_dict\(\) of the model failed: ZeroDivisionError"):
         describe(model)
 
@@ -276,7 +276,7 @@ def test_memory_that_is_shared_and_right(
     assert [spec.name for spec in trained.layout.specs] == travelling
     state = state_of(Shared(add))
     assert local_names(state, trained.layout) == local
-    trained._task.train = lambda model, *_: model.other.data.add_(1)  # type: ignore[method-assign]
+    trained._task.train = lambda model, *_: model.other.data.add_(1)
     vector = trained.initial()
     for number in range(1, 4):
         vector = vector + 1
@@ -326,14 +326,14 @@ def test_tensors_that_stay_local_are_kept(buffer: Tensor) -> None:
 
     def change(model: nn.Module, *_: object) -> None:
         with torch.no_grad():
-            model.made.copy_(torch.zeros_like(buffer))  # type: ignore[operator, union-attr]
+            model.made.copy_(torch.zeros_like(buffer))
 
-    trained._task.train = change  # type: ignore[method-assign]
+    trained._task.train = change
     trained.train("a", trained.initial(), 1)
     again = training(lambda: Made(buffer.clone()), exclude=("made",))
     again.restore("a", trained.kept("a"))
     seen: list[Tensor] = []
-    again._task.train = lambda model, *_: seen.append(model.made.clone())  # type: ignore[method-assign]
+    again._task.train = lambda model, *_: seen.append(model.made.clone())
     again.train("a", again.initial(), 2)
     assert torch.equal(seen[0], torch.zeros_like(buffer))
 

@@ -109,7 +109,7 @@ def plain() -> np.ndarray:
 @pytest.mark.parametrize("value", [0, 257, 2.0, True, "2"])
 def test_how_many_processes_is_a_number(value: object) -> None:
     task = Parallel()
-    task.processes = value  # type: ignore[assignment]
+    task.processes = value
     with pytest.raises(Misuse, match=r"processes: expected a whole number from 1 to 256, found"):
         LocalTraining(task, TensorFilter(), "cpu", 1)
 

@@ -95,7 +95,7 @@ def test_buffers_of_unknown_purpose_are_averaged() -> None:
 )  # fmt: skip
 def test_mistakes(arguments: tuple[object, ...], message: str) -> None:
     with pytest.raises(Misuse, match=message):
-        verifl.register_statistics(*arguments)  # type: ignore[arg-type]
+        verifl.register_statistics(*arguments)
 
 
 def test_a_model_that_is_only_a_file_has_the_roles_of_the_policy(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ class Finishing(RawFeatures):
     """Recomputes the statistics on public data."""
 
     def finish(self, model: nn.Module) -> None:
-        norm = model[0]  # type: ignore[index]
+        norm = model[0]
         norm.reset_running_stats()
         norm.momentum = None
         model.train()
@@ -189,7 +189,7 @@ class Restless(Finishing):
         super().finish(model)
         Restless.calls += 1
         with torch.no_grad():
-            model[1].bias += Restless.calls  # type: ignore[index, operator]
+            model[1].bias += Restless.calls
 
 
 def layout(local: str = "nothing", personal: tuple[str, ...] = ()) -> list[str]:

@@ -172,7 +172,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rounds that nobody interrupted."""
     out = tmp_path_factory.mktemp("whole") / "out"
     task = Ledger()
-    run(task, out, rounds=3)  # type: ignore[arg-type]
+    run(task, out, rounds=3)
     assert task.spent == {name: [1.0, 2.0, 3.0] for name in Ledger.names}
     return out
 
@@ -190,9 +190,9 @@ def check_same(out: Path, whole: Path) -> None:
 def test_a_state_survives_a_kill(tmp_path: Path, whole: Path, description: str, nth: int) -> None:
     """Before or after the training was stored, before the answer was: the run is the same as one that nobody killed."""
     out = tmp_path / "out"
-    killed_before(Ledger(), out, description, nth)  # type: ignore[arg-type]
+    killed_before(Ledger(), out, description, nth)
     again = Ledger()
-    run(again, out, rounds=3)  # type: ignore[arg-type]
+    run(again, out, rounds=3)
     check_same(out, whole)
     assert {name: spent[-1] for name, spent in again.spent.items()} == dict.fromkeys(Ledger.names, 3.0)
 
@@ -200,11 +200,11 @@ def test_a_state_survives_a_kill(tmp_path: Path, whole: Path, description: str, 
 def test_a_turn_that_came_to_nothing_leaves_no_state(tmp_path: Path) -> None:
     """b trains in round 2, is killed before it answers, and then fails: what it keeps is that of round 1."""
     out = tmp_path / "out"
-    killed_before(Ledger(), out, "write answer", 6)  # type: ignore[arg-type]
+    killed_before(Ledger(), out, "write answer", 6)
     stored = out / "state" / "clients" / "b" / "training" / f"{b'after/2'.hex()}.value"
     assert stored.exists()
     task = Ledger(lambda client, turn: ValueError("no rows") if (client, turn) == ("b", 1) else None)
-    result = run(task, out, rounds=3)  # type: ignore[arg-type]
+    result = run(task, out, rounds=3)
     assert [each.failed for each in result.rounds] == [(), ("b",), ()]
     assert task.spent["b"] == [2.0, 2.0]  # the second begins where the first did
     assert not stored.exists()
@@ -232,4 +232,4 @@ def test_what_cannot_be_kept_ends_the_run_by_name(tmp_path: Path) -> None:
             state["engine"] = model
 
     with pytest.raises(Misuse, match=r"client a: state\['engine'\]: found a torch.nn.modules.linear.Linear"):
-        run(Engine(), tmp_path / "out")  # type: ignore[arg-type]
+        run(Engine(), tmp_path / "out")

@@ -35,18 +35,18 @@ class Plain:
 
 
 class Told(Plain):
-    def train(self, model: nn.Module, client: str, data: None, turn: Turn) -> None:  # type: ignore[override]
+    def train(self, model: nn.Module, client: str, data: None, turn: Turn) -> None:
         self.told.append(turn)
 
 
 class Both(Plain):
-    def train(self, model: nn.Module, client: str, data: None, *, turn: Turn, state: dict[str, Any]) -> None:  # type: ignore[override]
+    def train(self, model: nn.Module, client: str, data: None, *, turn: Turn, state: dict[str, Any]) -> None:
         self.told.append((turn, dict(state)))
         state["seen"] = turn.round
 
 
 class Other(Plain):
-    def train(self, model: nn.Module, client: str, data: None, more: int) -> None:  # type: ignore[override]
+    def train(self, model: nn.Module, client: str, data: None, more: int) -> None:
         raise AssertionError
 
 

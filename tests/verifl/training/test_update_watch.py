@@ -48,7 +48,7 @@ class Watched:
 
     @property
     def fields(self) -> dict[str, Any]:
-        fields: dict[str, Any] = self._caplog.records[-1].fields  # type: ignore[attr-defined]
+        fields: dict[str, Any] = self._caplog.records[-1].fields
         return fields
 
 
@@ -239,7 +239,7 @@ def test_a_run_says_what_became_of_its_updates(tmp_path: Path, caplog: pytest.Lo
     )
     with caplog.at_level("WARNING", "verifl"):
         Federation(Task(normed), config, tmp_path / "out", device="cpu").run()
-    events = [record.fields["event"] for record in caplog.records]  # type: ignore[attr-defined]
+    events = [record.fields["event"] for record in caplog.records]
     assert events == ["beyond-clip"]
     assert "most of it is '0.running_var' (100.0% of the squared norm)" in caplog.messages[0]
     assert not make_plan(Task(normed), config).notes

@@ -294,7 +294,7 @@ def test_a_model_that_makes_another_device_the_default(home: str, away: str) -> 
 
     data = Task.data
     task = Task(made)
-    task.data = lambda client: data(task, client).to("cpu")  # type: ignore[method-assign]
+    task.data = lambda client: data(task, client).to("cpu")
     check(task, home, Task())
     assert torch.get_default_device().type == "cpu"
 
@@ -424,7 +424,7 @@ def test_a_model_may_load_to_another_device_and_in_no_other_type(home: str) -> N
 
 def test_metrics_may_be_on_another_device(home: str, away: str) -> None:
     task = Task()
-    task.evaluate = lambda model: {"loss": torch.tensor([2.5], device=away)}  # type: ignore[method-assign]
+    task.evaluate = lambda model: {"loss": torch.tensor([2.5], device=away)}
     training = LocalTraining(task, TensorFilter(), home, seed=3)
     assert training.evaluate(training.initial()) == {"loss": 2.5}
 

@@ -25,7 +25,7 @@ def keep(folder: Path) -> None:
         return put_and_keep
 
     for kind in (PublicDirectory, PublicSite):
-        kind.put = kept(kind.put)  # type: ignore[method-assign]
+        kind.put = kept(kind.put)
 
 
 def main() -> None:

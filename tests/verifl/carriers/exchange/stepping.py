@@ -53,7 +53,7 @@ MANY = 2000  # turns that no test needs
 def heard(lines: list[str]) -> Iterator[None]:
     """Adds what is logged in the block."""
     handler = logging.Handler()
-    handler.emit = lambda record: lines.append(JsonFormatter().format(record))  # type: ignore[method-assign]
+    handler.emit = lambda record: lines.append(JsonFormatter().format(record))
     LOGGER.addHandler(handler)
     level = LOGGER.level
     LOGGER.setLevel(logging.DEBUG)

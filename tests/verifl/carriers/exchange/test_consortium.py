@@ -169,7 +169,7 @@ def test_the_coordinator_is_killed_in_every_stage(tmp_path: Path) -> None:
             consortium.start(name)
         for stage in ("cosignatures", "round keys", "submissions", "acknowledgements", "releases"):
             before = consortium.asked_for(stage)
-            consortium.wait(lambda stage=stage, before=before: consortium.asked_for(stage) > before)  # type: ignore[misc]
+            consortium.wait(lambda stage=stage, before=before: consortium.asked_for(stage) > before)
             consortium.stop("coordinator", signal.SIGKILL)
             consortium.start("coordinator")
         consortium.wait(lambda: settled(consortium))

@@ -288,7 +288,7 @@ def test_what_is_no_stand_in_is_malformed() -> None:
 
 
 def bounded(**changed: object) -> Policy:
-    rule = UpdateRule(**{"norm_bound": 100, "fraction_bits": 4, "coordinate_bound": None, "groups": (), **changed})  # type: ignore[arg-type]
+    rule = UpdateRule(**{"norm_bound": 100, "fraction_bits": 4, "coordinate_bound": None, "groups": (), **changed})
     return replace(PINNED.policy, update=rule)
 
 

@@ -25,7 +25,7 @@ def unit_of(role: str) -> Unit:
     common = {"place": "https://log.example.org/cardio", "policy": Path("/etc/verifl/policy.cbor")}
     own = {"coordinator": {"public": Path("/srv/public"), "group": "www-data"}, "auditor": common}.get(role, {})
     key = None if role == "auditor" else Path(f"/etc/verifl/{role}.pem")
-    return Unit(role, TRUE, Path(f"/etc/verifl/{role}.toml"), f"verifl-{role}", key, **own)  # type: ignore[arg-type]
+    return Unit(role, TRUE, Path(f"/etc/verifl/{role}.toml"), f"verifl-{role}", key, **own)
 
 
 @pytest.mark.organisations

@@ -171,7 +171,7 @@ def unit_of(consortium: Consortium, website: Website, role: str, name: str) -> U
     command = Path(sys.executable).with_name("verifl")
     token = None if role == "coordinator" else website.file(name)
     own = {"public": consortium.public, "group": USER} if role == "coordinator" else {}
-    return Unit(role, command, etc / f"{role}.toml", f"verifl-{role}", key, token=token, **own)  # type: ignore[arg-type]
+    return Unit(role, command, etc / f"{role}.toml", f"verifl-{role}", key, token=token, **own)
 
 
 def test_parties_run_as_their_units_say(place: Path) -> None:

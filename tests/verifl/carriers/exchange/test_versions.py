@@ -29,7 +29,7 @@ def test_a_newer_patch_works_beside_an_older_one(tmp_path: Path, monkeypatch: py
     answers, told = AnswerFile.__init__, list[str]()
 
     def newer(self: AnswerFile, *arguments: object, **named: object) -> None:
-        answers(self, *arguments, **{"software": NEWER, **named})  # type: ignore[arg-type]
+        answers(self, *arguments, **{"software": NEWER, **named})
 
     monkeypatch.setattr(AnswerFile, "__init__", newer)
     with heard(told):

@@ -266,7 +266,7 @@ def test_metrics_that_cannot_be_read_keep_no_round_from_going_on(
         is_metric = ASKED not in question.content
         return Message(RecordDict(content), reply_to=question) if is_metric and node == 12 else answer
 
-    class Fragile(FedAvg):  # type: ignore[misc]
+    class Fragile(FedAvg):
         def aggregate_evaluate(self, server_round: int, replies: Any) -> Any:
             return sum(each.content["metrics"]["num-examples"] for each in replies)
 
