@@ -139,7 +139,7 @@ def test_an_update_in_the_place_of_noise_alone(opened: Simulation) -> None:
         message = open_envelope(package.entry).message
         assert isinstance(message, Submission)
         false = replace(message, weight=0)
-        faults = judge(get_engine(), opened.pinned, [false], at.seed, lambda blob, _: package.blobs[blob])  # noqa: B023
+        faults = judge(get_engine(), opened.pinned, [false], at.seed, lambda blob, _, kept=package.blobs: kept[blob])
         assert [each.reason for each in faults if each is not None] == [INVALID_PROOF]
 
 
